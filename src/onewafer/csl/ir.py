@@ -1,0 +1,482 @@
+"""The typed run-time program of one instance: `sema` → `codegen`.
+
+In: nothing. Out: trees in which every name is resolved, every type is known and everything that
+could be computed at compile time has been. Unknown at this point: addresses, registers, pcs.
+
+    program    := Global* Function* TaskBinding* …                        (InstanceIr)
+    statement  := SetLocal | Store | Evaluate | If | Loop | Break | Continue | Return
+                | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
+                | Timestamp | TimestampControl | Trap
+    expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
+                | Call | MakeDsd | UpdateDsd | Coordinate
+
+A run-time value is a `ScalarType` (pointers, colors, ids, directions and enums are U16 or their
+base type) or a DSD (`DSD`, two words). Arrays, and locals whose address is taken, are
+`Global`s: no function is re-entered, so a frame is static. Names of `Local`, `Global` and
+`Function` are for people; identity is the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import Span
+    from onewafer.image import (
+        DsdConfig,
+        DsdDescriptor,
+        DsdOperation,
+        Opcode,
+        OperandMode,
+        QueueBinding,
+        ScalarType,
+        TaskKind,
+    )
+
+
+class DsdType(Enum):
+    """The one value of this enum is the type of a DSD."""
+
+    DSD = "dsd"
+
+
+DSD: Final = DsdType.DSD
+"""The type of a DSD value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Local:
+    """A variable that lives in registers."""
+
+    name: str
+    type: ScalarType | DsdType
+
+
+@dataclass(frozen=True, slots=True)
+class PerPe:
+    """Number of a value that differs between the PEs of this instance (`InstanceIr.per_pe`)."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One initialised scalar of a global. `word` is canonical (see `ScalarType`)."""
+
+    offset: int
+    """Bytes from the start of the global."""
+    element: ScalarType
+    word: int
+    per_pe: PerPe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DsdDatum:
+    """An initial DSD value of a global."""
+
+    offset: int
+    dsd: MakeDsd
+    """All operands are `Immediate` or `AddressOf`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressDatum:
+    """An initial pointer of a global."""
+
+    offset: int
+    target: AddressOf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Global:
+    """A variable in PE memory. `data` may be filled until the instance is complete."""
+
+    name: str
+    num_bytes: int
+    alignment: int
+    element: ScalarType | None
+    span: Span | None
+    data: list[Datum | DsdDatum | AddressDatum] = field(default_factory=list["Datum | DsdDatum | AddressDatum"])
+
+
+# --- expressions ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Immediate:
+    """A constant; with `per_pe`, `word` is only the value at the instance's first PE."""
+
+    type: ScalarType
+    word: int
+    per_pe: PerPe | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadLocal:
+    """The value of a local."""
+
+    local: Local
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AddressOf:
+    """Byte address of a global plus a constant (U16)."""
+
+    variable: Global
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """The value in memory at `address + offset`."""
+
+    type: ScalarType | DsdType
+    address: Expression
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unary:
+    """NEG or NOT."""
+
+    opcode: Opcode
+    type: ScalarType
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Binary:
+    """ADD … LESS_EQUAL in `type`; comparisons give BOOL."""
+
+    opcode: Opcode
+    type: ScalarType
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Convert:
+    """CSL `@as` between scalar types."""
+
+    source: ScalarType
+    target: ScalarType
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Select:
+    """`if` as a value, also `and`/`or`; only one branch is evaluated."""
+
+    type: ScalarType | DsdType
+    condition: Expression
+    then: Expression
+    otherwise: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A call; as an expression only if the function returns a value."""
+
+    function: Function
+    arguments: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MakeDsd:
+    """`@get_dsd` with a descriptor and its run-time fields."""
+
+    descriptor: DsdDescriptor
+    base: Expression
+    extent: Expression
+    stride: Expression
+    span: Span | None = None
+
+
+class DsdUpdate(Enum):
+    """Which field `UpdateDsd` changes."""
+
+    BASE = "base"
+    LENGTH = "length"
+    STRIDE = "stride"
+    ADVANCE = "advance"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UpdateDsd:
+    """`@set_dsd_base_addr`, `@set_dsd_length`, `@set_dsd_stride`, `@increment_dsd_offset`."""
+
+    update: DsdUpdate
+    dsd: Expression
+    value: Expression
+    element_bytes: int = 0
+    """ADVANCE only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coordinate:
+    """Program-relative x (axis 0) or y (axis 1) of the PE (U16)."""
+
+    axis: int
+
+
+Expression = (
+    Immediate
+    | ReadLocal
+    | AddressOf
+    | Load
+    | Unary
+    | Binary
+    | Convert
+    | Select
+    | Call
+    | MakeDsd
+    | UpdateDsd
+    | Coordinate
+)
+
+
+# --- statements ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetLocal:
+    """`local = value`."""
+
+    local: Local
+    value: Expression
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """`memory[address + offset] = value`."""
+
+    type: ScalarType | DsdType
+    address: Expression
+    offset: int
+    value: Expression
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluate:
+    """A call for its effect."""
+
+    call: Call
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If:
+    """Two-way branch."""
+
+    condition: Expression
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...]
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """`while (condition) { body; step }`; `continue` goes to `step`."""
+
+    condition: Expression
+    body: tuple[Statement, ...]
+    step: tuple[Statement, ...]
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Break:
+    """Leave the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Continue:
+    """Go to the step of the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Return:
+    """Leave the function or task."""
+
+    value: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dsr:
+    """An explicit data structure register."""
+
+    file: OperandMode
+    """DSR_DEST, DSR_SRC0 or DSR_SRC1."""
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scalar:
+    """A scalar source operand."""
+
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScalarDestination:
+    """A scalar destination in memory."""
+
+    address: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """A DSD operand; codegen picks the DSR."""
+
+    dsd: Expression
+
+
+DsdOperand = Dsr | Scalar | ScalarDestination | Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DsdStatement:
+    """A DSD operation."""
+
+    operation: DsdOperation
+    dest: DsdOperand
+    src0: DsdOperand | None
+    src1: DsdOperand | None
+    scalar: Expression | None
+    config: DsdConfig | None
+    """None: synchronous."""
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadDsr:
+    """`@load_to_dsr`."""
+
+    dsr: Dsr
+    dsd: Expression
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activate:
+    """`@activate(local task)`."""
+
+    task_id: int
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetBlocked:
+    """`@block` / `@unblock`; `channel` as `image.channel()` encodes it."""
+
+    channel: int
+    is_blocked: bool
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnblockCommandStream:
+    """`<memcpy/memcpy>.unblock_cmd_stream()`."""
+
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timestamp:
+    """Store the cycle counter at an address."""
+
+    address: Expression
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimestampControl:
+    """`mode` as the instruction's: 0 stop, 1 reset and start, 2 reset."""
+
+    mode: int
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trap:
+    """Stop with `message` if `condition` is false."""
+
+    condition: Expression
+    message: str
+    span: Span | None = None
+
+
+Statement = (
+    SetLocal
+    | Store
+    | Evaluate
+    | If
+    | Loop
+    | Break
+    | Continue
+    | Return
+    | DsdStatement
+    | LoadDsr
+    | Activate
+    | SetBlocked
+    | UnblockCommandStream
+    | Timestamp
+    | TimestampControl
+    | Trap
+)
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function or task; `body` is filled once analysed (so that calls can refer to it first)."""
+
+    name: str
+    parameters: tuple[Local, ...]
+    result: ScalarType | DsdType | None
+    body: tuple[Statement, ...] = ()
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskBinding:
+    """`@bind_local_task`, `@bind_data_task`, `@bind_control_task`."""
+
+    kind: TaskKind
+    task_id: int
+    function: Function
+    is_blocked: bool = False
+    is_active: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportedSymbol:
+    """`@export_symbol`: host-visible name → a function, a variable, or a pointer to one."""
+
+    name: str
+    target: Function | AddressOf
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstanceIr:
+    """Everything reachable in one instance."""
+
+    name: str
+    """Entry file and the params that decided the instance."""
+    globals: tuple[Global, ...]
+    functions: tuple[Function, ...]
+    tasks: tuple[TaskBinding, ...]
+    queues: tuple[QueueBinding, ...]
+    blocked_channels: tuple[int, ...]
+    exports: tuple[ExportedSymbol, ...]
+    pes: tuple[tuple[int, int], ...]
+    """(x, y) of every PE that runs it, row by row."""
+    per_pe: tuple[tuple[int, ...], ...] = ()
+    """`PerPe.index` → canonical words, one per PE in the order of `pes`."""

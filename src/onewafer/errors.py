@@ -1,0 +1,90 @@
+"""The exception tree.
+
+Every error a user can meet is an `OnewaferError`; the command line prints its message and exits
+with its `exit_code`. Anything else that escapes is a bug of ours and is reported as such.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class OnewaferError(Exception):
+    """Base of every error that onewafer raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(OnewaferError):
+    """An option, environment variable or machine description is not usable."""
+
+    exit_code = 2
+
+
+class CompileError(OnewaferError):
+    """The program does not compile; `diagnostics` holds every finding, already rendered in `str`."""
+
+    def __init__(self, rendered: str, diagnostics: Sequence[object] = ()) -> None:
+        super().__init__(rendered)
+        self.diagnostics = tuple(diagnostics)
+
+
+class ImageError(OnewaferError):
+    """A wafer image breaks a rule of its contract or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when something happened on the wafer: program-relative PE and cycle."""
+
+    x: int
+    y: int
+    cycle: int
+
+    def __str__(self) -> str:
+        """Return `PE (x, y) at cycle c`."""
+        return f"PE ({self.x}, {self.y}) at cycle {self.cycle}"
+
+
+class SimulationError(OnewaferError):
+    """The simulated program did something the machine cannot do."""
+
+    def __init__(self, reason: str, place: Place | None = None) -> None:
+        super().__init__(f"{place}: {reason}" if place else reason)
+        self.reason = reason
+        self.place = place
+
+
+class DeadlockError(SimulationError):
+    """Nothing can move any more, and somebody still waits; the message says who waits for whom."""
+
+
+class HazardError(SimulationError):
+    """Two uses of one resource collided (a microthread re-entered, a queue re-bound, …)."""
+
+
+class HostError(OnewaferError):
+    """A host call is wrong: unknown symbol, bad shape, read-only target, call out of order."""
+
+
+class UnsupportedOperationError(OnewaferError):
+    """The mesh program has no form of an operation; the caller may fall back to the host."""
+
+
+class InternalError(OnewaferError):
+    """A bug of onewafer itself."""
+
+    exit_code = 70
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"internal error: {what}\n"
+            f"  onewafer on Python {sys.version.split()[0]}, {platform.platform()}\n"
+            "  this is a bug of onewafer: please report it with the command and the input"
+        )

@@ -1,0 +1,196 @@
+"""What one PE runs: the tile program and its tables.
+
+In: nothing. Out: frozen values that the compiler builds once per distinct instance and the
+simulator reads. Unknown here: where on the fabric the program runs; values that differ between
+PEs of one instance are in `patches`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from onewafer.image.scalar import ScalarType
+
+
+class DsdKind(IntEnum):
+    """What a data structure descriptor describes."""
+
+    MEM1D = 0
+    MEM4D = 1
+    FABIN = 2
+    FABOUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DsdDescriptor:
+    """The compile-time part of a DSD value (see `instruction`)."""
+
+    kind: DsdKind
+    color: int = -1
+    queue: int = -1
+    """Input queue (FABIN) or output queue (FABOUT)."""
+    is_control: bool = False
+    """FABOUT: send control wavelets."""
+    extents: tuple[int, ...] = ()
+    """MEM4D: outermost first."""
+    strides: tuple[int, ...] = ()
+    """MEM4D: elements, outermost first; the last loop runs fastest."""
+
+
+NO_TASK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class DsdConfig:
+    """The configuration struct of an asynchronous DSD operation."""
+
+    microthread: int
+    activate: int = NO_TASK
+    """Local task id to activate on completion."""
+    unblock: int = NO_TASK
+    """`channel()` to unblock on completion."""
+    priority: int = 0
+    """0 low, 1 medium, 2 high."""
+
+
+class TaskKind(IntEnum):
+    """What starts a task."""
+
+    LOCAL = 0
+    DATA = 1
+    CONTROL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task bound to an id. A started data task finds its wavelet in `argument_registers`."""
+
+    kind: TaskKind
+    task_id: int
+    """LOCAL: 0–30; DATA: color (WSE-2) or input queue (WSE-3); CONTROL: 0–63."""
+    entry: int
+    """Program counter of the first instruction."""
+    name: str
+    argument_registers: tuple[int, ...] = ()
+    """DATA: () nothing, (r,) whole wavelet in the argument's type, (lo, hi) its two halves."""
+    argument_types: tuple[ScalarType, ...] = ()
+    is_blocked: bool = False
+    """Blocked at start-up."""
+    is_active: bool = False
+    """LOCAL: activated at start-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBinding:
+    """A queue that is attached to a color at start-up."""
+
+    queue: int
+    color: int
+    is_input: bool
+
+
+class SymbolKind(IntEnum):
+    """What a name stands for."""
+
+    VARIABLE = 0
+    FUNCTION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A named thing in a tile program (module-qualified below the entry module: `module.name`)."""
+
+    name: str
+    kind: SymbolKind
+    address: int
+    """VARIABLE: byte address. FUNCTION: program counter."""
+    num_bytes: int
+    element: ScalarType | None = None
+    """VARIABLE: element type; None for DSDs and pointers-to-arrays."""
+    argument_registers: tuple[int, ...] = ()
+    """FUNCTION: where a launch puts its scalar arguments."""
+    argument_types: tuple[ScalarType, ...] = ()
+
+
+class SectionKind(IntEnum):
+    """What a stretch of PE memory holds."""
+
+    RUNTIME = 0
+    """Reserved for memcpy and start-up."""
+    CODE = 1
+    DATA = 2
+    STACK = 3
+    """Frame slots of the functions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A stretch `[address, address + num_bytes)` of PE memory."""
+
+    kind: SectionKind
+    address: int
+    num_bytes: int
+
+
+class PatchTarget(IntEnum):
+    """What a patch overwrites."""
+
+    IMMEDIATE = 0
+    """`code[location, Field.IMM]`."""
+    DATA = 1
+    """The 32-bit or narrower datum at byte address `location`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A value that differs between the PEs of one tile program."""
+
+    target: PatchTarget
+    location: int
+    element: ScalarType
+    values: NDArray[np.int32]
+    """Canonical register words, one per PE of the program, PEs in `[y, x]` row-major order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLocation:
+    """The source place of an instruction, for listings, traps and deadlock reports."""
+
+    path: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class TileProgram:
+    """One distinct PE program. `name` is its entry file and the params that decided it."""
+
+    name: str
+    code: NDArray[np.int32]
+    """`[num_instructions, 8]`, see `instruction`."""
+    locations: tuple[SourceLocation | None, ...]
+    """One per instruction."""
+    num_registers: int
+    """Including register 0."""
+    data: NDArray[np.uint8]
+    """Initial contents of the DATA sections, from `data_address` on."""
+    data_address: int
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    tasks: tuple[Task, ...] = ()
+    queues: tuple[QueueBinding, ...] = ()
+    blocked_channels: tuple[int, ...] = ()
+    """`channel()`s blocked at start-up beyond the tasks' own flags."""
+    dsds: tuple[DsdDescriptor, ...] = ()
+    configs: tuple[DsdConfig, ...] = ()
+    messages: tuple[str, ...] = ()
+    """Texts of TRAP."""
+    exports: dict[str, str] = field(default_factory=dict[str, str])
+    """Host-visible name → symbol name."""
+    patches: tuple[Patch, ...] = ()

@@ -1,0 +1,52 @@
+"""Contract 1: the compiled program for a rectangle, compiler → simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from onewafer.image.program import SymbolKind, TileProgram
+    from onewafer.image.route import ColorConfig
+    from onewafer.image.scalar import ScalarType
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A name the host may use: `@export_name`."""
+
+    name: str
+    kind: SymbolKind
+    element: ScalarType | None
+    """VARIABLE: element type."""
+    is_mutable: bool
+    argument_types: tuple[ScalarType, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WaferImage:
+    """A compiled program. PE arrays are indexed `[y, x]` and program-relative."""
+
+    arch: str
+    width: int
+    height: int
+    fabric_width: int
+    fabric_height: int
+    offset_x: int
+    """Fabric coordinates of program PE (0, 0)."""
+    offset_y: int
+    programs: tuple[TileProgram, ...]
+    program_of_pe: NDArray[np.int16]
+    """`[height, width]`; −1: no code."""
+    color_configs: tuple[ColorConfig, ...]
+    """Interned."""
+    config_of_color: NDArray[np.int16]
+    """`[height, width, 24]` → `color_configs`; −1: the router does not know the color."""
+    exports: tuple[Export, ...] = ()
+    uses_memcpy: bool = True
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    """As given on the command line, for `out.json`."""
+    colors: dict[str, str] = field(default_factory=dict[str, str])
