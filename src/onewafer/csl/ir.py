@@ -23,11 +23,16 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from onewafer.diagnostics import Span
     from onewafer.image import (
+        ColorConfig,
         DsdConfig,
         DsdDescriptor,
         DsdOperation,
+        Export,
         Opcode,
         OperandMode,
         QueueBinding,
@@ -480,3 +485,18 @@ class InstanceIr:
     """(x, y) of every PE that runs it, row by row."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProgramIr:
+    """The whole program: what `csl.sema` and `csl.layout` hand to `csl.codegen`."""
+
+    width: int
+    height: int
+    instances: tuple[InstanceIr, ...]
+    color_configs: tuple[ColorConfig, ...]
+    """Interned."""
+    config_of_color: NDArray[np.int16]
+    """`[height, width, 24]` → `color_configs`; −1: not configured."""
+    exports: tuple[Export, ...]
+    """`@export_name`, in source order."""
