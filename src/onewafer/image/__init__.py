@@ -1,5 +1,6 @@
 """Contract 1, compiler → simulator: what a compiled wafer program is."""
 
+from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
 from onewafer.image.instruction import (
     DSD_OPERATIONS,
     INSTRUCTIONS,
@@ -63,6 +64,7 @@ __all__ = [
     "Patch",
     "PatchTarget",
     "PopMode",
+    "ProgramBuilder",
     "QueueBinding",
     "RangeFilter",
     "ScalarType",
@@ -78,5 +80,8 @@ __all__ = [
     "WaferImage",
     "channel",
     "decode_operand",
+    "make_image",
     "operand",
+    "to_bytes",
+    "to_word",
 ]
