@@ -1,0 +1,1 @@
+"""Machine descriptions, one TOML file a machine."""

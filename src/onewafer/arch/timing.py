@@ -1,0 +1,50 @@
+"""The timing of one machine under one profile: every cycle count the simulator and the cost model use.
+
+The rules that give these numbers a meaning are in `docs/machine.md`; each field names its rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Cycles and buffer sizes. Rates are exact fractions, in elements per cycle."""
+
+    hop_cycles: int
+    """From leaving one router to being routable at the next (M50)."""
+    credit_cycles: int
+    """From leaving a router buffer to the sender knowing of the free place (M53)."""
+    router_buffer_words: int
+    """Places per router, color and incoming link (M52)."""
+    link_window_words: int
+    """A link carries at most this many wavelets in any `link_window_cycles` cycles (M55)."""
+    link_window_cycles: int
+    ramp_cycles: int
+    """Between compute element and router, each way: T_R (M40)."""
+    memory_setup_cycles: int
+    """From issue of a memory-only DSD operation to its first element (M30)."""
+    fabric_setup_cycles: int
+    """From issue of a DSD operation with a fabric operand to its first element (M30)."""
+    scalar_setup_cycles: int
+    """Added when the operation has a third, scalar source (M30)."""
+    resume_cycles: int
+    """From the end of a synchronous DSD operation to the next instruction (M31)."""
+    task_start_cycles: int
+    """From being picked to the first instruction of a task (M63)."""
+    branch_taken_cycles: int
+    """A taken conditional branch; `instruction_cycles["branch"]` is one that is not taken (M21)."""
+    timestamp_cycles: int
+    """A read of the cycle counter (M22)."""
+    instruction_cycles: Mapping[str, int]
+    """Main-thread cycles by lower-case name of `image.CostClass` (M20)."""
+    elements_per_cycle: Mapping[str, Fraction]
+    """Memory-only throughput by lower-case name of `image.DsdOperation` (M32)."""
+    reduction_elements_per_cycle: Fraction
+    """Throughput of an operation whose destination is one scalar (M32)."""
