@@ -35,6 +35,10 @@ class CompileError(OnewaferError):
         self.diagnostics = tuple(diagnostics)
 
 
+class GraphError(OnewaferError):
+    """A graph breaks a rule of its contract or cannot be read."""
+
+
 class ImageError(OnewaferError):
     """A wafer image breaks a rule of its contract or cannot be read."""
 
