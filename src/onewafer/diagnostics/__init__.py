@@ -1,5 +1,6 @@
 """Errors as data: what is wrong, where, and what to write instead."""
 
+from onewafer.diagnostics.codes import CODES
 from onewafer.diagnostics.diagnostic import (
     Annotation,
     Diagnostic,
@@ -8,5 +9,16 @@ from onewafer.diagnostics.diagnostic import (
     SourceFile,
     Span,
 )
+from onewafer.diagnostics.render import render, to_json
 
-__all__ = ["Annotation", "Diagnostic", "DiagnosticSink", "Severity", "SourceFile", "Span"]
+__all__ = [
+    "CODES",
+    "Annotation",
+    "Diagnostic",
+    "DiagnosticSink",
+    "Severity",
+    "SourceFile",
+    "Span",
+    "render",
+    "to_json",
+]

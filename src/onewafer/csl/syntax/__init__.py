@@ -1,0 +1,5 @@
+"""CSL text to syntax trees."""
+
+from onewafer.csl.syntax.parser import parse
+
+__all__ = ["parse"]

@@ -1,0 +1,517 @@
+"""Expressions and types: precedence climbing over the forms of `ast.Expression`.
+
+Precedence, loosest first: `or`; `and`; comparisons (not associative); `|` `^`; `&`; shifts; `+` `-`;
+`*` `/` `%`; prefix operators; postfix operators. `&` binds tighter than `==`, unlike in C.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.syntax import ast
+from onewafer.csl.syntax.cursor import SyntaxFailure, TokenCursor
+from onewafer.csl.syntax.lexer import integer_value, unescape
+from onewafer.csl.syntax.token import TokenKind
+
+if TYPE_CHECKING:
+    from onewafer.csl.syntax.token import Token
+    from onewafer.diagnostics import Span
+
+_COMPARISON_LEVEL = 3
+
+_BINARY = {
+    TokenKind.OR: (1, ast.BinaryOperator.OR),
+    TokenKind.AND: (2, ast.BinaryOperator.AND),
+    TokenKind.EQUAL: (_COMPARISON_LEVEL, ast.BinaryOperator.EQUAL),
+    TokenKind.NOT_EQUAL: (_COMPARISON_LEVEL, ast.BinaryOperator.NOT_EQUAL),
+    TokenKind.LESS: (_COMPARISON_LEVEL, ast.BinaryOperator.LESS),
+    TokenKind.GREATER: (_COMPARISON_LEVEL, ast.BinaryOperator.GREATER),
+    TokenKind.LESS_EQUAL: (_COMPARISON_LEVEL, ast.BinaryOperator.LESS_EQUAL),
+    TokenKind.GREATER_EQUAL: (_COMPARISON_LEVEL, ast.BinaryOperator.GREATER_EQUAL),
+    TokenKind.PIPE: (4, ast.BinaryOperator.BIT_OR),
+    TokenKind.CARET: (4, ast.BinaryOperator.BIT_XOR),
+    TokenKind.AMPERSAND: (5, ast.BinaryOperator.BIT_AND),
+    TokenKind.SHIFT_LEFT: (6, ast.BinaryOperator.SHIFT_LEFT),
+    TokenKind.SHIFT_RIGHT: (6, ast.BinaryOperator.SHIFT_RIGHT),
+    TokenKind.PLUS: (7, ast.BinaryOperator.ADD),
+    TokenKind.MINUS: (7, ast.BinaryOperator.SUBTRACT),
+    TokenKind.STAR: (8, ast.BinaryOperator.MULTIPLY),
+    TokenKind.SLASH: (8, ast.BinaryOperator.DIVIDE),
+    TokenKind.PERCENT: (8, ast.BinaryOperator.REMAINDER),
+}
+
+_UNARY = {
+    TokenKind.MINUS: ast.UnaryOperator.NEGATE,
+    TokenKind.EXCLAMATION: ast.UnaryOperator.NOT,
+    TokenKind.TILDE: ast.UnaryOperator.COMPLEMENT,
+    TokenKind.AMPERSAND: ast.UnaryOperator.ADDRESS_OF,
+}
+
+_FOREIGN_OPERATORS = {
+    TokenKind.AMPERSAND: "`&&` is not an operator; write `and`",
+    TokenKind.PIPE: "`||` is not an operator; write `or`",
+    TokenKind.PLUS: "`++` is not an operator; write `+= 1` as a statement",
+    TokenKind.MINUS: "`--` is not an operator; write `-= 1` as a statement",
+    TokenKind.STAR: "`**` is not an operator; multiply, or use the library `<math>`",
+}
+
+_ENDS_EXPRESSION = frozenset(
+    {
+        TokenKind.SEMICOLON,
+        TokenKind.COMMA,
+        TokenKind.RIGHT_PARENTHESIS,
+        TokenKind.RIGHT_BRACKET,
+        TokenKind.RIGHT_BRACE,
+        TokenKind.FAT_ARROW,
+        TokenKind.END,
+    }
+)
+
+_UNSUPPORTED = {
+    TokenKind.ASM: "inline assembly is not supported; use builtins",
+    TokenKind.STRUCT: "named structs are not supported; use an anonymous struct `.{ .name = value }`",
+    TokenKind.UNION: "unions are not supported; use `@bitcast` to read a value as another type",
+    TokenKind.VOLATILE: "`volatile` is not supported; every access of memory happens as written",
+    TokenKind.NULL: "`null` is not supported; use the void value `{}` for what is absent",
+}
+
+
+class ExpressionParser(TokenCursor):
+    """The expression level of the parser."""
+
+    def parse_expression(self) -> ast.Expression:
+        """Parse one expression, as far as it goes."""
+        self.enter()
+        try:
+            return self._binary(1)
+        finally:
+            self.leave()
+
+    def parse_type(self) -> ast.Expression:
+        """Parse a type where a block may follow, so that `[n]T {` is not an array literal."""
+        self.enter()
+        try:
+            if self.at(TokenKind.LEFT_BRACKET):
+                return self._bracket_type()
+            if self.at(TokenKind.STAR):
+                return self._pointer_type()
+            return self._postfix(self._primary())
+        finally:
+            self.leave()
+
+    # --- operators -------------------------------------------------------------------------------
+
+    def _binary(self, lowest: int) -> ast.Expression:
+        left = self._unary()
+        compared = False
+        links = 0
+        while (row := _BINARY.get(self.token.kind)) and row[0] >= lowest:
+            level, operator = row
+            token = self.advance()
+            self._refuse_foreign_operator(token)
+            if compared and level == _COMPARISON_LEVEL:
+                self._refuse_chained_comparison(token)
+            compared = level == _COMPARISON_LEVEL
+            links += 1
+            self.check_chain(links)
+            right = self._binary(level + 1)
+            left = ast.Binary(left.span.to(right.span), operator, left, right)
+        return left
+
+    def _refuse_foreign_operator(self, first: Token) -> None:
+        message = _FOREIGN_OPERATORS.get(first.kind)
+        second = self.token
+        if message is None or second.kind is not first.kind or second.start != first.end:
+            return
+        follows = self.source.text[second.end : second.end + 1]
+        if first.kind is TokenKind.MINUS and follows not in {";", ")", ""}:
+            return  # `a --b` is `a - (-b)`
+        self.advance()
+        self.report("unknown-operator", message, self.span(first).to(self.span(second)))
+
+    def _refuse_chained_comparison(self, operator: Token) -> None:
+        self.report(
+            "chained-comparison",
+            "a comparison cannot be compared again",
+            self.span(operator),
+            help_text="write `a < b and b < c`, or put one comparison in parentheses",
+        )
+
+    def _unary(self) -> ast.Expression:
+        token = self.token
+        match token.kind:
+            case TokenKind.MINUS | TokenKind.EXCLAMATION | TokenKind.TILDE | TokenKind.AMPERSAND:
+                self.advance()
+                operand = self._nested_unary()
+                span = self.span(token).to(operand.span)
+                return ast.Unary(span, _UNARY[token.kind], operand)
+            case TokenKind.COMPTIME:
+                self.advance()
+                operand = self._nested_unary()
+                return ast.ComptimeExpression(self.span(token).to(operand.span), operand)
+            case TokenKind.STAR:
+                return self._pointer_type()
+            case _:
+                return self._postfix(self._primary())
+
+    def _nested_unary(self) -> ast.Expression:
+        self.enter()
+        try:
+            return self._unary()
+        finally:
+            self.leave()
+
+    def _postfix(self, base: ast.Expression) -> ast.Expression:
+        links = 0
+        while self.at(TokenKind.LEFT_PARENTHESIS, TokenKind.LEFT_BRACKET, TokenKind.DOT):
+            links += 1
+            self.check_chain(links)
+            match self.token.kind:
+                case TokenKind.LEFT_PARENTHESIS:
+                    arguments = self._arguments()
+                    base = ast.Call(self._from(base), base, arguments)
+                case TokenKind.LEFT_BRACKET:
+                    base = self._index_of(base)
+                case _:
+                    base = self._member_of(base)
+        return base
+
+    def _arguments(self) -> tuple[ast.Expression, ...]:
+        return self.delimited(
+            TokenKind.LEFT_PARENTHESIS, "after the arguments of the call", self.parse_expression
+        )
+
+    def _index_of(self, base: ast.Expression) -> ast.Expression:
+        if self.next_kind is TokenKind.RIGHT_BRACKET:
+            self.fail(
+                "an index is missing between `[` and `]`",
+                help_text="write one index per dimension: `a[i]`, `a[i, j]`",
+            )
+        indices = self.delimited(TokenKind.LEFT_BRACKET, "after the index", self.parse_expression)
+        return ast.Index(self._from(base), base, indices)
+
+    def _member_of(self, base: ast.Expression) -> ast.Expression:
+        self.advance()
+        if self.accept(TokenKind.STAR):
+            return ast.Dereference(self._from(base), base)
+        token = self.token
+        # Fields may be spelled like keywords (`.align`), because nothing else can stand here.
+        if token.kind is TokenKind.IDENTIFIER or token.text.isalpha():
+            self.advance()
+            return ast.Member(self._from(base), base, token.text)
+        self.fail(
+            f"expected the name of a member after `.`, found {token.description}",
+            help_text="write `module.name`, `struct.field`, or `pointer.*`",
+        )
+
+    def _from(self, first: ast.Node) -> Span:
+        return self.span_from(first.span.start)
+
+    # --- primary forms ---------------------------------------------------------------------------
+
+    def _primary(self) -> ast.Expression:
+        token = self.token
+        span = self.span(token)
+        match token.kind:
+            case TokenKind.IDENTIFIER:
+                self.advance()
+                return ast.Name(span, token.text)
+            case TokenKind.ANYTYPE:
+                self.advance()
+                return ast.Name(span, token.text)
+            case TokenKind.INTEGER:
+                self.advance()
+                return ast.IntegerLiteral(span, integer_value(token.text))
+            case TokenKind.FLOAT:
+                self.advance()
+                return ast.FloatLiteral(span, float(token.text))
+            case TokenKind.STRING:
+                self.advance()
+                return ast.StringLiteral(span, unescape(token.text))
+            case TokenKind.CHARACTER:
+                self.advance()
+                return ast.IntegerLiteral(span, ord(unescape(token.text)))
+            case TokenKind.TRUE | TokenKind.FALSE:
+                self.advance()
+                return ast.BoolLiteral(span, token.kind is TokenKind.TRUE)
+            case TokenKind.BUILTIN:
+                return self._builtin_call()
+            case _:
+                return self._compound_primary(token)
+
+    def _compound_primary(self, token: Token) -> ast.Expression:
+        match token.kind:
+            case TokenKind.LEFT_PARENTHESIS:
+                opening = self.open(TokenKind.LEFT_PARENTHESIS, "")
+                inner = self.parse_expression()
+                self.close(opening, "after the expression")
+                return inner
+            case TokenKind.DOT if self.next_kind is TokenKind.LEFT_BRACE:
+                return self._dot_literal()
+            case TokenKind.LEFT_BRACE:
+                return self._void_literal()
+            case TokenKind.LEFT_BRACKET:
+                return self._array_literal_or_type()
+            case TokenKind.IF:
+                return self._if_expression()
+            case TokenKind.SWITCH:
+                return self._switch_expression()
+            case TokenKind.FN | TokenKind.TASK:
+                return self._function_type()
+            case TokenKind.ENUM:
+                return self._enum_type()
+            case TokenKind.PIPE:
+                return self._tensor_access()
+            case _:
+                return self._no_expression(token)
+
+    def _no_expression(self, token: Token) -> ast.Expression:
+        if token.kind in _UNSUPPORTED:
+            self.fail(_UNSUPPORTED[token.kind], code="unsupported-syntax")
+        if token.kind is TokenKind.ERROR:
+            self.advance()
+            return ast.ErrorExpression(self.span(token))
+        previous = self.previous
+        after = f" after {previous.description}" if previous is not token else ""
+        self.report(
+            "syntax-error",
+            f"expected an expression{after}, found {token.description}",
+            help_text="write a value here: a literal, a name, a call, or an operation on them",
+        )
+        if token.kind in _ENDS_EXPRESSION:
+            return ast.ErrorExpression(self.span(token))
+        raise SyntaxFailure
+
+    def _builtin_call(self) -> ast.Expression:
+        token = self.advance()
+        if not self.at(TokenKind.LEFT_PARENTHESIS):
+            self.fail(
+                f"expected `(` after `{token.text}`, found {self.token.description}",
+                help_text=f"a builtin is always called: `{token.text}(…)`",
+            )
+        arguments = self._arguments()
+        return ast.BuiltinCall(self.span_from(token.start), token.text[1:], arguments)
+
+    def _void_literal(self) -> ast.Expression:
+        opening = self.token
+        if self.next_kind is not TokenKind.RIGHT_BRACE:
+            self.fail(
+                "a block is not a value",
+                code="unsupported-syntax",
+                help_text="write `.{ … }` for a struct or tuple, `[n]T{ … }` for an array, "
+                "`{}` for the void value",
+            )
+        self.advance()
+        self.advance()
+        return ast.VoidLiteral(self.span_from(opening.start))
+
+    def _dot_literal(self) -> ast.Expression:
+        """Parse `.{ .a = 1 }`, `.{ 1, 2 }` or `.{}`."""
+        start = self.advance().start
+        if self.next_kind is TokenKind.DOT or self.next_kind is TokenKind.RIGHT_BRACE:
+            where = "after the fields of the struct"
+            fields = self.delimited(TokenKind.LEFT_BRACE, where, self._struct_field)
+            return ast.StructLiteral(self.span_from(start), fields)
+        where = "after the elements of the tuple"
+        elements = self.delimited(TokenKind.LEFT_BRACE, where, self._tuple_element)
+        return ast.TupleLiteral(self.span_from(start), elements)
+
+    def _struct_field(self) -> ast.StructField:
+        token = self.token
+        if token.kind is not TokenKind.DOT:
+            self.fail(
+                f"expected `.name = value` in this struct, found {token.description}",
+                help_text="fields have names (`.{ .a = 1, .b = 2 }`), elements of a tuple have "
+                "none (`.{ 1, 2 }`); the two do not mix",
+            )
+        self.advance()
+        name = self.token
+        if name.kind is not TokenKind.IDENTIFIER and not name.text.isalpha():
+            self.fail(
+                f"expected the name of a field after `.`, found {name.description}",
+                help_text="write `.name = value`",
+            )
+        self.advance()
+        self.expect(
+            TokenKind.ASSIGN,
+            f"after the field `.{name.text}`",
+            help_text=f"write `.{name.text} = value`",
+        )
+        value = self.parse_expression()
+        return ast.StructField(self.span_from(token.start), name.text, value)
+
+    def _tuple_element(self) -> ast.Expression:
+        token = self.token
+        if token.kind is TokenKind.DOT and self.next_kind is TokenKind.IDENTIFIER:
+            self.fail(
+                "expected a value in this tuple, found a field with a name",
+                help_text="fields have names (`.{ .a = 1, .b = 2 }`), elements of a tuple have "
+                "none (`.{ 1, 2 }`); the two do not mix",
+            )
+        return self.parse_expression()
+
+    def _if_expression(self) -> ast.Expression:
+        """Parse a whole `if … else if … else …` chain without recursion along it."""
+        links: list[tuple[Token, ast.Expression, ast.Expression]] = []
+        otherwise: ast.Expression | None = None
+        while True:
+            keyword = self.advance()
+            condition = self.parse_condition("if")
+            links.append((keyword, condition, self.parse_expression()))
+            self.check_chain(len(links))
+            if not self.accept(TokenKind.ELSE):
+                break
+            if not self.at(TokenKind.IF):
+                otherwise = self.parse_expression()
+                break
+        for keyword, condition, then in reversed(links):
+            span = self.span_from(keyword.start)
+            otherwise = ast.IfExpression(span, condition, then, otherwise)
+        return otherwise or ast.ErrorExpression(self.span(self.token))
+
+    def parse_condition(self, keyword: str) -> ast.Expression:
+        """Parse `( condition )` after a keyword."""
+        if not self.at(TokenKind.LEFT_PARENTHESIS):
+            self.report(
+                "syntax-error",
+                f"expected `(` after `{keyword}`, found {self.token.description}",
+                help_text=f"write `{keyword} (…)`; the parentheses are part of the syntax",
+            )
+            return self.parse_expression()
+        opening = self.open(TokenKind.LEFT_PARENTHESIS, f"after `{keyword}`")
+        condition = self.parse_expression()
+        self._refuse_assignment_in_condition()
+        self.close(opening, f"after the condition of `{keyword}`")
+        return condition
+
+    def parse_iterable(self) -> ast.Expression:
+        """Parse `( iterable )` of a `for`; a `|` starts the captures and is no operator."""
+        opening = self.open(TokenKind.LEFT_PARENTHESIS, "after `for`")
+        iterable = self._binary(_BINARY[TokenKind.AMPERSAND][0])
+        self.close(opening, "after the iterable of `for`")
+        return iterable
+
+    def _refuse_assignment_in_condition(self) -> None:
+        if not self.at(TokenKind.ASSIGN):
+            return
+        self.report(
+            "syntax-error",
+            "an assignment is not a condition",
+            help_text="compare with `==`; assign in a statement before",
+        )
+        self.advance()
+        self.parse_expression()
+
+    def _switch_expression(self) -> ast.Expression:
+        keyword = self.advance()
+        scrutinee = self.parse_condition("switch")
+        arms = self.delimited(
+            TokenKind.LEFT_BRACE, "after the arms of the switch", self._switch_value_arm
+        )
+        return ast.SwitchExpression(self.span_from(keyword.start), scrutinee, arms)
+
+    def _switch_value_arm(self) -> ast.SwitchExpressionArm:
+        start = self.token.start
+        patterns = self.parse_patterns()
+        value = self.parse_expression()
+        return ast.SwitchExpressionArm(self.span_from(start), patterns, value)
+
+    def parse_patterns(self) -> tuple[ast.Expression, ...]:
+        """Parse `a, b =>` or `else =>` (no patterns)."""
+        patterns: tuple[ast.Expression, ...] = ()
+        if not self.accept(TokenKind.ELSE):
+            patterns = self.separated(TokenKind.FAT_ARROW, self.parse_expression)
+        self.expect(
+            TokenKind.FAT_ARROW,
+            "after the values of a switch arm",
+            help_text="write `value => …`, `a, b => …` or `else => …`",
+        )
+        return patterns
+
+    def _tensor_access(self) -> ast.Expression:
+        """Parse `|i, j|{n, m} -> array[…]`."""
+        start = self.advance().start
+        variables = self.separated(TokenKind.PIPE, self._induction_variable)
+        self.expect(TokenKind.PIPE, "after the induction variables")
+        extents = self.delimited(TokenKind.LEFT_BRACE, "after the extents", self.parse_expression)
+        self.expect(
+            TokenKind.ARROW,
+            "after the extents",
+            help_text="an access is written `|i|{n} -> array[i]`",
+        )
+        access = self.parse_expression()
+        return ast.TensorAccess(self.span_from(start), variables, extents, access)
+
+    def _induction_variable(self) -> ast.Name:
+        token = self.expect_identifier("for an induction variable")
+        return ast.Name(self.span(token), token.text)
+
+    # --- types -----------------------------------------------------------------------------------
+
+    def _pointer_type(self) -> ast.Expression:
+        star = self.advance()
+        is_const = self.accept(TokenKind.CONST) is not None
+        pointee = self.parse_type()
+        return ast.PointerType(
+            self.span_from(star.start), pointee, is_const=is_const, is_many=False
+        )
+
+    def _bracket_type(self) -> ast.ArrayType | ast.PointerType:
+        """Parse `[*]T`, `[n]T` or `[n, m]T`."""
+        start = self.token.start
+        if self.next_kind is TokenKind.STAR:
+            opening = self.open(TokenKind.LEFT_BRACKET, "")
+            self.advance()
+            self.close(opening, "after `[*`")
+            is_const = self.accept(TokenKind.CONST) is not None
+            pointee = self.parse_type()
+            span = self.span_from(start)
+            return ast.PointerType(span, pointee, is_const=is_const, is_many=True)
+        if self.next_kind is TokenKind.RIGHT_BRACKET:
+            self.fail(
+                "an array type needs its length",
+                help_text="write `[n]T`; `[*]T` is a pointer to elements of unknown number",
+            )
+        dimensions = self.delimited(
+            TokenKind.LEFT_BRACKET, "after the dimensions", self.parse_expression
+        )
+        element = self.parse_type()
+        return ast.ArrayType(self.span_from(start), dimensions, element)
+
+    def _array_literal_or_type(self) -> ast.Expression:
+        array_type = self._bracket_type()
+        if not self.at(TokenKind.LEFT_BRACE) or isinstance(array_type, ast.PointerType):
+            return array_type
+        elements = self.delimited(
+            TokenKind.LEFT_BRACE, "after the elements of the array", self.parse_expression
+        )
+        return ast.ArrayLiteral(self._from(array_type), array_type, elements)
+
+    def _function_type(self) -> ast.Expression:
+        keyword = self.advance()
+        parameters = self.delimited(
+            TokenKind.LEFT_PARENTHESIS, "after the parameter types", self.parse_type
+        )
+        result = self.parse_type()
+        is_task = keyword.kind is TokenKind.TASK
+        return ast.FunctionType(self.span_from(keyword.start), parameters, result, is_task=is_task)
+
+    def _enum_type(self) -> ast.Expression:
+        keyword = self.advance()
+        if not self.at(TokenKind.LEFT_PARENTHESIS):
+            self.fail(
+                f"expected `(` after `enum`, found {self.token.description}",
+                help_text="an enum names its integer type: `enum(u16) { A, B }`",
+            )
+        opening = self.open(TokenKind.LEFT_PARENTHESIS, "after `enum`")
+        base = self.parse_type()
+        self.close(opening, "after the integer type of the enum")
+        members = self.delimited(
+            TokenKind.LEFT_BRACE, "after the members of the enum", self._enum_member
+        )
+        return ast.EnumType(self.span_from(keyword.start), base, members)
+
+    def _enum_member(self) -> ast.EnumMember:
+        name = self.expect_identifier("for a member of the enum")
+        value = self.parse_expression() if self.accept(TokenKind.ASSIGN) else None
+        return ast.EnumMember(self.span_from(name.start), name.text, value)

@@ -1,0 +1,158 @@
+"""Tokens to the syntax tree of a file.
+
+In: the text of one file. Out: an `ast.File` that holds every declaration that could be read.
+A mistake of the user never raises: it is reported to the sink, and parsing goes on after it.
+The grammar is in the docstring of `ast`; the levels of the parser are `cursor` (tokens and
+recovery), `expressions`, `statements`, and here the declarations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.syntax import ast
+from onewafer.csl.syntax.cursor import SyntaxFailure
+from onewafer.csl.syntax.statements import StatementParser
+from onewafer.csl.syntax.token import TokenKind
+
+if TYPE_CHECKING:
+    from onewafer.csl.syntax.token import Token
+    from onewafer.diagnostics import DiagnosticSink, SourceFile
+
+_STORAGE = {
+    TokenKind.EXPORT: ast.Storage.EXPORT,
+    TokenKind.EXTERN: ast.Storage.EXTERN,
+    TokenKind.INLINE: ast.Storage.INLINE,
+}
+
+
+def parse(source: SourceFile, sink: DiagnosticSink) -> ast.File:
+    """Parse a file; report every syntax error to `sink`, in the order of the source."""
+    return _FileParser(source, sink).parse_file()
+
+
+class _FileParser(StatementParser):
+    def parse_file(self) -> ast.File:
+        declarations: list[ast.TopDeclaration] = []
+        while not self.at(TokenKind.END):
+            num_open, start = self.num_open, self.position
+            try:
+                declarations.append(self._declaration(self.token))
+            except SyntaxFailure:
+                self.skip_statement(num_open, start)
+        self.flush()
+        return ast.File(self.source, tuple(declarations))
+
+    def _declaration(self, first: Token) -> ast.TopDeclaration:
+        match first.kind:
+            case TokenKind.PARAM:
+                return self._param()
+            case TokenKind.COMPTIME:
+                self.advance()
+                body = self.parse_block("after `comptime`")
+                return ast.ComptimeBlock(self.span_from(first.start), body)
+            case TokenKind.LAYOUT:
+                self.advance()
+                body = self.parse_block("after `layout`")
+                return ast.LayoutBlock(self.span_from(first.start), body)
+            case TokenKind.EXPORT | TokenKind.EXTERN | TokenKind.INLINE:
+                self.advance()
+                return self._stored(_STORAGE[first.kind], first)
+            case TokenKind.CONST | TokenKind.VAR | TokenKind.FN | TokenKind.TASK:
+                return self._stored(ast.Storage.DEFAULT, first)
+            case _:
+                self._refuse_statement(first)
+
+    def _refuse_statement(self, first: Token) -> NoReturn:
+        """Say why nothing that starts like this stands at the top level."""
+        if first.kind is TokenKind.RIGHT_BRACE:
+            self.report(
+                "unmatched-delimiter",
+                "this `}` closes nothing",
+                help_text="remove it, or look for a block above that ends too early",
+            )
+            self.advance()
+            raise SyntaxFailure
+        if first.text == "color" and self.next_kind is TokenKind.IDENTIFIER:
+            self.fail(
+                "`color name;` is a declaration of an older CSL",
+                code="unsupported-syntax",
+                help_text="write `param name: color;` or `const name: color = @get_color(0);`",
+            )
+        self.fail(
+            f"{first.description} cannot start a declaration",
+            code="misplaced-statement",
+            help_text="the top level of a file holds `param`, `const`, `var`, `fn`, `task`, "
+            "`comptime { … }` and `layout { … }`; statements are permitted inside the last four",
+        )
+
+    def _stored(self, storage: ast.Storage, first: Token) -> ast.Variable | ast.Function:
+        if self.at(TokenKind.FN, TokenKind.TASK):
+            return self._function(storage, first)
+        if self.at(TokenKind.CONST, TokenKind.VAR):
+            return self.parse_variable(storage, first)
+        self.fail(
+            f"expected a declaration after `{first.text}`, found {self.token.description}",
+            help_text=f"write `{first.text} var …`, `{first.text} const …` or `{first.text} fn …`",
+        )
+
+    def _param(self) -> ast.Param:
+        keyword = self.advance()
+        name = self.expect_identifier("after `param`")
+        declared = self.parse_type() if self.accept(TokenKind.COLON) else None
+        default = self.parse_expression() if self.accept(TokenKind.ASSIGN) else None
+        span = self.span_from(keyword.start)
+        self.end_statement()
+        return ast.Param(span, name.text, self.span(name), declared, default)
+
+    def _function(self, storage: ast.Storage, first: Token) -> ast.Function:
+        keyword = self.advance()
+        name = self.expect_identifier(f"after `{keyword.text}`")
+        parameters = self.delimited(
+            TokenKind.LEFT_PARENTHESIS, "after the parameters", self._parameter
+        )
+        result = self._result_type(keyword)
+        if self.at(TokenKind.SEMICOLON):
+            self.fail(
+                f"`{name.text}` has no body",
+                code="unsupported-syntax",
+                help_text="write the body in braces; functions of other object files cannot be "
+                "linked",
+            )
+        body = self.parse_block(f"before the body of `{name.text}`")
+        return ast.Function(
+            self.span_from(first.start),
+            name.text,
+            self.span(name),
+            parameters,
+            result,
+            body,
+            keyword.kind is TokenKind.TASK,
+            storage,
+        )
+
+    def _result_type(self, keyword: Token) -> ast.Expression:
+        if not self.at(TokenKind.LEFT_BRACE):
+            return self.parse_type()
+        self.report(
+            "syntax-error",
+            f"this `{keyword.text}` does not say what it returns",
+            help_text="write the type before the `{`; `void` if it returns nothing",
+        )
+        return ast.ErrorExpression(self.span(self.token))
+
+    def _parameter(self) -> ast.Parameter:
+        start = self.token.start
+        is_comptime = self.accept(TokenKind.COMPTIME) is not None
+        name = self.expect_identifier("for a parameter")
+        if not self.accept(TokenKind.COLON):
+            self.report(
+                "syntax-error",
+                f"expected `:` after the parameter `{name.text}`, found {self.token.description}",
+                help_text=f"every parameter states its type: `{name.text}: u16`",
+            )
+            if self.at(TokenKind.COMMA, TokenKind.RIGHT_PARENTHESIS):
+                error = ast.ErrorExpression(self.span(self.token))
+                return ast.Parameter(self.span_from(start), name.text, error, is_comptime)
+        declared = None if self.accept(TokenKind.ANYTYPE) else self.parse_type()
+        return ast.Parameter(self.span_from(start), name.text, declared, is_comptime)

@@ -1,0 +1,322 @@
+"""Statements and blocks, and the recovery between statements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.syntax import ast
+from onewafer.csl.syntax.cursor import SyntaxFailure
+from onewafer.csl.syntax.expressions import ExpressionParser
+from onewafer.csl.syntax.token import TokenKind
+
+if TYPE_CHECKING:
+    from onewafer.csl.syntax.token import Token
+
+_ASSIGNMENT = {
+    TokenKind.ASSIGN: None,
+    TokenKind.ADD_ASSIGN: ast.BinaryOperator.ADD,
+    TokenKind.SUBTRACT_ASSIGN: ast.BinaryOperator.SUBTRACT,
+    TokenKind.MULTIPLY_ASSIGN: ast.BinaryOperator.MULTIPLY,
+    TokenKind.DIVIDE_ASSIGN: ast.BinaryOperator.DIVIDE,
+    TokenKind.REMAINDER_ASSIGN: ast.BinaryOperator.REMAINDER,
+    TokenKind.SHIFT_LEFT_ASSIGN: ast.BinaryOperator.SHIFT_LEFT,
+    TokenKind.SHIFT_RIGHT_ASSIGN: ast.BinaryOperator.SHIFT_RIGHT,
+    TokenKind.AND_ASSIGN: ast.BinaryOperator.BIT_AND,
+    TokenKind.OR_ASSIGN: ast.BinaryOperator.BIT_OR,
+    TokenKind.XOR_ASSIGN: ast.BinaryOperator.BIT_XOR,
+}
+
+_TOP_LEVEL_ONLY = frozenset(
+    {TokenKind.PARAM, TokenKind.LAYOUT, TokenKind.EXPORT, TokenKind.EXTERN, TokenKind.INLINE}
+)
+
+
+class StatementParser(ExpressionParser):
+    """The statement level of the parser."""
+
+    # --- blocks ----------------------------------------------------------------------------------
+
+    def parse_block(self, where: str) -> ast.Block:
+        """Parse `{ statements }`, recovering inside it from every bad statement."""
+        opening = self.open(TokenKind.LEFT_BRACE, where)
+        statements: list[ast.Statement] = []
+        while not self.at(TokenKind.RIGHT_BRACE):
+            if self.at(TokenKind.END) or self.at_stray_declaration(opening):
+                self.report_unclosed_block(opening)
+                return ast.Block(self.span_from(opening.start), tuple(statements))
+            statement = self._recovering_statement()
+            if statement is not None:
+                statements.append(statement)
+        self.close(opening, "after the block")
+        return ast.Block(self.span_from(opening.start), tuple(statements))
+
+    def _recovering_statement(self) -> ast.Statement | None:
+        num_open, start = self.num_open, self.position
+        try:
+            return self.parse_statement()
+        except SyntaxFailure:
+            self.skip_statement(num_open, start)
+            return None
+
+    def _braced_body(self, keyword: str) -> ast.Block:
+        """Parse the body of a loop; take a statement without braces after reporting it."""
+        if self.at(TokenKind.LEFT_BRACE):
+            return self.parse_block("")
+        self.report(
+            "syntax-error",
+            f"expected `{{` before the body of `{keyword}`, found {self.token.description}",
+            help_text="a loop body is a block in braces; only the branches of `if` may lack them",
+        )
+        statement = self.parse_statement()
+        return ast.Block(statement.span, (statement,))
+
+    # --- statements ------------------------------------------------------------------------------
+
+    def parse_statement(self) -> ast.Statement:
+        """Parse one statement with its `;`."""
+        self.enter()
+        try:
+            return self._statement(self.token)
+        finally:
+            self.leave()
+
+    def _statement(self, token: Token) -> ast.Statement:
+        match token.kind:
+            case TokenKind.LEFT_BRACE if self.next_kind is not TokenKind.SEMICOLON:
+                return self.parse_block("")
+            case TokenKind.CONST | TokenKind.VAR:
+                return self.parse_variable(ast.Storage.DEFAULT, token)
+            case TokenKind.COMPTIME if self.next_kind is TokenKind.LEFT_BRACE:
+                self.advance()
+                body = self.parse_block("")
+                return ast.ComptimeBlock(self.span_from(token.start), body)
+            case TokenKind.COMPTIME if self.next_kind in {TokenKind.VAR, TokenKind.CONST}:
+                self.advance()
+                return self.parse_variable(ast.Storage.DEFAULT, token, is_comptime=True)
+            case TokenKind.IF:
+                return self._if_statement()
+            case TokenKind.WHILE:
+                return self._while()
+            case TokenKind.FOR:
+                return self._for()
+            case TokenKind.SWITCH:
+                return self._switch()
+            case TokenKind.BREAK | TokenKind.CONTINUE:
+                return self._jump()
+            case TokenKind.RETURN:
+                return self._return()
+            case _:
+                self._refuse_misplaced(token)
+                return self._simple_statement()
+
+    def _refuse_misplaced(self, token: Token) -> None:
+        if token.kind is TokenKind.ELSE:
+            self.fail(
+                "this `else` belongs to no `if`",
+                help_text="an `else` follows directly after the `}` or the `;` of its `if`",
+            )
+        if token.kind in _TOP_LEVEL_ONLY or (
+            token.kind in {TokenKind.FN, TokenKind.TASK} and self.next_kind is TokenKind.IDENTIFIER
+        ):
+            self.fail(
+                f"`{token.text}` is not permitted inside a block",
+                code="misplaced-declaration",
+                help_text="it is permitted at the top level of the file: move it there",
+            )
+        if token.kind is TokenKind.IDENTIFIER and self.next_kind is TokenKind.COLON:
+            self.fail(
+                "labels are not supported",
+                code="unsupported-syntax",
+                help_text="leave nested loops with a flag, or move them to a function and return",
+            )
+
+    def _simple_statement(self) -> ast.Statement:
+        statement = self._expression_or_assignment()
+        self.end_statement()
+        return statement
+
+    def _expression_or_assignment(self) -> ast.Statement:
+        expression = self.parse_expression()
+        operator = self.token
+        if operator.kind not in _ASSIGNMENT:
+            return ast.ExpressionStatement(expression.span, expression)
+        self._check_target(expression)
+        self.advance()
+        value = self.parse_expression()
+        span = expression.span.to(value.span)
+        return ast.Assign(span, expression, _ASSIGNMENT[operator.kind], value)
+
+    def _check_target(self, target: ast.Expression) -> None:
+        match target:
+            case ast.Name() | ast.Member() | ast.Index() | ast.Dereference():
+                return
+            case ast.ErrorExpression():
+                return
+            case _:
+                self.report(
+                    "invalid-assignment-target",
+                    "a value cannot be assigned to this",
+                    target.span,
+                    help_text="assign to a variable, an element `a[i]`, a field `s.f`, or what a "
+                    "pointer points to `p.*`",
+                )
+
+    def end_statement(self) -> None:
+        """Read the `;`. It may be absent between a branch and its `else`."""
+        if self.accept(TokenKind.SEMICOLON) or self.at(TokenKind.ELSE):
+            return
+        previous, found = self.previous, self.token
+        if previous.kind is TokenKind.ERROR:
+            raise SyntaxFailure
+        place = self.span_after(previous)
+        self.report(
+            "missing-semicolon",
+            f"expected `;` after this statement, found {found.description}",
+            place,
+            label="`;` is missing here",
+        )
+        same_line = (
+            self.source.line_column(previous.end)[0] == self.source.line_column(found.start)[0]
+        )
+        if same_line and found.kind is not TokenKind.RIGHT_BRACE:
+            raise SyntaxFailure
+
+    def _if_statement(self) -> ast.Statement:
+        """Parse a whole `if … else if … else …` chain without recursion along it."""
+        links: list[tuple[Token, ast.Expression, ast.Statement]] = []
+        otherwise: ast.Statement | None = None
+        while True:
+            keyword = self.advance()
+            condition = self.parse_condition("if")
+            links.append((keyword, condition, self.parse_statement()))
+            self.check_chain(len(links))
+            if not self.accept(TokenKind.ELSE):
+                break
+            if not self.at(TokenKind.IF):
+                otherwise = self.parse_statement()
+                break
+        keyword, condition, then = links.pop()
+        statement = ast.If(self.span_from(keyword.start), condition, then, otherwise)
+        for keyword, condition, then in reversed(links):
+            statement = ast.If(self.span_from(keyword.start), condition, then, statement)
+        return statement
+
+    def _while(self) -> ast.Statement:
+        keyword = self.advance()
+        condition = self.parse_condition("while")
+        step: ast.Statement | None = None
+        if self.accept(TokenKind.COLON):
+            opening = self.open(TokenKind.LEFT_PARENTHESIS, "after the `:` of `while`")
+            step = self._expression_or_assignment()
+            self.close(opening, "after the continue expression of `while`")
+        body = self._braced_body("while")
+        return ast.While(self.span_from(keyword.start), condition, step, body)
+
+    def _for(self) -> ast.Statement:
+        keyword = self.advance()
+        iterable = self.parse_iterable()
+        pipe = self.token
+        self.expect(
+            TokenKind.PIPE,
+            "after the iterable of `for`",
+            help_text="name the element: `for (@range(u16, n)) |i| { … }`",
+        )
+        captures = self.separated(TokenKind.PIPE, self._capture)
+        if not 1 <= len(captures) <= len(("element", "index")):
+            self.fail(
+                f"`for` captures one or two names, found {len(captures)}",
+                span=self.span_from(pipe.start),
+                help_text="write `|element|` or `|element, index|`; `_` discards one",
+            )
+        self.expect(TokenKind.PIPE, "after the captures of `for`")
+        body = self._braced_body("for")
+        index = captures[1] if len(captures) > 1 else None
+        return ast.For(self.span_from(keyword.start), iterable, captures[0], index, body)
+
+    def _capture(self) -> ast.Name:
+        token = self.expect_identifier("for a capture of `for`")
+        return ast.Name(self.span(token), token.text)
+
+    def _switch(self) -> ast.Statement:
+        keyword = self.advance()
+        scrutinee = self.parse_condition("switch")
+        arms = self.delimited(
+            TokenKind.LEFT_BRACE, "after the arms of the switch", self._switch_arm
+        )
+        return ast.Switch(self.span_from(keyword.start), scrutinee, arms)
+
+    def _switch_arm(self) -> ast.SwitchArm:
+        start = self.token.start
+        patterns = self.parse_patterns()
+        body: ast.Statement
+        if self.at(TokenKind.LEFT_BRACE):
+            body = self.parse_block("")
+        else:
+            body = self._expression_or_assignment()
+            if self.at(TokenKind.SEMICOLON):
+                self.report(
+                    "syntax-error",
+                    "an arm of a switch ends with `,`, found `;`",
+                    help_text="write `,`, or put statements in braces: `value => { …; },`",
+                )
+                self.advance()
+        return ast.SwitchArm(self.span_from(start), patterns, body)
+
+    def _jump(self) -> ast.Statement:
+        keyword = self.advance()
+        if self.at(TokenKind.COLON):
+            self.fail(
+                f"`{keyword.text}` with a label is not supported",
+                code="unsupported-syntax",
+                help_text=f"`{keyword.text}` always means the innermost loop",
+            )
+        self.end_statement()
+        node = ast.Break if keyword.kind is TokenKind.BREAK else ast.Continue
+        return node(self.span(keyword))
+
+    def _return(self) -> ast.Statement:
+        keyword = self.advance()
+        value: ast.Expression | None = None
+        if not self.at(TokenKind.SEMICOLON, TokenKind.RIGHT_BRACE, TokenKind.ELSE):
+            value = self.parse_expression()
+        span = self.span_from(keyword.start)
+        self.end_statement()
+        return ast.Return(span, value)
+
+    # --- variables, also at top level --------------------------------------------------------------
+
+    def parse_variable(
+        self, storage: ast.Storage, first: Token, *, is_comptime: bool = False
+    ) -> ast.Variable:
+        """Parse from `const`/`var` to `;`; the declaration starts at token `first`."""
+        keyword = self.advance()
+        name = self.expect_identifier(f"after `{keyword.text}`")
+        declared = self.parse_type() if self.accept(TokenKind.COLON) else None
+        attributes: dict[TokenKind, ast.Expression] = {}
+        while self.at(TokenKind.ALIGN, TokenKind.LINKSECTION, TokenKind.LINKNAME):
+            attribute = self.advance()
+            attributes[attribute.kind] = self.parse_condition(attribute.text)
+        initializer = self.parse_expression() if self.accept(TokenKind.ASSIGN) else None
+        self._refuse_other_assignment()
+        span = self.span_from(first.start)
+        self.end_statement()
+        return ast.Variable(
+            span,
+            name.text,
+            self.span(name),
+            keyword.kind is TokenKind.CONST,
+            declared,
+            initializer,
+            storage,
+            attributes.get(TokenKind.ALIGN),
+            attributes.get(TokenKind.LINKSECTION),
+            attributes.get(TokenKind.LINKNAME),
+            is_comptime,
+        )
+
+    def _refuse_other_assignment(self) -> None:
+        if self.token.kind in _ASSIGNMENT and not self.at(TokenKind.ASSIGN):
+            self.fail(
+                f"a declaration has no `{self.token.text}`",
+                help_text="give the first value with `=`",
+            )
