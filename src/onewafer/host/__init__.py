@@ -1,0 +1,22 @@
+"""The host's side of a simulated wafer: load, copy, launch."""
+
+from __future__ import annotations
+
+from onewafer.host.device import Device, LaunchReport
+from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
+from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
+from onewafer.host.sdk_geometry import IntRectangle, IntVector
+from onewafer.host.sdk_runtime import SdkRuntime, Task
+
+__all__ = [
+    "Device",
+    "IntRectangle",
+    "IntVector",
+    "LaunchReport",
+    "MemcpyDataType",
+    "MemcpyOrder",
+    "SdkRuntime",
+    "Task",
+    "input_array_to_u32",
+    "memcpy_view",
+]

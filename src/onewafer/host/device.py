@@ -1,0 +1,313 @@
+"""A simulated wafer with one program on it, as the host sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import HostError
+from onewafer.geometry import Rectangle
+from onewafer.host.exports import ExportTable
+from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
+from onewafer.simulator import Machine, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.host.exports import Placement
+    from onewafer.host.scalars import Argument
+    from onewafer.image import Export, WaferImage
+
+_PROGRESS_CYCLES = 1_000
+"""How often a launch reports its progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchReport:
+    """One launch: from the cycle of the host's command until nothing moved any more."""
+
+    name: str
+    start_cycle: int
+    end_cycle: int
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that the launch took."""
+        return self.end_cycle - self.start_cycle
+
+
+class _Phase(Enum):
+    """Where a device is in its life; the values complete the sentence "the device is …"."""
+
+    CREATED = "not loaded yet: call load() first"
+    LOADED = "loaded"
+    STOPPED = "stopped: create a new one"
+
+
+class Device:
+    """Load a program, move data, launch functions, count bytes and cycles.
+
+    Transfers and launches take effect in the order of the calls. Each begins when the fabric has
+    come to rest, so that a read sees the work of every earlier call.
+
+    Attributes:
+        bytes_in: bytes written to PE memory so far.
+        bytes_out: bytes read from PE memory so far.
+    """
+
+    def __init__(
+        self, image: WaferImage, architecture: Architecture, *, engine: str = "reference"
+    ) -> None:
+        self.image = image
+        self.architecture = architecture
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._engine = engine
+        self._exports = ExportTable(image)
+        self._phase = _Phase.CREATED
+        self._machine: Machine | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """The simulated machine; it stays readable after `stop`.
+
+        Raises:
+            HostError: the program is not loaded.
+        """
+        if self._machine is None:
+            raise HostError(f"the device is {self._phase.value}")
+        return self._machine
+
+    @property
+    def rectangle(self) -> Rectangle:
+        """All PEs of the program."""
+        return Rectangle(0, 0, self.image.width, self.image.height)
+
+    def load(self) -> None:
+        """Put the program on a fresh machine.
+
+        Raises:
+            HostError: it is loaded already.
+        """
+        if self._phase is not _Phase.CREATED:
+            raise HostError(f"cannot load: the device is {self._phase.value}")
+        self._machine = Machine(self.image, self.architecture, engine=self._engine)
+        self._phase = _Phase.LOADED
+
+    def settle(self) -> None:
+        """Run the fabric until nothing moves any more (start-up tasks, before anything else)."""
+        self._running("run").run()
+
+    def stop(self) -> None:
+        """Finish all work; afterwards only `machine` can be looked at."""
+        self.settle()
+        self._phase = _Phase.STOPPED
+
+    def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
+        """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
+
+        Without a rectangle the whole program is meant. The dtype is the variable's element type.
+
+        Raises:
+            HostError: unknown or read-only symbol, wrong dtype or shape, no room.
+        """
+        dtype = self._dtype_of(symbol)
+        if array.dtype.newbyteorder("=") != dtype:
+            raise HostError(
+                f"{symbol!r} holds {dtype.name}, the array {array.dtype.name}: "
+                f"pass array.astype(np.{dtype.name})"
+            )
+        self.write_raw(symbol, array, rectangle)
+
+    def write_raw(
+        self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None
+    ) -> None:
+        """Copy the bytes of `array[height, width, num_elements]`, whatever its dtype means.
+
+        Raises:
+            HostError: as `write`, with the size of an element instead of its dtype.
+        """
+        machine = self._running(f"write {symbol!r}")
+        target = self._rectangle(rectangle)
+        export = self._exports.variable(symbol)
+        if not export.is_mutable:
+            raise HostError(
+                f"{symbol!r} is read-only for the host: "
+                f"@export_name needs `true` as its last argument to allow writing"
+            )
+        if array.ndim != 3 or array.shape[:2] != (target.height, target.width):  # noqa: PLR2004 - [height, width, num_elements]
+            raise HostError(
+                f"writing {symbol!r} to {target} needs an array of shape "
+                f"({target.height}, {target.width}, num_elements), not {array.shape}"
+            )
+        _check_width(export, array.dtype)
+        machine.run()
+        placement = self._exports.place(symbol, target, machine.memory)
+        payload = _to_bytes(array)
+        _check_room(symbol, placement, payload.shape[1], self.image.width)
+        for rows, columns in _stretches(placement, payload.shape[1]):
+            machine.memory[placement.pes[rows], columns] = payload[rows]
+        self.bytes_in += payload.size
+
+    def read(
+        self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
+    ) -> NDArray[Any]:
+        """Return `[height, width, num_elements]` of a variable on the PEs of a rectangle.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, or more elements than the variable has.
+        """
+        return self._read(symbol, num_elements, self._dtype_of(symbol), rectangle, strict=True)
+
+    def read_raw(
+        self,
+        symbol: str,
+        num_elements: int,
+        dtype: np.dtype[Any],
+        rectangle: Rectangle | None = None,
+    ) -> NDArray[Any]:
+        """Return the bytes of a variable as `[height, width, num_elements]` of another dtype.
+
+        Unlike `read` it may run past the end of the variable, into what lies behind it: public
+        programs do that.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, another element size, end of PE memory.
+        """
+        return self._read(symbol, num_elements, dtype, rectangle, strict=False)
+
+    def launch(
+        self,
+        name: str,
+        *arguments: Argument,
+        progress: Callable[[int], None] | None = None,
+    ) -> LaunchReport:
+        """Run an exported function on every PE until nothing moves any more.
+
+        `progress` is called with the current cycle every 1,000 cycles.
+
+        Raises:
+            HostError: unknown function, or arguments that do not fit its parameters.
+            SimulationError: the program failed; `DeadlockError` if it hangs.
+        """
+        words = encode_arguments(self._exports.function(name), arguments)
+        return self._launch(name, words, progress)
+
+    def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
+        """Launch with arguments that are already encoded as 32-bit words.
+
+        Raises:
+            HostError, SimulationError: as `launch`.
+        """
+        return self._launch(name, encode_raw_words(self._exports.function(name), words), None)
+
+    def _launch(
+        self, name: str, words: tuple[int, ...], progress: Callable[[int], None] | None
+    ) -> LaunchReport:
+        machine = self._running(f"launch {name!r}")
+        machine.run()
+        start = machine.cycle
+        machine.launch(name, words)
+        if progress is None:
+            machine.run()
+        else:
+            while machine.run(max_cycles=_PROGRESS_CYCLES) is StopReason.CYCLE_LIMIT:
+                progress(machine.cycle)
+        return LaunchReport(name, start, machine.cycle)
+
+    def _read(
+        self,
+        symbol: str,
+        num_elements: int,
+        dtype: np.dtype[Any],
+        rectangle: Rectangle | None,
+        *,
+        strict: bool,
+    ) -> NDArray[Any]:
+        machine = self._running(f"read {symbol!r}")
+        source = self._rectangle(rectangle)
+        export = self._exports.variable(symbol)
+        if num_elements <= 0:
+            raise HostError(f"reading {num_elements} elements of {symbol!r}: ask for at least one")
+        _check_width(export, dtype)
+        machine.run()
+        placement = self._exports.place(symbol, source, machine.memory)
+        num_bytes = num_elements * dtype.itemsize
+        if not strict:
+            placement = _with_room_to(machine.memory.shape[1], placement)
+        _check_room(symbol, placement, num_bytes, self.image.width)
+        payload = np.empty((source.num_pes, num_bytes), np.uint8)
+        for rows, columns in _stretches(placement, num_bytes):
+            payload[rows] = machine.memory[placement.pes[rows], columns]
+        self.bytes_out += payload.size
+        return payload.view(dtype).reshape(source.height, source.width, num_elements)
+
+    def _running(self, action: str) -> Machine:
+        if self._phase is not _Phase.LOADED:
+            raise HostError(f"cannot {action}: the device is {self._phase.value}")
+        return self.machine
+
+    def _dtype_of(self, symbol: str) -> np.dtype[Any]:
+        element = self._exports.variable(symbol).element
+        if element is None:
+            raise HostError(f"{symbol!r} has no element type, so the host cannot copy it")
+        return to_dtype(element)
+
+    def _rectangle(self, rectangle: Rectangle | None) -> Rectangle:
+        whole = self.rectangle
+        if rectangle is None:
+            return whole
+        if rectangle.width <= 0 or rectangle.height <= 0:
+            raise HostError(f"the rectangle {rectangle} is empty")
+        last_x = rectangle.x + rectangle.width - 1
+        last_y = rectangle.y + rectangle.height - 1
+        if whole.contains(rectangle.x, rectangle.y) and whole.contains(last_x, last_y):
+            return rectangle
+        raise HostError(f"the rectangle {rectangle} leaves the program, which is {whole}")
+
+
+def _check_width(export: Export, dtype: np.dtype[Any]) -> None:
+    """Refuse elements of another size: the PE would see garbage."""
+    element = export.element
+    if element is not None and element.num_bytes != dtype.itemsize:
+        raise HostError(
+            f"{export.name!r} holds {to_csl_name(element)} ({8 * element.num_bytes} bits an "
+            f"element), the transfer moves {8 * dtype.itemsize} bits an element"
+        )
+
+
+def _check_room(symbol: str, placement: Placement, num_bytes: int, width: int) -> None:
+    index = int(np.argmin(placement.room))
+    room = int(placement.room[index])
+    if num_bytes > room:
+        pe = int(placement.pes[index])
+        raise HostError(
+            f"{symbol!r} has room for {room} bytes on PE ({pe % width}, {pe // width}), "
+            f"the transfer has {num_bytes} bytes a PE"
+        )
+
+
+def _with_room_to(memory_bytes: int, placement: Placement) -> Placement:
+    return replace(placement, room=memory_bytes - placement.addresses)
+
+
+def _stretches(
+    placement: Placement, num_bytes: int
+) -> Iterator[tuple[NDArray[np.intp], slice[int, int]]]:
+    """Yield (rows of the placement, bytes of PE memory) for the PEs that agree on the address."""
+    for address in np.unique(placement.addresses):
+        rows = np.flatnonzero(placement.addresses == address)
+        yield rows, slice(int(address), int(address) + num_bytes)
+
+
+def _to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return `[height, width, num_elements]` as bytes, one row a PE."""
+    little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    num_pes = array.shape[0] * array.shape[1]
+    return little_endian.reshape(num_pes, -1).view(np.uint8)

@@ -1,0 +1,117 @@
+"""Host arrays as the SDK's copy calls lay them out: flat, one 32-bit word an element.
+
+The logical tensor is `[height, width, elements_per_pe]`. A 16-bit element sits in the low half of
+its word, and PE memory packs it; on the way back the high half is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import HostError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.geometry import Rectangle
+
+_WORD_BYTES = 4
+
+
+class MemcpyDataType(IntEnum):
+    """Width of an element in PE memory."""
+
+    MEMCPY_32BIT = 0
+    MEMCPY_16BIT = 1
+
+
+class MemcpyOrder(IntEnum):
+    """Which index of `[height, width, elements_per_pe]` runs fastest in the host array."""
+
+    ROW_MAJOR = 0
+    """Element, then x, then y."""
+    COL_MAJOR = 1
+    """y, then x, then element."""
+
+
+class Replication(IntEnum):
+    """Whether a host array holds data for each PE, or shares it."""
+
+    NONE = 0
+    ALONG_ROWS = 1
+    """One block a row of PEs: `[height, elements_per_pe]`."""
+    ALONG_COLUMNS = 2
+    """One block a column of PEs: `[width, elements_per_pe]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferFormat:
+    """How one copy call maps its flat host array to the PEs of a rectangle."""
+
+    rectangle: Rectangle
+    elements_per_pe: int
+    data_type: MemcpyDataType
+    order: MemcpyOrder
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Raw words as PE memory holds them."""
+        return np.dtype("<u4" if self.data_type is MemcpyDataType.MEMCPY_32BIT else "<u2")
+
+    def to_tensor(
+        self, array: NDArray[Any], replication: Replication = Replication.NONE
+    ) -> NDArray[Any]:
+        """Return `[height, width, elements_per_pe]` raw elements of a host array.
+
+        Raises:
+            HostError: the array is not one of 32-bit words, or has another number of them.
+        """
+        height, width = self.rectangle.height, self.rectangle.width
+        match replication:
+            case Replication.NONE:
+                blocks = (height, width)
+            case Replication.ALONG_ROWS:
+                blocks = (height, 1)
+            case Replication.ALONG_COLUMNS:
+                blocks = (1, width)
+        self._check(array, blocks)
+        words = np.ascontiguousarray(array).reshape(-1).view("<u4").astype(self.dtype)
+        tensor = self._unflatten(words, blocks)
+        return np.broadcast_to(tensor, (height, width, self.elements_per_pe))
+
+    def store(self, tensor: NDArray[Any], array: NDArray[Any]) -> None:
+        """Write raw elements `[height, width, elements_per_pe]` into a host array, in place.
+
+        Raises:
+            HostError: the array cannot hold them: read-only, not 32-bit, or of another size.
+        """
+        self._check(array, (self.rectangle.height, self.rectangle.width))
+        if not array.flags.writeable:
+            raise HostError("the destination array is read-only: pass a writable one")
+        if self.order is MemcpyOrder.COL_MAJOR:
+            tensor = tensor.transpose(2, 1, 0)
+        words = tensor.astype("<u4").reshape(-1)
+        array[...] = words.view(array.dtype).reshape(array.shape)
+
+    def _unflatten(self, words: NDArray[Any], blocks: tuple[int, int]) -> NDArray[Any]:
+        height, width = blocks
+        if self.order is MemcpyOrder.ROW_MAJOR:
+            return words.reshape(height, width, self.elements_per_pe)
+        return words.reshape(self.elements_per_pe, width, height).transpose(2, 1, 0)
+
+    def _check(self, array: NDArray[Any], blocks: tuple[int, int]) -> None:
+        if array.dtype.itemsize != _WORD_BYTES or array.dtype.kind not in "iuf":
+            raise HostError(
+                f"host arrays hold 32-bit words, this one is {array.dtype}: use a uint32, int32 "
+                f"or float32 array (input_array_to_u32 widens 16-bit ones, memcpy_view reads them)"
+            )
+        expected = blocks[0] * blocks[1] * self.elements_per_pe
+        if array.size != expected:
+            raise HostError(
+                f"the array has {array.size} elements, the call moves {expected}: "
+                f"{blocks[1]}×{blocks[0]} blocks of {self.elements_per_pe}"
+            )

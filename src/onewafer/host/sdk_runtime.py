@@ -1,0 +1,335 @@
+"""The SDK's host runtime, on a simulated wafer.
+
+Names, argument order and enums are those that public SDK programs use. Operations execute in
+issue order, at the call: `nonblock=True` returns a handle of an operation that is already done,
+which a program cannot tell from one that overlaps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.arch import load_architecture
+from onewafer.errors import HostError
+from onewafer.geometry import Rectangle
+from onewafer.host.device import Device
+from onewafer.host.exports import suggest
+from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.simulation_record import SimulationRecord
+from onewafer.image import NUM_COLORS, SymbolKind, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from onewafer.host.device import LaunchReport
+    from onewafer.host.scalars import Argument
+
+_FIRST_HANDLE = NUM_COLORS
+"""Smaller numbers are colors, which name streams in the same argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Handle of an operation that was issued with `nonblock=True`."""
+
+    number: int
+    """Position in issue order."""
+
+
+class SdkRuntime:
+    """Load a folder that `cslc` wrote, copy data, launch functions."""
+
+    def __init__(
+        self,
+        bindir: str | PathLike[str],
+        cmaddr: str | None = None,
+        *,
+        suppress_simfab_trace: bool = False,  # noqa: ARG002 - vendor tuning, no meaning here
+        simfab_numthreads: int = 1,  # noqa: ARG002 - likewise
+        msg_level: str = "",  # noqa: ARG002 - likewise
+        memcpy_required: bool = True,
+    ) -> None:
+        if cmaddr:
+            raise HostError(
+                f"cmaddr={cmaddr!r} names a real system; onewafer only simulates: leave cmaddr out"
+            )
+        self._folder = Path(bindir)
+        if not self._folder.is_dir():
+            raise HostError(
+                f"there is no folder {str(self._folder)!r}: pass the one given to cslc with -o"
+            )
+        self._image = load(self._folder)
+        if memcpy_required and not self._image.uses_memcpy:
+            raise HostError(
+                f"{str(self._folder)!r} was compiled without --memcpy: "
+                f"compile with it, or pass memcpy_required=False"
+            )
+        self._architecture = load_architecture(self._image.arch)
+        self._device = Device(self._image, self._architecture)
+        self._num_tasks = 0
+        self._launches: list[LaunchReport] = []
+
+    @property
+    def device(self) -> Device:
+        """The device underneath, for what the SDK's API cannot say (cycles, statistics)."""
+        return self._device
+
+    def load(self) -> None:
+        """Put the program on a fresh machine."""
+        self._device.load()
+
+    def run(self) -> None:
+        """Start the fabric: start-up tasks run until nothing moves any more."""
+        self._device.settle()
+
+    def stop(self) -> None:
+        """Finish all work and write `simulation.json` into the program's folder."""
+        self._device.stop()
+        record = SimulationRecord(
+            arch=self._architecture.name,
+            profile=self._architecture.profile,
+            cycles=self._device.machine.cycle,
+            bytes_in=self._device.bytes_in,
+            bytes_out=self._device.bytes_out,
+            launches=tuple(self._launches),
+        )
+        # A program in a read-only folder has run all the same.
+        with contextlib.suppress(OSError):
+            record.save(self._folder)
+
+    def __enter__(self) -> Self:
+        """Load and run."""
+        self.load()
+        self.run()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop, unless the block failed: its own error is the one to show."""
+        if error_type is None:
+            self.stop()
+
+    def get_id(self, name: str) -> int:
+        """Return the handle of an exported symbol; allowed before `load`.
+
+        Raises:
+            HostError: the program exports no such name.
+        """
+        names = tuple(export.name for export in self._image.exports)
+        if name not in names:
+            raise HostError(f"the program exports no {name!r}; {suggest(name, names)}")
+        return _FIRST_HANDLE + names.index(name)
+
+    def memcpy_h2d(  # noqa: PLR0917 - the SDK's signature
+        self,
+        dest: int,
+        src: NDArray[Any],
+        px: int,
+        py: int,
+        w: int,
+        h: int,
+        elem_per_pe: int,
+        *,
+        data_type: MemcpyDataType,
+        order: MemcpyOrder,
+        streaming: bool = False,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Copy `src` to the variable `dest` of `w`×`h` PEs from (`px`, `py`).
+
+        Raises:
+            HostError: unknown handle, rectangle outside the program, wrong size of `src`.
+        """
+        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        return self._copy_in(
+            dest, src, layout, Replication.NONE, streaming=streaming, nonblock=nonblock
+        )
+
+    def memcpy_h2d_rowbcast(  # noqa: PLR0917 - the SDK's signature
+        self,
+        dest: int,
+        src: NDArray[Any],
+        px: int,
+        py: int,
+        w: int,
+        h: int,
+        elem_per_pe: int,
+        *,
+        data_type: MemcpyDataType,
+        order: MemcpyOrder,
+        streaming: bool = False,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Copy `src`, `[h, elem_per_pe]`: every PE of a row gets the same block.
+
+        Raises:
+            HostError: as `memcpy_h2d`.
+        """
+        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        return self._copy_in(
+            dest, src, layout, Replication.ALONG_ROWS, streaming=streaming, nonblock=nonblock
+        )
+
+    def memcpy_h2d_colbcast(  # noqa: PLR0917 - the SDK's signature
+        self,
+        dest: int,
+        src: NDArray[Any],
+        px: int,
+        py: int,
+        w: int,
+        h: int,
+        elem_per_pe: int,
+        *,
+        data_type: MemcpyDataType,
+        order: MemcpyOrder,
+        streaming: bool = False,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Copy `src`, `[w, elem_per_pe]`: every PE of a column gets the same block.
+
+        Raises:
+            HostError: as `memcpy_h2d`.
+        """
+        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        return self._copy_in(
+            dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming, nonblock=nonblock
+        )
+
+    def memcpy_d2h(  # noqa: PLR0917 - the SDK's signature
+        self,
+        dest: NDArray[Any],
+        src: int,
+        px: int,
+        py: int,
+        w: int,
+        h: int,
+        elem_per_pe: int,
+        *,
+        data_type: MemcpyDataType,
+        order: MemcpyOrder,
+        streaming: bool = False,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Copy the variable `src` of `w`×`h` PEs from (`px`, `py`) into `dest`, in place.
+
+        Raises:
+            HostError: unknown handle, rectangle outside the program, unfit `dest`.
+        """
+        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        name = self._variable_name(src, streaming=streaming)
+        tensor = self._device.read_raw(name, elem_per_pe, layout.dtype, layout.rectangle)
+        layout.store(tensor, dest)
+        return self._issued(nonblock=nonblock)
+
+    def launch(self, name: str, *args: Argument, nonblock: bool = False) -> Task | None:
+        """Run an exported function on all PEs, with scalar arguments.
+
+        Raises:
+            HostError: unknown function, or arguments that do not fit it.
+            SimulationError: the program failed; `DeadlockError` if it hangs.
+        """
+        self._launches.append(self._device.launch(name, *args))
+        return self._issued(nonblock=nonblock)
+
+    def call(self, name: str, args: Sequence[int], nonblock: bool = False) -> Task | None:  # noqa: FBT001, FBT002 - the SDK's signature
+        """Run an exported function on all PEs, with arguments encoded as 32-bit words.
+
+        Raises:
+            HostError, SimulationError: as `launch`.
+        """
+        self._launches.append(self._device.launch_raw(name, args))
+        return self._issued(nonblock=nonblock)
+
+    def is_task_done(self, task: Task) -> bool:
+        """Tell whether an operation issued with `nonblock=True` has finished.
+
+        Raises:
+            HostError: the handle is not one of this runtime's.
+        """
+        if not 0 <= task.number < self._num_tasks:
+            raise HostError(f"task {task.number} was not issued by this runtime")
+        return True
+
+    def task_wait(self, task: Task) -> None:
+        """Wait for an operation issued with `nonblock=True`.
+
+        Raises:
+            HostError: the handle is not one of this runtime's.
+        """
+        self.is_task_done(task)
+
+    def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
+        """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).
+
+        Any variable of the entry module can be named, exported or not; usual after `stop`.
+
+        Raises:
+            HostError: no such PE in the program, no such variable, or the type does not divide it.
+        """
+        machine = self._device.machine
+        program_x, program_y = x - self._image.offset_x, y - self._image.offset_y
+        whole = self._device.rectangle
+        if not whole.contains(program_x, program_y):
+            raise HostError(
+                f"fabric PE ({x}, {y}) is outside the program, which is {whole.width}×"
+                f"{whole.height} at fabric ({self._image.offset_x}, {self._image.offset_y})"
+            )
+        index = int(self._image.program_of_pe[program_y, program_x])
+        symbols = self._image.programs[index].symbols if index >= 0 else ()
+        variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
+        if name not in variables:
+            raise HostError(
+                f"PE ({program_x}, {program_y}) has no variable {name!r}; "
+                f"{suggest(name, tuple(variables))}"
+            )
+        symbol = variables[name]
+        element = np.dtype(dtype)
+        if symbol.num_bytes % element.itemsize:
+            raise HostError(f"{name!r} has {symbol.num_bytes} bytes, no whole number of {element}")
+        payload = machine.peek(program_x, program_y, symbol.address, symbol.num_bytes)
+        return np.frombuffer(bytearray(payload), element)
+
+    def _copy_in(
+        self,
+        dest: int,
+        src: NDArray[Any],
+        layout: BufferFormat,
+        replication: Replication,
+        *,
+        streaming: bool,
+        nonblock: bool,
+    ) -> Task | None:
+        name = self._variable_name(dest, streaming=streaming)
+        self._device.write_raw(name, layout.to_tensor(src, replication), layout.rectangle)
+        return self._issued(nonblock=nonblock)
+
+    def _variable_name(self, handle: int, *, streaming: bool) -> str:
+        """Return the exported name behind a handle."""
+        if streaming:
+            raise HostError(
+                "streaming mode is not supported yet: "
+                "copy to an exported variable with streaming=False and launch a function"
+            )
+        index = handle - _FIRST_HANDLE
+        if 0 <= index < len(self._image.exports):
+            return self._image.exports[index].name
+        raise HostError(f"{handle} is no symbol: pass what get_id returned for an exported name")
+
+    def _issued(self, *, nonblock: bool) -> Task | None:
+        """Return the handle of the operation that was just done, if the caller wants one."""
+        self._num_tasks += 1
+        return Task(self._num_tasks - 1) if nonblock else None

@@ -1,0 +1,39 @@
+"""What a finished run leaves for machines to read: `simulation.json` in the program's folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onewafer.host.device import LaunchReport
+
+FILE_NAME = "simulation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationRecord:
+    """Cycles and bytes of one run."""
+
+    arch: str
+    profile: str
+    """Timing profile: `sdk` or `silicon`."""
+    cycles: int
+    """From the start of the fabric to the stop."""
+    bytes_in: int
+    """Copied to PE memory."""
+    bytes_out: int
+    """Copied from PE memory."""
+    launches: tuple[LaunchReport, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write `simulation.json` into a folder.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        text = json.dumps(asdict(self), indent=2)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")

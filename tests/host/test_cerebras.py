@@ -1,0 +1,64 @@
+"""The names that SDK programs import."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import onewafer.host
+
+SOURCE = Path(onewafer.__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("cerebras.sdk.runtime.sdkruntimepybind", ("SdkRuntime", "MemcpyDataType", "MemcpyOrder")),
+        ("cerebras.sdk.sdk_utils", ("memcpy_view", "input_array_to_u32")),
+        ("cerebras.geometry.geometry", ("IntVector", "IntRectangle")),
+    ],
+)
+def test_names_are_those_of_the_host_package(module, names):
+    for name in names:
+        assert getattr(importlib.import_module(module), name) is getattr(onewafer.host, name)
+
+
+def test_enums_have_the_documented_values():
+    data_type, order = onewafer.host.MemcpyDataType, onewafer.host.MemcpyOrder
+    assert [(m.name, m.value) for m in data_type] == [("MEMCPY_32BIT", 0), ("MEMCPY_16BIT", 1)]
+    assert [(m.name, m.value) for m in order] == [("ROW_MAJOR", 0), ("COL_MAJOR", 1)]
+
+
+def test_names_that_are_missing_say_so():
+    with pytest.raises(ImportError, match="does not have SdkLayout yet"):
+        from cerebras.sdk.runtime.sdkruntimepybind import SdkLayout  # noqa: F401, PLC0415
+    with pytest.raises(ImportError, match="cannot import name 'Sdkruntime'"):
+        from cerebras.sdk.runtime.sdkruntimepybind import Sdkruntime  # noqa: F401, PLC0415
+
+
+def test_another_distribution_can_add_to_the_package(tmp_path):
+    """As `cerebras-cloud-sdk` does, with the `cerebras` folder in another place of the path."""
+    cloud = tmp_path / "cerebras" / "cloud" / "sdk"
+    cloud.mkdir(parents=True)
+    (cloud / "__init__.py").write_text("NAME = 'cloud'\n")
+    program = (
+        "import cerebras.cloud.sdk, cerebras.sdk.sdk_utils;"
+        "print(cerebras.cloud.sdk.NAME, cerebras.sdk.sdk_utils.memcpy_view.__name__)"
+    )
+    for path in ([tmp_path, SOURCE], [SOURCE, tmp_path]):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert result.stdout == "cloud memcpy_view\n"
+
+
+def test_no_file_claims_the_shared_folders():
+    assert not [*(SOURCE / "cerebras").rglob("__init__.py")]

@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import pytest
+
+from onewafer.errors import HostError
+from onewafer.host import MemcpyDataType, MemcpyOrder, SdkRuntime
+
+ROW = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
+COLUMN = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.COL_MAJOR}
+HALVES = {"data_type": MemcpyDataType.MEMCPY_16BIT, "order": MemcpyOrder.ROW_MAJOR}
+
+
+@pytest.fixture
+def created(image, fake_machine, monkeypatch, tmp_path):  # noqa: ARG001 - for its effect
+    """Return a runtime that is not loaded."""
+    monkeypatch.setattr("onewafer.host.sdk_runtime.load", lambda _: image)
+    return SdkRuntime(tmp_path, cmaddr=None)
+
+
+@pytest.fixture
+def runtime(created):
+    """Return a running one."""
+    created.load()
+    created.run()
+    return created
+
+
+def test_handles_exist_before_load_and_are_no_colors(created):
+    handles = [created.get_id(name) for name in ("A", "h", "constant", "p", "compute")]
+    assert len(set(handles)) == 5
+    assert min(handles) >= 24
+    with pytest.raises(HostError, match="exports no 'B'"):
+        created.get_id("B")
+
+
+@pytest.mark.parametrize("options", [ROW, COLUMN])
+def test_data_comes_back(runtime, options):
+    handle, data = runtime.get_id("A"), np.arange(2 * 2 * 5, dtype=np.float32)
+    runtime.memcpy_h2d(handle, data, 1, 0, 2, 2, 5, streaming=False, nonblock=False, **options)
+    result = np.zeros((20, 1), np.float32)
+    runtime.memcpy_d2h(result, handle, 1, 0, 2, 2, 5, streaming=False, nonblock=False, **options)
+    np.testing.assert_array_equal(result.ravel(), data)
+
+
+def test_sixteen_bit_data_comes_back(runtime):
+    data = np.array([0x00013C00, 0x00024000], np.uint32)
+    runtime.memcpy_h2d(runtime.get_id("h"), data, 0, 0, 1, 1, 2, **HALVES)
+    result = np.zeros(2, np.uint32)
+    runtime.memcpy_d2h(result, runtime.get_id("h"), 0, 0, 1, 1, 2, **HALVES)
+    assert result.tolist() == [0x3C00, 0x4000]
+
+
+def test_broadcasts_along_rows_and_columns(runtime):
+    handle, result = runtime.get_id("A"), np.zeros((2, 3, 2), np.int32)
+    rows = np.arange(4, dtype=np.int32)
+    runtime.memcpy_h2d_rowbcast(handle, rows, 0, 0, 3, 2, 2, **ROW)
+    runtime.memcpy_d2h(result, handle, 0, 0, 3, 2, 2, **ROW)
+    np.testing.assert_array_equal(result, np.repeat(rows.reshape(2, 1, 2), 3, axis=1))
+    columns = np.arange(6, dtype=np.int32)
+    runtime.memcpy_h2d_colbcast(handle, columns, 0, 0, 3, 2, 2, **ROW)
+    runtime.memcpy_d2h(result, handle, 0, 0, 3, 2, 2, **ROW)
+    np.testing.assert_array_equal(result, np.repeat(columns.reshape(1, 3, 2), 2, axis=0))
+
+
+def test_launch_and_call_encode_their_arguments(runtime):
+    runtime.launch("compute", np.int16(-1), np.float32(2), nonblock=False)
+    runtime.call("compute", [0xFFFF, 0x40000000], nonblock=False)
+    launches = runtime.device.machine.launches
+    assert launches == [("compute", (-1, 0x40000000))] * 2
+
+
+def test_nonblocking_calls_return_handles(runtime):
+    assert runtime.launch("sync") is None
+    first = runtime.launch("sync", nonblock=True)
+    second = runtime.call("sync", [], nonblock=True)
+    assert first != second
+    assert runtime.is_task_done(first)
+    runtime.task_wait(second)
+    other = SdkRuntime.__new__(SdkRuntime)
+    other._num_tasks = 0
+    with pytest.raises(HostError, match="not issued by this runtime"):
+        other.task_wait(first)
+
+
+def test_stop_leaves_a_record(runtime, tmp_path):
+    runtime.launch("sync")
+    runtime.stop()
+    record = json.loads((tmp_path / "simulation.json").read_text())
+    assert record == {
+        "arch": "wse2",
+        "profile": "sdk",
+        "cycles": 2600,
+        "bytes_in": 0,
+        "bytes_out": 0,
+        "launches": [{"name": "sync", "start_cycle": 100, "end_cycle": 2600}],
+    }
+
+
+def test_symbols_can_be_read_after_the_stop(runtime):
+    data = np.arange(10, dtype=np.float32)
+    runtime.memcpy_h2d(runtime.get_id("A"), data, 2, 1, 1, 1, 10, **ROW)
+    runtime.stop()
+    np.testing.assert_array_equal(runtime.read_symbol(6, 2, "array", dtype="float32"), data)
+    symbol = runtime.read_symbol(6, 2, "array")
+    assert (symbol.dtype, symbol.size) == (np.uint8, 40)
+    assert symbol.view(np.uint16).flags.writeable
+    with pytest.raises(HostError, match=r"outside the program, which is 3×2 at fabric \(4, 1\)"):
+        runtime.read_symbol(2, 1, "array")
+    with pytest.raises(HostError, match="did you mean 'array'"):
+        runtime.read_symbol(4, 1, "arrays")
+    with pytest.raises(HostError, match="no whole number of float64"):
+        runtime.read_symbol(4, 1, "halves", "float64")
+
+
+def test_a_context_loads_runs_and_stops(created, tmp_path):
+    with created as runtime:
+        runtime.launch("sync")
+    assert (tmp_path / "simulation.json").exists()
+
+
+def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
+    with pytest.raises(ZeroDivisionError), created:
+        _ = 1 / 0
+    assert not (tmp_path / "simulation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 1, 1, 2, **ROW), "has 1 elements, the call moves"),
+        (lambda r, a: r.memcpy_h2d(24, a, 3, 0, 1, 1, 1, **ROW), "leaves the program"),
+        (lambda r, a: r.memcpy_h2d(26, a, 0, 0, 1, 1, 1, **ROW), "read-only for the host"),
+        (lambda r, a: r.memcpy_h2d(28, a, 0, 0, 1, 1, 1, **ROW), "'compute' is a function"),
+        (lambda r, a: r.memcpy_h2d(4, a, 0, 0, 1, 1, 1, **ROW), "4 is no symbol"),
+        (lambda r, a: r.memcpy_d2h(a, 99, 0, 0, 1, 1, 1, **ROW), "99 is no symbol"),
+        (lambda r, a: r.memcpy_h2d(25, a, 0, 0, 1, 1, 1, **ROW), "holds f16"),
+        (lambda r, a: r.memcpy_d2h(a, 4, 0, 0, 1, 1, 1, streaming=True, **ROW), "not supported"),
+        (lambda r, _: r.launch("compute", 1), "takes 2 arguments"),
+        (lambda r, _: r.call("compute", [1]), "takes 2 arguments"),
+    ],
+)
+def test_wrong_calls_are_refused(runtime, call, message):
+    with pytest.raises(HostError, match=message):
+        call(runtime, np.zeros(1, np.float32))
+
+
+def test_calls_out_of_order_are_refused(created):
+    with pytest.raises(HostError, match="cannot run: the device is not loaded yet"):
+        created.run()
+    with pytest.raises(HostError, match="not loaded yet"):
+        created.launch("sync")
+
+
+def test_a_real_system_and_a_missing_folder_are_refused(tmp_path):
+    with pytest.raises(HostError, match="leave cmaddr out"):
+        SdkRuntime(tmp_path, cmaddr="10.0.0.1:9000")
+    with pytest.raises(HostError, match="there is no folder 'nowhere'"):
+        SdkRuntime("nowhere")
