@@ -1,6 +1,7 @@
 """Contract 1, compiler → simulator: what a compiled wafer program is."""
 
 from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
+from onewafer.image.files import load, save
 from onewafer.image.instruction import (
     DSD_OPERATIONS,
     INSTRUCTIONS,
@@ -15,6 +16,7 @@ from onewafer.image.instruction import (
     decode_operand,
     operand,
 )
+from onewafer.image.listing import format_instruction, listing
 from onewafer.image.program import (
     NO_TASK,
     DsdConfig,
@@ -41,6 +43,7 @@ from onewafer.image.route import (
     SwitchPosition,
 )
 from onewafer.image.scalar import ScalarType
+from onewafer.image.verify import verify
 from onewafer.image.wafer_image import Export, WaferImage
 
 __all__ = [
@@ -80,8 +83,13 @@ __all__ = [
     "WaferImage",
     "channel",
     "decode_operand",
+    "format_instruction",
+    "listing",
+    "load",
     "make_image",
     "operand",
+    "save",
     "to_bytes",
     "to_word",
+    "verify",
 ]

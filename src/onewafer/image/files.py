@@ -1,0 +1,225 @@
+"""Wafer images on disk: `image.json` for the structure, `arrays.npz` for the arrays.
+
+In: an image. Out: two files whose bytes depend on the image alone. The JSON holds values as
+
+    value := null | bool | int | str | [value, …]            (a list is a tuple)
+           | {"type": class name, field: value, …}            (a dataclass)
+           | {"enum": "Class.NAME"} | {"array": key in arrays.npz} | {"map": {str: str, …}}
+
+under a header that says the format, its version and a checksum of all the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+
+import numpy as np
+
+from onewafer.errors import ImageError, InternalError
+from onewafer.image.program import (
+    DsdConfig,
+    DsdDescriptor,
+    DsdKind,
+    Patch,
+    PatchTarget,
+    QueueBinding,
+    Section,
+    SectionKind,
+    SourceLocation,
+    Symbol,
+    SymbolKind,
+    Task,
+    TaskKind,
+    TileProgram,
+)
+from onewafer.image.route import ColorConfig, PopMode, RangeFilter, SwitchPosition
+from onewafer.image.scalar import ScalarType
+from onewafer.image.wafer_image import Export, WaferImage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FORMAT = "onewafer image"
+VERSION = 1
+STRUCTURE_FILE = "image.json"
+ARRAYS_FILE = "arrays.npz"
+
+_CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        ColorConfig,
+        DsdConfig,
+        DsdDescriptor,
+        Export,
+        Patch,
+        QueueBinding,
+        RangeFilter,
+        Section,
+        SourceLocation,
+        SwitchPosition,
+        Symbol,
+        Task,
+        TileProgram,
+        WaferImage,
+    )
+}
+_ENUMS: dict[str, type[Enum]] = {
+    cls.__name__: cls
+    for cls in (DsdKind, PatchTarget, PopMode, ScalarType, SectionKind, SymbolKind, TaskKind)
+}
+
+
+# --- saving --------------------------------------------------------------------------------------
+
+
+def save(image: WaferImage, folder: Path) -> None:
+    """Write `image` into `folder`, which is made if it is missing; older files are replaced."""
+    writer = _Writer({})
+    body = json.dumps(writer.encode(image), separators=(",", ":"), sort_keys=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **writer.arrays)
+    arrays = buffer.getvalue()
+    header = json.dumps(
+        {"format": FORMAT, "version": VERSION, "checksum": _checksum(body, arrays)}, sort_keys=True
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / ARRAYS_FILE, arrays)
+    _replace(folder / STRUCTURE_FILE, f"{header}\n{body}\n".encode())
+
+
+def _checksum(body: str, arrays: bytes) -> str:
+    return hashlib.sha256(body.encode() + b"\n" + arrays).hexdigest()
+
+
+def _replace(path: Path, payload: bytes) -> None:
+    """Write a file so that no reader ever sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(payload)
+    partial.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Turns values into JSON and collects the arrays on the way."""
+
+    arrays: dict[str, NDArray[Any]]
+
+    def encode(self, value: object) -> object:
+        match value:
+            case None | bool() | str():
+                return value
+            case Enum():
+                return {"enum": f"{type(value).__name__}.{value.name}"}
+            case int() | np.integer():
+                return int(value)
+            case tuple():
+                return [self.encode(item) for item in cast("tuple[object, ...]", value)]
+            case dict():
+                return {"map": cast("dict[str, str]", value)}
+            case np.ndarray():
+                return {"array": self._keep(cast("NDArray[Any]", value))}
+            case _ if _is_structure(value):
+                return self._encode_structure(value)
+            case _:
+                raise InternalError(f"an image holds a {type(value).__name__}")
+
+    def _encode_structure(self, value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
+        pairs = {f.name: self.encode(getattr(value, f.name)) for f in fields(value)}
+        return {"type": type(value).__name__, **pairs}
+
+    def _keep(self, array: NDArray[Any]) -> str:
+        key = f"a{len(self.arrays)}"
+        self.arrays[key] = np.ascontiguousarray(array)
+        return key
+
+
+def _is_structure(value: object) -> TypeGuard[Any]:
+    return is_dataclass(value) and type(value).__name__ in _CLASSES
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def load(folder: Path) -> WaferImage:
+    """Read the image that `save` wrote into `folder`; an `ImageError` says why it cannot be."""
+    structure, arrays = _read(folder / STRUCTURE_FILE), _read(folder / ARRAYS_FILE)
+    header, _, body = structure.decode("utf-8", errors="replace").partition("\n")
+    body = body.removesuffix("\n")
+    checksum = _read_header(header, folder / STRUCTURE_FILE)
+    if checksum != _checksum(body, arrays):
+        raise ImageError(f"{folder}: the image is damaged (its checksum differs); compile it again")
+    try:
+        with np.load(io.BytesIO(arrays), allow_pickle=False) as archive:
+            image = _Reader({key: archive[key] for key in archive.files}).decode(json.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ImageError(f"{folder}: the image is damaged ({error}); compile it again") from error
+    if not isinstance(image, WaferImage):
+        raise ImageError(f"{folder}: the files hold no wafer image; compile it again")
+    return image
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ImageError(
+            f"{path}: {reason}; an image is a folder with {STRUCTURE_FILE} and {ARRAYS_FILE}"
+        ) from error
+
+
+def _read_header(line: str, path: Path) -> str:
+    """Return the checksum that the header promises."""
+    try:
+        header = json.loads(line)
+    except ValueError:
+        header = None
+    match header:
+        case {"format": str(name), "version": int(version), "checksum": str(checksum)}:
+            if name == FORMAT and version == VERSION:
+                return checksum
+            if name == FORMAT:
+                age = "newer" if version > VERSION else "older"
+                raise ImageError(
+                    f"{path}: format version {version} is {age} than the version {VERSION} of "
+                    "this onewafer; compile the program again, or use the onewafer that wrote it"
+                )
+        case _:
+            pass
+    raise ImageError(f"{path}: this is not a {FORMAT}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns JSON back into values."""
+
+    arrays: dict[str, NDArray[Any]]
+
+    def decode(self, value: object) -> object:
+        match value:
+            case None | bool() | str() | int():
+                return value
+            case list():
+                return tuple(self.decode(item) for item in cast("list[object]", value))
+            case {"enum": str(name)}:
+                class_name, _, member = name.partition(".")
+                return _ENUMS[class_name][member]
+            case {"map": dict()}:
+                return cast("dict[str, object]", value)["map"]
+            case {"array": str(key)}:
+                return self.arrays[key]
+            case {"type": str(name)}:
+                pairs = cast("dict[str, object]", value).items()
+                arguments = {key: self.decode(item) for key, item in pairs if key != "type"}
+                return _CLASSES[name](**arguments)
+            case _:
+                raise ValueError(f"unknown form {value!r}")

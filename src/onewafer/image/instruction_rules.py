@@ -1,0 +1,320 @@
+"""What makes the instructions of a tile program legal: a list of rules, one a line.
+
+In: a tile program and the machine it is meant for. Out: sentences, one for each breach, that name
+the instruction. A rule never raises, whatever the program holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.image.instruction import (
+    DSD_OPERATIONS,
+    INSTRUCTIONS,
+    ChannelKind,
+    DsdOperation,
+    Field,
+    Opcode,
+    OperandMode,
+)
+from onewafer.image.scalar import ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.arch.architecture import Architecture
+    from onewafer.image.program import Task, TileProgram
+
+Breaches = Iterator[str]
+NO_CONFIG = -1
+"""`imm` of a synchronous DSD instruction."""
+_WORD_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A program under examination."""
+
+    program: TileProgram
+    architecture: Architecture
+    uses_memcpy: bool
+    num_pes: int
+    """PEs that run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One instruction with its fields by name."""
+
+    pc: int
+    opcode: Opcode
+    kind: int
+    fields: dict[str, int]
+    place: str
+    """How to name it in a message."""
+
+
+# --- instructions --------------------------------------------------------------------------------
+
+_REGISTER_FIELDS = ("rd", "ra", "rb", "rc")
+_BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.CALL))
+_TERMINATORS = frozenset((Opcode.END_TASK, Opcode.JUMP, Opcode.RETURN))
+_ENCODED_FIELDS = {
+    Opcode.DSR_LOAD: frozenset(("rd",)),
+    Opcode.DSD: frozenset(_REGISTER_FIELDS),
+}
+"""Fields that hold an `operand()` and not a register number."""
+_PAIR_FIELDS = {
+    Opcode.DSD_SET_BASE: frozenset(("rd", "ra")),
+    Opcode.DSD_SET_LENGTH: frozenset(("rd", "ra")),
+    Opcode.DSD_SET_STRIDE: frozenset(("rd", "ra")),
+    Opcode.DSD_ADVANCE: frozenset(("rd", "ra")),
+    Opcode.DSR_LOAD: frozenset(("ra",)),
+}
+"""Fields that name the first register of a DSD value."""
+_ALL_TYPES = frozenset(ScalarType)
+_INTEGERS = frozenset(t for t in ScalarType if not t.is_float and t is not ScalarType.BOOL)
+_NUMBERS = _ALL_TYPES - {ScalarType.BOOL}
+_BITS = _INTEGERS | {ScalarType.BOOL}
+_LEGAL_TYPES = {
+    Opcode.ADD: _NUMBERS,
+    Opcode.SUB: _NUMBERS,
+    Opcode.MUL: _NUMBERS,
+    Opcode.DIV: _NUMBERS,
+    Opcode.NEG: _NUMBERS,
+    Opcode.REM: _INTEGERS,
+    Opcode.SHL: _INTEGERS,
+    Opcode.SHR: _INTEGERS,
+    Opcode.AND: _BITS,
+    Opcode.OR: _BITS,
+    Opcode.XOR: _BITS,
+    Opcode.NOT: _BITS,
+}
+_OPERAND_MODES = {
+    "rd": frozenset((OperandMode.DSR_DEST, OperandMode.POINTER)),
+    "ra": frozenset((OperandMode.DSR_SRC0, OperandMode.DSR_DEST, OperandMode.REGISTER)),
+    "rb": frozenset((OperandMode.DSR_SRC1, OperandMode.REGISTER)),
+    "rc": frozenset((OperandMode.REGISTER,)),
+}
+"""How each operand of a DSD instruction may be named when it is present."""
+_OPERAND_NAMES = {"rd": "dest", "ra": "src0", "rb": "src1", "rc": "scalar"}
+_DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
+
+
+def rows(program: TileProgram) -> Iterator[Row]:
+    """Yield the instructions whose opcode exists."""
+    known = frozenset(int(opcode) for opcode in Opcode)
+    for pc, values in enumerate(program.code.tolist()):
+        if values[Field.OPCODE] not in known:
+            continue
+        opcode = Opcode(values[Field.OPCODE])
+        fields = {field.name.lower(): values[field] for field in Field}
+        place = f"{_instruction(program, pc)} ({opcode.name})"
+        yield Row(pc, opcode, values[Field.TYPE], fields, place)
+
+
+def _instruction(program: TileProgram, pc: int) -> str:
+    location = program.locations[pc] if pc < len(program.locations) else None
+    if location is None:
+        return f"instruction {pc}"
+    return f"instruction {pc} at {location.path}:{location.line}:{location.column}"
+
+
+def _opcodes(subject: Subject) -> Breaches:
+    known = frozenset(int(opcode) for opcode in Opcode)
+    for pc, opcode in enumerate(subject.program.code[:, Field.OPCODE].tolist()):
+        if opcode not in known:
+            yield f"{_instruction(subject.program, pc)}: there is no opcode {opcode}"
+
+
+def _types(subject: Subject) -> Breaches:
+    for row in rows(subject.program):
+        if row.opcode is Opcode.DSD:
+            if not 0 <= row.kind < len(DsdOperation):
+                yield f"{row.place}: there is no DSD operation {row.kind}"
+        elif not 0 <= row.kind < len(ScalarType):
+            yield f"{row.place}: there is no scalar type {row.kind}"
+        elif ScalarType(row.kind) not in _LEGAL_TYPES.get(row.opcode, _ALL_TYPES):
+            yield f"{row.place}: not defined on {ScalarType(row.kind).name}"
+
+
+def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
+    """Yield (field, register) for every field that names a register, pairs with both halves."""
+    encoded = _ENCODED_FIELDS.get(row.opcode, frozenset())
+    pairs = _PAIR_FIELDS.get(row.opcode, frozenset())
+    for field in INSTRUCTIONS[row.opcode].operands.split():
+        value = row.fields[field]
+        if field not in _REGISTER_FIELDS:
+            continue
+        if field in encoded:
+            if value >> 16 in (OperandMode.REGISTER, OperandMode.POINTER):
+                yield field, value & 0xFFFF
+            continue
+        yield field, value
+        if field in pairs:
+            yield field, value + 1
+
+
+def _registers(subject: Subject) -> Breaches:
+    num_registers = subject.program.num_registers
+    for row in rows(subject.program):
+        for field, register in _register_uses(row):
+            if not 0 <= register < num_registers:
+                yield f"{row.place}: {field} names register {register} of {num_registers}"
+
+
+def _register_zero(subject: Subject) -> Breaches:
+    for row in rows(subject.program):
+        operands = INSTRUCTIONS[row.opcode].operands.split()
+        is_encoded = "rd" in _ENCODED_FIELDS.get(row.opcode, frozenset())
+        if "rd" in operands and not is_encoded and row.fields["rd"] == 0:
+            yield f"{row.place}: writes register 0, which is always zero"
+    for task in subject.program.tasks:
+        if 0 in task.argument_registers:
+            yield f"{name_task(task)} puts an argument into register 0"
+    for symbol in subject.program.symbols:
+        if 0 in symbol.argument_registers:
+            yield f"function '{symbol.name}' puts an argument into register 0"
+
+
+def _branch_targets(subject: Subject) -> Breaches:
+    num_instructions = len(subject.program.code)
+    for row in rows(subject.program):
+        target = row.fields["imm"]
+        if row.opcode in _BRANCHES and not 0 <= target < num_instructions:
+            yield f"{row.place}: target {target} is outside the {num_instructions} instructions"
+
+
+def _last_instruction(subject: Subject) -> Breaches:
+    if not len(subject.program.code):
+        return
+    last = max(rows(subject.program), key=lambda row: row.pc, default=None)
+    if last is not None and last.opcode not in _TERMINATORS:
+        yield f"{last.place}: the code runs past its end; END_TASK, RETURN or JUMP belongs here"
+
+
+def _immediates(subject: Subject) -> Breaches:
+    program, architecture = subject.program, subject.architecture
+    for row in rows(program):
+        value = row.fields["imm"]
+        match row.opcode:
+            case Opcode.CONVERT if not 0 <= value < len(ScalarType):
+                yield f"{row.place}: there is no scalar type {value} to convert to"
+            case Opcode.TRAP if not 0 <= value < len(program.messages):
+                yield f"{row.place}: message {value} of {len(program.messages)}"
+            case Opcode.COORDINATE if value not in (0, 1):
+                yield f"{row.place}: axis {value} is neither x (0) nor y (1)"
+            case Opcode.TIMESTAMP_CONTROL if value not in (0, 1, 2):
+                yield f"{row.place}: counter command {value} is none of 0, 1, 2"
+            case Opcode.ACTIVATE if not is_local_task_id(value, architecture):
+                yield f"{row.place}: {local_ids(value, architecture)}"
+            case Opcode.BLOCK | Opcode.UNBLOCK if not is_channel(value, architecture):
+                yield f"{row.place}: there is no channel {value:#x}"
+            case Opcode.LOAD_IMMEDIATE if 0 <= row.kind < len(ScalarType):
+                element = ScalarType(row.kind)
+                if not is_canonical(element, value):
+                    yield f"{row.place}: {value} is not a canonical {element.name}"
+            case _:
+                pass
+
+
+def is_canonical(element: ScalarType, value: int) -> bool:
+    """Tell whether an int32 `value` is the register form of some `element`, see `ScalarType`."""
+    if element is ScalarType.BOOL:
+        return value in (0, 1)
+    num_bits = 8 * element.num_bytes
+    if num_bits == _WORD_BITS:
+        return True
+    if element.is_signed:
+        return -(1 << (num_bits - 1)) <= value < 1 << (num_bits - 1)
+    return 0 <= value < 1 << num_bits
+
+
+def _dsr_numbers(subject: Subject) -> Breaches:
+    num_dsrs = subject.architecture.num_dsrs
+    for row in rows(subject.program):
+        for field in sorted(_ENCODED_FIELDS.get(row.opcode, frozenset())):
+            mode, index = row.fields[field] >> 16, row.fields[field] & 0xFFFF
+            if not 0 <= mode < len(OperandMode):
+                yield f"{row.place}: {field} has the unknown operand mode {mode}"
+            elif OperandMode(mode) in _DSR_MODES and index >= num_dsrs:
+                yield f"{row.place}: {field} names DSR {index} of {num_dsrs}"
+            elif row.opcode is Opcode.DSR_LOAD and OperandMode(mode) not in _DSR_MODES:
+                yield f"{row.place}: {field} is a {OperandMode(mode).name}, not a DSR"
+
+
+def _dsd_operands(subject: Subject) -> Breaches:
+    for row in rows(subject.program):
+        if row.opcode is not Opcode.DSD or not 0 <= row.kind < len(DsdOperation):
+            continue
+        operation = DsdOperation(row.kind)
+        shape = DSD_OPERATIONS[operation]
+        present = {"rd": shape.dest, "ra": shape.src0, "rb": shape.src1, "rc": shape.scalar}
+        for field, element in present.items():
+            mode = row.fields[field] >> 16
+            if not 0 <= mode < len(OperandMode):
+                continue
+            legal = _OPERAND_MODES[field] if element else frozenset((OperandMode.NONE,))
+            if OperandMode(mode) not in legal:
+                expected = " or ".join(mode.name for mode in sorted(legal))
+                yield (
+                    f"{row.place}: {_OPERAND_NAMES[field]} of {operation.name} is "
+                    f"{OperandMode(mode).name}; it must be {expected}"
+                )
+
+
+def _config_indices(subject: Subject) -> Breaches:
+    num_configs = len(subject.program.configs)
+    for row in rows(subject.program):
+        config = row.fields["imm"]
+        if row.opcode is Opcode.DSD and not NO_CONFIG <= config < num_configs:
+            yield f"{row.place}: configuration {config} of {num_configs}"
+
+
+def name_task(task: Task) -> str:
+    """Return the words for a task in a message."""
+    return f"{task.kind.name.lower()} task '{task.name}' ({task.task_id})"
+
+
+def is_local_task_id(task_id: int, architecture: Architecture) -> bool:
+    """Tell whether the machine has this local task id."""
+    return architecture.first_local_task_id <= task_id <= architecture.last_local_task_id
+
+
+def local_ids(task_id: int, architecture: Architecture) -> str:
+    """Return the complaint about a local task id that the machine lacks."""
+    first, last = architecture.first_local_task_id, architecture.last_local_task_id
+    return f"local task id {task_id} is not in {first}–{last} of {architecture.name}"
+
+
+def _num_channels(kind: ChannelKind, architecture: Architecture) -> int:
+    match kind:
+        case ChannelKind.LOCAL_TASK:
+            return architecture.last_local_task_id + 1
+        case ChannelKind.COLOR:
+            return architecture.num_colors
+        case ChannelKind.INPUT_QUEUE:
+            return len(architecture.input_queue_words)
+
+
+def is_channel(encoded: int, architecture: Architecture) -> bool:
+    """Tell whether the machine has this `channel()`."""
+    kind, number = encoded >> 8, encoded & 0xFF
+    return 0 <= kind < len(ChannelKind) and number < _num_channels(ChannelKind(kind), architecture)
+
+
+Rule = tuple[str, Callable[[Subject], Iterable[str]]]
+"""Its name, and what finds the breaches."""
+
+INSTRUCTION_RULES: tuple[Rule, ...] = (
+    ("opcodes exist", _opcodes),
+    ("types are legal for their opcode", _types),
+    ("registers are in range", _registers),
+    ("register 0 is never written", _register_zero),
+    ("branch targets are inside the code", _branch_targets),
+    ("code does not run past its end", _last_instruction),
+    ("immediates are legal for their opcode", _immediates),
+    ("DSR numbers are in range", _dsr_numbers),
+    ("operand modes are legal for their DSD operation", _dsd_operands),
+    ("configuration indices are in range", _config_indices),
+)

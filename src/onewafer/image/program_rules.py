@@ -1,0 +1,360 @@
+"""What makes a tile program legal: a list of rules, one a line.
+
+In: a tile program and the machine it is meant for. Out: sentences, one for each breach, that name
+the instruction, symbol or table entry. A rule never raises, whatever the program holds.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from onewafer.arch.architecture import DataTaskKey
+from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, Field, Opcode
+from onewafer.image.instruction_rules import (
+    INSTRUCTION_RULES,
+    Breaches,
+    Rule,
+    Subject,
+    is_canonical,
+    is_channel,
+    is_local_task_id,
+    local_ids,
+    name_task,
+    rows,
+)
+from onewafer.image.program import (
+    NO_TASK,
+    DsdDescriptor,
+    DsdKind,
+    PatchTarget,
+    SectionKind,
+    Symbol,
+    SymbolKind,
+    Task,
+    TaskKind,
+    TileProgram,
+)
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.arch.architecture import Architecture
+    from onewafer.image.scalar import ScalarType
+
+MAX_MEM4D_LOOPS = 4
+NUM_PRIORITIES = 3
+
+
+def _code_shape(subject: Subject) -> Breaches:
+    code, locations = subject.program.code, subject.program.locations
+    if code.ndim != 2 or code.shape[1] != NUM_FIELDS:  # noqa: PLR2004 - rows and columns
+        yield f"code has shape {code.shape}, not [num_instructions, {NUM_FIELDS}]"
+    if len(locations) != len(code):
+        yield f"{len(locations)} source locations for {len(code)} instructions"
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _dsds(subject: Subject) -> Breaches:
+    for index, dsd in enumerate(subject.program.dsds):
+        for problem in _dsd_problems(dsd, subject.architecture):
+            yield f"dsds[{index}] ({dsd.kind.name}): {problem}"
+
+
+def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture) -> Breaches:
+    match dsd.kind:
+        case DsdKind.FABIN | DsdKind.FABOUT:
+            is_input = dsd.kind is DsdKind.FABIN
+            yield from _queue_problems(dsd.queue, dsd.color, architecture, is_input=is_input)
+        case DsdKind.MEM4D:
+            if not 1 <= len(dsd.extents) <= MAX_MEM4D_LOOPS or min(dsd.extents) < 0:
+                yield f"extents {dsd.extents} are not 1–{MAX_MEM4D_LOOPS} loop counts"
+            if len(dsd.extents) != len(dsd.strides):
+                yield f"{len(dsd.extents)} extents, but {len(dsd.strides)} strides"
+        case DsdKind.MEM1D:
+            if dsd.extents or dsd.strides:
+                yield "extent and stride of a MEM1D are in its value, not in the table"
+
+
+def _queue_problems(
+    queue: int, color: int, architecture: Architecture, *, is_input: bool
+) -> Breaches:
+    direction = "input" if is_input else "output"
+    words = architecture.input_queue_words if is_input else architecture.output_queue_words
+    if not 0 <= color < architecture.num_colors:
+        yield f"there is no color {color}"
+    if not 0 <= queue < len(words):
+        yield f"{architecture.name} has no {direction} queue {queue}"
+
+
+def _queues(subject: Subject) -> Breaches:
+    owner: dict[tuple[bool, int], int] = {}
+    for index, binding in enumerate(subject.program.queues):
+        place = f"queues[{index}]"
+        for problem in _queue_problems(
+            binding.queue, binding.color, subject.architecture, is_input=binding.is_input
+        ):
+            yield f"{place}: {problem}"
+        key = binding.is_input, binding.queue
+        if owner.setdefault(key, binding.color) != binding.color:
+            direction = "input" if binding.is_input else "output"
+            yield (
+                f"{place}: {direction} queue {binding.queue} serves color {owner[key]} "
+                f"and color {binding.color}; a queue serves one color"
+            )
+
+
+def _queue_initialization(subject: Subject) -> Breaches:
+    if not subject.architecture.queues_need_initialization:
+        return
+    bound = {(b.is_input, b.queue): b.color for b in subject.program.queues}
+    for index, dsd in enumerate(subject.program.dsds):
+        if dsd.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
+            continue
+        color = bound.get((dsd.kind is DsdKind.FABIN, dsd.queue))
+        if color != dsd.color:
+            state = "is not initialised" if color is None else f"serves color {color}"
+            yield (
+                f"dsds[{index}] ({dsd.kind.name}): queue {dsd.queue} {state}; "
+                f"{subject.architecture.name} needs it bound to color {dsd.color}"
+            )
+
+
+def _configs(subject: Subject) -> Breaches:
+    architecture = subject.architecture
+    for index, config in enumerate(subject.program.configs):
+        place = f"configs[{index}]"
+        if not 0 <= config.microthread < architecture.num_microthreads:
+            yield f"{place}: microthread {config.microthread} of {architecture.num_microthreads}"
+        if config.activate != NO_TASK and not is_local_task_id(config.activate, architecture):
+            yield f"{place}: {local_ids(config.activate, architecture)}"
+        if config.unblock != NO_TASK and not is_channel(config.unblock, architecture):
+            yield f"{place}: there is no channel {config.unblock:#x} to unblock"
+        if not 0 <= config.priority < NUM_PRIORITIES:
+            yield f"{place}: priority {config.priority} is none of 0, 1, 2"
+
+
+def _blocked_channels(subject: Subject) -> Breaches:
+    for encoded in subject.program.blocked_channels:
+        if not is_channel(encoded, subject.architecture):
+            yield f"blocked at start-up: there is no channel {encoded:#x}"
+
+
+def _legal_task_ids(kind: TaskKind, architecture: Architecture) -> range:
+    match kind:
+        case TaskKind.LOCAL:
+            return range(architecture.first_local_task_id, architecture.last_local_task_id + 1)
+        case TaskKind.CONTROL:
+            return range(architecture.num_control_task_ids)
+        case TaskKind.DATA:
+            if architecture.data_task_key is DataTaskKey.COLOR:
+                return range(architecture.num_colors)
+            return range(len(architecture.input_queue_words))
+
+
+def _task_ids(subject: Subject) -> Breaches:
+    architecture = subject.architecture
+    first_of: dict[tuple[TaskKind, int], Task] = {}
+    for task in subject.program.tasks:
+        legal = _legal_task_ids(task.kind, architecture)
+        if task.task_id not in legal:
+            yield (f"{name_task(task)}: {architecture.name} has ids {legal.start}–{legal.stop - 1}")
+        other = first_of.setdefault((task.kind, task.task_id), task)
+        if other is not task:
+            yield f"{name_task(task)}: the id is already bound to '{other.name}'"
+    if architecture.data_task_key is DataTaskKey.COLOR:
+        for (kind, task_id), task in first_of.items():
+            data_task = first_of.get((TaskKind.DATA, task_id))
+            if kind is TaskKind.LOCAL and data_task is not None:
+                yield f"{name_task(task)}: shares its id with {name_task(data_task)}"
+
+
+def _task_code(subject: Subject) -> Breaches:
+    program = subject.program
+    for task in program.tasks:
+        if not 0 <= task.entry < len(program.code):
+            yield f"{name_task(task)}: entry {task.entry} is outside the code"
+        for problem in _argument_problems(
+            task.argument_registers, task.argument_types, program.num_registers
+        ):
+            yield f"{name_task(task)}: {problem}"
+        if len(task.argument_registers) > 2:  # noqa: PLR2004 - the halves of a wavelet
+            yield f"{name_task(task)}: a wavelet has two halves, not {task.argument_registers}"
+
+
+def _argument_problems(
+    registers: tuple[int, ...], types: tuple[ScalarType, ...], num_registers: int
+) -> Breaches:
+    if len(registers) != len(types):
+        yield f"{len(registers)} argument registers, but {len(types)} types"
+    for register in registers:
+        if not 0 <= register < num_registers:
+            yield f"argument register {register} of {num_registers}"
+
+
+def _reserved(subject: Subject) -> Breaches:
+    """With memcpy, some ids are the runtime's."""
+    if not subject.uses_memcpy:
+        return
+    architecture, program = subject.architecture, subject.program
+    for task in program.tasks:
+        is_reserved_local = (
+            task.kind is TaskKind.LOCAL and task.task_id in architecture.reserved_local_task_ids
+        )
+        if is_reserved_local:
+            yield f"{name_task(task)}: the id is reserved for memcpy"
+    uses = [
+        *((f"dsds[{i}]", d.kind is DsdKind.FABIN, d.queue, d.color)
+          for i, d in enumerate(program.dsds) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)),
+        *((f"queues[{i}]", b.is_input, b.queue, b.color) for i, b in enumerate(program.queues)),
+    ]  # fmt: skip
+    for place, is_input, queue, color in uses:
+        if color in architecture.reserved_colors:
+            yield f"{place}: color {color} is reserved for memcpy"
+        direction = "input" if is_input else "output"
+        reserved = (
+            architecture.reserved_input_queues if is_input else architecture.reserved_output_queues
+        )
+        if queue in reserved:
+            yield f"{place}: {direction} queue {queue} is reserved for memcpy"
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def _sections(subject: Subject) -> Breaches:
+    memory_bytes = subject.architecture.memory_bytes
+    ordered = sorted(
+        (section for section in subject.program.sections if section.num_bytes),
+        key=lambda section: section.address,
+    )
+    for section in ordered:
+        end = section.address + section.num_bytes
+        if section.address < 0 or section.num_bytes < 0 or end > memory_bytes:
+            yield (
+                f"section {section.kind.name} [{section.address:#x}, {end:#x}) is outside the "
+                f"{format_bytes(memory_bytes)} of a PE"
+            )
+    for first, second in pairwise(ordered):
+        if first.address + first.num_bytes > second.address:
+            yield (
+                f"section {first.kind.name} at {first.address:#x} overlaps "
+                f"section {second.kind.name} at {second.address:#x}"
+            )
+
+
+def _code_fits(subject: Subject) -> Breaches:
+    program = subject.program
+    needed = sum(INSTRUCTIONS[row.opcode].num_bytes for row in rows(program))
+    available = sum(s.num_bytes for s in program.sections if s.kind is SectionKind.CODE)
+    if needed > available:
+        yield (
+            f"{len(program.code)} instructions take {format_bytes(needed)}, "
+            f"the CODE sections have {format_bytes(available)}"
+        )
+
+
+def _is_in_data(program: TileProgram, address: int, num_bytes: int) -> bool:
+    return any(
+        s.address <= address and address + num_bytes <= s.address + s.num_bytes
+        for s in program.sections
+        if s.kind is SectionKind.DATA
+    )
+
+
+def _initial_data(subject: Subject) -> Breaches:
+    program = subject.program
+    if len(program.data) and not _is_in_data(program, program.data_address, len(program.data)):
+        end = program.data_address + len(program.data)
+        yield f"initial data [{program.data_address:#x}, {end:#x}) are not in a DATA section"
+
+
+def _symbols(subject: Subject) -> Breaches:
+    program = subject.program
+    seen: set[str] = set()
+    for symbol in program.symbols:
+        if symbol.name in seen:
+            yield f"symbol '{symbol.name}' is defined twice"
+        seen.add(symbol.name)
+        yield from (f"symbol '{symbol.name}': {p}" for p in _symbol_problems(symbol, program))
+
+
+def _symbol_problems(symbol: Symbol, program: TileProgram) -> Breaches:
+    match symbol.kind:
+        case SymbolKind.VARIABLE:
+            end = symbol.address + symbol.num_bytes
+            if symbol.num_bytes and not _is_in_data(program, symbol.address, symbol.num_bytes):
+                yield f"[{symbol.address:#x}, {end:#x}) is not in a DATA section"
+            if symbol.element and symbol.address % symbol.element.num_bytes:
+                yield f"address {symbol.address:#x} is not aligned for {symbol.element.name}"
+        case SymbolKind.FUNCTION:
+            if not 0 <= symbol.address < len(program.code):
+                yield f"entry {symbol.address} is outside the code"
+            yield from _argument_problems(
+                symbol.argument_registers, symbol.argument_types, program.num_registers
+            )
+
+
+def _export_targets(subject: Subject) -> Breaches:
+    names = {symbol.name for symbol in subject.program.symbols}
+    for name, target in subject.program.exports.items():
+        if target not in names:
+            yield f"export '{name}' stands for '{target}', which is no symbol"
+
+
+def _patches(subject: Subject) -> Breaches:
+    program = subject.program
+    for index, patch in enumerate(program.patches):
+        place = f"patches[{index}]"
+        if patch.values.shape != (subject.num_pes,):
+            yield f"{place}: values of shape {patch.values.shape} for {subject.num_pes} PEs"
+        bad = [v for v in patch.values.ravel().tolist() if not is_canonical(patch.element, v)]
+        if bad:
+            yield f"{place}: {bad[0]} is not a canonical {patch.element.name}"
+        match patch.target:
+            case PatchTarget.IMMEDIATE:
+                if not _has_immediate(program, patch.location):
+                    yield f"{place}: instruction {patch.location} has no immediate"
+            case PatchTarget.DATA:
+                if not _is_in_data(program, patch.location, patch.element.num_bytes):
+                    yield f"{place}: address {patch.location:#x} is not in a DATA section"
+
+
+def _has_immediate(program: TileProgram, pc: int) -> bool:
+    if not 0 <= pc < len(program.code):
+        return False
+    opcode = int(program.code[pc, Field.OPCODE])
+    return opcode in INSTRUCTIONS and "imm" in INSTRUCTIONS[Opcode(opcode)].operands.split()
+
+
+PROGRAM_RULES: tuple[Rule, ...] = (
+    *INSTRUCTION_RULES,
+    ("DSD descriptors are complete", _dsds),
+    ("a queue exists and serves one color", _queues),
+    ("fabric DSDs use initialised queues", _queue_initialization),
+    ("configurations are legal", _configs),
+    ("blocked channels exist", _blocked_channels),
+    ("task ids are legal and unique", _task_ids),
+    ("tasks start inside the code", _task_code),
+    ("reserved ids stay reserved", _reserved),
+    ("sections fit and do not overlap", _sections),
+    ("code fits its sections", _code_fits),
+    ("initial data lie in DATA", _initial_data),
+    ("symbols lie where they should", _symbols),
+    ("exports name symbols", _export_targets),
+    ("patches hit what they patch", _patches),
+)
+
+
+def find_breaches(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Yield (rule, sentence) for every breach; a misshapen code array hides the other rules."""
+    misshapen = [("code is a table of instructions", breach) for breach in _code_shape(subject)]
+    if misshapen:
+        yield from misshapen
+        return
+    for name, check in PROGRAM_RULES:
+        for breach in check(subject):
+            yield name, breach

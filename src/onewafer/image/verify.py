@@ -1,0 +1,182 @@
+"""The verifier of contract 1: every rule that an image must keep.
+
+In: an image and the machine it is meant for. Out: nothing, or one `ImageError` that lists all
+breaches. Rules about one program are in `program_rules`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import ImageError
+from onewafer.image.instruction_rules import Subject
+from onewafer.image.program import SymbolKind, TileProgram
+from onewafer.image.program_rules import find_breaches
+from onewafer.image.route import NO_ROUTE, NUM_COLORS, ColorConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from onewafer.arch.architecture import Architecture
+    from onewafer.image.wafer_image import Export, WaferImage
+
+_NUM_PORTS = 5
+_MAX_SWITCH_POSITIONS = 4
+_MAX_HALF_WORD = 0xFFFF
+_MAX_LISTED = 50
+
+
+def verify(image: WaferImage, architecture: Architecture) -> None:
+    """Raise an `ImageError` that lists every rule of the contract that `image` breaks."""
+    breaches = list(_find_image_breaches(image, architecture))
+    if not breaches:
+        return
+    listed = [f"  {breach}  [{rule}]" for rule, breach in breaches[:_MAX_LISTED]]
+    if len(breaches) > _MAX_LISTED:
+        listed.append(f"  … and {len(breaches) - _MAX_LISTED} more")
+    count = "1 rule" if len(breaches) == 1 else f"{len(breaches)} rules"
+    raise ImageError("\n".join([f"the wafer image is broken ({count}):", *listed]))
+
+
+def _find_image_breaches(
+    image: WaferImage, architecture: Architecture
+) -> Iterator[tuple[str, str]]:
+    misshapen = [("tables have one entry a PE", breach) for breach in _shapes(image)]
+    if misshapen:
+        yield from misshapen
+        return
+    for name, check in IMAGE_RULES:
+        for breach in check(image, architecture):
+            yield name, breach
+    num_pes = np.bincount(image.program_of_pe.ravel() + 1, minlength=len(image.programs) + 1)[1:]
+    for index, program in enumerate(image.programs):
+        subject = Subject(program, architecture, image.uses_memcpy, int(num_pes[index]))
+        for rule, breach in find_breaches(subject):
+            yield rule, f"program {index} '{program.name}': {breach}"
+
+
+def _shapes(image: WaferImage) -> Iterator[str]:
+    pes = (image.height, image.width)
+    if image.program_of_pe.shape != pes:
+        yield f"program_of_pe has shape {image.program_of_pe.shape}, not {pes}"
+    elif image.program_of_pe.min(initial=-1) < -1:
+        yield f"program_of_pe holds {image.program_of_pe.min()}"
+    if image.config_of_color.shape != (*pes, NUM_COLORS):
+        yield f"config_of_color has shape {image.config_of_color.shape}, not {(*pes, NUM_COLORS)}"
+
+
+def _architecture_name(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    if image.arch != architecture.name:
+        yield f"the image is for {image.arch}, the machine is {architecture.name}"
+
+
+def _fabric(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    width, height = architecture.fabric_width, architecture.fabric_height
+    if image.fabric_width > width or image.fabric_height > height:
+        yield (
+            f"a fabric of {image.fabric_width}×{image.fabric_height} PEs; "
+            f"{architecture.name} has {width}×{height}"
+        )
+    fits_x = image.offset_x >= 0 and image.offset_x + image.width <= image.fabric_width
+    fits_y = image.offset_y >= 0 and image.offset_y + image.height <= image.fabric_height
+    if image.width < 1 or image.height < 1 or not (fits_x and fits_y):
+        yield (
+            f"{image.width}×{image.height} PEs at ({image.offset_x}, {image.offset_y}) do not "
+            f"fit a fabric of {image.fabric_width}×{image.fabric_height}"
+        )
+
+
+def _program_indices(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    del architecture
+    for y, x in np.argwhere(image.program_of_pe >= len(image.programs)).tolist():
+        yield f"PE ({x}, {y}): program {image.program_of_pe[y, x]} of {len(image.programs)}"
+
+
+def _config_indices(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    del architecture
+    table, num_configs = image.config_of_color, len(image.color_configs)
+    for y, x, color in np.argwhere((table >= num_configs) | (table < NO_ROUTE)).tolist():
+        index = table[y, x, color]
+        yield f"PE ({x}, {y}), color {color}: configuration {index} of {num_configs}"
+
+
+def _colors_exist(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    unknown = image.config_of_color[:, :, architecture.num_colors :] != NO_ROUTE
+    for y, x, color in np.argwhere(unknown).tolist():
+        color_id = color + architecture.num_colors
+        yield f"PE ({x}, {y}): {architecture.name} has no color {color_id}"
+
+
+def _color_configs(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    del architecture
+    for index, config in enumerate(image.color_configs):
+        for problem in _config_problems(config):
+            yield f"color_configs[{index}]: {problem}"
+
+
+def _config_problems(config: ColorConfig) -> Iterator[str]:
+    positions = config.positions
+    if not 1 <= len(positions) <= _MAX_SWITCH_POSITIONS:
+        yield f"{len(positions)} switch positions; there are 1–{_MAX_SWITCH_POSITIONS}"
+        return
+    if not 0 <= config.current_position < len(positions):
+        yield f"starts in switch position {config.current_position} of {len(positions)}"
+    elif positions[config.current_position] is None:
+        yield f"starts in switch position {config.current_position}, which is invalid"
+    for number, position in enumerate(positions):
+        if position is None:
+            continue
+        for name, mask in (("rx", position.rx), ("tx", position.tx)):
+            if not 0 <= mask < 1 << _NUM_PORTS:
+                yield f"switch position {number}: {name} mask {mask:#x} names no port"
+    if config.filter is not None:
+        low, high = config.filter.minimum, config.filter.maximum
+        if not 0 <= low <= high <= _MAX_HALF_WORD:
+            yield f"filter [{low}, {high}] is not a range of 16-bit indices"
+
+
+def _exports(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    del architecture
+    seen: set[str] = set()
+    placed: list[TileProgram] = [
+        image.programs[index]
+        for index in np.unique(image.program_of_pe).tolist()
+        if 0 <= index < len(image.programs)
+    ]
+    for export in image.exports:
+        if export.name in seen:
+            yield f"export '{export.name}' is declared twice"
+        seen.add(export.name)
+        yield from _export_problems(export, placed)
+
+
+def _export_problems(export: Export, placed: list[TileProgram]) -> Iterator[str]:
+    """Yield what is missing: a function starts on every PE, a variable is read where it is."""
+    owners = [program for program in placed if export.name in program.exports]
+    if export.kind is SymbolKind.FUNCTION or not owners:
+        for program in placed:
+            if program not in owners:
+                yield (
+                    f"export '{export.name}' is not in program '{program.name}'; "
+                    "bind it there with @export_symbol"
+                )
+    for program in owners:
+        symbols = {symbol.name: symbol for symbol in program.symbols}
+        symbol = symbols.get(program.exports[export.name])
+        if symbol is not None and symbol.kind is not export.kind:
+            yield f"export '{export.name}' is a {symbol.kind.name} in program '{program.name}'"
+        elif symbol is not None and symbol.argument_types != export.argument_types:
+            yield f"export '{export.name}' takes other arguments in program '{program.name}'"
+
+
+IMAGE_RULES: tuple[tuple[str, Callable[[WaferImage, Architecture], Iterable[str]]], ...] = (
+    ("the image is for this machine", _architecture_name),
+    ("the program fits the fabric", _fabric),
+    ("program indices are in range", _program_indices),
+    ("configuration indices are in range", _config_indices),
+    ("colors exist", _colors_exist),
+    ("color configurations are legal", _color_configs),
+    ("exports are bound in the programs", _exports),
+)
