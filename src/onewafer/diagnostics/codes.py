@@ -33,6 +33,7 @@ CODES = MappingProxyType(
         "route-not-accepted": "A route sends wavelets to a PE that does not accept them",
         "route-without-sender": "A route accepts wavelets from where none is ever sent",
         "two-drivers": "A route accepts wavelets from two sides at once",
+        "too-many-color-configs": "More different color configurations than the image can number",
         # codegen
         # driver
     }

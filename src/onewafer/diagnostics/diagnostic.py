@@ -82,8 +82,8 @@ class Diagnostic:
 class DiagnosticSink:
     """Collects findings, in order, dropping exact repeats (same code, place and sentence)."""
 
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    _seen: set[tuple[str, str, str]] = field(default_factory=set)
+    diagnostics: list[Diagnostic] = field(default_factory=list[Diagnostic])
+    _seen: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""

@@ -135,13 +135,13 @@ class _Renderer:
         by_source: dict[SourceFile, list[Annotation]] = {}
         for annotation in self._annotations():
             by_source.setdefault(annotation.span.source, []).append(annotation)
-        for source, annotations in by_source.items():
+        for source, places in by_source.items():
             is_first = primary is not None and source is primary.span.source
-            place = primary if is_first and primary else annotations[0]
+            place = primary if is_first and primary else places[0]
             arrow = self._paint("-->" if is_first else ":::", _BLUE)
             yield f"{' ' * self._gutter}{arrow} {place.span}"
             yield self._bar()
-            yield from self._snippet(source, annotations)
+            yield from self._snippet(source, places)
 
     def _snippet(self, source: SourceFile, annotations: Sequence[Annotation]) -> Iterator[str]:
         marks: dict[int, list[_Mark]] = {}

@@ -9,7 +9,7 @@ twice at the same token, nor at a token that the lexer has already reported.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl.syntax.lexer import tokenize
 from onewafer.csl.syntax.token import CLOSING, Token, TokenKind
@@ -143,24 +143,24 @@ class TokenCursor:
         primary = Annotation(span or self.span(self.token), label)
         self._sink.report(Diagnostic(code, message, primary, secondary, help=help_text))
 
-    def fail(
+    def failure(
         self,
         message: str,
         *,
         code: str = "syntax-error",
         span: Span | None = None,
         help_text: str = "",
-    ) -> NoReturn:
-        """Report an error and give up the construct that is being parsed."""
+    ) -> SyntaxFailure:
+        """Report an error; raise the result to give up the construct that is being parsed."""
         self.report(code, message, span, help_text=help_text)
-        raise SyntaxFailure
+        return SyntaxFailure()
 
     def expect(self, kind: TokenKind, where: str, *, help_text: str = "") -> Token:
         """Step over a token of the kind, or fail with `expected … {where}, found …`."""
         if self.token.kind is kind:
             return self.advance()
         what = kind.value if kind is TokenKind.IDENTIFIER else f"`{kind}`"
-        self.fail(
+        raise self.failure(
             f"expected {what} {where}, found {self.token.description}",
             help_text=help_text,
         )
@@ -177,7 +177,7 @@ class TokenCursor:
                 help_text=f"choose another name, for example `{token.text}_`",
             )
             return self.advance()
-        self.fail(f"expected a name {where}, found {token.description}")
+        raise self.failure(f"expected a name {where}, found {token.description}")
 
     def flush(self) -> None:
         """Hand all reports to the caller's sink, in the order of the source."""
@@ -195,7 +195,7 @@ class TokenCursor:
         self._nesting += 1
         if self._nesting > MAX_NESTING:
             self._nesting -= 1
-            self.fail(
+            raise self.failure(
                 f"this is nested more than {MAX_NESTING} levels deep",
                 code="nesting-too-deep",
                 help_text="name the inner parts with `const` or move them to functions",
@@ -208,7 +208,7 @@ class TokenCursor:
     def check_chain(self, length: int) -> None:
         """Fail if a chain of operations is too long to be worked on recursively."""
         if length > MAX_CHAIN:
-            self.fail(
+            raise self.failure(
                 f"this chain has more than {MAX_CHAIN} links",
                 code="nesting-too-deep",
                 help_text="split it: name the parts with `const`, or use a loop or a `switch`",

@@ -1,7 +1,7 @@
 """Expressions and types: precedence climbing over the forms of `ast.Expression`.
 
-Precedence, loosest first: `or`; `and`; comparisons (not associative); `|` `^`; `&`; shifts; `+` `-`;
-`*` `/` `%`; prefix operators; postfix operators. `&` binds tighter than `==`, unlike in C.
+Precedence, loosest first: `or`; `and`; comparisons (not associative); `|` `^`; `&`; shifts;
+`+` `-`; `*` `/` `%`; prefix operators; postfix operators. `&` binds tighter than `==`, unlike in C.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _ENDS_EXPRESSION = frozenset(
 
 _UNSUPPORTED = {
     TokenKind.ASM: "inline assembly is not supported; use builtins",
-    TokenKind.STRUCT: "named structs are not supported; use an anonymous struct `.{ .name = value }`",
+    TokenKind.STRUCT: "named structs are not supported; write an anonymous one: `.{ .a = 1 }`",
     TokenKind.UNION: "unions are not supported; use `@bitcast` to read a value as another type",
     TokenKind.VOLATILE: "`volatile` is not supported; every access of memory happens as written",
     TokenKind.NULL: "`null` is not supported; use the void value `{}` for what is absent",
@@ -183,7 +183,7 @@ class ExpressionParser(TokenCursor):
 
     def _index_of(self, base: ast.Expression) -> ast.Expression:
         if self.next_kind is TokenKind.RIGHT_BRACKET:
-            self.fail(
+            raise self.failure(
                 "an index is missing between `[` and `]`",
                 help_text="write one index per dimension: `a[i]`, `a[i, j]`",
             )
@@ -199,7 +199,7 @@ class ExpressionParser(TokenCursor):
         if token.kind is TokenKind.IDENTIFIER or token.text.isalpha():
             self.advance()
             return ast.Member(self._from(base), base, token.text)
-        self.fail(
+        raise self.failure(
             f"expected the name of a member after `.`, found {token.description}",
             help_text="write `module.name`, `struct.field`, or `pointer.*`",
         )
@@ -267,7 +267,7 @@ class ExpressionParser(TokenCursor):
 
     def _no_expression(self, token: Token) -> ast.Expression:
         if token.kind in _UNSUPPORTED:
-            self.fail(_UNSUPPORTED[token.kind], code="unsupported-syntax")
+            raise self.failure(_UNSUPPORTED[token.kind], code="unsupported-syntax")
         if token.kind is TokenKind.ERROR:
             self.advance()
             return ast.ErrorExpression(self.span(token))
@@ -285,7 +285,7 @@ class ExpressionParser(TokenCursor):
     def _builtin_call(self) -> ast.Expression:
         token = self.advance()
         if not self.at(TokenKind.LEFT_PARENTHESIS):
-            self.fail(
+            raise self.failure(
                 f"expected `(` after `{token.text}`, found {self.token.description}",
                 help_text=f"a builtin is always called: `{token.text}(…)`",
             )
@@ -295,7 +295,7 @@ class ExpressionParser(TokenCursor):
     def _void_literal(self) -> ast.Expression:
         opening = self.token
         if self.next_kind is not TokenKind.RIGHT_BRACE:
-            self.fail(
+            raise self.failure(
                 "a block is not a value",
                 code="unsupported-syntax",
                 help_text="write `.{ … }` for a struct or tuple, `[n]T{ … }` for an array, "
@@ -319,7 +319,7 @@ class ExpressionParser(TokenCursor):
     def _struct_field(self) -> ast.StructField:
         token = self.token
         if token.kind is not TokenKind.DOT:
-            self.fail(
+            raise self.failure(
                 f"expected `.name = value` in this struct, found {token.description}",
                 help_text="fields have names (`.{ .a = 1, .b = 2 }`), elements of a tuple have "
                 "none (`.{ 1, 2 }`); the two do not mix",
@@ -327,7 +327,7 @@ class ExpressionParser(TokenCursor):
         self.advance()
         name = self.token
         if name.kind is not TokenKind.IDENTIFIER and not name.text.isalpha():
-            self.fail(
+            raise self.failure(
                 f"expected the name of a field after `.`, found {name.description}",
                 help_text="write `.name = value`",
             )
@@ -343,7 +343,7 @@ class ExpressionParser(TokenCursor):
     def _tuple_element(self) -> ast.Expression:
         token = self.token
         if token.kind is TokenKind.DOT and self.next_kind is TokenKind.IDENTIFIER:
-            self.fail(
+            raise self.failure(
                 "expected a value in this tuple, found a field with a name",
                 help_text="fields have names (`.{ .a = 1, .b = 2 }`), elements of a tuple have "
                 "none (`.{ 1, 2 }`); the two do not mix",
@@ -468,7 +468,7 @@ class ExpressionParser(TokenCursor):
             span = self.span_from(start)
             return ast.PointerType(span, pointee, is_const=is_const, is_many=True)
         if self.next_kind is TokenKind.RIGHT_BRACKET:
-            self.fail(
+            raise self.failure(
                 "an array type needs its length",
                 help_text="write `[n]T`; `[*]T` is a pointer to elements of unknown number",
             )
@@ -499,7 +499,7 @@ class ExpressionParser(TokenCursor):
     def _enum_type(self) -> ast.Expression:
         keyword = self.advance()
         if not self.at(TokenKind.LEFT_PARENTHESIS):
-            self.fail(
+            raise self.failure(
                 f"expected `(` after `enum`, found {self.token.description}",
                 help_text="an enum names its integer type: `enum(u16) { A, B }`",
             )

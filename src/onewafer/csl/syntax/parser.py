@@ -8,7 +8,7 @@ recovery), `expressions`, `statements`, and here the declarations.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.cursor import SyntaxFailure
@@ -61,9 +61,9 @@ class _FileParser(StatementParser):
             case TokenKind.CONST | TokenKind.VAR | TokenKind.FN | TokenKind.TASK:
                 return self._stored(ast.Storage.DEFAULT, first)
             case _:
-                self._refuse_statement(first)
+                raise self._not_a_declaration(first)
 
-    def _refuse_statement(self, first: Token) -> NoReturn:
+    def _not_a_declaration(self, first: Token) -> SyntaxFailure:
         """Say why nothing that starts like this stands at the top level."""
         if first.kind is TokenKind.RIGHT_BRACE:
             self.report(
@@ -72,14 +72,14 @@ class _FileParser(StatementParser):
                 help_text="remove it, or look for a block above that ends too early",
             )
             self.advance()
-            raise SyntaxFailure
+            return SyntaxFailure()
         if first.text == "color" and self.next_kind is TokenKind.IDENTIFIER:
-            self.fail(
+            return self.failure(
                 "`color name;` is a declaration of an older CSL",
                 code="unsupported-syntax",
                 help_text="write `param name: color;` or `const name: color = @get_color(0);`",
             )
-        self.fail(
+        return self.failure(
             f"{first.description} cannot start a declaration",
             code="misplaced-statement",
             help_text="the top level of a file holds `param`, `const`, `var`, `fn`, `task`, "
@@ -91,7 +91,7 @@ class _FileParser(StatementParser):
             return self._function(storage, first)
         if self.at(TokenKind.CONST, TokenKind.VAR):
             return self.parse_variable(storage, first)
-        self.fail(
+        raise self.failure(
             f"expected a declaration after `{first.text}`, found {self.token.description}",
             help_text=f"write `{first.text} var …`, `{first.text} const …` or `{first.text} fn …`",
         )
@@ -113,7 +113,7 @@ class _FileParser(StatementParser):
         )
         result = self._result_type(keyword)
         if self.at(TokenKind.SEMICOLON):
-            self.fail(
+            raise self.failure(
                 f"`{name.text}` has no body",
                 code="unsupported-syntax",
                 help_text="write the body in braces; functions of other object files cannot be "

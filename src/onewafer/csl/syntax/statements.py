@@ -111,20 +111,20 @@ class StatementParser(ExpressionParser):
 
     def _refuse_misplaced(self, token: Token) -> None:
         if token.kind is TokenKind.ELSE:
-            self.fail(
+            raise self.failure(
                 "this `else` belongs to no `if`",
                 help_text="an `else` follows directly after the `}` or the `;` of its `if`",
             )
         if token.kind in _TOP_LEVEL_ONLY or (
             token.kind in {TokenKind.FN, TokenKind.TASK} and self.next_kind is TokenKind.IDENTIFIER
         ):
-            self.fail(
+            raise self.failure(
                 f"`{token.text}` is not permitted inside a block",
                 code="misplaced-declaration",
                 help_text="it is permitted at the top level of the file: move it there",
             )
         if token.kind is TokenKind.IDENTIFIER and self.next_kind is TokenKind.COLON:
-            self.fail(
+            raise self.failure(
                 "labels are not supported",
                 code="unsupported-syntax",
                 help_text="leave nested loops with a flag, or move them to a function and return",
@@ -221,17 +221,24 @@ class StatementParser(ExpressionParser):
             "after the iterable of `for`",
             help_text="name the element: `for (@range(u16, n)) |i| { … }`",
         )
-        captures = self.separated(TokenKind.PIPE, self._capture)
-        if not 1 <= len(captures) <= len(("element", "index")):
-            self.fail(
-                f"`for` captures one or two names, found {len(captures)}",
-                span=self.span_from(pipe.start),
-                help_text="write `|element|` or `|element, index|`; `_` discards one",
-            )
+        element, index = self._captures(pipe)
         self.expect(TokenKind.PIPE, "after the captures of `for`")
         body = self._braced_body("for")
-        index = captures[1] if len(captures) > 1 else None
-        return ast.For(self.span_from(keyword.start), iterable, captures[0], index, body)
+        return ast.For(self.span_from(keyword.start), iterable, element, index, body)
+
+    def _captures(self, pipe: Token) -> tuple[ast.Name, ast.Name | None]:
+        captures = self.separated(TokenKind.PIPE, self._capture)
+        match captures:
+            case (element,):
+                return element, None
+            case (element, index):
+                return element, index
+            case _:
+                raise self.failure(
+                    f"`for` captures one or two names, found {len(captures)}",
+                    span=self.span_from(pipe.start),
+                    help_text="write `|element|` or `|element, index|`; `_` discards one",
+                )
 
     def _capture(self) -> ast.Name:
         token = self.expect_identifier("for a capture of `for`")
@@ -265,7 +272,7 @@ class StatementParser(ExpressionParser):
     def _jump(self) -> ast.Statement:
         keyword = self.advance()
         if self.at(TokenKind.COLON):
-            self.fail(
+            raise self.failure(
                 f"`{keyword.text}` with a label is not supported",
                 code="unsupported-syntax",
                 help_text=f"`{keyword.text}` always means the innermost loop",
@@ -283,7 +290,7 @@ class StatementParser(ExpressionParser):
         self.end_statement()
         return ast.Return(span, value)
 
-    # --- variables, also at top level --------------------------------------------------------------
+    # --- variables, also at top level ------------------------------------------------------------
 
     def parse_variable(
         self, storage: ast.Storage, first: Token, *, is_comptime: bool = False
@@ -316,7 +323,7 @@ class StatementParser(ExpressionParser):
 
     def _refuse_other_assignment(self) -> None:
         if self.token.kind in _ASSIGNMENT and not self.at(TokenKind.ASSIGN):
-            self.fail(
+            raise self.failure(
                 f"a declaration has no `{self.token.text}`",
                 help_text="give the first value with `=`",
             )
