@@ -88,9 +88,9 @@ class ExportTable:
         programs = self._image.program_of_pe.ravel()[pes]
         addresses = np.empty(pes.size, np.int64)
         room = np.empty(pes.size, np.int64)
-        for index in np.unique(programs):
+        for index in np.unique(programs).tolist():
             rows = np.flatnonzero(programs == index)
-            symbol = self._symbol(name, int(index), int(pes[rows[0]]))
+            symbol = self._symbol(name, index, int(pes[rows[0]]))
             if _is_pointer(symbol):
                 program = self._image.programs[index]
                 addresses[rows] = _read_pointers(memory, pes[rows], symbol.address)

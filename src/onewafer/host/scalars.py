@@ -146,7 +146,7 @@ def _decode_raw(function: Export, index: int, word: int) -> np.generic:
     bits = int(word) % 2 ** (8 * element.num_bytes)
     if element is ScalarType.BOOL:
         return np.bool_(bits != 0)
-    return np.array(bits, f"<u{element.num_bytes}").view(to_dtype(element))[()]
+    return np.array([bits], f"<u{element.num_bytes}").view(to_dtype(element))[0]
 
 
 def _to_register(value: np.generic) -> int:

@@ -60,5 +60,5 @@ def input_array_to_u32(
         return words
     if not 1 <= fast_dim_sz <= 2**16:
         raise HostError(f"fast_dim_sz is {fast_dim_sz}, but an index has 16 bits: 1 to 65536")
-    indices = np.arange(words.size, dtype=np.uint32).reshape(words.shape) % fast_dim_sz
-    return words | indices << 16
+    indices = np.arange(words.size).reshape(words.shape) % fast_dim_sz
+    return words | indices.astype(np.uint32) << np.uint32(16)
