@@ -1,0 +1,53 @@
+"""Contract 4, the mesh program: a graph cut over a rectangle of PEs, and its three readers."""
+
+from onewafer.mesh.bounds import error_bound
+from onewafer.mesh.budget import Footprint, footprint, num_tile_programs, verify
+from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
+from onewafer.mesh.program import (
+    Add,
+    AddBias,
+    Arena,
+    Axis,
+    Block,
+    Broadcast,
+    ChainReduce,
+    Convert,
+    Distribution,
+    Matmul,
+    MeshOperation,
+    MeshProgram,
+    Placement,
+    Relu,
+    Role,
+)
+from onewafer.mesh.reference import evaluate
+from onewafer.mesh.shard import largest_rectangle, shard
+
+__all__ = [
+    "Add",
+    "AddBias",
+    "Arena",
+    "Axis",
+    "Block",
+    "Broadcast",
+    "ChainReduce",
+    "Convert",
+    "Distribution",
+    "EmittedPlacement",
+    "EmittedProgram",
+    "Footprint",
+    "Matmul",
+    "MeshOperation",
+    "MeshProgram",
+    "Placement",
+    "Relu",
+    "Role",
+    "emit",
+    "error_bound",
+    "evaluate",
+    "footprint",
+    "largest_rectangle",
+    "num_tile_programs",
+    "shard",
+    "verify",
+]

@@ -1,0 +1,168 @@
+"""Refuse a mesh program that the machine has no room for, before anything is emitted.
+
+The communication plan of the kernels is fixed (`kernels/routes.csl`, `kernels/pe.csl`): its colors,
+queues and roles are checked against the architecture, and the bytes of a PE against its memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
+from onewafer.mesh.kernel_costs import kernel_bytes
+from onewafer.mesh.program import Arena, Axis
+from onewafer.mesh.schedule import ENTRY_BYTES
+from onewafer.mesh.shard import largest_rectangle, shard
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.mesh.program import MeshProgram
+
+COLORS = (0, 1, 2, 3, 4, 5)
+"""Two of the chain and one of the multicast, along x and along y."""
+INPUT_QUEUES = (2, 3, 4, 5)
+OUTPUT_QUEUES = (2, 3)
+LOCAL_TASK_IDS = (10,)
+
+MAX_TILE_PROGRAMS = 16
+MAX_COLORS = 12
+MAX_QUEUES = 5
+"""Of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of PE memory that a mesh program takes; the same on every PE."""
+
+    runtime: int
+    """memcpy and start-up."""
+    kernels: int
+    """Code, frames and constants; an upper bound, with all kinds of operations."""
+    weights: int
+    activations: int
+    buffers: int
+    """Partial sums of an f16 program."""
+    schedule: int
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return (
+            self.runtime
+            + self.kernels
+            + self.weights
+            + self.activations
+            + self.buffers
+            + self.schedule
+        )
+
+    def __str__(self) -> str:
+        """Return one line with every part."""
+        parts = (
+            ("runtime", self.runtime),
+            ("kernels", self.kernels),
+            ("weights", self.weights),
+            ("activations", self.activations),
+            ("buffers", self.buffers),
+            ("schedule", self.schedule),
+        )
+        listed = ", ".join(f"{name} {format_bytes(size)}" for name, size in parts)
+        return f"{format_bytes(self.total)} ({listed})"
+
+
+def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
+    """Return the bytes that each PE needs."""
+    return Footprint(
+        runtime=architecture.runtime_bytes,
+        kernels=kernel_bytes(program.dtype),
+        weights=program.arena_bytes(Arena.PARAMETERS),
+        activations=program.arena_bytes(Arena.ACTIVATIONS),
+        buffers=program.arena_bytes(Arena.ACCUMULATOR),
+        schedule=ENTRY_BYTES * (len(program.operations) + 1),
+    )
+
+
+def num_tile_programs(program: MeshProgram) -> int:
+    """Return the number of distinct roles: at most first, two inner ones and last along an axis."""
+    counts = [min(program.size(axis), 4) for axis in Axis]
+    return counts[0] * counts[1]
+
+
+def verify(program: MeshProgram, architecture: Architecture) -> None:
+    """Return if a program keeps all budgets.
+
+    Raises ConfigurationError if its rectangle is too small and says which would do, and
+    UnsupportedOperationError if the model fits no rectangle of the wafer.
+    """
+    _check_plan(program, architecture)
+    needed = footprint(program, architecture)
+    if needed.total <= architecture.memory_bytes:
+        return
+    text = (
+        f"{program.graph.name!r} on {program.width}×{program.height} PEs needs {needed} of each "
+        f"PE, which has {format_bytes(architecture.memory_bytes)}"
+    )
+    fitting = smallest_rectangle(program, architecture)
+    if fitting is None:
+        width, height = largest_rectangle(architecture)
+        raise UnsupportedOperationError(
+            f"{text}; it does not fit the largest rectangle of {architecture.title} either, "
+            f"{width}×{height} PEs: use a smaller batch, f16, or a smaller model"
+        )
+    width, height = fitting
+    raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs")
+
+
+def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:
+    """Return the (width, height) of the smallest nearly square rectangle that fits, or None."""
+    largest = largest_rectangle(architecture)
+
+    def fits(width: int, height: int) -> bool:
+        candidate = shard(program.graph, width=width, height=height, architecture=architecture)
+        return footprint(candidate, architecture).total <= architecture.memory_bytes
+
+    def sides(length: int) -> tuple[int, int]:
+        return min(length, largest[0]), min(length, largest[1])
+
+    low, high = 1, max(largest)
+    if not fits(*sides(high)):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(*sides(middle)) else (middle + 1, high)
+    width, height = sides(low)
+    return (width, height - 1) if height > 1 and fits(width, height - 1) else (width, height)
+
+
+def _check_plan(program: MeshProgram, architecture: Architecture) -> None:
+    """Check the constants of the kernels; a broken rule here is a bug of onewafer."""
+    broken = [
+        rule
+        for rule, holds in (
+            ("tile programs", num_tile_programs(program) <= MAX_TILE_PROGRAMS),
+            ("colors", len(COLORS) <= MAX_COLORS),
+            ("reserved colors", not set(COLORS) & set(architecture.reserved_colors)),
+            ("number of input queues", len(INPUT_QUEUES) <= MAX_QUEUES),
+            ("number of output queues", len(OUTPUT_QUEUES) <= MAX_QUEUES),
+            ("input queues", max(INPUT_QUEUES) < len(architecture.input_queue_words)),
+            ("output queues", max(OUTPUT_QUEUES) < len(architecture.output_queue_words)),
+            (
+                "memcpy input queues",
+                not set(INPUT_QUEUES) & set(architecture.reserved_input_queues),
+            ),
+            (
+                "memcpy output queues",
+                not set(OUTPUT_QUEUES) & set(architecture.reserved_output_queues),
+            ),
+            ("task ids", min(LOCAL_TASK_IDS) >= architecture.first_local_task_id),
+            ("task ids and colors", not set(LOCAL_TASK_IDS) & set(COLORS)),
+        )
+        if not holds
+    ]
+    if broken:
+        raise InternalError(
+            f"the communication plan of the mesh kernels breaks budgets of {architecture.title}: "
+            f"{', '.join(broken)}"
+        )

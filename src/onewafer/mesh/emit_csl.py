@@ -1,0 +1,238 @@
+"""Write a mesh program as CSL: a fixed kernel library and three generated texts.
+
+    layout.csl   the rectangle, one program a role, the names the host may use   (generated)
+    model.csl    element type, kinds in use, schedule, memory, exported tensors  (generated)
+    pe.csl, routes.csl, matmul.csl, collectives.csl, …                           (mesh/kernels)
+
+Everything that grows with the model is data (the schedule and the arenas); code depends on the
+kinds of operations only. Parameters never appear in the text: the host copies them to the exported
+symbols, which are pointers into the arenas.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from onewafer.graph import DataType
+from onewafer.mesh import layout
+from onewafer.mesh.budget import verify
+from onewafer.mesh.program import Arena, Role
+from onewafer.mesh.schedule import Kind, kind_of, schedule_entries
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.mesh.program import MeshProgram, Placement
+
+LAUNCH = "infer"
+"""Exported function that runs the model once."""
+
+_LAYOUT = """\
+// {title}
+
+param width: u16;
+param height: u16;
+
+const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = height }});
+const routes = @import_module("routes.csl", .{{ .width = width, .height = height }});
+
+layout {{
+  @set_rectangle(width, height);
+  for (@range(u16, height)) |y| {{
+    for (@range(u16, width)) |x| {{
+      @set_tile_code(x, y, "pe.csl", .{{
+        .memcpy_params = memcpy.get_params(x),
+        .x_role = routes.x_role(x),
+        .y_role = routes.y_role(y),
+      }});
+      routes.connect_pe(x, y);
+    }}
+  }}
+{exports}
+  @export_name("{launch}", fn()void);
+}}
+"""
+
+_MODEL = """\
+// {title}
+
+const element = {element};
+
+// Kinds of operations: their numbers in the schedule, and whether the model has them.
+{kinds}
+
+// kind, result, left, right, n, rows, columns, inner (see pe.csl)
+const schedule = [{schedule_words}]u16{{
+{schedule}
+}};
+
+{arenas}
+
+// What the host may read and write.
+{pointers}
+
+comptime {{
+{exports}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedPlacement:
+    """A tensor's symbol, and how a logical array becomes the blocks behind it."""
+
+    symbol: str
+    """Exported name; `[height, width, num_elements]` of the storage dtype."""
+    placement: Placement
+    width: int
+    height: int
+
+    @property
+    def num_elements(self) -> int:
+        """Elements a PE, padding included."""
+        return self.placement.num_elements
+
+    @property
+    def dtype(self) -> DataType:
+        """Storage type of the elements."""
+        return self.placement.dtype
+
+    def pack(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return blocks `[height, width, num_elements]` of a logical array (HostError: shape)."""
+        return layout.pack(self.placement, array, self.width, self.height)
+
+    def unpack(self, blocks: NDArray[Any]) -> NDArray[Any]:
+        """Return the logical array of blocks `[height, width, num_elements]`."""
+        return layout.unpack(self.placement, blocks, self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedProgram:
+    """CSL text of a mesh program and what the host needs to run it."""
+
+    files: dict[str, str]
+    """File name → text."""
+    entry: str
+    params: dict[str, str]
+    """Of the entry file."""
+    launch: str
+    """Exported function without arguments that runs the model once."""
+    inputs: dict[str, EmittedPlacement]
+    """To be written before every launch: their memory is used for results too."""
+    parameters: dict[str, tuple[EmittedPlacement, ...]]
+    """To be written once, at every placement; a tensor used in both orientations has two."""
+    outputs: dict[str, EmittedPlacement]
+    roles: dict[str, str]
+    """Symbol of an array in the image → `weights`, `activations` or `buffers`."""
+
+
+def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
+    """Return the CSL of a mesh program; raise as `verify` does if it exceeds a budget."""
+    verify(program, architecture)
+    placements = _name_symbols(program)
+    by_role = {role: [item for item in placements if item.placement.role is role] for role in Role}
+    parameters: dict[str, tuple[EmittedPlacement, ...]] = {}
+    for item in by_role[Role.PARAMETER]:
+        name = item.placement.name
+        parameters[name] = (*parameters.get(name, ()), item)
+    return EmittedProgram(
+        files={
+            "layout.csl": _layout_text(program, placements),
+            "model.csl": _model_text(program, placements),
+            **kernel_library(),
+        },
+        entry="layout.csl",
+        params={"width": str(program.width), "height": str(program.height)},
+        launch=LAUNCH,
+        inputs={item.placement.name: item for item in by_role[Role.INPUT]},
+        parameters=parameters,
+        outputs={item.placement.name: item for item in by_role[Role.OUTPUT]},
+        roles={
+            "model.parameters": "weights",
+            "model.activations": "activations",
+            "model.sums": "buffers",
+            "model.schedule": "buffers",
+        },
+    )
+
+
+def kernel_library() -> dict[str, str]:
+    """Return the fixed CSL files, by name."""
+    folder = resources.files("onewafer.mesh") / "kernels"
+    files = [file for file in folder.iterdir() if file.name.endswith(".csl")]
+    return {
+        file.name: file.read_text(encoding="utf-8")
+        for file in sorted(files, key=lambda file: file.name)
+    }
+
+
+def _name_symbols(program: MeshProgram) -> list[EmittedPlacement]:
+    """Give each placement a CSL identifier that recalls the tensor's name."""
+    taken = {LAUNCH}
+    emitted: list[EmittedPlacement] = []
+    for placement in program.placements:
+        stem = f"{placement.role}_{re.sub(r'[^A-Za-z0-9]+', '_', placement.name).strip('_')}"
+        symbol, copy = stem, 1
+        while symbol in taken:
+            copy += 1
+            symbol = f"{stem}_{copy}"
+        taken.add(symbol)
+        emitted.append(EmittedPlacement(symbol, placement, program.width, program.height))
+    return emitted
+
+
+def _title(program: MeshProgram) -> str:
+    name = re.sub(r"\s+", " ", program.graph.name)
+    return f"{name}: {len(program.operations)} operations on {program.width}×{program.height} PEs."
+
+
+def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
+    exports = [f'  @export_name("{item.symbol}", [*]{item.dtype}, true);' for item in placements]
+    return _LAYOUT.format(title=_title(program), exports="\n".join(exports), launch=LAUNCH)
+
+
+def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
+    entries = schedule_entries(program)
+    used = {kind_of(operation) for operation in program.operations}
+    element = str(program.dtype)
+    return _MODEL.format(
+        title=_title(program),
+        element=element,
+        kinds="\n".join(
+            f"const kind_{kind.name.lower()}: u16 = {kind.value};"
+            f" const has_{kind.name.lower()} = {str(kind in used).lower()};"
+            for kind in Kind
+            if kind is not Kind.STOP
+        ),
+        schedule_words=sum(len(entry) for entry in entries),
+        schedule="\n".join(f"  {', '.join(map(str, entry))}," for entry in entries),
+        arenas=_arena_text(program),
+        pointers="\n".join(
+            f"const {item.symbol}: [*]{element} = @ptrcast([*]{element}, "
+            f"&{item.placement.block.arena}[{item.placement.block.offset}]);"
+            for item in placements
+        ),
+        exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
+    )
+
+
+_ARENA_NAMES = {
+    Arena.PARAMETERS: "parameters",
+    Arena.ACTIVATIONS: "activations",
+    Arena.ACCUMULATOR: "sums",
+}
+
+
+def _arena_text(program: MeshProgram) -> str:
+    lines: list[str] = []
+    for arena, name in _ARENA_NAMES.items():
+        if arena is Arena.ACCUMULATOR and program.dtype is DataType.F32:
+            continue
+        element = "f32" if arena is Arena.ACCUMULATOR else str(program.dtype)
+        elements = max(1, program.arena_elements[arena])
+        lines.append(f"var {name} = @zeros([{elements}]{element});")
+    return "\n".join(lines)

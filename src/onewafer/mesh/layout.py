@@ -1,0 +1,107 @@
+"""Cut logical arrays into the blocks of the PEs, and put blocks together again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import HostError
+from onewafer.graph import DataType
+from onewafer.mesh.program import Distribution
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.program import Placement
+
+_DTYPES = {DataType.F16: np.float16, DataType.F32: np.float32}
+
+
+def numpy_dtype(dtype: DataType) -> np.dtype[Any]:
+    """Return NumPy's name of a storage type."""
+    return np.dtype(_DTYPES[dtype])
+
+
+def num_blocks(distribution: Distribution, width: int, height: int) -> int:
+    """Return how many blocks a dimension is cut into."""
+    match distribution:
+        case Distribution.BLOCKED_X:
+            return width
+        case Distribution.BLOCKED_Y:
+            return height
+        case Distribution.LOCAL:
+            return 1
+
+
+def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """Return the blocks `[height, width, num_elements]` of a logical array, padded with zeros.
+
+    Values are rounded to the storage type. Raises HostError if the shape is not the placement's.
+    """
+    if array.shape != placement.shape:
+        raise HostError(
+            f"{placement.role} {placement.name!r} has shape {array.shape}, "
+            f"the program was built for {placement.shape}"
+        )
+    matrix = _to_matrix(array.astype(numpy_dtype(placement.dtype)), placement)
+    rows, columns = placement.block.rows, placement.block.columns
+    row_blocks = num_blocks(placement.rows, width, height)
+    column_blocks = num_blocks(placement.columns, width, height)
+    padding = (row_blocks * rows - matrix.shape[0], column_blocks * columns - matrix.shape[1])
+    padded = np.pad(matrix, ((0, padding[0]), (0, padding[1])))
+    blocks = padded.reshape(row_blocks, rows, column_blocks, columns).swapaxes(1, 2)
+    row_index, column_index = _block_indices(placement, width, height)
+    return np.ascontiguousarray(blocks[row_index, column_index]).reshape(height, width, -1)
+
+
+def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """Return the logical array of blocks `[height, width, num_elements]`; undo `pack`.
+
+    Of replicated blocks, that of the PE nearest to (0, 0) is taken.
+    """
+    rows, columns = placement.block.rows, placement.block.columns
+    if blocks.shape != (height, width, rows * columns):
+        raise HostError(
+            f"blocks of {placement.name!r} have shape {blocks.shape}, "
+            f"must be {(height, width, rows * columns)}"
+        )
+    row_blocks = num_blocks(placement.rows, width, height)
+    column_blocks = num_blocks(placement.columns, width, height)
+    row_index, column_index = np.indices((row_blocks, column_blocks))
+    index = {placement.rows: row_index, placement.columns: column_index}
+    first = np.zeros_like(row_index)
+    x = index.get(Distribution.BLOCKED_X, first)
+    y = index.get(Distribution.BLOCKED_Y, first)
+    whole = blocks.reshape(height, width, rows, columns)[y, x]
+    padded = whole.swapaxes(1, 2).reshape(row_blocks * rows, column_blocks * columns)
+    shape = _matrix_shape(placement)
+    return _from_matrix(padded[: shape[0], : shape[1]], placement)
+
+
+def _block_indices(
+    placement: Placement, width: int, height: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which block of rows and which of columns each PE holds, both `[height, width]`."""
+    y, x = np.indices((height, width))
+    index = {
+        Distribution.BLOCKED_X: x,
+        Distribution.BLOCKED_Y: y,
+        Distribution.LOCAL: np.zeros_like(x),
+    }
+    return index[placement.rows], index[placement.columns]
+
+
+def _matrix_shape(placement: Placement) -> tuple[int, int]:
+    rows, columns = int(np.prod(placement.shape[:-1])), placement.shape[-1]
+    return (columns, rows) if placement.is_transposed else (rows, columns)
+
+
+def _to_matrix(array: NDArray[Any], placement: Placement) -> NDArray[Any]:
+    matrix = array.reshape(-1, placement.shape[-1])
+    return matrix.T if placement.is_transposed else matrix
+
+
+def _from_matrix(matrix: NDArray[Any], placement: Placement) -> NDArray[Any]:
+    logical = matrix.T if placement.is_transposed else matrix
+    return np.ascontiguousarray(logical).reshape(placement.shape)

@@ -1,0 +1,205 @@
+"""Contract 4: a model cut into blocks over a rectangle of PEs.
+
+In: nothing. Out: frozen values that `shard` writes and three readers share: `reference` (NumPy),
+`cost` (cycles in closed form) and `emit_csl` (text). Unknown here: colors, queues, addresses.
+
+    program      := graph width height Placement* Operation*            (MeshProgram)
+    placement    := tensor, how its two dimensions lie, its block       (Placement)
+    distribution := blocked over x | blocked over y | local             (Distribution)
+    block        := arena, offset, rows × columns                       (Block)
+    operation    := Matmul | ChainReduce | Broadcast | Convert          (MeshOperation)
+                  | AddBias | Relu | Add
+
+The program is SPMD: every PE executes the same operations on blocks of the same size at the same
+place in its own memory. A dimension of n elements blocked over k PEs is cut into k blocks of
+⌈n / k⌉ elements, the last ones padded with zeros; a tensor is replicated over every axis that none
+of its dimensions is blocked over. Tensors are matrices here: (batch, features), (1, features) for a
+bias, (in features, out features) for a weight.
+
+A linear operation whose input is blocked over one axis gives partial sums of a result that is
+blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to PE 0,
+`Broadcast` from it). The next linear operation takes the axes the other way round, so that nothing
+ever has to be laid out anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.graph import DataType, Graph
+
+
+class Axis(StrEnum):
+    """An axis of the rectangle."""
+
+    X = "x"
+    Y = "y"
+
+    @property
+    def other(self) -> Axis:
+        """The axis across."""
+        return Axis.Y if self is Axis.X else Axis.X
+
+
+class Distribution(StrEnum):
+    """How one dimension of a tensor lies on the rectangle."""
+
+    BLOCKED_X = "x"
+    BLOCKED_Y = "y"
+    LOCAL = "local"
+
+
+class Arena(StrEnum):
+    """A stretch of PE memory that operations address by element offsets."""
+
+    PARAMETERS = "parameters"
+    """Written once by the host; elements of the program's dtype."""
+    ACTIVATIONS = "activations"
+    """Inputs, results and outputs; elements of the program's dtype."""
+    ACCUMULATOR = "accumulator"
+    """f32 partial sums of an f16 program; an f32 program sums in `ACTIVATIONS`."""
+
+
+class Role(StrEnum):
+    """What the host does with a tensor."""
+
+    INPUT = "input"
+    PARAMETER = "parameter"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A matrix in the memory of every PE, row by row, at the same place in each."""
+
+    arena: Arena
+    offset: int
+    """Elements from the start of the arena."""
+    rows: int
+    columns: int
+
+    @property
+    def num_elements(self) -> int:
+        """Rows times columns."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the host finds or puts a tensor: its blocks are `[height, width, num_elements]`."""
+
+    name: str
+    role: Role
+    shape: tuple[int, ...]
+    """Logical shape, as in the graph."""
+    dtype: DataType
+    rows: Distribution
+    columns: Distribution
+    block: Block
+    is_transposed: bool = False
+    """Whether the matrix on the wafer is the transposed logical one (weights)."""
+
+    @property
+    def num_elements(self) -> int:
+        """Elements of one PE's block, padding included."""
+        return self.block.num_elements
+
+
+@dataclass(frozen=True, slots=True)
+class Matmul:
+    """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
+
+    The sum starts at +0 and takes k in ascending order, one rounding a term: `@fmacs` in f32; in
+    f16 the exact product of two f16 is added to an f32 sum (`@fmachs`).
+    """
+
+    result: Block
+    input: Block
+    weight: Block
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReduce:
+    """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
+
+    PE i computes `own + (sum of the PEs i + 1, i + 2, …)`, one rounding a PE.
+    """
+
+    values: Block
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Copy the f32 block of PE 0 of an axis to all others of it."""
+
+    values: Block
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """Round f32 sums to f16, to nearest even."""
+
+    result: Block
+    input: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AddBias:
+    """Add one row to each row in the program's dtype, one rounding an element."""
+
+    result: Block
+    input: Block
+    bias: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """Take the maximum with +0; exact."""
+
+    result: Block
+    input: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Add two blocks in the program's dtype, one rounding an element."""
+
+    result: Block
+    left: Block
+    right: Block
+
+
+MeshOperation = Matmul | ChainReduce | Broadcast | Convert | AddBias | Relu | Add
+
+
+@dataclass(frozen=True, slots=True)
+class MeshProgram:
+    """One model on a rectangle of `width` × `height` PEs."""
+
+    graph: Graph
+    width: int
+    height: int
+    dtype: DataType
+    placements: tuple[Placement, ...]
+    """A parameter used in both orientations has two."""
+    operations: tuple[MeshOperation, ...]
+    arena_elements: dict[Arena, int]
+    """Size of each arena on every PE."""
+
+    def size(self, axis: Axis) -> int:
+        """Return the number of PEs along an axis."""
+        return self.width if axis is Axis.X else self.height
+
+    def with_role(self, role: Role) -> tuple[Placement, ...]:
+        """Return the placements of one role, in the order of the graph."""
+        return tuple(placement for placement in self.placements if placement.role is role)
+
+    def arena_bytes(self, arena: Arena) -> int:
+        """Return the bytes that an arena takes on every PE."""
+        element_bytes = 4 if arena is Arena.ACCUMULATOR else self.dtype.num_bytes
+        return self.arena_elements[arena] * element_bytes
