@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.errors import HostError
+from onewafer.graph import DataType
+from onewafer.mesh import Role, shard
+from onewafer.mesh.layout import pack, unpack
+from tests.mesh.strategies import mlp
+
+sizes = st.lists(st.integers(1, 9), min_size=2, max_size=4)
+
+
+@given(sizes, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.sampled_from(DataType))
+def test_unpack_undoes_pack(features, batch, width, height, dtype):
+    program = shard(
+        mlp(features, batch=batch, dtype=dtype),
+        width=width,
+        height=height,
+        architecture=load_architecture("wse3"),
+    )
+    for placement in program.placements:
+        array = np.arange(1, np.prod(placement.shape) + 1).reshape(placement.shape)
+        blocks = pack(placement, array, width, height)
+        assert blocks.shape == (height, width, placement.num_elements)
+        np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
+
+
+def test_weight_blocks_are_transposed_and_padded():
+    program = shard(mlp([3, 2]), width=2, height=1, architecture=load_architecture("toy"))
+    (weight, _) = program.with_role(Role.PARAMETER)
+    blocks = pack(weight, np.array([[1, 2, 3], [4, 5, 6]]), 2, 1)
+    np.testing.assert_array_equal(blocks, [[[1, 4, 2, 5], [3, 6, 0, 0]]])
+
+
+def test_wrong_shapes_are_refused():
+    program = shard(mlp([3, 2]), width=2, height=1, architecture=load_architecture("toy"))
+    placement = program.placements[0]
+    with pytest.raises(HostError, match=r"'x' has shape \(3,\), the program was built for \(1, 3\)"):
+        pack(placement, np.zeros(3), 2, 1)
+    with pytest.raises(HostError, match=r"must be \(1, 2, 2\)"):
+        unpack(placement, np.zeros((1, 2, 3)), 2, 1)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.errors import HostError, UnsupportedOperationError
+from onewafer.graph import Add, AddBias, DataType, Linear, Relu
+from onewafer.mesh import Block, error_bound, evaluate, shard
+from onewafer.mesh.program import Arena
+from tests.graph.strategies import graphs
+from tests.mesh.strategies import mlp, random_arrays
+
+WSE3 = load_architecture("wse3")
+sides = st.integers(1, 4)
+
+
+def exact(graph, inputs, parameters):
+    """Evaluate a graph in f64 on operands rounded to its dtype."""
+    dtype = np.float16 if graph.inputs[0].dtype is DataType.F16 else np.float32
+    values = {
+        name: array.astype(dtype).astype(np.float64)
+        for name, array in (inputs | parameters).items()
+    }
+    for operation in graph.operations:
+        match operation:
+            case Linear(result, source, weight):
+                values[result.name] = values[source] @ values[weight].T
+            case AddBias(result, source, bias):
+                values[result.name] = values[source] + values[bias]
+            case Relu(result, source):
+                values[result.name] = np.maximum(values[source], 0)
+            case Add(result, left, right):
+                values[result.name] = values[left] + values[right]
+    return {name: values[name] for name in graph.outputs}
+
+
+@given(graphs(), sides, sides, st.integers(0, 9))
+def test_outputs_are_within_half_the_bound_of_exact_arithmetic(graph, width, height, seed):
+    try:
+        program = shard(graph, width=width, height=height, architecture=WSE3)
+    except UnsupportedOperationError:
+        return
+    inputs = random_arrays(graph.inputs, seed)
+    parameters = random_arrays(graph.parameters, seed + 1)
+    outputs = evaluate(program, inputs, parameters)
+    bounds = error_bound(program, inputs, parameters)
+    for name, value in exact(graph, inputs, parameters).items():
+        assert outputs[name].shape == value.shape
+        assert (np.abs(outputs[name].astype(np.float64) - value) <= bounds[name] / 2).all()
+
+
+@pytest.mark.parametrize("dtype", DataType)
+def test_bound_is_useful(dtype):
+    graph = mlp([64, 32, 10], batch=2, dtype=dtype)
+    program = shard(graph, width=4, height=4, architecture=WSE3)
+    arrays = random_arrays(graph.inputs, 1), random_arrays(graph.parameters, 2)
+    bound = error_bound(program, *arrays)[graph.outputs[0]]
+    magnitude = np.abs(evaluate(program, *arrays)[graph.outputs[0]]).max()
+    assert bound.max() < magnitude * (1e-3 if dtype is DataType.F32 else 0.2)
+
+
+def test_missing_arrays_are_named():
+    program = shard(mlp([3, 2]), width=1, height=1, architecture=WSE3)
+    with pytest.raises(HostError, match="the input 'x' is missing"):
+        evaluate(program, {}, {})
+    with pytest.raises(HostError, match="'x' is missing"):
+        error_bound(program, {}, {})
+
+
+def test_elementwise_operations_work_in_place_where_their_operand_dies():
+    program = shard(mlp([4, 4, 4]), width=1, height=1, architecture=WSE3)
+    assert {operation.result for operation in program.operations} == {
+        Block(Arena.ACTIVATIONS, 4, 1, 4),
+        Block(Arena.ACTIVATIONS, 0, 1, 4),
+    }
+    assert program.arena_elements[Arena.ACTIVATIONS] == 8
