@@ -1,0 +1,35 @@
+"""Run PyTorch modules on a simulated wafer: capture, executable, `torch.compile` backend.
+
+A call travels through the files in this order: `intercept` (which calls go to the wafer) or
+`backend` (`torch.compile`) → `session` (programs, parameters, the ledger) → `capture` and
+`lowering` (module to `graph`) → `placement` (bucket and rectangle) → `executable` (mesh program,
+CSL, image, device) → `report`.
+"""
+
+from onewafer.pytorch.backend import HostFallbackWarning, onewafer
+from onewafer.pytorch.capture import CapturedCall, capture
+from onewafer.pytorch.intercept import intercept_calls
+from onewafer.pytorch.options import Fidelity, WaferOptions
+from onewafer.pytorch.progress import ProgressLine
+from onewafer.pytorch.report import Report, build_report, render, to_json, write_json
+from onewafer.pytorch.script import ScriptResult, run_script
+from onewafer.pytorch.session import Session
+
+__all__ = [
+    "CapturedCall",
+    "Fidelity",
+    "HostFallbackWarning",
+    "ProgressLine",
+    "Report",
+    "ScriptResult",
+    "Session",
+    "WaferOptions",
+    "build_report",
+    "capture",
+    "intercept_calls",
+    "onewafer",
+    "render",
+    "run_script",
+    "to_json",
+    "write_json",
+]

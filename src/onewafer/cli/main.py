@@ -1,0 +1,76 @@
+"""The `onewafer` command: one file a subcommand, errors as one clean message."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from onewafer import __version__
+from onewafer.cli.run import run
+from onewafer.errors import InternalError, OnewaferError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    name="onewafer",
+    help="An open wafer-scale computer in software.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})(
+    run
+)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001  # the signature of a Typer callback
+    if value:
+        typer.echo(f"onewafer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line of this process; exit with its code."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run a command line; return its exit code, with every error said on stderr."""
+    try:
+        result = typer.main.get_command(app).main(arguments, "onewafer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OnewaferError as error:
+        _complain(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
+        bug = InternalError(f"{type(error).__name__}: {error}")
+        _complain(bug)
+        return bug.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _complain(error: OnewaferError) -> None:
+    print(f"onewafer: {error}", file=sys.stderr)

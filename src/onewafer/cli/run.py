@@ -1,0 +1,125 @@
+"""`onewafer run`: a PyTorch script with its inference on the simulated wafer."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from onewafer.pytorch import WaferOptions
+
+
+def run(
+    script: Annotated[Path, typer.Argument(help="A PyTorch script.", show_default=False)],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGUMENTS]...", help="Passed on to the script."),
+    ] = None,
+    *,
+    arch: Annotated[str, typer.Option(help="wse2, wse3 or toy.")] = "wse3",
+    profile: Annotated[str, typer.Option(help="Timing: sdk or silicon.")] = "sdk",
+    fidelity: Annotated[
+        str,
+        typer.Option(help="fabric: simulate every wavelet; model: closed-form cycles."),
+    ] = "fabric",
+    rectangle: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="f16 or f32 on the wafer [default: the model's].")
+    ] = None,
+    clock: Annotated[
+        str | None, typer.Option(help="E.g. 850MHz [default: the architecture's].")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(help="Most rows in one launch.")] = 64,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
+    ] = False,
+) -> int:
+    """Run a PyTorch script; module calls that need no gradient run on a simulated wafer.
+
+    Options come before the script, everything after it belongs to the script. The script's own
+    output is untouched; the report goes to stderr after it. The exit code is the script's.
+    """
+    _require_torch()
+    from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
+    from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
+        parse_clock,
+        parse_dtype,
+        parse_fidelity,
+        parse_rectangle,
+    )
+
+    options = WaferOptions(
+        arch=arch,
+        profile=profile,
+        fidelity=parse_fidelity(fidelity),
+        rectangle=None if rectangle is None else parse_rectangle(rectangle),
+        dtype=None if dtype is None else parse_dtype(dtype),
+        clock_hertz=None if clock is None else parse_clock(clock),
+        max_batch=max_batch,
+    )
+    if json_file is not None:
+        json_file = _check_json_file(json_file)
+    return _run(script, arguments or [], options, json_file=json_file, quiet=quiet)
+
+
+def _run(
+    script: Path,
+    arguments: list[str],
+    options: WaferOptions,
+    *,
+    json_file: Path | None,
+    quiet: bool,
+) -> int:
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.pytorch import (  # noqa: PLC0415  # likewise
+        ProgressLine,
+        Session,
+        build_report,
+        render,
+        run_script,
+        write_json,
+    )
+
+    console = Console(stderr=True)
+    shows_progress = console.is_terminal and not quiet
+    session = Session(options, observer=ProgressLine(console) if shows_progress else None)
+    result = run_script(script, arguments, session)
+    sys.stdout.flush()
+    report = build_report(session.ledger)
+    if json_file is not None:
+        write_json(report, json_file)
+    if not quiet:
+        console.print(render(report))
+    if result.error is not None:
+        raise result.error
+    return result.exit_code
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise ConfigurationError(
+            "`onewafer run` needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
+        )
+
+
+def _check_json_file(path: Path) -> Path:
+    """Return the absolute path; refuse one that cannot be written, before the script runs."""
+    path = path.absolute()
+    if path.is_dir():
+        raise ConfigurationError(f"--json {path}: that is a directory; name a file")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--json {path}: there is no directory {path.parent}")
+    return path

@@ -1,0 +1,227 @@
+"""A graph on a device: weights resident, one launch a bucket of rows.
+
+In: a verified mesh program. Out: outputs and what they cost. Two executors share one face:
+`FabricExecutor` (CSL, image, simulated wafer) and `ModelExecutor` (closed form and NumPy).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.host import Device
+from onewafer.image import SectionKind
+from onewafer.mesh import Arena, emit, estimate, evaluate
+from onewafer.pytorch.options import Fidelity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.image import TileProgram, WaferImage
+    from onewafer.mesh import MeshProgram
+    from onewafer.simulator import Statistics
+
+    Arrays = Mapping[str, NDArray[np.floating[Any]]]
+    Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeMemory:
+    """Bytes of SRAM on the fullest PE, and which PE that is."""
+
+    x: int
+    y: int
+    code_bytes: int
+    """Instructions and the memcpy runtime."""
+    weight_bytes: int
+    activation_bytes: int
+    """Inputs, results and outputs."""
+    buffer_bytes: int
+    """Everything else: partial sums, schedule table, frames."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.code_bytes + self.weight_bytes + self.activation_bytes + self.buffer_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What happened on the fabric, in counts that add up over launches."""
+
+    cycles: int = 0
+    wavelet_hops: int = 0
+    busy_pe_cycles: int = 0
+    """Cycles in which a PE executed, over all PEs."""
+    link_wavelets: int = 0
+    """Wavelets over links between PEs of the program."""
+
+    def __add__(self, other: Activity) -> Activity:
+        """Return the sum of both."""
+        return Activity(
+            self.cycles + other.cycles,
+            self.wavelet_hops + other.wavelet_hops,
+            self.busy_pe_cycles + other.busy_pe_cycles,
+            self.link_wavelets + other.link_wavelets,
+        )
+
+
+class Executor(Protocol):
+    """A mesh program that is ready to run."""
+
+    program: MeshProgram
+
+    @property
+    def num_tile_programs(self) -> int | None:
+        """Distinct PE programs; None where nothing was compiled."""
+        ...
+
+    @property
+    def memory(self) -> PeMemory | None:
+        """Memory of the fullest PE; None where nothing was compiled."""
+        ...
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes written to the wafer so far, weights included."""
+        ...
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes read from the wafer so far."""
+        ...
+
+    def send(self, parameters: Arrays) -> None:
+        """Write parameters to the wafer, where they stay."""
+        ...
+
+    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+        """Run one bucket of rows; return the outputs and what happened."""
+        ...
+
+
+def build_executor(
+    program: MeshProgram, architecture: Architecture, fidelity: Fidelity
+) -> Executor:
+    """Return an executor of that fidelity; for `fabric` this compiles the program."""
+    match fidelity:
+        case Fidelity.FABRIC:
+            return FabricExecutor(program, architecture)
+        case Fidelity.MODEL:
+            return ModelExecutor(program, architecture)
+
+
+class FabricExecutor:
+    """The program as CSL, compiled and loaded on a simulated wafer."""
+
+    def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
+        self.program = program
+        self._emitted = emit(program, architecture)
+        options = CompileOptions(
+            entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
+        )
+        self.image = compile_program(options, MemoryFiles(self._emitted.files))
+        self._device = Device(self.image, architecture)
+        self._device.load()
+
+    @property
+    def num_tile_programs(self) -> int | None:
+        """Distinct PE programs."""
+        return len(self.image.programs)
+
+    @property
+    def memory(self) -> PeMemory | None:
+        """Memory of the fullest PE."""
+        return measure_memory(self.image, self.program)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes written to the wafer so far, weights included."""
+        return self._device.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes read from the wafer so far."""
+        return self._device.bytes_out
+
+    def send(self, parameters: Arrays) -> None:
+        """Write parameters to the wafer, where they stay."""
+        for name, array in parameters.items():
+            for placement in self._emitted.parameters[name]:
+                self._device.write(placement.symbol, placement.pack(array))
+
+    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+        """Run one bucket of rows; return the outputs and what happened."""
+        for name, array in inputs.items():
+            placement = self._emitted.inputs[name]
+            self._device.write(placement.symbol, placement.pack(array))
+        before = self._device.machine.statistics()
+        launch = self._device.launch(self._emitted.launch, progress=progress)
+        after = self._device.machine.statistics()
+        outputs = {
+            name: placement.unpack(self._device.read(placement.symbol, placement.num_elements))
+            for name, placement in self._emitted.outputs.items()
+        }
+        return outputs, _difference(before, after, launch.cycles)
+
+
+class ModelExecutor:
+    """The program in closed form: estimated cycles, values from the NumPy reader."""
+
+    num_tile_programs = None
+    memory = None
+
+    def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
+        self.program = program
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._cycles = estimate(program, architecture).cycles
+        self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
+
+    def send(self, parameters: Arrays) -> None:
+        """Keep parameters for the coming runs."""
+        self._parameters |= parameters
+        self.bytes_in += self._count_bytes(parameters)
+
+    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+        """Evaluate one bucket of rows; only the cycles are known."""
+        del progress
+        outputs = evaluate(self.program, inputs, self._parameters)
+        self.bytes_in += self._count_bytes(inputs)
+        self.bytes_out += self._count_bytes(outputs)
+        return outputs, Activity(cycles=self._cycles)
+
+    def _count_bytes(self, arrays: Arrays) -> int:
+        return sum(array.size for array in arrays.values()) * self.program.dtype.num_bytes
+
+
+def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
+    """Return the memory of the PE that uses most; the first one in reading order if several do."""
+    totals = np.array([sum(s.num_bytes for s in p.sections) for p in image.programs])
+    per_pe = np.where(image.program_of_pe >= 0, totals[image.program_of_pe], -1)
+    y, x = (int(i) for i in np.unravel_index(np.argmax(per_pe), per_pe.shape))
+    tile: TileProgram = image.programs[image.program_of_pe[y, x]]
+    code = _section_bytes(tile, SectionKind.CODE) + _section_bytes(tile, SectionKind.RUNTIME)
+    weights = program.arena_bytes(Arena.PARAMETERS)
+    activations = program.arena_bytes(Arena.ACTIVATIONS)
+    rest = int(per_pe[y, x]) - code - weights - activations
+    return PeMemory(x, y, code, weights, activations, rest)
+
+
+def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:
+    return sum(section.num_bytes for section in tile.sections if section.kind is kind)
+
+
+def _difference(before: Statistics, after: Statistics, cycles: int) -> Activity:
+    return Activity(
+        cycles=cycles,
+        wavelet_hops=int(after.wavelet_hops - before.wavelet_hops),
+        busy_pe_cycles=int((after.busy_cycles - before.busy_cycles).sum()),
+        link_wavelets=int(after.wavelet_hops - before.wavelet_hops),
+    )

@@ -1,0 +1,150 @@
+"""What a user may choose: machine, fidelity, rectangle, number format."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ARCHITECTURES = ("wse2", "wse3", "toy")
+PROFILES = ("sdk", "silicon")
+
+
+class Fidelity(StrEnum):
+    """How a call is carried out."""
+
+    FABRIC = "fabric"
+    """Compiled from CSL and simulated wavelet by wavelet: values and cycles of the wafer."""
+    MODEL = "model"
+    """Cycles from the closed-form cost, values from PyTorch on the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaferOptions:
+    """The wafer that a program runs on, and how."""
+
+    arch: str = "wse3"
+    """`wse2`, `wse3` or `toy`."""
+    profile: str = "sdk"
+    """Timing profile: `sdk` or `silicon`."""
+    fidelity: Fidelity = Fidelity.FABRIC
+    rectangle: tuple[int, int] | None = None
+    """Width and height in PEs; None: the fastest that fits, up to 8×8 where that suffices."""
+    dtype: DataType | None = None
+    """Number format on the wafer; None: the model's own."""
+    clock_hertz: float | None = None
+    """Clock for turning cycles into time; None: the architecture's."""
+    max_batch: int = 64
+    """Most rows in one launch; larger batches take several."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no wafer has."""
+        _check_choice("arch", self.arch, ARCHITECTURES)
+        _check_choice("profile", self.profile, PROFILES)
+        if self.rectangle is not None and min(self.rectangle) < 1:
+            msg = f"rectangle {self.rectangle[0]}x{self.rectangle[1]} has no PE; write e.g. 4x4"
+            raise ConfigurationError(msg)
+        if self.clock_hertz is not None and not 0 < self.clock_hertz < float("inf"):
+            raise ConfigurationError(f"clock {self.clock_hertz:g} Hz is not positive")
+        if self.max_batch < 1:
+            raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
+
+
+def parse_rectangle(text: str) -> tuple[int, int]:
+    """Return (width, height) of `WIDTHxHEIGHT`.
+
+    >>> parse_rectangle("8x4")
+    (8, 4)
+    """
+    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text.strip())
+    if match is None:
+        raise ConfigurationError(f"rectangle {text!r}: write WIDTHxHEIGHT in PEs, e.g. 8x4")
+    return int(match[1]), int(match[2])
+
+
+_HERTZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
+
+
+def parse_clock(text: str) -> float:
+    """Return hertz of a number with an optional unit.
+
+    >>> parse_clock("850MHz")
+    850000000.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kmg]?hz)?", text.strip().lower())
+    if match is None or float(match[1]) == 0:
+        raise ConfigurationError(f"clock {text!r}: write a frequency, e.g. 850MHz or 1.1GHz")
+    return float(match[1]) * _HERTZ[match[2] or ""]
+
+
+def parse_fidelity(text: str) -> Fidelity:
+    """Return the fidelity of that name."""
+    _check_choice("fidelity", text, tuple(Fidelity))
+    return Fidelity(text)
+
+
+def parse_dtype(text: str) -> DataType:
+    """Return the number format of that name: `f16` or `f32`."""
+    _check_choice("dtype", text, tuple(DataType))
+    return DataType(text)
+
+
+def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -> WaferOptions:
+    """Return `base` with the options of a `torch.compile(…, options={…})` dictionary.
+
+    `rectangle` may be `"8x4"` or `(8, 4)`, `clock` a text or hertz.
+    """
+    names = sorted({field.name for field in fields(WaferOptions)} - {"clock_hertz"} | {"clock"})
+    chosen: dict[str, object] = {}
+    for name, value in mapping.items():
+        match name, value:
+            case (("arch" | "profile"), str()):
+                chosen[name] = value
+            case "fidelity", str():
+                chosen[name] = parse_fidelity(value)
+            case "dtype", str():
+                chosen[name] = parse_dtype(value)
+            case "rectangle", str():
+                chosen[name] = parse_rectangle(value)
+            case "rectangle", (int(width), int(height)):
+                chosen[name] = (width, height)
+            case "clock", str():
+                chosen["clock_hertz"] = parse_clock(value)
+            case "clock", (int() | float()):
+                chosen["clock_hertz"] = float(value)
+            case "max_batch", int():
+                chosen[name] = value
+            case _ if name in names:
+                raise ConfigurationError(
+                    f"option {name!r} of backend 'onewafer': {value!r} "
+                    f"is a {type(value).__name__}; write {_EXAMPLES[name]}"
+                )
+            case _:
+                raise ConfigurationError(
+                    f"backend 'onewafer' has no option {name!r}; "
+                    f"it has {', '.join([*names, 'report', 'json'])}"
+                )
+    return replace(base, **chosen)  # pyright: ignore[reportArgumentType]  # checked per name above
+
+
+_EXAMPLES = {
+    "arch": "'wse3'",
+    "profile": "'sdk'",
+    "fidelity": "'fabric'",
+    "dtype": "'f16'",
+    "rectangle": "'8x4' or (8, 4)",
+    "clock": "'850MHz' or 850e6",
+    "max_batch": "64",
+}
+
+
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"unknown {what} {value!r}; choose from {', '.join(choices)}")

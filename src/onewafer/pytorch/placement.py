@@ -1,0 +1,107 @@
+"""Choose the bucket and the rectangle for a graph.
+
+In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of rows. A bucket
+is a power of two, so that few programs serve many batch sizes; more rows than the largest bucket
+take several launches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.mesh import estimate, largest_rectangle, shard, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.arch import Architecture
+    from onewafer.graph import Graph
+    from onewafer.mesh import MeshProgram
+    from onewafer.pytorch.options import WaferOptions
+
+_USUAL_SIDES = (1, 2, 4, 8)
+"""Sides of the rectangles that are tried first: small enough to simulate quickly."""
+
+
+def choose_bucket(rows: int, max_batch: int) -> int:
+    """Return the smallest power of two that holds `rows`, at most `max_batch`.
+
+    >>> choose_bucket(40, 64), choose_bucket(100, 64), choose_bucket(1, 64), choose_bucket(9, 12)
+    (64, 64, 1, 8)
+    """
+    largest = 1 << (max_batch.bit_length() - 1)
+    return min(1 << (rows - 1).bit_length(), largest)
+
+
+def with_rows(graph: Graph, rows: int) -> Graph:
+    """Return the same graph for another number of rows."""
+    inputs = tuple(replace(t, shape=(rows, t.shape[1])) for t in graph.inputs)
+    operations = tuple(
+        replace(o, result=replace(o.result, shape=(rows, o.result.shape[1])))
+        for o in graph.operations
+    )
+    return replace(graph, inputs=inputs, operations=operations)
+
+
+def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
+    """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
+
+    Raises ConfigurationError if not even one row fits, UnsupportedOperationError if the mesh
+    program has no form of the graph.
+    """
+    bucket = choose_bucket(graph.inputs[0].shape[0], options.max_batch)
+    while bucket > 1:
+        try:
+            return _place_bucket(with_rows(graph, bucket), architecture, options)
+        except ConfigurationError:
+            bucket //= 2
+    return _place_bucket(with_rows(graph, 1), architecture, options)
+
+
+def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
+    if options.rectangle is not None:
+        return _build(graph, options.rectangle, architecture)
+    for rectangles in _candidates(architecture):
+        programs = [
+            program
+            for rectangle in rectangles
+            if (program := _build_if_it_fits(graph, rectangle, architecture)) is not None
+        ]
+        if programs:
+            return min(
+                programs, key=lambda p: (estimate(p, architecture).cycles, p.width * p.height)
+            )
+    return _build(graph, largest_rectangle(architecture), architecture)
+
+
+def _build(graph: Graph, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:
+    width, height = rectangle
+    program = shard(graph, width=width, height=height, architecture=architecture)
+    try:
+        verify(program, architecture)
+    except UnsupportedOperationError as error:
+        # Too large for the wafer is a choice of the user to change, no reason for the host.
+        raise ConfigurationError(str(error)) from error
+    return program
+
+
+def _build_if_it_fits(
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture
+) -> MeshProgram | None:
+    try:
+        return _build(graph, rectangle, architecture)
+    except ConfigurationError:
+        return None
+
+
+def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:
+    """Yield groups of rectangles, the usual ones first, then ever larger squares."""
+    shorter_side = min(largest_rectangle(architecture))
+    sides = [side for side in _USUAL_SIDES if side <= shorter_side]
+    yield [(width, height) for height in sides for width in sides]
+    side = 2 * _USUAL_SIDES[-1]
+    while side <= shorter_side:
+        yield [(side, side)]
+        side *= 2

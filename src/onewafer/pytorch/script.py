@@ -1,0 +1,129 @@
+"""Run a user's script as `python script.py` would, with its module calls on the wafer."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import sys
+import types
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError, OnewaferError
+from onewafer.pytorch.backend import serve_backend
+from onewafer.pytorch.intercept import intercept_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from onewafer.pytorch.session import Session
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptResult:
+    """How a script ended."""
+
+    exit_code: int
+    error: OnewaferError | None = None
+    """A refusal of ours that the script did not catch; its traceback was not printed."""
+
+
+def run_script(path: Path, arguments: Sequence[str], session: Session) -> ScriptResult:
+    """Run a script to its end; print its traceback if it raises, as Python does.
+
+    Raises ConfigurationError, before anything runs, if there is no such script.
+    """
+    source = _read(path)
+    with _as_main(path, arguments) as namespace, intercept_calls(session), serve_backend(session):
+        try:
+            exec(compile(source, namespace["__file__"], "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
+        except SystemExit as error:
+            return ScriptResult(_exit_code(error))
+        except OnewaferError as error:
+            return ScriptResult(error.exit_code, error)
+        except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code below
+            _show(error)
+            return ScriptResult(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+    return ScriptResult(0)
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a directory; name the script in it")
+    try:
+        with io.open_code(str(path.absolute())) as file:
+            return file.read()
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no script {path}") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the script {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _as_main(path: Path, arguments: Sequence[str]) -> Generator[dict[str, object]]:
+    """Make the module, arguments and import path that `python path arguments…` would."""
+    name = str(path.absolute())
+    module = types.ModuleType("__main__")
+    module.__dict__.update(
+        __file__=name,
+        __cached__=None,
+        __builtins__=builtins,
+        __loader__=SourceFileLoader("__main__", name),
+    )
+    saved = sys.modules["__main__"], sys.argv, sys.path[:]
+    sys.modules["__main__"] = module
+    sys.argv = [str(path), *arguments]
+    sys.path[:1] = [str(path.resolve().parent)]
+    try:
+        yield module.__dict__
+    finally:
+        sys.modules["__main__"], sys.argv, sys.path[:] = saved
+
+
+def _exit_code(error: SystemExit) -> int:
+    match error.code:
+        case None:
+            return 0
+        case int(code):
+            return code
+        case message:
+            print(message, file=sys.stderr)  # noqa: T201  # what Python does with it
+            return 1
+
+
+_OWN_FILES = (__file__, sys.modules[intercept_calls.__module__].__file__)
+"""Files whose frames plain Python would not have."""
+
+
+def _show(error: BaseException) -> None:
+    _strip(error, set())
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _strip(error: BaseException, seen: set[int]) -> None:
+    """Take our frames out of the tracebacks of an error and of all it is linked to."""
+    if id(error) in seen:
+        return
+    seen.add(id(error))
+    error.__traceback__ = _without_own_frames(error.__traceback__)
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for linked in (error.__cause__, error.__context__, *members):
+        if linked is not None:
+            _strip(linked, seen)
+
+
+def _without_own_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
+    kept: list[types.TracebackType] = []
+    while tb is not None:
+        if tb.tb_frame.f_code.co_filename not in _OWN_FILES:
+            kept.append(tb)
+        tb = tb.tb_next
+    chain: types.TracebackType | None = None
+    for entry in reversed(kept):
+        chain = types.TracebackType(chain, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return chain

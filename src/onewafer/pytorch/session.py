@@ -1,0 +1,233 @@
+"""Calls on the wafer: programs by module, parameters kept up to date, everything counted.
+
+One session is one wafer with the programs of one script. Calls that the wafer cannot do run on the
+host and are counted with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from onewafer.arch import load_architecture
+from onewafer.mesh.layout import numpy_dtype
+from onewafer.pytorch.capture import CapturedCall, capture
+from onewafer.pytorch.executable import Activity, Executor, build_executor
+from onewafer.pytorch.placement import place, with_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    import torch
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.graph import DataType, Graph
+    from onewafer.pytorch.options import WaferOptions
+
+
+class Observer(Protocol):
+    """Somebody who watches long work, a progress line for instance."""
+
+    def compiling(self, what: str) -> AbstractContextManager[object]:
+        """Enter while a program is compiled."""
+        ...
+
+    def simulating(self, what: str) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter while a launch runs; the value is called with the current cycle."""
+        ...
+
+
+@dataclass(slots=True)
+class ProgramRecord:
+    """What one compiled program did so far."""
+
+    module: str
+    options: WaferOptions
+    architecture: Architecture
+    reason: str
+    """Why it was compiled."""
+    executor: Executor
+    calls: int = 0
+    launches: int = 0
+    samples: int = 0
+    """Rows without padding."""
+    activity: Activity = field(default_factory=Activity)
+    parameters_sent: int = 0
+    parameters_resent: int = 0
+    """Tensors sent again because they had changed."""
+
+    @property
+    def bucket(self) -> int:
+        """Rows of one launch."""
+        return self.executor.program.graph.inputs[0].shape[0]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything a report is made from."""
+
+    programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
+    gradient_calls: Counter[str] = field(default_factory=Counter[str])
+    """Module class → calls that needed gradients."""
+    fallbacks: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """(module class, reason) → calls that the wafer could not do."""
+
+    @property
+    def num_calls(self) -> int:
+        """Calls that the session has seen, wherever they ran."""
+        wafer = sum(record.calls for record in self.programs)
+        return wafer + self.gradient_calls.total() + self.fallbacks.total()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What tells one state of a parameter from another.
+
+    A new tensor shows in the pointer, an in-place update in the version, a write through `.data`
+    or NumPy only in the bytes.
+    """
+
+    pointer: int
+    version: int
+    digest: bytes
+
+
+class Session:
+    """One simulated wafer and the programs on it."""
+
+    def __init__(
+        self,
+        options: WaferOptions,
+        *,
+        ledger: Ledger | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.options = options
+        self.architecture = load_architecture(options.arch, profile=options.profile)
+        self.ledger = Ledger() if ledger is None else ledger
+        self.observer = observer
+        self._programs: weakref.WeakKeyDictionary[torch.nn.Module, list[_ResidentProgram]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._lock = threading.RLock()
+
+    def count_gradient_call(self, module: torch.nn.Module) -> None:
+        """Note a call that ran on the host because its result needs a gradient."""
+        with self._lock:
+            self.ledger.gradient_calls[type(module).__name__] += 1
+
+    def count_fallback(self, module: torch.nn.Module, reason: str) -> None:
+        """Note a call that ran on the host because the wafer cannot do it."""
+        with self._lock:
+            self.ledger.fallbacks[type(module).__name__, reason] += 1
+
+    def call(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Return `module(*args, **kwargs)`, computed on the wafer.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
+        """
+        with self._lock:
+            call = capture(module, args, kwargs, dtype=self.options.dtype)
+            return self._program_for(module, call.graph).run(call)
+
+    def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
+        programs = self._programs.setdefault(module, [])
+        program = place(graph, self.architecture, self.options)
+        for resident in programs:
+            if resident.graph == program.graph:
+                return resident
+        name = type(module).__name__
+        bucket = program.graph.inputs[0].shape[0]
+        what = f"{name}, {bucket} rows on {program.width}×{program.height} PEs"
+        with self.observer.compiling(what) if self.observer else nullcontext():
+            executor = build_executor(program, self.architecture, self.options.fidelity)
+        reason = _explain(programs, program.graph)
+        record = ProgramRecord(name, self.options, self.architecture, reason, executor)
+        self.ledger.programs.append(record)
+        programs.append(_ResidentProgram(record, what, self.observer))
+        return programs[-1]
+
+
+def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
+    """Return why a program is compiled, given those that the module has."""
+    if not programs:
+        return "first call"
+    rows = graph.inputs[0].shape[0]
+    if any(with_rows(resident.graph, rows) == graph for resident in programs):
+        return f"new shape: bucket of {rows} rows"
+    return "the module computes something else"
+
+
+class _ResidentProgram:
+    """A program on the wafer with the parameters it holds."""
+
+    def __init__(self, record: ProgramRecord, what: str, observer: Observer | None) -> None:
+        self._record = record
+        self._what = what
+        self._observer = observer
+        self._marks: dict[str, _Mark] = {}
+
+    @property
+    def graph(self) -> Graph:
+        """What it computes, with the rows of its bucket."""
+        return self._record.executor.program.graph
+
+    def run(self, call: CapturedCall) -> object:
+        """Send what changed, run the rows bucket by bucket, return the module's result."""
+        self._update_parameters(call)
+        dtype = self._record.executor.program.dtype
+        inputs = {name: _to_array(tensor, dtype) for name, tensor in call.inputs.items()}
+        chunks = [
+            self._launch(inputs, slice(start, min(start + self._record.bucket, call.rows)))
+            for start in range(0, call.rows, self._record.bucket)
+        ]
+        self._record.calls += 1
+        self._record.samples += call.rows
+        outputs = {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
+        return call.restore(outputs)
+
+    def _update_parameters(self, call: CapturedCall) -> None:
+        dtype = self._record.executor.program.dtype
+        marks = {name: _mark(tensor) for name, tensor in call.parameters.items()}
+        changed = [name for name, mark in marks.items() if self._marks.get(name) != mark]
+        self._record.executor.send(
+            {name: _to_array(call.parameters[name], dtype) for name in changed}
+        )
+        self._record.parameters_sent += sum(name not in self._marks for name in changed)
+        self._record.parameters_resent += sum(name in self._marks for name in changed)
+        self._marks = marks
+
+    def _launch(
+        self, inputs: Mapping[str, NDArray[np.floating[Any]]], rows: slice
+    ) -> dict[str, NDArray[np.floating[Any]]]:
+        padding = self._record.bucket - (rows.stop - rows.start)
+        padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
+        watch = self._observer.simulating(self._what) if self._observer else nullcontext()
+        with watch as progress:
+            outputs, activity = self._record.executor.run(padded, progress)
+        self._record.launches += 1
+        self._record.activity += activity
+        return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
+
+
+def _mark(tensor: torch.Tensor) -> _Mark:
+    # Tensors made in inference mode have no version; their bytes still tell.
+    version = 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # no public accessor
+    payload = np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return _Mark(tensor.data_ptr(), version, hashlib.blake2b(payload.data, digest_size=16).digest())
+
+
+def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
+    with np.errstate(over="ignore"):  # an f32 beyond the range of f16 becomes an infinity
+        return tensor.detach().cpu().numpy().astype(numpy_dtype(dtype))
