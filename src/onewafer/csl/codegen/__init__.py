@@ -1,0 +1,18 @@
+"""The back end of the compiler: typed IR → object code → memory plan → tile programs → image."""
+
+from onewafer.csl.codegen.exports import check_exports
+from onewafer.csl.codegen.link import Placement, assemble, link
+from onewafer.csl.codegen.memory_plan import MemoryPlan, plan_memory
+from onewafer.csl.codegen.object_code import ObjectProgram
+from onewafer.csl.codegen.statements import generate
+
+__all__ = [
+    "MemoryPlan",
+    "ObjectProgram",
+    "Placement",
+    "assemble",
+    "check_exports",
+    "generate",
+    "link",
+    "plan_memory",
+]

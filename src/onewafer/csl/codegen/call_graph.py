@@ -1,0 +1,78 @@
+"""Who calls whom: the places of the register frames, and the calls that cannot be compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.codegen import walk
+from onewafer.diagnostics import Annotation, Diagnostic
+
+if TYPE_CHECKING:
+    from onewafer.csl import ir
+    from onewafer.csl.codegen.object_code import ObjectProgram
+    from onewafer.diagnostics import DiagnosticSink
+
+FIRST_REGISTER: Final = 1
+"""Register 0 is always zero."""
+MAXIMUM_CALL_DEPTH: Final = 32
+"""Depth of the return stack of a PE."""
+
+
+def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Function, int]:
+    """Return the first register of every frame.
+
+    A frame begins after those of all callers, so frames overlap exactly where no chain of calls
+    leads from one to the other. Recursion is reported as `recursive-call`.
+    """
+    order = _callers_first(tuple(f.function for f in program.functions), sink)
+    num_slots = {f.function: f.num_slots for f in program.functions}
+    base = dict.fromkeys(order, FIRST_REGISTER)
+    depth = dict.fromkeys(order, 0)
+    for caller in order:
+        for callee in walk.callees(caller):
+            base[callee] = max(base[callee], base[caller] + num_slots[caller])
+            depth[callee] = max(depth[callee], depth[caller] + 1)
+    for function in order:
+        if depth[function] > MAXIMUM_CALL_DEPTH:
+            message = f"`{function.name}` is {depth[function]} calls deep"
+            sink.report(
+                Diagnostic(
+                    "calls-too-deep",
+                    f"{message}; the return stack of a PE holds {MAXIMUM_CALL_DEPTH}",
+                    Annotation(function.span) if function.span else None,
+                )
+            )
+            break
+    return base
+
+
+def _callers_first(functions: tuple[ir.Function, ...], sink: DiagnosticSink) -> list[ir.Function]:
+    finished: dict[ir.Function, None] = {}
+    for function in functions:
+        _visit(function, [], finished, sink)
+    return list(reversed(finished))
+
+
+def _visit(
+    function: ir.Function,
+    chain: list[ir.Function],
+    finished: dict[ir.Function, None],
+    sink: DiagnosticSink,
+) -> None:
+    if function in finished:
+        return
+    if function in chain:
+        cycle = [*chain[chain.index(function) :], function]
+        sink.report(
+            Diagnostic(
+                "recursive-call",
+                f"`{function.name}` calls itself: " + " → ".join(f"`{f.name}`" for f in cycle),
+                Annotation(function.span) if function.span else None,
+                notes=("frames are static, so a function cannot be entered twice",),
+                help="write the recursion as a loop, or as a task that activates itself",
+            )
+        )
+        return
+    for callee in walk.callees(function):
+        _visit(callee, [*chain, function], finished, sink)
+    finished[function] = None

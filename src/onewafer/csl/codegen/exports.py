@@ -1,0 +1,95 @@
+"""`@export_name` against `@export_symbol`: what the layout promises the host must exist on PEs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from onewafer.csl import ir
+from onewafer.csl.codegen.memory_plan import describe_pes
+from onewafer.diagnostics import Annotation, Diagnostic
+from onewafer.image import ScalarType, SymbolKind
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import DiagnosticSink
+    from onewafer.image import Export
+
+
+def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
+    """Report `export-missing`, `export-undeclared` and `export-mismatch`, once for every name.
+
+    A function must exist on every PE, because the host launches it everywhere; a variable, on one.
+    """
+    declared = {export.name: export for export in program.exports}
+    wrong: set[str] = set()
+    for instance in program.instances:
+        for symbol in instance.exports:
+            problem = _find_problem(symbol, declared.get(symbol.name))
+            if problem is not None and symbol.name not in wrong:
+                wrong.add(symbol.name)
+                sink.report(problem)
+    for export in program.exports:
+        without = [i for i in program.instances if all(s.name != export.name for s in i.exports)]
+        is_function = export.kind is SymbolKind.FUNCTION
+        if without and (is_function or len(without) == len(program.instances)):
+            sink.report(_missing(export, without[0]))
+
+
+def _missing(export: Export, instance: ir.InstanceIr) -> Diagnostic:
+    reason = (
+        "the host launches a function on every PE"
+        if export.kind is SymbolKind.FUNCTION
+        else "no other PE exports it either"
+    )
+    return Diagnostic(
+        "export-missing",
+        f"`{export.name}` is declared with `@export_name`, and "
+        f"{describe_pes(instance.pes)} {'do' if len(instance.pes) > 1 else 'does'} not export it",
+        notes=(f"in {instance.name}", reason),
+        help=f'write `comptime {{ @export_symbol(…, "{export.name}"); }}` in that program',
+    )
+
+
+def _find_problem(symbol: ir.ExportedSymbol, export: Export | None) -> Diagnostic | None:
+    place = Annotation(symbol.span) if symbol.span else None
+    if export is None:
+        return Diagnostic(
+            "export-undeclared",
+            f"`{symbol.name}` is exported, and the layout does not declare it",
+            place,
+            help=f'write `@export_name("{symbol.name}", …);` in the layout block',
+        )
+    mismatch = _mismatch(symbol.target, export)
+    if mismatch is None:
+        return None
+    declared, exported = mismatch
+    return Diagnostic(
+        "export-mismatch",
+        f"`{symbol.name}` is declared as {declared}, and the symbol is {exported}",
+        place,
+        help="give `@export_name` the type of the symbol",
+    )
+
+
+def _mismatch(target: ir.Function | ir.AddressOf, export: Export) -> tuple[str, str] | None:
+    """Return how the layout and the PE describe the symbol, if they disagree."""
+    match target:
+        case ir.Function() as function:
+            exported = _signature(tuple(p.type for p in function.parameters))
+            if export.kind is SymbolKind.VARIABLE:
+                return "a variable", f"the function `{exported}`"
+            declared = _signature(export.argument_types)
+            return None if declared == exported else (f"`{declared}`", f"`{exported}`")
+        case ir.AddressOf(variable=variable):
+            element = variable.element
+            if export.kind is SymbolKind.FUNCTION:
+                return "a function", f"the variable `{variable.name}`"
+            # Pointers have no element type here; the host goes through them by the declared one.
+            if element is None or export.element is None or element is export.element:
+                return None
+            declared, exported = export.element.name.lower(), element.name.lower()
+            return f"elements of `{declared}`", f"of `{exported}`"
+    assert_never(target)
+
+
+def _signature(types: tuple[ScalarType | ir.DsdType, ...]) -> str:
+    return f"fn ({', '.join(type_.name.lower() for type_ in types)})"

@@ -1,0 +1,586 @@
+"""Code for expressions: destination-driven, each value computed where it is wanted.
+
+One invariant makes it safe to compute straight into a variable or an argument register: a
+destination is written only after everything that the expression reads has been read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, assert_never
+
+from onewafer.csl import ir
+from onewafer.csl.codegen import walk
+from onewafer.csl.codegen.linear import Linear, Term, linearize
+from onewafer.csl.codegen.object_code import (
+    ZERO,
+    Address,
+    Constant,
+    DescriptorTable,
+    DsdBaseWord,
+    DsdShapeWord,
+    Instruction,
+    Label,
+    Register,
+    Word,
+    to_constant,
+)
+from onewafer.errors import InternalError
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.codegen.frame import Frame
+    from onewafer.csl.codegen.object_code import Operand
+    from onewafer.diagnostics import Span
+
+Words = tuple[Word, ...]
+"""One word, or the two of a DSD."""
+
+DSD_WORD_BYTES: Final = 4
+MAXIMUM_HOISTED: Final = 16
+"""Constants that a loop may keep in registers; each costs four bytes of stack."""
+MAXIMUM_DOUBLINGS: Final = 2
+"""Up to ×4, additions are shorter than a shift by a loaded count."""
+ADVANCE_SCALES: Final = (1, 2, 4)
+"""Element sizes that a DSD can be advanced by."""
+
+
+def num_registers(type_: ScalarType | ir.DsdType) -> int:
+    """Return how many registers a value of a type takes."""
+    return 2 if type_ is ir.DSD else 1
+
+
+@dataclass(slots=True)
+class FrameLayout:
+    """Where callers find the result and the parameters of a function."""
+
+    result: Register
+    parameters: tuple[Register, ...]
+    num_slots: int
+
+
+def lay_out_frame(function: ir.Function) -> FrameLayout:
+    """Put the result first, then the parameters."""
+    top = 0 if function.result is None else num_registers(function.result)
+    parameters: list[Register] = []
+    for parameter in function.parameters:
+        parameters.append(Register(function, top))
+        top += num_registers(parameter.type)
+    return FrameLayout(Register(function, 0), tuple(parameters), top)
+
+
+@dataclass(slots=True)
+class ExpressionGenerator:
+    """Emits the code of one function; `statements` builds on it."""
+
+    function: ir.Function
+    frame: Frame
+    descriptors: DescriptorTable
+    items: list[Instruction | Label] = field(default_factory=list["Instruction | Label"])
+    registers: dict[ir.Local, Register] = field(default_factory=dict[ir.Local, Register])
+    hoisted: dict[Words, Register] = field(default_factory=dict[Words, Register])
+    """Constants that the loop around keeps in registers."""
+    wanted: dict[Words, None] = field(default_factory=dict[Words, None])
+    """Constants that were loaded into temporaries."""
+    span: Span | None = None
+
+    # --- instructions ---------------------------------------------------------------------------
+
+    def emit(
+        self,
+        opcode: Opcode,
+        type_: int = 0,
+        *,
+        rd: Operand = None,
+        ra: Operand = None,
+        rb: Operand = None,
+        rc: Operand = None,
+        imm: int | Word | Label | ir.Function = 0,
+    ) -> None:
+        """Append an instruction at the current source place."""
+        self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, self.span))
+
+    def bind(self, label: Label) -> None:
+        """Put a label here."""
+        self.items.append(label)
+
+    def move(self, source: Register, dest: Register, width: int) -> None:
+        """Copy a value unless it is already there."""
+        if source != dest:
+            self.emit(Opcode.MOVE, rd=dest, ra=source)
+            if width > 1:
+                self.emit(Opcode.MOVE, rd=dest.second, ra=source.second)
+
+    def constant(
+        self, words: Words, dest: Register | None, type_: ScalarType = ScalarType.U32
+    ) -> Register:
+        """Return a register (pair) that holds constant words."""
+        held = ZERO if words == (Constant(0),) else self.hoisted.get(words)
+        if held is not None:
+            return self._deliver(held, dest, len(words))
+        if dest is None:
+            self.wanted[words] = None
+            dest = self.frame.allocate(len(words))
+        for register, word in zip((dest, dest.second), words, strict=False):
+            if word == Constant(0):
+                self.emit(Opcode.MOVE, rd=register, ra=ZERO)
+            else:
+                self.emit(Opcode.LOAD_IMMEDIATE, type_, rd=register, imm=word)
+        return dest
+
+    def _deliver(self, source: Register, dest: Register | None, width: int) -> Register:
+        if dest is None:
+            return source
+        self.move(source, dest, width)
+        return dest
+
+    # --- values ---------------------------------------------------------------------------------
+
+    def evaluate(self, expression: ir.Expression, dest: Register | None = None) -> Register:
+        """Compute a value into `dest`, or wherever it is cheapest; return where it is.
+
+        Without `dest` the answer may be a variable's own register, or the result register of a
+        callee, which the next call may overwrite.
+        """
+        match expression:
+            case ir.Immediate(type=type_):
+                return self.constant((to_constant(expression),), dest, type_)
+            case ir.AddressOf(variable=variable, offset=offset):
+                return self.constant((Address(variable, offset),), dest, ScalarType.U16)
+            case ir.ReadLocal(local=local):
+                return self._deliver(self.registers[local], dest, num_registers(local.type))
+            case ir.Load():
+                return self._load(expression, dest)
+            case ir.Unary(opcode=opcode, type=type_, operand=operand):
+                with self.frame.scope():
+                    ra = self.evaluate(operand)
+                dest = dest or self.frame.allocate()
+                self.emit(opcode, type_, rd=dest, ra=ra)
+                return dest
+            case ir.Binary():
+                return self._binary(expression, dest)
+            case ir.Convert():
+                return self._convert(expression, dest)
+            case ir.Select():
+                return self._select(expression, dest)
+            case ir.Call():
+                result = self.call(expression)
+                type_ = expression.function.result
+                return self._deliver(result, dest, 1 if type_ is None else num_registers(type_))
+            case ir.MakeDsd():
+                return self._make_dsd(expression, dest)
+            case ir.UpdateDsd():
+                return self._update_dsd(expression, dest)
+            case ir.Coordinate(axis=axis):
+                dest = dest or self.frame.allocate()
+                self.emit(Opcode.COORDINATE, rd=dest, imm=axis)
+                return dest
+        assert_never(expression)
+
+    def evaluate_all(self, values: Sequence[ir.Expression]) -> list[Register]:
+        """Compute several values so that all are available together."""
+        found: list[Register] = []
+        for i, value in enumerate(values):
+            register = self.evaluate(value)
+            is_foreign = register.function not in (self.function, None)
+            if is_foreign and any(walk.has_call(later) for later in values[i + 1 :]):
+                width = width_of(value)
+                own = self.frame.allocate(width)
+                self.move(register, own, width)
+                register = own
+            found.append(register)
+        return found
+
+    def _load(self, load: ir.Load, dest: Register | None) -> Register:
+        if load.type is ir.DSD:
+            # The address must outlive the first half of the pair.
+            base, constant = self.address(load.address, load.offset)
+            dest = dest or self.frame.allocate(2)
+            second = add_offset(constant, DSD_WORD_BYTES)
+            self.emit(Opcode.LOAD, ScalarType.U32, rd=dest, ra=base, imm=constant)
+            self.emit(Opcode.LOAD, ScalarType.U32, rd=dest.second, ra=base, imm=second)
+            return dest
+        with self.frame.scope():
+            base, constant = self.address(load.address, load.offset)
+        dest = dest or self.frame.allocate()
+        self.emit(Opcode.LOAD, load.type, rd=dest, ra=base, imm=constant)
+        return dest
+
+    def _convert(self, convert: ir.Convert, dest: Register | None) -> Register:
+        if is_same_word(convert.source, convert.target):
+            return self.evaluate(convert.operand, dest)
+        with self.frame.scope():
+            ra = self.evaluate(convert.operand)
+        dest = dest or self.frame.allocate()
+        self.emit(Opcode.CONVERT, convert.source, rd=dest, ra=ra, imm=int(convert.target))
+        return dest
+
+    def _select(self, select: ir.Select, dest: Register | None) -> Register:
+        dest = dest or self.frame.allocate(num_registers(select.type))
+        otherwise, end = Label(), Label()
+        self.branch(select.condition, otherwise, when=False)
+        with self.frame.scope():
+            self.evaluate(select.then, dest)
+        self.emit(Opcode.JUMP, imm=end)
+        self.bind(otherwise)
+        with self.frame.scope():
+            self.evaluate(select.otherwise, dest)
+        self.bind(end)
+        return dest
+
+    # --- arithmetic -----------------------------------------------------------------------------
+
+    def _binary(self, binary: ir.Binary, dest: Register | None) -> Register:
+        if not binary.type.is_float:
+            match binary:
+                case ir.Binary(right=ir.Immediate(per_pe=None, word=word), left=value):
+                    reduced = self._binary_with_constant(binary, value, word, dest)
+                case ir.Binary(
+                    opcode=Opcode.MUL | Opcode.ADD,
+                    left=ir.Immediate(per_pe=None, word=word),
+                    right=value,
+                ):
+                    reduced = self._binary_with_constant(binary, value, word, dest)
+                case _:
+                    reduced = None
+            if reduced is not None:
+                return reduced
+        with self.frame.scope():
+            ra, rb = self.evaluate_all((binary.left, binary.right))
+        dest = dest or self.frame.allocate()
+        self.emit(binary.opcode, binary.type, rd=dest, ra=ra, rb=rb)
+        return dest
+
+    def _binary_with_constant(
+        self, binary: ir.Binary, value: ir.Expression, word: int, dest: Register | None
+    ) -> Register | None:
+        """Emit a cheaper form of an integer operation with a constant, if there is one."""
+        match binary.opcode:
+            case Opcode.ADD | Opcode.SUB | Opcode.OR | Opcode.XOR | Opcode.SHL | Opcode.SHR if (
+                word == 0
+            ):
+                return self.evaluate(value, dest)
+            case Opcode.MUL | Opcode.DIV if word == 1:
+                return self.evaluate(value, dest)
+            case Opcode.MUL if word > 0 and word.bit_count() == 1:
+                return self.scale(self.evaluate(value), word, binary.type, dest)
+            case Opcode.DIV if _is_unsigned_power(binary.type, word):
+                count = ir.Immediate(binary.type, word.bit_length() - 1)
+                return self._binary(replace(binary, opcode=Opcode.SHR, right=count), dest)
+            case Opcode.REM if _is_unsigned_power(binary.type, word):
+                mask = ir.Immediate(binary.type, word - 1)
+                return self._binary(replace(binary, opcode=Opcode.AND, right=mask), dest)
+            case _:
+                return None
+
+    def scale(
+        self, register: Register, factor: int, type_: ScalarType, dest: Register | None
+    ) -> Register:
+        """Multiply a register by a power of two."""
+        doublings = factor.bit_length() - 1
+        if doublings == 0:
+            return self._deliver(register, dest, 1)
+        dest = dest or self.frame.allocate()
+        if doublings > MAXIMUM_DOUBLINGS:
+            count = self.constant((Constant(doublings),), None, ScalarType.U16)
+            self.emit(Opcode.SHL, type_, rd=dest, ra=register, rb=count)
+            return dest
+        for _ in range(doublings):
+            self.emit(Opcode.ADD, type_, rd=dest, ra=register, rb=register)
+            register = dest
+        return dest
+
+    # --- addresses ------------------------------------------------------------------------------
+
+    def address(self, expression: ir.Expression, offset: int = 0) -> tuple[Register, int | Address]:
+        """Return the register and the immediate whose sum is an address."""
+        linear = linearize(expression, offset)
+        return self._sum(linear.terms), linear.constant
+
+    def _sum(self, terms: tuple[Term, ...]) -> Register:
+        if not terms:
+            return ZERO
+        common = min(term.coefficient & -term.coefficient for term in terms)
+        # A leading positive term needs no negation.
+        ordered = sorted(terms, key=lambda term: term.coefficient < 0)
+        registers = self.evaluate_all([term.value for term in ordered])
+        total = ZERO
+        for term, register in zip(ordered, registers, strict=True):
+            total = self._add_product(total, register, term.coefficient // common)
+        return self.scale(total, common, ScalarType.U16, None)
+
+    def _add_product(self, total: Register, register: Register, factor: int) -> Register:
+        opcode = Opcode.ADD if factor > 0 else Opcode.SUB
+        if abs(factor) != 1:
+            product = self.frame.allocate()
+            rb = self.constant((Constant(abs(factor)),), None, ScalarType.U16)
+            self.emit(Opcode.MUL, ScalarType.U16, rd=product, ra=register, rb=rb)
+            register = product
+        if total == ZERO and factor > 0:
+            return register
+        dest = self.frame.allocate()
+        self.emit(opcode, ScalarType.U16, rd=dest, ra=total, rb=register)
+        return dest
+
+    # --- data structure descriptors -------------------------------------------------------------
+
+    def constant_dsd(self, dsd: ir.Expression) -> Words | None:
+        """Return the two words of a DSD whose every field is known."""
+        folded = fold_updates(dsd)
+        return known_dsd(folded, self.descriptors) if isinstance(folded, ir.MakeDsd) else None
+
+    def _make_dsd(self, make: ir.MakeDsd, dest: Register | None) -> Register:
+        words = self.constant_dsd(make)
+        if words is not None:
+            return self.constant(words, dest)
+        template, steps = self._take_apart(make)
+        values = self.evaluate_all([step.value for step in steps])
+        dest = dest or self.frame.allocate(2)
+        current = self.hoisted.get(template)
+        if current is None:
+            self.wanted[template] = None
+            current = self.constant(template, dest)
+        for step, register in zip(steps, values, strict=True):
+            self.emit(step.opcode, rd=dest, ra=current, rb=register, imm=step.scale)
+            current = dest
+        return dest
+
+    def _take_apart(self, make: ir.MakeDsd) -> tuple[Words, list[_DsdStep]]:
+        """Split a DSD into what is known and the instructions that put in the rest."""
+        steps: list[_DsdStep] = []
+        base = _known_base(make.base)
+        if base is None:
+            linear = linearize(make.base)
+            base = linear.constant if isinstance(linear.constant, Address) else Constant(0)
+            steps += _base_steps(make.base, linear)
+        extent = stride = Constant(0)
+        if isinstance(make.extent, ir.Immediate):
+            extent = to_constant(make.extent)
+        else:
+            steps.append(_DsdStep(Opcode.DSD_SET_LENGTH, make.extent))
+        if isinstance(make.stride, ir.Immediate):
+            stride = to_constant(make.stride)
+        else:
+            steps.append(_DsdStep(Opcode.DSD_SET_STRIDE, make.stride))
+        shape = DsdShapeWord(stride, self.descriptors.number(make.descriptor))
+        return (DsdBaseWord(base, extent), shape), steps
+
+    def _update_dsd(self, update: ir.UpdateDsd, dest: Register | None) -> Register:
+        folded = fold_updates(update)
+        if isinstance(folded, ir.MakeDsd):
+            return self._make_dsd(folded, dest)
+        ra, rb = self.evaluate_all((update.dsd, update.value))
+        dest = dest or self.frame.allocate(2)
+        scale = update.element_bytes if update.update is ir.DsdUpdate.ADVANCE else 0
+        self.emit(_OPCODE_OF_UPDATE[update.update], rd=dest, ra=ra, rb=rb, imm=scale)
+        return dest
+
+    # --- calls and conditions -------------------------------------------------------------------
+
+    def call(self, call: ir.Call) -> Register:
+        """Emit a call; return the callee's result register.
+
+        The frame of the callee may overlap those of functions that its arguments call, so an
+        argument goes straight to its register only once no call is left to be made.
+        """
+        layout = lay_out_frame(call.function)
+        arguments = list(zip(call.arguments, layout.parameters, strict=True))
+        calling = [a for a in arguments if walk.has_call(a[0])]
+        parked: list[tuple[Register, Register, int]] = []
+        with self.frame.scope():
+            for value, parameter in calling[:-1]:
+                width = width_of(value)
+                own = self.frame.allocate(width)
+                self.evaluate(value, own)
+                parked.append((own, parameter, width))
+            for value, parameter in calling[-1:]:
+                self.evaluate(value, parameter)
+            for own, parameter, width in parked:
+                self.move(own, parameter, width)
+            for value, parameter in arguments:
+                if not walk.has_call(value):
+                    with self.frame.scope():
+                        self.evaluate(value, parameter)
+        self.emit(Opcode.CALL, imm=call.function)
+        return layout.result
+
+    def branch(self, condition: ir.Expression, target: Label, *, when: bool) -> None:
+        """Jump to `target` if the condition is `when`, else fall through."""
+        match condition:
+            case ir.Immediate(per_pe=None, word=word):
+                if bool(word) is when:
+                    self.emit(Opcode.JUMP, imm=target)
+            case ir.Unary(opcode=Opcode.NOT, type=ScalarType.BOOL, operand=operand):
+                self.branch(operand, target, when=not when)
+            case ir.Binary(
+                opcode=Opcode.EQUAL | Opcode.NOT_EQUAL as opcode,
+                type=type_,
+                left=value,
+                right=ir.Immediate(per_pe=None, word=0),
+            ) if not type_.is_float:
+                self._branch_on(value, target, when=when is (opcode is Opcode.NOT_EQUAL))
+            case ir.Select(then=then, otherwise=ir.Immediate(per_pe=None, word=0)):
+                self._branch_both(condition.condition, then, target, when=when, decided=False)
+            case ir.Select(then=ir.Immediate(per_pe=None, word=1), otherwise=otherwise):
+                self._branch_both(condition.condition, otherwise, target, when=when, decided=True)
+            case _:
+                self._branch_on(condition, target, when=when)
+
+    def _branch_on(self, value: ir.Expression, target: Label, *, when: bool) -> None:
+        with self.frame.scope():
+            register = self.evaluate(value)
+        opcode = Opcode.BRANCH_NONZERO if when else Opcode.BRANCH_ZERO
+        self.emit(opcode, ra=register, imm=target)
+
+    def _branch_both(
+        self,
+        first: ir.Expression,
+        second: ir.Expression,
+        target: Label,
+        *,
+        when: bool,
+        decided: bool,
+    ) -> None:
+        """Branch on `first and second` (decided by a false) or `first or second` (by a true)."""
+        skip = Label()
+        self.branch(first, target if when is decided else skip, when=decided)
+        self.branch(second, target, when=when)
+        self.bind(skip)
+
+
+@dataclass(frozen=True, slots=True)
+class _DsdStep:
+    """An instruction that puts a run-time value into a DSD."""
+
+    opcode: Opcode
+    value: ir.Expression
+    scale: int = 0
+
+
+def _base_steps(base: ir.Expression, linear: Linear) -> list[_DsdStep]:
+    if linear.variable is None:
+        return [_DsdStep(Opcode.DSD_SET_BASE, base)]
+    steps: list[_DsdStep] = []
+    for term in linear.terms:
+        if term.coefficient in ADVANCE_SCALES:
+            steps.append(_DsdStep(Opcode.DSD_ADVANCE, term.value, term.coefficient))
+        else:
+            factor = ir.Immediate(ScalarType.U16, term.coefficient & 0xFFFF)
+            product = ir.Binary(Opcode.MUL, ScalarType.U16, term.value, factor)
+            steps.append(_DsdStep(Opcode.DSD_ADVANCE, product, 1))
+    return steps
+
+
+def known_dsd(
+    dsd: ir.MakeDsd, descriptors: DescriptorTable
+) -> tuple[DsdBaseWord, DsdShapeWord] | None:
+    """Return the two words of a DSD, or None if a field is computed at run time."""
+    match dsd:
+        case ir.MakeDsd(
+            descriptor=descriptor,
+            base=base,
+            extent=ir.Immediate() as extent,
+            stride=ir.Immediate() as stride,
+        ) if (known := _known_base(base)) is not None:
+            number = descriptors.number(descriptor)
+            return (
+                DsdBaseWord(known, to_constant(extent)),
+                DsdShapeWord(to_constant(stride), number),
+            )
+        case _:
+            return None
+
+
+def initial_dsd(dsd: ir.MakeDsd, descriptors: DescriptorTable) -> Words:
+    """Return the two words of a DSD in initial data, which is always known."""
+    words = known_dsd(dsd, descriptors)
+    if words is None:
+        raise InternalError("an initial DSD has a field that is computed at run time")
+    return words
+
+
+def _known_base(base: ir.Expression) -> Constant | Address | None:
+    match base:
+        case ir.Immediate():
+            return to_constant(base)
+        case _:
+            linear = linearize(base)
+            if linear.terms:
+                return None
+            constant = linear.constant
+            return Constant(constant & 0xFFFF) if isinstance(constant, int) else constant
+
+
+def fold_updates(dsd: ir.Expression) -> ir.Expression:
+    """Turn updates of a `MakeDsd` into a `MakeDsd` with other fields."""
+    match dsd:
+        case ir.UpdateDsd(update=update, dsd=inner, value=value, element_bytes=element_bytes):
+            make = fold_updates(inner)
+            if not isinstance(make, ir.MakeDsd):
+                return dsd
+            match update:
+                case ir.DsdUpdate.BASE if not walk.has_call(make.base):
+                    return replace(make, base=value)
+                case ir.DsdUpdate.LENGTH if not walk.has_call(make.extent):
+                    return replace(make, extent=value)
+                case ir.DsdUpdate.STRIDE if not walk.has_call(make.stride):
+                    return replace(make, stride=value)
+                case ir.DsdUpdate.ADVANCE:
+                    size = ir.Immediate(ScalarType.U16, element_bytes)
+                    step = ir.Binary(Opcode.MUL, ScalarType.U16, value, size)
+                    base = ir.Binary(Opcode.ADD, ScalarType.U16, make.base, step)
+                    return replace(make, base=base)
+                case _:
+                    return dsd
+        case _:
+            return dsd
+
+
+def width_of(expression: ir.Expression) -> int:
+    """Return how many registers the value of an expression takes."""
+    match expression:
+        case ir.MakeDsd() | ir.UpdateDsd():
+            return 2
+        case ir.Load(type=type_) | ir.Select(type=type_):
+            return num_registers(type_)
+        case ir.ReadLocal(local=local):
+            return num_registers(local.type)
+        case ir.Call(function=function):
+            return 1 if function.result is None else num_registers(function.result)
+        case _:
+            return 1
+
+
+def is_same_word(source: ScalarType, target: ScalarType) -> bool:
+    """Tell whether every value has the same canonical word in both types."""
+    if source is target:
+        return True
+    if source.is_float or target.is_float or target is ScalarType.BOOL:
+        return False
+    if target.num_bytes == DSD_WORD_BYTES:
+        return True
+    is_wider = target.num_bytes > source.num_bytes
+    if source.is_signed:
+        return is_wider and target.is_signed
+    return is_wider or source is ScalarType.BOOL
+
+
+def _is_unsigned_power(type_: ScalarType, word: int) -> bool:
+    return not type_.is_signed and word > 0 and word.bit_count() == 1
+
+
+def add_offset(constant: int | Address, num_bytes: int) -> int | Address:
+    """Return the immediate that is `num_bytes` further."""
+    if isinstance(constant, int):
+        return constant + num_bytes
+    return Address(constant.variable, constant.offset + num_bytes)
+
+
+_OPCODE_OF_UPDATE: Final = {
+    ir.DsdUpdate.BASE: Opcode.DSD_SET_BASE,
+    ir.DsdUpdate.LENGTH: Opcode.DSD_SET_LENGTH,
+    ir.DsdUpdate.STRIDE: Opcode.DSD_SET_STRIDE,
+    ir.DsdUpdate.ADVANCE: Opcode.DSD_ADVANCE,
+}

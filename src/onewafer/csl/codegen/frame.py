@@ -1,0 +1,39 @@
+"""The register frame of a function while it is generated: a stack of slots."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl.codegen.object_code import Register
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from onewafer.csl import ir
+
+
+@dataclass(slots=True)
+class Frame:
+    """Slots `[0, top)` are in use; `num_slots` is the most there ever were."""
+
+    function: ir.Function
+    top: int = 0
+    num_slots: int = 0
+
+    def allocate(self, width: int = 1) -> Register:
+        """Return `width` fresh slots; they live until the enclosing `scope` ends."""
+        register = Register(self.function, self.top)
+        self.top += width
+        self.num_slots = max(self.num_slots, self.top)
+        return register
+
+    @contextmanager
+    def scope(self) -> Generator[None]:
+        """Give back, at the end, what was allocated inside."""
+        top = self.top
+        try:
+            yield
+        finally:
+            self.top = top

@@ -1,0 +1,124 @@
+"""Addresses as linear forms: symbol + constant + Σ coefficient · term, modulo 64 KiB.
+
+In: an address expression. Out: what of it fits in the immediate of a LOAD, STORE or DSD, and
+what is left to compute. Only the low 16 bits of an address matter, so sums, differences and
+products of integers of at least 16 bits may be taken apart, and conversions between them dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onewafer.csl import ir
+from onewafer.csl.codegen.object_code import Address
+from onewafer.image import Opcode, ScalarType
+
+ADDRESS_BITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`coefficient · value`, the coefficient signed and non-zero."""
+
+    value: ir.Expression
+    coefficient: int
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`variable + offset + Σ terms`."""
+
+    variable: ir.Global | None
+    offset: int
+    terms: tuple[Term, ...]
+
+    @property
+    def constant(self) -> int | Address:
+        """The part that needs no code."""
+        return self.offset if self.variable is None else Address(self.variable, self.offset)
+
+
+def linearize(expression: ir.Expression, offset: int = 0) -> Linear:
+    """Take an address apart; `offset` is added to it."""
+    builder = _Builder(offset=offset)
+    builder.add(expression, 1)
+    return Linear(
+        builder.variable,
+        _to_signed(builder.offset),
+        tuple(
+            Term(value, coefficient)
+            for value, number in builder.terms
+            if (coefficient := _to_signed(number)) != 0
+        ),
+    )
+
+
+@dataclass(slots=True)
+class _Builder:
+    offset: int
+    variable: ir.Global | None = None
+    terms: list[tuple[ir.Expression, int]] = field(default_factory=list[tuple[ir.Expression, int]])
+
+    def add(self, expression: ir.Expression, factor: int) -> None:
+        match expression:
+            case ir.Immediate(per_pe=None, word=word):
+                self.offset += factor * word
+            case ir.AddressOf(variable=variable, offset=offset) if (
+                factor == 1 and self.variable is None
+            ):
+                self.variable = variable
+                self.offset += offset
+            case ir.Binary(type=scalar) if _is_wide_integer(scalar):
+                self._add_binary(expression, factor)
+            case ir.Convert(source=source, target=target, operand=operand) if _is_wide_integer(
+                source
+            ) and _is_wide_integer(target):
+                self.add(operand, factor)
+            case _:
+                self._add_term(expression, factor)
+
+    def _add_binary(self, binary: ir.Binary, factor: int) -> None:
+        match binary:
+            case ir.Binary(opcode=Opcode.ADD, left=left, right=right):
+                self.add(left, factor)
+                self.add(right, factor)
+            case ir.Binary(opcode=Opcode.SUB, left=left, right=right):
+                self.add(left, factor)
+                self.add(right, -factor)
+            case (
+                ir.Binary(opcode=Opcode.MUL, left=value, right=ir.Immediate(per_pe=None, word=word))
+                | ir.Binary(
+                    opcode=Opcode.MUL, left=ir.Immediate(per_pe=None, word=word), right=value
+                )
+            ):
+                self.add(value, factor * word)
+            case ir.Binary(
+                opcode=Opcode.SHL, left=value, right=ir.Immediate(per_pe=None, word=count)
+            ) if count < ADDRESS_BITS:
+                self.add(value, factor << count)
+            case _:
+                self._add_term(binary, factor)
+
+    def _add_term(self, expression: ir.Expression, factor: int) -> None:
+        for i, (value, coefficient) in enumerate(self.terms):
+            if _is_same_local(value, expression):
+                self.terms[i] = (value, coefficient + factor)
+                return
+        self.terms.append((expression, factor))
+
+
+def _is_same_local(a: ir.Expression, b: ir.Expression) -> bool:
+    match a, b:
+        case ir.ReadLocal(local=x), ir.ReadLocal(local=y):
+            return x is y
+        case _:
+            return False
+
+
+def _is_wide_integer(scalar: ScalarType) -> bool:
+    return not scalar.is_float and scalar.num_bytes * 8 >= ADDRESS_BITS
+
+
+def _to_signed(number: int) -> int:
+    half = 1 << (ADDRESS_BITS - 1)
+    return ((number + half) & (2 * half - 1)) - half

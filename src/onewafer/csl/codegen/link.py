@@ -1,0 +1,315 @@
+"""Object code and memory plan → tile program: every label, register and address a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from onewafer.csl import ir
+from onewafer.csl.codegen.expressions import initial_dsd, lay_out_frame
+from onewafer.csl.codegen.memory_plan import code_size
+from onewafer.csl.codegen.object_code import (
+    ZERO,
+    Address,
+    Constant,
+    DsdBaseWord,
+    DsdShapeWord,
+    DsrOperand,
+    Instruction,
+    Label,
+    Register,
+    ScalarOperand,
+    to_int32,
+)
+from onewafer.image import (
+    NUM_FIELDS,
+    Patch,
+    PatchTarget,
+    ScalarType,
+    SourceLocation,
+    Symbol,
+    SymbolKind,
+    Task,
+    TileProgram,
+    WaferImage,
+    operand,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from onewafer.csl.codegen.memory_plan import MemoryPlan
+    from onewafer.csl.codegen.object_code import ObjectProgram, Operand, Word
+    from onewafer.diagnostics import Span
+
+HALF = 0xFFFF
+NO_PROGRAM = -1
+
+
+def link(program: ObjectProgram, plan: MemoryPlan) -> TileProgram:
+    """Return the finished program of an instance."""
+    return _Linker(program, plan).run()
+
+
+@dataclass(slots=True)
+class _Linker:
+    program: ObjectProgram
+    plan: MemoryPlan
+
+    def run(self) -> TileProgram:
+        code, locations, patches = self._code()
+        # Initial DSDs add descriptors: the table is complete only after this.
+        data, data_patches = self._data()
+        program, plan, instance = self.program, self.plan, self.program.instance
+        symbols, exports = self._symbols()
+        return TileProgram(
+            name=instance.name,
+            code=code,
+            locations=locations,
+            num_registers=plan.num_registers,
+            data=data,
+            data_address=plan.data.address,
+            sections=plan.sections,
+            symbols=symbols,
+            tasks=tuple(self._task(binding) for binding in instance.tasks),
+            queues=instance.queues,
+            blocked_channels=instance.blocked_channels,
+            dsds=tuple(program.descriptors.rows),
+            configs=program.configs,
+            messages=program.messages,
+            exports=exports,
+            patches=(*patches, *data_patches),
+        )
+
+    # --- words ----------------------------------------------------------------------------------
+
+    def _value(self, word: Word) -> int | NDArray[np.int64]:
+        """Return the value of a word: one number, or one a PE where it differs."""
+        match word:
+            case Constant(word=number, per_pe=None):
+                return number
+            case Constant(per_pe=row):
+                values = np.array(self.program.instance.per_pe[row or 0], dtype=np.int64)
+                return int(values[0]) if (values == values[0]).all() else values
+            case Address(variable=variable, offset=offset):
+                return self.plan.addresses[variable] + offset
+            case DsdBaseWord(base=base, extent=extent):
+                return (self._value(base) & HALF) | ((self._value(extent) & HALF) << 16)
+            case DsdShapeWord(stride=stride, descriptor=descriptor):
+                return (self._value(stride) & HALF) | (descriptor << 16)
+        assert_never(word)
+
+    def _resolve(
+        self, word: Word, target: PatchTarget, location: int, element: ScalarType
+    ) -> tuple[int, tuple[Patch, ...]]:
+        """Return the word of the first PE, and the patch for the others if they differ."""
+        value = self._value(word)
+        if isinstance(value, int):
+            return to_int32(value), ()
+        words = (value & 0xFFFF_FFFF).astype(np.uint32).view(np.int32)
+        return int(words[0]), (Patch(target, location, element, words),)
+
+    # --- code -----------------------------------------------------------------------------------
+
+    def _code(
+        self,
+    ) -> tuple[NDArray[np.int32], tuple[SourceLocation | None, ...], list[Patch]]:
+        instructions = [
+            item
+            for function in self.program.functions
+            for item in function.items
+            if isinstance(item, Instruction)
+        ]
+        targets = self._targets()
+        code = np.zeros((len(instructions), NUM_FIELDS), dtype=np.int32)
+        patches: list[Patch] = []
+        for pc, instruction in enumerate(instructions):
+            match instruction.imm:
+                case int() as immediate:
+                    pass
+                case Label() | ir.Function() as target:
+                    immediate = targets[target]
+                case word:
+                    element = ScalarType(instruction.type)
+                    immediate, found = self._resolve(word, PatchTarget.IMMEDIATE, pc, element)
+                    patches += found
+            code[pc] = (
+                instruction.opcode,
+                instruction.type,
+                self._operand(instruction.rd),
+                self._operand(instruction.ra),
+                self._operand(instruction.rb),
+                self._operand(instruction.rc),
+                immediate,
+                0,
+            )
+        return code, _locations(instructions), patches
+
+    def _targets(self) -> dict[Label | ir.Function, int]:
+        """Return the program counter of every label and function."""
+        targets: dict[Label | ir.Function, int] = {}
+        pc = 0
+        for function in self.program.functions:
+            targets[function.function] = pc
+            for item in function.items:
+                if isinstance(item, Label):
+                    targets[item] = pc
+                else:
+                    pc += 1
+        return targets
+
+    def _operand(self, field: Operand) -> int:
+        match field:
+            case None:
+                return 0
+            case Register():
+                return self._register(field)
+            case DsrOperand(mode=mode, index=index):
+                return operand(mode, index)
+            case ScalarOperand(mode=mode, register=register):
+                return operand(mode, self._register(register))
+        assert_never(field)
+
+    def _register(self, register: Register) -> int:
+        if register.function is None:
+            return ZERO.slot
+        return self.plan.frames[register.function] + register.slot
+
+    # --- data -----------------------------------------------------------------------------------
+
+    def _data(self) -> tuple[NDArray[np.uint8], list[Patch]]:
+        data = bytearray(self.plan.data.num_bytes)
+        patches: list[Patch] = []
+        for variable in self.program.instance.globals:
+            for offset, element, word in self._initial_words(variable):
+                address = self.plan.addresses[variable] + offset
+                value, found = self._resolve(word, PatchTarget.DATA, address, element)
+                patches += found
+                start = address - self.plan.data.address
+                size = element.num_bytes
+                mask = (1 << 8 * size) - 1
+                data[start : start + size] = (value & mask).to_bytes(size, "little")
+        return np.frombuffer(bytes(data), dtype=np.uint8), patches
+
+    def _initial_words(self, variable: ir.Global) -> Iterator[tuple[int, ScalarType, Word]]:
+        """Yield (offset, element, word) of everything in a variable that is not zero."""
+        for datum in variable.data:
+            match datum:
+                case ir.Datum(offset=offset, element=element, word=word, per_pe=per_pe):
+                    yield offset, element, Constant(word, None if per_pe is None else per_pe.index)
+                case ir.AddressDatum(offset=offset, target=target):
+                    yield offset, ScalarType.U16, Address(target.variable, target.offset)
+                case ir.DsdDatum(offset=offset, dsd=dsd):
+                    for i, word in enumerate(initial_dsd(dsd, self.program.descriptors)):
+                        yield offset + i * ScalarType.U32.num_bytes, ScalarType.U32, word
+
+    # --- symbols and tasks ----------------------------------------------------------------------
+
+    def _symbols(self) -> tuple[tuple[Symbol, ...], dict[str, str]]:
+        names, addresses = self.plan.names, self.plan.addresses
+        targets = self._targets()
+        symbols = [
+            Symbol(names[v], SymbolKind.VARIABLE, addresses[v], v.num_bytes, v.element)
+            for v in self.program.instance.globals
+        ]
+        symbols += [
+            Symbol(
+                names[f.function],
+                SymbolKind.FUNCTION,
+                targets[f.function],
+                code_size(f),
+                None,
+                tuple(self._register(r) for r in f.parameters),
+                _scalar_types(f.function),
+            )
+            for f in self.program.functions
+        ]
+        exports: dict[str, str] = {}
+        for export in self.program.instance.exports:
+            match export.target:
+                case ir.Function() as function:
+                    exports[export.name] = names[function]
+                case ir.AddressOf(variable=variable, offset=0):
+                    exports[export.name] = names[variable]
+                case ir.AddressOf(variable=variable, offset=offset):
+                    name = f"{names[variable]}+{offset}"
+                    address, size = addresses[variable] + offset, variable.num_bytes - offset
+                    symbols.append(
+                        Symbol(name, SymbolKind.VARIABLE, address, size, variable.element)
+                    )
+                    exports[export.name] = name
+        return tuple(symbols), exports
+
+    def _task(self, binding: ir.TaskBinding) -> Task:
+        function = binding.function
+        layout = lay_out_frame(function)
+        return Task(
+            kind=binding.kind,
+            task_id=binding.task_id,
+            entry=self._targets()[function],
+            name=self.plan.names[function],
+            argument_registers=tuple(self._register(r) for r in layout.parameters),
+            argument_types=_scalar_types(function),
+            is_blocked=binding.is_blocked,
+            is_active=binding.is_active,
+        )
+
+
+def _scalar_types(function: ir.Function) -> tuple[ScalarType, ...]:
+    return tuple(p.type for p in function.parameters if isinstance(p.type, ScalarType))
+
+
+def _locations(instructions: list[Instruction]) -> tuple[SourceLocation | None, ...]:
+    known: dict[Span, SourceLocation] = {}
+    locations: list[SourceLocation | None] = []
+    for instruction in instructions:
+        span = instruction.span
+        if span is not None and span not in known:
+            known[span] = SourceLocation(span.source.path, *span.source.line_column(span.start))
+        locations.append(None if span is None else known[span])
+    return tuple(locations)
+
+
+def assemble(
+    program: ir.ProgramIr, tiles: tuple[TileProgram, ...], placement: Placement
+) -> WaferImage:
+    """Put the tile programs on their PEs."""
+    program_of_pe = np.full((program.height, program.width), NO_PROGRAM, dtype=np.int16)
+    for number, instance in enumerate(program.instances):
+        for x, y in instance.pes:
+            program_of_pe[y, x] = number
+    return WaferImage(
+        arch=placement.arch,
+        width=program.width,
+        height=program.height,
+        fabric_width=placement.fabric_width,
+        fabric_height=placement.fabric_height,
+        offset_x=placement.offset_x,
+        offset_y=placement.offset_y,
+        programs=tiles,
+        program_of_pe=program_of_pe,
+        color_configs=program.color_configs,
+        config_of_color=program.config_of_color,
+        exports=program.exports,
+        uses_memcpy=placement.uses_memcpy,
+        params=placement.params,
+        colors=placement.colors,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where on which fabric the program lies, and what the command line said."""
+
+    arch: str
+    fabric_width: int
+    fabric_height: int
+    offset_x: int
+    offset_y: int
+    uses_memcpy: bool
+    params: dict[str, str]
+    colors: dict[str, str]

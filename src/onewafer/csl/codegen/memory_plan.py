@@ -1,0 +1,135 @@
+"""Where everything lies in the memory of a PE: RUNTIME, CODE, DATA, STACK, in this order.
+
+In: the object code of an instance. Out: addresses, or the diagnostic `program-too-large`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.codegen.call_graph import FIRST_REGISTER, place_frames
+from onewafer.csl.codegen.object_code import Instruction
+from onewafer.diagnostics import Annotation, Diagnostic
+from onewafer.image import INSTRUCTIONS, Section, SectionKind
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.csl import ir
+    from onewafer.csl.codegen.object_code import ObjectFunction, ObjectProgram
+    from onewafer.diagnostics import DiagnosticSink
+
+REGISTER_BYTES: Final = 4
+SECTION_ALIGNMENT: Final = 4
+NUM_SYMBOLS_SHOWN: Final = 5
+NUM_PES_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Addresses of one instance, in bytes, and its registers."""
+
+    sections: tuple[Section, ...]
+    addresses: dict[ir.Global, int]
+    data: Section
+    names: dict[ir.Global | ir.Function, str]
+    """Unique symbol names."""
+    frames: dict[ir.Function, int]
+    """First register of each frame."""
+    num_registers: int
+    """Including register 0."""
+
+
+def plan_memory(
+    program: ObjectProgram, architecture: Architecture, *, uses_memcpy: bool, sink: DiagnosticSink
+) -> MemoryPlan:
+    """Give every variable its address; report a program that is too large for a PE."""
+    frames = place_frames(program, sink)
+    ends = [frames[f.function] + f.num_slots for f in program.functions]
+    num_registers = max([FIRST_REGISTER, *ends])
+
+    runtime = Section(SectionKind.RUNTIME, 0, architecture.runtime_bytes if uses_memcpy else 0)
+    code_bytes = sum(code_size(f) for f in program.functions)
+    code = Section(SectionKind.CODE, _align(runtime.num_bytes), code_bytes)
+    # The largest alignment first leaves no holes between variables whose size is a multiple of it.
+    variables = sorted(program.instance.globals, key=lambda v: -v.alignment)
+    data_address = _align(
+        code.address + code.num_bytes, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)])
+    )
+    addresses: dict[ir.Global, int] = {}
+    top = data_address
+    for variable in variables:
+        addresses[variable] = _align(top, variable.alignment)
+        top = addresses[variable] + variable.num_bytes
+    data = Section(SectionKind.DATA, data_address, top - data_address)
+    stack = Section(SectionKind.STACK, _align(top), num_registers * REGISTER_BYTES)
+
+    plan = MemoryPlan(
+        sections=tuple(s for s in (runtime, code, data, stack) if s.num_bytes),
+        addresses=addresses,
+        data=data,
+        names=_unique_names(program.instance),
+        frames=frames,
+        num_registers=num_registers,
+    )
+    if stack.address + stack.num_bytes > architecture.memory_bytes:
+        sink.report(_too_large(program, plan, architecture))
+    return plan
+
+
+def code_size(function: ObjectFunction) -> int:
+    """Return the bytes of the instructions of a function."""
+    instructions = (item for item in function.items if isinstance(item, Instruction))
+    return sum(INSTRUCTIONS[instruction.opcode].num_bytes for instruction in instructions)
+
+
+def _align(address: int, alignment: int = SECTION_ALIGNMENT) -> int:
+    return -(-address // alignment) * alignment
+
+
+def _unique_names(instance: ir.InstanceIr) -> dict[ir.Global | ir.Function, str]:
+    """Tell apart what has the same name: the second `x` is `x.2`."""
+    names: dict[ir.Global | ir.Function, str] = {}
+    taken: set[str] = set()
+    for thing in (*instance.globals, *instance.functions):
+        name, number = thing.name, 1
+        while name in taken:
+            number += 1
+            name = f"{thing.name}.{number}"
+        taken.add(name)
+        names[thing] = name
+    return names
+
+
+def _too_large(program: ObjectProgram, plan: MemoryPlan, architecture: Architecture) -> Diagnostic:
+    end = max(section.address + section.num_bytes for section in plan.sections)
+    symbols = [(v.num_bytes, plan.names[v], v.span) for v in program.instance.globals]
+    symbols += [(code_size(f), f"{f.function.name}()", f.function.span) for f in program.functions]
+    # Stable: of two symbols of one size, the one declared first comes first.
+    symbols.sort(key=lambda symbol: -symbol[0])
+    largest = next((span for _, _, span in symbols if span is not None), None)
+    sections = ", ".join(
+        f"{section.kind.name.lower()} {format_bytes(section.num_bytes)}"
+        for section in plan.sections
+    )
+    shown = ", ".join(
+        f"{name} {format_bytes(size)}" for size, name, _ in symbols[:NUM_SYMBOLS_SHOWN]
+    )
+    return Diagnostic(
+        "program-too-large",
+        f"the program of {describe_pes(program.instance.pes)} takes {format_bytes(end)}, and a PE "
+        f"has {format_bytes(architecture.memory_bytes)}",
+        Annotation(largest, "the largest symbol") if largest else None,
+        notes=(f"in {program.instance.name}", f"sections: {sections}", f"largest: {shown}"),
+        help="spread the data over more PEs, reuse buffers, or use 16-bit elements",
+    )
+
+
+def describe_pes(pes: tuple[tuple[int, int], ...]) -> str:
+    """Return `PE (0, 0)`, or the first few and how many more."""
+    if not pes:
+        return "no PE"
+    shown = ", ".join(f"({x}, {y})" for x, y in pes[:NUM_PES_SHOWN])
+    more = len(pes) - NUM_PES_SHOWN
+    return f"PE{'s' if len(pes) > 1 else ''} {shown}" + (f" and {more} more" if more > 0 else "")

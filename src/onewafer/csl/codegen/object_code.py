@@ -1,0 +1,171 @@
+"""Object code: what `generate` hands to `plan` and `link`.
+
+In: the typed IR. Out: instructions with every opcode, operand and constant decided. Unknown at
+this point: program counters, numbers of registers, addresses of variables.
+
+    program     := ObjectFunction* DsdDescriptor* DsdConfig* message*             (ObjectProgram)
+    function    := (Instruction | Label)*                                         (ObjectFunction)
+    operand     := Register | DsrOperand | ScalarOperand | None
+    immediate   := int | Word | Label | ir.Function
+    word        := Constant | Address | DsdBaseWord | DsdShapeWord
+
+A `Register` is a slot of the frame of a function; the frames get their places when it is known
+who calls whom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onewafer.image import Opcode
+
+if TYPE_CHECKING:
+    from onewafer.csl import ir
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdConfig, DsdDescriptor, OperandMode
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Slot `slot` of the frame of `function`; without a function, the register that is zero."""
+
+    function: ir.Function | None
+    slot: int
+
+    @property
+    def second(self) -> Register:
+        """The other register of a DSD pair."""
+        return Register(self.function, self.slot + 1)
+
+
+ZERO: Final = Register(None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DsrOperand:
+    """A data structure register of a DSD instruction."""
+
+    mode: OperandMode
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarOperand:
+    """A register of a DSD instruction: the scalar itself (REGISTER) or its address (POINTER)."""
+
+    mode: OperandMode
+    register: Register
+
+
+Operand = Register | DsrOperand | ScalarOperand | None
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A canonical word; with `per_pe`, a row of `ir.InstanceIr.per_pe`."""
+
+    word: int
+    per_pe: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Byte address of a variable plus an offset."""
+
+    variable: ir.Global
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DsdBaseWord:
+    """Word 0 of a DSD value: base address and extent."""
+
+    base: Constant | Address
+    extent: Constant
+
+
+@dataclass(frozen=True, slots=True)
+class DsdShapeWord:
+    """Word 1 of a DSD value: stride and number of the descriptor."""
+
+    stride: Constant
+    descriptor: int
+
+
+Word = Constant | Address | DsdBaseWord | DsdShapeWord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Label:
+    """A place in the code of one function; identity is the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One row of the instruction table before its fields are numbers."""
+
+    opcode: Opcode
+    type: int = 0
+    """`ScalarType`, or `DsdOperation` for DSD."""
+    rd: Operand = None
+    ra: Operand = None
+    rb: Operand = None
+    rc: Operand = None
+    imm: int | Word | Label | ir.Function = 0
+    span: Span | None = None
+
+    @property
+    def ends_flow(self) -> bool:
+        """Whether the next instruction is reached only through a label."""
+        return self.opcode in _ENDS_FLOW
+
+
+_ENDS_FLOW: Final = frozenset({Opcode.JUMP, Opcode.RETURN, Opcode.END_TASK})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectFunction:
+    """The code of one function and the size of its frame."""
+
+    function: ir.Function
+    items: tuple[Instruction | Label, ...]
+    num_slots: int
+    parameters: tuple[Register, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectProgram:
+    """The code of one instance and the tables that it indexes."""
+
+    instance: ir.InstanceIr
+    functions: tuple[ObjectFunction, ...]
+    descriptors: DescriptorTable
+    configs: tuple[DsdConfig, ...]
+    messages: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class DescriptorTable:
+    """Interned descriptors: `number()` of equal ones is equal. Initial data add to it at `link`."""
+
+    rows: list[DsdDescriptor] = field(default_factory=list["DsdDescriptor"])
+    _number: dict[DsdDescriptor, int] = field(default_factory=dict["DsdDescriptor", int])
+
+    def number(self, descriptor: DsdDescriptor) -> int:
+        """Return the index of a descriptor, adding it when new."""
+        if descriptor not in self._number:
+            self._number[descriptor] = len(self.rows)
+            self.rows.append(descriptor)
+        return self._number[descriptor]
+
+
+def to_constant(expression: ir.Immediate) -> Constant:
+    """Return the word of an immediate."""
+    per_pe = expression.per_pe
+    return Constant(expression.word, None if per_pe is None else per_pe.index)
+
+
+def to_int32(word: int) -> int:
+    """Return a 32-bit word as a signed number, the form in which tables hold it."""
+    return ((word & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000

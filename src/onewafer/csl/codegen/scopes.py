@@ -1,0 +1,79 @@
+"""Where each local lives: the block whose registers hold it.
+
+In: the body of a function. Out: block → locals whose every mention is inside it. Locals of
+blocks that never run together then share registers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.codegen import walk
+
+if TYPE_CHECKING:
+    from onewafer.csl.codegen.walk import Block
+
+Path = tuple[int, ...]
+"""Identities (`id`) of the blocks around a mention, outermost first."""
+
+
+def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
+    """Return `id(block)` → locals to allocate on entry, in order of their first mention.
+
+    A local that may carry a value from one round of a loop to the next (it is not plainly set
+    before it is used) lives in the body of the function.
+    """
+    paths: dict[ir.Local, Path] = {}
+    outermost = id(function.body)
+    _find_paths(function.body, (outermost,), paths)
+    set_first = _set_before_use(function.body, {})
+    homes: dict[int, list[ir.Local]] = {}
+    for local, path in paths.items():
+        if local not in function.parameters:
+            home = path[-1] if local in set_first.get(path[-1], set()) else outermost
+            homes.setdefault(home, []).append(local)
+    return homes
+
+
+def _find_paths(block: Block, path: Path, paths: dict[ir.Local, Path]) -> None:
+    for statement in block:
+        for local in _mentions(statement):
+            paths[local] = _common(paths.get(local, path), path)
+        for inner in walk.blocks(statement):
+            _find_paths(inner, (*path, id(inner)), paths)
+
+
+def _common(a: Path, b: Path) -> Path:
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    return a[: min(len(a), len(b)) if length is None else length]
+
+
+def _mentions(statement: ir.Statement) -> list[ir.Local]:
+    """Return the locals that the statement itself reads or sets, not those of its blocks."""
+    found = [
+        node.local
+        for root in walk.roots(statement)
+        for node in walk.expressions(root)
+        if isinstance(node, ir.ReadLocal)
+    ]
+    if isinstance(statement, ir.SetLocal):
+        found.append(statement.local)
+    return found
+
+
+def _set_before_use(block: Block, found: dict[int, set[ir.Local]]) -> dict[int, set[ir.Local]]:
+    """Collect, for each block, the locals whose first mention in it is a `SetLocal` of its own."""
+    mentioned: set[ir.Local] = set()
+    set_first = found.setdefault(id(block), set())
+    for statement in block:
+        inside = [s for inner in walk.blocks(statement) for s in walk.statements(inner)]
+        used = {local for s in (statement, *inside) for local in _mentions(s)}
+        if isinstance(statement, ir.SetLocal) and statement.local not in mentioned:
+            reads = [n for n in walk.expressions(statement.value) if isinstance(n, ir.ReadLocal)]
+            if all(node.local is not statement.local for node in reads):
+                set_first.add(statement.local)
+        mentioned |= used
+        for inner in walk.blocks(statement):
+            _set_before_use(inner, found)
+    return found
