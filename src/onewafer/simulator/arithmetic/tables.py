@@ -1,0 +1,282 @@
+"""Which function computes what: dispatch tables for the engines.
+
+In: an opcode and a `ScalarType`, or a `DsdOperation`. Out: a function over canonical register
+words. A pair that the instruction table does not define is a `KeyError`; `image.verify` refuses
+such programs before an engine sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onewafer.image import DsdOperation, Opcode, ScalarType
+from onewafer.simulator.arithmetic import floating, integer
+from onewafer.simulator.arithmetic.compiled import (
+    float_to_single,
+    jitable,
+    single_to_float,
+)
+
+Unary = Callable[[int], int]
+Binary = Callable[[int, int], int]
+Element = Callable[[int, int, int], int]
+"""(src0, src1, scalar) → dest; absent operands are passed as 0."""
+
+
+def _bind_binary(function: Callable[[int, int, int], int], element: ScalarType) -> Binary:
+    kind = int(element)
+
+    def bound(a: int, b: int) -> int:
+        return function(a, b, kind)
+
+    return jitable(bound)
+
+
+def _bind_unary(function: Callable[[int, int], int], element: ScalarType) -> Unary:
+    kind = int(element)
+
+    def bound(a: int) -> int:
+        return function(a, kind)
+
+    return jitable(bound)
+
+
+_INTEGERS = tuple(t for t in ScalarType if not t.is_float and t is not ScalarType.BOOL)
+_BITS = (ScalarType.BOOL, *_INTEGERS)
+_INTEGER_BINARY = {
+    Opcode.ADD: (integer.add, _INTEGERS),
+    Opcode.SUB: (integer.sub, _INTEGERS),
+    Opcode.MUL: (integer.mul, _INTEGERS),
+    Opcode.DIV: (integer.div, _INTEGERS),
+    Opcode.REM: (integer.rem, _INTEGERS),
+    Opcode.AND: (integer.bitwise_and, _BITS),
+    Opcode.OR: (integer.bitwise_or, _BITS),
+    Opcode.XOR: (integer.bitwise_xor, _BITS),
+    Opcode.SHL: (integer.shift_left, _INTEGERS),
+    Opcode.SHR: (integer.shift_right, _INTEGERS),
+    Opcode.EQUAL: (integer.equal, _BITS),
+    Opcode.NOT_EQUAL: (integer.not_equal, _BITS),
+    Opcode.LESS: (integer.less, _BITS),
+    Opcode.LESS_EQUAL: (integer.less_equal, _BITS),
+}
+_FLOAT_BINARY: dict[Opcode, tuple[Binary, Binary]] = {
+    Opcode.ADD: (floating.add_half, floating.add_single),
+    Opcode.SUB: (floating.sub_half, floating.sub_single),
+    Opcode.MUL: (floating.mul_half, floating.mul_single),
+    Opcode.DIV: (floating.div_half, floating.div_single),
+    Opcode.EQUAL: (floating.equal_half, floating.equal_single),
+    Opcode.NOT_EQUAL: (floating.not_equal_half, floating.not_equal_single),
+    Opcode.LESS: (floating.less_half, floating.less_single),
+    Opcode.LESS_EQUAL: (floating.less_equal_half, floating.less_equal_single),
+}
+BINARY: dict[tuple[Opcode, ScalarType], Binary] = {
+    **{
+        (opcode, element): _bind_binary(function, element)
+        for opcode, (function, elements) in _INTEGER_BINARY.items()
+        for element in elements
+    },
+    **{(opcode, ScalarType.F16): half for opcode, (half, _) in _FLOAT_BINARY.items()},
+    **{(opcode, ScalarType.F32): single for opcode, (_, single) in _FLOAT_BINARY.items()},
+}
+UNARY: dict[tuple[Opcode, ScalarType], Unary] = {
+    **{(Opcode.NEG, element): _bind_unary(integer.negate, element) for element in _INTEGERS},
+    **{(Opcode.NOT, element): _bind_unary(integer.complement, element) for element in _BITS},
+    (Opcode.NEG, ScalarType.F16): floating.neg_half,
+    (Opcode.NEG, ScalarType.F32): floating.neg_single,
+}
+
+
+def binary(opcode: Opcode, element: ScalarType) -> Binary:
+    """Return the function of ADD … SHR or EQUAL … LESS_EQUAL on operands of type `element`."""
+    return BINARY[opcode, element]
+
+
+def unary(opcode: Opcode, element: ScalarType) -> Unary:
+    """Return the function of NEG or NOT on an operand of type `element`."""
+    return UNARY[opcode, element]
+
+
+def canonical(value: int, element: ScalarType) -> int:
+    """Return the canonical word of the low bits of `value`."""
+    return integer.wrap(value, int(element))
+
+
+# --- conversions ---------------------------------------------------------------------------------
+
+
+@jitable
+def _keep(word: int) -> int:
+    return word
+
+
+@jitable
+def _to_bool(word: int) -> int:
+    return 1 if word else 0
+
+
+@jitable
+def _half_to_bool(word: int) -> int:
+    return 1 if word & ~floating.HALF_SIGN else 0
+
+
+@jitable
+def _single_to_bool(word: int) -> int:
+    return 1 if word & ~floating.SINGLE_SIGN else 0
+
+
+def _from_half(target: ScalarType) -> Unary:
+    to_float, kind, truncate, wrap = (
+        floating.half_to_float,
+        int(target),
+        integer.truncate,
+        integer.wrap,
+    )
+
+    def convert(word: int) -> int:
+        return wrap(truncate(to_float(word)), kind)
+
+    return jitable(convert)
+
+
+def _from_single(target: ScalarType) -> Unary:
+    kind, truncate, wrap = int(target), integer.truncate, integer.wrap
+
+    def convert(word: int) -> int:
+        return wrap(truncate(single_to_float(word)), kind)
+
+    return jitable(convert)
+
+
+def _to_half(source: ScalarType) -> Unary:
+    kind, to_number, round_half = int(source), integer.to_number, floating.float_to_half
+
+    def convert(word: int) -> int:
+        return round_half(float(to_number(word, kind)))
+
+    return jitable(convert)
+
+
+def _to_single(source: ScalarType) -> Unary:
+    kind, to_number = int(source), integer.to_number
+
+    def convert(word: int) -> int:
+        return float_to_single(float(to_number(word, kind)))
+
+    return jitable(convert)
+
+
+def _make_conversion(source: ScalarType, target: ScalarType) -> Unary:
+    match source, target:
+        case _ if source is target:
+            return _keep
+        case ScalarType.F16, ScalarType.F32:
+            return floating.half_to_single
+        case ScalarType.F32, ScalarType.F16:
+            return floating.single_to_half
+        case ScalarType.F16, ScalarType.BOOL:
+            return _half_to_bool
+        case ScalarType.F32, ScalarType.BOOL:
+            return _single_to_bool
+        case _, ScalarType.BOOL:
+            return _to_bool
+        case ScalarType.F16, _:
+            return _from_half(target)
+        case ScalarType.F32, _:
+            return _from_single(target)
+        case _, ScalarType.F16:
+            return _to_half(source)
+        case _, ScalarType.F32:
+            return _to_single(source)
+        case _:
+            return _bind_unary(integer.wrap, target)
+
+
+CONVERSIONS: dict[tuple[ScalarType, ScalarType], Unary] = {
+    (source, target): _make_conversion(source, target)
+    for source in ScalarType
+    for target in ScalarType
+}
+
+
+def conversion(source: ScalarType, target: ScalarType) -> Unary:
+    """Return the function of CONVERT (CSL `@as`).
+
+    Integers keep their low bits; floats round to nearest even; float → integer truncates toward
+    zero and keeps the low bits, NaN and infinities give 0 (*assumed*); anything but zero is true.
+    """
+    return CONVERSIONS[source, target]
+
+
+# --- DSD operations ------------------------------------------------------------------------------
+
+
+@jitable
+def _mov16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001 - elements share a signature
+    return s1 & 0xFFFF
+
+
+@jitable
+def _mov32(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    return s1
+
+
+@jitable
+def _fnegh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    return floating.neg_half(s1)
+
+
+@jitable
+def _fnegs(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    return floating.neg_single(s1)
+
+
+@jitable
+def _fh2s(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    return floating.half_to_single(s1)
+
+
+@jitable
+def _fs2h(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    return floating.single_to_half(s1)
+
+
+def _two_sources(function: Binary) -> Element:
+    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+        return function(s0, s1)
+
+    return jitable(element)
+
+
+_D = DsdOperation
+ELEMENTS: dict[DsdOperation, Element] = {
+    _D.MOV16: _mov16,
+    _D.MOV32: _mov32,
+    _D.ADD16: _two_sources(BINARY[Opcode.ADD, ScalarType.U16]),
+    _D.SUB16: _two_sources(BINARY[Opcode.SUB, ScalarType.U16]),
+    _D.AND16: _two_sources(BINARY[Opcode.AND, ScalarType.U16]),
+    _D.OR16: _two_sources(BINARY[Opcode.OR, ScalarType.U16]),
+    _D.XOR16: _two_sources(BINARY[Opcode.XOR, ScalarType.U16]),
+    _D.FADDH: _two_sources(floating.add_half),
+    _D.FSUBH: _two_sources(floating.sub_half),
+    _D.FMULH: _two_sources(floating.mul_half),
+    _D.FMAXH: _two_sources(floating.max_half),
+    _D.FMOVH: _mov16,
+    _D.FNEGH: _fnegh,
+    _D.FMACH: floating.multiply_add_half,
+    _D.FADDS: _two_sources(floating.add_single),
+    _D.FSUBS: _two_sources(floating.sub_single),
+    _D.FMULS: _two_sources(floating.mul_single),
+    _D.FMAXS: _two_sources(floating.max_single),
+    _D.FMOVS: _mov32,
+    _D.FNEGS: _fnegs,
+    _D.FMACS: floating.multiply_add_single,
+    _D.FMACHS: floating.multiply_add_mixed,
+    _D.FADDHS: _two_sources(floating.add_mixed),
+    _D.FH2S: _fh2s,
+    _D.FS2H: _fs2h,
+}
+
+
+def dsd_element(operation: DsdOperation) -> Element:
+    """Return the function that computes one element of `operation`: f(src0, src1, scalar)."""
+    return ELEMENTS[operation]
