@@ -1,0 +1,17 @@
+"""Profiles of the property tests: `ci` (bounded, the same cases every time) and `deep`.
+
+Choose with `pytest --hypothesis-profile=deep`.
+"""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci",
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("deep", max_examples=5000, deadline=None)
+settings.load_profile("ci")
