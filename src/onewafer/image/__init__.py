@@ -13,6 +13,7 @@ from onewafer.image.instruction import (
     Opcode,
     OperandMode,
     channel,
+    cost_class,
     decode_operand,
     operand,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "TileProgram",
     "WaferImage",
     "channel",
+    "cost_class",
     "decode_operand",
     "format_instruction",
     "listing",

@@ -181,6 +181,24 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
 )  # fmt: skip
 
 
+_FLOAT_COSTS = {
+    CostClass.INTEGER: CostClass.FLOAT,
+    CostClass.MULTIPLY: CostClass.FLOAT,
+    CostClass.DIVIDE: CostClass.FLOAT_DIVIDE,
+}
+_FIRST_FLOAT_TYPE = 7
+"""`ScalarType.F16`; the types are not imported here."""
+_TYPED_ARITHMETIC = range(Opcode.ADD, Opcode.CONVERT + 1)
+
+
+def cost_class(opcode: Opcode, type_: int) -> CostClass:
+    """Return the cost class of an instruction: arithmetic on float types costs as float."""
+    cost = INSTRUCTIONS[opcode].cost
+    if opcode in _TYPED_ARITHMETIC and type_ >= _FIRST_FLOAT_TYPE:
+        return _FLOAT_COSTS[cost]
+    return cost
+
+
 class OperandMode(IntEnum):
     """How a DSD instruction names an operand."""
 
