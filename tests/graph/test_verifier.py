@@ -5,6 +5,7 @@ import re
 
 import pytest
 from hypothesis import given
+from tests.graph.strategies import graphs
 
 from onewafer.graph import (
     Add,
@@ -17,7 +18,6 @@ from onewafer.graph import (
     Tensor,
     verify_graph,
 )
-from tests.graph.strategies import graphs
 
 
 @given(graphs())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ def mlp(
     source = Tensor("x", (batch, sizes[0]), dtype)
     first = source
     parameters, operations = list[Tensor](), list["Operation"]()
-    for index, (in_features, out_features) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (in_features, out_features) in enumerate(itertools.pairwise(sizes)):
         weight = Tensor(f"{index}.weight", (out_features, in_features), dtype)
         bias = Tensor(f"{index}.bias", (out_features,), dtype)
         parameters += [weight, bias]
@@ -41,7 +42,9 @@ def mlp(
             source = operations[-1].result
     if is_residual:
         operations.append(Add(Tensor("residual", first.shape, dtype), source.name, first.name))
-    return Graph("mlp", (first,), tuple(parameters), tuple(operations), (operations[-1].result.name,))
+    return Graph(
+        "mlp", (first,), tuple(parameters), tuple(operations), (operations[-1].result.name,)
+    )
 
 
 def random_arrays(tensors: Sequence[Tensor], seed: int) -> dict[str, NDArray[np.float32]]:

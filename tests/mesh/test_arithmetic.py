@@ -15,7 +15,11 @@ def rounded(exact: Fraction) -> np.float32:
     """Round to f32, to nearest even, by comparing exact distances."""
     with np.errstate(over="ignore"):
         guess = np.float32(float(exact))
-    candidates = [np.nextafter(guess, np.float32(-np.inf)), guess, np.nextafter(guess, np.float32(np.inf))]
+    candidates = [
+        np.nextafter(guess, np.float32(-np.inf)),
+        guess,
+        np.nextafter(guess, np.float32(np.inf)),
+    ]
     candidates = [value for value in candidates if np.isfinite(value)]
     return min(
         candidates,

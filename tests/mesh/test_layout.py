@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.graph import DataType
 from onewafer.mesh import Role, shard
 from onewafer.mesh.layout import pack, unpack
-from tests.mesh.strategies import mlp
 
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 
@@ -40,7 +40,9 @@ def test_weight_blocks_are_transposed_and_padded():
 def test_wrong_shapes_are_refused():
     program = shard(mlp([3, 2]), width=2, height=1, architecture=load_architecture("toy"))
     placement = program.placements[0]
-    with pytest.raises(HostError, match=r"'x' has shape \(3,\), the program was built for \(1, 3\)"):
+    with pytest.raises(
+        HostError, match=r"'x' has shape \(3,\), the program was built for \(1, 3\)"
+    ):
         pack(placement, np.zeros(3), 2, 1)
     with pytest.raises(HostError, match=r"must be \(1, 2, 2\)"):
         unpack(placement, np.zeros((1, 2, 3)), 2, 1)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.mesh.strategies import mlp
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Add, DataType, Graph, Linear, Tensor
 from onewafer.mesh import Axis
 from onewafer.mesh.orientation import choose_axes
-from tests.mesh.strategies import mlp
 
 
 def test_each_linear_operation_turns_the_axis():
@@ -23,7 +23,7 @@ def test_residual_over_two_linear_operations_fits():
 
 def test_residual_over_one_linear_operation_is_refused():
     graph = mlp([4, 4], is_residual=True)
-    with pytest.raises(UnsupportedOperationError, match="Add that defines 'residual'.*odd number"):
+    with pytest.raises(UnsupportedOperationError, match=r"Add that defines 'residual'.*odd number"):
         choose_axes(graph, width=2, height=1)
     assert choose_axes(graph, width=1, height=1)["residual"] in Axis
 

@@ -2,6 +2,7 @@
 
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import Footprint, footprint, num_tile_programs, verify
+from onewafer.mesh.cost import Estimate, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.program import (
     Add,
@@ -35,15 +36,18 @@ __all__ = [
     "Distribution",
     "EmittedPlacement",
     "EmittedProgram",
+    "Estimate",
     "Footprint",
     "Matmul",
     "MeshOperation",
     "MeshProgram",
+    "OperationCost",
     "Placement",
     "Relu",
     "Role",
     "emit",
     "error_bound",
+    "estimate",
     "evaluate",
     "footprint",
     "largest_rectangle",

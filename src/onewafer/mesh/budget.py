@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
-from onewafer.mesh.kernel_costs import kernel_bytes
+from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
-from onewafer.mesh.schedule import ENTRY_BYTES
+from onewafer.mesh.schedule import ENTRY_BYTES, build_schedule
 from onewafer.mesh.shard import largest_rectangle, shard
 from onewafer.units import format_bytes
 
@@ -76,11 +76,11 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
     return Footprint(
         runtime=architecture.runtime_bytes,
-        kernels=kernel_bytes(program.dtype),
+        kernels=kernel_costs(program.dtype).num_bytes,
         weights=program.arena_bytes(Arena.PARAMETERS),
         activations=program.arena_bytes(Arena.ACTIVATIONS),
         buffers=program.arena_bytes(Arena.ACCUMULATOR),
-        schedule=ENTRY_BYTES * (len(program.operations) + 1),
+        schedule=ENTRY_BYTES * len(build_schedule(program)),
     )
 
 

@@ -20,7 +20,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.budget import verify
 from onewafer.mesh.program import Arena, Role
-from onewafer.mesh.schedule import Kind, kind_of, schedule_entries
+from onewafer.mesh.schedule import ENTRY_WORDS, Kind, build_schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,6 +133,11 @@ class EmittedProgram:
 def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
     """Return the CSL of a mesh program; raise as `verify` does if it exceeds a budget."""
     verify(program, architecture)
+    return write_text(program)
+
+
+def write_text(program: MeshProgram) -> EmittedProgram:
+    """Return the CSL of a mesh program that is known to fit."""
     placements = _name_symbols(program)
     by_role = {role: [item for item in placements if item.placement.role is role] for role in Role}
     parameters: dict[str, tuple[EmittedPlacement, ...]] = {}
@@ -196,8 +201,8 @@ def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> st
 
 
 def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
-    entries = schedule_entries(program)
-    used = {kind_of(operation) for operation in program.operations}
+    entries = build_schedule(program)
+    used = {entry.kind for entry in entries}
     element = str(program.dtype)
     return _MODEL.format(
         title=_title(program),
@@ -208,8 +213,10 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
             for kind in Kind
             if kind is not Kind.STOP
         ),
-        schedule_words=sum(len(entry) for entry in entries),
-        schedule="\n".join(f"  {', '.join(map(str, entry))}," for entry in entries),
+        schedule_words=ENTRY_WORDS * len(entries),
+        schedule="\n".join(
+            f"  {', '.join(str(int(word)) for word in entry.words)}," for entry in entries
+        ),
         arenas=_arena_text(program),
         pointers="\n".join(
             f"const {item.symbol}: [*]{element} = @ptrcast([*]{element}, "

@@ -1,13 +1,14 @@
 """The schedule of a mesh program: one entry of eight words an operation.
 
-The state machine in `kernels/pe.csl` reads them in this order; offsets are elements from the start
-of the operand's arena.
-
-    kind  result  left  right  n  rows  columns  inner
+The state machine in `kernels/pe.csl` reads the words of an entry in the order of its fields. Layers
+that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
+parameters are then found further on in their arena.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, assert_never
 
@@ -23,6 +24,8 @@ from onewafer.mesh.program import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.mesh.program import Block, MeshOperation, MeshProgram
 
 ENTRY_WORDS = 8
@@ -42,6 +45,35 @@ class Kind(IntEnum):
     ADD_BIAS = auto()
     RELU = auto()
     ADD = auto()
+    REPEAT = auto()
+
+    @property
+    def reads_parameters(self) -> bool:
+        """Whether the operand `right` is in the parameter arena."""
+        return self in (Kind.MATMUL, Kind.ADD_BIAS)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of the state machine; operands are elements from the start of their arena."""
+
+    kind: Kind
+    result: int = 0
+    left: int = 0
+    """REPEAT: words to go back."""
+    right: int = 0
+    """REPEAT: elements by which the parameters of the next round lie further on."""
+    n: int = 0
+    """Elements of the result. REPEAT: rounds after the first."""
+    rows: int = 0
+    columns: int = 0
+    inner: int = 0
+    """MATMUL: rows of the weight block."""
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The eight words."""
+        return dataclasses.astuple(self)
 
 
 def kind_of(operation: MeshOperation) -> Kind:
@@ -65,39 +97,95 @@ def kind_of(operation: MeshOperation) -> Kind:
             assert_never(operation)
 
 
-def schedule_entries(program: MeshProgram) -> list[tuple[int, ...]]:
-    """Return the entries of a program, the closing STOP included."""
+def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
+    """Return the entries of a program, repetitions folded, with STOP at the end."""
     entries = [_entry(operation) for operation in program.operations]
-    return [*entries, (Kind.STOP, *(0,) * (ENTRY_WORDS - 1))]
+    return (*_fold_repetitions(entries), Entry(Kind.STOP))
 
 
-def _entry(operation: MeshOperation) -> tuple[int, ...]:
+def _entry(operation: MeshOperation) -> Entry:
     kind = kind_of(operation)
     match operation:
         case Matmul(result, operand, weight):
-            return _words(kind, result, operand.offset, weight.offset, weight.rows)
+            return _block_entry(kind, result, operand.offset, weight.offset, weight.rows)
         case ChainReduce(values) | Broadcast(values):
-            return _words(kind, values)
+            return _block_entry(kind, values)
         case Convert(result, source) | Relu(result, source):
-            return _words(kind, result, source.offset)
+            return _block_entry(kind, result, source.offset)
         case AddBias(result, source, bias):
-            return _words(kind, result, source.offset, bias.offset)
+            return _block_entry(kind, result, source.offset, bias.offset)
         case Add(result, left, right):
-            return _words(kind, result, left.offset, right.offset)
+            return _block_entry(kind, result, left.offset, right.offset)
         case _:
             assert_never(operation)
 
 
-def _words(
-    kind: Kind, result: Block, left: int = 0, right: int = 0, inner: int = 0
-) -> tuple[int, ...]:
-    return (
-        kind,
-        result.offset,
-        left,
-        right,
-        result.num_elements,
-        result.rows,
-        result.columns,
-        inner,
-    )
+def _block_entry(kind: Kind, result: Block, left: int = 0, right: int = 0, inner: int = 0) -> Entry:
+    size = result.num_elements
+    return Entry(kind, result.offset, left, right, size, result.rows, result.columns, inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repetition:
+    """`rounds` further rounds of the `length` entries from `start` on."""
+
+    start: int
+    length: int
+    rounds: int
+    stride: int
+
+    @property
+    def saving(self) -> int:
+        """Entries that folding removes, less the REPEAT that it adds."""
+        return self.rounds * self.length - 1
+
+
+def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
+    """Fold, from left to right, the repetition that saves most at each place."""
+    folded: list[Entry] = []
+    start = 0
+    while start < len(entries):
+        found = [
+            _repetition(entries, start, length)
+            for length in range(1, (len(entries) - start) // 2 + 1)
+        ]
+        best = max(found, key=lambda repetition: repetition.saving, default=None)
+        if best is None or best.saving < 1:
+            folded.append(entries[start])
+            start += 1
+            continue
+        folded += entries[start : start + best.length]
+        back = ENTRY_WORDS * (best.length + 1)
+        folded.append(Entry(Kind.REPEAT, left=back, right=best.stride, n=best.rounds))
+        start += best.length * (best.rounds + 1)
+    return folded
+
+
+def _repetition(entries: Sequence[Entry], start: int, length: int) -> _Repetition:
+    """Count how often the `length` entries from `start` on come again right after themselves."""
+    body = entries[start : start + length]
+    stride, rounds = 0, 0
+    while True:
+        after = start + (rounds + 1) * length
+        step = _parameter_step(body, entries[after : after + length])
+        if step is None or (rounds > 0 and step != stride * (rounds + 1)):
+            return _Repetition(start, length, rounds, stride)
+        stride = stride if rounds else step
+        rounds += 1
+
+
+def _parameter_step(body: Sequence[Entry], later: Sequence[Entry]) -> int | None:
+    """Return by how much the parameters of `later` lie further on; None: it is no repetition."""
+    if len(later) != len(body):
+        return None
+    steps: set[int] = set()
+    for first, second in zip(body, later, strict=True):
+        shifted = first
+        if first.kind.reads_parameters:
+            steps.add(second.right - first.right)
+            shifted = dataclasses.replace(first, right=second.right)
+        if shifted != second:
+            return None
+    if len(steps) > 1 or min(steps, default=0) < 0:
+        return None
+    return steps.pop() if steps else 0

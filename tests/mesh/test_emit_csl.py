@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from tests.mesh.strategies import mlp
+
+from onewafer.arch import load_architecture
+from onewafer.csl.syntax import parse
+from onewafer.diagnostics import DiagnosticSink, SourceFile
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType
+from onewafer.mesh import emit, shard
+
+WSE3 = load_architecture("wse3")
+
+
+def emitted(sizes, width=2, height=2, **options):
+    program = shard(mlp(sizes, **options), width=width, height=height, architecture=WSE3)
+    return emit(program, WSE3)
+
+
+@pytest.mark.parametrize("dtype", DataType)
+def test_every_file_parses(dtype):
+    for name, text in emitted([5, 4, 3], dtype=dtype).files.items():
+        sink = DiagnosticSink()
+        parse(SourceFile(name, text), sink)
+        assert not sink.diagnostics
+
+
+def test_code_does_not_grow_with_the_model():
+    few, many = emitted([8] * 3).files, emitted([8] * 13).files
+    assert few.keys() == many.keys()
+    assert {name for name in few if few[name] != many[name]} == {"layout.csl", "model.csl"}
+
+
+def test_names_are_identifiers_and_distinct():
+    program = emitted([5, 4])
+    symbols = [item.symbol for group in program.parameters.values() for item in group]
+    assert symbols == ["parameter_0_weight", "parameter_0_bias"]
+    assert program.inputs["x"].symbol == "input_x"
+    assert program.outputs["0.sum"].symbol == "output_0_sum"
+    assert program.params == {"width": "2", "height": "2"}
+
+
+def test_parameters_never_pass_through_the_text():
+    assert emitted([50, 40], 1, 1).files["model.csl"].count("\n") < 60
+
+
+def test_nothing_is_emitted_over_budget():
+    with pytest.raises(ConfigurationError, match="at least"):
+        emitted([400, 400], 1, 1)
