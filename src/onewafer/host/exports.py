@@ -88,7 +88,7 @@ class ExportTable:
         programs = self._image.program_of_pe.ravel()[pes]
         addresses = np.empty(pes.size, np.int64)
         room = np.empty(pes.size, np.int64)
-        for index in np.unique(programs).tolist():
+        for index in map(int, np.unique(programs)):
             rows = np.flatnonzero(programs == index)
             symbol = self._symbol(name, index, int(pes[rows[0]]))
             if _is_pointer(symbol):
