@@ -130,7 +130,6 @@ def onewafer(
         raise ConfigurationError(f"backend 'onewafer' has no mode {mode!r}; use options={{…}}")
     session = _REGISTRY.session(options or {})
 
-    @torch.compiler.disable
     def run(*args: object) -> object:
         if needs_gradient(graph_module, args, {}):
             session.count_gradient_call(graph_module)
@@ -143,4 +142,4 @@ def onewafer(
             warnings.warn(message, HostFallbackWarning, stacklevel=2)
         return graph_module.forward(*args)
 
-    return run
+    return torch.compiler.disable(run)  # pyright: ignore[reportUnknownMemberType]  # partly typed

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
@@ -105,8 +105,9 @@ def capture(
     operands = _bind_placeholders(program, module, leaves)
     writer = GraphWriter(name=type(module).__name__, dtype=dtype)
     for node in program.graph.nodes:
-        if node.op == "call_function":
-            operands[node] = lower(writer, node, operands)
+        operand = lower(writer, node, operands) if node.op == "call_function" else None
+        if operand is not None:
+            operands[node] = operand
     results = tuple(_read_results(program, writer, operands))
     graph = writer.finish()
     verify_graph(graph)
@@ -114,8 +115,10 @@ def capture(
 
 
 def _check_hooks(module: torch.nn.Module) -> None:
-    for name, inner in module.named_modules():
-        if inner._forward_hooks or inner._forward_pre_hooks:  # noqa: SLF001  # no public accessor
+    modules = cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules())
+    for name, inner in modules:
+        attributes = vars(inner)  # no public accessor to the hooks
+        if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"]:
             where = f"module {name!r}" if name else "the module"
             msg = f"{where} has forward hooks, which would see tensors that are never computed"
             raise UnsupportedOperationError(msg)
@@ -149,7 +152,7 @@ def _export(
             warnings.simplefilter("ignore")
             program = torch.export.export(module, args, dict(kwargs), strict=False)
             if any(_is_in_place(node) for node in program.graph.nodes):
-                program = program.run_decompositions({})
+                program = program.run_decompositions({})  # pyright: ignore[reportUnknownMemberType]  # partly typed
     except Exception as error:  # noqa: BLE001  # export runs the model's code: anything may come
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = f"torch.export cannot capture the module: {type(error).__name__}: {reason}"

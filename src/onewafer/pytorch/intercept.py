@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-# Imported before `__call__` is replaced: torch.fx keeps the `__call__` it finds at import.
-import torch.export
-import torch.fx
-from torch._dynamo import OptimizedModule  # what torch.compile(module) returns; no public name
+# What torch.compile(module) returns has no public name. Dynamo must be imported before `__call__`
+# is replaced: it brings torch.fx, which keeps for ever the `__call__` that it finds.
+from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
@@ -42,7 +41,9 @@ def intercept_calls(session: Session) -> Generator[None]:
 
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
         # Tracers must see PyTorch's own call; a forked worker has no session to report to.
-        is_traced = torch.compiler.is_compiling() or torch.jit._trace.is_tracing()
+        is_traced = (
+            torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
+        )
         if is_traced or nesting.depth or os.getpid() != process_id:
             return original(module, *args, **kwargs)
         nesting.depth += 1

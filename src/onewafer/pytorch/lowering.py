@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Operation
 
+_WITHOUT_EFFECT = frozenset({"aten._assert_tensor_metadata.default"})
+"""Checks that export has made already."""
+
 FORMATS = {torch.float32: DataType.F32, torch.float16: DataType.F16}
 """PyTorch dtypes that the wafer computes in."""
 
@@ -180,9 +183,14 @@ def _lowers(*names: str) -> Callable[[_Lowering], _Lowering]:
     return register
 
 
-def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operand]) -> Operand:
-    """Translate one call of an exported graph; raise UnsupportedOperationError with its name."""
+def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operand]) -> Operand | None:
+    """Translate one call of an exported graph; None if it computes nothing.
+
+    Raises UnsupportedOperationError with the name of the operation.
+    """
     call = _Call(node, operands)
+    if call.name in _WITHOUT_EFFECT:
+        return None
     lowering = _LOWERINGS.get(call.name)
     if lowering is None:
         raise call.unsupported("the mesh program has no such operation")
@@ -258,6 +266,17 @@ def _lower_native_dropout(writer: GraphWriter, call: _Call) -> Operand:
 )
 def _lower_identity(writer: GraphWriter, call: _Call) -> Operand:
     del writer
+    return call.operand(0)
+
+
+@_lowers("to.dtype", "to.dtype_layout", "to.device", "_to_copy.default")
+def _lower_conversion(writer: GraphWriter, call: _Call) -> Operand:
+    del writer
+    source = call.node.args[0]
+    have = source.meta["val"].dtype if isinstance(source, Node) else None
+    want = call.node.meta["val"].dtype
+    if have != want:
+        raise call.unsupported(f"it converts {have} to {want}; one number format holds for all")
     return call.operand(0)
 
 

@@ -41,7 +41,7 @@ def run_script(path: Path, arguments: Sequence[str], session: Session) -> Script
     source = _read(path)
     with _as_main(path, arguments) as namespace, intercept_calls(session), serve_backend(session):
         try:
-            exec(compile(source, namespace["__file__"], "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
+            exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
         except SystemExit as error:
             return ScriptResult(_exit_code(error))
         except OnewaferError as error:
@@ -111,7 +111,7 @@ def _strip(error: BaseException, seen: set[int]) -> None:
         return
     seen.add(id(error))
     error.__traceback__ = _without_own_frames(error.__traceback__)
-    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    members: tuple[BaseException, ...] = getattr(error, "exceptions", ())  # of a group
     for linked in (error.__cause__, error.__context__, *members):
         if linked is not None:
             _strip(linked, seen)

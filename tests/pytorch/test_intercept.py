@@ -1,0 +1,107 @@
+"""Which calls go to the wafer while a script runs."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
+from tests.pytorch.agreement import assert_agrees
+
+
+@pytest.fixture
+def wafer():
+    return Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2)))
+
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+def num_wafer_calls(session):
+    return sum(record.calls for record in session.ledger.programs)
+
+
+def test_outermost_calls_without_gradient_run_on_the_wafer(wafer):
+    model, x = Outer(), torch.randn(3, 4)
+    with intercept_calls(wafer):
+        with torch.no_grad():
+            result = model(x)
+        with torch.inference_mode():
+            model(x)
+        model(x).sum().backward()
+        model.requires_grad_(requires_grad=False)
+        model(x)
+        model(x.clone().requires_grad_())
+    assert_agrees(wafer, model, x, result)
+    assert num_wafer_calls(wafer) == 3
+    assert wafer.ledger.gradient_calls == {"Outer": 2}
+    assert not wafer.ledger.fallbacks
+
+
+def test_call_is_restored_even_after_an_error(wafer):
+    original = nn.Module.__call__
+    with pytest.raises(ZeroDivisionError), intercept_calls(wafer):
+        assert nn.Module.__call__ is not original
+        raise ZeroDivisionError
+    assert nn.Module.__call__ is original
+
+
+def test_what_the_wafer_cannot_do_runs_on_the_host_once(wafer):
+    class Noisy(nn.Module):
+        num_calls = 0
+
+        def forward(self, x):
+            self.num_calls += 1
+            return torch.sin(x)
+
+    model, x = Noisy(), torch.ones(2, 3)
+    with intercept_calls(wafer), torch.no_grad():
+        assert torch.equal(model(x), torch.sin(x))
+        assert torch.equal(nn.CrossEntropyLoss()(x, torch.zeros(2).long()), torch.tensor(3.0).log())
+    (noisy, sine), (loss, dtype) = wafer.ledger.fallbacks
+    assert (noisy, loss) == ("Noisy", "CrossEntropyLoss")
+    assert "aten.sin.default" in sine
+    assert "int64" in dtype
+
+
+def test_error_of_a_module_is_python_s_own(wafer):
+    with intercept_calls(wafer), torch.no_grad(), pytest.raises(RuntimeError) as error:
+        nn.Linear(3, 2)(torch.ones(1, 4))
+    assert error.value.__context__ is None
+    assert "mat1 and mat2" in str(error.value)
+
+
+def test_a_thread_s_calls_are_outermost_too(wafer):
+    model, x = Outer().requires_grad_(requires_grad=False), torch.ones(1, 4)
+    with intercept_calls(wafer):
+        threads = [threading.Thread(target=model, args=(x,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert num_wafer_calls(wafer) == 3
+
+
+def test_tracers_see_pytorch_s_own_call(wafer):
+    model, x = Outer().requires_grad_(requires_grad=False), torch.ones(1, 4)
+    with intercept_calls(wafer):
+        graph = torch.fx.symbolic_trace(model).graph
+        exported = torch.export.export(model, (x,))
+    assert [node.op for node in graph.nodes].count("call_module") == 2
+    assert len(list(exported.graph.nodes)) == 6
+    assert wafer.ledger.num_calls == 0
+
+
+def test_module_compiled_for_another_backend_is_left_alone(wafer):
+    model, x = Outer().requires_grad_(requires_grad=False), torch.ones(1, 4)
+    with intercept_calls(wafer):
+        torch.compile(model, backend="eager")(x)
+    ((_, reason),) = wafer.ledger.fallbacks
+    assert reason == "it is compiled by another backend of torch.compile"

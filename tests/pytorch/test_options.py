@@ -1,0 +1,48 @@
+import pytest
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType
+from onewafer.pytorch import Fidelity, WaferOptions
+from onewafer.pytorch.options import options_from_mapping, parse_clock, parse_rectangle
+
+
+def test_mapping_sets_what_it_names_and_keeps_the_rest():
+    base = WaferOptions(arch="wse2", max_batch=7)
+    options = options_from_mapping(
+        {"fidelity": "model", "rectangle": "3x2", "dtype": "f16", "clock": "1.1GHz"}, base=base
+    )
+    assert options == WaferOptions(
+        arch="wse2",
+        max_batch=7,
+        fidelity=Fidelity.MODEL,
+        rectangle=(3, 2),
+        dtype=DataType.F16,
+        clock_hertz=1.1e9,
+    )
+    assert options_from_mapping({"rectangle": (4, 5), "clock": 5}, base=base).rectangle == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"archh": "wse3"}, "no option 'archh'; it has arch, clock, dtype, fidelity, max_batch"),
+        ({"arch": "wse9"}, "unknown arch 'wse9'; choose from wse2, wse3, toy"),
+        ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is a int; write 'wse3'"),
+        ({"profile": "fast"}, "unknown profile 'fast'; choose from sdk, silicon"),
+        ({"fidelity": "exact"}, "unknown fidelity 'exact'; choose from fabric, model"),
+        ({"dtype": "bf16"}, "unknown dtype 'bf16'; choose from f16, f32"),
+        ({"rectangle": "4*4"}, "rectangle '4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
+        ({"rectangle": (0, 4)}, "rectangle 0x4 has no PE"),
+        ({"clock": "fast"}, "clock 'fast': write a frequency"),
+        ({"clock": -1}, "clock -1 Hz is not positive"),
+        ({"max_batch": 0}, "max_batch 0 is not positive"),
+    ],
+)
+def test_wrong_options_say_what_to_write(mapping, message):
+    with pytest.raises(ConfigurationError, match=message):
+        options_from_mapping(mapping, base=WaferOptions())
+
+
+def test_texts():
+    assert parse_rectangle("8×4") == (8, 4)
+    assert [parse_clock(t) for t in ("850 MHz", "1GHz", "5e8", "12 khz")] == [85e7, 1e9, 5e8, 12e3]

@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType, Graph, Linear, Tensor, verify_graph
+from onewafer.mesh import verify
+from onewafer.pytorch import WaferOptions
+from onewafer.pytorch.placement import choose_bucket, place, with_rows
+
+WSE3 = load_architecture("wse3")
+
+
+def linear(rows, width, height):
+    return Graph(
+        "linear",
+        (Tensor("x", (rows, width), DataType.F32),),
+        (Tensor("w", (height, width), DataType.F32),),
+        (Linear(Tensor("y", (rows, height), DataType.F32), "x", "w"),),
+        ("y",),
+    )
+
+
+@given(st.integers(1, 5000), st.integers(1, 3000))
+def test_bucket_is_a_bounded_power_of_two(rows, max_batch):
+    bucket = choose_bucket(rows, max_batch)
+    assert bucket & (bucket - 1) == 0
+    assert bucket <= max_batch
+    assert bucket < 2 * rows
+    assert bucket >= rows or 2 * bucket > max_batch
+
+
+def test_other_rows_make_a_correct_graph():
+    graph = with_rows(linear(3, 5, 4), 8)
+    verify_graph(graph)
+    assert graph == linear(8, 5, 4)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (10, 64), (300, 200)])
+def test_default_rectangle_fits_in_eight_by_eight(width, height):
+    program = place(linear(4, width, height), WSE3, WaferOptions())
+    verify(program, WSE3)
+    assert max(program.width, program.height) <= 8
+
+
+def test_larger_models_get_larger_rectangles():
+    program = place(linear(1, 2048, 1024), WSE3, WaferOptions())
+    assert program.width == program.height == 16
+
+
+def test_given_rectangle_is_taken_or_refused():
+    program = place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(3, 2)))
+    assert (program.width, program.height) == (3, 2)
+    with pytest.raises(ConfigurationError, match="at least"):
+        place(linear(4, 300, 300), WSE3, WaferOptions(rectangle=(1, 1)))
+    with pytest.raises(ConfigurationError, match="is not available"):
+        place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(5000, 1)))

@@ -1,0 +1,167 @@
+"""Calls on the wafer: values, buckets, recompilations, parameters that change."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import DataType
+from onewafer.pytorch import Fidelity, Session, WaferOptions
+from tests.pytorch.agreement import assert_agrees
+
+
+def mlp(*, dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).to(dtype).eval()
+
+
+def session(fidelity=Fidelity.MODEL, **options):
+    return Session(WaferOptions(fidelity=fidelity, rectangle=(2, 2), **options))
+
+
+def call(wafer, model, x):
+    with torch.no_grad():
+        return wafer.call(model, (x,), {})
+
+
+@pytest.mark.parametrize("fidelity", Fidelity)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_result_agrees_with_the_host(fidelity, dtype):
+    wafer, model, x = session(fidelity), mlp(dtype=dtype), torch.randn(3, 6).to(dtype)
+    assert_agrees(wafer, model, x, call(wafer, model, x))
+
+
+@pytest.mark.parametrize("fidelity", Fidelity)
+def test_every_change_of_parameters_is_sent_again_and_none_recompiles(fidelity):
+    """Train, evaluate, change through `.data`, evaluate, load a state, evaluate."""
+    wafer, model, x = session(fidelity), mlp(), torch.randn(4, 6)
+    other = {name: value + 1 for name, value in mlp().state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+
+    def evaluate():
+        assert_agrees(wafer, model, x, call(wafer, model, x))
+        (record,) = wafer.ledger.programs
+        assert record.parameters_sent == 4
+        return record.parameters_resent
+
+    assert evaluate() == 0
+    model(x).square().sum().backward()
+    optimizer.step()
+    assert evaluate() == 4
+    assert evaluate() == 4
+    model[0].weight.data.mul_(2)
+    assert evaluate() == 5
+    model[2].bias.data = torch.ones(3)
+    assert evaluate() == 6
+    model[0].bias.detach().numpy()[:] = 3
+    assert evaluate() == 7
+    model.load_state_dict(other)
+    assert evaluate() == 11
+
+
+def test_batches_share_a_bucket_and_larger_ones_take_several_launches():
+    wafer, model = session(max_batch=8), mlp()
+    for rows in (5, 8, 7, 20):
+        x = torch.randn(rows, 6)
+        assert_agrees(wafer, model, x, call(wafer, model, x))
+    (record,) = wafer.ledger.programs
+    assert (record.bucket, record.calls, record.launches, record.samples) == (8, 4, 6, 40)
+    call(wafer, model, torch.randn(2, 6))
+    assert [r.reason for r in wafer.ledger.programs] == [
+        "first call",
+        "new shape: bucket of 2 rows",
+    ]
+
+
+def test_another_forward_of_the_same_module_is_seen():
+    class Switched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.is_rectified = False
+
+        def forward(self, x):
+            return self.layer(x).relu() if self.is_rectified else self.layer(x)
+
+    wafer, model, x = session(), Switched(), torch.randn(2, 3)
+    assert_agrees(wafer, model, x, call(wafer, model, x))
+    model.is_rectified = True
+    assert_agrees(wafer, model, x, call(wafer, model, x))
+    assert wafer.ledger.programs[1].reason == "the module computes something else"
+
+
+def test_replaced_layer_is_sent():
+    wafer, model, x = session(), mlp(), torch.randn(2, 6)
+    call(wafer, model, x)
+    model[2] = nn.Linear(5, 3)
+    assert_agrees(wafer, model, x, call(wafer, model, x))
+    assert len(wafer.ledger.programs) == 1
+
+
+def test_inference_mode_gives_an_inference_tensor():
+    wafer, model = session(), mlp()
+    with torch.inference_mode():
+        x = torch.randn(2, 6)
+        assert wafer.call(model, (x,), {}).is_inference()
+
+
+def test_f16_on_the_wafer_comes_back_as_the_model_s_f32():
+    wafer, model, x = session(dtype=DataType.F16), mlp(), torch.randn(2, 6)
+    result = call(wafer, model, x)
+    assert result.dtype is torch.float32
+    assert wafer.ledger.programs[0].executor.program.dtype is DataType.F16
+    assert torch.equal(result, result.half().float())
+    assert_agrees(session(), model.half(), x.half(), result.half())
+
+
+def test_model_that_does_not_fit_is_an_error_and_no_fallback():
+    wafer = session()
+    with pytest.raises(ConfigurationError, match=r"needs .* of each PE.*at least \d+×\d+ PEs"):
+        call(wafer, nn.Linear(400, 400), torch.zeros(1, 400))
+
+
+def test_model_that_fits_no_wafer_is_an_error():
+    wafer = Session(WaferOptions(arch="toy", fidelity=Fidelity.MODEL))
+    with pytest.raises(ConfigurationError, match="does not fit the largest rectangle"):
+        call(wafer, nn.Linear(4096, 4096), torch.zeros(1, 4096))
+
+
+def test_large_batch_that_does_not_fit_takes_smaller_buckets():
+    wafer, model = session(max_batch=1024), nn.Linear(64, 64)
+    x = torch.randn(1024, 64)
+    assert_agrees(wafer, model, x, call(wafer, model, x))
+    (record,) = wafer.ledger.programs
+    assert 1 < record.bucket < 1024
+    assert record.launches == 1024 // record.bucket
+
+
+def test_refused_call_changes_nothing():
+    wafer = session()
+    with pytest.raises(UnsupportedOperationError, match=r"aten\.tanh"):
+        call(wafer, nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1, 2))
+    assert wafer.ledger.num_calls == 0
+
+
+def test_programs_of_dead_modules_are_released():
+    wafer, model = session(), mlp()
+    call(wafer, model, torch.zeros(1, 6))
+    assert len(wafer._programs) == 1
+    del model
+    gc.collect()
+    assert len(wafer._programs) == 0
+
+
+def test_fabric_figures_are_plausible():
+    wafer, model = session(Fidelity.FABRIC), mlp()
+    call(wafer, model, torch.randn(4, 6))
+    (record,) = wafer.ledger.programs
+    activity, memory = record.activity, record.executor.memory
+    assert activity.cycles > 0
+    assert 0 < activity.busy_pe_cycles < 4 * activity.cycles
+    assert activity.wavelet_hops > 0
+    assert memory.weight_bytes >= 4 * np.ceil(6 / 2) * np.ceil(5 / 2)
+    assert memory.total_bytes <= wafer.architecture.memory_bytes
+    assert record.executor.bytes_out >= 4 * 3 * 4
