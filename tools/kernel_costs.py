@@ -3,10 +3,10 @@
     python tools/kernel_costs.py            write the file
     python tools/kernel_costs.py --check    exit with 1 if the file is out of date
 
-A program with all kinds of operations is compiled; for every kind the instructions of one step of
-the state machine are walked through, with schedule entries of several sizes. Their number is `call +
-rows · (row + inner_steps · inner)` exactly, so three walks give the three coefficients and a fourth
-checks them. No engine and no timing is involved: the file holds counts by cost class.
+A program with all kinds of operations is compiled; for every kind the instructions of one step
+of the state machine are walked through, with schedule entries of several sizes. Their number is
+`call + rows · (row + inner steps · inner)` exactly, so three walks give the coefficients and a
+fourth checks them. No engine and no timing is involved: the file holds counts by cost class.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Relu, Tensor
 from onewafer.image import (
-    INSTRUCTIONS,
     DsdOperation,
     Field,
     Opcode,
     ScalarType,
     SectionKind,
     TaskKind,
+    cost_class,
 )
 from onewafer.mesh import emit_csl, shard
 from onewafer.mesh.kernel_costs import KernelCost, KernelCosts
@@ -72,7 +72,7 @@ class Walk:
         while True:
             row = [int(field) for field in self._program.code[pc]]
             opcode, immediate = Opcode(row[Field.OPCODE]), row[Field.IMM]
-            cost = INSTRUCTIONS[opcode].cost.name.lower()
+            cost = cost_class(opcode, row[Field.TYPE]).name.lower()
             pc += 1
             match opcode:
                 case Opcode.DSD if immediate >= 0:

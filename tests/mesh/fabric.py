@@ -1,0 +1,76 @@
+"""Run a mesh program on the simulated wafer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.host import Device
+from onewafer.mesh import emit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.image import WaferImage
+    from onewafer.mesh import EmittedProgram, MeshProgram
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FabricRun:
+    """What the wafer gave."""
+
+    outputs: dict[str, NDArray[Any]]
+    cycles: int
+
+
+def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> WaferImage:
+    """Compile the text of a mesh program."""
+    options = CompileOptions(
+        entry=emitted.entry,
+        architecture=architecture,
+        params=emitted.params,
+        colors={},
+        fabric_width=None,
+        fabric_height=None,
+    )
+    return compile_program(options, MemoryFiles(emitted.files))
+
+
+def run_on_fabric(
+    program: MeshProgram,
+    architecture: Architecture,
+    inputs: Arrays,
+    parameters: Arrays,
+    *,
+    prepare: Callable[[Device], None] = lambda _: None,
+    change: Callable[[EmittedProgram], EmittedProgram] = lambda emitted: emitted,
+) -> FabricRun:
+    """Compile, load, copy in, launch twice, copy out; the second run must equal the first."""
+    emitted = change(emit(program, architecture))
+    device = Device(compile_emitted(emitted, architecture), architecture)
+    device.load()
+    prepare(device)
+    for name, placements in emitted.parameters.items():
+        for placement in placements:
+            device.write(placement.symbol, placement.pack(parameters[name]))
+    runs: list[FabricRun] = []
+    for _ in range(2):
+        for name, placement in emitted.inputs.items():
+            device.write(placement.symbol, placement.pack(inputs[name]))
+        report = device.launch(emitted.launch)
+        outputs = {
+            name: placement.unpack(device.read(placement.symbol, placement.num_elements))
+            for name, placement in emitted.outputs.items()
+        }
+        runs.append(FabricRun(outputs, report.cycles))
+    first, second = runs
+    assert first.cycles == second.cycles
+    for name, value in first.outputs.items():
+        assert value.tobytes() == second.outputs[name].tobytes()
+    return first

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from tests.mesh.strategies import mlp
+
+from onewafer.arch import load_architecture
+from onewafer.graph import DataType
+from onewafer.mesh import estimate, shard
+
+
+def cycles(sizes, width, height, **options):
+    architecture = load_architecture("wse3")
+    program = shard(mlp(sizes, **options), width=width, height=height, architecture=architecture)
+    return estimate(program, architecture).cycles
+
+
+@pytest.mark.parametrize("dtype", DataType)
+def test_more_work_takes_longer(dtype):
+    assert cycles([64, 64], 2, 2, dtype=dtype) < cycles([128, 128], 2, 2, dtype=dtype)
+    assert cycles([64, 64], 2, 2, dtype=dtype) < cycles([64, 64], 2, 2, dtype=dtype, batch=2)
+    assert cycles([64] * 4, 2, 2, dtype=dtype) < cycles([64] * 12, 2, 2, dtype=dtype)
+
+
+def test_more_pes_pay_until_the_fabric_costs_more_than_it_saves():
+    times = [cycles([256, 256], side, side) for side in (1, 4, 16, 256)]
+    assert times[0] > times[1] > times[2] < times[3]
+
+
+def test_parts_add_up():
+    architecture = load_architecture("wse2")
+    program = shard(mlp([8] * 9), width=2, height=2, architecture=architecture)
+    result = estimate(program, architecture)
+    assert len(result.operations) == len(program.operations)
+    parts = sum(operation.cycles for operation in result.operations)
+    assert result.cycles == result.launch_cycles + parts + result.control_cycles

@@ -1,0 +1,156 @@
+"""The NumPy reader, the cost model and the fabric say the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.graph.strategies import graphs
+from tests.mesh.fabric import compile_emitted, run_on_fabric
+from tests.mesh.strategies import mlp, random_arrays
+
+from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType
+from onewafer.image import SectionKind
+from onewafer.mesh import emit, estimate, evaluate, num_tile_programs, shard
+
+ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
+sides = st.integers(1, 4)
+architectures = st.sampled_from(sorted(ARCHITECTURES))
+
+
+def check(graph, width, height, architecture, seed=0):
+    """Compare values bit by bit, and cycles with their tolerance."""
+    try:
+        program = shard(graph, width=width, height=height, architecture=architecture)
+    except UnsupportedOperationError:
+        return
+    inputs = random_arrays(graph.inputs, seed)
+    parameters = random_arrays(graph.parameters, seed + 1)
+    run = run_on_fabric(program, architecture, inputs, parameters)
+    for name, value in evaluate(program, inputs, parameters).items():
+        np.testing.assert_array_equal(run.outputs[name], value)
+    cycles = estimate(program, architecture).cycles
+    assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 200)
+
+
+@settings(max_examples=12, deadline=None)
+@given(graphs(), sides, sides, architectures, st.integers(0, 9))
+def test_random_graphs(graph, width, height, architecture, seed):
+    check(graph, width, height, ARCHITECTURES[architecture], seed)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.integers(1, 20), min_size=2, max_size=4),
+    st.integers(1, 3),
+    st.sampled_from(DataType),
+    st.tuples(sides, sides),
+    architectures,
+)
+def test_random_multilayer_perceptrons(sizes, batch, dtype, rectangle, architecture):
+    check(mlp(sizes, batch=batch, dtype=dtype), *rectangle, ARCHITECTURES[architecture])
+
+
+@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=str)
+@pytest.mark.parametrize("rectangle", [(1, 1), (5, 1), (1, 4), (8, 8)], ids=str)
+def test_perceptron_with_residual(rectangle, architecture, dtype):
+    graph = mlp([24, 17, 24], batch=2, dtype=dtype, is_residual=True)
+    check(graph, *rectangle, architecture)
+
+
+def test_silicon_profile():
+    architecture = load_architecture("wse3", profile="silicon")
+    check(mlp([24, 17, 24], batch=4, is_residual=True), 4, 4, architecture)
+
+
+def test_special_values_pass_through():
+    graph = mlp([4, 4], batch=5)
+    program = shard(graph, width=2, height=2, architecture=ARCHITECTURES["wse3"])
+    x = np.ones((5, 4), np.float32)
+    x[0, 0], x[1, 1], x[2, 2], x[3, 3] = np.inf, np.nan, -0.0, 1e-45
+    weight = np.eye(4, dtype=np.float32) * np.float32(3e38)
+    parameters = {"0.weight": weight, "0.bias": -np.ones(4, np.float32)}
+    run = run_on_fabric(program, ARCHITECTURES["wse3"], {"x": x}, parameters)
+    expected = evaluate(program, {"x": x}, parameters)
+    np.testing.assert_array_equal(run.outputs["0.sum"], expected["0.sum"])
+
+
+@pytest.mark.parametrize("rectangle", [(1, 1), (2, 2), (4, 4), (6, 5)], ids=str)
+def test_tile_programs_are_roles(rectangle):
+    width, height = rectangle
+    architecture = ARCHITECTURES["wse3"]
+    program = shard(mlp([8, 8]), width=width, height=height, architecture=architecture)
+    image = compile_emitted(emit(program, architecture), architecture)
+    assert len(image.programs) <= num_tile_programs(program) <= 16
+
+
+def test_depth_changes_no_code():
+    architecture = ARCHITECTURES["wse3"]
+    images = [
+        compile_emitted(
+            emit(shard(mlp(sizes), width=4, height=4, architecture=architecture), architecture),
+            architecture,
+        )
+        for sizes in ([8] * 3, [8] * 13)
+    ]
+    few, many = (
+        [
+            sum(part.num_bytes for part in program.sections if part.kind is SectionKind.CODE)
+            for program in image.programs
+        ]
+        for image in images
+    )
+    assert few == many
+
+
+DELAY_PLACES = 7
+
+
+def with_delays(emitted):
+    """Let every step of the state machine begin with a busy loop that the host chooses."""
+    files = dict(emitted.files)
+    files["layout.csl"] = files["layout.csl"].replace(
+        '  @export_name("infer"', '  @export_name("delays", [*]u16, true);\n  @export_name("infer"'
+    )
+    files["pe.csl"] = files["pe.csl"].replace(
+        "task step() void {",
+        f"""
+        var delays = @zeros([{DELAY_PLACES}]u16);
+        const delays_pointer: [*]u16 = &delays;
+        comptime {{ @export_symbol(delays_pointer, "delays"); }}
+        var steps: u16 = 0;
+
+        task step() void {{
+          steps += 1;
+          var remaining: u16 = delays[steps % {DELAY_PLACES}];
+          while (remaining > 0) : (remaining -= 1) {{}}
+        """,
+    )
+    return dataclasses.replace(emitted, files=files)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1000), architectures)
+def test_no_delay_of_any_pe_changes_a_value(seed, architecture):
+    machine = ARCHITECTURES[architecture]
+    graph = mlp([12, 9, 12, 6], batch=2)
+    program = shard(graph, width=4, height=3, architecture=machine)
+    generator = np.random.default_rng(seed)
+    delays = generator.integers(0, 60, (3, 4, DELAY_PLACES)).astype(np.uint16)
+    inputs, parameters = random_arrays(graph.inputs, 1), random_arrays(graph.parameters, 2)
+    run = run_on_fabric(
+        program,
+        machine,
+        inputs,
+        parameters,
+        prepare=lambda device: device.write("delays", delays),
+        change=with_delays,
+    )
+    for name, value in evaluate(program, inputs, parameters).items():
+        np.testing.assert_array_equal(run.outputs[name], value)
