@@ -1,0 +1,119 @@
+"""Refuse files and functions that have grown too large to read.
+
+    python tools/check_sizes.py
+
+A file is one idea: at most 600 lines of code. A function fits a screen: at most 60. Lines of code
+are those that hold more than blanks, comments and docstrings. What may be longer is named below,
+with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("src", "tools", "tests", "examples")
+MAX_FILE_LINES = 600
+MAX_FUNCTION_LINES = 60
+EXCEPTIONS: dict[str, str] = {}
+"""`path` or `path::function` → why it may be longer."""
+
+_NO_CODE = frozenset(
+    (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENCODING,
+        tokenize.ENDMARKER,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """One finding."""
+
+    place: str
+    num_lines: int
+    limit: int
+
+    def __str__(self) -> str:
+        """Return the finding as a sentence."""
+        return f"{self.place}: {self.num_lines} lines of code, at most {self.limit}; split it"
+
+
+def code_lines(text: str, docstrings: frozenset[int]) -> frozenset[int]:
+    """Return the numbers of the lines of a Python file that hold code."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in _NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return frozenset(lines - docstrings)
+
+
+def docstring_lines(tree: ast.Module) -> frozenset[int]:
+    """Return the numbers of the lines of all strings that stand alone."""
+    lines: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+            case _:
+                pass
+    return frozenset(lines)
+
+
+def check_python(path: Path) -> Iterator[TooLong]:
+    """Yield the findings of one Python file."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    lines = code_lines(text, docstring_lines(tree))
+    name = path.relative_to(ROOT).as_posix()
+    if len(lines) > MAX_FILE_LINES:
+        yield TooLong(name, len(lines), MAX_FILE_LINES)
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                span = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                num_lines = len(lines.intersection(span))
+                if num_lines > MAX_FUNCTION_LINES:
+                    yield TooLong(f"{name}::{node.name}", num_lines, MAX_FUNCTION_LINES)
+            case _:
+                pass
+
+
+def check_csl(path: Path) -> Iterator[TooLong]:
+    """Yield the findings of one CSL file (files only)."""
+    stripped = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    num_lines = sum(1 for line in stripped if line and not line.startswith("//"))
+    if num_lines > MAX_FILE_LINES:
+        yield TooLong(path.relative_to(ROOT).as_posix(), num_lines, MAX_FILE_LINES)
+
+
+def main() -> int:
+    """Print every finding; return 1 if there is one."""
+    findings: list[TooLong] = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            findings.extend(check_python(path))
+        for path in sorted((ROOT / folder).rglob("*.csl")):
+            findings.extend(check_csl(path))
+    findings = [finding for finding in findings if finding.place not in EXCEPTIONS]
+    for finding in findings:
+        print(finding)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
