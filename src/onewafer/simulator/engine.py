@@ -1,0 +1,77 @@
+"""The contract of a simulator engine: small, so that a second engine can replace the first.
+
+An engine executes a loaded program by the rules of `docs/machine.md`. It owns time and everything
+in flight; memory and the other visible state are in the `MachineState` it was given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.arch import Architecture
+    from onewafer.image import WaferImage
+    from onewafer.simulator.state import MachineState
+    from onewafer.simulator.statistics import Statistics
+    from onewafer.trace import EventSink
+
+
+class StopReason(Enum):
+    """Why `run` returned."""
+
+    QUIESCENT = "quiescent"
+    """Nothing can happen any more without the host (M80)."""
+    CYCLE_LIMIT = "cycle-limit"
+    """The given number of cycles is over (M82)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """What an engine is made from."""
+
+    image: WaferImage
+    architecture: Architecture
+    state: MachineState
+    """Initialised: data and patches in memory, start-up flags set."""
+    sink: EventSink | None = None
+
+
+class Engine(Protocol):
+    """One implementation of the machine model."""
+
+    @property
+    def cycle(self) -> int:
+        """The current cycle (M3)."""
+        ...
+
+    def run(self, *, max_cycles: int | None = None) -> StopReason:
+        """Go on until quiescent or for at most `max_cycles` cycles.
+
+        Raise `DeadlockError` (M81), or `SimulationError` if the program did what the machine
+        cannot do.
+        """
+        ...
+
+    def launch(self, name: str, words: Sequence[int]) -> None:
+        """Start an exported function on every PE that has it (M70)."""
+        ...
+
+    def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
+        """Put wavelets into the router of a PE (M72)."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Return the counters since loading."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """What `Machine` looks up by engine name."""
+
+    def __call__(self, loaded: LoadedProgram, /) -> Engine:
+        """Return an engine at cycle 0."""
+        ...

@@ -1,0 +1,208 @@
+"""From a wafer image to the initial state, and the tables that every engine derives from it.
+
+In: an image. Out: memory with data and patches, start-up flags, and per tile program which color
+goes to which input queue. An image that uses what no engine simulates is refused here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.arch import DataTaskKey
+from onewafer.errors import ImageError
+from onewafer.image import (
+    ChannelKind,
+    ColorConfig,
+    DsdDescriptor,
+    DsdKind,
+    PatchTarget,
+    TaskKind,
+    TileProgram,
+)
+from onewafer.simulator.state import MachineState, make_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.arch import Architecture
+    from onewafer.image import WaferImage
+
+
+@dataclass(frozen=True, slots=True)
+class ColorAttachment:
+    """Where wavelets of a color go at a PE (M43)."""
+
+    color: int
+    queue: int
+    """−1: the private channel of a data task."""
+    words: int
+
+
+def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
+    """Return the state of every PE at cycle 0. Raise `ImageError` for what is not simulated."""
+    refuse_unsupported(image, architecture)
+    state = make_state(
+        image.width * image.height,
+        memory_bytes=architecture.memory_bytes,
+        num_registers=max((program.num_registers for program in image.programs), default=1),
+        num_dsrs=architecture.num_dsrs,
+    )
+    program_of_pe = image.program_of_pe.reshape(-1)
+    for index, program in enumerate(image.programs):
+        pes = np.flatnonzero(program_of_pe == index)
+        end = program.data_address + len(program.data)
+        state.memory[pes, program.data_address : end] = program.data
+        _apply_data_patches(program, pes, state)
+        _set_flags(program, pes, state, architecture)
+    return state
+
+
+def input_attachments(
+    program: TileProgram, architecture: Architecture
+) -> dict[int, ColorAttachment]:
+    """Return the input channels of a program by color."""
+    depths = architecture.input_queue_words
+    attachments: dict[int, ColorAttachment] = {}
+    for binding in program.queues:
+        if binding.is_input:
+            attachment = ColorAttachment(binding.color, binding.queue, depths[binding.queue])
+            attachments.setdefault(binding.color, attachment)
+    for descriptor in program.dsds:
+        if descriptor.kind is DsdKind.FABIN:
+            color = fabric_color(descriptor, program, architecture)
+            words = depths[descriptor.queue] if descriptor.queue >= 0 else min(depths)
+            attachments.setdefault(color, ColorAttachment(color, descriptor.queue, words))
+    for task in program.tasks:
+        if task.kind is TaskKind.DATA:
+            color = data_task_color(task.task_id, program, architecture)
+            attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
+    return attachments
+
+
+def fabric_color(
+    descriptor: DsdDescriptor, program: TileProgram, architecture: Architecture
+) -> int:
+    """Return the color that a fabric DSD reads or writes (M43)."""
+    if not architecture.queues_need_initialization:
+        return descriptor.color
+    is_input = descriptor.kind is DsdKind.FABIN
+    bound = _bound_color(program, descriptor.queue, is_input=is_input)
+    side = "input" if is_input else "output"
+    if bound is None:
+        raise ImageError(
+            f"{program.name}: a DSD uses {side} queue {descriptor.queue}, which no color is bound "
+            f"to; on {architecture.name} write @initialize_queue(queue, .{{ .color = … }}) in a "
+            "comptime block"
+        )
+    if descriptor.color not in (-1, bound):
+        raise ImageError(
+            f"{program.name}: a DSD of color {descriptor.color} uses {side} queue "
+            f"{descriptor.queue}, which is initialised for color {bound}; give the DSD a queue of "
+            "its own color"
+        )
+    return bound
+
+
+def data_task_color(task_id: int, program: TileProgram, architecture: Architecture) -> int:
+    """Return the color whose wavelets start a data task."""
+    if architecture.data_task_key is DataTaskKey.COLOR:
+        return task_id
+    bound = _bound_color(program, task_id, is_input=True)
+    if bound is None:
+        raise ImageError(
+            f"{program.name}: a data task is bound to input queue {task_id}, which no color is "
+            "bound to; write @initialize_queue(queue, .{ .color = … }) in a comptime block"
+        )
+    return bound
+
+
+def channel_color(encoded: int, program: TileProgram, architecture: Architecture) -> int | None:
+    """Return the color of a `channel()`, or None for a local task or a queue without one."""
+    match ChannelKind(encoded >> 8):
+        case ChannelKind.LOCAL_TASK:
+            return None
+        case ChannelKind.COLOR:
+            return encoded & 0xFF
+        case ChannelKind.INPUT_QUEUE:
+            del architecture
+            return _bound_color(program, encoded & 0xFF, is_input=True)
+
+
+def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
+    """Raise `ImageError` if the image needs a feature that is not simulated."""
+    if image.arch != architecture.name:
+        raise ImageError(
+            f"the image was compiled for {image.arch}, the machine is a {architecture.name}; "
+            f"compile again with --arch={architecture.name}"
+        )
+    problems = [*_route_problems(image)]
+    for program in image.programs:
+        problems += [f"{program.name}: {problem}" for problem in _program_problems(program)]
+    if problems:
+        raise ImageError("the simulator cannot run this image:\n  " + "\n  ".join(problems))
+
+
+def _route_problems(image: WaferImage) -> Iterator[str]:
+    used = {int(index) for index in np.unique(image.config_of_color) if index >= 0}
+    for index in sorted(used):
+        features = _unsupported_features(image.color_configs[index])
+        if features:
+            y, x, color = (int(i) for i in np.argwhere(image.config_of_color == index)[0])
+            yield (
+                f"color {color} at PE ({x}, {y}) uses {', '.join(features)}, "
+                "which no engine simulates yet"
+            )
+
+
+def _unsupported_features(config: ColorConfig) -> list[str]:
+    features = {
+        "switch positions": sum(position is not None for position in config.positions) != 1,
+        "teardown": config.teardown,
+        "a filter": config.filter is not None,
+    }
+    return [name for name, is_used in features.items() if is_used]
+
+
+def _program_problems(program: TileProgram) -> Iterator[str]:
+    if any(descriptor.is_control for descriptor in program.dsds):
+        yield "a DSD sends control wavelets, which no engine simulates yet"
+    for task in program.tasks:
+        if task.kind is TaskKind.CONTROL:
+            yield f"'{task.name}' is a control task, which no engine simulates yet"
+
+
+def _bound_color(program: TileProgram, queue: int, *, is_input: bool) -> int | None:
+    colors = (b.color for b in program.queues if b.queue == queue and b.is_input == is_input)
+    return next(colors, None)
+
+
+def _apply_data_patches(program: TileProgram, pes: np.ndarray, state: MachineState) -> None:
+    for patch in program.patches:
+        if patch.target is PatchTarget.DATA:
+            num_bytes = patch.element.num_bytes
+            payload = patch.values.astype("<i4").view(np.uint8).reshape(-1, 4)
+            state.memory[pes, patch.location : patch.location + num_bytes] = payload[:, :num_bytes]
+
+
+def _set_flags(
+    program: TileProgram, pes: np.ndarray, state: MachineState, architecture: Architecture
+) -> None:
+    local = [task for task in program.tasks if task.kind is TaskKind.LOCAL]
+    state.pending_tasks[pes] = sum(1 << task.task_id for task in local if task.is_active)
+    blocked_tasks = {task.task_id for task in local if task.is_blocked}
+    blocked_colors = {
+        data_task_color(task.task_id, program, architecture)
+        for task in program.tasks
+        if task.kind is TaskKind.DATA and task.is_blocked
+    }
+    for encoded in program.blocked_channels:
+        color = channel_color(encoded, program, architecture)
+        if color is None:
+            blocked_tasks.add(encoded & 0xFF)
+        else:
+            blocked_colors.add(color)
+    state.blocked_tasks[pes] = sum(1 << task for task in blocked_tasks)
+    state.blocked_colors[pes] = sum(1 << color for color in blocked_colors)

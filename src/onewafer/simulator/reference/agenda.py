@@ -1,0 +1,66 @@
+"""Which units have to be looked at in which cycle: time passes from one entry to the next."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.router import Router
+
+
+class _Unit(Protocol):
+    is_router: bool
+    wake: int
+
+
+_T = TypeVar("_T", bound=_Unit)
+
+
+class Agenda:
+    """Wake-ups by cycle. A unit is woken at its earliest request and has to ask again."""
+
+    def __init__(self) -> None:
+        self._cycles: list[int] = []
+        self._units: dict[int, tuple[list[Router], list[ComputeElement]]] = {}
+        self.end = 0
+        """The cycle in which the last thing noted so far is over (M80)."""
+
+    def schedule(self, unit: Router | ComputeElement, cycle: int) -> None:
+        """Wake `unit` in `cycle`, unless it is woken before."""
+        if cycle >= unit.wake:
+            return
+        unit.wake = cycle
+        units = self._units.get(cycle)
+        if units is None:
+            units = self._units[cycle] = ([], [])
+            heappush(self._cycles, cycle)
+        if unit.is_router:
+            units[0].append(unit)  # pyright: ignore[reportArgumentType]
+        else:
+            units[1].append(unit)  # pyright: ignore[reportArgumentType]
+
+    def note(self, cycle: int) -> None:
+        """Remember that something goes on until `cycle`."""
+        self.end = max(self.end, cycle)
+
+    @property
+    def next_cycle(self) -> int | None:
+        """The first cycle in which a unit has to be looked at."""
+        return self._cycles[0] if self._cycles else None
+
+    def take(self, never: int) -> tuple[list[Router], list[ComputeElement]]:
+        """Remove and return the units of `next_cycle`; each is asleep until it asks again."""
+        cycle = heappop(self._cycles)
+        routers, elements = self._units.pop(cycle)
+        return _awake(routers, cycle, never), _awake(elements, cycle, never)
+
+
+def _awake(units: list[_T], cycle: int, never: int) -> list[_T]:
+    awake: list[T] = []
+    for unit in units:
+        if unit.wake == cycle:
+            unit.wake = never
+            awake.append(unit)
+    return awake

@@ -1,0 +1,451 @@
+"""The processor of one PE: main thread, picker and the issue of DSD operations (M20–M39, M60–M65).
+
+`tick` brings the element to a cycle: the data path settles what went on since the last tick, the
+main thread and the picker act, and the data path serves one operation. The element reads its
+channels and output queues and changes only its own side of them, so the order of units does not
+matter. Whatever it still waits for at a known cycle it asks the agenda for, at every tick.
+
+While no DSD operation is live nothing else can touch what the main thread sees, so it runs ahead of
+time, at most to the end of the run's slice.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from onewafer.errors import Place, SimulationError
+from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode
+from onewafer.simulator.arithmetic import canonical
+from onewafer.simulator.loading import channel_color
+from onewafer.simulator.reference.counter import CycleCounter
+from onewafer.simulator.reference.data_path import DataPath
+from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.instructions import STOP, Instruction
+from onewafer.simulator.reference.memory import Memory
+from onewafer.simulator.reference.operand import (
+    InputOperand,
+    Operand,
+    OutputOperand,
+    PointerOperand,
+    ScalarOperand,
+    memory_operand,
+)
+from onewafer.simulator.reference.operation import Operation
+from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.arch import Architecture
+    from onewafer.image import Symbol, Task
+    from onewafer.simulator.reference.agenda import Agenda
+    from onewafer.simulator.reference.element_program import ElementProgram
+    from onewafer.simulator.reference.operation import OperationTiming
+    from onewafer.simulator.state import MachineState
+    from onewafer.trace import EventSink
+
+LAUNCH_ID = 31
+"""The picker's number for a launched function: after every task id (M62)."""
+_NUM_PICKER_IDS = 32
+_WORD = 0xFFFF_FFFF
+
+
+class MainThread(Enum):
+    """What the main thread does."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """In a synchronous DSD operation."""
+    STALLED = "stalled"
+    """At a DSD instruction whose microthread is busy."""
+
+
+class ComputeElement:
+    """One processor. Positions are program-relative; `index` is its row in the machine state."""
+
+    is_router = False
+    __slots__ = (
+        "_agenda",
+        "_architecture",
+        "_code",
+        "_last_picked",
+        "_launch",
+        "_limit",
+        "_main_free",
+        "_main_next",
+        "_operation_timing",
+        "_sink",
+        "_state",
+        "_tables",
+        "channels",
+        "counter",
+        "dsrs",
+        "index",
+        "main_thread",
+        "main_thread_cycles",
+        "memory",
+        "num_instructions",
+        "path",
+        "pc",
+        "program",
+        "queues",
+        "registers",
+        "return_depth",
+        "return_stack",
+        "router",
+        "stalled_since",
+        "task_starts",
+        "wake",
+        "x",
+        "y",
+    )
+
+    def __init__(
+        self,
+        tables: ElementProgram,
+        code: list[Instruction],
+        router: Router,
+        *,
+        index: int,
+        architecture: Architecture,
+        state: MachineState,
+        agenda: Agenda,
+        operation_timing: OperationTiming,
+        sink: EventSink | None,
+    ) -> None:
+        self._tables = tables
+        self._code = code
+        self._architecture = architecture
+        self._state = state
+        self._agenda = agenda
+        self._operation_timing = operation_timing
+        self._sink = sink
+        self.program = tables.program
+        self.router = router
+        self.index = index
+        self.x, self.y = router.x, router.y
+        self.wake = NEVER
+        self.memory = Memory(state.memory[index])
+        self.registers = memoryview(state.registers[index])  # pyright: ignore[reportArgumentType]
+        self.return_stack = memoryview(state.return_stacks[index])  # pyright: ignore[reportArgumentType]
+        self.dsrs = memoryview(state.dsrs[index].reshape(-1))  # pyright: ignore[reportArgumentType]
+        self.pc = 0
+        self.return_depth = 0
+        self.counter = CycleCounter()
+        ramp = architecture.timing.ramp_cycles
+        self.path = DataPath(self, agenda, ramp)
+        self.channels = {
+            color: Channel(color, attachment.queue, attachment.words + ramp, self)
+            for color, attachment in tables.attachments.items()
+        }
+        self.queues = [
+            OutputQueue(number, words + ramp, self)
+            for number, words in enumerate(architecture.output_queue_words)
+        ]
+        self.main_thread = MainThread.IDLE
+        self._main_free = 0
+        self._main_next = 0
+        self._limit = 0
+        self._launch: tuple[Symbol, tuple[int, ...]] | None = None
+        self._last_picked = _NUM_PICKER_IDS - 1
+        self.stalled_since = 0
+        self.main_thread_cycles = 0
+        self.num_instructions = 0
+        self.task_starts = 0
+
+    # --- what the engine calls -------------------------------------------------------------------
+
+    def tick(self, cycle: int, horizon: int) -> None:
+        """Bring the element to `cycle`; the main thread may run ahead to before `horizon`."""
+        self.path.settle(cycle)
+        if self.main_thread is MainThread.STALLED:
+            self._retry_issue(cycle)
+        if self.main_thread is MainThread.IDLE:
+            self._pick(cycle)
+        if self.main_thread is MainThread.RUNNING:
+            self._limit = cycle if self.path.num_live else max(cycle, horizon - 1)
+            self._run()
+        self.path.serve(cycle)
+
+    @property
+    def functions(self) -> Mapping[str, Symbol]:
+        """Exported functions by host-visible name."""
+        return self._tables.functions
+
+    def launch(self, name: str, words: tuple[int, ...]) -> None:
+        """Accept a host command (M70)."""
+        self._launch = (self._tables.functions[name], words)
+        self._state.blocked_streams[self.index] = 1
+
+    def store_state(self) -> None:
+        """Write what is kept in attributes back to the machine state."""
+        self._state.program_counters[self.index] = self.pc
+        self._state.return_depths[self.index] = self.return_depth
+
+    # --- what instructions call ------------------------------------------------------------------
+
+    def end_task(self, cycle: int) -> None:
+        """Give the main thread to the picker from `cycle` on."""
+        self.main_thread = MainThread.IDLE
+        self._main_free = cycle
+        self._agenda.note(cycle)
+        self._agenda.schedule(self, cycle)
+
+    def activate(self, task_id: int) -> None:
+        """Make a local task pending (M61)."""
+        self._state.pending_tasks[self.index] |= 1 << task_id
+
+    def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
+        """Block or unblock a `channel()` (M61)."""
+        color = channel_color(encoded, self.program, self._architecture)
+        state = self._state
+        flags, bit = (
+            (state.blocked_tasks, encoded & 0xFF)
+            if color is None
+            else (state.blocked_colors, color)
+        )
+        if is_blocked:
+            flags[self.index] |= 1 << bit
+        else:
+            flags[self.index] &= _WORD ^ 1 << bit
+
+    def unblock_stream(self, cycle: int) -> None:
+        """Accept the next host command (M70)."""
+        self._state.blocked_streams[self.index] = 0
+        self.record(cycle, EventKind.STREAM_UNBLOCKED, 0, 0)
+
+    def dsr_index(self, mode: OperandMode, index: int) -> int:
+        """Return where the two words of a DSR are in `dsrs`."""
+        return ((mode - OperandMode.DSR_DEST) * self._architecture.num_dsrs + index) * 2
+
+    def issue(self, instruction: Instruction, cycle: int) -> int:
+        """Issue a DSD operation (M30, M31, M38); as `execute` returns."""
+        config = self.program.configs[instruction.imm] if instruction.imm >= 0 else None
+        if config is not None and self.path.threads[config.microthread] is not None:
+            self.pc -= 1
+            self.main_thread = MainThread.STALLED
+            self.stalled_since = cycle
+            return STOP
+        operation = self._make_operation(instruction, cycle)
+        if config is not None:
+            self.path.start(operation)
+            self._limit = cycle
+            return cycle + instruction.cycles
+        resume = self._architecture.timing.resume_cycles
+        end = operation.start + operation.remaining
+        is_alone = not self.path.num_live and self.path.free_at <= operation.start
+        if is_alone and not operation.is_fabric and end + resume <= self._limit:
+            self.path.run_alone(operation)
+            self.main_thread_cycles -= end + resume - cycle - instruction.cycles
+            return end + resume
+        self.main_thread = MainThread.WAITING
+        self.path.start(operation)
+        return STOP
+
+    # --- what the data path calls ----------------------------------------------------------------
+
+    def operation_ended(self, operation: Operation, cycle: int) -> None:
+        """Resume the main thread, or activate and unblock (M31, M39)."""
+        config = operation.config
+        if config is None:
+            self.main_thread = MainThread.RUNNING
+            self._main_next = cycle + self._architecture.timing.resume_cycles
+            return
+        if config.activate != NO_TASK:
+            self.activate(config.activate)
+        if config.unblock != NO_TASK:
+            self.set_blocked(config.unblock, is_blocked=False)
+
+    def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
+        """Return the error with PE, cycle and source place."""
+        reason = f"{error.reason}\n  at {self.describe_place(pc)}"
+        return type(error)(reason, Place(self.x, self.y, cycle))
+
+    def describe_place(self, pc: int) -> str:
+        """Return the source place of an instruction, or its number."""
+        locations = self.program.locations
+        location = locations[pc] if pc < len(locations) else None
+        if location is None:
+            return f"{self.program.name}, instruction {pc}"
+        return f"{location.path}:{location.line}:{location.column}"
+
+    def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink, if there is one."""
+        if self._sink is not None:
+            self._sink.record(Event(cycle, self.y, self.x, kind, subject, value))
+
+    # --- main thread and picker ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Execute instructions up to the limit, or until the main thread stops."""
+        cycle = self._main_next
+        code = self._code
+        pc = self.pc
+        try:
+            while cycle <= self._limit:
+                pc = self.pc
+                instruction = code[pc]
+                self.pc = pc + 1
+                following = instruction.execute(self, instruction, cycle)
+                if following < 0:
+                    self._note_stop(instruction)
+                    return
+                self.num_instructions += 1
+                self.main_thread_cycles += following - cycle
+                cycle = following
+        except SimulationError as error:
+            if error.place is not None:
+                raise
+            raise self.located(error, pc, cycle) from None
+        except IndexError:
+            if 0 <= pc < len(code):
+                raise
+            reason = f"the program counter left the {len(code)} instructions of the program"
+            raise self.located(SimulationError(reason), pc, cycle) from None
+        self._main_next = cycle
+        self._agenda.note(cycle)
+        self._agenda.schedule(self, cycle)
+
+    def _note_stop(self, instruction: Instruction) -> None:
+        """Count the instruction after which the main thread stopped, unless it will be retried."""
+        if self.main_thread is not MainThread.STALLED:
+            self.num_instructions += 1
+            self.main_thread_cycles += instruction.cycles
+
+    def _retry_issue(self, cycle: int) -> None:
+        """Run on if the microthread that the main thread waits for is free (M38)."""
+        config = self.program.configs[self._code[self.pc].imm]
+        if self.path.threads[config.microthread] is None:
+            self.path.stalls[StallReason.MICROTHREAD_BUSY] += cycle - self.stalled_since
+            self.main_thread = MainThread.RUNNING
+            self._main_next = cycle
+
+    def _pick(self, cycle: int) -> None:
+        """Start a ready task (M60, M62–M64)."""
+        if cycle < self._main_free:
+            self._agenda.schedule(self, self._main_free)
+            return
+        ready = self._ready_tasks(cycle)
+        if not ready:
+            return
+        task_id = min(ready, key=lambda i: (i - self._last_picked - 1) % _NUM_PICKER_IDS)
+        self._last_picked = task_id
+        self.pc = ready[task_id]
+        self.return_depth = 0
+        self.main_thread = MainThread.RUNNING
+        self._main_next = cycle + self._architecture.timing.task_start_cycles
+        self.task_starts += 1
+        self._take_arguments(task_id, cycle)
+        self.record(self._main_next, EventKind.TASK_START, task_id, self.pc)
+
+    def _ready_tasks(self, cycle: int) -> dict[int, int]:
+        """Return the program counters of the tasks that could start now, by id."""
+        state, tables = self._state, self._tables
+        runnable = int(state.pending_tasks[self.index] & ~state.blocked_tasks[self.index])
+        ready = {
+            task_id: task.entry
+            for task_id, task in tables.local_tasks.items()
+            if runnable >> task_id & 1
+        }
+        blocked_colors = int(state.blocked_colors[self.index])
+        for task_id, (task, color) in tables.data_tasks.items():
+            channel = self.channels[color]
+            if blocked_colors >> color & 1 or channel.num_readers or not channel.words:
+                continue
+            readable = channel.words[0][0]
+            if readable <= cycle:
+                ready[task_id] = task.entry
+            else:
+                self._agenda.schedule(self, readable)
+        if self._launch is not None:
+            ready[LAUNCH_ID] = self._launch[0].address
+        return ready
+
+    def _take_arguments(self, task_id: int, cycle: int) -> None:
+        """Clear what made a task ready and put its arguments into their registers."""
+        if task_id == LAUNCH_ID and self._launch is not None:
+            function, words = self._launch
+            self._launch = None
+            for register, word in zip(function.argument_registers, words, strict=True):
+                self.registers[register] = word
+            return
+        if task_id not in self._tables.data_tasks:
+            self._state.pending_tasks[self.index] &= _WORD ^ 1 << task_id
+            return
+        task, color = self._tables.data_tasks[task_id]
+        channel = self.channels[color]
+        _, word = channel.words.popleft()
+        if channel.router_waits:
+            channel.router_waits = False
+            self._agenda.schedule(self.router, cycle + 1)
+        self._pass_wavelet(task, word)
+
+    def _pass_wavelet(self, task: Task, word: int) -> None:
+        match task.argument_registers:
+            case ():
+                pass
+            case (whole,):
+                self.registers[whole] = canonical(word, task.argument_types[0])
+            case registers:
+                halves = (word & 0xFFFF, word >> 16)
+                for register, half, type_ in zip(
+                    registers, halves, task.argument_types, strict=True
+                ):
+                    self.registers[register] = canonical(half, type_)
+
+    # --- DSD operations --------------------------------------------------------------------------
+
+    def _make_operation(self, instruction: Instruction, cycle: int) -> Operation:
+        """Copy the operands of a DSD instruction that issues in `cycle` (M37)."""
+        dest, src0, src1, (scalar_mode, scalar_register) = instruction.operands
+        kind = DsdOperation(instruction.type)
+        dest_bytes, src0_bytes, src1_bytes = ELEMENT_BYTES[kind]
+        has_scalar = scalar_mode is OperandMode.REGISTER
+        operation = Operation(
+            kind,
+            instruction.function,
+            (
+                self._make_operand(*dest, dest_bytes),
+                self._make_operand(*src0, src0_bytes),
+                self._make_operand(*src1, src1_bytes),
+            ),
+            self.registers[scalar_register] if has_scalar else 0,
+            config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
+            pc=self.pc - 1,
+        )
+        self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
+        return operation
+
+    def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+        match mode:
+            case OperandMode.NONE:
+                return ScalarOperand(0)
+            case OperandMode.REGISTER:
+                return ScalarOperand(self.registers[index])
+            case OperandMode.POINTER:
+                return PointerOperand(self.memory, self.registers[index], num_bytes)
+            case _:
+                first = self.dsr_index(mode, index)
+                words = self.dsrs[first], self.dsrs[first + 1]
+                return self._make_vector(words, num_bytes)
+
+    def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
+        number = words[1] >> 16
+        if number >= len(self.program.dsds):
+            raise SimulationError(
+                "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
+            )
+        descriptor = self.program.dsds[number]
+        color = self._tables.dsd_colors[number]
+        extent = words[0] >> 16
+        match descriptor.kind:
+            case DsdKind.FABIN:
+                return InputOperand(self.channels[color], extent, num_bytes)
+            case DsdKind.FABOUT:
+                return OutputOperand(self.queues[descriptor.queue], color, extent, num_bytes)
+            case DsdKind.MEM1D | DsdKind.MEM4D:
+                return memory_operand(self.memory, words, descriptor, num_bytes)

@@ -1,0 +1,233 @@
+"""The data path of a PE and the DSD operations that share it (M12, M30–M39)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.errors import SimulationError
+from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
+from onewafer.simulator.reference.router import NEVER
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from onewafer.simulator.reference.agenda import Agenda
+    from onewafer.simulator.reference.router import Router
+
+
+class Owner(Protocol):
+    """What the data path needs of its compute element."""
+
+    router: Router
+    is_router: bool
+    wake: int
+
+    def operation_ended(self, operation: Operation, cycle: int) -> None:
+        """Take note that an operation is over."""
+        ...
+
+    def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
+        """Return the error with its place."""
+        ...
+
+    def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink."""
+        ...
+
+
+class DataPath:
+    """Eight microthreads and the main thread, of which one is served a cycle."""
+
+    __slots__ = (
+        "_agenda",
+        "_bulk",
+        "_bulk_since",
+        "_owner",
+        "_ramp_cycles",
+        "cycles",
+        "free_at",
+        "num_elements",
+        "num_live",
+        "stalls",
+        "threads",
+    )
+
+    def __init__(self, owner: Owner, agenda: Agenda, ramp_cycles: int) -> None:
+        self._owner = owner
+        self._agenda = agenda
+        self._ramp_cycles = ramp_cycles
+        self._bulk: Operation | None = None
+        """A memory-only operation that has the data path to itself since `_bulk_since`."""
+        self._bulk_since = 0
+        self.threads: list[Operation | None] = [None] * (MAIN_THREAD + 1)
+        self.num_live = 0
+        self.free_at = 0
+        self.cycles = 0
+        self.num_elements = 0
+        self.stalls = [0] * len(StallReason)
+
+    def start(self, operation: Operation) -> None:
+        """Put an issued operation on its thread."""
+        self.threads[operation.thread] = operation
+        self.num_live += 1
+        for source in operation.inputs:
+            source.channel.num_readers += 1
+        self._agenda.schedule(self._owner, operation.start)
+
+    def run_alone(self, operation: Operation) -> int:
+        """Run a memory-only operation that nothing competes with; return the cycle of its end."""
+        self._perform(operation, operation.start)
+        end = operation.start + operation.remaining
+        self.cycles += operation.remaining
+        self._owner.record(end, EventKind.DSD_END, operation.thread, operation.kind)
+        self._agenda.note(end)
+        return end
+
+    def settle(self, cycle: int) -> None:
+        """Account for what ran since the last tick, and end what is over."""
+        bulk = self._bulk
+        if bulk is not None and cycle > self._bulk_since:
+            served = cycle - self._bulk_since
+            bulk.remaining -= served
+            bulk.last_served = cycle - 1
+            self.cycles += served
+            self._bulk = None
+            if not bulk.remaining:
+                bulk.finish_at = cycle
+        for operation in self.threads:
+            if operation is not None and operation.finish_at <= cycle:
+                self._end(operation)
+
+    def serve(self, cycle: int) -> None:
+        """Give the data path to one operation (M34)."""
+        if not self.num_live:
+            return
+        if self._bulk is not None:
+            self._agenda.schedule(self._owner, self._bulk_since + self._bulk.remaining)
+            return
+        if self.free_at > cycle:
+            self._agenda.schedule(self._owner, self.free_at)
+            return
+        ready = self._ready(cycle)
+        if not ready:
+            return
+        winner = min(ready, key=_service_order) if len(ready) > 1 else ready[0]
+        for operation in ready:
+            reason = None if operation is winner else StallReason.DATA_PATH
+            self._note_stall(operation, cycle, reason)
+        if winner.is_fabric:
+            self._serve_element(winner, cycle)
+        else:
+            is_alone = all(op is winner or op.rank < winner.rank for op in ready)
+            self._serve_memory(winner, cycle, is_alone=is_alone)
+
+    def _ready(self, cycle: int) -> list[Operation]:
+        """Return the operations that could use the data path; ask to be woken for the others."""
+        ready: list[Operation] = []
+        for operation in self.threads:
+            if operation is None or operation.finish_at < NEVER:
+                continue
+            if operation.start > cycle:
+                self._agenda.schedule(self._owner, operation.start)
+                continue
+            reason = self._obstacle(operation, cycle) if operation.is_fabric else None
+            if reason is None:
+                ready.append(operation)
+            else:
+                self._note_stall(operation, cycle, reason)
+        return ready
+
+    def _obstacle(self, operation: Operation, cycle: int) -> StallReason | None:
+        for source in operation.inputs:
+            words = source.channel.words
+            if not words:
+                return StallReason.INPUT_EMPTY
+            if words[0][0] > cycle:
+                self._agenda.schedule(self._owner, words[0][0])
+                return StallReason.INPUT_EMPTY
+        output = operation.output
+        if output is not None and not output.has_room():
+            output.queue.element_waits = True
+            return StallReason.OUTPUT_FULL
+        return None
+
+    def _serve_element(self, operation: Operation, cycle: int) -> None:
+        """Execute one element of an operation with a fabric operand (M33)."""
+        if not operation.has_started:
+            operation.has_started = True
+            self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
+        self._step(operation, cycle)
+        router = self._owner.router
+        for source in operation.inputs:
+            if source.channel.router_waits:
+                source.channel.router_waits = False
+                self._agenda.schedule(router, cycle + 1)
+        output = operation.output
+        if output is not None:
+            readable = cycle + self._ramp_cycles
+            router.push(output.queue, readable, output.color, output.written)
+            self._agenda.schedule(router, readable)
+        self.num_elements += 1
+        self.cycles += operation.element_cycles
+        operation.last_served = cycle
+        self.free_at = cycle + operation.element_cycles
+        if operation.next_element == operation.length and not operation.is_endless:
+            operation.finish_at = self.free_at
+        self._agenda.schedule(self._owner, self.free_at)
+
+    def _serve_memory(self, operation: Operation, cycle: int, *, is_alone: bool) -> None:
+        """Let a memory-only operation go on: to its end if nothing comes between, else a cycle."""
+        if not operation.has_started:
+            self._perform(operation, cycle)
+        if is_alone:
+            self._bulk = operation
+            self._bulk_since = cycle
+            self._agenda.schedule(self._owner, cycle + operation.remaining)
+            return
+        operation.remaining -= 1
+        operation.last_served = cycle
+        self.cycles += 1
+        self.free_at = cycle + 1
+        if not operation.remaining:
+            operation.finish_at = self.free_at
+        self._agenda.schedule(self._owner, self.free_at)
+
+    def _perform(self, operation: Operation, cycle: int) -> None:
+        """Execute all elements of a memory-only operation (M12)."""
+        operation.has_started = True
+        self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
+        try:
+            operation.perform()
+        except SimulationError as error:
+            raise self._owner.located(error, operation.pc, cycle) from None
+        self.num_elements += operation.length
+
+    def _step(self, operation: Operation, cycle: int) -> None:
+        try:
+            operation.step()
+        except SimulationError as error:
+            raise self._owner.located(error, operation.pc, cycle) from None
+
+    def _end(self, operation: Operation) -> None:
+        self.threads[operation.thread] = None
+        self.num_live -= 1
+        for source in operation.inputs:
+            source.channel.num_readers -= 1
+        end = operation.finish_at
+        self._owner.record(end, EventKind.DSD_END, operation.thread, operation.kind)
+        self._agenda.note(end)
+        self._owner.operation_ended(operation, end)
+
+    def _note_stall(self, operation: Operation, cycle: int, reason: StallReason | None) -> None:
+        if operation.reason is not None:
+            self.stalls[operation.reason] += cycle - operation.counted_to
+        elif reason is None:
+            return
+        if reason is not operation.reason:
+            operation.waiting_since = cycle
+        operation.reason = reason
+        operation.counted_to = cycle
+
+
+def _service_order(operation: Operation) -> tuple[int, int, int]:
+    return -operation.rank, operation.last_served, operation.thread

@@ -1,0 +1,70 @@
+"""What all compute elements of one tile program share: decoded code and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, SymbolKind, Task, TaskKind
+from onewafer.simulator.loading import (
+    ColorAttachment,
+    data_task_color,
+    fabric_color,
+    input_attachments,
+)
+from onewafer.simulator.reference.instructions import Instruction, decode_program
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.image import Symbol, TileProgram
+
+_BYTES = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
+ELEMENT_BYTES: dict[DsdOperation, tuple[int, int, int]] = {
+    operation: (_BYTES[info.dest], _BYTES[info.src0], _BYTES[info.src1])
+    for operation, info in DSD_OPERATIONS.items()
+}
+"""Bytes of an element of dest, src0 and src1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementProgram:
+    """A tile program, ready to run."""
+
+    program: TileProgram
+    code: list[Instruction]
+    local_tasks: dict[int, Task]
+    data_tasks: dict[int, tuple[Task, int]]
+    """Task id → the task and the color that starts it."""
+    attachments: dict[int, ColorAttachment]
+    dsd_colors: tuple[int, ...]
+    """Color of each descriptor; −1 in memory."""
+    functions: dict[str, Symbol]
+    """Exported functions by host-visible name."""
+
+
+def prepare_program(program: TileProgram, architecture: Architecture) -> ElementProgram:
+    """Return the shared tables of a program."""
+    functions = {
+        name: symbol
+        for name, target in program.exports.items()
+        for symbol in program.symbols
+        if symbol.name == target and symbol.kind is SymbolKind.FUNCTION
+    }
+    return ElementProgram(
+        program=program,
+        code=decode_program(program, architecture.timing),
+        local_tasks={t.task_id: t for t in program.tasks if t.kind is TaskKind.LOCAL},
+        data_tasks={
+            task.task_id: (task, data_task_color(task.task_id, program, architecture))
+            for task in program.tasks
+            if task.kind is TaskKind.DATA
+        },
+        attachments=input_attachments(program, architecture),
+        dsd_colors=tuple(
+            fabric_color(dsd, program, architecture)
+            if dsd.kind in (DsdKind.FABIN, DsdKind.FABOUT)
+            else -1
+            for dsd in program.dsds
+        ),
+        functions=functions,
+    )

@@ -1,0 +1,213 @@
+"""The reference engine: the machine model in plain, readable Python.
+
+The loop takes one cycle at a time from the agenda, and only cycles in which something can happen:
+routers decide, compute elements act on their side of the queues, then the moves are committed
+(M1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import DeadlockError, SimulationError
+from onewafer.geometry import Direction
+from onewafer.image import PatchTarget
+from onewafer.simulator.engine import LoadedProgram, StopReason
+from onewafer.simulator.reference.agenda import Agenda
+from onewafer.simulator.reference.compute_element import ComputeElement
+from onewafer.simulator.reference.deadlock import describe_deadlock
+from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
+from onewafer.simulator.reference.operation import OperationTiming
+from onewafer.simulator.reference.router import NEVER, OutputQueue, Router
+from onewafer.simulator.reference.wiring import wire_routers
+from onewafer.simulator.statistics import StallReason, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.simulator.reference.instructions import Instruction
+    from onewafer.simulator.reference.router import Move
+
+_HOST_QUEUE = 1 << 16
+"""Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
+
+
+class ReferenceEngine:
+    """Executes one loaded program."""
+
+    def __init__(self, loaded: LoadedProgram, *, reverse: bool = False) -> None:
+        """Build routers and compute elements; `reverse` visits them backwards, for the test of M2."""
+        self._loaded = loaded
+        self._timing = loaded.architecture.timing
+        self._agenda = Agenda()
+        self._reverse = reverse
+        self._cycle = 0
+        self._injected: dict[int, OutputQueue] = {}
+        image = loaded.image
+        self._routers = [
+            Router(x, y, self._timing) for y in range(image.height) for x in range(image.width)
+        ]
+        self._elements = self._make_elements()
+        self._element_of_pe = {element.index: element for element in self._elements}
+        wire_routers(self._routers, self._element_of_pe, image, self._timing)
+        for element in self._elements:
+            self._agenda.schedule(element, 0)
+
+    @property
+    def cycle(self) -> int:
+        """The current cycle (M3)."""
+        return self._cycle
+
+    def run(self, *, max_cycles: int | None = None) -> StopReason:
+        """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
+        until = NEVER if max_cycles is None else self._cycle + max_cycles
+        while (cycle := self._agenda.next_cycle) is not None:
+            if cycle >= until:
+                self._cycle = until
+                self._store_state()
+                return StopReason.CYCLE_LIMIT
+            self._step(cycle, until)
+        self._cycle = max(self._cycle, self._agenda.end)
+        self._store_state()
+        report = describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
+        if report is not None:
+            raise DeadlockError(report)
+        return StopReason.QUIESCENT
+
+    def launch(self, name: str, words: Sequence[int]) -> None:
+        """Start an exported function on every PE that has it (M70)."""
+        having = [element for element in self._elements if name in element.functions]
+        if not having:
+            known = sorted({known for element in self._elements for known in element.functions})
+            raise SimulationError(
+                f"no PE exports a function '{name}'; there is: {', '.join(known) or 'none'}"
+            )
+        blocked = self._loaded.state.blocked_streams
+        for element in having:
+            num_arguments = len(element.functions[name].argument_registers)
+            if num_arguments != len(words):
+                raise SimulationError(
+                    f"'{name}' takes {num_arguments} arguments, {len(words)} were given"
+                )
+            if blocked[element.index]:
+                raise SimulationError(
+                    f"PE ({element.x}, {element.y}) does not accept commands: the program has "
+                    "not called unblock_cmd_stream() since the last launch; run the machine first"
+                )
+        for element in having:
+            element.launch(name, tuple(word & 0xFFFF_FFFF for word in words))
+            self._agenda.schedule(element, self._cycle)
+
+    def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
+        """Put wavelets into the router of a PE (M72)."""
+        router = self._routers[pe_index]
+        queue = self._injected.setdefault(pe_index, OutputQueue(_HOST_QUEUE, NEVER, None))
+        for word in words:
+            router.push(queue, self._cycle, color, word & 0xFFFF_FFFF)
+        self._agenda.schedule(router, self._cycle)
+
+    def statistics(self) -> Statistics:
+        """Return the counters since loading."""
+        image = self._loaded.image
+        shape = image.height, image.width
+
+        def of_elements(count: Callable[[ComputeElement], int]) -> NDArray[np.int64]:
+            counts = np.zeros(shape, np.int64)
+            for element in self._elements:
+                counts[element.y, element.x] = count(element)
+            return counts
+
+        links = [[*(k.num_wavelets for k in r.links), r.num_to_ramp] for r in self._routers]
+        stalls = of_elements(lambda _: 0)
+        router_stalls = np.array([r.stalls for r in self._routers], np.int64).reshape(*shape, -1)
+        return Statistics(
+            cycles=self._cycle,
+            main_thread_cycles=of_elements(lambda e: e.main_thread_cycles),
+            data_path_cycles=of_elements(lambda e: e.path.cycles),
+            instructions=of_elements(lambda e: e.num_instructions),
+            dsd_elements=of_elements(lambda e: e.path.num_elements),
+            task_starts=of_elements(lambda e: e.task_starts),
+            link_wavelets=np.array(links, np.int64).reshape(*shape, len(Direction)),
+            stall_cycles={
+                reason: stalls
+                + router_stalls[:, :, reason]
+                + of_elements(partial(_element_stalls, reason))
+                for reason in StallReason
+            },
+        )
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def _step(self, cycle: int, until: int) -> None:
+        routers, elements = self._agenda.take(NEVER)
+        if self._reverse:
+            routers.reverse()
+            elements.reverse()
+        moves: list[Move] = []
+        for router in routers:
+            router.decide(cycle, moves, self._agenda)
+        for element in elements:
+            element.tick(cycle, until)
+        for router, source, route in moves:
+            router.commit(
+                source,
+                route,
+                cycle,
+                timing=self._timing,
+                agenda=self._agenda,
+                sink=self._loaded.sink,
+            )
+
+    def _store_state(self) -> None:
+        for element in self._elements:
+            element.store_state()
+
+    # --- loading ---------------------------------------------------------------------------------
+
+    def _make_elements(self) -> list[ComputeElement]:
+        loaded = self._loaded
+        tables = [prepare_program(p, loaded.architecture) for p in loaded.image.programs]
+        positions = [0] * len(tables)
+        operation_timing = OperationTiming(self._timing)
+        elements: list[ComputeElement] = []
+        for index, number in enumerate(loaded.image.program_of_pe.reshape(-1).tolist()):
+            if number < 0:
+                continue
+            position = positions[number]
+            positions[number] += 1
+            elements.append(
+                ComputeElement(
+                    tables[number],
+                    _patched_code(tables[number], position),
+                    self._routers[index],
+                    index=index,
+                    architecture=loaded.architecture,
+                    state=loaded.state,
+                    agenda=self._agenda,
+                    operation_timing=operation_timing,
+                    sink=loaded.sink,
+                )
+            )
+        return elements
+
+
+def _patched_code(tables: ElementProgram, position: int) -> list[Instruction]:
+    """Return the code with the immediates of the program's PE number `position`."""
+    patches = [p for p in tables.program.patches if p.target is PatchTarget.IMMEDIATE]
+    if not patches:
+        return tables.code
+    code = list(tables.code)
+    for patch in patches:
+        location = patch.location
+        code[location] = replace(code[location], imm=int(patch.values[position]))
+    return code
+
+
+def _element_stalls(reason: StallReason, element: ComputeElement) -> int:
+    return element.path.stalls[reason]

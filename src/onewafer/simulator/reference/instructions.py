@@ -1,0 +1,348 @@
+"""What each instruction of the main thread does: one function an opcode, found by a table.
+
+`execute(element, instruction, cycle)` runs an instruction that issues in `cycle`; the program
+counter already points behind it. It returns the cycle in which the next instruction may issue, or
+`STOP` if the main thread does not go on by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.errors import SimulationError
+from onewafer.image import (
+    DsdOperation,
+    Field,
+    Opcode,
+    OperandMode,
+    ScalarType,
+    TileProgram,
+    cost_class,
+    decode_operand,
+)
+from onewafer.simulator.arithmetic import binary, conversion, dsd_element, unary
+from onewafer.simulator.reference.operand import to_signed16
+from onewafer.simulator.state import RETURN_STACK_DEPTH
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.arch import Timing
+    from onewafer.simulator.reference.compute_element import ComputeElement
+
+STOP = -1
+_WORD = 0xFFFF_FFFF
+_HALF = 0xFFFF
+_UPPER = 0xFFFF_0000
+
+
+class Execute(Protocol):
+    """Runs one instruction."""
+
+    def __call__(self, element: ComputeElement, instruction: Instruction, cycle: int, /) -> int:
+        """Return the next issue cycle or `STOP`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A decoded row of the code array."""
+
+    execute: Execute
+    opcode: Opcode
+    type: int
+    rd: int
+    ra: int
+    rb: int
+    rc: int
+    imm: int
+    cycles: int
+    """Cost; of a branch that is not taken."""
+    taken_cycles: int
+    function: Callable[..., int]
+    """The scalar arithmetic of the instruction, or of one DSD element."""
+    operands: tuple[tuple[OperandMode, int], ...]
+    """DSD: dest, src0, src1, scalar."""
+
+
+def decode_program(program: TileProgram, timing: Timing) -> list[Instruction]:
+    """Return the instructions of a program, without patches."""
+    return [decode([int(field) for field in row], timing) for row in program.code]
+
+
+def decode(row: list[int], timing: Timing) -> Instruction:
+    """Decode one row."""
+    opcode = Opcode(row[Field.OPCODE])
+    cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
+    if opcode is Opcode.TIMESTAMP:
+        cycles = timing.timestamp_cycles
+    operands = row[Field.RD : Field.RC + 1] if opcode is Opcode.DSD else ()
+    return Instruction(
+        execute=_EXECUTE[opcode],
+        opcode=opcode,
+        type=row[Field.TYPE],
+        rd=row[Field.RD],
+        ra=row[Field.RA],
+        rb=row[Field.RB],
+        rc=row[Field.RC],
+        imm=row[Field.IMM],
+        cycles=cycles,
+        taken_cycles=timing.branch_taken_cycles,
+        function=_function(opcode, row),
+        operands=tuple(decode_operand(encoded) for encoded in operands),
+    )
+
+
+def _no_function(*_: int) -> int:
+    raise NotImplementedError
+
+
+def _function(opcode: Opcode, row: list[int]) -> Callable[..., int]:
+    match opcode:
+        case Opcode.NEG | Opcode.NOT:
+            return unary(opcode, ScalarType(row[Field.TYPE]))
+        case Opcode.CONVERT:
+            return conversion(ScalarType(row[Field.TYPE]), ScalarType(row[Field.IMM]))
+        case Opcode.DSD:
+            return dsd_element(DsdOperation(row[Field.TYPE]))
+        case _ if Opcode.ADD <= opcode <= Opcode.LESS_EQUAL:
+            return binary(opcode, ScalarType(row[Field.TYPE]))
+        case _:
+            return _no_function
+
+
+# --- control flow --------------------------------------------------------------------------------
+
+
+def _end_task(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.end_task(cycle + instruction.cycles)
+    return STOP
+
+
+def _jump(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.pc = instruction.imm
+    return cycle + instruction.cycles
+
+
+def _branch_zero(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    if element.registers[instruction.ra]:
+        return cycle + instruction.cycles
+    element.pc = instruction.imm
+    return cycle + instruction.taken_cycles
+
+
+def _branch_nonzero(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    if not element.registers[instruction.ra]:
+        return cycle + instruction.cycles
+    element.pc = instruction.imm
+    return cycle + instruction.taken_cycles
+
+
+def _call(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    depth = element.return_depth
+    if depth == RETURN_STACK_DEPTH:
+        raise SimulationError(
+            f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
+        )
+    element.return_stack[depth] = element.pc
+    element.return_depth = depth + 1
+    element.pc = instruction.imm
+    return cycle + instruction.cycles
+
+
+def _return(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    depth = element.return_depth
+    if not depth:
+        return _end_task(element, instruction, cycle)
+    element.return_depth = depth - 1
+    element.pc = element.return_stack[depth - 1]
+    return cycle + instruction.cycles
+
+
+def _trap(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    if not element.registers[instruction.ra]:
+        message = element.program.messages[instruction.imm]
+        raise SimulationError(f"assertion failed: {message}" if message else "assertion failed")
+    return cycle + instruction.cycles
+
+
+# --- data movement and arithmetic ----------------------------------------------------------------
+
+
+def _load_immediate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.registers[instruction.rd] = instruction.imm & _WORD
+    return cycle + instruction.cycles
+
+
+def _move(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    registers[instruction.rd] = registers[instruction.ra]
+    return cycle + instruction.cycles
+
+
+def _load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    num_bytes = ScalarType(instruction.type).num_bytes
+    registers = element.registers
+    word = element.memory.read(registers[instruction.ra] + instruction.imm, num_bytes)
+    if instruction.type in _SIGNED:
+        sign = 1 << (8 * num_bytes - 1)
+        word = ((word ^ sign) - sign) & _WORD
+    registers[instruction.rd] = word
+    return cycle + instruction.cycles
+
+
+_SIGNED = frozenset((ScalarType.I8, ScalarType.I16))
+
+
+def _store(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    num_bytes = ScalarType(instruction.type).num_bytes
+    address = registers[instruction.ra] + instruction.imm
+    element.memory.write(address, registers[instruction.rb], num_bytes)
+    return cycle + instruction.cycles
+
+
+def _binary(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    registers[instruction.rd] = instruction.function(
+        registers[instruction.ra], registers[instruction.rb]
+    )
+    return cycle + instruction.cycles
+
+
+def _unary(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    registers[instruction.rd] = instruction.function(registers[instruction.ra])
+    return cycle + instruction.cycles
+
+
+# --- data structure descriptors ------------------------------------------------------------------
+
+
+def _dsd_set_base(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    value = element.registers[instruction.rb] & _HALF
+    return _update_low(element, instruction, cycle, value)
+
+
+def _dsd_advance(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    offset = to_signed16(registers[instruction.rb]) * instruction.imm
+    return _update_low(element, instruction, cycle, registers[instruction.ra] + offset & _HALF)
+
+
+def _update_low(element: ComputeElement, instruction: Instruction, cycle: int, value: int) -> int:
+    registers = element.registers
+    low, high = registers[instruction.ra], registers[instruction.ra + 1]
+    registers[instruction.rd] = low & _UPPER | value
+    registers[instruction.rd + 1] = high
+    return cycle + instruction.cycles
+
+
+def _dsd_set_length(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    low, high = registers[instruction.ra], registers[instruction.ra + 1]
+    registers[instruction.rd] = low & _HALF | (registers[instruction.rb] & _HALF) << 16
+    registers[instruction.rd + 1] = high
+    return cycle + instruction.cycles
+
+
+def _dsd_set_stride(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    low, high = registers[instruction.ra], registers[instruction.ra + 1]
+    registers[instruction.rd] = low
+    registers[instruction.rd + 1] = high & _UPPER | registers[instruction.rb] & _HALF
+    return cycle + instruction.cycles
+
+
+def _dsr_load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    mode, index = decode_operand(instruction.rd)
+    registers = element.registers
+    first = element.dsr_index(mode, index)
+    element.dsrs[first] = registers[instruction.ra]
+    element.dsrs[first + 1] = registers[instruction.ra + 1]
+    return cycle + instruction.cycles
+
+
+def _dsd(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    return element.issue(instruction, cycle)
+
+
+# --- tasks and machine ---------------------------------------------------------------------------
+
+
+def _activate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.activate(instruction.imm)
+    return cycle + instruction.cycles
+
+
+def _block(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.set_blocked(instruction.imm, is_blocked=True)
+    return cycle + instruction.cycles
+
+
+def _unblock(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.set_blocked(instruction.imm, is_blocked=False)
+    return cycle + instruction.cycles
+
+
+def _unblock_command_stream(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.unblock_stream(cycle)
+    return cycle + instruction.cycles
+
+
+def _coordinate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.registers[instruction.rd] = element.y if instruction.imm else element.x
+    return cycle + instruction.cycles
+
+
+def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    address = element.registers[instruction.ra]
+    value = element.counter.read(cycle)
+    for i in range(3):
+        element.memory.write(address + 2 * i, value >> 16 * i & _HALF, 2)
+    element.record(cycle, EventKind.TIMESTAMP, address, value)
+    return cycle + instruction.cycles
+
+
+def _timestamp_control(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.counter.control(instruction.imm, cycle)
+    return cycle + instruction.cycles
+
+
+_ARITHMETIC = {
+    opcode: _binary
+    for opcode in Opcode
+    if Opcode.ADD <= opcode <= Opcode.LESS_EQUAL and opcode not in (Opcode.NEG, Opcode.NOT)
+}
+_EXECUTE: dict[Opcode, Execute] = {
+    **_ARITHMETIC,
+    Opcode.NEG: _unary,
+    Opcode.NOT: _unary,
+    Opcode.CONVERT: _unary,
+    Opcode.END_TASK: _end_task,
+    Opcode.JUMP: _jump,
+    Opcode.BRANCH_ZERO: _branch_zero,
+    Opcode.BRANCH_NONZERO: _branch_nonzero,
+    Opcode.CALL: _call,
+    Opcode.RETURN: _return,
+    Opcode.TRAP: _trap,
+    Opcode.LOAD_IMMEDIATE: _load_immediate,
+    Opcode.MOVE: _move,
+    Opcode.LOAD: _load,
+    Opcode.STORE: _store,
+    Opcode.DSD_SET_BASE: _dsd_set_base,
+    Opcode.DSD_SET_LENGTH: _dsd_set_length,
+    Opcode.DSD_SET_STRIDE: _dsd_set_stride,
+    Opcode.DSD_ADVANCE: _dsd_advance,
+    Opcode.DSR_LOAD: _dsr_load,
+    Opcode.DSD: _dsd,
+    Opcode.ACTIVATE: _activate,
+    Opcode.BLOCK: _block,
+    Opcode.UNBLOCK: _unblock,
+    Opcode.UNBLOCK_COMMAND_STREAM: _unblock_command_stream,
+    Opcode.COORDINATE: _coordinate,
+    Opcode.TIMESTAMP: _timestamp,
+    Opcode.TIMESTAMP_CONTROL: _timestamp_control,
+}

@@ -1,0 +1,57 @@
+"""The memory of one PE: little-endian words at any byte address (M10, M11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import SimulationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ADDRESS_MASK = 0xFFFF
+
+
+class Memory:
+    """Reads and writes unsigned words of 1, 2 or 4 bytes."""
+
+    __slots__ = ("_bytes", "_halves", "_size", "_words")
+
+    def __init__(self, row: NDArray[np.uint8]) -> None:
+        """Look at one row of `MachineState.memory`."""
+        self._bytes = memoryview(row)  # pyright: ignore[reportArgumentType]
+        self._halves = self._bytes.cast("B").cast("H")
+        self._words = self._bytes.cast("B").cast("I")
+        self._size = len(row)
+
+    def read(self, address: int, num_bytes: int) -> int:
+        """Return the word at `address`, which wraps at 64 KiB."""
+        address &= ADDRESS_MASK
+        if address + num_bytes > self._size:
+            raise self._outside(address, num_bytes)
+        if num_bytes == 4 and not address & 3:  # noqa: PLR2004
+            return self._words[address >> 2]
+        if num_bytes == 2 and not address & 1:  # noqa: PLR2004
+            return self._halves[address >> 1]
+        return int.from_bytes(self._bytes[address : address + num_bytes], "little")
+
+    def write(self, address: int, word: int, num_bytes: int) -> None:
+        """Store the low bytes of `word` at `address`, which wraps at 64 KiB."""
+        address &= ADDRESS_MASK
+        if address + num_bytes > self._size:
+            raise self._outside(address, num_bytes)
+        if num_bytes == 4 and not address & 3:  # noqa: PLR2004
+            self._words[address >> 2] = word & 0xFFFF_FFFF
+        elif num_bytes == 2 and not address & 1:  # noqa: PLR2004
+            self._halves[address >> 1] = word & 0xFFFF
+        else:
+            payload = (word & ((1 << 8 * num_bytes) - 1)).to_bytes(num_bytes, "little")
+            self._bytes[address : address + num_bytes] = payload
+
+    def _outside(self, address: int, num_bytes: int) -> SimulationError:
+        return SimulationError(
+            f"an access to {num_bytes} B at address 0x{address:04x} is outside the "
+            f"{self._size:,} B of a PE; check the index or the DSD that gave this address"
+        )

@@ -1,0 +1,196 @@
+"""The operands of a DSD operation: element k of each can be read or written (M35–M37, M44)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.image import DsdDescriptor, DsdKind
+
+if TYPE_CHECKING:
+    from onewafer.simulator.reference.memory import Memory
+    from onewafer.simulator.reference.router import Channel, OutputQueue
+
+ENDLESS = 0x7FFF
+"""Extent of a fabric DSD that never ends."""
+
+
+class Operand(Protocol):
+    """A source or destination."""
+
+    extent: int
+    """Elements; 0 for scalars."""
+    stride: int
+    """Elements between neighbours in memory, innermost loop; 1 where that has no meaning."""
+
+    def read(self, k: int) -> int:
+        """Return element k."""
+        ...
+
+    def write(self, k: int, word: int) -> None:
+        """Set element k."""
+        ...
+
+
+class ScalarOperand:
+    """A value from a register, copied at issue; or an absent source, zero."""
+
+    __slots__ = ("extent", "stride", "word")
+
+    def __init__(self, word: int) -> None:
+        self.word = word
+        self.extent = 0
+        self.stride = 1
+
+    def read(self, k: int) -> int:
+        """Return the value."""
+        del k
+        return self.word
+
+    def write(self, k: int, word: int) -> None:
+        """Replace the value: the running result of a reduction."""
+        del k
+        self.word = word
+
+
+class PointerOperand:
+    """A scalar destination in memory."""
+
+    __slots__ = ("_address", "_memory", "_num_bytes", "extent", "stride")
+
+    def __init__(self, memory: Memory, address: int, num_bytes: int) -> None:
+        self._memory = memory
+        self._address = address
+        self._num_bytes = num_bytes
+        self.extent = 0
+        self.stride = 1
+
+    def read(self, k: int) -> int:
+        """Return the scalar."""
+        del k
+        return self._memory.read(self._address, self._num_bytes)
+
+    def write(self, k: int, word: int) -> None:
+        """Set the scalar, the same for every k."""
+        del k
+        self._memory.write(self._address, word, self._num_bytes)
+
+
+class VectorOperand:
+    """A mem1d DSD."""
+
+    __slots__ = ("_base", "_memory", "_num_bytes", "_step", "extent", "stride")
+
+    def __init__(self, memory: Memory, words: tuple[int, int], num_bytes: int) -> None:
+        self._memory = memory
+        self._base = words[0] & 0xFFFF
+        self.extent = words[0] >> 16
+        self.stride = to_signed16(words[1])
+        self._step = self.stride * num_bytes
+        self._num_bytes = num_bytes
+
+    def read(self, k: int) -> int:
+        """Return element k."""
+        return self._memory.read(self._base + k * self._step, self._num_bytes)
+
+    def write(self, k: int, word: int) -> None:
+        """Set element k."""
+        self._memory.write(self._base + k * self._step, word, self._num_bytes)
+
+
+class BlockOperand:
+    """A mem4d DSD: nested loops, the last the fastest; the first goes on past its extent."""
+
+    __slots__ = ("_base", "_loops", "_memory", "_num_bytes", "extent", "stride")
+
+    def __init__(
+        self, memory: Memory, words: tuple[int, int], descriptor: DsdDescriptor, num_bytes: int
+    ) -> None:
+        self._memory = memory
+        self._base = words[0] & 0xFFFF
+        self.extent = words[0] >> 16
+        loops = zip(descriptor.extents, descriptor.strides, strict=True)
+        self._loops = [(extent, stride * num_bytes) for extent, stride in reversed(list(loops))]
+        self.stride = descriptor.strides[-1]
+        self._num_bytes = num_bytes
+
+    def read(self, k: int) -> int:
+        """Return element k."""
+        return self._memory.read(self._address(k), self._num_bytes)
+
+    def write(self, k: int, word: int) -> None:
+        """Set element k."""
+        self._memory.write(self._address(k), word, self._num_bytes)
+
+    def _address(self, k: int) -> int:
+        address = self._base
+        for extent, step in self._loops[:-1]:
+            k, index = divmod(k, extent)
+            address += index * step
+        return address + k * self._loops[-1][1]
+
+
+class InputOperand:
+    """A fabin DSD."""
+
+    __slots__ = ("_mask", "channel", "extent", "stride")
+
+    def __init__(self, channel: Channel, extent: int, num_bytes: int) -> None:
+        self.channel = channel
+        self.extent = extent
+        self.stride = 1
+        self._mask = (1 << 8 * num_bytes) - 1
+
+    def read(self, k: int) -> int:
+        """Take the next wavelet; `is_readable` has been asked before."""
+        del k
+        return self.channel.words.popleft()[1] & self._mask
+
+    def write(self, k: int, word: int) -> None:
+        """Never: a fabin DSD is a source."""
+        raise NotImplementedError
+
+    def is_readable(self, cycle: int) -> bool:
+        """Tell whether a wavelet can be read in `cycle`."""
+        words = self.channel.words
+        return bool(words) and words[0][0] <= cycle
+
+
+class OutputOperand:
+    """A fabout DSD. What is written is collected in `written` for the compute element to send."""
+
+    __slots__ = ("_mask", "color", "extent", "queue", "stride", "written")
+
+    def __init__(self, queue: OutputQueue, color: int, extent: int, num_bytes: int) -> None:
+        self.queue = queue
+        self.color = color
+        self.extent = extent
+        self.stride = 1
+        self.written = 0
+        self._mask = (1 << 8 * num_bytes) - 1
+
+    def read(self, k: int) -> int:
+        """Never: a fabout DSD is a destination."""
+        raise NotImplementedError
+
+    def write(self, k: int, word: int) -> None:
+        """Remember the wavelet."""
+        del k
+        self.written = word & self._mask
+
+    def has_room(self) -> bool:
+        """Tell whether the queue has a free place."""
+        return len(self.queue.words) < self.queue.capacity
+
+
+def memory_operand(
+    memory: Memory, words: tuple[int, int], descriptor: DsdDescriptor, num_bytes: int
+) -> VectorOperand | BlockOperand:
+    """Return the operand of a memory DSD value."""
+    if descriptor.kind is DsdKind.MEM4D:
+        return BlockOperand(memory, words, descriptor, num_bytes)
+    return VectorOperand(memory, words, num_bytes)
+
+
+def to_signed16(word: int) -> int:
+    """Return the low half of a word as a signed number."""
+    return ((word & 0xFFFF) ^ 0x8000) - 0x8000

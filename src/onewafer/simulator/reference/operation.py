@@ -1,0 +1,168 @@
+"""A DSD operation in flight, and how long its elements take (M30–M37)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation
+from onewafer.simulator.reference.operand import (
+    ENDLESS,
+    InputOperand,
+    Operand,
+    OutputOperand,
+    PointerOperand,
+    ScalarOperand,
+)
+from onewafer.simulator.reference.router import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.arch import Timing
+    from onewafer.simulator.statistics import StallReason
+
+MAIN_THREAD = 8
+"""Thread number of synchronous operations; microthreads come before it."""
+_RANK_OF_PRIORITY = (0, 2, 3)
+_MAIN_RANK = 1
+
+
+class Operation:
+    """Operands, progress and whereabouts of one DSD operation."""
+
+    __slots__ = (
+        "accumulator",
+        "config",
+        "counted_to",
+        "dest",
+        "element",
+        "element_cycles",
+        "finish_at",
+        "has_started",
+        "inputs",
+        "is_fabric",
+        "kind",
+        "last_served",
+        "length",
+        "next_element",
+        "output",
+        "pc",
+        "rank",
+        "reason",
+        "remaining",
+        "scalar",
+        "src0",
+        "src1",
+        "start",
+        "thread",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        kind: DsdOperation,
+        element: Callable[[int, int, int], int],
+        operands: tuple[Operand, Operand, Operand],
+        scalar: int,
+        *,
+        config: DsdConfig | None,
+        pc: int,
+    ) -> None:
+        self.kind = kind
+        self.element = element
+        self.dest, self.src0, self.src1 = operands
+        self.scalar = scalar
+        self.config = config
+        self.pc = pc
+        self.thread = MAIN_THREAD if config is None else config.microthread
+        self.rank = _MAIN_RANK if config is None else _RANK_OF_PRIORITY[config.priority]
+        self.inputs = [
+            source for source in (self.src0, self.src1) if isinstance(source, InputOperand)
+        ]
+        self.output = self.dest if isinstance(self.dest, OutputOperand) else None
+        self.is_fabric = bool(self.inputs) or self.output is not None
+        self.length = self.src0.extent or self.src1.extent or self.dest.extent or 1
+        self.accumulator = self._find_accumulator()
+        self.next_element = 0
+        self.start = 0
+        self.remaining = 0
+        """Memory-only: data path cycles."""
+        self.element_cycles = 1
+        """Fabric: data path cycles of one element."""
+        self.has_started = False
+        self.last_served = -1
+        self.finish_at = NEVER
+        self.reason: StallReason | None = None
+        self.counted_to = 0
+        """Up to which cycle its waiting has been counted."""
+        self.waiting_since = 0
+        """Since when it waits for `reason`."""
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the operation never ends by itself (M35)."""
+        return self.is_fabric and self.length == ENDLESS
+
+    @property
+    def is_reduction(self) -> bool:
+        """Whether several elements go into one scalar."""
+        return isinstance(self.dest, PointerOperand) and self.length > 1
+
+    def step(self) -> None:
+        """Read, compute and write the next element (M36)."""
+        k = self.next_element
+        word = self.element(self.src0.read(k), self.src1.read(k), self.scalar)
+        self.dest.write(k, word)
+        if self.accumulator is not None:
+            self.accumulator.write(k, word)
+        self.next_element = k + 1
+
+    def perform(self) -> None:
+        """Execute every element."""
+        for _ in range(self.length):
+            self.step()
+
+    def _find_accumulator(self) -> ScalarOperand | None:
+        """Return the register source that a reduction replaces by its running result (M37)."""
+        info = DSD_OPERATIONS[self.kind]
+        if not self.is_reduction or info.src0 is None:
+            return None
+        scalars = [source for source in (self.src0, self.src1) if isinstance(source, ScalarOperand)]
+        return scalars[0] if scalars else None
+
+
+class OperationTiming:
+    """Answers how long operations take; remembers the rates it worked out."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._rates: dict[tuple[DsdOperation, int, bool], Fraction] = {}
+
+    def prepare(self, operation: Operation, cycle: int, *, has_scalar: bool) -> None:
+        """Set the start and the durations of an operation that issues in `cycle` (M30–M33)."""
+        timing = self._timing
+        is_fabric = operation.is_fabric
+        setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
+        operation.start = cycle + setup + (timing.scalar_setup_cycles if has_scalar else 0)
+        operands = (operation.dest, operation.src0, operation.src1)
+        stride = max(abs(operand.stride) for operand in operands)
+        rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
+        operation.element_cycles = max(1, _ceil_div(rate.denominator, rate.numerator))
+        operation.remaining = _ceil_div(operation.length * rate.denominator, rate.numerator)
+
+    def _rate(self, kind: DsdOperation, stride: int, *, is_reduction: bool) -> Fraction:
+        key = (kind, stride, is_reduction)
+        rate = self._rates.get(key)
+        if rate is None:
+            rate = self._timing.elements_per_cycle[kind.name.lower()]
+            if is_reduction:
+                rate = min(rate, self._timing.reduction_elements_per_cycle)
+            if stride > 1 and rate > 1:
+                rate = max(Fraction(1), rate / stride)
+            self._rates[key] = rate
+        return rate
+
+
+def _ceil_div(numerator: int, denominator: int) -> int:
+    return -(-numerator // denominator)

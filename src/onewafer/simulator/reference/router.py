@@ -1,0 +1,290 @@
+"""Routers, links and the buffers between units (rules M40–M57).
+
+A router decides on start-of-cycle state and changes nothing; `commit` applies its moves after
+every unit has decided. What waits for a router is a `Source`: a buffer behind a link, or an output
+queue of the compute element.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.geometry import Direction
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import Event, EventKind
+
+if TYPE_CHECKING:
+    from onewafer.arch import Timing
+    from onewafer.simulator.reference.agenda import Agenda
+    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.trace import EventSink
+
+NEVER = 1 << 62
+"""A cycle that does not come."""
+
+_RAMP_INPUT = 1 << 5
+"""Bit of the ramp's way in, beside the bits of the five output ports."""
+_RAMP_OUTPUT = 1 << Direction.RAMP
+
+
+class Source:
+    """Wavelets that wait to leave through a router, oldest first: (routable from, color, word)."""
+
+    __slots__ = (
+        "counted_to",
+        "last_move",
+        "number",
+        "port",
+        "reason",
+        "waiting_since",
+        "words",
+    )
+
+    def __init__(self, port: Direction, number: int) -> None:
+        self.port = port
+        self.number = number
+        self.words: deque[tuple[int, int, int]] = deque()
+        self.last_move = -1
+        self.reason: StallReason | None = None
+        self.counted_to = 0
+        """Up to which cycle the waiting has been counted."""
+        self.waiting_since = 0
+
+    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
+        """Note that a wavelet left in `cycle`: give its place back."""
+        raise NotImplementedError
+
+
+class LinkBuffer(Source):
+    """The buffer of one color behind one link (M52)."""
+
+    __slots__ = ("capacity", "releases", "router", "sender", "sender_waits", "used")
+
+    def __init__(self, port: Direction, router: Router, sender: Router, capacity: int) -> None:
+        super().__init__(port, 0)
+        self.router = router
+        self.sender = sender
+        self.capacity = capacity
+        self.used = 0
+        """Places that are taken as far as the sender knows."""
+        self.releases: deque[int] = deque()
+        self.sender_waits = False
+
+    def has_room(self, cycle: int) -> bool:
+        """Tell whether the sender knows of a free place (M53)."""
+        releases = self.releases
+        while releases and releases[0] <= cycle:
+            releases.popleft()
+            self.used -= 1
+        return self.used < self.capacity
+
+    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
+        """Return the place to the sender."""
+        self.releases.append(cycle + credit_cycles)
+        if self.sender_waits:
+            self.sender_waits = False
+            agenda.schedule(self.sender, cycle + credit_cycles)
+
+
+class OutputQueue(Source):
+    """A queue from the compute element into the ramp (M41); `element` is None for the host's."""
+
+    __slots__ = ("capacity", "element", "element_waits")
+
+    def __init__(self, number: int, capacity: int, element: ComputeElement | None) -> None:
+        super().__init__(Direction.RAMP, number)
+        self.capacity = capacity
+        self.element = element
+        self.element_waits = False
+
+    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
+        """Wake a compute element that waits for the place; it sees it in the next cycle."""
+        del credit_cycles
+        if self.element_waits and self.element is not None:
+            self.element_waits = False
+            agenda.schedule(self.element, cycle + 1)
+
+
+class Channel:
+    """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word)."""
+
+    __slots__ = ("capacity", "color", "element", "num_readers", "queue", "router_waits", "words")
+
+    def __init__(self, color: int, queue: int, capacity: int, element: ComputeElement) -> None:
+        self.color = color
+        self.queue = queue
+        self.capacity = capacity
+        self.element = element
+        self.words: deque[tuple[int, int]] = deque()
+        self.num_readers = 0
+        """Live DSD operations that read the channel."""
+        self.router_waits = False
+
+
+class Link:
+    """The wires from one router to a neighbour, shared by all colors (M54, M55)."""
+
+    __slots__ = ("departures", "free_at", "num_wavelets")
+
+    def __init__(self, window_words: int) -> None:
+        self.departures: deque[int] = deque(maxlen=window_words)
+        self.free_at = 0
+        self.num_wavelets = 0
+
+    def carry(self, cycle: int, window_cycles: int) -> None:
+        """Take a wavelet that leaves in `cycle`."""
+        self.num_wavelets += 1
+        self.departures.append(cycle)
+        self.free_at = cycle + 1
+        if len(self.departures) == self.departures.maxlen:
+            self.free_at = max(self.free_at, self.departures[0] + window_cycles)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a color may come from and goes to at one router."""
+
+    receive: int
+    transmit: int
+    targets: tuple[tuple[Link, LinkBuffer, Direction], ...]
+    channel: Channel | None
+    is_dead: bool
+    """Some transmit direction leads nowhere (M57)."""
+
+
+Move = tuple["Router", Source, Route]
+
+
+class Router:
+    """The switch of one PE."""
+
+    is_router = True
+    __slots__ = (
+        "active",
+        "buffers",
+        "links",
+        "num_to_ramp",
+        "routes",
+        "stalls",
+        "wake",
+        "x",
+        "y",
+    )
+
+    def __init__(self, x: int, y: int, timing: Timing) -> None:
+        self.x = x
+        self.y = y
+        self.wake = NEVER
+        self.routes: dict[int, Route] = {}
+        self.links = [Link(timing.link_window_words) for _ in range(4)]
+        self.buffers: dict[tuple[int, Direction], LinkBuffer] = {}
+        self.active: list[Source] = []
+        """Sources with a wavelet."""
+        self.num_to_ramp = 0
+        self.stalls = [0] * len(StallReason)
+
+    def push(self, source: Source, ready: int, color: int, word: int) -> None:
+        """Let a wavelet wait in `source`, routable from cycle `ready`."""
+        if not source.words:
+            self.active.append(source)
+        source.words.append((ready, color, word))
+
+    def decide(self, cycle: int, moves: list[Move], agenda: Agenda) -> None:
+        """Append the moves of this cycle (M51, M54); wake again when more may be possible."""
+        wake = NEVER
+        candidates: list[Source] = []
+        for source in self.active:
+            ready = source.words[0][0]
+            if ready <= cycle:
+                candidates.append(source)
+            elif ready < wake:
+                wake = ready
+        if len(candidates) > 1:
+            candidates.sort(key=_service_order)
+        taken = 0
+        for source in candidates:
+            route = self.routes.get(source.words[0][1])
+            reason, retry, ports = self._obstacle(source, route, taken, cycle)
+            if reason is not None:
+                self.settle(source, cycle, reason)
+                wake = min(wake, retry)
+            elif route is not None:
+                taken |= ports
+                moves.append((self, source, route))
+        if wake < NEVER:
+            agenda.schedule(self, wake)
+
+    def _obstacle(
+        self, source: Source, route: Route | None, taken: int, cycle: int
+    ) -> tuple[StallReason | None, int, int]:
+        """Return what keeps a wavelet, when to look again unless woken, and the ports it needs."""
+        if route is None or route.is_dead or not route.receive >> source.port & 1:
+            return StallReason.NO_ROUTE, NEVER, 0
+        ports = route.transmit
+        if source.port == Direction.RAMP:
+            ports |= _RAMP_INPUT
+        if taken & ports:
+            return StallReason.LINK_BUSY, cycle + 1, ports
+        for link, buffer, _ in route.targets:
+            if link.free_at > cycle:
+                return StallReason.LINK_BUSY, link.free_at, ports
+            if not buffer.has_room(cycle):
+                buffer.sender_waits = True
+                retry = buffer.releases[0] if buffer.releases else NEVER
+                return StallReason.NO_CREDIT, retry, ports
+        channel = route.channel
+        if channel is not None and len(channel.words) >= channel.capacity:
+            channel.router_waits = True
+            return StallReason.NO_CREDIT, NEVER, ports
+        return None, NEVER, ports
+
+    def settle(self, source: Source, cycle: int, reason: StallReason | None) -> None:
+        """Count the cycles a source has waited, and note what it waits for from `cycle` on."""
+        if source.reason is not None:
+            self.stalls[source.reason] += cycle - source.counted_to
+        if reason is not source.reason:
+            source.waiting_since = cycle
+        source.reason = reason
+        source.counted_to = cycle
+
+    def commit(
+        self,
+        source: Source,
+        route: Route,
+        cycle: int,
+        *,
+        timing: Timing,
+        agenda: Agenda,
+        sink: EventSink | None,
+    ) -> None:
+        """Move the first wavelet of `source` along `route`."""
+        _, color, word = source.words.popleft()
+        self.settle(source, cycle, None)
+        source.last_move = cycle
+        source.left(cycle, timing.credit_cycles, agenda)
+        if source.words:
+            agenda.schedule(self, max(cycle + 1, source.words[0][0]))
+        else:
+            self.active.remove(source)
+        arrival = cycle + timing.hop_cycles
+        for link, buffer, direction in route.targets:
+            link.carry(cycle, timing.link_window_cycles)
+            buffer.used += 1
+            buffer.router.push(buffer, arrival, color, word)
+            agenda.schedule(buffer.router, arrival)
+            if sink is not None:
+                sink.record(Event(cycle, self.y, self.x, EventKind.HOP, color, direction))
+        channel = route.channel
+        if channel is not None:
+            self.num_to_ramp += 1
+            channel.words.append((cycle + timing.ramp_cycles, word))
+            agenda.schedule(channel.element, cycle + timing.ramp_cycles)
+            if sink is not None:
+                sink.record(Event(cycle, self.y, self.x, EventKind.RAMP_ARRIVAL, color, word))
+        agenda.note(cycle + 1)
+
+
+def _service_order(source: Source) -> tuple[int, int, int, int]:
+    return source.last_move, source.words[0][1], source.port, source.number

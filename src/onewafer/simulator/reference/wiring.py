@@ -1,0 +1,91 @@
+"""Connect routers, links, buffers and channels as the image's color configurations say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.geometry import Direction
+from onewafer.simulator.reference.router import LinkBuffer, Route, Router
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.arch import Timing
+    from onewafer.image import ColorConfig, WaferImage
+    from onewafer.simulator.reference.compute_element import ComputeElement
+
+_LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
+
+
+def wire_routers(
+    routers: Sequence[Router],
+    element_of_pe: Mapping[int, ComputeElement],
+    image: WaferImage,
+    timing: Timing,
+) -> None:
+    """Fill `routes` and `buffers` of every router; `routers` are in the order of PE indices."""
+    for index, router in enumerate(routers):
+        configs = image.config_of_color[router.y, router.x].tolist()
+        for color, number in enumerate(configs):
+            if number >= 0:
+                neighbours = _neighbours(router, routers, image)
+                router.routes[color] = _make_route(
+                    router,
+                    color,
+                    image.color_configs[number],
+                    neighbours=neighbours,
+                    element=element_of_pe.get(index),
+                    timing=timing,
+                )
+
+
+def _make_route(
+    router: Router,
+    color: int,
+    config: ColorConfig,
+    *,
+    neighbours: Mapping[Direction, Router],
+    element: ComputeElement | None,
+    timing: Timing,
+) -> Route:
+    position = next(p for p in config.positions if p is not None)
+    wanted = [direction for direction in _LINKS if position.tx >> direction & 1]
+    targets = tuple(
+        (
+            router.links[direction],
+            _buffer_behind(router, neighbours[direction], color, direction, timing),
+            direction,
+        )
+        for direction in wanted
+        if direction in neighbours
+    )
+    to_ramp = bool(position.tx >> Direction.RAMP & 1)
+    channel = element.channels.get(color) if element is not None and to_ramp else None
+    return Route(
+        receive=position.rx,
+        transmit=position.tx,
+        targets=targets,
+        channel=channel,
+        is_dead=len(targets) < len(wanted) or (to_ramp and channel is None),
+    )
+
+
+def _buffer_behind(
+    sender: Router, receiver: Router, color: int, direction: Direction, timing: Timing
+) -> LinkBuffer:
+    port = direction.opposite
+    buffer = LinkBuffer(port, receiver, sender, timing.router_buffer_words)
+    return receiver.buffers.setdefault((color, port), buffer)
+
+
+def _neighbours(
+    router: Router, routers: Sequence[Router], image: WaferImage
+) -> dict[Direction, Router]:
+    """Return the routers behind the links of a router, inside the rectangle."""
+    neighbours: dict[Direction, Router] = {}
+    for direction in _LINKS:
+        dx, dy = direction.step
+        x, y = router.x + dx, router.y + dy
+        if 0 <= x < image.width and 0 <= y < image.height:
+            neighbours[direction] = routers[y * image.width + x]
+    return neighbours

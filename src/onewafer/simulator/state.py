@@ -1,0 +1,64 @@
+"""The state of the machine that programs can see, in flat arrays: the schema all engines share.
+
+What is in flight (wavelets, DSD operations) belongs to each engine. A PE's index is
+`y * width + x`. Words are canonical registers (see `image.ScalarType`) as unsigned 32-bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RETURN_STACK_DEPTH = 32
+"""Return addresses a PE holds; part of the instruction table's contract (CALL)."""
+
+NUM_DSR_FILES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """All PEs of a program."""
+
+    memory: NDArray[np.uint8]
+    """`[num_pes, memory_bytes]`"""
+    registers: NDArray[np.uint32]
+    """`[num_pes, registers]`: as many as the largest program needs."""
+    program_counters: NDArray[np.int32]
+    """`[num_pes]`: the next instruction of the main thread."""
+    return_stacks: NDArray[np.int32]
+    """`[num_pes, RETURN_STACK_DEPTH]`"""
+    return_depths: NDArray[np.int32]
+    dsrs: NDArray[np.uint32]
+    """`[num_pes, file, index, 2]`: file is dest, src0, src1; the two words of a DSD value."""
+    pending_tasks: NDArray[np.uint32]
+    """`[num_pes]`: bit set, activated local task ids."""
+    blocked_tasks: NDArray[np.uint32]
+    """`[num_pes]`: bit set, blocked local task ids."""
+    blocked_colors: NDArray[np.uint32]
+    """`[num_pes]`: bit set, colors whose data task is blocked."""
+    blocked_streams: NDArray[np.uint8]
+    """`[num_pes]`: 1 from a launch until the program unblocks the command stream."""
+
+
+def make_state(
+    num_pes: int, *, memory_bytes: int, num_registers: int, num_dsrs: int
+) -> MachineState:
+    """Return the state of a machine that was never loaded: all zero."""
+    flags = lambda: np.zeros(num_pes, np.uint32)  # noqa: E731  # three lines of the same
+    return MachineState(
+        memory=np.zeros((num_pes, memory_bytes), np.uint8),
+        registers=np.zeros((num_pes, num_registers), np.uint32),
+        program_counters=np.zeros(num_pes, np.int32),
+        return_stacks=np.zeros((num_pes, RETURN_STACK_DEPTH), np.int32),
+        return_depths=np.zeros(num_pes, np.int32),
+        dsrs=np.zeros((num_pes, NUM_DSR_FILES, num_dsrs, 2), np.uint32),
+        pending_tasks=flags(),
+        blocked_tasks=flags(),
+        blocked_colors=flags(),
+        blocked_streams=np.zeros(num_pes, np.uint8),
+    )

@@ -1,0 +1,60 @@
+"""What a run cost: counters that every engine keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class StallReason(IntEnum):
+    """Why a unit that has something to do could not do it in a cycle."""
+
+    INPUT_EMPTY = 0
+    """A DSD operation waits for a wavelet."""
+    OUTPUT_FULL = 1
+    """A DSD operation waits for a place in its output queue."""
+    DATA_PATH = 2
+    """A DSD operation waits for the data path."""
+    MICROTHREAD_BUSY = 3
+    """The main thread waits for a microthread."""
+    LINK_BUSY = 4
+    """A wavelet waits for a link or for the ramp."""
+    NO_CREDIT = 5
+    """A wavelet waits for a place in the next router or in an input queue."""
+    NO_ROUTE = 6
+    """A wavelet is where nothing will ever take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters since the program was loaded. PE arrays are indexed `[y, x]`."""
+
+    cycles: int
+    main_thread_cycles: NDArray[np.int64]
+    """Cycles in which the main thread issued or executed an instruction (waiting not counted)."""
+    data_path_cycles: NDArray[np.int64]
+    """Cycles in which the data path worked on DSD elements."""
+    instructions: NDArray[np.int64]
+    dsd_elements: NDArray[np.int64]
+    task_starts: NDArray[np.int64]
+    link_wavelets: NDArray[np.int64]
+    """`[y, x, 5]`: wavelets that left the router by each `Direction` (RAMP: to the PE)."""
+    stall_cycles: Mapping[StallReason, NDArray[np.int64]]
+    """`[y, x]` for each reason; several units of a PE may stall in one cycle."""
+
+    @property
+    def busy_cycles(self) -> NDArray[np.int64]:
+        """Main thread and data path cycles together, at most `cycles` (they may overlap)."""
+        return (self.main_thread_cycles + self.data_path_cycles).clip(max=self.cycles)
+
+    @property
+    def wavelet_hops(self) -> int:
+        """Link traversals between PEs."""
+        return int(self.link_wavelets[:, :, :4].sum())
