@@ -75,7 +75,12 @@ def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     facts = {e.path.rsplit(".", 1)[1]: e.value for e in _entries(document, "facts", name)}
     timing = {e.path.split(".", 2)[2]: e.value for e in _timing_entries(document, profile, name)}
     facts["data_task_key"] = DataTaskKey(str(facts["data_task_key"]))
-    known: dict[str, object] = {**facts, "name": name, "title": document["title"], "profile": profile}
+    known: dict[str, object] = {
+        **facts,
+        "name": name,
+        "title": document["title"],
+        "profile": profile,
+    }
     return Architecture(**_checked(known, Architecture, name), timing=_timing(timing, name))  # pyright: ignore[reportArgumentType]
 
 

@@ -1,6 +1,7 @@
-"""The timing of one machine under one profile: every cycle count the simulator and the cost model use.
+"""The timing of one machine under one profile.
 
-The rules that give these numbers a meaning are in `docs/machine.md`; each field names its rule.
+Every cycle count that the simulator and the cost model use. The rules that give these
+numbers a meaning are in `docs/machine.md`; each field names its rule.
 """
 
 from __future__ import annotations

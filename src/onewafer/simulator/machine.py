@@ -58,7 +58,7 @@ class Machine:
 
     @property
     def memory(self) -> NDArray[np.uint8]:
-        """`[num_pes, memory_bytes]`, PE index y·width + x. The machine's own; may be written between runs."""
+        """`[num_pes, memory_bytes]`, PE index y·width + x; may be written between runs."""
         return self._state.memory
 
     def launch(self, name: str, words: Sequence[int] = ()) -> None:

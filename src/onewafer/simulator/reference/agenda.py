@@ -15,7 +15,7 @@ class _Unit(Protocol):
     wake: int
 
 
-_T = TypeVar("_T", bound=_Unit)
+UnitType = TypeVar("UnitType", bound=_Unit)
 
 
 class Agenda:
@@ -57,8 +57,8 @@ class Agenda:
         return _awake(routers, cycle, never), _awake(elements, cycle, never)
 
 
-def _awake(units: list[_T], cycle: int, never: int) -> list[_T]:
-    awake: list[T] = []
+def _awake(units: list[UnitType], cycle: int, never: int) -> list[UnitType]:
+    awake: list[UnitType] = []
     for unit in units:
         if unit.wake == cycle:
             unit.wake = never

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
@@ -12,27 +12,7 @@ from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
-    from onewafer.simulator.reference.router import Router
-
-
-class Owner(Protocol):
-    """What the data path needs of its compute element."""
-
-    router: Router
-    is_router: bool
-    wake: int
-
-    def operation_ended(self, operation: Operation, cycle: int) -> None:
-        """Take note that an operation is over."""
-        ...
-
-    def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
-        """Return the error with its place."""
-        ...
-
-    def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
-        """Tell the event sink."""
-        ...
+    from onewafer.simulator.reference.compute_element import ComputeElement
 
 
 class DataPath:
@@ -52,7 +32,7 @@ class DataPath:
         "threads",
     )
 
-    def __init__(self, owner: Owner, agenda: Agenda, ramp_cycles: int) -> None:
+    def __init__(self, owner: ComputeElement, agenda: Agenda, ramp_cycles: int) -> None:
         self._owner = owner
         self._agenda = agenda
         self._ramp_cycles = ramp_cycles
@@ -164,9 +144,9 @@ class DataPath:
                 self._agenda.schedule(router, cycle + 1)
         output = operation.output
         if output is not None:
-            readable = cycle + self._ramp_cycles
-            router.push(output.queue, readable, output.color, output.written)
-            self._agenda.schedule(router, readable)
+            routable = cycle + 1 + self._ramp_cycles
+            router.push(output.queue, routable, output.color, output.written)
+            self._agenda.schedule(router, routable)
         self.num_elements += 1
         self.cycles += operation.element_cycles
         operation.last_served = cycle

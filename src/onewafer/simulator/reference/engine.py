@@ -42,7 +42,7 @@ class ReferenceEngine:
     """Executes one loaded program."""
 
     def __init__(self, loaded: LoadedProgram, *, reverse: bool = False) -> None:
-        """Build routers and compute elements; `reverse` visits them backwards, for the test of M2."""
+        """Build the units; `reverse` visits them backwards, for the test of M2."""
         self._loaded = loaded
         self._timing = loaded.architecture.timing
         self._agenda = Agenda()

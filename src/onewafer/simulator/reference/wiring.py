@@ -25,7 +25,7 @@ def wire_routers(
 ) -> None:
     """Fill `routes` and `buffers` of every router; `routers` are in the order of PE indices."""
     for index, router in enumerate(routers):
-        configs = image.config_of_color[router.y, router.x].tolist()
+        configs: list[int] = image.config_of_color[router.y, router.x].tolist()
         for color, number in enumerate(configs):
             if number >= 0:
                 neighbours = _neighbours(router, routers, image)
