@@ -21,7 +21,8 @@ _INSTRUCTIONS_HEAD = """\
 What the compiler emits and the engines execute. A row of `code` is
 `opcode type rd ra rb rc imm aux`; `rd ra rb rc` name registers unless the table says otherwise,
 register 0 is always zero. Sizes count against the memory of a PE and are *assumed*; the cycles of
-a cost class are in the timing profiles of the machine.
+a cost class are in the timing profiles of the machine; the class shown is that of the integer form,
+arithmetic on a float type costs float, and a float division float_divide.
 """
 _INSTRUCTIONS_TABLE = """
 | opcode | name | operands | bytes | cost class | meaning |

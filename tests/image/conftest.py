@@ -30,20 +30,26 @@ def architecture():
     return load_architecture("wse3")
 
 
-@pytest.fixture
-def program():
-    builder = ProgramBuilder("everything.csl (n=4)")
-    values = builder.data("values", ScalarType.F32, [1.0, 2.0, 3.0, 4.0])
-    count = builder.data("count", ScalarType.U16, [7], is_exported=False)
-    memory = builder.dsd(DsdDescriptor(DsdKind.MEM1D))
-    block = builder.dsd(DsdDescriptor(DsdKind.MEM4D, extents=(2, 2), strides=(2, 1)))
-    send = builder.dsd(DsdDescriptor(DsdKind.FABOUT, color=1, queue=2))
-    receive = builder.dsd(DsdDescriptor(DsdKind.FABIN, color=1, queue=3))
-    config = builder.config(DsdConfig(microthread=4, activate=9, priority=1))
+def add_tables(builder):
+    """Add descriptors 0–3, configurations 0–1, queues and a blocked channel."""
+    builder.dsd(DsdDescriptor(DsdKind.MEM1D))
+    builder.dsd(DsdDescriptor(DsdKind.MEM4D, extents=(2, 2), strides=(2, 1)))
+    builder.dsd(DsdDescriptor(DsdKind.FABOUT, color=1, queue=2))
+    builder.dsd(DsdDescriptor(DsdKind.FABIN, color=1, queue=3))
+    builder.config(DsdConfig(microthread=4, activate=9, priority=1))
     builder.config(DsdConfig(microthread=5, unblock=channel(ChannelKind.INPUT_QUEUE, 3)))
     builder.queue(2, color=1, is_input=False)
     builder.queue(3, color=1, is_input=True)
     builder.block_channel(channel(ChannelKind.LOCAL_TASK, 10))
+
+
+@pytest.fixture
+def program():
+    memory, block, send, receive, config = 0, 1, 2, 3, 0
+    builder = ProgramBuilder("everything.csl (n=4)")
+    add_tables(builder)
+    values = builder.data("values", ScalarType.F32, [1.0, 2.0, 3.0, 4.0])
+    count = builder.data("count", ScalarType.U16, [7], is_exported=False)
     argument = builder.register()
     builder.function("main", argument_registers=(argument,), argument_types=(ScalarType.I16,))
     place = SourceLocation("everything.csl", 12, 5)
