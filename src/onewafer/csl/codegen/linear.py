@@ -94,7 +94,7 @@ class _Builder:
                 self.add(value, factor * word)
             case ir.Binary(
                 opcode=Opcode.SHL, left=value, right=ir.Immediate(per_pe=None, word=count)
-            ) if count < ADDRESS_BITS:
+            ) if 0 <= count < ADDRESS_BITS:
                 self.add(value, factor << count)
             case _:
                 self._add_term(binary, factor)
