@@ -23,7 +23,7 @@ from onewafer.image.scalar import ScalarType
 
 if TYPE_CHECKING:
     from onewafer.arch.architecture import Architecture
-    from onewafer.image.program import Task, TileProgram
+    from onewafer.image.program import SourceLocation, Task, TileProgram
 
 Breaches = Iterator[str]
 NO_CONFIG = -1
@@ -40,6 +40,8 @@ class Subject:
     uses_memcpy: bool
     num_pes: int
     """PEs that run it."""
+    rows: tuple[Row, ...]
+    """The instructions whose opcode exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,12 @@ class Row:
     opcode: Opcode
     kind: int
     fields: dict[str, int]
-    place: str
-    """How to name it in a message."""
+    location: SourceLocation | None
+
+    @property
+    def place(self) -> str:
+        """How to name it in a message."""
+        return f"{_name_instruction(self.pc, self.location)} ({self.opcode.name})"
 
 
 # --- instructions --------------------------------------------------------------------------------
@@ -101,34 +107,39 @@ _OPERAND_NAMES = {"rd": "dest", "ra": "src0", "rb": "src1", "rc": "scalar"}
 _DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
 
 
-def rows(program: TileProgram) -> Iterator[Row]:
-    """Yield the instructions whose opcode exists."""
-    known = frozenset(int(opcode) for opcode in Opcode)
+def examine(
+    program: TileProgram, architecture: Architecture, *, uses_memcpy: bool, num_pes: int
+) -> Subject:
+    """Return `program` with its instructions taken apart; its code is an instruction table."""
+    rows = tuple(_rows(program))
+    return Subject(program, architecture, uses_memcpy, num_pes, rows)
+
+
+def _rows(program: TileProgram) -> Iterator[Row]:
+    names = [(field.name.lower(), int(field)) for field in Field]
     for pc, values in enumerate(program.code.tolist()):
-        if values[Field.OPCODE] not in known:
-            continue
-        opcode = Opcode(values[Field.OPCODE])
-        fields = {field.name.lower(): values[field] for field in Field}
-        place = f"{_instruction(program, pc)} ({opcode.name})"
-        yield Row(pc, opcode, values[Field.TYPE], fields, place)
+        if values[Field.OPCODE] in INSTRUCTIONS:
+            fields = {name: values[column] for name, column in names}
+            opcode = Opcode(values[Field.OPCODE])
+            yield Row(pc, opcode, values[Field.TYPE], fields, program.locations[pc])
 
 
-def _instruction(program: TileProgram, pc: int) -> str:
-    location = program.locations[pc] if pc < len(program.locations) else None
+def _name_instruction(pc: int, location: SourceLocation | None) -> str:
     if location is None:
         return f"instruction {pc}"
     return f"instruction {pc} at {location.path}:{location.line}:{location.column}"
 
 
 def _opcodes(subject: Subject) -> Breaches:
-    known = frozenset(int(opcode) for opcode in Opcode)
-    for pc, opcode in enumerate(subject.program.code[:, Field.OPCODE].tolist()):
-        if opcode not in known:
-            yield f"{_instruction(subject.program, pc)}: there is no opcode {opcode}"
+    program = subject.program
+    for pc, opcode in enumerate(program.code[:, Field.OPCODE].tolist()):
+        if opcode not in INSTRUCTIONS:
+            place = _name_instruction(pc, program.locations[pc])
+            yield f"{place}: there is no opcode {opcode}"
 
 
 def _types(subject: Subject) -> Breaches:
-    for row in rows(subject.program):
+    for row in subject.rows:
         if row.opcode is Opcode.DSD:
             if not 0 <= row.kind < len(DsdOperation):
                 yield f"{row.place}: there is no DSD operation {row.kind}"
@@ -157,14 +168,14 @@ def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
 
 def _registers(subject: Subject) -> Breaches:
     num_registers = subject.program.num_registers
-    for row in rows(subject.program):
+    for row in subject.rows:
         for field, register in _register_uses(row):
             if not 0 <= register < num_registers:
                 yield f"{row.place}: {field} names register {register} of {num_registers}"
 
 
 def _register_zero(subject: Subject) -> Breaches:
-    for row in rows(subject.program):
+    for row in subject.rows:
         operands = INSTRUCTIONS[row.opcode].operands.split()
         is_encoded = "rd" in _ENCODED_FIELDS.get(row.opcode, frozenset())
         if "rd" in operands and not is_encoded and row.fields["rd"] == 0:
@@ -179,23 +190,22 @@ def _register_zero(subject: Subject) -> Breaches:
 
 def _branch_targets(subject: Subject) -> Breaches:
     num_instructions = len(subject.program.code)
-    for row in rows(subject.program):
+    for row in subject.rows:
         target = row.fields["imm"]
         if row.opcode in _BRANCHES and not 0 <= target < num_instructions:
             yield f"{row.place}: target {target} is outside the {num_instructions} instructions"
 
 
 def _last_instruction(subject: Subject) -> Breaches:
-    if not len(subject.program.code):
-        return
-    last = max(rows(subject.program), key=lambda row: row.pc, default=None)
-    if last is not None and last.opcode not in _TERMINATORS:
-        yield f"{last.place}: the code runs past its end; END_TASK, RETURN or JUMP belongs here"
+    last_pc = len(subject.program.code) - 1
+    for row in subject.rows[-1:]:
+        if row.pc == last_pc and row.opcode not in _TERMINATORS:
+            yield f"{row.place}: the code runs past its end; END_TASK, RETURN or JUMP belongs here"
 
 
 def _immediates(subject: Subject) -> Breaches:
     program, architecture = subject.program, subject.architecture
-    for row in rows(program):
+    for row in subject.rows:
         value = row.fields["imm"]
         match row.opcode:
             case Opcode.CONVERT if not 0 <= value < len(ScalarType):
@@ -232,7 +242,7 @@ def is_canonical(element: ScalarType, value: int) -> bool:
 
 def _dsr_numbers(subject: Subject) -> Breaches:
     num_dsrs = subject.architecture.num_dsrs
-    for row in rows(subject.program):
+    for row in subject.rows:
         for field in sorted(_ENCODED_FIELDS.get(row.opcode, frozenset())):
             mode, index = row.fields[field] >> 16, row.fields[field] & 0xFFFF
             if not 0 <= mode < len(OperandMode):
@@ -244,7 +254,7 @@ def _dsr_numbers(subject: Subject) -> Breaches:
 
 
 def _dsd_operands(subject: Subject) -> Breaches:
-    for row in rows(subject.program):
+    for row in subject.rows:
         if row.opcode is not Opcode.DSD or not 0 <= row.kind < len(DsdOperation):
             continue
         operation = DsdOperation(row.kind)
@@ -265,7 +275,7 @@ def _dsd_operands(subject: Subject) -> Breaches:
 
 def _config_indices(subject: Subject) -> Breaches:
     num_configs = len(subject.program.configs)
-    for row in rows(subject.program):
+    for row in subject.rows:
         config = row.fields["imm"]
         if row.opcode is Opcode.DSD and not NO_CONFIG <= config < num_configs:
             yield f"{row.place}: configuration {config} of {num_configs}"

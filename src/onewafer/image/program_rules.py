@@ -16,12 +16,12 @@ from onewafer.image.instruction_rules import (
     Breaches,
     Rule,
     Subject,
+    examine,
     is_canonical,
     is_channel,
     is_local_task_id,
     local_ids,
     name_task,
-    rows,
 )
 from onewafer.image.program import (
     NO_TASK,
@@ -47,8 +47,8 @@ MAX_MEM4D_LOOPS = 4
 NUM_PRIORITIES = 3
 
 
-def _code_shape(subject: Subject) -> Breaches:
-    code, locations = subject.program.code, subject.program.locations
+def _code_shape(program: TileProgram) -> Breaches:
+    code, locations = program.code, program.locations
     if code.ndim != 2 or code.shape[1] != NUM_FIELDS:  # noqa: PLR2004 - rows and columns
         yield f"code has shape {code.shape}, not [num_instructions, {NUM_FIELDS}]"
     if len(locations) != len(code):
@@ -248,7 +248,7 @@ def _sections(subject: Subject) -> Breaches:
 
 def _code_fits(subject: Subject) -> Breaches:
     program = subject.program
-    needed = sum(INSTRUCTIONS[row.opcode].num_bytes for row in rows(program))
+    needed = sum(INSTRUCTIONS[row.opcode].num_bytes for row in subject.rows)
     available = sum(s.num_bytes for s in program.sections if s.kind is SectionKind.CODE)
     if needed > available:
         yield (
@@ -349,12 +349,15 @@ PROGRAM_RULES: tuple[Rule, ...] = (
 )
 
 
-def find_breaches(subject: Subject) -> Iterator[tuple[str, str]]:
+def find_breaches(
+    program: TileProgram, architecture: Architecture, *, uses_memcpy: bool, num_pes: int
+) -> Iterator[tuple[str, str]]:
     """Yield (rule, sentence) for every breach; a misshapen code array hides the other rules."""
-    misshapen = [("code is a table of instructions", breach) for breach in _code_shape(subject)]
+    misshapen = [("code is a table of instructions", breach) for breach in _code_shape(program)]
     if misshapen:
         yield from misshapen
         return
+    subject = examine(program, architecture, uses_memcpy=uses_memcpy, num_pes=num_pes)
     for name, check in PROGRAM_RULES:
         for breach in check(subject):
             yield name, breach

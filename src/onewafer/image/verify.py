@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import ImageError
-from onewafer.image.instruction_rules import Subject
 from onewafer.image.program import SymbolKind, TileProgram
 from onewafer.image.program_rules import find_breaches
 from onewafer.image.route import NO_ROUTE, NUM_COLORS, ColorConfig
@@ -52,8 +51,10 @@ def _find_image_breaches(
             yield name, breach
     num_pes = np.bincount(image.program_of_pe.ravel() + 1, minlength=len(image.programs) + 1)[1:]
     for index, program in enumerate(image.programs):
-        subject = Subject(program, architecture, image.uses_memcpy, int(num_pes[index]))
-        for rule, breach in find_breaches(subject):
+        breaches = find_breaches(
+            program, architecture, uses_memcpy=image.uses_memcpy, num_pes=int(num_pes[index])
+        )
+        for rule, breach in breaches:
             yield rule, f"program {index} '{program.name}': {breach}"
 
 
