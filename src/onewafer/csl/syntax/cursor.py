@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
-MAX_NESTING = 100
-"""Levels of parentheses, blocks and operands; every level costs this parser a few Python frames."""
+MAX_NESTING = 64
+"""Levels of parentheses, blocks and operands. Public programs have at most 12; a level costs this
+parser up to 9 Python frames, of the 1,000 that Python allows."""
 
-MAX_CHAIN = 250
+MAX_CHAIN = 100
 """Operations in one chain `a + b + …` or `a.b.c…`, and arms of one `else if` chain."""
 
 _DECLARATION_STARTS = frozenset(
@@ -39,6 +40,8 @@ _DECLARATION_STARTS = frozenset(
         TokenKind.INLINE,
     }
 )
+
+_TOP_LEVEL_STARTS = _DECLARATION_STARTS | {TokenKind.CONST, TokenKind.VAR, TokenKind.COMPTIME}
 
 _GOES_ON_AFTER_BLOCK = frozenset(
     {
@@ -89,7 +92,11 @@ class TokenCursor:
     @property
     def next_kind(self) -> TokenKind:
         """The kind of the token after the cursor."""
-        return self._tokens[min(self._index + 1, len(self._tokens) - 1)].kind
+        return self.kind_ahead(1)
+
+    def kind_ahead(self, distance: int) -> TokenKind:
+        """Return the kind of the token `distance` tokens after the cursor."""
+        return self._tokens[min(self._index + distance, len(self._tokens) - 1)].kind
 
     @property
     def previous(self) -> Token:
@@ -283,7 +290,8 @@ class TokenCursor:
         )
 
     def _starts_declaration_line(self) -> bool:
-        return self.token.kind in _DECLARATION_STARTS and self._column(self.token) == 1
+        kinds = _DECLARATION_STARTS if self._open else _TOP_LEVEL_STARTS
+        return self.token.kind in kinds and self._column(self.token) == 1
 
     def at_stray_declaration(self, block: Token) -> bool:
         """Tell whether a declaration starts here that can only stand outside of `block`."""
@@ -361,6 +369,8 @@ class TokenCursor:
             self._skip_one(own)
         while not self._is_statement_end(own):
             if self.accept(TokenKind.SEMICOLON):
+                if self.at(TokenKind.ELSE):
+                    continue
                 return
             is_brace = self.at(TokenKind.LEFT_BRACE, TokenKind.RIGHT_BRACE)
             self._skip_one(own)

@@ -12,10 +12,10 @@ from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.cursor import SyntaxFailure, TokenCursor
 from onewafer.csl.syntax.lexer import integer_value, unescape
 from onewafer.csl.syntax.token import TokenKind
+from onewafer.diagnostics import Span
 
 if TYPE_CHECKING:
     from onewafer.csl.syntax.token import Token
-    from onewafer.diagnostics import Span
 
 _COMPARISON_LEVEL = 3
 
@@ -81,11 +81,7 @@ class ExpressionParser(TokenCursor):
 
     def parse_expression(self) -> ast.Expression:
         """Parse one expression, as far as it goes."""
-        self.enter()
-        try:
-            return self._binary(1)
-        finally:
-            self.leave()
+        return self._binary(1)
 
     def parse_type(self) -> ast.Expression:
         """Parse a type where a block may follow, so that `[n]T {` is not an array literal."""
@@ -102,6 +98,13 @@ class ExpressionParser(TokenCursor):
     # --- operators -------------------------------------------------------------------------------
 
     def _binary(self, lowest: int) -> ast.Expression:
+        self.enter()
+        try:
+            return self._binary_chain(lowest)
+        finally:
+            self.leave()
+
+    def _binary_chain(self, lowest: int) -> ast.Expression:
         left = self._unary()
         compared = False
         links = 0
@@ -162,6 +165,8 @@ class ExpressionParser(TokenCursor):
             self.leave()
 
     def _postfix(self, base: ast.Expression) -> ast.Expression:
+        if isinstance(base, ast.IntegerLiteral | ast.FloatLiteral):
+            return base
         links = 0
         while self.at(TokenKind.LEFT_PARENTHESIS, TokenKind.LEFT_BRACKET, TokenKind.DOT):
             links += 1
@@ -308,7 +313,10 @@ class ExpressionParser(TokenCursor):
     def _dot_literal(self) -> ast.Expression:
         """Parse `.{ .a = 1 }`, `.{ 1, 2 }` or `.{}`."""
         start = self.advance().start
-        if self.next_kind is TokenKind.DOT or self.next_kind is TokenKind.RIGHT_BRACE:
+        has_fields = self.next_kind is TokenKind.DOT and (
+            self.kind_ahead(2) is not TokenKind.LEFT_BRACE
+        )
+        if has_fields or self.next_kind is TokenKind.RIGHT_BRACE:
             where = "after the fields of the struct"
             fields = self.delimited(TokenKind.LEFT_BRACE, where, self._struct_field)
             return ast.StructLiteral(self.span_from(start), fields)
@@ -338,6 +346,11 @@ class ExpressionParser(TokenCursor):
             help_text=f"write `.{name.text} = value`",
         )
         value = self.parse_expression()
+        if self.at(TokenKind.ASSIGN) and isinstance(value, ast.Member):
+            raise self.failure(
+                f"a `,` is missing before the field `.{value.name}`",
+                span=Span(self.source, value.base.span.end, value.base.span.end),
+            )
         return ast.StructField(self.span_from(token.start), name.text, value)
 
     def _tuple_element(self) -> ast.Expression:

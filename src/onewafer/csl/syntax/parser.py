@@ -35,6 +35,9 @@ class _FileParser(StatementParser):
     def parse_file(self) -> ast.File:
         declarations: list[ast.TopDeclaration] = []
         while not self.at(TokenKind.END):
+            if self.at(TokenKind.RIGHT_BRACE):
+                self._report_unmatched()
+                continue
             num_open, start = self.num_open, self.position
             try:
                 declarations.append(self._declaration(self.token))
@@ -42,6 +45,14 @@ class _FileParser(StatementParser):
                 self.skip_statement(num_open, start)
         self.flush()
         return ast.File(self.source, tuple(declarations))
+
+    def _report_unmatched(self) -> None:
+        self.report(
+            "unmatched-delimiter",
+            "this `}` closes nothing",
+            help_text="remove it, or look for a block above that ends too early",
+        )
+        self.advance()
 
     def _declaration(self, first: Token) -> ast.TopDeclaration:
         match first.kind:
@@ -65,14 +76,6 @@ class _FileParser(StatementParser):
 
     def _not_a_declaration(self, first: Token) -> SyntaxFailure:
         """Say why nothing that starts like this stands at the top level."""
-        if first.kind is TokenKind.RIGHT_BRACE:
-            self.report(
-                "unmatched-delimiter",
-                "this `}` closes nothing",
-                help_text="remove it, or look for a block above that ends too early",
-            )
-            self.advance()
-            return SyntaxFailure()
         if first.text == "color" and self.next_kind is TokenKind.IDENTIFIER:
             return self.failure(
                 "`color name;` is a declaration of an older CSL",

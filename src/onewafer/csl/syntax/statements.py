@@ -53,10 +53,12 @@ class StatementParser(ExpressionParser):
     def _recovering_statement(self) -> ast.Statement | None:
         num_open, start = self.num_open, self.position
         try:
-            return self.parse_statement()
+            statement = self.parse_statement()
         except SyntaxFailure:
+            statement = None
+        if statement is None or self.position == start:
             self.skip_statement(num_open, start)
-            return None
+        return statement
 
     def _braced_body(self, keyword: str) -> ast.Block:
         """Parse the body of a loop; take a statement without braces after reporting it."""
@@ -166,19 +168,15 @@ class StatementParser(ExpressionParser):
         if self.accept(TokenKind.SEMICOLON) or self.at(TokenKind.ELSE):
             return
         previous, found = self.previous, self.token
-        if previous.kind is TokenKind.ERROR:
-            raise SyntaxFailure
-        place = self.span_after(previous)
-        self.report(
-            "missing-semicolon",
-            f"expected `;` after this statement, found {found.description}",
-            place,
-            label="`;` is missing here",
-        )
-        same_line = (
-            self.source.line_column(previous.end)[0] == self.source.line_column(found.start)[0]
-        )
-        if same_line and found.kind is not TokenKind.RIGHT_BRACE:
+        if previous.kind is not TokenKind.ERROR:
+            self.report(
+                "missing-semicolon",
+                f"expected `;` after this statement, found {found.description}",
+                self.span_after(previous),
+                label="`;` is missing here",
+            )
+        is_same_line = "\n" not in self.source.text[previous.end : found.start]
+        if is_same_line and found.kind is not TokenKind.RIGHT_BRACE:
             raise SyntaxFailure
 
     def _if_statement(self) -> ast.Statement:
