@@ -28,7 +28,7 @@ class ConfigurationError(OnewaferError):
 
 
 class CompileError(OnewaferError):
-    """The program does not compile; `diagnostics` holds every finding, already rendered in `str`."""
+    """The program does not compile; `diagnostics` holds every finding, `str` shows them."""
 
     def __init__(self, rendered: str, diagnostics: Sequence[object] = ()) -> None:
         super().__init__(rendered)

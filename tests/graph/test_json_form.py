@@ -4,9 +4,9 @@ import json
 
 import pytest
 from hypothesis import given
-from tests.graph.strategies import graphs
 
 from onewafer.graph import GraphError, from_json, to_json
+from tests.graph.strategies import graphs
 
 
 @given(graphs())

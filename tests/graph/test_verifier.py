@@ -5,7 +5,6 @@ import re
 
 import pytest
 from hypothesis import given
-from tests.graph.strategies import graphs
 
 from onewafer.graph import (
     Add,
@@ -18,6 +17,7 @@ from onewafer.graph import (
     Tensor,
     verify_graph,
 )
+from tests.graph.strategies import graphs
 
 
 @given(graphs())

@@ -3,11 +3,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.mesh import footprint, num_tile_programs, shard, verify
+from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
 from onewafer.mesh import estimate, shard
+from tests.mesh.strategies import mlp
 
 
 def cycles(sizes, width, height, **options):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.csl.syntax import parse
@@ -9,6 +8,7 @@ from onewafer.diagnostics import DiagnosticSink, SourceFile
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType
 from onewafer.mesh import emit, shard
+from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.graph.strategies import graphs
-from tests.mesh.fabric import compile_emitted, run_on_fabric
-from tests.mesh.strategies import mlp, random_arrays
 
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.image import SectionKind
 from onewafer.mesh import emit, estimate, evaluate, num_tile_programs, shard
+from tests.graph.strategies import graphs
+from tests.mesh.fabric import compile_emitted, run_on_fabric
+from tests.mesh.strategies import mlp, random_arrays
 
 ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
 sides = st.integers(1, 4)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.graph import DataType
 from onewafer.mesh import Role, shard
 from onewafer.mesh.layout import pack, unpack
+from tests.mesh.strategies import mlp
 
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.mesh.strategies import mlp
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Add, DataType, Graph, Linear, Tensor
 from onewafer.mesh import Axis
 from onewafer.mesh.orientation import choose_axes
+from tests.mesh.strategies import mlp
 
 
 def test_each_linear_operation_turns_the_axis():

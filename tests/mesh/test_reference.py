@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.graph.strategies import graphs
-from tests.mesh.strategies import mlp, random_arrays
 
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.graph import Add, AddBias, DataType, Linear, Relu
 from onewafer.mesh import Block, error_bound, evaluate, shard
 from onewafer.mesh.program import Arena
+from tests.graph.strategies import graphs
+from tests.mesh.strategies import mlp, random_arrays
 
 WSE3 = load_architecture("wse3")
 sides = st.integers(1, 4)

@@ -4,13 +4,13 @@ import dataclasses
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.graph.strategies import graphs
-from tests.mesh.strategies import mlp
 
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh import shard
 from onewafer.mesh.schedule import ENTRY_WORDS, Entry, Kind, build_schedule, kind_of
+from tests.graph.strategies import graphs
+from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
 

@@ -282,7 +282,9 @@ class DsdOperationInfo:
     meaning: str
 
 
-def _op(dest: str, src0: str | None, src1: str | None, scalar: str | None, meaning: str) -> DsdOperationInfo:
+def _op(
+    dest: str, src0: str | None, src1: str | None, scalar: str | None, meaning: str
+) -> DsdOperationInfo:
     return DsdOperationInfo(dest, src0, src1, scalar, meaning)
 
 
@@ -309,7 +311,9 @@ DSD_OPERATIONS: dict[DsdOperation, DsdOperationInfo] = {
     _D.FMOVS: _op("f32", None, "f32", None, "d = s1"),
     _D.FNEGS: _op("f32", None, "f32", None, "d = −s1"),
     _D.FMACS: _op("f32", "f32", "f32", "f32", "d = s0 + s1 · scalar, one rounding"),
-    _D.FMACHS: _op("f32", "f32", "f16", "f16", "d = s0 + f32(s1 · scalar), product exact, one rounding"),
+    _D.FMACHS: _op(
+        "f32", "f32", "f16", "f16", "d = s0 + f32(s1 · scalar), product exact, one rounding"
+    ),
     _D.FADDHS: _op("f32", "f32", "f16", None, "d = s0 + f32(s1)"),
     _D.FH2S: _op("f32", None, "f16", None, "d = f32(s1)"),
     _D.FS2H: _op("f16", None, "f32", None, "d = f16(s1), to nearest even"),
