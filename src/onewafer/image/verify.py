@@ -158,7 +158,7 @@ def _export_problems(export: Export, placed: list[TileProgram]) -> Iterator[str]
     owners = [program for program in placed if export.name in program.exports]
     if export.kind is SymbolKind.FUNCTION or not owners:
         for program in placed:
-            if program not in owners:
+            if export.name not in program.exports:
                 yield (
                     f"export '{export.name}' is not in program '{program.name}'; "
                     "bind it there with @export_symbol"
