@@ -162,9 +162,6 @@ def compile_all_kinds(dtype: DataType, arch: str) -> WaferImage:
         entry=emitted.entry,
         architecture=architecture,
         params=emitted.params,
-        colors={},
-        fabric_width=None,
-        fabric_height=None,
     )
     return compile_program(options, MemoryFiles(emitted.files))
 

@@ -35,9 +35,6 @@ def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> Wafe
         entry=emitted.entry,
         architecture=architecture,
         params=emitted.params,
-        colors={},
-        fabric_width=None,
-        fabric_height=None,
     )
     return compile_program(options, MemoryFiles(emitted.files))
 

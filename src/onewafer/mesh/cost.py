@@ -5,8 +5,8 @@ along the chain of PEs that finish last. A collective starts at the far end of i
 there; that PE is the last to finish one operation and the last to begin the next.
 
     local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume)
-    chain reduce      s + instructions up to the issue + F + (n − 1)·p + (P − 1)·(2R + H) + 1
-    broadcast         s + instructions up to the issue + F + (n − 1)·p + (P − 1)·H + 2R + 1
+    chain reduce      s + instructions up to the issue + F + n·p + (P − 1)·(2R + H + 1)
+    broadcast         s + instructions up to the issue + F + n·p + (P − 1)·H + 2R + 1
 
 with s the start of a task, F the set-up of a fabric operation, p the cycles a wavelet (link or data
 path, whichever is slower), R the ramp, H the hop, P the PEs along the axis. These are the formulas
@@ -106,12 +106,12 @@ class _CostModel:
                 return self.step(kernel.call, num_elements=result.num_elements)
             case ChainReduce(values, axis):
                 timing, num_links = self.timing, self.program.size(axis) - 1
-                stage = 2 * timing.ramp_cycles + timing.hop_cycles
+                stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
                 stream = self._stream("fadds", values.num_elements)
                 return self.step(kernel.call, num_elements=0) + stream + num_links * stage
             case Broadcast(values, axis):
                 timing, num_links = self.timing, self.program.size(axis) - 1
-                travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles
+                travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
                 stream = self._stream("fmovs", values.num_elements)
                 return self.step(kernel.call, num_elements=0) + stream + travel
 
