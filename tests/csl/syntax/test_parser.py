@@ -25,8 +25,10 @@ from onewafer.diagnostics import DiagnosticSink, SourceFile
         ("inline fn f() [3]u16 { }", "(Function f [] (ArrayType [3] u16) (Block []) False inline)"),
         (
             "fn f(comptime a: type, b: anytype, c: [2]a,) m.T { }",
-            "(Function f [(Parameter a type True) (Parameter b) "
-            "(Parameter c (ArrayType [2] a))] (Member m T) (Block []))",
+            (
+                "(Function f [(Parameter a type True) (Parameter b) "
+                "(Parameter c (ArrayType [2] a))] (Member m T) (Block []))"
+            ),
         ),
         ("fn f() @type_of(x) { }", "(Function f [] (BuiltinCall type_of [x]) (Block []))"),
         ("task t(x: u32) void { }", "(Function t [(Parameter x u32)] void (Block []) True)"),

@@ -28,8 +28,10 @@ import pytest
         ("switch (x) { }", "(Switch x [])"),
         (
             "switch (x) { A.B, 2 => { }, else => f() }",
-            "(Switch x [(SwitchArm [(Member A B) 2] (Block [])) "
-            "(SwitchArm [] (ExpressionStatement (Call f [])))])",
+            (
+                "(Switch x [(SwitchArm [(Member A B) 2] (Block [])) "
+                "(SwitchArm [] (ExpressionStatement (Call f [])))])"
+            ),
         ),
     ],
 )

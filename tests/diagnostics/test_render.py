@@ -1,0 +1,167 @@
+"""What a finding looks like, as text and as JSON."""
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.diagnostics import (
+    Annotation,
+    Diagnostic,
+    Severity,
+    SourceFile,
+    Span,
+    render,
+    to_json,
+)
+
+SOURCE = SourceFile(
+    "pe_program.csl",
+    "var x: u16 = 0;\nconst y: f32 = 1.0;\n\n\n\nfn f() void {\n\tx = y;\n}\n",
+)
+
+
+def place(text, label="", source=SOURCE):
+    start = source.text.index(text)
+    return Annotation(Span(source, start, start + len(text)), label)
+
+
+MISMATCH = Diagnostic(
+    "type-mismatch",
+    "expected `u16`, found `f32`",
+    place("y;", "this is `f32`"),
+    (place("u16", "the type is declared here"),),
+    notes=("numbers of different kinds do not mix",),
+    help="convert it: `@as(u16, y)`",
+)
+
+
+def test_a_finding_with_two_places():
+    assert render([MISMATCH]) == (
+        "error[type-mismatch]: expected `u16`, found `f32`\n"
+        " --> pe_program.csl:7:6\n"
+        "  |\n"
+        "1 | var x: u16 = 0;\n"
+        "  |        --- the type is declared here\n"
+        "...\n"
+        "7 |     x = y;\n"
+        "  |         ^^ this is `f32`\n"
+        "  |\n"
+        "  = note: numbers of different kinds do not mix\n"
+        "  = help: convert it: `@as(u16, y)`\n"
+    )
+
+
+def test_two_marks_on_one_line_and_a_line_between():
+    source = SourceFile("a.csl", "foo(1, 2;\n\nbar();\n")
+    finding = Diagnostic(
+        "unclosed-delimiter",
+        "`(` is never closed",
+        place(";", "missing before this", source),
+        (place("(", "this is open", source), place("bar", source=source)),
+    )
+    assert render([finding]) == (
+        "error[unclosed-delimiter]: `(` is never closed\n"
+        " --> a.csl:1:9\n"
+        "  |\n"
+        "1 | foo(1, 2;\n"
+        "  |         ^ missing before this\n"
+        "  |    - this is open\n"
+        "2 |\n"
+        "3 | bar();\n"
+        "  | ---\n"
+    )
+
+
+def test_places_in_two_files():
+    other = SourceFile("layout.csl", "@set_tile_code(0, 0, program);\n")
+    finding = Diagnostic(
+        "unknown-name", "`z` is not declared", place("y;"), (place("@set_tile_code", "", other),)
+    )
+    assert render([finding]) == (
+        "error[unknown-name]: `z` is not declared\n"
+        " --> pe_program.csl:7:6\n"
+        "  |\n"
+        "7 |     x = y;\n"
+        "  |         ^^\n"
+        " ::: layout.csl:1:1\n"
+        "  |\n"
+        "1 | @set_tile_code(0, 0, program);\n"
+        "  | --------------\n"
+    )
+
+
+def test_a_warning_without_a_place():
+    finding = Diagnostic("a-b", "message", help="two\nlines", severity=Severity.WARNING)
+    assert render([finding]) == "warning[a-b]: message\n  = help: two\n          lines\n"
+
+
+def test_a_blank_line_between_findings():
+    finding = Diagnostic("a-b", "message")
+    assert render([finding, finding]) == "error[a-b]: message\n\nerror[a-b]: message\n"
+    assert render([]) == ""
+
+
+def test_a_span_of_many_lines_marks_the_first():
+    source = SourceFile("a.csl", "fn f() void {\n  a();\n}\n")
+    finding = Diagnostic("a-b", "message", Annotation(Span(source, 3, 20)))
+    assert render([finding]).splitlines()[3:] == ["1 | fn f() void {", "  |    ^^^^^^^^^^"]
+
+
+def test_the_end_of_the_file_can_be_marked():
+    source = SourceFile("a.csl", "fn")
+    finding = Diagnostic("a-b", "message", Annotation(Span(source, 2, 2)))
+    assert render([finding]).splitlines()[3:] == ["1 | fn", "  |   ^"]
+
+
+def test_wide_and_invisible_characters_keep_the_carets_in_place():
+    source = SourceFile("a.csl", '"\N{CJK UNIFIED IDEOGRAPH-4E00}\x07" bad\r\n')
+    lines = render([Diagnostic("a-b", "message", place("bad", "", source))]).splitlines()
+    assert lines[3] == '1 | "\N{CJK UNIFIED IDEOGRAPH-4E00}\N{REPLACEMENT CHARACTER}" bad'
+    assert lines[4] == "  |       ^^^"
+
+
+def test_colors_are_only_added():
+    colored = render([MISMATCH], color=True)
+    assert "\x1b[1;31m" in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == render([MISMATCH])
+
+
+def test_json_has_every_part():
+    (finding,) = json.loads(to_json([MISMATCH]))
+    assert finding == {
+        "code": "type-mismatch",
+        "severity": "error",
+        "message": "expected `u16`, found `f32`",
+        "primary": {
+            "path": "pe_program.csl",
+            "line": 7,
+            "column": 6,
+            "end_line": 7,
+            "end_column": 8,
+            "label": "this is `f32`",
+        },
+        "secondary": [
+            {
+                "path": "pe_program.csl",
+                "line": 1,
+                "column": 8,
+                "end_line": 1,
+                "end_column": 11,
+                "label": "the type is declared here",
+            }
+        ],
+        "notes": ["numbers of different kinds do not mix"],
+        "help": "convert it: `@as(u16, y)`",
+    }
+    assert json.loads(to_json([Diagnostic("a-b", "message")]))[0]["primary"] is None
+
+
+@given(st.text(max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_any_place_of_any_text_can_be_shown(text, first, second):
+    start, end = sorted((min(first, len(text)), min(second, len(text))))
+    annotation = Annotation(Span(SourceFile("a.csl", text), start, end), "label")
+    shown = render([Diagnostic("a-b", "message", annotation, (annotation,))])
+    assert shown.count("^") >= 1
+    assert "label" in shown
