@@ -48,8 +48,7 @@ def test_outermost_calls_without_gradient_run_on_the_wafer(wafer):
 def test_call_is_restored_even_after_an_error(wafer):
     original = nn.Module.__call__
     with pytest.raises(ZeroDivisionError), intercept_calls(wafer):
-        assert nn.Module.__call__ is not original
-        raise ZeroDivisionError
+        _ = 1 / (nn.Module.__call__ is original)
     assert nn.Module.__call__ is original
 
 

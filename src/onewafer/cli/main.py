@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from onewafer import __version__
 from onewafer.cli.run import run
 from onewafer.errors import InternalError, OnewaferError
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 app = typer.Typer(
     name="onewafer",
@@ -56,21 +52,19 @@ def main() -> None:
 def execute(arguments: list[str]) -> int:
     """Run a command line; return its exit code, with every error said on stderr."""
     try:
-        result = typer.main.get_command(app).main(arguments, "onewafer", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        # Not `app(…)`, which would replace `sys.excepthook` under the user's script.
+        typer.main.get_command(app).main(arguments, "onewafer")
+    except SystemExit as error:  # how Typer ends, usage errors and Ctrl-C included
+        return error.code if isinstance(error.code, int) else 0
     except OnewaferError as error:
         _complain(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
         bug = InternalError(f"{type(error).__name__}: {error}")
         _complain(bug)
         return bug.exit_code
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _complain(error: OnewaferError) -> None:
-    print(f"onewafer: {error}", file=sys.stderr)
+    print("\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)

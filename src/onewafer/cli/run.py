@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
@@ -16,36 +17,40 @@ if TYPE_CHECKING:
 
 
 def run(
-    script: Annotated[Path, typer.Argument(help="A PyTorch script.", show_default=False)],
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A PyTorch script.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARGUMENTS]...", help="Passed on to the script."),
+        typer.Argument(metavar="ARGUMENT", help="Passed on to the script."),
     ] = None,
     *,
-    arch: Annotated[str, typer.Option(help="wse2, wse3 or toy.")] = "wse3",
-    profile: Annotated[str, typer.Option(help="Timing: sdk or silicon.")] = "sdk",
+    arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
+    profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
     fidelity: Annotated[
         str,
-        typer.Option(help="fabric: simulate every wavelet; model: closed-form cycles."),
+        typer.Option(
+            metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."
+        ),
     ] = "fabric",
     rectangle: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="f16 or f32 on the wafer [default: the model's].")
+        str | None,
+        typer.Option(metavar="NAME", help="f16 or f32 on the wafer [default: the model's]."),
     ] = None,
     clock: Annotated[
-        str | None, typer.Option(help="E.g. 850MHz [default: the architecture's].")
+        str | None,
+        typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Most rows in one launch.")] = 64,
+    max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
-) -> int:
+) -> None:
     """Run a PyTorch script; module calls that need no gradient run on a simulated wafer.
 
     Options come before the script, everything after it belongs to the script. The script's own
@@ -71,7 +76,8 @@ def run(
     )
     if json_file is not None:
         json_file = _check_json_file(json_file)
-    return _run(script, arguments or [], options, json_file=json_file, quiet=quiet)
+    code = _run(script, arguments or [], options, json_file=json_file, quiet=quiet)
+    raise typer.Exit(code)
 
 
 def _run(
@@ -97,7 +103,8 @@ def _run(
     shows_progress = console.is_terminal and not quiet
     session = Session(options, observer=ProgressLine(console) if shows_progress else None)
     result = run_script(script, arguments, session)
-    sys.stdout.flush()
+    with suppress(OSError, ValueError):  # closed; Python itself says so at exit
+        sys.stdout.flush()
     report = build_report(session.ledger)
     if json_file is not None:
         write_json(report, json_file)

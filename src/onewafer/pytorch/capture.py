@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
-from onewafer.pytorch.lowering import External, GraphWriter, Value, lower
+from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,9 +124,6 @@ def _check_hooks(module: torch.nn.Module) -> None:
             raise UnsupportedOperationError(msg)
 
 
-_FORMATS = (torch.float32, torch.float16)
-
-
 def _check_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
     for leaf in pytree.tree_leaves((args, dict(kwargs))):
         if not isinstance(leaf, torch.Tensor):
@@ -136,7 +133,7 @@ def _check_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> 
             raise UnsupportedOperationError(
                 f"an argument is a {kind}; the wafer takes plain tensors"
             )
-        if leaf.dtype not in _FORMATS:
+        if leaf.dtype not in FORMATS:
             msg = f"an argument has dtype {leaf.dtype}; the wafer computes in float32 and float16"
             raise UnsupportedOperationError(msg)
         if leaf.numel() == 0:

@@ -40,14 +40,13 @@ def intercept_calls(session: Session) -> Generator[None]:
     process_id = os.getpid()
 
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
-        # Tracers must see PyTorch's own call; a forked worker has no session to report to.
-        is_traced = (
-            torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
-        )
-        if is_traced or nesting.depth or os.getpid() != process_id:
+        # Dynamo must see PyTorch's own call; a forked worker has no session to report to.
+        if torch.compiler.is_dynamo_compiling() or nesting.depth or os.getpid() != process_id:
             return original(module, *args, **kwargs)
         nesting.depth += 1
         try:
+            if session.is_traced():
+                return original(module, *args, **kwargs)
             return _route(session, original, module, args, kwargs)
         finally:
             nesting.depth -= 1

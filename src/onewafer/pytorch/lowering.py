@@ -88,14 +88,14 @@ class GraphWriter:
                 shape = to_rows(operand.shape)
                 name = f"{operand.name}__{shape[1]}"
                 self.inputs[name] = operand.tensor.detach().reshape(shape)
-                return self._declare(name, shape, operand.tensor.dtype)
+                return self._declare(name, shape, operand.tensor)
 
     def parameter(self, operand: Operand, what: str) -> Tensor:
         """Return an operand as a parameter that stays on the wafer."""
         match operand:
             case External(name=name, tensor=tensor, shape=shape) if shape == tuple(tensor.shape):
                 self.parameters[name] = tensor
-                return self._declare(name, shape, tensor.dtype)
+                return self._declare(name, shape, tensor)
             case _:
                 msg = f"the {what} is computed in the module; the wafer keeps stored ones only"
                 raise UnsupportedOperationError(msg)
@@ -127,12 +127,14 @@ class GraphWriter:
         parameters = tuple(self._shapes[name] for name in self.parameters)
         return Graph(self.name, inputs, parameters, tuple(self._operations), tuple(self._outputs))
 
-    def _declare(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        if dtype not in FORMATS:
-            msg = f"tensor {name!r} has dtype {dtype}; the wafer computes in float32 and float16"
+    def _declare(self, name: str, shape: tuple[int, ...], tensor: torch.Tensor) -> Tensor:
+        if tensor.dtype not in FORMATS:
+            msg = f"{name!r} has dtype {tensor.dtype}; the wafer computes in float32 and float16"
             raise UnsupportedOperationError(msg)
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise UnsupportedOperationError(f"{name!r} has no plain elements in memory")
         if self.dtype is None:
-            self.dtype = FORMATS[dtype]
+            self.dtype = FORMATS[tensor.dtype]
         return self._shapes.setdefault(name, Tensor(name, shape, self.dtype))
 
 

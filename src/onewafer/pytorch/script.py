@@ -5,19 +5,21 @@ from __future__ import annotations
 import builtins
 import io
 import sys
+import traceback
 import types
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.intercept import intercept_calls
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from onewafer.pytorch.session import Session
 
@@ -45,6 +47,7 @@ def run_script(path: Path, arguments: Sequence[str], session: Session) -> Script
         except SystemExit as error:
             return ScriptResult(_exit_code(error))
         except OnewaferError as error:
+            _note_place(error)
             return ScriptResult(error.exit_code, error)
         except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code below
             _show(error)
@@ -96,8 +99,16 @@ def _exit_code(error: SystemExit) -> int:
             return 1
 
 
-_OWN_FILES = (__file__, sys.modules[intercept_calls.__module__].__file__)
-"""Files whose frames plain Python would not have."""
+_OWN_FOLDER = str(Path(onewafer.__file__).parent)
+"""Files in it have the frames that plain Python would not have."""
+
+
+def _note_place(error: OnewaferError) -> None:
+    """Add the place in the script to an error."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename == sys.modules["__main__"].__file__:
+            error.add_note(f"  in {frame.filename}, line {frame.lineno}")
+            return
 
 
 def _show(error: BaseException) -> None:
@@ -120,7 +131,7 @@ def _strip(error: BaseException, seen: set[int]) -> None:
 def _without_own_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
     kept: list[types.TracebackType] = []
     while tb is not None:
-        if tb.tb_frame.f_code.co_filename not in _OWN_FILES:
+        if not tb.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
             kept.append(tb)
         tb = tb.tb_next
     chain: types.TracebackType | None = None

@@ -12,11 +12,14 @@ import weakref
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
+import torch
+from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
+from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.pytorch.capture import CapturedCall, capture
 from onewafer.pytorch.executable import Activity, Executor, build_executor
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    import torch
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
@@ -118,7 +120,20 @@ class Session:
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, list[_ResidentProgram]] = (
             weakref.WeakKeyDictionary()
         )
+        self._refusals: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, str]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._lock = threading.RLock()
+
+    def is_traced(self) -> bool:
+        """Tell whether the calling thread records calls instead of making them.
+
+        Waits for the session's own captures: they set PyTorch's flag for all threads.
+        """
+        with self._lock:
+            return (
+                torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
+            )
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
         """Note a call that ran on the host because its result needs a gradient."""
@@ -138,8 +153,31 @@ class Session:
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
         with self._lock:
-            call = capture(module, args, kwargs, dtype=self.options.dtype)
-            return self._program_for(module, call.graph).run(call)
+            call = self._capture(module, args, kwargs)
+            try:
+                return self._program_for(module, call.graph).run(call)
+            except OnewaferError:
+                raise
+            except Exception as error:
+                raise InternalError(f"{type(error).__name__}: {error}") from error
+
+    def _capture(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> CapturedCall:
+        """Capture a call; remember a refusal, so that a large model is not exported in vain again.
+
+        A call that looks like a refused one stays on the host even if the module's Python code
+        would now act otherwise: the host is always right.
+        """
+        refusals = self._refusals.setdefault(module, {})
+        look = _look(module, args, kwargs)
+        if look in refusals:
+            raise UnsupportedOperationError(refusals[look])
+        try:
+            return capture(module, args, kwargs, dtype=self.options.dtype)
+        except UnsupportedOperationError as error:
+            refusals[look] = str(error)
+            raise
 
     def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
         programs = self._programs.setdefault(module, [])
@@ -157,6 +195,19 @@ class Session:
         self.ledger.programs.append(record)
         programs.append(_ResidentProgram(record, what, self.observer))
         return programs[-1]
+
+
+def _look(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> object:
+    """Return what tells calls of a module apart without running its code."""
+    leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
+    shapes = tuple(
+        f"{leaf.dtype}{tuple(leaf.shape)}" if isinstance(leaf, torch.Tensor) else str(type(leaf))
+        for leaf in cast("list[object]", leaves)
+    )
+    modes = tuple((m.training, len(vars(m)["_forward_hooks"])) for m in module.modules())
+    return shapes, str(structure), modes
 
 
 def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:

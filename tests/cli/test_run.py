@@ -1,0 +1,162 @@
+"""`onewafer run` as a user meets it: options, messages, exit codes, files."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from onewafer import __version__
+from onewafer.cli import run as command
+from onewafer.cli.main import execute
+
+SCRIPT = """
+    import sys
+    import torch
+    from torch import nn
+
+    print("script", sys.argv[1:])
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    model(torch.ones(2, 6)).sum().backward()
+    with torch.no_grad():
+        print(tuple(model(torch.ones(2, 6)).shape))
+        torch.nn.Tanh()(torch.ones(2))
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(SCRIPT))
+    return str(path)
+
+
+def test_report_follows_the_script_s_output(script, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--fidelity", "model", "--rectangle", "2x3", "--clock", "1GHz"]
+    assert execute(["run", *options, "--json", str(report), script, "--arch", "mine"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "script ['--arch', 'mine']\n(2, 3)\n"
+    assert "2×3, 6 PEs used" in err
+    assert "Sequential: the result needs a gradient" in err
+    assert "Tanh: aten.tanh.default" in err
+    fields = json.loads(report.read_text())
+    assert fields["format"] == "onewafer-report-1"
+    assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
+    (program,) = fields["programs"]
+    assert (program["arch"], program["profile"]) == ("wse3", "sdk")
+    assert (program["width"], program["height"], program["clock_hertz"]) == (2, 3, 1e9)
+    assert program["seconds_per_launch"] == program["cycles"] / 1e9
+    assert fields["fallbacks"][0]["module"] == "Tanh"
+    assert sorted(tmp_path.iterdir()) == [report, tmp_path / "script.py"]
+
+
+def test_fabric_report_has_every_figure(script, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    assert execute(["run", "--rectangle", "2x2", "--json", str(report), script]) == 0
+    err = capsys.readouterr().err
+    for row in (
+        "tile programs",
+        "SRAM, fullest PE",
+        "  code",
+        "  weights",
+        "  activations",
+        "  buffers",
+        "cycles a launch",
+        "cycles a sample",
+        "wavelet-hops",
+        "PEs busy",
+        "links busy",
+        "bytes in, out",
+        "host fallbacks",
+    ):
+        assert row in err
+    (program,) = json.loads(report.read_text())["programs"]
+    assert None not in program.values()
+
+
+def test_quiet_is_quiet(script, capsys):
+    assert execute(["run", "--quiet", "--fidelity", "model", script]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_script_that_raises_keeps_its_traceback_code_and_report(tmp_path, capsys):
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(SCRIPT) + "raise ValueError('mine')\n")
+    report = tmp_path / "report.json"
+    assert execute(["run", "--fidelity", "model", "--json", str(report), str(path)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert err.index("ValueError: mine") < err.index("calls on the wafer")
+    assert json.loads(report.read_text())["wafer_calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.py"], "onewafer: there is no script nowhere.py\n"),
+        (["."], "onewafer: . is a directory; name the script in it\n"),
+        (["--arch", "wse9", "x.py"], "unknown arch 'wse9'; choose from wse2, wse3, toy"),
+        (["--rectangle", "big", "x.py"], "write WIDTHxHEIGHT in PEs, e.g. 8x4"),
+        (["--json", "no/where.json", "x.py"], "there is no directory"),
+        (["--json", ".", "x.py"], "that is a directory; name a file"),
+        (["--recktangle", "2x2", "x.py"], "No such option: --recktangle"),
+        ([], "Missing argument"),
+    ],
+)
+def test_user_errors_are_one_message(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert execute(["run", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_model_that_does_not_fit_is_said_after_the_report(tmp_path, capsys):
+    path = tmp_path / "script.py"
+    path.write_text(
+        "import torch\nwith torch.no_grad():\n    torch.nn.Linear(900, 900)(torch.ones(1, 900))\n"
+    )
+    assert execute(["run", "--rectangle", "1x1", str(path)]) == 2
+    err = capsys.readouterr().err
+    message, place = err.splitlines()[-2:]
+    assert message.startswith("onewafer: 'Linear' on 1×1 PEs needs")
+    assert place == f"  in {path}, line 3"
+    assert "Traceback" not in err
+
+
+def test_missing_torch_is_a_sentence(script, capsys, monkeypatch):
+    monkeypatch.setattr(command, "find_spec", lambda _name: None)
+    assert execute(["run", script]) == 2
+    assert "pip install 'onewafer[torch]'" in capsys.readouterr().err
+
+
+def test_bug_of_ours_is_said_to_be_one(script, capsys, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise KeyError("lost")
+
+    monkeypatch.setattr(command, "_run", broken)
+    assert execute(["run", script]) == 70
+    assert "internal error: KeyError: 'lost'" in capsys.readouterr().err
+
+
+def test_interrupt_has_its_own_code(script, monkeypatch):
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_run", interrupted)
+    assert execute(["run", script]) == 130
+
+
+def test_version_and_help(capsys):
+    assert execute(["--version"]) == 0
+    assert capsys.readouterr().out == f"onewafer {__version__}\n"
+    assert execute(["run", "--help"]) == 0
+    assert "report goes to stderr" in capsys.readouterr().out
+
+
+def test_command_line_does_not_load_torch():
+    code = "import sys, onewafer.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,163 @@
+"""`torch.compile(…, backend="onewafer")`."""
+
+import gc
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
+
+from onewafer.errors import ConfigurationError
+from onewafer.pytorch import (
+    Fidelity,
+    HostFallbackWarning,
+    Session,
+    WaferOptions,
+    intercept_calls,
+    onewafer,
+)
+from onewafer.pytorch.backend import serve_backend
+from tests.pytorch.agreement import assert_agrees
+
+# torch deprecates what Dynamo itself uses.
+pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.`:FutureWarning")
+
+
+@pytest.fixture
+def wafer():
+    torch._dynamo.reset()
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2)))
+    with serve_backend(session):
+        yield session
+    torch._dynamo.reset()
+    gc.collect()
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+
+
+def num_wafer_calls(session):
+    return sum(record.calls for record in session.ledger.programs)
+
+
+def test_backend_is_found_by_name_and_agrees_with_the_host(wafer):
+    model = mlp()
+    compiled = torch.compile(model, backend="onewafer")
+    with torch.no_grad():
+        for rows in (4, 3, 5):  # Dynamo compiles again with an open batch dimension
+            x = torch.randn(rows, 6)
+            assert_agrees(wafer, model, x, compiled(x))
+    assert num_wafer_calls(wafer) == 3
+    assert not wafer.ledger.fallbacks
+
+
+def test_changed_parameters_reach_the_wafer(wafer):
+    model, x = mlp(), torch.randn(2, 6)
+    compiled = torch.compile(model, backend="onewafer")
+    with torch.no_grad():
+        compiled(x)
+        model[0].weight.data.add_(1)
+        assert_agrees(wafer, model, x, compiled(x))
+    (record,) = wafer.ledger.programs
+    assert record.parameters_resent == 1
+
+
+def test_training_runs_on_the_host(wafer):
+    model, x = mlp(), torch.randn(2, 6)
+    compiled = torch.compile(model, backend="onewafer")
+    compiled(x).sum().backward()
+    assert model[0].weight.grad is not None
+    assert wafer.ledger.gradient_calls.total() == 1
+
+
+def test_functions_compile_too(wafer):
+    model, x = mlp(), torch.randn(2, 6)
+
+    @torch.compile(backend="onewafer")
+    def predict(x):
+        return model(x)
+
+    with torch.no_grad():
+        assert_agrees(wafer, model, x, predict(x))
+
+
+def test_unsupported_graph_runs_on_the_host_with_a_warning(wafer):
+    compiled = torch.compile(nn.Sequential(nn.Linear(3, 3), nn.Tanh()), backend="onewafer")
+    with torch.no_grad(), pytest.warns(HostFallbackWarning, match=r"aten\.tanh\.default"):
+        assert compiled(torch.zeros(2, 3)).shape == (2, 3)
+    assert wafer.ledger.fallbacks.total() == 1
+
+
+def test_intercepted_script_that_compiles_is_counted_once(wafer):
+    model, x = mlp(), torch.randn(2, 6)
+    with intercept_calls(wafer), torch.no_grad():
+        compiled = torch.compile(model, backend="onewafer")
+        assert_agrees(wafer, model, x, compiled(x))
+
+        @torch.compile(backend="onewafer")
+        def predict(x):
+            return model(x)
+
+        assert_agrees(wafer, model, x, predict(x))
+    # Two through the backend; `assert_agrees` itself calls the module twice as the host would.
+    assert num_wafer_calls(wafer) == 2 + 2
+    assert not wafer.ledger.fallbacks
+
+
+def test_options_replace_those_of_the_run(wafer):
+    compiled = torch.compile(mlp(), backend="onewafer", options={"rectangle": "1x2"})
+    with torch.no_grad():
+        compiled(torch.randn(2, 6))
+    (record,) = wafer.ledger.programs
+    assert (record.executor.program.width, record.executor.program.height) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rectangel": "1x2"}, "no option 'rectangel'; it has arch, "),
+        ({"dtype": "f64"}, "unknown dtype 'f64'"),
+    ],
+)
+def test_wrong_options_are_refused_with_the_known_ones(wafer, options, message):
+    del wafer
+    compiled = torch.compile(mlp(), backend="onewafer", options=options)
+    with torch.no_grad(), pytest.raises(BackendCompilerFailed, match=message):
+        compiled(torch.randn(2, 6))
+
+
+def test_modes_are_refused(wafer):
+    del wafer
+    graph_module = torch.fx.symbolic_trace(mlp())
+    with pytest.raises(ConfigurationError, match="has no mode"):
+        onewafer(graph_module, (), mode="max-autotune")
+
+
+SCRIPT = """
+    import sys, torch
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+    options = {"fidelity": "model", "rectangle": "2x1", "json": sys.argv[1]}
+    with torch.no_grad():
+        compiled = torch.compile(model, backend="onewafer", options=options)
+        print(tuple(compiled(torch.ones(2, 6)).shape))
+"""
+
+
+def test_script_needs_no_import_and_gets_its_report_at_exit(tmp_path):
+    script, report = tmp_path / "script.py", tmp_path / "report.json"
+    script.write_text(textwrap.dedent(SCRIPT))
+    done = subprocess.run(
+        [sys.executable, script, report], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(2, 5)\n"
+    assert "calls on the wafer" in done.stderr
+    (program,) = json.loads(report.read_text())["programs"]
+    assert (program["width"], program["height"], program["calls"]) == (2, 1, 1)

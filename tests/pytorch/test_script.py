@@ -1,0 +1,131 @@
+"""A script under `run_script` behaves as under plain `python`."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from onewafer.errors import ConfigurationError
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_script
+
+SURROUNDINGS = """
+    import os, pickle, sys
+    import neighbour
+
+    class Thing: pass
+
+    print(__name__, __file__, sys.argv, sys.path[0], neighbour.VALUE)
+    print(sorted(set(globals()) - {"__annotations__"}))
+    print(type(pickle.loads(pickle.dumps(Thing()))) is Thing)
+    print(sys.modules["__main__"].Thing is Thing)
+"""
+
+DEEP_ERROR = """
+    import torch
+    from torch import nn
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            try:
+                {}["key"]
+            except KeyError as error:
+                raise ValueError("broken") from error
+
+    def main():
+        with torch.no_grad():
+            nn.Sequential(nn.Identity(), Broken())(torch.ones(1, 1))
+
+    main()
+"""
+
+GROUP = """
+    import torch
+
+    def fail():
+        torch.nn.Linear(2, 2)(torch.ones(1, 3))
+
+    try:
+        fail()
+    except RuntimeError as error:
+        raise ExceptionGroup("several", [error, ValueError("other")])
+"""
+
+HOOK = """
+    import sys
+    sys.excepthook = lambda kind, value, traceback: print("hook", kind.__name__, value)
+    raise OSError("no")
+"""
+
+
+def run_both(tmp_path, text, *arguments):
+    """Return (exit code, stdout, stderr) under plain python and under run_script."""
+    (tmp_path / "neighbour.py").write_text("VALUE = 7\n")
+    (tmp_path / "script.py").write_text(textwrap.dedent(text))
+    harness = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from onewafer.pytorch import *\n"
+        "session = Session(WaferOptions(fidelity=Fidelity.MODEL))\n"
+        "sys.exit(run_script(Path(sys.argv[1]), sys.argv[2:], session).exit_code)\n"
+    )
+    for command in (["script.py"], ["-c", harness, "script.py"]):
+        done = subprocess.run(
+            [sys.executable, *command, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        yield done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("text", [SURROUNDINGS, DEEP_ERROR, GROUP, HOOK, "x = = 1"])
+def test_output_traceback_and_exit_code_are_plain_python_s(tmp_path, text):
+    plain, ours = run_both(tmp_path, text, "--flag", "value")
+    assert ours == plain
+
+
+@pytest.mark.parametrize("code", ["", "None", "3", "'message'", "True"])
+def test_exit_codes(tmp_path, code, capsys):
+    script = tmp_path / "script.py"
+    script.write_text(f"import sys\nsys.exit({code})\n")
+    result = run_script(script, [], Session(WaferOptions()))
+    assert result.exit_code == {"3": 3, "'message'": 1, "True": 1}.get(code, 0)
+    assert capsys.readouterr().err == ("message\n" if code == "'message'" else "")
+
+
+def test_interrupt_has_its_own_code(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("raise KeyboardInterrupt\n")
+    assert run_script(script, [], Session(WaferOptions())).exit_code == 130
+    assert "KeyboardInterrupt" in capsys.readouterr().err
+
+
+def test_interpreter_is_left_as_it_was(tmp_path):
+    before = sys.argv, sys.path[:], sys.modules["__main__"]
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nsys.path.append('x')\nsys.argv.append('y')\n")
+    assert run_script(script, [], Session(WaferOptions())).exit_code == 0
+    assert (sys.argv, sys.path, sys.modules["__main__"]) == before
+
+
+def test_refusal_of_ours_is_handed_back_without_a_traceback(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\nwith torch.no_grad():\n    torch.nn.Linear(900, 900)(torch.ones(1, 900))\n"
+    )
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1))
+    result = run_script(script, [], Session(options))
+    assert isinstance(result.error, ConfigurationError)
+    assert result.exit_code == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_missing_scripts_are_refused(tmp_path):
+    session = Session(WaferOptions())
+    with pytest.raises(ConfigurationError, match=r"there is no script .*nowhere\.py"):
+        run_script(tmp_path / "nowhere.py", [], session)
+    with pytest.raises(ConfigurationError, match="is a directory; name the script in it"):
+        run_script(Path(tmp_path), [], session)
