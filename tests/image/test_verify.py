@@ -1,10 +1,13 @@
 """Every rule of the verifier fires when, and only when, its rule is broken."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onewafer.errors import ImageError
 from onewafer.image import (
@@ -25,6 +28,7 @@ from onewafer.image import (
     SymbolKind,
     Task,
     TaskKind,
+    listing,
     operand,
     verify,
 )
@@ -207,3 +211,16 @@ def test_all_breaches_are_listed_with_their_place(image, architecture):
     assert "(2 rules)" in message
     assert "(ADD): writes register 0" in message
     assert "at everything.csl:12:5 (DSD): configuration 5 of 2" in message
+
+
+FIELD_VALUES = st.integers(-3, 60) | st.integers(-(2**31), 2**31 - 1)
+ROWS = st.tuples(st.integers(0, 45), *[FIELD_VALUES] * 7)
+
+
+@given(st.lists(ROWS, max_size=6))
+def test_no_code_makes_the_verifier_fail(image, architecture, rows):
+    code = np.array(rows, dtype=np.int32).reshape(-1, 8)
+    program = replace(image.programs[0], code=code, locations=(None,) * len(rows))
+    assert listing(program)
+    with suppress(ImageError):
+        verify(replace(image, programs=(program,)), architecture)
