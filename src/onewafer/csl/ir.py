@@ -103,7 +103,9 @@ class Global:
     alignment: int
     element: ScalarType | None
     span: Span | None
-    data: list[Datum | DsdDatum | AddressDatum] = field(default_factory=list["Datum | DsdDatum | AddressDatum"])
+    data: list[Datum | DsdDatum | AddressDatum] = field(
+        default_factory=list["Datum | DsdDatum | AddressDatum"]
+    )
 
 
 # --- expressions ---------------------------------------------------------------------------------
@@ -469,6 +471,18 @@ class ExportedSymbol:
     span: Span | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A value that differs between PEs and decided something while this instance was compiled."""
+
+    params: tuple[str, ...]
+    """Params it follows from, `name` or `name.field`."""
+    value: str
+    """What it is in this instance."""
+    reason: str
+    span: Span | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InstanceIr:
     """Everything reachable in one instance."""
@@ -485,6 +499,11 @@ class InstanceIr:
     """(x, y) of every PE that runs it, row by row."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
+    path: str = ""
+    """The entry file."""
+    params: tuple[tuple[str, str], ...] = ()
+    """Params of the first PE, as text."""
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,7 @@
+"""Semantic analysis: comptime evaluation, types, builtins, instances. Trees in, typed IR out."""
+
+from onewafer.csl.sema.analysis import analyze_program
+from onewafer.csl.sema.instances import explain_instances
+from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles
+
+__all__ = ["AnalysisOptions", "ParsedFiles", "analyze_program", "explain_instances"]

@@ -1,0 +1,139 @@
+"""The face of semantic analysis: from files and options to the typed program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.layout import check_routes
+from onewafer.csl.sema.builtins import (  # noqa: F401 - importing them registers the builtins
+    descriptors,
+    layout,
+    machine,
+    program,
+    values,
+    vectors,
+)
+from onewafer.csl.sema.closures import run_block
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.instances import analyze_instances
+from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
+from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import DiagnosticSink
+
+
+def analyze_program(
+    options: AnalysisOptions, files: ParsedFiles, sink: DiagnosticSink
+) -> ir.ProgramIr | None:
+    """Analyse a program; None if anything is wrong, which `sink` then says."""
+    session = Session(options, files, sink)
+    try:
+        context = _run_layout(session)
+        if sink.has_errors:
+            return None
+        instances = analyze_instances(session, context)
+        if not sink.has_errors:
+            check_routes(context.table, sink)
+    except Fault as fault:
+        fault.report(sink)
+    except RecursionError:
+        sink.report(Diagnostic("nesting-too-deep", "comptime code nests too deeply"))
+    if sink.has_errors:
+        return None
+    return ir.ProgramIr(
+        context.width,
+        context.height,
+        tuple(instances),
+        context.table.configs,
+        context.table.routes,
+        tuple(context.exports.values()),
+    )
+
+
+def _run_layout(session: Session) -> LayoutContext:
+    options = session.options
+    file = session.files.get(options.entry)
+    if file is None:
+        fail("import-not-found", f"there is no file `{options.entry}`", None)
+    context = session.layout = LayoutContext(session)
+    code = session.source_code(file)
+    params = _entry_params(session, code)
+    if not code.layout_blocks:
+        session.is_single_file = True
+        context.set_rectangle(1, 1, None)
+        struct = Struct(tuple(params), tuple(params.values())) if params else NO_PARAMS
+        context.tiles[0, 0] = TileCode(0, 0, file, struct, None)
+        return context
+    if len(code.layout_blocks) > 1:
+        fail("duplicate-declaration", "a file has one `layout` block", code.layout_blocks[1].span)
+    module = Module(context, code, params, "")
+    block = code.layout_blocks[0]
+    context.run_roots(module)
+    run_block(module, block.body)
+    context.run_pending()
+    if not context.has_rectangle and not session.sink.has_errors:
+        fail(
+            "missing-rectangle",
+            "the layout block does not set the rectangle",
+            block.span,
+            help="begin it with `@set_rectangle(width, height);`",
+        )
+    return context
+
+
+# --- params from the command line ----------------------------------------------------------------
+
+
+def _entry_params(session: Session, code: SourceCode) -> dict[str, Value]:
+    """Return the values that `--params` and `--colors` give to the entry file."""
+    declared = [n for n, d in code.declarations.items() if isinstance(d, ast.Param)]
+    found: dict[str, Value] = {}
+    for name, written in session.options.params.items():
+        _check_declared(session, name, declared)
+        found[name] = _parse_value(written)
+    for name, written in session.options.colors.items():
+        _check_declared(session, name, declared)
+        number = _parse_value(written)
+        count = session.architecture.num_colors
+        if not isinstance(number, Scalar) or number.value not in range(count):
+            fail("id-out-of-range", f"`--colors={name}:{written}`: a color is 0 … {count - 1}", None)
+        found[name] = Scalar(t.COLOR, number.value)
+    return found
+
+
+def _check_declared(session: Session, name: str, declared: list[str]) -> None:
+    if name not in declared:
+        session.sink.report(
+            Diagnostic(
+                "unknown-param",
+                f"`{session.options.entry}` has no param `{name}`",
+                help=suggest(name, declared),
+                severity=Severity.WARNING,
+            )
+        )
+
+
+def _parse_value(written: str) -> Value:
+    """Return an integer, float or bool as written on the command line; anything else is a string."""
+    word = written.strip()
+    if word in ("true", "false"):
+        return boolean(word == "true")
+    try:
+        return Scalar(t.COMPTIME_INT, int(word, 0))
+    except ValueError:
+        pass
+    try:
+        return Scalar(t.COMPTIME_FLOAT, float(word))
+    except ValueError:
+        return Text(word.strip('"'))
+
+
+__all__ = ["AnalysisOptions", "ParsedFiles", "analyze_program"]

@@ -1,0 +1,1 @@
+"""The builtins of CSL, registered by name."""

@@ -1,0 +1,352 @@
+"""`@get_dsd` and the builtins that derive one DSD from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.layout import color_number
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.addresses import index_value
+from onewafer.csl.sema.runtime.expressions import binary_values
+from onewafer.csl.sema.structs import read_fields, read_flag
+from onewafer.csl.sema.values import (
+    Dsd,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    TensorAccess,
+    Value,
+    Variable,
+    force,
+    is_comptime,
+    not_comptime,
+    type_of,
+)
+from onewafer.csl.syntax.ast import BinaryOperator
+from onewafer.image import DsdDescriptor, DsdKind, Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+MAX_LOOPS = 4
+"""Induction variables of a mem4d DSD."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A DSD as written: parts may be run-time values."""
+
+    type: t.SimpleType
+    descriptor: DsdDescriptor
+    base: Value | None
+    element: t.Type
+    offset: Value
+    """Elements."""
+    extent: Value
+    stride: Value
+
+
+_ZERO = Scalar(t.COMPTIME_INT, 0)
+_ONE = Scalar(t.COMPTIME_INT, 1)
+
+
+def _read(site: Site, args: Sequence[Value]) -> _Fields:
+    kind = places.expect_type(args[0], site.argument_spans[0])
+    span = site.argument_spans[1]
+    match kind:
+        case t.MEM1D_DSD:
+            return _memory(args[1], span)
+        case t.MEM4D_DSD:
+            return _nested_memory(args[1], span)
+        case t.FABIN_DSD:
+            return _fabric_in(args[1], span)
+        case t.FABOUT_DSD:
+            return _fabric_out(args[1], span)
+        case _:
+            fail("type-mismatch", f"`{kind}` is no kind of DSD", site.argument_spans[0],
+                 help="use mem1d_dsd, mem4d_dsd, fabin_dsd or fabout_dsd")  # fmt: skip
+
+
+def _access(fields: Mapping[str, Value], span: Span) -> TensorAccess:
+    access = fields["tensor_access"]
+    if not isinstance(access, TensorAccess):
+        fail(
+            "type-mismatch",
+            f"`tensor_access` is an access expression, this is of type `{type_of(access)}`",
+            span,
+            help="write `.tensor_access = |i|{n} -> a[i]`",
+        )
+    return access
+
+
+def _memory(value: Value, span: Span) -> _Fields:
+    names = ("tensor_access", "base_address", "extent", "stride", "offset")
+    fields = read_fields(
+        value, "a mem1d_dsd", span, known=names, unsupported=("wavelet_index_offset",)
+    )
+    descriptor = DsdDescriptor(DsdKind.MEM1D)
+    if "tensor_access" in fields:
+        access = _access(fields, span)
+        if len(access.extents) != 1:
+            fail(
+                "tensor-access",
+                f"a mem1d_dsd has one induction variable, not {len(access.extents)}",
+                span,
+                help="use a mem4d_dsd",
+            )
+        parts = (access.base, access.element, access.offset, access.extents[0], access.strides[0])
+        return _Fields(t.MEM1D_DSD, descriptor, *parts)
+    base, element = _base(fields, "mem1d_dsd", span)
+    offset, stride = fields.get("offset", _ZERO), fields.get("stride", _ONE)
+    return _Fields(t.MEM1D_DSD, descriptor, base, element, offset, fields["extent"], stride)
+
+
+def _base(fields: Mapping[str, Value], what: str, span: Span) -> tuple[Value, t.Type]:
+    for name in ("base_address", "extent"):
+        if name not in fields:
+            fail(
+                "missing-field",
+                f"a {what} needs `tensor_access`, or `base_address` and `extent`",
+                span,
+                help="write `.{ .tensor_access = |i|{n} -> a[i] }`",
+            )
+    return fields["base_address"], _element_of(fields["base_address"], span)
+
+
+def _element_of(base: Value, span: Span) -> t.Type:
+    match type_of(base):
+        case t.PointerType(t.ArrayType(_, element)) | t.PointerType(element):
+            return element
+        case other:
+            fail(
+                "type-mismatch",
+                f"the base address is a pointer, this is of type `{other}`",
+                span,
+                help="take the address: `.base_address = &a`",
+            )
+
+
+def _nested_memory(value: Value, span: Span) -> _Fields:
+    fields = read_fields(
+        value,
+        "a mem4d_dsd",
+        span,
+        known=("tensor_access", "base_address", "extent", "stride", "offset"),
+        unsupported=("wavelet_index_offset",),
+    )
+    if "tensor_access" in fields:
+        access = _access(fields, span)
+        base, element, offset = access.base, access.element, access.offset
+        extents, strides = access.extents, access.strides
+    else:
+        base, element = _base(fields, "mem4d_dsd", span)
+        offset = fields.get("offset", _ZERO)
+        extents, strides = _tuple(fields["extent"], span), _tuple(fields.get("stride"), span)
+    if not 1 <= len(extents) <= MAX_LOOPS or len(strides) != len(extents):
+        fail("tensor-access", f"a mem4d_dsd has one to {MAX_LOOPS} loops, each with a stride", span)
+    sizes = tuple(operations.forced_integer(e, span, "extent") for e in extents)
+    steps = tuple(operations.forced_integer(s, span, "stride") for s in strides)
+    descriptor = DsdDescriptor(DsdKind.MEM4D, extents=sizes, strides=steps)
+    length = Scalar(t.COMPTIME_INT, prod(sizes))
+    return _Fields(t.MEM4D_DSD, descriptor, base, element, offset, length, _ZERO)
+
+
+def _tuple(value: Value | None, span: Span) -> tuple[Value, ...]:
+    match value:
+        case Struct(None, fields):
+            return fields
+        case _:
+            fail("type-mismatch", "extents and strides are tuples: `.{ n, m }`", span)
+
+
+def _queue(value: Value, type_: t.Type, span: Span) -> int:
+    if isinstance(value, Scalar) and value.type is type_:
+        return int(force(value, "queue", span))
+    operations.mismatch(value, type_, span, "a queue")
+    raise AssertionError
+
+
+def _fabric_in(value: Value, span: Span) -> _Fields:
+    fields = read_fields(
+        value,
+        "a fabin_dsd",
+        span,
+        known=("fabric_color", "extent", "input_queue", "simd_mode"),
+        required=("fabric_color", "extent", "input_queue"),
+        unsupported=("priority", "control_transform", "wavelet_index_offset"),
+    )
+    color = color_number(fields["fabric_color"], span)
+    descriptor = DsdDescriptor(DsdKind.FABIN, color, _queue(fields["input_queue"], t.INPUT_QUEUE, span))
+    return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
+
+
+def _fabric_out(value: Value, span: Span) -> _Fields:
+    fields = read_fields(
+        value,
+        "a fabout_dsd",
+        span,
+        known=("fabric_color", "extent", "output_queue", "control", "simd_mode"),
+        required=("fabric_color", "extent", "output_queue"),
+        unsupported=("advance_switch", "zero", "control_transform", "wavelet_index_offset"),
+    )
+    color = color_number(fields["fabric_color"], span)
+    queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
+    is_control = read_flag(fields, "control", span)
+    descriptor = DsdDescriptor(DsdKind.FABOUT, color, queue, is_control)
+    return _Fields(t.FABOUT_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
+
+
+@comptime_builtin("get_dsd", 2)
+def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return a DSD all of whose parts are known."""
+    _check_in_program(site, module)
+    fields, span = _read(site, args), site.argument_spans[1]
+    for part in (fields.extent, fields.stride, fields.offset):
+        if not is_comptime(part):
+            not_comptime(part, span)
+    extent = operations.coerce(fields.extent, t.U16, span, "the extent")
+    stride = operations.coerce(fields.stride, t.I16, span, "the stride")
+    assert isinstance(extent, Scalar)
+    assert isinstance(stride, Scalar)
+    base = None
+    if fields.base is not None:
+        pointer = places.expect_pointer(fields.base, span)
+        skip = operations.forced_integer(fields.offset, span, "offset of a DSD")
+        offset = pointer.offset + skip * t.num_bytes(fields.element)
+        base = Pointer(pointer.type, pointer.variable, offset)
+    return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span)
+
+
+def _check_in_program(site: Site, module: Module) -> None:
+    if module.context.is_layout:
+        fail(
+            "wrong-context",
+            "`@get_dsd` cannot be used in the layout",
+            site.span,
+            help="DSDs belong in PE programs",
+        )
+
+
+@runtime_builtin("get_dsd", 2)
+def make_dsd(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a DSD with run-time parts."""
+    fields, span = _read(site, args), site.argument_spans[1]
+    a.instance.check_queue(fields.descriptor, site.span)
+    base: ir.Expression = ir.Immediate(ScalarType.U16, 0)
+    if fields.base is not None:
+        base = a.expression(fields.base, span)
+        base = _advance(a, base, fields.offset, t.num_bytes(fields.element), span)
+    extent = _field(a, fields.extent, t.U16, span, "the extent")
+    stride = _field(a, fields.stride, t.I16, span, "the stride")
+    made = ir.MakeDsd(fields.descriptor, base, extent, stride, site.span)
+    return Runtime(fields.type, made, fields.descriptor)
+
+
+def _advance(
+    a: Analyzer, base: ir.Expression, offset: Value, size: int, span: Span
+) -> ir.Expression:
+    if isinstance(offset, Scalar) and offset.value == 0 and offset.taint is None:
+        return base
+    elements = Runtime(t.U16, index_value(a, offset, span))
+    bytes_ = binary_values(a, BinaryOperator.MULTIPLY, elements, Scalar(t.U16, size), span)
+    return a.binary(Opcode.ADD, t.U16, base, a.expression(bytes_, span))
+
+
+def _field(a: Analyzer, value: Value, type_: t.IntegerType, span: Span, what: str) -> ir.Expression:
+    """Return a 16-bit field; run-time integers of any type are taken modulo 2¹⁶."""
+    if isinstance(value, Runtime):
+        held = t.scalar_type(type_)
+        assert held is not None
+        return index_value(a, value, span, held)
+    return a.sized(value, type_, span, what)
+
+
+# --- deriving DSDs -------------------------------------------------------------------------------
+
+
+def _expect_dsd(value: Value, site: Site, kinds: Sequence[t.Type]) -> Dsd | Runtime:
+    if isinstance(value, Dsd | Runtime) and value.type in kinds:
+        return value
+    names = ", ".join(map(str, kinds))
+    fail(
+        "type-mismatch",
+        f"`@{site.name}` takes a {names}, this is of type `{type_of(value)}`",
+        site.argument_spans[0],
+    )
+
+
+_MEMORY = (t.MEM1D_DSD, t.MEM4D_DSD)
+_WITH_LENGTH = (t.MEM1D_DSD, t.FABIN_DSD, t.FABOUT_DSD)
+
+
+def _update(
+    a: Analyzer, update: ir.DsdUpdate, dsd: Dsd | Runtime, value: ir.Expression, site: Site, size: int = 0
+) -> Runtime:
+    whole = a.expression(dsd, site.span)
+    return Runtime(dsd.type, ir.UpdateDsd(update, whole, value, size), dsd.descriptor)
+
+
+@runtime_builtin("set_dsd_base_addr", 2, operands=(1,))
+def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a DSD over another array."""
+    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
+    base = args[1]
+    if isinstance(base, Variable):
+        is_pointer = isinstance(base.type, t.PointerType)
+        base = a.load_variable(base, span) if is_pointer else places.address_of_variable(base)
+    _element_of(base, span)
+    if isinstance(dsd, Dsd) and isinstance(base, Pointer):
+        return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
+    return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
+
+
+@runtime_builtin("set_dsd_length", 2)
+def set_dsd_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a DSD of another length."""
+    dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
+    if isinstance(dsd, Dsd) and isinstance(args[1], Scalar):
+        extent = operations.coerce_scalar(args[1], t.U16, span, "the length")
+        return Dsd(dsd.type, dsd.descriptor, dsd.base, extent, dsd.stride, site.span)
+    value = _field(a, args[1], t.U16, span, "the length")
+    return _update(a, ir.DsdUpdate.LENGTH, dsd, value, site)
+
+
+@runtime_builtin("set_dsd_stride", 2)
+def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a DSD with another stride."""
+    dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
+    if isinstance(dsd, Dsd) and isinstance(args[1], Scalar):
+        stride = operations.coerce_scalar(args[1], t.I16, span, "the stride")
+        return Dsd(dsd.type, dsd.descriptor, dsd.base, dsd.extent, stride, site.span)
+    value = _field(a, args[1], t.I16, span, "the stride")
+    return _update(a, ir.DsdUpdate.STRIDE, dsd, value, site)
+
+
+@runtime_builtin("increment_dsd_offset", 3)
+def increment_dsd_offset(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a DSD that begins some elements further."""
+    dsd = _expect_dsd(args[0], site, _MEMORY)
+    type_ = places.expect_type(args[2], site.argument_spans[2])
+    size, span = t.num_bytes(type_), site.argument_spans[1]
+    if not size:
+        fail("type-mismatch", f"`{type_}` has no size", site.argument_spans[2])
+    amount = args[1]
+    if isinstance(dsd, Dsd) and isinstance(amount, Scalar) and amount.taint is None:
+        assert dsd.base is not None
+        number = int(operations.integer(amount, span, "the offset").value)
+        base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + number * size)
+        return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
+    value = _field(a, amount, t.I16, span, "the offset")
+    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, size)

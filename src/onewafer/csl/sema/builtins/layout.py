@@ -1,0 +1,143 @@
+"""Builtins of the `layout` block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Scalar,
+    Struct,
+    Text,
+    Value,
+    force,
+    truth,
+    type_of,
+)
+from onewafer.image import Export, SymbolKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
+
+MAX_ARGUMENTS = 15
+"""Scalar arguments of a function that the host launches."""
+
+
+def _layout(module: Module) -> LayoutContext:
+    context = module.context
+    assert isinstance(context, LayoutContext)
+    return context
+
+
+@comptime_builtin("set_rectangle", 2, context=Where.LAYOUT)
+def set_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Fix the size of the program."""
+    spans = site.argument_spans
+    width = operations.forced_integer(args[0], spans[0], "the width")
+    height = operations.forced_integer(args[1], spans[1], "the height")
+    _layout(module).set_rectangle(width, height, site.span)
+    return VOID_VALUE
+
+
+def _pe(layout: LayoutContext, site: Site, args: Sequence[Value]) -> tuple[int, int]:
+    x = operations.integer(args[0], site.argument_spans[0], "the x coordinate").value
+    y = operations.integer(args[1], site.argument_spans[1], "the y coordinate").value
+    layout.check_pe(int(x), int(y), site.span)
+    return int(x), int(y)
+
+
+@comptime_builtin("set_tile_code", 2, 4, context=Where.LAYOUT)
+def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Say which program a PE runs."""
+    layout = _layout(module)
+    x, y = _pe(layout, site, args)
+    if len(args) == 2:  # noqa: PLR2004 - without a file
+        layout.set_tile(x, y, None, site.span)
+        return VOID_VALUE
+    path = args[2]
+    if not isinstance(path, Text):
+        fail("type-mismatch", "the file is given as a string", site.argument_spans[2])
+    file = module.session.find_file(path.value, module.path, site.argument_spans[2])
+    params = args[3] if len(args) > 3 else NO_PARAMS  # noqa: PLR2004 - the params
+    if not isinstance(params, Struct):
+        fail(
+            "type-mismatch",
+            f"params are given as a struct, this is of type `{type_of(params)}`",
+            site.argument_spans[3],
+            help="write `.{ .name = value }`",
+        )
+    layout.set_tile(x, y, TileCode(x, y, file, params, site.span), site.span)
+    return VOID_VALUE
+
+
+def color_number(value: Value, span: Span) -> int:
+    """Return the number of a color, or fail."""
+    if type(value) is Scalar and value.type is t.COLOR:
+        return int(force(value, "color", span))
+    operations.mismatch(value, t.COLOR, span, "a color")
+    raise AssertionError
+
+
+@comptime_builtin("set_color_config", 4, context=Where.LAYOUT)
+def set_color_config(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Configure one color at one PE."""
+    layout = _layout(module)
+    x, y = _pe(layout, site, args)
+    layout.set_color(x, y, color_number(args[2], site.argument_spans[2]), args[3], site.span)
+    return VOID_VALUE
+
+
+@comptime_builtin("export_name", 2, 3, context=Where.LAYOUT)
+def export_name(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Declare a name that the host may use."""
+    layout = _layout(module)
+    name = args[0]
+    if not isinstance(name, Text):
+        fail("type-mismatch", "the name is given as a string", site.argument_spans[0])
+    if name.value in layout.exports:
+        fail("duplicate-declaration", f'the name "{name.value}" is exported twice', site.span)
+    type_ = places.expect_type(args[1], site.argument_spans[1])
+    layout.exports[name.value] = _export(name.value, type_, site, args)
+    return VOID_VALUE
+
+
+def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Export:
+    span = site.argument_spans[1]
+    match type_:
+        case t.FunctionType(parameters, t.VOID, False):
+            scalars = [t.scalar_type(p) for p in parameters if p is not None]
+            known = tuple(s for s in scalars if s is not None)
+            if len(known) != len(parameters) or len(known) > MAX_ARGUMENTS:
+                fail(
+                    "type-mismatch",
+                    f"a function for the host takes at most {MAX_ARGUMENTS} scalar arguments",
+                    span,
+                )
+            return Export(name, SymbolKind.FUNCTION, None, is_mutable=False, argument_types=known)
+        case t.PointerType(pointee):
+            element_type = pointee.element if isinstance(pointee, t.ArrayType) else pointee
+        case t.ArrayType(_, element_type):
+            pass
+        case _:
+            element_type = type_
+    element = t.scalar_type(element_type)
+    if element is None:
+        fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
+    if len(args) < 3:  # noqa: PLR2004 - without the mutability
+        fail(
+            "wrong-argument-count",
+            f"`@export_name` of a variable says whether the host may write to it",
+            site.span,
+            help=f'write `@export_name("{name}", {type_}, true);`',
+        )
+    is_mutable = truth(args[2], site.argument_spans[2])
+    return Export(name, SymbolKind.VARIABLE, element, is_mutable)

@@ -1,0 +1,189 @@
+"""Run-time builtins besides DSDs: conversions, tasks, assertions, and what our library needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.values import pointer_type, range_bounds, text
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.statements import ir_type_of
+from onewafer.csl.sema.values import (
+    FALSE,
+    VOID_VALUE,
+    Range,
+    Runtime,
+    TypeValue,
+    Value,
+    type_of,
+)
+from onewafer.image import ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+
+
+@runtime_builtin("as", 2)
+def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Convert a run-time number."""
+    type_, value = places.expect_type(args[0], site.argument_spans[0]), args[1]
+    source = type_of(value)
+    if source == type_:
+        return value
+    operations.check_convertible(source, type_, site.span)
+    held, target = t.scalar_type(source), t.scalar_type(type_)
+    if held is None or target is None:
+        fail("unsupported-feature", f"`{type_}` is not supported at run time", site.span)
+    expression = a.expression(value, site.span)
+    if held is not target:
+        expression = ir.Convert(held, target, expression)
+    return Runtime(type_, expression)
+
+
+@runtime_builtin("bitcast", 2)
+def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Reinterpret the bits of a run-time value."""
+    type_, value = places.expect_type(args[0], site.argument_spans[0]), args[1]
+    source, span = type_of(value), site.span
+    held, target = ir_type_of(source, span), ir_type_of(type_, span)
+    if (
+        isinstance(held, ir.DsdType)
+        or isinstance(target, ir.DsdType)
+        or held.num_bytes != target.num_bytes
+    ):
+        fail(
+            "type-mismatch",
+            f"`@bitcast` needs types of one size, these are `{source}` and `{type_}`",
+            span,
+        )
+    expression = a.expression(value, span)
+    unsigned = {1: ScalarType.U8, 2: ScalarType.U16, 4: ScalarType.U32}[held.num_bytes]
+    if held.is_signed and not target.is_signed and held.num_bytes < ScalarType.U32.num_bytes:
+        expression = ir.Convert(held, unsigned, expression)
+    elif target.is_signed and not held.is_signed and held.num_bytes < ScalarType.U32.num_bytes:
+        expression = ir.Convert(unsigned, target, expression)
+    return Runtime(type_, expression)
+
+
+@runtime_builtin("ptrcast", 2)
+def ptrcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Change the type of a run-time pointer."""
+    type_ = pointer_type(args[0], site.argument_spans[0])
+    if not isinstance(type_of(args[1]), t.PointerType):
+        operations.mismatch(args[1], type_, site.argument_spans[1], "a pointer")
+    return Runtime(type_, a.expression(args[1], site.argument_spans[1]))
+
+
+@runtime_builtin("get_int", 1)
+def get_int(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the number of a run-time id or enum value."""
+    source = type_of(args[0])
+    match source:
+        case t.EnumType(base):
+            return Runtime(base, a.expression(args[0], site.span))
+        case _ if source in t.IDS or source is t.DIRECTION:
+            return Runtime(t.U16, a.expression(args[0], site.span))
+        case _:
+            fail("type-mismatch", f"`@get_int` takes an id, this is a `{source}`", site.span)
+
+
+@runtime_builtin("range", 2, 4)
+def range_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a range with run-time bounds."""
+    type_, start, stop, step = range_bounds(site, args)
+    if type_ is t.COMPTIME_INT:
+        fail(
+            "not-comptime",
+            "a range over `comptime_int` has known bounds",
+            site.span,
+            help="write `@range(u16, …)`",
+        )
+    span = site.span
+    return Range(type_, a.coerce(start, type_, span), a.coerce(stop, type_, span), step)
+
+
+@runtime_builtin("type_of", 1, operands=(0,))
+def type_of_(_site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the type of a run-time value."""
+    return TypeValue(type_of(args[0]))
+
+
+@runtime_builtin("is_comptime", 1, operands=(0,))
+def is_comptime_(_site: Site, _a: Analyzer, _args: Sequence[Value]) -> Value:
+    """Tell that a run-time value is not known while compiling."""
+    return FALSE
+
+
+@runtime_builtin("assert", 1, 2)
+def assert_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Stop the simulation unless a condition holds."""
+    condition = a.sized(args[0], t.BOOL, site.argument_spans[0], "the condition")
+    message = f"assertion failed at {site.span}"
+    if len(args) > 1:
+        message = f"{text(args[1], site.argument_spans[1], 'the message')} ({site.span})"
+    a.emit(ir.Trap(condition, message, site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("activate", 1)
+def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Make a local task ready."""
+    number = a.instance.local_task(args[0], site.argument_spans[0])
+    a.emit(ir.Activate(number, site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("block", 1)
+def block(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Block a task or channel."""
+    target = a.instance.channel_of(args[0], site.argument_spans[0])
+    a.emit(ir.SetBlocked(target, is_blocked=True, span=site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("unblock", 1)
+def unblock(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Unblock a task or channel."""
+    target = a.instance.channel_of(args[0], site.argument_spans[0])
+    a.emit(ir.SetBlocked(target, is_blocked=False, span=site.span))
+    return VOID_VALUE
+
+
+# --- what only our own library modules may use ---------------------------------------------------
+
+
+@runtime_builtin("unblock_command_stream", 0, is_internal=True)
+def unblock_command_stream(site: Site, a: Analyzer, _args: Sequence[Value]) -> Value:
+    """Accept the next host command."""
+    a.emit(ir.UnblockCommandStream(site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("pe_coordinate", 1, is_internal=True)
+def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return x (0) or y (1) of this PE."""
+    axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
+    return Runtime(t.U16, ir.Coordinate(axis))
+
+
+@runtime_builtin("timestamp", 1, is_internal=True)
+def timestamp(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Store the cycle counter."""
+    a.emit(ir.Timestamp(a.expression(args[0], site.argument_spans[0]), site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("timestamp_control", 1, is_internal=True)
+def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Stop (0), reset and start (1) or reset (2) the cycle counter."""
+    mode = operations.forced_integer(args[0], site.argument_spans[0], "the mode")
+    a.emit(ir.TimestampControl(mode, site.span))
+    return VOID_VALUE
+
+

@@ -1,0 +1,244 @@
+"""Builtins of `comptime` blocks in PE programs: tasks, queues, symbols, routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.arch import DataTaskKey
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.layout import color_number
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.builtins.values import text
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import Binding, InstanceContext, LocalColor
+from onewafer.csl.sema.structs import read_fields
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    FunctionValue,
+    Pointer,
+    Scalar,
+    Value,
+    Variable,
+    force,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation
+from onewafer.image import TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
+
+MAX_DATA_ARGUMENTS = 2
+
+
+def instance_of(module: Module) -> InstanceContext:
+    """Return the PE program that comptime code of `module` belongs to."""
+    context = module.context
+    assert isinstance(context, InstanceContext)
+    return context
+
+
+def _task(value: Value, site: Site) -> FunctionValue:
+    if isinstance(value, FunctionValue) and value.declaration.is_task:
+        return value
+    fail(
+        "type-mismatch",
+        f"a task is bound to an id, this is of type `{type_of(value)}`",
+        site.argument_spans[0],
+        help="declare it as `task name() void { … }`",
+    )
+
+
+def _number(value: Value, type_: t.Type, span: Span) -> int:
+    if isinstance(value, Scalar) and value.type is type_:
+        return int(force(value, str(type_), span))
+    operations.mismatch(value, type_, span, "an id")
+    raise AssertionError
+
+
+@comptime_builtin("bind_local_task", 2, context=Where.PROGRAM)
+def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Bind a task to a local task id."""
+    task = _task(args[0], site)
+    number = _number(args[1], t.LOCAL_TASK_ID, site.argument_spans[1])
+    instance, machine = instance_of(module), module.session.architecture
+    if module.session.options.uses_memcpy and number in machine.reserved_local_task_ids:
+        fail("id-out-of-range", f"local task id {number} belongs to memcpy", site.argument_spans[1])
+    if task.declaration.parameters:
+        fail("type-mismatch", "a local task has no parameters", site.argument_spans[0])
+    if machine.data_task_key is DataTaskKey.COLOR:
+        _check_shared_id(instance, TaskKind.DATA, number, site.span)
+    instance.bind_task(Binding(TaskKind.LOCAL, number, task, site.span))
+    return VOID_VALUE
+
+
+def _check_shared_id(instance: InstanceContext, other: TaskKind, number: int, span: Span) -> None:
+    """Fail if a color with a data task and a local task would share a number."""
+    earlier = instance.bindings.get((other, number))
+    if earlier is not None:
+        fail(
+            "duplicate-task-binding",
+            f"task id {number} is taken: colors and local tasks share their numbers here",
+            span,
+            secondary=(Annotation(earlier.span, "bound here"),),
+        )
+
+
+@comptime_builtin("bind_data_task", 2, context=Where.PROGRAM)
+def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Bind a task to the wavelets of a channel."""
+    task = _task(args[0], site)
+    number = _number(args[1], t.DATA_TASK_ID, site.argument_spans[1])
+    instance, machine = instance_of(module), module.session.architecture
+    if len(task.declaration.parameters) > MAX_DATA_ARGUMENTS:
+        fail("type-mismatch", "a data task has at most two parameters", site.argument_spans[0])
+    if machine.data_task_key is DataTaskKey.COLOR:
+        _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
+    else:
+        instance.requests.append(lambda: _check_input_queue(instance, number, site.span))
+    instance.bind_task(Binding(TaskKind.DATA, number, task, site.span))
+    return VOID_VALUE
+
+
+def _check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
+    if (True, number) not in instance.queues:
+        fail(
+            "queue-not-initialized",
+            f"the data task is bound to input queue {number}, which serves no color",
+            span,
+            help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
+        )
+
+
+@comptime_builtin("activate", 1, context=Where.PROGRAM)
+def activate(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Make a task runnable at start-up."""
+    instance, span = instance_of(module), site.argument_spans[0]
+
+    def resolve() -> None:
+        instance.active[instance.local_task(args[0], span)] = span
+
+    instance.requests.append(resolve)
+    return VOID_VALUE
+
+
+@comptime_builtin("block", 1, context=Where.PROGRAM)
+def block(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Block a task or channel at start-up."""
+    instance, span = instance_of(module), site.argument_spans[0]
+
+    def resolve() -> None:
+        instance.blocked[instance.channel_of(args[0], span)] = None
+
+    instance.requests.append(resolve)
+    return VOID_VALUE
+
+
+@comptime_builtin("unblock", 1, context=Where.PROGRAM)
+def unblock(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Undo a block at start-up; tasks and channels start unblocked."""
+    instance, span = instance_of(module), site.argument_spans[0]
+
+    def resolve() -> None:
+        instance.blocked.pop(instance.channel_of(args[0], span), None)
+
+    instance.requests.append(resolve)
+    return VOID_VALUE
+
+
+@comptime_builtin("initialize_queue", 1, 2, context=Where.PROGRAM)
+def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Attach a queue to a color."""
+    queue, span = args[0], site.argument_spans[0]
+    instance, machine = instance_of(module), module.session.architecture
+    if not isinstance(queue, Scalar) or queue.type not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
+        operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
+        raise AssertionError
+    is_input = queue.type is t.INPUT_QUEUE
+    number = int(force(queue, "queue", span))
+    reserved = machine.reserved_input_queues if is_input else machine.reserved_output_queues
+    if module.session.options.uses_memcpy and number in reserved:
+        fail("id-out-of-range", f"{queue.type} {number} belongs to memcpy", span)
+    earlier = instance.queues.get((is_input, number))
+    if earlier is not None:
+        fail(
+            "duplicate-queue",
+            f"{queue.type} {number} is initialised twice",
+            site.span,
+            secondary=(Annotation(earlier[1], "initialised here first"),),
+        )
+    color = _queue_color(site, args, is_required=machine.queues_need_initialization)
+    if color is not None:
+        instance.queues[is_input, number] = (color, site.span)
+    return VOID_VALUE
+
+
+def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int | None:
+    if len(args) == 1:
+        if is_required:
+            fail(
+                "missing-field",
+                "`@initialize_queue` needs a color on this architecture",
+                site.span,
+                help="write `@initialize_queue(queue, .{ .color = … });`",
+            )
+        return None
+    span = site.argument_spans[1]
+    fields = read_fields(
+        args[1],
+        "the configuration of a queue",
+        span,
+        known=("color",),
+        required=("color",) if is_required else (),
+        unsupported=("priority", "ctrl_table_id"),
+    )
+    return color_number(fields["color"], span) if "color" in fields else None
+
+
+@comptime_builtin("export_symbol", 1, 2, context=Where.PROGRAM, operands=(0,))
+def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Bind a variable, pointer or function to a name that the host may use."""
+    instance, target = instance_of(module), args[0]
+    if len(args) > 1:
+        name = text(args[1], site.argument_spans[1], "the name")
+    else:
+        match site.node.arguments[0]:
+            case ast.Name(name=name) | ast.Member(name=name):
+                pass
+            case _:
+                fail(
+                    "wrong-argument-count",
+                    "this symbol needs a name",
+                    site.span,
+                    help='write `@export_symbol(symbol, "name");`',
+                )
+    if not isinstance(target, FunctionValue | Variable | Pointer):
+        fail(
+            "type-mismatch",
+            f"a variable, pointer or function is exported, this is of type `{type_of(target)}`",
+            site.argument_spans[0],
+            help="declare it with `var`",
+        )
+    if name in instance.exports:
+        fail(
+            "duplicate-declaration",
+            f'the symbol "{name}" is exported twice',
+            site.span,
+            secondary=(Annotation(instance.exports[name][1], "exported here first"),),
+        )
+    instance.exports[name] = (target, site.span)
+    return VOID_VALUE
+
+
+@comptime_builtin("set_local_color_config", 2, context=Where.PROGRAM)
+def set_local_color_config(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Configure one color at the PEs that run this program."""
+    color = color_number(args[0], site.argument_spans[0])
+    instance_of(module).local_colors.append(LocalColor(color, args[1], site.span))
+    return VOID_VALUE

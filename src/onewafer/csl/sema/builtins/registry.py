@@ -1,0 +1,180 @@
+"""How builtins are registered and found.
+
+A builtin is a function in this package under `@comptime_builtin` (evaluated while compiling) or
+`@runtime_builtin` (emits run-time code); one name may have both, and then the comptime one is used
+wherever all arguments are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.names import suggest
+from onewafer.diagnostics import Annotation, Diagnostic
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Value
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+
+
+class Where(Enum):
+    """Where a builtin may stand."""
+
+    VALUE = "anywhere"
+    LAYOUT = "in the `layout` block and the functions it calls"
+    PROGRAM = "in a `comptime` block of a PE program"
+    RUNTIME = "in functions and tasks of a PE program"
+
+
+class Site:
+    """One call of a builtin in the source."""
+
+    __slots__ = ("argument_spans", "name", "node", "span")
+
+    def __init__(self, node: ast.BuiltinCall) -> None:
+        self.node = node
+        self.name = node.name
+        self.span = node.span
+        self.argument_spans: tuple[Span, ...] = tuple(a.span for a in node.arguments)
+
+
+ComptimeHandler = Callable[[Site, "Module", Sequence["Value"]], "Value"]
+RuntimeHandler = Callable[[Site, "Analyzer", Sequence["Value"]], "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """A builtin and what handles it."""
+
+    name: str
+    min_arguments: int
+    max_arguments: int
+    comptime: ComptimeHandler | None = None
+    runtime: RuntimeHandler | None = None
+    context: Where = Where.VALUE
+    operands: frozenset[int] = frozenset()
+    """Arguments where a run-time variable stands for itself, not for its value."""
+    has_effect: bool = False
+    is_internal: bool = False
+    """Only our own library modules may use it."""
+
+    def check_context(self, site: Site, module: Module) -> None:
+        """Fail unless comptime code of `module` may use the builtin."""
+        if self.is_internal and not module.code.is_library:
+            raise Fault(_unknown(site))
+        if self.context in (Where.VALUE, module.context.kind):
+            return
+        fail(
+            "wrong-context",
+            f"`@{self.name}` cannot be used here",
+            site.span,
+            help=f"it belongs {self.context.value}",
+        )
+
+    def only_at_run_time(self, site: Site) -> Fault:
+        """Return the fault of a run-time builtin in comptime code."""
+        message = f"`@{self.name}` cannot be used while compiling"
+        primary = Annotation(site.span)
+        advice = f"it belongs {Where.RUNTIME.value}"
+        return Fault(Diagnostic("wrong-context", message, primary, help=advice))
+
+
+_BUILTINS: dict[str, Builtin] = {}
+
+DOCUMENTED_BUT_UNSUPPORTED = frozenset(
+    "allocate_fifo map set_teardown_handler bind_control_task rpc set_config get_config "
+    "set_config_unchecked random16 set_active_prng queue_flush set_empty_queue_handler "
+    "set_control_task_table get_xdsr set_fifo_read_length set_fifo_write_length dfilt "
+    "import_comptime_value get_filter_id get_symbol_id get_symbol_value get_tensor_ptr "
+    "has_exported_tensors get_control_task_id addc16 sar16 sll16 slr16 clz ctz popcnt fabss fabsh "
+    "fnorms fnormh fscales fscaleh fh2xp16 fs2xp16 xp162fh xp162fs get_string_from_byte "
+    "get_array fp16".split()
+)
+
+
+def comptime_builtin(
+    name: str,
+    min_arguments: int,
+    max_arguments: int | None = None,
+    *,
+    context: Where = Where.VALUE,
+    operands: Sequence[int] = (),
+    is_internal: bool = False,
+) -> Callable[[ComptimeHandler], ComptimeHandler]:
+    """Register what a builtin means while compiling."""
+
+    def register(handler: ComptimeHandler) -> ComptimeHandler:
+        most = min_arguments if max_arguments is None else max_arguments
+        known = _BUILTINS.get(name, Builtin(name, min_arguments, most))
+        _BUILTINS[name] = replace(
+            known,
+            comptime=handler,
+            context=context,
+            operands=frozenset(operands),
+            has_effect=context is not Where.VALUE,
+            is_internal=is_internal,
+        )
+        return handler
+
+    return register
+
+
+def runtime_builtin(
+    name: str,
+    min_arguments: int,
+    max_arguments: int | None = None,
+    *,
+    operands: Sequence[int] = (),
+    is_internal: bool = False,
+) -> Callable[[RuntimeHandler], RuntimeHandler]:
+    """Register what a builtin means in run-time code."""
+
+    def register(handler: RuntimeHandler) -> RuntimeHandler:
+        most = min_arguments if max_arguments is None else max_arguments
+        known = _BUILTINS.get(name, Builtin(name, min_arguments, most))
+        merged = known.operands | frozenset(operands)
+        _BUILTINS[name] = replace(
+            known,
+            runtime=handler,
+            operands=merged,
+            is_internal=is_internal or known.is_internal,
+        )
+        return handler
+
+    return register
+
+
+def find_builtin(site: Site) -> Builtin:
+    """Return the builtin that a call means, its argument count checked, or fail."""
+    builtin = _BUILTINS.get(site.name)
+    if builtin is None:
+        raise Fault(_unknown(site))
+    count = len(site.argument_spans)
+    if not builtin.min_arguments <= count <= builtin.max_arguments:
+        least, most = builtin.min_arguments, builtin.max_arguments
+        takes = str(least) if least == most else f"{least} to {most}"
+        fail(
+            "wrong-argument-count",
+            f"`@{site.name}` takes {takes} argument(s), {count} are given",
+            site.span,
+        )
+    return builtin
+
+
+def _unknown(site: Site) -> Diagnostic:
+    primary = Annotation(site.span)
+    if site.name in DOCUMENTED_BUT_UNSUPPORTED:
+        message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
+        return Diagnostic("unsupported-builtin", message, primary)
+    public = [name for name, builtin in _BUILTINS.items() if not builtin.is_internal]
+    advice = suggest(site.name, public, prefix="@")
+    return Diagnostic(
+        "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice
+    )

@@ -1,0 +1,407 @@
+"""Builtins that compute values: ids, numbers, types, structs, arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Array,
+    Dsr,
+    ModuleValue,
+    Pointer,
+    Range,
+    Scalar,
+    Struct,
+    Text,
+    TypeValue,
+    Value,
+    boolean,
+    show,
+    truth,
+    type_of,
+)
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
+
+
+@comptime_builtin("import_module", 1, 2)
+def import_module(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Make an instance of another file."""
+    path = text(args[0], site.argument_spans[0], "the path")
+    params = args[1] if len(args) > 1 else Struct(None, ())
+    module.session.effects += 1
+    return ModuleValue(module.context.import_module(module, path, params, site.span))
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+def _id(site: Site, value: Value, type_: t.Type, numbers: range, what: str) -> Scalar:
+    number = operations.integer(value, site.argument_spans[-1], f"the number of {what}")
+    if number.value not in numbers:
+        fail(
+            "id-out-of-range",
+            f"{what} has a number from {numbers.start} to {numbers.stop - 1}, not {number.value}",
+            site.argument_spans[-1],
+        )
+    if number.taint is not None:
+        number = operations.coerce_scalar(number, t.U16, site.span)
+    return Scalar(type_, number.value, number.taint)
+
+
+@comptime_builtin("get_color", 1)
+def get_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the color of a number."""
+    count = module.session.architecture.num_colors
+    return _id(site, args[0], t.COLOR, range(count), "a color")
+
+
+@comptime_builtin("get_local_task_id", 1)
+def get_local_task_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the local task id of a number."""
+    machine = module.session.architecture
+    numbers = range(machine.first_local_task_id, machine.last_local_task_id + 1)
+    return _id(site, args[0], t.LOCAL_TASK_ID, numbers, f"a local task id of {machine.name}")
+
+
+@comptime_builtin("get_data_task_id", 1)
+def get_data_task_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the data task id of a color (WSE-2) or of an input queue (WSE-3)."""
+    machine, value = module.session.architecture, args[0]
+    wanted = t.INPUT_QUEUE if machine.data_task_key.value == "input_queue" else t.COLOR
+    if type(value) is not Scalar or value.type is not wanted:
+        fail(
+            "type-mismatch",
+            f"on {machine.name} a data task id is made from a `{wanted}`, "
+            f"this is of type `{type_of(value)}`",
+            site.argument_spans[0],
+            help='choose with `if (@is_arch("wse2")) … else …`',
+        )
+    return Scalar(t.DATA_TASK_ID, value.value, value.taint)
+
+
+@comptime_builtin("get_input_queue", 1)
+def get_input_queue(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the input queue of a number."""
+    machine = module.session.architecture
+    numbers = range(len(machine.input_queue_words))
+    return _id(site, args[0], t.INPUT_QUEUE, numbers, f"an input queue of {machine.name}")
+
+
+@comptime_builtin("get_output_queue", 1)
+def get_output_queue(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the output queue of a number."""
+    machine = module.session.architecture
+    numbers = range(len(machine.output_queue_words))
+    return _id(site, args[0], t.OUTPUT_QUEUE, numbers, f"an output queue of {machine.name}")
+
+
+@comptime_builtin("get_ut_id", 1)
+def get_ut_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the microthread of a number (machines that let the program choose it)."""
+    machine = module.session.architecture
+    if not machine.queues_need_initialization:
+        fail(
+            "unsupported-on-architecture",
+            f"on {machine.name} the queues choose the microthread",
+            site.span,
+            help='use it under `if (@is_arch("wse3"))`',
+        )
+    return _id(site, args[0], t.UT_ID, range(machine.num_microthreads), "a microthread")
+
+
+@comptime_builtin("get_dsr", 2)
+def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return a data structure register."""
+    kind = places.expect_type(args[0], site.argument_spans[0])
+    if kind not in t.DSRS or not isinstance(kind, t.SimpleType):
+        fail(
+            "type-mismatch",
+            f"`@get_dsr` takes dsr_dest, dsr_src0 or dsr_src1, not `{kind}`",
+            site.argument_spans[0],
+        )
+    number = _id(site, args[1], t.U16, range(module.session.architecture.num_dsrs), "a DSR")
+    return Dsr(kind, operations.forced_integer(number, site.span, "DSR"))
+
+
+@comptime_builtin("get_int", 1)
+def get_int(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the number of an id or enum value."""
+    return int_of(args[0], site.argument_spans[0])
+
+
+def int_of(value: Value, span: Span) -> Scalar:
+    """Return the number of a comptime id, direction or enum value."""
+    match value:
+        case Scalar(t.EnumType(base), number, taint):
+            return Scalar(base, number, taint)
+        case Scalar(type_, number, taint) if type_ in t.IDS or type_ is t.DIRECTION:
+            return Scalar(t.U16, number, taint)
+        case _:
+            fail("type-mismatch", f"`@get_int` takes an id, this is a `{type_of(value)}`", span)
+
+
+# --- numbers and arrays --------------------------------------------------------------------------
+
+
+@comptime_builtin("as", 2)
+def as_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Convert a number."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    return operations.convert(type_, args[1], site.span)
+
+
+@comptime_builtin("bitcast", 2)
+def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Reinterpret the bits of a number."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    value = args[1]
+    if not isinstance(value, Scalar):
+        fail("type-mismatch", f"`@bitcast` of a `{type_of(value)}` has no meaning", site.span)
+    if isinstance(type_, t.PointerType):
+        fail("unsupported-feature", "pointers to fixed addresses are not supported", site.span)
+    return operations.bitcast(type_, value, site.span)
+
+
+@comptime_builtin("ptrcast", 2)
+def ptrcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Change the type of a pointer."""
+    type_ = pointer_type(args[0], site.argument_spans[0])
+    pointer = places.expect_pointer(args[1], site.argument_spans[1])
+    return Pointer(type_, pointer.variable, pointer.offset)
+
+
+def pointer_type(value: Value, span: Span) -> t.PointerType:
+    """Return a pointer type, or fail."""
+    type_ = places.expect_type(value, span)
+    if not isinstance(type_, t.PointerType):
+        fail("type-mismatch", f"`@ptrcast` makes pointers, not `{type_}`", span)
+    return type_
+
+
+@comptime_builtin("zeros", 1)
+def zeros(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the zero value of a type."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    return operations.zero(type_, site.span)
+
+
+@comptime_builtin("constants", 2)
+def constants(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return an array filled with one value."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    if not isinstance(type_, t.ArrayType):
+        return operations.coerce(args[1], type_, site.argument_spans[1])
+    element = operations.coerce(args[1], type_.element, site.argument_spans[1])
+    return Array(type_, [element] * type_.num_elements)
+
+
+@comptime_builtin("range", 2, 4)
+def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return an iterable over integers, the end excluded."""
+    type_, start, stop, step = range_bounds(site, args)
+
+    def bound(value: Value, what: str) -> Value:
+        return operations.coerce(value, type_, site.span, what)
+
+    result = Range(type_, bound(start, "the start"), bound(stop, "the end"), bound(step, "the step"))
+    if isinstance(result.step, Scalar) and result.step.value == 0:
+        fail("value-out-of-range", "a range with step 0 does not end", site.span)
+    return result
+
+
+def range_bounds(site: Site, args: Sequence[Value]) -> tuple[t.Type, Value, Value, Value]:
+    """Return element type, start, stop and step of a `@range`, not coerced."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    if not t.is_integer(type_):
+        fail("type-mismatch", f"a range is over integers, not over `{type_}`", site.span)
+    zero, one = Scalar(t.COMPTIME_INT, 0), Scalar(t.COMPTIME_INT, 1)
+    match args:
+        case (_, stop):
+            return type_, zero, stop, one
+        case (_, start, stop, step):
+            return type_, start, stop, step
+        case _:
+            fail(
+                "wrong-argument-count",
+                "`@range` takes a type and an end, or a type, start, end and step",
+                site.span,
+            )
+
+
+# --- types and structs ---------------------------------------------------------------------------
+
+
+@comptime_builtin("type_of", 1, operands=(0,))
+def type_of_(_site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the type of a value."""
+    return TypeValue(type_of(args[0]))
+
+
+@comptime_builtin("is_same_type", 2)
+def is_same_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Tell whether two types are the same."""
+    left, right = (
+        places.expect_type(value, span)
+        for value, span in zip(args, site.argument_spans, strict=True)
+    )
+    return boolean(left == right)
+
+
+@comptime_builtin("is_comptime", 1, operands=(0,))
+def is_comptime_(_site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Tell whether a value is known while compiling."""
+    return boolean(args)
+
+
+@comptime_builtin("element_type", 1)
+def element_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the element type of an array type."""
+    return TypeValue(_array(args[0], site.argument_spans[0]).element)
+
+
+@comptime_builtin("element_count", 1)
+def element_count(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the number of elements of an array type."""
+    return Scalar(t.COMPTIME_INT, _array(args[0], site.argument_spans[0]).num_elements)
+
+
+@comptime_builtin("rank", 1)
+def rank(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the number of dimensions of an array type."""
+    return Scalar(t.COMPTIME_INT, len(_array(args[0], site.argument_spans[0]).dimensions))
+
+
+@comptime_builtin("dimensions", 1)
+def dimensions(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the dimensions of an array type as an array."""
+    sizes = _array(args[0], site.argument_spans[0]).dimensions
+    elements: list[Value] = [Scalar(t.U16, size) for size in sizes]
+    return Array(t.ArrayType((len(sizes),), t.U16), elements)
+
+
+def _array(value: Value, span: Span) -> t.ArrayType:
+    type_ = places.expect_type(value, span)
+    if not isinstance(type_, t.ArrayType):
+        fail("type-mismatch", f"an array type is expected, this is `{type_}`", span)
+    return type_
+
+
+@comptime_builtin("has_field", 2)
+def has_field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Tell whether a struct has a field."""
+    name = text(args[1], site.argument_spans[1], "the name")
+    return boolean(isinstance(args[0], Struct) and args[0].get(name) is not None)
+
+
+@comptime_builtin("field", 2)
+def field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return a field by name."""
+    name = text(args[1], site.argument_spans[1], "the name")
+    return places.member(args[0], name, site.span)
+
+
+@comptime_builtin("concat_structs", 2)
+def concat_structs(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the union of two structs, or two tuples one after the other."""
+    match args:
+        case (Struct(None, ()), Struct() as only) | (Struct() as only, Struct(None, ())):
+            return only
+        case (Struct(None, first), Struct(None, second)):
+            return Struct(None, first + second)
+        case (Struct(names, first), Struct(others, second)) if names and others:
+            for name in others:
+                if name in names:
+                    fail("duplicate-declaration", f"both structs have a field `{name}`", site.span)
+            return Struct(names + others, first + second)
+        case (Struct(names, fields), Struct(others, more)) if not fields or not more:
+            return args[1] if not fields else args[0]
+        case _:
+            left, right = type_of(args[0]), type_of(args[1])
+            fail(
+                "type-mismatch",
+                f"`@concat_structs` joins two structs or two tuples, these are `{left}` and `{right}`",
+                site.span,
+            )
+
+
+def text(value: Value, span: Span, what: str) -> str:
+    """Return a comptime string, or fail."""
+    if isinstance(value, Text):
+        return value.value
+    fail("type-mismatch", f"{what} is a string, this is of type `{type_of(value)}`", span)
+
+
+@comptime_builtin("strcat", 1, 16)
+def strcat(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Join strings."""
+    pairs = zip(args, site.argument_spans, strict=True)
+    return Text("".join(text(value, span, "an argument") for value, span in pairs))
+
+
+@comptime_builtin("strlen", 1)
+def strlen(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the length of a string."""
+    return Scalar(t.COMPTIME_INT, len(text(args[0], site.argument_spans[0], "the argument")))
+
+
+# --- asking and asserting ------------------------------------------------------------------------
+
+
+@comptime_builtin("is_arch", 1)
+def is_arch(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Tell whether the program is compiled for an architecture."""
+    name = text(args[0], site.argument_spans[0], "the architecture")
+    return boolean(module.session.architecture.name == name)
+
+
+@comptime_builtin("get_rectangle", 0)
+def get_rectangle(site: Site, module: Module, _args: Sequence[Value]) -> Value:
+    """Return the sizes of program and fabric."""
+    layout = module.session.layout
+    if layout is None or not layout.has_rectangle:
+        fail("missing-rectangle", "the rectangle is not set yet", site.span)
+    options, machine = module.session.options, module.session.architecture
+
+    def size(width: int, height: int) -> Struct:
+        return Struct(("width", "height"), (Scalar(t.COMPTIME_INT, width), Scalar(t.COMPTIME_INT, height)))
+
+    whole = size(layout.width, layout.height)
+    fabric = size(
+        options.fabric_width or machine.fabric_width, options.fabric_height or machine.fabric_height
+    )
+    offsets = size(options.offset_x, options.offset_y)
+    return Struct(("width", "height", "fabric", "offsets"), (*whole.fields, fabric, offsets))
+
+
+@comptime_builtin("comptime_assert", 1, 2)
+def comptime_assert(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Stop the compilation unless a condition holds."""
+    if not truth(args[0], site.argument_spans[0], "comptime_assert"):
+        message = "a `@comptime_assert` does not hold"
+        if len(args) > 1:
+            message = text(args[1], site.argument_spans[1], "the message")
+        fail("comptime-assert", message, site.span)
+    return VOID_VALUE
+
+
+@comptime_builtin("comptime_print", 1, 16)
+def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Show values while compiling."""
+    module.session.effects += 1
+    shown = " ".join(a.value if isinstance(a, Text) else show(a) for a in args)
+    module.session.sink.report(
+        Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.WARNING)
+    )
+    return VOID_VALUE

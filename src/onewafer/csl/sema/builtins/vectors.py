@@ -1,0 +1,315 @@
+"""DSD operations and `@load_to_dsr`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import DsrState
+from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Dsd,
+    Dsr,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    force,
+    is_comptime,
+    type_of,
+)
+from onewafer.image import (
+    DSD_OPERATIONS,
+    NO_TASK,
+    DsdConfig,
+    DsdKind,
+    DsdOperation,
+    OperandMode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdDescriptor, DsdOperationInfo
+
+_PRIORITIES: Final = ("low", "medium", "high")
+_MODES: Final = {
+    t.DSR_DEST: OperandMode.DSR_DEST,
+    t.DSR_SRC0: OperandMode.DSR_SRC0,
+    t.DSR_SRC1: OperandMode.DSR_SRC1,
+}
+_ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
+
+
+def _register(operation: DsdOperation) -> None:
+    info = DSD_OPERATIONS[operation]
+    operands = 1 + (info.src0 is not None) + (info.src1 is not None) + (info.scalar is not None)
+
+    @runtime_builtin(operation.name.lower(), operands, operands + 1)
+    def emit(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+        return _operation(site, a, args, operation, info)
+
+    assert emit is not None
+
+
+for _operation_name in DsdOperation:
+    _register(_operation_name)
+
+
+def _operation(
+    site: Site,
+    a: Analyzer,
+    args: Sequence[Value],
+    operation: DsdOperation,
+    info: DsdOperationInfo,
+) -> Value:
+    remaining = list(zip(args, site.argument_spans, strict=True))
+    dest = _destination(a, *remaining.pop(0), info.dest)
+    src0 = _source(a, *remaining.pop(0), info.src0) if info.src0 is not None else None
+    src1 = _source(a, *remaining.pop(0), info.src1) if info.src1 is not None else None
+    scalar = None
+    if info.scalar is not None:
+        value, span = remaining.pop(0)
+        scalar = _scalar(a, value, span, info.scalar)
+    operands = (args[0], *args[1 : 1 + (src0 is not None) + (src1 is not None)])
+    if not any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands):
+        fail(
+            "type-mismatch",
+            f"`@{site.name}` needs a DSD or DSR among its operands",
+            site.span,
+            help="use ordinary arithmetic for single values",
+        )
+    config = None
+    if remaining:
+        config = _config(a, *remaining.pop(0), operands)
+    a.emit(ir.DsdStatement(operation, dest, src0, src1, scalar, config, site.span))
+    return VOID_VALUE
+
+
+def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:
+    match value:
+        case Dsr(t.DSR_DEST, index):
+            return ir.Dsr(OperandMode.DSR_DEST, index)
+        case Dsd() | Runtime() if value.type in t.DSDS and value.type is not t.FABIN_DSD:
+            return ir.Vector(a.expression(value, span))
+        case Pointer() | Runtime(t.PointerType()):
+            pointer = value.type
+            assert isinstance(pointer, t.PointerType)
+            if pointer.is_const:
+                fail("not-assignable", "the destination is constant", span)
+            if t.num_bytes(pointer.pointee) != t.num_bytes(_ELEMENTS[element]):
+                fail(
+                    "type-mismatch",
+                    f"the destination holds a `{element}`, this points to a `{pointer.pointee}`",
+                    span,
+                )
+            return ir.ScalarDestination(a.expression(value, span))
+        case _:
+            fail(
+                "type-mismatch",
+                f"a destination is a mem or fabout DSD, a dsr_dest or a pointer, "
+                f"this is of type `{type_of(value)}`",
+                span,
+            )
+
+
+def _source(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:
+    match value:
+        case Dsr(type_, index):
+            return ir.Dsr(_MODES[type_], index)
+        case Dsd() | Runtime() if value.type in t.DSDS and value.type is not t.FABOUT_DSD:
+            return ir.Vector(a.expression(value, span))
+        case _ if type_of(value) in t.DSDS:
+            fail("type-mismatch", "a fabout_dsd cannot be read", span)
+        case _:
+            return ir.Scalar(_scalar(a, value, span, element))
+
+
+def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expression:
+    """Return a scalar operand; `u16` and `u32` take any value of their width."""
+    wanted = _ELEMENTS[element]
+    actual = type_of(value)
+    if isinstance(wanted, t.IntegerType) and t.scalar_type(actual) is not None:
+        if t.num_bytes(actual) == t.num_bytes(wanted):
+            return a.expression(value, span)
+    elif wanted is t.F32 or wanted is t.F16:
+        if actual is t.COMPTIME_INT and isinstance(value, Scalar):
+            value = operations.coerce_scalar(value, wanted, span)
+    if isinstance(value, Scalar) and isinstance(wanted, t.IntegerType) and value.value < 0:
+        signed = t.IntegerType(wanted.bits, is_signed=True)
+        return a.sized(value, signed, span, "the scalar")
+    return a.sized(value, wanted, span, "the scalar")
+
+
+# --- configuration -------------------------------------------------------------------------------
+
+
+def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
+    """Return the descriptors of the operands as far as they are known, the destination first."""
+    found: list[DsdDescriptor] = []
+    for value in operands:
+        match value:
+            case Dsd() | Runtime() if value.descriptor is not None:
+                found.append(value.descriptor)
+            case Dsr(type_, index):
+                state = a.instance.dsrs.get((type_, index))
+                if state is not None and state.descriptor is not None:
+                    found.append(state.descriptor)
+            case _:
+                pass
+    return found
+
+
+def _config(a: Analyzer, value: Value, span: Span, operands: Sequence[Value]) -> DsdConfig | None:
+    if not isinstance(value, Struct) or not is_comptime(value):
+        fail(
+            "not-comptime",
+            "the configuration of a DSD operation is a struct known at compile time",
+            span,
+            help="write `.{ .async = true, .activate = task_id }`",
+        )
+    fields = read_fields(
+        value,
+        "the configuration of a DSD operation",
+        span,
+        known=("async", "activate", "unblock", "priority", "ut_id"),
+        unsupported=("on_control", "index"),
+    )
+    loaded = _loaded_config(a, operands)
+    is_async = read_flag(fields, "async", span)
+    if not is_async:
+        for name in ("activate", "unblock"):
+            if name in fields:
+                fail("missing-field", f"`.{name}` needs `.async = true`", span)
+        return None
+    microthread = _microthread(a, fields, operands, span)
+    config = _completion(a, fields, microthread, span)
+    if loaded is not None and config.activate == NO_TASK and config.unblock == NO_TASK:
+        return DsdConfig(microthread, loaded.activate, loaded.unblock, config.priority)
+    return config
+
+
+def _loaded_config(a: Analyzer, operands: Sequence[Value]) -> DsdConfig | None:
+    for value in operands:
+        if isinstance(value, Dsr):
+            state = a.instance.dsrs.get((value.type, value.index))
+            if state is not None and state.config is not None:
+                return state.config
+    return None
+
+
+def _completion(
+    a: Analyzer, fields: Mapping[str, Value], microthread: int, span: Span
+) -> DsdConfig:
+    if "activate" in fields and "unblock" in fields:
+        fail("type-mismatch", "an operation either activates or unblocks, not both", span)
+    activate, unblock = NO_TASK, NO_TASK
+    if "activate" in fields:
+        activate = a.instance.local_task(fields["activate"], span)
+    if "unblock" in fields:
+        unblock = a.instance.channel_of(fields["unblock"], span)
+    priority = 0
+    if "priority" in fields:
+        chosen = read_choice(fields["priority"], "`priority`", _PRIORITIES, span)
+        priority = _PRIORITIES.index(chosen) if chosen else 0
+    return DsdConfig(microthread, activate, unblock, priority)
+
+
+def _microthread(
+    a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
+) -> int:
+    """Return the microthread of an asynchronous operation (5.6)."""
+    machine = a.session.architecture
+    if "ut_id" in fields:
+        value = fields["ut_id"]
+        if not isinstance(value, Scalar) or value.type is not t.UT_ID:
+            operations.mismatch(value, t.UT_ID, span, "`ut_id`")
+            raise AssertionError
+        return int(force(value, "ut_id", span))
+    fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
+    if not fabric:
+        chosen = "`.ut_id`" if machine.queues_need_initialization else "a fabric operand"
+        fail(
+            "missing-microthread",
+            f"an asynchronous operation on {machine.name} needs {chosen} that is known here",
+            span,
+            help="use a DSD that is a constant, or run the operation synchronously",
+        )
+    outputs = [d for d in fabric if d.kind is DsdKind.FABOUT]
+    if not machine.queues_need_initialization and outputs:
+        return outputs[0].queue
+    return fabric[0].queue
+
+
+# --- explicit DSRs -------------------------------------------------------------------------------
+
+
+@runtime_builtin("load_to_dsr", 2, 3)
+def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Load a DSD into a DSR."""
+    dsr, dsd = args[0], args[1]
+    if not isinstance(dsr, Dsr):
+        fail(
+            "type-mismatch",
+            f"a DSR is loaded, this is of type `{type_of(dsr)}`",
+            site.argument_spans[0],
+            help="get one with `@get_dsr(dsr_dest, number)`",
+        )
+    if not isinstance(dsd, Dsd | Runtime) or dsd.type not in t.DSDS:
+        fail(
+            "type-mismatch",
+            f"a DSD is loaded into a DSR, this is of type `{type_of(dsd)}`",
+            site.argument_spans[1],
+        )
+    config = None
+    if len(args) > 2:  # noqa: PLR2004 - the configuration
+        config = _load_config(a, args[2], site.argument_spans[2], (dsd,))
+    _note_load(a, dsr, dsd, config, site.span)
+    register = ir.Dsr(_MODES[dsr.type], dsr.index)
+    a.emit(ir.LoadDsr(register, a.expression(dsd, site.argument_spans[1]), site.span))
+    return VOID_VALUE
+
+
+def _load_config(
+    a: Analyzer, value: Value, span: Span, operands: Sequence[Value]
+) -> DsdConfig | None:
+    fields = read_fields(
+        value,
+        "the configuration of `@load_to_dsr`",
+        span,
+        known=("async", "activate", "unblock", "ut_id", "save_address"),
+        unsupported=("on_control", "single_step"),
+    )
+    if read_flag(fields, "save_address", span):
+        fail("unsupported-feature", "`.save_address = true` is not supported yet", span)
+    if not read_flag(fields, "async", span):
+        return None
+    return _completion(a, fields, _microthread(a, fields, operands, span), span)
+
+
+def _note_load(
+    a: Analyzer, dsr: Dsr, dsd: Dsd | Runtime, config: DsdConfig | None, span: Span
+) -> None:
+    """Remember what a DSR is loaded with; operations on it take their settings from there."""
+    key = (dsr.type, dsr.index)
+    known = a.instance.dsrs.get(key)
+    if known is not None and config is not None and known.config not in (None, config):
+        fail(
+            "unsupported-feature",
+            "one DSR is loaded with different completion settings",
+            span,
+            help="give the settings to the operation instead",
+        )
+    kept = config if config is not None else known.config if known is not None else None
+    a.instance.dsrs[key] = DsrState(dsd.descriptor, kept, span)
+
+

@@ -1,0 +1,7 @@
+"""Comptime evaluation: syntax compiled once to Python closures with resolved slots."""
+
+from onewafer.csl.sema.closures.calls import call_function, run_block
+from onewafer.csl.sema.closures.expressions import compile_expression, compile_type
+from onewafer.csl.sema.closures.frame import Frame, Scope
+
+__all__ = ["Frame", "Scope", "call_function", "compile_expression", "compile_type", "run_block"]

@@ -1,0 +1,221 @@
+"""Comptime calls of functions and builtins, and top-level blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
+from onewafer.csl.sema.closures.expressions import compile_expression, compile_operand, compile_type
+from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
+from onewafer.csl.sema.closures.statements import compile_block, compile_statement
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.session import MAX_CALL_DEPTH
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    FunctionValue,
+    Scalar,
+    Struct,
+    Value,
+    key_of,
+    type_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.closures.frame import Evaluate, Execute
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+
+
+@dataclass(slots=True)
+class FunctionCode:
+    """A function compiled for comptime; parameters are the first slots."""
+
+    parameter_types: tuple[Evaluate | None, ...]
+    result_type: Evaluate
+    body: Execute
+    size: int
+    is_pure: bool = True
+    """Whether no call of it has had an effect so far."""
+
+
+def _compile_function(declaration: ast.Function) -> FunctionCode:
+    scope = Scope()
+    types: list[Evaluate | None] = []
+    for parameter in declaration.parameters:
+        types.append(compile_type(parameter.type, scope) if parameter.type is not None else None)
+        scope.declare(parameter.name, is_const=True)
+    result = compile_type(declaration.result, scope)
+    body = compile_block(declaration.body.statements, scope)
+    return FunctionCode(tuple(types), result, body, scope.size)
+
+
+def call_function(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value:
+    """Run a function at compile time."""
+    module, declaration = function.module, function.declaration
+    session = module.session
+    code = module.code.functions.get(declaration)
+    if code is None:
+        code = module.code.functions[declaration] = _compile_function(declaration)
+    check_call(declaration, len(arguments), span)
+    session.tick(span)
+    key = (declaration, id(module), *map(key_of, arguments)) if code.is_pure else None
+    if key is not None and not any(map(_is_tainted, arguments)):
+        known = session.memo.get(key)
+        if known is not None:
+            return known[0]
+    else:
+        key = None
+    effects = session.effects
+    result = _run(module, code, declaration, arguments, span)
+    if session.effects != effects:
+        code.is_pure = False
+    elif key is not None:
+        session.memo[key] = (result, (module, tuple(arguments)))
+    return result
+
+
+def _is_tainted(value: Value) -> bool:
+    match value:
+        case Scalar(_, _, taint):
+            return taint is not None
+        case Struct(_, fields):
+            return any(map(_is_tainted, fields))
+        case _:
+            return False
+
+
+def _run(
+    module: Module,
+    code: FunctionCode,
+    declaration: ast.Function,
+    arguments: Sequence[Value],
+    span: Span,
+) -> Value:
+    frame, session = Frame(module, code.size), module.session
+    session.depth += 1
+    try:
+        if session.depth > MAX_CALL_DEPTH:
+            fail("step-limit", f"comptime calls nest more than {MAX_CALL_DEPTH} deep", span)
+        for index, (argument, type_) in enumerate(
+            zip(arguments, code.parameter_types, strict=True)
+        ):
+            value = argument
+            if type_ is not None:
+                expected = places.expect_type(type_(frame), span)
+                what = f"the argument `{declaration.parameters[index].name}`"
+                value = operations.coerce(argument, expected, span, what)
+            frame.slots[index] = value
+        result_type = places.expect_type(code.result_type(frame), declaration.result.span)
+        signal = code.body(frame)
+        return _result(frame, signal, result_type, declaration)
+    except Fault as fault:
+        fault.add_place(span, f"`{declaration.name}` is called here")
+        raise
+    finally:
+        session.depth -= 1
+
+
+def _result(frame: Frame, signal: Signal | None, type_: t.Type, declaration: ast.Function) -> Value:
+    if frame.result is not None:
+        what = f"the result of `{declaration.name}`"
+        return operations.coerce(frame.result, type_, declaration.result.span, what)
+    if type_ != t.VOID and signal is not Signal.RETURN:
+        missing_return(declaration, type_)
+    return VOID_VALUE
+
+
+def missing_return(declaration: ast.Function, type_: t.Type) -> None:
+    """Fail because a function with a result can end without one."""
+    fail(
+        "missing-return",
+        f"`{declaration.name}` can end without returning a `{type_}`",
+        declaration.name_span,
+        help="end it with `return …;`",
+    )
+
+
+def check_call(declaration: ast.Function, count: int, span: Span) -> None:
+    """Fail unless a function may be called with this number of arguments."""
+    if declaration.is_task:
+        fail(
+            "not-callable",
+            f"`{declaration.name}` is a task; tasks are activated, not called",
+            span,
+            help="bind it to an id and use `@activate(id)`",
+        )
+    expected = len(declaration.parameters)
+    if count != expected:
+        fail(
+            "wrong-argument-count",
+            f"`{declaration.name}` takes {expected} argument(s), {count} are given",
+            span,
+        )
+
+
+def compile_call(node: ast.Call, scope: Scope) -> Evaluate:
+    """Return a closure for `callee(arguments)`."""
+    callee = compile_operand(node.callee, scope)
+    arguments = [compile_expression(argument, scope) for argument in node.arguments]
+    span = node.span
+
+    def call(frame: Frame) -> Value:
+        function = callee(frame)
+        if type(function) is not FunctionValue:
+            fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", span)
+        return call_function(function, [argument(frame) for argument in arguments], span)
+
+    return call
+
+
+def compile_builtin(node: ast.BuiltinCall, scope: Scope) -> Evaluate:
+    """Return a closure for `@name(arguments)`."""
+    site = Site(node)
+    try:
+        builtin = find_builtin(site)
+    except Fault as fault:
+        return _raise_later(fault)
+    handler = builtin.comptime
+    arguments = [
+        (compile_operand if index in builtin.operands else compile_expression)(argument, scope)
+        for index, argument in enumerate(node.arguments)
+    ]
+    if handler is None:
+        return _raise_later(builtin.only_at_run_time(site))
+    has_effect, needs = builtin.has_effect, builtin.context
+
+    def call(frame: Frame) -> Value:
+        module = frame.module
+        if needs is not Where.VALUE or builtin.is_internal:
+            builtin.check_context(site, module)
+        if has_effect:
+            module.session.effects += 1
+        return handler(site, module, [argument(frame) for argument in arguments])
+
+    return call
+
+
+def _raise_later(fault: Fault) -> Evaluate:
+    def call(_: Frame) -> Value:
+        raise Fault(fault.diagnostic)
+
+    return call
+
+
+def run_block(module: Module, block: ast.Block) -> None:
+    """Run a top-level block; a mistake in one statement does not stop the others."""
+    scope = Scope()
+    frame = Frame(module, 0)
+    for statement in block.statements:
+        try:
+            execute = compile_statement(statement, scope)
+            frame.slots.extend([None] * (scope.size - len(frame.slots)))
+            execute(frame)
+        except Fault as fault:
+            frame.slots.extend([None] * (scope.size - len(frame.slots)))
+            module.context.report(fault)

@@ -1,0 +1,426 @@
+"""Expressions as closures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.access import expand, split_access
+from onewafer.csl.sema.closures.frame import Scope, read_poison
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.values import (
+    FALSE,
+    TRUE,
+    VOID_VALUE,
+    Array,
+    FunctionValue,
+    ModuleValue,
+    Pointer,
+    Scalar,
+    Struct,
+    TensorAccess,
+    Text,
+    TypeValue,
+    Undefined,
+    Value,
+    Variable,
+    force,
+    not_comptime,
+    truth,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.closures.frame import Evaluate, Frame
+    from onewafer.diagnostics import Span
+
+
+def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:  # noqa: C901, PLR0915
+    """Return a closure that evaluates `node`; a run-time variable as value is a fault."""
+    match node:
+        case ast.IntegerLiteral(value=number):
+            return _constant(Scalar(t.COMPTIME_INT, number))
+        case ast.FloatLiteral(value=number):
+            return _constant(Scalar(t.COMPTIME_FLOAT, number))
+        case ast.StringLiteral(value=text):
+            return _constant(Text(text))
+        case ast.BoolLiteral(value=flag):
+            return _constant(TRUE if flag else FALSE)
+        case ast.VoidLiteral():
+            return _constant(VOID_VALUE)
+        case ast.Name():
+            return _compile_name(node, scope)
+        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=operand):
+            return compile_address(operand, scope)
+        case ast.Unary(operator=operator, operand=operand, span=span):
+            evaluate = compile_expression(operand, scope)
+            return lambda f: operations.unary(operator, evaluate(f), span)
+        case ast.Binary():
+            return _compile_binary(node, scope)
+        case ast.Call():
+            from onewafer.csl.sema.closures.calls import compile_call  # noqa: PLC0415 - mutual
+
+            return compile_call(node, scope)
+        case ast.BuiltinCall():
+            from onewafer.csl.sema.closures.calls import compile_builtin  # noqa: PLC0415 - mutual
+
+            return compile_builtin(node, scope)
+        case ast.Member():
+            return _compile_member(node, scope)
+        case ast.Dereference(base=base, span=span):
+            pointer = compile_expression(base, scope)
+            return lambda f: _load(pointer(f), span)
+        case ast.Index():
+            return _compile_index(node, scope)
+        case ast.IfExpression():
+            return _compile_if(node, scope)
+        case ast.SwitchExpression():
+            return _compile_switch(node, scope)
+        case ast.StructLiteral(fields=fields):
+            names = tuple(field.name for field in fields)
+            places.check_distinct(fields)
+            values = [compile_expression(field.value, scope) for field in fields]
+            return lambda f: Struct(names, tuple([value(f) for value in values]))
+        case ast.TupleLiteral(elements=elements):
+            values = [compile_expression(element, scope) for element in elements]
+            return lambda f: Struct(None, tuple([value(f) for value in values]))
+        case ast.ArrayLiteral():
+            return _compile_array(node, scope)
+        case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
+            return _compile_type_expression(node, scope)
+        case ast.TensorAccess():
+            return _compile_tensor_access(node, scope)
+        case ast.ComptimeExpression(operand=operand):
+            return compile_expression(operand, scope)
+        case ast.ErrorExpression():
+            return _reported
+
+
+def _constant(value: Value) -> Evaluate:
+    return lambda _: value
+
+
+def _reported(_: Frame) -> Value:
+    raise Fault(None)
+
+
+def compile_type(node: ast.Expression, scope: Scope) -> Evaluate:
+    """Return a closure that evaluates `node` to a `TypeValue`."""
+    evaluate = compile_expression(node, scope)
+    span = node.span
+
+    def check(frame: Frame) -> Value:
+        value = evaluate(frame)
+        if type(value) is not TypeValue:
+            places.expect_type(value, span)
+        return value
+
+    return check
+
+
+# --- names and places ----------------------------------------------------------------------------
+
+
+def _compile_name(node: ast.Name, scope: Scope) -> Evaluate:
+    slot = scope.find(node.name)
+    if slot is None:
+        return _compile_global(node)
+    index, is_const = slot.index, slot.is_const
+
+    def read(frame: Frame) -> Value:
+        value = frame.slots[index]
+        if value is None:
+            read_poison()
+            raise AssertionError
+        return value.copy() if type(value) is Array and not is_const else value
+
+    return read
+
+
+def _compile_global(node: ast.Name) -> Evaluate:
+    name, span = node.name, node.span
+
+    def read(frame: Frame) -> Value:
+        value = frame.module.read(name, span)
+        if type(value) is Variable:
+            not_comptime(value, span)
+        return value
+
+    return read
+
+
+def compile_operand(node: ast.Expression, scope: Scope) -> Evaluate:
+    """Return a closure like `compile_expression`'s that gives a run-time variable as itself."""
+    match node:
+        case ast.Name(name=name, span=span) if scope.find(name) is None:
+            return lambda f: f.module.read(name, span)
+        case ast.Member(base=base, name=name, span=span):
+            evaluate = compile_operand(base, scope)
+            return lambda f: places.member(evaluate(f), name, span)
+        case ast.Name(name=name):
+            slot = scope.find(name)
+            assert slot is not None
+            index = slot.index
+
+            def read(frame: Frame) -> Value:
+                value = frame.slots[index]
+                if value is None:
+                    read_poison()
+                    raise AssertionError
+                return value
+
+            return read
+        case _:
+            return compile_expression(node, scope)
+
+
+def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
+    """Return a closure that gives the `Pointer` to a place, or a function as itself."""
+    match node:
+        case ast.Name(name=name, span=span):
+            if scope.find(name) is not None:
+                return lambda _: places.no_comptime_address(name, span)
+            return lambda f: places.address_of_global(f.module, name, span)
+        case ast.Member(base=base, name=name, span=span):
+            evaluate = compile_expression(base, scope)
+            return lambda f: places.address_of_member(evaluate(f), name, span)
+        case ast.Dereference(base=base, span=span):
+            evaluate = compile_expression(base, scope)
+            return lambda f: places.expect_pointer(evaluate(f), span)
+        case ast.Index(base=base, indices=indices, span=span):
+            pointer = compile_base(base, scope)
+            values = [compile_expression(index, scope) for index in indices]
+            return lambda f: places.element_pointer(pointer(f), [v(f) for v in values], span)
+        case _:
+            span = node.span
+            return lambda _: places.no_place(span)
+
+
+def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
+    """Return a closure for the pointer that an index applies to: an array's address or a pointer."""
+    match node:
+        case ast.Name(name=name, span=span) if scope.find(name) is None:
+
+            def read(frame: Frame) -> Value:
+                value = frame.module.read(name, span)
+                if type(value) is Pointer:
+                    return value
+                return places.address_of_global(frame.module, name, span)
+
+            return read
+        case ast.Member(base=base, name=name, span=span):
+            evaluate = compile_expression(base, scope)
+            return lambda f: places.base_of_member(evaluate(f), name, span)
+        case ast.Name():
+            return compile_expression(node, scope)
+        case _:
+            return compile_address(node, scope)
+
+
+def _load(pointer: Value, span: Span) -> Value:
+    if isinstance(pointer, Pointer) and pointer.variable.is_const and not pointer.offset:
+        return pointer.variable.initial
+    fail("not-comptime", "memory cannot be read at compile time", span)
+
+
+def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
+    evaluate = compile_expression(node.base, scope)
+    name, span = node.name, node.span
+
+    def read(frame: Frame) -> Value:
+        base = evaluate(frame)
+        if type(base) is Struct and base.names is not None and name in base.names:
+            return base.fields[base.names.index(name)]
+        value = places.member(base, name, span)
+        if type(value) is Variable:
+            not_comptime(value, span)
+        return value
+
+    return read
+
+
+def _compile_index(node: ast.Index, scope: Scope) -> Evaluate:
+    base = compile_operand(node.base, scope)
+    indices = [compile_expression(index, scope) for index in node.indices]
+    span = node.span
+
+    def read(frame: Frame) -> Value:
+        container = base(frame)
+        if type(container) is Variable:
+            not_comptime(container, span)
+        return places.element(container, [index(frame) for index in indices], span)
+
+    return read
+
+
+# --- operators -----------------------------------------------------------------------------------
+
+
+def _compile_binary(node: ast.Binary, scope: Scope) -> Evaluate:
+    left, right = compile_expression(node.left, scope), compile_expression(node.right, scope)
+    operator, span = node.operator, node.span
+    left_span, right_span = node.left.span, node.right.span
+    match operator:
+        case ast.BinaryOperator.AND:
+            return lambda f: _checked(right(f), right_span) if truth(left(f), left_span) else FALSE
+        case ast.BinaryOperator.OR:
+            return lambda f: TRUE if truth(left(f), left_span) else _checked(right(f), right_span)
+        case _:
+            binary = operations.binary
+            return lambda f: binary(operator, left(f), right(f), span)
+
+
+def _checked(value: Value, span: Span) -> Value:
+    if type(value) is Scalar and value.type is t.BOOL:
+        return value
+    return TRUE if truth(value, span) else FALSE
+
+
+def _compile_if(node: ast.IfExpression, scope: Scope) -> Evaluate:
+    condition, then = (
+        compile_expression(node.condition, scope),
+        compile_expression(node.then, scope),
+    )
+    span = node.condition.span
+    if node.otherwise is None:
+        whole = node.span
+
+        def no_else(frame: Frame) -> Value:
+            if truth(condition(frame), span, "if"):
+                return then(frame)
+            places.missing_else(whole)
+            raise AssertionError
+
+        return no_else
+    otherwise = compile_expression(node.otherwise, scope)
+    return lambda f: then(f) if truth(condition(f), span, "if") else otherwise(f)
+
+
+def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
+    scrutinee = compile_expression(node.scrutinee, scope)
+    arms = [
+        ([compile_expression(p, scope) for p in arm.patterns], compile_expression(arm.value, scope))
+        for arm in node.arms
+    ]
+    spans = [[p.span for p in arm.patterns] for arm in node.arms]
+    span = node.span
+
+    def evaluate(frame: Frame) -> Value:
+        value = scrutinee(frame)
+        chosen = select_arm(frame, value, [patterns for patterns, _ in arms], spans)
+        if chosen is None:
+            places.no_arm(value, span)
+            raise AssertionError
+        return arms[chosen][1](frame)
+
+    return evaluate
+
+
+def select_arm(
+    frame: Frame, value: Value, arms: list[list[Evaluate]], spans: list[list[Span]]
+) -> int | None:
+    """Return the number of the arm that `value` takes (`else` last); None: none fits."""
+    if isinstance(value, Scalar):
+        value = Scalar(value.type, force(value, "switch", spans[0][0] if spans[0] else None))
+    default = None
+    for number, patterns in enumerate(arms):
+        if not patterns:
+            default = number
+        for pattern, span in zip(patterns, spans[number], strict=True):
+            same = operations.binary(ast.BinaryOperator.EQUAL, value, pattern(frame), span)
+            if truth(same, span):
+                return number
+    return default
+
+
+# --- arrays and types ----------------------------------------------------------------------------
+
+
+def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
+    type_ = compile_type(node.type, scope)
+    elements = [compile_expression(element, scope) for element in node.elements]
+    spans = [element.span for element in node.elements]
+    span = node.span
+
+    def evaluate(frame: Frame) -> Value:
+        array = type_(frame)
+        assert isinstance(array, TypeValue)
+        return places.array_literal(array.type, [e(frame) for e in elements], spans, span)
+
+    return evaluate
+
+
+def _compile_type_expression(
+    node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType, scope: Scope
+) -> Evaluate:
+    match node:
+        case ast.ArrayType(dimensions=dimensions, element=element):
+            sizes = [compile_expression(d, scope) for d in dimensions]
+            spans = [d.span for d in dimensions]
+            base = compile_type(element, scope)
+            span = element.span
+            return lambda f: places.array_type([s(f) for s in sizes], spans, base(f), span)
+        case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
+            target = compile_type(pointee, scope)
+            return lambda f: TypeValue(
+                t.PointerType(places.expect_type(target(f), node.span), is_const, is_many)
+            )
+        case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
+            types = [compile_type(p, scope) for p in parameters]
+            returns = compile_type(result, scope)
+            return lambda f: TypeValue(
+                t.FunctionType(
+                    tuple(places.expect_type(p(f), node.span) for p in types),
+                    places.expect_type(returns(f), node.span),
+                    is_task,
+                )
+            )
+        case ast.EnumType(base=base_node, members=members):
+            base = compile_type(base_node, scope)
+            values = [
+                compile_expression(m.value, scope) if m.value is not None else None for m in members
+            ]
+            return lambda f: places.enum_type(
+                base(f), members, [v(f) if v is not None else None for v in values], node.span
+            )
+
+
+def _compile_tensor_access(node: ast.TensorAccess, scope: Scope) -> Evaluate:
+    base_node, indices = split_access(node)
+    base = compile_base(base_node, scope)
+    extents = [compile_expression(extent, scope) for extent in node.extents]
+    variables = [variable.name for variable in node.variables]
+    terms = [
+        [
+            (term, [compile_expression(f, scope) for f in term.factors])
+            for term in expand(i, variables)
+        ]
+        for i in indices
+    ]
+    count, span = len(variables), node.span
+
+    def evaluate(frame: Frame) -> TensorAccess:
+        evaluated = [
+            [(term, [factor(frame) for factor in factors]) for term, factors in index]
+            for index in terms
+        ]
+        return places.tensor_access(
+            base(frame), [e(frame) for e in extents], evaluated, count, span
+        )
+
+    return evaluate
+
+
+__all__ = [
+    "FunctionValue",
+    "ModuleValue",
+    "Undefined",
+    "compile_address",
+    "compile_expression",
+    "compile_operand",
+    "compile_type",
+    "select_arm",
+    "type_of",
+]

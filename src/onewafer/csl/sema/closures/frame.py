@@ -1,0 +1,84 @@
+"""The activation record of comptime code, and how names become slots of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema.faults import Fault, fail
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Value
+    from onewafer.diagnostics import Span
+
+
+class Frame:
+    """Locals of one running comptime function or block."""
+
+    __slots__ = ("module", "result", "slots")
+
+    def __init__(self, module: Module, size: int) -> None:
+        self.module = module
+        self.slots: list[Value | None] = [None] * size
+        self.result: Value | None = None
+
+
+class Signal(Enum):
+    """Why a statement does not simply go on to the next one."""
+
+    BREAK = 1
+    CONTINUE = 2
+    RETURN = 3
+
+
+Evaluate = Callable[[Frame], "Value"]
+Execute = Callable[[Frame], Signal | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A local of the compiled code."""
+
+    index: int
+    is_const: bool
+
+
+@dataclass(slots=True)
+class Scope:
+    """Names visible while a function or block is compiled, innermost block last."""
+
+    blocks: list[dict[str, Slot]] = field(default_factory=lambda: [{}])
+    size: int = 0
+
+    def declare(self, name: str, *, is_const: bool) -> Slot:
+        """Add a local to the innermost block."""
+        slot = Slot(self.size, is_const)
+        self.size += 1
+        self.blocks[-1][name] = slot
+        return slot
+
+    def find(self, name: str) -> Slot | None:
+        """Return the innermost local of that name."""
+        for block in reversed(self.blocks):
+            slot = block.get(name)
+            if slot is not None:
+                return slot
+        return None
+
+
+def read_poison() -> None:
+    """Stop quietly: the local's initialiser was wrong, which has been reported."""
+    raise Fault(None)
+
+
+def undeclared(name: str, span: Span) -> None:
+    """Fail because an assignment target is no comptime local."""
+    fail(
+        "not-assignable",
+        f"`{name}` cannot be changed here",
+        span,
+        help="comptime code changes its own `var` locals only",
+    )

@@ -1,0 +1,344 @@
+"""Statements as closures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.closures.expressions import (
+    compile_expression,
+    compile_operand,
+    compile_type,
+    select_arm,
+)
+from onewafer.csl.sema.closures.frame import Scope, Signal, undeclared
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.values import (
+    Array,
+    Range,
+    Scalar,
+    Struct,
+    Value,
+    force,
+    truth,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onewafer.csl.sema.closures.frame import Evaluate, Execute, Frame, Slot
+    from onewafer.diagnostics import Span
+
+
+def compile_statement(node: ast.Statement, scope: Scope) -> Execute:
+    """Return a closure that executes `node`."""
+    match node:
+        case ast.Variable():
+            return _compile_variable(node, scope)
+        case ast.Assign():
+            return _compile_assign(node, scope)
+        case ast.If():
+            return _compile_if(node, scope)
+        case ast.While():
+            return _compile_while(node, scope)
+        case ast.For():
+            return _compile_for(node, scope)
+        case ast.Switch():
+            return _compile_switch(node, scope)
+        case ast.Break():
+            return lambda _: Signal.BREAK
+        case ast.Continue():
+            return lambda _: Signal.CONTINUE
+        case ast.Return():
+            return _compile_return(node, scope)
+        case ast.Block(statements=statements):
+            return compile_block(statements, scope)
+        case ast.ComptimeBlock(body=body):
+            return compile_block(body.statements, scope)
+        case ast.ExpressionStatement(expression=expression):
+            evaluate = compile_operand(expression, scope)
+
+            def run(frame: Frame) -> Signal | None:
+                evaluate(frame)
+                return None
+
+            return run
+
+
+def compile_block(statements: Sequence[ast.Statement], scope: Scope) -> Execute:
+    """Return a closure that executes statements in a scope of their own."""
+    scope.blocks.append({})
+    compiled = tuple(compile_statement(statement, scope) for statement in statements)
+    scope.blocks.pop()
+    if len(compiled) == 1:
+        return compiled[0]
+
+    def run(frame: Frame) -> Signal | None:
+        for execute in compiled:
+            signal = execute(frame)
+            if signal is not None:
+                return signal
+        return None
+
+    return run
+
+
+def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
+    type_ = compile_type(node.type, scope) if node.type is not None else None
+    initializer = compile_expression(node.initializer, scope) if node.initializer else None
+    index = scope.declare(node.name, is_const=node.is_const).index
+    span = node.initializer.span if node.initializer else node.name_span
+
+    def run(frame: Frame) -> Signal | None:
+        frame.slots[index] = None
+        if initializer is None:
+            if type_ is None:
+                fail("type-mismatch", "a variable needs a type or a value", span)
+            value = operations.zero(places.expect_type(type_(frame), span), span)
+        else:
+            value = initializer(frame)
+            if type_ is not None:
+                value = operations.coerce(value, places.expect_type(type_(frame), span), span)
+        frame.slots[index] = value.copy() if type(value) is Array else value
+        return None
+
+    return run
+
+
+# --- assignment ----------------------------------------------------------------------------------
+
+
+def _compile_assign(node: ast.Assign, scope: Scope) -> Execute:
+    value = compile_expression(node.value, scope)
+    span = node.value.span
+    if node.operator is not None:
+        old = compile_expression(node.target, scope)
+        operator, whole = node.operator, node.span
+        new, value = value, lambda f: operations.binary(operator, old(f), new(f), whole)
+    match node.target:
+        case ast.Name(name="_") if scope.find("_") is None:
+            return _discard(value)
+        case ast.Name(name=name, span=place):
+            slot = _variable(scope, name, place)
+            if slot is None:
+                return _fault(name, place)
+            index = slot.index
+
+            def assign(frame: Frame) -> Signal | None:
+                frame.slots[index] = _replace(frame.slots[index], value(frame), span)
+                return None
+
+            return assign
+        case _:
+            return _compile_update(node.target, value, span, scope)
+
+
+def _discard(value: Evaluate) -> Execute:
+    def run(frame: Frame) -> Signal | None:
+        value(frame)
+        return None
+
+    return run
+
+
+def _fault(name: str, span: Span) -> Execute:
+    def run(_: Frame) -> Signal | None:
+        undeclared(name, span)
+        return None
+
+    return run
+
+
+def _variable(scope: Scope, name: str, span: Span) -> Slot | None:
+    slot = scope.find(name)
+    if slot is not None and slot.is_const:
+        fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
+    return slot
+
+
+def _replace(old: Value | None, new: Value, span: Span) -> Value:
+    """Return `new` in the type of the variable that holds `old`."""
+    if old is None:
+        raise Fault(None)
+    value = operations.coerce(new, type_of(old), span) if not isinstance(old, Struct) else new
+    return value.copy() if type(value) is Array else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One `.name` or `[indices]` on the way from a local to the part that is assigned."""
+
+    name: str | None
+    indices: tuple[Evaluate, ...]
+    span: Span
+
+
+def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: Scope) -> Execute:
+    steps: list[_Step] = []
+    node = target
+    while True:
+        match node:
+            case ast.Member(base=base, name=name):
+                steps.append(_Step(name, (), node.span))
+            case ast.Index(base=base, indices=indices):
+                compiled = tuple(compile_expression(i, scope) for i in indices)
+                steps.append(_Step(None, compiled, node.span))
+            case ast.Name(name=name):
+                break
+            case _:
+                places.no_place(node.span)
+        node = base
+    slot = _variable(scope, name, node.span)
+    if slot is None:
+        return _fault(name, node.span)
+    index = slot.index
+    steps.reverse()
+
+    def run(frame: Frame) -> Signal | None:
+        old = frame.slots[index]
+        if old is None:
+            raise Fault(None)
+        frame.slots[index] = _update(frame, old, steps, value(frame), span)
+        return None
+
+    return run
+
+
+def _update(
+    frame: Frame, container: Value, steps: Sequence[_Step], new: Value, span: Span
+) -> Value:
+    if not steps:
+        return _replace(container, new, span)
+    step, rest = steps[0], steps[1:]
+    match container:
+        case Struct(names, fields) if names is not None and step.name in names:
+            position = names.index(step.name)
+        case Struct(None, fields) if step.name is None:
+            position = operations.forced_integer(step.indices[0](frame), step.span, "an index")
+            if not 0 <= position < len(fields):
+                fail("index-out-of-range", f"index {position} is outside of the tuple", step.span)
+        case Array(type_, elements) if step.name is None:
+            values = [index(frame) for index in step.indices]
+            flat = places.flat_index(type_.dimensions, values, step.span, f"`{type_}`")
+            position = operations.forced_integer(flat, step.span, "index")
+            elements[position] = _update(frame, elements[position], rest, new, span)
+            return container
+        case _:
+            what = f"field `{step.name}`" if step.name is not None else "element"
+            fail("unknown-field", f"a `{type_of(container)}` has no such {what}", step.span)
+    part = _update(frame, fields[position], rest, new, span)
+    return Struct(container.names, (*fields[:position], part, *fields[position + 1 :]))
+
+
+# --- control flow --------------------------------------------------------------------------------
+
+
+def _compile_if(node: ast.If, scope: Scope) -> Execute:
+    condition, span = compile_expression(node.condition, scope), node.condition.span
+    then = compile_block((node.then,), scope)
+    if node.otherwise is None:
+        return lambda f: then(f) if truth(condition(f), span, "if") else None
+    otherwise = compile_block((node.otherwise,), scope)
+    return lambda f: then(f) if truth(condition(f), span, "if") else otherwise(f)
+
+
+def _compile_while(node: ast.While, scope: Scope) -> Execute:
+    condition, span = compile_expression(node.condition, scope), node.condition.span
+    body = compile_block(node.body.statements, scope)
+    step = compile_block((node.step,), scope) if node.step is not None else None
+    whole = node.span
+
+    def run(frame: Frame) -> Signal | None:
+        tick = frame.module.session.tick
+        while truth(condition(frame), span, "while"):
+            tick(whole)
+            signal = body(frame)
+            if signal is Signal.BREAK:
+                break
+            if signal is Signal.RETURN:
+                return signal
+            if step is not None:
+                step(frame)
+        return None
+
+    return run
+
+
+def _compile_for(node: ast.For, scope: Scope) -> Execute:
+    iterable = compile_expression(node.iterable, scope)
+    span, whole = node.iterable.span, node.span
+    scope.blocks.append({})
+    element = scope.declare(node.element.name, is_const=True).index
+    index = scope.declare(node.index.name, is_const=True).index if node.index else None
+    body = compile_block(node.body.statements, scope)
+    scope.blocks.pop()
+
+    def run(frame: Frame) -> Signal | None:
+        tick, slots = frame.module.session.tick, frame.slots
+        for number, value in enumerate(iterate(iterable(frame), span)):
+            tick(whole)
+            slots[element] = value
+            if index is not None:
+                slots[index] = Scalar(t.COMPTIME_INT, number)
+            signal = body(frame)
+            if signal is Signal.BREAK:
+                break
+            if signal is Signal.RETURN:
+                return signal
+        return None
+
+    return run
+
+
+def iterate(value: Value, span: Span) -> Iterator[Value]:
+    """Yield what a `for` loop over a comptime value goes through."""
+    match value:
+        case Range(type_, Scalar() as start, Scalar() as stop, Scalar() as step):
+            bounds = (int(force(bound, "loop bound", span)) for bound in (start, stop, step))
+            return (Scalar(type_, number) for number in range(*bounds))
+        case Array(_, elements):
+            return iter(list(elements))
+        case Struct(None, fields):
+            return iter(fields)
+        case _:
+            fail(
+                "type-mismatch",
+                f"a `for` loop goes over a range or an array, not over a `{type_of(value)}`",
+                span,
+                help="write `for (@range(u16, n)) |i| { … }`",
+            )
+
+
+def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
+    scrutinee = compile_expression(node.scrutinee, scope)
+    patterns = [[compile_expression(p, scope) for p in arm.patterns] for arm in node.arms]
+    spans = [[p.span for p in arm.patterns] for arm in node.arms]
+    bodies: list[Callable[[Frame], Signal | None]] = [
+        compile_block((arm.body,), scope) for arm in node.arms
+    ]
+    span = node.span
+
+    def run(frame: Frame) -> Signal | None:
+        value = scrutinee(frame)
+        chosen = select_arm(frame, value, patterns, spans)
+        if chosen is None:
+            places.no_arm(value, span)
+        return bodies[chosen](frame)
+
+    return run
+
+
+def _compile_return(node: ast.Return, scope: Scope) -> Execute:
+    if node.value is None:
+        return lambda _: Signal.RETURN
+    value = compile_expression(node.value, scope)
+
+    def run(frame: Frame) -> Signal | None:
+        frame.result = value(frame)
+        return Signal.RETURN
+
+    return run

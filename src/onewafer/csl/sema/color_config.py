@@ -1,0 +1,134 @@
+"""From a color configuration struct (6.1) to the router's `ColorConfig`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
+from onewafer.csl.sema.values import Array, Scalar, Struct, Value, force, type_of
+from onewafer.image import ColorConfig, PopMode, RangeFilter, SwitchPosition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.diagnostics import Span
+
+_POP_MODES = {
+    "no_pop": PopMode.NO_POP,
+    "always_pop": PopMode.ALWAYS_POP,
+    "pop_on_advance": PopMode.POP_ON_ADVANCE,
+    "pop_on_advance_nop": PopMode.POP_ON_ADVANCE_NOP,
+}
+
+
+def read_color_config(value: Value, span: Span) -> ColorConfig:
+    """Return the configuration that a struct describes, or fail."""
+    fields = read_fields(
+        value,
+        "a color configuration",
+        span,
+        known=("routes", "switches", "filter", "teardown"),
+        required=("routes",),
+    )
+    routes = read_fields(
+        fields["routes"],
+        "`routes`",
+        span,
+        known=("rx", "tx"),
+        required=("rx", "tx"),
+        unsupported=("color_swap_x", "color_swap_y"),
+    )
+    first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
+    positions, current, ring_mode, pop_mode = _switches(fields, first, span)
+    return ColorConfig(
+        positions,
+        current,
+        ring_mode,
+        pop_mode,
+        teardown=read_flag(fields, "teardown", span),
+        filter=_filter(fields["filter"], span) if "filter" in fields else None,
+    )
+
+
+def _directions(value: Value, span: Span) -> int:
+    """Return the mask of a direction, or of a tuple or array of them."""
+    match value:
+        case Scalar(t.DIRECTION):
+            return 1 << int(force(value, "route", span))
+        case Struct(None, fields) | Array(t.ArrayType(_, t.DIRECTION), fields):
+            mask = 0
+            for field in fields:
+                mask |= _directions(field, span)
+            return mask
+        case _:
+            fail(
+                "type-mismatch",
+                f"a route is a set of directions, this is of type `{type_of(value)}`",
+                span,
+                help="write `.{ .rx = .{ WEST }, .tx = .{ RAMP, EAST } }`",
+            )
+
+
+def _switches(
+    fields: Mapping[str, Value], first: SwitchPosition, span: Span
+) -> tuple[tuple[SwitchPosition | None, ...], int, bool, PopMode]:
+    if "switches" not in fields:
+        return (first,), 0, False, PopMode.NO_POP
+    switches = read_fields(
+        fields["switches"],
+        "`switches`",
+        span,
+        known=("pos1", "pos2", "pos3", "current_switch_pos", "ring_mode", "pop_mode"),
+    )
+    positions: list[SwitchPosition | None] = [first]
+    for number in (1, 2, 3):
+        name = f"pos{number}"
+        positions.append(_position(switches[name], first, span) if name in switches else None)
+    while positions[-1] is None:
+        positions.pop()
+    current = 0
+    if "current_switch_pos" in switches:
+        current = operations.forced_integer(switches["current_switch_pos"], span, "position")
+        if not 0 <= current < len(positions) or positions[current] is None:
+            fail("value-out-of-range", f"there is no switch position {current}", span)
+    pop_mode = PopMode.NO_POP
+    if "pop_mode" in switches:
+        chosen = read_choice(switches["pop_mode"], "`pop_mode`", tuple(_POP_MODES), span)
+        pop_mode = _POP_MODES[chosen] if chosen else PopMode.NO_POP
+    return tuple(positions), current, read_flag(switches, "ring_mode", span), pop_mode
+
+
+def _position(value: Value, first: SwitchPosition, span: Span) -> SwitchPosition | None:
+    fields = read_fields(value, "a switch position", span, known=("rx", "tx", "invalid"))
+    if read_flag(fields, "invalid", span):
+        return None
+    if len(fields) != 1:
+        fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
+    if "rx" in fields:
+        return SwitchPosition(_directions(fields["rx"], span), first.tx)
+    return SwitchPosition(first.rx, _directions(fields["tx"], span))
+
+
+def _filter(value: Value, span: Span) -> RangeFilter:
+    fields = read_fields(
+        value,
+        "`filter`",
+        span,
+        known=("kind", "min_idx", "max_idx"),
+        required=("kind", "min_idx", "max_idx"),
+        unsupported=("count_data", "count_control", "filter_control", "init_counter", "limit1",
+                     "limit2", "max_counter", "fast_mode"),
+    )  # fmt: skip
+    kind = read_choice(
+        fields["kind"], "the kind of a filter", ("range", "counter", "sparse_counter"), span
+    )
+    if kind != "range":
+        fail("unsupported-feature", f"filters of kind `{kind}` are not supported yet", span)
+    low, high = (
+        operations.forced_integer(fields[name], span, "filter bound")
+        for name in ("min_idx", "max_idx")
+    )
+    return RangeFilter(low, high)

@@ -1,0 +1,123 @@
+"""Where a module lives: in the layout program or in one instance of a PE program."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema.closures import run_block
+from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.values import Struct, Value, Void, type_of
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.csl.sema.builtins.registry import Where
+    from onewafer.csl.sema.session import Session, SourceCode
+    from onewafer.diagnostics import Span
+
+
+class Context:
+    """The modules of one program and what it takes to run their roots."""
+
+    kind: Where
+    is_layout = False
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.chain: tuple[tuple[Span, str], ...] = ()
+        """Places that led to what is being analysed, innermost first."""
+        self._pending: list[tuple[Module, tuple[tuple[Span, str], ...]]] = []
+        self._prefixes: dict[str, int] = {}
+
+    def report(self, fault: Fault) -> None:
+        """Hand a fault to the sink with the places that led here."""
+        for span, label in self.chain:
+            fault.add_place(span, label)
+        fault.report(self.session.sink)
+
+    def how_to_bind(self, module: Module, name: str) -> str:
+        """Return advice for a param without a value."""
+        if not module.name:
+            return f"give it one with `--params={name}:…` or `param {name} = …;`"
+        return f"give it one where the module is imported: `.{{ .{name} = … }}`"
+
+    def import_module(
+        self, importer: Module, path: str, params: Value, span: Span
+    ) -> Module:
+        """Make a new instance of a file; its roots run in `run_pending`."""
+        session = importer.session
+        code = session.source_code(session.find_file(path, importer.path, span))
+        bound = self.bind(code, params, span)
+        module = Module(self, code, bound, self.unique_prefix(path))
+        self._pending.append((module, ((span, "imported here"), *self.chain)))
+        return module
+
+    def bind(self, code: SourceCode, params: Value, span: Span | None) -> Mapping[str, Value]:
+        """Return params by name; a name that the file does not declare is a warning."""
+        match params:
+            case Struct(names, fields) if names is not None:
+                bound = dict(zip(names, fields, strict=True))
+            case Struct(_, ()) | Void():
+                bound = {}
+            case _:
+                fail(
+                    "type-mismatch",
+                    f"params are given as a struct, this is of type `{type_of(params)}`",
+                    span,
+                    help="write `.{ .name = value }`",
+                )
+        declared = [n for n, d in code.declarations.items() if isinstance(d, ast.Param)]
+        for name in bound:
+            if name not in declared:
+                self.session.sink.report(
+                    Diagnostic(
+                        "unknown-param",
+                        f"`{code.file.source.path}` has no param `{name}`",
+                        Annotation(span) if span is not None else None,
+                        help=suggest(name, declared),
+                        severity=Severity.WARNING,
+                    )
+                )
+        return bound
+
+    def unique_prefix(self, path: str) -> str:
+        """Return a symbol prefix for a module: the name of its file, numbered if taken."""
+        stem = posixpath.basename(path.strip("<>")).removesuffix(".csl")
+        count = self._prefixes[stem] = self._prefixes.get(stem, 0) + 1
+        return stem if count == 1 else f"{stem}#{count}"
+
+    def run_roots(self, module: Module) -> None:
+        """Import what the module imports and run its `comptime` blocks."""
+        for name, declaration in module.code.declarations.items():
+            if isinstance(declaration, ast.Variable) and self.is_root(declaration):
+                try:
+                    self.use_root(module.read(name, declaration.name_span))
+                except Fault as fault:
+                    self.report(fault)
+        for block in module.code.comptime_blocks:
+            run_block(module, block.body)
+
+    def is_root(self, declaration: ast.Variable) -> bool:
+        """Tell whether a global is analysed even if nothing uses it."""
+        match declaration.initializer:
+            case ast.BuiltinCall(name="import_module"):
+                return True
+            case _:
+                return declaration.storage is ast.Storage.EXPORT
+
+    def use_root(self, value: Value) -> None:
+        """Do what reading a root global entails; nothing for most values."""
+
+    def run_pending(self) -> None:
+        """Run the roots of all modules imported so far and of those they import."""
+        outer = self.chain
+        while self._pending:
+            module, self.chain = self._pending.pop(0)
+            self.run_roots(module)
+        self.chain = outer

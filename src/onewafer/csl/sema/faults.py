@@ -1,0 +1,56 @@
+"""How analysis stops at a mistake of the user: one exception, turned into one diagnostic.
+
+A `Fault` unwinds to the nearest place that can go on (the next statement of a run-time function,
+the next statement of a top-level comptime block, the next global). On the way up, calls and
+imports add the places that led there. A fault without a diagnostic has been reported before: its
+cause is a poisoned name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.diagnostics import Annotation, Diagnostic
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import DiagnosticSink, Span
+
+MAX_CHAIN = 8
+"""Places that a diagnostic shows at most; the innermost ones matter."""
+
+
+class Fault(Exception):  # noqa: N818 - it is not an error of the program but of its input
+    """A mistake of the user; never leaves `csl.sema`."""
+
+    def __init__(self, diagnostic: Diagnostic | None) -> None:
+        super().__init__()
+        self.diagnostic = diagnostic
+
+    def add_place(self, span: Span, label: str) -> None:
+        """Show one more place that led to the mistake."""
+        if self.diagnostic is not None and len(self.diagnostic.secondary) < MAX_CHAIN:
+            annotation = Annotation(span, label)
+            if annotation not in self.diagnostic.secondary:
+                secondary = (*self.diagnostic.secondary, annotation)
+                self.diagnostic = replace(self.diagnostic, secondary=secondary)
+
+    def report(self, sink: DiagnosticSink) -> None:
+        """Hand the diagnostic to the sink, unless it was reported before."""
+        if self.diagnostic is not None:
+            sink.report(self.diagnostic)
+
+
+def fail(  # noqa: PLR0913 - the parts of a diagnostic
+    code: str,
+    message: str,
+    span: Span | None,
+    *,
+    label: str = "",
+    secondary: tuple[Annotation, ...] = (),
+    notes: tuple[str, ...] = (),
+    help: str = "",  # noqa: A002 - the name of the diagnostic's field
+) -> NoReturn:
+    """Raise the `Fault` of one diagnostic."""
+    primary = Annotation(span, label) if span is not None else None
+    raise Fault(Diagnostic(code, message, primary, secondary, notes, help))

@@ -1,0 +1,313 @@
+"""One instance of a PE program while it is analysed: everything reachable in it, and what decided it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.arch import DataTaskKey
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import Where
+from onewafer.csl.sema.context import Context
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.values import (
+    Array,
+    Decisions,
+    Dsd,
+    FunctionValue,
+    Pointer,
+    Scalar,
+    Taint,
+    Value,
+    Variable,
+    force,
+)
+from onewafer.diagnostics import Annotation
+from onewafer.image import ChannelKind, DsdKind, ScalarType, TaskKind, channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.csl.sema.session import Session
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdConfig, DsdDescriptor
+
+
+_NO_BASE = ir.Immediate(ScalarType.U16, 0)
+
+
+@dataclass(slots=True)
+class Binding:
+    """A task bound to an id."""
+
+    kind: TaskKind
+    task_id: int
+    task: FunctionValue
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LocalColor:
+    """One `@set_local_color_config`."""
+
+    color: int
+    config: Value
+    span: Span
+
+
+@dataclass(slots=True)
+class DsrState:
+    """What is known about an explicit DSR from the `@load_to_dsr`s seen so far."""
+
+    descriptor: DsdDescriptor | None
+    config: DsdConfig | None
+    span: Span
+
+
+class InstanceContext(Context):
+    """Collects the program of one instance."""
+
+    kind = Where.PROGRAM
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.decisions = Decisions()
+        self.globals: list[ir.Global] = []
+        self.functions: list[ir.Function] = []
+        self.work: deque[Callable[[], None]] = deque()
+        """Function bodies still to be analysed."""
+        self.specializations: dict[object, ir.Function] = {}
+        self.bindings: dict[tuple[TaskKind, int], Binding] = {}
+        self.task_functions: dict[ast.Function, list[Binding]] = {}
+        self.queues: dict[tuple[bool, int], tuple[int, Span]] = {}
+        self.blocked: dict[int, None] = {}
+        self.active: dict[int, Span] = {}
+        self.exports: dict[str, tuple[Value, Span]] = {}
+        self.local_colors: list[LocalColor] = []
+        self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
+        self.requests: list[Callable[[], None]] = []
+        """What comptime blocks asked for that needs all tasks to be bound."""
+        self.keep_alive: list[object] = []
+        """Objects whose `id` is part of a key."""
+        self._columns: dict[int, tuple[ir.PerPe, Taint, t.Type]] = {}
+        self._symbols: dict[str, int] = {}
+        self._to_fill: deque[Variable] = deque()
+
+    # --- memory ----------------------------------------------------------------------------------
+
+    def unique_symbol(self, name: str) -> str:
+        """Return `name`, numbered if another symbol has it."""
+        count = self._symbols[name] = self._symbols.get(name, 0) + 1
+        return name if count == 1 else f"{name}#{count}"
+
+    def storage(self, variable: Variable) -> ir.Global:
+        """Return the global of a variable, which makes it part of the program."""
+        if variable.storage is None:
+            type_ = variable.type
+            element = type_.element if isinstance(type_, t.ArrayType) else type_
+            is_plain = not isinstance(element, t.PointerType)
+            variable.storage = ir.Global(
+                self.unique_symbol(variable.name),
+                t.num_bytes(type_),
+                max(t.alignment(type_), variable.alignment or 1),
+                t.scalar_type(element) if is_plain else None,
+                variable.span,
+            )
+            self.globals.append(variable.storage)
+            self._to_fill.append(variable)
+        return variable.storage
+
+    def use_root(self, value: Value) -> None:
+        """Keep exported variables."""
+        if isinstance(value, Variable):
+            self.storage(value)
+
+    def fill_globals(self) -> None:
+        """Write the initial data of all globals; may make more of them."""
+        while self._to_fill:
+            variable = self._to_fill.popleft()
+            assert variable.storage is not None
+            try:
+                self._fill(variable.storage, 0, variable.type, variable.initial, variable.span)
+            except Fault as fault:
+                self.report(fault)
+
+    def _fill(
+        self, storage: ir.Global, offset: int, type_: t.Type, value: Value, span: Span
+    ) -> None:
+        match value:
+            case Array(array, elements):
+                step = t.num_bytes(array.element)
+                for index, element in enumerate(elements):
+                    if not (type(element) is Scalar and element.value == 0 and not element.taint):
+                        self._fill(storage, offset + index * step, array.element, element, span)
+            case Scalar(_, number, taint):
+                element = t.scalar_type(type_)
+                word = operations.canonical_word(type_, number)
+                if element is not None and (word or taint is not None):
+                    column = self.per_pe(taint, type_) if taint is not None else None
+                    storage.data.append(ir.Datum(offset, element, word, column))
+            case Pointer():
+                storage.data.append(ir.AddressDatum(offset, self.address(value)))
+            case Dsd():
+                storage.data.append(ir.DsdDatum(offset, self.make_dsd(value)))
+            case _:
+                fail("type-mismatch", f"`{type_}` cannot be initial data of a variable", span)
+
+    # --- values as IR ----------------------------------------------------------------------------
+
+    def per_pe(self, taint: Taint, type_: t.Type) -> ir.PerPe:
+        """Return the column of a value that differs between PEs."""
+        known = self._columns.get(id(taint))
+        if known is None or known[2] != type_:
+            known = (ir.PerPe(len(self._columns)), taint, type_)
+            self._columns[id(taint)] = known
+        return known[0]
+
+    @property
+    def columns(self) -> list[tuple[Taint, t.Type]]:
+        """What `PerPe.index` stands for."""
+        return [(taint, type_) for _, taint, type_ in self._columns.values()]
+
+    def immediate(self, value: Scalar) -> ir.Immediate:
+        """Return a scalar of a sized type as IR."""
+        scalar = t.scalar_type(value.type)
+        assert scalar is not None
+        column = self.per_pe(value.taint, value.type) if value.taint is not None else None
+        return ir.Immediate(scalar, operations.canonical_word(value.type, value.value), column)
+
+    def address(self, pointer: Pointer) -> ir.AddressOf:
+        """Return a comptime pointer as IR."""
+        return ir.AddressOf(self.storage(pointer.variable), pointer.offset)
+
+    def make_dsd(self, value: Dsd) -> ir.MakeDsd:
+        """Return a comptime DSD as IR, its queue checked."""
+        self.check_queue(value.descriptor, value.span)
+        base = self.address(value.base) if value.base is not None else _NO_BASE
+        return ir.MakeDsd(
+            value.descriptor,
+            base,
+            self.immediate(value.extent),
+            self.immediate(value.stride),
+            value.span,
+        )
+
+    # --- queues, tasks, channels -----------------------------------------------------------------
+
+    def check_queue(self, descriptor: DsdDescriptor, span: Span | None) -> None:
+        """Fail if a fabric DSD uses a queue that this architecture wants initialised first."""
+        if descriptor.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
+            return
+        is_input = descriptor.kind is DsdKind.FABIN
+        name = "input" if is_input else "output"
+        bound = self.queues.get((is_input, descriptor.queue))
+        if bound is None:
+            if self.session.architecture.queues_need_initialization:
+                fail(
+                    "queue-not-initialized",
+                    f"{name} queue {descriptor.queue} is used without `@initialize_queue`, "
+                    f"which {self.session.architecture.name} needs",
+                    span,
+                    help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
+                )
+        elif bound[0] != descriptor.color:
+            fail(
+                "queue-color-mismatch",
+                f"{name} queue {descriptor.queue} serves color {bound[0]}, "
+                f"this DSD uses it for color {descriptor.color}",
+                span,
+                secondary=(Annotation(bound[1], "initialised here"),),
+                help="use another queue; one queue serves one color",
+            )
+
+    def bind_task(self, binding: Binding) -> None:
+        """Bind a task to an id, each id once."""
+        key = (binding.kind, binding.task_id)
+        earlier = self.bindings.get(key)
+        if earlier is not None:
+            fail(
+                "duplicate-task-binding",
+                f"{binding.kind.name.lower()} task id {binding.task_id} is bound to "
+                f"`{earlier.task.declaration.name}` already",
+                binding.span,
+                secondary=(Annotation(earlier.span, "bound here"),),
+            )
+        self.bindings[key] = binding
+        self.task_functions.setdefault(binding.task.declaration, []).append(binding)
+
+    def task_id(self, value: Value, span: Span, what: str) -> tuple[TaskKind, int]:
+        """Return kind and id of a task given by id or by name, or fail."""
+        match value:
+            case Scalar(t.LOCAL_TASK_ID):
+                return TaskKind.LOCAL, id_number(value, span)
+            case Scalar(t.DATA_TASK_ID):
+                return TaskKind.DATA, id_number(value, span)
+            case FunctionValue(module, declaration):
+                for binding in self.task_functions.get(declaration, ()):
+                    if binding.task.module is module:
+                        return binding.kind, binding.task_id
+                fail(
+                    "unbound-task",
+                    f"`{declaration.name}` is not bound to a task id",
+                    span,
+                    help=f"add `@bind_local_task({declaration.name}, id);` to a `comptime` block",
+                )
+            case _:
+                operations.mismatch(value, t.LOCAL_TASK_ID, span, what)
+                raise AssertionError
+
+    def local_task(self, value: Value, span: Span) -> int:
+        """Return the id of a local task to activate, or fail."""
+        kind, number = self.task_id(value, span, "the task to activate")
+        if kind is not TaskKind.LOCAL:
+            fail("type-mismatch", "only local tasks can be activated", span)
+        if (kind, number) not in self.bindings:
+            fail(
+                "unbound-task",
+                f"no task is bound to local task id {number}",
+                span,
+                help="add `@bind_local_task(task, id);` to a `comptime` block",
+            )
+        return number
+
+    def channel_of(self, value: Value, span: Span) -> int:
+        """Return what `@block` and `@unblock` name, as `image.channel` encodes it."""
+        by_color = self.session.architecture.data_task_key is DataTaskKey.COLOR
+        data = ChannelKind.COLOR if by_color else ChannelKind.INPUT_QUEUE
+        match value:
+            case Scalar(t.COLOR) if by_color:
+                return channel(data, id_number(value, span))
+            case Scalar(t.INPUT_QUEUE) if not by_color:
+                return channel(data, id_number(value, span))
+            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID) | FunctionValue():
+                kind, number = self.task_id(value, span, "a task id")
+                local = kind is TaskKind.LOCAL
+                return channel(ChannelKind.LOCAL_TASK if local else data, number)
+            case _:
+                wanted = "a color" if by_color else "an input queue"
+                name = self.session.architecture.name
+                fail("type-mismatch", f"{name} blocks a task id or {wanted}", span)
+
+    def resolve_requests(self) -> None:
+        """Carry out what comptime blocks asked for before all tasks were bound."""
+        for request in self.requests:
+            try:
+                request()
+            except Fault as fault:
+                self.report(fault)
+        self.requests.clear()
+
+    def drain(self) -> None:
+        """Analyse all functions that were asked for and those they ask for."""
+        while self.work:
+            self.work.popleft()()
+
+
+def id_number(value: Scalar, span: Span) -> int:
+    """Return the number of an id, which decides the program."""
+    return int(force(value, f"{value.type}", span))
+

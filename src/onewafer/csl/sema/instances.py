@@ -1,0 +1,329 @@
+"""From tile assignments to instances: one analysis for all PEs on which it comes out the same.
+
+PEs are grouped by file and by everything in their params that is not a number. Within a group,
+the numbers that differ are tainted and the group's first PE is analysed; PEs for which one of the
+decisions made on the way would have come out differently are left for the next round.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.places import address_of_variable
+from onewafer.csl.sema.runtime.calls import start_root
+from onewafer.csl.sema.values import (
+    FunctionValue,
+    Number,
+    Pointer,
+    Scalar,
+    Struct,
+    Taint,
+    Value,
+    Variable,
+    key_of,
+    show,
+)
+from onewafer.image import QueueBinding, TaskKind, ChannelKind, channel
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onewafer.csl.sema.layout import LayoutContext, TileCode
+    from onewafer.csl.sema.session import Session
+    from onewafer.diagnostics import Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Pe:
+    """A PE to find an instance for, with the numbers of its params."""
+
+    tile: TileCode
+    row: tuple[Number, ...]
+
+
+def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.InstanceIr]:
+    """Return the instances of all PEs that have code, in the order of their first PEs."""
+    groups: dict[object, list[_Pe]] = {}
+    shapes: dict[int, tuple[Value, object, tuple[Number, ...]]] = {}
+    for y in range(layout.height):
+        for x in range(layout.width):
+            tile = layout.tiles.get((x, y))
+            if tile is not None:
+                row: list[Number] = []
+                shape = _flatten(tile.params, row, shapes)
+                groups.setdefault((id(tile.file), shape), []).append(_Pe(tile, tuple(row)))
+    found = [
+        instance
+        for members in groups.values()
+        for instance in _split(session, layout, members)
+    ]
+    return sorted(found, key=lambda i: (i.pes[0][1], i.pes[0][0]))
+
+
+def _flatten(
+    value: Value,
+    row: list[Number],
+    shapes: dict[int, tuple[Value, object, tuple[Number, ...]]],
+) -> object:
+    """Append the numbers inside `value` to `row` and return everything else as a key."""
+    match value:
+        case Scalar(type_, number):
+            row.append(number)
+            return type_
+        case Struct(names, fields):
+            known = shapes.get(id(value))
+            if known is None:
+                own: list[Number] = []
+                shape = (names, *(_flatten(field, own, shapes) for field in fields))
+                known = shapes[id(value)] = (value, shape, tuple(own))
+            row.extend(known[2])
+            return known[1]
+        case _:
+            return key_of(value)
+
+
+def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Iterator[ir.InstanceIr]:
+    """Analyse a group until every PE of it has an instance."""
+    remaining = members
+    while remaining:
+        first = remaining[0]
+        varying = [
+            any(v != column[0] for v in column) for column in zip(*(pe.row for pe in remaining))
+        ]
+        analysis = _Analysis(session, first, varying)
+        analysis.run()
+        rows = [pe for pe in remaining if pe is first or analysis.covers(pe.row)]
+        covered = {id(pe) for pe in rows}
+        remaining = [pe for pe in remaining if id(pe) not in covered]
+        analysis.set_local_colors(layout, rows)
+        yield analysis.finish(rows)
+        if session.sink.has_errors:
+            return
+
+
+class _Analysis:
+    """The analysis of one PE on behalf of all that agree with it."""
+
+    def __init__(self, session: Session, pe: _Pe, varying: Sequence[bool]) -> None:
+        self.session = session
+        self.pe = pe
+        self.instance = InstanceContext(session)
+        self._varying = varying
+        self._position = 0
+        tile = pe.tile
+        if tile.span is not None:
+            label = f"required by the code of PE ({tile.x}, {tile.y})"
+            self.instance.chain = ((tile.span, label),)
+        self.params = self._taint(tile.params, ())
+        self.tasks: list[ir.TaskBinding] = []
+        self.exports: list[ir.ExportedSymbol] = []
+
+    def _taint(self, value: Value, path: tuple[str, ...]) -> Value:
+        match value:
+            case Scalar(type_, number):
+                index = self._position
+                self._position += 1
+                if not self._varying[index]:
+                    return value
+                taint = Taint(_pick(index), (".".join(path),), self.instance.decisions)
+                return Scalar(type_, number, taint)
+            case Struct(names, fields):
+                labels = names if names is not None else tuple(map(str, range(len(fields))))
+                parts = [
+                    self._taint(field, (*path, label))
+                    for label, field in zip(labels, fields, strict=True)
+                ]
+                return Struct(names, tuple(parts))
+            case _:
+                return value
+
+    def run(self) -> None:
+        """Analyse everything reachable."""
+        instance, tile = self.instance, self.pe.tile
+        code = self.session.source_code(tile.file)
+        try:
+            bound = instance.bind(code, self.params, tile.span)
+        except Fault as fault:
+            instance.report(fault)
+            return
+        module = Module(instance, code, bound, "")
+        instance.run_roots(module)
+        instance.run_pending()
+        instance.resolve_requests()
+        if self.session.is_single_file:
+            self._check_all(module)
+        for binding in list(instance.bindings.values()):
+            self._guard(binding.span, lambda b=binding: self._task(b))  # type: ignore[misc]
+        for name, (target, span) in instance.exports.items():
+            self._guard(span, lambda n=name, v=target, s=span: self._export(n, v, s))  # type: ignore[misc]
+        instance.drain()
+        instance.run_pending()
+        instance.fill_globals()
+
+    def _guard(self, span: Span, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Fault as fault:
+            fault.add_place(span, "required here")
+            self.instance.report(fault)
+
+    def _check_all(self, module: Module) -> None:
+        """Analyse every function of a file that is compiled without a layout."""
+        for name, declaration in module.code.declarations.items():
+            if isinstance(declaration, ast.Function) and not _is_generic(module, declaration):
+                function = module.read(name, declaration.name_span)
+                assert isinstance(function, FunctionValue)
+                span = declaration.name_span
+                self._guard(
+                    span, lambda f=function: start_root(self.instance, f, (), "the function")  # type: ignore[misc]
+                )
+
+    def _task(self, binding) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        instance = self.instance
+        chain = ((binding.span, "bound here"), *instance.chain)
+        function = start_root(instance, binding.task, chain, "a task")
+        is_local = binding.kind is TaskKind.LOCAL
+        gate = channel(ChannelKind.LOCAL_TASK, binding.task_id)
+        self.tasks.append(
+            ir.TaskBinding(
+                binding.kind,
+                binding.task_id,
+                function,
+                is_blocked=is_local and gate in instance.blocked,
+                is_active=is_local and binding.task_id in instance.active,
+            )
+        )
+
+    def _export(self, name: str, value: Value, span: Span) -> None:
+        instance = self.instance
+        match value:
+            case FunctionValue():
+                chain = ((span, "exported here"), *instance.chain)
+                target = start_root(instance, value, chain, "an exported function")
+            case Variable():
+                target = instance.address(address_of_variable(value))
+            case Pointer():
+                target = instance.address(value)
+            case _:
+                raise AssertionError(value)
+        self.exports.append(ir.ExportedSymbol(name, target, span))
+
+    def covers(self, row: Sequence[Number]) -> bool:
+        """Tell whether a PE with these numbers gets the same instance."""
+        for decision in self.instance.decisions.entries:
+            if not operations.rows_agree(decision.evaluate, row, decision.value):
+                return False
+        try:
+            for taint, _ in self.instance.columns:
+                taint.evaluate(row)
+        except (ArithmeticError, ValueError, struct.error):
+            return False
+        return True
+
+    def set_local_colors(self, layout: LayoutContext, pes: Sequence[_Pe]) -> None:
+        """Carry out the instance's `@set_local_color_config`s at all of its PEs."""
+        for entry in self.instance.local_colors:
+            try:
+                for pe in pes:
+                    layout.set_color(pe.tile.x, pe.tile.y, entry.color, entry.config, entry.span)
+            except Fault as fault:
+                self.instance.report(fault)
+
+    def finish(self, pes: Sequence[_Pe]) -> ir.InstanceIr:
+        """Return the result for all PEs that agree."""
+        instance = self.instance
+        local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
+        path = self.pe.tile.file.source.path
+        decisions = tuple(
+            ir.Decision(d.params, show_number(d.value), d.reason, d.span)
+            for d in instance.decisions.entries
+        )
+        return ir.InstanceIr(
+            name=_name(path, decisions),
+            globals=tuple(instance.globals),
+            functions=tuple(instance.functions),
+            tasks=tuple(self.tasks),
+            queues=tuple(
+                QueueBinding(queue, color, is_input)
+                for (is_input, queue), (color, _) in sorted(instance.queues.items())
+            ),
+            blocked_channels=tuple(c for c in instance.blocked if c not in local),
+            exports=tuple(self.exports),
+            pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
+            per_pe=tuple(
+                tuple(operations.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)
+                for taint, type_ in instance.columns
+            ),
+            path=path,
+            params=_params(self.pe.tile.params),
+            decisions=decisions,
+        )
+
+
+def _pick(index: int) -> Callable[[Sequence[Number]], Number]:
+    return lambda row: row[index]
+
+
+def _is_generic(module: Module, declaration: ast.Function) -> bool:
+    """Tell whether a function can only be analysed for the arguments of a call."""
+    type_ = module.function_type(declaration)
+    return (
+        any(p is None or t.is_comptime_only(p) for p in type_.parameters)
+        or any(p.is_comptime for p in declaration.parameters)
+        or t.is_comptime_only(type_.result)
+    )
+
+
+def _params(value: Value) -> tuple[tuple[str, str], ...]:
+    match value:
+        case Struct():
+            return tuple((name, show(field)) for name, field in value.items())
+        case _:
+            return ()
+
+
+def show_number(value: Number) -> str:
+    """Return a decision's value as text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)
+
+
+def _name(path: str, decisions: Sequence[ir.Decision]) -> str:
+    shown = dict.fromkeys(f"{'+'.join(d.params)}→{d.value}" for d in decisions)
+    return f"{path}({', '.join(shown)})" if shown else path
+
+
+def explain_instances(program: ir.ProgramIr) -> str:
+    """Return, as text, which instances a program has and which params made them differ."""
+    lines: list[str] = []
+    for instance in program.instances:
+        x, y = instance.pes[0]
+        lines.append(f"{instance.path}: {len(instance.pes)} PE(s), the first is ({x}, {y})")
+        siblings = [i for i in program.instances if i.path == instance.path and i is not instance]
+        if siblings and not instance.decisions:
+            mine = dict(instance.params)
+            differing = dict.fromkeys(
+                name
+                for other in siblings
+                for name, value in other.params
+                if mine.get(name) != value
+            )
+            names = ", ".join(f"`{name}` = {mine.get(name, '(absent)')}" for name in differing)
+            lines.append(f"  differs from other instances by {names}")
+        lines.extend(
+            f"  {d.reason} at {d.span} read {', '.join(f'`{p}`' for p in d.params)}: {d.value}"
+            for d in instance.decisions
+        )
+    return "\n".join(lines)

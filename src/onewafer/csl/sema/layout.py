@@ -1,0 +1,138 @@
+"""The layout program: what the `layout` block says about the rectangle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl.layout import ColorTable
+from onewafer.csl.sema.builtins.registry import Where
+from onewafer.csl.sema.color_config import read_color_config
+from onewafer.csl.sema.context import Context
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import Struct, Value, key_of
+from onewafer.diagnostics import Annotation
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.session import Session
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+    from onewafer.image import ColorConfig, Export
+
+
+@dataclass(frozen=True, slots=True)
+class TileCode:
+    """One `@set_tile_code`."""
+
+    x: int
+    y: int
+    file: ast.File
+    params: Value
+    span: Span | None
+
+
+class LayoutContext(Context):
+    """What the layout block has set so far."""
+
+    kind = Where.LAYOUT
+    is_layout = True
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.width = 0
+        self.height = 0
+        self.tiles: dict[tuple[int, int], TileCode | None] = {}
+        self.exports: dict[str, Export] = {}
+        self._table: ColorTable | None = None
+        self._rectangle: Span | None = None
+        self._tile_spans: dict[tuple[int, int], Span] = {}
+        self._configs: dict[object, tuple[Value, ColorConfig]] = {}
+
+    @property
+    def has_rectangle(self) -> bool:
+        """Whether the size of the program is known."""
+        return self._table is not None
+
+    @property
+    def table(self) -> ColorTable:
+        """The color configurations of the rectangle."""
+        assert self._table is not None
+        return self._table
+
+    def set_rectangle(self, width: int, height: int, span: Span | None) -> None:
+        """Fix the size of the program."""
+        if self._table is not None:
+            earlier = (Annotation(self._rectangle, "set here first"),) if self._rectangle else ()
+            fail("duplicate-rectangle", "the rectangle is set twice", span, secondary=earlier)
+        if width < 1 or height < 1:
+            fail("value-out-of-range", f"a rectangle of {width}×{height} PEs is empty", span)
+        self._check_fabric(width, height, span)
+        self.width, self.height = width, height
+        self._rectangle = span
+        self._table = ColorTable(width, height)
+
+    def _check_fabric(self, width: int, height: int, span: Span | None) -> None:
+        options, machine = self.session.options, self.session.architecture
+        east = machine.margin_east if options.uses_memcpy else 0
+        south = machine.margin_south if options.uses_memcpy else 0
+        need = (options.offset_x + width + east, options.offset_y + height + south)
+        have = (
+            options.fabric_width or machine.fabric_width,
+            options.fabric_height or machine.fabric_height,
+        )
+        if need[0] > have[0] or need[1] > have[1]:
+            fail(
+                "fabric-too-small",
+                f"a rectangle of {width}×{height} PEs at offset ({options.offset_x}, "
+                f"{options.offset_y}) needs a fabric of {need[0]}×{need[1]}, it is {have[0]}×{have[1]}",
+                span,
+                help=f"compile with `--fabric-dims={need[0]},{need[1]}`",
+            )
+
+    def check_pe(self, x: int, y: int, span: Span) -> None:
+        """Fail unless PE (x, y) is inside of the rectangle."""
+        if self._table is None:
+            fail(
+                "missing-rectangle",
+                "the rectangle is not set yet",
+                span,
+                help="begin the layout block with `@set_rectangle(width, height);`",
+            )
+        if not (0 <= x < self.width and 0 <= y < self.height):
+            fail(
+                "pe-outside-rectangle",
+                f"PE ({x}, {y}) is outside of the rectangle of {self.width}×{self.height}",
+                span,
+            )
+
+    def set_tile(self, x: int, y: int, tile: TileCode | None, span: Span) -> None:
+        """Say what PE (x, y) runs; None: nothing."""
+        earlier = self._tile_spans.get((x, y))
+        if earlier is not None:
+            fail(
+                "duplicate-tile-code",
+                f"PE ({x}, {y}) has code already",
+                span,
+                secondary=(Annotation(earlier, "set here first"),),
+            )
+        self._tile_spans[x, y] = span
+        self.tiles[x, y] = tile
+
+    def set_color(self, x: int, y: int, color: int, config: Value, span: Span) -> None:
+        """Configure one color of one router."""
+        self.table.set(
+            x, y, color, self.color_config(config, span), span=span, sink=self.session.sink
+        )
+
+    def color_config(self, value: Value, span: Span) -> ColorConfig:
+        """Return the configuration that a struct describes, the same object for the same value."""
+        key = key_of(value)
+        known = self._configs.get(key)
+        if known is None:
+            config = read_color_config(value, span)
+            known = self._configs[key] = (value, config)
+        return known[1]
+
+
+NO_PARAMS: Value = Struct(None, ())
+"""No params at all."""

@@ -1,0 +1,253 @@
+"""Modules: instances of files, with their params bound and their globals analysed when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.values import (
+    Array,
+    FunctionValue,
+    Scalar,
+    TypeValue,
+    Undefined,
+    Value,
+    Variable,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation
+from onewafer.geometry import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.csl.sema.context import Context
+    from onewafer.csl.sema.session import SourceCode
+    from onewafer.diagnostics import Span
+
+_PREDECLARED: Final[Mapping[str, Value]] = {
+    **{name: TypeValue(type_) for name, type_ in t.PREDECLARED.items()},
+    **{direction.name: Scalar(t.DIRECTION, int(direction)) for direction in Direction},
+    "undefined": Undefined(),
+}
+
+
+class Module:
+    """One instance of a file: every `@import_module` makes a new one."""
+
+    def __init__(
+        self, context: Context, code: SourceCode, params: Mapping[str, Value], name: str
+    ) -> None:
+        self.context = context
+        self.session = context.session
+        self.code = code
+        self.params = params
+        self.name = name
+        """Prefix of the symbols; empty for the entry of a program."""
+        self._values: dict[str, Value] = {}
+        self._variables: dict[str, Variable] = {}
+        self._active: list[str] = []
+        self._poisoned: set[str] = set()
+        self._function_types: dict[ast.Function, t.FunctionType] = {}
+
+    @property
+    def path(self) -> str:
+        """Path of the file."""
+        return self.code.file.source.path
+
+    def qualify(self, name: str) -> str:
+        """Return the symbol name of a declaration."""
+        return f"{self.name}.{name}" if self.name else name
+
+    def read(self, name: str, span: Span) -> Value:
+        """Return the value of a top-level name; a run-time variable as itself (`Variable`)."""
+        value = self._values.get(name)
+        return value if value is not None else self._resolve(name, span)
+
+    def _resolve(self, name: str, span: Span) -> Value:
+        declaration = self.code.declarations.get(name)
+        if declaration is None:
+            return self._predeclared(name, span)
+        if name in self._poisoned:
+            raise Fault(None)
+        if name in self._active:
+            chain = " → ".join((*self._active[self._active.index(name) :], name))
+            self._poisoned.add(name)
+            fail("global-cycle", f"the value of `{name}` depends on itself: {chain}", span)
+        self._active.append(name)
+        try:
+            value = self._evaluate(declaration, span)
+        except Fault as fault:
+            self._poisoned.add(name)
+            self.context.report(fault)
+            raise Fault(None) from None
+        finally:
+            self._active.pop()
+        self._values[name] = value
+        return value
+
+    def _predeclared(self, name: str, span: Span) -> Value:
+        value = _PREDECLARED.get(name)
+        if value is None:
+            known = (*self.code.declarations, *_PREDECLARED)
+            fail("unknown-name", f"`{name}` is not declared", span, help=suggest(name, known))
+        return value
+
+    def _evaluate(self, declaration: ast.Param | ast.Variable | ast.Function, span: Span) -> Value:
+        match declaration:
+            case ast.Function():
+                return FunctionValue(self, declaration)
+            case ast.Param():
+                return self._param(declaration, span)
+            case ast.Variable():
+                return self._variable(declaration)
+
+    def _param(self, declaration: ast.Param, span: Span) -> Value:
+        value = self.params.get(declaration.name)
+        if value is None and declaration.default is not None:
+            value = self.evaluate(declaration.default)
+        if value is None:
+            fail(
+                "unbound-param",
+                f"the param `{declaration.name}` has no value",
+                span,
+                secondary=(Annotation(declaration.name_span, "declared here"),),
+                help=self.context.how_to_bind(self, declaration.name),
+            )
+        if declaration.type is None:
+            return value
+        type_ = self.evaluate_type(declaration.type)
+        what = f"the value of param `{declaration.name}`"
+        return operations.coerce(value, type_, declaration.name_span, what)
+
+    def _variable(self, declaration: ast.Variable) -> Value:
+        is_exported = declaration.storage is ast.Storage.EXPORT
+        if declaration.storage is ast.Storage.EXTERN:
+            fail(
+                "unsupported-feature", "`extern` variables are not supported", declaration.name_span
+            )
+        type_ = self.evaluate_type(declaration.type) if declaration.type is not None else None
+        initial = self._initial(declaration, type_)
+        if declaration.is_const and not is_exported:
+            return initial
+        return self._make_variable(declaration, type_ or type_of(initial), initial)
+
+    def _initial(self, declaration: ast.Variable, type_: t.Type | None) -> Value:
+        node = declaration.initializer
+        if node is None:
+            if type_ is None or declaration.is_const:
+                what = "constant" if declaration.is_const else "variable without a type"
+                fail("type-mismatch", f"a {what} needs a value", declaration.name_span)
+            return Undefined()
+        value = self.evaluate(node)
+        if type_ is not None:
+            value = operations.coerce(value, type_, node.span, f"the value of `{declaration.name}`")
+        return value
+
+    def _make_variable(self, declaration: ast.Variable, type_: t.Type, initial: Value) -> Variable:
+        if isinstance(initial, Undefined):
+            initial = operations.zero(type_, declaration.span)
+        if (
+            t.is_comptime_only(type_)
+            or not t.num_bytes(type_)
+            and not isinstance(type_, t.ArrayType)
+        ):
+            fail(
+                "type-mismatch",
+                f"a variable cannot be of type `{type_}`, which has no size at run time",
+                declaration.name_span,
+                help="declare it `const`, or give it a sized type: `var x: i16 = …`",
+            )
+        alignment = None
+        if declaration.alignment is not None:
+            value = self.evaluate(declaration.alignment)
+            alignment = operations.forced_integer(value, declaration.alignment.span, "alignment")
+        return Variable(
+            self.qualify(declaration.name),
+            type_,
+            initial,
+            declaration.name_span,
+            is_const=declaration.is_const,
+            is_exported=declaration.storage is ast.Storage.EXPORT,
+            alignment=alignment,
+        )
+
+    def materialize(self, name: str, span: Span) -> Variable:
+        """Return the variable of a top-level name, giving a constant a place in memory."""
+        value = self.read(name, span)
+        if isinstance(value, Variable):
+            return value
+        variable = self._variables.get(name)
+        if variable is None:
+            type_ = type_of(value)
+            if t.is_comptime_only(type_) or not isinstance(value, Scalar | Array):
+                places.no_place(span)
+            place = self.code.declarations[name].name_span
+            variable = Variable(self.qualify(name), type_, value, place, is_const=True)
+            self._variables[name] = variable
+        return variable
+
+    # --- evaluation in the scope of the module ---------------------------------------------------
+
+    def evaluate(self, node: ast.Expression) -> Value:
+        """Evaluate a comptime expression in the module's scope."""
+        evaluate = self.code.expressions.get(node)
+        if evaluate is None:
+            evaluate = self.code.expressions[node] = compile_expression(node, Scope())
+        return evaluate(Frame(self, 0))
+
+    def evaluate_type(self, node: ast.Expression) -> t.Type:
+        """Evaluate a type expression in the module's scope."""
+        evaluate = self.code.expressions.get(node)
+        if evaluate is None:
+            evaluate = self.code.expressions[node] = compile_type(node, Scope())
+        return places.expect_type(evaluate(Frame(self, 0)), node.span)
+
+    def function_type(self, declaration: ast.Function) -> t.FunctionType:
+        """Return the type of a function; parameters whose type depends on others are `anytype`."""
+        type_ = self._function_types.get(declaration)
+        if type_ is None:
+            names = {p.name for p in declaration.parameters}
+            parameters = tuple(
+                None if p.type is None or _depends_on(p.type, names) else self.evaluate_type(p.type)
+                for p in declaration.parameters
+            )
+            result = (
+                t.ANYTYPE
+                if _depends_on(declaration.result, names)
+                else self.evaluate_type(declaration.result)
+            )
+            type_ = t.FunctionType(parameters, result, declaration.is_task)
+            self._function_types[declaration] = type_
+        return type_
+
+
+def _depends_on(node: ast.Expression, names: set[str]) -> bool:
+    """Tell whether a type expression mentions one of the function's parameters."""
+    match node:
+        case ast.Name(name=name):
+            return name in names
+        case ast.ArrayType(dimensions=dimensions, element=element):
+            return any(_depends_on(n, names) for n in (*dimensions, element))
+        case ast.PointerType(pointee=pointee):
+            return _depends_on(pointee, names)
+        case ast.BuiltinCall(arguments=arguments):
+            return any(_depends_on(n, names) for n in arguments)
+        case ast.Call(callee=callee, arguments=arguments):
+            return any(_depends_on(n, names) for n in (callee, *arguments))
+        case ast.Binary(left=left, right=right):
+            return _depends_on(left, names) or _depends_on(right, names)
+        case ast.Unary(operand=operand) | ast.ComptimeExpression(operand=operand):
+            return _depends_on(operand, names)
+        case ast.IfExpression(condition=condition, then=then, otherwise=otherwise):
+            parts = (condition, then, *((otherwise,) if otherwise else ()))
+            return any(_depends_on(n, names) for n in parts)
+        case ast.Member(base=base) | ast.Dereference(base=base):
+            return _depends_on(base, names)
+        case _:
+            return False

@@ -1,0 +1,567 @@
+"""What operators and conversions mean on comptime values; typing rules are shared with run time.
+
+Sized integers are exact and wrap, `comptime_int` is unbounded, `f16`/`f32` round to nearest even
+after every operation (computed in double, which is wide enough to make that single rounding
+right), `comptime_float` is a double. Tainted operands give tainted results.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import struct
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import (
+    Array,
+    FunctionValue,
+    Number,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    Taint,
+    TypeValue,
+    Undefined,
+    Value,
+    Variable,
+    Void,
+    boolean,
+    force,
+    not_comptime,
+    show,
+    type_of,
+)
+from onewafer.csl.syntax.ast import BinaryOperator, UnaryOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.diagnostics import Span
+
+_B = BinaryOperator
+COMPARISONS: Final = frozenset(
+    (_B.EQUAL, _B.NOT_EQUAL, _B.LESS, _B.GREATER, _B.LESS_EQUAL, _B.GREATER_EQUAL)
+)
+EQUALITIES: Final = frozenset((_B.EQUAL, _B.NOT_EQUAL))
+SHIFTS: Final = frozenset((_B.SHIFT_LEFT, _B.SHIFT_RIGHT))
+BITWISE: Final = frozenset((_B.BIT_AND, _B.BIT_OR, _B.BIT_XOR))
+
+MAX_COMPTIME_SHIFT: Final = 4096
+"""Bits; keeps a mistaken shift from filling memory."""
+
+
+def round_float(bits: int, value: float) -> float:
+    """Round a double to the nearest `f16` or `f32` (ties to even, overflow to infinity)."""
+    code = "<e" if bits == t.F16.bits else "<f"
+    try:
+        return struct.unpack(code, struct.pack(code, value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _divide_int(left: int, right: int) -> int:
+    quotient = abs(left) // abs(right)
+    return quotient if (left < 0) == (right < 0) else -quotient
+
+
+def _remainder_int(left: int, right: int) -> int:
+    return left - _divide_int(left, right) * right
+
+
+def _divide_float(left: float, right: float) -> float:
+    if right != 0.0:
+        return left / right
+    if left == 0.0 or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
+_INT: Final[dict[BinaryOperator, Callable[..., int]]] = {
+    _B.ADD: operator.add,
+    _B.SUBTRACT: operator.sub,
+    _B.MULTIPLY: operator.mul,
+    _B.DIVIDE: _divide_int,
+    _B.REMAINDER: _remainder_int,
+    _B.BIT_AND: operator.and_,
+    _B.BIT_OR: operator.or_,
+    _B.BIT_XOR: operator.xor,
+    _B.SHIFT_LEFT: operator.lshift,
+    _B.SHIFT_RIGHT: operator.rshift,
+}
+_FLOAT: Final[dict[BinaryOperator, Callable[..., float]]] = {
+    _B.ADD: operator.add,
+    _B.SUBTRACT: operator.sub,
+    _B.MULTIPLY: operator.mul,
+    _B.DIVIDE: _divide_float,
+}
+_COMPARE: Final[dict[BinaryOperator, Callable[..., bool]]] = {
+    _B.EQUAL: operator.eq,
+    _B.NOT_EQUAL: operator.ne,
+    _B.LESS: operator.lt,
+    _B.GREATER: operator.gt,
+    _B.LESS_EQUAL: operator.le,
+    _B.GREATER_EQUAL: operator.ge,
+}
+
+
+def _merge(left: Scalar, right: Scalar, compute: Callable[..., Number]) -> Taint | None:
+    """Return the taint of `compute(left, right)`."""
+    first, second = left.taint, right.taint
+    if first is None and second is None:
+        return None
+    if first is not None and second is not None:
+        f, g = first.evaluate, second.evaluate
+        params = tuple(dict.fromkeys((*first.params, *second.params)))
+        return Taint(lambda row: compute(f(row), g(row)), params, first.decisions)
+    if first is not None:
+        f, constant = first.evaluate, right.value
+        return Taint(lambda row: compute(f(row), constant), first.params, first.decisions)
+    assert second is not None
+    g, constant = second.evaluate, left.value
+    return Taint(lambda row: compute(constant, g(row)), second.params, second.decisions)
+
+
+def map_scalar(value: Scalar, type_: t.Type, compute: Callable[..., Number]) -> Scalar:
+    """Return `compute(value)` as a scalar of `type_`, tainted as `value` is."""
+    taint = value.taint
+    if taint is not None:
+        f = taint.evaluate
+        taint = Taint(lambda row: compute(f(row)), taint.params, taint.decisions)
+    return Scalar(type_, compute(value.value), taint)
+
+
+def operand_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t.Type:
+    """Return the type in which `left op right` is computed, or fail; values may be run-time ones.
+
+    A comptime-known number adapts to the type of the other operand (a `comptime_int` always, a
+    sized one if its value fits, which `coerce` checks).
+    """
+    a, b = type_of(left), type_of(right)
+    result = _common(left, right, a, b)
+    if result is None or not _is_defined(op, result):
+        message = f"`{op}` is not defined on `{a}` and `{b}`"
+        advice = ""
+        if t.is_numeric(a) and t.is_numeric(b) and a != b:
+            message = f"`{op}` needs operands of one type, these are `{a}` and `{b}`"
+            advice = f"convert one of them: `@as({a}, …)`"
+        fail("type-mismatch", message, span, help=advice)
+    return result
+
+
+def _common(left: Value, right: Value, a: t.Type, b: t.Type) -> t.Type | None:
+    if a == b:
+        return a
+    if a is t.COMPTIME_INT and t.is_numeric(b):
+        return b
+    if b is t.COMPTIME_INT and t.is_numeric(a):
+        return a
+    if a is t.COMPTIME_FLOAT and isinstance(b, t.FloatType):
+        return b
+    if b is t.COMPTIME_FLOAT and isinstance(a, t.FloatType):
+        return a
+    if isinstance(a, t.IntegerType) and isinstance(b, t.IntegerType):
+        if not isinstance(right, Runtime):
+            return a
+        if not isinstance(left, Runtime):
+            return b
+    return None
+
+
+def _is_defined(op: BinaryOperator, type_: t.Type) -> bool:
+    if op in EQUALITIES:
+        simple = (t.BOOL, t.DIRECTION, t.TYPE, t.VOID, t.COMPTIME_STRING)
+        return (
+            t.is_numeric(type_)
+            or type_ in simple
+            or type_ in t.IDS
+            or isinstance(type_, t.EnumType | t.PointerType)
+        )
+    if op in BITWISE:
+        return t.is_integer(type_) or type_ is t.BOOL
+    if op is _B.REMAINDER:
+        return t.is_integer(type_)
+    return t.is_numeric(type_)
+
+
+def shift_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t.Type:
+    """Return the type of `left << right`, or fail."""
+    a, b = type_of(left), type_of(right)
+    is_count = b is t.COMPTIME_INT or (isinstance(b, t.IntegerType) and not b.is_signed)
+    if isinstance(b, t.IntegerType) and not isinstance(right, Runtime):
+        is_count = True
+    if not t.is_integer(a) or not is_count:
+        fail(
+            "type-mismatch",
+            f"`{op}` shifts an integer by an unsigned count, these are `{a}` and `{b}`",
+            span,
+            help="convert the count: `@as(u16, …)`" if t.is_integer(a) else "",
+        )
+    return a
+
+
+def binary(op: BinaryOperator, left: Value, right: Value, span: Span) -> Value:
+    """Compute `left op right` of two comptime values (not `and`/`or`, which branch)."""
+    if type(left) is Scalar and type(right) is Scalar:
+        type_ = left.type
+        if type_ is not right.type:
+            if op in SHIFTS:
+                type_ = shift_type(op, left, right, span)
+            else:
+                type_ = operand_type(op, left, right, span)
+                left, right = coerce_scalar(left, type_, span), coerce_scalar(right, type_, span)
+        elif op in COMPARISONS or not t.is_numeric(type_):
+            operand_type(op, left, right, span)
+        return _binary_scalars(op, left, right, type_, span)
+    if isinstance(left, Variable | Runtime):
+        not_comptime(left, span)
+    if isinstance(right, Variable | Runtime):
+        not_comptime(right, span)
+    operand_type(op, left, right, span)
+    if isinstance(left, TypeValue) and isinstance(right, TypeValue):
+        return boolean((left.type == right.type) == (op is _B.EQUAL))
+    return boolean((left == right) == (op is _B.EQUAL))
+
+
+def _binary_scalars(
+    op: BinaryOperator, left: Scalar, right: Scalar, type_: t.Type, span: Span
+) -> Scalar:
+    compare = _COMPARE.get(op)
+    if compare is not None:
+        return Scalar(t.BOOL, compare(left.value, right.value), _merge(left, right, compare))
+    compute = _computation(op, type_, right, span)
+    return Scalar(type_, compute(left.value, right.value), _merge(left, right, compute))
+
+
+def _computation(
+    op: BinaryOperator, type_: t.Type, right: Scalar, span: Span
+) -> Callable[..., Number]:
+    """Return the function that computes `op` in `type_`."""
+    match type_:
+        case t.FloatType(bits):
+            exact = _FLOAT.get(op)
+            if exact is None:
+                fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
+            return lambda a, b: round_float(bits, exact(a, b))
+        case t.IntegerType():
+            exact = _checked_integer(op, right, span)
+            if op in SHIFTS:
+                width = type_.bits
+                return lambda a, b: type_.wrap(exact(a, min(b, width)))
+            return lambda a, b: type_.wrap(exact(a, b))
+        case t.COMPTIME_FLOAT:
+            exact = _FLOAT.get(op)
+            if exact is None:
+                fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
+            return exact
+        case _:
+            return _checked_integer(op, right, span)
+
+
+def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[..., int]:
+    if op in (_B.DIVIDE, _B.REMAINDER) and right.value == 0:
+        fail("division-by-zero", "division by zero", span)
+    if op in SHIFTS and not 0 <= right.value <= MAX_COMPTIME_SHIFT:
+        fail("value-out-of-range", f"a shift count of {right.value} makes no sense", span)
+    return _INT[op]
+
+
+def unary(op: UnaryOperator, value: Value, span: Span) -> Value:
+    """Compute `op value` (not `&`, which needs a place)."""
+    type_ = unary_type(op, value, span)
+    if type(value) is not Scalar:
+        not_comptime(value, span)
+        raise AssertionError
+    match op:
+        case UnaryOperator.NOT:
+            return map_scalar(value, t.BOOL, operator.not_)
+        case UnaryOperator.NEGATE if isinstance(type_, t.IntegerType):
+            return map_scalar(value, type_, lambda a: type_.wrap(-a))
+        case UnaryOperator.NEGATE:
+            return map_scalar(value, type_, operator.neg)
+        case _ if isinstance(type_, t.IntegerType):
+            return map_scalar(value, type_, lambda a: type_.wrap(~a))
+        case _:
+            return map_scalar(value, type_, operator.invert)
+
+
+def unary_type(op: UnaryOperator, value: Value, span: Span) -> t.Type:
+    """Return the type of `op value`, or fail."""
+    type_ = type_of(value)
+    match op:
+        case UnaryOperator.NOT:
+            fits = type_ is t.BOOL
+        case UnaryOperator.NEGATE:
+            fits = t.is_numeric(type_)
+        case _:
+            fits = t.is_integer(type_)
+    if not fits:
+        fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
+    return type_
+
+
+# --- coercion ------------------------------------------------------------------------------------
+
+
+def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "") -> Scalar:
+    """Return a number as `type_` if the language converts it by itself, or fail."""
+    source = value.type
+    if source is type_ or source == type_:
+        return value
+    match type_:
+        case t.IntegerType() if t.is_integer(source):
+            return _fit(value, type_, span, what)
+        case t.COMPTIME_INT if isinstance(source, t.IntegerType):
+            return Scalar(type_, value.value, value.taint)
+        case t.FloatType(bits) if source in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
+            return map_scalar(value, type_, lambda a: round_float(bits, float(a)))
+        case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
+            return map_scalar(value, type_, float)
+        case _:
+            mismatch(value, type_, span, what)
+
+
+def _fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str) -> Scalar:
+    number = value.value
+    low, high = type_.minimum, type_.maximum
+    if not low <= number <= high:
+        fail(
+            "value-out-of-range",
+            f"{what or 'the value'} {number} does not fit in `{type_}` ({low} … {high})",
+            span,
+            help=f"`@as({type_}, …)` keeps the low bits, if that is meant",
+        )
+    taint = value.taint
+    if taint is not None:
+        f = taint.evaluate
+        fits = Taint(lambda row: low <= f(row) <= high, taint.params, taint.decisions)
+        taint.decisions.add(fits, value=True, reason=f"must fit in {type_}", span=span)
+    return Scalar(type_, number, taint)
+
+
+def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> None:
+    """Fail because `value` is not of `type_`."""
+    source = type_of(value)
+    advice = ""
+    if isinstance(source, t.IntegerType | t.FloatType | t.EnumType) and (
+        t.is_numeric(type_) or isinstance(type_, t.EnumType)
+    ):
+        advice = f"convert it: `@as({type_}, …)`"
+    elif type_ is t.COLOR and t.is_integer(source):
+        advice = "make a color of it: `@get_color(…)`"
+    elif type_ in t.IDS and t.is_integer(source):
+        advice = f"make an id of it: `@get_{type_}(…)`"
+    fail(
+        "type-mismatch",
+        f"{what or 'a value'} of type `{type_}` is expected, this is of type `{source}`",
+        span,
+        help=advice,
+    )
+
+
+def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Value:
+    """Return `value` as `type_` if the language converts it by itself (2.2), or fail."""
+    match value:
+        case Scalar():
+            return coerce_scalar(value, type_, span, what)
+        case Undefined():
+            return zero(type_, span)
+        case Pointer():
+            if value.type == type_:
+                return value
+            if isinstance(type_, t.PointerType) and _points_like(value.type, type_):
+                return Pointer(type_, value.variable, value.offset)
+        case Array(source, elements) if isinstance(type_, t.ArrayType):
+            if source == type_:
+                return value
+            if source.dimensions == type_.dimensions:
+                return Array(type_, [coerce(e, type_.element, span, what) for e in elements])
+        case Struct():
+            if type_ is t.COMPTIME_STRUCT or type_of(value) == type_:
+                return value
+        case FunctionValue() if isinstance(type_, t.FunctionType):
+            actual = type_of(value)
+            assert isinstance(actual, t.FunctionType)
+            if actual == type_:
+                return value
+        case Variable():
+            not_comptime(value, span) if span is not None else None
+        case _:
+            if type_of(value) == type_:
+                return value
+    if type_ is t.ANYTYPE:
+        return value
+    mismatch(value, type_, span, what)
+    raise AssertionError
+
+
+def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
+    """Tell whether a pointer converts by itself: `*[n]T` → `[*]T`, `*T` → `*const T`."""
+    if source.is_const and not target.is_const and not target.is_many:
+        return False
+    if source.pointee == target.pointee:
+        return source.is_many == target.is_many
+    match source.pointee:
+        case t.ArrayType(_, element):
+            return target.is_many and element == target.pointee
+        case _:
+            return False
+
+
+def pointer_converts(source: t.Type, target: t.Type) -> bool:
+    """Tell whether a run-time pointer of `source` is accepted where `target` is expected."""
+    match source, target:
+        case t.PointerType(), t.PointerType():
+            return _points_like(source, target)
+        case _:
+            return False
+
+
+# --- explicit conversion -------------------------------------------------------------------------
+
+
+def convert(type_: t.Type, value: Value, span: Span) -> Value:
+    """`@as(type_, value)` of a comptime value."""
+    if type(value) is not Scalar:
+        return coerce(value, type_, span)
+    source = value.type
+    if source == type_:
+        return value
+    check_convertible(source, type_, span)
+    from_float = isinstance(source, t.FloatType) or source is t.COMPTIME_FLOAT
+    match type_:
+        case t.BOOL:
+            return map_scalar(value, type_, lambda a: a != 0)
+        case t.IntegerType():
+            if from_float:
+                return map_scalar(value, type_, lambda a: _truncate(a, type_))
+            return map_scalar(value, type_, lambda a: type_.wrap(int(a)))
+        case t.FloatType(bits):
+            return map_scalar(value, type_, lambda a: round_float(bits, float(a)))
+        case t.EnumType(base, members):
+            number = int(force(value, "enum value", span))
+            if number not in members.values():
+                fail("value-out-of-range", f"{number} is no value of `{type_}`", span)
+            return Scalar(type_, base.wrap(number))
+        case t.COMPTIME_INT:
+            if from_float:
+                return map_scalar(value, type_, math.trunc)
+            return map_scalar(value, type_, int)
+        case _:
+            return map_scalar(value, type_, float)
+
+
+def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:
+    """Fail unless `@as` converts `source` to `target`."""
+
+    def is_plain(type_: t.Type) -> bool:
+        return t.is_numeric(type_) or type_ is t.BOOL or isinstance(type_, t.EnumType)
+
+    if not (is_plain(source) and is_plain(target)):
+        hint = "`@get_int(…)` reads the number of an id" if source in t.IDS else ""
+        fail("type-mismatch", f"`@as` cannot convert `{source}` to `{target}`", span, help=hint)
+
+
+def _truncate(value: float, type_: t.IntegerType) -> int:
+    """Convert toward zero; the machine saturates what does not fit, NaN gives 0."""
+    if math.isnan(value):
+        return 0
+    if math.isinf(value):
+        return type_.maximum if value > 0 else type_.minimum
+    return min(max(math.trunc(value), type_.minimum), type_.maximum)
+
+
+def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:
+    """`@bitcast(type_, value)` of a comptime number of the same size."""
+    if t.num_bytes(value.type) != t.num_bytes(type_) or not t.num_bytes(type_):
+        fail(
+            "type-mismatch",
+            f"`@bitcast` needs types of one size, these are `{value.type}` and `{type_}`",
+            span,
+            help="give the value a sized type first: `@as(u16, …)`",
+        )
+    source = value.type
+    return map_scalar(value, type_, lambda a: from_bits(type_, to_bits(source, a)))
+
+
+def to_bits(type_: t.Type, value: Number) -> int:
+    """Return the bit pattern of a value of a sized type, as an unsigned integer."""
+    match type_:
+        case t.FloatType(16):
+            return struct.unpack("<H", struct.pack("<e", value))[0]
+        case t.FloatType():
+            return struct.unpack("<I", struct.pack("<f", value))[0]
+        case _:
+            return int(value) & ((1 << (8 * t.num_bytes(type_))) - 1)
+
+
+def from_bits(type_: t.Type, bits: int) -> Number:
+    """Undo `to_bits`."""
+    match type_:
+        case t.FloatType(16):
+            return struct.unpack("<e", struct.pack("<H", bits))[0]
+        case t.FloatType():
+            return struct.unpack("<f", struct.pack("<I", bits))[0]
+        case t.IntegerType():
+            return type_.wrap(bits)
+        case _:
+            return bits
+
+
+def canonical_word(type_: t.Type, value: Number) -> int:
+    """Return the register word of a value (see `image.ScalarType`), as a signed 32-bit number."""
+    match type_:
+        case t.FloatType():
+            word = to_bits(type_, value)
+        case _:
+            word = int(value)
+    word &= 0xFFFFFFFF
+    return word - (1 << 32) if word >> 31 else word
+
+
+def zero(type_: t.Type, span: Span | None) -> Value:
+    """Return the zero value of a type (`@zeros`)."""
+    match type_:
+        case t.ArrayType(_, element):
+            return Array(type_, [zero(element, span)] * type_.num_elements)
+        case t.FloatType() | t.COMPTIME_FLOAT:
+            return Scalar(type_, 0.0)
+        case t.BOOL:
+            return Scalar(type_, value=False)
+        case t.VOID:
+            return Void()
+        case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
+            return Scalar(type_, 0)
+        case _:
+            fail("type-mismatch", f"`{type_}` has no zero value", span)
+
+
+def integer(value: Value, span: Span, what: str) -> Scalar:
+    """Return an integer scalar of any integer type, or fail."""
+    if type(value) is Scalar and t.is_integer(value.type):
+        return value
+    if isinstance(value, Variable | Runtime):
+        not_comptime(value, span)
+    fail("type-mismatch", f"{what} is an integer, this is of type `{type_of(value)}`", span)
+
+
+def forced_integer(value: Value, span: Span, what: str) -> int:
+    """Return an integer that decides what the program is."""
+    return int(force(integer(value, span, what), what, span))
+
+
+def describe(value: Value) -> str:
+    """Return `value (type)` for messages."""
+    return f"{show(value)} (`{type_of(value)}`)"
+
+
+def rows_agree(
+    evaluate: Callable[[Sequence[Number]], Number], row: Sequence[Number], value: Number
+) -> bool:
+    """Tell whether a decision comes out the same for another PE."""
+    try:
+        return evaluate(row) == value
+    except (ArithmeticError, ValueError, struct.error):
+        return False

@@ -1,0 +1,359 @@
+"""Members, elements, addresses and type constructors on comptime values, for both evaluators."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.values import (
+    Array,
+    FunctionValue,
+    ModuleValue,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    TensorAccess,
+    TypeValue,
+    Value,
+    Variable,
+    not_comptime,
+    show,
+    type_of,
+)
+from onewafer.csl.syntax.ast import BinaryOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.access import Term
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+
+
+def expect_type(value: Value, span: Span) -> t.Type:
+    """Return the type that a type expression gave, or fail."""
+    if type(value) is TypeValue:
+        return value.type
+    fail(
+        "type-mismatch",
+        f"a type is expected here, this is a value of type `{type_of(value)}`",
+        span,
+    )
+
+
+def member(base: Value, name: str, span: Span) -> Value:
+    """Return `base.name`; a module's run-time variable is returned as itself."""
+    match base:
+        case Struct():
+            value = base.get(name)
+            if value is None:
+                names = base.names or ()
+                fail(
+                    "unknown-field",
+                    f"there is no field `{name}`",
+                    span,
+                    notes=(f"the fields are {', '.join(names) or 'none'}",),
+                    help=suggest(name, names),
+                )
+            return value
+        case ModuleValue(module):
+            return module.read(name, span)
+        case TypeValue(t.EnumType(_, members) as enum):
+            if name not in members:
+                fail(
+                    "unknown-field", f"`{enum}` has no member `{name}`", span,
+                    help=suggest(name, tuple(members)),
+                )  # fmt: skip
+            return Scalar(enum, members[name])
+        case Variable() | Runtime() if not isinstance(type_of(base), t.StructType):
+            fail("unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span)
+        case _:
+            fail("unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span)
+
+
+def flat_index(
+    dimensions: Sequence[int], indices: Sequence[Value], spans: Span, what: str
+) -> Scalar:
+    """Return the row-major element number of comptime indices, checked against the dimensions."""
+    check_rank(dimensions, len(indices), spans, what)
+    total: Value = Scalar(t.COMPTIME_INT, 0)
+    for axis, index in enumerate(indices):
+        number = operations.integer(index, spans, "an index")
+        if not 0 <= number.value < dimensions[axis]:
+            fail(
+                "index-out-of-range",
+                f"index {number.value} is outside of {what} (0 … {dimensions[axis] - 1})",
+                spans,
+            )
+        step = Scalar(t.COMPTIME_INT, prod(dimensions[axis + 1 :]))
+        total = plain(
+            BinaryOperator.ADD, total, plain(BinaryOperator.MULTIPLY, number, step, spans), spans
+        )
+    assert isinstance(total, Scalar)
+    return total
+
+
+def check_rank(dimensions: Sequence[int], rank: int, span: Span, what: str) -> None:
+    """Fail unless there is one index a dimension."""
+    if len(dimensions) != rank:
+        fail(
+            "type-mismatch",
+            f"{what} has {len(dimensions)} dimension(s), it is indexed with {rank}",
+            span,
+        )
+
+
+def plain(op: BinaryOperator, left: Value, right: Value, span: Span) -> Scalar:
+    """Compute on integers of any type as unbounded ones."""
+    a, b = (
+        Scalar(t.COMPTIME_INT, v.value, v.taint)
+        for v in (
+            operations.integer(left, span, "a size"),
+            operations.integer(right, span, "a size"),
+        )
+    )
+    result = operations.binary(op, a, b, span)
+    assert isinstance(result, Scalar)
+    return result
+
+
+def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
+    """Return `container[indices]` of a comptime array, tuple or constant behind a pointer."""
+    match container:
+        case Array(type_, elements):
+            index = flat_index(type_.dimensions, indices, span, f"`{type_}`")
+            return elements[operations.forced_integer(index, span, "index")]
+        case Struct(None, fields):
+            (number,) = (operations.forced_integer(i, span, "an index") for i in indices)
+            if not 0 <= number < len(fields):
+                fail(
+                    "index-out-of-range",
+                    f"index {number} is outside of a tuple of {len(fields)}",
+                    span,
+                )
+            return fields[number]
+        case Pointer(_, variable) if variable.is_const and isinstance(variable.initial, Array):
+            return element(variable.initial, indices, span)
+        case Variable() | Runtime() | Pointer():
+            not_comptime(container, span)
+            raise AssertionError
+        case _:
+            fail("type-mismatch", f"a value of type `{type_of(container)}` cannot be indexed", span)
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+def address_of_variable(variable: Variable) -> Pointer:
+    """Return `&variable`."""
+    return Pointer(t.PointerType(variable.type, is_const=variable.is_const), variable)
+
+
+def address_of_global(module: Module, name: str, span: Span) -> Value:
+    """Return `&name` of a top-level declaration; a function is its own address."""
+    value = module.read(name, span)
+    if isinstance(value, FunctionValue):
+        return value
+    return address_of_variable(module.materialize(name, span))
+
+
+def address_of_member(base: Value, name: str, span: Span) -> Value:
+    """Return `&base.name`."""
+    match base:
+        case ModuleValue(module):
+            return address_of_global(module, name, span)
+        case _:
+            no_place(span)
+
+
+def base_of_member(base: Value, name: str, span: Span) -> Value:
+    """Return what an index applies to in `base.name[…]`: a pointer."""
+    value = member(base, name, span)
+    if isinstance(value, Pointer):
+        return value
+    return address_of_member(base, name, span)
+
+
+def expect_pointer(value: Value, span: Span) -> Pointer:
+    """Return a comptime pointer, or fail."""
+    if isinstance(value, Pointer):
+        return value
+    if isinstance(value, Variable | Runtime):
+        not_comptime(value, span)
+    fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
+
+
+def element_pointer(base: Value, indices: Sequence[Value], span: Span) -> Pointer:
+    """Return the address of an element of a comptime-known array."""
+    pointer = expect_pointer(base, span)
+    element_type, dimensions = indexed(pointer.type, span)
+    if dimensions is None:
+        index = operations.integer(indices[0], span, "an index")
+    else:
+        index = flat_index(dimensions, indices, span, f"`{pointer.type.pointee}`")
+    number = operations.forced_integer(index, span, "address")
+    type_ = t.PointerType(element_type, pointer.type.is_const)
+    return Pointer(type_, pointer.variable, pointer.offset + number * t.num_bytes(element_type))
+
+
+def indexed(pointer: t.PointerType, span: Span) -> tuple[t.Type, tuple[int, ...] | None]:
+    """Return element type and dimensions (None: unknown length) of what a pointer points to."""
+    match pointer:
+        case t.PointerType(pointee, _, True):
+            return pointee, None
+        case t.PointerType(t.ArrayType(dimensions, element_type)):
+            return element_type, dimensions
+        case _:
+            fail("type-mismatch", f"a value of type `{pointer}` cannot be indexed", span)
+
+
+def no_place(span: Span) -> NoReturn:
+    """Fail because an expression has no address."""
+    fail(
+        "not-assignable",
+        "only variables and their elements have an address",
+        span,
+        help="put the value into a `var` first",
+    )
+
+
+def no_comptime_address(name: str, span: Span) -> NoReturn:
+    """Fail because comptime locals are not in PE memory."""
+    fail("not-assignable", f"`{name}` lives at compile time only and has no address", span)
+
+
+def missing_else(span: Span) -> NoReturn:
+    """Fail because an `if` without `else` has no value."""
+    fail(
+        "missing-else",
+        "no branch of this `if` is taken, so it has no value",
+        span,
+        help="add an `else`",
+    )
+
+
+def no_arm(value: Value, span: Span) -> NoReturn:
+    """Fail because no arm of a `switch` fits."""
+    fail(
+        "missing-else", f"no arm of this `switch` fits {show(value)}", span, help="add `else => …`"
+    )
+
+
+# --- constructors --------------------------------------------------------------------------------
+
+
+def check_distinct(fields: Sequence[ast.StructField]) -> None:
+    """Fail if two fields of a struct literal have one name."""
+    seen: set[str] = set()
+    for field in fields:
+        if field.name in seen:
+            fail("duplicate-declaration", f"field `{field.name}` is given twice", field.span)
+        seen.add(field.name)
+
+
+def array_type(
+    sizes: Sequence[Value], spans: Sequence[Span], element_value: Value, span: Span
+) -> TypeValue:
+    """Return `[sizes]element`."""
+    element_type = expect_type(element_value, span)
+    if isinstance(element_type, t.ArrayType):
+        fail(
+            "type-mismatch",
+            "the element of an array is not an array",
+            span,
+            help="write the dimensions together: `[n, m]T`",
+        )
+    dimensions: list[int] = []
+    for size, place in zip(sizes, spans, strict=True):
+        number = operations.forced_integer(size, place, "array length")
+        if number < 0:
+            fail("value-out-of-range", f"an array cannot have {number} elements", place)
+        dimensions.append(number)
+    return TypeValue(t.ArrayType(tuple(dimensions), element_type))
+
+
+def enum_type(
+    base: Value, members: Sequence[ast.EnumMember], values: Sequence[Value | None], span: Span
+) -> TypeValue:
+    """Return `enum(base) { members }`; values not given count up, skipping those taken."""
+    integer = expect_type(base, span)
+    if not isinstance(integer, t.IntegerType):
+        fail("type-mismatch", f"an enum is based on a sized integer, not on `{integer}`", span)
+    given = {
+        m.name: operations.forced_integer(
+            operations.coerce(v, integer, m.span), m.span, "enum value"
+        )
+        for m, v in zip(members, values, strict=True)
+        if v is not None
+    }
+    taken, counter = set(given.values()), 0
+    numbers: dict[str, int] = {}
+    for entry in members:
+        if entry.name in numbers:
+            fail("duplicate-declaration", f"`{entry.name}` is given twice", entry.span)
+        if entry.name in given:
+            numbers[entry.name] = given[entry.name]
+            continue
+        while counter in taken:
+            counter += 1
+        numbers[entry.name] = counter
+        counter += 1
+    return TypeValue(t.EnumType(integer, numbers))
+
+
+def array_literal(
+    type_: t.Type, elements: Sequence[Value], spans: Sequence[Span], span: Span
+) -> Array:
+    """Return `type{ elements }`; elements may be run-time values of the right type."""
+    assert isinstance(type_, t.ArrayType)
+    if len(elements) != type_.num_elements:
+        fail(
+            "type-mismatch",
+            f"`{type_}` has {type_.num_elements} elements, {len(elements)} are given",
+            span,
+        )
+    return Array(
+        type_,
+        [
+            operations.coerce(e, type_.element, place, "an element")
+            for e, place in zip(elements, spans, strict=True)
+        ],
+    )
+
+
+def tensor_access(
+    base: Value,
+    extents: Sequence[Value],
+    terms: Sequence[Sequence[tuple[Term, Sequence[Value]]]],
+    count: int,
+    span: Span,
+) -> TensorAccess:
+    """Combine the evaluated terms of every index to one row-major access."""
+    pointer = type_of(base)
+    if not isinstance(pointer, t.PointerType):
+        fail("type-mismatch", f"a value of type `{pointer}` cannot be indexed", span)
+    element_type, dimensions = indexed(pointer, span)
+    if dimensions is None:
+        dimensions = (0,)
+    check_rank(dimensions, len(terms), span, f"`{pointer.pointee}`")
+    zero = Scalar(t.COMPTIME_INT, 0)
+    strides, offset = [zero] * count, zero
+    for axis, index in enumerate(terms):
+        scale = prod(dimensions[axis + 1 :])
+        for term, factors in index:
+            product = Scalar(t.COMPTIME_INT, term.sign * scale)
+            for factor in factors:
+                product = plain(BinaryOperator.MULTIPLY, product, factor, span)
+            if term.variable is None:
+                offset = plain(BinaryOperator.ADD, offset, product, span)
+            else:
+                strides[term.variable] = plain(
+                    BinaryOperator.ADD, strides[term.variable], product, span
+                )
+    return TensorAccess(base, element_type, tuple(extents), tuple(strides), offset)

@@ -1,0 +1,1 @@
+"""Run-time analysis: function bodies, partially evaluated, to the typed IR."""

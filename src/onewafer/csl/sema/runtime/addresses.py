@@ -1,0 +1,246 @@
+"""Places in memory: addresses of variables and elements, loads."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.values import (
+    Array,
+    FunctionValue,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    Variable,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.diagnostics import Span
+
+
+def address_of(a: Analyzer, node: ast.Expression) -> Value:
+    """Return `&node`: a pointer, or a function as itself."""
+    from onewafer.csl.sema.runtime.expressions import evaluate  # noqa: PLC0415 - mutual
+
+    match node:
+        case ast.Name(name=name, span=span):
+            bound = a.find(name)
+            match bound:
+                case None:
+                    return places.address_of_global(a.module, name, span)
+                case Variable():
+                    return places.address_of_variable(bound)
+                case FunctionValue():
+                    return bound
+                case Scalar() | Array():
+                    return places.address_of_variable(materialize(a, name, bound, span))
+                case _:
+                    places.no_place(span)
+        case ast.Member(base=base, name=name, span=span):
+            return places.address_of_member(evaluate(a, base), name, span)
+        case ast.Dereference(base=base, span=span):
+            return expect_pointer(evaluate(a, base), span)
+        case ast.Index(base=base, indices=indices, span=span):
+            pointer = base_pointer(a, base)
+            return element_pointer(a, pointer, [evaluate(a, i) for i in indices], span)
+        case _:
+            places.no_place(node.span)
+
+
+def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
+    """Give a known local value a place in memory."""
+    type_ = type_of(value)
+    if t.is_comptime_only(type_):
+        places.no_place(span)
+    variable = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
+    for scope in reversed(a.scopes):
+        if name in scope:
+            scope[name] = variable
+            break
+    return variable
+
+
+def base_pointer(a: Analyzer, node: ast.Expression) -> Value:
+    """Return the pointer that an index applies to: an array's address, or a pointer's value."""
+    from onewafer.csl.sema.runtime.expressions import evaluate, operand  # noqa: PLC0415 - mutual
+
+    value = operand(a, node)
+    match value:
+        case Variable(type=t.PointerType()):
+            return a.load_variable(value, node.span)
+        case Variable():
+            return places.address_of_variable(value)
+        case Array():
+            return _address_of_array(a, node, value)
+        case Pointer() | Runtime(t.PointerType()):
+            return value
+        case _:
+            evaluate(a, node)
+            fail("type-mismatch", f"a value of type `{type_of(value)}` cannot be indexed", node.span)
+
+
+def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
+    match node:
+        case ast.Name() | ast.Member():
+            return address_of(a, node)
+        case _:
+            return places.address_of_variable(
+                Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)
+            )
+
+
+def expect_pointer(value: Value, span: Span) -> Pointer | Runtime:
+    """Return a pointer value, or fail."""
+    match value:
+        case Pointer() | Runtime(t.PointerType()):
+            return value
+        case _:
+            fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
+
+
+def index_value(
+    a: Analyzer, value: Value, span: Span, held: ScalarType = ScalarType.U16
+) -> ir.Expression:
+    """Return an index of any integer type as 16-bit IR."""
+    type_ = type_of(value)
+    if not t.is_integer(type_):
+        fail("type-mismatch", f"an index is an integer, this is of type `{type_}`", span)
+    if isinstance(value, Scalar):
+        target = t.I16 if held is ScalarType.I16 or value.value < 0 else t.U16
+        return a.sized(Scalar(t.COMPTIME_INT, value.value, value.taint), target, span)
+    source = t.scalar_type(type_)
+    assert source is not None
+    expression = a.expression(value, span)
+    return expression if source is held else ir.Convert(source, held, expression)
+
+
+def element_pointer(
+    a: Analyzer, base: Value, indices: Sequence[Value], span: Span
+) -> Pointer | Runtime:
+    """Return the address of an element; known parts stay known."""
+    pointer = expect_pointer(base, span)
+    type_ = pointer.type
+    assert isinstance(type_, t.PointerType)
+    element, dimensions = places.indexed(type_, span)
+    result = t.PointerType(element, type_.is_const)
+    places.check_rank(dimensions or (0,), len(indices), span, f"`{type_.pointee}`")
+    size, known, unknown = t.num_bytes(element), 0, None
+    for axis, index in enumerate(indices):
+        scale = prod((dimensions or (0,))[axis + 1 :]) * size
+        if isinstance(index, Scalar) and index.taint is None:
+            _check_bounds(index, axis, dimensions, span)
+            known += int(operations.integer(index, span, "an index").value) * scale
+            continue
+        scaled = _scale(a, index_value(a, index, span), scale)
+        unknown = scaled if unknown is None else a.binary(Opcode.ADD, t.U16, unknown, scaled)
+    if isinstance(pointer, Pointer):
+        fixed = Pointer(result, pointer.variable, pointer.offset + known)
+        if unknown is None:
+            return fixed
+        return Runtime(result, a.binary(Opcode.ADD, t.U16, a.instance.address(fixed), unknown))
+    address = pointer.expression
+    if unknown is not None:
+        address = a.binary(Opcode.ADD, t.U16, address, unknown)
+    if known:
+        offset = ir.Immediate(ScalarType.U16, known & 0xFFFF)
+        address = a.binary(Opcode.ADD, t.U16, address, offset)
+    return Runtime(result, address)
+
+
+def _check_bounds(
+    index: Scalar, axis: int, dimensions: tuple[int, ...] | None, span: Span
+) -> None:
+    if dimensions is not None and not 0 <= index.value < dimensions[axis]:
+        fail(
+            "index-out-of-range",
+            f"index {index.value} is outside of the array (0 … {dimensions[axis] - 1})",
+            span,
+        )
+
+
+def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
+    if scale == 1:
+        return index
+    if scale & (scale - 1) == 0:
+        shift = ir.Immediate(ScalarType.U16, scale.bit_length() - 1)
+        return a.binary(Opcode.SHL, t.U16, index, shift)
+    return a.binary(Opcode.MUL, t.U16, index, ir.Immediate(ScalarType.U16, scale & 0xFFFF))
+
+
+def load(a: Analyzer, pointer: Value, span: Span) -> Value:
+    """Return `pointer.*`; an array stays a place."""
+    place = expect_pointer(pointer, span)
+    type_ = place.type
+    assert isinstance(type_, t.PointerType)
+    if type_.is_many:
+        fail("type-mismatch", f"a `{type_}` is indexed, not dereferenced", span, help="write `p[0]`")
+    if isinstance(place, Pointer) and place.variable.type == type_.pointee and not place.offset:
+        return a.load_variable(place.variable, span)
+    if isinstance(type_.pointee, t.ArrayType):
+        return place
+    if a.comptime_depth:
+        fail("not-comptime", "memory cannot be read at compile time", span)
+    held = ir_type(type_.pointee)
+    return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
+
+
+def load_element(
+    a: Analyzer, base: ast.Expression, indices: Sequence[Value], span: Span
+) -> Value:
+    """Return `base[indices]`; known elements of known arrays fold."""
+    from onewafer.csl.sema.runtime.expressions import operand  # noqa: PLC0415 - mutual
+
+    container = operand(a, base)
+    known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
+    if known and isinstance(container, Array | Struct):
+        return places.element(container, indices, span)
+    pointer = element_pointer(a, base_pointer(a, base), indices, span)
+    if known and isinstance(pointer, Pointer) and pointer.variable.is_const:
+        initial = pointer.variable.initial
+        if isinstance(initial, Array) and initial.type == pointer.variable.type:
+            return initial.elements[pointer.offset // t.num_bytes(initial.type.element)]
+    return load(a, pointer, span)
+
+
+def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runtime:
+    """Return what an assignment writes to: a register local or the address of a place, or fail."""
+    match node:
+        case ast.Name(name=name, span=span):
+            bound = a.find(name)
+            if isinstance(bound, RuntimeLocal):
+                if bound.is_const:
+                    _constant(name, span)
+                return bound
+            if bound is not None and not isinstance(bound, Variable):
+                _constant(name, span)
+        case _:
+            pass
+    pointer = address_of(a, node)
+    if isinstance(pointer, Pointer | Runtime) and isinstance(pointer.type, t.PointerType):
+        if pointer.type.is_const:
+            _constant(_spelling(node), node.span)
+        return pointer
+    _constant(_spelling(node), node.span)
+    raise AssertionError
+
+
+def _spelling(node: ast.Expression) -> str:
+    return node.span.source.text[node.span.start : node.span.end]
+
+
+def _constant(name: str, span: Span) -> None:
+    fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
+
+

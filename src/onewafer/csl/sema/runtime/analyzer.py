@@ -1,0 +1,208 @@
+"""The state of one function while it is analysed, and how values become IR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.values import (
+    Dsd,
+    FunctionValue,
+    Pointer,
+    Runtime,
+    Scalar,
+    Value,
+    Variable,
+    not_comptime,
+    type_of,
+)
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.session import Session
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdDescriptor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuntimeLocal:
+    """A local that lives in registers."""
+
+    name: str
+    type: t.Type
+    local: ir.Local
+    is_const: bool
+    descriptor: DsdDescriptor | None = None
+
+
+Bound = Value | RuntimeLocal
+"""What a name of a function stands for; None in a scope: its declaration was wrong."""
+
+
+@dataclass(slots=True, eq=False)
+class Analyzer:
+    """One function (with its comptime arguments) on its way to IR."""
+
+    instance: InstanceContext
+    module: Module
+    name: str
+    chain: tuple[tuple[Span, str], ...]
+    result: t.Type = t.VOID
+    addressed: frozenset[str] = frozenset()
+    """Names whose address the function takes somewhere."""
+    scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
+    blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
+    comptime_depth: int = 0
+    """Positive inside of `comptime …`: calls are evaluated, not emitted."""
+    num_loops: int = 0
+
+    @property
+    def session(self) -> Session:
+        """The analysis this belongs to."""
+        return self.module.session
+
+    def report(self, fault: Fault) -> None:
+        """Hand a fault to the sink with the places that led to this function."""
+        self.instance.chain, outer = self.chain, self.instance.chain
+        self.instance.report(fault)
+        self.instance.chain = outer
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def declare(self, name: str, bound: Bound | None) -> None:
+        """Add a name to the innermost scope."""
+        self.scopes[-1][name] = bound
+
+    def find(self, name: str) -> Bound | None:
+        """Return what a local name stands for; None: it is no local."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                bound = scope[name]
+                if bound is None:
+                    raise Fault(None)
+                return bound
+        return None
+
+    def new_local(
+        self, name: str, type_: t.Type, *, is_const: bool, descriptor: DsdDescriptor | None = None
+    ) -> RuntimeLocal:
+        """Return a fresh local of a run-time type."""
+        return RuntimeLocal(name, type_, ir.Local(name, ir_type(type_)), is_const, descriptor)
+
+    def new_variable(self, name: str, type_: t.Type, span: Span, *, is_const: bool) -> Variable:
+        """Return a fresh local that lives in memory (a static frame: nothing is re-entered)."""
+        initial = operations.zero(type_, span) if not isinstance(type_, t.PointerType) else Scalar(t.U16, 0)
+        return Variable(f"{self.name}.{name}", type_, initial, span, is_const)
+
+    # --- emitting --------------------------------------------------------------------------------
+
+    def emit(self, statement: ir.Statement) -> None:
+        """Append a statement to the current block."""
+        self.blocks[-1].append(statement)
+
+    def open_block(self) -> None:
+        """Begin a nested list of statements with a scope of its own."""
+        self.blocks.append([])
+        self.scopes.append({})
+
+    def close_block(self) -> tuple[ir.Statement, ...]:
+        """End the innermost list and return it."""
+        self.scopes.pop()
+        return tuple(self.blocks.pop())
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def load_variable(self, variable: Variable, span: Span) -> Value:
+        """Return the run-time value of a scalar variable; an array as itself."""
+        if isinstance(variable.type, t.ArrayType):
+            return variable
+        if self.comptime_depth:
+            not_comptime(variable, span)
+        initial = variable.initial
+        descriptor = initial.descriptor if isinstance(initial, Dsd) else None
+        address = ir.AddressOf(self.instance.storage(variable))
+        return Runtime(variable.type, ir.Load(ir_type(variable.type), address), descriptor)
+
+    def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
+        """Return `value` as `type_` if the language converts it by itself, or fail."""
+        match value:
+            case Runtime(source):
+                if source == type_:
+                    return value
+                if operations.pointer_converts(source, type_):
+                    return Runtime(type_, value.expression)
+                operations.mismatch(value, type_, span, what)
+                raise AssertionError
+            case Variable():
+                if value.type == type_:
+                    return value
+                operations.mismatch(value, type_, span, what)
+                raise AssertionError
+            case _:
+                return operations.coerce(value, type_, span, what)
+
+    def expression(self, value: Value, span: Span) -> ir.Expression:
+        """Return a value of a run-time type as IR."""
+        match value:
+            case Runtime():
+                return value.expression
+            case Scalar():
+                if t.scalar_type(value.type) is None:
+                    self._unsized(value, span)
+                return self.instance.immediate(value)
+            case Pointer():
+                return self.instance.address(value)
+            case Dsd():
+                return self.instance.make_dsd(value)
+            case _:
+                self._unsized(value, span)
+                raise AssertionError
+
+    def _unsized(self, value: Value, span: Span) -> None:
+        type_ = type_of(value)
+        advice = ""
+        if t.is_numeric(type_):
+            advice = "give it a sized type: `@as(i16, …)`"
+        elif isinstance(value, FunctionValue):
+            advice = "functions are known at compile time; pass them as `comptime` parameters"
+        elif isinstance(value, Variable):
+            advice = "take its address with `&`, or copy the elements"
+        fail(
+            "not-runtime",
+            f"a value of type `{type_}` does not exist at run time",
+            span,
+            help=advice,
+        )
+
+    def sized(self, value: Value, type_: t.Type, span: Span, what: str = "") -> ir.Expression:
+        """Return `value`, coerced to a run-time type, as IR."""
+        return self.expression(self.coerce(value, type_, span, what), span)
+
+    def binary(
+        self, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
+    ) -> ir.Expression:
+        """Return an IR operation in a scalar type."""
+        scalar = t.scalar_type(type_)
+        assert scalar is not None
+        return ir.Binary(opcode, scalar, left, right)
+
+
+def ir_type(type_: t.Type) -> ScalarType | ir.DsdType:
+    """Return how a run-time value of `type_` is held, or fail."""
+    if type_ in t.DSDS:
+        return ir.DSD
+    scalar = t.scalar_type(type_)
+    if scalar is None:
+        fail(
+            "unsupported-feature",
+            f"values of type `{type_}` are not supported at run time",
+            None,
+            help="64-bit integers, structs and arrays by value exist at compile time only",
+        )
+    return scalar

@@ -1,0 +1,310 @@
+"""Calls in run-time code: specialised functions, comptime calls, builtins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
+from onewafer.csl.sema.closures import call_function
+from onewafer.csl.sema.closures.calls import check_call, missing_return
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
+from onewafer.csl.sema.runtime.statements import always_returns, analyze_block, ir_type_of
+from onewafer.csl.sema.values import (
+    Array,
+    Dsd,
+    FunctionValue,
+    Runtime,
+    Struct,
+    Value,
+    Variable,
+    force_all,
+    is_comptime,
+    key_of,
+    not_comptime,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.diagnostics import Span
+
+
+def call(a: Analyzer, node: ast.Call) -> Value:
+    """Return the value of `callee(arguments)`."""
+    function = operand(a, node.callee)
+    if not isinstance(function, FunctionValue):
+        fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", node.span)
+    arguments = [operand(a, argument) for argument in node.arguments]
+    spans = [argument.span for argument in node.arguments]
+    return call_value(a, function, arguments, spans, node.span)
+
+
+def call_value(
+    a: Analyzer,
+    function: FunctionValue,
+    arguments: Sequence[Value],
+    spans: Sequence[Span],
+    span: Span,
+) -> Value:
+    """Call a known function; at compile time if its result exists only there."""
+    check_call(function.declaration, len(arguments), span)
+    if a.comptime_depth or _is_comptime_function(function):
+        for argument, place in zip(arguments, spans, strict=True):
+            if isinstance(argument, Variable) or not is_comptime(argument):
+                not_comptime(argument, place)
+        return call_function(function, arguments, span)
+    values = [
+        a.load_variable(v, place) if isinstance(v, Variable) else v
+        for v, place in zip(arguments, spans, strict=True)
+    ]
+    target, passed, result = specialize(a, function, values, spans, span)
+    return Runtime(result, ir.Call(target, passed))
+
+
+def _is_comptime_function(function: FunctionValue) -> bool:
+    type_ = function.module.function_type(function.declaration)
+    return type_.result is not t.ANYTYPE and t.is_comptime_only(type_.result)
+
+
+def specialize(
+    a: Analyzer,
+    function: FunctionValue,
+    arguments: Sequence[Value],
+    spans: Sequence[Span],
+    span: Span,
+) -> tuple[ir.Function, tuple[ir.Expression, ...], t.Type]:
+    """Return the function for these arguments, the arguments to pass, and the result type."""
+    instance, declaration = a.instance, function.declaration
+    chain = ((span, f"`{declaration.name}` is called here"), *a.chain)
+    callee = _analyzer(instance, function, chain)
+    passed: list[ir.Expression] = []
+    parameters: list[RuntimeLocal] = []
+    key: list[object] = [id(function.module), id(declaration)]
+    for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
+        bound, part = _bind(a, callee, parameter, argument, place)
+        callee.declare(parameter.name, bound)
+        key.append(part)
+        if isinstance(bound, RuntimeLocal):
+            parameters.append(bound)
+            passed.append(a.expression(a.coerce(argument, bound.type, place), place))
+    callee.result = evaluate_type(callee, declaration.result)
+    instance.keep_alive.append((function, arguments))
+    known = instance.specializations.get(tuple(key))
+    if known is None:
+        known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
+    return known, tuple(passed), callee.result
+
+
+def _analyzer(
+    instance: InstanceContext, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
+) -> Analyzer:
+    declaration = function.declaration
+    name = function.module.qualify(declaration.name)
+    addressed = frozenset(addressed_names(declaration.body))
+    return Analyzer(instance, function.module, name, chain[:8], addressed=addressed)
+
+
+def _bind(
+    a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Value, span: Span
+) -> tuple[Value | RuntimeLocal, object]:
+    """Return what a parameter stands for in the callee, and its part of the key."""
+    what = f"the argument `{parameter.name}`"
+    type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
+    value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
+    type_ = type_of(value) if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT) else type_
+    stays = parameter.is_comptime or t.is_comptime_only(type_) or isinstance(value, Array | Struct)
+    if isinstance(value, Dsd) and value.type in (t.FABIN_DSD, t.FABOUT_DSD):
+        stays = True
+    if stays:
+        if not is_comptime(value):
+            not_comptime(value, span)
+        value = force_all(value, what, span)
+        return value, ("comptime", type_, key_of(value))
+    descriptor = value.descriptor if isinstance(value, Dsd | Runtime) else None
+    ir_type_of(type_, span)
+    local = callee.new_local(parameter.name, type_, is_const=True, descriptor=descriptor)
+    return local, ("run time", type_, descriptor)
+
+
+def start(
+    callee: Analyzer, declaration: ast.Function, parameters: Sequence[RuntimeLocal]
+) -> ir.Function:
+    """Make the IR function of an analyzer and queue the analysis of its body."""
+    instance = callee.instance
+    result = None if callee.result == t.VOID else ir_type_of(callee.result, declaration.result.span)
+    function = ir.Function(
+        instance.unique_symbol(callee.name),
+        tuple(p.local for p in parameters),
+        result,
+        span=declaration.name_span,
+    )
+    callee.name = function.name
+    instance.functions.append(function)
+    instance.work.append(lambda: _analyze_body(callee, declaration, function, parameters))
+    return function
+
+
+def _analyze_body(
+    callee: Analyzer,
+    declaration: ast.Function,
+    function: ir.Function,
+    parameters: Sequence[RuntimeLocal],
+) -> None:
+    try:
+        _spill(callee, parameters, declaration.name_span)
+        callee.scopes.append({})
+        analyze_block(callee, declaration.body.statements)
+        function.body = tuple(callee.blocks[0])
+        if function.result is not None and not always_returns(function.body):
+            missing_return(declaration, callee.result)
+    except Fault as fault:
+        callee.report(fault)
+    except RecursionError:
+        callee.report(Fault(_too_deep(declaration)))
+
+
+def _too_deep(declaration: ast.Function):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from onewafer.diagnostics import Annotation, Diagnostic  # noqa: PLC0415
+
+    message = f"`{declaration.name}` nests too deeply"
+    return Diagnostic("nesting-too-deep", message, Annotation(declaration.name_span))
+
+
+def _spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
+    """Give parameters whose address is taken a place in memory."""
+    for parameter in parameters:
+        if parameter.name in a.addressed:
+            variable = a.new_variable(parameter.name, parameter.type, span, is_const=True)
+            address = ir.AddressOf(a.instance.storage(variable))
+            value = ir.ReadLocal(parameter.local)
+            a.emit(ir.Store(ir_type(parameter.type), address, 0, value, span))
+            a.declare(parameter.name, variable)
+
+
+def start_root(
+    instance: InstanceContext,
+    function: FunctionValue,
+    chain: tuple[tuple[Span, str], ...],
+    what: str,
+) -> ir.Function:
+    """Return the function of a task or of a function that the host launches."""
+    declaration = function.declaration
+    key = (id(function.module), id(declaration), "root")
+    known = instance.specializations.get(key)
+    if known is not None:
+        return known
+    callee = _analyzer(instance, function, chain)
+    parameters: list[RuntimeLocal] = []
+    for parameter in declaration.parameters:
+        if parameter.type is None or parameter.is_comptime:
+            fail(
+                "type-mismatch",
+                f"{what} `{declaration.name}` cannot have `anytype` or `comptime` parameters",
+                declaration.name_span,
+            )
+        type_ = evaluate_type(callee, parameter.type)
+        ir_type_of(type_, parameter.type.span)
+        local = callee.new_local(parameter.name, type_, is_const=True)
+        callee.declare(parameter.name, local)
+        parameters.append(local)
+    callee.result = evaluate_type(callee, declaration.result)
+    if callee.result != t.VOID and what != "the function":
+        fail("type-mismatch", f"{what} `{declaration.name}` returns nothing", declaration.name_span)
+    if not declaration.parameters:
+        plain = (id(function.module), id(declaration))
+        known = instance.specializations.get(plain)
+        if known is None:
+            known = instance.specializations[plain] = start(callee, declaration, parameters)
+    else:
+        known = start(callee, declaration, parameters)
+    instance.specializations[key] = known
+    instance.keep_alive.append(function)
+    return known
+
+
+# --- builtins ------------------------------------------------------------------------------------
+
+
+def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
+    """Return the value of `@name(arguments)`."""
+    site = Site(node)
+    builtin = find_builtin(site)
+    arguments = [
+        (operand if index in builtin.operands else evaluate)(a, argument)
+        for index, argument in enumerate(node.arguments)
+    ]
+    if builtin.is_internal:
+        builtin.check_context(site, a.module)
+    handler, emit = builtin.comptime, builtin.runtime
+    is_known = all(
+        is_comptime(v) and (not isinstance(v, Variable) or i in builtin.operands)
+        for i, v in enumerate(arguments)
+    )
+    if emit is not None and (builtin.context is not Where.VALUE or not is_known or handler is None):
+        if a.comptime_depth and not is_known:
+            _require_known(arguments, site)
+        return emit(site, a, arguments)
+    if handler is None or builtin.context is not Where.VALUE:
+        fail(
+            "wrong-context",
+            f"`@{site.name}` cannot be used in run-time code",
+            site.span,
+            help=f"it belongs {builtin.context.value}",
+        )
+    if not is_known:
+        _require_known(arguments, site)
+    return handler(site, a.module, arguments)
+
+
+def _require_known(arguments: Sequence[Value], site: Site) -> None:
+    for value, span in zip(arguments, site.argument_spans, strict=True):
+        if isinstance(value, Variable) or not is_comptime(value):
+            not_comptime(value, span)
+
+
+# --- which locals need an address ----------------------------------------------------------------
+
+
+def addressed_names(node: ast.Statement) -> set[str]:
+    """Return the names whose address a statement takes, by spelling."""
+    found: set[str] = set()
+    _collect(node, found)
+    return found
+
+
+def _collect(node: object, found: set[str]) -> None:
+    match node:
+        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=inner):
+            _collect_root(inner, found)
+        case tuple():
+            for part in node:
+                _collect(part, found)
+            return
+        case ast.Node():
+            pass
+        case _:
+            return
+    for cls in type(node).__mro__:
+        for name in getattr(cls, "__slots__", ()):
+            if name != "span":
+                _collect(getattr(node, name), found)
+
+
+def _collect_root(node: ast.Expression, found: set[str]) -> None:
+    match node:
+        case ast.Name(name=name):
+            found.add(name)
+        case ast.Index(base=base) | ast.Member(base=base):
+            _collect_root(base, found)
+        case _:
+            pass
+
+

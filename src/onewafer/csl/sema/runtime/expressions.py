@@ -1,0 +1,401 @@
+"""Expressions of run-time code: what is known folds, the rest becomes IR."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.access import expand, split_access
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime.addresses import (
+    address_of,
+    base_pointer,
+    index_value,
+    load,
+    load_element,
+)
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.values import (
+    FALSE,
+    TRUE,
+    VOID_VALUE,
+    Runtime,
+    Scalar,
+    Struct,
+    TensorAccess,
+    Text,
+    TypeValue,
+    Value,
+    Variable,
+    force,
+    truth,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.diagnostics import Span
+
+_B = ast.BinaryOperator
+_OPCODES: Final = {
+    _B.ADD: Opcode.ADD,
+    _B.SUBTRACT: Opcode.SUB,
+    _B.MULTIPLY: Opcode.MUL,
+    _B.DIVIDE: Opcode.DIV,
+    _B.REMAINDER: Opcode.REM,
+    _B.BIT_AND: Opcode.AND,
+    _B.BIT_OR: Opcode.OR,
+    _B.BIT_XOR: Opcode.XOR,
+    _B.SHIFT_LEFT: Opcode.SHL,
+    _B.SHIFT_RIGHT: Opcode.SHR,
+    _B.EQUAL: Opcode.EQUAL,
+    _B.NOT_EQUAL: Opcode.NOT_EQUAL,
+    _B.LESS: Opcode.LESS,
+    _B.LESS_EQUAL: Opcode.LESS_EQUAL,
+    _B.GREATER: Opcode.LESS,
+    _B.GREATER_EQUAL: Opcode.LESS_EQUAL,
+}
+_SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
+
+
+def evaluate(a: Analyzer, node: ast.Expression) -> Value:
+    """Return the value of an expression; array variables are given as themselves."""
+    value = operand(a, node)
+    if isinstance(value, Variable):
+        return a.load_variable(value, node.span)
+    return value
+
+
+def operand(a: Analyzer, node: ast.Expression) -> Value:  # noqa: C901 - one arm a node class
+    """Return the value of an expression; any variable in memory is given as itself."""
+    match node:
+        case ast.IntegerLiteral(value=number):
+            return Scalar(t.COMPTIME_INT, number)
+        case ast.FloatLiteral(value=number):
+            return Scalar(t.COMPTIME_FLOAT, number)
+        case ast.StringLiteral(value=text):
+            return Text(text)
+        case ast.BoolLiteral(value=flag):
+            return TRUE if flag else FALSE
+        case ast.VoidLiteral():
+            return VOID_VALUE
+        case ast.Name(name=name, span=span):
+            return _name(a, name, span)
+        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=target):
+            return address_of(a, target)
+        case ast.Unary(operator=operator, operand=inner, span=span):
+            return _unary(a, operator, evaluate(a, inner), span)
+        case ast.Binary():
+            return _binary(a, node)
+        case ast.Call():
+            from onewafer.csl.sema.runtime.calls import call  # noqa: PLC0415 - mutual
+
+            return call(a, node)
+        case ast.BuiltinCall():
+            from onewafer.csl.sema.runtime.calls import call_builtin  # noqa: PLC0415 - mutual
+
+            return call_builtin(a, node)
+        case ast.Member(base=base, name=name, span=span):
+            return places.member(operand(a, base), name, span)
+        case ast.Dereference(base=base, span=span):
+            return load(a, evaluate(a, base), span)
+        case ast.Index(base=base, indices=indices, span=span):
+            return load_element(a, base, [evaluate(a, i) for i in indices], span)
+        case ast.IfExpression():
+            return _if(a, node)
+        case ast.SwitchExpression():
+            return _switch(a, node)
+        case ast.StructLiteral(fields=fields):
+            places.check_distinct(fields)
+            names = tuple(field.name for field in fields)
+            return Struct(names, tuple(evaluate(a, field.value) for field in fields))
+        case ast.TupleLiteral(elements=elements):
+            return Struct(None, tuple(evaluate(a, element) for element in elements))
+        case ast.ArrayLiteral(type=type_, elements=elements, span=span):
+            spans = [element.span for element in elements]
+            values = [evaluate(a, element) for element in elements]
+            return places.array_literal(evaluate_type(a, type_), values, spans, span)
+        case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
+            return _type_expression(a, node)
+        case ast.TensorAccess():
+            return _tensor_access(a, node)
+        case ast.ComptimeExpression(operand=inner):
+            return evaluate_comptime(a, inner)
+        case ast.ErrorExpression():
+            raise Fault(None)
+
+
+def evaluate_type(a: Analyzer, node: ast.Expression) -> t.Type:
+    """Return the type that a type expression means."""
+    return places.expect_type(evaluate_comptime(a, node), node.span)
+
+
+def evaluate_comptime(a: Analyzer, node: ast.Expression) -> Value:
+    """Return the value of an expression that has to be known while compiling."""
+    a.comptime_depth += 1
+    try:
+        return evaluate(a, node)
+    finally:
+        a.comptime_depth -= 1
+
+
+def _name(a: Analyzer, name: str, span: Span) -> Value:
+    bound = a.find(name)
+    match bound:
+        case None:
+            return a.module.read(name, span)
+        case RuntimeLocal(_, type_, local):
+            if a.comptime_depth:
+                fail(
+                    "not-comptime",
+                    f"`{name}` is not known at compile time",
+                    span,
+                    help="make it a `const` with a known value, or a `comptime` parameter",
+                )
+            return Runtime(type_, ir.ReadLocal(local), bound.descriptor)
+        case _:
+            return bound
+
+
+# --- operators -----------------------------------------------------------------------------------
+
+
+def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -> Value:
+    if not isinstance(value, Runtime):
+        return operations.unary(operator, value, span)
+    type_ = operations.unary_type(operator, value, span)
+    scalar = t.scalar_type(type_)
+    assert scalar is not None
+    opcode = Opcode.NEG if operator is ast.UnaryOperator.NEGATE else Opcode.NOT
+    return Runtime(type_, ir.Unary(opcode, scalar, a.expression(value, span)))
+
+
+def _binary(a: Analyzer, node: ast.Binary) -> Value:
+    if node.operator in (_B.AND, _B.OR):
+        return _logical(a, node)
+    left, right = evaluate(a, node.left), evaluate(a, node.right)
+    return binary_values(a, node.operator, left, right, node.span)
+
+
+def binary_values(a: Analyzer, op: ast.BinaryOperator, left: Value, right: Value, span: Span) -> Value:
+    """Return `left op right`, folded if both are known."""
+    if not isinstance(left, Runtime) and not isinstance(right, Runtime):
+        return operations.binary(op, left, right, span)
+    if op in operations.SHIFTS:
+        type_ = operations.shift_type(op, left, right, span)
+        first = a.sized(left, type_, span)
+        count = type_of(right)
+        second = a.sized(right, t.U16 if count is t.COMPTIME_INT else count, span)
+    else:
+        type_ = operations.operand_type(op, left, right, span)
+        first, second = a.sized(left, type_, span), a.sized(right, type_, span)
+    if op in _SWAPPED:
+        first, second = second, first
+    result = t.BOOL if op in operations.COMPARISONS else type_
+    return Runtime(result, a.binary(_OPCODES[op], type_, first, second))
+
+
+def _logical(a: Analyzer, node: ast.Binary) -> Value:
+    """`and` and `or`: a known left side that decides leaves the right side unread."""
+    decides = node.operator is _B.OR
+    left = _condition(a, node.left)
+    if not isinstance(left, Runtime):
+        known = truth(left, node.left.span, str(node.operator))
+        return (TRUE if decides else FALSE) if known is decides else _condition(a, node.right)
+    right = a.expression(_condition(a, node.right), node.right.span)
+    constant = ir.Immediate(ScalarType.BOOL, int(decides))
+    then, otherwise = (constant, right) if decides else (right, constant)
+    return Runtime(t.BOOL, ir.Select(ScalarType.BOOL, left.expression, then, otherwise))
+
+
+def _condition(a: Analyzer, node: ast.Expression) -> Value:
+    value = evaluate(a, node)
+    if type_of(value) is not t.BOOL:
+        truth(value, node.span)
+        fail(
+            "type-mismatch",
+            f"a condition is of type `bool`, this is of type `{type_of(value)}`",
+            node.span,
+            help="compare it with something: `x != 0`",
+        )
+    return value
+
+
+def condition(a: Analyzer, node: ast.Expression) -> bool | ir.Expression:
+    """Return a condition's truth value if it is known, else its IR."""
+    value = evaluate(a, node)
+    match value:
+        case Runtime(t.BOOL):
+            return value.expression
+        case Runtime(type_):
+            fail(
+                "type-mismatch",
+                f"a condition is of type `bool`, this is of type `{type_}`",
+                node.span,
+                help="compare it with something: `x != 0`",
+            )
+        case _:
+            return truth(value, node.span, "if")
+
+
+def _if(a: Analyzer, node: ast.IfExpression) -> Value:
+    test = condition(a, node.condition)
+    if test is True:
+        return evaluate(a, node.then)
+    if test is False and node.otherwise is not None:
+        return evaluate(a, node.otherwise)
+    if node.otherwise is None or isinstance(test, bool):
+        places.missing_else(node.span)
+    then, otherwise = evaluate(a, node.then), evaluate(a, node.otherwise)
+    return select(a, test, then, otherwise, node.span)
+
+
+def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:
+    """Return a choice between two values that is made at run time."""
+    type_ = _joined_type(then, otherwise, span)
+    first, second = a.sized(then, type_, span), a.sized(otherwise, type_, span)
+    held: ScalarType | ir.DsdType = ir.DSD if type_ in t.DSDS else t.scalar_type(type_) or ScalarType.U16
+    return Runtime(type_, ir.Select(held, test, first, second))
+
+
+def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
+    first, second = type_of(then), type_of(otherwise)
+    if first in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
+        first, second = second, first
+    if first in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
+        fail(
+            "not-runtime",
+            "the type of this run-time choice is not known",
+            span,
+            help="give one branch a sized type: `@as(i16, …)`",
+        )
+    return first
+
+
+def _switch(a: Analyzer, node: ast.SwitchExpression) -> Value:
+    scrutinee = evaluate(a, node.scrutinee)
+    if not isinstance(scrutinee, Runtime):
+        arms = [arm.patterns for arm in node.arms]
+        chosen = choose_arm(a, scrutinee, arms, node.scrutinee.span)
+        if chosen is None:
+            places.no_arm(scrutinee, node.span)
+        return evaluate(a, node.arms[chosen].value)
+    default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
+    result = evaluate(a, default.value)
+    for arm in reversed(node.arms):
+        if arm is not default:
+            test = matches(a, scrutinee, arm.patterns)
+            result = select(a, test, evaluate(a, arm.value), result, arm.span)
+    return result
+
+
+def choose_arm(
+    a: Analyzer, value: Value, arms: Sequence[Sequence[ast.Expression]], span: Span
+) -> int | None:
+    """Return the number of the arm that a known value takes (`else` last); None: none fits."""
+    if isinstance(value, Scalar):
+        value = Scalar(value.type, force(value, "switch", span))
+    default = None
+    for number, patterns in enumerate(arms):
+        if not patterns:
+            default = number
+        for pattern in patterns:
+            same = operations.binary(_B.EQUAL, value, evaluate(a, pattern), pattern.span)
+            if truth(same, pattern.span):
+                return number
+    return default
+
+
+def matches(a: Analyzer, value: Runtime, patterns: Sequence[ast.Expression]) -> ir.Expression:
+    """Return the IR of `value` being one of the patterns."""
+    tests: list[ir.Expression] = []
+    for pattern in patterns:
+        same = binary_values(a, _B.EQUAL, value, evaluate_comptime(a, pattern), pattern.span)
+        tests.append(a.expression(same, pattern.span))
+    result = tests[-1]
+    true = ir.Immediate(ScalarType.BOOL, 1)
+    for test in reversed(tests[:-1]):
+        result = ir.Select(ScalarType.BOOL, test, true, result)
+    return result
+
+
+# --- types and tensor accesses -------------------------------------------------------------------
+
+
+def _type_expression(
+    a: Analyzer, node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType
+) -> Value:
+    match node:
+        case ast.ArrayType(dimensions=dimensions, element=element):
+            sizes = [evaluate_comptime(a, d) for d in dimensions]
+            spans = [d.span for d in dimensions]
+            base = TypeValue(evaluate_type(a, element))
+            return places.array_type(sizes, spans, base, element.span)
+        case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
+            return TypeValue(t.PointerType(evaluate_type(a, pointee), is_const, is_many))
+        case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
+            types = tuple(evaluate_type(a, p) for p in parameters)
+            return TypeValue(t.FunctionType(types, evaluate_type(a, result), is_task))
+        case ast.EnumType(base=base, members=members):
+            values = [evaluate_comptime(a, m.value) if m.value else None for m in members]
+            return places.enum_type(TypeValue(evaluate_type(a, base)), members, values, node.span)
+
+
+def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
+    base_node, indices = split_access(node)
+    base = base_pointer(a, base_node)
+    extents = [evaluate(a, extent) for extent in node.extents]
+    variables = [variable.name for variable in node.variables]
+    known: list[list[tuple[object, list[Value]]]] = []
+    dynamic: Value | None = None
+    pointer = type_of(base)
+    dimensions = (
+        places.indexed(pointer, node.span)[1] if isinstance(pointer, t.PointerType) else None
+    ) or (0,)
+    for axis, index in enumerate(indices):
+        terms: list[tuple[object, list[Value]]] = []
+        for term in expand(index, variables):
+            factors = [evaluate(a, factor) for factor in term.factors]
+            if not any(isinstance(f, Runtime) for f in factors):
+                terms.append((term, factors))
+                continue
+            if term.variable is not None:
+                fail(
+                    "not-comptime",
+                    "the stride of a tensor access has to be known at compile time",
+                    index.span,
+                    help="use `@set_dsd_stride`, or a loop",
+                )
+            scale = 1
+            for size in dimensions[axis + 1 :]:
+                scale *= size
+            dynamic = _add_dynamic(a, dynamic, factors, term.sign * scale, index.span)
+        known.append(terms)
+    access = places.tensor_access(base, extents, known, len(variables), node.span)  # type: ignore[arg-type]
+    if dynamic is None:
+        return access
+    constant = operations.coerce(access.offset, t.I16, node.span)
+    offset = binary_values(a, _B.ADD, dynamic, constant, node.span)
+    return TensorAccess(base, access.element, access.extents, access.strides, offset)
+
+
+def _add_dynamic(
+    a: Analyzer, total: Value | None, factors: Sequence[Value], scale: int, span: Span
+) -> Value:
+    """Return `total + scale · factors…` as a run-time i16."""
+    product: Value = Scalar(t.I16, t.I16.wrap(scale))
+    for factor in factors:
+        converted = Runtime(t.I16, index_value(a, factor, span, ScalarType.I16))
+        product = (
+            converted
+            if isinstance(product, Scalar) and product.value == 1
+            else binary_values(a, _B.MULTIPLY, product, converted, span)
+        )
+    return product if total is None else binary_values(a, _B.ADD, total, product, span)
+
+

@@ -1,0 +1,542 @@
+"""Statements of run-time code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.expressions import (
+    binary_values,
+    choose_arm,
+    condition,
+    evaluate,
+    evaluate_type,
+    matches,
+    operand,
+)
+from onewafer.csl.sema.values import (
+    Array,
+    Dsd,
+    Pointer,
+    Range,
+    Runtime,
+    Scalar,
+    Struct,
+    Undefined,
+    Value,
+    Variable,
+    Void,
+    force,
+    type_of,
+)
+from onewafer.csl.syntax import ast
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.diagnostics import Span
+
+UNROLLED_ELEMENTS = 8
+"""Array initialisers up to this length become single stores, uniform longer ones a loop."""
+
+
+def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
+    """Analyse statements in order; a mistake in one does not stop the others."""
+    for statement in statements:
+        try:
+            analyze(a, statement)
+        except Fault as fault:
+            _poison(a, statement)
+            a.report(fault)
+
+
+def _poison(a: Analyzer, statement: ast.Statement) -> None:
+    match statement:
+        case ast.Variable(name=name):
+            a.declare(name, None)
+        case _:
+            pass
+
+
+def _nested(a: Analyzer, statement: ast.Statement) -> tuple[ir.Statement, ...]:
+    """Analyse a statement as a block of its own."""
+    a.open_block()
+    match statement:
+        case ast.Block(statements=statements):
+            analyze_block(a, statements)
+        case _:
+            analyze_block(a, (statement,))
+    return a.close_block()
+
+
+def _in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
+    """Analyse statements into the current list, names in a scope of their own."""
+    a.scopes.append({})
+    analyze_block(a, statements)
+    a.scopes.pop()
+
+
+def analyze(a: Analyzer, node: ast.Statement) -> None:
+    """Analyse one statement."""
+    match node:
+        case ast.Variable():
+            _variable(a, node)
+        case ast.Assign():
+            _assign(a, node)
+        case ast.If():
+            _if(a, node)
+        case ast.While():
+            _while(a, node)
+        case ast.For():
+            _for(a, node)
+        case ast.Switch():
+            _switch(a, node)
+        case ast.Break() | ast.Continue():
+            if not a.num_loops:
+                fail("misplaced-jump", "`break` and `continue` belong in a loop", node.span)
+            a.emit(ir.Break() if isinstance(node, ast.Break) else ir.Continue())
+        case ast.Return(value=value, span=span):
+            _return(a, value, span)
+        case ast.Block(statements=statements):
+            _in_scope(a, statements)
+        case ast.ComptimeBlock(body=body):
+            a.comptime_depth += 1
+            try:
+                _in_scope(a, body.statements)
+            finally:
+                a.comptime_depth -= 1
+        case ast.ExpressionStatement(expression=expression):
+            _evaluate(a, expression)
+
+
+def _evaluate(a: Analyzer, node: ast.Expression) -> None:
+    value = operand(a, node)
+    match value:
+        case Runtime(_, ir.Call() as call):
+            a.emit(ir.Evaluate(call, node.span))
+        case Runtime(_, ir.Load() | ir.ReadLocal()) | Variable() | Void():
+            pass
+        case Runtime():
+            fail(
+                "unused-value",
+                f"this value of type `{value.type}` is not used",
+                node.span,
+                help="assign it, or discard it with `_ = …;`",
+            )
+        case _:
+            pass
+
+
+# --- variables and assignment --------------------------------------------------------------------
+
+
+def _variable(a: Analyzer, node: ast.Variable) -> None:
+    if node.is_comptime:
+        fail("unsupported-feature", "`comptime var` is not supported in run-time code", node.span)
+    type_ = evaluate_type(a, node.type) if node.type is not None else None
+    value: Value = Undefined()
+    if node.initializer is not None:
+        value = operand(a, node.initializer)
+        if isinstance(value, Variable):
+            value = a.load_variable(value, node.initializer.span)
+    elif type_ is None or node.is_const:
+        fail("type-mismatch", f"`{node.name}` needs a type and, if constant, a value", node.span)
+    span = node.initializer.span if node.initializer is not None else node.name_span
+    if type_ is not None and not isinstance(value, Undefined):
+        value = a.coerce(value, type_, span, f"the value of `{node.name}`")
+    if node.is_const and _stays_known(value):
+        a.declare(node.name, value)
+        return
+    type_ = type_ if type_ is not None else type_of(value)
+    if t.is_comptime_only(type_) or type_ is t.VOID:
+        fail(
+            "not-runtime",
+            f"a variable cannot be of type `{type_}`, which does not exist at run time",
+            node.name_span,
+            help="declare it `const`, or give it a sized type: `var x: i16 = …`",
+        )
+    if isinstance(type_, t.ArrayType) or node.name in a.addressed:
+        _memory_variable(a, node, type_, value)
+    else:
+        _register_variable(a, node, type_, value)
+
+
+def _stays_known(value: Value) -> bool:
+    match value:
+        case Runtime() | Variable():
+            return False
+        case Array(_, elements):
+            return not any(isinstance(e, Runtime) for e in elements)
+        case _:
+            return True
+
+
+def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
+    descriptor = None
+    match value:
+        case Dsd(_, descriptor) | Runtime(_, _, descriptor):
+            pass
+        case _:
+            pass
+    ir_type_of(type_, node.name_span)
+    bound = a.new_local(node.name, type_, is_const=node.is_const, descriptor=descriptor)
+    if isinstance(value, Undefined):
+        if type_ in t.DSDS or isinstance(type_, t.PointerType):
+            a.declare(node.name, bound)
+            return
+        value = operations.zero(type_, node.name_span)
+    a.emit(ir.SetLocal(bound.local, a.expression(value, node.span), node.span))
+    a.declare(node.name, bound)
+
+
+def ir_type_of(type_: t.Type, span: Span) -> ScalarType | ir.DsdType:
+    """Return `ir_type`, its fault at a place."""
+    if type_ not in t.DSDS and t.scalar_type(type_) is None:
+        fail(
+            "unsupported-feature",
+            f"values of type `{type_}` are not supported at run time",
+            span,
+            notes=("64-bit integers and structs exist at compile time only",),
+        )
+    return ir_type(type_)
+
+
+def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
+    element = type_.element if isinstance(type_, t.ArrayType) else type_
+    ir_type_of(element, node.name_span)
+    variable = a.new_variable(node.name, type_, node.name_span, is_const=node.is_const)
+    if not isinstance(value, Undefined):
+        pointer = Pointer(t.PointerType(type_), variable)
+        store_value(a, pointer, type_, value, node.span)
+    a.declare(node.name, variable)
+
+
+def store_value(
+    a: Analyzer, pointer: Pointer | Runtime, type_: t.Type, value: Value, span: Span
+) -> None:
+    """Emit the stores that put `value` at a place."""
+    if not isinstance(type_, t.ArrayType):
+        expression = a.expression(value, span)
+        a.emit(ir.Store(ir_type(type_), a.expression(pointer, span), 0, expression, span))
+        return
+    match value:
+        case Array(_, elements):
+            _store_array(a, pointer, type_, elements, span)
+        case Variable() | Pointer() | Runtime(t.PointerType()):
+            source = places.address_of_variable(value) if isinstance(value, Variable) else value
+            _copy_array(a, pointer, source, type_, span)
+        case _:
+            fail("unsupported-feature", f"a `{type_}` cannot be assigned like this", span)
+
+
+def _store_array(
+    a: Analyzer,
+    pointer: Pointer | Runtime,
+    type_: t.ArrayType,
+    elements: Sequence[Value],
+    span: Span,
+) -> None:
+    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    address = a.expression(pointer, span)
+    if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
+        first = a.expression(elements[0], span)
+        _loop_elements(
+            a, len(elements), step, span,
+            lambda offset: ir.Store(held, a.binary(Opcode.ADD, t.U16, address, offset), 0, first, span),
+        )  # fmt: skip
+        return
+    for index, element in enumerate(elements):
+        a.emit(ir.Store(held, address, index * step, a.expression(element, span), span))
+
+
+def _copy_array(
+    a: Analyzer, target: Pointer | Runtime, source: Value, type_: t.ArrayType, span: Span
+) -> None:
+    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    to_address, from_address = a.expression(target, span), a.expression(source, span)
+
+    def copy(offset: ir.Expression) -> ir.Statement:
+        word = ir.Load(held, a.binary(Opcode.ADD, t.U16, from_address, offset))
+        return ir.Store(held, a.binary(Opcode.ADD, t.U16, to_address, offset), 0, word, span)
+
+    _loop_elements(a, type_.num_elements, step, span, copy)
+
+
+def _loop_elements(a: Analyzer, count: int, step: int, span: Span, body) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Emit a loop over the byte offsets of an array's elements."""
+    offset = a.new_local("offset", t.U16, is_const=False).local
+    read = ir.ReadLocal(offset)
+    a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
+    test = a.binary(Opcode.LESS, t.U16, read, ir.Immediate(ScalarType.U16, count * step))
+    advance = a.binary(Opcode.ADD, t.U16, read, ir.Immediate(ScalarType.U16, step))
+    a.emit(ir.Loop(test, (body(read),), (ir.SetLocal(offset, advance, span),), span))
+
+
+def _assign(a: Analyzer, node: ast.Assign) -> None:
+    match node.target:
+        case ast.Name(name="_") if a.find("_") is None:
+            value = operand(a, node.value)
+            match value:
+                case Runtime(_, ir.Call() as call):
+                    a.emit(ir.Evaluate(call, node.span))
+                case _:
+                    pass
+            return
+        case _:
+            pass
+    place = place_of(a, node.target)
+    if isinstance(place, RuntimeLocal):
+        value = _new_value(a, node, Runtime(place.type, ir.ReadLocal(place.local)), place.type)
+        a.emit(ir.SetLocal(place.local, a.expression(value, node.value.span), node.span))
+        return
+    type_ = place.type
+    assert isinstance(type_, t.PointerType)
+    place = _evaluated_once(a, place, node) if node.operator is not None else place
+    old = None
+    if node.operator is not None:
+        old = load(a, place, node.target.span)
+    value = _new_value(a, node, old, type_.pointee)
+    store_value(a, place, type_.pointee, value, node.span)
+
+
+def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
+    value = operand(a, node.value)
+    if isinstance(value, Variable):
+        value = a.load_variable(value, node.value.span)
+    if node.operator is not None and old is not None:
+        value = binary_values(a, node.operator, old, value, node.span)
+    return a.coerce(value, type_, node.value.span)
+
+
+def _evaluated_once(
+    a: Analyzer, place: Pointer | Runtime, node: ast.Assign
+) -> Pointer | Runtime:
+    """Keep the address of `p op= v` in a register if computing it twice could differ."""
+    if isinstance(place, Pointer) or not _has_call(place.expression):
+        return place
+    local = a.new_local("address", t.U16, is_const=True).local
+    a.emit(ir.SetLocal(local, place.expression, node.span))
+    return Runtime(place.type, ir.ReadLocal(local))
+
+
+def _has_call(expression: ir.Expression) -> bool:
+    match expression:
+        case ir.Call():
+            return True
+        case ir.Binary(_, _, left, right):
+            return _has_call(left) or _has_call(right)
+        case ir.Convert(_, _, inner) | ir.Unary(_, _, inner) | ir.Load(_, inner):
+            return _has_call(inner)
+        case ir.Select(_, test, then, otherwise):
+            return _has_call(test) or _has_call(then) or _has_call(otherwise)
+        case _:
+            return False
+
+
+# --- control flow --------------------------------------------------------------------------------
+
+
+def _if(a: Analyzer, node: ast.If) -> None:
+    test = condition(a, node.condition)
+    if isinstance(test, bool):
+        taken = node.then if test else node.otherwise
+        if taken is not None:
+            _in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
+        return
+    then = _nested(a, node.then)
+    otherwise = _nested(a, node.otherwise) if node.otherwise is not None else ()
+    a.emit(ir.If(test, then, otherwise, node.span))
+
+
+def _while(a: Analyzer, node: ast.While) -> None:
+    test = condition(a, node.condition)
+    if test is False:
+        return
+    if test is True:
+        test = ir.Immediate(ScalarType.BOOL, 1)
+    body = _loop_body(a, node.body)
+    step = _nested(a, node.step) if node.step is not None else ()
+    a.emit(ir.Loop(test, body, step, node.span))
+
+
+def _loop_body(a: Analyzer, node: ast.Block) -> tuple[ir.Statement, ...]:
+    a.num_loops += 1
+    body = _nested(a, node)
+    a.num_loops -= 1
+    return body
+
+
+def _for(a: Analyzer, node: ast.For) -> None:
+    iterable = operand(a, node.iterable)
+    match iterable:
+        case Range():
+            _for_range(a, node, iterable)
+        case Variable(type=t.ArrayType() as type_) | Array(type_):
+            _for_array(a, node, type_)
+        case Struct(None, fields):
+            for number, field in enumerate(fields):
+                a.scopes.append({node.element.name: field})
+                if node.index is not None:
+                    a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
+                _in_scope(a, node.body.statements)
+                a.scopes.pop()
+        case _:
+            fail(
+                "type-mismatch",
+                f"a `for` loop goes over a range or an array, not over a `{type_of(iterable)}`",
+                node.iterable.span,
+                help="write `for (@range(u16, n)) |i| { … }`",
+            )
+
+
+def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
+    span = node.iterable.span
+    type_ = t.I16 if loop.type is t.COMPTIME_INT else loop.type
+    if not isinstance(loop.step, Scalar):
+        fail("not-comptime", "the step of a range has to be known at compile time", span)
+    step = int(force(loop.step, "step of a range", span))
+    counter = a.new_local(node.element.name, type_, is_const=True)
+    read = ir.ReadLocal(counter.local)
+    stop = _kept(a, a.sized(loop.stop, type_, span), type_, span)
+    a.emit(ir.SetLocal(counter.local, a.sized(loop.start, type_, span), span))
+    first, second = (read, stop) if step > 0 else (stop, read)
+    test = a.binary(Opcode.LESS, type_, first, second)
+    opcode = Opcode.ADD if step > 0 else Opcode.SUB
+    amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
+    advance = ir.SetLocal(counter.local, a.binary(opcode, type_, read, amount), span)
+    a.scopes.append({})
+    a.declare(node.element.name, counter)
+    steps: list[ir.Statement] = [advance]
+    if node.index is not None:
+        steps.append(_index_counter(a, node.index.name, span))
+    body = _loop_body(a, node.body)
+    a.scopes.pop()
+    a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _kept(a: Analyzer, stop: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
+    """Return a loop bound that is evaluated once."""
+    if isinstance(stop, ir.Immediate):
+        return stop
+    local = a.new_local("stop", type_, is_const=True).local
+    a.emit(ir.SetLocal(local, stop, span))
+    return ir.ReadLocal(local)
+
+
+def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
+    """Start a counter of iterations and return the statement that advances it."""
+    counter = a.new_local(name, t.U16, is_const=True)
+    a.declare(name, counter)
+    a.emit(ir.SetLocal(counter.local, ir.Immediate(ScalarType.U16, 0), span))
+    one = ir.Immediate(ScalarType.U16, 1)
+    advance = a.binary(Opcode.ADD, t.U16, ir.ReadLocal(counter.local), one)
+    return ir.SetLocal(counter.local, advance, span)
+
+
+def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType) -> None:
+    span = node.iterable.span
+    base = a.expression(base_pointer(a, node.iterable), span)
+    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    offset = a.new_local("offset", t.U16, is_const=False).local
+    read = ir.ReadLocal(offset)
+    a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
+    end = ir.Immediate(ScalarType.U16, type_.num_elements * step)
+    test = a.binary(Opcode.LESS, t.U16, read, end)
+    size = ir.Immediate(ScalarType.U16, step)
+    steps: list[ir.Statement] = [ir.SetLocal(offset, a.binary(Opcode.ADD, t.U16, read, size), span)]
+    a.scopes.append({})
+    if node.index is not None:
+        steps.append(_index_counter(a, node.index.name, span))
+    element = a.new_local(node.element.name, type_.element, is_const=True)
+    a.declare(node.element.name, element)
+    a.open_block()
+    word = ir.Load(held, a.binary(Opcode.ADD, t.U16, base, read))
+    a.emit(ir.SetLocal(element.local, word, span))
+    a.num_loops += 1
+    analyze_block(a, node.body.statements)
+    a.num_loops -= 1
+    body = a.close_block()
+    a.scopes.pop()
+    a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _switch(a: Analyzer, node: ast.Switch) -> None:
+    scrutinee = evaluate(a, node.scrutinee)
+    if not isinstance(scrutinee, Runtime):
+        chosen = choose_arm(a, scrutinee, [arm.patterns for arm in node.arms], node.scrutinee.span)
+        if chosen is None:
+            places.no_arm(scrutinee, node.span)
+        body = node.arms[chosen].body
+        _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
+        return
+    ir_type_of(scrutinee.type, node.scrutinee.span)
+    kept = a.new_local("scrutinee", scrutinee.type, is_const=True)
+    a.emit(ir.SetLocal(kept.local, scrutinee.expression, node.span))
+    value = Runtime(scrutinee.type, ir.ReadLocal(kept.local))
+    rest: tuple[ir.Statement, ...] = ()
+    arms = [arm for arm in node.arms if arm.patterns]
+    for arm in node.arms:
+        if not arm.patterns:
+            rest = _nested(a, arm.body)
+    for arm in reversed(arms):
+        test = matches(a, value, arm.patterns)
+        rest = (ir.If(test, _nested(a, arm.body), rest, arm.span),)
+    for statement in rest:
+        a.emit(statement)
+
+
+def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
+    if node is None:
+        if a.result != t.VOID:
+            fail("type-mismatch", f"a value of type `{a.result}` has to be returned", span)
+        a.emit(ir.Return(None))
+        return
+    value = operand(a, node)
+    if isinstance(value, Variable):
+        value = a.load_variable(value, node.span)
+    if a.result == t.VOID:
+        match value:
+            case Void():
+                pass
+            case Runtime(t.VOID, ir.Call() as call):
+                a.emit(ir.Evaluate(call, span))
+            case _:
+                a.coerce(value, t.VOID, node.span, "the result")
+        a.emit(ir.Return(None))
+        return
+    a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))
+
+
+def always_returns(statements: Sequence[ir.Statement]) -> bool:
+    """Tell whether the end of these statements is never reached."""
+    for statement in statements:
+        match statement:
+            case ir.Return():
+                return True
+            case ir.If(_, then, otherwise) if always_returns(then) and always_returns(otherwise):
+                return True
+            case ir.Loop(ir.Immediate(_, 1), body) if not _breaks(body):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _breaks(statements: Sequence[ir.Statement]) -> bool:
+    for statement in statements:
+        match statement:
+            case ir.Break():
+                return True
+            case ir.If(_, then, otherwise) if _breaks(then) or _breaks(otherwise):
+                return True
+            case _:
+                pass
+    return False
+
+

@@ -1,0 +1,154 @@
+"""What one analysis shares: options, files, compiled code, the sink and the step quota."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation, Diagnostic
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.csl.sema.closures.calls import FunctionCode
+    from onewafer.csl.sema.closures.frame import Evaluate
+    from onewafer.csl.sema.layout import LayoutContext
+    from onewafer.csl.sema.values import Value
+    from onewafer.diagnostics import DiagnosticSink, Span
+
+MAX_CALL_DEPTH = 48
+"""Comptime calls inside one another; Python's own stack bounds it."""
+
+
+class ParsedFiles(Protocol):
+    """Gives syntax trees by path."""
+
+    def get(self, path: str) -> ast.File | None:
+        """Return the parsed file, the same object each time; None: there is no such file.
+
+        A library module is asked for in angle brackets: `<memcpy/memcpy>`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """What the command line says about a program."""
+
+    entry: str
+    architecture: Architecture
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Values of the entry file's params, as written."""
+    colors: Mapping[str, str] = field(default_factory=dict[str, str])
+    fabric_width: int | None = None
+    """PEs; None: just what the program and its margins need."""
+    fabric_height: int | None = None
+    offset_x: int = 4
+    offset_y: int = 1
+    uses_memcpy: bool = True
+    import_paths: tuple[str, ...] = ()
+    max_steps: int = 10_000_000
+    """Loop iterations and calls that comptime code may take."""
+
+
+class SourceCode:
+    """One file: its declarations by name and the code compiled from it so far."""
+
+    def __init__(self, file: ast.File, sink: DiagnosticSink) -> None:
+        self.file = file
+        self.declarations: dict[str, ast.Param | ast.Variable | ast.Function] = {}
+        self.comptime_blocks: list[ast.ComptimeBlock] = []
+        self.layout_blocks: list[ast.LayoutBlock] = []
+        self.functions: dict[ast.Function, FunctionCode] = {}
+        self.expressions: dict[ast.Expression, Evaluate] = {}
+        for declaration in file.declarations:
+            self._add(declaration, sink)
+
+    @property
+    def is_library(self) -> bool:
+        """Whether the file is one of our own library modules."""
+        return self.file.source.path.startswith("<")
+
+    def _add(self, declaration: ast.TopDeclaration, sink: DiagnosticSink) -> None:
+        match declaration:
+            case ast.ComptimeBlock():
+                self.comptime_blocks.append(declaration)
+            case ast.LayoutBlock():
+                self.layout_blocks.append(declaration)
+            case ast.Param() | ast.Variable() | ast.Function():
+                earlier = self.declarations.setdefault(declaration.name, declaration)
+                if earlier is not declaration:
+                    sink.report(
+                        Diagnostic(
+                            "duplicate-declaration",
+                            f"`{declaration.name}` is declared twice",
+                            Annotation(declaration.name_span),
+                            (Annotation(earlier.name_span, "declared here first"),),
+                        )
+                    )
+
+
+class Session:
+    """The state that all modules of one analysis share."""
+
+    def __init__(self, options: AnalysisOptions, files: ParsedFiles, sink: DiagnosticSink) -> None:
+        self.options = options
+        self.architecture = options.architecture
+        self.files = files
+        self.sink = sink
+        self.effects = 0
+        """Counts what comptime code did besides computing; a call that adds none is pure."""
+        self.memo: dict[object, tuple[Value, object]] = {}
+        self._sources: dict[ast.File, SourceCode] = {}
+        self._steps = 0
+        self.depth = 0
+        self.layout: LayoutContext | None = None
+        self.is_single_file = False
+        """Whether the entry has no layout block: every function of it is analysed."""
+
+    def source_code(self, file: ast.File) -> SourceCode:
+        """Return the declarations and code of a file."""
+        code = self._sources.get(file)
+        if code is None:
+            code = self._sources[file] = SourceCode(file, self.sink)
+        return code
+
+    def tick(self, span: Span) -> None:
+        """Count one loop iteration or call of comptime code against the quota."""
+        self._steps += 1
+        if self._steps > self.options.max_steps:
+            fail(
+                "step-limit",
+                f"comptime code takes more than {self.options.max_steps:,} steps",
+                span,
+                notes=("a step is one loop iteration or one call",),
+                help="look for a loop that does not end, or raise the limit",
+            )
+
+    def find_file(self, path: str, importer: str, span: Span | None) -> ast.File:
+        """Return the file that `path` means in the file `importer`, or fail."""
+        tried: list[str] = []
+        for candidate in self._candidates(path, importer):
+            file = self.files.get(candidate)
+            if file is not None:
+                return file
+            tried.append(candidate)
+        fail(
+            "import-not-found",
+            f"there is no file `{path}`",
+            span,
+            notes=(f"looked for {', '.join(f'`{t}`' for t in tried)}",),
+            help="paths are relative to the importing file; `<name>` looks in the library",
+        )
+
+    def _candidates(self, path: str, importer: str) -> list[str]:
+        if path.startswith("<"):
+            return [path]
+        folder = posixpath.dirname(importer)
+        found = [posixpath.normpath(posixpath.join(folder, path))]
+        for root in self.options.import_paths:
+            found.append(posixpath.normpath(posixpath.join(root, path)))
+        return found

@@ -1,0 +1,68 @@
+"""Reading configuration structs field by field, with errors that name the fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.values import Struct, Value, Void, truth, type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.diagnostics import Span
+
+
+def read_fields(
+    value: Value,
+    what: str,
+    span: Span,
+    *,
+    known: Sequence[str],
+    required: Sequence[str] = (),
+    unsupported: Sequence[str] = (),
+) -> Mapping[str, Value]:
+    """Return the fields of a configuration struct, or fail if some are unknown or missing."""
+    match value:
+        case Struct(names, fields) if names is not None:
+            found = dict(zip(names, fields, strict=True))
+        case Struct(None, ()):
+            found = {}
+        case _:
+            fail(
+                "type-mismatch",
+                f"{what} is a struct, this is of type `{type_of(value)}`",
+                span,
+                help=f"write `.{{ .{(*required, *known)[0]} = … }}`",
+            )
+    for name in found:
+        if name in unsupported:
+            fail("unsupported-feature", f"field `{name}` of {what} is not supported yet", span)
+        if name not in known:
+            fail(
+                "unknown-field",
+                f"{what} has no field `{name}`",
+                span,
+                notes=(f"the fields are {', '.join(known)}",),
+                help=suggest(name, known),
+            )
+    for name in required:
+        if name not in found or isinstance(found[name], Void):
+            fail("missing-field", f"{what} needs the field `{name}`", span)
+    return found
+
+
+def read_flag(fields: Mapping[str, Value], name: str, span: Span) -> bool:
+    """Return a `bool` field; absent: false."""
+    value = fields.get(name)
+    return value is not None and truth(value, span, name)
+
+
+def read_choice(value: Value, what: str, choices: Sequence[str], span: Span) -> str | None:
+    """Return the one name that is true in a struct such as `.{ .high = true }`."""
+    fields = read_fields(value, what, span, known=choices)
+    chosen = [name for name in fields if read_flag(fields, name, span)]
+    if len(chosen) > 1:
+        fail("type-mismatch", f"{what} is one of {', '.join(choices)}, not several", span)
+    return chosen[0] if chosen else None

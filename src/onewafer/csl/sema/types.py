@@ -1,0 +1,304 @@
+"""The types of CSL, as comptime values.
+
+    Type := Integer | Float | Simple | Array | Pointer | Function | Enum | Struct
+
+`Simple` covers everything that is told apart by its name alone: `bool`, `void`, the comptime-only
+types, the opaque ids (`color`, `input_queue` …), `direction`, DSDs and DSRs. Types are compared by
+value. `str(type)` is the CSL spelling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from onewafer.image import ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerType:
+    """A sized integer."""
+
+    bits: int
+    is_signed: bool
+
+    @property
+    def minimum(self) -> int:
+        """Smallest value."""
+        return -(1 << (self.bits - 1)) if self.is_signed else 0
+
+    @property
+    def maximum(self) -> int:
+        """Largest value."""
+        return (1 << (self.bits - self.is_signed)) - 1
+
+    def contains(self, value: int) -> bool:
+        """Tell whether `value` can be represented."""
+        return self.minimum <= value <= self.maximum
+
+    def wrap(self, value: int) -> int:
+        """Reduce modulo the width, as the machine does on overflow."""
+        value &= (1 << self.bits) - 1
+        return value - (1 << self.bits) if self.is_signed and value >> (self.bits - 1) else value
+
+    def __str__(self) -> str:
+        """Return `i16`, `u32`, …."""
+        return f"{'i' if self.is_signed else 'u'}{self.bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class FloatType:
+    """`f16` or `f32`."""
+
+    bits: int
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return f"f{self.bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleType:
+    """A type that is its name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """`[d0, d1, …]element`, row-major."""
+
+    dimensions: tuple[int, ...]
+    element: Type
+
+    @property
+    def num_elements(self) -> int:
+        """Product of the dimensions."""
+        return prod(self.dimensions)
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return f"[{', '.join(map(str, self.dimensions))}]{self.element}"
+
+
+@dataclass(frozen=True, slots=True)
+class PointerType:
+    """`*pointee`, `*const pointee` or (is_many) `[*]pointee`."""
+
+    pointee: Type
+    is_const: bool = False
+    is_many: bool = False
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return f"{'[*]' if self.is_many else '*'}{'const ' if self.is_const else ''}{self.pointee}"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionType:
+    """`fn (parameters) result`, `task (parameters) void`; None: `anytype`."""
+
+    parameters: tuple[Type | None, ...]
+    result: Type
+    is_task: bool = False
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        parameters = ", ".join("anytype" if p is None else str(p) for p in self.parameters)
+        return f"{'task' if self.is_task else 'fn'} ({parameters}) {self.result}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnumType:
+    """`enum(base) { … }`; every `enum` expression makes a type of its own."""
+
+    base: IntegerType
+    members: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return f"enum({self.base}) {{ {', '.join(self.members)} }}"
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """An anonymous struct, or (names None) a tuple."""
+
+    names: tuple[str, ...] | None
+    fields: tuple[Type, ...]
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        if self.names is None:
+            return f".{{ {', '.join(map(str, self.fields))} }}"
+        fields = (f".{n}: {t}" for n, t in zip(self.names, self.fields, strict=True))
+        return f".{{ {', '.join(fields)} }}"
+
+
+Type = (
+    IntegerType
+    | FloatType
+    | SimpleType
+    | ArrayType
+    | PointerType
+    | FunctionType
+    | EnumType
+    | StructType
+)
+
+I8: Final = IntegerType(8, is_signed=True)
+I16: Final = IntegerType(16, is_signed=True)
+I32: Final = IntegerType(32, is_signed=True)
+I64: Final = IntegerType(64, is_signed=True)
+U8: Final = IntegerType(8, is_signed=False)
+U16: Final = IntegerType(16, is_signed=False)
+U32: Final = IntegerType(32, is_signed=False)
+U64: Final = IntegerType(64, is_signed=False)
+F16: Final = FloatType(16)
+F32: Final = FloatType(32)
+BOOL: Final = SimpleType("bool")
+VOID: Final = SimpleType("void")
+COMPTIME_INT: Final = SimpleType("comptime_int")
+COMPTIME_FLOAT: Final = SimpleType("comptime_float")
+COMPTIME_STRING: Final = SimpleType("comptime_string")
+COMPTIME_STRUCT: Final = SimpleType("comptime_struct")
+TYPE: Final = SimpleType("type")
+MODULE: Final = SimpleType("imported_module")
+RANGE: Final = SimpleType("range")
+TENSOR_ACCESS: Final = SimpleType("tensor access")
+UNDEFINED: Final = SimpleType("undefined")
+ANYTYPE: Final = SimpleType("anytype")
+DIRECTION: Final = SimpleType("direction")
+COLOR: Final = SimpleType("color")
+LOCAL_TASK_ID: Final = SimpleType("local_task_id")
+DATA_TASK_ID: Final = SimpleType("data_task_id")
+CONTROL_TASK_ID: Final = SimpleType("control_task_id")
+INPUT_QUEUE: Final = SimpleType("input_queue")
+OUTPUT_QUEUE: Final = SimpleType("output_queue")
+UT_ID: Final = SimpleType("ut_id")
+MEM1D_DSD: Final = SimpleType("mem1d_dsd")
+MEM4D_DSD: Final = SimpleType("mem4d_dsd")
+FABIN_DSD: Final = SimpleType("fabin_dsd")
+FABOUT_DSD: Final = SimpleType("fabout_dsd")
+DSR_DEST: Final = SimpleType("dsr_dest")
+DSR_SRC0: Final = SimpleType("dsr_src0")
+DSR_SRC1: Final = SimpleType("dsr_src1")
+
+IDS: Final = frozenset(
+    (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID)
+)
+DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD))
+DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1))
+COMPTIME_ONLY: Final = frozenset(
+    (
+        COMPTIME_INT,
+        COMPTIME_FLOAT,
+        COMPTIME_STRING,
+        COMPTIME_STRUCT,
+        TYPE,
+        MODULE,
+        RANGE,
+        ANYTYPE,
+        *DSRS,
+    )
+)
+
+PREDECLARED: Final[Mapping[str, Type]] = {
+    str(t): t
+    for t in (
+        *(I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, BOOL, VOID),
+        *(COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT, TYPE, ANYTYPE),
+        *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
+        *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),
+        *(DSR_DEST, DSR_SRC0, DSR_SRC1, MODULE),
+    )
+}
+"""Type names that need no declaration."""
+
+_SCALARS: Final[Mapping[Type, ScalarType]] = {
+    BOOL: ScalarType.BOOL,
+    I8: ScalarType.I8,
+    U8: ScalarType.U8,
+    I16: ScalarType.I16,
+    U16: ScalarType.U16,
+    I32: ScalarType.I32,
+    U32: ScalarType.U32,
+    F16: ScalarType.F16,
+    F32: ScalarType.F32,
+    DIRECTION: ScalarType.U16,
+    **dict.fromkeys(
+        (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID),
+        ScalarType.U16,
+    ),
+}
+
+
+def scalar_type(type_: Type) -> ScalarType | None:
+    """Return how a value of `type_` sits in a register; None: it does not (DSDs, arrays, comptime)."""
+    match type_:
+        case PointerType():
+            return ScalarType.U16
+        case EnumType(base):
+            return _SCALARS.get(base)
+        case ArrayType() | StructType() | FunctionType():
+            return None
+        case _:
+            return _SCALARS.get(type_)
+
+
+def is_comptime_only(type_: Type) -> bool:
+    """Tell whether no value of `type_` exists at run time."""
+    match type_:
+        case FunctionType() | StructType():
+            return True
+        case ArrayType(_, element):
+            return is_comptime_only(element)
+        case _:
+            return type_ in COMPTIME_ONLY
+
+
+def is_numeric(type_: Type) -> bool:
+    """Tell whether arithmetic is defined on `type_`."""
+    match type_:
+        case IntegerType() | FloatType():
+            return True
+        case _:
+            return type_ is COMPTIME_INT or type_ is COMPTIME_FLOAT
+
+
+def is_integer(type_: Type) -> bool:
+    """Tell whether `type_` is a sized integer or comptime_int."""
+    return isinstance(type_, IntegerType) or type_ is COMPTIME_INT
+
+
+def num_bytes(type_: Type) -> int:
+    """Return the bytes a value of a run-time type takes in PE memory (a DSD takes 8)."""
+    match type_:
+        case ArrayType(_, element):
+            return type_.num_elements * num_bytes(element)
+        case IntegerType(bits):
+            return bits // 8
+        case _ if type_ in DSDS:
+            return 8
+        case _:
+            scalar = scalar_type(type_)
+            return scalar.num_bytes if scalar is not None else 0
+
+
+def alignment(type_: Type) -> int:
+    """Return the alignment in bytes of a value in PE memory."""
+    match type_:
+        case ArrayType(_, element):
+            return alignment(element)
+        case _ if type_ in DSDS:
+            return 4
+        case _:
+            return max(num_bytes(type_), 1)

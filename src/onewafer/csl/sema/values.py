@@ -1,0 +1,406 @@
+"""Comptime values, and the one wrapper for values that exist only at run time.
+
+    Value := Scalar | Text | TypeValue | Void | Undefined | Struct | Array | FunctionValue
+           | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | TensorAccess | Runtime
+
+A `Scalar` may be *tainted*: it then stands for one number at the first PE of an instance and for a
+function of the PE's params at all others. Reading it in a way that decides what the program is
+(`force`) is written down in the instance's `Decisions`; PEs for which a decision would come out
+differently get an instance of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onewafer.csl import ir
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdDescriptor
+
+Number = int | float
+Row = "Sequence[Number]"
+"""The scalar leaves of one PE's params."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that was decided by params that differ between PEs."""
+
+    evaluate: Callable[[Sequence[Number]], Number]
+    value: Number
+    params: tuple[str, ...]
+    reason: str
+    span: Span | None
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What decided one instance, in order."""
+
+    entries: list[Decision] = field(default_factory=list["Decision"])
+    _seen: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
+    _alive: list[Taint] = field(default_factory=list["Taint"])
+
+    def add(self, taint: Taint, value: Number, reason: str, span: Span | None) -> None:
+        """Note that `taint` has to have this `value` at every PE of the instance."""
+        key = (id(taint), reason)
+        if key not in self._seen:
+            self._seen.add(key)
+            self._alive.append(taint)
+            self.entries.append(Decision(taint.evaluate, value, taint.params, reason, span))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taint:
+    """How a scalar follows from the params of a PE."""
+
+    evaluate: Callable[[Sequence[Number]], Number]
+    params: tuple[str, ...]
+    decisions: Decisions
+
+
+@dataclass(slots=True, eq=False)
+class Scalar:
+    """A number, truth value, id, direction or enum value. Never changed (not frozen: speed)."""
+
+    type: t.Type
+    value: Number
+    taint: Taint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A comptime_string."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeValue:
+    """A type as a value."""
+
+    type: t.Type
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """`{}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """`undefined`: any value of any type."""
+
+
+@dataclass(slots=True, eq=False)
+class Struct:
+    """An anonymous struct, or (names None) a tuple. Fields may be `Runtime` in run-time code."""
+
+    names: tuple[str, ...] | None
+    fields: tuple[Value, ...]
+
+    def get(self, name: str) -> Value | None:
+        """Return a field's value; None: no such field."""
+        if self.names is None or name not in self.names:
+            return None
+        return self.fields[self.names.index(name)]
+
+    def items(self) -> Iterator[tuple[str, Value]]:
+        """Yield the named fields in order; a tuple has none."""
+        return iter(zip(self.names or (), self.fields, strict=False))
+
+
+@dataclass(slots=True, eq=False)
+class Array:
+    """An array value. A `var` owns its list; all other holders never change it."""
+
+    type: t.ArrayType
+    elements: list[Value]
+
+    def copy(self) -> Array:
+        """Return an array with a list of its own."""
+        return Array(self.type, list(self.elements))
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionValue:
+    """A function or task of a module."""
+
+    module: Module
+    declaration: ast.Function
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleValue:
+    """What `@import_module` gives."""
+
+    module: Module
+
+
+@dataclass(slots=True, eq=False)
+class Variable:
+    """A run-time variable (`var`, or a `const` that needs an address) and its initial value."""
+
+    name: str
+    type: t.Type
+    initial: Value
+    span: Span
+    is_const: bool
+    is_exported: bool = False
+    alignment: int | None = None
+    storage: ir.Global | None = None
+    """Filled when something reachable uses the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The address of a variable, or of an element `offset` bytes into it."""
+
+    type: t.PointerType
+    variable: Variable
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What `@range` gives; bounds may be `Runtime`."""
+
+    type: t.Type
+    start: Value
+    stop: Value
+    step: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Dsd:
+    """A comptime-known DSD."""
+
+    type: t.SimpleType
+    descriptor: DsdDescriptor
+    base: Pointer | None
+    extent: Scalar
+    stride: Scalar
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dsr:
+    """A data structure register."""
+
+    type: t.SimpleType
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAccess:
+    """`|i, j|{n, m} -> a[…]`, reduced to a base and one coefficient an induction variable."""
+
+    base: Value
+    """`Pointer` or `Runtime` pointer to the first element of the array."""
+    element: t.Type
+    extents: tuple[Value, ...]
+    strides: tuple[Scalar, ...]
+    offset: Value
+    """Elements; comptime or run-time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runtime:
+    """A value that only the running program knows."""
+
+    type: t.Type
+    expression: ir.Expression
+    descriptor: DsdDescriptor | None = None
+    """DSDs: kind, color and queue, where they are known."""
+
+
+Value = (
+    Scalar
+    | Text
+    | TypeValue
+    | Void
+    | Undefined
+    | Struct
+    | Array
+    | FunctionValue
+    | ModuleValue
+    | Variable
+    | Pointer
+    | Range
+    | Dsd
+    | Dsr
+    | TensorAccess
+    | Runtime
+)
+
+VOID_VALUE: Final = Void()
+TRUE: Final = Scalar(t.BOOL, value=True)
+FALSE: Final = Scalar(t.BOOL, value=False)
+
+
+def boolean(value: object) -> Scalar:
+    """Return the `bool` scalar of a truth value."""
+    return TRUE if value else FALSE
+
+
+def type_of(value: Value) -> t.Type:  # noqa: C901 - one arm a class
+    """Return the CSL type of a value."""
+    match value:
+        case Scalar(type_) | Array(type_) | Pointer(type_) | Dsd(type_) | Dsr(type_):
+            return type_
+        case Runtime(type_):
+            return type_
+        case Variable():
+            return value.type
+        case Struct(names, fields):
+            return t.StructType(names, tuple(type_of(f) for f in fields))
+        case Text():
+            return t.COMPTIME_STRING
+        case TypeValue():
+            return t.TYPE
+        case Void():
+            return t.VOID
+        case Undefined():
+            return t.UNDEFINED
+        case FunctionValue(module, declaration):
+            return module.function_type(declaration)
+        case ModuleValue():
+            return t.MODULE
+        case Range():
+            return t.RANGE
+        case TensorAccess():
+            return t.TENSOR_ACCESS
+
+
+def is_comptime(value: Value) -> bool:
+    """Tell whether nothing of `value` has to wait for run time."""
+    match value:
+        case Runtime():
+            return False
+        case Struct(_, fields):
+            return all(is_comptime(f) for f in fields)
+        case Array(_, elements):
+            return all(is_comptime(e) for e in elements)
+        case TensorAccess():
+            parts = (value.base, value.offset, *value.extents)
+            return all(is_comptime(p) for p in parts)
+        case Range(_, start, stop, step):
+            return is_comptime(start) and is_comptime(stop) and is_comptime(step)
+        case _:
+            return True
+
+
+def force(value: Scalar, reason: str, span: Span | None) -> Number:
+    """Return the number of a scalar that decides what the program is."""
+    if value.taint is not None:
+        value.taint.decisions.add(value.taint, value.value, reason, span)
+    return value.value
+
+
+def force_all(value: Value, reason: str, span: Span | None) -> Value:
+    """Force every scalar inside `value` and return it without taint."""
+    match value:
+        case Scalar(type_, _, taint):
+            return value if taint is None else Scalar(type_, force(value, reason, span))
+        case Struct(names, fields):
+            return Struct(names, tuple(force_all(f, reason, span) for f in fields))
+        case Array(type_, elements):
+            return Array(type_, [force_all(e, reason, span) for e in elements])
+        case _:
+            return value
+
+
+def truth(value: Value, span: Span, reason: str = "condition") -> bool:
+    """Return a comptime condition's truth value, which decides the branch."""
+    if type(value) is Scalar and value.type is t.BOOL:
+        return bool(value.value) if value.taint is None else bool(force(value, reason, span))
+    if isinstance(value, Variable | Runtime):
+        not_comptime(value, span)
+    fail(
+        "type-mismatch",
+        f"a condition is of type `bool`, this is of type `{type_of(value)}`",
+        span,
+        help="compare it with something: `x != 0`",
+    )
+
+
+def not_comptime(value: Value, span: Span) -> None:
+    """Fail because `value` is needed while compiling but exists at run time only."""
+    what = f"the variable `{value.name}`" if isinstance(value, Variable) else "this value"
+    fail(
+        "not-comptime",
+        f"{what} is not known at compile time",
+        span,
+        help="declare it `const`, or move the use into run-time code",
+    )
+
+
+def key_of(value: Value) -> object:
+    """Return a hashable stand-in: equal keys, same value (taint is ignored)."""
+    match value:
+        case Scalar(type_, number):
+            return (type_, type(number), repr(number) if isinstance(number, float) else number)
+        case Struct(names, fields):
+            return (names, *(key_of(f) for f in fields))
+        case Array(type_, elements):
+            return (type_, *(key_of(e) for e in elements))
+        case Pointer(type_, variable, offset):
+            return (type_, id(variable), offset)
+        case FunctionValue(module, declaration):
+            return (id(module), id(declaration))
+        case ModuleValue(module):
+            return id(module)
+        case Variable() | Runtime() | TensorAccess():
+            return id(value)
+        case Range(type_, start, stop, step):
+            return (type_, key_of(start), key_of(stop), key_of(step))
+        case Dsd():
+            base = key_of(value.base) if value.base is not None else None
+            return (value.type, value.descriptor, base, key_of(value.extent), key_of(value.stride))
+        case Text() | TypeValue() | Void() | Undefined() | Dsr():
+            return value
+
+
+def show(value: Value) -> str:
+    """Return a short text of a value for messages."""
+    match value:
+        case Scalar(type_, number):
+            match type_:
+                case t.EnumType(_, members):
+                    names = [n for n, v in members.items() if v == number]
+                    return names[0] if names else str(number)
+                case t.BOOL:
+                    return "true" if number else "false"
+                case t.DIRECTION:
+                    return DIRECTION_NAMES[int(number)]
+                case _:
+                    return str(number)
+        case Text(text):
+            return f'"{text}"'
+        case TypeValue(type_):
+            return str(type_)
+        case Void():
+            return "{}"
+        case Struct(names, fields):
+            if names is None:
+                return f".{{ {', '.join(show(f) for f in fields)} }}"
+            return f".{{ {', '.join(f'.{n} = {show(f)}' for n, f in value.items())} }}"
+        case Array(type_, elements):
+            return f"{type_}{{ {', '.join(show(e) for e in elements)} }}"
+        case FunctionValue(_, declaration):
+            return declaration.name
+        case _:
+            return f"<{type_of(value)}>"
+
+
+DIRECTION_NAMES: Final = ("WEST", "EAST", "SOUTH", "NORTH", "RAMP")
+"""By `geometry.Direction` value."""
