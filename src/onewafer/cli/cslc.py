@@ -1,0 +1,319 @@
+"""`cslc [options] file.csl`: compile a CSL program into a folder.
+
+The command line is the SDK's; options may stand before or after the file. The folder is written
+only once everything is known to be right, and never over something that is not an older output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer import __version__
+from onewafer.arch import architecture_names, load_architecture
+from onewafer.csl.driver import CompileOptions, DiskFiles, Stage, run_stages
+from onewafer.csl.sema import explain_instances
+from onewafer.diagnostics import DiagnosticSink, render, to_json
+from onewafer.errors import ConfigurationError, InternalError, OnewaferError
+from onewafer.image import save
+from onewafer.settings import Settings
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.image import WaferImage
+
+DEFAULT_ARCHITECTURE = "wse3"
+DEFAULT_OUTPUT = "out"
+PARAMETERS_FILE = "out.json"
+IMAGE_FILE = "image.json"
+"""The file by which a folder is known to be an output of ours."""
+EXIT_COMPILE_ERROR = 1
+EXIT_USAGE = 2
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; exit with its code."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run a command line and return the exit code; every error is a message on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _compile(options)
+    except OnewaferError as error:
+        _complain(str(error))
+        return error.exit_code
+    except OSError as error:
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return EXIT_COMPILE_ERROR
+    except Exception as error:  # noqa: BLE001 - the outermost frame; whatever comes is our bug
+        if options.verbose:
+            sys.excepthook(type(error), error, error.__traceback__)
+        internal = InternalError(f"{type(error).__name__}: {error}")
+        _complain(f"{internal}\n  `--verbose` shows the traceback")
+        return internal.exit_code
+
+
+def _complain(message: str) -> None:
+    print(f"cslc: {message}", file=sys.stderr)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cslc",
+        description="Compile a CSL program for the simulated wafer.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("file", help="the CSL file with the layout block")
+    add(
+        "-o",
+        dest="output",
+        metavar="DIR",
+        default=DEFAULT_OUTPUT,
+        help="folder to write (%(default)s)",
+    )
+    add(
+        "--arch",
+        choices=architecture_names(),
+        default=DEFAULT_ARCHITECTURE,
+        help="machine (%(default)s)",
+    )
+    add(
+        "--fabric-dims",
+        type=_pair,
+        metavar="W,H",
+        help="size of the fabric (the smallest that fits)",
+    )
+    add(
+        "--fabric-offsets", type=_pair, metavar="X,Y", help="place of the program's PE (0, 0) (4,1)"
+    )
+    add(
+        "--params",
+        type=_bindings,
+        action="append",
+        default=[],
+        metavar="NAME:VALUE,…",
+        help="params of the file",
+    )
+    add(
+        "--colors",
+        type=_bindings,
+        action="append",
+        default=[],
+        metavar="NAME:ID,…",
+        help="params of type color",
+    )
+    add("--memcpy", action="store_true", help="the host copies and launches through memcpy")
+    add("--channels", type=_count, default=1, metavar="N", help="memcpy channels (%(default)s)")
+    add("--width-west-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, west")
+    add("--width-east-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, east")
+    add(
+        "--import-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to search for modules; repeatable",
+    )
+    add(
+        "--max-inlined-iterations",
+        type=_count,
+        metavar="N",
+        help="steps that compile-time code may take",
+    )
+    add("--warnings-as-errors", action="store_true", help="fail if there is a warning")
+    add("--verbose", action="store_true", help="say what each stage does; show tracebacks")
+    add(
+        "--dump-after",
+        choices=[stage.value for stage in Stage],
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="print what stands after a stage: " + ", ".join(Stage),
+    )
+    add("--explain-instances", action="store_true", help="say which params split the tile programs")
+    add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
+    add("--version", action="version", version=f"cslc (onewafer) {__version__}")
+    return parser  # fmt: skip
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    try:
+        pair = int(first), int(second)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not two numbers like `8,3`") from None
+    if min(pair) < 0:
+        raise argparse.ArgumentTypeError(f"`{text}` has a negative number")
+    return pair
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of at least 0")
+    return int(text)
+
+
+def _bindings(text: str) -> dict[str, str]:
+    """Parse `name:value,name:value`."""
+    found: dict[str, str] = {}
+    for binding in filter(None, text.split(",")):
+        name, colon, value = (part.strip() for part in binding.partition(":"))
+        if not (name.isidentifier() and colon and value):
+            raise argparse.ArgumentTypeError(f"`{binding}` is not of the form `name:value`")
+        _bind(found, name, value)
+    return found
+
+
+def _bind(bindings: dict[str, str], name: str, value: str) -> None:
+    if bindings.setdefault(name, value) != value:
+        raise argparse.ArgumentTypeError(f"`{name}` is both `{bindings[name]}` and `{value}`")
+
+
+def _merge(option: str, lists: list[dict[str, str]]) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    try:
+        for bindings in lists:
+            for name, value in bindings.items():
+                _bind(merged, name, value)
+    except argparse.ArgumentTypeError as error:
+        raise ConfigurationError(f"{option}: {error}") from None
+    return merged
+
+
+def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
+    width, height = arguments.fabric_dims or (None, None)
+    x, y = arguments.fabric_offsets or (None, None)
+    optional = {
+        "offset_x": x,
+        "offset_y": y,
+        "max_steps": arguments.max_inlined_iterations,
+    }
+    environment = tuple(map(str, Settings.from_environment().csl_import_path))
+    return CompileOptions(
+        entry=arguments.file,
+        architecture=load_architecture(arguments.arch),
+        params=_merge("--params", arguments.params),
+        colors=_merge("--colors", arguments.colors),
+        fabric_width=width,
+        fabric_height=height,
+        uses_memcpy=arguments.memcpy,
+        import_paths=(*arguments.import_path, *environment),
+        memcpy_channels=arguments.channels,
+        width_west_buffer=arguments.width_west_buf,
+        width_east_buffer=arguments.width_east_buf,
+        warnings_are_errors=arguments.warnings_as_errors,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+# --- compiling -----------------------------------------------------------------------------------
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.output)
+    _check_output(folder)
+    options = _compile_options(arguments)
+    sink = DiagnosticSink()
+    observe = _Observer(frozenset(arguments.dump_after), is_verbose=arguments.verbose)
+    compilation = run_stages(options, DiskFiles(), sink, observe)
+
+    _print_findings(sink, as_json=arguments.json_diagnostics)
+    if compilation.program is not None and arguments.explain_instances:
+        print(explain_instances(compilation.program))
+    if compilation.image is None:
+        num_findings = len(sink.diagnostics)
+        _complain(f"{num_findings} finding{'s' * (num_findings != 1)}, nothing was written")
+        return EXIT_COMPILE_ERROR
+    if not compilation.has_layout:
+        print(f"{arguments.file} has no layout block: it was checked, and no image was written")
+        return 0
+    _write_output(compilation.image, folder)
+    print(_summary(compilation.image, options, folder))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    """Prints what `--dump-after` and `--verbose` ask for."""
+
+    dumped: frozenset[str]
+    is_verbose: bool
+
+    def __call__(self, stage: Stage, describe: Callable[[], str]) -> None:
+        if self.is_verbose:
+            print(f"cslc: {stage.value} done", file=sys.stderr)
+        if stage.value in self.dumped:
+            print(describe(), end="")
+
+
+def _print_findings(sink: DiagnosticSink, *, as_json: bool) -> None:
+    if as_json:
+        print(to_json(sink.diagnostics), file=sys.stderr)
+    elif sink.diagnostics:
+        print(render(sink.diagnostics, color=sys.stderr.isatty()), file=sys.stderr)
+
+
+def _summary(image: WaferImage, options: CompileOptions, folder: Path) -> str:
+    used = max(
+        (sum(section.num_bytes for section in tile.sections) for tile in image.programs), default=0
+    )
+    programs = len(image.programs)
+    return (
+        f"wrote {folder}: {image.width}×{image.height} PEs of {image.arch}, "
+        f"{programs} tile program{'s' * (programs != 1)}, at most {format_bytes(used)} of "
+        f"{format_bytes(options.architecture.memory_bytes)} a PE"
+    )
+
+
+# --- the output folder ---------------------------------------------------------------------------
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse a place that cannot be written, or holds something that is not ours."""
+    if folder.is_dir():
+        if any(folder.iterdir()) and not (folder / IMAGE_FILE).is_file():
+            raise ConfigurationError(
+                f"-o {folder}: the folder holds files, and none of them is a compiled program; "
+                "choose another folder, or empty this one"
+            )
+    elif folder.exists():
+        raise ConfigurationError(f"-o {folder}: this is a file; give a folder")
+    parent = folder if folder.is_dir() else folder.parent
+    if not parent.is_dir():
+        raise ConfigurationError(f"-o {folder}: there is no folder {parent}")
+    if not os.access(parent, os.W_OK):
+        raise ConfigurationError(f"-o {folder}: the folder {parent} cannot be written")
+
+
+def _write_output(image: WaferImage, folder: Path) -> None:
+    """Write everything beside the folder, then put it in place."""
+    written = folder.parent / f".{folder.name}.{os.getpid()}"
+    try:
+        save(image, written)
+        parameters = {"params": image.params, "colors": image.colors, "arch": image.arch}
+        text = json.dumps(parameters, indent=2, sort_keys=True)
+        (written / PARAMETERS_FILE).write_text(text + "\n", encoding="utf-8")
+        if folder.is_dir():
+            for file in sorted(written.iterdir()):
+                file.replace(folder / file.name)
+        else:
+            written.rename(folder)
+    finally:
+        shutil.rmtree(written, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

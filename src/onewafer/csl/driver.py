@@ -1,0 +1,378 @@
+"""The compiler, from top to bottom: CSL text in, wafer image out.
+
+    parse      text → syntax trees                     `csl.syntax`, once a file
+    layout     the layout block, run                   `csl.sema`, `csl.layout`
+    analyse    syntax → typed IR, one an instance      `csl.sema`
+    generate   IR → object code                        `csl.codegen`
+    plan       addresses and registers                 `csl.codegen`
+    link       object code → tile programs → image     `csl.codegen`
+    verify     every rule of the image contract        `image`
+
+`--dump-after=NAME` shows what stands after each. This is the only module of `csl` that reads files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from onewafer.csl import codegen, dumps
+from onewafer.csl.sema import AnalysisOptions, analyze_program
+from onewafer.csl.syntax import ast, dump, parse
+from onewafer.diagnostics import Diagnostic, DiagnosticSink, SourceFile, render
+from onewafer.errors import CompileError, ImageError
+from onewafer.image import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.arch import Architecture
+    from onewafer.csl import ir
+    from onewafer.image import WaferImage
+
+DEFAULT_MAX_STEPS: Final = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """What `cslc` is told. Sizes are in PEs, offsets in fabric coordinates."""
+
+    entry: str
+    architecture: Architecture
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    colors: dict[str, str] = field(default_factory=dict[str, str])
+    fabric_width: int | None = None
+    """None: the smallest fabric that holds the program."""
+    fabric_height: int | None = None
+    offset_x: int = 4
+    offset_y: int = 1
+    uses_memcpy: bool = True
+    import_paths: tuple[str, ...] = ()
+    memcpy_channels: int = 1
+    width_west_buffer: int = 0
+    """Columns of buffer PEs of memcpy, west and east of the program."""
+    width_east_buffer: int = 0
+    max_steps: int = DEFAULT_MAX_STEPS
+    """Steps that compile-time code may take before it counts as endless."""
+    warnings_are_errors: bool = False
+
+
+class Stage(StrEnum):
+    """The stages, in order."""
+
+    PARSE = "parse"
+    LAYOUT = "layout"
+    ANALYSE = "analyse"
+    GENERATE = "generate"
+    PLAN = "plan"
+    LINK = "link"
+    VERIFY = "verify"
+
+
+class StageObserver(Protocol):
+    """Is told when a stage is done; `describe` gives the text of `--dump-after`."""
+
+    def __call__(self, stage: Stage, describe: Callable[[], str]) -> None:
+        """Note that `stage` is done."""
+        ...
+
+
+def _observe_nothing(stage: Stage, describe: Callable[[], str]) -> None:
+    del stage, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What came of a compilation."""
+
+    image: WaferImage | None
+    """None: there are errors."""
+    program: ir.ProgramIr | None
+    has_layout: bool
+    """Whether the entry file has a layout block; without one, it is a library or a PE program."""
+
+
+def compile_program(
+    options: CompileOptions, files: SourceFiles, *, sink: DiagnosticSink | None = None
+) -> WaferImage:
+    """Compile a program; a sink that is given receives every finding, warnings too.
+
+    Raises:
+        CompileError: with every finding, if one of them is an error.
+
+    """
+    sink = DiagnosticSink() if sink is None else sink
+    compilation = run_stages(options, files, sink)
+    if compilation.image is None:
+        raise CompileError(render(sink.diagnostics), sink.diagnostics)
+    return compilation.image
+
+
+def run_stages(
+    options: CompileOptions,
+    files: SourceFiles,
+    sink: DiagnosticSink,
+    observe: StageObserver = _observe_nothing,
+) -> Compilation:
+    """Run the stages up to the first that reports an error; findings go to the sink."""
+    try:
+        return _run_stages(options, files, sink, observe)
+    except RecursionError:
+        sink.report(
+            Diagnostic(
+                "nesting-too-deep",
+                f"`{options.entry}` nests expressions, blocks or calls too deeply",
+                help="name parts of the deepest expression with `const`",
+            )
+        )
+        return Compilation(None, None, has_layout=False)
+
+
+def _run_stages(
+    options: CompileOptions, files: SourceFiles, sink: DiagnosticSink, observe: StageObserver
+) -> Compilation:
+    machine, uses_memcpy = options.architecture, options.uses_memcpy
+
+    parsed = ParsedFiles(files, sink)
+    entry = parsed.entry(options.entry)
+    has_layout = entry is not None and _has_layout(entry)
+    if entry is None or sink.has_errors:
+        return Compilation(None, None, has_layout=has_layout)
+    observe(Stage.PARSE, lambda: dump(entry))
+
+    program = analyze_program(_analysis_options(options), parsed, sink)
+    if program is None:
+        return Compilation(None, None, has_layout=has_layout)
+    observe(Stage.LAYOUT, lambda: dumps.layout(program))
+    observe(Stage.ANALYSE, lambda: dumps.program(program))
+
+    placement = _place(options, program, sink)
+    codegen.check_exports(program, sink)
+    objects = [
+        codegen.generate(instance, machine, uses_memcpy=uses_memcpy, sink=sink)
+        for instance in program.instances
+    ]
+    observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
+
+    plans = [codegen.plan_memory(o, machine, uses_memcpy=uses_memcpy, sink=sink) for o in objects]
+    observe(Stage.PLAN, lambda: "\n".join(map(dumps.memory_plan, objects, plans)))
+    if _is_refused(options, sink):
+        return Compilation(None, program, has_layout=has_layout)
+
+    tiles = tuple(map(codegen.link, objects, plans))
+    image = codegen.assemble(program, tiles, placement)
+    observe(Stage.LINK, lambda: dumps.image(image))
+
+    try:
+        verify(image, machine)
+    except ImageError as error:
+        sink.report(_rejected(error))
+        return Compilation(None, program, has_layout=has_layout)
+    observe(Stage.VERIFY, lambda: "the image keeps every rule of its contract\n")
+    return Compilation(image, program, has_layout=has_layout)
+
+
+def _has_layout(file: ast.File) -> bool:
+    return any(isinstance(item, ast.LayoutBlock) for item in file.declarations)
+
+
+def _is_refused(options: CompileOptions, sink: DiagnosticSink) -> bool:
+    return sink.has_errors or (options.warnings_are_errors and bool(sink.diagnostics))
+
+
+def _analysis_options(options: CompileOptions) -> AnalysisOptions:
+    return AnalysisOptions(
+        entry=options.entry,
+        architecture=options.architecture,
+        params=options.params,
+        colors=options.colors,
+        fabric_width=options.fabric_width,
+        fabric_height=options.fabric_height,
+        offset_x=options.offset_x,
+        offset_y=options.offset_y,
+        uses_memcpy=options.uses_memcpy,
+        import_paths=options.import_paths,
+        max_steps=options.max_steps,
+    )
+
+
+def _rejected(error: ImageError) -> Diagnostic:
+    first, *breaches = str(error).splitlines()
+    return Diagnostic(
+        "image-rejected",
+        f"the program compiles, and the machine cannot run it: {first}",
+        notes=tuple(breach.strip() for breach in breaches),
+    )
+
+
+# --- placement on the fabric ---------------------------------------------------------------------
+
+
+def _place(
+    options: CompileOptions, program: ir.ProgramIr, sink: DiagnosticSink
+) -> codegen.Placement:
+    """Check that the program and the columns and rows of memcpy fit on the fabric."""
+    machine = options.architecture
+    margins = _Margins.of(options)
+    width = options.offset_x + program.width + margins.east
+    height = options.offset_y + program.height + margins.south
+    if options.offset_x < margins.west or options.offset_y < margins.north:
+        sink.report(
+            Diagnostic(
+                "fabric-offset-too-small",
+                f"the program starts at ({options.offset_x}, {options.offset_y}), and memcpy needs "
+                f"{margins.west} columns west and {margins.north} rows north of it",
+                help=f"write `--fabric-offsets={margins.west},{margins.north}` or more",
+            )
+        )
+    fabric_width = width if options.fabric_width is None else options.fabric_width
+    fabric_height = height if options.fabric_height is None else options.fabric_height
+    if fabric_width < width or fabric_height < height:
+        sink.report(
+            Diagnostic(
+                "fabric-too-small",
+                f"a fabric of {fabric_width}×{fabric_height} PEs does not hold a program of "
+                f"{program.width}×{program.height} at ({options.offset_x}, {options.offset_y})"
+                + (" and its memcpy margin" if options.uses_memcpy else ""),
+                help=f"write `--fabric-dims={width},{height}` or more",
+            )
+        )
+    if program.width > machine.fabric_width or program.height > machine.fabric_height:
+        sink.report(
+            Diagnostic(
+                "wafer-too-small",
+                f"a program of {program.width}×{program.height} PEs does not fit the "
+                f"{machine.fabric_width}×{machine.fabric_height} PEs of {machine.name}",
+                help="use a smaller rectangle and give each PE more of the data",
+            )
+        )
+    return codegen.Placement(
+        arch=machine.name,
+        fabric_width=fabric_width,
+        fabric_height=fabric_height,
+        offset_x=options.offset_x,
+        offset_y=options.offset_y,
+        uses_memcpy=options.uses_memcpy,
+        params=options.params,
+        colors=options.colors,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Margins:
+    """Columns and rows of PEs around the program that memcpy takes."""
+
+    west: int = 0
+    east: int = 0
+    north: int = 0
+    south: int = 0
+
+    @classmethod
+    def of(cls, options: CompileOptions) -> _Margins:
+        if not options.uses_memcpy:
+            return cls()
+        machine = options.architecture
+        return cls(
+            machine.margin_west + options.width_west_buffer,
+            machine.margin_east + options.width_east_buffer,
+            machine.margin_north,
+            machine.margin_south,
+        )
+
+
+# --- source files --------------------------------------------------------------------------------
+
+
+class SourceFiles(Protocol):
+    """Where source texts come from."""
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a file; None if there is none.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+            UnicodeDecodeError: it is not UTF-8.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFiles:
+    """Files under a folder; absolute paths are taken as they are."""
+
+    folder: Path = Path()
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a file; None if there is none."""
+        try:
+            return (self.folder / path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFiles:
+    """Texts by path, for generated programs and tests."""
+
+    texts: dict[str, str]
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a path; None if there is none."""
+        return self.texts.get(path)
+
+
+@dataclass(slots=True)
+class ParsedFiles:
+    """Syntax trees, each file read and parsed once; parser findings go to the sink.
+
+    `<name>` is `csl/library/name.csl` of this package.
+    """
+
+    files: SourceFiles
+    sink: DiagnosticSink
+    _trees: dict[str, ast.File | None] = field(default_factory=dict[str, "ast.File | None"])
+
+    def entry(self, path: str) -> ast.File | None:
+        """Return the tree of the file on the command line; report `file-not-found`."""
+        tree = self.get(path)
+        if tree is None and not self.sink.has_errors:
+            self.sink.report(
+                Diagnostic(
+                    "file-not-found",
+                    f"there is no file `{path}`",
+                    help="give the path of the CSL file that has the `layout` block",
+                )
+            )
+        return tree
+
+    def get(self, path: str) -> ast.File | None:
+        """Return the tree of a file; None if the file is absent or cannot be read."""
+        if path not in self._trees:
+            text = self._read(path)
+            tree = None if text is None else parse(SourceFile(path, text), self.sink)
+            self._trees[path] = tree
+        return self._trees[path]
+
+    def _read(self, path: str) -> str | None:
+        try:
+            if path.startswith("<"):
+                return _read_library(path)
+            return self.files.read(path)
+        except UnicodeDecodeError as error:
+            reason = f"byte {error.start} is not UTF-8"
+        except (IsADirectoryError, NotADirectoryError):
+            reason = "it is not a file"
+        except (OSError, ValueError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        self.sink.report(Diagnostic("unreadable-file", f"`{path}` cannot be read: {reason}"))
+        return None
+
+
+def _read_library(path: str) -> str | None:
+    module = path.removeprefix("<").removesuffix(">")
+    found = resources.files("onewafer.csl").joinpath("library", *f"{module}.csl".split("/"))
+    return found.read_text(encoding="utf-8") if found.is_file() else None
