@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.arch.architecture import Architecture
+    from onewafer.arch import Architecture
 
 _STRUCT_CODES = {
     ScalarType.BOOL: "B",

@@ -22,7 +22,7 @@ from onewafer.image.instruction import (
 from onewafer.image.scalar import ScalarType
 
 if TYPE_CHECKING:
-    from onewafer.arch.architecture import Architecture
+    from onewafer.arch import Architecture
     from onewafer.image.program import SourceLocation, Task, TileProgram
 
 Breaches = Iterator[str]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from onewafer.arch.architecture import DataTaskKey
+from onewafer.arch import DataTaskKey
 from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, Field, Opcode
 from onewafer.image.instruction_rules import (
     INSTRUCTION_RULES,
@@ -40,7 +40,7 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.arch.architecture import Architecture
+    from onewafer.arch import Architecture
     from onewafer.image.scalar import ScalarType
 
 MAX_MEM4D_LOOPS = 4

@@ -18,7 +18,7 @@ from onewafer.image.route import NO_ROUTE, NUM_COLORS, ColorConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from onewafer.arch.architecture import Architecture
+    from onewafer.arch import Architecture
     from onewafer.image.wafer_image import Export, WaferImage
 
 _NUM_PORTS = 5

@@ -4,6 +4,7 @@ from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import Footprint, footprint, num_tile_programs, verify
 from onewafer.mesh.cost import Estimate, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
+from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.program import (
     Add,
     AddBias,
@@ -52,6 +53,7 @@ __all__ = [
     "footprint",
     "largest_rectangle",
     "num_tile_programs",
+    "numpy_dtype",
     "shard",
     "verify",
 ]

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
-from onewafer.mesh.layout import numpy_dtype
+from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import CapturedCall, capture
 from onewafer.pytorch.executable import Activity, Executor, build_executor
 from onewafer.pytorch.placement import place, with_rows

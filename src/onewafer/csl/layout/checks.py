@@ -18,14 +18,14 @@ import numpy as np
 
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.geometry import Direction
-from onewafer.image.route import NUM_COLORS
+from onewafer.image import NUM_COLORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.csl.layout.color_table import ColorTable
     from onewafer.diagnostics import DiagnosticSink
-    from onewafer.image.route import ColorConfig
+    from onewafer.image import ColorConfig
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from onewafer.diagnostics import Annotation, Diagnostic
-from onewafer.image.route import NO_ROUTE, NUM_COLORS
+from onewafer.image import NO_ROUTE, NUM_COLORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.diagnostics import DiagnosticSink, Span
-    from onewafer.image.route import ColorConfig
+    from onewafer.image import ColorConfig
 
 _Value = TypeVar("_Value")
 
