@@ -123,6 +123,34 @@ def test_one_statement_gives_one_finding():
     ]
 
 
+def test_a_rim_that_may_never_send_is_a_warning():
+    pattern = ColorConfig((position(R, E),))
+    table = ColorTable(4, 1)
+    sink = DiagnosticSink()
+    for x in (1, 3):
+        table.set(x, 0, 3, pattern, span=Span(SOURCE, 0, 5), sink=sink)
+    for x in (0, 2):
+        table.set(x, 0, 3, ColorConfig((position(W, R),)), span=Span(SOURCE, 6, 9), sink=sink)
+    check_routes(table, sink)
+    assert [(d.code, d.severity) for d in sink.diagnostics] == [
+        ("route-without-sender", Severity.WARNING),
+        ("route-leaves-rectangle", Severity.WARNING),
+    ]
+
+
+def test_a_rim_that_a_neighbour_feeds_is_an_error():
+    table = ColorTable(3, 1)
+    sink = DiagnosticSink()
+    table.set(0, 0, 3, ColorConfig((position(R, E),)), span=Span(SOURCE, 6, 9), sink=sink)
+    for x in (1, 2):
+        forward = ColorConfig((position(W, E | R),))
+        table.set(x, 0, 3, forward, span=Span(SOURCE, 0, 5), sink=sink)
+    check_routes(table, sink)
+    assert [(d.code, d.severity) for d in sink.diagnostics] == [
+        ("route-leaves-rectangle", Severity.ERROR)
+    ]
+
+
 def expected(width, height, routes):
     """State the rules again, a PE at a time."""
     found = set()

@@ -5,13 +5,15 @@ masks of one color to a mask of the PEs that break it, so that a wafer takes a f
 operations; PEs configured by the same statement share one finding, which names the first of them.
 
 A PE may receive from and send to whatever any of its switch positions says, because positions
-change at run time. Colors that start torn down are checked only against the rectangle: the program
-sets their routes before it uses them.
+change at run time. Correct programs configure regular patterns whose rim PEs never send: a route
+that leads nowhere is therefore an error only if a neighbour feeds it, or if no PE of its statement
+has a better one; otherwise it is a warning. Colors that start torn down are checked only against
+the rectangle: the program sets their routes before it uses them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +53,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             tx_of_config[config],
             is_fixed[config].astype(bool),
         )
-        findings = _Findings(table, places[:, :, color], config, color, sink)
+        findings = _Findings(table, plane, places[:, :, color], config, sink)
         findings.report_two_drivers(is_merging[config].astype(bool))
         for direction in _LINKS:
             findings.report_leaving(direction, plane.leaving(direction))
@@ -101,6 +103,14 @@ class _ColorPlane:
         is_torn_down = _neighbour(_is_torn_down(self), direction)
         return _has(self.rx, direction) & ~sends & self.is_fixed & ~is_torn_down
 
+    def fed(self) -> NDArray[np.bool_]:
+        """PEs that receive from a neighbour that sends to them."""
+        result = np.zeros_like(self.is_fixed)
+        for direction in _LINKS:
+            sends = _neighbour(_has(self.tx, direction.opposite), direction)
+            result |= _has(self.rx, direction) & sends
+        return result
+
     def _is_comparable(self, direction: Direction) -> NDArray[np.bool_]:
         exists = _neighbour(np.ones_like(self.is_fixed), direction)
         return exists & self.is_fixed & ~_neighbour(_is_torn_down(self), direction)
@@ -132,114 +142,139 @@ def _neighbour(values: NDArray[np.bool_], direction: Direction) -> NDArray[np.bo
 
 
 @dataclass(frozen=True, slots=True)
+class _Group:
+    """The PEs that break a rule and are configured by one statement; (x, y) is the first."""
+
+    x: int
+    y: int
+    others: str
+    """` and n other PEs`, or nothing."""
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
 class _Findings:
     """Turns masks of PEs into findings, one for all PEs configured by one statement."""
 
     table: ColorTable
+    plane: _ColorPlane
     places: NDArray[np.int32]
     config: NDArray[np.int16]
-    color: int
     sink: DiagnosticSink
 
+    @property
+    def color(self) -> int:
+        return self.plane.color
+
     def report_two_drivers(self, broken: NDArray[np.bool_]) -> None:
-        for x, y, others in self._groups(broken):
-            index = int(self.config[y, x])
+        for group in self._groups(broken, broken):
+            index = int(self.config[group.y, group.x])
             masks = [p.rx for p in self.table.configs[index].positions if p is not None]
             mask = next(mask for mask in masks if mask.bit_count() > 1)
             sides = " and ".join(d.name for d in Direction if mask & (1 << d))
             self._report(
-                Diagnostic(
-                    "two-drivers",
-                    f"color {self.color} has two drivers at PE ({x}, {y}){others}: it receives "
-                    f"from {sides} at once",
-                    help="a router takes a color from one side at a time: leave one direction in "
-                    "`.rx`, take turns with `.switches`, or use a second color",
-                ),
-                x,
-                y,
+                group,
+                "two-drivers",
+                f"color {self.color} has two drivers at {_pes(group)}: it receives from {sides} "
+                "at once",
+                help_text="a router takes a color from one side at a time: leave one direction in "
+                "`.rx`, take turns with `.switches`, or use a second color",
             )
 
     def report_leaving(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
-        for x, y, others in self._groups(broken):
+        for group in self._groups(broken, _has(self.plane.tx, direction)):
             self._report(
-                Diagnostic(
-                    "route-leaves-rectangle",
-                    f"color {self.color} leaves the program's {self.table.width}×"
-                    f"{self.table.height} rectangle at PE ({x}, {y}){others}, going "
-                    f"{direction.name}",
-                    help=f"there is no PE on that side: at this edge leave {direction.name} out "
-                    "of `.tx`, or enlarge the rectangle with `@set_rectangle`",
-                ),
-                x,
-                y,
+                group,
+                "route-leaves-rectangle",
+                f"color {self.color} leaves the program's {self.table.width}×{self.table.height} "
+                f"rectangle at {_pes(group)}, going {direction.name}",
+                help_text=f"there is no PE on that side: at this edge leave {direction.name} out "
+                "of `.tx`, or enlarge the rectangle with `@set_rectangle`",
             )
 
     def report_not_accepted(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
-        for x, y, others in self._groups(broken):
-            neighbour = (x + direction.step[0], y + direction.step[1])
+        side = direction.opposite.name
+        for group in self._groups(broken, _has(self.plane.tx, direction)):
+            neighbour = _step(group, direction)
             place = self.table.place(*neighbour, self.color)
-            side = direction.opposite.name
             self._report(
-                Diagnostic(
-                    "route-not-accepted",
-                    f"color {self.color} goes {direction.name} from PE ({x}, {y}){others} to PE "
-                    f"{neighbour}, which does not receive it from {side}",
-                    secondary=(Annotation(place, f"PE {neighbour} is configured here"),)
-                    if place
-                    else (),
-                    notes=("the first wavelet would wait in the link for ever",),
-                    help=f"add `.rx = .{{ {side} }}` to the color at PE {neighbour}, or leave "
-                    f"{direction.name} out of `.tx` here",
-                ),
-                x,
-                y,
+                group,
+                "route-not-accepted",
+                f"color {self.color} goes {direction.name} from {_pes(group)} to PE {neighbour}, "
+                f"which does not receive it from {side}",
+                other=Annotation(place, f"PE {neighbour} is configured here") if place else None,
+                note="the first wavelet would wait in the link for ever",
+                help_text=f"add `.rx = .{{ {side} }}` to the color at PE {neighbour}, or leave "
+                f"{direction.name} out of `.tx` here",
             )
 
     def report_without_sender(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
-        for x, y, others in self._groups(broken):
-            neighbour = (x + direction.step[0], y + direction.step[1])
-            is_inside = 0 <= neighbour[0] < self.table.width and (
-                0 <= neighbour[1] < self.table.height
-            )
+        for group in self._groups(broken, broken):
+            x, y = neighbour = _step(group, direction)
+            is_inside = 0 <= x < self.table.width and 0 <= y < self.table.height
             sender = f"PE {neighbour} never sends it there" if is_inside else "no PE is there"
             self._report(
-                Diagnostic(
-                    "route-without-sender",
-                    f"color {self.color} is received from {direction.name} at PE ({x}, {y})"
-                    f"{others}, but {sender}",
-                    help=f"leave {direction.name} out of `.rx`, or let that side send the color",
-                    severity=Severity.WARNING,
-                ),
-                x,
-                y,
+                replace(group, severity=Severity.WARNING),
+                "route-without-sender",
+                f"color {self.color} is received from {direction.name} at {_pes(group)}, but "
+                f"{sender}",
+                help_text=f"leave {direction.name} out of `.rx`, or let that side send the color",
             )
 
-    def _groups(self, broken: NDArray[np.bool_]) -> list[tuple[int, int, str]]:
-        """Return (x, y, " and n other PEs") of the first PE of every configuring statement."""
+    def _groups(self, broken: NDArray[np.bool_], among: NDArray[np.bool_]) -> list[_Group]:
+        """Group the broken PEs by statement; `among` are those that might have been broken."""
         cells = np.flatnonzero(broken)
         if not len(cells):
             return []
-        _, first, count = np.unique(
+        places, first, sizes = np.unique(
             self.places.ravel()[cells], return_index=True, return_counts=True
         )
-        groups: list[tuple[int, int, str]] = []
-        for index, size in sorted(zip(first.tolist(), count.tolist(), strict=True)):
-            y, x = divmod(int(cells[index]), self.table.width)
-            plural = "s" if size > 2 else ""  # noqa: PLR2004  # one other PE besides the first
-            groups.append((x, y, f" and {size - 1} other PE{plural}" if size > 1 else ""))
+        candidates = np.bincount(self.places[among])[places]
+        fed = np.bincount(self.places[broken & self.plane.fed()], minlength=places[-1] + 1)[places]
+        is_certain = (fed > 0) | (sizes == candidates)
+        groups: list[_Group] = []
+        for index in np.argsort(first):
+            y, x = divmod(int(cells[first[index]]), self.table.width)
+            others = int(sizes[index]) - 1
+            plural = "s" if others > 1 else ""
+            groups.append(
+                _Group(
+                    x,
+                    y,
+                    f" and {others} other PE{plural}" if others else "",
+                    Severity.ERROR if is_certain[index] else Severity.WARNING,
+                )
+            )
         return groups
 
-    def _report(self, diagnostic: Diagnostic, x: int, y: int) -> None:
-        place = self.table.place(x, y, self.color)
-        primary = Annotation(place) if place else None
+    def _report(
+        self,
+        group: _Group,
+        code: str,
+        message: str,
+        *,
+        help_text: str,
+        other: Annotation | None = None,
+        note: str = "",
+    ) -> None:
+        place = self.table.place(group.x, group.y, self.color)
         self.sink.report(
             Diagnostic(
-                diagnostic.code,
-                diagnostic.message,
-                primary,
-                diagnostic.secondary,
-                diagnostic.notes,
-                diagnostic.help,
-                diagnostic.severity,
+                code,
+                message,
+                Annotation(place) if place else None,
+                (other,) if other else (),
+                (note,) if note else (),
+                help_text,
+                group.severity,
             )
         )
+
+
+def _pes(group: _Group) -> str:
+    return f"PE ({group.x}, {group.y}){group.others}"
+
+
+def _step(group: _Group, direction: Direction) -> tuple[int, int]:
+    dx, dy = direction.step
+    return group.x + dx, group.y + dy
