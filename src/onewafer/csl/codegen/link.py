@@ -216,18 +216,22 @@ class _Linker:
             Symbol(names[v], SymbolKind.VARIABLE, addresses[v], v.num_bytes, v.element)
             for v in self.program.instance.globals
         ]
-        symbols += [
-            Symbol(
-                names[f.function],
-                SymbolKind.FUNCTION,
-                targets[f.function],
-                code_size(f),
-                None,
-                tuple(self._register(r) for r in f.parameters),
-                _scalar_types(f.function),
+        for f in self.program.functions:
+            types = _scalar_types(f.function)
+            # A function with a DSD parameter takes register pairs, and no host can launch it.
+            is_launchable = len(types) == len(f.function.parameters)
+            registers = tuple(self._register(r) for r in f.parameters) if is_launchable else ()
+            symbols.append(
+                Symbol(
+                    names[f.function],
+                    SymbolKind.FUNCTION,
+                    targets[f.function],
+                    code_size(f),
+                    None,
+                    registers,
+                    types if is_launchable else (),
+                )
             )
-            for f in self.program.functions
-        ]
         exports: dict[str, str] = {}
         for export in self.program.instance.exports:
             match export.target:
