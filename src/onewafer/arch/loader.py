@@ -137,6 +137,11 @@ def _entry(path: str, item: dict[str, object], name: str) -> CatalogEntry:
     if missing:
         raise ConfigurationError(f"{name}.toml: {path} does not say its {' and '.join(missing)}")
     value = item["value"]
+    if item["confidence"] not in {*Confidence}:
+        raise ConfigurationError(
+            f"{name}.toml: {path}: '{item['confidence']}' is no confidence; write one of "
+            f"{', '.join(Confidence)}"
+        )
     return CatalogEntry(
         path=path,
         value=tuple(cast("list[int]", value)) if isinstance(value, list) else value,  # pyright: ignore[reportArgumentType]

@@ -21,6 +21,7 @@ from onewafer.image import (
     PatchTarget,
     TaskKind,
     TileProgram,
+    verify,
 )
 from onewafer.simulator.state import MachineState, make_state
 
@@ -42,8 +43,12 @@ class ColorAttachment:
 
 
 def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
-    """Return the state of every PE at cycle 0. Raise `ImageError` for what is not simulated."""
-    refuse_unsupported(image, architecture)
+    """Return the state of every PE at cycle 0.
+
+    Raise `ImageError` if the image breaks its contract or uses what is not simulated.
+    """
+    verify(image, architecture)
+    refuse_unsupported(image)
     state = make_state(
         image.width * image.height,
         memory_bytes=architecture.memory_bytes,
@@ -119,7 +124,7 @@ def data_task_color(task_id: int, program: TileProgram, architecture: Architectu
     return bound
 
 
-def channel_color(encoded: int, program: TileProgram, architecture: Architecture) -> int | None:
+def channel_color(encoded: int, program: TileProgram) -> int | None:
     """Return the color of a `channel()`, or None for a local task or a queue without one."""
     match ChannelKind(encoded >> 8):
         case ChannelKind.LOCAL_TASK:
@@ -127,17 +132,11 @@ def channel_color(encoded: int, program: TileProgram, architecture: Architecture
         case ChannelKind.COLOR:
             return encoded & 0xFF
         case ChannelKind.INPUT_QUEUE:
-            del architecture
             return _bound_color(program, encoded & 0xFF, is_input=True)
 
 
-def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
+def refuse_unsupported(image: WaferImage) -> None:
     """Raise `ImageError` if the image needs a feature that is not simulated."""
-    if image.arch != architecture.name:
-        raise ImageError(
-            f"the image was compiled for {image.arch}, the machine is a {architecture.name}; "
-            f"compile again with --arch={architecture.name}"
-        )
     problems = [*_route_problems(image)]
     for program in image.programs:
         problems += [f"{program.name}: {problem}" for problem in _program_problems(program)]
@@ -199,7 +198,7 @@ def _set_flags(
         if task.kind is TaskKind.DATA and task.is_blocked
     }
     for encoded in program.blocked_channels:
-        color = channel_color(encoded, program, architecture)
+        color = channel_color(encoded, program)
         if color is None:
             blocked_tasks.add(encoded & 0xFF)
         else:

@@ -201,7 +201,7 @@ class ComputeElement:
 
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
         """Block or unblock a `channel()` (M61)."""
-        color = channel_color(encoded, self.program, self._architecture)
+        color = channel_color(encoded, self.program)
         state = self._state
         flags, bit = (
             (state.blocked_tasks, encoded & 0xFF)
@@ -301,11 +301,6 @@ class ComputeElement:
             if error.place is not None:
                 raise
             raise self.located(error, pc, cycle) from None
-        except IndexError:
-            if 0 <= pc < len(code):
-                raise
-            reason = f"the program counter left the {len(code)} instructions of the program"
-            raise self.located(SimulationError(reason), pc, cycle) from None
         self._main_next = cycle
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)

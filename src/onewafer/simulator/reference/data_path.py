@@ -153,6 +153,7 @@ class DataPath:
         self.free_at = cycle + operation.element_cycles
         if operation.next_element == operation.length and not operation.is_endless:
             operation.finish_at = self.free_at
+        self._agenda.note(self.free_at)
         self._agenda.schedule(self._owner, self.free_at)
 
     def _serve_memory(self, operation: Operation, cycle: int, *, is_alone: bool) -> None:

@@ -93,8 +93,10 @@ def _obstacle(router: Router, source: Source, color: int) -> str:
         return "the router has no route for the color"
     if not route.receive >> source.port & 1:
         return f"the route does not receive from {source.port.name}"
-    if route.is_dead:
-        return "the route leaves the rectangle or ends at a PE that has no queue for the color"
+    if route.lacks_link:
+        return "the route leaves the rectangle"
+    if route.lacks_queue:
+        return "the route ends at this PE, which has no queue for the color"
     for _, buffer, direction in route.targets:
         if buffer.used >= buffer.capacity:
             return f"the buffer of the next router to the {direction.name} is full"

@@ -150,8 +150,15 @@ class Route:
     transmit: int
     targets: tuple[tuple[Link, LinkBuffer, Direction], ...]
     channel: Channel | None
-    is_dead: bool
-    """Some transmit direction leads nowhere (M57)."""
+    lacks_link: bool
+    """A transmit direction leaves the rectangle (M57)."""
+    lacks_queue: bool
+    """The ramp is a transmit direction, but no queue of the PE takes the color (M57)."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether no wavelet can ever take this route."""
+        return self.lacks_link or self.lacks_queue
 
 
 Move = tuple["Router", Source, Route]

@@ -66,7 +66,8 @@ def _make_route(
         transmit=position.tx,
         targets=targets,
         channel=channel,
-        is_dead=len(targets) < len(wanted) or (to_ramp and channel is None),
+        lacks_link=len(targets) < len(wanted),
+        lacks_queue=to_ramp and channel is None,
     )
 
 

@@ -1,0 +1,195 @@
+"""Memory and the main thread: M3, M10–M12, M20–M24."""
+
+import pytest
+
+from onewafer.errors import SimulationError
+from onewafer.image import Opcode, ScalarType, SourceLocation
+from onewafer.trace import EventKind
+from tests.simulator.assembly import WSE3, Kernel, boot
+
+COST = WSE3.timing.instruction_cycles
+
+
+def run_main(engine, emit):
+    """Run what `emit` adds to a launched function; return the run and the function's cycles."""
+    kernel = Kernel()
+    kernel.make_log()
+    kernel.function("main")
+    emit(kernel)
+    run = boot(kernel.finish(), engine=engine).launch()
+    (start,) = run.cycles(EventKind.TASK_START)
+    (end,) = run.cycles(EventKind.STREAM_UNBLOCKED)
+    return run, end - start
+
+
+@pytest.mark.parametrize(
+    ("opcode", "element", "cost"),
+    [
+        (Opcode.ADD, ScalarType.I16, "integer"),
+        (Opcode.MUL, ScalarType.U16, "multiply"),
+        (Opcode.DIV, ScalarType.I32, "divide"),
+        (Opcode.ADD, ScalarType.F32, "float"),
+        (Opcode.MUL, ScalarType.F16, "float"),
+        (Opcode.DIV, ScalarType.F32, "float_divide"),
+        (Opcode.LESS, ScalarType.U16, "integer"),
+    ],
+)
+def test_scalar_costs(engine, opcode, element, cost):
+    """M3, M20: an instruction delays the next by the cost of its class."""
+
+    def emit(kernel):
+        a, b = kernel.immediate(element, 6), kernel.immediate(element, 3)
+        kernel.emit(opcode, element, rd=kernel.register(), ra=a, rb=b)
+
+    _, cycles = run_main(engine, emit)
+    assert cycles == 2 * COST["integer"] + COST[cost]
+
+
+@pytest.mark.parametrize(("value", "opcode"), [(0, Opcode.BRANCH_ZERO), (5, Opcode.BRANCH_NONZERO)])
+def test_branch_costs(engine, value, opcode):
+    """M21: taken and not taken differ."""
+
+    def emit(kernel, tested):
+        register = kernel.immediate(ScalarType.U16, tested)
+        kernel.emit(opcode, ra=register, imm="target")
+        kernel.label("target")
+
+    _, taken = run_main(engine, lambda kernel: emit(kernel, value))
+    _, not_taken = run_main(engine, lambda kernel: emit(kernel, 5 - value))
+    assert taken == COST["integer"] + WSE3.timing.branch_taken_cycles
+    assert not_taken == COST["integer"] + COST["branch"]
+
+
+def test_cycle_counter(engine):
+    """M22: started at zero, read at issue, held when stopped."""
+
+    def emit(kernel):
+        times = kernel.data("times", ScalarType.U16, num_elements=9)
+        registers = [kernel.immediate(ScalarType.U16, times + 6 * i) for i in range(3)]
+        kernel.emit(Opcode.TIMESTAMP, ra=registers[0])
+        kernel.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
+        kernel.emit(Opcode.TIMESTAMP, ra=registers[1])
+        kernel.emit(Opcode.TIMESTAMP_CONTROL, imm=0)
+        kernel.spin(3)
+        kernel.emit(Opcode.TIMESTAMP, ra=registers[2])
+
+    run, _ = run_main(engine, emit)
+    control, read = COST["control"], WSE3.timing.timestamp_cycles
+    assert run.words("times", num_bytes=6) == [0, control, control + read]
+
+
+def test_call_and_return(engine):
+    """M23: a call comes back behind itself."""
+
+    def emit(kernel):
+        kernel.emit(Opcode.CALL, imm="callee")
+        kernel.log(2)
+        kernel.emit(Opcode.JUMP, imm="end")
+        kernel.label("callee")
+        kernel.log(1)
+        kernel.emit(Opcode.RETURN)
+        kernel.label("end")
+
+    assert run_main(engine, emit)[0].log() == [1, 2]
+
+
+def test_call_too_deep_stops(engine):
+    """M23: the 33rd nested call is an error."""
+
+    def emit(kernel):
+        kernel.label("again")
+        kernel.emit(Opcode.CALL, imm="again")
+
+    with pytest.raises(SimulationError, match="nests deeper than the 32 return addresses"):
+        run_main(engine, emit)
+
+
+def test_trap_stops_with_message_and_place(engine):
+    """M24: message, PE, cycle and source place."""
+
+    def emit(kernel):
+        zero = kernel.immediate(ScalarType.BOOL, 0)
+        number = kernel.message("n must be even")
+        kernel.emit(Opcode.TRAP, ra=zero, imm=number, location=SourceLocation("kernel.csl", 7, 5))
+
+    with pytest.raises(SimulationError) as caught:
+        run_main(engine, emit)
+    assert str(caught.value) == (
+        "PE (0, 0) at cycle 4: assertion failed: n must be even\n  at kernel.csl:7:5"
+    )
+
+
+def test_coordinates_and_patches(engine):
+    """A program reads its own position, and patches give each PE its value."""
+    kernel = Kernel()
+    kernel.make_log()
+    patched = kernel.data("patched", ScalarType.U16, [0])
+    kernel.patch_data(patched, ScalarType.U16, [10, 11, 12, 13])
+    kernel.function("main")
+    for axis in range(2):
+        register = kernel.register()
+        kernel.emit(Opcode.COORDINATE, rd=register, imm=axis)
+        kernel.log_register(register)
+    own = kernel.register()
+    pc = kernel.emit(Opcode.LOAD_IMMEDIATE, ScalarType.I16, rd=own, imm=0)
+    kernel.patch_immediate(pc, ScalarType.I16, [-1, -2, -3, -4])
+    kernel.log_register(own)
+    run = boot(kernel.finish(), engine=engine, width=2, height=2).launch()
+    assert run.log(1, 0) == [1, 0, 0x1_0000 - 2]
+    assert run.log(0, 1) == [0, 1, 0x1_0000 - 3]
+    assert run.words("patched", 1, 1, 2) == [13]
+
+
+def test_addresses_wrap(engine):
+    """M10: an address is taken modulo 64 KiB."""
+
+    def emit(kernel):
+        address = kernel.data("x", ScalarType.U16, [77])
+        base = kernel.immediate(ScalarType.U16, 0xFFFF)
+        register = kernel.register()
+        kernel.emit(Opcode.LOAD, ScalarType.U16, rd=register, ra=base, imm=address + 1)
+        kernel.log_register(register)
+
+    assert run_main(engine, emit)[0].log() == [77]
+
+
+def test_access_outside_memory_stops(engine):
+    """M10: above 48 KiB there is nothing."""
+
+    def emit(kernel):
+        base = kernel.immediate(ScalarType.U16, 49152)
+        kernel.emit(Opcode.STORE, ScalarType.U16, ra=base, rb=base)
+
+    with pytest.raises(SimulationError, match=r"2 B at address 0xc000 is outside the 49,152 B"):
+        run_main(engine, emit)
+
+
+def test_unaligned_access(engine):
+    """M11: any byte address will do, at the same cost."""
+
+    def emit(kernel, offset):
+        address = kernel.data("x", ScalarType.U8, [1, 2, 3, 4, 5, 6])
+        base = kernel.immediate(ScalarType.U16, address + offset)
+        register = kernel.register()
+        kernel.emit(Opcode.LOAD, ScalarType.U32, rd=register, ra=base)
+        kernel.emit(Opcode.STORE, ScalarType.U32, ra=base, rb=register, imm=0)
+        kernel.log_register(register)
+
+    unaligned, cycles = run_main(engine, lambda kernel: emit(kernel, 1))
+    _, aligned_cycles = run_main(engine, lambda kernel: emit(kernel, 0))
+    assert unaligned.log() == [0x0302]
+    assert unaligned.words("x", num_bytes=1) == [1, 2, 3, 4, 5, 6]
+    assert cycles == aligned_cycles
+
+
+def test_loads_are_canonical(engine):
+    """Signed loads extend the sign."""
+
+    def emit(kernel):
+        address = kernel.data("x", ScalarType.I8, [-2])
+        base = kernel.immediate(ScalarType.U16, address)
+        register = kernel.register()
+        kernel.emit(Opcode.LOAD, ScalarType.I8, rd=register, ra=base)
+        kernel.log_register(register)
+
+    assert run_main(engine, emit)[0].log() == [0xFFFE]
