@@ -128,14 +128,12 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
 
 def _run(command: Sequence[str], folder: Path, timeout_seconds: float) -> tuple[int | None, str]:
     """Return (exit code, all output); the exit code is None after a timeout."""
-    own_commands = str(Path(sys.executable).parent)
-    path = os.pathsep.join((own_commands, os.environ.get("PATH", os.defpath)))
     # A file, not a pipe: a grandchild that outlives the script must not keep us waiting.
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - running the user's examples is the job
             command,
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": _search_path()},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -150,6 +148,12 @@ def _run(command: Sequence[str], folder: Path, timeout_seconds: float) -> tuple[
             _kill_group(process)
         output.seek(0)
         return exit_code, output.read().decode(errors="replace")
+
+
+def _search_path() -> str:
+    """Return PATH with the commands of this Python first."""
+    own_commands = str(Path(sys.executable).parent)
+    return os.pathsep.join((own_commands, os.environ.get("PATH", os.defpath)))
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -193,7 +197,10 @@ def run_all(
 
 def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print the table, then the last lines of whatever failed."""
-    table = Table("example", "arch", "verdict", title="csl-examples on onewafer")
+    table = Table(title="csl-examples on onewafer")
+    table.add_column("example", overflow="fold")
+    table.add_column("arch")
+    table.add_column("verdict")
     table.add_column("seconds", justify="right")
     table.add_column("simulated cycles", justify="right")
     for outcome in outcomes:
@@ -227,26 +234,30 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> int:
     """Run the tool; return its exit code."""
     options = parse_arguments()
-    checkout: Path = options.path
-    if not checkout.is_dir():
-        print(f"conformance: there is no folder {str(checkout)!r}", file=sys.stderr)
-        return 2
+    checkout: Path = options.path.resolve()
     arches = (options.arch,) if options.arch else ARCHES
-    examples = find_examples(checkout.resolve(), arches, options.only)
+    if not checkout.is_dir():
+        return _refuse(f"there is no folder {str(options.path)!r}")
+    examples = find_examples(checkout, arches, options.only)
     if not examples:
-        print(
-            f"conformance: no example under {str(checkout)!r} matches {options.only!r}: "
-            f"an example is a folder with commands_wse2.sh or commands_wse3.sh",
-            file=sys.stderr,
+        return _refuse(
+            f"no example under {str(options.path)!r} matches {options.only!r}: "
+            f"an example is a folder with commands_wse2.sh or commands_wse3.sh"
         )
-        return 2
+    if shutil.which("cslc", path=_search_path()) is None:
+        return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()
-    outcomes = run_all(checkout.resolve(), examples, options.timeout, console)
+    outcomes = run_all(checkout, examples, options.timeout, console)
     print_outcomes(outcomes, console)
     if options.json:
         text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
     return int(any(outcome.verdict is not Verdict.PASS for outcome in outcomes))
+
+
+def _refuse(reason: str) -> int:
+    print(f"conformance: {reason}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -119,6 +119,21 @@ def test_a_context_loads_runs_and_stops(created, tmp_path):
     assert (tmp_path / "simulation.json").exists()
 
 
+def test_a_block_may_stop_by_itself(created):
+    with created as runtime:
+        runtime.stop()
+    with pytest.raises(HostError, match="cannot stop: the device is stopped"):
+        runtime.stop()
+
+
+def test_plain_integers_stand_for_enums(runtime):
+    data, result = np.array([1.5], np.float32), np.zeros(1, np.float32)
+    options = {"data_type": 0, "order": 1}
+    runtime.memcpy_h2d(runtime.get_id("A"), data, 0, 0, 1, 1, 1, **options)
+    runtime.memcpy_d2h(result, runtime.get_id("A"), 0, 0, 1, 1, 1, **options)
+    assert result == data
+
+
 def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
     with pytest.raises(ZeroDivisionError), created:
         _ = 1 / 0
@@ -136,6 +151,12 @@ def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
         (lambda r, a: r.memcpy_d2h(a, 99, 0, 0, 1, 1, 1, **ROW), "99 is no symbol"),
         (lambda r, a: r.memcpy_h2d(25, a, 0, 0, 1, 1, 1, **ROW), "holds f16"),
         (lambda r, a: r.memcpy_d2h(a, 4, 0, 0, 1, 1, 1, streaming=True, **ROW), "not supported"),
+        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, -1, -1, 1, **ROW), "sizes begin at 1"),
+        (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, 0, **ROW), "copy of 0 elements"),
+        (
+            lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, 1, data_type=2, order=0),
+            "2 is not a valid MemcpyDataType",
+        ),
         (lambda r, _: r.launch("compute", 1), "takes 2 arguments"),
         (lambda r, _: r.call("compute", [1]), "takes 2 arguments"),
     ],

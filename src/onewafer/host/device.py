@@ -89,6 +89,11 @@ class Device:
         """All PEs of the program."""
         return Rectangle(0, 0, self.image.width, self.image.height)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is loaded and not stopped."""
+        return self._phase is _Phase.LOADED
+
     def load(self) -> None:
         """Put the program on a fresh machine.
 
@@ -106,7 +111,7 @@ class Device:
 
     def stop(self) -> None:
         """Finish all work; afterwards only `machine` can be looked at."""
-        self.settle()
+        self._running("stop").run()
         self._phase = _Phase.STOPPED
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:

@@ -119,8 +119,8 @@ class SdkRuntime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, unless the block failed: its own error is the one to show."""
-        if error_type is None:
+        """Stop, unless the block did, or failed: its own error is the one to show."""
+        if error_type is None and self._device.is_running:
             self.stop()
 
     def get_id(self, name: str) -> int:
@@ -154,7 +154,7 @@ class SdkRuntime:
         Raises:
             HostError: unknown handle, rectangle outside the program, wrong size of `src`.
         """
-        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(
             dest, src, layout, Replication.NONE, streaming=streaming, nonblock=nonblock
         )
@@ -179,7 +179,7 @@ class SdkRuntime:
         Raises:
             HostError: as `memcpy_h2d`.
         """
-        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(
             dest, src, layout, Replication.ALONG_ROWS, streaming=streaming, nonblock=nonblock
         )
@@ -204,7 +204,7 @@ class SdkRuntime:
         Raises:
             HostError: as `memcpy_h2d`.
         """
-        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(
             dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming, nonblock=nonblock
         )
@@ -229,7 +229,7 @@ class SdkRuntime:
         Raises:
             HostError: unknown handle, rectangle outside the program, unfit `dest`.
         """
-        layout = BufferFormat(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         name = self._variable_name(src, streaming=streaming)
         tensor = self._device.read_raw(name, elem_per_pe, layout.dtype, layout.rectangle)
         layout.store(tensor, dest)
@@ -333,3 +333,18 @@ class SdkRuntime:
         """Return the handle of the operation that was just done, if the caller wants one."""
         self._num_tasks += 1
         return Task(self._num_tasks - 1) if nonblock else None
+
+
+def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:
+    """Check what every copy call is given; plain integers stand for the enums' values."""
+    if rectangle.width < 1 or rectangle.height < 1 or elements_per_pe < 1:
+        raise HostError(
+            f"a copy of {elements_per_pe} elements for each PE of {rectangle} moves nothing: "
+            f"sizes begin at 1"
+        )
+    try:
+        return BufferFormat(
+            rectangle, elements_per_pe, MemcpyDataType(data_type), MemcpyOrder(order)
+        )
+    except ValueError as error:
+        raise HostError(f"{error}: use a member of the class") from None
