@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
 from onewafer.csl.layout import check_routes
+from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins import (  # noqa: F401 - importing them registers the builtins
     descriptors,
     layout,
@@ -21,7 +22,6 @@ from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
-from onewafer.csl.sema import types as t
 from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Diagnostic, Severity
@@ -104,7 +104,9 @@ def _entry_params(session: Session, code: SourceCode) -> dict[str, Value]:
         number = _parse_value(written)
         count = session.architecture.num_colors
         if not isinstance(number, Scalar) or number.value not in range(count):
-            fail("id-out-of-range", f"`--colors={name}:{written}`: a color is 0 … {count - 1}", None)
+            fail(
+                "id-out-of-range", f"`--colors={name}:{written}`: a color is 0 … {count - 1}", None
+            )
         found[name] = Scalar(t.COLOR, number.value)
     return found
 

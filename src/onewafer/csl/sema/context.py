@@ -6,11 +6,10 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.closures import run_block
-from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import Struct, Value, Void, type_of
-from onewafer.csl.sema.faults import fail
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -47,9 +46,7 @@ class Context:
             return f"give it one with `--params={name}:…` or `param {name} = …;`"
         return f"give it one where the module is imported: `.{{ .{name} = … }}`"
 
-    def import_module(
-        self, importer: Module, path: str, params: Value, span: Span
-    ) -> Module:
+    def import_module(self, importer: Module, path: str, params: Value, span: Span) -> Module:
         """Make a new instance of a file; its roots run in `run_pending`."""
         session = importer.session
         code = session.source_code(session.find_file(path, importer.path, span))

@@ -20,7 +20,7 @@ MAX_CHAIN = 8
 """Places that a diagnostic shows at most; the innermost ones matter."""
 
 
-class Fault(Exception):  # noqa: N818 - it is not an error of the program but of its input
+class Fault(Exception):
     """A mistake of the user; never leaves `csl.sema`."""
 
     def __init__(self, diagnostic: Diagnostic | None) -> None:
@@ -41,7 +41,7 @@ class Fault(Exception):  # noqa: N818 - it is not an error of the program but of
             sink.report(self.diagnostic)
 
 
-def fail(  # noqa: PLR0913 - the parts of a diagnostic
+def fail(
     code: str,
     message: str,
     span: Span | None,
@@ -49,7 +49,7 @@ def fail(  # noqa: PLR0913 - the parts of a diagnostic
     label: str = "",
     secondary: tuple[Annotation, ...] = (),
     notes: tuple[str, ...] = (),
-    help: str = "",  # noqa: A002 - the name of the diagnostic's field
+    help: str = "",
 ) -> NoReturn:
     """Raise the `Fault` of one diagnostic."""
     primary = Annotation(span, label) if span is not None else None

@@ -310,4 +310,3 @@ class InstanceContext(Context):
 def id_number(value: Scalar, span: Span) -> int:
     """Return the number of an id, which decides the program."""
     return int(force(value, f"{value.type}", span))
-

@@ -18,7 +18,7 @@ from onewafer.csl.sema.faults import Fault
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.places import address_of_variable
-from onewafer.csl.sema.runtime.calls import start_root
+from onewafer.csl.sema.runtime import start_root
 from onewafer.csl.sema.values import (
     FunctionValue,
     Number,
@@ -31,8 +31,8 @@ from onewafer.csl.sema.values import (
     key_of,
     show,
 )
-from onewafer.image import QueueBinding, TaskKind, ChannelKind, channel
 from onewafer.csl.syntax import ast
+from onewafer.image import ChannelKind, QueueBinding, TaskKind, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,9 +62,7 @@ def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.Instan
                 shape = _flatten(tile.params, row, shapes)
                 groups.setdefault((id(tile.file), shape), []).append(_Pe(tile, tuple(row)))
     found = [
-        instance
-        for members in groups.values()
-        for instance in _split(session, layout, members)
+        instance for members in groups.values() for instance in _split(session, layout, members)
     ]
     return sorted(found, key=lambda i: (i.pes[0][1], i.pes[0][0]))
 
@@ -184,10 +182,11 @@ class _Analysis:
                 assert isinstance(function, FunctionValue)
                 span = declaration.name_span
                 self._guard(
-                    span, lambda f=function: start_root(self.instance, f, (), "the function")  # type: ignore[misc]
+                    span,
+                    lambda f=function: start_root(self.instance, f, (), "the function"),  # type: ignore[misc]
                 )
 
-    def _task(self, binding) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _task(self, binding) -> None:  # type: ignore[no-untyped-def]
         instance = self.instance
         chain = ((binding.span, "bound here"), *instance.chain)
         function = start_root(instance, binding.task, chain, "a task")

@@ -152,10 +152,8 @@ class Module:
     def _make_variable(self, declaration: ast.Variable, type_: t.Type, initial: Value) -> Variable:
         if isinstance(initial, Undefined):
             initial = operations.zero(type_, declaration.span)
-        if (
-            t.is_comptime_only(type_)
-            or not t.num_bytes(type_)
-            and not isinstance(type_, t.ArrayType)
+        if t.is_comptime_only(type_) or (
+            not t.num_bytes(type_) and not isinstance(type_, t.ArrayType)
         ):
             fail(
                 "type-mismatch",

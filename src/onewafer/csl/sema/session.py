@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +11,8 @@ from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.arch import Architecture
     from onewafer.csl.sema.closures.calls import FunctionCode
     from onewafer.csl.sema.closures.frame import Evaluate

@@ -252,7 +252,7 @@ def boolean(value: object) -> Scalar:
     return TRUE if value else FALSE
 
 
-def type_of(value: Value) -> t.Type:  # noqa: C901 - one arm a class
+def type_of(value: Value) -> t.Type:
     """Return the CSL type of a value."""
     match value:
         case Scalar(type_) | Array(type_) | Pointer(type_) | Dsd(type_) | Dsr(type_):

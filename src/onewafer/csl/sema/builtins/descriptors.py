@@ -188,7 +188,9 @@ def _fabric_in(value: Value, span: Span) -> _Fields:
         unsupported=("priority", "control_transform", "wavelet_index_offset"),
     )
     color = color_number(fields["fabric_color"], span)
-    descriptor = DsdDescriptor(DsdKind.FABIN, color, _queue(fields["input_queue"], t.INPUT_QUEUE, span))
+    descriptor = DsdDescriptor(
+        DsdKind.FABIN, color, _queue(fields["input_queue"], t.INPUT_QUEUE, span)
+    )
     return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 
 
@@ -292,7 +294,12 @@ _WITH_LENGTH = (t.MEM1D_DSD, t.FABIN_DSD, t.FABOUT_DSD)
 
 
 def _update(
-    a: Analyzer, update: ir.DsdUpdate, dsd: Dsd | Runtime, value: ir.Expression, site: Site, size: int = 0
+    a: Analyzer,
+    update: ir.DsdUpdate,
+    dsd: Dsd | Runtime,
+    value: ir.Expression,
+    site: Site,
+    size: int = 0,
 ) -> Runtime:
     whole = a.expression(dsd, site.span)
     return Runtime(dsd.type, ir.UpdateDsd(update, whole, value, size), dsd.descriptor)

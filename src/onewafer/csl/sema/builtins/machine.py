@@ -185,5 +185,3 @@ def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     mode = operations.forced_integer(args[0], site.argument_spans[0], "the mode")
     a.emit(ir.TimestampControl(mode, site.span))
     return VOID_VALUE
-
-

@@ -215,7 +215,9 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     def bound(value: Value, what: str) -> Value:
         return operations.coerce(value, type_, site.span, what)
 
-    result = Range(type_, bound(start, "the start"), bound(stop, "the end"), bound(step, "the step"))
+    result = Range(
+        type_, bound(start, "the start"), bound(stop, "the end"), bound(step, "the step")
+    )
     if isinstance(result.step, Scalar) and result.step.value == 0:
         fail("value-out-of-range", "a range with step 0 does not end", site.span)
     return result
@@ -375,7 +377,9 @@ def get_rectangle(site: Site, module: Module, _args: Sequence[Value]) -> Value:
     options, machine = module.session.options, module.session.architecture
 
     def size(width: int, height: int) -> Struct:
-        return Struct(("width", "height"), (Scalar(t.COMPTIME_INT, width), Scalar(t.COMPTIME_INT, height)))
+        return Struct(
+            ("width", "height"), (Scalar(t.COMPTIME_INT, width), Scalar(t.COMPTIME_INT, height))
+        )
 
     whole = size(layout.width, layout.height)
     fabric = size(

@@ -271,7 +271,7 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             site.argument_spans[1],
         )
     config = None
-    if len(args) > 2:  # noqa: PLR2004 - the configuration
+    if len(args) > 2:
         config = _load_config(a, args[2], site.argument_spans[2], (dsd,))
     _note_load(a, dsr, dsd, config, site.span)
     register = ir.Dsr(_MODES[dsr.type], dsr.index)
@@ -311,5 +311,3 @@ def _note_load(
         )
     kept = config if config is not None else known.config if known is not None else None
     a.instance.dsrs[key] = DsrState(dsd.descriptor, kept, span)
-
-

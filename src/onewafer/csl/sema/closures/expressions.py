@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
+from onewafer.csl.sema.closures import calls
 from onewafer.csl.sema.closures.frame import Scope, read_poison
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
-def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:  # noqa: C901, PLR0915
+def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
     """Return a closure that evaluates `node`; a run-time variable as value is a fault."""
     match node:
         case ast.IntegerLiteral(value=number):
@@ -60,13 +61,9 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:  # noqa:
         case ast.Binary():
             return _compile_binary(node, scope)
         case ast.Call():
-            from onewafer.csl.sema.closures.calls import compile_call  # noqa: PLC0415 - mutual
-
-            return compile_call(node, scope)
+            return calls.compile_call(node, scope)
         case ast.BuiltinCall():
-            from onewafer.csl.sema.closures.calls import compile_builtin  # noqa: PLC0415 - mutual
-
-            return compile_builtin(node, scope)
+            return calls.compile_builtin(node, scope)
         case ast.Member():
             return _compile_member(node, scope)
         case ast.Dereference(base=base, span=span):

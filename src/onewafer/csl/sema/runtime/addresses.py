@@ -9,6 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime import expressions
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.values import (
     Array,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 def address_of(a: Analyzer, node: ast.Expression) -> Value:
     """Return `&node`: a pointer, or a function as itself."""
-    from onewafer.csl.sema.runtime.expressions import evaluate  # noqa: PLC0415 - mutual
-
     match node:
         case ast.Name(name=name, span=span):
             bound = a.find(name)
@@ -49,12 +48,12 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                 case _:
                     places.no_place(span)
         case ast.Member(base=base, name=name, span=span):
-            return places.address_of_member(evaluate(a, base), name, span)
+            return places.address_of_member(expressions.evaluate(a, base), name, span)
         case ast.Dereference(base=base, span=span):
-            return expect_pointer(evaluate(a, base), span)
+            return expect_pointer(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
             pointer = base_pointer(a, base)
-            return element_pointer(a, pointer, [evaluate(a, i) for i in indices], span)
+            return element_pointer(a, pointer, [expressions.evaluate(a, i) for i in indices], span)
         case _:
             places.no_place(node.span)
 
@@ -74,9 +73,7 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
 
 def base_pointer(a: Analyzer, node: ast.Expression) -> Value:
     """Return the pointer that an index applies to: an array's address, or a pointer's value."""
-    from onewafer.csl.sema.runtime.expressions import evaluate, operand  # noqa: PLC0415 - mutual
-
-    value = operand(a, node)
+    value = expressions.operand(a, node)
     match value:
         case Variable(type=t.PointerType()):
             return a.load_variable(value, node.span)
@@ -87,8 +84,10 @@ def base_pointer(a: Analyzer, node: ast.Expression) -> Value:
         case Pointer() | Runtime(t.PointerType()):
             return value
         case _:
-            evaluate(a, node)
-            fail("type-mismatch", f"a value of type `{type_of(value)}` cannot be indexed", node.span)
+            expressions.evaluate(a, node)
+            fail(
+                "type-mismatch", f"a value of type `{type_of(value)}` cannot be indexed", node.span
+            )
 
 
 def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
@@ -159,9 +158,7 @@ def element_pointer(
     return Runtime(result, address)
 
 
-def _check_bounds(
-    index: Scalar, axis: int, dimensions: tuple[int, ...] | None, span: Span
-) -> None:
+def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, span: Span) -> None:
     if dimensions is not None and not 0 <= index.value < dimensions[axis]:
         fail(
             "index-out-of-range",
@@ -185,7 +182,9 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     type_ = place.type
     assert isinstance(type_, t.PointerType)
     if type_.is_many:
-        fail("type-mismatch", f"a `{type_}` is indexed, not dereferenced", span, help="write `p[0]`")
+        fail(
+            "type-mismatch", f"a `{type_}` is indexed, not dereferenced", span, help="write `p[0]`"
+        )
     if isinstance(place, Pointer) and place.variable.type == type_.pointee and not place.offset:
         return a.load_variable(place.variable, span)
     if isinstance(type_.pointee, t.ArrayType):
@@ -196,13 +195,9 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
 
 
-def load_element(
-    a: Analyzer, base: ast.Expression, indices: Sequence[Value], span: Span
-) -> Value:
+def load_element(a: Analyzer, base: ast.Expression, indices: Sequence[Value], span: Span) -> Value:
     """Return `base[indices]`; known elements of known arrays fold."""
-    from onewafer.csl.sema.runtime.expressions import operand  # noqa: PLC0415 - mutual
-
-    container = operand(a, base)
+    container = expressions.operand(a, base)
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
     if known and isinstance(container, Array | Struct):
         return places.element(container, indices, span)
@@ -242,5 +237,3 @@ def _spelling(node: ast.Expression) -> str:
 
 def _constant(name: str, span: Span) -> None:
     fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
-
-

@@ -20,14 +20,13 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
-from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
-    from onewafer.image import DsdDescriptor
+    from onewafer.image import DsdDescriptor, Opcode, ScalarType
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +96,11 @@ class Analyzer:
 
     def new_variable(self, name: str, type_: t.Type, span: Span, *, is_const: bool) -> Variable:
         """Return a fresh local that lives in memory (a static frame: nothing is re-entered)."""
-        initial = operations.zero(type_, span) if not isinstance(type_, t.PointerType) else Scalar(t.U16, 0)
+        initial = (
+            operations.zero(type_, span)
+            if not isinstance(type_, t.PointerType)
+            else Scalar(t.U16, 0)
+        )
         return Variable(f"{self.name}.{name}", type_, initial, span, is_const)
 
     # --- emitting --------------------------------------------------------------------------------

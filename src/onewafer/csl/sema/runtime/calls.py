@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
@@ -29,6 +28,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,14 +168,9 @@ def _analyze_body(
     except Fault as fault:
         callee.report(fault)
     except RecursionError:
-        callee.report(Fault(_too_deep(declaration)))
-
-
-def _too_deep(declaration: ast.Function):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from onewafer.diagnostics import Annotation, Diagnostic  # noqa: PLC0415
-
-    message = f"`{declaration.name}` nests too deeply"
-    return Diagnostic("nesting-too-deep", message, Annotation(declaration.name_span))
+        message = f"`{declaration.name}` nests too deeply"
+        place = Annotation(declaration.name_span)
+        callee.report(Fault(Diagnostic("nesting-too-deep", message, place)))
 
 
 def _spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
@@ -306,5 +301,3 @@ def _collect_root(node: ast.Expression, found: set[str]) -> None:
             _collect_root(base, found)
         case _:
             pass
-
-

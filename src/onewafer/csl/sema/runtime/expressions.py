@@ -9,6 +9,7 @@ from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime import calls
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -71,7 +72,7 @@ def evaluate(a: Analyzer, node: ast.Expression) -> Value:
     return value
 
 
-def operand(a: Analyzer, node: ast.Expression) -> Value:  # noqa: C901 - one arm a node class
+def operand(a: Analyzer, node: ast.Expression) -> Value:
     """Return the value of an expression; any variable in memory is given as itself."""
     match node:
         case ast.IntegerLiteral(value=number):
@@ -93,13 +94,9 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:  # noqa: C901 - one arm
         case ast.Binary():
             return _binary(a, node)
         case ast.Call():
-            from onewafer.csl.sema.runtime.calls import call  # noqa: PLC0415 - mutual
-
-            return call(a, node)
+            return calls.call(a, node)
         case ast.BuiltinCall():
-            from onewafer.csl.sema.runtime.calls import call_builtin  # noqa: PLC0415 - mutual
-
-            return call_builtin(a, node)
+            return calls.call_builtin(a, node)
         case ast.Member(base=base, name=name, span=span):
             return places.member(operand(a, base), name, span)
         case ast.Dereference(base=base, span=span):
@@ -182,7 +179,9 @@ def _binary(a: Analyzer, node: ast.Binary) -> Value:
     return binary_values(a, node.operator, left, right, node.span)
 
 
-def binary_values(a: Analyzer, op: ast.BinaryOperator, left: Value, right: Value, span: Span) -> Value:
+def binary_values(
+    a: Analyzer, op: ast.BinaryOperator, left: Value, right: Value, span: Span
+) -> Value:
     """Return `left op right`, folded if both are known."""
     if not isinstance(left, Runtime) and not isinstance(right, Runtime):
         return operations.binary(op, left, right, span)
@@ -259,7 +258,9 @@ def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span
     """Return a choice between two values that is made at run time."""
     type_ = _joined_type(then, otherwise, span)
     first, second = a.sized(then, type_, span), a.sized(otherwise, type_, span)
-    held: ScalarType | ir.DsdType = ir.DSD if type_ in t.DSDS else t.scalar_type(type_) or ScalarType.U16
+    held: ScalarType | ir.DsdType = (
+        ir.DSD if type_ in t.DSDS else t.scalar_type(type_) or ScalarType.U16
+    )
     return Runtime(type_, ir.Select(held, test, first, second))
 
 
@@ -397,5 +398,3 @@ def _add_dynamic(
             else binary_values(a, _B.MULTIPLY, product, converted, span)
         )
     return product if total is None else binary_values(a, _B.ADD, total, product, span)
-
-

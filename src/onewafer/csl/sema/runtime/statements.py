@@ -268,7 +268,7 @@ def _copy_array(
     _loop_elements(a, type_.num_elements, step, span, copy)
 
 
-def _loop_elements(a: Analyzer, count: int, step: int, span: Span, body) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _loop_elements(a: Analyzer, count: int, step: int, span: Span, body) -> None:  # type: ignore[no-untyped-def]
     """Emit a loop over the byte offsets of an array's elements."""
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)
@@ -314,9 +314,7 @@ def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) 
     return a.coerce(value, type_, node.value.span)
 
 
-def _evaluated_once(
-    a: Analyzer, place: Pointer | Runtime, node: ast.Assign
-) -> Pointer | Runtime:
+def _evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
     """Keep the address of `p op= v` in a register if computing it twice could differ."""
     if isinstance(place, Pointer) or not _has_call(place.expression):
         return place
@@ -538,5 +536,3 @@ def _breaks(statements: Sequence[ir.Statement]) -> bool:
             case _:
                 pass
     return False
-
-

@@ -1,0 +1,89 @@
+"""Operators and conversions on comptime values."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("1 + 2 * 3", "7"),
+        ("-7 / 2", "-3"),
+        ("-7 % 2", "-1"),
+        ("1 << 40", str(1 << 40)),
+        ("@as(i16, 32767) + 1", "-32768"),
+        ("@as(u16, 0) - 1", "65535"),
+        ("@as(u8, 200) * 2", "144"),
+        ("@as(i16, -8) >> 1", "-4"),
+        ("@as(u16, 0xfff0) >> 4", str(0xFFF)),
+        ("~@as(u16, 0)", "65535"),
+        ("0.1 + 0.2", str(0.1 + 0.2)),
+        ("@as(f32, 0.1)", "0.10000000149011612"),
+        ("@as(f16, 0.1)", "0.0999755859375"),
+        ("@as(f16, 100000.0)", "inf"),
+        ("@as(f32, 1.0) / 3.0", "0.3333333432674408"),
+        ("@as(i16, -1.9)", "-1"),
+        ("@as(u16, 70000)", "4464"),
+        ("@as(bool, 2)", "true"),
+        ("@as(i32, true)", "1"),
+        ("@bitcast(u32, @as(f32, 1.0))", str(0x3F800000)),
+        ("@bitcast(f32, @as(u32, 0x40000000))", "2.0"),
+        ("@bitcast(u16, @as(f16, 1.0))", str(0x3C00)),
+        ("@bitcast(i16, @as(u16, 65535))", "-1"),
+        ("6 & 3 == 2", "true"),
+        ("1 < 2 and 2 < 3", "true"),
+        ("false and (1 / 0 == 0)", "false"),
+        ("true or @undefined_builtin()", "true"),
+        ("NORTH == SOUTH", "false"),
+        ("@get_color(3) == @get_color(3)", "true"),
+        ("@is_same_type(@type_of(@as(i16, 1)), i16)", "true"),
+        ("@as(i16, 5) + @as(u16, 3)", "8"),
+    ],
+)
+def test_value(comptime, expression, shown):
+    assert comptime(expression) == shown
+
+
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        ("1 / 0", "division-by-zero"),
+        ("1 << -1", "value-out-of-range"),
+        ("1 + true", "type-mismatch"),
+        ("@as(f32, 1.0) + @as(f16, 1.0)", "type-mismatch"),
+        ("@as(i16, 1) + @as(u16, 65535)", "value-out-of-range"),
+        ("@as(f32, 1.0) % 2.0", "type-mismatch"),
+        ("!1", "type-mismatch"),
+        ("-true", "type-mismatch"),
+        ("@bitcast(u16, @as(f32, 1.0))", "type-mismatch"),
+        ("@bitcast(u16, 1)", "type-mismatch"),
+        ("@as(color, 1)", "type-mismatch"),
+        ("NORTH < SOUTH", "type-mismatch"),
+        ("if (1) 2 else 3", "type-mismatch"),
+    ],
+)
+def test_mistake(comptime, expression, code):
+    assert comptime(expression) == code
+
+
+def test_message_shows_both_types(analyze):
+    error = analyze("comptime { const x = @as(f32, 1.0) + @as(i16, 1); }").error
+    assert "`f32` and `i16`" in error.message
+    assert "@as(f32" in error.help
+
+
+def test_coercion_keeps_values_that_fit(comptime):
+    assert comptime("x", "const x: u16 = @as(i32, 7);") == "7"
+    assert comptime("x", "const x: u16 = @as(i32, -7);") == "value-out-of-range"
+    assert comptime("x", "const x: f16 = 0.1;") == "0.0999755859375"
+    assert comptime("x", "const x: i16 = 1.0;") == "type-mismatch"
+
+
+def test_enum_members_count_and_convert(comptime):
+    declared = "const E = enum(u16) { A, B = 5, C };"
+    assert comptime("@as(u16, E.C)", declared) == "1"
+    assert comptime("@as(E, 5)", declared) == "B"
+    assert comptime("@as(E, 4)", declared) == "value-out-of-range"
+    assert comptime("@get_int(E.B)", declared) == "5"
+    assert comptime("E.D", declared) == "unknown-field"
