@@ -20,6 +20,7 @@ from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.places import address_of_variable
 from onewafer.csl.sema.runtime import start_root
 from onewafer.csl.sema.values import (
+    Decision,
     FunctionValue,
     Number,
     Pointer,
@@ -91,7 +92,7 @@ def _flatten(
 
 def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Iterator[ir.InstanceIr]:
     """Analyse a group until every PE of it has an instance."""
-    remaining = members
+    remaining, splits = members, list[Decision]()
     while remaining:
         first = remaining[0]
         varying = [
@@ -102,10 +103,29 @@ def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Itera
         rows = [pe for pe in remaining if pe is first or analysis.covers(pe.row)]
         covered = {id(pe) for pe in rows}
         remaining = [pe for pe in remaining if id(pe) not in covered]
+        splits = _splitting(analysis, splits, remaining)
         analysis.set_local_colors(layout, rows)
-        yield analysis.finish(rows)
+        yield analysis.finish(rows, splits)
         if session.sink.has_errors:
             return
+
+
+def _splitting(
+    analysis: _Analysis, earlier: list[Decision], remaining: Sequence[_Pe]
+) -> list[Decision]:
+    """Return the decisions that keep the PEs of a group apart, one a place in the source."""
+    own = [
+        decision
+        for decision in analysis.instance.decisions.entries
+        if any(
+            not operations.rows_agree(decision.evaluate, pe.row, decision.value)
+            for pe in remaining
+        )
+    ]
+    places = dict[tuple[object, str], Decision]()
+    for decision in (*earlier, *own):
+        places.setdefault((decision.span, decision.reason), decision)
+    return list(places.values())
 
 
 class _Analysis:
@@ -237,14 +257,13 @@ class _Analysis:
             except Fault as fault:
                 self.instance.report(fault)
 
-    def finish(self, pes: Sequence[_Pe]) -> ir.InstanceIr:
-        """Return the result for all PEs that agree."""
+    def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> ir.InstanceIr:
+        """Return the result for all PEs that agree; `splits` is what sets them apart."""
         instance = self.instance
         local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
         path = self.pe.tile.file.source.path
         decisions = tuple(
-            ir.Decision(d.params, show_number(d.value), d.reason, d.span)
-            for d in instance.decisions.entries
+            ir.Decision(d.params, _show(d, self.pe.row), d.reason, d.span) for d in splits
         )
         return ir.InstanceIr(
             name=_name(path, decisions),
@@ -290,8 +309,12 @@ def _params(value: Value) -> tuple[tuple[str, str], ...]:
             return ()
 
 
-def show_number(value: Number) -> str:
-    """Return a decision's value as text."""
+def _show(decision: Decision, row: Sequence[Number]) -> str:
+    """Return how a decision comes out for a PE, as text."""
+    try:
+        value = decision.evaluate(row)
+    except (ArithmeticError, ValueError, struct.error):
+        return "undefined"
     match value:
         case bool():
             return "true" if value else "false"
@@ -300,8 +323,12 @@ def show_number(value: Number) -> str:
 
 
 def _name(path: str, decisions: Sequence[ir.Decision]) -> str:
-    shown = dict.fromkeys(f"{'+'.join(d.params)}→{d.value}" for d in decisions)
-    return f"{path}({', '.join(shown)})" if shown else path
+    """Return the file and, as written in the source, what sets the instance apart."""
+    shown = (
+        f"{d.span.source.text[d.span.start : d.span.end] if d.span else d.reason}: {d.value}"
+        for d in decisions
+    )
+    return f"{path} ({', '.join(shown)})" if decisions else path
 
 
 def explain_instances(program: ir.ProgramIr) -> str:
@@ -311,7 +338,7 @@ def explain_instances(program: ir.ProgramIr) -> str:
         x, y = instance.pes[0]
         lines.append(f"{instance.path}: {len(instance.pes)} PE(s), the first is ({x}, {y})")
         siblings = [i for i in program.instances if i.path == instance.path and i is not instance]
-        if siblings and not instance.decisions:
+        if siblings:
             mine = dict(instance.params)
             differing = dict.fromkeys(
                 name
@@ -320,9 +347,9 @@ def explain_instances(program: ir.ProgramIr) -> str:
                 if mine.get(name) != value
             )
             names = ", ".join(f"`{name}` = {mine.get(name, '(absent)')}" for name in differing)
-            lines.append(f"  differs from other instances by {names}")
+            lines.append(f"  params that differ from other instances: {names}")
         lines.extend(
-            f"  {d.reason} at {d.span} read {', '.join(f'`{p}`' for p in d.params)}: {d.value}"
+            f"  split by {', '.join(f'`{p}`' for p in d.params)}: {d.reason} at {d.span}: {d.value}"
             for d in instance.decisions
         )
     return "\n".join(lines)

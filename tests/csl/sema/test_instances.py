@@ -1,0 +1,141 @@
+"""One program for many PEs, as long as nothing decides otherwise."""
+
+from __future__ import annotations
+
+from onewafer.csl import ir
+from onewafer.csl.sema import explain_instances
+from onewafer.image import ScalarType
+
+LAYOUT = """
+layout {
+  @set_rectangle(40, 40);
+  for (@range(u16, 40)) |x| {
+    for (@range(u16, 40)) |y| {
+      @set_tile_code(x, y, "pe.csl", .{ .id = y * 40 + x, .x = x });
+    }
+  }
+}
+"""
+
+DATA = """
+param id: u16;
+param x: i16;
+var where: u16 = id;
+var twice = [2]u16{ id * 2, 7 };
+var buffer: [64]f32;
+var dsd = @get_dsd(mem1d_dsd, .{ .base_address = &buffer, .extent = x + 1 });
+fn main() void { where = id + 1; @fmovs(dsd, 0.0); }
+comptime { @export_symbol(main); @export_symbol(where); @export_symbol(twice); }
+"""
+
+
+def test_data_that_differs_keeps_one_instance(analyze):
+    result = analyze(LAYOUT, files={"pe.csl": DATA})
+    (instance,) = result.program.instances
+    assert len(instance.pes) == 1600
+    assert instance.pes[:2] == ((0, 0), (1, 0))
+    assert instance.decisions == ()
+    assert all(len(column) == 1600 for column in instance.per_pe)
+    assert tuple(range(1600)) in instance.per_pe
+    assert tuple(2 * i for i in range(1600)) in instance.per_pe
+    assert tuple(i + 1 for i in range(1600)) in instance.per_pe
+    assert tuple(i % 40 + 1 for i in range(1600)) in instance.per_pe
+
+
+def test_the_column_is_where_the_value_is_used(analyze):
+    instance = analyze(LAYOUT, files={"pe.csl": DATA}).program.instances[0]
+    where = next(g for g in instance.globals if g.name == "where")
+    (datum,) = where.data
+    assert isinstance(datum, ir.Datum)
+    assert instance.per_pe[datum.per_pe.index][41] == 41
+    twice = next(g for g in instance.globals if g.name == "twice")
+    assert [d.word for d in twice.data] == [0, 7]
+    assert [d.per_pe is None for d in twice.data] == [False, True]
+    (dsd,) = next(g for g in instance.globals if g.name == "dsd").data
+    assert dsd.dsd.extent.per_pe is not None
+
+
+def test_a_branch_splits_and_is_explained(analyze):
+    branch = DATA.replace("where = id + 1;", "if (x == 0) { where = 1; } else { where = id; }")
+    result = analyze(LAYOUT, files={"pe.csl": branch})
+    west, rest = result.program.instances
+    assert (len(west.pes), len(rest.pes)) == (40, 1560)
+    assert west.decisions[0].params == ("x",)
+    assert (west.decisions[0].value, rest.decisions[0].value) == ("true", "false")
+    assert "x == 0" in west.name
+    text = explain_instances(result.program)
+    assert "split by `x`: if at pe.csl:" in text
+
+
+def test_a_length_splits_by_value(analyze):
+    pe = "param id: u16; param x: i16; var a: [x + 1]u16; comptime { @export_symbol(a); }"
+    result = analyze(LAYOUT, files={"pe.csl": pe})
+    assert len(result.program.instances) == 40
+    assert {len(i.pes) for i in result.program.instances} == {40}
+    assert result.program.instances[3].globals[0].num_bytes == 8
+
+
+def test_a_color_splits(analyze):
+    pe = """
+    param id: u16; param x: i16;
+    const out = @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(x % 3), .extent = 1,
+                                        .output_queue = @get_output_queue(2) });
+    fn main() void { @mov32(out, 1); }
+    comptime { @export_symbol(main); @initialize_queue(@get_output_queue(2), .{ .color = @get_color(x % 3) }); }
+    """
+    result = analyze(LAYOUT, files={"pe.csl": pe})
+    assert len(result.program.instances) == 3
+
+
+def test_params_in_structs_and_through_modules(analyze):
+    layout = LAYOUT.replace(".id = y * 40 + x, .x = x", ".s = .{ .id = y * 40 + x, .x = x }")
+    pe = """
+    param s: comptime_struct;
+    const m = @import_module("inner.csl", .{ .id = s.id });
+    fn main() void { m.keep(); }
+    comptime { @export_symbol(main); }
+    """
+    inner = "param id: i16; var kept: i16 = 0; fn keep() void { kept = -id; }"
+    (instance,) = analyze(layout, files={"pe.csl": pe, "inner.csl": inner}).program.instances
+    assert instance.per_pe == (tuple(-i for i in range(1600)),)
+
+
+def test_kinds_of_params_make_groups(analyze):
+    layout = """
+    layout {
+      @set_rectangle(2, 1);
+      @set_tile_code(0, 0, "pe.csl", .{ .c = {} });
+      @set_tile_code(1, 0, "pe.csl", .{ .c = @get_color(1) });
+    }
+    """
+    pe = """
+    param c;
+    var flag: u16 = if (@is_same_type(@type_of(c), void)) 1 else 2;
+    comptime { @export_symbol(flag); }
+    """
+    first, second = analyze(layout, files={"pe.csl": pe}).program.instances
+    assert [i.globals[0].data[0].word for i in (first, second)] == [1, 2]
+    assert "`c` = {}" in explain_instances(analyze(layout, files={"pe.csl": pe}).program)
+
+
+def test_an_error_in_one_class_names_its_pe(analyze):
+    pe = "param id: u16; param x: i16; comptime { @comptime_assert(x != 7, \"no seven\"); }"
+    error = analyze(LAYOUT, files={"pe.csl": pe}).error
+    assert (error.code, error.message) == ("comptime-assert", "no seven")
+    labels = [a.label for a in error.secondary]
+    assert "required by the code of PE (7, 0)" in labels
+
+
+def test_float_and_negative_words_are_canonical(analyze):
+    pe = """
+    param id: u16; param x: i16;
+    var f: f32 = @as(f32, x) * 0.5;
+    var n: i16 = -x;
+    comptime { @export_symbol(f); @export_symbol(n); }
+    """
+    (instance,) = analyze(LAYOUT, files={"pe.csl": pe}).program.instances
+    datum = instance.globals[0].data[0]
+    assert datum.element is ScalarType.F32
+    assert instance.per_pe[datum.per_pe.index][:3] == (0, 0x3F000000, 0x3F800000)
+    datum = instance.globals[1].data[0]
+    assert instance.per_pe[datum.per_pe.index][:3] == (0, -1, -2)
