@@ -21,12 +21,10 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
 from onewafer.pytorch.report import build_report, render, write_json
-from onewafer.pytorch.session import Ledger, Session
+from onewafer.pytorch.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from onewafer.pytorch.session import Observer
 
 
 class HostFallbackWarning(UserWarning):
@@ -34,22 +32,18 @@ class HostFallbackWarning(UserWarning):
 
 
 class _Sessions:
-    """The sessions of this process, one for each set of options, with one ledger."""
+    """A session and its siblings with other options; all write to one ledger."""
 
-    def __init__(
-        self, base: WaferOptions, ledger: Ledger, observer: Observer | None = None
-    ) -> None:
-        self.base = base
-        self.ledger = ledger
-        self._observer = observer
-        self._by_options: dict[WaferOptions, Session] = {}
+    def __init__(self, first: Session) -> None:
+        self.first = first
+        self._by_options = {first.options: first}
 
     def get(self, options: Mapping[str, object]) -> Session:
-        """Return the session for the base options with some of them replaced."""
-        wanted = options_from_mapping(options, base=self.base)
+        """Return the session for the first one's options with some of them replaced."""
+        wanted = options_from_mapping(options, base=self.first.options)
         if wanted not in self._by_options:
-            session = Session(wanted, ledger=self.ledger, observer=self._observer)
-            self._by_options[wanted] = session
+            sibling = Session(wanted, ledger=self.first.ledger, observer=self.first.observer)
+            self._by_options[wanted] = sibling
         return self._by_options[wanted]
 
 
@@ -73,7 +67,7 @@ class _Registry:
         if self.running is not None:
             return self.running.get(wafer)
         if self._own is None:
-            self._own = _Sessions(WaferOptions(), Ledger())
+            self._own = _Sessions(Session(WaferOptions()))
             atexit.register(self._report)
         session = self._own.get(wafer)
         match options.get("report", True):
@@ -84,16 +78,17 @@ class _Registry:
         match options.get("json"):
             case None:
                 pass
-            case str(name):
+            case str(name) if Path(name).absolute().parent.is_dir():
                 self._json_files.add(Path(name).absolute())
             case other:
-                raise ConfigurationError(f"option 'json': write a file name, not {other!r}")
+                msg = f"option 'json': write a file name in an existing folder, not {other!r}"
+                raise ConfigurationError(msg)
         return session
 
     def _report(self) -> None:
-        if self._own is None or not self._own.ledger.num_calls:
+        if self._own is None or not self._own.first.ledger.num_calls:
             return
-        report = build_report(self._own.ledger)
+        report = build_report(self._own.first.ledger)
         for path in sorted(self._json_files):
             write_json(report, path)
         if self._prints:
@@ -106,7 +101,7 @@ _REGISTRY = _Registry()
 @contextmanager
 def serve_backend(session: Session) -> Generator[None]:
     """Let `torch.compile(…, backend="onewafer")` work and report in a session."""
-    _REGISTRY.running = _Sessions(session.options, session.ledger, session.observer)
+    _REGISTRY.running = _Sessions(session)
     try:
         yield
     finally:
