@@ -244,6 +244,8 @@ def main() -> int:
             f"no example under {str(options.path)!r} matches {options.only!r}: "
             f"an example is a folder with commands_wse2.sh or commands_wse3.sh"
         )
+    if options.json and not options.json.resolve().parent.is_dir():
+        return _refuse(f"there is no folder for {str(options.json)!r}")
     if shutil.which("cslc", path=_search_path()) is None:
         return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()

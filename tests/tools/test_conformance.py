@@ -115,3 +115,6 @@ def test_nothing_to_run_is_said(checkout):
     result = run(checkout, "--only", "gemv-*")
     assert result.returncode == 2
     assert "matches 'gemv-*': an example is a folder with commands_wse2.sh" in result.stderr
+    result = run(checkout, "--json", checkout / "missing" / "outcomes.json")
+    assert result.returncode == 2
+    assert "there is no folder for" in result.stderr
