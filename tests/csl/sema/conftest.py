@@ -106,3 +106,104 @@ def comptime(analyze):
         return printed.message
 
     return run
+
+
+# --- IR as short text ----------------------------------------------------------------------------
+
+
+def show(e):
+    """Return an expression as one line."""
+    match e:
+        case ir.Immediate(type_, word, column):
+            return f"{word}{type_.name.lower()}" + ("" if column is None else f"@{column.index}")
+        case ir.ReadLocal(local):
+            return local.name
+        case ir.AddressOf(variable, offset):
+            return f"&{variable.name}" + (f"+{offset}" if offset else "")
+        case ir.Load(type_, address, offset):
+            return f"[{show(address)}]" if not offset else f"[{show(address)} + {offset}]"
+        case ir.Unary(opcode, _, operand):
+            return f"{opcode.name}({show(operand)})"
+        case ir.Binary(opcode, type_, left, right):
+            return f"({show(left)} {opcode.name}.{type_.name.lower()} {show(right)})"
+        case ir.Convert(source, target, operand):
+            return f"{source.name.lower()}→{target.name.lower()}({show(operand)})"
+        case ir.Select(_, condition, then, otherwise):
+            return f"({show(condition)} ? {show(then)} : {show(otherwise)})"
+        case ir.Call(function, arguments):
+            return f"{function.name}({', '.join(map(show, arguments))})"
+        case ir.MakeDsd(descriptor, base, extent, stride):
+            place = show(base) if descriptor.color < 0 else f"c{descriptor.color} q{descriptor.queue}"
+            return f"{descriptor.kind.name.lower()}({place}, {show(extent)}, {show(stride)})"
+        case ir.UpdateDsd(update, dsd, value, size):
+            return f"{update.value}({show(dsd)}, {show(value)}" + (f" × {size})" if size else ")")
+        case ir.Coordinate(axis):
+            return "xy"[axis]
+
+
+def _operand(operand):
+    match operand:
+        case None:
+            return "-"
+        case ir.Dsr(file, index):
+            return f"{file.name.lower()}{index}"
+        case ir.Scalar(value):
+            return show(value)
+        case ir.ScalarDestination(address):
+            return f"[{show(address)}]"
+        case ir.Vector(dsd):
+            return show(dsd)
+
+
+def _statement(s):
+    match s:
+        case ir.SetLocal(local, value):
+            return [f"{local.name} = {show(value)}"]
+        case ir.Store(_, address, offset, value):
+            return [f"[{show(address)}{f' + {offset}' if offset else ''}] = {show(value)}"]
+        case ir.Evaluate(call):
+            return [show(call)]
+        case ir.If(condition, then, otherwise):
+            head = [f"if {show(condition)}", *_indent(then)]
+            return head + (["else", *_indent(otherwise)] if otherwise else [])
+        case ir.Loop(condition, body, step):
+            return [f"while {show(condition)}", *_indent(body), *_indent(step, "; ")]
+        case ir.Return(value):
+            return ["return" if value is None else f"return {show(value)}"]
+        case ir.DsdStatement(operation, dest, src0, src1, scalar, config):
+            parts = [_operand(dest), _operand(src0), _operand(src1)]
+            if scalar is not None:
+                parts.append(show(scalar))
+            suffix = ""
+            if config is not None:
+                suffix = f" ut{config.microthread} →{config.activate}/{config.unblock}"
+            return [f"{operation.name.lower()} {', '.join(parts)}{suffix}"]
+        case ir.LoadDsr(dsr, dsd):
+            return [f"{_operand(dsr)} = {show(dsd)}"]
+        case ir.Activate(task_id):
+            return [f"activate {task_id}"]
+        case ir.SetBlocked(channel, is_blocked):
+            return [f"{'block' if is_blocked else 'unblock'} {channel}"]
+        case ir.Trap(condition, message):
+            return [f"assert {show(condition)}: {message}"]
+        case ir.Timestamp(address):
+            return [f"timestamp {show(address)}"]
+        case _:
+            return [type(s).__name__.lower()]
+
+
+def _indent(statements, mark="  "):
+    return [mark + line for s in statements for line in _statement(s)]
+
+
+@pytest.fixture
+def body(analyze):
+    """Return `body(statements, declarations)`: the IR of `fn main() void { statements }` as lines."""
+
+    def run(statements, declarations="", *, arch="wse3", name="main", **options):
+        result = analyze(f"{declarations}\nfn main() void {{ {statements} }}", arch=arch, **options)
+        if result.errors:
+            return [f"{e.code}: {e.message}" for e in result.errors]
+        return [line for s in result.function(name).body for line in _statement(s)]
+
+    return run

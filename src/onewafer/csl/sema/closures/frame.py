@@ -53,8 +53,10 @@ class Scope:
     blocks: list[dict[str, Slot]] = field(default_factory=lambda: [{}])
     size: int = 0
 
-    def declare(self, name: str, *, is_const: bool) -> Slot:
-        """Add a local to the innermost block."""
+    def declare(self, name: str, *, is_const: bool, span: Span | None = None) -> Slot:
+        """Add a local to the innermost block, or fail if it is there already."""
+        if name in self.blocks[-1] and span is not None:
+            fail("duplicate-declaration", f"`{name}` is declared twice in one block", span)
         slot = Slot(self.size, is_const)
         self.size += 1
         self.blocks[-1][name] = slot

@@ -90,7 +90,7 @@ def compile_block(statements: Sequence[ast.Statement], scope: Scope) -> Execute:
 def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
     type_ = compile_type(node.type, scope) if node.type is not None else None
     initializer = compile_expression(node.initializer, scope) if node.initializer else None
-    index = scope.declare(node.name, is_const=node.is_const).index
+    index = scope.declare(node.name, is_const=node.is_const, span=node.name_span).index
     span = node.initializer.span if node.initializer else node.name_span
 
     def run(frame: Frame) -> Signal | None:

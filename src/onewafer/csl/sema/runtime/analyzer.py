@@ -60,6 +60,7 @@ class Analyzer:
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
     num_loops: int = 0
+    has_errors: bool = False
 
     @property
     def session(self) -> Session:
@@ -68,14 +69,17 @@ class Analyzer:
 
     def report(self, fault: Fault) -> None:
         """Hand a fault to the sink with the places that led to this function."""
+        self.has_errors = True
         self.instance.chain, outer = self.chain, self.instance.chain
         self.instance.report(fault)
         self.instance.chain = outer
 
     # --- names -----------------------------------------------------------------------------------
 
-    def declare(self, name: str, bound: Bound | None) -> None:
-        """Add a name to the innermost scope."""
+    def declare(self, name: str, bound: Bound | None, span: Span | None = None) -> None:
+        """Add a name to the innermost scope, or fail if it is there already."""
+        if name in self.scopes[-1] and span is not None:
+            fail("duplicate-declaration", f"`{name}` is declared twice in one block", span)
         self.scopes[-1][name] = bound
 
     def find(self, name: str) -> Bound | None:

@@ -31,10 +31,13 @@ from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.diagnostics import Span
+
+MAX_FUNCTIONS = 2_000
+"""Specialised functions of one instance; no PE has memory for that many."""
 
 
 def call(a: Analyzer, node: ast.Call) -> Value:
@@ -148,6 +151,13 @@ def start(
     )
     callee.name = function.name
     instance.functions.append(function)
+    if len(instance.functions) > MAX_FUNCTIONS:
+        fail(
+            "step-limit",
+            f"more than {MAX_FUNCTIONS:,} functions are needed for one PE",
+            declaration.name_span,
+            help="a function that calls itself with other `comptime` arguments never ends",
+        )
     instance.work.append(lambda: _analyze_body(callee, declaration, function, parameters))
     return function
 
@@ -163,7 +173,8 @@ def _analyze_body(
         callee.scopes.append({})
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
-        if function.result is not None and not always_returns(function.body):
+        is_open = function.result is not None and not always_returns(function.body)
+        if is_open and not callee.has_errors:
             missing_return(declaration, callee.result)
     except Fault as fault:
         callee.report(fault)
@@ -192,12 +203,9 @@ def start_root(
 ) -> ir.Function:
     """Return the function of a task or of a function that the host launches."""
     declaration = function.declaration
-    key = (id(function.module), id(declaration), "root")
-    known = instance.specializations.get(key)
-    if known is not None:
-        return known
     callee = _analyzer(instance, function, chain)
     parameters: list[RuntimeLocal] = []
+    key: list[object] = [id(function.module), id(declaration)]
     for parameter in declaration.parameters:
         if parameter.type is None or parameter.is_comptime:
             fail(
@@ -210,18 +218,14 @@ def start_root(
         local = callee.new_local(parameter.name, type_, is_const=True)
         callee.declare(parameter.name, local)
         parameters.append(local)
+        key.append(("run time", type_, None))
     callee.result = evaluate_type(callee, declaration.result)
     if callee.result != t.VOID and what != "the function":
         fail("type-mismatch", f"{what} `{declaration.name}` returns nothing", declaration.name_span)
-    if not declaration.parameters:
-        plain = (id(function.module), id(declaration))
-        known = instance.specializations.get(plain)
-        if known is None:
-            known = instance.specializations[plain] = start(callee, declaration, parameters)
-    else:
-        known = start(callee, declaration, parameters)
-    instance.specializations[key] = known
     instance.keep_alive.append(function)
+    known = instance.specializations.get(tuple(key))
+    if known is None:
+        known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
     return known
 
 
@@ -233,7 +237,7 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     site = Site(node)
     builtin = find_builtin(site)
     arguments = [
-        (operand if index in builtin.operands else evaluate)(a, argument)
+        _operand(a, argument) if index in builtin.operands else evaluate(a, argument)
         for index, argument in enumerate(node.arguments)
     ]
     if builtin.is_internal:
@@ -245,7 +249,7 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     )
     if emit is not None and (builtin.context is not Where.VALUE or not is_known or handler is None):
         if a.comptime_depth and not is_known:
-            _require_known(arguments, site)
+            _require_known(arguments, site, except_for=builtin.operands)
         return emit(site, a, arguments)
     if handler is None or builtin.context is not Where.VALUE:
         fail(
@@ -259,10 +263,21 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     return handler(site, a.module, arguments)
 
 
-def _require_known(arguments: Sequence[Value], site: Site) -> None:
-    for value, span in zip(arguments, site.argument_spans, strict=True):
-        if isinstance(value, Variable) or not is_comptime(value):
-            not_comptime(value, span)
+def _operand(a: Analyzer, node: ast.Expression) -> Value:
+    """Return an argument that need not be known even in comptime code (`@type_of(x)`)."""
+    a.comptime_depth, outer = 0, a.comptime_depth
+    try:
+        return operand(a, node)
+    finally:
+        a.comptime_depth = outer
+
+
+def _require_known(
+    arguments: Sequence[Value], site: Site, *, except_for: Collection[int] = ()
+) -> None:
+    for index, value in enumerate(arguments):
+        if index not in except_for and (isinstance(value, Variable) or not is_comptime(value)):
+            not_comptime(value, site.argument_spans[index])
 
 
 # --- which locals need an address ----------------------------------------------------------------

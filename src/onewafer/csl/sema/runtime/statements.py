@@ -151,7 +151,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     if type_ is not None and not isinstance(value, Undefined):
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
     if node.is_const and _stays_known(value):
-        a.declare(node.name, value)
+        a.declare(node.name, value, node.name_span)
         return
     type_ = type_ if type_ is not None else type_of(value)
     if t.is_comptime_only(type_) or type_ is t.VOID:
@@ -188,11 +188,11 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
     bound = a.new_local(node.name, type_, is_const=node.is_const, descriptor=descriptor)
     if isinstance(value, Undefined):
         if type_ in t.DSDS or isinstance(type_, t.PointerType):
-            a.declare(node.name, bound)
+            a.declare(node.name, bound, node.name_span)
             return
         value = operations.zero(type_, node.name_span)
     a.emit(ir.SetLocal(bound.local, a.expression(value, node.span), node.span))
-    a.declare(node.name, bound)
+    a.declare(node.name, bound, node.name_span)
 
 
 def ir_type_of(type_: t.Type, span: Span) -> ScalarType | ir.DsdType:
@@ -214,7 +214,7 @@ def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Valu
     if not isinstance(value, Undefined):
         pointer = Pointer(t.PointerType(type_), variable)
         store_value(a, pointer, type_, value, node.span)
-    a.declare(node.name, variable)
+    a.declare(node.name, variable, node.name_span)
 
 
 def store_value(

@@ -1,0 +1,188 @@
+"""Run-time code: what is known folds, the rest becomes typed IR."""
+
+from __future__ import annotations
+
+import pytest
+
+VARIABLES = """
+var a: i16 = 0; var b: i16 = 0; var u: u16 = 0; var f: f32 = 0.0; var h: f16 = 0.0; var c: bool = false;
+var w: u32 = 0;
+var v: [8]i16; var m = @zeros([3, 4]f32);
+const table = [4]u16{ 1, 2, 4, 8 };
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "lines"),
+    [
+        ("a = b + 1;", ["[&a] = ([&b] ADD.i16 1i16)"]),
+        ("a = 2 * 3 - 7;", ["[&a] = -1i16"]),
+        ("a += b;", ["[&a] = ([&a] ADD.i16 [&b])"]),
+        ("c = a > b;", ["[&c] = ([&b] LESS.i16 [&a])"]),
+        ("c = a >= b;", ["[&c] = ([&b] LESS_EQUAL.i16 [&a])"]),
+        ("c = !c;", ["[&c] = NOT([&c])"]),
+        ("a = -a;", ["[&a] = NEG([&a])"]),
+        ("u = ~u;", ["[&u] = NOT([&u])"]),
+        ("u = u << 3;", ["[&u] = ([&u] SHL.u16 3u16)"]),
+        ("a = a >> u;", ["[&a] = ([&a] SHR.i16 [&u])"]),
+        ("f = f * 0.5;", ["[&f] = ([&f] MUL.f32 1056964608f32)"]),
+        ("f = @as(f32, a);", ["[&f] = i16→f32([&a])"]),
+        ("h = @as(f16, f);", ["[&h] = f32→f16([&f])"]),
+        ("u = @bitcast(u16, h);", ["[&u] = [&h]"]),
+        ("a = @bitcast(i16, h);", ["[&a] = u16→i16([&h])"]),
+        ("w = @bitcast(u32, f);", ["[&w] = [&f]"]),
+        ("v[2] = 5;", ["[&v+4] = 5i16"]),
+        ("v[a] = 5;", ["[(&v ADD.u16 (i16→u16([&a]) SHL.u16 1u16))] = 5i16"]),
+        ("v[u] += 1;", ["[(&v ADD.u16 ([&u] SHL.u16 1u16))] = ([(&v ADD.u16 ([&u] SHL.u16 1u16))] ADD.i16 1i16)"]),
+        ("f = m[1, u];", ["[&f] = [(&m+16 ADD.u16 ([&u] SHL.u16 2u16))]"]),
+        ("f = m[u, 1];", ["[&f] = [(&m+4 ADD.u16 ([&u] SHL.u16 4u16))]"]),
+        ("u = table[2];", ["[&u] = 4u16"]),
+        ("u = table[u];", ["[&u] = [(&table ADD.u16 ([&u] SHL.u16 1u16))]"]),
+        ("a = if (c) 1 else b;", ["[&a] = ([&c] ? 1i16 : [&b])"]),
+        ("c = c and a == 0;", ["[&c] = ([&c] ? ([&a] EQUAL.i16 0i16) : 0bool)"]),
+        ("c = c or a == 0;", ["[&c] = ([&c] ? 1bool : ([&a] EQUAL.i16 0i16))"]),
+        ("const x = a + 1; a = x;", ["x = ([&a] ADD.i16 1i16)", "[&a] = x"]),
+        ("const x = 4; a = x;", ["[&a] = 4i16"]),
+        ("var x: i16 = 4; x = 5;", ["x = 4i16", "x = 5i16"]),
+        ("var x: i16; x = 5;", ["x = 0i16", "x = 5i16"]),
+        ("_ = a;", []),
+        ("@assert(a == 0);", ["assert ([&a] EQUAL.i16 0i16): assertion failed at main.csl:7:18"]),
+    ],
+)  # fmt: skip
+def test_statement(body, statement, lines):
+    assert body(statement, VARIABLES) == lines
+
+
+@pytest.mark.parametrize(
+    ("statement", "lines"),
+    [
+        ("if (c) a = 1; else a = 2;", ["if [&c]", "  [&a] = 1i16", "else", "  [&a] = 2i16"]),
+        ("if (false) { nonsense(); } else { a = 2; }", ["[&a] = 2i16"]),
+        ("while (a < 3) : (a += 1) { b += 1; }",
+         ["while ([&a] LESS.i16 3i16)", "  [&b] = ([&b] ADD.i16 1i16)", "; [&a] = ([&a] ADD.i16 1i16)"]),
+        ("for (@range(u16, 3)) |i| { u = i; }",
+         ["i = 0u16", "while (i LESS.u16 3u16)", "  [&u] = i", "; i = (i ADD.u16 1u16)"]),
+        ("for (@range(i16, 3, 0, -1)) |i| { a = i; }",
+         ["i = 3i16", "while (0i16 LESS.i16 i)", "  [&a] = i", "; i = (i SUB.i16 1i16)"]),
+        ("for (@range(u16, u)) |i| { u = i; }",
+         ["stop = [&u]", "i = 0u16", "while (i LESS.u16 stop)", "  [&u] = i", "; i = (i ADD.u16 1u16)"]),
+        ("for (v) |e, k| { a = e; u = k; }",
+         ["offset = 0u16", "k = 0u16", "while (offset LESS.u16 16u16)",
+          "  e = [(&v ADD.u16 offset)]", "  [&a] = e", "  [&u] = k",
+          "; offset = (offset ADD.u16 2u16)", "; k = (k ADD.u16 1u16)"]),
+        ("for (.{ 1, 2 }) |e| { a = e; }", ["[&a] = 1i16", "[&a] = 2i16"]),
+        ("while (true) { if (c) break; continue; }",
+         ["while 1bool", "  if [&c]", "    break", "  continue"]),
+        ("switch (a) { 1, 2 => b = 1, else => b = 2 }",
+         ["scrutinee = [&a]",
+          "if ((scrutinee EQUAL.i16 1i16) ? 1bool : (scrutinee EQUAL.i16 2i16))",
+          "  [&b] = 1i16", "else", "  [&b] = 2i16"]),
+        ("switch (3) { 3 => a = 1, else => nonsense() }", ["[&a] = 1i16"]),
+        ("a = switch (b) { 1 => 10, else => a };", ["[&a] = (([&b] EQUAL.i16 1i16) ? 10i16 : [&a])"]),
+        ("return;", ["return"]),
+        ("{ var x: i16 = 1; a = x; }", ["x = 1i16", "[&a] = x"]),
+        ("var t = [2]i16{ a, 3 }; b = t[1];",
+         ["[&main.t] = [&a]", "[&main.t + 2] = 3i16", "[&b] = [&main.t+2]"]),
+        ("var t = @zeros([20]i16); b = t[1];",
+         ["offset = 0u16", "while (offset LESS.u16 40u16)", "  [(&main.t ADD.u16 offset)] = 0i16",
+          "; offset = (offset ADD.u16 2u16)", "[&b] = [&main.t+2]"]),
+        ("var x: i16 = 1; var p = &x; p.* = 2;", ["[&main.x] = 1i16", "p = &main.x", "[p] = 2i16"]),
+    ],
+)  # fmt: skip
+def test_control_flow(body, statement, lines):
+    assert body(statement, VARIABLES) == lines
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("a = f;", "type-mismatch"),
+        ("a = a + u;", "type-mismatch"),
+        ("a = 40000;", "value-out-of-range"),
+        ("a = nonsense;", "unknown-name"),
+        ("table[1] = 2;", "not-assignable"),
+        ("const x: i16 = a; x = 2;", "not-assignable"),
+        ("if (a) { }", "type-mismatch"),
+        ("v[8] = 1;", "index-out-of-range"),
+        ("m[1] = 1.0;", "type-mismatch"),
+        ("break;", "misplaced-jump"),
+        ("@as(i16, 1)();", "not-callable"),
+        ("var x = 1; ", "not-runtime"),
+        ("var x: i64 = 1; ", "unsupported-feature"),
+        ("const n = comptime a;", "not-comptime"),
+        ("var z: [a]i16;", "not-comptime"),
+        ("@fadd(a, b);", "unknown-builtin"),
+        ("@map(f, a);", "unsupported-builtin"),
+        ("@set_rectangle(1, 1);", "wrong-context"),
+        ("return 1;", "type-mismatch"),
+        ("a + 1;", "unused-value"),
+        ("a = if (c) 1;", "missing-else"),
+        ("var x: i16 = 0; var x: i16 = 1;", "duplicate-declaration"),
+        ("@as(i16);", "wrong-argument-count"),
+        ("@unblock_command_stream();", "unknown-builtin"),
+    ],
+)
+def test_mistake(analyze, statement, code):
+    assert analyze(f"{VARIABLES}\nfn main() void {{ {statement} }}").codes == [code]
+
+
+def test_one_mistake_gives_one_message_and_two_give_two(analyze):
+    result = analyze("fn f() i16 { const x: i16 = nonsense; const y = x + 1; const z: i16 = true; return y; }")
+    assert result.codes == ["unknown-name", "type-mismatch"]
+
+
+def test_calls_are_specialised_by_comptime_arguments_and_types(analyze):
+    result = analyze("""
+        var a: i16 = 1; var h: f32 = 1.0;
+        fn scale(comptime n: i16, x: anytype) @type_of(x) { return if (n > 1) x + x else x; }
+        fn f() void { a = scale(2, a); a = scale(2, a); a = scale(1, a); h = scale(2, h); }
+    """)
+    assert [f.name for f in result.instance.functions] == ["f", "scale", "scale#2", "scale#3"]
+
+
+def test_functions_with_comptime_results_run_while_compiling(body):
+    declared = "var a: u16 = 0; fn count(n: u16) comptime_int { var s: u16 = 0; while (s < n) : (s += 1) {} return s; }"
+    assert body("a = count(5);", declared) == ["[&a] = 5u16"]
+    assert body("a = count(a);", declared)[0].startswith("not-comptime")
+
+
+def test_pointer_parameters_and_results(body):
+    declared = """
+        var t: [4]u16; var a: u16 = 0;
+        fn get(p: [*]u16, i: u16) u16 { return p[i]; }
+        fn pass(p: *u16) void { p.* = 1; }
+    """
+    assert body("a = get(&t, 2); pass(&a); pass(&t[1]);", declared) == [
+        "[&a] = get(&t, 2u16)", "pass(&a)", "pass(&t+2)",
+    ]  # fmt: skip
+
+
+def test_missing_return(analyze):
+    assert analyze("var c = false; fn f() i16 { if (c) { return 1; } }").codes == ["missing-return"]
+    assert analyze("fn f() i16 { while (true) { } }").codes == []
+    assert analyze("var c = false; fn f() i16 { if (c) { return 1; } else { return 2; } }").codes == []
+
+
+def test_errors_show_the_calls_that_led_there(analyze):
+    error = analyze("""
+        var a: i16 = 0; var h: f32 = 0.0;
+        fn add(x: anytype, y: anytype) void { _ = x + y; }
+        fn f() void { add(a, h); }
+    """).error
+    assert "`i16` and `f32`" in error.message
+    assert [a.label for a in error.secondary] == ["`add` is called here"]
+
+
+def test_unused_functions_and_globals_are_not_analysed(analyze):
+    layout = """layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{}); }"""
+    pe = """
+        param unbound: u16;
+        const broken = unbound + true;
+        var big: [1000]f32;
+        fn unused() void { nonsense(); }
+        fn main() void { }
+        comptime { @export_symbol(main); }
+    """
+    result = analyze(layout, files={"pe.csl": pe})
+    assert result.instance.globals == ()
+    assert [f.name for f in result.instance.functions] == ["main"]
