@@ -213,7 +213,7 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
         if outcome.verdict is not Verdict.PASS:
             console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
             tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
-            console.print(tail or "(no output)", markup=False, highlight=False)
+            console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
     num_passed = sum(outcome.verdict is Verdict.PASS for outcome in outcomes)
     console.print(f"{num_passed} of {len(outcomes)} passed")
 
