@@ -84,6 +84,10 @@ CODES = MappingProxyType(
         "recursive-call": "A function calls itself at run time",
         "too-many-dsrs": "A task needs more DSRs at once than the machine has",
         # driver
+        "unreadable-file": "A file cannot be read",
+        "image-rejected": "The image breaks a rule of the machine",
+        "file-not-found": "The file on the command line does not exist",
+        "fabric-offset-too-small": "The program starts too close to the corner of the fabric",
     }
 )
 """Code → summary."""
