@@ -106,6 +106,8 @@ class Global:
     data: list[Datum | DsdDatum | AddressDatum] = field(
         default_factory=list["Datum | DsdDatum | AddressDatum"]
     )
+    is_exported: bool = False
+    """`export var`: the host may read and write it at any time."""
 
 
 # --- expressions ---------------------------------------------------------------------------------

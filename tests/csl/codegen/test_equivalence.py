@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.csl import ir
-from onewafer.csl.codegen import generate, link, plan_memory
+from onewafer.csl.codegen import generate, link, plan_memory, walk
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import (
     DsdConfig,
@@ -440,12 +440,21 @@ def initial_memory(program) -> bytearray:
     return memory
 
 
-def check(one: ir.InstanceIr, arguments: tuple[int, ...] = (), *, named_dsrs=frozenset()):
+def named_dsrs(one: ir.InstanceIr) -> frozenset:
+    """The registers that the program itself names; the compiler has the others for itself."""
+    statements = [s for f in one.functions for s in walk.statements(f.body)]
+    operations = [s for s in statements if isinstance(s, ir.DsdStatement)]
+    named = [o for s in operations for o in walk.dsd_operands(s) if isinstance(o, ir.Dsr)]
+    named += [s.dsr for s in statements if isinstance(s, ir.LoadDsr)]
+    return frozenset((dsr.file, dsr.index) for dsr in named)
+
+
+def check(one: ir.InstanceIr, arguments: tuple[int, ...] = ()):
     """Run the first function both ways; return its events and the final memory."""
     program = compile_instance(one)
     symbols = {symbol.name: symbol for symbol in program.symbols}
     function = symbols[one.functions[0].name]
-    executor = Executor(program, initial_memory(program), named_dsrs)
+    executor = Executor(program, initial_memory(program), named_dsrs(one))
     evaluator = Evaluator(
         {name: s.address for name, s in symbols.items()}, initial_memory(program), program.dsds
     )
@@ -462,9 +471,23 @@ def check(one: ir.InstanceIr, arguments: tuple[int, ...] = (), *, named_dsrs=fro
 
 # --- random programs -------------------------------------------------------------------------------
 
-BUFFER = ir.Global("buffer", 64, 4, T.U16, None, [ir.Datum(2 * i, T.U16, 257 * i) for i in range(32)])
+BUFFER = ir.Global(
+    "buffer", 64, 4, T.U16, None, [ir.Datum(2 * i, T.U16, 257 * i) for i in range(32)]
+)
 OUTPUT = ir.Global("output", 32, 4, T.I32, None)
 MEM = DsdDescriptor(DsdKind.MEM1D)
+STREAM = DsdDescriptor(DsdKind.FABIN, color=3, queue=2)
+CONSTANT_DSD = ir.MakeDsd(
+    MEM, ir.AddressOf(BUFFER, 8), ir.Immediate(T.U16, 5), ir.Immediate(T.I16, 2)
+)
+STREAM_DSD = ir.MakeDsd(
+    STREAM, ir.Immediate(T.U16, 0), ir.Immediate(T.U16, 7), ir.Immediate(T.I16, 0)
+)
+KEPT_DSD = ir.Global("kept_dsd", 8, 4, None, None, [ir.DsdDatum(0, CONSTANT_DSD)])
+CHANGED_DSD = ir.Global("changed_dsd", 8, 4, None, None, [ir.DsdDatum(0, STREAM_DSD)])
+KEPT = ir.Global("kept", 4, 2, T.U16, None, [ir.Datum(2, T.U16, 41)])
+GLOBALS = (BUFFER, OUTPUT, KEPT_DSD, CHANGED_DSD, KEPT)
+NAMED_DSR = (OperandMode.DSR_SRC1, 1)
 
 
 def imm(scalar: ScalarType, value: int) -> ir.Immediate:
@@ -508,7 +531,9 @@ class Program:
                     self.expression(scalar, depth - 1),
                 )
             case "load":
-                return ir.Convert(T.U16, scalar, ir.Load(T.U16, self.address(depth - 1)))
+                kept = ir.Load(T.U16, ir.AddressOf(KEPT), self.random.choice((0, 2)))
+                changed = ir.Load(T.U16, self.address(depth - 1))
+                return ir.Convert(T.U16, scalar, self.random.choice((kept, changed, changed)))
             case "call":
                 found = [f for f in self.callees if f.result is scalar]
                 if not found:
@@ -540,9 +565,13 @@ class Program:
             case "not":
                 return ir.Unary(O.NOT, T.BOOL, self.condition(depth - 1))
             case "and":
-                return ir.Select(T.BOOL, self.condition(depth - 1), self.condition(depth - 1), imm(T.BOOL, 0))
+                return ir.Select(
+                    T.BOOL, self.condition(depth - 1), self.condition(depth - 1), imm(T.BOOL, 0)
+                )
             case "or":
-                return ir.Select(T.BOOL, self.condition(depth - 1), imm(T.BOOL, 1), self.condition(depth - 1))
+                return ir.Select(
+                    T.BOOL, self.condition(depth - 1), imm(T.BOOL, 1), self.condition(depth - 1)
+                )
             case _:
                 return imm(T.BOOL, self.random.randint(0, 1))
 
@@ -556,17 +585,25 @@ class Program:
         return ir.Binary(O.ADD, T.U16, ir.AddressOf(BUFFER, self.random.choice((0, 2, 4))), scaled)
 
     def dsd(self, depth: int) -> ir.Expression:
-        match self.random.choice(("make", "make", "local", "update", "select")):
+        match self.random.choice(("make", "kept", "kept", "changed", "local", "update", "select")):
             case "local":
                 return ir.ReadLocal(self.random.choice(self.dsds))
+            case "kept":
+                return ir.Load(ir.DSD, ir.AddressOf(KEPT_DSD))
+            case "changed":
+                return ir.Load(ir.DSD, ir.AddressOf(CHANGED_DSD))
             case "update" if depth:
                 update = self.random.choice(tuple(ir.DsdUpdate))
                 return ir.UpdateDsd(update, self.dsd(depth - 1), self.expression(T.I16, 1), 4)
             case "select" if depth:
-                return ir.Select(ir.DSD, self.condition(1), self.dsd(depth - 1), self.dsd(depth - 1))
+                return ir.Select(
+                    ir.DSD, self.condition(1), self.dsd(depth - 1), self.dsd(depth - 1)
+                )
             case _:
                 base = self.random.choice((ir.AddressOf(BUFFER, 4), self.address(1)))
-                return ir.MakeDsd(MEM, base, self.expression(T.U16, 1), imm(T.I16, self.random.choice((1, -2))))
+                return ir.MakeDsd(
+                    MEM, base, self.expression(T.U16, 1), imm(T.I16, self.random.choice((1, -2)))
+                )
 
     def block(self, depth: int, *, in_loop: bool) -> tuple[ir.Statement, ...]:
         count = self.random.randint(1, 4)
@@ -574,7 +611,9 @@ class Program:
 
     def statement(self, depth: int, *, in_loop: bool) -> tuple[ir.Statement, ...]:
         kinds = ["set", "set", "dsd"]
-        kinds += [] if self.is_pure else ["store", "store", "fresh", "operation", "trap", "activate"]
+        if not self.is_pure:
+            kinds += ["store", "store", "store dsd", "fresh", "operation", "operation", "load dsr"]
+            kinds += ["trap", "activate"]
         kinds += ["if", "if", "loop"] if depth else []
         kinds += ["break", "continue"] if in_loop else []
         scalar = self.random.choice(INTEGERS)
@@ -592,15 +631,25 @@ class Program:
             case "dsd":
                 local = self.random.choice(self.dsds)
                 return (ir.SetLocal(local, self.dsd(2)),)
+            case "store dsd":
+                return (ir.Store(ir.DSD, ir.AddressOf(CHANGED_DSD), 0, self.dsd(1)),)
             case "operation":
                 return (self.operation(),)
+            case "load dsr":
+                return (ir.LoadDsr(ir.Dsr(*NAMED_DSR), self.dsd(1)),)
             case "trap":
                 return (ir.Trap(self.condition(2), "wrong"),)
             case "activate":
                 return (ir.Activate(9),)
             case "if":
-                otherwise = self.block(depth - 1, in_loop=in_loop) if self.random.choice((True, False)) else ()
-                return (ir.If(self.condition(2), self.block(depth - 1, in_loop=in_loop), otherwise),)
+                otherwise = (
+                    self.block(depth - 1, in_loop=in_loop)
+                    if self.random.choice((True, False))
+                    else ()
+                )
+                return (
+                    ir.If(self.condition(2), self.block(depth - 1, in_loop=in_loop), otherwise),
+                )
             case "break":
                 return (ir.If(self.condition(1), (ir.Break(),), ()),)
             case "continue":
@@ -633,10 +682,9 @@ class Program:
         dest = self.random.choice((ir.Vector(self.dsd(1)), ir.ScalarDestination(self.address(1))))
         same = self.random.choice((True, False)) and isinstance(dest, ir.Vector)
         src0 = dest if same else ir.Scalar(self.expression(T.U16, 1))
-        config = self.random.choice((None, DsdConfig(2), DsdConfig(3, activate=9)))
-        return ir.DsdStatement(
-            DsdOperation.ADD16, dest, src0, ir.Vector(self.dsd(1)), None, config
-        )
+        src1 = self.random.choice((ir.Vector(self.dsd(1)), ir.Dsr(*NAMED_DSR)))
+        config = self.random.choice((None, None, None, DsdConfig(2), DsdConfig(3, activate=9)))
+        return ir.DsdStatement(DsdOperation.ADD16, dest, src0, src1, None, config)
 
 
 def random_function(random: Random, name, result, callees, *, depth: int) -> ir.Function:
@@ -644,14 +692,20 @@ def random_function(random: Random, name, result, callees, *, depth: int) -> ir.
     variables = {scalar: [ir.Local(scalar.name.lower(), scalar)] for scalar in INTEGERS}
     dsds = [ir.Local("d", ir.DSD)]
     initial = [ir.SetLocal(v, imm(s, 3)) for s, (v,) in variables.items()]
-    initial += [ir.SetLocal(dsds[0], ir.MakeDsd(MEM, ir.AddressOf(BUFFER), imm(T.U16, 3), imm(T.I16, 1)))]
+    initial += [
+        ir.SetLocal(dsds[0], ir.MakeDsd(MEM, ir.AddressOf(BUFFER), imm(T.U16, 3), imm(T.I16, 1)))
+    ]
     variables[T.U16] = [*variables[T.U16], *parameters]
     program = Program(random, variables, dsds, callees, is_pure=result is not None)
     body = program.block(depth, in_loop=False)
-    final: list[ir.Statement] = [
-        ir.Store(s, ir.AddressOf(OUTPUT), 4 * i, ir.ReadLocal(locals_[0]))
-        for i, (s, locals_) in enumerate(variables.items())
-    ] if result is None else [ir.Return(program.expression(result, 2))]
+    final: list[ir.Statement] = (
+        [
+            ir.Store(s, ir.AddressOf(OUTPUT), 4 * i, ir.ReadLocal(locals_[0]))
+            for i, (s, locals_) in enumerate(variables.items())
+        ]
+        if result is None
+        else [ir.Return(program.expression(result, 2))]
+    )
     return ir.Function(name, parameters, result, (*initial, *body, *final))
 
 
@@ -659,7 +713,7 @@ def random_instance(random: Random) -> ir.InstanceIr:
     leaf = random_function(random, "leaf", T.U16, [], depth=1)
     other = random_function(random, "other", T.I16, [leaf], depth=1)
     main = random_function(random, "main", None, [leaf, other], depth=2)
-    return instance((main, leaf, other), (BUFFER, OUTPUT))
+    return instance((main, leaf, other), GLOBALS)
 
 
 @settings(max_examples=200, deadline=None, phases=(Phase.generate,))

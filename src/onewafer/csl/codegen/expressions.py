@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from onewafer.csl import ir
 from onewafer.csl.codegen import walk
+from onewafer.csl.codegen.initial_values import initial_value
 from onewafer.csl.codegen.linear import Linear, Term, linearize
 from onewafer.csl.codegen.object_code import (
     ZERO,
@@ -42,7 +43,9 @@ DSD_WORD_BYTES: Final = 4
 MAXIMUM_HOISTED: Final = 16
 """Constants that a loop may keep in registers; each costs four bytes of stack."""
 MAXIMUM_DOUBLINGS: Final = 2
-"""Up to ×4, additions are shorter than a shift by a loaded count."""
+"""Up to ×4, additions are shorter than a shift by a count that has to be loaded."""
+MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
+"""A loop keeps the count in a register."""
 ADVANCE_SCALES: Final = (1, 2, 4)
 """Element sizes that a DSD can be advanced by."""
 
@@ -78,12 +81,15 @@ class ExpressionGenerator:
     function: ir.Function
     frame: Frame
     descriptors: DescriptorTable
+    read_only: frozenset[ir.Global] = frozenset()
+    """Variables that keep their initial values."""
     items: list[Instruction | Label] = field(default_factory=list["Instruction | Label"])
     registers: dict[ir.Local, Register] = field(default_factory=dict[ir.Local, Register])
     hoisted: dict[Words, Register] = field(default_factory=dict[Words, Register])
     """Constants that the loop around keeps in registers."""
     wanted: dict[Words, None] = field(default_factory=dict[Words, None])
     """Constants that were loaded into temporaries."""
+    is_in_loop: bool = False
     span: Span | None = None
 
     # --- instructions ---------------------------------------------------------------------------
@@ -144,14 +150,14 @@ class ExpressionGenerator:
         Without `dest` the answer may be a variable's own register, or the result register of a
         callee, which the next call may overwrite.
         """
-        match expression:
-            case ir.Immediate(type=type_):
+        match self.fold(expression):
+            case ir.Immediate(type=type_) as expression:
                 return self.constant((to_constant(expression),), dest, type_)
             case ir.AddressOf(variable=variable, offset=offset):
                 return self.constant((Address(variable, offset),), dest, ScalarType.U16)
             case ir.ReadLocal(local=local):
                 return self._deliver(self.registers[local], dest, num_registers(local.type))
-            case ir.Load():
+            case ir.Load() as expression:
                 return self._load(expression, dest)
             case ir.Unary(opcode=opcode, type=type_, operand=operand):
                 with self.frame.scope():
@@ -159,25 +165,37 @@ class ExpressionGenerator:
                 dest = dest or self.frame.allocate()
                 self.emit(opcode, type_, rd=dest, ra=ra)
                 return dest
-            case ir.Binary():
+            case ir.Binary() as expression:
                 return self._binary(expression, dest)
-            case ir.Convert():
+            case ir.Convert() as expression:
                 return self._convert(expression, dest)
-            case ir.Select():
+            case ir.Select() as expression:
                 return self._select(expression, dest)
-            case ir.Call():
+            case ir.Call() as expression:
                 result = self.call(expression)
                 type_ = expression.function.result
                 return self._deliver(result, dest, 1 if type_ is None else num_registers(type_))
-            case ir.MakeDsd():
+            case ir.MakeDsd() as expression:
                 return self._make_dsd(expression, dest)
-            case ir.UpdateDsd():
+            case ir.UpdateDsd() as expression:
                 return self._update_dsd(expression, dest)
             case ir.Coordinate(axis=axis):
                 dest = dest or self.frame.allocate()
                 self.emit(Opcode.COORDINATE, rd=dest, imm=axis)
                 return dest
         assert_never(expression)
+
+    def fold(self, expression: ir.Expression) -> ir.Expression:
+        """Return the initial value in place of a read of a variable that keeps it."""
+        match expression:
+            case ir.Load(type=type_, address=ir.AddressOf(variable=variable, offset=base)) if (
+                variable in self.read_only
+            ):
+                return initial_value(variable, type_, base + expression.offset) or expression
+            case ir.UpdateDsd(dsd=dsd):
+                return fold_updates(replace(expression, dsd=self.fold(dsd)))
+            case _:
+                return expression
 
     def evaluate_all(self, values: Sequence[ir.Expression]) -> list[Register]:
         """Compute several values so that all are available together."""
@@ -283,7 +301,8 @@ class ExpressionGenerator:
         if doublings == 0:
             return self._deliver(register, dest, 1)
         dest = dest or self.frame.allocate()
-        if doublings > MAXIMUM_DOUBLINGS:
+        maximum = MAXIMUM_DOUBLINGS_IN_LOOP if self.is_in_loop else MAXIMUM_DOUBLINGS
+        if doublings > maximum:
             count = self.constant((Constant(doublings),), None, ScalarType.U16)
             self.emit(Opcode.SHL, type_, rd=dest, ra=register, rb=count)
             return dest
@@ -328,7 +347,7 @@ class ExpressionGenerator:
 
     def constant_dsd(self, dsd: ir.Expression) -> Words | None:
         """Return the two words of a DSD whose every field is known."""
-        folded = fold_updates(dsd)
+        folded = self.fold(dsd)
         return known_dsd(folded, self.descriptors) if isinstance(folded, ir.MakeDsd) else None
 
     def _make_dsd(self, make: ir.MakeDsd, dest: Register | None) -> Register:
@@ -368,9 +387,6 @@ class ExpressionGenerator:
         return (DsdBaseWord(base, extent), shape), steps
 
     def _update_dsd(self, update: ir.UpdateDsd, dest: Register | None) -> Register:
-        folded = fold_updates(update)
-        if isinstance(folded, ir.MakeDsd):
-            return self._make_dsd(folded, dest)
         ra, rb = self.evaluate_all((update.dsd, update.value))
         dest = dest or self.frame.allocate(2)
         scale = update.element_bytes if update.update is ir.DsdUpdate.ADVANCE else 0

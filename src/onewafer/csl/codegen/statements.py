@@ -23,6 +23,7 @@ from onewafer.csl.codegen.expressions import (
     num_registers,
 )
 from onewafer.csl.codegen.frame import Frame
+from onewafer.csl.codegen.initial_values import find_read_only
 from onewafer.csl.codegen.object_code import (
     DescriptorTable,
     DsrOperand,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from onewafer.arch import Architecture
+    from onewafer.csl.codegen.expressions import Words
     from onewafer.csl.codegen.object_code import Operand
     from onewafer.csl.codegen.walk import Block
     from onewafer.diagnostics import DiagnosticSink
@@ -55,6 +57,7 @@ class InstanceTables:
 
     dsrs: DsrPlan
     descriptors: DescriptorTable = field(default_factory=DescriptorTable)
+    read_only: frozenset[ir.Global] = frozenset()
     configs: dict[DsdConfig, int] = field(default_factory=dict["DsdConfig", int])
     messages: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -74,6 +77,10 @@ class StatementGenerator(ExpressionGenerator):
     """RETURN, or END_TASK when only the hardware starts the function."""
     homes: dict[int, list[ir.Local]] = field(kw_only=True)
     loops: list[_LoopLabels] = field(default_factory=list[_LoopLabels])
+    pinned: dict[tuple[OperandMode, Words | ir.Local], DsrOperand] = field(
+        default_factory=dict[tuple[OperandMode, "Words | ir.Local"], DsrOperand]
+    )
+    """DSRs that hold the same DSD as long as the loop around runs."""
 
     def block(self, block: Block) -> None:
         """Emit the statements of a block, with registers for the locals that live in it."""
@@ -179,13 +186,18 @@ class StatementGenerator(ExpressionGenerator):
     # --- loops ----------------------------------------------------------------------------------
 
     def _loop(self, loop: ir.Loop, *, is_entered: bool) -> None:
-        """Emit a loop; an outermost one keeps the constants that it uses in registers.
+        with self._pinned_dsrs(loop):
+            if self.is_in_loop:
+                self._loop_code(loop, is_entered=is_entered)
+            else:
+                self._outermost_loop(loop, is_entered=is_entered)
+
+    def _outermost_loop(self, loop: ir.Loop, *, is_entered: bool) -> None:
+        """Emit a loop that keeps the constants it uses in registers.
 
         Which these are is known only once the code is there: it is emitted twice.
         """
-        if self.loops:
-            self._loop_code(loop, is_entered=is_entered)
-            return
+        self.is_in_loop = True
         with self._rehearsal():
             self._loop_code(loop, is_entered=is_entered)
             wanted = list(self.wanted)[:MAXIMUM_HOISTED]
@@ -193,6 +205,51 @@ class StatementGenerator(ExpressionGenerator):
             self.hoisted[words] = self.constant(words, self.frame.allocate(len(words)))
         self._loop_code(loop, is_entered=is_entered)
         self.hoisted.clear()
+        self.is_in_loop = False
+
+    @contextmanager
+    def _pinned_dsrs(self, loop: ir.Loop) -> Generator[None]:
+        """Load the DSDs that do not change in a loop once, into registers of their own.
+
+        A loop that calls is left alone: the callee may use the same registers.
+        """
+        inside = (loop, *walk.statements(loop.body), *walk.statements(loop.step))
+        roots = [root for statement in inside for root in walk.roots(statement)]
+        if self.pinned or any(map(walk.has_call, roots)):
+            yield
+            return
+        changed = {s.local for s in inside if isinstance(s, ir.SetLocal)}
+        spare = {mode: list(indices) for mode, indices in self.tables.dsrs.spare.items()}
+        with self.frame.scope():
+            computed: dict[Words | ir.Local, Register] = {}
+            for statement in inside:
+                if isinstance(statement, ir.DsdStatement) and statement.config is None:
+                    self._pin(statement, spare, changed, computed)
+        yield
+        self.pinned.clear()
+
+    def _pin(
+        self,
+        statement: ir.DsdStatement,
+        spare: dict[OperandMode, list[int]],
+        changed: set[ir.Local],
+        computed: dict[Words | ir.Local, Register],
+    ) -> None:
+        self.span = statement.span or self.span
+        for mode, vector in vector_operands(statement):
+            key = self._dsr_key(vector.dsd)
+            is_changed = isinstance(key, ir.Local) and key in changed
+            if key is None or is_changed or (mode, key) in self.pinned or not spare[mode]:
+                continue
+            dsr = DsrOperand(mode, spare[mode].pop(0))
+            if key not in computed:
+                computed[key] = self.evaluate(vector.dsd)
+            self.emit(Opcode.DSR_LOAD, rd=dsr, ra=computed[key])
+            self.pinned[mode, key] = dsr
+
+    def _dsr_key(self, dsd: ir.Expression) -> Words | ir.Local | None:
+        """Return what identifies a DSD value that can stay in a register."""
+        return dsd.local if isinstance(dsd, ir.ReadLocal) else self.constant_dsd(dsd)
 
     @contextmanager
     def _rehearsal(self) -> Generator[None]:
@@ -223,15 +280,19 @@ class StatementGenerator(ExpressionGenerator):
     # --- DSD operations and traps ---------------------------------------------------------------
 
     def _dsd(self, statement: ir.DsdStatement) -> None:
-        registers = self._evaluate_once(walk.roots(statement))
-        for mode, vector in vector_operands(statement):
-            dsr = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
-            self.emit(Opcode.DSR_LOAD, rd=dsr, ra=registers[vector.dsd])
+        pinned = self._pinned_operands(statement)
+        loaded = {m: v for m, v in vector_operands(statement) if m not in pinned}
+        vectors = [vector.dsd for vector in loaded.values()]
+        registers = self._evaluate_once((*vectors, *walk.scalar_roots(statement)))
+        dsrs = dict(pinned)
+        for mode, vector in loaded.items():
+            dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
+            self.emit(Opcode.DSR_LOAD, rd=dsrs[mode], ra=registers[vector.dsd])
         config = SYNCHRONOUS
         if statement.config is not None:
             config = self.tables.configs.setdefault(statement.config, len(self.tables.configs))
         rd, ra, rb = (
-            self._dsd_operand(statement, mode, operand, registers)
+            _dsd_operand(operand, dsrs.get(mode), registers)
             for mode, operand in operands_by_mode(statement)
         )
         rc = None
@@ -239,31 +300,31 @@ class StatementGenerator(ExpressionGenerator):
             rc = ScalarOperand(OperandMode.REGISTER, registers[statement.scalar])
         self.emit(Opcode.DSD, statement.operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config)
 
-    def _dsd_operand(
-        self,
-        statement: ir.DsdStatement,
-        mode: OperandMode,
-        operand: ir.DsdOperand | None,
-        registers: dict[ir.Expression, Register],
-    ) -> Operand:
-        match operand:
-            case None:
-                return None
-            case ir.Dsr(file=file, index=index):
-                return DsrOperand(file, index)
-            case ir.Vector():
-                return DsrOperand(mode, self.tables.dsrs.register(statement, mode))
-            case ir.Scalar(value=value):
-                return ScalarOperand(OperandMode.REGISTER, registers[value])
-            case ir.ScalarDestination(address=address):
-                return ScalarOperand(OperandMode.POINTER, registers[address])
-        assert_never(operand)
+    def _pinned_operands(self, statement: ir.DsdStatement) -> dict[OperandMode, DsrOperand]:
+        if statement.config is not None or not self.pinned:
+            return {}
+        keys = {mode: self._dsr_key(v.dsd) for mode, v in vector_operands(statement)}
+        return {
+            mode: self.pinned[mode, key]
+            for mode, key in keys.items()
+            if key is not None and (mode, key) in self.pinned
+        }
 
     def _evaluate_once(self, values: tuple[ir.Expression, ...]) -> dict[ir.Expression, Register]:
-        """Compute the operands; those that are the same constant DSD share a register pair."""
-        keys = {value: self.constant_dsd(value) or value for value in values}
+        """Compute the operands; equal constants and equal reads of memory are computed once."""
+        may_change = any(map(walk.has_call, values))
+        keys: dict[ir.Expression, object] = {}
+        for value in values:
+            keys[value] = self.constant_dsd(value) or value
+            match value:
+                case ir.Load(address=ir.AddressOf(variable=variable, offset=base)) if (
+                    not may_change and keys[value] is value
+                ):
+                    keys[value] = (variable, base + value.offset, value.type)
+                case _:
+                    pass
         first = {key: value for value, key in reversed(keys.items())}
-        different = [value for value in keys if first[keys[value]] is value]
+        different = [value for value, key in keys.items() if first[key] is value]
         computed = dict(zip(different, self.evaluate_all(different), strict=True))
         return {value: computed[first[key]] for value, key in keys.items()}
 
@@ -271,6 +332,23 @@ class StatementGenerator(ExpressionGenerator):
         message = f"{trap.span}: {trap.message}" if trap.span else trap.message
         number = self.tables.messages.setdefault(message, len(self.tables.messages))
         self.emit(Opcode.TRAP, ra=self.evaluate(trap.condition), imm=number)
+
+
+def _dsd_operand(
+    operand: ir.DsdOperand | None, dsr: DsrOperand | None, registers: dict[ir.Expression, Register]
+) -> Operand:
+    match operand:
+        case None:
+            return None
+        case ir.Dsr(file=file, index=index):
+            return DsrOperand(file, index)
+        case ir.Vector():
+            return dsr
+        case ir.Scalar(value=value):
+            return ScalarOperand(OperandMode.REGISTER, registers[value])
+        case ir.ScalarDestination(address=address):
+            return ScalarOperand(OperandMode.POINTER, registers[address])
+    assert_never(operand)
 
 
 def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
@@ -316,7 +394,7 @@ def generate(
     dsrs = plan_dsrs(
         instance.functions, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink
     )
-    tables = InstanceTables(dsrs)
+    tables = InstanceTables(dsrs, read_only=find_read_only(instance))
     started = {task.function for task in instance.tasks}
     started -= {callee for function in instance.functions for callee in walk.callees(function)}
     started -= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
@@ -340,6 +418,7 @@ def _generate_function(
         function,
         frame,
         tables.descriptors,
+        tables.read_only,
         registers=dict(zip(function.parameters, layout.parameters, strict=True)),
         span=function.span,
         tables=tables,

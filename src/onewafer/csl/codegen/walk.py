@@ -108,16 +108,18 @@ def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
 
 
 def _dsd_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
+    vectors = [o.dsd for o in dsd_operands(statement) if isinstance(o, ir.Vector)]
+    return (*vectors, *scalar_roots(statement))
+
+
+def scalar_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
+    """Return the scalars of a DSD operation, and the addresses of scalars."""
     found: list[ir.Expression] = []
     for operand in dsd_operands(statement):
         match operand:
-            case ir.Scalar(value=value):
+            case ir.Scalar(value=value) | ir.ScalarDestination(address=value):
                 found.append(value)
-            case ir.ScalarDestination(address=address):
-                found.append(address)
-            case ir.Vector(dsd=dsd):
-                found.append(dsd)
-            case ir.Dsr():
+            case ir.Vector() | ir.Dsr():
                 pass
     if statement.scalar is not None:
         found.append(statement.scalar)

@@ -124,7 +124,7 @@ class InstanceContext(Context):
     def use_root(self, value: Value) -> None:
         """Keep exported variables."""
         if isinstance(value, Variable):
-            self.storage(value)
+            self.storage(value).is_exported = True
 
     def fill_globals(self) -> None:
         """Write the initial data of all globals; may make more of them."""
