@@ -2,9 +2,16 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import torch
+from torch import nn
+
+from onewafer.pytorch import Session, WaferOptions
+from tests.pytorch.agreement import assert_agrees
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 
@@ -30,3 +37,21 @@ def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path):
     (program,) = fields["programs"]
     assert (program["fidelity"], program["samples"]) == ("fabric", 360)
     assert program["memory"]["weight_bytes"] > 0
+
+
+def test_logits_and_predictions_agree_with_the_host():
+    example = runpy.run_path(str(SCRIPT))
+    torch.manual_seed(0)
+    train_set, test_set = example["load_data"]()
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    example["train"](model, train_set, epochs=3)
+    images = test_set.tensors[0][:64]
+    wafer = Session(WaferOptions(rectangle=(4, 4)))
+    with torch.no_grad():
+        expected, result = model(images), wafer.call(model, (images,), {})
+    bound = torch.from_numpy(assert_agrees(wafer, model, images, result))
+    # The host ranks the wafer's prediction first too, or within the bound of the first.
+    predicted = result.argmax(dim=1, keepdim=True)
+    behind = expected.max(dim=1).values - expected.gather(1, predicted).squeeze(1)
+    assert (behind <= 2 * bound.max(dim=1).values).all()
+    assert bound.max() < 1e-3 * expected.abs().max()

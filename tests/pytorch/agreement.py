@@ -11,7 +11,7 @@ from onewafer.pytorch.placement import place
 
 
 def assert_agrees(session, model, x, result):
-    """Check shape, type and values of the only output of `model(x)` against the host's."""
+    """Check shape, type and values of the only output of `model(x)`; return the bound."""
     with torch.no_grad():
         expected = model(x)
         call = capture(model, (x,), {})
@@ -25,3 +25,4 @@ def assert_agrees(session, model, x, result):
     (bound,) = error_bound(program, *arrays).values()
     distance = np.abs(result.double().numpy() - expected.double().numpy())
     assert (distance.reshape(bound.shape) <= bound).all()
+    return bound

@@ -206,7 +206,7 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     totals = np.array([sum(s.num_bytes for s in p.sections) for p in image.programs])
     per_pe = np.where(image.program_of_pe >= 0, totals[image.program_of_pe], -1)
     y, x = (int(i) for i in np.unravel_index(np.argmax(per_pe), per_pe.shape))
-    tile: TileProgram = image.programs[image.program_of_pe[y, x]]
+    tile = image.programs[int(image.program_of_pe[y, x])]
     code = _section_bytes(tile, SectionKind.CODE) + _section_bytes(tile, SectionKind.RUNTIME)
     weights = program.arena_bytes(Arena.PARAMETERS)
     activations = program.arena_bytes(Arena.ACTIVATIONS)

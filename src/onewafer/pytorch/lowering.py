@@ -107,7 +107,7 @@ class GraphWriter:
 
     def result(self, name: str, rows: int, features: int) -> Tensor:
         """Return the tensor for a new result."""
-        assert self.dtype is not None, "operands were declared before"  # noqa: S101  # invariant
+        assert self.dtype is not None, "operands were declared before"  # invariant
         return Tensor(name, (rows, features), self.dtype)
 
     def add_output(self, name: str) -> None:

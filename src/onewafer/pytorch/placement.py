@@ -92,8 +92,8 @@ def _build_if_it_fits(
 ) -> MeshProgram | None:
     try:
         return _build(graph, rectangle, architecture)
-    except ConfigurationError:
-        return None
+    except (ConfigurationError, UnsupportedOperationError):
+        return None  # some graphs have a form on a single PE only
 
 
 def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:

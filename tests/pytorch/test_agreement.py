@@ -1,0 +1,71 @@
+"""PyTorch on the host and the wafer agree within the bound of their arithmetic."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions
+from tests.pytorch.agreement import assert_agrees
+
+
+class Residual(nn.Module):
+    def __init__(self, size, hidden, *, has_bias):
+        super().__init__()
+        self.first = nn.Linear(size, hidden, bias=has_bias)
+        self.second = nn.Linear(hidden, size, bias=has_bias)
+
+    def forward(self, x):
+        return x + self.second(torch.relu(self.first(x)))
+
+
+@st.composite
+def models(draw):
+    """Draw a chain of linear layers, ReLUs and residual blocks."""
+    size = draw(st.integers(1, 12))
+    layers = []
+    for kind in draw(st.lists(st.sampled_from(["linear", "relu", "residual"]), max_size=2)):
+        other, has_bias = draw(st.integers(1, 12)), draw(st.booleans())
+        match kind:
+            case "linear":
+                layers.append(nn.Linear(size, other, bias=has_bias))
+                size = other
+            case "relu":
+                layers.append(nn.ReLU())
+            case _:
+                layers.append(Residual(size, other, has_bias=has_bias))
+    return nn.Sequential(*layers, nn.Linear(size, 3))
+
+
+CASES = {
+    "model": models(),
+    "rows": st.integers(1, 9),
+    "rectangle": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    "dtype": st.sampled_from([torch.float32, torch.float16]),
+    "seed": st.integers(0, 9),
+}
+
+
+def check(fidelity, model, case):
+    torch.manual_seed(case["seed"])
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    options = WaferOptions(fidelity=fidelity, rectangle=case["rectangle"], max_batch=4)
+    wafer = Session(options)
+    first = next(layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    x = torch.randn(case["rows"], first.in_features).to(case["dtype"])
+    model = model.to(case["dtype"])
+    with torch.no_grad():
+        assert_agrees(wafer, model, x, wafer.call(model, (x,), {}))
+
+
+@settings(max_examples=30)
+@given(**CASES)
+def test_numpy_reader_agrees_with_pytorch(model, **case):
+    check(Fidelity.MODEL, model, case)
+
+
+@settings(max_examples=8)
+@given(**CASES)
+def test_fabric_agrees_with_pytorch(model, **case):
+    check(Fidelity.FABRIC, model, case)
