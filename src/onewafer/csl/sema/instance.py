@@ -25,7 +25,7 @@ from onewafer.csl.sema.values import (
     Variable,
     force,
 )
-from onewafer.diagnostics import Annotation
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import ChannelKind, DsdKind, ScalarType, TaskKind, channel
 
 if TYPE_CHECKING:
@@ -207,13 +207,7 @@ class InstanceContext(Context):
         bound = self.queues.get((is_input, descriptor.queue))
         if bound is None:
             if self.session.architecture.queues_need_initialization:
-                fail(
-                    "queue-not-initialized",
-                    f"{name} queue {descriptor.queue} is used without `@initialize_queue`, "
-                    f"which {self.session.architecture.name} needs",
-                    span,
-                    help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
-                )
+                self._warn_uninitialized(f"{name} queue {descriptor.queue}", span)
         elif bound[0] != descriptor.color:
             fail(
                 "queue-color-mismatch",
@@ -223,6 +217,21 @@ class InstanceContext(Context):
                 secondary=(Annotation(bound[1], "initialised here"),),
                 help="use another queue; one queue serves one color",
             )
+
+    def _warn_uninitialized(self, queue: str, span: Span | None) -> None:
+        """Say that a queue serves no color; only an operation on it would be an error."""
+        self.report(
+            Fault(
+                Diagnostic(
+                    "queue-not-initialized",
+                    f"{queue} is used without `@initialize_queue`, "
+                    f"which {self.session.architecture.name} needs",
+                    Annotation(span) if span is not None else None,
+                    help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
+                    severity=Severity.WARNING,
+                )
+            )
+        )
 
     def bind_task(self, binding: Binding) -> None:
         """Bind a task to an id, each id once."""

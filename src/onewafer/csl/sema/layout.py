@@ -126,11 +126,18 @@ class LayoutContext(Context):
 
     def color_config(self, value: Value, span: Span) -> ColorConfig:
         """Return the configuration that a struct describes, the same object for the same value."""
+        identity = None
+        if isinstance(value, Struct):
+            identity = (value.names, *map(id, value.fields))
+            known = self._configs.get(identity)
+            if known is not None:
+                return known[1]
         key = key_of(value)
         known = self._configs.get(key)
         if known is None:
-            config = read_color_config(value, span)
-            known = self._configs[key] = (value, config)
+            known = self._configs[key] = (value, read_color_config(value, span))
+        if identity is not None:
+            self._configs[identity] = (value, known[1])
         return known[1]
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import (
+    FALSE,
+    TRUE,
     Array,
     FunctionValue,
     Number,
@@ -49,6 +51,8 @@ EQUALITIES: Final = frozenset((_B.EQUAL, _B.NOT_EQUAL))
 SHIFTS: Final = frozenset((_B.SHIFT_LEFT, _B.SHIFT_RIGHT))
 BITWISE: Final = frozenset((_B.BIT_AND, _B.BIT_OR, _B.BIT_XOR))
 
+_RING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY))
+"""Operators that cannot fail on integers."""
 MAX_COMPTIME_SHIFT: Final = 4096
 """Bits; keeps a mistaken shift from filling memory."""
 
@@ -205,14 +209,15 @@ def shift_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t.T
 def binary(op: BinaryOperator, left: Value, right: Value, span: Span) -> Value:
     """Compute `left op right` of two comptime values (not `and`/`or`, which branch)."""
     if type(left) is Scalar and type(right) is Scalar:
-        type_ = left.type
-        if type_ is not right.type:
-            if op in SHIFTS:
-                type_ = shift_type(op, left, right, span)
-            else:
-                type_ = operand_type(op, left, right, span)
-                left, right = coerce_scalar(left, type_, span), coerce_scalar(right, type_, span)
-        elif op in COMPARISONS or not t.is_numeric(type_):
+        type_, other = left.type, right.type
+        if other is t.COMPTIME_INT and type(type_) is t.IntegerType and op not in SHIFTS:
+            right = _fit(right, type_, span, "")
+        elif type_ is not other and op in SHIFTS:
+            type_ = shift_type(op, left, right, span)
+        elif type_ is not other:
+            type_ = operand_type(op, left, right, span)
+            left, right = coerce_scalar(left, type_, span), coerce_scalar(right, type_, span)
+        elif type(type_) is not t.IntegerType:
             operand_type(op, left, right, span)
         return _binary_scalars(op, left, right, type_, span)
     if isinstance(left, Variable | Runtime):
@@ -229,8 +234,13 @@ def _binary_scalars(
     op: BinaryOperator, left: Scalar, right: Scalar, type_: t.Type, span: Span
 ) -> Scalar:
     compare = _COMPARE.get(op)
+    is_plain = left.taint is None and right.taint is None
     if compare is not None:
+        if is_plain:
+            return TRUE if compare(left.value, right.value) else FALSE
         return Scalar(t.BOOL, compare(left.value, right.value), _merge(left, right, compare))
+    if is_plain and op in _RING and type(type_) is t.IntegerType:
+        return Scalar(type_, type_.wrap(_INT[op](left.value, right.value)))
     compute = _computation(op, type_, right, span)
     return Scalar(type_, compute(left.value, right.value), _merge(left, right, compute))
 

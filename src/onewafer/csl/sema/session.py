@@ -104,6 +104,7 @@ class Session:
         """Counts what comptime code did besides computing; a call that adds none is pure."""
         self.memo: dict[object, tuple[Value, object]] = {}
         self._sources: dict[ast.File, SourceCode] = {}
+        self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
         self.depth = 0
         self.layout: LayoutContext | None = None
@@ -131,10 +132,14 @@ class Session:
 
     def find_file(self, path: str, importer: str, span: Span | None) -> ast.File:
         """Return the file that `path` means in the file `importer`, or fail."""
+        known = self._found.get((path, importer))
+        if known is not None:
+            return known
         tried: list[str] = []
         for candidate in self._candidates(path, importer):
             file = self.files.get(candidate)
             if file is not None:
+                self._found[path, importer] = file
                 return file
             tried.append(candidate)
         fail(
@@ -149,7 +154,5 @@ class Session:
         if path.startswith("<"):
             return [path]
         folder = posixpath.dirname(importer)
-        found = [posixpath.normpath(posixpath.join(folder, path))]
-        for root in self.options.import_paths:
-            found.append(posixpath.normpath(posixpath.join(root, path)))
-        return found
+        roots = (folder, *self.options.import_paths)
+        return [posixpath.normpath(posixpath.join(root, path)) for root in roots]
