@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from onewafer.errors import DeadlockError, ImageError
+from onewafer.errors import DeadlockError, HazardError, ImageError
 from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind, make_image
 from onewafer.simulator import Machine, StallReason
 from onewafer.trace import EventKind
@@ -163,6 +163,38 @@ def test_unbound_queue_is_refused(engine):
     image = make_image(WSE3, kernel.finish())
     with pytest.raises(ImageError, match="queue 2"):
         Machine(image, WSE3, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("is_input", "use"), [(True, "reads color 3"), (False, "writes to output queue 2")]
+)
+def test_two_users_of_a_queue_are_a_hazard(engine, is_input, use):
+    """M45: the message names both operations."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=4)
+    kernel.function("main")
+    vector = kernel.vector(base, 4)
+    fabric = kernel.incoming(COLOR, 4) if is_input else kernel.outgoing(COLOR, 4)
+    for line, thread in ((5, 1), (6, 2)):
+        dest, source = (vector, fabric) if is_input else (fabric, vector)
+        kernel.operate(MOV32, dest, src1=source, config=background(thread), line=line)
+    run = boot(kernel.finish(), engine=engine, routes={(0, 0, COLOR): route(RAMP, RAMP)})
+    with pytest.raises(HazardError) as caught:
+        run.launch()
+    message = str(caught.value)
+    assert f"@mov32 still {use} (kernel.csl:5:3) while a second operation" in message
+    assert message.endswith("at kernel.csl:6:3")
+
+
+def test_color_with_two_queues_is_refused(engine):
+    """M45: nobody could say which of them a wavelet goes to."""
+    kernel = Kernel()
+    kernel.data("x", ScalarType.U32, [0])
+    kernel.function("main")
+    kernel.incoming(COLOR, 1, queue=2)
+    kernel.incoming(COLOR, 1, queue=4)
+    with pytest.raises(ImageError, match="color 3 is bound to input queues 2 and 4"):
+        Machine(make_image(WSE3, kernel.finish()), WSE3, engine=engine)
 
 
 def test_half_wavelets(engine):

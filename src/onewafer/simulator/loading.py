@@ -7,6 +7,7 @@ goes to which input queue. An image that uses what no engine simulates is refuse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,6 +169,13 @@ def _unsupported_features(config: ColorConfig) -> list[str]:
 def _program_problems(program: TileProgram) -> Iterator[str]:
     if any(descriptor.is_control for descriptor in program.dsds):
         yield "a DSD sends control wavelets, which no engine simulates yet"
+    inputs = [binding for binding in program.queues if binding.is_input]
+    for first, second in combinations(inputs, 2):
+        if first.color == second.color:
+            yield (
+                f"color {first.color} is bound to input queues {first.queue} and {second.queue}; "
+                "a color has one input queue"
+            )
     for task in program.tasks:
         if task.kind is TaskKind.CONTROL:
             yield f"'{task.name}' is a control task, which no engine simulates yet"

@@ -349,7 +349,7 @@ class ComputeElement:
         blocked_colors = int(state.blocked_colors[self.index])
         for task_id, (task, color) in tables.data_tasks.items():
             channel = self.channels[color]
-            if blocked_colors >> color & 1 or channel.num_readers or not channel.words:
+            if blocked_colors >> color & 1 or channel.reader is not None or not channel.words:
                 continue
             readable = channel.words[0][0]
             if readable <= cycle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.errors import SimulationError
+from onewafer.errors import HazardError, SimulationError
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
 from onewafer.simulator.statistics import StallReason
@@ -51,7 +51,15 @@ class DataPath:
         self.threads[operation.thread] = operation
         self.num_live += 1
         for source in operation.inputs:
-            source.channel.num_readers += 1
+            channel = source.channel
+            if channel.reader is not None:
+                raise self._conflict(channel.reader, f"reads color {channel.color}")
+            channel.reader = operation
+        if operation.output is not None:
+            queue = operation.output.queue
+            if queue.writer is not None:
+                raise self._conflict(queue.writer, f"writes to output queue {queue.number}")
+            queue.writer = operation
         self._agenda.schedule(self._owner, operation.start)
 
     def run_alone(self, operation: Operation) -> int:
@@ -193,11 +201,21 @@ class DataPath:
         self.threads[operation.thread] = None
         self.num_live -= 1
         for source in operation.inputs:
-            source.channel.num_readers -= 1
+            source.channel.reader = None
+        if operation.output is not None:
+            operation.output.queue.writer = None
         end = operation.finish_at
         self._owner.record(end, EventKind.DSD_END, operation.thread, operation.kind)
         self._agenda.note(end)
         self._owner.operation_ended(operation, end)
+
+    def _conflict(self, other: Operation, use: str) -> HazardError:
+        """Return the error of a second operation on a queue (M45)."""
+        place = self._owner.describe_place(other.pc)
+        return HazardError(
+            f"@{other.kind.name.lower()} still {use} ({place}) while a second operation is issued "
+            "that does the same; start the second when the first has ended (.activate or .unblock)"
+        )
 
     def _note_stall(self, operation: Operation, cycle: int, reason: StallReason | None) -> None:
         if operation.reason is not None:

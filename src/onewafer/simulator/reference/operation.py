@@ -120,8 +120,14 @@ class Operation:
 
     def perform(self) -> None:
         """Execute every element."""
-        for _ in range(self.length):
-            self.step()
+        element, scalar = self.element, self.scalar
+        read0, read1, write = self.src0.read, self.src1.read, self.dest.write
+        accumulate = None if self.accumulator is None else self.accumulator.write
+        for k in range(self.length):
+            word = element(read0(k), read1(k), scalar)
+            write(k, word)
+            if accumulate is not None:
+                accumulate(k, word)
 
     def _find_accumulator(self) -> ScalarOperand | None:
         """Return the register source that a reduction replaces by its running result (M37)."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Timing
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.operation import Operation
     from onewafer.trace import EventSink
 
 NEVER = 1 << 62
@@ -91,13 +92,15 @@ class LinkBuffer(Source):
 class OutputQueue(Source):
     """A queue from the compute element into the ramp (M41); `element` is None for the host's."""
 
-    __slots__ = ("capacity", "element", "element_waits")
+    __slots__ = ("capacity", "element", "element_waits", "writer")
 
     def __init__(self, number: int, capacity: int, element: ComputeElement | None) -> None:
         super().__init__(Direction.RAMP, number)
         self.capacity = capacity
         self.element = element
         self.element_waits = False
+        self.writer: Operation | None = None
+        """The live DSD operation that writes to the queue (M45)."""
 
     def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
         """Wake a compute element that waits for the place; it sees it in the next cycle."""
@@ -110,7 +113,7 @@ class OutputQueue(Source):
 class Channel:
     """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word)."""
 
-    __slots__ = ("capacity", "color", "element", "num_readers", "queue", "router_waits", "words")
+    __slots__ = ("capacity", "color", "element", "queue", "reader", "router_waits", "words")
 
     def __init__(self, color: int, queue: int, capacity: int, element: ComputeElement) -> None:
         self.color = color
@@ -118,8 +121,8 @@ class Channel:
         self.capacity = capacity
         self.element = element
         self.words: deque[tuple[int, int]] = deque()
-        self.num_readers = 0
-        """Live DSD operations that read the channel."""
+        self.reader: Operation | None = None
+        """The live DSD operation that reads the channel (M45)."""
         self.router_waits = False
 
 
