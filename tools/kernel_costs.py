@@ -16,12 +16,13 @@ import dataclasses
 import json
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Relu, Tensor
+from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Operation, Relu, Tensor
 from onewafer.image import (
     DsdOperation,
     Field,
@@ -32,8 +33,8 @@ from onewafer.image import (
     cost_class,
 )
 from onewafer.mesh import emit_csl, shard
-from onewafer.mesh.kernel_costs import KernelCost, KernelCosts
-from onewafer.mesh.schedule import ENTRY_WORDS, Kind
+from onewafer.mesh.kernel_costs import Counts, KernelCost, KernelCosts
+from onewafer.mesh.schedule import Entry, Kind, build_schedule
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
@@ -142,75 +143,111 @@ def graph_of_all_kinds(dtype: DataType) -> Graph:
     def tensor(name: str, *shape: int) -> Tensor:
         return Tensor(name, shape, dtype)
 
-    operations = (
-        Linear(tensor("a", 4, 8), "x", "w"),
-        Linear(tensor("b", 4, 8), "a", "w"),
-        AddBias(tensor("c", 4, 8), "b", "v"),
-        Relu(tensor("d", 4, 8), "c"),
-        Add(tensor("e", 4, 8), "d", "x"),
-    )
+    layers: list[Operation] = []
+    source = "x"
+    for index in range(6):  # after the first, pairs of equal layers, for a REPEAT
+        layers += [
+            Linear(tensor(f"{index}.product", 4, 8), source, "w"),
+            AddBias(tensor(f"{index}.sum", 4, 8), f"{index}.product", "v"),
+            Relu(tensor(f"{index}.relu", 4, 8), f"{index}.sum"),
+        ]
+        source = f"{index}.relu"
+    layers.append(Add(tensor("y", 4, 8), source, "x"))
     parameters = (tensor("w", 8, 8), tensor("v", 8))
-    return Graph("all kinds", (tensor("x", 4, 8),), parameters, operations, ("e",))
+    return Graph("all kinds", (tensor("x", 4, 8),), parameters, tuple(layers), ("y",))
 
 
-def compile_all_kinds(dtype: DataType, arch: str) -> WaferImage:
-    """Compile that graph."""
+def graph_of_one_kind(dtype: DataType) -> Graph:
+    """Build a graph that needs nothing but an addition."""
+    x, y = Tensor("x", (4, 8), dtype), Tensor("y", (4, 8), dtype)
+    return Graph("one kind", (x,), (), (Add(y, "x", "x"),), ("y",))
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program on 4×4 PEs, and the kinds that its state machine asks for."""
+
+    image: WaferImage
+    kinds: frozenset[Kind]
+
+    @property
+    def first(self) -> TileProgram:
+        """The program of PE (0, 0), where a broadcast begins."""
+        return self.image.programs[int(self.image.program_of_pe[0, 0])]
+
+    @property
+    def last(self) -> TileProgram:
+        """The program of PE (3, 3), where a chain begins."""
+        return self.image.programs[int(self.image.program_of_pe[-1, -1])]
+
+    def num_tests(self, kind: Kind) -> int:
+        """Return how many other kinds are asked for before this one."""
+        return sum(other < kind for other in self.kinds)
+
+
+def compile_graph(graph: Graph, arch: str) -> Compiled:
+    """Compile a graph for 4×4 PEs."""
     architecture = load_architecture(arch)
-    program = shard(graph_of_all_kinds(dtype), width=4, height=4, architecture=architecture)
+    program = shard(graph, width=4, height=4, architecture=architecture)
     emitted = emit_csl.write_text(program)
-    options = CompileOptions(
-        entry=emitted.entry,
-        architecture=architecture,
-        params=emitted.params,
-    )
-    return compile_program(options, MemoryFiles(emitted.files))
+    options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
+    image = compile_program(options, MemoryFiles(emitted.files))
+    return Compiled(image, frozenset(entry.kind for entry in build_schedule(program)))
 
 
 def measure(dtype: DataType, arch: str) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
-    image = compile_all_kinds(dtype, arch)
-    first = image.programs[int(image.program_of_pe[0, 0])]
-    last = image.programs[int(image.program_of_pe[-1, -1])]
-    starts_at_far_end = (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y)
-    kinds = {
-        kind.name.lower(): _measure_kind(last if kind in starts_at_far_end else first, kind)
-        for kind in Kind
-        if not (kind is Kind.CONVERT and dtype is DataType.F32)
-    }
-    infer = _symbol(first, first.exports["infer"])
+    full = compile_graph(graph_of_all_kinds(dtype), arch)
+    small = compile_graph(graph_of_one_kind(dtype), arch)
+    stop = _walk(full.first, Kind.STOP)
+    more = _difference(stop, _walk(small.first, Kind.STOP))
+    num_tests = full.num_tests(Kind.STOP) - small.num_tests(Kind.STOP)
+    test = Counter({name: count // num_tests for name, count in more.items()})
+    predicted = _scaled(test, full.num_tests(Kind.ADD) - small.num_tests(Kind.ADD))
+    if _difference(_walk(full.first, Kind.ADD), _walk(small.first, Kind.ADD)) != predicted:
+        raise AssertionError("the tests for kinds do not all cost the same")
+    infer = _symbol(full.first, full.first.exports["infer"])
     return KernelCosts(
-        num_bytes=max(_kernel_bytes(program) for program in image.programs),
-        launch=dict(Walk(first).count(infer.address)),
-        kinds=kinds,
+        num_bytes=max(_kernel_bytes(program) for program in full.image.programs),
+        launch=dict(Walk(full.first).count(infer.address)),
+        test=_plain(test),
+        kinds={kind.name.lower(): _measure_kind(full, kind, test) for kind in sorted(full.kinds)},
     )
 
 
-def _measure_kind(program: TileProgram, kind: Kind) -> KernelCost:
-    step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
-    schedule = _symbol(program, "model.schedule").address
-
-    def walk(rows: int, inner: int) -> Counter[str]:
-        walker = Walk(program)
-        entry = (kind, 0, 0, 0, rows * 2, rows, 2, inner)
-        if len(entry) != ENTRY_WORDS:
-            raise AssertionError("the entry does not have the form of schedule.py")
-        walker.store(schedule, entry)
-        return walker.count(step.entry)
-
-    base, wide, tall = walk(1, 1), walk(1, 2), walk(2, 1)
+def _measure_kind(compiled: Compiled, kind: Kind, test: Counter[str]) -> KernelCost:
+    starts_at_far_end = kind in (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y)
+    program = compiled.last if starts_at_far_end else compiled.first
+    base, wide, tall = _walk(program, kind), _walk(program, kind, inner=2), _walk(program, kind, 2)
     inner = _difference(wide, base)
     row = _difference(_difference(tall, base), inner)
-    call = _difference(_difference(base, row), inner)
-    predicted = {name: call[name] + 3 * (row[name] + 4 * inner[name]) for name in base}
-    if predicted != dict(walk(3, 4)):
+    once = _difference(_difference(base, row), inner)
+    predicted = Counter({name: once[name] + 3 * (row[name] + 4 * inner[name]) for name in base})
+    if predicted != _walk(program, kind, 3, 4):
         raise AssertionError(f"the instructions of {kind.name} are not linear in its sizes")
-    return KernelCost(
-        *({n: c for n, c in sorted(part.items()) if c} for part in (call, row, inner))
-    )
+    call = _difference(once, _scaled(test, compiled.num_tests(kind)))
+    return KernelCost(_plain(call), _plain(row), _plain(inner))
+
+
+def _walk(program: TileProgram, kind: Kind, rows: int = 1, inner: int = 1) -> Counter[str]:
+    """Count one step of the state machine on an entry of that kind."""
+    step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
+    walker = Walk(program)
+    entry = Entry(kind, n=rows * 2, rows=rows, columns=2, inner=inner)
+    walker.store(_symbol(program, "model.schedule").address, entry.words)
+    return walker.count(step.entry)
 
 
 def _difference(left: Counter[str], right: Counter[str]) -> Counter[str]:
     return Counter({name: left[name] - right[name] for name in left | right})
+
+
+def _scaled(counts: Counter[str], factor: int) -> Counter[str]:
+    return Counter({name: factor * count for name, count in counts.items()})
+
+
+def _plain(counts: Counter[str]) -> Counts:
+    return {name: count for name, count in sorted(counts.items()) if count}
 
 
 def _symbol(program: TileProgram, name: str) -> Symbol:
@@ -241,7 +278,7 @@ def generate() -> str:
 
 def main() -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
     text = generate()

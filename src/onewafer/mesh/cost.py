@@ -68,16 +68,22 @@ class Estimate:
 
 def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
     """Return the cycles of one run."""
-    model = _CostModel(architecture.timing, kernel_costs(program.dtype), program)
+    schedule = build_schedule(program)
+    model = _CostModel(
+        architecture.timing,
+        kernel_costs(program.dtype),
+        program,
+        frozenset(entry.kind for entry in schedule),
+    )
     return Estimate(
-        launch_cycles=model.step(model.kernels.launch, num_elements=0),
+        launch_cycles=model.task(model.kernels.launch),
         operations=tuple(
             OperationCost(kind_of(operation), model.operation(operation))
             for operation in program.operations
         ),
         control_cycles=sum(
-            (entry.n + 1) * model.step(model.kernels.of(entry.kind).call, num_elements=0)
-            for entry in build_schedule(program)
+            (entry.n + 1) * model.step(entry.kind)
+            for entry in schedule
             if entry.kind in (Kind.REPEAT, Kind.STOP)
         ),
     )
@@ -88,34 +94,43 @@ class _CostModel:
     timing: Timing
     kernels: KernelCosts
     program: MeshProgram
+    kinds: frozenset[Kind]
+    """Kinds that the program has, and its state machine asks for."""
 
     def operation(self, operation: MeshOperation) -> int:
-        kernel = self.kernels.of(kind_of(operation))
+        kind = kind_of(operation)
+        kernel = self.kernels.of(kind)
         match operation:
             case Matmul(result, _, weight):
                 columns = result.columns
                 return (
-                    self.step(kernel.call, num_elements=result.num_elements)
+                    self.step(kind, result.num_elements)
                     + result.rows * self._instructions(kernel.row, columns)
                     + result.rows * weight.rows * self._instructions(kernel.inner, columns)
                 )
             case AddBias(result):
-                call = self.step(kernel.call, num_elements=result.num_elements)
+                call = self.step(kind, result.num_elements)
                 return call + result.rows * self._instructions(kernel.row, result.columns)
             case Convert(result) | Relu(result) | Add(result):
-                return self.step(kernel.call, num_elements=result.num_elements)
+                return self.step(kind, result.num_elements)
             case ChainReduce(values, axis):
                 timing, num_links = self.timing, self.program.size(axis) - 1
                 stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
                 stream = self._stream("fadds", values.num_elements)
-                return self.step(kernel.call, num_elements=0) + stream + num_links * stage
+                return self.step(kind) + stream + num_links * stage
             case Broadcast(values, axis):
                 timing, num_links = self.timing, self.program.size(axis) - 1
                 travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
                 stream = self._stream("fmovs", values.num_elements)
-                return self.step(kernel.call, num_elements=0) + stream + travel
+                return self.step(kind) + stream + travel
 
-    def step(self, counts: Counts, *, num_elements: int) -> int:
+    def step(self, kind: Kind, num_elements: int = 0) -> int:
+        """Return the cycles of a step of the state machine, loops not included."""
+        num_tests = sum(other < kind for other in self.kinds)
+        tests = num_tests * self._instructions(self.kernels.test, 0)
+        return self.task(self.kernels.of(kind).call, num_elements) + tests
+
+    def task(self, counts: Counts, num_elements: int = 0) -> int:
         """Return the cycles of a task that executes these instructions."""
         return self.timing.task_start_cycles + self._instructions(counts, num_elements)
 

@@ -28,8 +28,8 @@ synchronous DSD operations by lower-case name of `image.DsdOperation`."""
 class KernelCost:
     """Counts of one step of the state machine, from the start of the task to its end.
 
-    A collective counts up to the issue of its fabric operation. DSD operations in `call` cover the
-    whole block, those in `row` and `inner` one row.
+    Tests for other kinds are not in it. A collective counts up to the issue of its fabric
+    operation. DSD operations in `call` cover the whole block, those in `row` and `inner` one row.
     """
 
     call: Counts
@@ -48,6 +48,8 @@ class KernelCosts:
     """Code, frames and constants of a program with all kinds of operations."""
     launch: Counts
     """The exported function that starts the state machine."""
+    test: Counts
+    """The state machine asks for a kind, and it is another one."""
     kinds: Mapping[str, KernelCost]
     """By lower-case name of `schedule.Kind`."""
 
@@ -62,4 +64,4 @@ def kernel_costs(dtype: DataType) -> KernelCosts:
     path = resources.files("onewafer.mesh") / "kernel_costs.json"
     table = json.loads(path.read_text(encoding="utf-8"))[dtype]
     kinds = {name: KernelCost(**counts) for name, counts in table["kinds"].items()}
-    return KernelCosts(table["num_bytes"], table["launch"], kinds)
+    return KernelCosts(table["num_bytes"], table["launch"], table["test"], kinds)

@@ -33,19 +33,19 @@ ENTRY_BYTES = 2 * ENTRY_WORDS
 
 
 class Kind(IntEnum):
-    """What an entry of the schedule asks for."""
+    """What an entry of the schedule asks for, in the order in which `pe.csl` asks for it."""
 
-    STOP = 0
-    MATMUL = auto()
+    MATMUL = 1
     CHAIN_REDUCE_X = auto()
-    CHAIN_REDUCE_Y = auto()
     BROADCAST_X = auto()
+    CHAIN_REDUCE_Y = auto()
     BROADCAST_Y = auto()
     CONVERT = auto()
     ADD_BIAS = auto()
     RELU = auto()
     ADD = auto()
     REPEAT = auto()
+    STOP = auto()
 
     @property
     def reads_parameters(self) -> bool:
