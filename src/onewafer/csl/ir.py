@@ -94,9 +94,9 @@ class AddressDatum:
     target: AddressOf
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Global:
-    """A variable in PE memory. `data` may be filled until the instance is complete."""
+    """A variable in PE memory; it may be filled in until the instance is complete."""
 
     name: str
     num_bytes: int
