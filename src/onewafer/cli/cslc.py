@@ -92,6 +92,36 @@ def _parser() -> argparse.ArgumentParser:
         help="machine (%(default)s)",
     )
     add(
+        "--params",
+        type=_bindings,
+        action="append",
+        default=[],
+        metavar="NAME:VALUE,…",
+        help="params of the file; repeatable",
+    )
+    add(
+        "--colors",
+        type=_bindings,
+        action="append",
+        default=[],
+        metavar="NAME:ID,…",
+        help="params of type color; repeatable",
+    )
+    add(
+        "--import-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to search for modules; repeatable",
+    )
+    add("--version", action="version", version=f"cslc (onewafer) {__version__}")
+    _add_fabric_options(add)
+    _add_report_options(add)
+    return parser
+
+
+def _add_fabric_options(add: Callable[..., object]) -> None:
+    add(
         "--fabric-dims",
         type=_pair,
         metavar="W,H",
@@ -100,33 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--fabric-offsets", type=_pair, metavar="X,Y", help="place of the program's PE (0, 0) (4,1)"
     )
-    add(
-        "--params",
-        type=_bindings,
-        action="append",
-        default=[],
-        metavar="NAME:VALUE,…",
-        help="params of the file",
-    )
-    add(
-        "--colors",
-        type=_bindings,
-        action="append",
-        default=[],
-        metavar="NAME:ID,…",
-        help="params of type color",
-    )
     add("--memcpy", action="store_true", help="the host copies and launches through memcpy")
     add("--channels", type=_count, default=1, metavar="N", help="memcpy channels (%(default)s)")
     add("--width-west-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, west")
     add("--width-east-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, east")
-    add(
-        "--import-path",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder to search for modules; repeatable",
-    )
+
+
+def _add_report_options(add: Callable[..., object]) -> None:
     add(
         "--max-inlined-iterations",
         type=_count,
@@ -134,19 +144,18 @@ def _parser() -> argparse.ArgumentParser:
         help="steps that compile-time code may take",
     )
     add("--warnings-as-errors", action="store_true", help="fail if there is a warning")
-    add("--verbose", action="store_true", help="say what each stage does; show tracebacks")
+    add("--verbose", action="store_true", help="say which stages are done; show our tracebacks")
+    stages = [stage.value for stage in Stage]
     add(
         "--dump-after",
-        choices=[stage.value for stage in Stage],
+        choices=stages,
         action="append",
         default=[],
         metavar="STAGE",
-        help="print what stands after a stage: " + ", ".join(Stage),
+        help=f"print what stands after a stage: {', '.join(stages)}",
     )
     add("--explain-instances", action="store_true", help="say which params split the tile programs")
     add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
-    add("--version", action="version", version=f"cslc (onewafer) {__version__}")
-    return parser  # fmt: skip
 
 
 def _pair(text: str) -> tuple[int, int]:

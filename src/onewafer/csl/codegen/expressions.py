@@ -332,7 +332,9 @@ class ExpressionGenerator:
 
     def _add_product(self, total: Register, register: Register, factor: int) -> Register:
         opcode = Opcode.ADD if factor > 0 else Opcode.SUB
-        if abs(factor) != 1:
+        if abs(factor).bit_count() == 1:
+            register = self.scale(register, abs(factor), ScalarType.U16, None)
+        else:
             product = self.frame.allocate()
             rb = self.constant((Constant(abs(factor)),), None, ScalarType.U16)
             self.emit(Opcode.MUL, ScalarType.U16, rd=product, ra=register, rb=rb)
