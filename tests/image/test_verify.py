@@ -115,7 +115,6 @@ PROGRAM_MUTATIONS = [
     ("DSD descriptors", change(dsds=added(DsdDescriptor(DsdKind.MEM1D, extents=(1,))))),
     ("a queue exists", change(queues=added(QueueBinding(9, 1, is_input=True)))),
     ("a queue exists", change(queues=added(QueueBinding(3, 2, is_input=True)))),
-    ("initialised queues", change(queues=lambda queues: queues[:1])),
     ("configurations are legal", change(configs=added(DsdConfig(microthread=8)))),
     ("configurations are legal", change(configs=added(DsdConfig(microthread=1, activate=3)))),
     ("configurations are legal", change(configs=added(DsdConfig(microthread=1, unblock=0x999)))),

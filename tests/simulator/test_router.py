@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from onewafer.errors import DeadlockError, HazardError, ImageError
+from onewafer.errors import DeadlockError, HazardError, ImageError, SimulationError
 from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind, make_image
 from onewafer.simulator import Machine, StallReason
 from onewafer.trace import EventKind
@@ -153,16 +153,31 @@ def test_color_of_a_data_task_needs_no_queue(engine):
     assert run.log(1) == [1, 2, 3, 4, 5, 6]
 
 
-def test_unbound_queue_is_refused(engine):
-    """M43: on the WSE-3 a queue serves a color only after its initialisation."""
+@pytest.mark.parametrize(
+    ("bound", "message"),
+    [
+        (None, "input queue 2 serves no color; on wse3 write @initialize_queue"),
+        (9, "has color 3, but its input queue 2 is initialised for color 9"),
+    ],
+)
+@pytest.mark.parametrize("is_used", [False, True])
+def test_unbound_queue_stops(engine, bound, message, is_used):
+    """M43: on the WSE-3 an operation needs an initialised queue; an unused DSD does not."""
     kernel = Kernel()
-    kernel.data("x", ScalarType.U32, [0])
+    base = kernel.data("x", ScalarType.U32, [0])
     kernel.function("main")
-    kernel.incoming(COLOR, 1)
+    target, source = kernel.vector(base, 1), kernel.incoming(COLOR, 1)
     kernel._queues.clear()
-    image = make_image(WSE3, kernel.finish())
-    with pytest.raises(ImageError, match="queue 2"):
-        Machine(image, WSE3, engine=engine)
+    if bound is not None:
+        kernel.queue(2, color=bound, is_input=True)
+    if is_used:
+        kernel.operate(MOV32, target, src1=source, line=8)
+    run = boot(kernel.finish(), engine=engine)
+    if is_used:
+        with pytest.raises(SimulationError, match=rf"{message}[\s\S]*kernel.csl:8:3"):
+            run.launch()
+    else:
+        run.launch()
 
 
 @pytest.mark.parametrize(

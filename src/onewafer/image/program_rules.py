@@ -107,22 +107,6 @@ def _queues(subject: Subject) -> Breaches:
             )
 
 
-def _queue_initialization(subject: Subject) -> Breaches:
-    if not subject.architecture.queues_need_initialization:
-        return
-    bound = {(b.is_input, b.queue): b.color for b in subject.program.queues}
-    for index, dsd in enumerate(subject.program.dsds):
-        if dsd.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
-            continue
-        color = bound.get((dsd.kind is DsdKind.FABIN, dsd.queue))
-        if color != dsd.color:
-            state = "is not initialised" if color is None else f"serves color {color}"
-            yield (
-                f"dsds[{index}] ({dsd.kind.name}): queue {dsd.queue} {state}; "
-                f"{subject.architecture.name} needs it bound to color {dsd.color}"
-            )
-
-
 def _configs(subject: Subject) -> Breaches:
     architecture = subject.architecture
     for index, config in enumerate(subject.program.configs):
@@ -334,7 +318,6 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     *INSTRUCTION_RULES,
     ("DSD descriptors are complete", _dsds),
     ("a queue exists and serves one color", _queues),
-    ("fabric DSDs use initialised queues", _queue_initialization),
     ("configurations are legal", _configs),
     ("blocked channels exist", _blocked_channels),
     ("task ids are legal and unique", _task_ids),

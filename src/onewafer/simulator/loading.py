@@ -79,6 +79,8 @@ def input_attachments(
     for descriptor in program.dsds:
         if descriptor.kind is DsdKind.FABIN:
             color = fabric_color(descriptor, program, architecture)
+            if color == UNBOUND:
+                continue
             words = depths[descriptor.queue] if descriptor.queue >= 0 else min(depths)
             attachments.setdefault(color, ColorAttachment(color, descriptor.queue, words))
     for task in program.tasks:
@@ -88,28 +90,37 @@ def input_attachments(
     return attachments
 
 
+UNBOUND = -1
+"""Color of a fabric DSD whose queue serves no color, or another than the DSD's."""
+
+
 def fabric_color(
     descriptor: DsdDescriptor, program: TileProgram, architecture: Architecture
 ) -> int:
-    """Return the color that a fabric DSD reads or writes (M43)."""
+    """Return the color that a fabric DSD reads or writes, or `UNBOUND` (M43)."""
     if not architecture.queues_need_initialization:
         return descriptor.color
     is_input = descriptor.kind is DsdKind.FABIN
     bound = _bound_color(program, descriptor.queue, is_input=is_input)
+    return bound if bound is not None and descriptor.color in (-1, bound) else UNBOUND
+
+
+def unbound_queue_message(
+    descriptor: DsdDescriptor, program: TileProgram, architecture: Architecture
+) -> str:
+    """Return what is wrong with a fabric DSD whose color is `UNBOUND`, and what to write."""
+    is_input = descriptor.kind is DsdKind.FABIN
     side = "input" if is_input else "output"
+    bound = _bound_color(program, descriptor.queue, is_input=is_input)
     if bound is None:
-        raise ImageError(
-            f"{program.name}: a DSD uses {side} queue {descriptor.queue}, which no color is bound "
-            f"to; on {architecture.name} write @initialize_queue(queue, .{{ .color = … }}) in a "
-            "comptime block"
+        return (
+            f"the DSD's {side} queue {descriptor.queue} serves no color; on {architecture.name} "
+            "write @initialize_queue(queue, .{ .color = … }) in a comptime block"
         )
-    if descriptor.color not in (-1, bound):
-        raise ImageError(
-            f"{program.name}: a DSD of color {descriptor.color} uses {side} queue "
-            f"{descriptor.queue}, which is initialised for color {bound}; give the DSD a queue of "
-            "its own color"
-        )
-    return bound
+    return (
+        f"the DSD has color {descriptor.color}, but its {side} queue {descriptor.queue} is "
+        f"initialised for color {bound}; give the DSD a queue of its own color"
+    )
 
 
 def data_task_color(task_id: int, program: TileProgram, architecture: Architecture) -> int:

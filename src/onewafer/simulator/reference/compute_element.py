@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import Place, SimulationError
 from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode
 from onewafer.simulator.arithmetic import canonical
-from onewafer.simulator.loading import channel_color
+from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
@@ -437,6 +437,10 @@ class ComputeElement:
         descriptor = self.program.dsds[number]
         color = self._tables.dsd_colors[number]
         extent = words[0] >> 16
+        if color == UNBOUND and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT):
+            raise SimulationError(
+                unbound_queue_message(descriptor, self.program, self._architecture)
+            )
         match descriptor.kind:
             case DsdKind.FABIN:
                 return InputOperand(self.channels[color], extent, num_bytes)

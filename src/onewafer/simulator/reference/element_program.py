@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, SymbolKind, Task, TaskKind
 from onewafer.simulator.loading import (
+    UNBOUND,
     ColorAttachment,
     data_task_color,
     fabric_color,
@@ -37,7 +38,7 @@ class ElementProgram:
     """Task id → the task and the color that starts it."""
     attachments: dict[int, ColorAttachment]
     dsd_colors: tuple[int, ...]
-    """Color of each descriptor; −1 in memory."""
+    """Color of each descriptor; `UNBOUND` in memory and where the queue serves another color."""
     functions: dict[str, Symbol]
     """Exported functions by host-visible name."""
 
@@ -63,7 +64,7 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         dsd_colors=tuple(
             fabric_color(dsd, program, architecture)
             if dsd.kind in (DsdKind.FABIN, DsdKind.FABOUT)
-            else -1
+            else UNBOUND
             for dsd in program.dsds
         ),
         functions=functions,
