@@ -294,8 +294,9 @@ def _pick(index: int) -> Callable[[Sequence[Number]], Number]:
 def _is_generic(module: Module, declaration: ast.Function) -> bool:
     """Tell whether a function can only be analysed for the arguments of a call."""
     type_ = module.function_type(declaration)
+    fabric = (t.FABIN_DSD, t.FABOUT_DSD)
     return (
-        any(p is None or t.is_comptime_only(p) for p in type_.parameters)
+        any(p is None or t.is_comptime_only(p) or p in fabric for p in type_.parameters)
         or any(p.is_comptime for p in declaration.parameters)
         or t.is_comptime_only(type_.result)
     )

@@ -305,6 +305,29 @@ def _update(
     return Runtime(dsd.type, ir.UpdateDsd(update, whole, value, size), dsd.descriptor)
 
 
+def _known(site: Site, args: Sequence[Value]) -> None:
+    """Fail unless all arguments of a deriving builtin are known."""
+    for value, span in zip(args, site.argument_spans, strict=True):
+        if not is_comptime(value):
+            not_comptime(value, span)
+
+
+@comptime_builtin("set_dsd_base_addr", 2, operands=(1,))
+def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return a known DSD over another array."""
+    dsd, base, span = args[0], args[1], site.argument_spans[1]
+    if isinstance(base, Variable):
+        if isinstance(base.type, t.PointerType):
+            not_comptime(base, span)
+        base = places.address_of_variable(base)
+    _element_of(base, span)
+    pointer = places.expect_pointer(base, span)
+    _known(site, args)
+    _expect_dsd(dsd, site, _MEMORY)
+    assert isinstance(dsd, Dsd)
+    return Dsd(dsd.type, dsd.descriptor, pointer, dsd.extent, dsd.stride, site.span)
+
+
 @runtime_builtin("set_dsd_base_addr", 2, operands=(1,))
 def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD over another array."""
@@ -314,46 +337,66 @@ def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         is_pointer = isinstance(base.type, t.PointerType)
         base = a.load_variable(base, span) if is_pointer else places.address_of_variable(base)
     _element_of(base, span)
-    if isinstance(dsd, Dsd) and isinstance(base, Pointer):
-        return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
     return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
+
+
+@comptime_builtin("set_dsd_length", 2)
+def known_length(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return a known DSD of another length."""
+    dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
+    assert isinstance(dsd, Dsd)
+    number = operations.integer(args[1], span, "the length")
+    extent = operations.coerce_scalar(number, t.U16, span, "the length")
+    return Dsd(dsd.type, dsd.descriptor, dsd.base, extent, dsd.stride, site.span)
 
 
 @runtime_builtin("set_dsd_length", 2)
 def set_dsd_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD of another length."""
     dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
-    if isinstance(dsd, Dsd) and isinstance(args[1], Scalar):
-        extent = operations.coerce_scalar(args[1], t.U16, span, "the length")
-        return Dsd(dsd.type, dsd.descriptor, dsd.base, extent, dsd.stride, site.span)
     value = _field(a, args[1], t.U16, span, "the length")
     return _update(a, ir.DsdUpdate.LENGTH, dsd, value, site)
+
+
+@comptime_builtin("set_dsd_stride", 2)
+def known_stride(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return a known DSD with another stride."""
+    dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
+    assert isinstance(dsd, Dsd)
+    number = operations.integer(args[1], span, "the stride")
+    stride = operations.coerce_scalar(number, t.I16, span, "the stride")
+    return Dsd(dsd.type, dsd.descriptor, dsd.base, dsd.extent, stride, site.span)
 
 
 @runtime_builtin("set_dsd_stride", 2)
 def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD with another stride."""
     dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
-    if isinstance(dsd, Dsd) and isinstance(args[1], Scalar):
-        stride = operations.coerce_scalar(args[1], t.I16, span, "the stride")
-        return Dsd(dsd.type, dsd.descriptor, dsd.base, dsd.extent, stride, site.span)
     value = _field(a, args[1], t.I16, span, "the stride")
     return _update(a, ir.DsdUpdate.STRIDE, dsd, value, site)
+
+
+def _size_argument(site: Site, args: Sequence[Value]) -> int:
+    type_ = places.expect_type(args[2], site.argument_spans[2])
+    if not t.num_bytes(type_):
+        fail("type-mismatch", f"`{type_}` has no size", site.argument_spans[2])
+    return t.num_bytes(type_)
+
+
+@comptime_builtin("increment_dsd_offset", 3)
+def known_offset(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return a known DSD that begins some elements further."""
+    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
+    assert isinstance(dsd, Dsd)
+    assert dsd.base is not None
+    skip = operations.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
+    base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + skip)
+    return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
 
 
 @runtime_builtin("increment_dsd_offset", 3)
 def increment_dsd_offset(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD that begins some elements further."""
-    dsd = _expect_dsd(args[0], site, _MEMORY)
-    type_ = places.expect_type(args[2], site.argument_spans[2])
-    size, span = t.num_bytes(type_), site.argument_spans[1]
-    if not size:
-        fail("type-mismatch", f"`{type_}` has no size", site.argument_spans[2])
-    amount = args[1]
-    if isinstance(dsd, Dsd) and isinstance(amount, Scalar) and amount.taint is None:
-        assert dsd.base is not None
-        number = int(operations.integer(amount, span, "the offset").value)
-        base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + number * size)
-        return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
-    value = _field(a, amount, t.I16, span, "the offset")
-    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, size)
+    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
+    value = _field(a, args[1], t.I16, span, "the offset")
+    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, _size_argument(site, args))

@@ -244,7 +244,11 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
         builtin.check_context(site, a.module)
     handler, emit = builtin.comptime, builtin.runtime
     is_known = all(
-        is_comptime(v) and (not isinstance(v, Variable) or i in builtin.operands)
+        is_comptime(v)
+        and (
+            not isinstance(v, Variable)
+            or (i in builtin.operands and isinstance(v.type, t.ArrayType))
+        )
         for i, v in enumerate(arguments)
     )
     if emit is not None and (builtin.context is not Where.VALUE or not is_known or handler is None):

@@ -72,6 +72,20 @@ def evaluate(a: Analyzer, node: ast.Expression) -> Value:
     return value
 
 
+def evaluate_as(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Value:
+    """Return the value of an expression that is about to become a `type_` (None: unknown).
+
+    The type reaches the branches of a choice, so that `x = if (c) 1 else 2` works at run time.
+    """
+    match node:
+        case ast.IfExpression():
+            return _if(a, node, type_)
+        case ast.SwitchExpression():
+            return _switch(a, node, type_)
+        case _:
+            return evaluate(a, node)
+
+
 def operand(a: Analyzer, node: ast.Expression) -> Value:
     """Return the value of an expression; any variable in memory is given as itself."""
     match node:
@@ -104,9 +118,9 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.Index(base=base, indices=indices, span=span):
             return load_element(a, base, [evaluate(a, i) for i in indices], span)
         case ast.IfExpression():
-            return _if(a, node)
+            return _if(a, node, None)
         case ast.SwitchExpression():
-            return _switch(a, node)
+            return _switch(a, node, None)
         case ast.StructLiteral(fields=fields):
             places.check_distinct(fields)
             names = tuple(field.name for field in fields)
@@ -242,16 +256,21 @@ def condition(a: Analyzer, node: ast.Expression) -> bool | ir.Expression:
             return truth(value, node.span, "if")
 
 
-def _if(a: Analyzer, node: ast.IfExpression) -> Value:
+def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
     test = condition(a, node.condition)
     if test is True:
-        return evaluate(a, node.then)
+        return evaluate_as(a, node.then, type_)
     if test is False and node.otherwise is not None:
-        return evaluate(a, node.otherwise)
+        return evaluate_as(a, node.otherwise, type_)
     if node.otherwise is None or isinstance(test, bool):
         places.missing_else(node.span)
-    then, otherwise = evaluate(a, node.then), evaluate(a, node.otherwise)
+    then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
     return select(a, test, then, otherwise, node.span)
+
+
+def _branch(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Value:
+    value = evaluate_as(a, node, type_)
+    return value if type_ is None else a.coerce(value, type_, node.span)
 
 
 def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:
@@ -278,20 +297,20 @@ def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
     return first
 
 
-def _switch(a: Analyzer, node: ast.SwitchExpression) -> Value:
+def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
     scrutinee = evaluate(a, node.scrutinee)
     if not isinstance(scrutinee, Runtime):
         arms = [arm.patterns for arm in node.arms]
         chosen = choose_arm(a, scrutinee, arms, node.scrutinee.span)
         if chosen is None:
             places.no_arm(scrutinee, node.span)
-        return evaluate(a, node.arms[chosen].value)
+        return evaluate_as(a, node.arms[chosen].value, type_)
     default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
-    result = evaluate(a, default.value)
+    result = _branch(a, default.value, type_)
     for arm in reversed(node.arms):
         if arm is not default:
             test = matches(a, scrutinee, arm.patterns)
-            result = select(a, test, evaluate(a, arm.value), result, arm.span)
+            result = select(a, test, _branch(a, arm.value, type_), result, arm.span)
     return result
 
 

@@ -15,6 +15,7 @@ from onewafer.csl.sema.runtime.expressions import (
     choose_arm,
     condition,
     evaluate,
+    evaluate_as,
     evaluate_type,
     matches,
     operand,
@@ -142,9 +143,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     type_ = evaluate_type(a, node.type) if node.type is not None else None
     value: Value = Undefined()
     if node.initializer is not None:
-        value = operand(a, node.initializer)
-        if isinstance(value, Variable):
-            value = a.load_variable(value, node.initializer.span)
+        value = evaluate_as(a, node.initializer, type_)
     elif type_ is None or node.is_const:
         fail("type-mismatch", f"`{node.name}` needs a type and, if constant, a value", node.span)
     span = node.initializer.span if node.initializer is not None else node.name_span
@@ -306,9 +305,7 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
 
 
 def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
-    value = operand(a, node.value)
-    if isinstance(value, Variable):
-        value = a.load_variable(value, node.value.span)
+    value = evaluate_as(a, node.value, type_ if node.operator is None else None)
     if node.operator is not None and old is not None:
         value = binary_values(a, node.operator, old, value, node.span)
     return a.coerce(value, type_, node.value.span)
@@ -495,9 +492,7 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
             fail("type-mismatch", f"a value of type `{a.result}` has to be returned", span)
         a.emit(ir.Return(None))
         return
-    value = operand(a, node)
-    if isinstance(value, Variable):
-        value = a.load_variable(value, node.span)
+    value = evaluate_as(a, node, None if a.result == t.VOID else a.result)
     if a.result == t.VOID:
         match value:
             case Void():

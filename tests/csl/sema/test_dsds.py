@@ -1,0 +1,172 @@
+"""DSDs, DSRs and vector operations."""
+
+from __future__ import annotations
+
+import pytest
+
+from onewafer.csl import ir
+
+DECLARED = """
+var a: [12]f32; var m: [3, 4]f32; var h: [8]f16; var s: f32 = 0.0; var n: u16 = 3; var k: i16 = 1;
+var d = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i] });
+const e = @get_dsd(mem1d_dsd, .{ .base_address = &a, .extent = 4, .stride = 3, .offset = 2 });
+const out = @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(1), .extent = 4, .output_queue = @get_output_queue(2) });
+const in = @get_dsd(fabin_dsd, .{ .fabric_color = @get_color(2), .extent = 4, .input_queue = @get_input_queue(3) });
+const id = @get_local_task_id(10);
+task done() void { }
+comptime {
+  @bind_local_task(done, id);
+  @initialize_queue(@get_output_queue(2), .{ .color = @get_color(1) });
+  @initialize_queue(@get_input_queue(3), .{ .color = @get_color(2) });
+}
+"""
+D, E = "[&d]", "mem1d(&a+8, 4u16, 3i16)"
+
+
+@pytest.mark.parametrize(
+    ("access", "shown"),
+    [
+        ("|i|{4} -> a[i]", "mem1d(&a, 4u16, 1i16)"),
+        ("|i|{4} -> a[2 * i + 3]", "mem1d(&a+12, 4u16, 2i16)"),
+        ("|i|{4} -> a[11 - i]", "mem1d(&a+44, 4u16, -1i16)"),
+        ("|i|{4} -> a[(i + 1) * 2]", "mem1d(&a+8, 4u16, 2i16)"),
+        ("|i|{3} -> m[i, i]", "mem1d(&m, 3u16, 5i16)"),
+        ("|i|{3} -> m[i, 2]", "mem1d(&m+8, 3u16, 4i16)"),
+        ("|i|{n} -> a[i]", "mem1d(&a, [&n], 1i16)"),
+        ("|i|{4} -> a[i + n]", "mem1d((&a ADD.u16 (u16→i16([&n]) MUL.u16 4u16)), 4u16, 1i16)"),
+    ],
+)
+def test_tensor_access(body, access, shown):
+    lines = body(f"@fmovs(@get_dsd(mem1d_dsd, .{{ .tensor_access = {access} }}), 0.0);", DECLARED)
+    if "n]" in access:
+        assert lines[0].startswith("fmovs mem1d((&a ADD.u16")
+    else:
+        assert lines == [f"fmovs {shown}, -, 0f32"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [
+        ("@fmovs(d, e);", f"fmovs {D}, -, {E}"),
+        ("@fadds(d, d, e);", f"fadds {D}, {D}, {E}"),
+        ("@fmacs(d, d, e, s);", f"fmacs {D}, {D}, {E}, [&s]"),
+        ("@fmacs(d, d, e, a[n]);", f"fmacs {D}, {D}, {E}, [(&a ADD.u16 ([&n] SHL.u16 2u16))]"),
+        ("@fadds(&s, s, d);", f"fadds [&s], [&s], {D}"),
+        ("@fadds(&a[1], 1, d);", f"fadds [&a+4], 1065353216f32, {D}"),
+        ("@fmovs(out, d, .{ .async = true });", f"fmovs fabout(c1 q2, 4u16, 0i16), -, {D} ut2 →-1/-1"),
+        ("@fmovs(d, in, .{ .async = true, .activate = done });",
+         f"fmovs {D}, -, fabin(c2 q3, 4u16, 0i16) ut3 →10/-1"),
+        ("@fmovs(d, in, .{ .async = true, .unblock = id });",
+         f"fmovs {D}, -, fabin(c2 q3, 4u16, 0i16) ut3 →-1/10"),
+        ("@fmovs(d, e, .{ .async = false });", f"fmovs {D}, -, {E}"),
+        ("@fmovs(d, e, .{ .async = true, .ut_id = @get_ut_id(5) });", f"fmovs {D}, -, {E} ut5 →-1/-1"),
+        ("@mov32(out, n32());", "mov32 fabout(c1 q2, 4u16, 0i16), -, n32()"),
+        ("@mov16(d, k);", f"mov16 {D}, -, [&k]"),
+        ("@mov16(d, -1);", f"mov16 {D}, -, -1i16"),
+        ("d = @increment_dsd_offset(d, 3, f32);", "[&d] = advance([&d], 3i16 × 4)"),
+        ("d = @increment_dsd_offset(d, n, f32);", "[&d] = advance([&d], u16→i16([&n]) × 4)"),
+        ("d = @set_dsd_length(d, n);", "[&d] = length([&d], [&n])"),
+        ("d = @set_dsd_base_addr(d, a);", "[&d] = base([&d], &a)"),
+        ("d = @set_dsd_base_addr(d, &a[2]);", "[&d] = base([&d], &a+8)"),
+        ("d = @set_dsd_stride(d, k);", "[&d] = stride([&d], [&k])"),
+        ("d = @set_dsd_length(e, 2);", "[&d] = mem1d(&a+8, 2u16, 3i16)"),
+        ("d = @increment_dsd_offset(e, 1, f32);", "[&d] = mem1d(&a+12, 4u16, 3i16)"),
+        ("@load_to_dsr(@get_dsr(dsr_src1, 2), e);", f"dsr_src12 = {E}"),
+        ("@fmovs(@get_dsr(dsr_dest, 1), @get_dsr(dsr_src1, 2));", "fmovs dsr_dest1, -, dsr_src12"),
+    ],
+)  # fmt: skip
+def test_operation(body, statement, line):
+    assert body(statement, DECLARED + "fn n32() u32 { return 7; }") == [line]
+
+
+def test_microthread_of_wse2_is_the_output_queue(body):
+    both = "@fadds(out, d, in, .{ .async = true });"
+    assert body(both, DECLARED, arch="wse2")[0].endswith("ut2 →-1/-1")
+    assert body(both, DECLARED, arch="wse3")[0].endswith("ut2 →-1/-1")
+    into = "@fadds(d, d, in, .{ .async = true });"
+    assert body(into, DECLARED, arch="wse2")[0].endswith("ut3 →-1/-1")
+
+
+def test_completion_settings_of_a_dsr_reach_the_operation(body):
+    lines = body(
+        """@load_to_dsr(@get_dsr(dsr_dest, 1), out, .{ .async = true, .activate = done });
+        @fmovs(@get_dsr(dsr_dest, 1), d, .{ .async = true });""",
+        DECLARED,
+    )
+    assert lines[1].endswith("ut2 →10/-1")
+
+
+def test_nested_loops_become_a_descriptor(analyze):
+    source = """
+    var m: [3, 4]f32;
+    fn main() void {
+      @fmovs(@get_dsd(mem4d_dsd, .{ .tensor_access = |i, j, k|{2, 3, 4} -> m[j, k] }), 0.0);
+    }
+    """
+    (statement,) = analyze(source).function("main").body
+    assert isinstance(statement, ir.DsdStatement)
+    made = statement.dest.dsd
+    assert made.descriptor.extents == (2, 3, 4)
+    assert made.descriptor.strides == (0, 4, 1)
+    assert made.extent.word == 24
+
+
+def test_dsds_pass_through_functions(body):
+    declared = DECLARED + """
+    fn part(o: i16, l: u16) mem1d_dsd { return @set_dsd_length(@increment_dsd_offset(d, o, f32), l); }
+    fn clear(v: mem1d_dsd) void { @fmovs(v, 0.0); }
+    fn send(v: fabout_dsd) void { @fmovs(v, d, .{ .async = true }); }
+    """
+    assert body("clear(part(1, 2)); send(out);", declared) == ["clear(part(1i16, 2u16))", "send()"]
+    assert body("", declared, name="part") == ["return length(advance([&d], o × 4), l)"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("@fmovs(1.0, d);", "type-mismatch"),
+        ("@fmovs(in, d);", "type-mismatch"),
+        ("@fmovs(d, out);", "type-mismatch"),
+        ("@fadds(d, d);", "wrong-argument-count"),
+        ("@fmovs(&s, s);", "type-mismatch"),
+        ("@fmovs(d, true);", "type-mismatch"),
+        ("@fmovs(d, e, .{ .async = true });", "missing-microthread"),
+        ("@fmovs(d, e, .{ .activate = done });", "missing-field"),
+        ("@fmovs(d, e, .{ .asynk = true });", "unknown-field"),
+        ("@fmovs(out, d, .{ .async = true, .activate = @get_local_task_id(11) });", "unbound-task"),
+        ("@fmovs(out, d, .{ .async = true, .index = 3 });", "unsupported-feature"),
+        ("_ = @get_dsd(mem1d_dsd, .{ .extent = 4 });", "missing-field"),
+        ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i * i] });", "tensor-access"),
+        ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i, j|{4, 4} -> a[i + j] });", "tensor-access"),
+        ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> m[i] });", "type-mismatch"),
+        ("_ = @get_dsd(fabin_dsd, .{ .fabric_color = 1, .extent = 1, .input_queue = @get_input_queue(3) });",
+         "type-mismatch"),
+        ("_ = @get_dsd(u16, .{});", "type-mismatch"),
+        ("d = @increment_dsd_offset(out, 1, f32);", "type-mismatch"),
+        ("@load_to_dsr(d, e);", "type-mismatch"),
+    ],
+)  # fmt: skip
+def test_mistake(analyze, statement, code):
+    assert analyze(f"{DECLARED}\nfn main() void {{ {statement} }}").codes == [code]
+
+
+def test_a_queue_serves_one_color(analyze):
+    source = DECLARED.replace("@get_color(1) });\n", "@get_color(5) });\n", 1)
+    error = analyze(source + "fn main() void { @fmovs(out, d); }").error
+    assert error.code == "queue-color-mismatch"
+
+
+def test_a_queue_without_color_is_a_warning_where_queues_need_one(analyze):
+    source = DECLARED.replace("  @initialize_queue(@get_input_queue(3), .{ .color = @get_color(2) });\n", "")
+    source += "fn main() void { @fmovs(d, in); }"
+    assert [d.code for d in analyze(source).diagnostics] == ["queue-not-initialized"]
+    assert analyze(source, arch="wse2").diagnostics == []
+
+
+def test_initial_dsds_and_pointers_are_data(analyze):
+    result = analyze(DECLARED + "var p: [*]f32 = &a; comptime { @export_symbol(p); } fn main() void { @fmovs(d, 0.0); }")
+    (datum,) = result.variable("d").data
+    assert isinstance(datum, ir.DsdDatum)
+    (pointer,) = result.variable("p").data
+    assert pointer.target.variable is result.variable("a")
+    assert result.variable("p").element is None
