@@ -294,11 +294,14 @@ def _pick(index: int) -> Callable[[Sequence[Number]], Number]:
 def _is_generic(module: Module, declaration: ast.Function) -> bool:
     """Tell whether a function can only be analysed for the arguments of a call."""
     type_ = module.function_type(declaration)
-    fabric = (t.FABIN_DSD, t.FABOUT_DSD)
-    return (
-        any(p is None or t.is_comptime_only(p) or p in fabric for p in type_.parameters)
-        or any(p.is_comptime for p in declaration.parameters)
-        or t.is_comptime_only(type_.result)
+
+    def stands_alone(part: t.Type | None) -> bool:
+        return part in (t.VOID, t.MEM1D_DSD, t.MEM4D_DSD) or (
+            part is not None and t.scalar_type(part) is not None
+        )
+
+    return any(p.is_comptime for p in declaration.parameters) or not all(
+        map(stands_alone, (*type_.parameters, type_.result))
     )
 
 

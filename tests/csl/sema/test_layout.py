@@ -1,0 +1,124 @@
+"""The layout block: rectangle, tile code, routes, exported names."""
+
+from __future__ import annotations
+
+import pytest
+
+from onewafer.image import PopMode, ScalarType, SwitchPosition, SymbolKind
+
+WEST, EAST, SOUTH, NORTH, RAMP = (1 << i for i in range(5))
+
+
+def _layout(statements, width=2, height=1):
+    return f"layout {{ @set_rectangle({width}, {height}); {statements} }}"
+
+
+def _config(analyze, text):
+    neighbour = ".{ .routes = .{ .rx = WEST, .tx = RAMP } }"
+    program = analyze(
+        _layout(
+            f"@set_color_config(0, 0, @get_color(3), {text});"
+            f"@set_color_config(1, 0, @get_color(3), {neighbour});"
+        )
+    ).program
+    assert program.config_of_color[0, 0, 3] == 0
+    return program.color_configs[0]
+
+
+def test_routes_and_switches(analyze):
+    config = _config(
+        analyze,
+        """.{ .routes = .{ .rx = .{ RAMP }, .tx = .{ EAST, RAMP } },
+            .switches = .{ .pos1 = .{ .tx = EAST }, .pos3 = .{ .rx = RAMP },
+                           .current_switch_pos = 1, .ring_mode = true,
+                           .pop_mode = .{ .always_pop = true } } }""",
+    )
+    both = EAST | RAMP
+    assert config.positions == (
+        SwitchPosition(RAMP, both), SwitchPosition(RAMP, EAST), None, SwitchPosition(RAMP, both),
+    )  # fmt: skip
+    assert (config.current_position, config.ring_mode, config.pop_mode) == (
+        1, True, PopMode.ALWAYS_POP,
+    )  # fmt: skip
+
+
+def test_single_directions_and_arrays_of_them(analyze):
+    one = _config(analyze, ".{ .routes = .{ .rx = RAMP, .tx = [2]direction{ EAST, RAMP } } }")
+    assert one.positions == (SwitchPosition(RAMP, EAST | RAMP),)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("@set_color_config(0, 0, @get_color(3), .{});", "missing-field"),
+        ("@set_color_config(0, 0, @get_color(3), .{ .routes = .{ .rx = .{ 1 }, .tx = .{ EAST } } });",
+         "type-mismatch"),
+        ("@set_color_config(0, 0, 3, .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ EAST } } });",
+         "type-mismatch"),
+        ("@set_color_config(2, 0, @get_color(3), .{ .routes = .{ .rx = RAMP, .tx = EAST } });",
+         "pe-outside-rectangle"),
+        ("@set_tile_code(0, 0, \"none.csl\");", "import-not-found"),
+        ("@set_tile_code(0, 0); @set_tile_code(0, 0);", "duplicate-tile-code"),
+        ("@set_rectangle(1, 1);", "duplicate-rectangle"),
+        ("@export_name(\"x\", [*]f32);", "wrong-argument-count"),
+        ("@export_name(\"x\", comptime_int, true);", "type-mismatch"),
+        ("@export_name(\"f\", fn () void); @export_name(\"f\", fn () void);", "duplicate-declaration"),
+        ("@bind_local_task(1, 2);", "wrong-context"),
+        ("_ = @get_color(24);", "id-out-of-range"),
+        ("_ = @get_local_task_id(7);", "id-out-of-range"),
+        ("_ = @get_data_task_id(@get_color(1));", "type-mismatch"),
+        ("_ = @get_dsd(mem1d_dsd, .{});", "wrong-context"),
+        ("@fmovs(1, 2);", "wrong-context"),
+    ],
+)  # fmt: skip
+def test_mistake(analyze, statement, code):
+    assert analyze(_layout(statement)).codes == [code]
+
+
+def test_the_rectangle_comes_first_and_fits(analyze):
+    assert analyze("layout { @set_tile_code(0, 0); }").codes == ["missing-rectangle"]
+    assert analyze("layout { }").codes == ["missing-rectangle"]
+    small = {"fabric_width": 8, "fabric_height": 3}
+    assert analyze("layout { @set_rectangle(1, 1); }", **small).codes == []
+    error = analyze("layout { @set_rectangle(2, 1); }", **small).error
+    assert error.code == "fabric-too-small"
+    assert "--fabric-dims=9,3" in error.help
+
+
+def test_exported_names(analyze):
+    exports = analyze(_layout("""
+        @export_name("a", [*]f16, true); @export_name("n", u16, false); @export_name("f", fn (i16, f32) void);
+    """)).program.exports
+    assert [(e.name, e.kind, e.element, e.is_mutable, e.argument_types) for e in exports] == [
+        ("a", SymbolKind.VARIABLE, ScalarType.F16, True, ()),
+        ("n", SymbolKind.VARIABLE, ScalarType.U16, False, ()),
+        ("f", SymbolKind.FUNCTION, None, False, (ScalarType.I16, ScalarType.F32)),
+    ]
+
+
+def test_functions_of_other_modules_configure_pes(analyze):
+    routes = """
+        fn line(y: i16, c: color) void {
+          @set_color_config(0, y, c, .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ EAST } } });
+          @set_color_config(1, y, c, .{ .routes = .{ .rx = .{ WEST }, .tx = .{ RAMP } } });
+        }
+    """
+    entry = 'const r = @import_module("r.csl");' + _layout("r.line(0, @get_color(1)); r.line(1, @get_color(2));", 2, 2)
+    program = analyze(entry, files={"r.csl": routes}).program
+    assert (program.config_of_color >= 0).sum() == 4
+    assert len(program.color_configs) == 2
+
+
+def test_local_color_configs_count_for_every_pe_of_the_program(analyze):
+    pe = """
+        comptime { @set_local_color_config(@get_color(1), .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ RAMP } } }); }
+    """
+    program = analyze(
+        _layout('@set_tile_code(0, 0, "pe.csl"); @set_tile_code(1, 0, "pe.csl");'), files={"pe.csl": pe}
+    ).program
+    assert (program.config_of_color[0, :, 1] == 0).all()
+
+
+def test_get_rectangle(analyze):
+    source = _layout("const r = @get_rectangle(); @comptime_print(r.width, r.height, r.offsets.width);", 5, 4)
+    assert analyze(source).diagnostics[0].message == "5 4 4"

@@ -1,0 +1,205 @@
+"""Modules, params, lazily analysed globals, comptime code."""
+
+from __future__ import annotations
+
+LAYOUT = """
+param n: i16 = 2;
+layout {
+  @set_rectangle(1, 1);
+  @set_tile_code(0, 0, "pe.csl", .{ .n = n });
+}
+"""
+
+
+def test_every_import_is_a_fresh_instance(analyze):
+    pe = """
+        const a = @import_module("counter.csl", .{ .start = 1 });
+        const b = @import_module("counter.csl", .{ .start = 2 });
+        fn main() void { a.bump(); b.bump(); }
+        comptime { @export_symbol(main); }
+    """
+    counter = "param start: i16; var count: i16 = start; fn bump() void { count += 1; }"
+    result = analyze(LAYOUT.replace(".{ .n = n }", ".{}"), files={"pe.csl": pe, "counter.csl": counter})
+    assert [(g.name, g.data[0].word) for g in result.instance.globals] == [
+        ("counter.count", 1),
+        ("counter#2.count", 2),
+    ]
+
+
+def test_globals_do_not_depend_on_their_order(comptime):
+    assert comptime("a", "const a = b + 1; const b = c * 2; const c: i16 = 5;") == "11"
+
+
+def test_a_cycle_is_named(analyze):
+    error = analyze("const a = b; const b: i16 = c + 1; const c = a; comptime { @comptime_print(a); }").error
+    assert error.code == "global-cycle"
+    assert "a → b → c → a" in error.message
+
+
+def test_param_defaults_and_types(analyze):
+    pe = """
+        param n: i16; param m: u16 = 7; param x = {}; param unused: f32;
+        var v: [2]u16 = [2]u16{ m, if (@is_same_type(@type_of(x), void)) 1 else 2 };
+        comptime { @export_symbol(v); }
+    """
+    result = analyze(LAYOUT, files={"pe.csl": pe})
+    assert [d.word for d in result.variable("v").data] == [7, 1]
+
+
+def test_an_unbound_param_is_an_error_where_it_is_used(analyze):
+    pe = "param n: i16; param m: i16; var v: i16 = m; comptime { @export_symbol(v); }"
+    result = analyze(LAYOUT, files={"pe.csl": pe})
+    assert result.codes == ["unbound-param"]
+    assert "`m`" in result.error.message
+
+
+def test_an_undeclared_param_is_a_warning(analyze):
+    result = analyze(LAYOUT, files={"pe.csl": "param m: i16 = 1;"})
+    assert result.codes == []
+    assert [d.code for d in result.diagnostics] == ["unknown-param"]
+
+
+def test_command_line_params_are_typed_by_the_file(analyze):
+    pe = "param n: i16; var v: [n]u16; comptime { @export_symbol(v); }"
+    files = {"pe.csl": pe}
+    assert analyze(LAYOUT, files=files, params={"n": "5"}).variable("v").num_bytes == 10
+    assert analyze(LAYOUT, files=files, params={"n": "0x10"}).variable("v").num_bytes == 32
+    assert analyze(LAYOUT, files=files, params={"n": "100000"}).codes == ["value-out-of-range"]
+    assert analyze(LAYOUT, files=files, params={"n": "many"}).codes == ["type-mismatch"]
+    assert [d.code for d in analyze(LAYOUT, files=files, params={"N": "5"}).diagnostics] == ["unknown-param"]
+
+
+def test_colors_of_the_command_line(analyze):
+    entry = "param c: color; layout { @set_rectangle(1, 1); @comptime_print(@get_int(c)); @set_tile_code(0, 0); }"
+    (printed,) = analyze(entry, colors={"c": "4"}).diagnostics
+    assert printed.message == "4"
+    assert analyze(entry, colors={"c": "24"}).codes == ["id-out-of-range"]
+
+
+def test_pointers_functions_and_tasks_are_params(analyze):
+    pe = """
+        var buffer: [8]f32;
+        const m = @import_module("inner.csl", .{ .to = &buffer, .done = finish, .next = step });
+        var count: u16 = 0;
+        fn finish() void { count += 1; }
+        task step() void { }
+        fn main() void { m.fill(); }
+        comptime { @bind_local_task(step, @get_local_task_id(9)); @export_symbol(main); }
+    """
+    inner = """
+        param to: [*]f32; param done: fn () void; param next: task () void;
+        fn fill() void { to[1] = 2.0; done(); @activate(next); }
+    """
+    result = analyze(LAYOUT.replace(".{ .n = n }", ".{}"), files={"pe.csl": pe, "inner.csl": inner})
+    assert {f.name for f in result.instance.functions} == {"main", "inner.fill", "finish", "step"}
+
+
+def test_imports_are_relative_and_use_import_paths(analyze):
+    files = {
+        "lib/a.csl": 'const b = @import_module("../other/b.csl"); const v = b.v;',
+        "other/b.csl": "const v: i16 = 3;",
+        "far/c.csl": "const v: i16 = 4;",
+    }
+    source = 'const a = @import_module("lib/a.csl"); const c = @import_module("c.csl"); comptime { @comptime_print(a.v + c.v); }'
+    assert analyze(source, files=files, import_paths=("far",)).diagnostics[-1].message == "7"
+    error = analyze(source, files=files).error
+    assert error.code == "import-not-found"
+    assert "`c.csl`" in error.message
+
+
+def test_comptime_blocks_of_imported_modules_run(analyze):
+    pe = 'param n: i16; const unused = @import_module("inner.csl");'
+    inner = """
+        var v: u16 = 1;
+        task t() void { v = 2; }
+        comptime { @bind_local_task(t, @get_local_task_id(9)); @activate(@get_local_task_id(9)); }
+    """
+    (task,) = analyze(LAYOUT, files={"pe.csl": pe, "inner.csl": inner}).instance.tasks
+    assert (task.task_id, task.is_active, task.function.name) == (9, True, "inner.t")
+
+
+def test_comptime_functions_loop_mutate_and_return_arrays(comptime):
+    declared = """
+        fn squares(comptime n: u16) [n]u16 {
+          var r = @zeros([n]u16);
+          for (@range(u16, n)) |i| { r[i] = i * i; }
+          return r;
+        }
+        fn total(a: [4]u16) u16 {
+          var s: u16 = 0;
+          for (a) |v, k| { if (k == 1) continue; s += v; }
+          return s;
+        }
+        fn point() comptime_struct {
+          var p = .{ .x = 1, .y = .{ 2, 3 } };
+          p.x = 5; p.y[1] = 9;
+          return p;
+        }
+        fn pick(d: direction) comptime_string { return switch (d) { NORTH, SOUTH => "vertical", else => "flat" }; }
+        fn forever() void { while (true) { } }
+    """
+    assert comptime("squares(4)", declared) == "[4]u16{ 0, 1, 4, 9 }"
+    assert comptime("total(squares(4))", declared) == "13"
+    assert comptime("point()", declared) == ".{ .x = 5, .y = .{ 2, 9 } }"
+    assert comptime("pick(SOUTH)", declared) == "vertical"
+    assert comptime("pick(RAMP)", declared) == "flat"
+    assert comptime("forever()", declared, max_steps=1000) == "step-limit"
+
+
+def test_arrays_are_values(comptime):
+    declared = """
+        fn f() comptime_struct {
+          var a = [2]u16{ 1, 2 };
+          const b = a;
+          var c = a;
+          a[0] = 9; c[1] = 8;
+          return .{ .a = a, .b = b, .c = c };
+        }
+    """
+    assert comptime("f()", declared) == (
+        ".{ .a = [2]u16{ 9, 2 }, .b = [2]u16{ 1, 2 }, .c = [2]u16{ 1, 8 } }"
+    )
+
+
+def test_endless_recursion_is_an_error(comptime, analyze):
+    declared = "fn f(n: comptime_int) comptime_int { return f(n + 1); }"
+    assert comptime("f(0)", declared) == "step-limit"
+    generic = "fn g(comptime n: i16) void { g(n + 1); } fn main() void { g(0); }"
+    assert "step-limit" in analyze(generic).codes or "value-out-of-range" in analyze(generic).codes
+
+
+def test_a_mistake_in_one_statement_does_not_hide_the_next(analyze):
+    result = analyze("comptime { const x = nonsense; @comptime_print(x); @comptime_assert(false); }")
+    assert result.codes == ["unknown-name", "comptime-assert"]
+
+
+def test_a_mistake_in_a_comptime_call_shows_the_way(analyze):
+    source = "fn inner(x: i16) i16 { return x / 0; }\nfn outer(x: i16) i16 { return inner(x); }\ncomptime { @comptime_print(outer(1)); }"
+    error = analyze(source).error
+    assert error.code == "division-by-zero"
+    assert [a.label for a in error.secondary] == ["`inner` is called here", "`outer` is called here"]
+
+
+def test_structs_join_and_their_fields_are_suggested(comptime, analyze):
+    assert comptime("@concat_structs(.{ .a = 1 }, .{ .b = 2 })") == ".{ .a = 1, .b = 2 }"
+    assert comptime("@concat_structs(.{ 1 }, .{ 2 })") == ".{ 1, 2 }"
+    assert comptime("@concat_structs(.{ .a = 1 }, .{ .a = 2 })") == "duplicate-declaration"
+    error = analyze("comptime { const s = .{ .width = 1 }; @comptime_print(s.widht); }").error
+    assert error.help == "did you mean `width`?"
+
+
+def test_misspelt_names_are_suggested(analyze):
+    assert analyze("const width = 1; comptime { @comptime_print(widht); }").error.help == "did you mean `width`?"
+    assert analyze("fn main() void { @fmacz(1, 2, 3, 4); }").error.help.startswith("did you mean `@fmac")
+
+
+def test_types_are_values(comptime):
+    declared = """
+        fn Pair(comptime T: type) type { return [2]T; }
+        const P = Pair(f16);
+    """
+    assert comptime("P", declared) == "[2]f16"
+    assert comptime("@element_type(P)", declared) == "f16"
+    assert comptime("@element_count([2, 3]i16)") == "6"
+    assert comptime("*const [4]f32") == "*const [4]f32"
+    assert comptime("fn (u16, [*]f32) void") == "fn (u16, [*]f32) void"

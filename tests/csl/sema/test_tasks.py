@@ -1,0 +1,126 @@
+"""Tasks, queues, channels and symbols of a PE program."""
+
+from __future__ import annotations
+
+import pytest
+
+from onewafer.csl import ir
+from onewafer.image import ChannelKind, QueueBinding, TaskKind, channel
+
+DECLARED = """
+var n: i16 = 0;
+task step() void { n += 1; }
+task got(x: f32) void { n += 1; }
+task pair(low: u16, high: u16) void { n += 1; }
+const id = @get_local_task_id(9);
+const queue = @get_input_queue(2);
+const red = @get_color(1);
+const data = if (@is_arch("wse2")) @get_data_task_id(red) else @get_data_task_id(queue);
+"""
+
+
+def _comptime(statements):
+    return f"{DECLARED}\ncomptime {{ {statements} }}"
+
+
+@pytest.mark.parametrize(("arch", "number"), [("wse2", 1), ("wse3", 2)])
+def test_data_tasks_are_named_by_color_or_queue(analyze, arch, number):
+    source = _comptime("@bind_data_task(got, data); @initialize_queue(queue, .{ .color = red });")
+    (task,) = analyze(source, arch=arch).instance.tasks
+    assert (task.kind, task.task_id) == (TaskKind.DATA, number)
+    assert [p.name for p in task.function.parameters] == ["x"]
+
+
+def test_local_tasks_start_active_or_blocked(analyze):
+    source = _comptime("@bind_local_task(step, id); @activate(step); @block(id);")
+    (task,) = analyze(source).instance.tasks
+    assert (task.is_active, task.is_blocked) == (True, True)
+
+
+def test_blocked_channels(analyze):
+    source = _comptime(
+        "@bind_data_task(got, data); @initialize_queue(queue, .{ .color = red }); @block(data);"
+    )
+    assert analyze(source).instance.blocked_channels == (channel(ChannelKind.INPUT_QUEUE, 2),)
+    assert analyze(source, arch="wse2").instance.blocked_channels == (channel(ChannelKind.COLOR, 1),)
+
+
+def test_queues(analyze):
+    source = _comptime("@initialize_queue(queue, .{ .color = red }); @initialize_queue(@get_output_queue(3), .{ .color = red });")
+    assert analyze(source).instance.queues == (QueueBinding(3, 1, False), QueueBinding(2, 1, True))
+
+
+def test_run_time_gates(body):
+    declared = _comptime("@bind_local_task(step, id);")
+    local = channel(ChannelKind.LOCAL_TASK, 9)
+    assert body("@activate(id); @block(step); @unblock(id);", declared) == [
+        "activate 9", f"block {local}", f"unblock {local}",
+    ]  # fmt: skip
+    assert body("@block(queue);", declared) == [f"block {channel(ChannelKind.INPUT_QUEUE, 2)}"]
+    assert body("@block(red);", declared, arch="wse2") == [f"block {channel(ChannelKind.COLOR, 1)}"]
+    assert body("@block(red);", declared)[0].startswith("type-mismatch")
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"),
+    [
+        ("@bind_local_task(step, id); @bind_local_task(step, id);", "duplicate-task-binding"),
+        ("@bind_local_task(got, id);", "type-mismatch"),
+        ("@bind_local_task(id, id);", "type-mismatch"),
+        ("@bind_local_task(step, data);", "type-mismatch"),
+        ("@bind_local_task(step, @get_local_task_id(30));", "id-out-of-range"),
+        ("@activate(step);", "unbound-task"),
+        ("@activate(id);", "unbound-task"),
+        ("@bind_data_task(got, data);", "queue-not-initialized"),
+        ("@initialize_queue(queue);", "missing-field"),
+        ("@initialize_queue(queue, .{ .color = red }); @initialize_queue(queue, .{ .color = red });",
+         "duplicate-queue"),
+        ("@initialize_queue(@get_input_queue(0), .{ .color = red });", "id-out-of-range"),
+        ("_ = @get_input_queue(8);", "id-out-of-range"),
+        ("@export_symbol(n); @export_symbol(n);", "duplicate-declaration"),
+        ("@export_symbol(7, \"seven\");", "type-mismatch"),
+        ("@export_symbol(&n);", "wrong-argument-count"),
+        ("@set_rectangle(1, 1);", "wrong-context"),
+        ("@bind_control_task(step, 1);", "unsupported-builtin"),
+        ("step();", "not-callable"),
+    ],
+)  # fmt: skip
+def test_mistake(analyze, statements, code):
+    assert analyze(_comptime(statements)).codes == [code]
+
+
+def test_colors_and_local_tasks_share_numbers_on_wse2(analyze):
+    source = _comptime("@bind_data_task(got, data); @bind_local_task(step, @get_local_task_id(1));")
+    assert analyze(source, arch="wse2").codes == ["duplicate-task-binding"]
+
+
+def test_ut_ids_belong_to_wse3(analyze):
+    assert analyze(_comptime("_ = @get_ut_id(1);"), arch="wse2").codes == ["unsupported-on-architecture"]
+
+
+def test_symbols(analyze):
+    source = DECLARED + """
+        var a: [4]f32; var p: [*]f32 = &a; const q: [*]f32 = &a;
+        fn main(x: i16) void { n = x; }
+        comptime { @export_symbol(p, "p"); @export_symbol(q, "q"); @export_symbol(main); @export_symbol(n); }
+    """
+    p, q, main, n = analyze(source).instance.exports
+    assert (p.target.variable.name, q.target.variable.name, n.target.variable.name) == ("p", "a", "n")
+    assert isinstance(main.target, ir.Function)
+    assert [x.name for x in main.target.parameters] == ["x"]
+
+
+def test_library_modules(body):
+    declared = """
+        const sys = @import_module("<memcpy/memcpy>", .{});
+        const place = @import_module("<layout>");
+        const clock = @import_module("<time>");
+        const turn = @import_module("<directions>");
+        var x: u16 = 0; var stamp: [3]u16; var d: direction = WEST;
+    """
+    assert body("x = place.get_x_coord();", declared) == ["[&x] = layout.get_x_coord()"]
+    assert body("sys.unblock_cmd_stream(); clock.get_timestamp(&stamp);", declared) == [
+        "memcpy.unblock_cmd_stream()", "time.get_timestamp(&stamp)",
+    ]  # fmt: skip
+    assert body("d = turn.flip(d);", declared) == ["[&d] = directions.flip([&d])"]
+    assert body("@comptime_assert(comptime turn.flip(NORTH) == SOUTH);", declared) == []
