@@ -80,6 +80,7 @@ def compile_case(case):
         colors={},
         fabric_width=None,
         fabric_height=None,
+        max_steps=100_000,
         uses_memcpy=case.options.get("memcpy", "no") == "yes",
     )
     compilation = run_stages(options, MemoryFiles(case.files), sink)

@@ -26,7 +26,7 @@ CODES = MappingProxyType(
         "unmatched-delimiter": "A closing brace closes nothing",
         "unsupported-syntax": "A form that CSL or this compiler does not have",
         # sema
-        "calls-too-deep": "Functions call each other too deeply at compile time",
+        "calls-too-deep": "Functions call each other too deeply at run time",
         "comptime-assert": "A `@comptime_assert` does not hold",
         "comptime-print": "The text of a `@comptime_print` (a warning, so that it is shown)",
         "division-by-zero": "A compile-time division by zero",
@@ -84,10 +84,11 @@ CODES = MappingProxyType(
         "recursive-call": "A function calls itself at run time",
         "too-many-dsrs": "A task needs more DSRs at once than the machine has",
         # driver
-        "unreadable-file": "A file cannot be read",
-        "image-rejected": "The image breaks a rule of the machine",
-        "file-not-found": "The file on the command line does not exist",
         "fabric-offset-too-small": "The program starts too close to the corner of the fabric",
+        "file-not-found": "The file on the command line does not exist",
+        "image-rejected": "The image breaks a rule of the machine",
+        "unreadable-file": "A file cannot be read",
+        "wafer-too-small": "The rectangle is larger than the wafer",
     }
 )
 """Code → summary."""

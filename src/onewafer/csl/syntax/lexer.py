@@ -71,7 +71,7 @@ class _Lexer:
         position = 0
         while position < len(text):
             match = _TOKEN.match(text, position)
-            assert match is not None  # noqa: S101  # the last alternative takes any character
+            assert match is not None  # the last alternative takes any character
             position = match.end()
             group = match.lastgroup
             if group == "comment":
