@@ -138,6 +138,20 @@ def test_a_rim_that_may_never_send_is_a_warning():
     ]
 
 
+def test_a_switch_may_turn_away_in_time():
+    switched = ColorConfig((position(R, E), position(R, W)))
+    findings = check(2, 1, {(0, 0): (E, R), (1, 0): switched})
+    assert [(d.code, d.severity) for d in findings] == [
+        ("route-leaves-rectangle", Severity.WARNING)
+    ]
+
+
+def test_two_drivers_of_one_switch_position_are_an_error():
+    switched = ColorConfig((position(R, R), position(R | W, R)))
+    findings = check(2, 1, {(0, 0): (R, E), (1, 0): switched})
+    assert [(d.code, d.severity) for d in findings] == [("two-drivers", Severity.ERROR)]
+
+
 def test_a_rim_that_a_neighbour_feeds_is_an_error():
     table = ColorTable(3, 1)
     sink = DiagnosticSink()

@@ -7,8 +7,9 @@ operations; PEs configured by the same statement share one finding, which names 
 A PE may receive from and send to whatever any of its switch positions says, because positions
 change at run time. Correct programs configure regular patterns whose rim PEs never send: a route
 that leads nowhere is therefore an error only if a neighbour feeds it, or if no PE of its statement
-has a better one; otherwise it is a warning. Colors that start torn down are checked only against
-the rectangle: the program sets their routes before it uses them.
+has a better one; otherwise, and wherever a switch may turn away from it in time, it is a warning.
+Colors that start torn down are checked only against the rectangle: the program sets their routes
+before it uses them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     tx_of_config = _lookup([_union(config, is_rx=False) for config in configs])
     is_merging = _lookup([_merges(config) for config in configs])
     is_fixed = _lookup([not config.teardown for config in configs])
+    is_plain = _lookup([_num_positions(config) == 1 for config in configs])
     for color in range(NUM_COLORS):
         config = routes[:, :, color]
         if not (config >= 0).any():
@@ -52,6 +54,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             rx_of_config[config],
             tx_of_config[config],
             is_fixed[config].astype(bool),
+            is_plain[config].astype(bool),
         )
         findings = _Findings(table, plane, places[:, :, color], config, sink)
         findings.report_two_drivers(is_merging[config].astype(bool))
@@ -73,6 +76,10 @@ def _merges(config: ColorConfig) -> bool:
     return any(position and position.rx.bit_count() > 1 for position in config.positions)
 
 
+def _num_positions(config: ColorConfig) -> int:
+    return sum(position is not None for position in config.positions)
+
+
 def _lookup(values: list[int]) -> NDArray[np.uint8]:
     """Return an array whose last element answers for NO_ROUTE, the index −1."""
     return np.array([*values, 0], dtype=np.uint8)
@@ -87,6 +94,8 @@ class _ColorPlane:
     tx: NDArray[np.uint8]
     is_fixed: NDArray[np.bool_]
     """The color is known here and does not start torn down."""
+    is_plain: NDArray[np.bool_]
+    """The color is known here and has one switch position only."""
 
     def leaving(self, direction: Direction) -> NDArray[np.bool_]:
         """PEs at the rim that send over it."""
@@ -173,7 +182,7 @@ class _Findings:
             mask = next(mask for mask in masks if mask.bit_count() > 1)
             sides = " and ".join(d.name for d in Direction if mask & (1 << d))
             self._report(
-                group,
+                replace(group, severity=Severity.ERROR),
                 "two-drivers",
                 f"color {self.color} has two drivers at {_pes(group)}: it receives from {sides} "
                 "at once",
@@ -229,9 +238,11 @@ class _Findings:
         places, first, sizes = np.unique(
             self.places.ravel()[cells], return_index=True, return_counts=True
         )
-        candidates = np.bincount(self.places[among])[places]
-        fed = np.bincount(self.places[broken & self.plane.fed()], minlength=places[-1] + 1)[places]
-        is_certain = (fed > 0) | (sizes == candidates)
+        is_plain = broken & self.plane.is_plain
+        num_candidates = self._count(among)[places]
+        num_plain = self._count(is_plain)[places]
+        num_fed = self._count(is_plain & self.plane.fed())[places]
+        is_certain = (num_fed > 0) | ((num_plain > 0) & (sizes == num_candidates))
         groups: list[_Group] = []
         for index in np.argsort(first):
             y, x = divmod(int(cells[first[index]]), self.table.width)
@@ -246,6 +257,10 @@ class _Findings:
                 )
             )
         return groups
+
+    def _count(self, pes: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Count PEs by the statement that configured them."""
+        return np.bincount(self.places[pes], minlength=int(self.places.max()) + 1)
 
     def _report(
         self,
