@@ -133,7 +133,9 @@ def show(e):
         case ir.Call(function, arguments):
             return f"{function.name}({', '.join(map(show, arguments))})"
         case ir.MakeDsd(descriptor, base, extent, stride):
-            place = show(base) if descriptor.color < 0 else f"c{descriptor.color} q{descriptor.queue}"
+            place = (
+                show(base) if descriptor.color < 0 else f"c{descriptor.color} q{descriptor.queue}"
+            )
             return f"{descriptor.kind.name.lower()}({place}, {show(extent)}, {show(stride)})"
         case ir.UpdateDsd(update, dsd, value, size):
             return f"{update.value}({show(dsd)}, {show(value)}" + (f" × {size})" if size else ")")

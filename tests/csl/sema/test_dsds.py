@@ -112,11 +112,14 @@ def test_nested_loops_become_a_descriptor(analyze):
 
 
 def test_dsds_pass_through_functions(body):
-    declared = DECLARED + """
+    declared = (
+        DECLARED
+        + """
     fn part(o: i16, l: u16) mem1d_dsd { return @set_dsd_length(@increment_dsd_offset(d, o, f32), l); }
     fn clear(v: mem1d_dsd) void { @fmovs(v, 0.0); }
     fn send(v: fabout_dsd) void { @fmovs(v, d, .{ .async = true }); }
     """
+    )
     assert body("clear(part(1, 2)); send(out);", declared) == ["clear(part(1i16, 2u16))", "send()"]
     assert body("", declared, name="part") == ["return length(advance([&d], o × 4), l)"]
 
@@ -157,14 +160,19 @@ def test_a_queue_serves_one_color(analyze):
 
 
 def test_a_queue_without_color_is_a_warning_where_queues_need_one(analyze):
-    source = DECLARED.replace("  @initialize_queue(@get_input_queue(3), .{ .color = @get_color(2) });\n", "")
+    source = DECLARED.replace(
+        "  @initialize_queue(@get_input_queue(3), .{ .color = @get_color(2) });\n", ""
+    )
     source += "fn main() void { @fmovs(d, in); }"
     assert [d.code for d in analyze(source).diagnostics] == ["queue-not-initialized"]
     assert analyze(source, arch="wse2").diagnostics == []
 
 
 def test_initial_dsds_and_pointers_are_data(analyze):
-    result = analyze(DECLARED + "var p: [*]f32 = &a; comptime { @export_symbol(p); } fn main() void { @fmovs(d, 0.0); }")
+    result = analyze(
+        DECLARED
+        + "var p: [*]f32 = &a; comptime { @export_symbol(p); } fn main() void { @fmovs(d, 0.0); }"
+    )
     (datum,) = result.variable("d").data
     assert isinstance(datum, ir.DsdDatum)
     (pointer,) = result.variable("p").data

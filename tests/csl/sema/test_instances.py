@@ -119,7 +119,7 @@ def test_kinds_of_params_make_groups(analyze):
 
 
 def test_an_error_in_one_class_names_its_pe(analyze):
-    pe = "param id: u16; param x: i16; comptime { @comptime_assert(x != 7, \"no seven\"); }"
+    pe = 'param id: u16; param x: i16; comptime { @comptime_assert(x != 7, "no seven"); }'
     error = analyze(LAYOUT, files={"pe.csl": pe}).error
     assert (error.code, error.message) == ("comptime-assert", "no seven")
     labels = [a.label for a in error.secondary]

@@ -57,12 +57,12 @@ def test_single_directions_and_arrays_of_them(analyze):
          "type-mismatch"),
         ("@set_color_config(2, 0, @get_color(3), .{ .routes = .{ .rx = RAMP, .tx = EAST } });",
          "pe-outside-rectangle"),
-        ("@set_tile_code(0, 0, \"none.csl\");", "import-not-found"),
+        ('@set_tile_code(0, 0, "none.csl");', "import-not-found"),
         ("@set_tile_code(0, 0); @set_tile_code(0, 0);", "duplicate-tile-code"),
         ("@set_rectangle(1, 1);", "duplicate-rectangle"),
-        ("@export_name(\"x\", [*]f32);", "wrong-argument-count"),
-        ("@export_name(\"x\", comptime_int, true);", "type-mismatch"),
-        ("@export_name(\"f\", fn () void); @export_name(\"f\", fn () void);", "duplicate-declaration"),
+        ('@export_name("x", [*]f32);', "wrong-argument-count"),
+        ('@export_name("x", comptime_int, true);', "type-mismatch"),
+        ('@export_name("f", fn () void); @export_name("f", fn () void);', "duplicate-declaration"),
         ("@bind_local_task(1, 2);", "wrong-context"),
         ("_ = @get_color(24);", "id-out-of-range"),
         ("_ = @get_local_task_id(7);", "id-out-of-range"),
@@ -86,9 +86,11 @@ def test_the_rectangle_comes_first_and_fits(analyze):
 
 
 def test_exported_names(analyze):
-    exports = analyze(_layout("""
+    exports = analyze(
+        _layout("""
         @export_name("a", [*]f16, true); @export_name("n", u16, false); @export_name("f", fn (i16, f32) void);
-    """)).program.exports
+    """)
+    ).program.exports
     assert [(e.name, e.kind, e.element, e.is_mutable, e.argument_types) for e in exports] == [
         ("a", SymbolKind.VARIABLE, ScalarType.F16, True, ()),
         ("n", SymbolKind.VARIABLE, ScalarType.U16, False, ()),
@@ -103,7 +105,9 @@ def test_functions_of_other_modules_configure_pes(analyze):
           @set_color_config(1, y, c, .{ .routes = .{ .rx = .{ WEST }, .tx = .{ RAMP } } });
         }
     """
-    entry = 'const r = @import_module("r.csl");' + _layout("r.line(0, @get_color(1)); r.line(1, @get_color(2));", 2, 2)
+    entry = 'const r = @import_module("r.csl");' + _layout(
+        "r.line(0, @get_color(1)); r.line(1, @get_color(2));", 2, 2
+    )
     program = analyze(entry, files={"r.csl": routes}).program
     assert (program.config_of_color >= 0).sum() == 4
     assert len(program.color_configs) == 2
@@ -114,11 +118,14 @@ def test_local_color_configs_count_for_every_pe_of_the_program(analyze):
         comptime { @set_local_color_config(@get_color(1), .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ RAMP } } }); }
     """
     program = analyze(
-        _layout('@set_tile_code(0, 0, "pe.csl"); @set_tile_code(1, 0, "pe.csl");'), files={"pe.csl": pe}
+        _layout('@set_tile_code(0, 0, "pe.csl"); @set_tile_code(1, 0, "pe.csl");'),
+        files={"pe.csl": pe},
     ).program
     assert (program.config_of_color[0, :, 1] == 0).all()
 
 
 def test_get_rectangle(analyze):
-    source = _layout("const r = @get_rectangle(); @comptime_print(r.width, r.height, r.offsets.width);", 5, 4)
+    source = _layout(
+        "const r = @get_rectangle(); @comptime_print(r.width, r.height, r.offsets.width);", 5, 4
+    )
     assert analyze(source).diagnostics[0].message == "5 4 4"

@@ -19,7 +19,9 @@ def test_every_import_is_a_fresh_instance(analyze):
         comptime { @export_symbol(main); }
     """
     counter = "param start: i16; var count: i16 = start; fn bump() void { count += 1; }"
-    result = analyze(LAYOUT.replace(".{ .n = n }", ".{}"), files={"pe.csl": pe, "counter.csl": counter})
+    result = analyze(
+        LAYOUT.replace(".{ .n = n }", ".{}"), files={"pe.csl": pe, "counter.csl": counter}
+    )
     assert [(g.name, g.data[0].word) for g in result.instance.globals] == [
         ("counter.count", 1),
         ("counter#2.count", 2),
@@ -31,7 +33,9 @@ def test_globals_do_not_depend_on_their_order(comptime):
 
 
 def test_a_cycle_is_named(analyze):
-    error = analyze("const a = b; const b: i16 = c + 1; const c = a; comptime { @comptime_print(a); }").error
+    error = analyze(
+        "const a = b; const b: i16 = c + 1; const c = a; comptime { @comptime_print(a); }"
+    ).error
     assert error.code == "global-cycle"
     assert "a → b → c → a" in error.message
 
@@ -66,7 +70,9 @@ def test_command_line_params_are_typed_by_the_file(analyze):
     assert analyze(LAYOUT, files=files, params={"n": "0x10"}).variable("v").num_bytes == 32
     assert analyze(LAYOUT, files=files, params={"n": "100000"}).codes == ["value-out-of-range"]
     assert analyze(LAYOUT, files=files, params={"n": "many"}).codes == ["type-mismatch"]
-    assert [d.code for d in analyze(LAYOUT, files=files, params={"N": "5"}).diagnostics] == ["unknown-param"]
+    assert [d.code for d in analyze(LAYOUT, files=files, params={"N": "5"}).diagnostics] == [
+        "unknown-param"
+    ]
 
 
 def test_colors_of_the_command_line(analyze):
@@ -169,7 +175,9 @@ def test_endless_recursion_is_an_error(comptime, analyze):
 
 
 def test_a_mistake_in_one_statement_does_not_hide_the_next(analyze):
-    result = analyze("comptime { const x = nonsense; @comptime_print(x); @comptime_assert(false); }")
+    result = analyze(
+        "comptime { const x = nonsense; @comptime_print(x); @comptime_assert(false); }"
+    )
     assert result.codes == ["unknown-name", "comptime-assert"]
 
 
@@ -177,7 +185,10 @@ def test_a_mistake_in_a_comptime_call_shows_the_way(analyze):
     source = "fn inner(x: i16) i16 { return x / 0; }\nfn outer(x: i16) i16 { return inner(x); }\ncomptime { @comptime_print(outer(1)); }"
     error = analyze(source).error
     assert error.code == "division-by-zero"
-    assert [a.label for a in error.secondary] == ["`inner` is called here", "`outer` is called here"]
+    assert [a.label for a in error.secondary] == [
+        "`inner` is called here",
+        "`outer` is called here",
+    ]
 
 
 def test_structs_join_and_their_fields_are_suggested(comptime, analyze):
@@ -189,8 +200,13 @@ def test_structs_join_and_their_fields_are_suggested(comptime, analyze):
 
 
 def test_misspelt_names_are_suggested(analyze):
-    assert analyze("const width = 1; comptime { @comptime_print(widht); }").error.help == "did you mean `width`?"
-    assert analyze("fn main() void { @fmacz(1, 2, 3, 4); }").error.help.startswith("did you mean `@fmac")
+    assert (
+        analyze("const width = 1; comptime { @comptime_print(widht); }").error.help
+        == "did you mean `width`?"
+    )
+    assert analyze("fn main() void { @fmacz(1, 2, 3, 4); }").error.help.startswith(
+        "did you mean `@fmac"
+    )
 
 
 def test_types_are_values(comptime):

@@ -127,7 +127,9 @@ def test_mistake(analyze, statement, code):
 
 
 def test_one_mistake_gives_one_message_and_two_give_two(analyze):
-    result = analyze("fn f() i16 { const x: i16 = nonsense; const y = x + 1; const z: i16 = true; return y; }")
+    result = analyze(
+        "fn f() i16 { const x: i16 = nonsense; const y = x + 1; const z: i16 = true; return y; }"
+    )
     assert result.codes == ["unknown-name", "type-mismatch"]
 
 
@@ -160,7 +162,9 @@ def test_pointer_parameters_and_results(body):
 def test_missing_return(analyze):
     assert analyze("var c = false; fn f() i16 { if (c) { return 1; } }").codes == ["missing-return"]
     assert analyze("fn f() i16 { while (true) { } }").codes == []
-    assert analyze("var c = false; fn f() i16 { if (c) { return 1; } else { return 2; } }").codes == []
+    assert (
+        analyze("var c = false; fn f() i16 { if (c) { return 1; } else { return 2; } }").codes == []
+    )
 
 
 def test_errors_show_the_calls_that_led_there(analyze):

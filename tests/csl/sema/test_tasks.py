@@ -42,12 +42,19 @@ def test_blocked_channels(analyze):
         "@bind_data_task(got, data); @initialize_queue(queue, .{ .color = red }); @block(data);"
     )
     assert analyze(source).instance.blocked_channels == (channel(ChannelKind.INPUT_QUEUE, 2),)
-    assert analyze(source, arch="wse2").instance.blocked_channels == (channel(ChannelKind.COLOR, 1),)
+    assert analyze(source, arch="wse2").instance.blocked_channels == (
+        channel(ChannelKind.COLOR, 1),
+    )
 
 
 def test_queues(analyze):
-    source = _comptime("@initialize_queue(queue, .{ .color = red }); @initialize_queue(@get_output_queue(3), .{ .color = red });")
-    assert analyze(source).instance.queues == (QueueBinding(3, 1, False), QueueBinding(2, 1, True))
+    source = _comptime(
+        "@initialize_queue(queue, .{ .color = red }); @initialize_queue(@get_output_queue(3), .{ .color = red });"
+    )
+    assert analyze(source).instance.queues == (
+        QueueBinding(3, 1, is_input=False),
+        QueueBinding(2, 1, is_input=True),
+    )
 
 
 def test_run_time_gates(body):
@@ -78,7 +85,7 @@ def test_run_time_gates(body):
         ("@initialize_queue(@get_input_queue(0), .{ .color = red });", "id-out-of-range"),
         ("_ = @get_input_queue(8);", "id-out-of-range"),
         ("@export_symbol(n); @export_symbol(n);", "duplicate-declaration"),
-        ("@export_symbol(7, \"seven\");", "type-mismatch"),
+        ('@export_symbol(7, "seven");', "type-mismatch"),
         ("@export_symbol(&n);", "wrong-argument-count"),
         ("@set_rectangle(1, 1);", "wrong-context"),
         ("@bind_control_task(step, 1);", "unsupported-builtin"),
@@ -95,17 +102,26 @@ def test_colors_and_local_tasks_share_numbers_on_wse2(analyze):
 
 
 def test_ut_ids_belong_to_wse3(analyze):
-    assert analyze(_comptime("_ = @get_ut_id(1);"), arch="wse2").codes == ["unsupported-on-architecture"]
+    assert analyze(_comptime("_ = @get_ut_id(1);"), arch="wse2").codes == [
+        "unsupported-on-architecture"
+    ]
 
 
 def test_symbols(analyze):
-    source = DECLARED + """
+    source = (
+        DECLARED
+        + """
         var a: [4]f32; var p: [*]f32 = &a; const q: [*]f32 = &a;
         fn main(x: i16) void { n = x; }
         comptime { @export_symbol(p, "p"); @export_symbol(q, "q"); @export_symbol(main); @export_symbol(n); }
     """
+    )
     p, q, main, n = analyze(source).instance.exports
-    assert (p.target.variable.name, q.target.variable.name, n.target.variable.name) == ("p", "a", "n")
+    assert (p.target.variable.name, q.target.variable.name, n.target.variable.name) == (
+        "p",
+        "a",
+        "n",
+    )
     assert isinstance(main.target, ir.Function)
     assert [x.name for x in main.target.parameters] == ["x"]
 

@@ -1,7 +1,14 @@
 """Semantic analysis: comptime evaluation, types, builtins, instances. Trees in, typed IR out."""
 
 from onewafer.csl.sema.analysis import analyze_program
+from onewafer.csl.sema.builtins.catalog import builtin_names
 from onewafer.csl.sema.instances import explain_instances
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles
 
-__all__ = ["AnalysisOptions", "ParsedFiles", "analyze_program", "explain_instances"]
+__all__ = [
+    "AnalysisOptions",
+    "ParsedFiles",
+    "analyze_program",
+    "builtin_names",
+    "explain_instances",
+]

@@ -7,14 +7,6 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.layout import check_routes
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins import (  # noqa: F401 - importing them registers the builtins
-    descriptors,
-    layout,
-    machine,
-    program,
-    values,
-    vectors,
-)
 from onewafer.csl.sema.closures import run_block
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instances import analyze_instances
@@ -36,17 +28,22 @@ def analyze_program(
     """Analyse a program; None if anything is wrong, which `sink` then says."""
     session = Session(options, files, sink)
     try:
-        context = _run_layout(session)
-        if sink.has_errors:
-            return None
-        instances = analyze_instances(session, context)
-        if not sink.has_errors:
-            check_routes(context.table, sink)
+        return _analyze(session)
     except Fault as fault:
         fault.report(sink)
     except RecursionError:
         sink.report(Diagnostic("nesting-too-deep", "comptime code nests too deeply"))
-    if sink.has_errors:
+    return None
+
+
+def _analyze(session: Session) -> ir.ProgramIr | None:
+    context = _run_layout(session)
+    if session.sink.has_errors:
+        return None
+    instances = analyze_instances(session, context)
+    if not session.sink.has_errors:
+        check_routes(context.table, session.sink)
+    if session.sink.has_errors:
         return None
     return ir.ProgramIr(
         context.width,
@@ -104,9 +101,8 @@ def _entry_params(session: Session, code: SourceCode) -> dict[str, Value]:
         number = _parse_value(written)
         count = session.architecture.num_colors
         if not isinstance(number, Scalar) or number.value not in range(count):
-            fail(
-                "id-out-of-range", f"`--colors={name}:{written}`: a color is 0 … {count - 1}", None
-            )
+            message = f"`--colors={name}:{written}`: a color is 0 … {count - 1}"
+            fail("id-out-of-range", message, None)
         found[name] = Scalar(t.COLOR, number.value)
     return found
 
@@ -124,7 +120,7 @@ def _check_declared(session: Session, name: str, declared: list[str]) -> None:
 
 
 def _parse_value(written: str) -> Value:
-    """Return an integer, float or bool as written on the command line; anything else is a string."""
+    """Return an integer, float or bool written on the command line; else a string."""
     word = written.strip()
     if word in ("true", "false"):
         return boolean(word == "true")

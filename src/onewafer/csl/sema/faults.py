@@ -20,7 +20,7 @@ MAX_CHAIN = 8
 """Places that a diagnostic shows at most; the innermost ones matter."""
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - a mistake of the input, not of the program
     """A mistake of the user; never leaves `csl.sema`."""
 
     def __init__(self, diagnostic: Diagnostic | None) -> None:
@@ -49,7 +49,7 @@ def fail(
     label: str = "",
     secondary: tuple[Annotation, ...] = (),
     notes: tuple[str, ...] = (),
-    help: str = "",
+    help: str = "",  # noqa: A002 - the name of the diagnostic's field
 ) -> NoReturn:
     """Raise the `Fault` of one diagnostic."""
     primary = Annotation(span, label) if span is not None else None

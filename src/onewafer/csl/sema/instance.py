@@ -1,4 +1,4 @@
-"""One instance of a PE program while it is analysed: everything reachable in it, and what decided it."""
+"""One instance of a PE program while it is analysed: what is reachable, and what decided it."""
 
 from __future__ import annotations
 
@@ -267,7 +267,6 @@ class InstanceContext(Context):
                 )
             case _:
                 operations.mismatch(value, t.LOCAL_TASK_ID, span, what)
-                raise AssertionError
 
     def local_task(self, value: Value, span: Span) -> int:
         """Return the id of a local task to activate, or fail."""

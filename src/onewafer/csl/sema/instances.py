@@ -8,6 +8,7 @@ decisions made on the way would have come out differently are left for the next 
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,9 @@ from onewafer.csl.syntax import ast
 from onewafer.image import ChannelKind, QueueBinding, TaskKind, channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from onewafer.csl.sema.instance import Binding
     from onewafer.csl.sema.layout import LayoutContext, TileCode
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
@@ -96,7 +98,8 @@ def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Itera
     while remaining:
         first = remaining[0]
         varying = [
-            any(v != column[0] for v in column) for column in zip(*(pe.row for pe in remaining))
+            any(v != column[0] for v in column)
+            for column in zip(*(pe.row for pe in remaining), strict=True)
         ]
         analysis = _Analysis(session, first, varying)
         analysis.run()
@@ -118,8 +121,7 @@ def _splitting(
         decision
         for decision in analysis.instance.decisions.entries
         if any(
-            not operations.rows_agree(decision.evaluate, pe.row, decision.value)
-            for pe in remaining
+            not operations.rows_agree(decision.evaluate, pe.row, decision.value) for pe in remaining
         )
     ]
     places = dict[tuple[object, str], Decision]()
@@ -180,16 +182,19 @@ class _Analysis:
         if self.session.is_single_file:
             self._check_all(module)
         for binding in list(instance.bindings.values()):
-            self._guard(binding.span, lambda b=binding: self._task(b))  # type: ignore[misc]
+            with self._reporting(binding.span):
+                self._task(binding)
         for name, (target, span) in instance.exports.items():
-            self._guard(span, lambda n=name, v=target, s=span: self._export(n, v, s))  # type: ignore[misc]
+            with self._reporting(span):
+                self._export(name, target, span)
         instance.drain()
         instance.run_pending()
         instance.fill_globals()
 
-    def _guard(self, span: Span, action: Callable[[], None]) -> None:
+    @contextmanager
+    def _reporting(self, span: Span) -> Generator[None]:
         try:
-            action()
+            yield
         except Fault as fault:
             fault.add_place(span, "required here")
             self.instance.report(fault)
@@ -201,12 +206,10 @@ class _Analysis:
                 function = module.read(name, declaration.name_span)
                 assert isinstance(function, FunctionValue)
                 span = declaration.name_span
-                self._guard(
-                    span,
-                    lambda f=function: start_root(self.instance, f, (), "the function"),  # type: ignore[misc]
-                )
+                with self._reporting(span):
+                    start_root(self.instance, function, (), "the function")
 
-    def _task(self, binding) -> None:  # type: ignore[no-untyped-def]
+    def _task(self, binding: Binding) -> None:
         instance = self.instance
         chain = ((binding.span, "bound here"), *instance.chain)
         function = start_root(instance, binding.task, chain, "a task")

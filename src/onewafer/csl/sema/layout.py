@@ -84,7 +84,8 @@ class LayoutContext(Context):
             fail(
                 "fabric-too-small",
                 f"a rectangle of {width}×{height} PEs at offset ({options.offset_x}, "
-                f"{options.offset_y}) needs a fabric of {need[0]}×{need[1]}, it is {have[0]}×{have[1]}",
+                f"{options.offset_y}) needs a fabric of {need[0]}×{need[1]}, "
+                f"it is {have[0]}×{have[1]}",
                 span,
                 help=f"compile with `--fabric-dims={need[0]},{need[1]}`",
             )

@@ -1,4 +1,4 @@
-"""Modules: instances of files, with their params bound and their globals analysed when first used."""
+"""Modules: instances of files, their params bound, their globals analysed when first used."""
 
 from __future__ import annotations
 

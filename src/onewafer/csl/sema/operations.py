@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -83,25 +83,25 @@ def _divide_float(left: float, right: float) -> float:
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
-_INT: Final[dict[BinaryOperator, Callable[..., int]]] = {
+_INT: Final[dict[BinaryOperator, Callable[[Any, Any], int]]] = {
     _B.ADD: operator.add,
     _B.SUBTRACT: operator.sub,
     _B.MULTIPLY: operator.mul,
     _B.DIVIDE: _divide_int,
     _B.REMAINDER: _remainder_int,
-    _B.BIT_AND: operator.and_,
-    _B.BIT_OR: operator.or_,
-    _B.BIT_XOR: operator.xor,
-    _B.SHIFT_LEFT: operator.lshift,
-    _B.SHIFT_RIGHT: operator.rshift,
+    _B.BIT_AND: lambda a, b: a & b,
+    _B.BIT_OR: lambda a, b: a | b,
+    _B.BIT_XOR: lambda a, b: a ^ b,
+    _B.SHIFT_LEFT: lambda a, b: a << b,
+    _B.SHIFT_RIGHT: lambda a, b: a >> b,
 }
-_FLOAT: Final[dict[BinaryOperator, Callable[..., float]]] = {
+_FLOAT: Final[dict[BinaryOperator, Callable[[Any, Any], float]]] = {
     _B.ADD: operator.add,
     _B.SUBTRACT: operator.sub,
     _B.MULTIPLY: operator.mul,
     _B.DIVIDE: _divide_float,
 }
-_COMPARE: Final[dict[BinaryOperator, Callable[..., bool]]] = {
+_COMPARE: Final[dict[BinaryOperator, Callable[[Any, Any], bool]]] = {
     _B.EQUAL: operator.eq,
     _B.NOT_EQUAL: operator.ne,
     _B.LESS: operator.lt,
@@ -111,7 +111,7 @@ _COMPARE: Final[dict[BinaryOperator, Callable[..., bool]]] = {
 }
 
 
-def _merge(left: Scalar, right: Scalar, compute: Callable[..., Number]) -> Taint | None:
+def _merge(left: Scalar, right: Scalar, compute: Callable[[Any, Any], Number]) -> Taint | None:
     """Return the taint of `compute(left, right)`."""
     first, second = left.taint, right.taint
     if first is None and second is None:
@@ -128,7 +128,7 @@ def _merge(left: Scalar, right: Scalar, compute: Callable[..., Number]) -> Taint
     return Taint(lambda row: compute(constant, g(row)), second.params, second.decisions)
 
 
-def map_scalar(value: Scalar, type_: t.Type, compute: Callable[..., Number]) -> Scalar:
+def map_scalar(value: Scalar, type_: t.Type, compute: Callable[[Any], Number]) -> Scalar:
     """Return `compute(value)` as a scalar of `type_`, tainted as `value` is."""
     taint = value.taint
     if taint is not None:
@@ -247,7 +247,7 @@ def _binary_scalars(
 
 def _computation(
     op: BinaryOperator, type_: t.Type, right: Scalar, span: Span
-) -> Callable[..., Number]:
+) -> Callable[[Any, Any], Number]:
     """Return the function that computes `op` in `type_`."""
     match type_:
         case t.FloatType(bits):
@@ -270,7 +270,7 @@ def _computation(
             return _checked_integer(op, right, span)
 
 
-def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[..., int]:
+def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[[Any, Any], int]:
     if op in (_B.DIVIDE, _B.REMAINDER) and right.value == 0:
         fail("division-by-zero", "division by zero", span)
     if op in SHIFTS and not 0 <= right.value <= MAX_COMPTIME_SHIFT:
@@ -283,18 +283,17 @@ def unary(op: UnaryOperator, value: Value, span: Span) -> Value:
     type_ = unary_type(op, value, span)
     if type(value) is not Scalar:
         not_comptime(value, span)
-        raise AssertionError
     match op:
         case UnaryOperator.NOT:
             return map_scalar(value, t.BOOL, operator.not_)
         case UnaryOperator.NEGATE if isinstance(type_, t.IntegerType):
             return map_scalar(value, type_, lambda a: type_.wrap(-a))
         case UnaryOperator.NEGATE:
-            return map_scalar(value, type_, operator.neg)
+            return map_scalar(value, type_, lambda a: -a)
         case _ if isinstance(type_, t.IntegerType):
             return map_scalar(value, type_, lambda a: type_.wrap(~a))
         case _:
-            return map_scalar(value, type_, operator.invert)
+            return map_scalar(value, type_, lambda a: ~a)
 
 
 def unary_type(op: UnaryOperator, value: Value, span: Span) -> t.Type:
@@ -351,7 +350,7 @@ def _fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str) -> S
     return Scalar(type_, number, taint)
 
 
-def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> None:
+def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> NoReturn:
     """Fail because `value` is not of `type_`."""
     source = type_of(value)
     advice = ""
@@ -397,14 +396,13 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
             if actual == type_:
                 return value
         case Variable():
-            not_comptime(value, span) if span is not None else None
+            not_comptime(value, span)
         case _:
             if type_of(value) == type_:
                 return value
     if type_ is t.ANYTYPE:
         return value
     mismatch(value, type_, span, what)
-    raise AssertionError
 
 
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
@@ -456,8 +454,8 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
                 fail("value-out-of-range", f"{number} is no value of `{type_}`", span)
             return Scalar(type_, base.wrap(number))
         case t.COMPTIME_INT:
-            if from_float:
-                return map_scalar(value, type_, math.trunc)
+            if not math.isfinite(value.value):
+                fail("value-out-of-range", f"{value.value} is no integer", span)
             return map_scalar(value, type_, int)
         case _:
             return map_scalar(value, type_, float)

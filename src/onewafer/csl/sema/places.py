@@ -142,7 +142,6 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
             return element(variable.initial, indices, span)
         case Variable() | Runtime() | Pointer():
             not_comptime(container, span)
-            raise AssertionError
         case _:
             fail("type-mismatch", f"a value of type `{type_of(container)}` cannot be indexed", span)
 

@@ -242,7 +242,7 @@ _SCALARS: Final[Mapping[Type, ScalarType]] = {
 
 
 def scalar_type(type_: Type) -> ScalarType | None:
-    """Return how a value of `type_` sits in a register; None: it does not (DSDs, arrays, comptime)."""
+    """Return how a value of `type_` sits in a register; None: it does not."""
     match type_:
         case PointerType():
             return ScalarType.U16

@@ -12,7 +12,7 @@ differently get an instance of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -333,7 +333,7 @@ def truth(value: Value, span: Span, reason: str = "condition") -> bool:
     )
 
 
-def not_comptime(value: Value, span: Span) -> None:
+def not_comptime(value: Value, span: Span | None) -> NoReturn:
     """Fail because `value` is needed while compiling but exists at run time only."""
     what = f"the variable `{value.name}`" if isinstance(value, Variable) else "this value"
     fail(

@@ -1,1 +1,1 @@
-"""The builtins of CSL, registered by name."""
+"""The builtins of CSL, a module a field; `catalog` knows all of them."""

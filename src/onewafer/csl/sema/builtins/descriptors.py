@@ -175,7 +175,6 @@ def _queue(value: Value, type_: t.Type, span: Span) -> int:
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, "queue", span))
     operations.mismatch(value, type_, span, "a queue")
-    raise AssertionError
 
 
 def _fabric_in(value: Value, span: Span) -> _Fields:
@@ -299,6 +298,7 @@ def _update(
     dsd: Dsd | Runtime,
     value: ir.Expression,
     site: Site,
+    *,
     size: int = 0,
 ) -> Runtime:
     whole = a.expression(dsd, site.span)
@@ -399,4 +399,4 @@ def increment_dsd_offset(site: Site, a: Analyzer, args: Sequence[Value]) -> Valu
     """Return a DSD that begins some elements further."""
     dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
     value = _field(a, args[1], t.I16, span, "the offset")
-    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, _size_argument(site, args))
+    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, size=_size_argument(site, args))

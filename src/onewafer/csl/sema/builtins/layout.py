@@ -60,14 +60,14 @@ def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Say which program a PE runs."""
     layout = _layout(module)
     x, y = _pe(layout, site, args)
-    if len(args) == 2:
+    if not args[2:]:
         layout.set_tile(x, y, None, site.span)
         return VOID_VALUE
     path = args[2]
     if not isinstance(path, Text):
         fail("type-mismatch", "the file is given as a string", site.argument_spans[2])
     file = module.session.find_file(path.value, module.path, site.argument_spans[2])
-    params = args[3] if len(args) > 3 else NO_PARAMS
+    params = args[3] if args[3:] else NO_PARAMS
     if not isinstance(params, Struct):
         fail(
             "type-mismatch",
@@ -84,7 +84,6 @@ def color_number(value: Value, span: Span) -> int:
     if type(value) is Scalar and value.type is t.COLOR:
         return int(force(value, "color", span))
     operations.mismatch(value, t.COLOR, span, "a color")
-    raise AssertionError
 
 
 @comptime_builtin("set_color_config", 4, context=Where.LAYOUT)
@@ -132,10 +131,10 @@ def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Expo
     element = t.scalar_type(element_type)
     if element is None:
         fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
-    if len(args) < 3:
+    if not args[2:]:
         fail(
             "wrong-argument-count",
-            f"`@export_name` of a variable says whether the host may write to it",
+            "`@export_name` of a variable says whether the host may write to it",
             site.span,
             help=f'write `@export_name("{name}", {type_}, true);`',
         )

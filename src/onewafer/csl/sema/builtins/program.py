@@ -59,7 +59,6 @@ def _number(value: Value, type_: t.Type, span: Span) -> int:
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, str(type_), span))
     operations.mismatch(value, type_, span, "an id")
-    raise AssertionError
 
 
 @comptime_builtin("bind_local_task", 2, context=Where.PROGRAM)
@@ -159,7 +158,6 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
     instance, machine = instance_of(module), module.session.architecture
     if not isinstance(queue, Scalar) or queue.type not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
         operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
-        raise AssertionError
     is_input = queue.type is t.INPUT_QUEUE
     number = int(force(queue, "queue", span))
     reserved = machine.reserved_input_queues if is_input else machine.reserved_output_queues

@@ -89,13 +89,52 @@ class Builtin:
 _BUILTINS: dict[str, Builtin] = {}
 
 DOCUMENTED_BUT_UNSUPPORTED = frozenset(
-    "allocate_fifo map set_teardown_handler bind_control_task rpc set_config get_config "
-    "set_config_unchecked random16 set_active_prng queue_flush set_empty_queue_handler "
-    "set_control_task_table get_xdsr set_fifo_read_length set_fifo_write_length dfilt "
-    "import_comptime_value get_filter_id get_symbol_id get_symbol_value get_tensor_ptr "
-    "has_exported_tensors get_control_task_id addc16 sar16 sll16 slr16 clz ctz popcnt fabss fabsh "
-    "fnorms fnormh fscales fscaleh fh2xp16 fs2xp16 xp162fh xp162fs get_string_from_byte "
-    "get_array fp16".split()
+    (
+        "allocate_fifo",
+        "map",
+        "set_teardown_handler",
+        "bind_control_task",
+        "rpc",
+        "set_config",
+        "get_config",
+        "set_config_unchecked",
+        "random16",
+        "set_active_prng",
+        "queue_flush",
+        "set_empty_queue_handler",
+        "set_control_task_table",
+        "get_xdsr",
+        "set_fifo_read_length",
+        "set_fifo_write_length",
+        "dfilt",
+        "import_comptime_value",
+        "get_filter_id",
+        "get_symbol_id",
+        "get_symbol_value",
+        "get_tensor_ptr",
+        "has_exported_tensors",
+        "get_control_task_id",
+        "addc16",
+        "sar16",
+        "sll16",
+        "slr16",
+        "clz",
+        "ctz",
+        "popcnt",
+        "fabss",
+        "fabsh",
+        "fnorms",
+        "fnormh",
+        "fscales",
+        "fscaleh",
+        "fh2xp16",
+        "fs2xp16",
+        "xp162fh",
+        "xp162fs",
+        "get_string_from_byte",
+        "get_array",
+        "fp16",
+    )
 )
 
 
@@ -168,13 +207,17 @@ def find_builtin(site: Site) -> Builtin:
     return builtin
 
 
+def public_names() -> tuple[str, ...]:
+    """Return the names of all registered builtins that a program may use, sorted."""
+    return tuple(sorted(name for name, b in _BUILTINS.items() if not b.is_internal))
+
+
 def _unknown(site: Site) -> Diagnostic:
     primary = Annotation(site.span)
     if site.name in DOCUMENTED_BUT_UNSUPPORTED:
         message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
         return Diagnostic("unsupported-builtin", message, primary)
-    public = [name for name, builtin in _BUILTINS.items() if not builtin.is_internal]
-    advice = suggest(site.name, public, prefix="@")
+    advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic(
         "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice
     )

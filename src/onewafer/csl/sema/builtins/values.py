@@ -125,7 +125,7 @@ def get_ut_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
 def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return a data structure register."""
     kind = places.expect_type(args[0], site.argument_spans[0])
-    if kind not in t.DSRS or not isinstance(kind, t.SimpleType):
+    if kind not in t.DSRS:
         fail(
             "type-mismatch",
             f"`@get_dsr` takes dsr_dest, dsr_src0 or dsr_src1, not `{kind}`",
@@ -333,7 +333,8 @@ def concat_structs(site: Site, _module: Module, args: Sequence[Value]) -> Value:
             left, right = type_of(args[0]), type_of(args[1])
             fail(
                 "type-mismatch",
-                f"`@concat_structs` joins two structs or two tuples, these are `{left}` and `{right}`",
+                f"`@concat_structs` joins two structs or two tuples, "
+                f"these are `{left}` and `{right}`",
                 site.span,
             )
 

@@ -138,12 +138,9 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
     """Return a scalar operand; `u16` and `u32` take any value of their width."""
     wanted = _ELEMENTS[element]
     actual = type_of(value)
-    if isinstance(wanted, t.IntegerType) and t.scalar_type(actual) is not None:
-        if t.num_bytes(actual) == t.num_bytes(wanted):
-            return a.expression(value, span)
-    elif wanted is t.F32 or wanted is t.F16:
-        if actual is t.COMPTIME_INT and isinstance(value, Scalar):
-            value = operations.coerce_scalar(value, wanted, span)
+    is_word = isinstance(wanted, t.IntegerType) and t.scalar_type(actual) is not None
+    if is_word and t.num_bytes(actual) == t.num_bytes(wanted):
+        return a.expression(value, span)
     if isinstance(value, Scalar) and isinstance(wanted, t.IntegerType) and value.value < 0:
         signed = t.IntegerType(wanted.bits, is_signed=True)
         return a.sized(value, signed, span, "the scalar")
@@ -233,7 +230,6 @@ def _microthread(
         value = fields["ut_id"]
         if not isinstance(value, Scalar) or value.type is not t.UT_ID:
             operations.mismatch(value, t.UT_ID, span, "`ut_id`")
-            raise AssertionError
         return int(force(value, "ut_id", span))
     fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
     if not fabric:
@@ -271,7 +267,7 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             site.argument_spans[1],
         )
     config = None
-    if len(args) > 2:
+    if args[2:]:
         config = _load_config(a, args[2], site.argument_spans[2], (dsd,))
     _note_load(a, dsr, dsd, config, site.span)
     register = ir.Dsr(_MODES[dsr.type], dsr.index)

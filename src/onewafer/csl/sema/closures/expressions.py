@@ -130,7 +130,6 @@ def _compile_name(node: ast.Name, scope: Scope) -> Evaluate:
         value = frame.slots[index]
         if value is None:
             read_poison()
-            raise AssertionError
         return value.copy() if type(value) is Array and not is_const else value
 
     return read
@@ -165,7 +164,6 @@ def compile_operand(node: ast.Expression, scope: Scope) -> Evaluate:
                 value = frame.slots[index]
                 if value is None:
                     read_poison()
-                    raise AssertionError
                 return value
 
             return read
@@ -196,7 +194,7 @@ def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
 
 
 def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure for the pointer that an index applies to: an array's address or a pointer."""
+    """Return a closure for the pointer that an index applies to."""
     match node:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
 
@@ -288,7 +286,6 @@ def _compile_if(node: ast.IfExpression, scope: Scope) -> Evaluate:
             if truth(condition(frame), span, "if"):
                 return then(frame)
             places.missing_else(whole)
-            raise AssertionError
 
         return no_else
     otherwise = compile_expression(node.otherwise, scope)
@@ -309,7 +306,6 @@ def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
         chosen = select_arm(frame, value, [patterns for patterns, _ in arms], spans)
         if chosen is None:
             places.no_arm(value, span)
-            raise AssertionError
         return arms[chosen][1](frame)
 
     return evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema.faults import Fault, fail
 
@@ -71,12 +71,12 @@ class Scope:
         return None
 
 
-def read_poison() -> None:
+def read_poison() -> NoReturn:
     """Stop quietly: the local's initialiser was wrong, which has been reported."""
     raise Fault(None)
 
 
-def undeclared(name: str, span: Span) -> None:
+def undeclared(name: str, span: Span) -> NoReturn:
     """Fail because an assignment target is no comptime local."""
     fail(
         "not-assignable",

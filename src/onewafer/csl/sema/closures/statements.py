@@ -116,9 +116,7 @@ def _compile_assign(node: ast.Assign, scope: Scope) -> Execute:
     value = compile_expression(node.value, scope)
     span = node.value.span
     if node.operator is not None:
-        old = compile_expression(node.target, scope)
-        operator, whole = node.operator, node.span
-        new, value = value, lambda f: operations.binary(operator, old(f), new(f), whole)
+        value = _combined(node.operator, compile_expression(node.target, scope), value, node.span)
     match node.target:
         case ast.Name(name="_") if scope.find("_") is None:
             return _discard(value)
@@ -135,6 +133,10 @@ def _compile_assign(node: ast.Assign, scope: Scope) -> Execute:
             return assign
         case _:
             return _compile_update(node.target, value, span, scope)
+
+
+def _combined(operator: ast.BinaryOperator, old: Evaluate, new: Evaluate, span: Span) -> Evaluate:
+    return lambda f: operations.binary(operator, old(f), new(f), span)
 
 
 def _discard(value: Evaluate) -> Execute:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
@@ -228,12 +228,11 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
             _constant(_spelling(node), node.span)
         return pointer
     _constant(_spelling(node), node.span)
-    raise AssertionError
 
 
 def _spelling(node: ast.Expression) -> str:
     return node.span.source.text[node.span.start : node.span.end]
 
 
-def _constant(name: str, span: Span) -> None:
+def _constant(name: str, span: Span) -> NoReturn:
     fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")

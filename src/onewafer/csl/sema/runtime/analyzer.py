@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
 from onewafer.csl.sema import operations
@@ -145,12 +145,10 @@ class Analyzer:
                 if operations.pointer_converts(source, type_):
                     return Runtime(type_, value.expression)
                 operations.mismatch(value, type_, span, what)
-                raise AssertionError
             case Variable():
                 if value.type == type_:
                     return value
                 operations.mismatch(value, type_, span, what)
-                raise AssertionError
             case _:
                 return operations.coerce(value, type_, span, what)
 
@@ -169,9 +167,8 @@ class Analyzer:
                 return self.instance.make_dsd(value)
             case _:
                 self._unsized(value, span)
-                raise AssertionError
 
-    def _unsized(self, value: Value, span: Span) -> None:
+    def _unsized(self, value: Value, span: Span) -> NoReturn:
         type_ = type_of(value)
         advice = ""
         if t.is_numeric(type_):

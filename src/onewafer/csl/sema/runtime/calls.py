@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
@@ -299,7 +299,7 @@ def _collect(node: object, found: set[str]) -> None:
         case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=inner):
             _collect_root(inner, found)
         case tuple():
-            for part in node:
+            for part in cast("tuple[object, ...]", node):
                 _collect(part, found)
             return
         case ast.Node():

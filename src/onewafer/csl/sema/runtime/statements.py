@@ -39,7 +39,7 @@ from onewafer.csl.syntax import ast
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.diagnostics import Span
 
@@ -245,10 +245,11 @@ def _store_array(
     address = a.expression(pointer, span)
     if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
         first = a.expression(elements[0], span)
-        _loop_elements(
-            a, len(elements), step, span,
-            lambda offset: ir.Store(held, a.binary(Opcode.ADD, t.U16, address, offset), 0, first, span),
-        )  # fmt: skip
+
+        def fill(offset: ir.Expression) -> ir.Statement:
+            return ir.Store(held, a.binary(Opcode.ADD, t.U16, address, offset), 0, first, span)
+
+        _loop_elements(a, len(elements), step, span, fill)
         return
     for index, element in enumerate(elements):
         a.emit(ir.Store(held, address, index * step, a.expression(element, span), span))
@@ -267,7 +268,9 @@ def _copy_array(
     _loop_elements(a, type_.num_elements, step, span, copy)
 
 
-def _loop_elements(a: Analyzer, count: int, step: int, span: Span, body) -> None:  # type: ignore[no-untyped-def]
+def _loop_elements(
+    a: Analyzer, count: int, step: int, span: Span, body: Callable[[ir.Expression], ir.Statement]
+) -> None:
     """Emit a loop over the byte offsets of an array's elements."""
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)

@@ -1,0 +1,16 @@
+"""All builtins: importing this module registers them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from onewafer.csl.sema.builtins import descriptors, layout, machine, program, values, vectors
+from onewafer.csl.sema.builtins.registry import public_names
+
+MODULES: Final = (descriptors, layout, machine, program, values, vectors)
+"""Where builtins are registered."""
+
+
+def builtin_names() -> tuple[str, ...]:
+    """Return the names of all builtins that a program may use, sorted."""
+    return public_names()
