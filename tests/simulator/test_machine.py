@@ -224,6 +224,18 @@ WEST is full"""
     )
 
 
+def test_lost_wavelet_is_a_deadlock(engine):
+    """M81: a program that is done otherwise must not lose a wavelet silently."""
+    program = sender(COLOR, 2, config=background(1))
+    run = boot(program, engine=engine, routes={(0, 0, COLOR): route(RAMP, EAST)})
+    with pytest.raises(DeadlockError) as caught:
+        run.launch()
+    assert str(caught.value).splitlines()[1:] == [
+        "  wavelets that cannot move:",
+        "    PE (0, 0) since cycle 16: color 3 from RAMP: the route leaves the rectangle",
+    ]
+
+
 @pytest.mark.parametrize(
     ("config", "feature"),
     [
