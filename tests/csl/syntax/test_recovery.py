@@ -37,6 +37,8 @@ AFTER = ["missing-semicolon 3:4", "unclosed-delimiter 5:13"]
         ("x = .{ 1, .a = 2 };", "syntax-error 2:11"),
         ("x = .{ .a 1 };", "syntax-error 2:11"),
         ("@f(.{ .a = .{ 1, = } }, 2);", "syntax-error 2:18"),
+        ("f(a, .b = 1);", "syntax-error 2:6"),
+        ("f(a, .b = .{ 1 } });", "syntax-error 2:6"),
         ("x = { 1 };", "unsupported-syntax 2:5"),
         ("x = []u16{ 1 };", "syntax-error 2:5"),
         ("x = enum { A };", "syntax-error 2:10"),
@@ -134,6 +136,11 @@ def test_an_unclosed_block_shows_both_places_and_the_likely_culprit():
 
 def test_an_unclosed_block_is_reported_once_at_the_end_of_the_file(findings_of):
     assert findings_of("fn f() void { { { if (a) {") == ["unclosed-delimiter 1:27"]
+
+
+def test_a_body_that_ends_too_early_gives_one_more_message(findings_of):
+    text = "fn f() void {\n  }\n  a();\n  if (b) { c(); }\n  d();\n}\nconst x = 1 1;"
+    assert findings_of(text) == ["misplaced-statement 3:3", "missing-semicolon 7:12"]
 
 
 def test_the_message_says_what_where_and_what_to_write():

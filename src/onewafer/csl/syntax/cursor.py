@@ -372,7 +372,9 @@ class TokenCursor:
                 if self.at(TokenKind.ELSE):
                     continue
                 return
-            is_brace = self.at(TokenKind.LEFT_BRACE, TokenKind.RIGHT_BRACE)
+            is_brace = self.at(TokenKind.RIGHT_BRACE) or (
+                self.at(TokenKind.LEFT_BRACE) and self.previous.kind is not TokenKind.DOT
+            )
             self._skip_one(own)
             ends_block = is_brace and TokenKind.RIGHT_BRACE not in own
             if ends_block and self.token.kind not in _GOES_ON_AFTER_BLOCK:
@@ -382,7 +384,20 @@ class TokenCursor:
     def _is_statement_end(self, own: list[TokenKind]) -> bool:
         if self.at(TokenKind.END) or self._starts_declaration_line():
             return True
-        return self.at(TokenKind.RIGHT_BRACE) and TokenKind.RIGHT_BRACE not in own
+        # A `}` before `)` or `]` belongs to a literal whose start was not understood.
+        is_literal_end = self.next_kind in {TokenKind.RIGHT_PARENTHESIS, TokenKind.RIGHT_BRACKET}
+        return (
+            self.at(TokenKind.RIGHT_BRACE)
+            and TokenKind.RIGHT_BRACE not in own
+            and not is_literal_end
+        )
+
+    def skip_to_declaration(self) -> None:
+        """Skip what is left of a broken declaration at the top level, blocks in one piece."""
+        while not self.at(TokenKind.END) and not (
+            self.token.kind in _DECLARATION_STARTS or self._starts_declaration_line()
+        ):
+            self._skip_one([])
 
     def _skip_one(self, own: list[TokenKind]) -> None:
         """Skip a token, or everything from an opening delimiter to its counterpart."""

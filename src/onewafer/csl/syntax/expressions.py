@@ -276,6 +276,11 @@ class ExpressionParser(TokenCursor):
         if token.kind is TokenKind.ERROR:
             self.advance()
             return ast.ErrorExpression(self.span(token))
+        if token.kind is TokenKind.DOT and self.next_kind is TokenKind.IDENTIFIER:
+            raise self.failure(
+                "a field with a name stands outside of a struct",
+                help_text="fields are permitted inside of `.{ … }`: write `.{ .name = value }`",
+            )
         previous = self.previous
         after = f" after {previous.description}" if previous is not token else ""
         self.report(

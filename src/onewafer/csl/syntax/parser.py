@@ -35,24 +35,17 @@ class _FileParser(StatementParser):
     def parse_file(self) -> ast.File:
         declarations: list[ast.TopDeclaration] = []
         while not self.at(TokenKind.END):
-            if self.at(TokenKind.RIGHT_BRACE):
-                self._report_unmatched()
-                continue
             num_open, start = self.num_open, self.position
             try:
                 declarations.append(self._declaration(self.token))
             except SyntaxFailure:
+                is_declaration = self.position > start
                 self.skip_statement(num_open, start)
+                if not is_declaration:
+                    # The rest of a body that ended too early: one message is enough.
+                    self.skip_to_declaration()
         self.flush()
         return ast.File(self.source, tuple(declarations))
-
-    def _report_unmatched(self) -> None:
-        self.report(
-            "unmatched-delimiter",
-            "this `}` closes nothing",
-            help_text="remove it, or look for a block above that ends too early",
-        )
-        self.advance()
 
     def _declaration(self, first: Token) -> ast.TopDeclaration:
         match first.kind:
@@ -76,6 +69,12 @@ class _FileParser(StatementParser):
 
     def _not_a_declaration(self, first: Token) -> SyntaxFailure:
         """Say why nothing that starts like this stands at the top level."""
+        if first.kind is TokenKind.RIGHT_BRACE:
+            return self.failure(
+                "this `}` closes nothing",
+                code="unmatched-delimiter",
+                help_text="remove it, or look for a block above that ends too early",
+            )
         if first.text == "color" and self.next_kind is TokenKind.IDENTIFIER:
             return self.failure(
                 "`color name;` is a declaration of an older CSL",
