@@ -411,7 +411,7 @@ class TokenCursor:
             token = self.advance()
             if token.kind in CLOSING:
                 expected.append(CLOSING[token.kind])
-            elif token.kind in expected:
+            elif token.kind in CLOSING.values() and token.kind in expected:
                 # A missing inner delimiter ends with the outer one.
                 while expected.pop() is not token.kind:
                     pass
