@@ -36,7 +36,6 @@ PARAMETERS_FILE = "out.json"
 IMAGE_FILE = "image.json"
 """The file by which a folder is known to be an output of ours."""
 EXIT_COMPILE_ERROR = 1
-EXIT_USAGE = 2
 
 
 def main() -> NoReturn:
@@ -243,8 +242,9 @@ def _compile(arguments: argparse.Namespace) -> int:
     if compilation.program is not None and arguments.explain_instances:
         print(explain_instances(compilation.program))
     if compilation.image is None:
-        num_findings = len(sink.diagnostics)
-        _complain(f"{num_findings} finding{'s' * (num_findings != 1)}, nothing was written")
+        if not arguments.json_diagnostics:
+            count = len(sink.diagnostics)
+            _complain(f"{count} finding{'s' * (count != 1)}, nothing was written")
         return EXIT_COMPILE_ERROR
     if not compilation.has_layout:
         print(f"{arguments.file} has no layout block: it was checked, and no image was written")

@@ -1,0 +1,84 @@
+"""`@export_name` against `@export_symbol`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onewafer.csl import ir
+from onewafer.csl.codegen import check_exports
+from onewafer.diagnostics import DiagnosticSink
+from onewafer.image import Export, ScalarType, SymbolKind
+from tests.csl.codegen.interpreters import instance
+
+F32, U16 = ScalarType.F32, ScalarType.U16
+ARRAY = ir.Global("a", 16, 4, F32, None)
+POINTER = ir.Global("p", 2, 2, None, None)
+LAUNCHED = ir.Function("f", (ir.Local("n", U16),), None)
+
+
+def findings(exports: list[Export], *symbols: list[ir.ExportedSymbol]) -> list[tuple[str, str]]:
+    sink = DiagnosticSink()
+    instances = tuple(instance((), exports=s, pes=((i, 0),)) for i, s in enumerate(symbols))
+    table = np.full((1, len(symbols), 24), -1, dtype=np.int16)
+    check_exports(ir.ProgramIr(len(symbols), 1, instances, (), table, tuple(exports)), sink)
+    return [(d.code, d.message) for d in sink.diagnostics]
+
+
+def variable(name: str, element: ScalarType) -> Export:
+    return Export(name, SymbolKind.VARIABLE, element, is_mutable=True)
+
+
+def function(name: str, *arguments: ScalarType) -> Export:
+    return Export(name, SymbolKind.FUNCTION, None, is_mutable=False, argument_types=arguments)
+
+
+def symbol(name: str, target: ir.Function | ir.Global) -> ir.ExportedSymbol:
+    return ir.ExportedSymbol(
+        name, target if isinstance(target, ir.Function) else ir.AddressOf(target)
+    )
+
+
+def test_matching_exports_are_silent() -> None:
+    exports = [variable("a", F32), variable("p", F32), function("f", U16)]
+    assert (
+        findings(exports, [symbol("a", ARRAY), symbol("p", POINTER), symbol("f", LAUNCHED)]) == []
+    )
+
+
+def test_a_variable_may_live_on_some_pes_only() -> None:
+    assert findings([variable("a", F32)], [symbol("a", ARRAY)], []) == []
+
+
+def test_a_function_must_exist_on_every_pe() -> None:
+    ((code, message),) = findings([function("f", U16)], [symbol("f", LAUNCHED)], [])
+    assert code == "export-missing"
+    assert "PE (1, 0) does not export it" in message
+
+
+def test_a_variable_that_no_pe_exports_is_reported() -> None:
+    ((code, _),) = findings([variable("a", F32)], [])
+    assert code == "export-missing"
+
+
+def test_a_symbol_that_the_layout_does_not_declare_is_reported() -> None:
+    ((code, message),) = findings([], [symbol("a", ARRAY)])
+    assert code == "export-undeclared"
+    assert "`a`" in message
+
+
+@pytest.mark.parametrize(
+    ("export", "target", "said"),
+    [
+        (variable("s", U16), ARRAY, "declared as elements of `u16`, and the symbol is of `f32`"),
+        (variable("s", U16), LAUNCHED, "declared as a variable, and the symbol is the function"),
+        (function("s"), ARRAY, "declared as a function, and the symbol is the variable `a`"),
+        (function("s", F32), LAUNCHED, "`fn (f32)`, and the symbol is `fn (u16)`"),
+    ],
+)
+def test_different_types_are_both_shown(
+    export: Export, target: ir.Function | ir.Global, said: str
+) -> None:
+    ((code, message),) = findings([export], [symbol("s", target)])
+    assert code == "export-mismatch"
+    assert said in message

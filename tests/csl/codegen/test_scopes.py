@@ -1,0 +1,36 @@
+"""Which block holds a local."""
+
+from __future__ import annotations
+
+from onewafer.csl import ir
+from onewafer.csl.codegen.scopes import locals_of_blocks
+from onewafer.image import ScalarType
+
+ZERO = ir.Immediate(ScalarType.U16, 0)
+
+
+def loop(*body: ir.Statement) -> ir.Loop:
+    return ir.Loop(ir.Immediate(ScalarType.BOOL, 1), body, ())
+
+
+def test_a_local_lives_where_it_is_set_first() -> None:
+    local = ir.Local("x", ScalarType.U16)
+    inner = loop(ir.SetLocal(local, ZERO))
+    homes = locals_of_blocks(ir.Function("f", (), None, (inner,)))
+    assert homes == {id(inner.body): [local]}
+
+
+def test_a_value_carried_through_a_loop_lives_outside() -> None:
+    local, other = (ir.Local(name, ScalarType.U16) for name in ("x", "other"))
+    set_later = ir.If(ZERO, (ir.SetLocal(local, ZERO),), ())
+    inner = loop(ir.SetLocal(other, ir.ReadLocal(local)), set_later)
+    function = ir.Function("f", (), None, (inner,))
+    homes = locals_of_blocks(function)
+    assert homes == {id(inner.body): [other], id(function.body): [local]}
+
+
+def test_a_local_of_two_blocks_lives_around_both() -> None:
+    local = ir.Local("x", ScalarType.U16)
+    both = ir.If(ZERO, (ir.SetLocal(local, ZERO),), (ir.SetLocal(local, ZERO),))
+    function = ir.Function("f", (), None, (both,))
+    assert locals_of_blocks(function) == {id(function.body): [local]}
