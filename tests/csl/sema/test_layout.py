@@ -80,7 +80,7 @@ def test_the_rectangle_comes_first_and_fits(analyze):
     assert analyze("layout { }").codes == ["missing-rectangle"]
     small = {"fabric_width": 8, "fabric_height": 3}
     assert analyze("layout { @set_rectangle(1, 1); }", **small).codes == []
-    error = analyze("layout { @set_rectangle(2, 1); }", **small).error
+    error = analyze("layout { @set_rectangle(2, 1); @set_tile_code(0, 0); }", **small).error
     assert error.code == "fabric-too-small"
     assert "--fabric-dims=9,3" in error.help
 

@@ -9,7 +9,7 @@ from onewafer.csl.layout import ColorTable
 from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.color_config import read_color_config
 from onewafer.csl.sema.context import Context
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import Struct, Value, key_of
 from onewafer.diagnostics import Annotation
 
@@ -92,6 +92,8 @@ class LayoutContext(Context):
 
     def check_pe(self, x: int, y: int, span: Span) -> None:
         """Fail unless PE (x, y) is inside of the rectangle."""
+        if self._table is None and self.session.sink.has_errors:
+            raise Fault(None)
         if self._table is None:
             fail(
                 "missing-rectangle",

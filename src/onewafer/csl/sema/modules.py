@@ -183,9 +183,11 @@ class Module:
         variable = self._variables.get(name)
         if variable is None:
             type_ = type_of(value)
-            if t.is_comptime_only(type_) or not isinstance(value, Scalar | Array):
+            declaration = self.code.declarations.get(name)
+            is_data = isinstance(value, Scalar | Array) and not t.is_comptime_only(type_)
+            if declaration is None or not is_data:
                 places.no_place(span)
-            place = self.code.declarations[name].name_span
+            place = declaration.name_span
             variable = Variable(self.qualify(name), type_, value, place, is_const=True)
             self._variables[name] = variable
         return variable
