@@ -97,7 +97,7 @@ def test_depth_changes_no_code():
             emit(shard(mlp(sizes), width=4, height=4, architecture=architecture), architecture),
             architecture,
         )
-        for sizes in ([8] * 3, [8] * 13)
+        for sizes in ([8] * 7, [8] * 25)
     ]
     few, many = (
         [
