@@ -141,7 +141,7 @@ def _run_stages(
     has_layout = entry is not None and _has_layout(entry)
     if entry is None or sink.has_errors:
         return Compilation(None, None, has_layout=has_layout)
-    observe(Stage.PARSE, lambda: dump(entry))
+    observe(Stage.PARSE, lambda: dump(entry) + "\n")
 
     program = analyze_program(_analysis_options(options), parsed, sink)
     if program is None:

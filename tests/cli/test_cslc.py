@@ -1,0 +1,184 @@
+"""`cslc` as a command: options, files written, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onewafer.cli import cslc
+from onewafer.image import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYOUT = """
+param width: u16;
+param stream: color;
+layout {
+  @set_rectangle(width, 1);
+  for (@range(u16, width)) |x| { @set_tile_code(x, 0, "pe.csl"); }
+}
+"""
+ARGUMENTS = ["layout.csl", "--arch=wse2", "--params=width:2", "--colors=stream:3"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a program."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CSL_IMPORT_PATH", raising=False)
+    (tmp_path / "layout.csl").write_text(LAYOUT)
+    (tmp_path / "pe.csl").write_text("var x: u16 = 7; task t() void { x += 1; }\n")
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_image_and_the_params_are_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cslc.execute(ARGUMENTS) == 0
+    assert load(folder / "out").width == 2
+    written = json.loads((folder / "out" / "out.json").read_text())
+    assert written["params"] == {"width": "2"}
+    assert written["colors"] == {"stream": "3"}
+    assert names(folder) == ["layout.csl", "out", "pe.csl"]
+    output = capsys.readouterr()
+    assert output.out.startswith("wrote out: 2×1 PEs of wse2, 1 tile program")
+    assert output.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "here", "layout.csl", "--arch", "wse2", "--params", "width:2"],
+        ["--params=width:2,unused:1", "-o=here", "--arch=wse3", "layout.csl", "--channels", "1"],
+        [
+            *["layout.csl", "--memcpy", "--fabric-dims=9,3", "--fabric-offsets=4,1", "-ohere"],
+            *["--params=unused:1", "--params=width:2"],
+            *["--width-west-buf=0", "--width-east-buf=0"],
+        ],
+    ],
+)
+def test_options_stand_anywhere_and_in_every_form(folder: Path, arguments: list[str]) -> None:
+    assert cslc.execute(arguments) == 0
+    assert load(folder / "here").width == 2
+
+
+def test_an_older_output_is_replaced_and_other_files_in_it_are_kept(folder: Path) -> None:
+    cslc.execute(ARGUMENTS)
+    (folder / "out" / "notes.txt").write_text("mine")
+    assert cslc.execute([*ARGUMENTS[:2], "--params=width:3"]) == 0
+    assert load(folder / "out").width == 3
+    assert "notes.txt" in names(folder / "out")
+
+
+def test_a_compile_error_leaves_everything_as_it_was(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cslc.execute(ARGUMENTS)
+    before = (folder / "out" / "image.json").read_bytes()
+    (folder / "pe.csl").write_text("export var x: u16 = y;\n")
+    assert cslc.execute(ARGUMENTS) == 1
+    assert (folder / "out" / "image.json").read_bytes() == before
+    assert names(folder) == ["layout.csl", "out", "pe.csl"]
+    error = capsys.readouterr().err
+    assert "--> pe.csl:1:21" in error
+    assert "nothing was written" in error
+
+
+def test_findings_as_json_are_all_that_is_on_stderr(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pe.csl").write_text("export var x: u16 = y;\n")
+    assert cslc.execute([*ARGUMENTS, "--json-diagnostics"]) == 1
+    (finding,) = json.loads(capsys.readouterr().err)
+    assert finding["primary"]["path"] == "pe.csl"
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("mine", "none of them is a compiled program"),
+        ("layout.csl", "this is a file"),
+        ("no/where", "there is no folder no"),
+    ],
+)
+def test_an_output_that_is_not_ours_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], output: str, said: str
+) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.tex").write_text("")
+    assert cslc.execute([*ARGUMENTS, "-o", output]) == 2
+    assert said in capsys.readouterr().err
+    assert names(folder / "mine") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: file"),
+        (["layout.csl", "--arch=wse9"], "invalid choice: 'wse9'"),
+        (["layout.csl", "--params=width"], "`width` is not of the form `name:value`"),
+        (["layout.csl", "--fabric-dims=8"], "`8` is not two numbers like `8,3`"),
+        (["layout.csl", "--fabric-dims=-1,2"], "has a negative number"),
+        (["layout.csl", "--channels=x"], "`x` is not a number"),
+        (["layout.csl", "--params=a:1,a:2"], "`a` is both `1` and `2`"),
+        (["layout.csl", "--unknown"], "unrecognized arguments: --unknown"),
+    ],
+)
+def test_usage_errors_exit_with_two(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cslc.execute(arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_a_param_given_twice_with_different_values_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cslc.execute([*ARGUMENTS, "--params=width:4"]) == 2
+    assert "--params: `width` is both `2` and `4`" in capsys.readouterr().err
+
+
+def test_a_file_without_layout_is_only_checked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cslc.execute(["pe.csl"]) == 0
+    assert "no image was written" in capsys.readouterr().out
+    assert names(folder) == ["layout.csl", "pe.csl"]
+
+
+def test_stages_can_be_dumped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cslc.execute([*ARGUMENTS, "--dump-after=layout", "--dump-after", "link"]) == 0
+    output = capsys.readouterr().out
+    assert "rectangle 2×1" in output
+    assert "memory" in output
+
+
+def test_a_bug_of_ours_is_said_to_be_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(cslc, "run_stages", fail)
+    assert cslc.execute(ARGUMENTS) == 70
+    error = capsys.readouterr().err
+    assert "internal error: KeyError: 'lost'" in error
+    assert "Traceback" not in error
+
+
+def test_start_up_does_not_load_the_engines() -> None:
+    code = "import sys, onewafer.cli.cslc; print({'numba', 'typer', 'torch'} & set(sys.modules))"
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "set()"

@@ -1,0 +1,175 @@
+"""The stages, the source files and the placement on the fabric."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.csl import (
+    CompileOptions,
+    DiskFiles,
+    MemoryFiles,
+    SourceFiles,
+    Stage,
+    compile_program,
+    run_stages,
+)
+from onewafer.csl.driver import ParsedFiles
+from onewafer.diagnostics import DiagnosticSink, Severity
+from onewafer.errors import CompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from onewafer.image import Symbol, WaferImage
+
+LAYOUT = """
+param width: u16;
+layout {
+  @set_rectangle(width, 1);
+  for (@range(u16, width)) |x| { @set_tile_code(x, 0, "pe.csl", .{ .number = x }); }
+  @export_name("values", [*]u16, true);
+  @export_name("main", fn () void);
+}
+"""
+PROGRAM = """
+param number: u16;
+var values = @zeros([4]u16);
+const values_pointer: [*]u16 = &values;
+fn main() void { for (@range(u16, 4)) |i| { values[i] = number + i; } }
+comptime { @export_symbol(values_pointer, "values"); @export_symbol(main); }
+"""
+FILES = MemoryFiles({"layout.csl": LAYOUT, "pe.csl": PROGRAM})
+OPTIONS = CompileOptions(
+    entry="layout.csl", architecture=load_architecture("wse2"), params={"width": "3"}
+)
+
+
+def findings(options: CompileOptions, files: SourceFiles = FILES) -> list[tuple[str, str]]:
+    sink = DiagnosticSink()
+    assert run_stages(options, files, sink).image is None
+    return [(finding.code, finding.message) for finding in sink.diagnostics]
+
+
+def symbol(image: WaferImage, name: str) -> Symbol:
+    return next(s for s in image.programs[0].symbols if s.name == name)
+
+
+def test_one_tile_program_serves_pes_that_differ_in_a_value() -> None:
+    image = compile_program(OPTIONS, FILES)
+    assert (image.width, image.height) == (3, 1)
+    assert image.program_of_pe.tolist() == [[0, 0, 0]]
+    (patch,) = image.programs[0].patches
+    assert patch.values.tolist() == [0, 1, 2]
+    assert symbol(image, "values").num_bytes == 8
+    assert image.params == {"width": "3"}
+
+
+def test_the_same_source_gives_the_same_image() -> None:
+    first, second = (compile_program(OPTIONS, FILES) for _ in range(2))
+    assert first.programs[0].code.tobytes() == second.programs[0].code.tobytes()
+    assert first.programs[0].symbols == second.programs[0].symbols
+
+
+def test_every_stage_reports_once_in_order_and_describes_itself() -> None:
+    seen: dict[Stage, str] = {}
+
+    def observe(stage: Stage, describe: Callable[[], str]) -> None:
+        seen[stage] = describe()
+
+    run_stages(OPTIONS, FILES, DiagnosticSink(), observe)
+    assert list(seen) == list(Stage)
+    assert "values" in seen[Stage.PLAN]
+    assert "rectangle 3×1" in seen[Stage.LAYOUT]
+    assert "Store" in seen[Stage.ANALYSE]
+    assert "store.u16" in seen[Stage.GENERATE]
+    assert all(text.endswith("\n") for text in seen.values())
+
+
+def test_a_finding_stops_the_compilation_and_is_raised_rendered() -> None:
+    files = MemoryFiles(
+        {**FILES.texts, "pe.csl": PROGRAM.replace("number + i", "number + nothing")}
+    )
+    with pytest.raises(CompileError, match=r"pe\.csl:5") as caught:
+        compile_program(OPTIONS, files)
+    assert len(caught.value.diagnostics) == 1
+
+
+def test_warnings_reach_the_sink_and_may_count_as_errors() -> None:
+    options = replace(OPTIONS, params={"width": "3", "unknown": "1"})
+    sink = DiagnosticSink()
+    compile_program(options, FILES, sink=sink)
+    assert [finding.severity for finding in sink.diagnostics] == [Severity.WARNING]
+    assert findings(replace(options, warnings_are_errors=True))
+
+
+# --- placement -----------------------------------------------------------------------------------
+
+
+def test_the_fabric_is_the_smallest_that_holds_program_and_memcpy() -> None:
+    image = compile_program(OPTIONS, FILES)
+    assert (image.fabric_width, image.fabric_height) == (4 + 3 + 3, 1 + 1 + 1)
+
+
+def test_buffer_columns_widen_the_margin() -> None:
+    options = replace(OPTIONS, width_west_buffer=2, width_east_buffer=1, offset_x=6)
+    assert compile_program(options, FILES).fabric_width == 6 + 3 + 3 + 1
+    assert [code for code, _ in findings(replace(options, offset_x=5))] == [
+        "fabric-offset-too-small"
+    ]
+
+
+def test_a_fabric_that_is_too_small_is_refused() -> None:
+    found = findings(replace(OPTIONS, fabric_width=9, fabric_height=3))
+    assert [code for code, _ in found] == ["fabric-too-small"]
+
+
+def test_a_program_larger_than_the_wafer_is_refused() -> None:
+    machine = replace(OPTIONS.architecture, fabric_width=2)
+    options = replace(OPTIONS, architecture=machine, fabric_width=10, fabric_height=3)
+    assert [code for code, _ in findings(options)] == ["wafer-too-small"]
+
+
+# --- source files --------------------------------------------------------------------------------
+
+
+def test_a_missing_entry_is_named() -> None:
+    assert findings(replace(OPTIONS, entry="nope.csl")) == [
+        ("file-not-found", "there is no file `nope.csl`")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("folder", "it is not a file"), ("bytes.csl", "byte 1 is not UTF-8")],
+)
+def test_an_unreadable_entry_says_why(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bytes.csl").write_bytes(b"/\xff")
+    found = findings(replace(OPTIONS, entry=name), DiskFiles(tmp_path))
+    assert found == [("unreadable-file", f"`{name}` cannot be read: {reason}")]
+
+
+def test_files_are_read_below_their_folder(tmp_path: Path) -> None:
+    for name, text in FILES.texts.items():
+        (tmp_path / name).write_text(text)
+    assert compile_program(OPTIONS, DiskFiles(tmp_path)).width == 3
+
+
+def test_a_file_is_parsed_once_and_the_library_is_found() -> None:
+    parsed = ParsedFiles(FILES, DiagnosticSink())
+    assert parsed.get("pe.csl") is parsed.get("pe.csl")
+    assert parsed.get("<memcpy/memcpy>") is not None
+    assert parsed.get("<no/such/module>") is None
+
+
+def test_a_file_without_layout_is_known_as_such() -> None:
+    sink = DiagnosticSink()
+    options = replace(OPTIONS, entry="pe.csl", params={"number": "1"})
+    text = "fn twice(x: u16) u16 { return x + x; }"
+    assert not run_stages(options, MemoryFiles({"pe.csl": text}), sink).has_layout
+    assert run_stages(OPTIONS, FILES, sink).has_layout
