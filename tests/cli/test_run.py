@@ -69,7 +69,8 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
         "wavelet-hops",
         "PEs busy",
         "links busy",
-        "bytes in, out",
+        "all bytes in",
+        "all bytes out",
         "host fallbacks",
     ):
         assert row in err

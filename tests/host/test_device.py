@@ -47,6 +47,14 @@ def test_half_precision_is_packed(device):
     assert device.bytes_out == 2 * 3 * 6 * 2
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 3), (2, 1), (1, 1)])
+def test_a_row_or_column_is_replicated_on_the_wafer(device, height, width):
+    array = numbers(height, width, 10)
+    device.write("A", array)
+    np.testing.assert_array_equal(device.read("A", 10), np.broadcast_to(array, (2, 3, 10)))
+    assert device.bytes_in == array.nbytes
+
+
 def test_big_endian_and_strided_arrays_arrive_whole(device):
     array = np.asfortranarray(numbers(2, 3, 10)).astype(">f4")
     device.write("A", array)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
@@ -48,3 +49,16 @@ def test_parameters_never_pass_through_the_text():
 def test_nothing_is_emitted_over_budget():
     with pytest.raises(ConfigurationError, match="at least"):
         emitted([400, 400], 1, 1)
+
+
+@pytest.mark.parametrize("sizes", [[5, 4], [5, 4, 3]])
+def test_first_copy_holds_every_element_once(sizes):
+    program = emitted(sizes, width=3, height=2, batch=2)
+    weights = [placement for copies in program.parameters.values() for placement in copies]
+    for placement in (*program.inputs.values(), *program.outputs.values(), *weights):
+        shape = placement.placement.shape
+        blocks = placement.pack(np.arange(1, np.prod(shape) + 1).reshape(shape))
+        copy = placement.first_copy
+        first = blocks[: copy.height, : copy.width]
+        np.testing.assert_array_equal(np.broadcast_to(first, blocks.shape), blocks)
+        assert np.count_nonzero(first) == np.prod(shape)  # padding is zero

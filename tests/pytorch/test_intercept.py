@@ -80,12 +80,11 @@ def test_error_of_a_module_is_python_s_own(wafer):
 def test_a_thread_s_calls_are_outermost_too(wafer):
     model, x = Outer().requires_grad_(requires_grad=False), torch.ones(1, 4)
     with intercept_calls(wafer):
-        threads = [threading.Thread(target=model, args=(x,)) for _ in range(3)]
-        for thread in threads:
+        for _ in range(2):
+            thread = threading.Thread(target=model, args=(x,))
             thread.start()
-        for thread in threads:
             thread.join()
-    assert num_wafer_calls(wafer) == 3
+    assert num_wafer_calls(wafer) == 2
 
 
 def test_tracers_see_pytorch_s_own_call(wafer):

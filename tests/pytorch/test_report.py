@@ -31,7 +31,7 @@ PROGRAM = ProgramReport(
     cycles_per_sample=60000 / 360,
     seconds_per_launch=10000 / 850e6,
     seconds_per_sample=60000 / 360 / 850e6,
-    wavelet_hops=123456,
+    wavelet_hops_per_launch=20576.0,
     busy_pe_fraction=0.6251,
     busy_link_fraction=0.0432,
     bytes_in=100000,
@@ -50,29 +50,33 @@ REPORT = Report(
 )
 
 TABLE = """\
-onewafer
-┌──────────────────┬─────────────────────────────────────────────────┐
-│ program          │ Sequential, 64 rows, f32                        │
-│ compiled because │ first call                                      │
-│ machine          │ WSE-3 (CS-3, 2024), sdk timing, fabric fidelity │
-│ rectangle        │ 4×2, 8 PEs used                                 │
-│ tile programs    │ 8                                               │
-│ SRAM, fullest PE │ 10,288 B (21%) at PE (1, 0)                     │
-│   code           │ 6,000 B                                         │
-│   weights        │ 1,234 B                                         │
-│   activations    │ 2,048 B                                         │
-│   buffers        │ 1,006 B                                         │
-│ calls, launches  │ 6, 6 (360 samples)                              │
-│ cycles a launch  │ 10,000                                          │
-│ cycles a sample  │ 167                                             │
-│ time a launch    │ 11.8 µs at 850 MHz                              │
-│ time a sample    │ 196 ns at 850 MHz                               │
-│ wavelet-hops     │ 123,456                                         │
-│ PEs busy         │ 62.5%                                           │
-│ links busy       │ 4.3%                                            │
-│ bytes in, out    │ 100,000 B, 15,360 B                             │
-│ parameters sent  │ 4 once, 2 again                                 │
-└──────────────────┴─────────────────────────────────────────────────┘
+onewafer report
+┌───────────────────────┬─────────────────────────────────────────────────┐
+│ program               │ Sequential, 64 rows, f32                        │
+│ compiled because      │ first call                                      │
+│ machine               │ WSE-3 (CS-3, 2024), sdk timing, fabric fidelity │
+│ rectangle             │ 4×2, 8 PEs used                                 │
+│ tile programs         │ 8                                               │
+├───────────────────────┼─────────────────────────────────────────────────┤
+│ SRAM, fullest PE      │ 10,288 B (21%) at PE (1, 0)                     │
+│   code                │ 6,000 B                                         │
+│   weights             │ 1,234 B                                         │
+│   activations         │ 2,048 B                                         │
+│   buffers             │ 1,006 B                                         │
+├───────────────────────┼─────────────────────────────────────────────────┤
+│ cycles a launch       │ 10,000                                          │
+│ time a launch         │ 11.8 µs at 850 MHz                              │
+│ cycles a sample       │ 167                                             │
+│ time a sample         │ 196 ns at 850 MHz                               │
+│ wavelet-hops a launch │ 20,576                                          │
+│ PEs busy              │ 62.5%                                           │
+│ links busy            │ 4.3%                                            │
+├───────────────────────┼─────────────────────────────────────────────────┤
+│ all calls             │ 6 in 6 launches, 360 samples                    │
+│ all bytes in          │ 100,000 B, weights included, replicas not       │
+│ all bytes out         │ 15,360 B                                        │
+│ parameters sent       │ 4 once, 2 again                                 │
+└───────────────────────┴─────────────────────────────────────────────────┘
 calls on the wafer  6
 compilations        1 (0 of them recompilations)
 calls on the host   460 × Sequential: the result needs a gradient
@@ -92,7 +96,7 @@ def test_table_has_every_figure():
 
 
 def test_unknown_figures_leave_no_row():
-    modelled = replace(PROGRAM, memory=None, tile_programs=None, wavelet_hops=None)
+    modelled = replace(PROGRAM, memory=None, tile_programs=None, wavelet_hops_per_launch=None)
     text = shown(replace(REPORT, programs=(modelled,)))
     assert "SRAM" not in text
     assert "wavelet-hops" not in text
@@ -126,10 +130,18 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
     path = tmp_path / "report.json"
     path.write_text("old")
 
-    def broken(_report):
+    def interrupted(_self, _target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onewafer.pytorch.report.to_json", broken)
+    monkeypatch.setattr(type(path), "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_json(REPORT, path)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_link_is_written_through(tmp_path):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    write_json(REPORT, link)
+    assert link.is_symlink()
+    assert target.read_text() == to_json(REPORT)

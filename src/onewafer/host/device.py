@@ -118,6 +118,8 @@ class Device:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
 
         Without a rectangle the whole program is meant. The dtype is the variable's element type.
+        A height or width of 1 is replicated over the rectangle, as `memcpy_h2d_colbcast` and
+        `memcpy_h2d_rowbcast` do: the replicas are made on the wafer, and `bytes_in` counts one.
 
         Raises:
             HostError: unknown or read-only symbol, wrong dtype or shape, no room.
@@ -146,7 +148,7 @@ class Device:
                 f"{symbol!r} is read-only for the host: "
                 f"@export_name needs `true` as its last argument to allow writing"
             )
-        if array.ndim != 3 or array.shape[:2] != (target.height, target.width):  # noqa: PLR2004 - [height, width, num_elements]
+        if not _fits(array.shape, target):
             raise HostError(
                 f"writing {symbol!r} to {target} needs an array of shape "
                 f"({target.height}, {target.width}, num_elements), not {array.shape}"
@@ -154,11 +156,11 @@ class Device:
         _check_width(export, array.dtype)
         machine.run()
         placement = self._exports.place(symbol, target, machine.memory)
-        payload = _to_bytes(array)
+        payload = _to_bytes(np.broadcast_to(array, (target.height, target.width, array.shape[2])))
         _check_room(symbol, placement, payload.shape[1], self.image.width)
         for rows, columns in _stretches(placement, payload.shape[1]):
             machine.memory[placement.pes[rows], columns] = payload[rows]
-        self.bytes_in += payload.size
+        self.bytes_in += array.nbytes
 
     def read(
         self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
@@ -275,6 +277,15 @@ class Device:
         if whole.contains(rectangle.x, rectangle.y) and whole.contains(last_x, last_y):
             return rectangle
         raise HostError(f"the rectangle {rectangle} leaves the program, which is {whole}")
+
+
+def _fits(shape: tuple[int, ...], target: Rectangle) -> bool:
+    """Tell whether `[height, width, num_elements]` covers a rectangle, 1 standing for any."""
+    match shape:
+        case (height, width, _):
+            return height in (1, target.height) and width in (1, target.width)
+        case _:
+            return False
 
 
 def _check_width(export: Export, dtype: np.dtype[Any]) -> None:

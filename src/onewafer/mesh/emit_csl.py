@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from onewafer.geometry import Rectangle
 from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.budget import verify
-from onewafer.mesh.program import Arena, Role
+from onewafer.mesh.program import Arena, Distribution, Role
 from onewafer.mesh.schedule import ENTRY_WORDS, Kind, build_schedule
 
 if TYPE_CHECKING:
@@ -100,6 +101,14 @@ class EmittedPlacement:
     def dtype(self) -> DataType:
         """Storage type of the elements."""
         return self.placement.dtype
+
+    @property
+    def first_copy(self) -> Rectangle:
+        """PEs that hold every block once; the blocks of all others are replicas of theirs."""
+        blocked = (self.placement.rows, self.placement.columns)
+        width = self.width if Distribution.BLOCKED_X in blocked else 1
+        height = self.height if Distribution.BLOCKED_Y in blocked else 1
+        return Rectangle(0, 0, width, height)
 
     def pack(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return blocks `[height, width, num_elements]` of a logical array (HostError: shape)."""

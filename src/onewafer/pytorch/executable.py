@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.mesh import MeshProgram
+    from onewafer.mesh import EmittedPlacement, MeshProgram
     from onewafer.simulator import Statistics
 
     Arrays = Mapping[str, NDArray[np.floating[Any]]]
@@ -76,6 +76,8 @@ class Executor(Protocol):
     """A mesh program that is ready to run."""
 
     program: MeshProgram
+    expected_cycles: int
+    """Of a launch, by the closed form."""
 
     @property
     def num_tile_programs(self) -> int | None:
@@ -122,6 +124,7 @@ class FabricExecutor:
 
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self.program = program
+        self.expected_cycles = estimate(program, architecture).cycles
         self._emitted = emit(program, architecture)
         options = CompileOptions(
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
@@ -154,21 +157,30 @@ class FabricExecutor:
         """Write parameters to the wafer, where they stay."""
         for name, array in parameters.items():
             for placement in self._emitted.parameters[name]:
-                self._device.write(placement.symbol, placement.pack(array))
+                self._write(placement, array)
 
     def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
         """Run one bucket of rows; return the outputs and what happened."""
         for name, array in inputs.items():
-            placement = self._emitted.inputs[name]
-            self._device.write(placement.symbol, placement.pack(array))
+            self._write(self._emitted.inputs[name], array)
         before = self._device.machine.statistics()
-        launch = self._device.launch(self._emitted.launch, progress=progress)
+        watch = None if progress is None else _count_from(self._device.machine.cycle, progress)
+        launch = self._device.launch(self._emitted.launch, progress=watch)
         after = self._device.machine.statistics()
-        outputs = {
-            name: placement.unpack(self._device.read(placement.symbol, placement.num_elements))
-            for name, placement in self._emitted.outputs.items()
-        }
+        outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
         return outputs, _difference(before, after, launch.cycles)
+
+    def _write(self, placement: EmittedPlacement, array: NDArray[np.floating[Any]]) -> None:
+        """Send every block once; the wafer makes the replicas."""
+        copy = placement.first_copy
+        self._device.write(placement.symbol, placement.pack(array)[: copy.height, : copy.width])
+
+    def _read(self, placement: EmittedPlacement) -> NDArray[np.floating[Any]]:
+        """Fetch every block once."""
+        copy, num_elements = placement.first_copy, placement.num_elements
+        blocks = self._device.read(placement.symbol, num_elements, copy)
+        shape = (placement.height, placement.width, num_elements)
+        return placement.unpack(np.broadcast_to(blocks, shape))
 
 
 class ModelExecutor:
@@ -181,7 +193,7 @@ class ModelExecutor:
         self.program = program
         self.bytes_in = 0
         self.bytes_out = 0
-        self._cycles = estimate(program, architecture).cycles
+        self.expected_cycles = estimate(program, architecture).cycles
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
 
     def send(self, parameters: Arrays) -> None:
@@ -195,7 +207,7 @@ class ModelExecutor:
         outputs = evaluate(self.program, inputs, self._parameters)
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
-        return outputs, Activity(cycles=self._cycles)
+        return outputs, Activity(cycles=self.expected_cycles)
 
     def _count_bytes(self, arrays: Arrays) -> int:
         return sum(array.size for array in arrays.values()) * self.program.dtype.num_bytes
@@ -212,6 +224,11 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     activations = program.arena_bytes(Arena.ACTIVATIONS)
     rest = int(per_pe[y, x]) - code - weights - activations
     return PeMemory(x, y, code, weights, activations, rest)
+
+
+def _count_from(start: int, progress: Progress) -> Progress:
+    """Return a callback that takes the machine's cycle and passes on the launch's."""
+    return lambda cycle: progress(cycle - start)
 
 
 def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:

@@ -1,7 +1,8 @@
 """Which module calls go to the wafer, while a script runs unmodified.
 
 The outermost `nn.Module` call whose result needs no gradient runs on the wafer, all others on the
-host. Calls inside a call are part of it.
+host. Calls inside a call are part of it. Any thread may call, one at a time: while `torch.export`
+captures, it replaces `nn.Module.__call__` itself, for all threads.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ def intercept_calls(session: Session) -> Generator[None]:
     process_id = os.getpid()
 
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
-        # Dynamo must see PyTorch's own call; a forked worker has no session to report to.
-        if torch.compiler.is_dynamo_compiling() or nesting.depth or os.getpid() != process_id:
+        # Tracers must see PyTorch's own call; a forked worker has no session to report to.
+        is_traced = (
+            torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
+        )
+        if is_traced or nesting.depth or os.getpid() != process_id:
             return original(module, *args, **kwargs)
         nesting.depth += 1
         try:
-            if session.is_traced():
-                return original(module, *args, **kwargs)
             return _route(session, original, module, args, kwargs)
         finally:
             nesting.depth -= 1

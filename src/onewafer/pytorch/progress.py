@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.live import Live
-from rich.spinner import Spinner
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
 
 class ProgressLine:
@@ -26,24 +26,26 @@ class ProgressLine:
     @contextmanager
     def compiling(self, what: str) -> Generator[None]:
         """Show that a program is being compiled."""
-        with self._line(f"compiling {what}"):
+        with self._line() as line:
+            line.add_task(f"compiling {what}", total=None)
             yield
 
     @contextmanager
-    def simulating(self, what: str) -> Generator[Callable[[int], None]]:
-        """Show a launch; the value takes the current cycle."""
-        with self._line(f"simulating {what}") as show:
-            yield lambda cycle: show(f"simulating {what}: cycle {cycle:,}")
+    def simulating(self, what: str, expected_cycles: int) -> Generator[Callable[[int], None]]:
+        """Show a launch; the value takes the cycles simulated so far."""
+        with self._line(BarColumn(), TextColumn("{task.completed:,} cycles")) as line:
+            task = line.add_task(f"simulating {what}", total=expected_cycles)
+            yield lambda cycles: line.update(task, completed=cycles)
 
-    @contextmanager
-    def _line(self, text: str) -> Generator[Callable[[str], None]]:
-        spinner = Spinner("dots", text)
+    def _line(self, *columns: ProgressColumn) -> Progress:
         # The script's own output must pass through untouched, so nothing is redirected.
-        with Live(
-            spinner,
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            *columns,
             console=self._console,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-        ):
-            yield lambda changed: spinner.update(text=changed)
+            disable=not self._console.is_terminal,
+        )

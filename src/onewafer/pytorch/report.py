@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -23,6 +21,7 @@ from onewafer.units import format_bytes, format_hertz, format_seconds, to_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -61,13 +60,15 @@ class ProgramReport:
     cycles_per_sample: float | None
     seconds_per_launch: float | None
     seconds_per_sample: float | None
-    wavelet_hops: int | None
+    wavelet_hops_per_launch: float | None
     busy_pe_fraction: float | None
     """PE-cycles in which an instruction executed ÷ PEs × cycles."""
     busy_link_fraction: float | None
     """Wavelets over links between PEs ÷ links × cycles."""
     bytes_in: int
+    """Over all launches, weights included. Replicas are made on the wafer and not counted."""
     bytes_out: int
+    """Over all launches."""
     parameters_sent: int
     parameters_resent: int
 
@@ -156,7 +157,9 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         cycles_per_sample=per_sample,
         seconds_per_launch=_seconds(per_launch, clock_hertz),
         seconds_per_sample=_seconds(per_sample, clock_hertz),
-        wavelet_hops=activity.wavelet_hops if is_simulated else None,
+        wavelet_hops_per_launch=(
+            _ratio(activity.wavelet_hops, record.launches) if is_simulated else None
+        ),
         busy_pe_fraction=_ratio(activity.busy_pe_cycles, pe_cycles) if is_simulated else None,
         busy_link_fraction=_ratio(activity.link_wavelets, link_cycles) if is_simulated else None,
         bytes_in=record.executor.bytes_in,
@@ -185,15 +188,20 @@ def to_json(report: Report) -> str:
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write the report to a file: completely or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write the report to a file: completely or not at all.
+
+    A link or device (`/dev/stdout`) is written in place instead of being replaced.
+    """
+    text = to_json(report)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_json(report))
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _show(value: float | None, form: str) -> str | None:
@@ -212,27 +220,38 @@ def _show_memory(program: ProgramReport) -> str | None:
     return f"{format_bytes(memory.total_bytes)} ({share:.0%}) at PE ({memory.x}, {memory.y})"
 
 
-_ROWS: tuple[tuple[str, Callable[[ProgramReport], str | None]], ...] = (
-    ("program", lambda p: f"{p.module}, {p.bucket_rows} rows, {p.dtype}"),
-    ("compiled because", lambda p: p.compiled_because),
-    ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
-    ("rectangle", lambda p: f"{p.width}×{p.height}, {p.num_pes} PEs used"),
-    ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
-    ("SRAM, fullest PE", _show_memory),
-    ("  code", lambda p: p.memory and format_bytes(p.memory.code_bytes)),
-    ("  weights", lambda p: p.memory and format_bytes(p.memory.weight_bytes)),
-    ("  activations", lambda p: p.memory and format_bytes(p.memory.activation_bytes)),
-    ("  buffers", lambda p: p.memory and format_bytes(p.memory.buffer_bytes)),
-    ("calls, launches", lambda p: f"{p.calls:,}, {p.launches:,} ({p.samples:,} samples)"),
-    ("cycles a launch", lambda p: _show(p.cycles_per_launch, "{:,.0f}")),
-    ("cycles a sample", lambda p: _show(p.cycles_per_sample, "{:,.0f}")),
-    ("time a launch", lambda p: _show_time(p.seconds_per_launch, p.clock_hertz)),
-    ("time a sample", lambda p: _show_time(p.seconds_per_sample, p.clock_hertz)),
-    ("wavelet-hops", lambda p: _show(p.wavelet_hops, "{:,}")),
-    ("PEs busy", lambda p: _show(p.busy_pe_fraction, "{:.1%}")),
-    ("links busy", lambda p: _show(p.busy_link_fraction, "{:.1%}")),
-    ("bytes in, out", lambda p: f"{format_bytes(p.bytes_in)}, {format_bytes(p.bytes_out)}"),
-    ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
+_Row = tuple[str, "Callable[[ProgramReport], str | None]"]
+
+_SECTIONS: tuple[tuple[_Row, ...], ...] = (
+    (
+        ("program", lambda p: f"{p.module}, {p.bucket_rows} rows, {p.dtype}"),
+        ("compiled because", lambda p: p.compiled_because),
+        ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
+        ("rectangle", lambda p: f"{p.width}×{p.height}, {p.num_pes} PEs used"),
+        ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
+    ),
+    (
+        ("SRAM, fullest PE", _show_memory),
+        ("  code", lambda p: p.memory and format_bytes(p.memory.code_bytes)),
+        ("  weights", lambda p: p.memory and format_bytes(p.memory.weight_bytes)),
+        ("  activations", lambda p: p.memory and format_bytes(p.memory.activation_bytes)),
+        ("  buffers", lambda p: p.memory and format_bytes(p.memory.buffer_bytes)),
+    ),
+    (
+        ("cycles a launch", lambda p: _show(p.cycles_per_launch, "{:,.0f}")),
+        ("time a launch", lambda p: _show_time(p.seconds_per_launch, p.clock_hertz)),
+        ("cycles a sample", lambda p: _show(p.cycles_per_sample, "{:,.0f}")),
+        ("time a sample", lambda p: _show_time(p.seconds_per_sample, p.clock_hertz)),
+        ("wavelet-hops a launch", lambda p: _show(p.wavelet_hops_per_launch, "{:,.0f}")),
+        ("PEs busy", lambda p: _show(p.busy_pe_fraction, "{:.1%}")),
+        ("links busy", lambda p: _show(p.busy_link_fraction, "{:.1%}")),
+    ),
+    (
+        ("all calls", lambda p: f"{p.calls:,} in {p.launches:,} launches, {p.samples:,} samples"),
+        ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
+        ("all bytes out", lambda p: format_bytes(p.bytes_out)),
+        ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
+    ),
 )
 
 _SHOWN_PROGRAMS = 3
@@ -244,7 +263,7 @@ def render(report: Report) -> RenderableType:
     shown = sorted(report.programs, key=lambda p: p.cycles, reverse=True)[:_SHOWN_PROGRAMS]
     parts: list[RenderableType] = []
     if shown:
-        parts.append(_render_programs(shown))
+        parts += [Text("onewafer report", style="bold"), _render_programs(shown)]
     left_out = len(report.programs) - len(shown)
     if left_out:
         parts.append(Text(f"and {left_out} more programs with fewer cycles; --json has them all"))
@@ -253,14 +272,16 @@ def render(report: Report) -> RenderableType:
 
 
 def _render_programs(programs: list[ProgramReport]) -> Table:
-    table = Table(title="onewafer", title_justify="left", title_style="bold", show_header=False)
+    table = Table(show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     for _ in programs:
         table.add_column(overflow="fold")
-    for name, show in _ROWS:
-        cells = [show(program) for program in programs]
-        if any(cells):
-            table.add_row(name, *(cell or "–" for cell in cells))
+    for section in _SECTIONS:
+        table.add_section()
+        for name, show in section:
+            cells = [show(program) for program in programs]
+            if any(cells):
+                table.add_row(name, *(cell or "–" for cell in cells))
     return table
 
 

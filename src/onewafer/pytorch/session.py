@@ -43,8 +43,10 @@ class Observer(Protocol):
         """Enter while a program is compiled."""
         ...
 
-    def simulating(self, what: str) -> AbstractContextManager[Callable[[int], None]]:
-        """Enter while a launch runs; the value is called with the current cycle."""
+    def simulating(
+        self, what: str, expected_cycles: int
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Enter while a launch runs; the value is called with the cycles simulated so far."""
         ...
 
 
@@ -124,16 +126,6 @@ class Session:
             weakref.WeakKeyDictionary()
         )
         self._lock = threading.RLock()
-
-    def is_traced(self) -> bool:
-        """Tell whether the calling thread records calls instead of making them.
-
-        Waits for the session's own captures: they set PyTorch's flag for all threads.
-        """
-        with self._lock:
-            return (
-                torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
-            )
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
         """Note a call that ran on the host because its result needs a gradient."""
@@ -264,9 +256,10 @@ class _ResidentProgram:
     ) -> dict[str, NDArray[np.floating[Any]]]:
         padding = self._record.bucket - (rows.stop - rows.start)
         padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
-        watch = self._observer.simulating(self._what) if self._observer else nullcontext()
-        with watch as progress:
-            outputs, activity = self._record.executor.run(padded, progress)
+        executor, observer = self._record.executor, self._observer
+        expected = executor.expected_cycles
+        with observer.simulating(self._what, expected) if observer else nullcontext() as progress:
+            outputs, activity = executor.run(padded, progress)
         self._record.launches += 1
         self._record.activity += activity
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
