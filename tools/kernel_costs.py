@@ -34,7 +34,7 @@ from onewafer.image import (
 )
 from onewafer.mesh import emit_csl, shard
 from onewafer.mesh.kernel_costs import Counts, KernelCost, KernelCosts
-from onewafer.mesh.schedule import Entry, Kind, build_schedule
+from onewafer.mesh.schedule import Entry, Kind, build_schedule, kinds_of
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def compile_graph(graph: Graph, arch: str) -> Compiled:
     emitted = emit_csl.write_text(program)
     options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
     image = compile_program(options, MemoryFiles(emitted.files))
-    return Compiled(image, frozenset(entry.kind for entry in build_schedule(program)))
+    return Compiled(image, kinds_of(build_schedule(program)))
 
 
 def measure(dtype: DataType, arch: str) -> KernelCosts:

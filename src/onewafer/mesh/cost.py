@@ -30,7 +30,7 @@ from onewafer.mesh.program import (
     Matmul,
     Relu,
 )
-from onewafer.mesh.schedule import Kind, build_schedule, kind_of
+from onewafer.mesh.schedule import CONTROL_KINDS, Kind, build_schedule, kind_of, kinds_of
 
 if TYPE_CHECKING:
     from onewafer.arch import Architecture, Timing
@@ -73,7 +73,7 @@ def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
         architecture.timing,
         kernel_costs(program.dtype),
         program,
-        frozenset(entry.kind for entry in schedule),
+        kinds_of(schedule),
     )
     return Estimate(
         launch_cycles=model.task(model.kernels.launch),
@@ -84,7 +84,7 @@ def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
         control_cycles=sum(
             (entry.n + 1) * model.step(entry.kind)
             for entry in schedule
-            if entry.kind in (Kind.REPEAT, Kind.STOP)
+            if entry.kind in CONTROL_KINDS
         ),
     )
 

@@ -21,7 +21,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.budget import verify
 from onewafer.mesh.program import Arena, Distribution, Role
-from onewafer.mesh.schedule import ENTRY_WORDS, Kind, build_schedule
+from onewafer.mesh.schedule import CONTROL_KINDS, ENTRY_WORDS, Kind, build_schedule, kinds_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,16 +211,18 @@ def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> st
 
 def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
     entries = build_schedule(program)
-    used = {entry.kind for entry in entries}
+    used = kinds_of(entries)
     element = str(program.dtype)
     return _MODEL.format(
         title=_title(program),
         element=element,
         kinds="\n".join(
-            f"const kind_{kind.name.lower()}: u16 = {kind.value};"
-            f" const has_{kind.name.lower()} = {str(kind in used).lower()};"
-            for kind in Kind
-            if kind is not Kind.STOP
+            [f"const kind_{kind.name.lower()}: u16 = {kind.value};" for kind in Kind]
+            + [
+                f"const has_{kind.name.lower()} = {str(kind in used).lower()};"
+                for kind in Kind
+                if kind not in CONTROL_KINDS
+            ]
         ),
         schedule_words=ENTRY_WORDS * len(entries),
         schedule="\n".join(

@@ -24,7 +24,7 @@ from onewafer.mesh.program import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from onewafer.mesh.program import Block, MeshOperation, MeshProgram
 
@@ -51,6 +51,10 @@ class Kind(IntEnum):
     def reads_parameters(self) -> bool:
         """Whether the operand `right` is in the parameter arena."""
         return self in (Kind.MATMUL, Kind.ADD_BIAS)
+
+
+CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
+"""Kinds that every state machine has, so that depth alone never changes the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
     """Return the entries of a program, repetitions folded, with STOP at the end."""
     entries = [_entry(operation) for operation in program.operations]
     return (*_fold_repetitions(entries), Entry(Kind.STOP))
+
+
+def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
+    """Return the kinds that the state machine of a schedule asks for."""
+    return frozenset(entry.kind for entry in schedule) | CONTROL_KINDS
 
 
 def _entry(operation: MeshOperation) -> Entry:
