@@ -284,8 +284,8 @@ def assemble(
     """Put the tile programs on their PEs."""
     program_of_pe = np.full((program.height, program.width), NO_PROGRAM, dtype=np.int16)
     for number, instance in enumerate(program.instances):
-        for x, y in instance.pes:
-            program_of_pe[y, x] = number
+        places = np.array(instance.pes, dtype=np.intp).reshape(-1, 2)
+        program_of_pe[places[:, 1], places[:, 0]] = number
     return WaferImage(
         arch=placement.arch,
         width=program.width,
