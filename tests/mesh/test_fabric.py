@@ -13,7 +13,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.image import SectionKind
-from onewafer.mesh import emit, estimate, evaluate, num_tile_programs, shard
+from onewafer.mesh import emit, estimate, evaluate, footprint, num_tile_programs, shard
 from onewafer.mesh.schedule import ENTRY_WORDS
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import compile_emitted, run_on_fabric
@@ -89,6 +89,17 @@ def test_tile_programs_are_roles(rectangle):
     program = shard(mlp([8, 8]), width=width, height=height, architecture=architecture)
     image = compile_emitted(emit(program, architecture), architecture)
     assert len(image.programs) <= num_tile_programs(program) <= 16
+
+
+@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_footprint_is_an_upper_bound(architecture, dtype):
+    machine = ARCHITECTURES[architecture]
+    graph = mlp([24, 17, 24], batch=2, dtype=dtype, is_residual=True)
+    program = shard(graph, width=4, height=3, architecture=machine)
+    image = compile_emitted(emit(program, machine), machine)
+    most = max(sum(part.num_bytes for part in tile.sections) for tile in image.programs)
+    assert most <= footprint(program, machine).total <= most + 512
 
 
 def test_depth_changes_no_code():

@@ -172,29 +172,27 @@ def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
 
 def _repetition(entries: Sequence[Entry], start: int, length: int) -> _Repetition:
     """Count how often the `length` entries from `start` on come again right after themselves."""
-    body = entries[start : start + length]
     stride, rounds = 0, 0
     while True:
-        after = start + (rounds + 1) * length
-        step = _parameter_step(body, entries[after : after + length])
+        step = _parameter_step(entries, start, start + (rounds + 1) * length, length)
         if step is None or (rounds > 0 and step != stride * (rounds + 1)):
             return _Repetition(start, length, rounds, stride)
         stride = stride if rounds else step
         rounds += 1
 
 
-def _parameter_step(body: Sequence[Entry], later: Sequence[Entry]) -> int | None:
-    """Return by how much the parameters of `later` lie further on; None: it is no repetition."""
-    if len(later) != len(body):
+def _parameter_step(entries: Sequence[Entry], start: int, again: int, length: int) -> int | None:
+    """Return by how much the parameters from `again` on lie further on; None: no repetition."""
+    if again + length > len(entries):
         return None
     steps: set[int] = set()
-    for first, second in zip(body, later, strict=True):
+    for index in range(length):
+        first, second = entries[start + index], entries[again + index]
         shifted = first
-        if first.kind.reads_parameters:
+        if first.kind is second.kind and first.kind.reads_parameters:
             steps.add(second.right - first.right)
             shifted = dataclasses.replace(first, right=second.right)
-        if shifted != second:
+        if shifted != second or len(steps) > 1:
             return None
-    if len(steps) > 1 or min(steps, default=0) < 0:
-        return None
-    return steps.pop() if steps else 0
+    step = steps.pop() if steps else 0
+    return step if step >= 0 else None
