@@ -139,3 +139,14 @@ def test_float_and_negative_words_are_canonical(analyze):
     assert instance.per_pe[datum.per_pe.index][:3] == (0, 0x3F000000, 0x3F800000)
     datum = instance.globals[1].data[0]
     assert instance.per_pe[datum.per_pe.index][:3] == (0, -1, -2)
+
+
+def test_one_param_in_two_types_makes_two_columns(analyze):
+    pe = """
+    param id: u16; param x: i16;
+    var a: i16 = -x; var b: u16 = id; var c: i32 = id; var d: u16 = x;
+    comptime { @export_symbol(a); @export_symbol(b); @export_symbol(c); @export_symbol(d); }
+    """
+    (instance,) = analyze(LAYOUT, files={"pe.csl": pe}).program.instances
+    columns = [instance.per_pe[g.data[0].per_pe.index] for g in instance.globals]
+    assert [column[41] for column in columns] == [-1, 41, 41, 1]

@@ -93,7 +93,7 @@ class InstanceContext(Context):
         """What comptime blocks asked for that needs all tasks to be bound."""
         self.keep_alive: list[object] = []
         """Objects whose `id` is part of a key."""
-        self._columns: dict[int, tuple[ir.PerPe, Taint, t.Type]] = {}
+        self._columns: dict[tuple[int, t.Type], tuple[ir.PerPe, Taint, t.Type]] = {}
         self._symbols: dict[str, int] = {}
         self._to_fill: deque[Variable] = deque()
 
@@ -162,10 +162,10 @@ class InstanceContext(Context):
 
     def per_pe(self, taint: Taint, type_: t.Type) -> ir.PerPe:
         """Return the column of a value that differs between PEs."""
-        known = self._columns.get(id(taint))
-        if known is None or known[2] != type_:
-            known = (ir.PerPe(len(self._columns)), taint, type_)
-            self._columns[id(taint)] = known
+        key = (id(taint), type_)
+        known = self._columns.get(key)
+        if known is None:
+            known = self._columns[key] = (ir.PerPe(len(self._columns)), taint, type_)
         return known[0]
 
     @property

@@ -33,7 +33,6 @@ from onewafer.csl.sema.values import (
     boolean,
     force,
     not_comptime,
-    show,
     type_of,
 )
 from onewafer.csl.syntax.ast import BinaryOperator, UnaryOperator
@@ -558,11 +557,6 @@ def integer(value: Value, span: Span, what: str) -> Scalar:
 def forced_integer(value: Value, span: Span, what: str) -> int:
     """Return an integer that decides what the program is."""
     return int(force(integer(value, span, what), what, span))
-
-
-def describe(value: Value) -> str:
-    """Return `value (type)` for messages."""
-    return f"{show(value)} (`{type_of(value)}`)"
 
 
 def rows_agree(

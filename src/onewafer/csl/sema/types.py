@@ -36,10 +36,6 @@ class IntegerType:
         """Largest value."""
         return (1 << (self.bits - self.is_signed)) - 1
 
-    def contains(self, value: int) -> bool:
-        """Tell whether `value` can be represented."""
-        return self.minimum <= value <= self.maximum
-
     def wrap(self, value: int) -> int:
         """Reduce modulo the width, as the machine does on overflow."""
         value &= (1 << self.bits) - 1

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from onewafer.image import DsdDescriptor
 
 Number = int | float
-Row = "Sequence[Number]"
-"""The scalar leaves of one PE's params."""
 
 
 @dataclass(frozen=True, slots=True)
