@@ -115,7 +115,7 @@ def test_options_replace_those_of_the_run(wafer):
     with torch.no_grad():
         compiled(torch.randn(2, 6))
     (record,) = wafer.ledger.programs
-    assert (record.executor.program.width, record.executor.program.height) == (1, 2)
+    assert (record.program.width, record.program.height) == (1, 2)
 
 
 @pytest.mark.parametrize(

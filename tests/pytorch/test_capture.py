@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Add, AddBias, DataType, Linear, Relu
@@ -193,3 +194,18 @@ def test_two_inputs_with_different_batches_are_refused():
 
     with pytest.raises(UnsupportedOperationError, match="different numbers of rows: 2 and 3"):
         captured(Two(), torch.zeros(2, 4), torch.zeros(3, 4))
+
+
+def test_surroundings_that_must_see_every_operation_are_refused():
+    model, x = nn.Linear(4, 4).requires_grad_(requires_grad=False), torch.zeros(4, 4)
+    with torch.autocast("cpu"), pytest.raises(UnsupportedOperationError, match="autocast"):
+        captured(model, x)
+    with FlopCounterMode(display=False), pytest.raises(UnsupportedOperationError, match="Flop"):
+        captured(model, x)
+
+    def transformed(x):
+        with pytest.raises(UnsupportedOperationError, match=r"torch\.func transform"):
+            captured(model, x)
+        return x
+
+    torch.vmap(transformed)(x)

@@ -103,3 +103,13 @@ def test_module_compiled_for_another_backend_is_left_alone(wafer):
         torch.compile(model, backend="eager")(x)
     ((_, reason),) = wafer.ledger.fallbacks
     assert reason == "it is compiled by another backend of torch.compile"
+
+
+def test_borrowed_parameters_stay_on_the_host_and_own_ones_do_not(wafer):
+    model, x = nn.Linear(3, 2).requires_grad_(requires_grad=False), torch.ones(1, 3)
+    with intercept_calls(wafer):
+        borrowed = torch.func.functional_call(model, {"bias": torch.zeros(2)}, (x,))
+        own = model(x)
+    assert torch.allclose(borrowed + model.bias, own)
+    assert wafer.ledger.fallbacks.total() == 1
+    assert num_wafer_calls(wafer) == 1

@@ -112,7 +112,7 @@ def test_f16_on_the_wafer_comes_back_as_the_model_s_f32():
     wafer, model, x = session(dtype=DataType.F16), mlp(), torch.randn(2, 6)
     result = call(wafer, model, x)
     assert result.dtype is torch.float32
-    assert wafer.ledger.programs[0].executor.program.dtype is DataType.F16
+    assert wafer.ledger.programs[0].program.dtype is DataType.F16
     assert torch.equal(result, result.half().float())
     assert_agrees(session(), model.half(), x.half(), result.half())
 
@@ -145,6 +145,21 @@ def test_refused_call_changes_nothing():
     assert wafer.ledger.num_calls == 0
 
 
+def test_refusal_is_remembered_for_calls_that_look_alike():
+    class Counting(nn.Module):
+        num_runs = 0
+
+        def forward(self, x):
+            type(self).num_runs += 1
+            return torch.tanh(x)
+
+    wafer, model = session(), Counting()
+    for rows in (1, 1, 2, 2):
+        with pytest.raises(UnsupportedOperationError, match=r"aten\.tanh"):
+            call(wafer, model, torch.zeros(rows, 2))
+    assert Counting.num_runs == 2
+
+
 def test_programs_of_dead_modules_are_released():
     wafer, model = session(), mlp()
     call(wafer, model, torch.zeros(1, 6))
@@ -158,10 +173,10 @@ def test_fabric_figures_are_plausible():
     wafer, model = session(Fidelity.FABRIC), mlp()
     call(wafer, model, torch.randn(4, 6))
     (record,) = wafer.ledger.programs
-    activity, memory = record.activity, record.executor.memory
+    activity, memory = record.activity, record.memory
     assert activity.cycles > 0
     assert 0 < activity.busy_pe_cycles < 4 * activity.cycles
     assert activity.wavelet_hops > 0
     assert memory.weight_bytes >= 4 * np.ceil(6 / 2) * np.ceil(5 / 2)
     assert memory.total_bytes <= wafer.architecture.memory_bytes
-    assert record.executor.bytes_out == 4 * 4 * 4  # 3 features padded to 2 columns of 2
+    assert record.bytes_out == 4 * 4 * 4  # 3 features padded to 2 columns of 2

@@ -18,8 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch._C._functorch import peek_interpreter_stack  # no public name
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import (
+    _get_current_dispatch_mode as get_current_dispatch_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
@@ -97,8 +101,7 @@ def capture(
     `dtype` is the number format on the wafer; None keeps the module's. The module must not have
     been called yet: export runs its Python code once.
     """
-    _check_hooks(module)
-    _check_arguments(args, kwargs)
+    check_call(module, args, kwargs)
     program = _export(module, args, kwargs)
     _check_effects(program)
     leaves = pytree.tree_leaves((args, dict(kwargs)))
@@ -112,6 +115,28 @@ def capture(
     graph = writer.finish()
     verify_graph(graph)
     return CapturedCall(graph, writer.inputs, writer.parameters, results, _result_spec(program))
+
+
+def check_call(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> None:
+    """Refuse what can be seen without running the module; cheap, and part of `capture`."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnsupportedOperationError("it is a TorchScript module, which torch.export refuses")
+    _check_surroundings()
+    _check_hooks(module)
+    _check_arguments(args, kwargs)
+
+
+def _check_surroundings() -> None:
+    """Refuse where somebody wants PyTorch to show or change every operation."""
+    if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
+        raise UnsupportedOperationError("the call is inside a torch.func transform")
+    mode = get_current_dispatch_mode()
+    if mode is not None:
+        raise UnsupportedOperationError(f"the call is under a {type(mode).__name__}")
+    if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
+        raise UnsupportedOperationError("the call is under autocast, which mixes number formats")
 
 
 def _check_hooks(module: torch.nn.Module) -> None:

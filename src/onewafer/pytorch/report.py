@@ -127,7 +127,7 @@ def build_report(ledger: Ledger) -> Report:
 
 
 def _report_program(record: ProgramRecord) -> ProgramReport:
-    program, activity, options = record.executor.program, record.activity, record.options
+    program, activity, options = record.program, record.activity, record.options
     clock_hertz = options.clock_hertz or record.architecture.clock_hertz
     pe_cycles = activity.cycles * program.width * program.height
     link_cycles = activity.cycles * _count_links(program.width, program.height)
@@ -146,9 +146,9 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         width=program.width,
         height=program.height,
         bucket_rows=record.bucket,
-        tile_programs=record.executor.num_tile_programs,
+        tile_programs=record.num_tile_programs,
         memory_bytes=record.architecture.memory_bytes,
-        memory=record.executor.memory,
+        memory=record.memory,
         calls=record.calls,
         launches=record.launches,
         samples=record.samples,
@@ -162,8 +162,8 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         ),
         busy_pe_fraction=_ratio(activity.busy_pe_cycles, pe_cycles) if is_simulated else None,
         busy_link_fraction=_ratio(activity.link_wavelets, link_cycles) if is_simulated else None,
-        bytes_in=record.executor.bytes_in,
-        bytes_out=record.executor.bytes_out,
+        bytes_in=record.bytes_in,
+        bytes_out=record.bytes_out,
         parameters_sent=record.parameters_sent,
         parameters_resent=record.parameters_resent,
     )

@@ -21,8 +21,8 @@ from torch.utils import _pytree as pytree
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
 from onewafer.mesh import numpy_dtype
-from onewafer.pytorch.capture import CapturedCall, capture
-from onewafer.pytorch.executable import Activity, Executor, build_executor
+from onewafer.pytorch.capture import CapturedCall, capture, check_call
+from onewafer.pytorch.executable import Activity, Executor, PeMemory, build_executor
 from onewafer.pytorch.placement import place, with_rows
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.graph import DataType, Graph
+    from onewafer.mesh import MeshProgram
     from onewafer.pytorch.options import WaferOptions
 
 
@@ -52,19 +53,26 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class ProgramRecord:
-    """What one compiled program did so far."""
+    """What one compiled program did so far; it outlives the program."""
 
     module: str
     options: WaferOptions
     architecture: Architecture
     reason: str
     """Why it was compiled."""
-    executor: Executor
+    program: MeshProgram
+    num_tile_programs: int | None
+    """None where nothing was compiled."""
+    memory: PeMemory | None
+    """Of the fullest PE; None where nothing was compiled."""
     calls: int = 0
     launches: int = 0
     samples: int = 0
     """Rows without padding."""
     activity: Activity = field(default_factory=Activity)
+    bytes_in: int = 0
+    """Written to the wafer, weights included."""
+    bytes_out: int = 0
     parameters_sent: int = 0
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""
@@ -72,7 +80,7 @@ class ProgramRecord:
     @property
     def bucket(self) -> int:
         """Rows of one launch."""
-        return self.executor.program.graph.inputs[0].shape[0]
+        return self.program.graph.inputs[0].shape[0]
 
 
 @dataclass(slots=True)
@@ -145,8 +153,8 @@ class Session:
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
         with self._lock:
-            call = self._capture(module, args, kwargs)
             try:
+                call = self._capture(module, args, kwargs)
                 return self._program_for(module, call.graph).run(call)
             except OnewaferError:
                 raise
@@ -161,6 +169,7 @@ class Session:
         A call that looks like a refused one stays on the host even if the module's Python code
         would now act otherwise: the host is always right.
         """
+        check_call(module, args, kwargs)
         refusals = self._refusals.setdefault(module, {})
         look = _look(module, args, kwargs)
         if look in refusals:
@@ -182,10 +191,17 @@ class Session:
         what = f"{name}, {bucket} rows on {program.width}×{program.height} PEs"
         with self.observer.compiling(what) if self.observer else nullcontext():
             executor = build_executor(program, self.architecture, self.options.fidelity)
-        reason = _explain(programs, program.graph)
-        record = ProgramRecord(name, self.options, self.architecture, reason, executor)
+        record = ProgramRecord(
+            name,
+            self.options,
+            self.architecture,
+            _explain(programs, program.graph),
+            program,
+            executor.num_tile_programs,
+            executor.memory,
+        )
         self.ledger.programs.append(record)
-        programs.append(_ResidentProgram(record, what, self.observer))
+        programs.append(_ResidentProgram(executor, record, what, self.observer))
         return programs[-1]
 
 
@@ -198,8 +214,11 @@ def _look(
         f"{leaf.dtype}{tuple(leaf.shape)}" if isinstance(leaf, torch.Tensor) else str(type(leaf))
         for leaf in cast("list[object]", leaves)
     )
-    modes = tuple((m.training, len(vars(m)["_forward_hooks"])) for m in module.modules())
-    return shapes, str(structure), modes
+    state = tuple(
+        (m.training, *(str(type(parameter)) for parameter in m.parameters(recurse=False)))
+        for m in module.modules()
+    )
+    return shapes, str(structure), state
 
 
 def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
@@ -215,7 +234,10 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
 class _ResidentProgram:
     """A program on the wafer with the parameters it holds."""
 
-    def __init__(self, record: ProgramRecord, what: str, observer: Observer | None) -> None:
+    def __init__(
+        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+    ) -> None:
+        self._executor = executor
         self._record = record
         self._what = what
         self._observer = observer
@@ -224,12 +246,12 @@ class _ResidentProgram:
     @property
     def graph(self) -> Graph:
         """What it computes, with the rows of its bucket."""
-        return self._record.executor.program.graph
+        return self._record.program.graph
 
     def run(self, call: CapturedCall) -> object:
         """Send what changed, run the rows bucket by bucket, return the module's result."""
         self._update_parameters(call)
-        dtype = self._record.executor.program.dtype
+        dtype = self._record.program.dtype
         inputs = {name: _to_array(tensor, dtype) for name, tensor in call.inputs.items()}
         chunks = [
             self._launch(inputs, slice(start, min(start + self._record.bucket, call.rows)))
@@ -241,12 +263,10 @@ class _ResidentProgram:
         return call.restore(outputs)
 
     def _update_parameters(self, call: CapturedCall) -> None:
-        dtype = self._record.executor.program.dtype
+        dtype = self._record.program.dtype
         marks = {name: _mark(tensor) for name, tensor in call.parameters.items()}
         changed = [name for name, mark in marks.items() if self._marks.get(name) != mark]
-        self._record.executor.send(
-            {name: _to_array(call.parameters[name], dtype) for name in changed}
-        )
+        self._executor.send({name: _to_array(call.parameters[name], dtype) for name in changed})
         self._record.parameters_sent += sum(name not in self._marks for name in changed)
         self._record.parameters_resent += sum(name in self._marks for name in changed)
         self._marks = marks
@@ -256,12 +276,13 @@ class _ResidentProgram:
     ) -> dict[str, NDArray[np.floating[Any]]]:
         padding = self._record.bucket - (rows.stop - rows.start)
         padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
-        executor, observer = self._record.executor, self._observer
-        expected = executor.expected_cycles
+        observer, expected = self._observer, self._executor.expected_cycles
         with observer.simulating(self._what, expected) if observer else nullcontext() as progress:
-            outputs, activity = executor.run(padded, progress)
+            outputs, activity = self._executor.run(padded, progress)
         self._record.launches += 1
         self._record.activity += activity
+        self._record.bytes_in = self._executor.bytes_in
+        self._record.bytes_out = self._executor.bytes_out
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
 
 
