@@ -110,6 +110,8 @@ class Walk:
         element = ScalarType(row[Field.TYPE])
         if opcode is Opcode.LOAD_IMMEDIATE:
             registers[rd] = canonical(immediate, element)
+        elif opcode is Opcode.COORDINATE:  # TURN asks, and is walked on PE (0, 0)
+            registers[rd] = 0
         elif opcode is Opcode.MOVE:
             registers[rd] = left
         elif opcode is Opcode.LOAD:
@@ -152,7 +154,11 @@ def graph_of_all_kinds(dtype: DataType) -> Graph:
             Relu(tensor(f"{index}.relu", 4, 8), f"{index}.sum"),
         ]
         source = f"{index}.relu"
-    layers.append(Add(tensor("y", 4, 8), source, "x"))
+    layers += [
+        Add(tensor("even", 4, 8), source, "x"),
+        Add(tensor("odd", 4, 8), "even", "0.relu"),  # turns its right operand
+        Add(tensor("y", 4, 8), "0.relu", "odd"),  # likewise, the other way
+    ]
     parameters = (tensor("w", 8, 8), tensor("v", 8))
     return Graph("all kinds", (tensor("x", 4, 8),), parameters, tuple(layers), ("y",))
 
@@ -230,10 +236,14 @@ def _measure_kind(compiled: Compiled, kind: Kind, test: Counter[str]) -> KernelC
 
 
 def _walk(program: TileProgram, kind: Kind, rows: int = 1, inner: int = 1) -> Counter[str]:
-    """Count one step of the state machine on an entry of that kind."""
+    """Count one step of the state machine on an entry of that kind.
+
+    A block of the result has more columns than `inner`: to find out which block is the shorter one
+    takes a TURN an instruction more or less.
+    """
     step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
     walker = Walk(program)
-    entry = Entry(kind, n=rows * 2, rows=rows, columns=2, inner=inner)
+    entry = Entry(kind, n=rows * 8, rows=rows, columns=8, inner=inner)
     walker.store(_symbol(program, "model.schedule").address, entry.words)
     return walker.count(step.entry)
 

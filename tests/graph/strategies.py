@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @st.composite
 def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) -> Graph:
-    """Draw a chain of operations with residual connections between tensors of one shape."""
+    """Draw a chain of operations with residual connections, over anything, of one shape."""
     dtype = draw(st.sampled_from(DataType))
     batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
-    sizes = st.integers(1, max_features)
+    few = draw(st.lists(st.integers(1, max_features), min_size=1, max_size=2))
+    sizes = st.sampled_from(few)  # so that tensors of one shape are common
     x = Tensor("x", (*batch, draw(sizes)), dtype)
     live, parameters, operations = [x], list[Tensor](), list["Operation"]()
     for index in range(draw(st.integers(0, max_operations))):
@@ -39,6 +40,7 @@ def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) 
             case _:
                 other = draw(st.sampled_from([t for t in live if t.shape == source.shape]))
                 result = Tensor(name, source.shape, dtype)
-                operations.append(Add(result, source.name, other.name))
+                left, right = draw(st.permutations([source.name, other.name]))
+                operations.append(Add(result, left, right))
         live.append(result)
     return Graph("random", (x,), tuple(parameters), tuple(operations), (live[-1].name,))

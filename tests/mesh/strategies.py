@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +44,28 @@ def mlp(
         operations.append(Add(Tensor("residual", first.shape, dtype), source.name, first.name))
     return Graph(
         "mlp", (first,), tuple(parameters), tuple(operations), (operations[-1].result.name,)
+    )
+
+
+def turned_input(features: int, *, batch: int = 1, dtype: DataType = DataType.F32) -> Graph:
+    """Build `turned = z + x`, where `sum = z + linear(x)` lets x and z lie along different axes."""
+    x, z, product, total, turned = (
+        Tensor(name, (batch, features), dtype) for name in ("x", "z", "product", "sum", "turned")
+    )
+    weight = Tensor("weight", (features, features), dtype)
+    operations = (
+        Linear(product, "x", "weight"),
+        Add(total, "z", "product"),
+        Add(turned, "z", "x"),
+    )
+    return Graph("turned input", (x, z), (weight,), operations, ("turned", "sum"))
+
+
+def assert_same_bits(actual: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Assert that arrays agree in every bit; NaNs: in being NaN."""
+    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(
+        np.signbit(actual) & ~np.isnan(actual), np.signbit(expected) & ~np.isnan(expected)
     )
 
 

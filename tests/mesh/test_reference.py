@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.errors import HostError, UnsupportedOperationError
+from onewafer.errors import HostError
 from onewafer.graph import Add, AddBias, DataType, Linear, Relu
-from onewafer.mesh import Block, error_bound, evaluate, shard
+from onewafer.mesh import Block, error_bound, evaluate, numpy_dtype, shard
 from onewafer.mesh.program import Arena
 from tests.graph.strategies import graphs
-from tests.mesh.strategies import mlp, random_arrays
+from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_input
 
 WSE3 = load_architecture("wse3")
 sides = st.integers(1, 4)
@@ -39,10 +39,7 @@ def exact(graph, inputs, parameters):
 
 @given(graphs(), sides, sides, st.integers(0, 9))
 def test_outputs_are_within_half_the_bound_of_exact_arithmetic(graph, width, height, seed):
-    try:
-        program = shard(graph, width=width, height=height, architecture=WSE3)
-    except UnsupportedOperationError:
-        return
+    program = shard(graph, width=width, height=height, architecture=WSE3)
     inputs = random_arrays(graph.inputs, seed)
     parameters = random_arrays(graph.parameters, seed + 1)
     outputs = evaluate(program, inputs, parameters)
@@ -60,6 +57,16 @@ def test_bound_is_useful(dtype):
     bound = error_bound(program, *arrays)[graph.outputs[0]]
     magnitude = np.abs(evaluate(program, *arrays)[graph.outputs[0]]).max()
     assert bound.max() < magnitude * (1e-3 if dtype is DataType.F32 else 0.2)
+
+
+@given(st.integers(1, 30), st.integers(1, 7), st.integers(1, 7), st.sampled_from(DataType))
+def test_a_turn_keeps_every_value(features, width, height, dtype):
+    graph = turned_input(features, batch=2, dtype=dtype)
+    program = shard(graph, width=width, height=height, architecture=WSE3)
+    x = np.resize(np.float32([np.inf, np.nan, -0.0, 1e-45, 0.0, -3.5]), (2, features))
+    weight = np.eye(features, dtype=np.float32)
+    outputs = evaluate(program, {"x": x, "z": np.full_like(x, -0.0)}, {"weight": weight})
+    assert_same_bits(outputs["turned"], x.astype(numpy_dtype(dtype)))
 
 
 def test_missing_arrays_are_named():

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Add, DataType, Graph, Linear, Tensor, verify_graph
+from onewafer.graph import DataType, Graph, Linear, Tensor, verify_graph
 from onewafer.mesh import verify
 from onewafer.pytorch import WaferOptions
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
@@ -56,11 +56,3 @@ def test_given_rectangle_is_taken_or_refused():
         place(linear(4, 300, 300), WSE3, WaferOptions(rectangle=(1, 1)))
     with pytest.raises(ConfigurationError, match="is not available"):
         place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(5000, 1)))
-
-
-def test_graph_with_a_form_on_one_pe_only_gets_one():
-    x, w = Tensor("x", (1, 4), DataType.F32), Tensor("w", (4, 4), DataType.F32)
-    product, total = Tensor("y", (1, 4), DataType.F32), Tensor("z", (1, 4), DataType.F32)
-    operations = (Linear(product, "x", "w"), Add(total, "x", "y"))
-    program = place(Graph("odd", (x,), (w,), operations, ("z",)), WSE3, WaferOptions())
-    assert program.width == program.height == 1

@@ -21,6 +21,7 @@ from onewafer.mesh.program import (
     Placement,
     Relu,
     Role,
+    Turn,
 )
 from onewafer.mesh.reference import evaluate
 from onewafer.mesh.shard import largest_rectangle, shard
@@ -46,6 +47,7 @@ __all__ = [
     "Placement",
     "Relu",
     "Role",
+    "Turn",
     "emit",
     "error_bound",
     "estimate",

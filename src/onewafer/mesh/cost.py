@@ -29,6 +29,7 @@ from onewafer.mesh.program import (
     Convert,
     Matmul,
     Relu,
+    Turn,
 )
 from onewafer.mesh.schedule import CONTROL_KINDS, Kind, build_schedule, kind_of, kinds_of
 
@@ -108,6 +109,11 @@ class _CostModel:
                     + result.rows * self._instructions(kernel.row, columns)
                     + result.rows * weight.rows * self._instructions(kernel.inner, columns)
                 )
+            case Turn(result, source):
+                # A row of what the blocks share is at most as long as the shorter of theirs.
+                shared = min(result.columns, source.columns)
+                call = self.step(kind, result.num_elements)
+                return call + result.rows * self._instructions(kernel.row, shared)
             case AddBias(result):
                 call = self.step(kind, result.num_elements)
                 return call + result.rows * self._instructions(kernel.row, result.columns)

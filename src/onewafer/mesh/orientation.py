@@ -1,7 +1,9 @@
 """Choose the axis over which the features of each tensor are blocked.
 
 A linear operation turns the axis, everything else keeps it, so the question is a two-colouring:
-tensors joined by element-wise operations are alike, the sides of a linear operation differ.
+tensors joined by element-wise operations are alike, the sides of a linear operation differ. A graph
+without a contradiction gets the colouring that needs no `Turn`. Each `Add` that contradicts the
+operations before it needs one, for its right operand: its result lies as the left one does.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Add, AddBias, Linear, Relu
 from onewafer.mesh.program import Axis
 
@@ -33,41 +34,30 @@ class _Turns:
             turned ^= step
         return name, turned
 
-    def join(self, left: str, right: str, *, turned: bool) -> bool:
-        """Demand a relation of two tensors; return False if it contradicts earlier ones."""
+    def join(self, left: str, right: str, *, turned: bool) -> None:
+        """Relate two tensors, unless earlier relations have done so, alike or not."""
         left_root, left_turned = self.find(left)
         right_root, right_turned = self.find(right)
-        if left_root == right_root:
-            return left_turned ^ right_turned == turned
-        self.parent[right_root] = (left_root, left_turned ^ right_turned ^ turned)
-        return True
+        if left_root != right_root:
+            self.parent[right_root] = (left_root, left_turned ^ right_turned ^ turned)
 
 
-def choose_axes(graph: Graph, *, width: int, height: int) -> Mapping[str, Axis]:
+def choose_axes(graph: Graph) -> Mapping[str, Axis]:
     """Return the axis of every input and result; inputs lie along x if nothing speaks against it.
 
-    Raises UnsupportedOperationError for the first operation whose operands cannot lie alike. On a
-    single PE both axes are the same, and everything fits.
+    Only the right operand of an `Add` may lie along another axis than the result.
     """
     turns = _Turns()
     for operation in graph.operations:
         result = operation.result.name
         match operation:
             case Linear():
-                fits = turns.join(operation.input, result, turned=True)
+                turns.join(operation.input, result, turned=True)
             case AddBias() | Relu():
-                fits = turns.join(operation.input, result, turned=False)
+                turns.join(operation.input, result, turned=False)
             case Add():
                 turns.join(operation.left, result, turned=False)
-                fits = turns.join(operation.right, result, turned=False)
-        if not fits and (width, height) != (1, 1):
-            raise UnsupportedOperationError(
-                f"{type(operation).__name__} that defines {result!r}: its operands lie along "
-                "different axes of the rectangle, because one has passed through an odd number of "
-                "linear operations and the other through an even number. The mesh program has no "
-                "operation that lays a tensor out anew; run on a rectangle of 1×1, or let the "
-                "host do this operation"
-            )
+                turns.join(operation.right, result, turned=False)
     names = [tensor.name for tensor in graph.inputs]
     names += [operation.result.name for operation in graph.operations]
     return {name: Axis.Y if turns.find(name)[1] else Axis.X for name in names}

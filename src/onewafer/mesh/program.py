@@ -7,7 +7,7 @@ In: nothing. Out: frozen values that `shard` writes and three readers share: `re
     placement    := tensor, how its two dimensions lie, its block       (Placement)
     distribution := blocked over x | blocked over y | local             (Distribution)
     block        := arena, offset, rows × columns                       (Block)
-    operation    := Matmul | ChainReduce | Broadcast | Convert          (MeshOperation)
+    operation    := Matmul | Turn | ChainReduce | Broadcast | Convert   (MeshOperation)
                   | AddBias | Relu | Add
 
 The program is SPMD: every PE executes the same operations on blocks of the same size at the same
@@ -18,8 +18,11 @@ bias, (in features, out features) for a weight.
 
 A linear operation whose input is blocked over one axis gives partial sums of a result that is
 blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to PE 0,
-`Broadcast` from it). The next linear operation takes the axes the other way round, so that nothing
-ever has to be laid out anew.
+`Broadcast` from it). The next linear operation takes the axes the other way round, so that its
+input never has to be laid out anew. Only an `Add` whose operands lie along different axes needs
+that: a residual connection over an odd number of linear operations. `Turn` is to it what `Matmul`
+is to a linear operation: it leaves on each PE a share of a result that is blocked over the other
+axis, and the same all-reduce, along the axis of the input, makes the shares whole.
 """
 
 from __future__ import annotations
@@ -122,6 +125,22 @@ class Matmul:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
+
+    With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
+    p·wᵣ … of the result and q·wᵢ … of the input. What the input lacks becomes −0 in the f32
+    result, the value that changes no other (+0 would make −0 of +0): each feature is at exactly one
+    q, so a sum along the input's axis gives the tensor itself, every zero with its sign.
+    """
+
+    result: Block
+    input: Block
+    axis: Axis
+    """The axis of the result."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChainReduce:
     """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
 
@@ -174,7 +193,7 @@ class Add:
     right: Block
 
 
-MeshOperation = Matmul | ChainReduce | Broadcast | Convert | AddBias | Relu | Add
+MeshOperation = Matmul | Turn | ChainReduce | Broadcast | Convert | AddBias | Relu | Add
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from onewafer.mesh.program import (
     Matmul,
     Relu,
     Role,
+    Turn,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _execute(operation: MeshOperation, memories: _Memories) -> None:
     match operation:
         case Matmul():
             _multiply(operation, memories)
+        case Turn():
+            memories.write(operation.result, _share(operation, memories))
         case ChainReduce():
             _reduce(operation, memories)
         case Broadcast():
@@ -134,6 +137,19 @@ def _multiply(operation: Matmul, memories: _Memories) -> None:
         else:
             sums = arithmetic.fused_multiply_add(sums, column, row)
     memories.write(operation.result, sums)
+
+
+def _share(operation: Turn, memories: _Memories) -> NDArray[Any]:
+    """Return for each PE the features of the result that its input holds, −0 for the others."""
+    source = memories.matrix(operation.input).astype(np.float32)
+    y, x = np.indices(source.shape[:2])[..., np.newaxis]
+    to, along = (x, y) if operation.axis is Axis.X else (y, x)
+    columns = operation.result.columns
+    index = to * columns + np.arange(columns) - along * operation.input.columns
+    index = index[:, :, np.newaxis]
+    is_held = (index >= 0) & (index < operation.input.columns)
+    held = np.take_along_axis(source, np.where(is_held, index, 0), axis=-1)
+    return np.where(is_held, held, np.float32(-0.0))
 
 
 def _reduce(operation: ChainReduce, memories: _Memories) -> None:

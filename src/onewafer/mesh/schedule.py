@@ -21,6 +21,7 @@ from onewafer.mesh.program import (
     Convert,
     Matmul,
     Relu,
+    Turn,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Kind(IntEnum):
     BROADCAST_X = auto()
     CHAIN_REDUCE_Y = auto()
     BROADCAST_Y = auto()
+    TURN_X = auto()
+    TURN_Y = auto()
     CONVERT = auto()
     ADD_BIAS = auto()
     RELU = auto()
@@ -72,7 +75,7 @@ class Entry:
     rows: int = 0
     columns: int = 0
     inner: int = 0
-    """MATMUL: rows of the weight block."""
+    """MATMUL: rows of the weight block. TURN: columns of the input block."""
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -85,6 +88,8 @@ def kind_of(operation: MeshOperation) -> Kind:
     match operation:
         case Matmul():
             return Kind.MATMUL
+        case Turn():
+            return Kind.TURN_X if operation.axis is Axis.X else Kind.TURN_Y
         case ChainReduce():
             return Kind.CHAIN_REDUCE_X if operation.axis is Axis.X else Kind.CHAIN_REDUCE_Y
         case Broadcast():
@@ -117,6 +122,8 @@ def _entry(operation: MeshOperation) -> Entry:
     match operation:
         case Matmul(result, operand, weight):
             return _block_entry(kind, result, operand.offset, weight.offset, weight.rows)
+        case Turn(result, source):
+            return _block_entry(kind, result, source.offset, inner=source.columns)
         case ChainReduce(values) | Broadcast(values):
             return _block_entry(kind, values)
         case Convert(result, source) | Relu(result, source):

@@ -2,7 +2,8 @@
 
 Three decisions are made here and nowhere else: along which axis each tensor lies (`orientation`),
 where each block sits in PE memory (first fit over the lifetimes of activations; element-wise
-operations work in place where their operand dies), and the order of the operations (the graph's).
+operations work in place where their operand dies), and the order of the operations (the graph's,
+with a `Turn` before an `Add` whose operands lie along different axes).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def shard(graph: Graph, *, width: int, height: int, architecture: Architecture) 
     """Return the mesh program of a graph on a rectangle of PEs.
 
     Raises GraphError for a graph that is not well formed, ConfigurationError for a rectangle that
-    the wafer has no room for, UnsupportedOperationError where the mesh program has no form of an
-    operation. Whether the program fits into the memory of a PE is for `verify` to say.
+    the wafer has no room for. Whether the program fits into the memory of a PE is for `verify` to
+    say.
     """
     verify_graph(graph)
     _check_rectangle(width, height, architecture)
@@ -105,7 +106,7 @@ class _Sharder:
 
     def run(self) -> MeshProgram:
         """Lower every operation of the graph."""
-        self.axes = choose_axes(self.graph, width=self.width, height=self.height)
+        self.axes = choose_axes(self.graph)
         self.last_use = _last_uses(self.graph)
         inputs = [self._place_input(tensor) for tensor in self.graph.inputs]
         for index, operation in enumerate(self.graph.operations):
@@ -218,6 +219,8 @@ class _Sharder:
                 source = self.blocks[operation.input]
                 result = self._allocate_elementwise(operation, index)
                 self.operations.append(mesh.Relu(result, source))
+            case Add() if self._needs_turn(operation):
+                self._lower_turned_add(operation)
             case Add():
                 left, right = self.blocks[operation.left], self.blocks[operation.right]
                 result = self._allocate_elementwise(operation, index)
@@ -228,11 +231,35 @@ class _Sharder:
         source = self.blocks[operation.input]
         weight = self._place_parameter(operation.weight, axis)
         result = self._allocate(operation.result)
-        sums = result
-        if self.dtype is DataType.F16:
-            sums = Block(Arena.ACCUMULATOR, 0, result.rows, result.columns)
-            self.accumulator_elements = max(self.accumulator_elements, sums.num_elements)
+        sums = self._sums(result)
         self.operations.append(mesh.Matmul(sums, source, weight))
+        self._all_reduce(sums, axis, result)
+
+    def _needs_turn(self, operation: Add) -> bool:
+        """Whether the operands lie differently; on a single PE, both axes are the same."""
+        alike = self.axes[operation.left] is self.axes[operation.right]
+        return not alike and (self.width, self.height) != (1, 1)
+
+    def _lower_turned_add(self, operation: Add) -> None:
+        """Turn the right operand into the block of the result, and add the left one to it there."""
+        axis = self.axes[operation.result.name]
+        left, right = self.blocks[operation.left], self.blocks[operation.right]
+        result = self._allocate(operation.result)
+        sums = self._sums(result)
+        self.operations.append(mesh.Turn(sums, right, axis))
+        self._all_reduce(sums, axis.other, result)
+        self.operations.append(mesh.Add(result, left, result))
+
+    def _sums(self, result: Block) -> Block:
+        """Return the f32 block in which the sums of a result form."""
+        if self.dtype is DataType.F32:
+            return result
+        sums = Block(Arena.ACCUMULATOR, 0, result.rows, result.columns)
+        self.accumulator_elements = max(self.accumulator_elements, sums.num_elements)
+        return sums
+
+    def _all_reduce(self, sums: Block, axis: Axis, result: Block) -> None:
+        """Add the partial sums of all PEs along an axis; store them as the result."""
         if self._size(axis) > 1:
             self.operations += [mesh.ChainReduce(sums, axis), mesh.Broadcast(sums, axis)]
         if sums is not result:

@@ -48,8 +48,7 @@ def with_rows(graph: Graph, rows: int) -> Graph:
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
-    Raises ConfigurationError if not even one row fits, UnsupportedOperationError if the mesh
-    program has no form of the graph.
+    Raises ConfigurationError if not even one row fits.
     """
     bucket = choose_bucket(graph.inputs[0].shape[0], options.max_batch)
     while bucket > 1:
@@ -92,8 +91,8 @@ def _build_if_it_fits(
 ) -> MeshProgram | None:
     try:
         return _build(graph, rectangle, architecture)
-    except (ConfigurationError, UnsupportedOperationError):
-        return None  # some graphs have a form on a single PE only
+    except ConfigurationError:
+        return None
 
 
 def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:
