@@ -103,7 +103,7 @@ def test_special_values_pass_through():
 
 
 @pytest.mark.parametrize("dtype", DataType)
-@pytest.mark.parametrize("rectangle", [(3, 2), (1, 3)], ids=str)
+@pytest.mark.parametrize("rectangle", [(3, 2), (1, 3), (3, 1)], ids=str)
 def test_a_turn_keeps_every_value(rectangle, dtype):
     machine = ARCHITECTURES["wse3"]
     graph = turned_input(7, batch=2, dtype=dtype)
