@@ -9,6 +9,7 @@ import typer
 
 from onewafer import __version__
 from onewafer.cli.run import run
+from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})(
     run
 )
+app.add_typer(validate)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  # the signature of a Typer callback

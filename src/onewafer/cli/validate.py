@@ -1,0 +1,104 @@
+"""`onewafer validate`: how close the simulated machine is to published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.validation import Case, CaseResult
+
+_TABLE_COLUMNS = 128
+"""Width of the table where there is no terminal to fit it to."""
+
+validate = typer.Typer(
+    name="validate",
+    help="Compare the simulated machine with published figures.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@validate.callback()
+def _keep_subcommands() -> None:
+    """Compare the simulated machine with published figures."""
+
+
+@validate.command()
+def fabric(
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run this case and show its points; may be repeated."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The engine [default: the fastest].")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 if a case misses its target.")
+    ] = False,
+) -> None:
+    """Run published measurements of fabric and PE, and print theirs, ours and the error.
+
+    A case is *validation* if no constant of the machine model comes from its figures, *calibration*
+    otherwise. A miss is shown with the reason that was found; only --strict makes it an error.
+    """
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.validation import (  # noqa: PLC0415  # likewise
+        default_engine,
+        render,
+        render_details,
+        select_cases,
+        to_json,
+    )
+
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise ConfigurationError(
+            f"--json {json_file}: there is no directory {json_file.absolute().parent}"
+        )
+    name = engine or default_engine()
+    results = _run(select_cases(only or ()), name)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_TABLE_COLUMNS)
+    console.print(render(results, engine=name))
+    if only:
+        for result in results:
+            console.print(render_details(result))
+    if json_file is not None:
+        _write(json_file, to_json(results, engine=name))
+    if strict and not all(result.is_hit for result in results):
+        raise typer.Exit(1)
+
+
+def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
+    """Run cases in order, with a progress line if somebody watches."""
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.validation import Bench, run_case  # noqa: PLC0415  # likewise
+
+    bench = Bench(engine)
+    console = Console(stderr=True)
+    results: list[CaseResult] = []
+    with console.status("", spinner="line") as status:
+        for number, case in enumerate(cases, 1):
+            status.update(f"case {number} of {len(cases)}: {case.name}")
+            results.append(run_case(case, bench))
+    return results
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--json {path}: {error.strerror or error}") from error

@@ -1,0 +1,101 @@
+"""WSE-2: whole kernels, SUMMA and a matrix-vector product on one PE (ZHANG)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.validation.case import Case, Kind, Point, Target
+
+if TYPE_CHECKING:
+    from onewafer.validation.bench import Bench
+
+_FEW_PES, _MANY_PES = 2, 4
+_ITERATIONS = 10
+
+
+def matvec_cycles(size: int) -> float:
+    """Return N·N_pad + 1.075·N + 36.7, N_pad being N rounded up to 4."""
+    padded = (size + 3) // 4 * 4
+    return size * padded + 1.075 * size + 36.7
+
+
+def _summa(bench: Bench, num_pes: int, block_size: int) -> int:
+    params: dict[str, int | bool] = {"num_pes": num_pes, "block_size": block_size}
+    run = bench.run("summa", "wse2", "silicon", params=params)
+    for y in range(num_pes):
+        for x in range(num_pes):
+            run.expect("c_home", x, y, value=float(num_pes * block_size))
+    return run.stopwatch.last_anywhere() - run.stopwatch.task_starts()[0]
+
+
+def _summa_step(bench: Bench, block_size: int) -> float:
+    few, many = (_summa(bench, num_pes, block_size) for num_pes in (_FEW_PES, _MANY_PES))
+    return (many - few) / (_MANY_PES - _FEW_PES)
+
+
+def _matvec(bench: Bench, size: int) -> float:
+    params: dict[str, int | bool] = {"size": size, "iterations": _ITERATIONS}
+    run = bench.run("matvec", "wse2", "sdk", params=params)
+    run.expect("y", 0, value=float(size * _ITERATIONS))
+    calibration, before, after = run.stopwatch.reads()
+    return (after - before - (before - calibration)) / _ITERATIONS
+
+
+CASES = (
+    Case(
+        name="summa-step",
+        machine="wse2",
+        profile="silicon",
+        quantity="one step of an f32 SUMMA with blocks of t × t",
+        unit="cycles",
+        rule=(
+            "our own CSL: a multicast along rows and one along columns, then a vector multiply-add "
+            "for every element of B. The time on 4×4 PEs less that on 2×2, by 2. The original uses "
+            "the collectives_2d library on 32 to 750 PEs a side; ours has a color for each sender"
+        ),
+        target=Target(relative=0.1),
+        source="ZHANG",
+        kind=Kind.VALIDATION,
+        basis="instruction costs come from ALCF-CS3, the rate of fmacs from ZHANG's matvec",
+        measure=_summa_step,
+        points=tuple(
+            Point(
+                f"t={size}",
+                cycles,
+                (size,),
+                work=_MANY_PES**3 * size**2 * (12 + size) // 4,
+            )
+            for size, cycles in ((4, 910.4), (8, 3031.5), (16, 14906.0))
+        ),
+        finding=(
+            "the three published points are 365 + t²·(26.5 + 1.89·t): the machine takes nearly 2 "
+            "cycles a multiply-add where we take 1, having no bank conflicts (M11; SPMM has 1 or 2 "
+            "a multiply by alignment), and we have no collectives library with its fixed work"
+        ),
+    ),
+    Case(
+        name="single-tile-matvec",
+        machine="wse2",
+        profile="sdk",
+        quantity="f32 matrix-vector product on one PE, N·N_pad + 1.075·N + 36.7",
+        unit="cycles",
+        rule=(
+            "10 products in a row by 10; from the last read of the cycle counter before them to "
+            "the first after, less the time of two reads in a row. The original runs its "
+            "multiply-adds from `@map`, which our compiler lacks; ours from a loop"
+        ),
+        target=Target(relative=0.02),
+        source="ZHANG",
+        kind=Kind.CALIBRATION,
+        basis="the rate of fmacs and scalar_setup_cycles come from it",
+        measure=_matvec,
+        points=tuple(
+            Point(f"N={size}", matvec_cycles(size), (size,), work=size * size)
+            for size in (10, 20, 40, 60, 80, 100)
+        ),
+        finding=(
+            "a loop costs a branch, an index, a load and DSR loads a column, where the machine "
+            "walks the columns in `@map` for about 1 cycle each"
+        ),
+    ),
+)

@@ -1,0 +1,126 @@
+"""WSE-3 `sdk`: from dispatch to delivery, and relays of whole blocks (ALCF-CS3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.arch import load_architecture
+from onewafer.validation.case import Case, Kind, Point, Target
+
+if TYPE_CHECKING:
+    from onewafer.validation.bench import Bench, Stopwatch
+
+
+def _run_relay(bench: Bench, num_stages: int, num_words: int) -> Stopwatch:
+    run = bench.run(
+        "relay", "wse3", "sdk", params={"num_pes": num_stages + 1, "num_words": num_words}
+    )
+    run.expect("values", num_stages, value=1.0)
+    return run.stopwatch
+
+
+def _relay(bench: Bench, num_stages: int, num_words: int) -> float:
+    watch = _run_relay(bench, num_stages, num_words)
+    return watch.task_starts(num_stages)[-1] - watch.task_starts(0)[0]
+
+
+def _relay_stage(bench: Bench, num_words: int) -> float:
+    few, many = 2, 10
+    return (_relay(bench, many, num_words) - _relay(bench, few, num_words)) / (many - few)
+
+
+def _send_to_receive(bench: Bench) -> float:
+    watch = _run_relay(bench, 1, 8)
+    setup = load_architecture("wse3", profile="sdk").timing.fabric_setup_cycles
+    return watch.last_element(1) - (watch.first_element() - setup)
+
+
+def _completion_task(bench: Bench) -> float:
+    watch = _run_relay(bench, 1, 64)  # long enough for `main` to be over
+    return watch.task_starts(1)[-1] - watch.last_element(1)
+
+
+_BASIS = "single latencies come from the same study, none from this figure"
+_FINDING = (
+    "4 cycles a stage: compiled code puts the two words of both DSDs into registers before the DSR "
+    "loads; written with one instruction a DSR, a stage takes 16 cycles and one a wavelet"
+)
+
+CASES = (
+    Case(
+        name="send-receive-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="8 wavelets over one hop, dispatch of the send to end of the receive",
+        unit="cycles",
+        rule=(
+            "from the dispatch of the send (its first element less its set-up) to the end of the "
+            "receive, which was waiting"
+        ),
+        target=Target(absolute=0.5),
+        source="ALCF-CS3",
+        kind=Kind.VALIDATION,
+        basis=_BASIS,
+        measure=_send_to_receive,
+        points=(Point("8 wavelets", 19.0),),
+    ),
+    Case(
+        name="completion-task-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="end of a receive to the first instruction of the task it activates",
+        unit="cycles",
+        rule="the end of an asynchronous receive on an idle PE to the start of the activated task",
+        target=Target(absolute=0.5),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="task_start_cycles comes from it",
+        measure=_completion_task,
+        points=(Point("64 wavelets", 3.0),),
+    ),
+    Case(
+        name="relay-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="store-and-forward relay, 1.001·N·B + 16.1·N + 16.5",
+        unit="cycles",
+        rule=(
+            "N stages of B wavelets: from the first instruction of the sender to the first of the "
+            "completion task after stage N; a stage sends from the completion task of its receive"
+        ),
+        target=Target(relative=0.04, absolute=8),
+        source="ALCF-CS3",
+        kind=Kind.VALIDATION,
+        basis=_BASIS,
+        measure=_relay,
+        points=tuple(
+            Point(
+                f"N={stages}, B={words}",
+                1.001 * stages * words + 16.1 * stages + 16.5,
+                (stages, words),
+                work=2 * stages * words,
+            )
+            for stages in (1, 4, 16)
+            for words in (8, 64, 512)
+        ),
+        finding=_FINDING,
+    ),
+    Case(
+        name="relay-stage-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="one stage of the relay, 1.001·B + 16.1",
+        unit="cycles",
+        rule="relay-sdk with 10 stages less that with 2, by 8",
+        target=Target(relative=0.04, absolute=1),
+        source="ALCF-CS3",
+        kind=Kind.VALIDATION,
+        basis=_BASIS,
+        measure=_relay_stage,
+        points=tuple(
+            Point(f"B={words}", 1.001 * words + 16.1, (words,), work=24 * words)
+            for words in (8, 64, 512)
+        ),
+        finding=_FINDING,
+    ),
+)

@@ -1,0 +1,260 @@
+"""WSE-3 and WSE-2: vector operations and scalar code on one PE (ALCF-CS3, SPMM)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from onewafer.validation.case import Case, Kind, Point, Target
+
+if TYPE_CHECKING:
+    from onewafer.validation.bench import Bench, Run
+
+_SHORT, _LONG = 64, 1024
+
+
+class _Operation(IntEnum):
+    """What `vector.csl` runs, as it numbers them."""
+
+    COPY_F16 = 0
+    COPY_F32 = 1
+    MULTIPLY_ADD_F16 = 2
+    MULTIPLY_ADD_F32 = 3
+    ADD_F16 = 4
+    AXPY_F16 = 5
+    SUM_F16 = 6
+    MULTIPLY_F32 = 7
+
+
+def _elapsed(run: Run) -> int:
+    """Return the time between the last two counter reads, less that of the first two."""
+    calibration, before, after = run.stopwatch.reads()
+    return after - before - (before - calibration)
+
+
+def _time(bench: Bench, target: tuple[str, str], operation: int, **sizes: int) -> int:
+    """Time `vector.csl` on a machine and profile; `sizes` are its other parameters."""
+    params: dict[str, int | bool] = {"stride": 1, "shift": 0, **sizes, "operation": operation}
+    return _elapsed(bench.run("vector", *target, params=params))
+
+
+def _rate(bench: Bench, profile: str, operation: int, stride: int = 1) -> float:
+    times = [
+        _time(bench, ("wse3", profile), operation, num_elements=n, stride=stride)
+        for n in (_SHORT, _LONG)
+    ]
+    return (_LONG - _SHORT) / (times[1] - times[0])
+
+
+def _setup(bench: Bench, profile: str, operation: int) -> float:
+    rate = _rate(bench, profile, operation)
+    return _time(bench, ("wse3", profile), operation, num_elements=_LONG) - _LONG / rate
+
+
+def _silicon_rate(bench: Bench, operation: int) -> float:
+    return _rate(bench, "silicon", operation)
+
+
+def _sdk_rate(bench: Bench, operation: int, stride: int) -> float:
+    return _rate(bench, "sdk", operation, stride)
+
+
+def _silicon_setup(bench: Bench, operation: int) -> float:
+    return _setup(bench, "silicon", operation)
+
+
+def _sdk_setup(bench: Bench, operation: int) -> float:
+    return _setup(bench, "sdk", operation)
+
+
+def _sdk_reduction(bench: Bench) -> float:
+    return 1 / _rate(bench, "sdk", _Operation.SUM_F16)
+
+
+def _sdk_dot(bench: Bench) -> float:
+    short, long = 16, 116
+    times = [
+        _elapsed(bench.run("dot", "wse3", "sdk", params={"num_elements": n})) for n in (short, long)
+    ]
+    return (times[1] - times[0]) / (long - short)
+
+
+def _wse2_multiply(bench: Bench, num_elements: int) -> float:
+    return _time(bench, ("wse2", "sdk"), _Operation.MULTIPLY_F32, num_elements=num_elements)
+
+
+def _bank_conflict(bench: Bench) -> float:
+    times = [
+        _time(
+            bench,
+            ("wse3", "silicon"),
+            _Operation.MULTIPLY_ADD_F32,
+            num_elements=_LONG,
+            shift=shift,
+        )
+        for shift in range(4)
+    ]
+    return max(times) / min(times)
+
+
+_RATE_RULE = "960 elements by the time of 1,024 elements less that of 64"
+_SETUP_RULE = (
+    "the time of 1,024 elements less 1,024 by the measured rate; from the last read of the cycle "
+    "counter before the operation to the first after it, less the time of two reads in a row"
+)
+_SETUP_FINDING = (
+    "2 cycles a DSR too many: compiled code puts the two words of a DSD into registers before each "
+    "DSR load; the machine loads a DSR in one instruction. The rest of the set-up agrees"
+)
+
+CASES = (
+    Case(
+        name="dsd-rate",
+        machine="wse3",
+        profile="silicon",
+        quantity="throughput of vector operations in memory",
+        unit="elements/cycle",
+        rule=_RATE_RULE,
+        target=Target(relative=0.01),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="elements_per_cycle comes from it",
+        measure=_silicon_rate,
+        points=(
+            Point("copy f16", 4.82, (_Operation.COPY_F16,)),
+            Point("copy f32", 2.44, (_Operation.COPY_F32,)),
+            Point("multiply-add f16", 2.92, (_Operation.MULTIPLY_ADD_F16,)),
+            Point("multiply-add f32", 0.50, (_Operation.MULTIPLY_ADD_F32,)),
+        ),
+    ),
+    Case(
+        name="dsd-rate-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="throughput of vector operations in memory",
+        unit="elements/cycle",
+        rule=_RATE_RULE,
+        target=Target(relative=0.02),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="elements_per_cycle and the rule for strides (M32) come from it",
+        measure=_sdk_rate,
+        points=(
+            Point("copy f16", 8.0, (_Operation.COPY_F16, 1)),
+            Point("copy f32", 4.0, (_Operation.COPY_F32, 1)),
+            Point("multiply-add f16", 4.0, (_Operation.MULTIPLY_ADD_F16, 1)),
+            Point("multiply-add f32", 0.5, (_Operation.MULTIPLY_ADD_F32, 1)),
+            Point("add f16", 3.96, (_Operation.ADD_F16, 1)),
+            Point("axpy f16", 3.94, (_Operation.AXPY_F16, 1)),
+            Point("copy f16, every 2nd element", 4.0, (_Operation.COPY_F16, 2)),
+            Point("copy f16, every 4th element", 2.0, (_Operation.COPY_F16, 4)),
+        ),
+    ),
+    Case(
+        name="dsd-setup",
+        machine="wse3",
+        profile="silicon",
+        quantity="set-up of vector operations in memory",
+        unit="cycles",
+        rule=_SETUP_RULE,
+        target=Target(absolute=1.0),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="resume_cycles and scalar_setup_cycles come from it",
+        measure=_silicon_setup,
+        points=(
+            Point("copy f16", 15, (_Operation.COPY_F16,)),
+            Point("copy f32", 15, (_Operation.COPY_F32,)),
+            Point("multiply-add f16", 16, (_Operation.MULTIPLY_ADD_F16,)),
+            Point("multiply-add f32", 17, (_Operation.MULTIPLY_ADD_F32,)),
+        ),
+        finding=_SETUP_FINDING,
+    ),
+    Case(
+        name="dsd-setup-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="set-up of vector operations in memory",
+        unit="cycles",
+        rule=_SETUP_RULE,
+        target=Target(absolute=1.0),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="memory_setup_cycles, scalar_setup_cycles and resume_cycles come from it",
+        measure=_sdk_setup,
+        points=(
+            Point("copy f16", 8, (_Operation.COPY_F16,)),
+            Point("add f16", 9, (_Operation.ADD_F16,)),
+            Point("axpy f16", 13, (_Operation.AXPY_F16,)),
+        ),
+        finding=_SETUP_FINDING,
+    ),
+    Case(
+        name="bank-conflict",
+        machine="wse3",
+        profile="silicon",
+        quantity="slowest over fastest alignment of a source",
+        unit="times",
+        rule=(
+            "an f32 multiply-add of 1,024 elements with one source 0, 1, 2 and 3 words further on: "
+            "the longest time by the shortest"
+        ),
+        target=Target(relative=0.05),
+        source="ALCF-CS3",
+        kind=Kind.VALIDATION,
+        basis="no constant comes from it",
+        measure=_bank_conflict,
+        points=(Point("4 alignments", 1.94),),
+        finding="not modelled: every alignment costs the same (M11)",
+    ),
+    Case(
+        name="reduction-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="sum of f16 elements into a scalar",
+        unit="cycles/element",
+        rule="the time of 1,024 elements less that of 64, by 960",
+        target=Target(relative=0.01),
+        source="ALCF-CS3",
+        kind=Kind.CALIBRATION,
+        basis="reduction_elements_per_cycle comes from it",
+        measure=_sdk_reduction,
+        points=(Point("@faddh(&sum, sum, x)", 2.0),),
+    ),
+    Case(
+        name="scalar-dot-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="dot product as a scalar f32 loop, published as 22 to 25",
+        unit="cycles/element",
+        rule=(
+            "a CSL loop `total += left[i] * right[i]`: the time of 116 elements less that of 16, "
+            "by 100"
+        ),
+        target=Target(absolute=1.5),
+        source="ALCF-CS3",
+        kind=Kind.VALIDATION,
+        basis="costs of single instructions come from the same study, none from this loop",
+        measure=_sdk_dot,
+        points=(Point("100 elements", 23.5),),
+        finding=(
+            "nobody published the cost of a load; the catalog assumes 2 cycles, and our loop has "
+            "two loads and fewer address instructions than the vendor's"
+        ),
+    ),
+    Case(
+        name="vector-multiply-wse2",
+        machine="wse2",
+        profile="sdk",
+        quantity="f32 vector multiply in the usual alignment, n + 6",
+        unit="cycles",
+        rule=f"one operation: {_SETUP_RULE.split('; ', 1)[1]}",
+        target=Target(absolute=1.0),
+        source="SPMM",
+        kind=Kind.CALIBRATION,
+        basis="the rate of fmuls and resume_cycles come from it",
+        measure=_wse2_multiply,
+        points=(Point("n=1028", 1034, (1028,)),),
+        finding=_SETUP_FINDING,
+    ),
+)
