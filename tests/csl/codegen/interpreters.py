@@ -10,8 +10,8 @@ import struct
 from dataclasses import dataclass, field
 
 from onewafer.arch import load_architecture
-from onewafer.csl import ir
-from onewafer.csl.codegen import generate, link, plan_memory, walk
+from onewafer.csl import ir, walk
+from onewafer.csl.codegen import generate, link, plan_memory
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import (
     DsdDescriptor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.codegen import walk
+from onewafer.csl import walk
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:

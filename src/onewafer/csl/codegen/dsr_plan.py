@@ -12,8 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir
-from onewafer.csl.codegen import walk
+from onewafer.csl import ir, walk
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import OperandMode
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import DiagnosticSink
 
 DSR_MODES: Final = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
+REFUSED: Final = 0
+"""Register of an operand in a program that is refused for want of registers."""
 MEMCPY_DSRS: Final = {
     OperandMode.DSR_DEST: {0},
     OperandMode.DSR_SRC0: set[int](),
@@ -67,20 +68,19 @@ class DsrPlan:
         return self._asynchronous[statement, mode]
 
     def assign(self, mode: OperandMode, free: list[int], sites: list[ir.DsdStatement]) -> bool:
-        """Hand out the registers of one kind; return whether there were enough."""
-        if not free:
-            return False
-        self.synchronous[mode], *free = free
+        """Hand out the registers of one kind; return whether there were enough.
+
+        Where there were not, `REFUSED` stands in, so that code can be generated all the same.
+        """
+        self.synchronous[mode], *others = free or [REFUSED]
         keys: list[object] = list(sites)
-        if len(sites) > len(free):
+        if len(sites) > len(others):
             keys = [site.config.microthread for site in sites if site.config is not None]
-        register_of = dict(zip(dict.fromkeys(keys), free, strict=False))
-        self.spare[mode] = tuple(free[len(register_of) :])
-        if len(register_of) < len(set(keys)):
-            return False
+        register_of = dict(zip(dict.fromkeys(keys), others, strict=False))
+        self.spare[mode] = tuple(others[len(register_of) :])
         for site, key in zip(sites, keys, strict=True):
-            self._asynchronous[site, mode] = register_of[key]
-        return True
+            self._asynchronous[site, mode] = register_of.get(key, REFUSED)
+        return bool(free) and len(register_of) == len(set(keys))
 
 
 def plan_dsrs(

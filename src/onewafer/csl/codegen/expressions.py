@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from onewafer.csl import ir
-from onewafer.csl.codegen import walk
+from onewafer.csl import ir, walk
 from onewafer.csl.codegen.initial_values import initial_value
 from onewafer.csl.codegen.linear import Linear, Term, linearize
 from onewafer.csl.codegen.object_code import (
@@ -401,24 +400,32 @@ class ExpressionGenerator:
         """Emit a call; return the callee's result register.
 
         The frame of the callee may overlap those of functions that its arguments call, so an
-        argument goes straight to its register only once no call is left to be made.
+        argument goes straight to its register only once no call is left to be made. A DSD that
+        is put together from results of calls may overlap them even then.
         """
         layout = lay_out_frame(call.function)
         arguments = list(zip(call.arguments, layout.parameters, strict=True))
-        calling = [a for a in arguments if walk.has_call(a[0])]
+        calling = [i for i, value in enumerate(call.arguments) if walk.has_call(value)]
+        last = calling[-1] if calling else -1
+        # What an argument reads from memory, a later call may change.
+        early = [
+            i for i, value in enumerate(call.arguments[:last]) if walk.depends_on_memory(value)
+        ]
         parked: list[tuple[Register, Register, int]] = []
         with self.frame.scope():
-            for value, parameter in calling[:-1]:
+            for i in (*early, *calling[-1:]):
+                value, parameter = arguments[i]
                 width = width_of(value)
+                if i == last and (width == 1 or isinstance(value, ir.Call)):
+                    self.evaluate(value, parameter)
+                    continue
                 own = self.frame.allocate(width)
                 self.evaluate(value, own)
                 parked.append((own, parameter, width))
-            for value, parameter in calling[-1:]:
-                self.evaluate(value, parameter)
             for own, parameter, width in parked:
                 self.move(own, parameter, width)
-            for value, parameter in arguments:
-                if not walk.has_call(value):
+            for i, (value, parameter) in enumerate(arguments):
+                if i != last and i not in early:
                     with self.frame.scope():
                         self.evaluate(value, parameter)
         self.emit(Opcode.CALL, imm=call.function)

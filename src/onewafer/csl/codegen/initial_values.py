@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir
-from onewafer.csl.codegen import walk
+from onewafer.csl import ir, walk
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
@@ -25,6 +26,7 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.image import (
     NUM_FIELDS,
+    Opcode,
     Patch,
     PatchTarget,
     ScalarType,
@@ -124,6 +126,7 @@ class _Linker:
             for item in function.items
             if isinstance(item, Instruction)
         ]
+        self._order_pair_moves(instructions)
         targets = self._targets()
         code = np.zeros((len(instructions), NUM_FIELDS), dtype=np.int32)
         patches: list[Patch] = []
@@ -148,6 +151,24 @@ class _Linker:
                 0,
             )
         return code, _locations(instructions), patches
+
+    def _order_pair_moves(self, instructions: list[Instruction]) -> None:
+        """Swap the halves of a pair's move where the first would overwrite the second's source.
+
+        Frames of two callees may overlap by one register, and only here it is known which do.
+        """
+        for i, (first, second) in enumerate(pairwise(instructions)):
+            match first, second:
+                case (
+                    Instruction(Opcode.MOVE, rd=Register() as dest, ra=Register() as source),
+                    Instruction(Opcode.MOVE, rd=dest_second, ra=source_second),
+                ) if (dest.second, source.second) == (
+                    dest_second,
+                    source_second,
+                ) and self._register(dest) == self._register(source.second):
+                    instructions[i : i + 2] = second, first
+                case _:
+                    pass
 
     def _targets(self) -> dict[Label | ir.Function, int]:
         """Return the program counter of every label and function."""

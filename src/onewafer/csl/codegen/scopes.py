@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir
-from onewafer.csl.codegen import walk
+from onewafer.csl import ir, walk
 
 if TYPE_CHECKING:
-    from onewafer.csl.codegen.walk import Block
+    from onewafer.csl.walk import Block
 
 Path = tuple[int, ...]
 """Identities (`id`) of the blocks around a mention, outermost first."""

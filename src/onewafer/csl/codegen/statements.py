@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
-from onewafer.csl import ir
-from onewafer.csl.codegen import walk
+from onewafer.csl import ir, walk
 from onewafer.csl.codegen.dsr_plan import (
     DsrPlan,
     operands_by_mode,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl.codegen.expressions import Words
     from onewafer.csl.codegen.object_code import Operand
-    from onewafer.csl.codegen.walk import Block
+    from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
     from onewafer.image import DsdConfig
 
@@ -141,10 +140,11 @@ class StatementGenerator(ExpressionGenerator):
 
     def _store(self, store: ir.Store) -> None:
         address, constant = store.address, store.offset
-        if walk.has_call(address):
+        value_calls = walk.has_call(store.value)
+        if walk.has_call(address) or (value_calls and walk.depends_on_memory(address)):
             base, value = self.evaluate_all((address, store.value))
             immediate = constant
-        elif walk.has_call(store.value):
+        elif value_calls:
             value = self.evaluate(store.value)
             base, immediate = self.address(address, constant)
         else:

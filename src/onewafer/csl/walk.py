@@ -46,6 +46,11 @@ def has_call(expression: ir.Expression) -> bool:
     return any(isinstance(node, ir.Call) for node in expressions(expression))
 
 
+def depends_on_memory(expression: ir.Expression) -> bool:
+    """Tell whether the value may be another one after some other function has run."""
+    return any(isinstance(node, ir.Call | ir.Load) for node in expressions(expression))
+
+
 def blocks(statement: ir.Statement) -> tuple[Block, ...]:
     """Return the statement lists directly inside a statement."""
     match statement:
