@@ -8,7 +8,7 @@ VARIABLES = """
 var a: i16 = 0; var b: i16 = 0; var u: u16 = 0; var f: f32 = 0.0; var h: f16 = 0.0; var c: bool = false;
 var w: u32 = 0;
 var v: [8]i16; var m = @zeros([3, 4]f32);
-const table = [4]u16{ 1, 2, 4, 8 };
+const table = [4]u16{ 1, 2, 4, 8 }; fn g() i16 { return a; }
 """
 
 
@@ -46,6 +46,8 @@ const table = [4]u16{ 1, 2, 4, 8 };
         ("var x: i16 = 4; x = 5;", ["x = 4i16", "x = 5i16"]),
         ("var x: i16; x = 5;", ["x = 0i16", "x = 5i16"]),
         ("_ = a;", []),
+        ("_ = a + g();", ["_ = ([&a] ADD.i16 g())"]),
+        ("const s = .{ .x = a, .y = .{ g(), 2 } }; a = s.x + s.y[0];", ["s.x = [&a]", "s.y.0 = g()", "[&a] = (s.x ADD.i16 s.y.0)"]),
         ("@assert(a == 0);", ["assert ([&a] EQUAL.i16 0i16): assertion failed at main.csl:7:18"]),
     ],
 )  # fmt: skip
@@ -64,6 +66,8 @@ def test_statement(body, statement, lines):
          ["i = 0u16", "while (i LESS.u16 3u16)", "  [&u] = i", "; i = (i ADD.u16 1u16)"]),
         ("for (@range(i16, 3, 0, -1)) |i| { a = i; }",
          ["i = 3i16", "while (0i16 LESS.i16 i)", "  [&a] = i", "; i = (i SUB.i16 1i16)"]),
+        ("for (@range(u8, 250, 255, 3)) |i| { }",
+         ["i = 250u8", "while (i NOT_EQUAL.u8 0u8)", "; i = (i ADD.u8 3u8)"]),
         ("for (@range(u16, u)) |i| { u = i; }",
          ["stop = [&u]", "i = 0u16", "while (i LESS.u16 stop)", "  [&u] = i", "; i = (i ADD.u16 1u16)"]),
         ("for (v) |e, k| { a = e; u = k; }",
@@ -109,6 +113,7 @@ def test_control_flow(body, statement, lines):
         ("@as(i16, 1)();", "not-callable"),
         ("var x = 1; ", "not-runtime"),
         ("var x: i64 = 1; ", "unsupported-feature"),
+        ("a = switch (g()) { 1 => 2, else => 3 };", "unsupported-feature"),
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),
         ("@fadd(a, b);", "unknown-builtin"),

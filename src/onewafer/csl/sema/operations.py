@@ -472,12 +472,8 @@ def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:
 
 
 def _truncate(value: float, type_: t.IntegerType) -> int:
-    """Convert toward zero; the machine saturates what does not fit, NaN gives 0."""
-    if math.isnan(value):
-        return 0
-    if math.isinf(value):
-        return type_.maximum if value > 0 else type_.minimum
-    return min(max(math.trunc(value), type_.minimum), type_.maximum)
+    """Convert toward zero and keep the low bits, as CONVERT does; NaN and infinities give 0."""
+    return type_.wrap(math.trunc(value)) if math.isfinite(value) else 0
 
 
 def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
@@ -305,6 +305,13 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
         if chosen is None:
             places.no_arm(scrutinee, node.span)
         return evaluate_as(a, node.arms[chosen].value, type_)
+    if walk.has_call(scrutinee.expression):
+        fail(
+            "unsupported-feature",
+            "a `switch` in an expression cannot choose by the result of a run-time call",
+            node.scrutinee.span,
+            help="name the result before: `const chosen = …;`",
+        )
     default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
     result = _branch(a, default.value, type_)
     for arm in reversed(node.arms):

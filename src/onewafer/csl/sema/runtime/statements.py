@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
@@ -150,7 +150,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     if type_ is not None and not isinstance(value, Undefined):
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
     if node.is_const and _stays_known(value):
-        a.declare(node.name, value, node.name_span)
+        a.declare(node.name, _settled(a, node.name, value, span), node.name_span)
         return
     type_ = type_ if type_ is not None else type_of(value)
     if t.is_comptime_only(type_) or type_ is t.VOID:
@@ -174,6 +174,26 @@ def _stays_known(value: Value) -> bool:
             return not any(isinstance(e, Runtime) for e in elements)
         case _:
             return True
+
+
+def _settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
+    """Return a constant with its run-time parts computed here, not where they are used."""
+
+    def settle(label: str, part: Value) -> Value:
+        return _settled(a, f"{name}.{label}", part, span)
+
+    match value:
+        case Struct(names, fields):
+            labels = names if names is not None else map(str, range(len(fields)))
+            return Struct(names, tuple(map(settle, labels, fields)))
+        case Range(type_, start, stop, step):
+            return Range(type_, settle("start", start), settle("stop", stop), settle("step", step))
+        case Runtime(type_, expression, descriptor):
+            local = a.new_local(name, type_, is_const=True).local
+            a.emit(ir.SetLocal(local, expression, span))
+            return Runtime(type_, ir.ReadLocal(local), descriptor)
+        case _:
+            return value
 
 
 def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
@@ -242,7 +262,7 @@ def _store_array(
     span: Span,
 ) -> None:
     held, step = ir_type(type_.element), t.num_bytes(type_.element)
-    address = a.expression(pointer, span)
+    address = _once(a, a.expression(pointer, span), span)
     if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
         first = a.expression(elements[0], span)
 
@@ -259,7 +279,9 @@ def _copy_array(
     a: Analyzer, target: Pointer | Runtime, source: Value, type_: t.ArrayType, span: Span
 ) -> None:
     held, step = ir_type(type_.element), t.num_bytes(type_.element)
-    to_address, from_address = a.expression(target, span), a.expression(source, span)
+    to_address, from_address = (
+        _once(a, a.expression(place, span), span) for place in (target, source)
+    )
 
     def copy(offset: ir.Expression) -> ir.Statement:
         word = ir.Load(held, a.binary(Opcode.ADD, t.U16, from_address, offset))
@@ -287,6 +309,9 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             match value:
                 case Runtime(_, ir.Call() as call):
                     a.emit(ir.Evaluate(call, node.span))
+                case Runtime(type_, expression) if walk.has_call(expression):
+                    local = a.new_local("_", type_, is_const=True).local
+                    a.emit(ir.SetLocal(local, expression, node.span))
                 case _:
                     pass
             return
@@ -315,26 +340,19 @@ def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) 
 
 
 def _evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
-    """Keep the address of `p op= v` in a register if computing it twice could differ."""
-    if isinstance(place, Pointer) or not _has_call(place.expression):
+    """Return the place of `p op= v` so that reading and writing it mean the same address."""
+    if isinstance(place, Pointer):
         return place
+    return Runtime(place.type, _once(a, place.expression, node.span))
+
+
+def _once(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
+    """Keep an address in a register if computing it twice could differ."""
+    if not walk.has_call(address):
+        return address
     local = a.new_local("address", t.U16, is_const=True).local
-    a.emit(ir.SetLocal(local, place.expression, node.span))
-    return Runtime(place.type, ir.ReadLocal(local))
-
-
-def _has_call(expression: ir.Expression) -> bool:
-    match expression:
-        case ir.Call():
-            return True
-        case ir.Binary(_, _, left, right):
-            return _has_call(left) or _has_call(right)
-        case ir.Convert(_, _, inner) | ir.Unary(_, _, inner) | ir.Load(_, inner):
-            return _has_call(inner)
-        case ir.Select(_, test, then, otherwise):
-            return _has_call(test) or _has_call(then) or _has_call(otherwise)
-        case _:
-            return False
+    a.emit(ir.SetLocal(local, address, span))
+    return ir.ReadLocal(local)
 
 
 # --- control flow --------------------------------------------------------------------------------
@@ -404,7 +422,11 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     stop = _kept(a, a.sized(loop.stop, type_, span), type_, span)
     a.emit(ir.SetLocal(counter.local, a.sized(loop.start, type_, span), span))
     first, second = (read, stop) if step > 0 else (stop, read)
-    test = a.binary(Opcode.LESS, type_, first, second)
+    wrapped = _wrapped_end(loop, type_, step)
+    if wrapped is None:
+        test = a.binary(Opcode.LESS, type_, first, second)
+    else:
+        test = a.binary(Opcode.NOT_EQUAL, type_, read, a.sized(wrapped, type_, span))
     opcode = Opcode.ADD if step > 0 else Opcode.SUB
     amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
     advance = ir.SetLocal(counter.local, a.binary(opcode, type_, read, amount), span)
@@ -416,6 +438,20 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     body = _loop_body(a, node.body)
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
+    """Return what the counter is after its last round, if it has wrapped around by then."""
+    match loop, type_:
+        case (
+            Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)),
+            t.IntegerType(),
+        ):
+            end = int(start) + len(range(int(start), int(stop), step)) * step
+            is_wrapped = not type_.minimum <= end <= type_.maximum
+            return Scalar(type_, type_.wrap(end)) if is_wrapped else None
+        case _:
+            return None
 
 
 def _kept(a: Analyzer, stop: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
