@@ -57,6 +57,7 @@ def program():
     out = builder.dsd_value(send, extent=4)
     dest = builder.dsr_load(OperandMode.DSR_DEST, 1, out)
     src1 = builder.dsr_load(OperandMode.DSR_SRC1, 1, pair)
+    builder.dsr_load_constant(OperandMode.DSR_SRC1, 2, memory, base=values, extent=4)
     builder.emit(Opcode.DSD, DsdOperation.MOV32, rd=dest, rb=src1, imm=config, location=place)
     scalar = builder.immediate(ScalarType.F32, 2.5)
     total = builder.immediate(ScalarType.U16, values)

@@ -69,7 +69,7 @@ def test_every_table_appears(program):
         "fadds [r7], r6, src1.1",
         "; everything.csl:12",
         "dsr_load dest.1, r4",
-        "branch_nonzero r1, → 10",
+        "branch_nonzero r1, → 11",
         "convert.i16 r1, r1, f16",
         "block local_task 9",
         "data      3  pc",

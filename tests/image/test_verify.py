@@ -104,6 +104,8 @@ PROGRAM_MUTATIONS = [
     ("immediates are legal", edit(Opcode.LOAD_IMMEDIATE, Field.TYPE, ScalarType.BOOL)),
     ("DSR numbers", edit(Opcode.DSR_LOAD, Field.RD, operand(OperandMode.DSR_DEST, 99))),
     ("DSR numbers", edit(Opcode.DSR_LOAD, Field.RD, operand(REGISTER, 1))),
+    ("DSR numbers", edit(Opcode.DSR_LOAD_CONSTANT, Field.RD, operand(REGISTER, 1))),
+    ("DSD constants", edit(Opcode.DSR_LOAD_CONSTANT, Field.AUX, 4 << 16)),
     ("DSR numbers", edit(Opcode.DSD, Field.RB, 9 << 16)),
     ("operand modes", edit(Opcode.DSD, Field.RD, operand(REGISTER, 1))),
     ("operand modes", edit(Opcode.DSD, Field.RA, operand(REGISTER, 1))),

@@ -6,7 +6,16 @@ from math import ceil
 import pytest
 
 from onewafer.errors import SimulationError
-from onewafer.image import DsdOperation, Opcode, OperandMode, ScalarType, TaskKind, operand
+from onewafer.image import (
+    DsdDescriptor,
+    DsdKind,
+    DsdOperation,
+    Opcode,
+    OperandMode,
+    ScalarType,
+    TaskKind,
+    operand,
+)
 from onewafer.simulator import StallReason
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
@@ -360,6 +369,38 @@ def test_store_and_forward_relay(engine):
     ends = [run.cycles(EventKind.DSD_END, x, subject=1)[0] for x in range(1, num_stages + 1)]
     assert [b - a for a, b in pairwise(ends)] == [num_words + 16] * 4
     assert run.words("received", num_stages + 1) == list(range(1, num_words + 1))
+
+
+@pytest.mark.parametrize("stride", [1, -1])
+def test_constant_dsd_is_loaded_in_one_instruction(engine, stride):
+    """M20: as a load from registers, which had to be filled before."""
+
+    def run(*, is_constant):
+        kernel = Kernel()
+        kernel.data("x", ScalarType.U16, [1, 2, 3])
+        y = kernel.data("y", ScalarType.U16, [0, 0, 0])
+        kernel.function("main")
+        base = y - 6 if stride > 0 else y - 2
+        memory = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+        if is_constant:
+            dest = kernel.dsr_load_constant(OperandMode.DSR_DEST, 3, memory, base=y, extent=3)
+            source = kernel.dsr_load_constant(
+                OperandMode.DSR_SRC1, 3, memory, base=base, extent=3, stride=stride
+            )
+        else:
+            pairs = (
+                kernel.dsd_value(memory, base=y, extent=3),
+                kernel.dsd_value(memory, base=base, extent=3, stride=stride),
+            )
+            dest = kernel.dsr_load(OperandMode.DSR_DEST, 3, pairs[0])
+            source = kernel.dsr_load(OperandMode.DSR_SRC1, 3, pairs[1])
+        kernel.operate_loaded(DsdOperation.MOV16, dest, 0, source)
+        return boot(kernel.finish(), engine=engine).launch()
+
+    constant, loaded = run(is_constant=True), run(is_constant=False)
+    assert constant.words("y", num_bytes=2) == [1, 2, 3][::stride] == loaded.words("y", num_bytes=2)
+    immediate = T.instruction_cycles["integer"]
+    assert loaded.machine.cycle - constant.machine.cycle == 4 * immediate
 
 
 def test_dsr_that_was_never_loaded_stops(engine):

@@ -141,13 +141,16 @@ class ProgramBuilder:
         rb: int = 0,
         rc: int = 0,
         imm: int | str = 0,
+        aux: int = 0,
         location: SourceLocation | None = None,
     ) -> int:
         """Append an instruction and return its program counter; `imm` may be a label."""
         if isinstance(imm, str):
             self._label_uses.append((self.pc, imm))
             imm = 0
-        self._rows.append([int(opcode), int(kind), rd, ra, rb, rc, _to_signed(imm), 0])
+        self._rows.append(
+            [int(opcode), int(kind), rd, ra, rb, rc, _to_signed(imm), _to_signed(aux)]
+        )
         self._locations.append(location)
         return self.pc - 1
 
@@ -161,8 +164,7 @@ class ProgramBuilder:
     def dsd_value(self, dsd: int, *, base: int = 0, extent: int, stride: int = 1) -> int:
         """Load a DSD value (base in bytes, extent and stride in elements) into a new pair."""
         pair = self.register_pair()
-        low = base | extent << 16
-        high = (stride & 0xFFFF) | dsd << 16
+        low, high = _dsd_words(dsd, base, extent, stride)
         self.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=pair, imm=low)
         self.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=pair + 1, imm=high)
         return pair
@@ -171,6 +173,22 @@ class ProgramBuilder:
         """Load DSR `index` of file `mode` from a DSD pair and return it as an encoded operand."""
         dsr = operand(mode, index)
         self.emit(Opcode.DSR_LOAD, rd=dsr, ra=pair)
+        return dsr
+
+    def dsr_load_constant(
+        self,
+        mode: OperandMode,
+        index: int,
+        dsd: int,
+        *,
+        base: int = 0,
+        extent: int,
+        stride: int = 1,
+    ) -> int:
+        """Load DSR `index` of file `mode` with a constant DSD and return it as an operand."""
+        dsr = operand(mode, index)
+        low, high = _dsd_words(dsd, base, extent, stride)
+        self.emit(Opcode.DSR_LOAD_CONSTANT, rd=dsr, imm=low, aux=high)
         return dsr
 
     # --- memory ----------------------------------------------------------------------------------
@@ -341,6 +359,10 @@ class ProgramBuilder:
             is_blocked=task.is_blocked,
             is_active=task.is_active,
         )
+
+
+def _dsd_words(dsd: int, base: int, extent: int, stride: int) -> tuple[int, int]:
+    return base | extent << 16, (stride & 0xFFFF) | dsd << 16
 
 
 def _to_signed(word: int) -> int:

@@ -112,6 +112,7 @@ class Opcode(IntEnum):
     COORDINATE = 38
     TIMESTAMP = 39
     TIMESTAMP_CONTROL = 40
+    DSR_LOAD_CONSTANT = 41
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.DSD_SET_STRIDE, "rd ra rb", 4, _C.INTEGER, "DSD pair rd = DSD pair ra with stride rb"),
         _row(_O.DSD_ADVANCE, "rd ra rb imm", 4, _C.INTEGER, "DSD pair rd = ra with base += rb · imm (imm: element bytes)"),
         _row(_O.DSR_LOAD, "rd ra", 4, _C.DSR_LOAD, "DSR rd (operand() of mode DSR_*) = DSD pair ra"),
+        _row(_O.DSR_LOAD_CONSTANT, "rd imm aux", 10, _C.DSR_LOAD, "DSR rd = the DSD value with low word imm and high word aux"),
         _row(_O.DSD, "rd ra rb rc imm", 8, _C.DSD, "operation `type`: dest rd, src0 ra, src1 rb, scalar rc, config imm (−1: synchronous)"),
         _row(_O.ACTIVATE, "imm", 2, _C.CONTROL, "make local task imm pending"),
         _row(_O.BLOCK, "imm", 2, _C.CONTROL, "block channel imm, a `channel()`"),

@@ -67,6 +67,7 @@ _BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, O
 _TERMINATORS = frozenset((Opcode.END_TASK, Opcode.JUMP, Opcode.RETURN))
 _ENCODED_FIELDS = {
     Opcode.DSR_LOAD: frozenset(("rd",)),
+    Opcode.DSR_LOAD_CONSTANT: frozenset(("rd",)),
     Opcode.DSD: frozenset(_REGISTER_FIELDS),
 }
 """Fields that hold an `operand()` and not a register number."""
@@ -249,7 +250,7 @@ def _dsr_numbers(subject: Subject) -> Breaches:
                 yield f"{row.place}: {field} has the unknown operand mode {mode}"
             elif OperandMode(mode) in _DSR_MODES and index >= num_dsrs:
                 yield f"{row.place}: {field} names DSR {index} of {num_dsrs}"
-            elif row.opcode is Opcode.DSR_LOAD and OperandMode(mode) not in _DSR_MODES:
+            elif row.opcode is not Opcode.DSD and OperandMode(mode) not in _DSR_MODES:
                 yield f"{row.place}: {field} is a {OperandMode(mode).name}, not a DSR"
 
 
@@ -271,6 +272,14 @@ def _dsd_operands(subject: Subject) -> Breaches:
                     f"{row.place}: {_OPERAND_NAMES[field]} of {operation.name} is "
                     f"{OperandMode(mode).name}; it must be {expected}"
                 )
+
+
+def _dsd_constants(subject: Subject) -> Breaches:
+    num_dsds = len(subject.program.dsds)
+    for row in subject.rows:
+        index = row.fields["aux"] >> 16 & 0xFFFF
+        if row.opcode is Opcode.DSR_LOAD_CONSTANT and index >= num_dsds:
+            yield f"{row.place}: DSD descriptor {index} of {num_dsds}"
 
 
 def _config_indices(subject: Subject) -> Breaches:
@@ -326,5 +335,6 @@ INSTRUCTION_RULES: tuple[Rule, ...] = (
     ("immediates are legal for their opcode", _immediates),
     ("DSR numbers are in range", _dsr_numbers),
     ("operand modes are legal for their DSD operation", _dsd_operands),
+    ("DSD constants name a descriptor", _dsd_constants),
     ("configuration indices are in range", _config_indices),
 )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.CALL))
+_WORD_MASK = 0xFFFF_FFFF
 _UNTYPED = _BRANCHES | {
     Opcode.END_TASK,
     Opcode.RETURN,
@@ -42,6 +43,7 @@ _UNTYPED = _BRANCHES | {
     Opcode.DSD_SET_STRIDE,
     Opcode.DSD_ADVANCE,
     Opcode.DSR_LOAD,
+    Opcode.DSR_LOAD_CONSTANT,
     Opcode.ACTIVATE,
     Opcode.BLOCK,
     Opcode.UNBLOCK,
@@ -213,8 +215,10 @@ def _operand(opcode: Opcode, field: str, value: int) -> str:
             return f"config {value}" if value >= 0 else ""
         case Opcode.DSD, _:
             return _encoded_operand(value)
-        case Opcode.DSR_LOAD, "rd":
+        case ((Opcode.DSR_LOAD | Opcode.DSR_LOAD_CONSTANT), "rd"):
             return _encoded_operand(value)
+        case Opcode.DSR_LOAD_CONSTANT, _:
+            return f"{value & _WORD_MASK:#010x}"
         case ((Opcode.BLOCK | Opcode.UNBLOCK), _):
             return _channel(value)
         case Opcode.CONVERT, "imm":

@@ -58,6 +58,7 @@ class Instruction:
     rb: int
     rc: int
     imm: int
+    aux: int
     cycles: int
     """Cost; of a branch that is not taken."""
     taken_cycles: int
@@ -88,6 +89,7 @@ def decode(row: list[int], timing: Timing) -> Instruction:
         rb=row[Field.RB],
         rc=row[Field.RC],
         imm=row[Field.IMM],
+        aux=row[Field.AUX],
         cycles=cycles,
         taken_cycles=timing.branch_taken_cycles,
         function=_function(opcode, row),
@@ -265,6 +267,13 @@ def _dsr_load(element: ComputeElement, instruction: Instruction, cycle: int) -> 
     return cycle + instruction.cycles
 
 
+def _dsr_load_constant(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    first = element.dsr_index(*decode_operand(instruction.rd))
+    element.dsrs[first] = instruction.imm & _WORD
+    element.dsrs[first + 1] = instruction.aux & _WORD
+    return cycle + instruction.cycles
+
+
 def _dsd(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     return element.issue(instruction, cycle)
 
@@ -337,6 +346,7 @@ _EXECUTE: dict[Opcode, Execute] = {
     Opcode.DSD_SET_STRIDE: _dsd_set_stride,
     Opcode.DSD_ADVANCE: _dsd_advance,
     Opcode.DSR_LOAD: _dsr_load,
+    Opcode.DSR_LOAD_CONSTANT: _dsr_load_constant,
     Opcode.DSD: _dsd,
     Opcode.ACTIVATE: _activate,
     Opcode.BLOCK: _block,
