@@ -46,7 +46,12 @@ _BINARY = range(Opcode.ADD, Opcode.REM + 1)
 _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
 _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 _DSD_UPDATES = range(Opcode.DSD_SET_BASE, Opcode.DSD_ADVANCE + 1)
-_WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM, Opcode.DSR_LOAD)
+_WITHOUT_RESULT = (
+    Opcode.ACTIVATE,
+    Opcode.UNBLOCK_COMMAND_STREAM,
+    Opcode.DSR_LOAD,
+    Opcode.DSR_LOAD_CONSTANT,
+)
 
 
 class Walk:
