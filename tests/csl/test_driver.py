@@ -107,6 +107,14 @@ def test_warnings_reach_the_sink_and_may_count_as_errors() -> None:
     assert findings(replace(options, warnings_are_errors=True))
 
 
+def test_what_a_program_prints_is_no_warning() -> None:
+    texts = FILES.texts | {"pe.csl": FILES.texts["pe.csl"] + "comptime { @comptime_print(7); }"}
+    sink = DiagnosticSink()
+    options = replace(OPTIONS, warnings_are_errors=True)
+    assert compile_program(options, MemoryFiles(texts), sink=sink).width == 3
+    assert {finding.severity for finding in sink.diagnostics} == {Severity.NOTE}
+
+
 # --- placement -----------------------------------------------------------------------------------
 
 

@@ -130,7 +130,7 @@ def _add_fabric_options(add: Callable[..., object]) -> None:
         "--fabric-offsets", type=_pair, metavar="X,Y", help="place of the program's PE (0, 0) (4,1)"
     )
     add("--memcpy", action="store_true", help="the host copies and launches through memcpy")
-    add("--channels", type=_count, default=1, metavar="N", help="memcpy channels (%(default)s)")
+    add("--channels", type=_count, metavar="N", help="memcpy channels (copies are the same)")
     add("--width-west-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, west")
     add("--width-east-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, east")
 
@@ -219,7 +219,6 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         fabric_height=height,
         uses_memcpy=arguments.memcpy,
         import_paths=(*arguments.import_path, *environment),
-        memcpy_channels=arguments.channels,
         width_west_buffer=arguments.width_west_buf,
         width_east_buffer=arguments.width_east_buf,
         warnings_are_errors=arguments.warnings_as_errors,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from onewafer.csl import codegen, dumps
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
-from onewafer.diagnostics import Diagnostic, DiagnosticSink, SourceFile, render
+from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
 from onewafer.errors import CompileError, ImageError
 from onewafer.image import verify
 
@@ -51,7 +51,6 @@ class CompileOptions:
     offset_y: int = 1
     uses_memcpy: bool = True
     import_paths: tuple[str, ...] = ()
-    memcpy_channels: int = 1
     width_west_buffer: int = 0
     """Columns of buffer PEs of memcpy, west and east of the program."""
     width_east_buffer: int = 0
@@ -180,7 +179,8 @@ def _has_layout(file: ast.File) -> bool:
 
 
 def _is_refused(options: CompileOptions, sink: DiagnosticSink) -> bool:
-    return sink.has_errors or (options.warnings_are_errors and bool(sink.diagnostics))
+    has_warnings = any(d.severity is Severity.WARNING for d in sink.diagnostics)
+    return sink.has_errors or (options.warnings_are_errors and has_warnings)
 
 
 def _analysis_options(options: CompileOptions) -> AnalysisOptions:

@@ -28,7 +28,7 @@ CODES = MappingProxyType(
         # sema
         "calls-too-deep": "Functions call each other too deeply at run time",
         "comptime-assert": "A `@comptime_assert` does not hold",
-        "comptime-print": "The text of a `@comptime_print` (a warning, so that it is shown)",
+        "comptime-print": "The text of a `@comptime_print` (a note)",
         "division-by-zero": "A compile-time division by zero",
         "duplicate-declaration": "A name is declared twice in one scope",
         "duplicate-queue": "A queue is initialised twice",

@@ -13,6 +13,8 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
+    """Nothing is wrong: the program asked for it to be shown."""
 
 
 @dataclass(frozen=True)

@@ -407,6 +407,6 @@ def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
     module.session.effects += 1
     shown = " ".join(a.value if isinstance(a, Text) else show(a) for a in args)
     module.session.sink.report(
-        Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.WARNING)
+        Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.NOTE)
     )
     return VOID_VALUE
