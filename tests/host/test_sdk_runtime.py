@@ -61,6 +61,7 @@ def test_broadcasts_along_rows_and_columns(runtime):
     runtime.memcpy_h2d_colbcast(handle, columns, 0, 0, 3, 2, 2, **ROW)
     runtime.memcpy_d2h(result, handle, 0, 0, 3, 2, 2, **ROW)
     np.testing.assert_array_equal(result, np.repeat(columns.reshape(1, 3, 2), 2, axis=0))
+    assert runtime.device.bytes_in == rows.nbytes + columns.nbytes
 
 
 def test_launch_and_call_encode_their_arguments(runtime):

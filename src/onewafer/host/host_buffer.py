@@ -67,6 +67,8 @@ class BufferFormat:
     ) -> NDArray[Any]:
         """Return `[height, width, elements_per_pe]` raw elements of a host array.
 
+        A width (height) that shares its blocks is 1: `Device.write_raw` replicates it.
+
         Raises:
             HostError: the array is not one of 32-bit words, or has another number of them.
         """
@@ -80,8 +82,7 @@ class BufferFormat:
                 blocks = (1, width)
         self._check(array, blocks)
         words = np.ascontiguousarray(array).reshape(-1).view("<u4").astype(self.dtype)
-        tensor = self._unflatten(words, blocks)
-        return np.broadcast_to(tensor, (height, width, self.elements_per_pe))
+        return self._unflatten(words, blocks)
 
     def store(self, tensor: NDArray[Any], array: NDArray[Any]) -> None:
         """Write raw elements `[height, width, elements_per_pe]` into a host array, in place.
