@@ -113,6 +113,7 @@ def test_control_flow(body, statement, lines):
         ("@as(i16, 1)();", "not-callable"),
         ("var x = 1; ", "not-runtime"),
         ("var x: i64 = 1; ", "unsupported-feature"),
+        ("for (@range(u16, 0, u, 0)) |i| { }", "value-out-of-range"),
         ("a = switch (g()) { 1 => 2, else => 3 };", "unsupported-feature"),
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),

@@ -71,8 +71,6 @@ def member(base: Value, name: str, span: Span) -> Value:
                     help=suggest(name, tuple(members)),
                 )  # fmt: skip
             return Scalar(enum, members[name])
-        case Variable() | Runtime() if not isinstance(type_of(base), t.StructType):
-            fail("unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span)
         case _:
             fail("unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span)
 

@@ -417,6 +417,8 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     if not isinstance(loop.step, Scalar):
         fail("not-comptime", "the step of a range has to be known at compile time", span)
     step = int(force(loop.step, "step of a range", span))
+    if step == 0:
+        fail("value-out-of-range", "a range with step 0 does not end", span)
     counter = a.new_local(node.element.name, type_, is_const=True)
     read = ir.ReadLocal(counter.local)
     stop = _kept(a, a.sized(loop.stop, type_, span), type_, span)
