@@ -19,6 +19,16 @@ def test_one_case_with_its_points(tmp_path, capsys):
     assert (case["name"], case["is_hit"]) == ("hop", True)
 
 
+def test_page_of_the_manual(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    arguments = ["validate", "fabric", "--engine", "reference", "--only", "hop"]
+    assert execute([*arguments, "--page", str(page)]) == 0
+    capsys.readouterr()
+    text = page.read_text()
+    assert "\n```console\n$ onewafer validate fabric --only hop\nPublished figures" in text
+    assert "| `hop` | one hop (cycles) | a multicast of 8 wavelets" in text
+
+
 @pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
 def test_a_miss_is_an_error_only_if_strict(strict, code, capsys):
     arguments = ["validate", "fabric", "--engine", "reference", "--only", "hop-far-west"]
@@ -54,4 +64,4 @@ def test_json_into_a_missing_directory_is_refused_before_anything_runs(tmp_path,
 def test_json_that_cannot_be_written_is_said(tmp_path, capsys):
     arguments = ["validate", "fabric", "--engine", "reference", "--only", "completion-task-sdk"]
     assert execute([*arguments, "--json", str(tmp_path)]) != 0
-    assert f"--json {tmp_path}: " in capsys.readouterr().err
+    assert f"onewafer: {tmp_path}: " in capsys.readouterr().err

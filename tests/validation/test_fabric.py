@@ -1,5 +1,7 @@
 """The published cases: that they are complete, and what their smallest points give."""
 
+from pathlib import Path
+
 import pytest
 
 from onewafer.arch import catalog_entries, load_architecture
@@ -87,6 +89,13 @@ def test_a_program_with_a_wrong_result_has_no_time():
         run.expect("values", 3, value=5.0)
     with pytest.raises(InternalError, match=r"computed 8\.0 as the total of 'values'"):
         run.expect_total("values", 3, value=9.0)
+
+
+def test_page_of_the_manual_has_every_case():
+    """Figures move with the compiler; rules and names on the page may not be stale."""
+    page = Path("docs/validation.md").read_text(encoding="utf-8")
+    for case in FABRIC_CASES:
+        assert f"\n| `{case.name}` | {case.quantity} ({case.unit}) | {case.rule} |" in page
 
 
 def test_selection_keeps_the_order_of_the_table():

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from onewafer.validation import Case, CaseResult
 
-_TABLE_COLUMNS = 128
-"""Width of the table where there is no terminal to fit it to."""
-
 validate = typer.Typer(
     name="validate",
     help="Compare the simulated machine with published figures.",
@@ -43,6 +40,10 @@ def fabric(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if a case misses its target.")
     ] = False,
@@ -55,28 +56,32 @@ def fabric(
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
     from onewafer.validation import (  # noqa: PLC0415  # likewise
+        TABLE_COLUMNS,
         default_engine,
         render,
         render_details,
+        render_page,
         select_cases,
         to_json,
     )
 
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise ConfigurationError(
-            f"--json {json_file}: there is no directory {json_file.absolute().parent}"
-        )
+    for path in (json_file, page):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
     name = engine or default_engine()
     results = _run(select_cases(only or ()), name)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=_TABLE_COLUMNS)
+        console = Console(width=TABLE_COLUMNS)
     console.print(render(results, engine=name))
     if only:
         for result in results:
             console.print(render_details(result))
     if json_file is not None:
         _write(json_file, to_json(results, engine=name))
+    if page is not None:
+        command = " ".join(["onewafer validate fabric", *(f"--only {case}" for case in only or ())])
+        _write(page, render_page(results, engine=name, command=command))
     if strict and not all(result.is_hit for result in results):
         raise typer.Exit(1)
 
@@ -101,4 +106,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"--json {path}: {error.strerror or error}") from error
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error

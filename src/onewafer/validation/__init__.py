@@ -11,10 +11,17 @@ from onewafer.validation.case import (
     run_case,
 )
 from onewafer.validation.fabric import FABRIC_CASES, select_cases
-from onewafer.validation.report import render, render_details, to_json
+from onewafer.validation.report import (
+    TABLE_COLUMNS,
+    render,
+    render_details,
+    render_page,
+    to_json,
+)
 
 __all__ = [
     "FABRIC_CASES",
+    "TABLE_COLUMNS",
     "Bench",
     "Case",
     "CaseResult",
@@ -25,6 +32,7 @@ __all__ = [
     "default_engine",
     "render",
     "render_details",
+    "render_page",
     "run_case",
     "select_cases",
     "to_json",

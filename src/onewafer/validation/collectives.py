@@ -197,8 +197,8 @@ CASES = (
         "ring all-reduce in a row, 2(P−1)·B/P + 4P − 6 + 2(P−1)·(2·T_R + 1)",
         (
             "P blocks of B/P words go round twice; in a round a PE sends a block and receives one, "
-            "both asynchronous, and a task that both release starts the next; until the last PE "
-            "has all sums"
+            "both asynchronous, and a task that both release starts the next; until every PE has "
+            "all sums"
         ),
         measure=_ring,
         points=_points(

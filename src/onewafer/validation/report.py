@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,35 @@ if TYPE_CHECKING:
     from onewafer.validation.case import CaseResult, PointResult
 
 FORMAT = "onewafer-validation-1"
+TABLE_COLUMNS = 132
+"""Width of the table where there is no terminal to fit it to."""
+
+_PAGE_HEAD = """\
+# How close the fabric is to the real machine
+
+<!-- Written by `onewafer validate fabric --page docs/validation.md`. -->
+
+Every figure below was published for a real machine or for the vendor's simulator; ours comes from
+a program that runs on the simulated one, measured by a rule that was fixed before it was run. A
+case is *validation* if no constant of the machine model was taken from its figures or fitted on
+them, and *calibration* otherwise: a calibration row shows that the model says what it was told,
+nothing more. A miss stays in the table, with the reason as far as it was found. Constants are
+changed only for a source, never to make a row fit.
+
+Sources are those of [the machine model](machine.md): ALCF-CS3 and EPCC-CS3 measured a CS-3 (the
+former also the vendor's simulator), NOWR gives closed forms that it holds against a CS-2 to 4 %,
+ZHANG and SPMM are logs of SDK runs. The programs are in `src/onewafer/validation/programs/`; one
+more, the star reduce, is built below CSL, because CSL refuses routes that merge.
+
+Not in the table, because we lack what they were made with: the collectives library (its all-reduce,
+and `gemm-collectives_2d` as a whole) and `@map`. `onewafer validate fabric --only NAME` shows the
+rule and all points of a case, `--json FILE` writes everything.
+"""
+_RULES_HEAD = """
+## How each case is measured
+
+| case | figure | rule | kind |
+| --- | --- | --- | --- |"""
 
 
 def to_json(results: Sequence[CaseResult], *, engine: str) -> str:
@@ -44,8 +74,9 @@ def render(results: Sequence[CaseResult], *, engine: str) -> RenderableType:
         caption_justify="left",
     )
     table.add_column("case", style="cyan", no_wrap=True)
-    for name in ("machine", "kind", "source"):
-        table.add_column(name)
+    table.add_column("machine")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("source")
     table.add_column("hits", justify="right", no_wrap=True)
     table.add_column("worst point")
     for name in ("theirs", "ours", "error"):
@@ -91,6 +122,25 @@ def render_details(result: CaseResult) -> RenderableType:
         _labelled(case.kind, case.basis),
         table,
     )
+
+
+def render_page(results: Sequence[CaseResult], *, engine: str, command: str) -> str:
+    """Return the page of the manual: the table as the command prints it, and every rule."""
+    rules = [
+        f"| `{case.name}` | {case.quantity} ({case.unit}) | {case.rule} "
+        f"| {case.kind}: {case.basis} |"
+        for case in (result.case for result in results)
+    ]
+    table = f"\n```console\n$ {command}\n{_text_of(render(results, engine=engine))}```\n"
+    return "\n".join((_PAGE_HEAD + table + _RULES_HEAD, *rules)) + "\n"
+
+
+def _text_of(renderable: RenderableType) -> str:
+    console = Console(file=StringIO(), width=TABLE_COLUMNS, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(lines) + "\n"
 
 
 def _cells(result: CaseResult) -> tuple[str | Text, ...]:
