@@ -82,6 +82,11 @@ def _divide_float(left: float, right: float) -> float:
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
 
 
+def _quiet(value: float) -> float:
+    """Return the machine's one NaN for any: which one a host computes depends on the host."""
+    return math.nan if math.isnan(value) else value
+
+
 _INT: Final[dict[BinaryOperator, Callable[[Any, Any], int]]] = {
     _B.ADD: operator.add,
     _B.SUBTRACT: operator.sub,
@@ -253,7 +258,7 @@ def _computation(
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
-            return lambda a, b: round_float(bits, exact(a, b))
+            return lambda a, b: round_float(bits, _quiet(exact(a, b)))
         case t.IntegerType():
             exact = _checked_integer(op, right, span)
             if op in SHIFTS:
@@ -264,7 +269,7 @@ def _computation(
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
-            return exact
+            return lambda a, b: _quiet(exact(a, b))
         case _:
             return _checked_integer(op, right, span)
 
