@@ -321,12 +321,14 @@ class Executor:
         raise AssertionError("the program does not end")
 
     def dsd(self, register: int):
-        low = self.registers[register] & 0xFFFF_FFFF
-        high = self.registers[register + 1] & 0xFFFF_FFFF
+        return self.dsd_of(self.registers[register], self.registers[register + 1])
+
+    def dsd_of(self, low: int, high: int):
+        low, high = low & 0xFFFF_FFFF, high & 0xFFFF_FFFF
         return self.program.dsds[high >> 16], low & 0xFFFF, low >> 16, high & 0xFFFF
 
     def step(self, pc: int, row: list[int], stack: list[int]) -> int | None:
-        opcode, type_, rd, ra, rb, rc, imm = row[:7]
+        opcode, type_, rd, ra, rb, rc, imm, aux = row
         opcode, r = Opcode(opcode), self.registers
         match opcode:
             case Op.END_TASK:
@@ -370,11 +372,11 @@ class Executor:
             case Op.DSD_ADVANCE:
                 base = (r[ra] + r[rb] * imm) & 0xFFFF
                 r[rd], r[rd + 1] = (r[ra] & 0xFFFF0000) | base, r[ra + 1]
-            case Op.DSR_LOAD:
+            case Op.DSR_LOAD | Op.DSR_LOAD_CONSTANT:
                 dsr = decode_operand(rd)
-                self.dsrs[dsr] = self.dsd(ra)
+                self.dsrs[dsr] = self.dsd(ra) if opcode is Op.DSR_LOAD else self.dsd_of(imm, aux)
                 if dsr in self.named_dsrs:
-                    self.events.append(("load", *dsr, self.dsd(ra)))
+                    self.events.append(("load", *dsr, self.dsrs[dsr]))
             case Op.DSD:
                 config = None if imm < 0 else self.program.configs[imm]
                 fields = [self.operand(v) for v in (rd, ra, rb, rc)]

@@ -108,7 +108,7 @@ def test_an_unchanging_dsd_is_loaded_once_before_the_loop() -> None:
     )
     names = opcodes(instance((function(*count(i, 5, operation)),), (y, a)))
     top = names.index("DSD")
-    assert names[:top].count("DSR_LOAD") == 3
+    assert names[:top].count("DSR_LOAD_CONSTANT") == 3
     assert names[top:] == ["DSD", "ADD", "LESS", "BRANCH_NONZERO", "RETURN"]
 
 
@@ -160,7 +160,7 @@ def test_a_variable_that_nothing_writes_is_a_constant() -> None:
         DsdOperation.FMOVS, read, None, ir.Scalar(imm(0, T.F32)), None, None
     )
     one = instance((function(operation),), (x, d))
-    assert opcodes(one) == ["LOAD_IMMEDIATE", "LOAD_IMMEDIATE", "DSR_LOAD", "DSD", "RETURN"]
+    assert opcodes(one) == ["DSR_LOAD_CONSTANT", "DSD", "RETURN"]
     d.is_exported = True
     assert opcodes(one) == ["LOAD", "LOAD", "DSR_LOAD", "DSD", "RETURN"]
 

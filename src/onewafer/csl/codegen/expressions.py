@@ -103,9 +103,10 @@ class ExpressionGenerator:
         rb: Operand = None,
         rc: Operand = None,
         imm: int | Word | Label | ir.Function = 0,
+        aux: DsdShapeWord | None = None,
     ) -> None:
         """Append an instruction at the current source place."""
-        self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, self.span))
+        self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, aux, self.span))
 
     def bind(self, label: Label) -> None:
         """Put a label here."""

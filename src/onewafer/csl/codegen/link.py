@@ -148,9 +148,14 @@ class _Linker:
                 self._operand(instruction.rb),
                 self._operand(instruction.rc),
                 immediate,
-                0,
+                self._shape(instruction.aux),
             )
         return code, _locations(instructions), patches
+
+    def _shape(self, word: DsdShapeWord | None) -> int:
+        if word is None:
+            return 0
+        return self._resolve(word, PatchTarget.IMMEDIATE, 0, ScalarType.U32)[0]
 
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
         """Swap the halves of a pair's move where the first would overwrite the second's source.

@@ -113,6 +113,8 @@ class Instruction:
     rb: Operand = None
     rc: Operand = None
     imm: int | Word | Label | ir.Function = 0
+    aux: DsdShapeWord | None = None
+    """The same on every PE: a patch has no way to it."""
     span: Span | None = None
 
     @property

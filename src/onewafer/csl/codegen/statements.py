@@ -24,7 +24,9 @@ from onewafer.csl.codegen.expressions import (
 from onewafer.csl.codegen.frame import Frame
 from onewafer.csl.codegen.initial_values import find_read_only
 from onewafer.csl.codegen.object_code import (
+    Constant,
     DescriptorTable,
+    DsdShapeWord,
     DsrOperand,
     Label,
     ObjectFunction,
@@ -121,8 +123,7 @@ class StatementGenerator(ExpressionGenerator):
             case ir.DsdStatement():
                 self._dsd(statement)
             case ir.LoadDsr(dsr=dsr, dsd=dsd):
-                register = self.evaluate(dsd)
-                self.emit(Opcode.DSR_LOAD, rd=DsrOperand(dsr.file, dsr.index), ra=register)
+                self._load_dsr(DsrOperand(dsr.file, dsr.index), dsd)
             case ir.Activate(task_id=task_id):
                 self.emit(Opcode.ACTIVATE, imm=task_id)
             case ir.SetBlocked(channel=channel, is_blocked=is_blocked):
@@ -242,9 +243,9 @@ class StatementGenerator(ExpressionGenerator):
             if key is None or is_changed or (mode, key) in self.pinned or not spare[mode]:
                 continue
             dsr = DsrOperand(mode, spare[mode].pop(0))
-            if key not in computed:
+            if key not in computed and not self._is_loadable(vector.dsd):
                 computed[key] = self.evaluate(vector.dsd)
-            self.emit(Opcode.DSR_LOAD, rd=dsr, ra=computed[key])
+            self._load_dsr(dsr, vector.dsd, computed.get(key))
             self.pinned[mode, key] = dsr
 
     def _dsr_key(self, dsd: ir.Expression) -> Words | ir.Local | None:
@@ -282,12 +283,12 @@ class StatementGenerator(ExpressionGenerator):
     def _dsd(self, statement: ir.DsdStatement) -> None:
         pinned = self._pinned_operands(statement)
         loaded = {m: v for m, v in vector_operands(statement) if m not in pinned}
-        vectors = [vector.dsd for vector in loaded.values()]
+        vectors = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
         registers = self._evaluate_once((*vectors, *walk.scalar_roots(statement)))
         dsrs = dict(pinned)
         for mode, vector in loaded.items():
             dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
-            self.emit(Opcode.DSR_LOAD, rd=dsrs[mode], ra=registers[vector.dsd])
+            self._load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
         config = SYNCHRONOUS
         if statement.config is not None:
             config = self.tables.configs.setdefault(statement.config, len(self.tables.configs))
@@ -299,6 +300,24 @@ class StatementGenerator(ExpressionGenerator):
         if statement.scalar is not None:
             rc = ScalarOperand(OperandMode.REGISTER, registers[statement.scalar])
         self.emit(Opcode.DSD, statement.operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config)
+
+    def _is_loadable(self, dsd: ir.Expression) -> bool:
+        """Tell whether one instruction can load a DSR with this DSD: all of it is known."""
+        match self.constant_dsd(dsd):
+            case (_, DsdShapeWord(stride=Constant(per_pe=None))):
+                return True
+            case _:
+                return False
+
+    def _load_dsr(
+        self, dsr: DsrOperand, dsd: ir.Expression, register: Register | None = None
+    ) -> None:
+        """Load a DSR with a DSD, which is in `register` if it has been computed."""
+        match self.constant_dsd(dsd):
+            case (base, DsdShapeWord(stride=Constant(per_pe=None)) as shape):
+                self.emit(Opcode.DSR_LOAD_CONSTANT, ScalarType.U32, rd=dsr, imm=base, aux=shape)
+            case _:
+                self.emit(Opcode.DSR_LOAD, rd=dsr, ra=register or self.evaluate(dsd))
 
     def _pinned_operands(self, statement: ir.DsdStatement) -> dict[OperandMode, DsrOperand]:
         if statement.config is not None or not self.pinned:
