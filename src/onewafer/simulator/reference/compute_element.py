@@ -18,6 +18,7 @@ from onewafer.errors import Place, SimulationError
 from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
+from onewafer.simulator.messages import EMPTY_DSR, place
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
@@ -267,11 +268,7 @@ class ComputeElement:
 
     def describe_place(self, pc: int) -> str:
         """Return the source place of an instruction, or its number."""
-        locations = self.program.locations
-        location = locations[pc] if pc < len(locations) else None
-        if location is None:
-            return f"{self.program.name}, instruction {pc}"
-        return f"{location.path}:{location.line}:{location.column}"
+        return place(self.program, pc)
 
     def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
         """Tell the event sink, if there is one."""
@@ -431,9 +428,7 @@ class ComputeElement:
     def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
         number = words[1] >> 16
         if number >= len(self.program.dsds):
-            raise SimulationError(
-                "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
-            )
+            raise SimulationError(EMPTY_DSR)
         descriptor = self.program.dsds[number]
         color = self._tables.dsd_colors[number]
         extent = words[0] >> 16

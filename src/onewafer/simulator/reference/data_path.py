@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, SimulationError
+from onewafer.simulator.messages import conflict
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
 from onewafer.simulator.statistics import StallReason
@@ -212,10 +213,7 @@ class DataPath:
     def _conflict(self, other: Operation, use: str) -> HazardError:
         """Return the error of a second operation on a queue (M45)."""
         place = self._owner.describe_place(other.pc)
-        return HazardError(
-            f"@{other.kind.name.lower()} still {use} ({place}) while a second operation is issued "
-            "that does the same; start the second when the first has ended (.activate or .unblock)"
-        )
+        return HazardError(conflict(other.kind, use, place))
 
     def _note_stall(self, operation: Operation, cycle: int, reason: StallReason | None) -> None:
         if operation.reason is not None:

@@ -17,6 +17,7 @@ from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
 from onewafer.simulator.engine import LoadedProgram, StopReason
+from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
 from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.deadlock import describe_deadlock
@@ -84,22 +85,15 @@ class ReferenceEngine:
         """Start an exported function on every PE that has it (M70)."""
         having = [element for element in self._elements if name in element.functions]
         if not having:
-            known = sorted({known for element in self._elements for known in element.functions})
-            raise SimulationError(
-                f"no PE exports a function '{name}'; there is: {', '.join(known) or 'none'}"
-            )
+            known = {known for element in self._elements for known in element.functions}
+            raise SimulationError(no_such_function(name, known))
         blocked = self._loaded.state.blocked_streams
         for element in having:
             num_arguments = len(element.functions[name].argument_registers)
             if num_arguments != len(words):
-                raise SimulationError(
-                    f"'{name}' takes {num_arguments} arguments, {len(words)} were given"
-                )
+                raise SimulationError(wrong_arguments(name, num_arguments, len(words)))
             if blocked[element.index]:
-                raise SimulationError(
-                    f"PE ({element.x}, {element.y}) does not accept commands: the program has "
-                    "not called unblock_cmd_stream() since the last launch; run the machine first"
-                )
+                raise SimulationError(blocked_stream(element.x, element.y))
         for element in having:
             element.launch(name, tuple(word & 0xFFFF_FFFF for word in words))
             self._agenda.schedule(element, self._cycle)

@@ -22,6 +22,7 @@ from onewafer.image import (
     decode_operand,
 )
 from onewafer.simulator.arithmetic import binary, conversion, dsd_element, unary
+from onewafer.simulator.messages import CALLS_TOO_DEEP, failed_trap
 from onewafer.simulator.reference.operand import to_signed16
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.trace import EventKind
@@ -145,9 +146,7 @@ def _branch_nonzero(element: ComputeElement, instruction: Instruction, cycle: in
 def _call(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     depth = element.return_depth
     if depth == RETURN_STACK_DEPTH:
-        raise SimulationError(
-            f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
-        )
+        raise SimulationError(CALLS_TOO_DEEP)
     element.return_stack[depth] = element.pc
     element.return_depth = depth + 1
     element.pc = instruction.imm
@@ -166,7 +165,7 @@ def _return(element: ComputeElement, instruction: Instruction, cycle: int) -> in
 def _trap(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     if not element.registers[instruction.ra]:
         message = element.program.messages[instruction.imm]
-        raise SimulationError(f"assertion failed: {message}" if message else "assertion failed")
+        raise SimulationError(failed_trap(message))
     return cycle + instruction.cycles
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
+from onewafer.simulator.messages import outside_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,4 @@ class Memory:
             self._bytes[address : address + num_bytes] = payload
 
     def _outside(self, address: int, num_bytes: int) -> SimulationError:
-        return SimulationError(
-            f"an access to {num_bytes} B at address 0x{address:04x} is outside the "
-            f"{self._size:,} B of a PE; check the index or the DSD that gave this address"
-        )
+        return SimulationError(outside_memory(address, num_bytes, self._size))

@@ -1,0 +1,92 @@
+# pyright: basic
+# Numba ships no type stubs; this is the only file of the engine that touches it.
+"""How kernels are compiled, and where the machine code is kept.
+
+A kernel takes `Arrays`. Two options matter. Without `_nrt=False` Numba counts references to every
+array at every call, which costs eight times the work itself; the arrays outlive the kernel, so
+nothing is lost. `forceinline` lets LLVM see the whole engine as one function.
+
+The cache can never be stale: its folder is named by a hash of every source that can end up in the
+machine code, so a changed constant is another folder. (Numba itself looks at one file only.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numba
+from numba import config
+
+from onewafer.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Function = TypeVar("Function", bound=Callable[..., object])
+
+_OPTIONS = {"_nrt": False, "error_model": "numpy"}
+_SOURCES = (
+    "onewafer.simulator.fast",
+    "onewafer.simulator.arithmetic",
+    "onewafer.simulator.statistics",
+    "onewafer.image.instruction",
+    "onewafer.image.route",
+    "onewafer.image.scalar",
+    "onewafer.trace.event",
+)
+"""Modules and packages whose constants and functions the kernels use."""
+
+
+def kernel(function: Function) -> Function:
+    """Compile a part of the engine into the entry that calls it."""
+    return numba.njit(forceinline=True, **_OPTIONS)(function)
+
+
+def shared(function: Function) -> Function:
+    """Compile a part of the engine as a function of its own: it is large, or takes no arrays."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+def entry(function: Function) -> Function:
+    """Compile what Python calls, with everything in it; keep the machine code on disk."""
+    dispatcher = numba.njit(nogil=True, **_OPTIONS)(function)
+    if dispatcher is not function:
+        _keep_on_disk(dispatcher, kernel_folder())
+    return dispatcher
+
+
+def _keep_on_disk(dispatcher, folder):
+    """Switch the cache on for one dispatcher, in a folder of its own."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # nothing can be written there: compile in every process
+        return
+    finally:
+        config.CACHE_DIR = before
+
+
+def kernel_folder() -> Path:
+    """Return the folder for machine code of exactly these sources and settings."""
+    digest = hashlib.sha256()
+    for part in (numba.__version__, str(config.BOUNDSCHECK), repr(_OPTIONS)):
+        digest.update(part.encode() + b"\0")
+    for path in source_files():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return Settings.from_environment().cache_folder / "kernels" / digest.hexdigest()[:20]
+
+
+def source_files() -> list[Path]:
+    """Return every source file that can end up in the machine code."""
+    files: list[Path] = []
+    for name in _SOURCES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(name)
+        origin = Path(spec.origin)
+        files += sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
+    return files

@@ -1,0 +1,259 @@
+"""The fast engine: the machine model in kernels over flat arrays; the whole wafer, exactly.
+
+It does what the reference engine does, unit by unit and in the same order, so that events, values,
+statistics and errors are equal. Only this file and `building` know Python objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import DeadlockError, SimulationError
+from onewafer.geometry import Direction
+from onewafer.image import SymbolKind
+from onewafer.simulator import messages
+from onewafer.simulator.engine import StopReason
+from onewafer.simulator.fast.building import build
+from onewafer.simulator.fast.fields import (
+    EVENT_FIELDS,
+    LAST_END,
+    LAUNCH_ARGUMENTS,
+    LAUNCH_ENTRY,
+    LAUNCH_NUM_ARGUMENTS,
+    LINK_WAVELETS,
+    NEVER,
+    NUM_EVENTS,
+    PE_ACTIVE,
+    PE_ELEMENTS,
+    PE_INSTRUCTIONS,
+    PE_MAIN_CYCLES,
+    PE_NUM_ACTIVE,
+    PE_PATH_CYCLES,
+    PE_PC,
+    PE_RETURN_DEPTH,
+    PE_STALLS,
+    PE_TASK_STARTS,
+    PE_TO_RAMP,
+    RING_COLOR,
+    RING_READY,
+    RING_WORD,
+    SOURCE_CAPACITY,
+    SOURCE_COUNT,
+    SOURCE_HEAD,
+    SOURCE_POSITION,
+    SOURCE_RING,
+)
+from onewafer.simulator.fast.faults import make_error
+from onewafer.simulator.fast.loop import (
+    EVENTS_FULL,
+    FAULTED,
+    LIMIT,
+    PAUSED,
+    QUIESCENT,
+    run_cycles,
+    wake_units,
+)
+from onewafer.simulator.fast.recording import EVENTS_PER_UNIT
+from onewafer.simulator.fast.views import report_deadlock
+from onewafer.simulator.fast.wiring import make_host_queue
+from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.trace import Event, EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.image import Symbol
+    from onewafer.simulator.engine import LoadedProgram
+    from onewafer.simulator.fast.arrays import Arrays
+
+_BUDGET = 1 << 22
+"""Units and instructions between two looks at signals: well under a second."""
+
+
+class FastEngine:
+    """Executes one loaded program."""
+
+    def __init__(self, loaded: LoadedProgram) -> None:
+        """Build the arrays. Raise `ImageError` if they cannot fit into memory."""
+        self._loaded = loaded
+        self._arrays: Arrays = build(loaded)
+        self._cycle = 0
+        self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
+        self._wake(np.flatnonzero(self._program_of_pe >= 0) + len(self._program_of_pe))
+
+    @property
+    def cycle(self) -> int:
+        """The current cycle (M3)."""
+        return self._cycle
+
+    def run(self, *, max_cycles: int | None = None) -> StopReason:
+        """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
+        until = NEVER if max_cycles is None else self._cycle + max_cycles
+        while True:
+            outcome = run_cycles(self._arrays, until, _BUDGET)
+            self._pass_events()
+            match outcome:
+                case _ if outcome == PAUSED:
+                    continue
+                case _ if outcome == EVENTS_FULL:
+                    self._make_room_for_events()
+                case _ if outcome == FAULTED:
+                    raise make_error(self._arrays, self._loaded)
+                case _ if outcome == LIMIT:
+                    self._cycle = until
+                    self._store_state()
+                    return StopReason.CYCLE_LIMIT
+                case _:
+                    assert outcome == QUIESCENT
+                    return self._finish()
+
+    def launch(self, name: str, words: Sequence[int]) -> None:
+        """Start an exported function on every PE that has it (M70)."""
+        functions = [_function(p.exports.get(name), p.symbols) for p in self._loaded.image.programs]
+        has_function = np.array([f is not None for f in functions] + [False])
+        pes = np.flatnonzero(has_function[self._program_of_pe])
+        if not len(pes):
+            raise SimulationError(messages.no_such_function(name, self._function_names()))
+        self._check_launch(name, words, pes, functions)
+        launches = self._arrays.launches
+        for number, function in enumerate(functions):
+            if function is None:
+                continue
+            rows = np.flatnonzero(self._program_of_pe == number)
+            launches[rows, LAUNCH_ENTRY] = function.address
+            launches[rows, LAUNCH_NUM_ARGUMENTS] = len(words)
+            arguments = zip(function.argument_registers, words, strict=True)
+            for i, (register, word) in enumerate(arguments):
+                launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
+                launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
+        self._arrays.blocked_streams[pes] = 1
+        self._wake(pes + len(self._program_of_pe))
+
+    def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
+        """Put wavelets into the router of a PE (M72)."""
+        if len(words):
+            self._enqueue(pe_index, color, words)
+        self._wake(np.array([pe_index]))
+
+    def statistics(self) -> Statistics:
+        """Return the counters since loading."""
+        image, s = self._loaded.image, self._arrays
+        shape = image.height, image.width
+
+        def column(field: int) -> NDArray[np.int64]:
+            return s.pes[:, field].reshape(shape).copy()
+
+        links = s.links[:, LINK_WAVELETS].reshape(*shape, len(Direction) - 1)
+        to_ramp = column(PE_TO_RAMP)[:, :, None]
+        return Statistics(
+            cycles=self._cycle,
+            main_thread_cycles=column(PE_MAIN_CYCLES),
+            data_path_cycles=column(PE_PATH_CYCLES),
+            instructions=column(PE_INSTRUCTIONS),
+            dsd_elements=column(PE_ELEMENTS),
+            task_starts=column(PE_TASK_STARTS),
+            link_wavelets=np.concatenate((links, to_ramp), axis=2),
+            stall_cycles={reason: column(PE_STALLS + reason) for reason in StallReason},
+        )
+
+    # --- the end of a run ------------------------------------------------------------------------
+
+    def _finish(self) -> StopReason:
+        self._cycle = max(self._cycle, int(self._arrays.clock[LAST_END]))
+        self._store_state()
+        report = report_deadlock(self._arrays, self._loaded, self._cycle)
+        if report is not None:
+            raise DeadlockError(report)
+        return StopReason.QUIESCENT
+
+    def _store_state(self) -> None:
+        """Write what is kept in records back to the machine state."""
+        self._loaded.state.program_counters[:] = self._arrays.pes[:, PE_PC]
+        self._loaded.state.return_depths[:] = self._arrays.pes[:, PE_RETURN_DEPTH]
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _pass_events(self) -> None:
+        sink, s = self._loaded.sink, self._arrays
+        if sink is None:
+            return
+        for row in s.events[: s.clock[NUM_EVENTS]].tolist():
+            cycle, y, x, kind, subject, value = row
+            sink.record(Event(cycle, y, x, EventKind(kind), subject, value))
+        s.clock[NUM_EVENTS] = 0
+
+    def _make_room_for_events(self) -> None:
+        """Provide for the busiest cycle: every unit."""
+        s = self._arrays
+        num_rows = min(2 * len(s.events), 2 * len(s.pes) * EVENTS_PER_UNIT + 1)
+        self._arrays = s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64))
+
+    # --- what the host starts --------------------------------------------------------------------
+
+    def _wake(self, units: NDArray[np.int64]) -> None:
+        wake_units(self._arrays, units.astype(np.int64), self._cycle)
+
+    def _function_names(self) -> set[str]:
+        """Return the names under which functions can be launched on some PE."""
+        placed = np.unique(self._program_of_pe[self._program_of_pe >= 0]).tolist()
+        programs = [self._loaded.image.programs[number] for number in placed]
+        return {
+            name
+            for program in programs
+            for name, target in program.exports.items()
+            if _function(target, program.symbols) is not None
+        }
+
+    def _check_launch(
+        self,
+        name: str,
+        words: Sequence[int],
+        pes: NDArray[np.int64],
+        functions: Sequence[Symbol | None],
+    ) -> None:
+        """Raise the error of the first PE that cannot start the function."""
+        num_arguments = np.array([len(f.argument_registers) if f else 0 for f in functions])
+        expected = num_arguments[self._program_of_pe[pes]]
+        is_blocked = self._arrays.blocked_streams[pes] != 0
+        refused = np.flatnonzero((expected != len(words)) | is_blocked)
+        if not len(refused):
+            return
+        first = int(refused[0])
+        if expected[first] != len(words):
+            raise SimulationError(messages.wrong_arguments(name, expected[first], len(words)))
+        width = self._loaded.image.width
+        raise SimulationError(messages.blocked_stream(pes[first] % width, pes[first] // width))
+
+    def _enqueue(self, pe: int, color: int, words: Sequence[int]) -> None:
+        """Append wavelets to the host's queue of a PE, which gets a longer ring."""
+        s = self._arrays
+        source = len(s.sources) - len(s.pes) + pe
+        record = s.sources[source]
+        if not record[SOURCE_CAPACITY]:
+            make_host_queue(record, pe)
+        waiting = int(record[SOURCE_COUNT])
+        places = (record[SOURCE_HEAD] + np.arange(waiting)) % max(record[SOURCE_CAPACITY], 1)
+        added = np.zeros((len(words), s.rings.shape[1]), np.int64)
+        added[:, RING_READY] = self._cycle
+        added[:, RING_WORD] = [word & 0xFFFF_FFFF for word in words]
+        added[:, RING_COLOR] = color
+        ring = np.concatenate((s.rings[record[SOURCE_RING] + places], added))
+        record[SOURCE_RING] = len(s.rings)
+        record[SOURCE_HEAD] = 0
+        record[SOURCE_COUNT] = record[SOURCE_CAPACITY] = len(ring)
+        self._arrays = s._replace(rings=np.concatenate((s.rings, ring)))
+        if not waiting:
+            position = s.pes[pe, PE_NUM_ACTIVE]
+            s.active[s.pes[pe, PE_ACTIVE] + position] = source
+            record[SOURCE_POSITION] = position
+            s.pes[pe, PE_NUM_ACTIVE] = position + 1
+
+
+def _function(target: str | None, symbols: Sequence[Symbol]) -> Symbol | None:
+    """Return the exported function of a program, if it is one."""
+    found = (s for s in symbols if s.name == target and s.kind is SymbolKind.FUNCTION)
+    return next(found, None)

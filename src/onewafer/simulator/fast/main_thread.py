@@ -1,0 +1,383 @@
+"""The main thread of a PE: its instructions and the issue of DSD operations (M20–M24, M30, M31).
+
+While no DSD operation is live nothing else can touch what the main thread sees, so it runs ahead of
+time, at most to the end of the run's slice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.image import Opcode, OperandMode, ScalarType
+from onewafer.simulator.fast.agenda import note, schedule_element
+from onewafer.simulator.fast.compilation import kernel
+from onewafer.simulator.fast.data_path import place_fault, run_alone, start
+from onewafer.simulator.fast.fields import (
+    BUDGET,
+    CALL_FAULT,
+    CODE_AUX,
+    CODE_CYCLES,
+    CODE_IMM,
+    CODE_OPCODE,
+    CODE_PATCH,
+    CODE_RA,
+    CODE_RB,
+    CODE_RD,
+    CODE_TYPE,
+    CONFIG_SLOT,
+    FAULT,
+    FAULT_DETAIL,
+    FAULT_PE,
+    IDLE,
+    NEVER,
+    NONE,
+    NUM_EVENTS,
+    OP_IS_FABRIC,
+    OP_IS_LIVE,
+    OP_REMAINING,
+    OP_START,
+    PE_COUNTER_HELD,
+    PE_COUNTER_START,
+    PE_INSTRUCTIONS,
+    PE_LIMIT,
+    PE_MAIN,
+    PE_MAIN_CYCLES,
+    PE_MAIN_FREE,
+    PE_MAIN_NEXT,
+    PE_NUM_LIVE,
+    PE_NUM_OPERATIONS,
+    PE_OPERATIONS,
+    PE_PATCHES,
+    PE_PATH_FREE,
+    PE_PC,
+    PE_PROGRAM,
+    PE_RETURN_DEPTH,
+    PE_STALLED_SINCE,
+    PE_STALLS,
+    PE_X,
+    PE_Y,
+    PROGRAM_CODE,
+    PROGRAM_CONFIGS,
+    RUNNING,
+    STALLED,
+    T_BRANCH_TAKEN,
+    T_RESUME,
+    TRAP_FAULT,
+    WAITING,
+)
+from onewafer.simulator.fast.memory import read, write
+from onewafer.simulator.fast.operation import prepare
+from onewafer.simulator.fast.recording import MAIN_THREAD_EVENTS, record
+from onewafer.simulator.fast.scalars import compute_binary, compute_unary, convert
+from onewafer.simulator.fast.tasks import activate, set_blocked
+from onewafer.simulator.state import RETURN_STACK_DEPTH
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+
+MAX_INSTRUCTIONS = 1 << 16
+"""The main thread gives way to the loop after so many, so that an endless one can be stopped."""
+
+_MICROTHREAD_BUSY = int(StallReason.MICROTHREAD_BUSY)
+_TIMESTAMP_EVENT = int(EventKind.TIMESTAMP)
+_STREAM_UNBLOCKED = int(EventKind.STREAM_UNBLOCKED)
+_DSR_DEST = int(OperandMode.DSR_DEST)
+_I8, _I16 = int(ScalarType.I8), int(ScalarType.I16)
+_TYPE_BYTES = tuple(kind.num_bytes for kind in ScalarType)
+
+_END_TASK, _JUMP = int(Opcode.END_TASK), int(Opcode.JUMP)
+_BRANCH_ZERO, _BRANCH_NONZERO = int(Opcode.BRANCH_ZERO), int(Opcode.BRANCH_NONZERO)
+_CALL, _RETURN, _TRAP = int(Opcode.CALL), int(Opcode.RETURN), int(Opcode.TRAP)
+_LOAD_IMMEDIATE, _MOVE = int(Opcode.LOAD_IMMEDIATE), int(Opcode.MOVE)
+_LOAD, _STORE = int(Opcode.LOAD), int(Opcode.STORE)
+_NEG, _NOT, _CONVERT = int(Opcode.NEG), int(Opcode.NOT), int(Opcode.CONVERT)
+_DSD_SET_BASE, _DSD_SET_LENGTH = int(Opcode.DSD_SET_BASE), int(Opcode.DSD_SET_LENGTH)
+_DSD_SET_STRIDE, _DSD_ADVANCE = int(Opcode.DSD_SET_STRIDE), int(Opcode.DSD_ADVANCE)
+_DSR_LOAD, _DSD = int(Opcode.DSR_LOAD), int(Opcode.DSD)
+_DSR_LOAD_CONSTANT = int(Opcode.DSR_LOAD_CONSTANT)
+_ACTIVATE, _BLOCK, _UNBLOCK = int(Opcode.ACTIVATE), int(Opcode.BLOCK), int(Opcode.UNBLOCK)
+_UNBLOCK_COMMAND_STREAM = int(Opcode.UNBLOCK_COMMAND_STREAM)
+_COORDINATE = int(Opcode.COORDINATE)
+_TIMESTAMP, _TIMESTAMP_CONTROL = int(Opcode.TIMESTAMP), int(Opcode.TIMESTAMP_CONTROL)
+_COUNTER_MASK = (1 << 48) - 1
+_COUNTER_STOP, _COUNTER_START, _COUNTER_RESET = range(3)
+_WORD, _UPPER, _HALF = 0xFFFF_FFFF, 0xFFFF_0000, 0xFFFF
+
+
+@kernel
+def run_main(s: Arrays, pe: int) -> None:
+    """Execute instructions up to the limit, or until the main thread stops."""
+    cycle = s.pes[pe, PE_MAIN_NEXT]
+    first = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE]
+    last_event = s.clock[NUM_EVENTS] + MAIN_THREAD_EVENTS
+    num_left = MAX_INSTRUCTIONS
+    while (
+        cycle <= s.pes[pe, PE_LIMIT]
+        and num_left > 0
+        and s.clock[NUM_EVENTS] < last_event
+    ):
+        pc = s.pes[pe, PE_PC]
+        s.pes[pe, PE_PC] = pc + 1
+        row = first + pc
+        following = execute(s, pe, row, cycle)
+        if s.clock[FAULT]:
+            if s.clock[FAULT_PE] == NONE:
+                place_fault(s, pe, pc, cycle)
+            return
+        if s.pes[pe, PE_MAIN] == STALLED:
+            return
+        s.pes[pe, PE_INSTRUCTIONS] += 1
+        if s.pes[pe, PE_MAIN] != RUNNING:
+            s.pes[pe, PE_MAIN_CYCLES] += s.code[row, CODE_CYCLES]
+            return
+        s.pes[pe, PE_MAIN_CYCLES] += following - cycle
+        cycle = following
+        num_left -= 1
+    s.clock[BUDGET] -= MAX_INSTRUCTIONS - num_left
+    s.pes[pe, PE_MAIN_NEXT] = cycle
+    note(s, cycle)
+    schedule_element(s, pe, cycle)
+
+
+@kernel
+def execute(s: Arrays, pe: int, row: int, cycle: int) -> int:
+    """Execute an instruction that issues in `cycle`; return when the next one may issue."""
+    opcode = s.code[row, CODE_OPCODE]
+    imm = s.code[row, CODE_IMM]
+    patch = s.code[row, CODE_PATCH]
+    if patch >= 0:
+        imm = s.patches[s.pes[pe, PE_PATCHES] + patch]
+    if opcode < _LOAD_IMMEDIATE:
+        return execute_control(s, pe, row, opcode, imm, cycle)
+    following = cycle + s.code[row, CODE_CYCLES]
+    if opcode < _DSD_SET_BASE:
+        execute_arithmetic(s, pe, row, opcode, imm)
+    elif opcode < _DSR_LOAD:
+        update_dsd(s, pe, row, opcode, imm)
+    elif opcode == _DSR_LOAD:
+        ra = s.code[row, CODE_RA]
+        load_dsr(s, pe, row, s.registers[pe, ra], s.registers[pe, ra + 1])
+    elif opcode == _DSR_LOAD_CONSTANT:
+        load_dsr(s, pe, row, imm & _WORD, s.code[row, CODE_AUX] & _WORD)
+    elif opcode == _DSD:
+        return issue(s, pe, row, imm, cycle)
+    else:
+        execute_machine(s, pe, row, opcode, imm, cycle)
+    return following
+
+
+@kernel
+def execute_control(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: int) -> int:
+    """Execute an instruction that changes the program counter, or may stop the program."""
+    following = cycle + s.code[row, CODE_CYCLES]
+    if opcode == _BRANCH_ZERO or opcode == _BRANCH_NONZERO:
+        is_zero = s.registers[pe, s.code[row, CODE_RA]] == 0
+        if is_zero == (opcode == _BRANCH_ZERO):
+            s.pes[pe, PE_PC] = imm
+            return cycle + s.timing[T_BRANCH_TAKEN]
+    elif opcode == _JUMP:
+        s.pes[pe, PE_PC] = imm
+    elif opcode == _CALL:
+        depth = s.pes[pe, PE_RETURN_DEPTH]
+        if depth == RETURN_STACK_DEPTH:
+            s.clock[FAULT] = CALL_FAULT
+            return following
+        s.return_stacks[pe, depth] = s.pes[pe, PE_PC]
+        s.pes[pe, PE_RETURN_DEPTH] = depth + 1
+        s.pes[pe, PE_PC] = imm
+    elif opcode == _TRAP:
+        if s.registers[pe, s.code[row, CODE_RA]] == 0:
+            s.clock[FAULT] = TRAP_FAULT
+            s.clock[FAULT_DETAIL] = imm
+    elif opcode == _RETURN and s.pes[pe, PE_RETURN_DEPTH] > 0:
+        depth = s.pes[pe, PE_RETURN_DEPTH] - 1
+        s.pes[pe, PE_RETURN_DEPTH] = depth
+        s.pes[pe, PE_PC] = s.return_stacks[pe, depth]
+    else:
+        end_task(s, pe, following)
+    return following
+
+
+@kernel
+def end_task(s: Arrays, pe: int, cycle: int) -> None:
+    """Give the main thread to the picker from `cycle` on."""
+    s.pes[pe, PE_MAIN] = IDLE
+    s.pes[pe, PE_MAIN_FREE] = cycle
+    note(s, cycle)
+    schedule_element(s, pe, cycle)
+
+
+@kernel
+def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
+    """Execute an instruction on registers and memory words."""
+    kind = s.code[row, CODE_TYPE]
+    rd = s.code[row, CODE_RD]
+    a = np.int64(s.registers[pe, s.code[row, CODE_RA]])
+    if opcode == _LOAD_IMMEDIATE:
+        s.registers[pe, rd] = imm & _WORD
+    elif opcode == _MOVE:
+        s.registers[pe, rd] = a
+    elif opcode == _LOAD:
+        word = read(s, pe, a + imm, _TYPE_BYTES[kind])
+        if kind == _I8:
+            word = ((word ^ 0x80) - 0x80) & _WORD
+        elif kind == _I16:
+            word = ((word ^ 0x8000) - 0x8000) & _WORD
+        if not s.clock[FAULT]:
+            s.registers[pe, rd] = word
+    elif opcode == _STORE:
+        b = np.int64(s.registers[pe, s.code[row, CODE_RB]])
+        write(s, pe, a + imm, b, _TYPE_BYTES[kind])
+    elif opcode == _CONVERT:
+        s.registers[pe, rd] = convert(kind, imm, a)
+    elif opcode == _NEG or opcode == _NOT:
+        s.registers[pe, rd] = compute_unary(opcode, kind, a)
+    else:
+        b = np.int64(s.registers[pe, s.code[row, CODE_RB]])
+        s.registers[pe, rd] = compute_binary(opcode, kind, a, b)
+
+
+@kernel
+def update_dsd(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
+    """Change a field of a DSD value in a pair of registers."""
+    ra = s.code[row, CODE_RA]
+    rd = s.code[row, CODE_RD]
+    low = np.int64(s.registers[pe, ra])
+    high = np.int64(s.registers[pe, ra + 1])
+    value = np.int64(s.registers[pe, s.code[row, CODE_RB]]) & _HALF
+    if opcode == _DSD_SET_BASE:
+        low = low & _UPPER | value
+    elif opcode == _DSD_SET_LENGTH:
+        low = low & _HALF | value << 16
+    elif opcode == _DSD_SET_STRIDE:
+        high = high & _UPPER | value
+    else:
+        offset = ((value ^ 0x8000) - 0x8000) * imm
+        low = low & _UPPER | (low + offset) & _HALF
+    s.registers[pe, rd] = low
+    s.registers[pe, rd + 1] = high
+
+
+@kernel
+def load_dsr(s: Arrays, pe: int, row: int, low: int, high: int) -> None:
+    """Put a DSD value into the DSR that an instruction names."""
+    encoded = s.code[row, CODE_RD]
+    file = (encoded >> 16) - _DSR_DEST
+    s.dsrs[pe, file, encoded & _HALF, 0] = low
+    s.dsrs[pe, file, encoded & _HALF, 1] = high
+
+
+@kernel
+def execute_machine(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: int) -> None:
+    """Execute an instruction on tasks, the command stream, coordinates or the cycle counter."""
+    if opcode == _ACTIVATE:
+        activate(s, pe, imm)
+    elif opcode == _BLOCK or opcode == _UNBLOCK:
+        set_blocked(s, pe, imm, opcode == _BLOCK)
+    elif opcode == _UNBLOCK_COMMAND_STREAM:
+        s.blocked_streams[pe] = 0
+        record(s, cycle, pe, _STREAM_UNBLOCKED, 0, 0)
+    elif opcode == _COORDINATE:
+        s.registers[pe, s.code[row, CODE_RD]] = s.pes[pe, PE_Y] if imm else s.pes[pe, PE_X]
+    elif opcode == _TIMESTAMP:
+        store_counter(s, pe, np.int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
+    else:
+        control_counter(s, pe, imm, cycle)
+
+
+@kernel
+def read_counter(s: Arrays, pe: int, cycle: int) -> int:
+    """Return the 48-bit count in `cycle` (M22)."""
+    started = s.pes[pe, PE_COUNTER_START]
+    count = s.pes[pe, PE_COUNTER_HELD] if started == NEVER else cycle - started
+    return count & _COUNTER_MASK
+
+
+@kernel
+def store_counter(s: Arrays, pe: int, address: int, cycle: int) -> None:
+    """Execute TIMESTAMP."""
+    value = read_counter(s, pe, cycle)
+    for i in range(3):
+        write(s, pe, address + 2 * i, value >> (16 * i) & _HALF, 2)
+    if not s.clock[FAULT]:
+        record(s, cycle, pe, _TIMESTAMP_EVENT, address, value)
+
+
+@kernel
+def control_counter(s: Arrays, pe: int, mode: int, cycle: int) -> None:
+    """Execute TIMESTAMP_CONTROL."""
+    if mode == _COUNTER_STOP:
+        s.pes[pe, PE_COUNTER_HELD] = read_counter(s, pe, cycle)
+        s.pes[pe, PE_COUNTER_START] = NEVER
+    elif mode == _COUNTER_START:
+        s.pes[pe, PE_COUNTER_START] = cycle
+    elif mode == _COUNTER_RESET:
+        s.pes[pe, PE_COUNTER_HELD] = 0
+        if s.pes[pe, PE_COUNTER_START] != NEVER:
+            s.pes[pe, PE_COUNTER_START] = cycle
+
+
+@kernel
+def operation_of(s: Arrays, pe: int, config: int) -> int:
+    """Return the row of the thread that a configuration names."""
+    slot = s.pes[pe, PE_NUM_OPERATIONS] - 1
+    if config >= 0:
+        slot = s.configs[config, CONFIG_SLOT]
+    return s.pes[pe, PE_OPERATIONS] + slot
+
+
+@kernel
+def config_of(s: Arrays, pe: int, imm: int) -> int:
+    """Return the row of the configuration that a DSD instruction names, NONE: synchronous."""
+    return s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONFIGS] + imm if imm >= 0 else NONE
+
+
+@kernel
+def issue(s: Arrays, pe: int, row: int, imm: int, cycle: int) -> int:
+    """Issue a DSD operation (M30, M31, M38); as `execute`, or stop the main thread."""
+    config = config_of(s, pe, imm)
+    op = operation_of(s, pe, config)
+    if config >= 0 and s.operations[op, OP_IS_LIVE]:
+        s.pes[pe, PE_PC] -= 1
+        s.pes[pe, PE_MAIN] = STALLED
+        s.pes[pe, PE_STALLED_SINCE] = cycle
+        return cycle
+    prepare(s, pe, row, config, op, cycle)
+    following = cycle + s.code[row, CODE_CYCLES]
+    if s.clock[FAULT]:
+        return following
+    if config >= 0:
+        start(s, pe, op)
+        s.pes[pe, PE_LIMIT] = cycle
+        return following
+    begin = s.operations[op, OP_START]
+    resumed = begin + s.operations[op, OP_REMAINING] + s.timing[T_RESUME]
+    is_alone = s.pes[pe, PE_NUM_LIVE] == 0 and s.pes[pe, PE_PATH_FREE] <= begin
+    if is_alone and not s.operations[op, OP_IS_FABRIC] and resumed <= s.pes[pe, PE_LIMIT]:
+        run_alone(s, pe, op)
+        s.pes[pe, PE_MAIN_CYCLES] -= resumed - following
+        return resumed
+    s.pes[pe, PE_MAIN] = WAITING
+    start(s, pe, op)
+    return following
+
+
+@kernel
+def retry_issue(s: Arrays, pe: int, cycle: int) -> None:
+    """Run on if the microthread that the main thread waits for is free (M38)."""
+    row = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE] + s.pes[pe, PE_PC]
+    imm = s.code[row, CODE_IMM]
+    patch = s.code[row, CODE_PATCH]
+    if patch >= 0:
+        imm = s.patches[s.pes[pe, PE_PATCHES] + patch]
+    op = operation_of(s, pe, config_of(s, pe, imm))
+    if not s.operations[op, OP_IS_LIVE]:
+        since = s.pes[pe, PE_STALLED_SINCE]
+        s.pes[pe, PE_STALLS + _MICROTHREAD_BUSY] += cycle - since
+        s.pes[pe, PE_MAIN] = RUNNING
+        s.pes[pe, PE_MAIN_NEXT] = cycle

@@ -1,0 +1,328 @@
+"""DSD operations: their operands, their elements, and how long those take (M30–M37, M44)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, OperandMode
+from onewafer.simulator.fast.compilation import kernel
+from onewafer.simulator.fast.fields import (
+    BLOCK,
+    CHANNEL_CAPACITY,
+    CHANNEL_COUNT,
+    CHANNEL_HEAD,
+    CHANNEL_RING,
+    CODE_RA,
+    CODE_RB,
+    CODE_RC,
+    CODE_RD,
+    CODE_TYPE,
+    CONFIG_RANK,
+    DSD_COLOR,
+    DSD_EXTENTS,
+    DSD_KIND,
+    DSD_NUM_LOOPS,
+    DSD_QUEUE,
+    DSD_STRIDE,
+    DSD_STRIDES,
+    EMPTY_DSR_FAULT,
+    FAULT,
+    FAULT_DETAIL,
+    INPUT,
+    MAIN_THREAD,
+    NEVER,
+    NONE,
+    OP_ACCUMULATOR,
+    OP_CONFIG,
+    OP_COUNTED_TO,
+    OP_DEST,
+    OP_ELEMENT_CYCLES,
+    OP_FINISH,
+    OP_HAS_STARTED,
+    OP_IS_ENDLESS,
+    OP_IS_FABRIC,
+    OP_KIND,
+    OP_LAST_SERVED,
+    OP_LENGTH,
+    OP_NEXT,
+    OP_PC,
+    OP_RANK,
+    OP_REASON,
+    OP_REMAINING,
+    OP_SCALAR,
+    OP_SRC0,
+    OP_SRC1,
+    OP_START,
+    OP_WAITING_SINCE,
+    OPERAND_BASE,
+    OPERAND_BYTES,
+    OPERAND_DSD,
+    OPERAND_KIND,
+    OPERAND_STEP,
+    OUTPUT,
+    PE_CHANNELS,
+    PE_PC,
+    PE_PROGRAM,
+    PE_SOURCES,
+    POINTER,
+    PROGRAM_COLORS,
+    PROGRAM_DSDS,
+    PROGRAM_NUM_DSDS,
+    PROGRAM_QUEUES,
+    QUEUE_FAULT,
+    RING_WORD,
+    SCALAR,
+    T_FABRIC_SETUP,
+    T_MEMORY_SETUP,
+    T_RATES,
+    T_REDUCTION,
+    T_SCALAR_SETUP,
+    VECTOR,
+)
+from onewafer.simulator.fast.memory import read, write
+from onewafer.simulator.fast.scalars import compute_element
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+ENDLESS = 0x7FFF
+"""Extent of a fabric DSD that never ends."""
+_MAIN_RANK = 1
+
+_REGISTER, _POINTER = int(OperandMode.REGISTER), int(OperandMode.POINTER)
+_DSR_DEST = int(OperandMode.DSR_DEST)
+_FABIN, _FABOUT = int(DsdKind.FABIN), int(DsdKind.FABOUT)
+_MEM4D = int(DsdKind.MEM4D)
+
+_WIDTHS = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
+_DEST_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].dest] for operation in DsdOperation)
+_SRC0_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].src0] for operation in DsdOperation)
+_SRC1_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].src1] for operation in DsdOperation)
+
+
+# --- operands ------------------------------------------------------------------------------------
+
+
+@kernel
+def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: int) -> int:
+    """Copy an operand into columns `at` … of an operation; return its extent (M37)."""
+    mode = encoded >> 16
+    index = encoded & 0xFFFF
+    s.operations[op, at + OPERAND_STEP] = 1
+    s.operations[op, at + OPERAND_BYTES] = num_bytes
+    s.operations[op, at + OPERAND_KIND] = SCALAR
+    s.operations[op, at + OPERAND_BASE] = 0
+    if mode == _REGISTER or mode == _POINTER:
+        s.operations[op, at + OPERAND_BASE] = s.registers[pe, index]
+        if mode == _POINTER:
+            s.operations[op, at + OPERAND_KIND] = POINTER
+        return 0
+    if mode == 0:
+        return 0
+    low = np.int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
+    high = np.int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
+    return set_vector(s, pe, low, high, num_bytes, op, at)
+
+
+@kernel
+def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int, at: int) -> int:
+    """Set an operand from the two words of a DSD value; return its extent."""
+    program = s.pes[pe, PE_PROGRAM]
+    number = high >> 16
+    if number >= s.programs[program, PROGRAM_NUM_DSDS]:
+        if not s.clock[FAULT]:
+            s.clock[FAULT] = EMPTY_DSR_FAULT
+        return 0
+    dsd = s.programs[program, PROGRAM_DSDS] + number
+    kind = s.dsds[dsd, DSD_KIND]
+    color = s.dsds[dsd, DSD_COLOR]
+    extent = low >> 16
+    s.operations[op, at + OPERAND_DSD] = dsd
+    if kind == _FABIN or kind == _FABOUT:
+        if color < 0:
+            if not s.clock[FAULT]:
+                s.clock[FAULT] = QUEUE_FAULT
+                s.clock[FAULT_DETAIL] = number
+            return 0
+        if kind == _FABIN:
+            offset = s.programs[program, PROGRAM_COLORS + color]
+            s.operations[op, at + OPERAND_KIND] = INPUT
+            s.operations[op, at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
+        else:
+            offset = s.programs[program, PROGRAM_QUEUES + s.dsds[dsd, DSD_QUEUE]]
+            s.operations[op, at + OPERAND_KIND] = OUTPUT
+            s.operations[op, at + OPERAND_BASE] = s.pes[pe, PE_SOURCES] + offset
+            s.operations[op, at + OPERAND_DSD] = color
+        return extent
+    s.operations[op, at + OPERAND_BASE] = low & 0xFFFF
+    if kind == _MEM4D:
+        s.operations[op, at + OPERAND_KIND] = BLOCK
+        s.operations[op, at + OPERAND_STEP] = s.dsds[dsd, DSD_STRIDE] * num_bytes
+    else:
+        stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
+        s.operations[op, at + OPERAND_KIND] = VECTOR
+        s.operations[op, at + OPERAND_STEP] = stride * num_bytes
+    return extent
+
+
+@kernel
+def stride_of(s: Arrays, op: int, at: int) -> int:
+    """Return the distance of neighbouring elements in elements; 1 where that has no meaning."""
+    kind = s.operations[op, at + OPERAND_KIND]
+    if (kind != VECTOR and kind != BLOCK) or s.operations[op, at + OPERAND_BYTES] == 0:
+        return 1
+    return abs(s.operations[op, at + OPERAND_STEP]) // s.operations[op, at + OPERAND_BYTES]
+
+
+@kernel
+def block_address(s: Arrays, op: int, at: int, k: int) -> int:
+    """Return the address of element k of a MEM4D: the first loop goes on past its extent (M36)."""
+    dsd = s.operations[op, at + OPERAND_DSD]
+    num_bytes = s.operations[op, at + OPERAND_BYTES]
+    address = s.operations[op, at + OPERAND_BASE]
+    last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
+    for loop in range(last):
+        extent = s.dsds[dsd, DSD_EXTENTS + loop]
+        address += k % extent * s.dsds[dsd, DSD_STRIDES + loop] * num_bytes
+        k //= extent
+    return address + k * s.dsds[dsd, DSD_STRIDES + last] * num_bytes
+
+
+@kernel
+def read_operand(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
+    """Return element k of a source; of fabric, take the next wavelet."""
+    kind = s.operations[op, at + OPERAND_KIND]
+    base = s.operations[op, at + OPERAND_BASE]
+    num_bytes = s.operations[op, at + OPERAND_BYTES]
+    if kind == VECTOR:
+        return read(s, pe, base + k * s.operations[op, at + OPERAND_STEP], num_bytes)
+    if kind == SCALAR:
+        return base
+    if kind == INPUT:
+        return take_word(s, base) & ((1 << 8 * num_bytes) - 1)
+    if kind == BLOCK:
+        return read(s, pe, block_address(s, op, at, k), num_bytes)
+    return read(s, pe, base, num_bytes)
+
+
+@kernel
+def take_word(s: Arrays, channel: int) -> int:
+    """Remove and return the oldest wavelet of a channel."""
+    head = s.channels[channel, CHANNEL_HEAD]
+    word = s.rings[s.channels[channel, CHANNEL_RING] + head, RING_WORD]
+    head += 1
+    s.channels[channel, CHANNEL_HEAD] = 0 if head == s.channels[channel, CHANNEL_CAPACITY] else head
+    s.channels[channel, CHANNEL_COUNT] -= 1
+    return word
+
+
+@kernel
+def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
+    """Set element k of a destination that is not fabric."""
+    kind = s.operations[op, OP_DEST + OPERAND_KIND]
+    base = s.operations[op, OP_DEST + OPERAND_BASE]
+    num_bytes = s.operations[op, OP_DEST + OPERAND_BYTES]
+    if kind == VECTOR:
+        write(s, pe, base + k * s.operations[op, OP_DEST + OPERAND_STEP], word, num_bytes)
+    elif kind == BLOCK:
+        write(s, pe, block_address(s, op, OP_DEST, k), word, num_bytes)
+    elif kind == POINTER:
+        write(s, pe, base, word, num_bytes)
+
+
+# --- elements ------------------------------------------------------------------------------------
+
+
+@kernel
+def step(s: Arrays, pe: int, op: int) -> int:
+    """Read, compute and write the next element (M36); return its word, for fabric."""
+    k = s.operations[op, OP_NEXT]
+    a = read_operand(s, pe, op, OP_SRC0, k)
+    b = read_operand(s, pe, op, OP_SRC1, k)
+    word = np.int64(0)
+    if not s.clock[FAULT]:
+        word = compute_element(s.operations[op, OP_KIND], a, b, s.operations[op, OP_SCALAR])
+        write_memory(s, pe, op, k, word)
+    accumulator = s.operations[op, OP_ACCUMULATOR]
+    if accumulator != NONE:
+        s.operations[op, accumulator + OPERAND_BASE] = word
+    s.operations[op, OP_NEXT] = k + 1
+    return word
+
+
+@kernel
+def perform(s: Arrays, pe: int, op: int) -> None:
+    """Execute every element of a memory-only operation, up to a fault."""
+    s.operations[op, OP_NEXT] = 0
+    for _ in range(s.operations[op, OP_LENGTH]):
+        step(s, pe, op)
+        if s.clock[FAULT]:
+            return
+    s.operations[op, OP_NEXT] = 0
+
+
+# --- issue ---------------------------------------------------------------------------------------
+
+
+@kernel
+def prepare(s: Arrays, pe: int, row: int, config: int, op: int, cycle: int) -> None:
+    """Fill an operation from the instruction in `row` that issues in `cycle` (M30–M37)."""
+    kind = s.code[row, CODE_TYPE]
+    s.operations[op, OP_KIND] = kind
+    s.operations[op, OP_CONFIG] = config
+    s.operations[op, OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
+    s.operations[op, OP_PC] = s.pes[pe, PE_PC] - 1
+    dest = set_operand(s, pe, s.code[row, CODE_RD], _DEST_BYTES[kind], op, OP_DEST)
+    src0 = set_operand(s, pe, s.code[row, CODE_RA], _SRC0_BYTES[kind], op, OP_SRC0)
+    src1 = set_operand(s, pe, s.code[row, CODE_RB], _SRC1_BYTES[kind], op, OP_SRC1)
+    length = src0 if src0 else src1 if src1 else dest if dest else 1
+    is_fabric = (
+        s.operations[op, OP_SRC0 + OPERAND_KIND] == INPUT
+        or s.operations[op, OP_SRC1 + OPERAND_KIND] == INPUT
+        or s.operations[op, OP_DEST + OPERAND_KIND] == OUTPUT
+    )
+    is_reduction = s.operations[op, OP_DEST + OPERAND_KIND] == POINTER and length > 1
+    s.operations[op, OP_LENGTH] = length
+    s.operations[op, OP_IS_FABRIC] = 1 if is_fabric else 0
+    s.operations[op, OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
+    s.operations[op, OP_ACCUMULATOR] = NONE
+    if is_reduction and _SRC0_BYTES[kind]:
+        if s.operations[op, OP_SRC0 + OPERAND_KIND] == SCALAR:
+            s.operations[op, OP_ACCUMULATOR] = OP_SRC0
+        elif s.operations[op, OP_SRC1 + OPERAND_KIND] == SCALAR:
+            s.operations[op, OP_ACCUMULATOR] = OP_SRC1
+    s.operations[op, OP_NEXT] = 0
+    s.operations[op, OP_HAS_STARTED] = 0
+    s.operations[op, OP_LAST_SERVED] = -1
+    s.operations[op, OP_FINISH] = NEVER
+    s.operations[op, OP_REASON] = NONE
+    s.operations[op, OP_COUNTED_TO] = 0
+    s.operations[op, OP_WAITING_SINCE] = 0
+    scalar = s.code[row, CODE_RC]
+    has_scalar = scalar >> 16 == _REGISTER
+    s.operations[op, OP_SCALAR] = s.registers[pe, scalar & 0xFFFF] if has_scalar else 0
+    setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
+    s.operations[op, OP_START] = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
+    set_duration(s, op, is_reduction)
+
+
+@kernel
+def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
+    """Set the data path cycles of the operation and of one element (M32, M33)."""
+    kind = s.operations[op, OP_KIND]
+    elements = s.timing[T_RATES + 2 * kind]
+    cycles = s.timing[T_RATES + 2 * kind + 1]
+    if is_reduction and s.timing[T_REDUCTION] * cycles < elements * s.timing[T_REDUCTION + 1]:
+        elements = s.timing[T_REDUCTION]
+        cycles = s.timing[T_REDUCTION + 1]
+    stride = max(stride_of(s, op, OP_DEST), stride_of(s, op, OP_SRC0), stride_of(s, op, OP_SRC1))
+    if stride > 1 and elements > cycles:
+        cycles *= stride
+        if elements < cycles:
+            elements = cycles
+    s.operations[op, OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
+    s.operations[op, OP_REMAINING] = (
+        s.operations[op, OP_LENGTH] * cycles + elements - 1
+    ) // elements

@@ -1,0 +1,281 @@
+"""Scalar arithmetic by number: which function an instruction or an element of an operation means.
+
+Words in and out, as in `arithmetic`, which is the only place that knows how to compute. Integer
+functions take the type as a number; the float types have functions of their own.
+"""
+
+from __future__ import annotations
+
+from onewafer.image import DsdOperation, Opcode, ScalarType
+from onewafer.simulator.arithmetic import floating, integer
+from onewafer.simulator.arithmetic.compiled import SINGLE_SIGN, float_to_single, single_to_float
+from onewafer.simulator.arithmetic.tables import ELEMENTS
+from onewafer.simulator.fast.compilation import shared
+
+_F16 = int(ScalarType.F16)
+_F32 = int(ScalarType.F32)
+_BOOL = int(ScalarType.BOOL)
+
+_ADD, _SUB, _MUL = int(Opcode.ADD), int(Opcode.SUB), int(Opcode.MUL)
+_DIV, _REM = int(Opcode.DIV), int(Opcode.REM)
+_AND, _OR, _XOR = int(Opcode.AND), int(Opcode.OR), int(Opcode.XOR)
+_SHL, _SHR = int(Opcode.SHL), int(Opcode.SHR)
+_EQUAL, _NOT_EQUAL = int(Opcode.EQUAL), int(Opcode.NOT_EQUAL)
+_LESS = int(Opcode.LESS)
+_NEG = int(Opcode.NEG)
+
+_D = DsdOperation
+_MOV16 = int(_D.MOV16)
+_ADD16 = int(_D.ADD16)
+_SUB16 = int(_D.SUB16)
+_AND16 = int(_D.AND16)
+_OR16 = int(_D.OR16)
+_XOR16 = int(_D.XOR16)
+_FADDH = int(_D.FADDH)
+_FSUBH = int(_D.FSUBH)
+_FMULH = int(_D.FMULH)
+_FMAXH = int(_D.FMAXH)
+_FMOVH = int(_D.FMOVH)
+_FNEGH = int(_D.FNEGH)
+_FMACH = int(_D.FMACH)
+_MOV32 = int(_D.MOV32)
+_FADDS = int(_D.FADDS)
+_FSUBS = int(_D.FSUBS)
+_FMULS = int(_D.FMULS)
+_FMAXS = int(_D.FMAXS)
+_FMOVS = int(_D.FMOVS)
+_FNEGS = int(_D.FNEGS)
+_FMACS = int(_D.FMACS)
+_FMACHS = int(_D.FMACHS)
+_FADDHS = int(_D.FADDHS)
+_FH2S = int(_D.FH2S)
+_FS2H = int(_D.FS2H)
+_mov16 = ELEMENTS[_D.MOV16]
+_add16 = ELEMENTS[_D.ADD16]
+_sub16 = ELEMENTS[_D.SUB16]
+_and16 = ELEMENTS[_D.AND16]
+_or16 = ELEMENTS[_D.OR16]
+_xor16 = ELEMENTS[_D.XOR16]
+_faddh = ELEMENTS[_D.FADDH]
+_fsubh = ELEMENTS[_D.FSUBH]
+_fmulh = ELEMENTS[_D.FMULH]
+_fmaxh = ELEMENTS[_D.FMAXH]
+_fmovh = ELEMENTS[_D.FMOVH]
+_fnegh = ELEMENTS[_D.FNEGH]
+_fmach = ELEMENTS[_D.FMACH]
+_mov32 = ELEMENTS[_D.MOV32]
+_fadds = ELEMENTS[_D.FADDS]
+_fsubs = ELEMENTS[_D.FSUBS]
+_fmuls = ELEMENTS[_D.FMULS]
+_fmaxs = ELEMENTS[_D.FMAXS]
+_fmovs = ELEMENTS[_D.FMOVS]
+_fnegs = ELEMENTS[_D.FNEGS]
+_fmacs = ELEMENTS[_D.FMACS]
+_fmachs = ELEMENTS[_D.FMACHS]
+_faddhs = ELEMENTS[_D.FADDHS]
+_fh2s = ELEMENTS[_D.FH2S]
+_fs2h = ELEMENTS[_D.FS2H]
+
+
+@shared
+def compute_binary(opcode: int, kind: int, a: int, b: int) -> int:
+    """Return what ADD … SHR or EQUAL … LESS_EQUAL of a type gives."""
+    if kind == _F32:
+        return binary_single(opcode, a, b)
+    if kind == _F16:
+        return binary_half(opcode, a, b)
+    return binary_integer(opcode, kind, a, b)
+
+
+@shared
+def binary_integer(opcode: int, kind: int, a: int, b: int) -> int:
+    """Return what a binary instruction gives for integers and BOOL."""
+    if opcode == _ADD:
+        return integer.add(a, b, kind)
+    if opcode == _SUB:
+        return integer.sub(a, b, kind)
+    if opcode == _MUL:
+        return integer.mul(a, b, kind)
+    if opcode == _DIV:
+        return integer.div(a, b, kind)
+    if opcode == _REM:
+        return integer.rem(a, b, kind)
+    if opcode == _AND:
+        return integer.bitwise_and(a, b, kind)
+    if opcode == _OR:
+        return integer.bitwise_or(a, b, kind)
+    if opcode == _XOR:
+        return integer.bitwise_xor(a, b, kind)
+    if opcode == _SHL:
+        return integer.shift_left(a, b, kind)
+    if opcode == _SHR:
+        return integer.shift_right(a, b, kind)
+    if opcode == _EQUAL:
+        return integer.equal(a, b, kind)
+    if opcode == _NOT_EQUAL:
+        return integer.not_equal(a, b, kind)
+    if opcode == _LESS:
+        return integer.less(a, b, kind)
+    return integer.less_equal(a, b, kind)
+
+
+@shared
+def binary_half(opcode: int, a: int, b: int) -> int:
+    """Return what a binary instruction gives for f16."""
+    if opcode == _ADD:
+        return floating.add_half(a, b)
+    if opcode == _SUB:
+        return floating.sub_half(a, b)
+    if opcode == _MUL:
+        return floating.mul_half(a, b)
+    if opcode == _DIV:
+        return floating.div_half(a, b)
+    if opcode == _EQUAL:
+        return floating.equal_half(a, b)
+    if opcode == _NOT_EQUAL:
+        return floating.not_equal_half(a, b)
+    if opcode == _LESS:
+        return floating.less_half(a, b)
+    return floating.less_equal_half(a, b)
+
+
+@shared
+def binary_single(opcode: int, a: int, b: int) -> int:
+    """Return what a binary instruction gives for f32."""
+    if opcode == _ADD:
+        return floating.add_single(a, b)
+    if opcode == _SUB:
+        return floating.sub_single(a, b)
+    if opcode == _MUL:
+        return floating.mul_single(a, b)
+    if opcode == _DIV:
+        return floating.div_single(a, b)
+    if opcode == _EQUAL:
+        return floating.equal_single(a, b)
+    if opcode == _NOT_EQUAL:
+        return floating.not_equal_single(a, b)
+    if opcode == _LESS:
+        return floating.less_single(a, b)
+    return floating.less_equal_single(a, b)
+
+
+@shared
+def compute_unary(opcode: int, kind: int, a: int) -> int:
+    """Return what NEG or NOT of a type gives."""
+    if opcode == _NEG:
+        if kind == _F16:
+            return floating.neg_half(a)
+        if kind == _F32:
+            return floating.neg_single(a)
+        return integer.negate(a, kind)
+    return integer.complement(a, kind)
+
+
+@shared
+def convert(source: int, target: int, word: int) -> int:
+    """Return a word of one type as a word of another (CONVERT); see `arithmetic.conversion`."""
+    if source == target:
+        return word
+    if source == _F16:
+        return from_half(target, word)
+    if source == _F32:
+        return from_single(target, word)
+    if target == _BOOL:
+        return 1 if word else 0
+    if target == _F16:
+        return floating.float_to_half(float(integer.to_number(word, source)))
+    if target == _F32:
+        return float_to_single(float(integer.to_number(word, source)))
+    return integer.wrap(word, target)
+
+
+@shared
+def from_half(target: int, word: int) -> int:
+    """Return an f16 as another type."""
+    if target == _F32:
+        return floating.half_to_single(word)
+    if target == _BOOL:
+        return 1 if word & ~floating.HALF_SIGN else 0
+    return integer.wrap(integer.truncate(floating.half_to_float(word)), target)
+
+
+@shared
+def from_single(target: int, word: int) -> int:
+    """Return an f32 as another type."""
+    if target == _F16:
+        return floating.single_to_half(word)
+    if target == _BOOL:
+        return 1 if word & ~SINGLE_SIGN else 0
+    return integer.wrap(integer.truncate(single_to_float(word)), target)
+
+
+@shared
+def element_16(operation: int, a: int, b: int, scalar: int) -> int:
+    """Return an element of an operation on 16-bit integers."""
+    if operation == _MOV16:
+        return _mov16(a, b, scalar)
+    if operation == _ADD16:
+        return _add16(a, b, scalar)
+    if operation == _SUB16:
+        return _sub16(a, b, scalar)
+    if operation == _AND16:
+        return _and16(a, b, scalar)
+    if operation == _OR16:
+        return _or16(a, b, scalar)
+    return _xor16(a, b, scalar)
+
+
+@shared
+def element_half(operation: int, a: int, b: int, scalar: int) -> int:
+    """Return an element of an operation on f16."""
+    if operation == _FADDH:
+        return _faddh(a, b, scalar)
+    if operation == _FSUBH:
+        return _fsubh(a, b, scalar)
+    if operation == _FMULH:
+        return _fmulh(a, b, scalar)
+    if operation == _FMAXH:
+        return _fmaxh(a, b, scalar)
+    if operation == _FMOVH:
+        return _fmovh(a, b, scalar)
+    if operation == _FNEGH:
+        return _fnegh(a, b, scalar)
+    return _fmach(a, b, scalar)
+
+
+@shared
+def element_32(operation: int, a: int, b: int, scalar: int) -> int:
+    """Return an element of an operation with a 32-bit operand."""
+    if operation == _MOV32:
+        return _mov32(a, b, scalar)
+    if operation == _FADDS:
+        return _fadds(a, b, scalar)
+    if operation == _FSUBS:
+        return _fsubs(a, b, scalar)
+    if operation == _FMULS:
+        return _fmuls(a, b, scalar)
+    if operation == _FMAXS:
+        return _fmaxs(a, b, scalar)
+    if operation == _FMOVS:
+        return _fmovs(a, b, scalar)
+    if operation == _FNEGS:
+        return _fnegs(a, b, scalar)
+    if operation == _FMACS:
+        return _fmacs(a, b, scalar)
+    if operation == _FMACHS:
+        return _fmachs(a, b, scalar)
+    if operation == _FADDHS:
+        return _faddhs(a, b, scalar)
+    if operation == _FH2S:
+        return _fh2s(a, b, scalar)
+    return _fs2h(a, b, scalar)
+
+
+@shared
+def compute_element(operation: int, a: int, b: int, scalar: int) -> int:
+    """Return one element of a DSD operation from src0, src1 and the scalar; absent ones are 0."""
+    if operation == _MOV32 or operation > _FMACH:
+        return element_32(operation, a, b, scalar)
+    if operation >= _FADDH:
+        return element_half(operation, a, b, scalar)
+    return element_16(operation, a, b, scalar)

@@ -1,0 +1,254 @@
+"""From tile programs to the engine's tables: code, descriptors, configurations, tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.image import DsdKind, DsdOperation, Field, Opcode, PatchTarget, TaskKind, cost_class
+from onewafer.simulator.fast.fields import (
+    CODE_AUX,
+    CODE_CYCLES,
+    CODE_PATCH,
+    CONFIG_ACTIVATE,
+    CONFIG_RANK,
+    CONFIG_SLOT,
+    CONFIG_UNBLOCK,
+    DATA_TASK,
+    DSD_COLOR,
+    DSD_EXTENTS,
+    DSD_KIND,
+    DSD_NUM_LOOPS,
+    DSD_QUEUE,
+    DSD_STRIDE,
+    DSD_STRIDES,
+    LOCAL_TASK,
+    MAIN_THREAD,
+    NONE,
+    NUM_CODE_FIELDS,
+    NUM_CONFIG_FIELDS,
+    NUM_DSD_FIELDS,
+    NUM_PROGRAM_FIELDS,
+    NUM_TASK_FIELDS,
+    NUM_TASK_IDS,
+    PROGRAM_CODE,
+    PROGRAM_COLORS,
+    PROGRAM_CONFIGS,
+    PROGRAM_DSDS,
+    PROGRAM_INPUTS,
+    PROGRAM_NUM_DSDS,
+    PROGRAM_QUEUES,
+    PROGRAM_TASKS,
+    T_RATES,
+    TASK_CHANNEL,
+    TASK_COLOR,
+    TASK_ENTRY,
+    TASK_KIND,
+    TASK_NUM_ARGUMENTS,
+    TASK_REGISTERS,
+    TASK_TYPES,
+)
+from onewafer.simulator.loading import (
+    UNBOUND,
+    data_task_color,
+    fabric_color,
+    input_attachments,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture, Timing
+    from onewafer.image import DsdDescriptor, Task, TileProgram
+    from onewafer.simulator.loading import ColorAttachment
+
+_RANK_OF_PRIORITY = (0, 2, 3)
+"""Low, medium, high; the main thread's rank is 1 (M34)."""
+
+Rows = list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramLayout:
+    """What each PE of a tile program has."""
+
+    program: TileProgram
+    attachments: tuple[ColorAttachment, ...]
+    """Its channels."""
+    outputs: tuple[int, ...]
+    """Numbers of its output queues."""
+    threads: tuple[int, ...]
+    """Threads that its operations use; the main thread is the last."""
+    patched: tuple[int, ...]
+    """Instructions whose immediate is the PE's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTables:
+    """The tables of all programs; see `Arrays` for the matrices."""
+
+    layouts: tuple[ProgramLayout, ...]
+    programs: NDArray[np.int64]
+    code: NDArray[np.int64]
+    dsds: NDArray[np.int64]
+    configs: NDArray[np.int64]
+    tasks: NDArray[np.int64]
+
+
+def make_tables(programs: Sequence[TileProgram], architecture: Architecture) -> ProgramTables:
+    """Return the tables of `programs`."""
+    layouts = tuple(_layout(program, architecture) for program in programs)
+    rows: Rows = []
+    code: list[NDArray[np.int64]] = []
+    dsds: Rows = []
+    configs: Rows = []
+    tasks: Rows = []
+    num_instructions = 0
+    for layout in layouts:
+        row = _program_row(layout)
+        row[PROGRAM_CODE] = num_instructions
+        row[PROGRAM_DSDS] = len(dsds)
+        row[PROGRAM_CONFIGS] = len(configs)
+        row[PROGRAM_TASKS] = len(tasks)
+        rows.append(row)
+        code.append(_code(layout, architecture.timing))
+        num_instructions += len(layout.program.code)
+        dsds += [_dsd_row(dsd, layout.program, architecture) for dsd in layout.program.dsds]
+        configs += _config_rows(layout)
+        tasks += _task_rows(layout, architecture)
+    return ProgramTables(
+        layouts=layouts,
+        programs=_matrix(rows, NUM_PROGRAM_FIELDS),
+        code=np.concatenate([np.empty((0, NUM_CODE_FIELDS), np.int64), *code]),
+        dsds=_matrix(dsds, NUM_DSD_FIELDS),
+        configs=_matrix(configs, NUM_CONFIG_FIELDS),
+        tasks=_matrix(tasks, NUM_TASK_FIELDS),
+    )
+
+
+def make_timing(timing: Timing) -> NDArray[np.int64]:
+    """Return the cycle counts and rates in the order of the `T_` columns."""
+    rates = [timing.elements_per_cycle[operation.name.lower()] for operation in DsdOperation]
+    reduction = timing.reduction_elements_per_cycle
+    row = [
+        timing.hop_cycles,
+        timing.credit_cycles,
+        timing.ramp_cycles,
+        timing.link_window_words,
+        timing.link_window_cycles,
+        timing.memory_setup_cycles,
+        timing.fabric_setup_cycles,
+        timing.scalar_setup_cycles,
+        timing.resume_cycles,
+        timing.task_start_cycles,
+        timing.branch_taken_cycles,
+        reduction.numerator,
+        reduction.denominator,
+    ]
+    assert len(row) == T_RATES
+    for rate in rates:
+        row += [rate.numerator, rate.denominator]
+    return np.array(row, np.int64)
+
+
+def _layout(program: TileProgram, architecture: Architecture) -> ProgramLayout:
+    outputs = {dsd.queue for dsd in program.dsds if dsd.kind is DsdKind.FABOUT}
+    patched = {p.location for p in program.patches if p.target is PatchTarget.IMMEDIATE}
+    return ProgramLayout(
+        program=program,
+        attachments=tuple(input_attachments(program, architecture).values()),
+        outputs=tuple(sorted(outputs)),
+        threads=(*sorted({config.microthread for config in program.configs}), MAIN_THREAD),
+        patched=tuple(sorted(patched)),
+    )
+
+
+def _program_row(layout: ProgramLayout) -> list[int]:
+    row = [NONE] * NUM_PROGRAM_FIELDS
+    row[PROGRAM_NUM_DSDS] = len(layout.program.dsds)
+    for offset, queue in enumerate(layout.outputs):
+        row[PROGRAM_QUEUES + queue] = offset
+    for binding in reversed(layout.program.queues):
+        if binding.is_input:
+            row[PROGRAM_INPUTS + binding.queue] = binding.color
+    for offset, attachment in enumerate(layout.attachments):
+        row[PROGRAM_COLORS + attachment.color] = offset
+    return row
+
+
+def _code(layout: ProgramLayout, timing: Timing) -> NDArray[np.int64]:
+    code = np.zeros((len(layout.program.code), NUM_CODE_FIELDS), np.int64)
+    code[:, : CODE_AUX + 1] = layout.program.code[:, : Field.AUX + 1]
+    code[:, CODE_PATCH] = NONE
+    for offset, location in enumerate(layout.patched):
+        code[location, CODE_PATCH] = offset
+    for row, instruction in zip(code, layout.program.code.tolist(), strict=True):
+        row[CODE_CYCLES] = _cycles(instruction, timing)
+    return code
+
+
+def _cycles(instruction: list[int], timing: Timing) -> int:
+    opcode = Opcode(instruction[Field.OPCODE])
+    if opcode is Opcode.TIMESTAMP:
+        return timing.timestamp_cycles
+    return timing.instruction_cycles[cost_class(opcode, instruction[Field.TYPE]).name.lower()]
+
+
+def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architecture) -> list[int]:
+    is_fabric = dsd.kind in (DsdKind.FABIN, DsdKind.FABOUT)
+    row = [0] * NUM_DSD_FIELDS
+    row[DSD_KIND] = dsd.kind
+    row[DSD_COLOR] = fabric_color(dsd, program, architecture) if is_fabric else UNBOUND
+    row[DSD_QUEUE] = dsd.queue
+    row[DSD_NUM_LOOPS] = len(dsd.extents)
+    if dsd.kind is DsdKind.MEM4D:
+        row[DSD_STRIDE] = dsd.strides[-1]
+    for i, (extent, stride) in enumerate(zip(reversed(dsd.extents), reversed(dsd.strides))):
+        row[DSD_EXTENTS + i] = extent
+        row[DSD_STRIDES + i] = stride
+    return row
+
+
+def _config_rows(layout: ProgramLayout) -> Rows:
+    rows: Rows = []
+    for config in layout.program.configs:
+        row = [0] * NUM_CONFIG_FIELDS
+        row[CONFIG_SLOT] = layout.threads.index(config.microthread)
+        row[CONFIG_RANK] = _RANK_OF_PRIORITY[config.priority]
+        row[CONFIG_ACTIVATE] = config.activate
+        row[CONFIG_UNBLOCK] = config.unblock
+        rows.append(row)
+    return rows
+
+
+def _task_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
+    rows = [[0] * NUM_TASK_FIELDS for _ in range(NUM_TASK_IDS)]
+    for task in layout.program.tasks:
+        row = rows[task.task_id]
+        row[TASK_ENTRY] = task.entry
+        row[TASK_KIND] = DATA_TASK if task.kind is TaskKind.DATA else LOCAL_TASK
+        if task.kind is TaskKind.DATA:
+            _set_data_task(row, task, layout, architecture)
+    return rows
+
+
+def _set_data_task(
+    row: list[int], task: Task, layout: ProgramLayout, architecture: Architecture
+) -> None:
+    color = data_task_color(task.task_id, layout.program, architecture)
+    row[TASK_COLOR] = color
+    row[TASK_CHANNEL] = [a.color for a in layout.attachments].index(color)
+    row[TASK_NUM_ARGUMENTS] = len(task.argument_registers)
+    for i, (register, kind) in enumerate(
+        zip(task.argument_registers, task.argument_types, strict=True)
+    ):
+        row[TASK_REGISTERS + i] = register
+        row[TASK_TYPES + i] = kind
+
+
+def _matrix(rows: Rows, num_columns: int) -> NDArray[np.int64]:
+    return np.array(rows, np.int64).reshape(-1, num_columns)

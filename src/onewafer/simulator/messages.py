@@ -1,0 +1,63 @@
+"""What engines say when a program does what the machine cannot do: the same words from each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.image import DsdOperation
+from onewafer.simulator.state import RETURN_STACK_DEPTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onewafer.image import TileProgram
+
+CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
+EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
+
+
+def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
+    """Return what is wrong with an access (M10)."""
+    return (
+        f"an access to {num_bytes} B at address 0x{address:04x} is outside the "
+        f"{memory_bytes:,} B of a PE; check the index or the DSD that gave this address"
+    )
+
+
+def failed_trap(message: str) -> str:
+    """Return what a TRAP says (M24)."""
+    return f"assertion failed: {message}" if message else "assertion failed"
+
+
+def conflict(kind: DsdOperation, use: str, place: str) -> str:
+    """Return what is wrong with a second operation on a queue, while one at `place` is live (M45)."""
+    return (
+        f"@{kind.name.lower()} still {use} ({place}) while a second operation is issued "
+        "that does the same; start the second when the first has ended (.activate or .unblock)"
+    )
+
+
+def place(program: TileProgram, pc: int) -> str:
+    """Return the source place of an instruction, or its number."""
+    location = program.locations[pc] if pc < len(program.locations) else None
+    if location is None:
+        return f"{program.name}, instruction {pc}"
+    return f"{location.path}:{location.line}:{location.column}"
+
+
+def no_such_function(name: str, known: Iterable[str]) -> str:
+    """Return why a function cannot be launched: no PE has it (M70)."""
+    return f"no PE exports a function '{name}'; there is: {', '.join(sorted(known)) or 'none'}"
+
+
+def wrong_arguments(name: str, num_expected: int, num_given: int) -> str:
+    """Return why a function cannot be launched: the arguments do not fit."""
+    return f"'{name}' takes {num_expected} arguments, {num_given} were given"
+
+
+def blocked_stream(x: int, y: int) -> str:
+    """Return why a function cannot be launched: the last one is not over."""
+    return (
+        f"PE ({x}, {y}) does not accept commands: the program has "
+        "not called unblock_cmd_stream() since the last launch; run the machine first"
+    )
