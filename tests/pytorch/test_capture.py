@@ -209,3 +209,32 @@ def test_surroundings_that_must_see_every_operation_are_refused():
         return x
 
     torch.vmap(transformed)(x)
+
+
+@pytest.mark.parametrize("register", ["forward_pre_hook", "forward_hook"])
+def test_global_hooks_are_refused(register):
+    hook = getattr(nn.modules.module, f"register_module_{register}")(lambda *_: None)
+    try:
+        with pytest.raises(UnsupportedOperationError, match="global forward hooks"):
+            captured(nn.Linear(4, 4), torch.zeros(2, 4))
+    finally:
+        hook.remove()
+
+
+def test_two_number_formats_are_refused_unless_one_is_chosen():
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4).half()
+            self.shift = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return self.layer(x) + self.shift
+
+    x = torch.zeros(2, 4).half()
+    reason = r"is torch.float16 and 'p_shift' is torch.float32; one number format"
+    with pytest.raises(UnsupportedOperationError, match=reason):
+        captured(Shifted(), x)
+    with torch.no_grad():
+        chosen = capture(Shifted(), (x,), {}, dtype=DataType.F32)
+    assert {t.dtype for t in chosen.graph.tensors} == {DataType.F32}

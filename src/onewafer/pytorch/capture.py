@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch._C._functorch import peek_interpreter_stack  # no public name
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import (
     _get_current_dispatch_mode as get_current_dispatch_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
@@ -27,6 +28,7 @@ from torch.utils._python_dispatch import (
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
+from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
     from torch.fx import Node
 
     from onewafer.pytorch.lowering import Operand
+
+
+_GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
+    vars(nn_module)[name]  # no public accessor
+    for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,12 @@ class CapturedCall:
         """Rows of the call's batch."""
         return self.graph.inputs[0].shape[0]
 
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether autograd would record the call now, for any tensor that it reads."""
+        tensors = (*self.inputs.values(), *self.parameters.values())
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
     def restore(self, outputs: Mapping[str, NDArray[np.floating[Any]]]) -> object:
         """Return what the module would have returned, from `(rows, features)` outputs."""
         leaves: list[object] = []
@@ -99,9 +113,20 @@ def capture(
     """Return the call `module(*args, **kwargs)` as a graph with its tensors.
 
     `dtype` is the number format on the wafer; None keeps the module's. The module must not have
-    been called yet: export runs its Python code once.
+    been called yet: export runs its Python code once. A call whose code does more than compute
+    with tensors is refused, and what it did is undone.
     """
     check_call(module, args, kwargs)
+    with without_effects(module):
+        return _capture(module, args, kwargs, dtype)
+
+
+def _capture(
+    module: torch.nn.Module,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    dtype: DataType | None,
+) -> CapturedCall:
     program = _export(module, args, kwargs)
     _check_effects(program)
     leaves = pytree.tree_leaves((args, dict(kwargs)))
@@ -140,6 +165,9 @@ def _check_surroundings() -> None:
 
 
 def _check_hooks(module: torch.nn.Module) -> None:
+    if any(_GLOBAL_HOOKS):
+        msg = "there are global forward hooks, which would see tensors that are never computed"
+        raise UnsupportedOperationError(msg)
     modules = cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules())
     for name, inner in modules:
         attributes = vars(inner)  # no public accessor to the hooks

@@ -66,12 +66,19 @@ class GraphWriter:
 
     name: str
     dtype: DataType | None
-    """None: the first tensor decides."""
+    """None: that of the tensors, which must then have one."""
     inputs: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     parameters: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    converts: bool = field(init=False)
+    _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
+    """Format → the first tensor that has it."""
     _shapes: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     _operations: list[Operation] = field(default_factory=list["Operation"])
     _outputs: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        """Note whether the user chose the format, to which every tensor is then converted."""
+        self.converts = self.dtype is not None
 
     def rows(self, operand: Operand) -> Tensor:
         """Return an operand as a tensor of rows; an external one becomes an input."""
@@ -87,7 +94,7 @@ class GraphWriter:
             case External():
                 shape = to_rows(operand.shape)
                 name = f"{operand.name}__{shape[1]}"
-                self.inputs[name] = operand.tensor.detach().reshape(shape)
+                self.inputs[name] = operand.tensor.reshape(shape)
                 return self._declare(name, shape, operand.tensor)
 
     def parameter(self, operand: Operand, what: str) -> Tensor:
@@ -133,6 +140,11 @@ class GraphWriter:
             raise UnsupportedOperationError(msg)
         if tensor.is_meta or tensor.layout != torch.strided:
             raise UnsupportedOperationError(f"{name!r} has no plain elements in memory")
+        self._formats.setdefault(tensor.dtype, name)
+        if not self.converts and len(self._formats) > 1:
+            (one, first), (other, second) = self._formats.items()
+            msg = f"{first!r} is {one} and {second!r} is {other}; one number format holds for all"
+            raise UnsupportedOperationError(msg)
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]
         return self._shapes.setdefault(name, Tensor(name, shape, self.dtype))
