@@ -7,14 +7,12 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-ARCHITECTURES = ("wse2", "wse3", "toy")
-PROFILES = ("sdk", "silicon")
 
 
 class Fidelity(StrEnum):
@@ -23,7 +21,7 @@ class Fidelity(StrEnum):
     FABRIC = "fabric"
     """Compiled from CSL and simulated wavelet by wavelet: values and cycles of the wafer."""
     MODEL = "model"
-    """Cycles from the closed-form cost, values from PyTorch on the host."""
+    """Cycles from the closed-form cost, values from the NumPy reader of the mesh program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +29,9 @@ class WaferOptions:
     """The wafer that a program runs on, and how."""
 
     arch: str = "wse3"
-    """`wse2`, `wse3` or `toy`."""
+    """A machine of the catalog, see `architecture_names()`."""
     profile: str = "sdk"
-    """Timing profile: `sdk` or `silicon`."""
+    """Timing profile of that machine."""
     fidelity: Fidelity = Fidelity.FABRIC
     rectangle: tuple[int, int] | None = None
     """Width and height in PEs; None: the fastest that fits, up to 8×8 where that suffices."""
@@ -46,8 +44,7 @@ class WaferOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
-        _check_choice("arch", self.arch, ARCHITECTURES)
-        _check_choice("profile", self.profile, PROFILES)
+        load_architecture(self.arch, profile=self.profile)  # refuses unknown names
         if self.rectangle is not None and min(self.rectangle) < 1:
             msg = f"rectangle {self.rectangle[0]}x{self.rectangle[1]} has no PE; write e.g. 4x4"
             raise ConfigurationError(msg)
