@@ -113,3 +113,21 @@ def test_borrowed_parameters_stay_on_the_host_and_own_ones_do_not(wafer):
     assert torch.allclose(borrowed + model.bias, own)
     assert wafer.ledger.fallbacks.total() == 1
     assert num_wafer_calls(wafer) == 1
+
+
+def test_gradient_of_a_tensor_that_is_no_parameter_is_kept(wafer):
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.ones(2, 4, requires_grad=True)
+
+        def forward(self, x):
+            return nn.functional.linear(x, self.weight)
+
+    model = Plain()
+    with intercept_calls(wafer):
+        model(torch.ones(1, 4)).sum().backward()
+        with torch.no_grad():
+            model(torch.ones(1, 4))
+    assert torch.equal(model.weight.grad, torch.ones(2, 4))
+    assert num_wafer_calls(wafer) == 1

@@ -136,6 +136,9 @@ def test_large_batch_that_does_not_fit_takes_smaller_buckets():
     (record,) = wafer.ledger.programs
     assert 1 < record.bucket < 1024
     assert record.launches == 1024 // record.bucket
+    call(wafer, model, x[:512])
+    assert wafer.ledger.programs == [record]
+    assert record.calls == 2
 
 
 def test_refused_call_changes_nothing():

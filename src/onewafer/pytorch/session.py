@@ -23,7 +23,7 @@ from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationEr
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import CapturedCall, capture, check_call
 from onewafer.pytorch.executable import Activity, Executor, PeMemory, build_executor
-from onewafer.pytorch.placement import place, with_rows
+from onewafer.pytorch.placement import choose_bucket, place, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,9 +127,9 @@ class Session:
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
-        self._programs: weakref.WeakKeyDictionary[torch.nn.Module, list[_ResidentProgram]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._programs: weakref.WeakKeyDictionary[
+            torch.nn.Module, dict[Graph, _ResidentProgram]
+        ] = weakref.WeakKeyDictionary()
         self._refusals: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, str]] = (
             weakref.WeakKeyDictionary()
         )
@@ -175,17 +175,30 @@ class Session:
         if look in refusals:
             raise UnsupportedOperationError(refusals[look])
         try:
-            return capture(module, args, kwargs, dtype=self.options.dtype)
+            call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
             refusals[look] = str(error)
             raise
+        if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
+            raise UnsupportedOperationError("a tensor that it holds requires a gradient")
+        return call
 
     def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
-        programs = self._programs.setdefault(module, [])
-        program = place(graph, self.architecture, self.options)
-        for resident in programs:
-            if resident.graph == program.graph:
-                return resident
+        """Return the program of a graph: placed once, compiled unless another led to it too."""
+        programs = self._programs.setdefault(module, {})
+        wanted = with_rows(graph, choose_bucket(graph.inputs[0].shape[0], self.options.max_batch))
+        if wanted not in programs:
+            program = place(wanted, self.architecture, self.options)
+            resident = programs.get(program.graph)
+            if resident is None:
+                resident = self._load(module, program, [*programs.values()])
+                programs[program.graph] = resident
+            programs[wanted] = resident
+        return programs[wanted]
+
+    def _load(
+        self, module: torch.nn.Module, program: MeshProgram, others: list[_ResidentProgram]
+    ) -> _ResidentProgram:
         name = type(module).__name__
         bucket = program.graph.inputs[0].shape[0]
         what = f"{name}, {bucket} rows on {program.width}×{program.height} PEs"
@@ -195,14 +208,13 @@ class Session:
             name,
             self.options,
             self.architecture,
-            _explain(programs, program.graph),
+            _explain(others, program.graph),
             program,
             executor.num_tile_programs,
             executor.memory,
         )
         self.ledger.programs.append(record)
-        programs.append(_ResidentProgram(executor, record, what, self.observer))
-        return programs[-1]
+        return _ResidentProgram(executor, record, what, self.observer)
 
 
 def _look(
