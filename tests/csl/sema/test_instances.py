@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onewafer.csl import ir
 from onewafer.csl.sema import explain_instances
 from onewafer.image import ScalarType
@@ -124,6 +126,18 @@ def test_an_error_in_one_class_names_its_pe(analyze):
     assert (error.code, error.message) == ("comptime-assert", "no seven")
     labels = [a.label for a in error.secondary]
     assert "required by the code of PE (7, 0)" in labels
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("where = @get_int(@get_color(x));", "id-out-of-range"),
+        ("where = twice[x];", "index-out-of-range"),
+    ],
+)
+def test_a_number_that_is_wrong_at_some_pes_only_is_found(analyze, statement, code):
+    result = analyze(LAYOUT, files={"pe.csl": DATA.replace("where = id + 1;", statement)})
+    assert [error.code for error in result.errors] == [code]
 
 
 def test_float_and_negative_words_are_canonical(analyze):

@@ -339,19 +339,24 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
 def _fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str) -> Scalar:
     number = value.value
     low, high = type_.minimum, type_.maximum
-    if not low <= number <= high:
+    if not decide(value, lambda n: low <= n <= high, f"must fit in {type_}", span):
         fail(
             "value-out-of-range",
             f"{what or 'the value'} {number} does not fit in `{type_}` ({low} … {high})",
             span,
             help=f"`@as({type_}, …)` keeps the low bits, if that is meant",
         )
-    taint = value.taint
+    return Scalar(type_, number, value.taint)
+
+
+def decide(value: Scalar, holds: Callable[[Number], bool], reason: str, span: Span | None) -> bool:
+    """Return whether a number has a property, which decides for whom the program is analysed."""
+    answer, taint = holds(value.value), value.taint
     if taint is not None:
         f = taint.evaluate
-        fits = Taint(lambda row: low <= f(row) <= high, taint.params, taint.decisions)
-        taint.decisions.add(fits, value=True, reason=f"must fit in {type_}", span=span)
-    return Scalar(type_, number, taint)
+        property_ = Taint(lambda row: holds(f(row)), taint.params, taint.decisions)
+        taint.decisions.add(property_, answer, reason, span)
+    return answer
 
 
 def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> NoReturn:

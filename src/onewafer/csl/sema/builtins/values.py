@@ -49,7 +49,7 @@ def import_module(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 def _id(site: Site, value: Value, type_: t.Type, numbers: range, what: str) -> Scalar:
     number = operations.integer(value, site.argument_spans[-1], f"the number of {what}")
-    if number.value not in numbers:
+    if not operations.decide(number, lambda n: n in numbers, f"{what} exists", site.span):
         fail(
             "id-out-of-range",
             f"{what} has a number from {numbers.start} to {numbers.stop - 1}, not {number.value}",

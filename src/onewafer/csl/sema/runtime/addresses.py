@@ -138,8 +138,9 @@ def element_pointer(
     size, known, unknown = t.num_bytes(element), 0, None
     for axis, index in enumerate(indices):
         scale = prod((dimensions or (0,))[axis + 1 :]) * size
-        if isinstance(index, Scalar) and index.taint is None:
+        if isinstance(index, Scalar):
             _check_bounds(index, axis, dimensions, span)
+        if isinstance(index, Scalar) and index.taint is None:
             known += int(operations.integer(index, span, "an index").value) * scale
             continue
         scaled = _scale(a, index_value(a, index, span), scale)
@@ -159,7 +160,10 @@ def element_pointer(
 
 
 def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, span: Span) -> None:
-    if dimensions is not None and not 0 <= index.value < dimensions[axis]:
+    if dimensions is None:
+        return
+    indices = range(dimensions[axis])
+    if not operations.decide(index, lambda n: n in indices, "index inside of the array", span):
         fail(
             "index-out-of-range",
             f"index {index.value} is outside of the array (0 … {dimensions[axis] - 1})",
