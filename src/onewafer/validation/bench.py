@@ -58,6 +58,10 @@ class Stopwatch:
         """Return the cycle of the first DSD element anywhere: the first wavelet on a ramp."""
         return min(min(cycles) for cycles in self._starts.values())
 
+    def starts(self, x: int, y: int = 0) -> list[int]:
+        """Return the cycles in which DSD operations of a PE began, in order."""
+        return sorted(self._starts[x, y])
+
     def last_element(self, x: int, y: int = 0) -> int:
         """Return the cycle in which the last DSD operation of a PE ended."""
         return max(self._ends[x, y])

@@ -103,8 +103,8 @@ _SETUP_RULE = (
     "counter before the operation to the first after it, less the time of two reads in a row"
 )
 _SETUP_FINDING = (
-    "2 cycles a DSR too many: compiled code puts the two words of a DSD into registers before each "
-    "DSR load; the machine loads a DSR in one instruction. The rest of the set-up agrees"
+    "the set-up is DSR loads, memory_setup_cycles and resume_cycles; whatever else compiled code "
+    "does between the two reads comes on top"
 )
 
 CASES = (
