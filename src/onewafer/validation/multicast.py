@@ -172,7 +172,7 @@ CASES = (
         ),
         finding=(
             "slopes over K and N are exact, the intercept is not (see line-multicast-intercept): "
-            "every point is late by the same few cycles; for N=1 theirs itself is 1 above its formula"
+            "every point is late by the same few cycles; for N=1 theirs is 1 above its own formula"
         ),
     ),
     Case(
