@@ -58,7 +58,7 @@ class Activity:
     cycles: int = 0
     wavelet_hops: int = 0
     busy_pe_cycles: int = 0
-    """Cycles in which a PE executed, over all PEs."""
+    """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
     link_wavelets: int = 0
     """Wavelets over links between PEs of the program."""
 

@@ -62,7 +62,7 @@ class ProgramReport:
     seconds_per_sample: float | None
     wavelet_hops_per_launch: float | None
     busy_pe_fraction: float | None
-    """PE-cycles in which an instruction executed ÷ PEs × cycles."""
+    """Main thread cycles + data path cycles ÷ PEs × cycles; work of both at once counts twice."""
     busy_link_fraction: float | None
     """Wavelets over links between PEs ÷ links × cycles."""
     bytes_in: int
