@@ -188,8 +188,9 @@ CASES = (
         basis=_SHARED,
         finding=(
             "the formula takes the larger of contention and distance; in a run they follow one "
-            "another where B is near P: the first phase ends after its B words, and only then does "
-            "a leader read what comes from the group before it"
+            "another where B is near P: a leader's first operation ends after its B words, then "
+            "come resume, DSR loads and set-up of the second, and only then does it read what "
+            "comes from the group before it"
         ),
     ),
     _case(

@@ -71,8 +71,8 @@ CASES = (
             "the published points are 365 + t²·(26.5 + 1.89·t): nearly 2 cycles a multiply-add "
             "where we take 1. In blocks of 4, 8 and 16 both sources lie in banks that are equal "
             "modulo 4 if the arrays begin so, which the SDK says takes twice as long, and we have "
-            "no bank conflicts (M11); the rest is the fixed work of the collectives library, which "
-            "we lack"
+            "no bank conflicts (M11); with that rule tried, ours are 652, 2,628 and 14,100. The "
+            "rest is the fixed work of the collectives library, which we lack"
         ),
     ),
     Case(
