@@ -45,7 +45,7 @@ def test_all_f16_have_their_value():
             exact = HALF.value(word)
             assert (numerator, denominator) == (exact.numerator, exact.denominator)
         elif HALF.is_nan(word):
-            assert value != value  # noqa: PLR0124
+            assert value != value  # noqa: PLR0124  # NaN
         else:
             assert value == (float("-inf") if word & HALF.sign else float("inf"))
 
@@ -97,7 +97,7 @@ def test_f32_to_f16_is_rounded_once(word):
 @given(st.floats(width=64))
 def test_f64_to_f32_is_rounded_once(value):
     result = floating.float_to_single(value)
-    if value != value:  # noqa: PLR0124
+    if value != value:  # noqa: PLR0124  # NaN
         assert result == SINGLE.nan
     elif value in (float("inf"), float("-inf")):
         assert result == struct.unpack("<I", struct.pack("<f", value))[0]

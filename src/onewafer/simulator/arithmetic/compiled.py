@@ -65,9 +65,9 @@ def _single_to_float(word):  # noqa: ANN001, ANN202, ARG001 - an overload has th
 
 
 @overload(float_to_single)
-def _float_to_single(value):  # noqa: ANN001, ANN202, ARG001
-    def body(value):  # noqa: ANN001, ANN202
-        if value != value:  # noqa: PLR0124
+def _float_to_single(value):  # noqa: ANN001, ANN202, ARG001  # Numba types
+    def body(value):  # noqa: ANN001, ANN202  # Numba types
+        if value != value:  # noqa: PLR0124  # NaN
             return np.int64(SINGLE_NAN)
         return np.int64(np.float32(value).view(np.uint32))
 
@@ -75,10 +75,10 @@ def _float_to_single(value):  # noqa: ANN001, ANN202, ARG001
 
 
 @overload(float_to_bits)
-def _float_to_bits(value):  # noqa: ANN001, ANN202, ARG001
+def _float_to_bits(value):  # noqa: ANN001, ANN202, ARG001  # Numba types
     return lambda value: np.float64(value).view(np.int64)
 
 
 @overload(bits_to_float)
-def _bits_to_float(bits):  # noqa: ANN001, ANN202, ARG001
+def _bits_to_float(bits):  # noqa: ANN001, ANN202, ARG001  # Numba types
     return lambda bits: np.int64(bits).view(np.float64)

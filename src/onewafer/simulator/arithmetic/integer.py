@@ -77,13 +77,13 @@ def bitwise_and(a: int, b: int, kind: int) -> int:  # noqa: ARG001 - canonical w
 
 
 @jitable
-def bitwise_or(a: int, b: int, kind: int) -> int:  # noqa: ARG001
+def bitwise_or(a: int, b: int, kind: int) -> int:  # noqa: ARG001  # one signature for all
     """Return a | b."""
     return a | b
 
 
 @jitable
-def bitwise_xor(a: int, b: int, kind: int) -> int:  # noqa: ARG001
+def bitwise_xor(a: int, b: int, kind: int) -> int:  # noqa: ARG001  # one signature for all
     """Return a ^ b."""
     return a ^ b
 
@@ -107,7 +107,7 @@ def equal(a: int, b: int, kind: int) -> int:  # noqa: ARG001 - canonical words a
 
 
 @jitable
-def not_equal(a: int, b: int, kind: int) -> int:  # noqa: ARG001
+def not_equal(a: int, b: int, kind: int) -> int:  # noqa: ARG001  # one signature for all
     """Return 1 if a != b, else 0."""
     return 1 if a != b else 0
 

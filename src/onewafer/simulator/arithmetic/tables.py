@@ -216,32 +216,32 @@ def _mov16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001 - elements sha
 
 
 @jitable
-def _mov32(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+def _mov32(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return s1
 
 
 @jitable
-def _fnegh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+def _fnegh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return floating.neg_half(s1)
 
 
 @jitable
-def _fnegs(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+def _fnegs(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return floating.neg_single(s1)
 
 
 @jitable
-def _fh2s(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+def _fh2s(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return floating.half_to_single(s1)
 
 
 @jitable
-def _fs2h(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+def _fs2h(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return floating.single_to_half(s1)
 
 
 def _two_sources(function: Binary) -> Element:
-    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001
+    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
         return function(s0, s1)
 
     return jitable(element)

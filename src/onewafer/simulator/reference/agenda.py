@@ -37,9 +37,9 @@ class Agenda:
             units = self._units[cycle] = ([], [])
             heappush(self._cycles, cycle)
         if unit.is_router:
-            units[0].append(unit)  # pyright: ignore[reportArgumentType]
+            units[0].append(unit)  # pyright: ignore[reportArgumentType]  # `is_router` tells
         else:
-            units[1].append(unit)  # pyright: ignore[reportArgumentType]
+            units[1].append(unit)  # pyright: ignore[reportArgumentType]  # `is_router` tells
 
     def note(self, cycle: int) -> None:
         """Remember that something goes on until `cycle`."""

@@ -131,9 +131,9 @@ class ComputeElement:
         self.x, self.y = router.x, router.y
         self.wake = NEVER
         self.memory = Memory(state.memory[index])
-        self.registers = memoryview(state.registers[index])  # pyright: ignore[reportArgumentType]
-        self.return_stack = memoryview(state.return_stacks[index])  # pyright: ignore[reportArgumentType]
-        self.dsrs = memoryview(state.dsrs[index].reshape(-1))  # pyright: ignore[reportArgumentType]
+        self.registers = memoryview(state.registers[index])  # pyright: ignore[reportArgumentType]  # arrays are buffers
+        self.return_stack = memoryview(state.return_stacks[index])  # pyright: ignore[reportArgumentType]  # arrays are buffers
+        self.dsrs = memoryview(state.dsrs[index].reshape(-1))  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self.pc = 0
         self.return_depth = 0
         self.counter = CycleCounter()

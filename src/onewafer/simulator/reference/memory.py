@@ -21,7 +21,7 @@ class Memory:
 
     def __init__(self, row: NDArray[np.uint8]) -> None:
         """Look at one row of `MachineState.memory`."""
-        self._bytes = memoryview(row)  # pyright: ignore[reportArgumentType]
+        self._bytes = memoryview(row)  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self._halves = self._bytes.cast("B").cast("H")
         self._words = self._bytes.cast("B").cast("I")
         self._size = len(row)
@@ -31,9 +31,9 @@ class Memory:
         address &= ADDRESS_MASK
         if address + num_bytes > self._size:
             raise self._outside(address, num_bytes)
-        if num_bytes == 4 and not address & 3:  # noqa: PLR2004
+        if num_bytes == 4 and not address & 3:  # noqa: PLR2004  # bytes
             return self._words[address >> 2]
-        if num_bytes == 2 and not address & 1:  # noqa: PLR2004
+        if num_bytes == 2 and not address & 1:  # noqa: PLR2004  # bytes
             return self._halves[address >> 1]
         return int.from_bytes(self._bytes[address : address + num_bytes], "little")
 
@@ -42,9 +42,9 @@ class Memory:
         address &= ADDRESS_MASK
         if address + num_bytes > self._size:
             raise self._outside(address, num_bytes)
-        if num_bytes == 4 and not address & 3:  # noqa: PLR2004
+        if num_bytes == 4 and not address & 3:  # noqa: PLR2004  # bytes
             self._words[address >> 2] = word & 0xFFFF_FFFF
-        elif num_bytes == 2 and not address & 1:  # noqa: PLR2004
+        elif num_bytes == 2 and not address & 1:  # noqa: PLR2004  # bytes
             self._halves[address >> 1] = word & 0xFFFF
         else:
             payload = (word & ((1 << 8 * num_bytes) - 1)).to_bytes(num_bytes, "little")
