@@ -7,7 +7,7 @@ import pytest
 VARIABLES = """
 var a: i16 = 0; var b: i16 = 0; var u: u16 = 0; var f: f32 = 0.0; var h: f16 = 0.0; var c: bool = false;
 var w: u32 = 0;
-var v: [8]i16; var m = @zeros([3, 4]f32);
+var v: [8]i16; var pair: [2]i16; var m = @zeros([3, 4]f32);
 const table = [4]u16{ 1, 2, 4, 8 }; fn g() i16 { return a; }
 """
 
@@ -43,7 +43,11 @@ const table = [4]u16{ 1, 2, 4, 8 }; fn g() i16 { return a; }
         ("c = c or a == 0;", ["[&c] = ([&c] ? 1bool : ([&a] EQUAL.i16 0i16))"]),
         ("const x = a + 1; a = x;", ["x = ([&a] ADD.i16 1i16)", "[&a] = x"]),
         ("const x = 4; a = x;", ["[&a] = 4i16"]),
+        ("const b = [2]i16{ a, 3 }; a = b[1];", ["[&main.b] = [&a]", "[&main.b + 2] = 3i16", "[&a] = [&main.b+2]"]),
+        ("const s = .{ .b = pair }; pair[1] = 4; a = s.b[1];",
+         ["offset = 0u16", "while (offset LESS.u16 4u16)", "  [(&main.s.b ADD.u16 offset)] = [(&pair ADD.u16 offset)]", "; offset = (offset ADD.u16 2u16)", "[&pair+2] = 4i16", "[&a] = [&main.s.b+2]"]),
         ("var x: i16 = 4; x = 5;", ["x = 4i16", "x = 5i16"]),
+        ("var x: i16 align(8) = 4; x = 5;", ["[&main.x] = 4i16", "[&main.x] = 5i16"]),
         ("var x: i16; x = 5;", ["x = 0i16", "x = 5i16"]),
         ("_ = a;", []),
         ("_ = a + g();", ["_ = ([&a] ADD.i16 g())"]),
@@ -113,6 +117,10 @@ def test_control_flow(body, statement, lines):
         ("@as(i16, 1)();", "not-callable"),
         ("var x = 1; ", "not-runtime"),
         ("var x: i64 = 1; ", "unsupported-feature"),
+        ('var x: i16 linkname("y") = 1;', "unsupported-feature"),
+        ("var x: i16 align(3) = 1;", "value-out-of-range"),
+        ("a = b / 0;", "division-by-zero"),
+        ("a = b % @as(i16, 0);", "division-by-zero"),
         ("for (@range(u16, 0, u, 0)) |i| { }", "value-out-of-range"),
         ("a = switch (g()) { 1 => 2, else => 3 };", "unsupported-feature"),
         ("const n = comptime a;", "not-comptime"),

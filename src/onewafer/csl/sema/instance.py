@@ -21,6 +21,7 @@ from onewafer.csl.sema.values import (
     Pointer,
     Scalar,
     Taint,
+    Undefined,
     Value,
     Variable,
     force,
@@ -153,6 +154,8 @@ class InstanceContext(Context):
                     storage.data.append(ir.Datum(offset, element, word, column))
             case Pointer():
                 storage.data.append(ir.AddressDatum(offset, self.address(value)))
+            case Undefined():
+                pass
             case Dsd():
                 storage.data.append(ir.DsdDatum(offset, self.make_dsd(value)))
             case _:

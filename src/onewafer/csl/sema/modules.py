@@ -127,6 +127,7 @@ class Module:
 
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT
+        places.check_unlinked(declaration)
         if declaration.storage is ast.Storage.EXTERN:
             fail(
                 "unsupported-feature", "`extern` variables are not supported", declaration.name_span
@@ -164,7 +165,7 @@ class Module:
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)
-            alignment = operations.forced_integer(value, declaration.alignment.span, "alignment")
+            alignment = places.alignment(value, declaration.alignment.span)
         return Variable(
             self.qualify(declaration.name),
             type_,

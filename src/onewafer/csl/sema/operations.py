@@ -275,11 +275,17 @@ def _computation(
 
 
 def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[[Any, Any], int]:
-    if op in (_B.DIVIDE, _B.REMAINDER) and right.value == 0:
-        fail("division-by-zero", "division by zero", span)
+    check_divisor(op, right.type, right, span)
     if op in SHIFTS and not 0 <= right.value <= MAX_COMPTIME_SHIFT:
         fail("value-out-of-range", f"a shift count of {right.value} makes no sense", span)
     return _INT[op]
+
+
+def check_divisor(op: BinaryOperator, type_: t.Type, right: Value, span: Span) -> None:
+    """Fail if integers are divided by a known zero."""
+    is_division = op in (_B.DIVIDE, _B.REMAINDER) and t.is_integer(type_)
+    if is_division and isinstance(right, Scalar) and right.value == 0:
+        fail("division-by-zero", "division by zero", span)
 
 
 def unary(op: UnaryOperator, value: Value, span: Span) -> Value:

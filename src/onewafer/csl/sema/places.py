@@ -242,6 +242,33 @@ def no_arm(value: Value, span: Span) -> NoReturn:
     )
 
 
+# --- attributes of variables ---------------------------------------------------------------------
+
+
+def alignment(value: Value, span: Span) -> int:
+    """Return the bytes of an `align(…)`, or fail."""
+    number = operations.forced_integer(value, span, "alignment")
+    if number < 1 or number & (number - 1):
+        fail(
+            "value-out-of-range",
+            f"an alignment is a power of two, not {number}",
+            span,
+            help="write the bytes: `align(16)`",
+        )
+    return number
+
+
+def check_unlinked(declaration: ast.Variable) -> None:
+    """Fail if a variable asks for a place that only a linker could give."""
+    for name, node in (
+        ("linksection", declaration.link_section),
+        ("linkname", declaration.link_name),
+    ):
+        if node is not None:
+            fail("unsupported-feature", f"`{name}` is not supported", node.span,
+                 help="leave it out; `align(…)` is the only attribute")  # fmt: skip
+
+
 # --- constructors --------------------------------------------------------------------------------
 
 

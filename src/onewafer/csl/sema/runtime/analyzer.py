@@ -15,6 +15,7 @@ from onewafer.csl.sema.values import (
     Pointer,
     Runtime,
     Scalar,
+    Undefined,
     Value,
     Variable,
     not_comptime,
@@ -98,14 +99,21 @@ class Analyzer:
         """Return a fresh local of a run-time type."""
         return RuntimeLocal(name, type_, ir.Local(name, ir_type(type_)), is_const, descriptor)
 
-    def new_variable(self, name: str, type_: t.Type, span: Span, *, is_const: bool) -> Variable:
-        """Return a fresh local that lives in memory (a static frame: nothing is re-entered)."""
-        initial = (
-            operations.zero(type_, span)
-            if not isinstance(type_, t.PointerType)
-            else Scalar(t.U16, 0)
-        )
-        return Variable(f"{self.name}.{name}", type_, initial, span, is_const)
+    def new_variable(
+        self,
+        name: str,
+        type_: t.Type,
+        span: Span,
+        *,
+        is_const: bool,
+        alignment: int | None = None,
+    ) -> Variable:
+        """Return a fresh local that lives in memory (a static frame: nothing is re-entered).
+
+        Its value is stored when the code runs, so a constant one has no known elements either.
+        """
+        name = f"{self.name}.{name}"
+        return Variable(name, type_, Undefined(), span, is_const, alignment=alignment)
 
     # --- emitting --------------------------------------------------------------------------------
 

@@ -206,6 +206,7 @@ def binary_values(
         second = a.sized(right, t.U16 if count is t.COMPTIME_INT else count, span)
     else:
         type_ = operations.operand_type(op, left, right, span)
+        operations.check_divisor(op, type_, right, span)
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
         first, second = second, first

@@ -16,6 +16,7 @@ from onewafer.csl.sema.runtime.expressions import (
     condition,
     evaluate,
     evaluate_as,
+    evaluate_comptime,
     evaluate_type,
     matches,
     operand,
@@ -140,6 +141,7 @@ def _evaluate(a: Analyzer, node: ast.Expression) -> None:
 def _variable(a: Analyzer, node: ast.Variable) -> None:
     if node.is_comptime:
         fail("unsupported-feature", "`comptime var` is not supported in run-time code", node.span)
+    places.check_unlinked(node)
     type_ = evaluate_type(a, node.type) if node.type is not None else None
     value: Value = Undefined()
     if node.initializer is not None:
@@ -160,7 +162,8 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
             node.name_span,
             help="declare it `const`, or give it a sized type: `var x: i16 = …`",
         )
-    if isinstance(type_, t.ArrayType) or node.name in a.addressed:
+    is_placed = node.name in a.addressed or node.alignment is not None
+    if isinstance(type_, t.ArrayType) or is_placed:
         _memory_variable(a, node, type_, value)
     else:
         _register_variable(a, node, type_, value)
@@ -192,6 +195,10 @@ def _settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
             local = a.new_local(name, type_, is_const=True).local
             a.emit(ir.SetLocal(local, expression, span))
             return Runtime(type_, ir.ReadLocal(local), descriptor)
+        case Variable(type=type_):
+            copy = a.new_variable(name, type_, span, is_const=True)
+            store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
+            return copy
         case _:
             return value
 
@@ -229,7 +236,12 @@ def ir_type_of(type_: t.Type, span: Span) -> ScalarType | ir.DsdType:
 def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
     element = type_.element if isinstance(type_, t.ArrayType) else type_
     ir_type_of(element, node.name_span)
-    variable = a.new_variable(node.name, type_, node.name_span, is_const=node.is_const)
+    alignment = None
+    if node.alignment is not None:
+        alignment = places.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
+    variable = a.new_variable(
+        node.name, type_, node.name_span, is_const=node.is_const, alignment=alignment
+    )
     if not isinstance(value, Undefined):
         pointer = Pointer(t.PointerType(type_), variable)
         store_value(a, pointer, type_, value, node.span)
