@@ -1,0 +1,94 @@
+"""The figures of a run against the same figures worked out by hand from the block sizes."""
+
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onewafer.pytorch import Fidelity, WaferOptions, build_report, capture
+from onewafer.pytorch.executable import build_executor
+from onewafer.pytorch.placement import place
+from onewafer.pytorch.session import Session
+
+ROWS, FEATURES, HIDDEN, CLASSES = 4, 6, 5, 3
+WIDTH, HEIGHT = 3, 2
+F32_BYTES = 4
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES)).eval()
+
+
+def run(model, fidelity, *, calls):
+    wafer = Session(WaferOptions(fidelity=fidelity, rectangle=(WIDTH, HEIGHT)))
+    with torch.no_grad():
+        for _ in range(calls):
+            wafer.call(model, (torch.randn(ROWS, FEATURES),), {})
+    (record,) = wafer.ledger.programs
+    return wafer, record
+
+
+# The first layer has its inputs along x and its results along y; the second the other way round.
+FIRST_INPUT, FIRST_RESULT = ceil(FEATURES / WIDTH), ceil(HIDDEN / HEIGHT)
+SECOND_RESULT = ceil(CLASSES / WIDTH)
+
+
+def test_wavelet_hops_are_those_of_the_reductions_and_broadcasts(model):
+    _, record = run(model, Fidelity.FABRIC, calls=2)
+    along_x = ROWS * FIRST_RESULT * (WIDTH - 1) * HEIGHT
+    along_y = ROWS * SECOND_RESULT * (HEIGHT - 1) * WIDTH
+    assert record.launches == 2
+    assert record.activity.wavelet_hops == 2 * 2 * (along_x + along_y)
+
+
+def test_bytes_are_those_of_padded_blocks_without_replicas(model):
+    _, record = run(model, Fidelity.FABRIC, calls=2)
+    weights = WIDTH * HEIGHT * FIRST_RESULT * (FIRST_INPUT + SECOND_RESULT)
+    biases = HEIGHT * FIRST_RESULT + WIDTH * SECOND_RESULT
+    inputs, outputs = ROWS * WIDTH * FIRST_INPUT, ROWS * WIDTH * SECOND_RESULT
+    assert record.bytes_in == F32_BYTES * (weights + biases + 2 * inputs)
+    assert record.bytes_out == F32_BYTES * 2 * outputs
+
+
+def test_launches_add_up_and_fractions_are_fractions(model):
+    _, once = run(model, Fidelity.FABRIC, calls=1)
+    wafer, twice = run(model, Fidelity.FABRIC, calls=2)
+    assert twice.activity == once.activity + once.activity
+    (program,) = build_report(wafer.ledger).programs
+    assert program.cycles_per_sample == once.activity.cycles / ROWS
+    assert program.cycles_per_launch == once.activity.cycles
+    assert 0 < program.busy_pe_fraction < 1
+    num_links = 2 * ((WIDTH - 1) * HEIGHT + WIDTH * (HEIGHT - 1))
+    hops = once.activity.wavelet_hops
+    expected = hops / (num_links * once.activity.cycles)
+    assert program.busy_link_fraction == pytest.approx(expected)
+
+
+def test_memory_is_that_of_the_fullest_pe(model):
+    wafer = Session(WaferOptions(rectangle=(WIDTH, HEIGHT)))
+    graph = capture(model, (torch.randn(ROWS, FEATURES),), {}).graph
+    program = place(graph, wafer.architecture, wafer.options)
+    executor = build_executor(program, wafer.architecture, Fidelity.FABRIC)
+    memory, image = executor.memory, executor.image
+    totals = [sum(section.num_bytes for section in p.sections) for p in image.programs]
+    used = np.array(totals)[image.program_of_pe]
+    assert memory.total_bytes == used.max() == used[memory.y, memory.x]
+    parameters = FIRST_RESULT * (FIRST_INPUT + 1) + SECOND_RESULT * (FIRST_RESULT + 1)
+    assert memory.weight_bytes == F32_BYTES * parameters
+    assert memory.activation_bytes >= F32_BYTES * ROWS * (FIRST_INPUT + FIRST_RESULT)
+    assert min(memory.code_bytes, memory.buffer_bytes) > 0
+
+
+def test_model_fidelity_knows_cycles_and_bytes_only(model):
+    wafer, record = run(model, Fidelity.MODEL, calls=2)
+    _, simulated = run(model, Fidelity.FABRIC, calls=2)
+    assert record.activity.cycles == pytest.approx(simulated.activity.cycles, rel=0.1, abs=400)
+    parameters = HIDDEN * (FEATURES + 1) + CLASSES * (HIDDEN + 1)
+    assert record.bytes_in == F32_BYTES * (parameters + 2 * ROWS * FEATURES)
+    assert record.bytes_out == F32_BYTES * 2 * ROWS * CLASSES
+    (program,) = build_report(wafer.ledger).programs
+    assert program.memory is program.tile_programs is program.busy_pe_fraction is None
