@@ -6,6 +6,8 @@ from onewafer.image.instruction import (
     DSD_OPERATIONS,
     INSTRUCTIONS,
     NUM_FIELDS,
+    RETURN_STACK_DEPTH,
+    SYNCHRONOUS,
     ChannelKind,
     CostClass,
     DsdOperation,
@@ -20,7 +22,9 @@ from onewafer.image.instruction import (
 )
 from onewafer.image.listing import format_instruction, listing
 from onewafer.image.program import (
+    MAX_MEM4D_LOOPS,
     NO_TASK,
+    REGISTER_BYTES,
     DsdConfig,
     DsdDescriptor,
     DsdKind,
@@ -51,10 +55,14 @@ from onewafer.image.wafer_image import Export, WaferImage
 __all__ = [
     "DSD_OPERATIONS",
     "INSTRUCTIONS",
+    "MAX_MEM4D_LOOPS",
     "NO_ROUTE",
     "NO_TASK",
     "NUM_COLORS",
     "NUM_FIELDS",
+    "REGISTER_BYTES",
+    "RETURN_STACK_DEPTH",
+    "SYNCHRONOUS",
     "ChannelKind",
     "ColorConfig",
     "CostClass",

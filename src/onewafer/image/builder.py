@@ -31,6 +31,7 @@ from onewafer.image.instruction import (
     operand,
 )
 from onewafer.image.program import (
+    REGISTER_BYTES,
     DsdConfig,
     DsdDescriptor,
     Patch,
@@ -67,8 +68,6 @@ _STRUCT_CODES = {
     ScalarType.F16: "e",
     ScalarType.F32: "f",
 }
-REGISTER_BYTES = 4
-"""Size of a frame slot in PE memory."""
 
 
 def to_bytes(element: ScalarType, values: Sequence[float]) -> bytes:

@@ -40,6 +40,10 @@ class Field(IntEnum):
 
 
 NUM_FIELDS = len(Field)
+SYNCHRONOUS = -1
+"""`imm` of a DSD instruction that the main thread waits for."""
+RETURN_STACK_DEPTH = 32
+"""Return addresses that a PE holds (CALL). *assumed*"""
 
 
 class CostClass(IntEnum):
@@ -141,7 +145,7 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.JUMP, "imm", 4, _C.JUMP, "pc = imm"),
         _row(_O.BRANCH_ZERO, "ra imm", 4, _C.BRANCH, "if ra == 0: pc = imm"),
         _row(_O.BRANCH_NONZERO, "ra imm", 4, _C.BRANCH, "if ra != 0: pc = imm"),
-        _row(_O.CALL, "imm", 4, _C.CALL, "push pc + 1 on the return stack (32 deep), pc = imm"),
+        _row(_O.CALL, "imm", 4, _C.CALL, f"push pc + 1 on the return stack ({RETURN_STACK_DEPTH} deep), pc = imm"),
         _row(_O.RETURN, "", 2, _C.CALL, "pop pc; with an empty stack: as END_TASK (a launched function)"),
         _row(_O.TRAP, "ra imm", 4, _C.BRANCH, "if ra == 0: stop the simulation with message number imm (@assert)"),
         _row(_O.LOAD_IMMEDIATE, "rd imm", 6, _C.INTEGER, "rd = imm (canonical in `type`)"),

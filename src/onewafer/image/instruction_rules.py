@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from onewafer.image.instruction import (
     DSD_OPERATIONS,
     INSTRUCTIONS,
+    SYNCHRONOUS,
     ChannelKind,
     DsdOperation,
     Field,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from onewafer.image.program import SourceLocation, Task, TileProgram
 
 Breaches = Iterator[str]
-NO_CONFIG = -1
-"""`imm` of a synchronous DSD instruction."""
 _WORD_BITS = 32
 
 
@@ -286,7 +285,7 @@ def _config_indices(subject: Subject) -> Breaches:
     num_configs = len(subject.program.configs)
     for row in subject.rows:
         config = row.fields["imm"]
-        if row.opcode is Opcode.DSD and not NO_CONFIG <= config < num_configs:
+        if row.opcode is Opcode.DSD and not SYNCHRONOUS <= config < num_configs:
             yield f"{row.place}: configuration {config} of {num_configs}"
 
 

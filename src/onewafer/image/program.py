@@ -43,6 +43,8 @@ class DsdDescriptor:
     """MEM4D: elements, outermost first; the last loop runs fastest."""
 
 
+MAX_MEM4D_LOOPS = 4
+"""Loops of a MEM4D descriptor."""
 NO_TASK = -1
 
 
@@ -116,6 +118,10 @@ class Symbol:
     argument_registers: tuple[int, ...] = ()
     """FUNCTION: where a launch puts its scalar arguments."""
     argument_types: tuple[ScalarType, ...] = ()
+
+
+REGISTER_BYTES = 4
+"""Size of a frame slot in PE memory."""
 
 
 class SectionKind(IntEnum):

@@ -24,6 +24,7 @@ from onewafer.image.instruction_rules import (
     name_task,
 )
 from onewafer.image.program import (
+    MAX_MEM4D_LOOPS,
     NO_TASK,
     DsdDescriptor,
     DsdKind,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image.scalar import ScalarType
 
-MAX_MEM4D_LOOPS = 4
 NUM_PRIORITIES = 3
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.image import RETURN_STACK_DEPTH
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-RETURN_STACK_DEPTH = 32
-"""Return addresses a PE holds; part of the instruction table's contract (CALL)."""
 
 NUM_DSR_FILES = 3
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import walk
 from onewafer.diagnostics import Annotation, Diagnostic
+from onewafer.image import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
     from onewafer.csl import ir
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 FIRST_REGISTER: Final = 1
 """Register 0 is always zero."""
-MAXIMUM_CALL_DEPTH: Final = 32
-"""Depth of the return stack of a PE."""
 
 
 def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Function, int]:
@@ -33,13 +32,14 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
             base[callee] = max(base[callee], base[caller] + num_slots[caller])
             depth[callee] = max(depth[callee], depth[caller] + 1)
     for function in order:
-        if depth[function] > MAXIMUM_CALL_DEPTH:
+        if depth[function] > RETURN_STACK_DEPTH:
             message = f"`{function.name}` is {depth[function]} calls deep"
             sink.report(
                 Diagnostic(
                     "calls-too-deep",
-                    f"{message}; the return stack of a PE holds {MAXIMUM_CALL_DEPTH}",
+                    f"{message}; the return stack of a PE holds {RETURN_STACK_DEPTH}",
                     Annotation(function.span) if function.span else None,
+                    help="merge functions of the chain, or continue in a task with `@activate`",
                 )
             )
             break

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.codegen.call_graph import FIRST_REGISTER, place_frames
 from onewafer.csl.codegen.object_code import Instruction
 from onewafer.diagnostics import Annotation, Diagnostic
-from onewafer.image import INSTRUCTIONS, Section, SectionKind
+from onewafer.image import INSTRUCTIONS, REGISTER_BYTES, Section, SectionKind
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from onewafer.csl.codegen.object_code import ObjectFunction, ObjectProgram
     from onewafer.diagnostics import DiagnosticSink
 
-REGISTER_BYTES: Final = 4
 SECTION_ALIGNMENT: Final = 4
 NUM_SYMBOLS_SHOWN: Final = 5
 NUM_PES_SHOWN: Final = 3

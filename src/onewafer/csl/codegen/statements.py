@@ -37,7 +37,7 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tidy import tidy
-from onewafer.image import Opcode, OperandMode, ScalarType
+from onewafer.image import SYNCHRONOUS, Opcode, OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
     from onewafer.image import DsdConfig
-
-SYNCHRONOUS = -1
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax.ast import BinaryOperator
-from onewafer.image import DsdDescriptor, DsdKind, Opcode, ScalarType
+from onewafer.image import MAX_MEM4D_LOOPS, DsdDescriptor, DsdKind, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
-
-MAX_LOOPS = 4
-"""Induction variables of a mem4d DSD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +151,12 @@ def _nested_memory(value: Value, span: Span) -> _Fields:
         base, element = _base(fields, "mem4d_dsd", span)
         offset = fields.get("offset", _ZERO)
         extents, strides = _tuple(fields["extent"], span), _tuple(fields.get("stride"), span)
-    if not 1 <= len(extents) <= MAX_LOOPS or len(strides) != len(extents):
-        fail("tensor-access", f"a mem4d_dsd has one to {MAX_LOOPS} loops, each with a stride", span)
+    if not 1 <= len(extents) <= MAX_MEM4D_LOOPS or len(strides) != len(extents):
+        fail(
+            "tensor-access",
+            f"a mem4d_dsd has one to {MAX_MEM4D_LOOPS} loops, each with a stride",
+            span,
+        )
     sizes = tuple(operations.forced_integer(e, span, "extent") for e in extents)
     steps = tuple(operations.forced_integer(s, span, "stride") for s in strides)
     descriptor = DsdDescriptor(DsdKind.MEM4D, extents=sizes, strides=steps)
