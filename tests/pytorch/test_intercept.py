@@ -64,6 +64,7 @@ def test_what_the_wafer_cannot_do_runs_on_the_host_once(wafer):
     with intercept_calls(wafer), torch.no_grad():
         assert torch.equal(model(x), torch.sin(x))
         assert torch.equal(nn.CrossEntropyLoss()(x, torch.zeros(2).long()), torch.tensor(3.0).log())
+    assert model.num_calls == 1
     (noisy, sine), (loss, dtype) = wafer.ledger.fallbacks
     assert (noisy, loss) == ("Noisy", "CrossEntropyLoss")
     assert "aten.sin.default" in sine

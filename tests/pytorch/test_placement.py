@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, Linear, Tensor, verify_graph
-from onewafer.mesh import verify
+from onewafer.mesh import estimate, verify
 from onewafer.pytorch import WaferOptions
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
 
@@ -42,6 +42,18 @@ def test_default_rectangle_fits_in_eight_by_eight(width, height):
     program = place(linear(4, width, height), WSE3, WaferOptions())
     verify(program, WSE3)
     assert max(program.width, program.height) <= 8
+
+
+def test_default_rectangle_is_the_fastest_of_the_usual_ones():
+    graph = linear(4, 64, 32)
+    sides = (1, 2, 4, 8)
+    cycles = [
+        estimate(place(graph, WSE3, WaferOptions(rectangle=(width, height))), WSE3).cycles
+        for width in sides
+        for height in sides
+    ]
+    assert min(cycles) < max(cycles)
+    assert estimate(place(graph, WSE3, WaferOptions()), WSE3).cycles == min(cycles)
 
 
 def test_larger_models_get_larger_rectangles():

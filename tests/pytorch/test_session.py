@@ -8,7 +8,7 @@ from torch import nn
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import DataType
-from onewafer.pytorch import Fidelity, Session, WaferOptions
+from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report
 from tests.pytorch.agreement import assert_agrees
 
 
@@ -73,6 +73,9 @@ def test_batches_share_a_bucket_and_larger_ones_take_several_launches():
         "first call",
         "new shape: bucket of 2 rows",
     ]
+    call(wafer, mlp(), torch.randn(2, 6))
+    report = build_report(wafer.ledger)
+    assert (report.compilations, report.recompilations) == (3, 1)
 
 
 def test_another_forward_of_the_same_module_is_seen():
@@ -114,6 +117,13 @@ def test_f16_on_the_wafer_comes_back_as_the_model_s_f32():
     assert wafer.ledger.programs[0].program.dtype is DataType.F16
     assert torch.equal(result, result.half().float())
     assert_agrees(session(), model.half(), x.half(), result.half())
+
+
+def test_what_f16_cannot_hold_becomes_an_infinity():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1e6)
+    result = call(session(dtype=DataType.F16), model, torch.ones(1, 1))
+    assert result.item() == float("inf")
 
 
 def test_model_that_does_not_fit_is_an_error_and_no_fallback():

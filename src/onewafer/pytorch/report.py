@@ -109,12 +109,11 @@ NEEDS_GRADIENT = "the result needs a gradient"
 def build_report(ledger: Ledger) -> Report:
     """Return the report of everything that a ledger holds."""
     programs = tuple(_report_program(record) for record in ledger.programs)
-    first = sum(program.compiled_because == "first call" for program in programs)
     return Report(
         version=__version__,
         wafer_calls=sum(program.calls for program in programs),
         compilations=len(programs),
-        recompilations=len(programs) - first,
+        recompilations=sum(not record.is_first for record in ledger.programs),
         gradient_calls=tuple(
             HostCalls(module, NEEDS_GRADIENT, calls)
             for module, calls in ledger.gradient_calls.items()

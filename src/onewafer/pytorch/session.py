@@ -60,6 +60,8 @@ class ProgramRecord:
     architecture: Architecture
     reason: str
     """Why it was compiled."""
+    is_first: bool
+    """Whether it is the first one of its module."""
     program: MeshProgram
     num_tile_programs: int | None
     """None where nothing was compiled."""
@@ -209,6 +211,7 @@ class Session:
             self.options,
             self.architecture,
             _explain(others, program.graph),
+            not others,
             program,
             executor.num_tile_programs,
             executor.memory,
