@@ -217,8 +217,27 @@ def test_microthreads_share_the_data_path(engine):
     starts = [run.cycles(EventKind.DSD_START, 1, subject=i)[0] for i in (1, 2)]
     ends = [run.cycles(EventKind.DSD_END, 1, subject=i)[0] for i in (1, 2)]
     assert max(ends) - min(starts) == 80
+    assert starts[1] - starts[0] < 20
     assert abs(ends[1] - ends[0]) <= starts[1] - starts[0] + 1
     assert run.machine.statistics().stall_cycles[StallReason.DATA_PATH][0, 1] > 30
+
+
+def test_memory_operations_take_turns_too(engine):
+    """M34: one that joins is served at once, then every second cycle."""
+
+    def span(first_words, second_words):
+        kernel = Kernel()
+        base = kernel.data("x", ScalarType.F32, num_elements=400)
+        kernel.function("main")
+        for thread, num_words in ((1, first_words), (2, second_words)):
+            vector = kernel.vector(base, num_words)
+            kernel.operate(DsdOperation.FADDS, vector, vector, vector, config=background(thread))
+        run = boot(kernel.finish(), engine=engine).launch()
+        kinds = EventKind.DSD_START, EventKind.DSD_END
+        return [run.cycles(kind, subject=thread)[0] for thread in (1, 2) for kind in kinds]
+
+    start, _, undisturbed, _ = span(2, 2)
+    assert span(400, 400) == [start, start + 400 - (undisturbed - start), undisturbed, start + 400]
 
 
 def test_main_thread_ranks_above_low_priority(engine):

@@ -105,6 +105,28 @@ def test_slices_change_nothing(engine, slices):
     assert whole[2] <= sliced[2] < whole[2] + slices
 
 
+@pytest.mark.parametrize("slices", [None, 1, 7])
+def test_busy_cycles_are_counted_once(engine, slices):
+    """M20, M31, M32: an operation occupies the data path, only its issue the main thread."""
+
+    def statistics(num_words):
+        kernel = Kernel()
+        base = kernel.data("x", ScalarType.F32, num_elements=100)
+        kernel.function("main")
+        vector = kernel.vector(base, num_words)
+        kernel.operate(DsdOperation.FADDS, vector, vector, vector)
+        run = boot(kernel.finish(), engine=engine)
+        run.machine.launch("main")
+        while run.machine.run(max_cycles=slices) is not StopReason.QUIESCENT:
+            pass
+        return run.machine.statistics()
+
+    short, long = statistics(2), statistics(100)
+    assert (short.data_path_cycles, long.data_path_cycles) == (1, 50)
+    assert short.main_thread_cycles == long.main_thread_cycles
+    assert 0 < short.main_thread_cycles < short.cycles
+
+
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 200), min_size=2 * WIDTH, max_size=2 * WIDTH))
 def test_delays_do_not_change_values(delays):

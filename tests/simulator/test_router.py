@@ -18,6 +18,7 @@ from tests.simulator.assembly import (
     WSE2,
     WSE3,
     Kernel,
+    Register,
     background,
     boot,
     eastward,
@@ -233,6 +234,39 @@ def test_half_wavelets(engine):
     run = boot(programs, engine=engine, width=3, routes=routes).launch()
     assert run.words("halves", 1, num_bytes=2) == [1, 2]
     assert run.words("words", 2) == [1, 2]
+
+
+def test_negative_halves_leave_the_high_half_zero(engine):
+    """M44: the sign of a 16-bit register does not reach the high half."""
+    kernel = Kernel("sender")
+    kernel.function("main")
+    minus_one = Register(kernel.immediate(ScalarType.I16, -1))
+    kernel.operate(MOV16, kernel.outgoing(COLOR, 1), src1=minus_one)
+    programs = {(0, 0): kernel.finish(), (1, 0): receiver(COLOR, 1)}
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    assert run.words("received", 1) == [0xFFFF]
+
+
+def test_ramp_is_shared_with_the_host(engine):
+    """M42, M72: host wavelets take the ramp in turns with those of the PE, which come first."""
+    programs = {(1, 0): sender(COLOR, 20), (0, 0): receiver(COLOR, 20), (2, 0): receiver(4, 20)}
+    routes = {
+        (1, 0, COLOR): route(RAMP, WEST),
+        (0, 0, COLOR): route(EAST, RAMP),
+        **eastward(4, 1, 2),
+    }
+    first = boot(programs, engine=engine, width=3, routes=routes)
+    first.machine.launch("main")
+    first.machine.run(max_cycles=30)
+    cycle = first.cycles(EventKind.HOP, 1)[0]
+
+    run = boot(programs, engine=engine, width=3, routes=routes)
+    run.machine.launch("main")
+    run.machine.run(max_cycles=cycle)
+    run.machine.inject(1, 0, 4, range(20))
+    run.machine.run()
+    hops = [(e.cycle, e.subject) for e in run.recorder.events(EventKind.HOP) if e.x == 1]
+    assert hops == [(cycle + i, COLOR if i % 2 == 0 else 4) for i in range(40)]
 
 
 @pytest.mark.parametrize(("architecture", "hop"), [(WSE2, 1), (WSE3, 2)])
