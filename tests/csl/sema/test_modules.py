@@ -174,6 +174,15 @@ def test_endless_recursion_is_an_error(comptime, analyze):
     assert "step-limit" in analyze(generic).codes or "value-out-of-range" in analyze(generic).codes
 
 
+def test_a_file_that_imports_itself_is_an_error(analyze):
+    result = analyze('const again = @import_module("main.csl"); fn main() void {}')
+    assert result.codes == ["step-limit"]
+
+
+def test_an_array_that_no_memory_holds_is_an_error(comptime):
+    assert comptime("@zeros([1000000, 1000000]u32)") == "value-out-of-range"
+
+
 def test_a_mistake_in_one_statement_does_not_hide_the_next(analyze):
     result = analyze(
         "comptime { const x = nonsense; @comptime_print(x); @comptime_assert(false); }"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+MAX_MODULES = 1_000
+"""Modules of the layout program, and of one instance."""
+
+
 class Context:
     """The modules of one program and what it takes to run their roots."""
 
@@ -33,6 +37,7 @@ class Context:
         """Places that led to what is being analysed, innermost first."""
         self._pending: list[tuple[Module, tuple[tuple[Span, str], ...]]] = []
         self._prefixes: dict[str, int] = {}
+        self._num_modules = 0
 
     def report(self, fault: Fault) -> None:
         """Hand a fault to the sink with the places that led here."""
@@ -49,6 +54,14 @@ class Context:
     def import_module(self, importer: Module, path: str, params: Value, span: Span) -> Module:
         """Make a new instance of a file; its roots run in `run_pending`."""
         session = importer.session
+        self._num_modules += 1
+        if self._num_modules > MAX_MODULES:
+            fail(
+                "step-limit",
+                f"`{importer.path}` imports `{path}`: more than {MAX_MODULES:,} modules are made",
+                span,
+                help="look for a file that imports itself, directly or through others",
+            )
         code = session.source_code(session.find_file(path, importer.path, span))
         bound = self.bind(code, params, span)
         module = Module(self, code, bound, self.unique_prefix(path))

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+MAX_ELEMENTS = 1 << 24
+"""Elements of one array at compile time; keeps a mistaken length from filling memory."""
+
+
 def expect_type(value: Value, span: Span) -> t.Type:
     """Return the type that a type expression gave, or fail."""
     if type(value) is TypeValue:
@@ -299,6 +303,13 @@ def array_type(
         if number < 0:
             fail("value-out-of-range", f"an array cannot have {number} elements", place)
         dimensions.append(number)
+    if prod(dimensions) > MAX_ELEMENTS:
+        fail(
+            "value-out-of-range",
+            f"an array of {prod(dimensions):,} elements is more than the compiler holds",
+            span,
+            notes=(f"the most is {MAX_ELEMENTS:,}, and the memory of a PE is far smaller",),
+        )
     return TypeValue(t.ArrayType(tuple(dimensions), element_type))
 
 
