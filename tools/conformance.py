@@ -204,9 +204,9 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_column("seconds", justify="right")
     table.add_column("simulated cycles", justify="right")
     for outcome in outcomes:
-        colour = "green" if outcome.verdict is Verdict.PASS else "red"
+        style = "green" if outcome.verdict is Verdict.PASS else "red"
         cycles = "–" if outcome.cycles is None else f"{outcome.cycles:,}"
-        verdict = f"[{colour}]{outcome.verdict}[/]"
+        verdict = f"[{style}]{outcome.verdict}[/]"
         table.add_row(outcome.example, outcome.arch, verdict, f"{outcome.seconds:.1f}", cycles)
     console.print(table)
     for outcome in outcomes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MEGAHERTZ, _GIGAHERTZ = 1e6, 1e9
+
 
 def to_seconds(cycles: float, *, clock_hertz: float) -> float:
     """Return the time of a cycle count at a clock in hertz."""
@@ -35,4 +37,5 @@ def format_hertz(hertz: float) -> str:
     >>> format_hertz(850e6)
     '850 MHz'
     """
-    return f"{hertz / 1e9:g} GHz" if hertz >= 1e9 else f"{hertz / 1e6:g} MHz"  # noqa: PLR2004
+    is_giga = hertz >= _GIGAHERTZ
+    return f"{hertz / _GIGAHERTZ:g} GHz" if is_giga else f"{hertz / _MEGAHERTZ:g} MHz"

@@ -43,6 +43,7 @@ class Architecture:
     reserved_colors: tuple[int, ...]
     """Colors of memcpy."""
     switchable_colors: tuple[int, ...]
+    """Colors whose routers have switch positions. No rule reads it yet."""
     num_microthreads: int
     num_dsrs: int
     """DSRs of each kind."""
@@ -60,7 +61,7 @@ class Architecture:
     queues_need_initialization: bool
     """Whether a queue serves a color only after `@initialize_queue`."""
     io_bytes_per_second: float
-    """Bandwidth across the edge of the wafer."""
+    """Bandwidth across the edge of the wafer; for models of whole systems, not of one program."""
     clock_hertz: float
     """Default clock; every time is cycles divided by the clock the user chose."""
     profile: str

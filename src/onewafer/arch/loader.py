@@ -81,7 +81,7 @@ def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
         "title": document["title"],
         "profile": profile,
     }
-    return Architecture(**_checked(known, Architecture, name), timing=_timing(timing, name))  # pyright: ignore[reportArgumentType]
+    return Architecture(**_checked(known, Architecture, name), timing=_timing(timing, name))  # pyright: ignore[reportArgumentType]  # from TOML
 
 
 def catalog_entries(name: str, *, profile: str) -> tuple[CatalogEntry, ...]:
@@ -144,7 +144,7 @@ def _entry(path: str, item: dict[str, object], name: str) -> CatalogEntry:
         )
     return CatalogEntry(
         path=path,
-        value=tuple(cast("list[int]", value)) if isinstance(value, list) else value,  # pyright: ignore[reportArgumentType]
+        value=tuple(cast("list[int]", value)) if isinstance(value, list) else value,  # pyright: ignore[reportArgumentType]  # from TOML
         unit=str(item["unit"]),
         source=str(item["source"]),
         confidence=Confidence(str(item["confidence"])),
@@ -163,7 +163,7 @@ def _timing(values: dict[str, object], name: str) -> Timing:
         else:
             known[key] = exact
     known.update((key, MappingProxyType(table)) for key, table in tables.items())
-    return Timing(**_checked(known, Timing, name))  # pyright: ignore[reportArgumentType]
+    return Timing(**_checked(known, Timing, name))  # pyright: ignore[reportArgumentType]  # from TOML
 
 
 def _checked(known: dict[str, object], target: type, name: str) -> dict[str, object]:

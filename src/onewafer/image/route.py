@@ -23,7 +23,10 @@ class PopMode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SwitchPosition:
-    """Complete receive and transmit sets while the switch is in this position."""
+    """Complete receive and transmit sets while the switch is in this position.
+
+    The contract has four positions, filters and teardown; the engine refuses what it lacks.
+    """
 
     rx: int
     tx: int

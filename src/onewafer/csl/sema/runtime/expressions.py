@@ -40,6 +40,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.csl.sema.access import Term
     from onewafer.diagnostics import Span
 
 _B = ast.BinaryOperator
@@ -379,14 +380,14 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
     base = base_pointer(a, base_node)
     extents = [evaluate(a, extent) for extent in node.extents]
     variables = [variable.name for variable in node.variables]
-    known: list[list[tuple[object, list[Value]]]] = []
+    known: list[list[tuple[Term, list[Value]]]] = []
     dynamic: Value | None = None
     pointer = type_of(base)
     dimensions = (
         places.indexed(pointer, node.span)[1] if isinstance(pointer, t.PointerType) else None
     ) or (0,)
     for axis, index in enumerate(indices):
-        terms: list[tuple[object, list[Value]]] = []
+        terms: list[tuple[Term, list[Value]]] = []
         for term in expand(index, variables):
             factors = [evaluate(a, factor) for factor in term.factors]
             if not any(isinstance(f, Runtime) for f in factors):
@@ -404,7 +405,7 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
                 scale *= size
             dynamic = _add_dynamic(a, dynamic, factors, term.sign * scale, index.span)
         known.append(terms)
-    access = places.tensor_access(base, extents, known, len(variables), node.span)  # type: ignore[arg-type]
+    access = places.tensor_access(base, extents, known, len(variables), node.span)
     if dynamic is None:
         return access
     constant = operations.coerce(access.offset, t.I16, node.span)
