@@ -138,6 +138,7 @@ def test_dsds_pass_through_functions(body):
         ("@fmovs(d, e, .{ .asynk = true });", "unknown-field"),
         ("@fmovs(out, d, .{ .async = true, .activate = @get_local_task_id(11) });", "unbound-task"),
         ("@fmovs(out, d, .{ .async = true, .index = 3 });", "unsupported-feature"),
+        ("const r = @get_dsr(dsr_dest, 1); @load_to_dsr(r, out, .{ .async = true }); @fmovs(r, d);", "missing-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .extent = 4 });", "missing-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i * i] });", "tensor-access"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i, j|{4, 4} -> a[i + j] });", "tensor-access"),

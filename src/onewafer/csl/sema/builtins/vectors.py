@@ -91,6 +91,13 @@ def _operation(
     config = None
     if remaining:
         config = _config(a, *remaining.pop(0), operands)
+    elif _loaded_config(a, operands) is not None:
+        fail(
+            "missing-field",
+            "a DSR of this operation is loaded with `.async = true`, the operation is synchronous",
+            site.span,
+            help="write `.{ .async = true }` as its last argument",
+        )
     a.emit(ir.DsdStatement(operation, dest, src0, src1, scalar, config, site.span))
     return VOID_VALUE
 
