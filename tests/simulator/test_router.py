@@ -269,6 +269,22 @@ def test_ramp_is_shared_with_the_host(engine):
     assert hops == [(cycle + i, COLOR if i % 2 == 0 else 4) for i in range(40)]
 
 
+def test_host_comes_after_the_queues_of_the_pe(engine):
+    """M54, M72: of two wavelets of one color that were never served, the PE's goes first."""
+    programs = {(0, 0): sender(COLOR, 3), (1, 0): receiver(COLOR, 6)}
+    routes = eastward(COLOR, 0, 1)
+    first = boot(programs, engine=engine, width=2, routes=routes)
+    first.machine.launch("main")
+    first.machine.run(max_cycles=20)
+
+    run = boot(programs, engine=engine, width=2, routes=routes)
+    run.machine.launch("main")
+    run.machine.run(max_cycles=first.cycles(EventKind.HOP)[0])
+    run.machine.inject(0, 0, COLOR, [101, 102, 103])
+    run.machine.run()
+    assert run.words("received", 1) == [1, 101, 2, 102, 3, 103]
+
+
 @pytest.mark.parametrize(("architecture", "hop"), [(WSE2, 1), (WSE3, 2)])
 def test_hop_latency(engine, architecture, hop):
     """M50: published cycles for every hop."""
