@@ -2,8 +2,8 @@
 
 A call travels through the files in this order: `intercept` (which calls go to the wafer) or
 `backend` (`torch.compile`) → `session` (programs, parameters, the ledger) → `capture` and
-`lowering` (module to `graph`) → `placement` (bucket and rectangle) → `executable` (mesh program,
-CSL, image, device) → `report`.
+`lowering` (module to `graph`; `effects` undoes what else its code does) → `placement` (bucket and
+rectangle) → `executable` (mesh program, CSL, image, device) → `report`.
 """
 
 from onewafer.pytorch.backend import HostFallbackWarning, onewafer
