@@ -1,7 +1,7 @@
 """The star reduce, below CSL: routes that merge streams, which CSL refuses without switches.
 
-PE 0 adds what all others send. One operation takes all P − 1 streams: its destination is a mem4d
-operand that walks the B sums again and again.
+PE 0 adds what all others send. One operation takes as many streams as an extent can count: its
+destination is a mem4d operand that walks the B sums again and again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _COLOR = 0
 _QUEUE = 2
 _DSR = 1
+_LONGEST_OPERATION = 0x7FFE
+"""Elements; one more is an endless fabric operand (M35)."""
 
 
 def star_image(architecture: Architecture, num_pes: int, num_words: int) -> WaferImage:
@@ -70,12 +72,20 @@ def _receiver(num_senders: int, num_words: int) -> TileProgram:
     builder = ProgramBuilder("receiver")
     address = builder.data("sums", ScalarType.F32, num_elements=num_words)
     builder.queue(_QUEUE, color=_COLOR, is_input=True)
-    total = num_senders * num_words
+    builder.function("main")
+    at_once = _LONGEST_OPERATION // num_words
+    for first in range(0, num_senders, at_once):
+        _add_streams(builder, address, min(at_once, num_senders - first), num_words)
+    return _finish(builder)
+
+
+def _add_streams(builder: ProgramBuilder, address: int, num_streams: int, num_words: int) -> None:
+    """Add what `num_streams` senders sent to the sums, in one operation."""
+    total = num_streams * num_words
     fabric = builder.dsd(DsdDescriptor(DsdKind.FABIN, color=_COLOR, queue=_QUEUE))
     memory = builder.dsd(
-        DsdDescriptor(DsdKind.MEM4D, extents=(num_senders, num_words), strides=(0, 1))
+        DsdDescriptor(DsdKind.MEM4D, extents=(num_streams, num_words), strides=(0, 1))
     )
-    builder.function("main")
     sums = builder.dsd_value(memory, base=address, extent=total, stride=0)
     source = builder.dsd_value(fabric, extent=total, stride=0)
     builder.emit(
@@ -86,7 +96,6 @@ def _receiver(num_senders: int, num_words: int) -> TileProgram:
         rb=builder.dsr_load(OperandMode.DSR_SRC1, _DSR, source),
         imm=-1,
     )
-    return _finish(builder)
 
 
 def _finish(builder: ProgramBuilder) -> TileProgram:
