@@ -187,10 +187,9 @@ CASES = (
         kind=Kind.VALIDATION,
         basis=_SHARED,
         finding=(
-            "the formula takes the larger of contention and distance; in a run they follow one "
-            "another where B is near P: a leader's first operation ends after its B words, then "
-            "come resume, DSR loads and set-up of the second, and only then does it read what "
-            "comes from the group before it"
+            "the formula takes the larger of contention and distance, a run pays both one after the "
+            "other: a leader's first operation ends after its B words, then come resume, DSR loads "
+            "and set-up of the second, and only then the second chain goes its whole way"
         ),
     ),
     _case(
