@@ -238,3 +238,32 @@ def test_two_number_formats_are_refused_unless_one_is_chosen():
     with torch.no_grad():
         chosen = capture(Shifted(), (x,), {}, dtype=DataType.F32)
     assert {t.dtype for t in chosen.graph.tensors} == {DataType.F32}
+
+
+def test_result_that_comes_twice_is_one_tensor():
+    class Twice(nn.Module):
+        def forward(self, x):
+            y = nn.functional.relu(x)
+            return y, {"again": y}
+
+    call = captured(Twice(), torch.zeros(2, 3))
+    first, second = call.restore({call.graph.outputs[0]: np.ones((2, 3), np.float32)})
+    assert second["again"] is first
+
+
+@pytest.mark.parametrize("other", [torch.clone, torch.detach, lambda y: y.view(6)])
+def test_views_and_copies_of_one_result_are_left_to_the_host(other):
+    class Both(nn.Module):
+        def forward(self, x):
+            y = nn.functional.relu(x)
+            return y, other(y)
+
+    with pytest.raises(UnsupportedOperationError, match="view or copy of another of its results"):
+        captured(Both(), torch.zeros(2, 3))
+
+
+def test_layer_without_features_is_left_to_the_host():
+    with pytest.warns(UserWarning, match="zero-element"):
+        layer = nn.Linear(4, 0)
+    with pytest.raises(UnsupportedOperationError, match=r"'p_weight' is empty.*\(0, 4\)"):
+        captured(layer, torch.zeros(2, 4))

@@ -1,6 +1,7 @@
 """What a module's code does besides computing happens exactly as under plain Python."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +73,82 @@ def test_changed_attributes_are_refused_and_put_back(action, attribute, is_inner
     assert not acting._forward_hooks
 
 
+GLOBAL_LIST, GLOBAL_COUNT, GLOBAL_ARRAY = [], 0, np.zeros(2)
+
+
+class Statistics:
+    num_calls = 0
+
+
+STATISTICS = Statistics()
+
+
+def append_to_global(*_):
+    GLOBAL_LIST.append(1)
+
+
+def count_global(*_):
+    global GLOBAL_COUNT  # noqa: PLW0603  # the subject of the test
+    GLOBAL_COUNT += 1
+
+
+def add_to_array(*_):
+    GLOBAL_ARRAY[0] += 1
+
+
+def count_in_object(*_):
+    STATISTICS.num_calls += 1
+
+
+def count_in_class(*_):
+    Statistics.num_calls += 1
+
+
+def by_another_function(*arguments):
+    append_to_global(*arguments)
+
+
+def state_outside():
+    fields = [*vars(STATISTICS)]
+    return [*GLOBAL_LIST], GLOBAL_COUNT, GLOBAL_ARRAY.tolist(), fields, Statistics.num_calls
+
+
+@pytest.mark.parametrize(
+    ("action", "place"),
+    [
+        (append_to_global, "the global 'GLOBAL_LIST'"),
+        (by_another_function, "the global 'GLOBAL_LIST'"),
+        (count_global, "the global 'GLOBAL_COUNT'"),
+        (add_to_array, "the global 'GLOBAL_ARRAY'"),
+        (count_in_object, "the attribute 'STATISTICS.num_calls'"),
+        (count_in_class, "the attribute 'Statistics.num_calls'"),
+    ],
+)
+def test_state_outside_of_the_module_is_watched_too(action, place):
+    before = state_outside()
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError) as error:
+        capture(Acting(action), (X,), {})
+    assert str(error.value) == f"its code changes {place}"
+    assert state_outside() == before
+
+
+def test_outer_variables_are_watched():
+    log, num_calls = [], 0
+
+    def append(*_):
+        log.append(1)
+
+    def count(*_):
+        nonlocal num_calls
+        num_calls += 1
+
+    for action, name in ((append, "log"), (count, "num_calls")):
+        message = f"its code changes the outer variable '{name}'"
+        with torch.no_grad(), pytest.raises(UnsupportedOperationError, match=message):
+            capture(Acting(action), (X,), {})
+    assert (log, num_calls) == ([], 0)
+
+
 def test_state_is_put_back_after_a_success_too():
     acting = Acting(lambda *_: None)
     log = acting.log
@@ -94,8 +171,9 @@ def test_what_a_module_prints_and_counts_is_there_once_a_call(capsys):
     assert acting.num_calls == 2
 
 
-def test_printing_is_refused():
-    acting = Acting(lambda *_: print("hello"))  # noqa: T201  # the subject of the test
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_printing_is_refused(stream):
+    acting = Acting(lambda *_: getattr(sys, stream).write("hello"))
     with torch.no_grad(), pytest.raises(UnsupportedOperationError, match="its code prints"):
         capture(acting, (X,), {})
 

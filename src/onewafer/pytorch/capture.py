@@ -91,15 +91,18 @@ class CapturedCall:
 
     def restore(self, outputs: Mapping[str, NDArray[np.floating[Any]]]) -> object:
         """Return what the module would have returned, from `(rows, features)` outputs."""
+        tensors: dict[str, torch.Tensor] = {}
+        """By name: a result that the module returns twice is one tensor."""
         leaves: list[object] = []
         for result in self.results:
             match result:
                 case HostResult():
                     leaves.append(result.value)
-                case WaferResult():
-                    tensor = torch.empty(result.shape, dtype=result.dtype, device=result.device)
-                    values = torch.tensor(outputs[result.name])
-                    leaves.append(tensor.copy_(values.reshape(result.shape)))
+                case WaferResult(name, shape, dtype, device):
+                    if name not in tensors:
+                        values = torch.tensor(outputs[name]).reshape(shape)
+                        tensors[name] = torch.empty(shape, dtype=dtype, device=device).copy_(values)
+                    leaves.append(tensors[name])
         return pytree.tree_unflatten(leaves, self.result_spec)
 
 
@@ -255,6 +258,7 @@ def _read_results(
 ) -> Iterator[WaferResult | HostResult]:
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     leaves: tuple[object, ...] = output.args[0]
+    sources: dict[str, torch.fx.Node] = {}
     specs = program.graph_signature.output_specs
     for leaf, spec in zip(leaves, specs, strict=True):
         if not isinstance(leaf, torch.fx.Node):
@@ -266,6 +270,9 @@ def _read_results(
             case External():
                 raise UnsupportedOperationError("the module returns a view or copy of its argument")
             case Value(tensor=tensor, shape=shape):
+                if sources.setdefault(tensor.name, leaf) is not leaf:
+                    msg = "the module returns a view or copy of another of its results"
+                    raise UnsupportedOperationError(msg)
                 like: torch.Tensor = leaf.meta["val"]
                 writer.add_output(tensor.name)
                 yield WaferResult(tensor.name, shape, like.dtype, like.device)

@@ -115,6 +115,7 @@ class GraphWriter:
     def result(self, name: str, rows: int, features: int) -> Tensor:
         """Return the tensor for a new result."""
         assert self.dtype is not None, "operands were declared before"  # invariant
+        _check_shape(name, (rows, features))
         return Tensor(name, (rows, features), self.dtype)
 
     def add_output(self, name: str) -> None:
@@ -140,6 +141,7 @@ class GraphWriter:
             raise UnsupportedOperationError(msg)
         if tensor.is_meta or tensor.layout != torch.strided:
             raise UnsupportedOperationError(f"{name!r} has no plain elements in memory")
+        _check_shape(name, shape)
         self._formats.setdefault(tensor.dtype, name)
         if not self.converts and len(self._formats) > 1:
             (one, first), (other, second) = self._formats.items()
@@ -148,6 +150,11 @@ class GraphWriter:
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]
         return self._shapes.setdefault(name, Tensor(name, shape, self.dtype))
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise UnsupportedOperationError(f"{name!r} is empty: it has shape {shape}")
 
 
 class _Lowering(Protocol):
