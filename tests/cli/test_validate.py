@@ -25,7 +25,10 @@ def test_page_of_the_manual(tmp_path, capsys):
     assert execute([*arguments, "--page", str(page)]) == 0
     capsys.readouterr()
     text = page.read_text()
-    assert "\n```console\n$ onewafer validate fabric --only hop\nPublished figures" in text
+    assert (
+        "\n```console\n$ onewafer validate fabric --only hop --engine reference\nPublished figures"
+        in text
+    )
     assert "| `hop` | one hop (cycles) | a multicast of 8 wavelets" in text
 
 

@@ -80,7 +80,11 @@ def fabric(
     if json_file is not None:
         _write(json_file, to_json(results, engine=name))
     if page is not None:
-        command = " ".join(["onewafer validate fabric", *(f"--only {case}" for case in only or ())])
+        options = [
+            *(f"--only {case}" for case in only or ()),
+            *([f"--engine {engine}"] * bool(engine)),
+        ]
+        command = " ".join(["onewafer validate fabric", *options])
         _write(page, render_page(results, engine=name, command=command))
     if strict and not all(result.is_hit for result in results):
         raise typer.Exit(1)

@@ -187,9 +187,9 @@ CASES = (
         kind=Kind.VALIDATION,
         basis=_SHARED,
         finding=(
-            "the formula takes the larger of contention and distance, a run pays both one after the "
-            "other: a leader's first operation ends after its B words, then come resume, DSR loads "
-            "and set-up of the second, and only then the second chain goes its whole way"
+            "the formula takes the larger of contention and distance, a run pays both, one after "
+            "the other: a leader's first operation ends after its B words, then come resume, DSR "
+            "loads and set-up of the second, and only then the second chain goes its whole way"
         ),
     ),
     _case(
