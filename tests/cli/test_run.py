@@ -60,7 +60,7 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     for row in (
         "tile programs",
         "SRAM, fullest PE",
-        "  code",
+        "  code, runtime",
         "  weights",
         "  activations",
         "  buffers",
@@ -99,16 +99,18 @@ def test_script_that_raises_keeps_its_traceback_code_and_report(tmp_path, capsys
     [
         (["nowhere.py"], "onewafer: there is no script nowhere.py\n"),
         (["."], "onewafer: . is a directory; name the script in it\n"),
-        (["--arch", "wse9", "x.py"], "unknown arch 'wse9'; choose from wse2, wse3, toy"),
+        (["--arch", "wse9", "x.py"], "there is no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         (["--rectangle", "big", "x.py"], "write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         (["--json", "no/where.json", "x.py"], "there is no directory"),
         (["--json", ".", "x.py"], "that is a directory; name a file"),
+        (["--json", "/proc/x.json", "x.py"], "--json /proc/x.json: it cannot be written: "),
         (["--recktangle", "2x2", "x.py"], "No such option: --recktangle"),
         ([], "Missing argument"),
     ],
 )
 def test_user_errors_are_one_message(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.py").touch()
     assert execute(["run", *arguments]) == 2
     err = capsys.readouterr().err
     assert message in err
@@ -158,6 +160,10 @@ def test_version_and_help(capsys):
     assert "report goes to stderr" in capsys.readouterr().out
 
 
-def test_command_line_does_not_load_torch():
-    code = "import sys, onewafer.cli.main; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "nowhere.py"]])
+def test_command_line_does_not_load_torch(arguments):
+    code = (
+        "import sys; from onewafer.cli.main import execute; "
+        f"execute({arguments}); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

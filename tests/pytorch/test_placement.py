@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, Linear, Tensor, verify_graph
 from onewafer.mesh import estimate, verify
-from onewafer.pytorch import WaferOptions
+from onewafer.pytorch import Fidelity, WaferOptions
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
 
 WSE3 = load_architecture("wse3")
@@ -68,3 +70,16 @@ def test_given_rectangle_is_taken_or_refused():
         place(linear(4, 300, 300), WSE3, WaferOptions(rectangle=(1, 1)))
     with pytest.raises(ConfigurationError, match="is not available"):
         place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(5000, 1)))
+
+
+def test_nobody_simulates_a_quarter_of_a_wafer_unasked():
+    graph = linear(1, 30_000, 30_000)
+    with pytest.raises(
+        ConfigurationError, match=r"at least (\d+)×\d+ PEs.* fidelity 'model'"
+    ) as error:
+        place(graph, WSE3, WaferOptions())
+    program = place(graph, WSE3, WaferOptions(fidelity=Fidelity.MODEL))
+    assert program.width == 512
+    side = int(re.search(r"at least (\d+)", str(error.value)).group(1))
+    program = place(graph, WSE3, WaferOptions(rectangle=(side, side)))
+    assert (program.width, program.height) == (side, side)

@@ -59,7 +59,7 @@ onewafer report
 │ tile programs         │ 8                                               │
 ├───────────────────────┼─────────────────────────────────────────────────┤
 │ SRAM, fullest PE      │ 10,288 B (21%) at PE (1, 0)                     │
-│   code                │ 6,000 B                                         │
+│   code, runtime       │ 6,000 B                                         │
 │   weights             │ 1,234 B                                         │
 │   activations         │ 2,048 B                                         │
 │   buffers             │ 1,006 B                                         │
@@ -101,6 +101,13 @@ def test_unknown_figures_leave_no_row():
     assert "SRAM" not in text
     assert "wavelet-hops" not in text
     assert "cycles a launch" in text
+
+
+def test_one_of_a_kind_is_singular():
+    one = replace(PROGRAM, bucket_rows=1, width=1, height=1, calls=1, launches=1, samples=1)
+    text = shown(replace(REPORT, programs=(one,)))
+    for words in ("Sequential, 1 row, f32", "1×1, 1 PE used", "1 in 1 launch, 1 sample "):
+        assert words in text
 
 
 def test_busiest_programs_are_shown_and_the_rest_counted():

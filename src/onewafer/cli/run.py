@@ -56,6 +56,8 @@ def run(
     Options come before the script, everything after it belongs to the script. The script's own
     output is untouched; the report goes to stderr after it. The exit code is the script's.
     """
+    if not script.exists():  # said at once: to load torch takes seconds
+        raise ConfigurationError(f"there is no script {script}")
     _require_torch()
     from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
     from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
@@ -129,4 +131,10 @@ def _check_json_file(path: Path) -> Path:
         raise ConfigurationError(f"--json {path}: that is a directory; name a file")
     if not path.parent.is_dir():
         raise ConfigurationError(f"--json {path}: there is no directory {path.parent}")
+    from onewafer.pytorch.report import try_to_write  # noqa: PLC0415  # loads torch
+
+    try:
+        try_to_write(path)
+    except OSError as error:
+        raise ConfigurationError(f"--json {path}: it cannot be written: {error.strerror}") from None
     return path

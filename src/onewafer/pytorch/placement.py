@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.mesh import estimate, largest_rectangle, shard, verify
+from onewafer.mesh import estimate, largest_rectangle, shard, smallest_rectangle, verify
+from onewafer.pytorch.options import Fidelity
+from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
+_LARGEST_SIMULATED_SIDE = 128
+"""Of the squares that are simulated unasked: minutes a launch."""
 
 
 def choose_bucket(rows: int, max_batch: int) -> int:
@@ -48,7 +52,8 @@ def with_rows(graph: Graph, rows: int) -> Graph:
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
-    Raises ConfigurationError if not even one row fits.
+    Raises ConfigurationError if not even one row fits, or only on more PEs than anybody wants to
+    simulate without having asked for it.
     """
     bucket = choose_bucket(graph.inputs[0].shape[0], options.max_batch)
     while bucket > 1:
@@ -63,6 +68,9 @@ def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOption
     if options.rectangle is not None:
         return _build(graph, options.rectangle, architecture)
     for rectangles in _candidates(architecture):
+        side = rectangles[-1][0]
+        if side > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
+            break
         programs = [
             program
             for rectangle in rectangles
@@ -72,7 +80,13 @@ def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOption
             return min(
                 programs, key=lambda p: (estimate(p, architecture).cycles, p.width * p.height)
             )
-    return _build(graph, largest_rectangle(architecture), architecture)
+    program = _build(graph, largest_rectangle(architecture), architecture)
+    width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
+    raise ConfigurationError(
+        f"{graph.name!r} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
+        f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory; "
+        f"choose fidelity 'model', or the rectangle {width}×{height} to do it nevertheless"
+    )
 
 
 def _build(graph: Graph, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:

@@ -192,10 +192,10 @@ def write_json(report: Report, path: Path) -> None:
     A link or device (`/dev/stdout`) is written in place instead of being replaced.
     """
     text = to_json(report)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    if _is_written_in_place(path):
         path.write_text(text, encoding="utf-8")
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _sibling(path)
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
@@ -203,8 +203,40 @@ def write_json(report: Report, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def try_to_write(path: Path) -> None:
+    """Raise the OSError that `write_json` would end with, as far as one can know before."""
+    if _is_written_in_place(path):
+        path.open("ab").close()
+        return
+    temporary = _sibling(path)
+    temporary.touch()
+    temporary.unlink()
+
+
+def _is_written_in_place(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def _show(value: float | None, form: str) -> str | None:
     return None if value is None else form.format(value)
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> _count(1, "launch"), _count(1200, "launch"), _count(2, "row")
+    ('1 launch', '1,200 launches', '2 rows')
+    """
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _show_calls(p: ProgramReport) -> str:
+    return f"{p.calls:,} in {_count(p.launches, 'launch')}, {_count(p.samples, 'sample')}"
 
 
 def _show_time(seconds: float | None, clock_hertz: float) -> str | None:
@@ -223,15 +255,15 @@ _Row = tuple[str, "Callable[[ProgramReport], str | None]"]
 
 _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
-        ("program", lambda p: f"{p.module}, {p.bucket_rows} rows, {p.dtype}"),
+        ("program", lambda p: f"{p.module}, {_count(p.bucket_rows, 'row')}, {p.dtype}"),
         ("compiled because", lambda p: p.compiled_because),
         ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
-        ("rectangle", lambda p: f"{p.width}×{p.height}, {p.num_pes} PEs used"),
+        ("rectangle", lambda p: f"{p.width}×{p.height}, {_count(p.num_pes, 'PE')} used"),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),
     (
         ("SRAM, fullest PE", _show_memory),
-        ("  code", lambda p: p.memory and format_bytes(p.memory.code_bytes)),
+        ("  code, runtime", lambda p: p.memory and format_bytes(p.memory.code_bytes)),
         ("  weights", lambda p: p.memory and format_bytes(p.memory.weight_bytes)),
         ("  activations", lambda p: p.memory and format_bytes(p.memory.activation_bytes)),
         ("  buffers", lambda p: p.memory and format_bytes(p.memory.buffer_bytes)),
@@ -246,7 +278,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("links busy", lambda p: _show(p.busy_link_fraction, "{:.1%}")),
     ),
     (
-        ("all calls", lambda p: f"{p.calls:,} in {p.launches:,} launches, {p.samples:,} samples"),
+        ("all calls", _show_calls),
         ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
         ("all bytes out", lambda p: format_bytes(p.bytes_out)),
         ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
@@ -265,7 +297,8 @@ def render(report: Report) -> RenderableType:
         parts += [Text("onewafer report", style="bold"), _render_programs(shown)]
     left_out = len(report.programs) - len(shown)
     if left_out:
-        parts.append(Text(f"and {left_out} more programs with fewer cycles; --json has them all"))
+        more = _count(left_out, "more program")
+        parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
     parts.append(_render_calls(report))
     return Group(*parts)
 

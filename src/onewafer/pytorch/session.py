@@ -203,7 +203,8 @@ class Session:
     ) -> _ResidentProgram:
         name = type(module).__name__
         bucket = program.graph.inputs[0].shape[0]
-        what = f"{name}, {bucket} rows on {program.width}×{program.height} PEs"
+        rows = "1 row" if bucket == 1 else f"{bucket} rows"
+        what = f"{name}, {rows} on {program.width}×{program.height} PEs"
         with self.observer.compiling(what) if self.observer else nullcontext():
             executor = build_executor(program, self.architecture, self.options.fidelity)
         record = ProgramRecord(
@@ -242,7 +243,7 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
         return "first call"
     rows = graph.inputs[0].shape[0]
     if any(with_rows(resident.graph, rows) == graph for resident in programs):
-        return f"new shape: bucket of {rows} rows"
+        return f"new shape: bucket of {rows} rows" if rows > 1 else "new shape: bucket of 1 row"
     return "the module computes something else"
 
 
