@@ -118,8 +118,8 @@ def test_the_end_of_the_file_can_be_marked():
 def test_wide_and_invisible_characters_keep_the_carets_in_place():
     source = SourceFile("a.csl", '"\N{CJK UNIFIED IDEOGRAPH-4E00}\x07" bad\r\n')
     lines = render([Diagnostic("a-b", "message", place("bad", "", source))]).splitlines()
-    assert lines[3] == '1 | "\N{CJK UNIFIED IDEOGRAPH-4E00}\N{REPLACEMENT CHARACTER}" bad'
-    assert lines[4] == "  |       ^^^"
+    assert lines[3] == '1 | "\N{CJK UNIFIED IDEOGRAPH-4E00}\\x07" bad'
+    assert lines[4] == "  |          ^^^"
 
 
 def test_colors_are_only_added():
@@ -165,3 +165,24 @@ def test_any_place_of_any_text_can_be_shown(text, first, second):
     shown = render([Diagnostic("a-b", "message", annotation, (annotation,))])
     assert shown.count("^") >= 1
     assert "label" in shown
+
+
+def test_control_characters_are_spelled_out():
+    source = SourceFile("a.csl", "var \x00\x1b[2J x;\n")
+    finding = Diagnostic("invalid-character", "`\x00` has no meaning", place("\x00", source=source))
+    lines = render([finding]).splitlines()
+    assert lines[0] == r"error[invalid-character]: `\x00` has no meaning"
+    assert lines[3] == r"1 | var \x00\x1b[2J x;"
+    assert lines[4] == "  |     ^^^^"
+
+
+def test_a_very_long_line_is_cut_around_its_mark():
+    source = SourceFile("a.csl", "a" * 5000 + "bad" + "c" * 5000 + "end")
+    finding = Diagnostic("x", "m", place("bad", "here", source), (place("end", "there", source),))
+    lines = render([finding]).splitlines()
+    shown, primary, secondary = lines[3:6]
+    assert shown == "1 | …" + "a" * 40 + "bad" + "c" * 117 + "…"
+    assert primary == "  | " + " " * 41 + "^^^ here"
+    assert secondary == "  | " + " " * 161 + "- there"
+    last = Diagnostic("x", "m", place("end", source=source))
+    assert render([last]).splitlines()[3].endswith("cccend")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.diagnostics.diagnostic import Annotation, Diagnostic, Severity, SourceFile
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _TAB_WIDTH = 4
+_LINE_CHARACTERS = 160
+"""Longer lines are cut to a window of this size."""
+_LEAD_CHARACTERS = 40
+"""What a window shows before the mark."""
+_LAST_BYTE = 0xFF
 _NEARBY_LINES = 1
 """Up to this many unmarked lines between two marked ones are shown rather than elided."""
 
@@ -118,7 +123,7 @@ class _Renderer:
         severity = self._paint(
             f"{diagnostic.severity}[{diagnostic.code}]", _SEVERITY_COLOR[diagnostic.severity]
         )
-        yield f"{severity}{self._paint(f': {diagnostic.message}', _BOLD)}"
+        yield f"{severity}{self._paint(f': {_visible(diagnostic.message)}', _BOLD)}"
         yield from self._snippets()
         if self._annotations() and (diagnostic.notes or diagnostic.help):
             yield self._bar()
@@ -158,11 +163,12 @@ class _Renderer:
                 yield self._paint("." * 3, _BLUE)
             elif previous is not None:
                 for between in range(previous + 1, line):
-                    yield f"{self._bar(between)} {_visible(source.line_text(between))}"
+                    shown, _ = _window(source.line_text(between), ())
+                    yield f"{self._bar(between)} {_visible(shown)}"
             previous = line
-            text = source.line_text(line)
+            text, moved = _window(source.line_text(line), marks[line])
             yield f"{self._bar(line)} {_visible(text)}"
-            for row in self._underlines(text, marks[line]):
+            for row in self._underlines(text, moved):
                 yield f"{self._bar()} {row}"
 
     def _underlines(self, text: str, marks: Sequence[_Mark]) -> Iterator[str]:
@@ -186,16 +192,37 @@ def _mark_of(annotation: Annotation, *, is_primary: bool) -> tuple[int, _Mark]:
     return line, _Mark(start, end, annotation.label, is_primary)
 
 
+def _window(text: str, marks: Sequence[_Mark]) -> tuple[str, Sequence[_Mark]]:
+    """Cut a very long line to a part around its primary mark, and move the marks along."""
+    if len(text) <= _LINE_CHARACTERS:
+        return text, marks
+    leading = min(marks, key=lambda mark: not mark.is_primary, default=None)
+    first = leading.start if leading is not None else 0
+    start = max(0, min(first - _LEAD_CHARACTERS, len(text) - _LINE_CHARACTERS))
+    end = start + _LINE_CHARACTERS
+    before, after = "…" * (start > 0), "…" * (end < len(text))
+    shown = f"{before}{text[start:end]}{after}"
+
+    def move(position: int) -> int:
+        return min(max(position - start + len(before), 0), len(shown) - 1)
+
+    return shown, [replace(mark, start=move(mark.start), end=move(mark.end)) for mark in marks]
+
+
 def _visible(text: str) -> str:
-    """Expand tabs and replace control characters, which would break the alignment."""
+    """Expand tabs and spell control characters out, which would break the alignment."""
     return "".join(
         " " * _TAB_WIDTH
         if character == "\t"
         else character
         if character.isprintable()
-        else "\N{REPLACEMENT CHARACTER}"
+        else _escaped(ord(character))
         for character in text.rstrip("\r")
     )
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code <= _LAST_BYTE else f"\\u{{{code:x}}}"
 
 
 def _width(text: str) -> int:
