@@ -108,12 +108,15 @@ def test_findings_as_json_are_all_that_is_on_stderr(
         ("mine", "none of them is a compiled program"),
         ("layout.csl", "this is a file"),
         ("no/where", "there is no folder no"),
+        ("", '-o "": give the name of a folder'),
+        ("link", "this is a link to nothing, which is not there"),
     ],
 )
 def test_an_output_that_is_not_ours_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], output: str, said: str
 ) -> None:
     (folder / "mine").mkdir()
+    (folder / "link").symlink_to("nothing")
     (folder / "mine" / "thesis.tex").write_text("")
     assert cslc.execute([*ARGUMENTS, "-o", output]) == 2
     assert said in capsys.readouterr().err
@@ -129,6 +132,7 @@ def test_an_output_that_is_not_ours_is_refused(
         (["layout.csl", "--fabric-dims=8"], "`8` is not two numbers like `8,3`"),
         (["layout.csl", "--fabric-dims=-1,2"], "has a negative number"),
         (["layout.csl", "--channels=x"], "`x` is not a number"),
+        (["layout.csl", "--channels=17"], "`17` is more than 16"),
         (["layout.csl", "--params=a:1,a:2"], "`a` is both `1` and `2`"),
         (["layout.csl", "--unknown"], "unrecognized arguments: --unknown"),
     ],
@@ -138,7 +142,17 @@ def test_usage_errors_exit_with_two(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         cslc.execute(arguments)
-    assert said in capsys.readouterr().err
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("cslc: ")
+    assert said in first
+    assert rest == ["usage: cslc [options] file.csl; `cslc --help` lists the options"]
+
+
+def test_an_import_path_that_does_not_exist_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cslc.execute([*ARGUMENTS, "--import-path=nowhere"]) == 2
+    assert "--import-path=nowhere: there is no such folder" in capsys.readouterr().err
 
 
 def test_a_param_given_twice_with_different_values_is_refused(
@@ -153,6 +167,26 @@ def test_a_file_without_layout_is_only_checked(
 ) -> None:
     assert cslc.execute(["pe.csl"]) == 0
     assert "no image was written" in capsys.readouterr().out
+    assert names(folder) == ["layout.csl", "pe.csl"]
+
+
+def test_a_file_without_layout_cannot_be_written_anywhere(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cslc.execute(["pe.csl", "-o", "here"]) == 1
+    assert "-o here: pe.csl has no layout block" in capsys.readouterr().err
+    assert names(folder) == ["layout.csl", "pe.csl"]
+
+
+def test_a_failing_disk_is_told_by_the_name_the_user_gave(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object, written: Path) -> None:
+        raise OSError(28, "No space left on device", str(written))
+
+    monkeypatch.setattr(cslc, "save", fail)
+    assert cslc.execute([*ARGUMENTS, "-o", "here"]) == 2
+    assert capsys.readouterr().err == "cslc: -o here: cannot be written: No space left on device\n"
     assert names(folder) == ["layout.csl", "pe.csl"]
 
 

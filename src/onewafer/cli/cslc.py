@@ -36,6 +36,8 @@ PARAMETERS_FILE = "out.json"
 IMAGE_FILE = "image.json"
 """The file by which a folder is known to be an output of ours."""
 EXIT_COMPILE_ERROR = 1
+MAX_CHANNELS = 16
+_USAGE = "usage: cslc [options] file.csl"
 
 
 def main() -> NoReturn:
@@ -69,9 +71,18 @@ def _complain(message: str) -> None:
 # --- the command line ----------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong first, and points to the help instead of printing all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the message."""
+        self.exit(2, f"cslc: {message}\n{_USAGE}; `cslc --help` lists the options\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cslc",
+        usage=_USAGE.removeprefix("usage: "),
         description="Compile a CSL program for the simulated wafer.",
         allow_abbrev=False,
     )
@@ -81,8 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         dest="output",
         metavar="DIR",
-        default=DEFAULT_OUTPUT,
-        help="folder to write (%(default)s)",
+        help=f"folder to write ({DEFAULT_OUTPUT})",
     )
     add(
         "--arch",
@@ -130,7 +140,12 @@ def _add_fabric_options(add: Callable[..., object]) -> None:
         "--fabric-offsets", type=_pair, metavar="X,Y", help="place of the program's PE (0, 0) (4,1)"
     )
     add("--memcpy", action="store_true", help="the host copies and launches through memcpy")
-    add("--channels", type=_count, metavar="N", help="memcpy channels (copies are the same)")
+    add(
+        "--channels",
+        type=_channels,
+        metavar="N",
+        help=f"memcpy channels, up to {MAX_CHANNELS} (copies are the same)",
+    )
     add("--width-west-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, west")
     add("--width-east-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, east")
 
@@ -140,7 +155,8 @@ def _add_report_options(add: Callable[..., object]) -> None:
         "--max-inlined-iterations",
         type=_count,
         metavar="N",
-        help="steps that compile-time code may take",
+        help="steps (loop iterations and calls) that compile-time code may take; without it, a "
+        "million for the layout and for each tile program, and 20 more for each PE",
     )
     add("--warnings-as-errors", action="store_true", help="fail if there is a warning")
     add("--verbose", action="store_true", help="say which stages are done; show our tracebacks")
@@ -172,6 +188,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"`{text}` is not a number of at least 0")
     return int(text)
+
+
+def _channels(text: str) -> int:
+    number = _count(text)
+    if number > MAX_CHANNELS:
+        raise argparse.ArgumentTypeError(f"`{text}` is more than {MAX_CHANNELS}")
+    return number
 
 
 def _bindings(text: str) -> dict[str, str]:
@@ -209,6 +232,9 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         "offset_y": y,
         "max_steps": arguments.max_inlined_iterations,
     }
+    for path in arguments.import_path:
+        if not Path(path).is_dir():
+            raise ConfigurationError(f"--import-path={path}: there is no such folder")
     environment = tuple(map(str, Settings.from_environment().csl_import_path))
     return CompileOptions(
         entry=arguments.file,
@@ -230,8 +256,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
 
 
 def _compile(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.output)
-    _check_output(folder)
+    folder = _output_folder(arguments.output)
     options = _compile_options(arguments)
     sink = DiagnosticSink()
     observe = _Observer(frozenset(arguments.dump_after), is_verbose=arguments.verbose)
@@ -244,6 +269,12 @@ def _compile(arguments: argparse.Namespace) -> int:
         if not arguments.json_diagnostics:
             count = len(sink.diagnostics)
             _complain(f"{count} finding{'s' * (count != 1)}, nothing was written")
+        return EXIT_COMPILE_ERROR
+    if not compilation.has_layout and arguments.output is not None:
+        _complain(
+            f"-o {folder}: {arguments.file} has no layout block, so there is no program to write; "
+            "compile the file with the layout, or leave `-o` out to check this one"
+        )
         return EXIT_COMPILE_ERROR
     if not compilation.has_layout:
         print(f"{arguments.file} has no layout block: it was checked, and no image was written")
@@ -289,8 +320,15 @@ def _summary(image: WaferImage, options: CompileOptions, folder: Path) -> str:
 # --- the output folder ---------------------------------------------------------------------------
 
 
-def _check_output(folder: Path) -> None:
-    """Refuse a place that cannot be written, or holds something that is not ours."""
+def _output_folder(given: str | None) -> Path:
+    """Return where to write; refuse a place that cannot be written, or is not ours."""
+    if given is not None and not given.strip():
+        raise ConfigurationError(f'-o "{given}": give the name of a folder')
+    folder = Path(DEFAULT_OUTPUT if given is None else given)
+    if folder.is_symlink() and not folder.exists():
+        raise ConfigurationError(
+            f"-o {folder}: this is a link to {folder.readlink()}, which is not there"
+        )
     if folder.is_dir():
         if any(folder.iterdir()) and not (folder / IMAGE_FILE).is_file():
             raise ConfigurationError(
@@ -304,6 +342,7 @@ def _check_output(folder: Path) -> None:
         raise ConfigurationError(f"-o {folder}: there is no folder {parent}")
     if not os.access(parent, os.W_OK):
         raise ConfigurationError(f"-o {folder}: the folder {parent} cannot be written")
+    return folder
 
 
 def _write_output(image: WaferImage, folder: Path) -> None:
@@ -319,6 +358,9 @@ def _write_output(image: WaferImage, folder: Path) -> None:
                 file.replace(folder / file.name)
         else:
             written.rename(folder)
+    except OSError as error:
+        # The system's message names a temporary of ours; the user knows the folder.
+        raise ConfigurationError(f"-o {folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(written, ignore_errors=True)
 
