@@ -142,6 +142,12 @@ def test_a_program_larger_than_the_wafer_is_refused() -> None:
     assert [code for code, _ in findings(options)] == ["wafer-too-small"]
 
 
+def test_a_fabric_larger_than_the_wafer_is_refused_by_its_option() -> None:
+    (finding,) = findings(replace(OPTIONS, fabric_width=99_999, fabric_height=99_999))
+    assert finding[0] == "wafer-too-small"
+    assert "`--fabric-dims=99999,99999`" in finding[1]
+
+
 # --- source files --------------------------------------------------------------------------------
 
 

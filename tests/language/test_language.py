@@ -3,7 +3,7 @@
 Every heading of `tests/language/*.md` that is followed by a ```` ```csl ```` block is a test. Its
 blocks are the files of one program; the word after `csl` is the name of the file, `main.csl` if
 there is none, and the first block is the entry. Further words are options: `arch=wse3`,
-`params=n:4,m:2`, `memcpy=yes`.
+`params=n:4,m:2`, `memcpy=yes`, `fabric=8,3`.
 
 A comment `// error: [code]` (or `warning:`) at the end of a line states a finding there, and text
 after the code must occur in its message. The findings must be exactly these; a program without
@@ -73,13 +73,16 @@ def pairs(text):
 def compile_case(case):
     """Return every finding of the compilation."""
     sink = DiagnosticSink()
+    width, height = (
+        map(int, case.options["fabric"].split(",")) if "fabric" in case.options else (0, 0)
+    )
     options = CompileOptions(
         entry=next(iter(case.files)),
         architecture=load_architecture(case.options.get("arch", "wse2")),
         params=pairs(case.options.get("params", "")),
         colors={},
-        fabric_width=None,
-        fabric_height=None,
+        fabric_width=width or None,
+        fabric_height=height or None,
         max_steps=100_000,
         uses_memcpy=case.options.get("memcpy", "no") == "yes",
     )

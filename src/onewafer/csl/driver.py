@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
 from onewafer.csl.sema import AnalysisOptions, analyze_program
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl import ir
     from onewafer.image import WaferImage
-
-DEFAULT_MAX_STEPS: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +52,9 @@ class CompileOptions:
     width_west_buffer: int = 0
     """Columns of buffer PEs of memcpy, west and east of the program."""
     width_east_buffer: int = 0
-    max_steps: int = DEFAULT_MAX_STEPS
-    """Steps that compile-time code may take before it counts as endless."""
+    max_steps: int | None = None
+    """Steps that compile-time code may take before it counts as endless; None: enough for the
+    size of the program."""
     warnings_are_errors: bool = False
 
 
@@ -142,6 +141,9 @@ def _run_stages(
         return Compilation(None, None, has_layout=has_layout)
     observe(Stage.PARSE, lambda: dump(entry) + "\n")
 
+    _check_fabric(options, sink)
+    if sink.has_errors:
+        return Compilation(None, None, has_layout=has_layout)
     program = analyze_program(_analysis_options(options), parsed, sink)
     if program is None:
         return Compilation(None, None, has_layout=has_layout)
@@ -211,6 +213,22 @@ def _rejected(error: ImageError) -> Diagnostic:
 # --- placement on the fabric ---------------------------------------------------------------------
 
 
+def _check_fabric(options: CompileOptions, sink: DiagnosticSink) -> None:
+    """Report a fabric that is larger than the wafer, of which it is a part."""
+    machine = options.architecture
+    width = options.fabric_width or machine.fabric_width
+    height = options.fabric_height or machine.fabric_height
+    if width > machine.fabric_width or height > machine.fabric_height:
+        sink.report(
+            Diagnostic(
+                "wafer-too-small",
+                f"`--fabric-dims={width},{height}`: the wafer of {machine.name} has "
+                f"{machine.fabric_width}×{machine.fabric_height} PEs",
+                help="leave `--fabric-dims` out for the smallest fabric that holds the program",
+            )
+        )
+
+
 def _place(
     options: CompileOptions, program: ir.ProgramIr, sink: DiagnosticSink
 ) -> codegen.Placement:
@@ -230,23 +248,24 @@ def _place(
         )
     fabric_width = width if options.fabric_width is None else options.fabric_width
     fabric_height = height if options.fabric_height is None else options.fabric_height
-    if fabric_width < width or fabric_height < height:
+    placed = f"{program.width}×{program.height} PEs at ({options.offset_x}, {options.offset_y})"
+    margin = " and its memcpy margin" if options.uses_memcpy else ""
+    if width > machine.fabric_width or height > machine.fabric_height:
+        sink.report(
+            Diagnostic(
+                "wafer-too-small",
+                f"a program of {placed}{margin} needs {width}×{height} PEs, and the wafer of "
+                f"{machine.name} has {machine.fabric_width}×{machine.fabric_height}",
+                help="use a smaller rectangle and give each PE more of the data",
+            )
+        )
+    elif fabric_width < width or fabric_height < height:
         sink.report(
             Diagnostic(
                 "fabric-too-small",
                 f"a fabric of {fabric_width}×{fabric_height} PEs does not hold a program of "
-                f"{program.width}×{program.height} at ({options.offset_x}, {options.offset_y})"
-                + (" and its memcpy margin" if options.uses_memcpy else ""),
+                f"{placed}{margin}",
                 help=f"write `--fabric-dims={width},{height}` or more",
-            )
-        )
-    if program.width > machine.fabric_width or program.height > machine.fabric_height:
-        sink.report(
-            Diagnostic(
-                "wafer-too-small",
-                f"a program of {program.width}×{program.height} PEs does not fit the "
-                f"{machine.fabric_width}×{machine.fabric_height} PEs of {machine.name}",
-                help="use a smaller rectangle and give each PE more of the data",
             )
         )
     return codegen.Placement(

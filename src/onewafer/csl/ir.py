@@ -521,3 +521,5 @@ class ProgramIr:
     """`[height, width, 24]` → `color_configs`; −1: not configured."""
     exports: tuple[Export, ...]
     """`@export_name`, in source order."""
+    export_spans: dict[str, Span] = field(default_factory=dict[str, "Span"])
+    """Where each name is exported."""

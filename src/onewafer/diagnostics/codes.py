@@ -40,12 +40,15 @@ CODES = MappingProxyType(
         "global-cycle": "The value of a global depends on itself",
         "id-out-of-range": "The machine has no color, queue, task or register of this number",
         "import-not-found": "An imported file does not exist",
+        "import-cycle": "A file imports itself, directly or through others",
         "index-out-of-range": "A compile-time index lies outside of its array",
+        "memcpy-not-enabled": "A library of memcpy is imported without `--memcpy`",
         "misplaced-jump": "`break` or `continue` stands outside of a loop",
         "missing-else": "An `if` without `else` is used as a value",
         "missing-field": "A struct lacks a field that is needed",
         "missing-microthread": "An asynchronous operation has no microthread",
         "missing-rectangle": "The layout does not set the rectangle before it uses it",
+        "missing-tile-code": "A PE, or every PE, of the rectangle has no program",
         "missing-return": "A function may end without returning its value",
         "not-assignable": "Something constant or without an address is written to",
         "not-callable": "Something that is no function is called",
@@ -69,6 +72,7 @@ CODES = MappingProxyType(
         "value-out-of-range": "A value does not fit its type or field",
         "wrong-argument-count": "A call has too many or too few arguments",
         "wrong-context": "A builtin is used where it is not permitted",
+        "wafer-too-small": "The rectangle or the fabric is larger than the wafer",
         # layout
         "duplicate-color-config": "A color is configured twice at one PE",
         "pe-outside-rectangle": "A PE outside of the program's rectangle is configured",
@@ -88,7 +92,6 @@ CODES = MappingProxyType(
         "file-not-found": "The file on the command line does not exist",
         "image-rejected": "The image breaks a rule of the machine",
         "unreadable-file": "A file cannot be read",
-        "wafer-too-small": "The rectangle is larger than the wafer",
     }
 )
 """Code → summary."""

@@ -7,7 +7,7 @@ import pytest
 
 from onewafer.csl import ir
 from onewafer.csl.codegen import check_exports
-from onewafer.diagnostics import DiagnosticSink
+from onewafer.diagnostics import DiagnosticSink, SourceFile, Span
 from onewafer.image import Export, ScalarType, SymbolKind
 from tests.csl.codegen.interpreters import instance
 
@@ -54,6 +54,18 @@ def test_a_function_must_exist_on_every_pe() -> None:
     ((code, message),) = findings([function("f", U16)], [symbol("f", LAUNCHED)], [])
     assert code == "export-missing"
     assert "PE (1, 0) does not export it" in message
+
+
+def test_a_missing_symbol_is_shown_where_the_layout_declares_it() -> None:
+    sink, span = DiagnosticSink(), Span(SourceFile("layout.csl", "@export_name"), 0, 12)
+    table = np.full((1, 1, 24), -1, dtype=np.int16)
+    program = ir.ProgramIr(
+        1, 1, (instance((), pes=((0, 0),)),), (), table, (function("f"),), {"f": span}
+    )
+    check_exports(program, sink)
+    (found,) = sink.diagnostics
+    assert found.primary is not None
+    assert found.primary.span is span
 
 
 def test_a_variable_that_no_pe_exports_is_reported() -> None:

@@ -10,7 +10,7 @@ WEST, EAST, SOUTH, NORTH, RAMP = (1 << i for i in range(5))
 
 
 def _layout(statements, width=2, height=1):
-    return f"layout {{ @set_rectangle({width}, {height}); {statements} }}"
+    return f"layout {{ @set_rectangle({width}, {height}); @set_tile_code(1, 0); {statements} }}"
 
 
 def _config(analyze, text):
@@ -79,7 +79,7 @@ def test_the_rectangle_comes_first_and_fits(analyze):
     assert analyze("layout { @set_tile_code(0, 0); }").codes == ["missing-rectangle"]
     assert analyze("layout { }").codes == ["missing-rectangle"]
     small = {"fabric_width": 8, "fabric_height": 3}
-    assert analyze("layout { @set_rectangle(1, 1); }", **small).codes == []
+    assert analyze("layout { @set_rectangle(1, 1); @set_tile_code(0, 0); }", **small).codes == []
     error = analyze("layout { @set_rectangle(2, 1); @set_tile_code(0, 0); }", **small).error
     assert error.code == "fabric-too-small"
     assert "--fabric-dims=9,3" in error.help
@@ -118,7 +118,8 @@ def test_local_color_configs_count_for_every_pe_of_the_program(analyze):
         comptime { @set_local_color_config(@get_color(1), .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ RAMP } } }); }
     """
     program = analyze(
-        _layout('@set_tile_code(0, 0, "pe.csl"); @set_tile_code(1, 0, "pe.csl");'),
+        "layout { @set_rectangle(2, 1); "
+        '@set_tile_code(0, 0, "pe.csl"); @set_tile_code(1, 0, "pe.csl"); }',
         files={"pe.csl": pe},
     ).program
     assert (program.config_of_color[0, :, 1] == 0).all()
@@ -129,3 +130,96 @@ def test_get_rectangle(analyze):
         "const r = @get_rectangle(); @comptime_print(r.width, r.height, r.offsets.width);", 5, 4
     )
     assert analyze(source).diagnostics[0].message == "5 4 4"
+
+
+# --- what the command line and memcpy say --------------------------------------------------------
+
+
+def test_a_layout_without_any_program_is_an_error(analyze):
+    error = analyze("layout { @set_rectangle(2, 2); }").error
+    assert (error.code, error.primary.span.start) == ("missing-tile-code", 9)
+
+
+def test_pes_nobody_speaks_of_are_a_warning_if_names_are_exported(analyze):
+    pe = {"pe.csl": 'fn f() void {} comptime { @export_symbol(f, "f"); }'}
+    one = '@export_name("f", fn () void); @set_tile_code(0, 0, "pe.csl");'
+    (warning,) = analyze(f"layout {{ @set_rectangle(2, 2); {one} }}", files=pe).diagnostics
+    assert warning.code == "missing-tile-code"
+    assert "PE (1, 0) and 2 more" in warning.message
+    said = f"layout {{ @set_rectangle(2, 1); {one} @set_tile_code(1, 0); }}"
+    assert analyze(said, files=pe).diagnostics == []
+
+
+def test_a_rectangle_larger_than_the_wafer_is_not_told_to_use_a_larger_fabric(analyze):
+    error = analyze("layout { @set_rectangle(1000, 1); }").error
+    assert error.code == "wafer-too-small"
+    assert "762×1172" in error.message
+    assert "--fabric-dims" not in error.help
+
+
+PROGRAMS = {
+    "pe.csl": """
+        param c: color;
+        const out = @get_dsd(fabout_dsd, .{
+          .fabric_color = c, .extent = 1, .output_queue = @get_output_queue(2) });
+        task t() void { @mov32(out, 1); }
+        comptime { @bind_local_task(t, @get_local_task_id(9)); @activate(t); }
+    """
+}
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        "@set_color_config(0, 0, c, .{ .routes = .{ .rx = RAMP, .tx = RAMP } });",
+        '@set_tile_code(0, 0, "pe.csl", .{ .c = c });',
+    ],
+)
+def test_a_color_of_memcpy_is_refused_where_it_is_used(analyze, use, arch):
+    entry = f"const c = @get_color(22); {_layout(use)}"
+    result = analyze(entry, files=PROGRAMS, arch=arch)
+    error = result.error
+    assert (error.code, error.primary is not None) == ("id-out-of-range", True)
+    assert error.message == f"color 22 belongs to memcpy on {arch}"
+    assert error.help == "with memcpy, the program may use 0 … 20"
+    assert analyze(entry, files=PROGRAMS, arch=arch, uses_memcpy=False).codes in (
+        [],
+        ["two-drivers"],
+    )
+
+
+def test_a_queue_of_memcpy_is_refused_where_it_is_used(analyze):
+    program = PROGRAMS["pe.csl"].replace("queue(2)", "queue(0)")
+    entry = _layout('@set_tile_code(0, 0, "pe.csl", .{ .c = @get_color(3) });')
+    error = analyze(entry, files={"pe.csl": program}, arch="wse2").error
+    assert error.message == "output queue 0 belongs to memcpy on wse2"
+    assert error.help == "with memcpy, the program may use 1 … 5"
+
+
+def test_importing_memcpy_without_asking_for_it_is_a_warning(analyze):
+    entry = 'const m = @import_module("<memcpy/get_params>", .{ .width = 1, .height = 1 });'
+    entry += _layout("", 2, 1)
+    assert analyze(entry).diagnostics == []
+    (warning,) = analyze(entry, uses_memcpy=False).diagnostics
+    assert (warning.code, warning.help) == ("memcpy-not-enabled", "compile with `--memcpy`")
+
+
+def test_values_of_the_command_line_are_shown_as_given(analyze):
+    entry = "param size: u16; layout { @set_rectangle(size, 1); }"
+    error = analyze(entry, params={"size": "abc"}).error
+    assert "the value of `--params=size:abc`" in error.message
+
+
+def test_an_unbound_param_of_a_pe_program_is_bound_by_the_layout(analyze):
+    pe = "param n: u16; export var x: u16 = n;"
+    error = analyze(_layout('@set_tile_code(0, 0, "pe.csl");'), files={"pe.csl": pe}).error
+    assert error.help == "give it one in the layout: `@set_tile_code(…, .{ .n = … })`"
+
+
+def test_a_param_of_the_command_line_that_the_file_lacks_is_a_warning(analyze):
+    entry = f"param size: u16; param depth: u16; {_layout('')}"
+    (warning,) = analyze(entry, params={"zzz": "1"}).diagnostics
+    assert (warning.code, warning.help) == ("unknown-param", "its params are `size`, `depth`")
+    (warning,) = analyze(_layout(""), params={"zzz": "1"}).diagnostics
+    assert warning.help == "the file declares no params"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onewafer.csl.sema import session
+
 LAYOUT = """
 param n: i16 = 2;
 layout {
@@ -176,7 +178,78 @@ def test_endless_recursion_is_an_error(comptime, analyze):
 
 def test_a_file_that_imports_itself_is_an_error(analyze):
     result = analyze('const again = @import_module("main.csl"); fn main() void {}')
-    assert result.codes == ["step-limit"]
+    assert result.error.message == "`main.csl` imports itself: main.csl → main.csl"
+
+
+def test_an_import_cycle_is_named_from_end_to_end(analyze):
+    entry = 'const a = @import_module("a.csl"); fn main() void {}'
+    others = {
+        "a.csl": 'const b = @import_module("b.csl");',
+        "b.csl": 'const a = @import_module("a.csl");',
+    }
+    error = analyze(entry, files=others).error
+    assert error.code == "import-cycle"
+    assert "a.csl → b.csl → a.csl" in error.message
+
+
+def test_a_file_may_import_itself_with_other_params(analyze):
+    entry = """
+        param depth: i16 = 0;
+        const next = if (depth < 3) @import_module("main.csl", .{ .depth = depth + 1 }) else {};
+        comptime { _ = next; }
+        fn main() void {}
+    """
+    assert analyze(entry).codes == []
+
+
+def test_imports_with_ever_new_params_end(analyze):
+    entry = """
+        param depth: i16 = 0;
+        const next = @import_module("main.csl", .{ .depth = depth + 1 });
+        fn main() void {}
+    """
+    assert analyze(entry).codes == ["step-limit"]
+
+
+def test_a_comptime_int_does_not_grow_without_bound(comptime):
+    grow = """
+        fn grow(comptime op: i16) comptime_int {
+          var a: comptime_int = 3;
+          for (@range(i16, 60)) |i| {
+            switch (op) { 0 => a = a * a, 1 => a = -a * a, else => a = a << 4000 }
+          }
+          return a;
+        }
+    """
+    for operation in range(3):
+        assert comptime(f"grow({operation})", grow) == "value-out-of-range"
+    assert comptime("((1 << 4096) >> 4090) + 1") == "65"
+
+
+def test_the_step_limit_counts_for_each_tile_program_and_names_its_option(analyze, monkeypatch):
+    monkeypatch.setattr(session, "STEPS_OF_ANY_PROGRAM", 100)
+    monkeypatch.setattr(session, "STEPS_OF_A_PE", 5)
+    entry = """layout { @set_rectangle(20, 1);
+        for (@range(i16, 20)) |x| { @set_tile_code(x, 0, "pe.csl", .{ .kind = x % 2 == 0 }); } }"""
+    program = """
+        param kind: bool;
+        fn f() i16 { var i: i16 = 0; while (i < LIMIT) : (i += 1) {} return i; }
+        comptime { if (kind) { @comptime_assert(f() > 0); } else { @comptime_assert(f() > 1); } }
+    """
+    short, long = (program.replace("LIMIT", limit) for limit in ("80", "120"))
+    assert analyze(entry, files={"pe.csl": short}).codes == []
+    error = analyze(entry, files={"pe.csl": long}).error
+    assert error.code == "step-limit"
+    assert "--max-inlined-iterations" in error.help
+
+
+def test_a_large_layout_may_take_more_steps(analyze, monkeypatch):
+    monkeypatch.setattr(session, "STEPS_OF_ANY_PROGRAM", 100)
+    monkeypatch.setattr(session, "STEPS_OF_A_PE", 5)
+    fill = "for (@range(i16, 20)) |x| { for (@range(i16, 20)) |y| { @set_tile_code(x, y); } }"
+    assert analyze(f"layout {{ @set_rectangle(20, 20); {fill} }}").codes == []
+    endless = "while (true) {}"
+    assert analyze(f"layout {{ @set_rectangle(20, 20); {endless} }}").codes == ["step-limit"]
 
 
 def test_an_array_that_no_memory_holds_is_an_error(comptime):

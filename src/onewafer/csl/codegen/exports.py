@@ -10,7 +10,7 @@ from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import ScalarType, SymbolKind
 
 if TYPE_CHECKING:
-    from onewafer.diagnostics import DiagnosticSink
+    from onewafer.diagnostics import DiagnosticSink, Span
     from onewafer.image import Export
 
 
@@ -31,10 +31,11 @@ def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
         without = [i for i in program.instances if all(s.name != export.name for s in i.exports)]
         is_function = export.kind is SymbolKind.FUNCTION
         if without and (is_function or len(without) == len(program.instances)):
-            sink.report(_missing(export, without[0]))
+            span = program.export_spans.get(export.name)
+            sink.report(_missing(export, without[0], span))
 
 
-def _missing(export: Export, instance: ir.InstanceIr) -> Diagnostic:
+def _missing(export: Export, instance: ir.InstanceIr, span: Span | None) -> Diagnostic:
     reason = (
         "the host launches a function on every PE"
         if export.kind is SymbolKind.FUNCTION
@@ -44,6 +45,7 @@ def _missing(export: Export, instance: ir.InstanceIr) -> Diagnostic:
         "export-missing",
         f"`{export.name}` is declared with `@export_name`, and "
         f"{describe_pes(instance.pes)} {'do' if len(instance.pes) > 1 else 'does'} not export it",
+        Annotation(span) if span is not None else None,
         notes=(f"in {instance.name}", reason),
         help=f'write `comptime {{ @export_symbol(…, "{export.name}"); }}` in that program',
     )

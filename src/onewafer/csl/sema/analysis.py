@@ -12,7 +12,7 @@ from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instances import analyze_instances
 from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
 from onewafer.csl.sema.modules import Module
-from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.names import list_params, suggest
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
 from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean
 from onewafer.csl.syntax import ast
@@ -52,6 +52,7 @@ def _analyze(session: Session) -> ir.ProgramIr | None:
         context.table.configs,
         context.table.routes,
         tuple(context.exports.values()),
+        context.export_spans,
     )
 
 
@@ -83,6 +84,8 @@ def _run_layout(session: Session) -> LayoutContext:
             block.span,
             help="begin it with `@set_rectangle(width, height);`",
         )
+    if not session.sink.has_errors:
+        context.check_tile_code(block)
     return context
 
 
@@ -113,7 +116,7 @@ def _check_declared(session: Session, name: str, declared: list[str]) -> None:
             Diagnostic(
                 "unknown-param",
                 f"`{session.options.entry}` has no param `{name}`",
-                help=suggest(name, declared),
+                help=suggest(name, declared) or list_params(declared),
                 severity=Severity.WARNING,
             )
         )

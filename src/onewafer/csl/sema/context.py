@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema.closures import run_block
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.modules import Module
-from onewafer.csl.sema.names import suggest
-from onewafer.csl.sema.values import Struct, Value, Void, type_of
+from onewafer.csl.sema.names import list_params, suggest
+from onewafer.csl.sema.values import Struct, Value, Void, key_of, type_of
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -47,9 +47,23 @@ class Context:
 
     def how_to_bind(self, module: Module, name: str) -> str:
         """Return advice for a param without a value."""
-        if not module.name:
+        if self._is_entry(module):
             return f"give it one with `--params={name}:…` or `param {name} = …;`"
+        if not module.name:
+            return f"give it one in the layout: `@set_tile_code(…, .{{ .{name} = … }})`"
         return f"give it one where the module is imported: `.{{ .{name} = … }}`"
+
+    def describe_param(self, module: Module, name: str) -> str:
+        """Return what to call the value of a param, as the command line gave it if it did."""
+        options = self.session.options
+        for option, given in (("params", options.params), ("colors", options.colors)):
+            if self._is_entry(module) and name in given:
+                return f"the value of `--{option}={name}:{given[name]}`"
+        return f"the value of param `{name}`"
+
+    def _is_entry(self, module: Module) -> bool:
+        """Tell whether the command line binds the params of a module."""
+        return not module.name and (self.is_layout or self.session.is_single_file)
 
     def import_module(self, importer: Module, path: str, params: Value, span: Span) -> Module:
         """Make a new instance of a file; its roots run in `run_pending`."""
@@ -64,7 +78,10 @@ class Context:
             )
         code = session.source_code(session.find_file(path, importer.path, span))
         bound = self.bind(code, params, span)
-        module = Module(self, code, bound, self.unique_prefix(path))
+        _check_import_cycle(importer, code, bound, span)
+        if path.startswith("<memcpy/") and not session.options.uses_memcpy:
+            session.sink.report(_memcpy_not_enabled(path, span))
+        module = Module(self, code, bound, self.unique_prefix(path), importer)
         self._pending.append((module, ((span, "imported here"), *self.chain)))
         return module
 
@@ -90,7 +107,7 @@ class Context:
                         "unknown-param",
                         f"`{code.file.source.path}` has no param `{name}`",
                         Annotation(span) if span is not None else None,
-                        help=suggest(name, declared),
+                        help=suggest(name, declared) or list_params(declared),
                         severity=Severity.WARNING,
                     )
                 )
@@ -131,3 +148,37 @@ class Context:
             module, self.chain = self._pending.pop(0)
             self.run_roots(module)
         self.chain = outer
+
+
+def _check_import_cycle(
+    importer: Module, code: SourceCode, params: Mapping[str, Value], span: Span
+) -> None:
+    """Fail if the file is being imported by itself with the same params, which never ends."""
+    wanted = _key_of_params(params)
+    chain = [code.file.source.path]
+    module: Module | None = importer
+    while module is not None:
+        chain.append(module.path)
+        if module.code is code and _key_of_params(module.params) == wanted:
+            fail(
+                "import-cycle",
+                f"`{chain[0]}` imports itself: {' → '.join(reversed(chain))}",
+                span,
+                help="move what both files need into a third one",
+            )
+        module = module.importer
+
+
+def _key_of_params(params: Mapping[str, Value]) -> object:
+    return tuple((name, key_of(params[name])) for name in sorted(params))
+
+
+def _memcpy_not_enabled(path: str, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "memcpy-not-enabled",
+        f"`{path}` is imported, and the program is compiled without memcpy",
+        Annotation(span),
+        notes=("the runtime refuses to copy or launch for such a program",),
+        help="compile with `--memcpy`",
+        severity=Severity.WARNING,
+    )

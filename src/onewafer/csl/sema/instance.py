@@ -13,6 +13,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
     Decisions,
@@ -205,8 +206,10 @@ class InstanceContext(Context):
         """Fail if a fabric DSD uses a queue that this architecture wants initialised first."""
         if descriptor.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
             return
+        check_reserved_color(self.session, descriptor.color, span)
         is_input = descriptor.kind is DsdKind.FABIN
         name = "input" if is_input else "output"
+        check_reserved_queue(self.session, descriptor.queue, is_input=is_input, span=span)
         bound = self.queues.get((is_input, descriptor.queue))
         if bound is None:
             if self.session.architecture.queues_need_initialization:
@@ -230,6 +233,7 @@ class InstanceContext(Context):
                     f"{queue} is used without `@initialize_queue`, "
                     f"which {self.session.architecture.name} needs",
                     Annotation(span) if span is not None else None,
+                    notes=("an operation on it stops the simulation with an error",),
                     help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
                     severity=Severity.WARNING,
                 )

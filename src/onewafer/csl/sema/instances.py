@@ -134,6 +134,7 @@ class _Analysis:
     """The analysis of one PE on behalf of all that agree with it."""
 
     def __init__(self, session: Session, pe: _Pe, varying: Sequence[bool]) -> None:
+        session.restart_quota()
         self.session = session
         self.pe = pe
         self.instance = InstanceContext(session)

@@ -10,8 +10,9 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.color_config import read_color_config
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.reserved import check_reserved_color
 from onewafer.csl.sema.values import Struct, Value, key_of
-from onewafer.diagnostics import Annotation
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.session import Session
@@ -43,6 +44,7 @@ class LayoutContext(Context):
         self.height = 0
         self.tiles: dict[tuple[int, int], TileCode | None] = {}
         self.exports: dict[str, Export] = {}
+        self.export_spans: dict[str, Span] = {}
         self._table: ColorTable | None = None
         self._rectangle: Span | None = None
         self._tile_spans: dict[tuple[int, int], Span] = {}
@@ -70,6 +72,7 @@ class LayoutContext(Context):
         self.width, self.height = width, height
         self._rectangle = span
         self._table = ColorTable(width, height)
+        self.session.extend_quota(width * height)
 
     def _check_fabric(self, width: int, height: int, span: Span | None) -> None:
         options, machine = self.session.options, self.session.architecture
@@ -80,6 +83,15 @@ class LayoutContext(Context):
             options.fabric_width or machine.fabric_width,
             options.fabric_height or machine.fabric_height,
         )
+        if need[0] > machine.fabric_width or need[1] > machine.fabric_height:
+            fail(
+                "wafer-too-small",
+                f"a rectangle of {width}×{height} PEs at offset ({options.offset_x}, "
+                f"{options.offset_y}) needs {need[0]}×{need[1]} PEs, and the wafer of "
+                f"{machine.name} has {machine.fabric_width}×{machine.fabric_height}",
+                span,
+                help="use a smaller rectangle and give each PE more of the data",
+            )
         if need[0] > have[0] or need[1] > have[1]:
             fail(
                 "fabric-too-small",
@@ -121,8 +133,38 @@ class LayoutContext(Context):
         self._tile_spans[x, y] = span
         self.tiles[x, y] = tile
 
+    def check_tile_code(self, block: ast.LayoutBlock) -> None:
+        """Report a program without any code, and PEs that nobody said anything about."""
+        if not self.tiles:
+            fail(
+                "missing-tile-code",
+                "the layout block gives no PE a program",
+                self._rectangle or block.span,
+                help='write `@set_tile_code(x, y, "pe_program.csl", .{ … });` for each PE',
+            )
+        num_missing = self.width * self.height - len(self.tiles)
+        if not num_missing or not self.exports or self._rectangle is None:
+            return
+        x, y = self._first_without_code()
+        more = f" and {num_missing - 1:,} more" if num_missing > 1 else ""
+        self.session.sink.report(
+            Diagnostic(
+                "missing-tile-code",
+                f"PE ({x}, {y}){more} of the rectangle {'have' if more else 'has'} no code",
+                Annotation(self._rectangle),
+                notes=("the exported names do not exist there: the host cannot copy to such a PE",),
+                help="call `@set_tile_code`; without a file if the PE is to have no code",
+                severity=Severity.WARNING,
+            )
+        )
+
+    def _first_without_code(self) -> tuple[int, int]:
+        places = ((x, y) for y in range(self.height) for x in range(self.width))
+        return next(place for place in places if place not in self.tiles)
+
     def set_color(self, x: int, y: int, color: int, config: Value, span: Span) -> None:
         """Configure one color of one router."""
+        check_reserved_color(self.session, color, span)
         self.table.set(
             x, y, color, self.color_config(config, span), span=span, sink=self.session.sink
         )

@@ -41,7 +41,12 @@ class Module:
     """One instance of a file: every `@import_module` makes a new one."""
 
     def __init__(
-        self, context: Context, code: SourceCode, params: Mapping[str, Value], name: str
+        self,
+        context: Context,
+        code: SourceCode,
+        params: Mapping[str, Value],
+        name: str,
+        importer: Module | None = None,
     ) -> None:
         self.context = context
         self.session = context.session
@@ -49,6 +54,8 @@ class Module:
         self.params = params
         self.name = name
         """Prefix of the symbols; empty for the entry of a program."""
+        self.importer = importer
+        """Who imported it; None for the entry of a program."""
         self._values: dict[str, Value] = {}
         self._variables: dict[str, Variable] = {}
         self._active: list[str] = []
@@ -122,7 +129,7 @@ class Module:
         if declaration.type is None:
             return value
         type_ = self.evaluate_type(declaration.type)
-        what = f"the value of param `{declaration.name}`"
+        what = self.context.describe_param(self, declaration.name)
         return operations.coerce(value, type_, declaration.name_span, what)
 
     def _variable(self, declaration: ast.Variable) -> Value:

@@ -54,6 +54,9 @@ _RING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY))
 """Operators that cannot fail on integers."""
 MAX_COMPTIME_SHIFT: Final = 4096
 """Bits; keeps a mistaken shift from filling memory."""
+MAX_COMPTIME_BITS: Final = 8192
+"""Bits of a `comptime_int`; keeps a value that grows in a loop from filling memory."""
+_COMPTIME_LIMIT: Final = 1 << MAX_COMPTIME_BITS
 
 
 def round_float(bits: int, value: float) -> float:
@@ -246,7 +249,15 @@ def _binary_scalars(
     if is_plain and op in _RING and type(type_) is t.IntegerType:
         return Scalar(type_, type_.wrap(_INT[op](left.value, right.value)))
     compute = _computation(op, type_, right, span)
-    return Scalar(type_, compute(left.value, right.value), _merge(left, right, compute))
+    number = compute(left.value, right.value)
+    if type_ is t.COMPTIME_INT and not -_COMPTIME_LIMIT < number < _COMPTIME_LIMIT:
+        fail(
+            "value-out-of-range",
+            f"`{op}` gives a `comptime_int` of more than {MAX_COMPTIME_BITS:,} bits",
+            span,
+            help="look for a value that grows in a loop, or give it a sized type that wraps",
+        )
+    return Scalar(type_, number, _merge(left, right, compute))
 
 
 def _computation(

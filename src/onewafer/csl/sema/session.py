@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.values import Value
     from onewafer.diagnostics import DiagnosticSink, Span
 
+STEPS_OF_ANY_PROGRAM = 1_000_000
+"""A few seconds: far more than tables and routes take, and soon enough if a loop never ends."""
+STEPS_OF_A_PE = 20
+"""What a layout may add for each PE of its rectangle: public layouts take less than four."""
 MAX_CALL_DEPTH = 48
 """Comptime calls inside one another; Python's own stack bounds it."""
 
@@ -51,8 +55,9 @@ class AnalysisOptions:
     offset_y: int = 1
     uses_memcpy: bool = True
     import_paths: tuple[str, ...] = ()
-    max_steps: int = 10_000_000
-    """Loop iterations and calls that comptime code may take."""
+    max_steps: int | None = None
+    """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
+    layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
 
 
 class SourceCode:
@@ -106,6 +111,7 @@ class Session:
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
+        self._quota = STEPS_OF_ANY_PROGRAM if options.max_steps is None else options.max_steps
         self.depth = 0
         self.layout: LayoutContext | None = None
         self.is_single_file = False
@@ -121,14 +127,25 @@ class Session:
     def tick(self, span: Span) -> None:
         """Count one loop iteration or call of comptime code against the quota."""
         self._steps += 1
-        if self._steps > self.options.max_steps:
+        if self._steps > self._quota:
             fail(
                 "step-limit",
-                f"comptime code takes more than {self.options.max_steps:,} steps",
+                f"comptime code takes more than {self._quota:,} steps",
                 span,
                 notes=("a step is one loop iteration or one call",),
-                help="look for a loop that does not end, or raise the limit",
+                help="look for a loop that does not end, or raise the limit with "
+                "`--max-inlined-iterations=N`",
             )
+
+    def extend_quota(self, num_pes: int) -> None:
+        """Let the layout take the steps that a rectangle of this size may need."""
+        if self.options.max_steps is None:
+            self._quota += num_pes * STEPS_OF_A_PE
+
+    def restart_quota(self) -> None:
+        """Begin to count for another tile program."""
+        if self.options.max_steps is None:
+            self._steps, self._quota = 0, STEPS_OF_ANY_PROGRAM
 
     def find_file(self, path: str, importer: str, span: Span | None) -> ast.File:
         """Return the file that `path` means in the file `importer`, or fail."""

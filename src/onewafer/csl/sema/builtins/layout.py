@@ -19,6 +19,7 @@ from onewafer.csl.sema.values import (
     truth,
     type_of,
 )
+from onewafer.diagnostics import Annotation
 from onewafer.image import Export, SymbolKind
 
 if TYPE_CHECKING:
@@ -103,9 +104,15 @@ def export_name(site: Site, module: Module, args: Sequence[Value]) -> Value:
     if not isinstance(name, Text):
         fail("type-mismatch", "the name is given as a string", site.argument_spans[0])
     if name.value in layout.exports:
-        fail("duplicate-declaration", f'the name "{name.value}" is exported twice', site.span)
+        fail(
+            "duplicate-declaration",
+            f'the name "{name.value}" is exported twice',
+            site.span,
+            secondary=(Annotation(layout.export_spans[name.value], "exported here first"),),
+        )
     type_ = places.expect_type(args[1], site.argument_spans[1])
     layout.exports[name.value] = _export(name.value, type_, site, args)
+    layout.export_spans[name.value] = site.span
     return VOID_VALUE
 
 

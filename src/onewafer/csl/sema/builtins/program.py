@@ -12,6 +12,11 @@ from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import Binding, InstanceContext, LocalColor
+from onewafer.csl.sema.reserved import (
+    check_reserved_color,
+    check_reserved_local_task,
+    check_reserved_queue,
+)
 from onewafer.csl.sema.structs import read_fields
 from onewafer.csl.sema.values import (
     VOID_VALUE,
@@ -67,8 +72,7 @@ def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     task = _task(args[0], site)
     number = _number(args[1], t.LOCAL_TASK_ID, site.argument_spans[1])
     instance, machine = instance_of(module), module.session.architecture
-    if module.session.options.uses_memcpy and number in machine.reserved_local_task_ids:
-        fail("id-out-of-range", f"local task id {number} belongs to memcpy", site.argument_spans[1])
+    check_reserved_local_task(module.session, number, site.argument_spans[1])
     if task.declaration.parameters:
         fail("type-mismatch", "a local task has no parameters", site.argument_spans[0])
     if machine.data_task_key is DataTaskKey.COLOR:
@@ -98,6 +102,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     if len(task.declaration.parameters) > MAX_DATA_ARGUMENTS:
         fail("type-mismatch", "a data task has at most two parameters", site.argument_spans[0])
     if machine.data_task_key is DataTaskKey.COLOR:
+        check_reserved_color(module.session, number, site.argument_spans[1])
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
     else:
         instance.requests.append(lambda: _check_input_queue(instance, number, site.span))
@@ -160,9 +165,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
         operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     is_input = queue.type is t.INPUT_QUEUE
     number = int(force(queue, "queue", span))
-    reserved = machine.reserved_input_queues if is_input else machine.reserved_output_queues
-    if module.session.options.uses_memcpy and number in reserved:
-        fail("id-out-of-range", f"{queue.type} {number} belongs to memcpy", span)
+    check_reserved_queue(module.session, number, is_input=is_input, span=span)
     earlier = instance.queues.get((is_input, number))
     if earlier is not None:
         fail(
@@ -173,6 +176,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
         )
     color = _queue_color(site, args, is_required=machine.queues_need_initialization)
     if color is not None:
+        check_reserved_color(module.session, color, site.argument_spans[1])
         instance.queues[is_input, number] = (color, site.span)
     return VOID_VALUE
 

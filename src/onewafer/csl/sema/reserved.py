@@ -1,0 +1,64 @@
+"""Colors, queues and task ids that memcpy keeps for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema.faults import fail
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.session import Session
+    from onewafer.diagnostics import Span
+
+
+def check_reserved_color(session: Session, color: int, span: Span | None) -> None:
+    """Fail if a program with memcpy uses one of memcpy's own colors."""
+    machine = session.architecture
+    if color in machine.reserved_colors:
+        _fail(session, f"color {color}", range(machine.num_colors), machine.reserved_colors, span)
+
+
+def check_reserved_queue(
+    session: Session, queue: int, *, is_input: bool, span: Span | None
+) -> None:
+    """Fail if a program with memcpy uses one of memcpy's own queues."""
+    machine = session.architecture
+    what, words, reserved = (
+        ("input", machine.input_queue_words, machine.reserved_input_queues)
+        if is_input
+        else ("output", machine.output_queue_words, machine.reserved_output_queues)
+    )
+    if queue in reserved:
+        _fail(session, f"{what} queue {queue}", range(len(words)), reserved, span)
+
+
+def check_reserved_local_task(session: Session, task_id: int, span: Span) -> None:
+    """Fail if a program with memcpy binds one of memcpy's own local task ids."""
+    machine = session.architecture
+    if task_id in machine.reserved_local_task_ids:
+        ids = range(machine.first_local_task_id, machine.last_local_task_id + 1)
+        _fail(session, f"local task id {task_id}", ids, machine.reserved_local_task_ids, span)
+
+
+def _fail(
+    session: Session, what: str, numbers: range, reserved: tuple[int, ...], span: Span | None
+) -> None:
+    if session.options.uses_memcpy:
+        free = _ranges([number for number in numbers if number not in reserved])
+        fail(
+            "id-out-of-range",
+            f"{what} belongs to memcpy on {session.architecture.name}",
+            span,
+            help=f"with memcpy, the program may use {free}",
+        )
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return ascending numbers as text: `0 … 5, 7`."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(str(a) if a == b else f"{a} … {b}" for a, b in runs)
