@@ -1,5 +1,6 @@
 """`cs_python` is Python."""
 
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -56,3 +57,88 @@ def test_the_installed_command_finds_its_own_python(tmp_path):
         [str(command), "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == onewafer.__version__
+
+
+LOOP = """
+from onewafer.arch import load_architecture
+from onewafer.image import Opcode, ProgramBuilder, SourceLocation, make_image, save
+builder = ProgramBuilder("loop.csl")
+builder.function("main")
+builder.label("again")
+builder.emit(Opcode.JUMP, imm="again", location=SourceLocation("loop.csl", 7, 3))
+save(make_image(load_architecture("wse3"), builder.build(), uses_memcpy=True), {folder!r})
+"""
+SCRIPT = """
+import os, signal
+from cerebras.sdk.runtime.sdkruntimepybind import SdkRuntime
+
+def work():
+    with SdkRuntime("out") as runtime:
+        runtime.{call}
+
+work()
+"""
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """Return a folder with a program that never ends in `out`."""
+    (tmp_path / "out").mkdir()
+    program = LOOP.format(folder="out").replace("'out'", "__import__('pathlib').Path('out')")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_our_errors_show_only_the_frames_of_the_script(endless):
+    (endless / "run.py").write_text(SCRIPT.format(call="get_id('nope')"))
+    result = run("run.py", cwd=endless)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert [line.split(",")[1] for line in lines if line.startswith("  File")] == [
+        " line 9",
+        " line 7",
+    ]
+    assert lines[-1].startswith("onewafer.errors.HostError: the program exports no 'nope'")
+    plain = subprocess.run(
+        [sys.executable, "run.py"], cwd=endless, capture_output=True, text=True, check=False
+    )
+    assert "sdk_runtime.py" in plain.stderr
+    assert plain.stderr.splitlines()[-1] == lines[-1]
+
+
+def test_errors_of_the_script_keep_every_frame(endless):
+    (endless / "run.py").write_text(SCRIPT.format(call="launch(1 / 0)"))
+    ours = run("run.py", cwd=endless)
+    plain = subprocess.run(
+        [sys.executable, "run.py"], cwd=endless, capture_output=True, text=True, check=False
+    )
+    assert ours.stderr == plain.stderr
+    assert "ZeroDivisionError" in ours.stderr
+
+
+def test_an_endless_program_ends_at_the_limit(endless, monkeypatch):
+    monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "5000")
+    (endless / "run.py").write_text(SCRIPT.format(call="launch('main')"))
+    result = run("run.py", cwd=endless)
+    assert result.returncode == 1
+    assert "not over after 5,000 cycles" in result.stderr
+    assert "PE (0, 0) at loop.csl:7:3" in result.stderr
+    monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "many")
+    assert "ONEWAFER_MAX_CYCLES='many': give a whole number" in run("run.py", cwd=endless).stderr
+
+
+def test_ctrl_c_is_one_sentence(endless):
+    # The signal comes when the run is looked at, so that the test needs no clock.
+    patch = (
+        "import onewafer.host.run_limits as limits\n"
+        "limits._Watch.mark = lambda self: os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    script = SCRIPT.format(call="launch('main')").replace("def work", patch + "def work")
+    (endless / "run.py").write_text(script)
+    result = run("run.py", cwd=endless)
+    assert result.returncode == -signal.SIGINT  # what a shell calls 130
+    assert result.stderr.strip() == (
+        "interrupted in the launch of 'main' at cycle 100,000: "
+        "1 PE works: PE (0, 0) at loop.csl:7:3"
+    )

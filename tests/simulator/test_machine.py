@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError, DeadlockError, ImageError, SimulationError
 from onewafer.image import (
+    ChannelKind,
     ColorConfig,
     DsdDescriptor,
     DsdKind,
@@ -14,8 +15,10 @@ from onewafer.image import (
     ProgramBuilder,
     RangeFilter,
     ScalarType,
+    SourceLocation,
     SwitchPosition,
     TaskKind,
+    channel,
     make_image,
 )
 from onewafer.simulator import ENGINES, LoadedProgram, Machine, StopReason
@@ -173,7 +176,7 @@ def test_launch_errors(engine):
     run = boot(receiver(COLOR, 1), engine=engine)
     with pytest.raises(SimulationError, match="no PE exports a function 'mian'; there is: main"):
         run.machine.launch("mian")
-    with pytest.raises(SimulationError, match="'main' takes 0 arguments, 1 were given"):
+    with pytest.raises(SimulationError, match="'main' takes 0 arguments, 1 was given"):
         run.machine.launch("main", (1,))
 
 
@@ -244,6 +247,66 @@ queue for the color
     PE (1, 0) since cycle 20: color 7 from RAMP: the buffer of the next router to the \
 WEST is full"""
     )
+
+
+def test_blocked_task_is_named(engine):
+    """M81: who would run, and what would unblock it."""
+    kernel = Kernel()
+    kernel.function("main")
+    kernel.emit(Opcode.ACTIVATE, imm=9)
+    kernel.emit(Opcode.RETURN)
+    kernel.label("done")
+    kernel.task(TaskKind.LOCAL, 9, "done", is_blocked=True)
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.END_TASK)
+    text = "PE (0, 0): task 'done' (id 9) is activated, but blocked; "
+    with pytest.raises(DeadlockError) as caught:
+        boot(kernel.build(), engine=engine).launch()
+    assert f"{text}nothing in the program unblocks it: add @unblock" in str(caught.value)
+
+    kernel.label("never")
+    kernel.task(TaskKind.LOCAL, 10, "never")
+    encoded = channel(ChannelKind.LOCAL_TASK, 9)
+    kernel.emit(Opcode.UNBLOCK, imm=encoded, location=SourceLocation("kernel.csl", 5, 1))
+    kernel.emit(Opcode.END_TASK)
+    with pytest.raises(DeadlockError) as caught:
+        boot(kernel.build(), engine=engine).launch()
+    assert f"{text}it waits for the @unblock at kernel.csl:5:1" in str(caught.value)
+
+
+def test_forgotten_unblock_says_where_the_program_ended(engine):
+    """M81: nothing waits, but the launch is not over."""
+    kernel = Kernel()
+    kernel.function("main")
+    kernel.emit(Opcode.RETURN, location=SourceLocation("kernel.csl", 8, 1))
+    with pytest.raises(DeadlockError) as caught:
+        boot(kernel.build(), engine=engine).launch()
+    assert "its last task ended at kernel.csl:8:1; call unblock_cmd_stream()" in str(caught.value)
+
+
+@pytest.mark.parametrize("slice_cycles", [None, 7, 600])
+@pytest.mark.parametrize("turns", [(400, 200), (200, 400), (300, 300)])
+def test_earliest_error_wins(engine, turns, slice_cycles):
+    """M2, M24: the first failure is reported, in one cycle that of the first PE."""
+    programs = {(x, 0): _failing_after(turns[x], f"failed at {x}") for x in range(2)}
+    run = boot(programs, engine=engine, width=2)
+    run.machine.launch("main")
+    with pytest.raises(SimulationError, match=f"failed at {int(turns[1] < turns[0])}"):
+        _run_in_slices(run.machine, slice_cycles)
+
+
+def _run_in_slices(machine, slice_cycles):
+    while machine.run(max_cycles=slice_cycles) is StopReason.CYCLE_LIMIT:
+        pass
+
+
+def _failing_after(turns, message):
+    kernel = Kernel()
+    kernel.function("main")
+    kernel.spin(turns)
+    zero = kernel.immediate(ScalarType.BOOL, 0)
+    kernel.emit(Opcode.TRAP, ra=zero, imm=kernel.message(message))
+    return kernel.finish()
 
 
 def test_lost_wavelet_is_a_deadlock(engine):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
+from onewafer.host.run_limits import RunLimits
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
 from onewafer.host.sdk_runtime import SdkRuntime, Task
+from onewafer.host.short_traceback import install_short_tracebacks
+from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
     "Device",
@@ -15,8 +18,13 @@ __all__ = [
     "LaunchReport",
     "MemcpyDataType",
     "MemcpyOrder",
+    "RunLimits",
     "SdkRuntime",
     "Task",
     "input_array_to_u32",
     "memcpy_view",
 ]
+
+# A script's only entry point is this import.
+if wants_short_tracebacks():
+    install_short_tracebacks()

@@ -11,8 +11,9 @@ import numpy as np
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
+from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
-from onewafer.simulator import Machine, StopReason
+from onewafer.simulator import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,13 +63,19 @@ class Device:
     """
 
     def __init__(
-        self, image: WaferImage, architecture: Architecture, *, engine: str = "reference"
+        self,
+        image: WaferImage,
+        architecture: Architecture,
+        *,
+        engine: str = "reference",
+        limits: RunLimits = NO_LIMITS,
     ) -> None:
         self.image = image
         self.architecture = architecture
         self.bytes_in = 0
         self.bytes_out = 0
         self._engine = engine
+        self._limits = limits
         self._exports = ExportTable(image)
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
@@ -107,11 +114,11 @@ class Device:
 
     def settle(self) -> None:
         """Run the fabric until nothing moves any more (start-up tasks, before anything else)."""
-        self._running("run").run()
+        self._rest(self._running("run"))
 
     def stop(self) -> None:
         """Finish all work; afterwards only `machine` can be looked at."""
-        self._running("stop").run()
+        self._rest(self._running("stop"))
         self._phase = _Phase.STOPPED
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
@@ -154,7 +161,7 @@ class Device:
                 f"({target.height}, {target.width}, num_elements), not {array.shape}"
             )
         _check_width(export, array.dtype)
-        machine.run()
+        self._rest(machine)
         placement = self._exports.place(symbol, target, machine.memory)
         payload = _to_bytes(np.broadcast_to(array, (target.height, target.width, array.shape[2])))
         _check_room(symbol, placement, payload.shape[1], self.image.width)
@@ -218,14 +225,16 @@ class Device:
         self, name: str, words: tuple[int, ...], progress: Callable[[int], None] | None
     ) -> LaunchReport:
         machine = self._running(f"launch {name!r}")
-        machine.run()
+        self._rest(machine)
         start = machine.cycle
         machine.launch(name, words)
-        if progress is None:
-            machine.run()
-        else:
-            while machine.run(max_cycles=_PROGRESS_CYCLES) is StopReason.CYCLE_LIMIT:
-                progress(machine.cycle)
+        run_until_rest(
+            machine,
+            f"the launch of {name!r}",
+            self._limits,
+            progress=progress,
+            progress_cycles=_PROGRESS_CYCLES,
+        )
         return LaunchReport(name, start, machine.cycle)
 
     def _read(
@@ -243,7 +252,7 @@ class Device:
         if num_elements <= 0:
             raise HostError(f"reading {num_elements} elements of {symbol!r}: ask for at least one")
         _check_width(export, dtype)
-        machine.run()
+        self._rest(machine)
         placement = self._exports.place(symbol, source, machine.memory)
         num_bytes = num_elements * dtype.itemsize
         if not strict:
@@ -254,6 +263,10 @@ class Device:
             payload[rows] = machine.memory[placement.pes[rows], columns]
         self.bytes_out += payload.size
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
+
+    def _rest(self, machine: Machine) -> None:
+        """Let what is under way (the start-up tasks) come to rest."""
+        run_until_rest(machine, "the start-up of the program", self._limits)
 
     def _running(self, action: str) -> Machine:
         if self._phase is not _Phase.LOADED:

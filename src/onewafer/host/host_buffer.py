@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -105,6 +105,12 @@ class BufferFormat:
         return words.reshape(self.elements_per_pe, width, height).transpose(2, 1, 0)
 
     def _check(self, array: NDArray[Any], blocks: tuple[int, int]) -> None:
+        given = cast("object", array)  # user code is not type-checked
+        if not isinstance(given, np.ndarray):
+            raise HostError(
+                f"a copy moves a NumPy array, not {type(given).__name__}: "
+                f"pass for example np.array(values, dtype=np.float32)"
+            )
         if array.dtype.itemsize != _WORD_BYTES or array.dtype.kind not in "iuf":
             raise HostError(
                 f"host arrays hold 32-bit words, this one is {array.dtype}: use a uint32, int32 "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ from onewafer.geometry import Rectangle
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.run_limits import RunLimits
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.image import NUM_COLORS, SymbolKind, load
+from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +78,8 @@ class SdkRuntime:
                 f"compile with it, or pass memcpy_required=False"
             )
         self._architecture = load_architecture(self._image.arch)
-        self._device = Device(self._image, self._architecture)
+        limits = RunLimits.from_settings(Settings.from_environment())
+        self._device = Device(self._image, self._architecture, limits=limits)
         self._num_tasks = 0
         self._launches: list[LaunchReport] = []
 
@@ -324,10 +328,10 @@ class SdkRuntime:
                 "streaming mode is not supported yet: "
                 "copy to an exported variable with streaming=False and launch a function"
             )
-        index = handle - _FIRST_HANDLE
+        index = handle - _FIRST_HANDLE if isinstance(handle, Integral) else -1
         if 0 <= index < len(self._image.exports):
-            return self._image.exports[index].name
-        raise HostError(f"{handle} is no symbol: pass what get_id returned for an exported name")
+            return self._image.exports[int(index)].name
+        raise HostError(f"{handle!r} is no symbol: pass what get_id returned for an exported name")
 
     def _issued(self, *, nonblock: bool) -> Task | None:
         """Return the handle of the operation that was just done, if the caller wants one."""

@@ -9,6 +9,7 @@ import numpy as np
 from onewafer.errors import ConfigurationError, SimulationError
 from onewafer.simulator.engine import LoadedProgram
 from onewafer.simulator.loading import load_state
+from onewafer.simulator.messages import place
 from onewafer.simulator.reference import ReferenceEngine
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ class Machine:
                 return symbol
         known = ", ".join(sorted({*program.exports, *(symbol.name for symbol in program.symbols)}))
         raise SimulationError(f"PE ({x}, {y}) has no symbol '{name}'; it has: {known or 'none'}")
+
+    def describe_place(self, x: int, y: int) -> str:
+        """Return the source place where the main thread of a PE was at the end of the last run."""
+        program = self._program(x, y)
+        # Between two tasks the counter is behind the last instruction of the first.
+        pc = min(int(self._state.program_counters[self._index(x, y)]), len(program.code) - 1)
+        return place(program, pc)
 
     def _program(self, x: int, y: int) -> TileProgram:
         self._index(x, y)

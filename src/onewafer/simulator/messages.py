@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import DsdOperation
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onewafer.image import TileProgram
+    from onewafer.image import DsdOperation, TileProgram
 
 CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
 EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
@@ -30,7 +29,7 @@ def failed_trap(message: str) -> str:
 
 
 def conflict(kind: DsdOperation, use: str, place: str) -> str:
-    """Return what is wrong with a second operation on a queue, while one at `place` is live (M45)."""
+    """Return what is wrong with a second operation on a queue: one at `place` is live (M45)."""
     return (
         f"@{kind.name.lower()} still {use} ({place}) while a second operation is issued "
         "that does the same; start the second when the first has ended (.activate or .unblock)"
@@ -52,7 +51,9 @@ def no_such_function(name: str, known: Iterable[str]) -> str:
 
 def wrong_arguments(name: str, num_expected: int, num_given: int) -> str:
     """Return why a function cannot be launched: the arguments do not fit."""
-    return f"'{name}' takes {num_expected} arguments, {num_given} were given"
+    arguments = "1 argument" if num_expected == 1 else f"{num_expected} arguments"
+    given = "1 was" if num_given == 1 else f"{num_given} were"
+    return f"'{name}' takes {arguments}, {given} given"
 
 
 def blocked_stream(x: int, y: int) -> str:

@@ -5,6 +5,7 @@ One report, whoever simulated: only the PEs that it may mention are turned into 
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +85,10 @@ def report_deadlock(s: Arrays, loaded: LoadedProgram, cycle: int) -> str | None:
     has_program = s.pes[:, PE_PROGRAM] >= 0
     waits = np.isin(s.pes[:, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams != 0)
     holds = np.flatnonzero(s.pes[:, PE_NUM_ACTIVE])
-    elements = [_element(s, loaded, pe) for pe in np.flatnonzero(has_program & waits)]
+    elements = [_element(s, loaded, pe) for pe in np.flatnonzero(has_program & waits).tolist()]
     if not elements and not _is_lost(s):
         return None
-    routers = [_router(s, pe) for pe in holds]
+    routers = [_router(s, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
@@ -98,7 +99,7 @@ def _is_lost(s: Arrays) -> bool:
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
     record = s.pes[pe]
-    program = loaded.image.programs[record[PE_PROGRAM]]
+    program = loaded.image.programs[int(record[PE_PROGRAM])]
     first = record[PE_OPERATIONS]
     operations = range(first, first + record[PE_NUM_OPERATIONS])
     return SimpleNamespace(
@@ -106,12 +107,13 @@ def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 
         x=int(record[PE_X]),
         y=int(record[PE_Y]),
         pc=int(record[PE_PC]),
+        program=program,
         main_thread=_MAIN_THREADS[int(record[PE_MAIN])],
         stalled_since=int(record[PE_STALLED_SINCE]),
         path=SimpleNamespace(
             threads=[_operation(s, op) for op in operations if s.operations[op, OP_IS_LIVE]]
         ),
-        describe_place=lambda pc: messages.place(program, pc),
+        describe_place=partial(messages.place, program),
     )
 
 

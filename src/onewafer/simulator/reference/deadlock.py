@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import DsdOperation
+from onewafer.image import ChannelKind, DsdOperation, Field, Opcode, TaskKind, channel
 from onewafer.simulator.reference.compute_element import ComputeElement, MainThread
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.statistics import StallReason
@@ -56,8 +56,51 @@ def _describe_element(element: ComputeElement, state: MachineState) -> Iterable[
         place = element.describe_place(element.pc)
         what = f"main thread waits for the microthread of its next DSD operation, {place}"
         yield what, (x, y, element.stalled_since)
+    blocked = list(_describe_blocked_tasks(element, state))
+    for what in blocked:
+        yield what, (x, y, None)
     if state.blocked_streams[element.index]:
-        yield "the command stream was not unblocked since the last launch", (x, y, None)
+        is_done = element.main_thread is MainThread.IDLE and not blocked
+        waits = any(op is not None and not op.is_endless for op in element.path.threads)
+        yield _describe_stream(element, is_done=is_done and not waits), (x, y, None)
+
+
+def _describe_stream(element: ComputeElement, *, is_done: bool) -> str:
+    text = "the command stream was not unblocked since the last launch"
+    if not is_done:
+        return text
+    last = element.describe_place(element.pc - 1)
+    return (
+        f"{text}, and the PE has nothing left to do: its last task ended at {last}; "
+        "call unblock_cmd_stream() where the work of a launch ends"
+    )
+
+
+def _describe_blocked_tasks(element: ComputeElement, state: MachineState) -> Iterable[str]:
+    """Yield one line for each task that was activated and is blocked (M61)."""
+    waiting = int(state.pending_tasks[element.index] & state.blocked_tasks[element.index])
+    for task in element.program.tasks:
+        if task.kind is TaskKind.LOCAL and waiting >> task.task_id & 1:
+            yield (
+                f"task '{task.name}' (id {task.task_id}) is activated, but blocked; "
+                f"{_unblockers(element, task.task_id)}"
+            )
+
+
+def _unblockers(element: ComputeElement, task_id: int) -> str:
+    """Return what in the program would unblock a task."""
+    program = element.program
+    wanted = channel(ChannelKind.LOCAL_TASK, task_id)
+    configs = {i for i, config in enumerate(program.configs) if config.unblock == wanted}
+    places: list[str] = []
+    for pc, (opcode, imm) in enumerate(program.code[:, [Field.OPCODE, Field.IMM]].tolist()):
+        if opcode == Opcode.UNBLOCK and imm == wanted:
+            places.append(f"the @unblock at {element.describe_place(pc)}")
+        elif opcode == Opcode.DSD and imm in configs:
+            places.append(f"the end of the operation at {element.describe_place(pc)}")
+    if not places:
+        return "nothing in the program unblocks it: add @unblock or .unblock"
+    return f"it waits for {' or '.join(places)}"
 
 
 def _thread(operation: Operation) -> str:

@@ -7,7 +7,7 @@ routers decide, compute elements act on their side of the queues, then the moves
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,27 @@ _HOST_QUEUE = 1 << 16
 """Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an element did wrong."""
+
+    error: SimulationError
+    element: ComputeElement
+
+    @property
+    def cycle(self) -> int:
+        """When; an element locates all its errors."""
+        assert self.error.place is not None
+        return self.error.place.cycle
+
+
+def _earlier(failure: Failure | None, other: Failure) -> Failure:
+    """Return the one that is reported: the earlier one, in one cycle that of the first PE (M2)."""
+    if failure is None:
+        return other
+    return min(failure, other, key=lambda f: (f.cycle, f.element.index))
+
+
 class ReferenceEngine:
     """Executes one loaded program."""
 
@@ -68,12 +89,19 @@ class ReferenceEngine:
     def run(self, *, max_cycles: int | None = None) -> StopReason:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
+        failure: Failure | None = None
         while (cycle := self._agenda.next_cycle) is not None:
+            if failure is not None and cycle > failure.cycle:
+                break
             if cycle >= until:
                 self._cycle = until
                 self._store_state()
                 return StopReason.CYCLE_LIMIT
-            self._step(cycle, until)
+            failure = self._step(cycle, until, failure)
+        if failure is not None:
+            self._cycle = failure.cycle
+            self._store_state()
+            raise failure.error
         self._cycle = max(self._cycle, self._agenda.end)
         self._store_state()
         report = describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
@@ -138,7 +166,8 @@ class ReferenceEngine:
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def _step(self, cycle: int, until: int) -> None:
+    def _step(self, cycle: int, until: int, failure: Failure | None) -> Failure | None:
+        """Do one cycle. Return the earliest failure so far: a PE that ran ahead may fail later."""
         routers, elements = self._agenda.take(NEVER)
         if self._reverse:
             routers.reverse()
@@ -147,7 +176,14 @@ class ReferenceEngine:
         for router in routers:
             router.decide(cycle, moves, self._agenda)
         for element in elements:
-            element.tick(cycle, until)
+            if failure is not None:
+                if element is failure.element:
+                    continue
+                until = min(until, failure.cycle + 1)
+            try:
+                element.tick(cycle, until)
+            except SimulationError as error:
+                failure = _earlier(failure, Failure(error, element))
         for router, source, route in moves:
             router.commit(
                 source,
@@ -157,6 +193,7 @@ class ReferenceEngine:
                 agenda=self._agenda,
                 sink=self._loaded.sink,
             )
+        return failure
 
     def _store_state(self) -> None:
         for element in self._elements:
