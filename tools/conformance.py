@@ -186,13 +186,29 @@ def run_all(
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
         for arch in sorted({example.arch for example in examples}):
-            shutil.copytree(checkout, Path(scratch, arch), ignore=shutil.ignore_patterns(".git"))
+            _copy(checkout, Path(scratch, arch))
         for example in examples:
             root = Path(scratch, example.arch)
             folder = root / example.name if (checkout / example.name).is_dir() else root
             with console.status(f"{example.name} on {example.arch}"):
                 outcomes.append(run_example(example, folder, timeout_seconds))
     return outcomes
+
+
+def _copy(checkout: Path, target: Path) -> None:
+    """Copy what is there and can be read; an example that needs the rest says so itself."""
+    left_out: list[str] = []
+    try:
+        shutil.copytree(
+            checkout,
+            target,
+            ignore=shutil.ignore_patterns(".git"),
+            ignore_dangling_symlinks=True,
+        )
+    except shutil.Error as error:
+        left_out = [str(source) for source, _, _ in error.args[0]]
+    for path in left_out:
+        print(f"conformance: {path} cannot be copied and is left out", file=sys.stderr)
 
 
 def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:

@@ -118,3 +118,12 @@ def test_nothing_to_run_is_said(checkout):
     result = run(checkout, "--json", checkout / "missing" / "outcomes.json")
     assert result.returncode == 2
     assert "there is no folder for" in result.stderr
+
+
+def test_what_cannot_be_copied_is_left_out(checkout, tmp_path):
+    """A link to nothing is no reason to run nothing; a link in a circle neither."""
+    add_example(checkout, "a", PASSES)
+    (checkout / "dangling").symlink_to("nowhere")
+    (checkout / "circle").symlink_to("circle")
+    code, found = outcomes(checkout, tmp_path)
+    assert (code, found["tutorials/a", "wse2"]["verdict"]) == (0, "pass")
