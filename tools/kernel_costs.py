@@ -248,7 +248,8 @@ def _walk(program: TileProgram, kind: Kind, rows: int = 1, inner: int = 1) -> Co
     """
     step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
     walker = Walk(program)
-    entry = Entry(kind, n=rows * 8, rows=rows, columns=8, inner=inner)
+    n = 0 if kind in (Kind.MATMUL_X, Kind.MATMUL_Y) else rows * 8  # without padding
+    entry = Entry(kind, n=n, rows=rows, columns=8, inner=inner)
     walker.store(_symbol(program, "model.schedule").address, entry.words)
     return walker.count(step.entry)
 

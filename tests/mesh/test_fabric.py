@@ -103,6 +103,23 @@ def test_special_values_pass_through():
 
 
 @pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("rectangle", [(2, 2), (4, 3)], ids=str)
+def test_infinities_stay_out_of_the_padding(rectangle, dtype):
+    """All first weights are negative, so that ReLU makes zeros of the infinities."""
+    machine = ARCHITECTURES["wse3"]
+    graph = mlp([5, 3, 5, 2], batch=2, dtype=dtype)
+    program = shard(graph, width=rectangle[0], height=rectangle[1], architecture=machine)
+    parameters = random_arrays(graph.parameters, 1)
+    parameters["0.weight"] = -np.abs(parameters["0.weight"])
+    x = np.ones((2, 5), np.float32)
+    x[1, 2] = np.inf
+    run = run_on_fabric(program, machine, {"x": x}, parameters)
+    for name, value in evaluate(program, {"x": x}, parameters).items():
+        assert np.isfinite(value).all()
+        assert_same_bits(run.outputs[name], value)
+
+
+@pytest.mark.parametrize("dtype", DataType)
 @pytest.mark.parametrize("rectangle", [(3, 2), (1, 3), (3, 1)], ids=str)
 def test_a_turn_keeps_every_value(rectangle, dtype):
     machine = ARCHITECTURES["wse3"]

@@ -85,7 +85,7 @@ class AddBias:
 
 @dataclass(frozen=True, slots=True)
 class Relu:
-    """Replace negative elements by zero."""
+    """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
 
     result: Tensor
     input: str

@@ -103,7 +103,7 @@ class _CostModel:
         kernel = self.kernels.of(kind)
         match operation:
             case Matmul(result, _, weight):
-                columns = result.columns
+                columns = result.columns  # PEs with padding are through earlier
                 return (
                     self.step(kind, result.num_elements)
                     + result.rows * self._instructions(kernel.row, columns)

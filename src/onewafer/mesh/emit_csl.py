@@ -63,6 +63,10 @@ _MODEL = """\
 
 const element = {element};
 
+// Coordinates of the last PE.
+const last_x: u16 = {last_x};
+const last_y: u16 = {last_y};
+
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
 
@@ -216,6 +220,8 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
     return _MODEL.format(
         title=_title(program),
         element=element,
+        last_x=program.width - 1,
+        last_y=program.height - 1,
         kinds="\n".join(
             [f"const kind_{kind.name.lower()}: u16 = {kind.value};" for kind in Kind]
             + [

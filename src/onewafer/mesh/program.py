@@ -11,7 +11,7 @@ In: nothing. Out: frozen values that `shard` writes and three readers share: `re
                   | AddBias | Relu | Add
 
 The program is SPMD: every PE executes the same operations on blocks of the same size at the same
-place in its own memory. A dimension of n elements blocked over k PEs is cut into k blocks of
+place in its own memory; only `Matmul` leaves out the padding of its result. A dimension of n elements blocked over k PEs is cut into k blocks of
 ⌈n / k⌉ elements, the last ones padded with zeros; a tensor is replicated over every axis that none
 of its dimensions is blocked over. Tensors are matrices here: (batch, features), (1, features) for a
 bias, (in features, out features) for a weight.
@@ -116,12 +116,17 @@ class Matmul:
     """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
 
     The sum starts at +0 and takes k in ascending order, one rounding a term: `@fmacs` in f32; in
-    f16 the exact product of two f16 is added to an f32 sum (`@fmachs`).
+    f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Columns that pad the last
+    blocks are +0 and never computed, so that an infinity in a row cannot make them NaN.
     """
 
     result: Block
     input: Block
     weight: Block
+    axis: Axis
+    """Over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,7 @@ class AddBias:
 
 @dataclass(frozen=True, slots=True)
 class Relu:
-    """Take the maximum with +0; exact."""
+    """Take the maximum with +0; exact. −0 becomes +0, where PyTorch keeps it."""
 
     result: Block
     input: Block

@@ -136,7 +136,10 @@ def _multiply(operation: Matmul, memories: _Memories) -> None:
             sums = arithmetic.add(sums, arithmetic.multiply(column, row))
         else:
             sums = arithmetic.fused_multiply_add(sums, column, row)
-    memories.write(operation.result, sums)
+    y, x = np.indices(sums.shape[:2])[..., np.newaxis, np.newaxis]
+    first = (x if operation.axis is Axis.X else y) * operation.result.columns
+    is_feature = first + np.arange(operation.result.columns) < operation.features
+    memories.write(operation.result, np.where(is_feature, sums, np.float32(0.0)))
 
 
 def _share(operation: Turn, memories: _Memories) -> NDArray[Any]:

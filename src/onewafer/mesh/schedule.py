@@ -36,7 +36,8 @@ ENTRY_BYTES = 2 * ENTRY_WORDS
 class Kind(IntEnum):
     """What an entry of the schedule asks for, in the order in which `pe.csl` asks for it."""
 
-    MATMUL = 1
+    MATMUL_X = 1
+    MATMUL_Y = auto()
     CHAIN_REDUCE_X = auto()
     BROADCAST_X = auto()
     CHAIN_REDUCE_Y = auto()
@@ -53,7 +54,7 @@ class Kind(IntEnum):
     @property
     def reads_parameters(self) -> bool:
         """Whether the operand `right` is in the parameter arena."""
-        return self in (Kind.MATMUL, Kind.ADD_BIAS)
+        return self in (Kind.MATMUL_X, Kind.MATMUL_Y, Kind.ADD_BIAS)
 
 
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
@@ -71,7 +72,8 @@ class Entry:
     right: int = 0
     """REPEAT: elements by which the parameters of the next round lie further on."""
     n: int = 0
-    """Elements of the result. REPEAT: rounds after the first."""
+    """Elements of the result. MATMUL: columns of padding, over all PEs along the axis of the
+    result. REPEAT: rounds after the first."""
     rows: int = 0
     columns: int = 0
     inner: int = 0
@@ -87,7 +89,7 @@ def kind_of(operation: MeshOperation) -> Kind:
     """Return the schedule kind of an operation."""
     match operation:
         case Matmul():
-            return Kind.MATMUL
+            return Kind.MATMUL_X if operation.axis is Axis.X else Kind.MATMUL_Y
         case Turn():
             return Kind.TURN_X if operation.axis is Axis.X else Kind.TURN_Y
         case ChainReduce():
@@ -108,7 +110,7 @@ def kind_of(operation: MeshOperation) -> Kind:
 
 def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
     """Return the entries of a program, repetitions folded, with STOP at the end."""
-    entries = [_entry(operation) for operation in program.operations]
+    entries = [_entry(operation, program) for operation in program.operations]
     return (*_fold_repetitions(entries), Entry(Kind.STOP))
 
 
@@ -117,11 +119,13 @@ def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
     return frozenset(entry.kind for entry in schedule) | CONTROL_KINDS
 
 
-def _entry(operation: MeshOperation) -> Entry:
+def _entry(operation: MeshOperation, program: MeshProgram) -> Entry:
     kind = kind_of(operation)
     match operation:
         case Matmul(result, operand, weight):
-            return _block_entry(kind, result, operand.offset, weight.offset, weight.rows)
+            entry = _block_entry(kind, result, operand.offset, weight.offset, weight.rows)
+            num_columns = program.size(operation.axis) * result.columns
+            return dataclasses.replace(entry, n=num_columns - operation.features)
         case Turn(result, source):
             return _block_entry(kind, result, source.offset, inner=source.columns)
         case ChainReduce(values) | Broadcast(values):

@@ -232,7 +232,9 @@ class _Sharder:
         weight = self._place_parameter(operation.weight, axis)
         result = self._allocate(operation.result)
         sums = self._sums(result)
-        self.operations.append(mesh.Matmul(sums, source, weight))
+        self.operations.append(
+            mesh.Matmul(sums, source, weight, axis.other, operation.result.shape[-1])
+        )
         self._all_reduce(sums, axis, result)
 
     def _needs_turn(self, operation: Add) -> bool:
