@@ -144,7 +144,10 @@ def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 1, 1, 2, **ROW), "has 1 elements, the call moves"),
+        (
+            lambda r, a: r.memcpy_h2d(24, a, 0, 0, 1, 1, 2, **ROW),
+            "has 1 element, the call moves",
+        ),
         (lambda r, a: r.memcpy_h2d(24, a, 3, 0, 1, 1, 1, **ROW), "leaves the program"),
         (lambda r, a: r.memcpy_h2d(26, a, 0, 0, 1, 1, 1, **ROW), "read-only for the host"),
         (lambda r, a: r.memcpy_h2d(28, a, 0, 0, 1, 1, 1, **ROW), "'compute' is a function"),

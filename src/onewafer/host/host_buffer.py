@@ -119,6 +119,10 @@ class BufferFormat:
         expected = blocks[0] * blocks[1] * self.elements_per_pe
         if array.size != expected:
             raise HostError(
-                f"the array has {array.size} elements, the call moves {expected}: "
+                f"the array has {_elements(array.size)}, the call moves {expected}: "
                 f"{blocks[1]}×{blocks[0]} blocks of {self.elements_per_pe}"
             )
+
+
+def _elements(number: int) -> str:
+    return "1 element" if number == 1 else f"{number} elements"

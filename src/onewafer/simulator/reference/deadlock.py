@@ -110,7 +110,8 @@ def _thread(operation: Operation) -> str:
 
 def _wait(operation: Operation) -> str:
     name = f"@{DsdOperation(operation.kind).name.lower()}"
-    done = f"after {operation.next_element} of {operation.length} elements"
+    elements = "1 element" if operation.length == 1 else f"{operation.length} elements"
+    done = f"after {operation.next_element} of {elements}"
     if operation.reason is StallReason.OUTPUT_FULL and operation.output is not None:
         output = operation.output
         return (
