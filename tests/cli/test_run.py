@@ -99,7 +99,7 @@ def test_script_that_raises_keeps_its_traceback_code_and_report(tmp_path, capsys
     [
         (["nowhere.py"], "onewafer: there is no script nowhere.py\n"),
         (["."], "onewafer: . is a directory; name the script in it\n"),
-        (["--arch", "wse9", "x.py"], "there is no machine 'wse9'; the catalog has: toy, wse2, wse3"),
+        (["--arch", "wse9", "x.py"], "there is no machine 'wse9'; the catalog has: toy"),
         (["--rectangle", "big", "x.py"], "write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         (["--json", "no/where.json", "x.py"], "there is no directory"),
         (["--json", ".", "x.py"], "that is a directory; name a file"),

@@ -11,10 +11,11 @@ In: nothing. Out: frozen values that `shard` writes and three readers share: `re
                   | AddBias | Relu | Add
 
 The program is SPMD: every PE executes the same operations on blocks of the same size at the same
-place in its own memory; only `Matmul` leaves out the padding of its result. A dimension of n elements blocked over k PEs is cut into k blocks of
-⌈n / k⌉ elements, the last ones padded with zeros; a tensor is replicated over every axis that none
-of its dimensions is blocked over. Tensors are matrices here: (batch, features), (1, features) for a
-bias, (in features, out features) for a weight.
+place in its own memory; only `Matmul` leaves out the padding of its result. A dimension of n
+elements blocked over k PEs is cut into k blocks of ⌈n / k⌉ elements, the last ones padded with
+zeros; a tensor is replicated over every axis that none of its dimensions is blocked over. Tensors
+are matrices here: (batch, features), (1, features) for a bias, (in features, out features) for a
+weight.
 
 A linear operation whose input is blocked over one axis gives partial sums of a result that is
 blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to PE 0,
