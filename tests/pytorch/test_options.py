@@ -27,7 +27,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
     [
         ({"archh": "wse3"}, "no option 'archh'; it has arch, clock, dtype, fidelity, max_batch"),
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
-        ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is a int; write 'wse3'"),
+        ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
         ({"profile": "fast"}, "no timing profile 'fast'; it has: sdk, silicon"),
         ({"fidelity": "exact"}, "unknown fidelity 'exact'; choose from fabric, model"),
         ({"dtype": "bf16"}, "unknown dtype 'bf16'; choose from f16, f32"),

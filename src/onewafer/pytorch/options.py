@@ -121,7 +121,7 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
             case _ if name in names:
                 raise ConfigurationError(
                     f"option {name!r} of backend 'onewafer': {value!r} "
-                    f"is a {type(value).__name__}; write {_EXAMPLES[name]}"
+                    f"is of type {type(value).__name__}; write {_EXAMPLES[name]}"
                 )
             case _:
                 raise ConfigurationError(
