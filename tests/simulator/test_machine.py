@@ -359,7 +359,7 @@ def test_image_of_another_machine_is_refused(engine):
 
 def test_unknown_engine():
     image = make_image(WSE3, receiver(COLOR, 1))
-    with pytest.raises(ConfigurationError, match="no engine 'quick'; there is: reference"):
+    with pytest.raises(ConfigurationError, match="no engine 'quick'; there is: fast, reference"):
         Machine(image, WSE3, engine="quick")
 
 

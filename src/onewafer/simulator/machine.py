@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.errors import ConfigurationError, SimulationError
 from onewafer.simulator.engine import LoadedProgram
+from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.messages import place
 from onewafer.simulator.reference import ReferenceEngine
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
 
-ENGINES: dict[str, EngineFactory] = {"reference": ReferenceEngine}
+ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
 """Engines by the name that users give."""
 
 

@@ -14,9 +14,7 @@ from onewafer.simulator.fast.compilation import kernel
 from onewafer.simulator.fast.fields import EPOCH_END, LAST_END, NEVER, NONE, NOW
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.arrays import Arrays, Matrix
 
 EPOCH_CYCLES = 4096
 """A power of two."""
@@ -138,7 +136,7 @@ def deal_out(s: Arrays, number: int) -> None:
 
 
 @kernel
-def take(s: Arrays, number: int, first_unit: int, taken: NDArray) -> int:  # pyright: ignore
+def take(s: Arrays, number: int, first_unit: int, taken: Matrix) -> int:
     """Empty a list into `taken`, as PE indices; each unit is asleep until it asks again."""
     count = 0
     unit = s.slots[number, 0]

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    Matrix = Any
+    """An array of the dtype and shape that `building` gives it."""
+
+    def int64(value: object, /) -> int:
+        """Return a number of an array as kernels compute with it."""
+        ...
+else:
+    from numpy import int64
+
+__all__ = ["Arrays", "int64"]
 
 
 class Arrays(NamedTuple):
     """Matrices of records, see `fields`; those of `MachineState` are shared with it."""
 
-    clock: NDArray[np.int64]
-    timing: NDArray[np.int64]
-    pes: NDArray[np.int64]
-    links: NDArray[np.int64]
-    sources: NDArray[np.int64]
-    active: NDArray[np.int64]
+    clock: Matrix
+    timing: Matrix
+    pes: Matrix
+    links: Matrix
+    sources: Matrix
+    active: Matrix
     """Sources with a wavelet, a stretch for each router."""
-    rings: NDArray[np.int64]
-    channels: NDArray[np.int64]
-    routes: NDArray[np.int64]
-    route_of_color: NDArray[np.int32]
+    rings: Matrix
+    channels: Matrix
+    routes: Matrix
+    route_of_color: Matrix
     """`[num_pes, colors]`"""
-    operations: NDArray[np.int64]
-    programs: NDArray[np.int64]
-    code: NDArray[np.int64]
-    patches: NDArray[np.int64]
-    dsds: NDArray[np.int64]
-    configs: NDArray[np.int64]
-    tasks: NDArray[np.int64]
-    launches: NDArray[np.int64]
+    operations: Matrix
+    programs: Matrix
+    code: Matrix
+    patches: Matrix
+    dsds: Matrix
+    configs: Matrix
+    tasks: Matrix
+    launches: Matrix
     # what programs see
-    memory: NDArray[np.uint8]
-    registers: NDArray[np.uint32]
-    dsrs: NDArray[np.uint32]
-    return_stacks: NDArray[np.int32]
-    pending_tasks: NDArray[np.uint32]
-    blocked_tasks: NDArray[np.uint32]
-    blocked_colors: NDArray[np.uint32]
-    blocked_streams: NDArray[np.uint8]
+    memory: Matrix
+    registers: Matrix
+    dsrs: Matrix
+    return_stacks: Matrix
+    pending_tasks: Matrix
+    blocked_tasks: Matrix
+    blocked_colors: Matrix
+    blocked_streams: Matrix
     # the agenda
-    wake: NDArray[np.int64]
+    wake: Matrix
     """`[2 · num_pes]`: when each router, then each compute element, is looked at."""
-    neighbours: NDArray[np.int32]
+    neighbours: Matrix
     """`[2 · num_pes, 2]`: the unit before and behind in the list of a cycle."""
-    slots: NDArray[np.int32]
+    slots: Matrix
     """`[lists, 2]`: first and last unit."""
     # what lives for one cycle
-    routers: NDArray[np.int32]
-    elements: NDArray[np.int32]
-    candidates: NDArray[np.int64]
-    moves: NDArray[np.int64]
-    events: NDArray[np.int64]
+    routers: Matrix
+    elements: Matrix
+    candidates: Matrix
+    moves: Matrix
+    events: Matrix

@@ -1,5 +1,5 @@
 # pyright: basic
-# Numba ships no type stubs; this is the only file of the engine that touches it.
+# Numba's type hints are partial; this is the only file of the engine that touches it.
 """How kernels are compiled, and where the machine code is kept.
 
 A kernel takes `Arrays`. Two options matter. Without `_nrt=False` Numba counts references to every
@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
-from numba import config
+from numba.core import config as numba_config
 
 from onewafer.settings import Settings
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., object])
 
+_njit: Any = numba.njit
+_config: Any = numba_config
 _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 _SOURCES = (
     "onewafer.simulator.fast",
@@ -42,38 +44,38 @@ _SOURCES = (
 
 def kernel(function: Function) -> Function:
     """Compile a part of the engine into the entry that calls it."""
-    return numba.njit(forceinline=True, **_OPTIONS)(function)
+    return _njit(forceinline=True, **_OPTIONS)(function)
 
 
 def shared(function: Function) -> Function:
     """Compile a part of the engine as a function of its own: it is large, or takes no arrays."""
-    return numba.njit(**_OPTIONS)(function)
+    return _njit(**_OPTIONS)(function)
 
 
 def entry(function: Function) -> Function:
     """Compile what Python calls, with everything in it; keep the machine code on disk."""
-    dispatcher = numba.njit(nogil=True, **_OPTIONS)(function)
+    dispatcher = _njit(nogil=True, **_OPTIONS)(function)
     if dispatcher is not function:
         _keep_on_disk(dispatcher, kernel_folder())
     return dispatcher
 
 
-def _keep_on_disk(dispatcher, folder):
+def _keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of Numba
     """Switch the cache on for one dispatcher, in a folder of its own."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(folder)
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = str(folder)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # nothing can be written there: compile in every process
         return
     finally:
-        config.CACHE_DIR = before
+        _config.CACHE_DIR = before
 
 
 def kernel_folder() -> Path:
     """Return the folder for machine code of exactly these sources and settings."""
     digest = hashlib.sha256()
-    for part in (numba.__version__, str(config.BOUNDSCHECK), repr(_OPTIONS)):
+    for part in (numba.__version__, str(_config.BOUNDSCHECK), repr(_OPTIONS)):
         digest.update(part.encode() + b"\0")
     for path in source_files():
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

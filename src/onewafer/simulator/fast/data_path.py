@@ -117,6 +117,8 @@ def claim_channel(s: Arrays, op: int, at: int) -> None:
 def run_alone(s: Arrays, pe: int, op: int) -> None:
     """Run a memory-only operation that nothing competes with."""
     begin(s, pe, op, s.operations[op, OP_START])
+    if s.clock[FAULT]:
+        return
     end = s.operations[op, OP_START] + s.operations[op, OP_REMAINING]
     s.pes[pe, PE_PATH_CYCLES] += s.operations[op, OP_REMAINING]
     record(s, end, pe, _DSD_END, s.operations[op, OP_THREAD], s.operations[op, OP_KIND])
@@ -133,6 +135,7 @@ def begin(s: Arrays, pe: int, op: int, cycle: int) -> None:
     perform(s, pe, op)
     if s.clock[FAULT]:
         place_fault(s, pe, s.operations[op, OP_PC], cycle)
+        return
     s.pes[pe, PE_ELEMENTS] += s.operations[op, OP_LENGTH]
 
 
@@ -301,8 +304,9 @@ def serve_element(s: Arrays, pe: int, op: int, cycle: int) -> None:
     s.pes[pe, PE_PATH_CYCLES] += element_cycles
     s.operations[op, OP_LAST_SERVED] = cycle
     s.pes[pe, PE_PATH_FREE] = free_at
-    if s.operations[op, OP_NEXT] == s.operations[op, OP_LENGTH] and not (
-        s.operations[op, OP_IS_ENDLESS]
+    if (
+        s.operations[op, OP_NEXT] == s.operations[op, OP_LENGTH]
+        and not (s.operations[op, OP_IS_ENDLESS])
     ):
         s.operations[op, OP_FINISH] = free_at
     note(s, free_at)
@@ -314,6 +318,8 @@ def serve_memory(s: Arrays, pe: int, op: int, cycle: int, is_alone: bool) -> Non
     """Let a memory-only operation go on: to its end if nothing comes between, else a cycle."""
     if not s.operations[op, OP_HAS_STARTED]:
         begin(s, pe, op, cycle)
+        if s.clock[FAULT]:
+            return
     if is_alone:
         s.pes[pe, PE_BULK] = op
         s.pes[pe, PE_BULK_SINCE] = cycle

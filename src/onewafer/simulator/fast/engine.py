@@ -16,14 +16,18 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
+from onewafer.simulator.fast.faults import make_error
 from onewafer.simulator.fast.fields import (
     EVENT_FIELDS,
+    FAILURE,
+    FAILURE_CYCLE,
     LAST_END,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
     LAUNCH_NUM_ARGUMENTS,
     LINK_WAVELETS,
     NEVER,
+    NO_FAULT,
     NUM_EVENTS,
     PE_ACTIVE,
     PE_ELEMENTS,
@@ -45,7 +49,6 @@ from onewafer.simulator.fast.fields import (
     SOURCE_POSITION,
     SOURCE_RING,
 )
-from onewafer.simulator.fast.faults import make_error
 from onewafer.simulator.fast.loop import (
     EVENTS_FULL,
     FAULTED,
@@ -102,7 +105,7 @@ class FastEngine:
                 case _ if outcome == EVENTS_FULL:
                     self._make_room_for_events()
                 case _ if outcome == FAULTED:
-                    raise make_error(self._arrays, self._loaded)
+                    raise self._fail()
                 case _ if outcome == LIMIT:
                     self._cycle = until
                     self._store_state()
@@ -170,6 +173,14 @@ class FastEngine:
             raise DeadlockError(report)
         return StopReason.QUIESCENT
 
+    def _fail(self) -> SimulationError:
+        """End the run in the cycle of the failure and return its error (M2)."""
+        self._cycle = int(self._arrays.clock[FAILURE_CYCLE])
+        self._store_state()
+        error = make_error(self._arrays, self._loaded)
+        self._arrays.clock[FAILURE] = NO_FAULT
+        return error
+
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
         self._loaded.state.program_counters[:] = self._arrays.pes[:, PE_PC]
@@ -199,7 +210,7 @@ class FastEngine:
 
     def _function_names(self) -> set[str]:
         """Return the names under which functions can be launched on some PE."""
-        placed = np.unique(self._program_of_pe[self._program_of_pe >= 0]).tolist()
+        placed: list[int] = np.unique(self._program_of_pe[self._program_of_pe >= 0]).tolist()
         programs = [self._loaded.image.programs[number] for number in placed]
         return {
             name

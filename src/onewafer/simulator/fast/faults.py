@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, Place, SimulationError
@@ -11,19 +12,15 @@ from onewafer.simulator.fast.fields import (
     CALL_FAULT,
     CHANNEL_COLOR,
     EMPTY_DSR_FAULT,
-    FAULT,
-    FAULT_CYCLE,
-    FAULT_DETAIL,
-    FAULT_OTHER,
-    FAULT_PC,
-    FAULT_PE,
+    FAILURE,
     MEMORY_FAULT,
+    NUM_FAULT_FIELDS,
     OP_KIND,
     OP_PC,
     PE_PROGRAM,
     PE_X,
     PE_Y,
-    QUEUE_FAULT,
+    READER_FAULT,
     SOURCE_NUMBER,
     TRAP_FAULT,
     WRITER_FAULT,
@@ -36,39 +33,49 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the kernels noted: the columns of the clock from `FAILURE` on."""
+
+    kind: int
+    pe: int
+    pc: int
+    cycle: int
+    detail: int
+    other: int
+
+
 def make_error(s: Arrays, loaded: LoadedProgram) -> SimulationError:
-    """Return the error of the fault in the clock, with PE, cycle and source place."""
-    pe = s.clock[FAULT_PE]
-    program = loaded.image.programs[s.pes[pe, PE_PROGRAM]]
-    place = Place(int(s.pes[pe, PE_X]), int(s.pes[pe, PE_Y]), int(s.clock[FAULT_CYCLE]))
-    where = messages.place(program, int(s.clock[FAULT_PC]))
-    is_simple = s.clock[FAULT] <= QUEUE_FAULT
-    reason = _reason(s, program, loaded) if is_simple else _conflict(s, program)
-    kind = SimulationError if is_simple else HazardError
-    return kind(f"{reason}\n  at {where}", place)
+    """Return the error of the failure in the clock, with PE, cycle and source place."""
+    fault = Fault(*s.clock[FAILURE : FAILURE + NUM_FAULT_FIELDS].tolist())
+    program = loaded.image.programs[int(s.pes[fault.pe, PE_PROGRAM])]
+    place = Place(int(s.pes[fault.pe, PE_X]), int(s.pes[fault.pe, PE_Y]), fault.cycle)
+    where = messages.place(program, fault.pc)
+    if fault.kind in (READER_FAULT, WRITER_FAULT):
+        return HazardError(f"{_conflict(s, program, fault)}\n  at {where}", place)
+    return SimulationError(f"{_reason(s, program, fault, loaded)}\n  at {where}", place)
 
 
-def _reason(s: Arrays, program: TileProgram, loaded: LoadedProgram) -> str:
-    detail, other = int(s.clock[FAULT_DETAIL]), int(s.clock[FAULT_OTHER])
-    match int(s.clock[FAULT]):
-        case fault if fault == MEMORY_FAULT:
-            return messages.outside_memory(detail, other, s.memory.shape[1])
-        case fault if fault == TRAP_FAULT:
-            return messages.failed_trap(program.messages[detail])
-        case fault if fault == CALL_FAULT:
+def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram) -> str:
+    match fault.kind:
+        case kind if kind == MEMORY_FAULT:
+            return messages.outside_memory(fault.detail, fault.other, s.memory.shape[1])
+        case kind if kind == TRAP_FAULT:
+            return messages.failed_trap(program.messages[fault.detail])
+        case kind if kind == CALL_FAULT:
             return messages.CALLS_TOO_DEEP
-        case fault if fault == EMPTY_DSR_FAULT:
+        case kind if kind == EMPTY_DSR_FAULT:
             return messages.EMPTY_DSR
         case _:
-            return unbound_queue_message(program.dsds[detail], program, loaded.architecture)
+            descriptor = program.dsds[fault.detail]
+            return unbound_queue_message(descriptor, program, loaded.architecture)
 
 
-def _conflict(s: Arrays, program: TileProgram) -> str:
-    op, other = s.clock[FAULT_DETAIL], s.clock[FAULT_OTHER]
+def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
     use = (
-        f"writes to output queue {s.sources[other, SOURCE_NUMBER]}"
-        if s.clock[FAULT] == WRITER_FAULT
-        else f"reads color {s.channels[other, CHANNEL_COLOR]}"
+        f"writes to output queue {s.sources[fault.other, SOURCE_NUMBER]}"
+        if fault.kind == WRITER_FAULT
+        else f"reads color {s.channels[fault.other, CHANNEL_COLOR]}"
     )
-    place = messages.place(program, int(s.operations[op, OP_PC]))
-    return messages.conflict(DsdOperation(s.operations[op, OP_KIND]), use, place)
+    place = messages.place(program, int(s.operations[fault.detail, OP_PC]))
+    return messages.conflict(DsdOperation(s.operations[fault.detail, OP_KIND]), use, place)

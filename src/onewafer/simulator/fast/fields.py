@@ -22,14 +22,18 @@ NONE = -1
     NUM_EVENTS,
     NUM_MOVES,
     BUDGET,  # units and instructions to look at before `run_cycles` returns
-    FAULT,
+    FAULT,  # of the unit that is looked at
     FAULT_PE,
     FAULT_PC,
     FAULT_CYCLE,
     FAULT_DETAIL,
     FAULT_OTHER,
-    NUM_CLOCK_FIELDS,
+    FAILURE,  # the earliest fault so far, in six columns like those before
 ) = range(14)
+NUM_FAULT_FIELDS = FAILURE - FAULT
+FAILURE_PE = FAILURE + FAULT_PE - FAULT
+FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
+NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
 
 (
     NO_FAULT,

@@ -6,12 +6,9 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from onewafer.image import Opcode, OperandMode, ScalarType
 from onewafer.simulator.fast.agenda import note, schedule_element
+from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
 from onewafer.simulator.fast.data_path import place_fault, run_alone, start
 from onewafer.simulator.fast.fields import (
@@ -76,10 +73,6 @@ from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
-if TYPE_CHECKING:
-    from onewafer.simulator.fast.arrays import Arrays
-
-
 MAX_INSTRUCTIONS = 1 << 16
 """The main thread gives way to the loop after so many, so that an endless one can be stopped."""
 
@@ -116,11 +109,7 @@ def run_main(s: Arrays, pe: int) -> None:
     first = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE]
     last_event = s.clock[NUM_EVENTS] + MAIN_THREAD_EVENTS
     num_left = MAX_INSTRUCTIONS
-    while (
-        cycle <= s.pes[pe, PE_LIMIT]
-        and num_left > 0
-        and s.clock[NUM_EVENTS] < last_event
-    ):
+    while cycle <= s.pes[pe, PE_LIMIT] and num_left > 0 and s.clock[NUM_EVENTS] < last_event:
         pc = s.pes[pe, PE_PC]
         s.pes[pe, PE_PC] = pc + 1
         row = first + pc
@@ -215,9 +204,9 @@ def end_task(s: Arrays, pe: int, cycle: int) -> None:
 @kernel
 def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
     """Execute an instruction on registers and memory words."""
-    kind = s.code[row, CODE_TYPE]
+    kind: int = s.code[row, CODE_TYPE]
     rd = s.code[row, CODE_RD]
-    a = np.int64(s.registers[pe, s.code[row, CODE_RA]])
+    a = int64(s.registers[pe, s.code[row, CODE_RA]])
     if opcode == _LOAD_IMMEDIATE:
         s.registers[pe, rd] = imm & _WORD
     elif opcode == _MOVE:
@@ -231,14 +220,14 @@ def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> N
         if not s.clock[FAULT]:
             s.registers[pe, rd] = word
     elif opcode == _STORE:
-        b = np.int64(s.registers[pe, s.code[row, CODE_RB]])
+        b = int64(s.registers[pe, s.code[row, CODE_RB]])
         write(s, pe, a + imm, b, _TYPE_BYTES[kind])
     elif opcode == _CONVERT:
         s.registers[pe, rd] = convert(kind, imm, a)
     elif opcode == _NEG or opcode == _NOT:
         s.registers[pe, rd] = compute_unary(opcode, kind, a)
     else:
-        b = np.int64(s.registers[pe, s.code[row, CODE_RB]])
+        b = int64(s.registers[pe, s.code[row, CODE_RB]])
         s.registers[pe, rd] = compute_binary(opcode, kind, a, b)
 
 
@@ -247,9 +236,9 @@ def update_dsd(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
     """Change a field of a DSD value in a pair of registers."""
     ra = s.code[row, CODE_RA]
     rd = s.code[row, CODE_RD]
-    low = np.int64(s.registers[pe, ra])
-    high = np.int64(s.registers[pe, ra + 1])
-    value = np.int64(s.registers[pe, s.code[row, CODE_RB]]) & _HALF
+    low = int64(s.registers[pe, ra])
+    high = int64(s.registers[pe, ra + 1])
+    value = int64(s.registers[pe, s.code[row, CODE_RB]]) & _HALF
     if opcode == _DSD_SET_BASE:
         low = low & _UPPER | value
     elif opcode == _DSD_SET_LENGTH:
@@ -285,7 +274,7 @@ def execute_machine(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: 
     elif opcode == _COORDINATE:
         s.registers[pe, s.code[row, CODE_RD]] = s.pes[pe, PE_Y] if imm else s.pes[pe, PE_X]
     elif opcode == _TIMESTAMP:
-        store_counter(s, pe, np.int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
+        store_counter(s, pe, int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
     else:
         control_counter(s, pe, imm, cycle)
 

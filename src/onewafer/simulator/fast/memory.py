@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
+from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
 from onewafer.simulator.fast.fields import FAULT, FAULT_DETAIL, FAULT_OTHER, MEMORY_FAULT
-
-if TYPE_CHECKING:
-    from onewafer.simulator.fast.arrays import Arrays
 
 _ADDRESS_MASK = 0xFFFF
 
@@ -22,9 +16,9 @@ def read(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
     if address + num_bytes > s.memory.shape[1]:
         note_outside(s, address, num_bytes)
         return 0
-    word = np.int64(0)
+    word = int64(0)
     for i in range(num_bytes):
-        word |= np.int64(s.memory[pe, address + i]) << (8 * i)
+        word |= int64(s.memory[pe, address + i]) << (8 * i)
     return word
 
 

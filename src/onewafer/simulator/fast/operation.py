@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, OperandMode
+from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
 from onewafer.simulator.fast.fields import (
     BLOCK,
@@ -31,7 +28,6 @@ from onewafer.simulator.fast.fields import (
     FAULT,
     FAULT_DETAIL,
     INPUT,
-    MAIN_THREAD,
     NEVER,
     NONE,
     OP_ACCUMULATOR,
@@ -84,9 +80,6 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.scalars import compute_element
 
-if TYPE_CHECKING:
-    from onewafer.simulator.fast.arrays import Arrays
-
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""
 _MAIN_RANK = 1
@@ -96,7 +89,7 @@ _DSR_DEST = int(OperandMode.DSR_DEST)
 _FABIN, _FABOUT = int(DsdKind.FABIN), int(DsdKind.FABOUT)
 _MEM4D = int(DsdKind.MEM4D)
 
-_WIDTHS = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
+_WIDTHS: dict[str | None, int] = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
 _DEST_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].dest] for operation in DsdOperation)
 _SRC0_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].src0] for operation in DsdOperation)
 _SRC1_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].src1] for operation in DsdOperation)
@@ -121,8 +114,8 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
         return 0
     if mode == 0:
         return 0
-    low = np.int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
-    high = np.int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
+    low = int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
+    high = int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
     return set_vector(s, pe, low, high, num_bytes, op, at)
 
 
@@ -241,10 +234,12 @@ def step(s: Arrays, pe: int, op: int) -> int:
     k = s.operations[op, OP_NEXT]
     a = read_operand(s, pe, op, OP_SRC0, k)
     b = read_operand(s, pe, op, OP_SRC1, k)
-    word = np.int64(0)
-    if not s.clock[FAULT]:
-        word = compute_element(s.operations[op, OP_KIND], a, b, s.operations[op, OP_SCALAR])
-        write_memory(s, pe, op, k, word)
+    if s.clock[FAULT]:
+        return 0
+    word = compute_element(s.operations[op, OP_KIND], a, b, s.operations[op, OP_SCALAR])
+    write_memory(s, pe, op, k, word)
+    if s.clock[FAULT]:
+        return 0
     accumulator = s.operations[op, OP_ACCUMULATOR]
     if accumulator != NONE:
         s.operations[op, accumulator + OPERAND_BASE] = word
@@ -259,7 +254,7 @@ def perform(s: Arrays, pe: int, op: int) -> None:
     for _ in range(s.operations[op, OP_LENGTH]):
         step(s, pe, op)
         if s.clock[FAULT]:
-            return
+            break
     s.operations[op, OP_NEXT] = 0
 
 
@@ -269,7 +264,7 @@ def perform(s: Arrays, pe: int, op: int) -> None:
 @kernel
 def prepare(s: Arrays, pe: int, row: int, config: int, op: int, cycle: int) -> None:
     """Fill an operation from the instruction in `row` that issues in `cycle` (M30–M37)."""
-    kind = s.code[row, CODE_TYPE]
+    kind: int = s.code[row, CODE_TYPE]
     s.operations[op, OP_KIND] = kind
     s.operations[op, OP_CONFIG] = config
     s.operations[op, OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]

@@ -182,7 +182,9 @@ def ports_of(s: Arrays, source: int, route: int) -> int:
 def obstacle(s: Arrays, source: int, route: int, taken: int, cycle: int) -> tuple[int, int]:
     """Return what keeps a wavelet (NONE: nothing), and when to look again unless woken."""
     port = s.sources[source, SOURCE_PORT]
-    if route < 0 or s.routes[route, ROUTE_IS_DEAD] or not s.routes[route, ROUTE_RECEIVE] >> port & 1:
+    if route < 0 or s.routes[route, ROUTE_IS_DEAD]:
+        return _NO_ROUTE, NEVER
+    if not s.routes[route, ROUTE_RECEIVE] >> port & 1:
         return _NO_ROUTE, NEVER
     if taken & ports_of(s, source, route):
         return _LINK_BUSY, cycle + 1

@@ -207,7 +207,8 @@ def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architectur
     row[DSD_NUM_LOOPS] = len(dsd.extents)
     if dsd.kind is DsdKind.MEM4D:
         row[DSD_STRIDE] = dsd.strides[-1]
-    for i, (extent, stride) in enumerate(zip(reversed(dsd.extents), reversed(dsd.strides))):
+    loops = zip(reversed(dsd.extents), reversed(dsd.strides), strict=True)
+    for i, (extent, stride) in enumerate(loops):
         row[DSD_EXTENTS + i] = extent
         row[DSD_STRIDES + i] = stride
     return row

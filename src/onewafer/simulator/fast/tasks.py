@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.agenda import schedule_element, schedule_router
+from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
 from onewafer.simulator.fast.fields import (
     CHANNEL_COUNT,
@@ -54,9 +51,6 @@ from onewafer.simulator.fast.operation import take_word
 from onewafer.simulator.fast.recording import record
 from onewafer.trace import EventKind
 
-if TYPE_CHECKING:
-    from onewafer.simulator.fast.arrays import Arrays
-
 _TASK_START = int(EventKind.TASK_START)
 _COLOR, _INPUT_QUEUE = int(ChannelKind.COLOR), int(ChannelKind.INPUT_QUEUE)
 _WORD = 0xFFFF_FFFF
@@ -65,7 +59,7 @@ _WORD = 0xFFFF_FFFF
 @kernel
 def activate(s: Arrays, pe: int, task_id: int) -> None:
     """Make a local task pending (M61)."""
-    s.pending_tasks[pe] = np.int64(s.pending_tasks[pe]) | (1 << task_id)
+    s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | (1 << task_id)
 
 
 @kernel
@@ -78,8 +72,8 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
     elif kind == _INPUT_QUEUE:
         color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
     flags = s.blocked_tasks if color == NONE else s.blocked_colors
-    bit = np.int64(1) << ((encoded & 0xFF) if color == NONE else color)
-    before = np.int64(flags[pe])
+    bit = int64(1) << ((encoded & 0xFF) if color == NONE else color)
+    before = int64(flags[pe])
     flags[pe] = before | bit if is_blocked else before & (_WORD ^ bit)
 
 
@@ -121,7 +115,7 @@ def pick(s: Arrays, pe: int, cycle: int) -> None:
 @kernel
 def find_ready(s: Arrays, pe: int, cycle: int) -> int:
     """Return the ready task that comes first after the last one; ask to be woken for others."""
-    runnable = np.int64(s.pending_tasks[pe]) & ~np.int64(s.blocked_tasks[pe])
+    runnable = int64(s.pending_tasks[pe]) & ~int64(s.blocked_tasks[pe])
     first = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS]
     start = s.pes[pe, PE_LAST_PICKED] + 1
     picked = NONE
@@ -143,7 +137,7 @@ def is_data_ready(s: Arrays, pe: int, task: int, cycle: int) -> bool:
     """Tell whether a data task could start; ask to be woken when its wavelet is there (M65)."""
     channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
     if (
-        np.int64(s.blocked_colors[pe]) >> s.tasks[task, TASK_COLOR] & 1
+        int64(s.blocked_colors[pe]) >> s.tasks[task, TASK_COLOR] & 1
         or s.channels[channel, CHANNEL_READER] != NONE
         or s.channels[channel, CHANNEL_COUNT] == 0
     ):
@@ -172,7 +166,7 @@ def take_task(s: Arrays, pe: int, task_id: int, cycle: int) -> None:
     task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS] + task_id
     s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
     if s.tasks[task, TASK_KIND] == LOCAL_TASK:
-        s.pending_tasks[pe] = np.int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
+        s.pending_tasks[pe] = int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
         return
     channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
     word = take_word(s, channel)

@@ -136,7 +136,7 @@ def _spread(
 def _table(rows: list[list[int]]) -> Integers:
     """Return a matrix whose short rows end in zeros; at least one row and column."""
     matrix = np.zeros((max(1, len(rows)), max(1, *map(len, rows), 1)), np.int64)
-    for target, row in zip(matrix, rows):
+    for target, row in zip(matrix, rows, strict=False):
         target[: len(row)] = row
     return matrix
 
@@ -194,7 +194,7 @@ def _link_targets(
         route = np.flatnonzero(routes[:, ROUTE_TRANSMIT] >> direction & 1)
         dx, dy = direction.step
         x, y = route_pe[route] % image.width + dx, route_pe[route] // image.width + dy
-        is_inside = (0 <= x) & (x < image.width) & (0 <= y) & (y < image.height)
+        is_inside = (x >= 0) & (x < image.width) & (y >= 0) & (y < image.height)
         routes[route[~is_inside], ROUTE_IS_DEAD] = 1
         receiver = (y * image.width + x)[is_inside]
         found.append((route[is_inside], np.full(len(receiver), int(direction)), receiver))

@@ -1,0 +1,267 @@
+"""Random programs on small rectangles: everything that engines could disagree about, at once.
+
+`programs()` draws an image. Streams are walks over the rectangle, each with a color of its own:
+some are tapped on the way (multicast), some have a second sender (merge), some a receiver that
+wants more than is sent. Each PE gets a random order of sends, receptions, relays, memory operations
+and scalar code, with delays between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+from onewafer.geometry import Direction
+from onewafer.image import (
+    ChannelKind,
+    DsdOperation,
+    Opcode,
+    ScalarType,
+    TaskKind,
+    channel,
+    make_image,
+)
+from tests.simulator.assembly import (
+    RAMP,
+    SILICON,
+    WSE2,
+    WSE3,
+    Kernel,
+    Pointer,
+    Register,
+    background,
+    route,
+)
+
+ARCHITECTURES = (WSE2, WSE3, SILICON)
+_STEPS = tuple(direction for direction in Direction if direction is not RAMP)
+_QUEUES = range(2, 6)
+_TWO_SOURCES = (DsdOperation.ADD16, DsdOperation.FADDH, DsdOperation.FADDS, DsdOperation.FMAXS)
+_SCALAR_OPCODES = (Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.DIV, Opcode.LESS, Opcode.EQUAL)
+_SCALAR_TYPES = (ScalarType.I16, ScalarType.U16, ScalarType.I32, ScalarType.F16, ScalarType.F32)
+
+
+@dataclass
+class Stream:
+    """A color, who sends how much, and who reads how much."""
+
+    color: int
+    senders: dict[tuple[int, int], int] = field(default_factory=dict)
+    receivers: dict[tuple[int, int], int] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """What one PE has to do, in order."""
+
+    sends: list[tuple[int, int]] = field(default_factory=list)
+    receptions: list[tuple[int, int]] = field(default_factory=list)
+
+
+@st.composite
+def programs(draw):
+    """Draw an architecture and an image for it."""
+    architecture = draw(st.sampled_from(ARCHITECTURES))
+    width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    routes, work = {}, {}
+    for color in range(draw(st.integers(1, 5))):
+        stream = _draw_stream(draw, color, width, height, routes)
+        for pe, num_words in stream.senders.items():
+            work.setdefault(pe, Work()).sends.append((color, num_words))
+        for pe, num_words in stream.receivers.items():
+            work.setdefault(pe, Work()).receptions.append((color, num_words))
+    placed = {}
+    for pe in ((x, y) for y in range(height) for x in range(width)):
+        if pe in work or draw(st.booleans()):
+            placed[pe] = _draw_program(draw, pe, work.get(pe, Work()), architecture)
+    if not placed:
+        placed[0, 0] = _draw_program(draw, (0, 0), Work(), architecture)
+    image = make_image(architecture, placed, width=width, height=height, routes=routes)
+    return architecture, image
+
+
+def _draw_stream(draw, color, width, height, routes):
+    """Lay the route of a color and return who takes part."""
+    walk = [(draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1)))]
+    steps = []
+    for _ in range(draw(st.integers(0, 5))):
+        step = draw(st.sampled_from(_STEPS))
+        dx, dy = step.step
+        x, y = walk[-1][0] + dx, walk[-1][1] + dy
+        if 0 <= x < width and 0 <= y < height and (x, y) not in walk:
+            walk.append((x, y))
+            steps.append(step)
+    num_words = draw(st.integers(1, 24))
+    stream = Stream(color, senders={walk[0]: num_words})
+    num_sent = num_words
+    for i, (x, y) in enumerate(walk):
+        receive = [RAMP] if i == 0 else [steps[i - 1].opposite]
+        transmit = [RAMP] if i == len(walk) - 1 else [steps[i]]
+        if i and RAMP not in transmit and draw(st.integers(0, 3)) == 0:
+            transmit.append(RAMP)
+        elif i and draw(st.integers(0, 5)) == 0:
+            more = draw(st.integers(1, 10))
+            receive.append(RAMP)
+            stream.senders[x, y] = more
+            num_sent += more
+        if RAMP in transmit:
+            error = draw(st.sampled_from((0,) * 12 + (1, -1)))
+            stream.receivers[x, y] = max(1, num_sent + error)
+        routes[x, y, color] = route(tuple(receive), *transmit)
+    return stream
+
+
+def _draw_program(draw, pe, work, architecture):
+    """Return the program of one PE: its work in any order, sync or async, and more beside it."""
+    builder = _PeBuilder(draw, Kernel(f"pe {pe}"), architecture)
+    items = [
+        *((builder.send, item) for item in zip(_QUEUES, work.sends)),  # noqa: B905
+        *((builder.receive, item) for item in zip(_QUEUES, work.receptions)),  # noqa: B905
+        *((builder.compute, None) for _ in range(draw(st.integers(0, 3)))),
+    ]
+    for act, item in draw(st.permutations(items)):
+        if draw(st.booleans()):
+            builder.kernel.spin(draw(st.integers(0, 30)))
+        act(item)
+    return builder.finish()
+
+
+class _PeBuilder:
+    """Appends random pieces to the program of one PE."""
+
+    def __init__(self, draw, kernel, architecture):
+        self.draw = draw
+        self.kernel = kernel
+        self.architecture = architecture
+        self.tasks = []
+        self.memory = kernel.data("memory", ScalarType.U32, range(3, 163))
+        self.result = kernel.data("result", ScalarType.U32, num_elements=8)
+        self.clock = kernel.data("clock", ScalarType.U16, num_elements=3)
+        kernel.make_log(200)
+        kernel.function("main")
+        if draw(st.booleans()):
+            kernel.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
+
+    def send(self, item):
+        """Send words from memory, a register, or as sums."""
+        queue, (color, num_words) = item
+        kernel = self.kernel
+        target = kernel.outgoing(color, num_words, queue=queue)
+        own = kernel.vector(self.memory, num_words, self.draw(st.sampled_from((1, 2, -1, 0))))
+        if self.draw(st.booleans()):
+            kernel.operate(DsdOperation.MOV32, target, src1=own, config=self._config())
+        else:
+            kind = self.draw(st.sampled_from(_TWO_SOURCES))
+            kernel.operate(kind, target, own, own, config=self._config())
+
+    def receive(self, item):
+        """Receive into memory, add to memory, sum up, or start a data task for each word."""
+        queue, (color, num_words) = item
+        kernel, form = self.kernel, self.draw(st.integers(0, 4))
+        if form == 0:
+            self._data_task(queue, color)
+            return
+        source = kernel.incoming(color, num_words, queue=queue)
+        vector = kernel.vector(self.memory, num_words)
+        config = self._config()
+        if form == 1:
+            kernel.operate(DsdOperation.FADDS, vector, source, vector, config=config)
+        elif form == 2:
+            pointer = Pointer(kernel.immediate(ScalarType.U16, self.result))
+            start = Register(kernel.immediate(ScalarType.U16, 7))
+            kernel.operate(DsdOperation.ADD16, pointer, start, source, config=config)
+        elif form == 3:
+            scalar = kernel.immediate(ScalarType.F32, 1.5)
+            kernel.operate(DsdOperation.FMACS, vector, vector, source, scalar, config=config)
+        else:
+            kernel.operate(DsdOperation.MOV32, vector, src1=source, config=config)
+
+    def compute(self, _):
+        """Do something with memory or scalars."""
+        kernel, form = self.kernel, self.draw(st.integers(0, 4))
+        length = self.draw(st.integers(1, 60))
+        vector = kernel.vector(self.memory, length)
+        if form == 0:
+            kind = self.draw(st.sampled_from(_TWO_SOURCES))
+            kernel.operate(kind, vector, vector, vector, config=self._config())
+        elif form == 1:
+            block = kernel.block(self.memory, (3, 2, 2), (4, -1, 2))
+            kernel.operate(DsdOperation.MOV16, vector, src1=block, config=self._config())
+        elif form == 2:
+            pointer = Pointer(kernel.immediate(ScalarType.U16, self.result))
+            start = Register(kernel.immediate(ScalarType.F32, 2.0))
+            kernel.operate(DsdOperation.FADDS, pointer, start, vector, config=self._config())
+        elif form == 3:
+            self._scalar()
+        else:
+            address = kernel.immediate(ScalarType.U16, self.clock)
+            kernel.emit(Opcode.TIMESTAMP, ra=address)
+
+    def _scalar(self):
+        kernel, kind = self.kernel, self.draw(st.sampled_from(_SCALAR_TYPES))
+        numbers = st.integers(-100, 100) if kind.is_float or kind.is_signed else st.integers(0, 200)
+        a, b = (kernel.immediate(kind, self.draw(numbers)) for _ in range(2))
+        result = kernel.register()
+        kernel.emit(self.draw(st.sampled_from(_SCALAR_OPCODES)), kind, rd=result, ra=a, rb=b)
+        kernel.log_register(result)
+
+    def _config(self):
+        """Draw how an operation runs: in the foreground, or on a microthread."""
+        if self.draw(st.booleans()):
+            return None
+        options = {"priority": self.draw(st.integers(0, 2))}
+        follow = self.draw(st.integers(0, 3))
+        if follow:
+            task_id = self._task(is_blocked=follow == 2)
+            if follow == 2:
+                options["unblock"] = channel(ChannelKind.LOCAL_TASK, task_id)
+                self.kernel.emit(Opcode.ACTIVATE, imm=task_id)
+            else:
+                options["activate"] = task_id
+        return background(self.draw(st.integers(0, 5)), **options)
+
+    def _task(self, *, is_blocked):
+        task_id = 8 + len(self.tasks)
+        self.tasks.append((task_id, self.draw(st.integers(0, 10)), is_blocked))
+        return task_id
+
+    def _data_task(self, queue, color):
+        """Log each wavelet of a color; its channel may be blocked until a local task runs."""
+        kernel = self.kernel
+        is_color = self.architecture is WSE2
+        number = color if is_color else queue
+        kernel.queue(queue, color=color, is_input=True)
+        kind = ChannelKind.COLOR if is_color else ChannelKind.INPUT_QUEUE
+        is_blocked = self.draw(st.booleans())
+        if is_blocked:
+            kernel.block_channel(channel(kind, number))
+            kernel.emit(Opcode.UNBLOCK, imm=channel(kind, number))
+        self.tasks.append((number, self.draw(st.booleans()), None))
+
+    def finish(self):
+        """Unblock the stream, end, and append the tasks."""
+        kernel = self.kernel
+        kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+        kernel.emit(Opcode.RETURN)
+        for task_id, delay, is_blocked in self.tasks:
+            label = f"task{task_id}"
+            kernel.label(label)
+            if is_blocked is None:
+                self._finish_data_task(task_id, label, is_split=delay)
+                continue
+            kernel.spin(delay)
+            kernel.log(task_id)
+            kernel.emit(Opcode.END_TASK)
+            kernel.task(TaskKind.LOCAL, task_id, label, is_blocked=is_blocked)
+        return kernel.build()
+
+    def _finish_data_task(self, task_id, label, *, is_split):
+        kernel = self.kernel
+        registers = (kernel.register(), kernel.register()) if is_split else (kernel.register(),)
+        kernel.log_register(registers[0])
+        kernel.emit(Opcode.END_TASK)
+        types = (ScalarType.U16, ScalarType.I16)[: len(registers)]
+        kernel.task(
+            TaskKind.DATA, task_id, label, argument_registers=registers, argument_types=types
+        )
