@@ -30,6 +30,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower
+from onewafer.pytorch.tracing import tracing_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -200,7 +201,7 @@ def _export(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> ExportedProgram:
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with tracing_alone(), warnings.catch_warnings(), torch.no_grad():
             # torch's own deprecations inside export are not news to the script's user.
             warnings.simplefilter("ignore")
             program = torch.export.export(module, args, dict(kwargs), strict=False)

@@ -1,8 +1,7 @@
 """Which module calls go to the wafer, while a script runs unmodified.
 
 The outermost `nn.Module` call whose result needs no gradient runs on the wafer, all others on the
-host. Calls inside a call are part of it. Any thread may call, one at a time: while `torch.export`
-captures, it replaces `nn.Module.__call__` itself, for all threads.
+host. Calls inside a call are part of it. Any thread may call; the wafer serves one at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -45,6 +45,7 @@ def intercept_calls(session: Session) -> Generator[None]:
         is_traced = (
             torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
         )
+        is_traced &= not is_another_thread_tracing()
         if is_traced or nesting.depth or os.getpid() != process_id:
             return original(module, *args, **kwargs)
         nesting.depth += 1

@@ -1,0 +1,69 @@
+"""Let `torch.export` trace in one thread without a trace in the others.
+
+While it traces, torch.fx replaces `nn.Module.__call__` and `__getattr__` for all threads; a module
+that another thread calls meanwhile would become part of the trace, or break it. Here the
+replacements hold in the tracing thread only, and only one thread traces at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch.fx._symbolic_trace import (
+    _Patcher as Patcher,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+_LOCK = threading.RLock()
+"""One for the process, as the attributes of `nn.Module` are."""
+_tracing_threads: list[int] = []
+"""The thread that holds the lock, as often as it entered."""
+
+
+def is_another_thread_tracing() -> bool:
+    """Tell whether `torch.compiler.is_compiling()`, which holds for all threads, means another."""
+    return any(thread != threading.get_ident() for thread in [*_tracing_threads])
+
+
+@contextmanager
+def tracing_alone() -> Generator[None]:
+    """Trace inside; other threads keep `nn.Module` as it is."""
+    thread = threading.get_ident()
+
+    def patch(
+        patcher: Patcher,
+        owner: type,
+        name: str,
+        replacement: Callable[..., object],
+        **options: bool,
+    ) -> None:
+        if owner is torch.nn.Module:
+            replacement = _only_in(thread, replacement, getattr(owner, name))
+        patch_method(patcher, owner, name, replacement, **options)
+
+    with _LOCK:
+        patch_method = Patcher.patch_method
+        Patcher.patch_method = patch  # pyright: ignore[reportAttributeAccessIssue]  # other names
+        _tracing_threads.append(thread)
+        try:
+            yield
+        finally:
+            _tracing_threads.pop()
+            Patcher.patch_method = patch_method
+
+
+def _only_in(
+    thread: int, replacement: Callable[..., object], original: Callable[..., object]
+) -> Callable[..., object]:
+    @functools.wraps(replacement)
+    def choose(*args: object, **kwargs: object) -> object:
+        chosen = replacement if threading.get_ident() == thread else original
+        return chosen(*args, **kwargs)
+
+    return choose

@@ -1,0 +1,54 @@
+"""A trace in one thread leaves the modules of the others alone."""
+
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import nn
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, capture, intercept_calls
+
+
+class CallingElsewhere(nn.Module):
+    """While it is traced, another thread calls another module."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.others = (other,)  # not a part of this module
+
+    def forward(self, x):
+        thread = threading.Thread(target=self.others[0])
+        thread.start()
+        thread.join()
+        return self.layer(x)
+
+
+def test_calls_in_another_thread_are_not_traced():
+    model, results = nn.Sequential(nn.Linear(4, 2)), queue.SimpleQueue()
+    x = torch.ones(1, 4)
+
+    def elsewhere():
+        with torch.no_grad():
+            results.put(model(x))
+
+    with torch.no_grad():
+        call = capture(CallingElsewhere(elsewhere), (x,), {})
+        assert torch.equal(results.get(), model(x))
+    assert len(call.graph.parameters) == 2
+
+
+def test_many_threads_with_one_model():
+    model, inputs = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(12, 1, 4)
+
+    def infer(x):
+        with torch.no_grad():
+            return model(x)
+
+    wafer = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1)))
+    expected = [infer(x) for x in inputs]
+    with intercept_calls(wafer), ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(infer, inputs)]
+    assert all(map(torch.allclose, results, expected))
+    assert not wafer.ledger.fallbacks
