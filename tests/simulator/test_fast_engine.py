@@ -70,7 +70,7 @@ RUN = """
 from onewafer.simulator.fast import loop
 from tests.simulator.assembly import boot, eastward, receiver, sender
 
-programs = {(0, 0): sender(3, 40), (1, 0): receiver(3, 40)}
+programs = {(0, 0): sender(3, 2), (1, 0): receiver(3, 2)}
 run = boot(programs, engine="fast", width=2, routes=eastward(3, 0, 1)).launch()
 print("cycle", run.machine.cycle)
 (signature,) = loop.run_cycles.signatures
