@@ -148,6 +148,8 @@ def test_dsds_pass_through_functions(body):
         ("_ = @get_dsd(u16, .{});", "type-mismatch"),
         ("d = @increment_dsd_offset(out, 1, f32);", "type-mismatch"),
         ("@load_to_dsr(d, e);", "type-mismatch"),
+        ("@load_to_dsr(@get_dsr(dsr_dest, 1), in);", "type-mismatch"),
+        ("@load_to_dsr(@get_dsr(dsr_src1, 1), out);", "type-mismatch"),
     ],
 )  # fmt: skip
 def test_mistake(analyze, statement, code):

@@ -273,6 +273,20 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             f"a DSD is loaded into a DSR, this is of type `{type_of(dsd)}`",
             site.argument_spans[1],
         )
+    if dsd.type is t.FABIN_DSD and _MODES[dsr.type] is OperandMode.DSR_DEST:
+        fail(
+            "type-mismatch",
+            "a fabin_dsd is a source, this DSR holds destinations",
+            site.argument_spans[1],
+            help="load it into a DSR of kind dsr_src0 or dsr_src1",
+        )
+    if dsd.type is t.FABOUT_DSD and _MODES[dsr.type] is not OperandMode.DSR_DEST:
+        fail(
+            "type-mismatch",
+            "a fabout_dsd is a destination, this DSR holds sources",
+            site.argument_spans[1],
+            help="load it into a DSR of kind dsr_dest",
+        )
     config = None
     if args[2:]:
         config = _load_config(a, args[2], site.argument_spans[2], (dsd,))
