@@ -20,19 +20,16 @@ __all__ = ["Arrays", "int64"]
 class Arrays(NamedTuple):
     """Matrices of records, see `fields`; those of `MachineState` are shared with it."""
 
+    arena: Matrix
+    """`[words]`, int32: a block for each PE, in it all that the loop touches for every wavelet."""
     clock: Matrix
     timing: Matrix
     pes: Matrix
-    links: Matrix
-    sources: Matrix
-    active: Matrix
-    """Sources with a wavelet, a stretch for each router."""
-    rings: Matrix
-    channels: Matrix
-    routes: Matrix
-    route_of_color: Matrix
-    """`[num_pes, colors]`"""
+    fifos: Matrix
     operations: Matrix
+    links: Matrix
+    ramp_routes: Matrix
+    """`[num_pes or 1, colors]`: route of what a PE sends by a queue that has any color."""
     programs: Matrix
     code: Matrix
     patches: Matrix
@@ -50,15 +47,17 @@ class Arrays(NamedTuple):
     blocked_colors: Matrix
     blocked_streams: Matrix
     # the agenda
-    wake: Matrix
-    """`[2 · num_pes]`: when each router, then each compute element, is looked at."""
-    neighbours: Matrix
-    """`[2 · num_pes, 2]`: the unit before and behind in the list of a cycle."""
-    slots: Matrix
-    """`[lists, 2]`: first and last unit."""
-    # what lives for one cycle
-    routers: Matrix
-    elements: Matrix
+    wheel: Matrix
+    """`[slots, 2 · num_pes]`: blocks of the PEs to look at in a window."""
+    wheel_counts: Matrix
+    blocks: Matrix
+    """`[num_pes]`: offset of each PE's block."""
+    heap: Matrix
+    """`[num_pes + 1]`: PEs that are woken later than the wheel reaches, the first one at 1."""
+    heap_places: Matrix
+    """`[num_pes]`: where each PE is in the heap; 0: not there."""
+    heap_cycles: Matrix
+    """`[num_pes]`: when it is woken."""
     candidates: Matrix
-    moves: Matrix
+    """What contends in one PE in one cycle."""
     events: Matrix

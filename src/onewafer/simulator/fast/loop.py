@@ -1,40 +1,45 @@
-"""The loop over cycles: only those in which something can happen.
+"""The loop over windows of cycles: only those in which something can happen.
 
-Routers decide, compute elements act on their side of the queues, then the moves are committed (M1).
+Nothing that one PE does reaches another within a window (M1, M50, M53: its length is at most
+`hop_cycles` and `credit_cycles`). So every PE goes through a whole window at one look, compute
+element and router in turn; what they see of each other is stamped with cycles, see `fifo`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.agenda import EPOCH_CYCLES, NUM_LISTS, next_cycle, schedule, take
-from onewafer.simulator.fast.compilation import entry, kernel
-from onewafer.simulator.fast.data_path import serve, settle_path
+from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
+from onewafer.simulator.fast.compilation import entry, kernel, shared
+from onewafer.simulator.fast.data_path import serve
+from onewafer.simulator.fast.epoch import rebase
 from onewafer.simulator.fast.fields import (
+    BASE,
+    BLOCK_ATTENTION,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_PE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SLOTS,
     BUDGET,
     FAILURE,
     FAILURE_CYCLE,
     FAILURE_PE,
+    FAR,
     FAULT,
     FAULT_CYCLE,
     FAULT_PE,
-    IDLE,
+    LAST_END,
     NEVER,
     NO_FAULT,
     NONE,
     NOW,
     NUM_FAULT_FIELDS,
-    NUM_MOVES,
-    PE_LIMIT,
-    PE_MAIN,
-    PE_NUM_LIVE,
-    RUNNING,
-    STALLED,
+    REBASE_AT,
+    T_WINDOW_SHIFT,
 )
-from onewafer.simulator.fast.main_thread import retry_issue, run_main
+from onewafer.simulator.fast.main_thread import attend
 from onewafer.simulator.fast.recording import has_room_for_events
-from onewafer.simulator.fast.router import commit, decide
-from onewafer.simulator.fast.tasks import pick
+from onewafer.simulator.fast.router import route_wavelets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,22 +52,42 @@ QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 
 
 @kernel
-def tick(s: Arrays, pe: int, cycle: int, until: int) -> None:
-    """Bring a compute element to `cycle`; its main thread may run ahead to before `until`."""
-    settle_path(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == STALLED:
-        retry_issue(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == IDLE:
-        pick(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == RUNNING:
-        s.pes[pe, PE_LIMIT] = cycle if s.pes[pe, PE_NUM_LIVE] else max(cycle, until - 1)
-        run_main(s, pe)
-        if s.clock[FAULT]:
-            return
-    serve(s, pe, cycle)
+def visit(s: Arrays, block: int, start: int, end: int, until: int) -> int:
+    """Bring a PE from cycle `start` to `end`; its main thread may run ahead to before `until`.
+
+    Return when it has to be looked at again.
+    """
+    for cycle in range(start, end):
+        if s.arena[block + BLOCK_ELEMENT_WAKE] <= cycle:
+            s.arena[block + BLOCK_ELEMENT_WAKE] = FAR
+            tick(s, block, cycle, until)
+        if s.arena[block + BLOCK_ROUTER_WAKE] <= cycle:
+            s.arena[block + BLOCK_ROUTER_WAKE] = FAR
+            route_wavelets(s, block, cycle)
+    wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
+    if wake < FAR:
+        enlist(s, block, wake)
+    return wake
 
 
 @kernel
+def tick(s: Arrays, block: int, cycle: int, until: int) -> None:
+    """Let a compute element act in `cycle`, unless its PE is the one that failed."""
+    if s.clock[FAILURE]:
+        if s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
+            return
+        until = min(until, s.clock[FAILURE_CYCLE] + 1)
+    if s.arena[block + BLOCK_ATTENTION] <= cycle:
+        attend(s, block, cycle, until)
+    else:
+        wake_element(s, block, s.arena[block + BLOCK_ATTENTION])
+    if not s.clock[FAULT]:
+        serve(s, block, cycle)
+    if s.clock[FAULT]:
+        keep_earliest_fault(s)
+
+
+@shared
 def keep_earliest_fault(s: Arrays) -> None:
     """Make a fault the failure of the run, unless one of an earlier cycle or PE is known (M2)."""
     cycle, pe = s.clock[FAULT_CYCLE], s.clock[FAULT_PE]
@@ -75,54 +100,71 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @kernel
-def tick_elements(s: Arrays, num_elements: int, cycle: int, until: int) -> None:
-    """Bring compute elements to `cycle`: after a failure nobody runs ahead of it."""
-    for i in range(num_elements):
-        pe = s.elements[i]
+def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
+    """Bring every PE of a list to `end`; what is left to do in this window stays in the list.
+
+    A main thread that was stopped to empty the buffer of events, or for signals, goes on in the
+    same cycle: then the window is looked at again.
+    """
+    count = s.wheel_counts[slot]
+    now = end
+    for i in range(count):
+        block = s.wheel[slot, i]
+        s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
-            if pe == s.clock[FAILURE_PE]:
-                continue
-            until = min(until, s.clock[FAILURE_CYCLE] + 1)
-        tick(s, pe, cycle, until)
-        if s.clock[FAULT]:
-            keep_earliest_fault(s)
+            end = min(end, s.clock[FAILURE_CYCLE] + 1)
+        if visit(s, block, start, end, until) < end:
+            now = start
+    left = s.wheel_counts[slot] - count
+    for i in range(left):
+        s.wheel[slot, i] = s.wheel[slot, count + i]
+    s.wheel_counts[slot] = left
+    s.clock[NOW] = now
 
 
 @entry
 def run_cycles(s: Arrays, until: int, budget: int) -> int:
-    """Go on to before cycle `until`, or until about `budget` units or instructions."""
-    num_pes = s.pes.shape[0]
+    """Go on to before cycle `until`, or until about `budget` PEs or instructions."""
+    shift = s.timing[T_WINDOW_SHIFT]
     s.clock[BUDGET] = budget
     while s.clock[BUDGET] > 0:
-        cycle = next_cycle(s, until)
-        if s.clock[FAILURE] and cycle > s.clock[FAILURE_CYCLE]:
+        if s.clock[NOW] >= s.clock[REBASE_AT]:
+            rebase(s)
+        limit = until - s.clock[BASE]
+        start = next_window(s, limit)
+        if s.clock[FAILURE] and start > s.clock[FAILURE_CYCLE]:
             return FAULTED
-        if cycle == NEVER:
+        if start == NEVER:
+            s.clock[NOW] = min(s.clock[NOW], s.clock[LAST_END])
             return QUIESCENT
-        if cycle >= until:
+        if start >= limit:
             return LIMIT
-        s.clock[NOW] = cycle
-        slot = cycle & (EPOCH_CYCLES - 1)
-        num_routers = take(s, slot, 0, s.routers)
-        num_elements = take(s, slot + NUM_LISTS, num_pes, s.elements)
-        if not has_room_for_events(s, num_routers + num_elements):
-            for i in range(num_routers):
-                schedule(s, s.routers[i], cycle)
-            for i in range(num_elements):
-                schedule(s, s.elements[i] + num_pes, cycle)
+        end = min((start >> shift) + 1 << shift, limit)
+        slot = (start >> shift) & (NUM_SLOTS - 1)
+        count = s.wheel_counts[slot]
+        if not has_room_for_events(s, count << shift):
             return EVENTS_FULL
-        s.clock[NUM_MOVES] = 0
-        for i in range(num_routers):
-            decide(s, s.routers[i], cycle)
-        tick_elements(s, num_elements, cycle, until)
-        for i in range(s.clock[NUM_MOVES]):
-            commit(s, s.moves[i, 0], s.moves[i, 1], cycle)
-        s.clock[BUDGET] -= num_routers + num_elements
+        visit_all(s, slot, start, end, limit)
+        s.clock[BUDGET] -= count
     return PAUSED
 
 
 @entry
-def wake_units(s: Arrays, units: NDArray[np.int64], cycle: int) -> None:
-    """Look at some units in `cycle`."""
-    for i in range(len(units)):
-        schedule(s, units[i], cycle)
+def wake_routers(s: Arrays, pes: NDArray[np.int64], cycle: int) -> None:
+    """Look at the routers of some PEs in `cycle`."""
+    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    for i in range(len(pes)):
+        block = s.blocks[pes[i]]
+        s.arena[block + BLOCK_ROUTER_WAKE] = min(at, s.arena[block + BLOCK_ROUTER_WAKE])
+        enlist(s, block, at)
+
+
+@entry
+def wake_elements(s: Arrays, pes: NDArray[np.int64], cycle: int) -> None:
+    """Look at the main threads of some PEs in `cycle`."""
+    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    for i in range(len(pes)):
+        block = s.blocks[pes[i]]
+        s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
+        s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
+        enlist(s, block, at)
