@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     Matrix = Any
     """An array of the dtype and shape that `building` gives it."""
@@ -61,3 +63,29 @@ class Arrays(NamedTuple):
     candidates: Matrix
     """What contends in one PE in one cycle."""
     events: Matrix
+
+
+DTYPES: dict[str, tuple[type[np.generic], int]] = {
+    **dict.fromkeys(Arrays._fields, (np.int64, 2)),
+    "arena": (np.int32, 1),
+    "clock": (np.int64, 1),
+    "timing": (np.int64, 1),
+    "ramp_routes": (np.int32, 2),
+    "patches": (np.int64, 1),
+    "memory": (np.uint8, 2),
+    "registers": (np.uint32, 2),
+    "dsrs": (np.uint32, 4),
+    "return_stacks": (np.int32, 2),
+    "pending_tasks": (np.uint32, 1),
+    "blocked_tasks": (np.uint32, 1),
+    "blocked_colors": (np.uint32, 1),
+    "blocked_streams": (np.uint8, 1),
+    "wheel": (np.int32, 2),
+    "wheel_counts": (np.int64, 1),
+    "blocks": (np.int32, 1),
+    "heap": (np.int32, 1),
+    "heap_places": (np.int32, 1),
+    "heap_cycles": (np.int64, 1),
+    "candidates": (np.int64, 1),
+}
+"""Element type and number of dimensions of each array."""

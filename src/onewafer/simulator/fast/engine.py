@@ -55,6 +55,7 @@ from onewafer.simulator.fast.loop import (
     wake_elements,
     wake_routers,
 )
+from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.views import report_deadlock
 from onewafer.simulator.statistics import StallReason, Statistics
@@ -80,11 +81,11 @@ class FastEngine:
         """Build the arrays. Raise `ImageError` if they cannot fit into memory."""
         self._loaded = loaded
         arrays, fabric = build(loaded)
-        self._arrays: Arrays = arrays
+        self._use(arrays)
         self._injector = Injector(fabric)
         self._cycle = 0
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
-        wake_elements(self._arrays, np.flatnonzero(self._program_of_pe >= 0), 0)
+        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
 
     @property
     def cycle(self) -> int:
@@ -95,7 +96,7 @@ class FastEngine:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
         while True:
-            outcome = run_cycles(self._arrays, until, _BUDGET)
+            outcome = run_cycles(self._bound, until, _BUDGET)
             self._pass_events()
             match outcome:
                 case _ if outcome == PAUSED:
@@ -132,14 +133,14 @@ class FastEngine:
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
         self._arrays.blocked_streams[pes] = 1
-        wake_elements(self._arrays, pes, self._cycle)
+        wake_elements(self._bound, pes, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
         if len(words):
             s = self._arrays
-            self._arrays = self._injector.inject(s, pe_index, color, words, cycle=self._cycle)
-        wake_routers(self._arrays, np.array([pe_index]), self._cycle)
+            self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
+        wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
@@ -163,6 +164,11 @@ class FastEngine:
             link_wavelets=links,
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
+
+    def _use(self, arrays: Arrays) -> None:
+        """Go on with these arrays."""
+        self._arrays = arrays
+        self._bound = bind(arrays)
 
     # --- the end of a run ------------------------------------------------------------------------
 
@@ -207,7 +213,7 @@ class FastEngine:
         s = self._arrays
         most = (len(s.pes) * EVENTS_PER_PE << int(s.timing[T_WINDOW_SHIFT])) + 1
         num_rows = min(2 * len(s.events), most)
-        self._arrays = s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64))
+        self._use(s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64)))
 
     # --- what the host starts --------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_SHIFT,
 )
 from onewafer.simulator.fast.main_thread import attend
+from onewafer.simulator.fast.native import opened
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.native import Bound
 
 QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 """Why `run_cycles` returned."""
@@ -123,8 +125,9 @@ def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
 
 
 @entry
-def run_cycles(s: Arrays, until: int, budget: int) -> int:
+def run_cycles(bound: Bound, until: int, budget: int) -> int:
     """Go on to before cycle `until`, or until about `budget` PEs or instructions."""
+    s = opened(bound)
     shift = s.timing[T_WINDOW_SHIFT]
     s.clock[BUDGET] = budget
     while s.clock[BUDGET] > 0:
@@ -150,8 +153,9 @@ def run_cycles(s: Arrays, until: int, budget: int) -> int:
 
 
 @entry
-def wake_routers(s: Arrays, pes: NDArray[np.int64], cycle: int) -> None:
+def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     """Look at the routers of some PEs in `cycle`."""
+    s = opened(bound)
     at = max(cycle - s.clock[BASE], s.clock[NOW])
     for i in range(len(pes)):
         block = s.blocks[pes[i]]
@@ -160,8 +164,9 @@ def wake_routers(s: Arrays, pes: NDArray[np.int64], cycle: int) -> None:
 
 
 @entry
-def wake_elements(s: Arrays, pes: NDArray[np.int64], cycle: int) -> None:
+def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     """Look at the main threads of some PEs in `cycle`."""
+    s = opened(bound)
     at = max(cycle - s.clock[BASE], s.clock[NOW])
     for i in range(len(pes)):
         block = s.blocks[pes[i]]

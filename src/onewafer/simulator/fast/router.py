@@ -94,7 +94,8 @@ def route_wavelets(s: Arrays, block: int, cycle: int) -> None:
         i = trailing_zeros(groups)
         groups &= groups - 1
         while i < num_sources:
-            serve_source(s, block, s.arena[block + BLOCK_SOURCES + i], 0, cycle)
+            source = s.arena[block + BLOCK_SOURCES + i]
+            serve_source(s, block, source, 0, cycle)
             i += SOURCE_GROUPS
 
 
@@ -250,7 +251,8 @@ def move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
     num_links = s.arena[route + ROUTE_NUM_TARGETS]
     if s.arena[route + ROUTE_PORTS] >> _RAMP & 1:
         num_links -= 1
-        deliver(s, block, s.arena[route + ROUTE_TARGETS + num_links], cycle, word)
+        channel = s.arena[route + ROUTE_TARGETS + num_links]
+        deliver(s, block, channel, cycle, word)
         record(s, cycle, block, _RAMP_ARRIVAL, color, word)
     arrival = cycle + s.timing[T_HOP]
     for i in range(num_links):

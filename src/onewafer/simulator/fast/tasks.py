@@ -69,10 +69,17 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
         color = encoded & 0xFF
     elif kind == _INPUT_QUEUE:
         color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
-    flags = s.blocked_tasks if color == NONE else s.blocked_colors
-    bit = int64(1) << ((encoded & 0xFF) if color == NONE else color)
-    before = int64(flags[pe])
-    flags[pe] = before | bit if is_blocked else before & (_WORD ^ bit)
+    if color == NONE:
+        s.blocked_tasks[pe] = with_bit(s.blocked_tasks[pe], encoded & 0xFF, is_blocked)
+    else:
+        s.blocked_colors[pe] = with_bit(s.blocked_colors[pe], color, is_blocked)
+
+
+@kernel
+def with_bit(flags: int, number: int, is_set: bool) -> int:
+    """Return flags with one of them set or cleared."""
+    bit = int64(1) << number
+    return int64(flags) | bit if is_set else int64(flags) & (_WORD ^ bit)
 
 
 @kernel
