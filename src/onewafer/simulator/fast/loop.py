@@ -29,6 +29,7 @@ from onewafer.simulator.fast.fields import (
     FAULT_CYCLE,
     FAULT_PE,
     LAST_END,
+    LINE_WORDS,
     NEVER,
     NO_FAULT,
     NONE,
@@ -38,7 +39,7 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_SHIFT,
 )
 from onewafer.simulator.fast.main_thread import attend
-from onewafer.simulator.fast.native import opened
+from onewafer.simulator.fast.native import opened, prefetch
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 """Why `run_cycles` returned."""
+NUM_FETCHED_LINES = 12
+"""Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
 @kernel
@@ -102,6 +105,13 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @kernel
+def fetch_block(s: Arrays, block: int) -> None:
+    """Ask for the beginning of a block, while another PE is looked at."""
+    for line in range(NUM_FETCHED_LINES):
+        prefetch(s.arena, block + LINE_WORDS * line)
+
+
+@kernel
 def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
     """Bring every PE of a list to `end`; what is left to do in this window stays in the list.
 
@@ -111,6 +121,7 @@ def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
     count = s.wheel_counts[slot]
     now = end
     for i in range(count):
+        fetch_block(s, s.wheel[slot, i + 1])
         block = s.wheel[slot, i]
         s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
