@@ -16,6 +16,7 @@ from onewafer.simulator.fast.fields import (
     BLOCK_ATTENTION,
     BLOCK_ELEMENTS,
     BLOCK_LIVE,
+    BLOCK_LONE,
     BLOCK_OPERATIONS,
     BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
@@ -31,6 +32,7 @@ from onewafer.simulator.fast.fields import (
     FIFO_ROW,
     FIFO_STATE,
     FIFOS_WRITER,
+    IDLE,
     INPUT,
     IS_AWAITED,
     LONG_AGO,
@@ -64,9 +66,13 @@ from onewafer.simulator.fast.fields import (
     PE_BULK,
     PE_BULK_SINCE,
     PE_ELEMENTS,
+    PE_MAIN,
     PE_PATH_CYCLES,
+    PE_PROGRAM,
     PE_STALLS,
+    PROGRAM_DATA_TASKS,
     READER_FAULT,
+    RUNNING,
     T_RAMP,
     WRITER_FAULT,
 )
@@ -130,6 +136,7 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
             is_alone = False
     if s.arena[winner + OP_IS_FABRIC]:
         serve_element(s, block, winner, cycle)
+        wake_element(s, block, s.arena[block + BLOCK_PATH_FREE])
     else:
         serve_memory(s, block, winner, cycle, is_alone)
 
@@ -155,7 +162,8 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
         source = s.arena[op + OP_DEST + OPERAND_BASE]
         room = room_cycle(s, source, 1)
         if room > cycle:
-            s.arena[source + FIFO_STATE] |= IS_AWAITED
+            if room == FAR:
+                s.arena[source + FIFO_STATE] |= IS_AWAITED
             wake_element(s, block, room)
             return _OUTPUT_FULL
     return NONE
@@ -172,6 +180,45 @@ def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
             s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
         s.operations[row, OPS_WAITING_SINCE] = cycle
         s.arena[op + OP_REASON] = reason
+
+
+@kernel
+def stream(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
+    """Execute elements of the only live operation, each as soon as it can, to before `horizon`.
+
+    While nothing else can use the data path, nothing can come between (see `find_lone_operation`):
+    an element is executed in the first cycle in which its wavelets are there, its output queue has
+    room, and the one before is over (M33).
+    """
+    while True:
+        cycle = max(cycle, s.arena[block + BLOCK_PATH_FREE])
+        if s.arena[op + OP_REASON] != NONE:
+            # What it waits for may begin later: what came before is settled.
+            cycle = max(cycle, s.operations[s.arena[op + OP_ROW], OPS_WAITING_SINCE])
+        if cycle >= horizon:
+            wake_element(s, block, cycle)
+            return
+        inputs = cycle
+        for at in (OP_SRC0, OP_SRC1):
+            if s.arena[op + at + OPERAND_KIND] == INPUT:
+                inputs = max(inputs, ready_cycle(s, s.arena[op + at + OPERAND_BASE]))
+        if inputs > cycle:
+            note_stall(s, block, op, cycle, _INPUT_EMPTY)
+        room = inputs
+        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT and inputs < horizon:
+            source = s.arena[op + OP_DEST + OPERAND_BASE]
+            room = max(inputs, room_cycle(s, source, 1))
+            if room > inputs:
+                note_stall(s, block, op, inputs, _OUTPUT_FULL)
+            if room == FAR:
+                s.arena[source + FIFO_STATE] |= IS_AWAITED
+        if room >= horizon:
+            wake_element(s, block, room)
+            return
+        note_stall(s, block, op, room, NONE)
+        serve_element(s, block, op, room)
+        if s.clock[FAULT] or s.arena[op + OP_FINISH] < FAR:
+            return
 
 
 @kernel
@@ -199,11 +246,10 @@ def serve_element(s: Arrays, block: int, op: int, cycle: int) -> None:
     s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
     s.arena[op + OP_LAST_SERVED] = cycle
     s.arena[block + BLOCK_PATH_FREE] = free_at
+    note(s, free_at)
     if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
         finish(s, block, op, free_at)
         wake_attention(s, block, free_at)
-    note(s, free_at)
-    wake_element(s, block, free_at)
 
 
 @kernel
@@ -218,6 +264,7 @@ def wake_waiting_router(s: Arrays, block: int, channel: int, cycle: int) -> None
 def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Let an operation that has nothing left to do end in `cycle`."""
     s.arena[op + OP_FINISH] = cycle
+    s.arena[block + BLOCK_LONE] = 0
     s.arena[block + BLOCK_ARMED] &= ~(1 << slot_of(s, block, op))
 
 
@@ -225,6 +272,27 @@ def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
 def slot_of(s: Arrays, block: int, op: int) -> int:
     """Return the number of an operation in its PE."""
     return (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
+
+
+@kernel
+def find_lone_operation(s: Arrays, block: int) -> None:
+    """Note the operation that goes ahead of the clock: nothing can happen here before it ends.
+
+    It is the only one that is live, and the main thread waits, or is idle and no wavelet starts a
+    task; only the end of the operation changes that.
+    """
+    lone = 0
+    live = s.arena[block + BLOCK_LIVE]
+    if live and live & (live - 1) == 0 and live == s.arena[block + BLOCK_ARMED]:
+        pe = s.arena[block + BLOCK_PE]
+        main = s.pes[pe, PE_MAIN]
+        op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * trailing_zeros(live)
+        is_quiet = s.arena[block + BLOCK_ATTENTION] == FAR and main != RUNNING
+        if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DATA_TASKS]:
+            is_quiet = False
+        if is_quiet and s.arena[op + OP_IS_FABRIC]:
+            lone = op
+    s.arena[block + BLOCK_LONE] = lone
 
 
 # --- once an operation ---------------------------------------------------------------------------
