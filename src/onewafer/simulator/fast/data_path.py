@@ -8,26 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
-from onewafer.simulator.fast.arrays import int64
+from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
     BLOCK_ATTENTION,
-    BLOCK_ELEMENTS,
     BLOCK_LIVE,
     BLOCK_LONE,
     BLOCK_OPERATIONS,
-    BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
     BLOCK_PE,
     FAR,
     FAULT,
-    FAULT_CYCLE,
     FAULT_DETAIL,
     FAULT_OTHER,
-    FAULT_PC,
-    FAULT_PE,
     FIFO_READER,
     FIFO_ROW,
     FIFO_STATE,
@@ -39,29 +34,22 @@ from onewafer.simulator.fast.fields import (
     NONE,
     NUM_OP_WORDS,
     OP_DEST,
-    OP_ELEMENT_CYCLES,
     OP_FINISH,
     OP_HAS_STARTED,
-    OP_IS_ENDLESS,
     OP_IS_FABRIC,
     OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
-    OP_NEXT,
     OP_PC,
     OP_RANK,
-    OP_REASON,
     OP_REMAINING,
     OP_ROW,
     OP_SRC0,
     OP_SRC1,
     OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
     OPERAND_KIND,
     OPS_START,
     OPS_THREAD,
-    OPS_WAITING_SINCE,
     OUTPUT,
     PE_BULK,
     PE_BULK_SINCE,
@@ -69,17 +57,14 @@ from onewafer.simulator.fast.fields import (
     PE_MAIN,
     PE_PATH_CYCLES,
     PE_PROGRAM,
-    PE_STALLS,
     PROGRAM_DATA_TASKS,
     READER_FAULT,
     RUNNING,
-    T_RAMP,
     WRITER_FAULT,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
-from onewafer.simulator.fast.operation import perform, step
+from onewafer.simulator.fast.operation import perform
 from onewafer.simulator.fast.recording import record
-from onewafer.simulator.fast.router import push
 from onewafer.simulator.fast.tasks import operation_ended
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -135,7 +120,7 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
         if s.arena[op + OP_RANK] >= s.arena[winner + OP_RANK]:
             is_alone = False
     if s.arena[winner + OP_IS_FABRIC]:
-        serve_element(s, block, winner, cycle)
+        execute(s, block, winner, cycle, cycle + 1, 1)
         wake_element(s, block, s.arena[block + BLOCK_PATH_FREE])
     else:
         serve_memory(s, block, winner, cycle, is_alone)
@@ -167,111 +152,6 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             wake_element(s, block, room)
             return _OUTPUT_FULL
     return NONE
-
-
-@kernel
-def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
-    """Note what an operation waits for from `cycle` on (NONE: nothing)."""
-    before = s.arena[op + OP_REASON]
-    if reason != before:
-        row = s.arena[op + OP_ROW]
-        if before != NONE:
-            waited = cycle - s.operations[row, OPS_WAITING_SINCE]
-            s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
-        s.operations[row, OPS_WAITING_SINCE] = cycle
-        s.arena[op + OP_REASON] = reason
-
-
-@kernel
-def stream(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
-    """Execute elements of the only live operation, each as soon as it can, to before `horizon`.
-
-    While nothing else can use the data path, nothing can come between (see `find_lone_operation`):
-    an element is executed in the first cycle in which its wavelets are there, its output queue has
-    room, and the one before is over (M33).
-    """
-    while True:
-        cycle = max(cycle, s.arena[block + BLOCK_PATH_FREE])
-        if s.arena[op + OP_REASON] != NONE:
-            # What it waits for may begin later: what came before is settled.
-            cycle = max(cycle, s.operations[s.arena[op + OP_ROW], OPS_WAITING_SINCE])
-        if cycle >= horizon:
-            wake_element(s, block, cycle)
-            return
-        inputs = cycle
-        for at in (OP_SRC0, OP_SRC1):
-            if s.arena[op + at + OPERAND_KIND] == INPUT:
-                inputs = max(inputs, ready_cycle(s, s.arena[op + at + OPERAND_BASE]))
-        if inputs > cycle:
-            note_stall(s, block, op, cycle, _INPUT_EMPTY)
-        room = inputs
-        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT and inputs < horizon:
-            source = s.arena[op + OP_DEST + OPERAND_BASE]
-            room = max(inputs, room_cycle(s, source, 1))
-            if room > inputs:
-                note_stall(s, block, op, inputs, _OUTPUT_FULL)
-            if room == FAR:
-                s.arena[source + FIFO_STATE] |= IS_AWAITED
-        if room >= horizon:
-            wake_element(s, block, room)
-            return
-        note_stall(s, block, op, room, NONE)
-        serve_element(s, block, op, room)
-        if s.clock[FAULT] or s.arena[op + OP_FINISH] < FAR:
-            return
-
-
-@kernel
-def serve_element(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Execute one element of an operation with a fabric operand (M33)."""
-    pe = s.arena[block + BLOCK_PE]
-    if s.arena[op + OP_HAS_STARTED] == 0:
-        begin(s, block, op, cycle)
-    word = step(s, pe, op, cycle)
-    if s.clock[FAULT]:
-        place_fault(s, pe, s.arena[op + OP_PC], cycle)
-        return
-    for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] == INPUT:
-            wake_waiting_router(s, block, s.arena[op + at + OPERAND_BASE], cycle)
-    if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
-        routable = cycle + 1 + s.timing[T_RAMP]
-        mask = (1 << 8 * int64(s.arena[op + OP_DEST + OPERAND_BYTES])) - 1
-        source = s.arena[op + OP_DEST + OPERAND_BASE]
-        color = s.arena[op + OP_DEST + OPERAND_DSD]
-        push(s, block, source, routable, color, word & mask)
-    element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
-    free_at = cycle + element_cycles
-    s.arena[block + BLOCK_ELEMENTS] += 1
-    s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
-    s.arena[op + OP_LAST_SERVED] = cycle
-    s.arena[block + BLOCK_PATH_FREE] = free_at
-    note(s, free_at)
-    if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
-        finish(s, block, op, free_at)
-        wake_attention(s, block, free_at)
-
-
-@kernel
-def wake_waiting_router(s: Arrays, block: int, channel: int, cycle: int) -> None:
-    """Let the router know that a wavelet was taken out of a channel, if it waits for that."""
-    if s.arena[channel + FIFO_STATE]:
-        s.arena[channel + FIFO_STATE] = 0
-        wake_router(s, block, cycle + 1)
-
-
-@kernel
-def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Let an operation that has nothing left to do end in `cycle`."""
-    s.arena[op + OP_FINISH] = cycle
-    s.arena[block + BLOCK_LONE] = 0
-    s.arena[block + BLOCK_ARMED] &= ~(1 << slot_of(s, block, op))
-
-
-@kernel
-def slot_of(s: Arrays, block: int, op: int) -> int:
-    """Return the number of an operation in its PE."""
-    return (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
 
 
 @kernel
@@ -380,14 +260,6 @@ def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
         place_fault(s, pe, s.arena[op + OP_PC], cycle)
         return
     s.pes[pe, PE_ELEMENTS] += s.arena[op + OP_LENGTH]
-
-
-@kernel
-def place_fault(s: Arrays, pe: int, pc: int, cycle: int) -> None:
-    """Say where and when the fault is that was noted."""
-    s.clock[FAULT_PE] = pe
-    s.clock[FAULT_PC] = pc
-    s.clock[FAULT_CYCLE] = cycle
 
 
 @shared

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
 from onewafer.simulator.fast.compilation import entry, kernel, shared
-from onewafer.simulator.fast.data_path import serve, stream
+from onewafer.simulator.fast.data_path import serve
+from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
 from onewafer.simulator.fast.fields import (
     BASE,

@@ -13,11 +13,11 @@ from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.data_path import (
     arm,
     find_lone_operation,
-    place_fault,
     run_alone,
     settle_path,
     start,
 )
+from onewafer.simulator.fast.elements import place_fault
 from onewafer.simulator.fast.fields import (
     BLOCK_ATTENTION,
     BLOCK_LIVE,

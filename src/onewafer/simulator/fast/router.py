@@ -68,7 +68,17 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_CYCLES,
     T_WINDOW_WORDS,
 )
-from onewafer.simulator.fast.fifo import WORD, head_of, put, ready_cycle, room_cycle, take
+from onewafer.simulator.fast.fifo import (
+    WORD,
+    capacity_of,
+    head_of,
+    last_place,
+    put,
+    ready_cycle,
+    room_cycle,
+    tag_place,
+    take,
+)
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -82,6 +92,7 @@ _NO_CREDIT = int(StallReason.NO_CREDIT)
 _NO_ROUTE = int(StallReason.NO_ROUTE)
 _HOP = int(EventKind.HOP)
 _RAMP_ARRIVAL = int(EventKind.RAMP_ARRIVAL)
+_MOST_TARGETS = 2
 
 
 @kernel
@@ -155,13 +166,6 @@ def color_of(s: Arrays, source: int, row: int) -> int:
 
 
 @kernel
-def tag_place(s: Arrays, source: int, number: int) -> int:
-    """Return where the color of a wavelet of a source with any color is."""
-    places = 1 << (s.arena[source + FIFO_SHAPE] >> 8 & 0x1F)
-    return source + FIFO_RING + 2 * places + (number & (places - 1))
-
-
-@kernel
 def tag_of_head(s: Arrays, source: int) -> int:
     """Return the color of the oldest wavelet of a source with any color."""
     return s.arena[tag_place(s, source, s.arena[source + FIFO_HEAD])]
@@ -176,7 +180,7 @@ def route_of(s: Arrays, block: int, source: int) -> int:
     return route
 
 
-@kernel
+@shared
 def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) -> None:
     """Move the wavelets of a source, each as soon as it can, from `cycle` to before `horizon`.
 
@@ -204,7 +208,89 @@ def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) 
         if cycle >= horizon:
             wake_router(s, block, cycle)
             return
-        move(s, block, source, route, cycle)
+        if is_simple(s, source, route):
+            move_many(s, block, source, route, cycle, horizon)
+        else:
+            move(s, block, source, route, cycle)
+
+
+@kernel
+def is_simple(s: Arrays, source: int, route: int) -> bool:
+    """Tell whether wavelets can move in a bunch: one color, at most two targets, unobserved."""
+    return (
+        s.arena[source + FIFO_ROUTE] != ANY_COLOR
+        and 0 < s.arena[route + ROUTE_NUM_TARGETS] <= _MOST_TARGETS
+        and not s.timing[T_HAS_LINK_WINDOW]
+        and not s.clock[IS_RECORDING]
+    )
+
+
+@kernel
+def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> None:
+    """Move a wavelet in `cycle` and those behind it, as far as it is known when there is room."""
+    if s.arena[source + FIFO_STATE]:
+        end_wait(s, source, cycle)
+    num_targets = s.arena[route + ROUTE_NUM_TARGETS]
+    target = s.arena[route + ROUTE_TARGETS]
+    other = s.arena[route + ROUTE_TARGETS + num_targets - 1]
+    to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
+    credit = s.timing[T_CREDIT]
+    delay = 1 if to_ramp and num_targets == 1 else credit
+    other_delay = 1 if to_ramp else credit
+
+    head = s.arena[source + FIFO_HEAD]
+    last = last_place(s, source)
+    before = s.arena[target + FIFO_TAIL] - capacity_of(s, target)
+    last_before = last_place(s, target)
+    other_before = s.arena[other + FIFO_TAIL] - capacity_of(s, other)
+    last_other = last_place(s, other)
+    most = min(s.arena[source + FIFO_TAIL] - head, s.arena[target + FIFO_HEAD] - before)
+    most = min(most, s.arena[other + FIFO_HEAD] - other_before)
+    waited = 0
+    count = 0
+    at = cycle
+    while count < most:
+        place = source + FIFO_RING + 2 * (head + count & last)
+        earliest = max(at, s.arena[place])
+        at = max(
+            earliest,
+            s.arena[target + FIFO_RING + 2 * (before + count & last_before)] + delay,
+            s.arena[other + FIFO_RING + 2 * (other_before + count & last_other)] + other_delay,
+        )
+        if at >= horizon:
+            break
+        waited += at - earliest
+        s.arena[place] = at
+        at += 1
+        count += 1
+    s.arena[source + FIFO_HEAD] = head + count
+    moved = at - 1 if count == most else s.arena[source + FIFO_RING + 2 * (head + count - 1 & last)]
+    s.arena[source + FIFO_LAST_MOVE] = moved
+    note(s, moved + 1)
+    if waited:
+        s.pes[s.arena[block + BLOCK_PE], PE_STALLS + _NO_CREDIT] += waited
+    num_links = num_targets - to_ramp
+    if to_ramp:
+        copy(s, source, head, other, count, s.timing[T_RAMP])
+        expect(s, block, other, cycle + s.timing[T_RAMP])
+    for i in range(num_links):
+        buffer = s.arena[route + ROUTE_TARGETS + i]
+        copy(s, source, head, buffer, count, s.timing[T_HOP])
+        announce(s, buffer, cycle + s.timing[T_HOP])
+
+
+@kernel
+def copy(s: Arrays, source: int, head: int, target: int, count: int, delay: int) -> None:
+    """Put wavelets that have left a source into a FIFO; they arrive after `delay`."""
+    last = last_place(s, source)
+    last_target = last_place(s, target)
+    tail = s.arena[target + FIFO_TAIL]
+    for i in range(count):
+        place = source + FIFO_RING + 2 * (head + i & last)
+        to = target + FIFO_RING + 2 * (tail + i & last_target)
+        s.arena[to] = s.arena[place] + delay
+        s.arena[to + 1] = s.arena[place + 1]
+    s.arena[target + FIFO_TAIL] = tail + count
 
 
 @kernel
@@ -303,19 +389,37 @@ def record_move(s: Arrays, block: int, source: int, route: int, cycle: int) -> N
 def send(s: Arrays, buffer: int, arrival: int, word: int) -> None:
     """Put a wavelet into the buffer behind a link (M50)."""
     put(s, buffer, arrival, word)
+    announce(s, buffer, arrival)
+
+
+@kernel
+def announce(s: Arrays, buffer: int, arrival: int) -> None:
+    """Let the router behind a link know that something arrives."""
     owner = s.arena[buffer + FIFO_OWNER]
     s.arena[owner + BLOCK_ACTIVE] |= 1 << (s.arena[buffer + FIFO_SHAPE] & 0xFF)
-    if arrival < s.arena[owner + BLOCK_ROUTER_WAKE]:
-        s.arena[owner + BLOCK_ROUTER_WAKE] = arrival
-        if arrival < s.arena[owner + BLOCK_ELEMENT_WAKE]:
-            enlist(s, owner, arrival)
+    wake_other_router(s, owner, arrival)
+
+
+@kernel
+def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
+    """Look at the router of another PE in `cycle`, or before."""
+    if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
+        s.arena[block + BLOCK_ROUTER_WAKE] = cycle
+        if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:
+            enlist(s, block, cycle)
 
 
 @kernel
 def deliver(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
-    """Hand a wavelet to the ramp (M40); the picker may wait for it."""
+    """Hand a wavelet to the ramp (M40)."""
     readable = cycle + s.timing[T_RAMP]
     put(s, channel, readable, word)
+    expect(s, block, channel, readable)
+
+
+@kernel
+def expect(s: Arrays, block: int, channel: int, readable: int) -> None:
+    """Let the compute element know that a wavelet comes; the picker may wait for it."""
     wake_element(s, block, readable)
     if s.arena[channel + FIFO_STARTS_TASK] and s.arena[channel + FIFO_READER] == 0:
         wake_attention(s, block, readable)
@@ -335,26 +439,7 @@ def end_wait(s: Arrays, source: int, cycle: int) -> None:
         wake_element(s, s.arena[source + FIFO_OWNER], cycle + 1)
     else:
         known = cycle + s.timing[T_CREDIT]
-        wake_sender(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
-
-
-@kernel
-def wake_sender(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the router of another PE in `cycle`."""
-    if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
-        s.arena[block + BLOCK_ROUTER_WAKE] = cycle
-        if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:
-            enlist(s, block, cycle)
-
-
-@kernel
-def push(s: Arrays, block: int, source: int, ready: int, color: int, word: int) -> None:
-    """Let the compute element put a wavelet into an output queue."""
-    if s.arena[source + FIFO_ROUTE] == ANY_COLOR:
-        s.arena[tag_place(s, source, s.arena[source + FIFO_TAIL])] = color
-    put(s, source, ready, word)
-    s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[source + FIFO_SHAPE] & 0xFF)
-    wake_router(s, block, ready)
+        wake_other_router(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
 
 
 @kernel
