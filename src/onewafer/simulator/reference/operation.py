@@ -1,4 +1,4 @@
-"""A DSD operation in flight, and how long its elements take (M30–M37)."""
+"""A DSD operation in flight, and how long its elements take (M13, M30–M37)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onewafer.simulator.reference.operand import (
     OutputOperand,
     PointerOperand,
     ScalarOperand,
+    share_banks,
 )
 from onewafer.simulator.reference.router import NEVER
 
@@ -146,7 +147,7 @@ class OperationTiming:
         self._rates: dict[tuple[DsdOperation, int, bool], Fraction] = {}
 
     def prepare(self, operation: Operation, cycle: int, *, has_scalar: bool) -> None:
-        """Set the start and the durations of an operation that issues in `cycle` (M30–M33)."""
+        """Set the start and the durations of an operation that issues in `cycle` (M13, M30–M33)."""
         timing = self._timing
         is_fabric = operation.is_fabric
         setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
@@ -154,6 +155,8 @@ class OperationTiming:
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
+        if share_banks(operation.src0, operation.src1):
+            rate /= timing.bank_conflict_factor
         operation.element_cycles = max(1, _ceil_div(rate.denominator, rate.numerator))
         operation.remaining = _ceil_div(operation.length * rate.denominator, rate.numerator)
 
