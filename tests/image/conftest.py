@@ -11,6 +11,7 @@ from onewafer.image import (
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoBuffer,
     Opcode,
     OperandMode,
     ProgramBuilder,
@@ -79,6 +80,8 @@ def program():
     builder.emit(Opcode.ACTIVATE, imm=9)
     builder.emit(Opcode.COORDINATE, rd=argument, imm=1)
     builder.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
+    ring = builder.fifo(FifoBuffer(values, 16, activate_push=9))
+    builder.dsd(DsdDescriptor(DsdKind.FIFO, fifo=ring))
     patched = builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.I16, rd=argument, imm=0)
     builder.emit(Opcode.RETURN)
     builder.label("done")

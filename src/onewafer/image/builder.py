@@ -34,6 +34,7 @@ from onewafer.image.program import (
     REGISTER_BYTES,
     DsdConfig,
     DsdDescriptor,
+    FifoBuffer,
     Patch,
     PatchTarget,
     QueueBinding,
@@ -104,6 +105,7 @@ class ProgramBuilder:
         self._unblocked_channels: list[int] = []
         self._dsds: list[DsdDescriptor] = []
         self._configs: list[DsdConfig] = []
+        self._fifos: list[FifoBuffer] = []
         self._messages: list[str] = []
         self._exports: dict[str, str] = {}
         self._patches: list[Patch] = []
@@ -240,6 +242,11 @@ class ProgramBuilder:
         self._configs.append(config)
         return len(self._configs) - 1
 
+    def fifo(self, buffer: FifoBuffer) -> int:
+        """Add a FIFO and return its index."""
+        self._fifos.append(buffer)
+        return len(self._fifos) - 1
+
     def queue(self, queue: int, *, color: int, is_input: bool) -> None:
         """Attach a queue to a color at start-up."""
         self._queues.append(QueueBinding(queue, color, is_input))
@@ -318,6 +325,7 @@ class ProgramBuilder:
             unblocked_channels=tuple(self._unblocked_channels),
             dsds=tuple(self._dsds),
             configs=tuple(self._configs),
+            fifos=tuple(self._fifos),
             messages=tuple(self._messages),
             exports=dict(self._exports),
             patches=tuple(self._patches),

@@ -20,6 +20,7 @@ from onewafer.image.program import (
     NO_TASK,
     DsdConfig,
     DsdDescriptor,
+    FifoBuffer,
     PatchTarget,
     SectionKind,
     SymbolKind,
@@ -72,6 +73,7 @@ def listing(program: TileProgram) -> str:
         ["tasks", *_tasks(program)],
         ["queues", *_queues(program)],
         ["dsds", *(f"  {i:3}  {_dsd(dsd)}" for i, dsd in enumerate(program.dsds))],
+        ["fifos", *(f"  {i:3}  {_fifo(fifo)}" for i, fifo in enumerate(program.fifos))],
         ["configs", *(f"  {i:3}  {_config(config)}" for i, config in enumerate(program.configs))],
         ["messages", *(f"  {i:3}  {text}" for i, text in enumerate(program.messages))],
         ["patches", *_patches(program)],
@@ -134,7 +136,18 @@ def _dsd(dsd: DsdDescriptor) -> str:
         words.append(f"queue {dsd.queue}")
     if dsd.is_control:
         words.append("control")
+    if dsd.fifo >= 0:
+        words.append(f"fifo {dsd.fifo}")
     words += [f"{n} step {s}" for n, s in zip(dsd.extents, dsd.strides)]  # noqa: B905 - an unverified program may be listed
+    return "  ".join(words)
+
+
+def _fifo(fifo: FifoBuffer) -> str:
+    words = [f"{fifo.address:#06x}", format_bytes(fifo.num_bytes)]
+    if fifo.activate_push != NO_TASK:
+        words.append(f"push activates {fifo.activate_push}")
+    if fifo.activate_pop != NO_TASK:
+        words.append(f"pop activates {fifo.activate_pop}")
     return "  ".join(words)
 
 

@@ -175,6 +175,8 @@ def fast_engine_lacks(image: WaferImage) -> list[str]:
     for program in image.programs:
         if any(descriptor.is_control for descriptor in program.dsds):
             problems.append(f"{program.name}: a DSD sends control wavelets")
+        if program.fifos:
+            problems.append(f"{program.name}: there is a FIFO")
         problems += [
             f"{program.name}: '{task.name}' is a control task"
             for task in program.tasks

@@ -25,6 +25,7 @@ from onewafer.simulator.messages import EMPTY_DSR, place, unbound_control_task
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.instructions import STOP, Instruction
 from onewafer.simulator.reference.memory import Memory
 from onewafer.simulator.reference.operand import (
@@ -106,6 +107,7 @@ class ComputeElement:
         "channels",
         "counter",
         "dsrs",
+        "fifos",
         "index",
         "last_picked",
         "main_free",
@@ -172,6 +174,9 @@ class ComputeElement:
             OutputQueue(number, words + ramp, self)
             for number, words in enumerate(architecture.output_queue_words)
         ]
+        self.fifos = [
+            Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
+        ]
         self.main_thread = MainThread.IDLE
         self.main_free = 0
         self.main_next = 0
@@ -225,6 +230,10 @@ class ComputeElement:
         """Make a local task pending (M61)."""
         self._state.pending_tasks[self.index] |= 1 << task_id
 
+    def activate_all(self, tasks: int) -> None:
+        """Make all tasks of a bit set pending (M113)."""
+        self._state.pending_tasks[self.index] |= tasks
+
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
         """Block or unblock a `channel()` (M61)."""
         color = channel_color(encoded, self.program)
@@ -264,7 +273,7 @@ class ComputeElement:
         resume = self._architecture.timing.resume_cycles
         end = operation.start + operation.remaining
         is_alone = not self.path.num_live and self.path.free_at <= operation.start
-        if is_alone and not operation.is_fabric and end + resume <= self._limit:
+        if is_alone and not operation.is_stepwise and end + resume <= self._limit:
             self.path.run_alone(operation)
             self.main_thread_cycles -= end + resume - cycle - instruction.cycles
             return end + resume
@@ -493,5 +502,7 @@ class ComputeElement:
             case DsdKind.FABOUT:
                 queue, mark = self.queues[descriptor.queue], descriptor.is_control
                 return OutputOperand(queue, color, extent, num_bytes, is_control=mark)
+            case DsdKind.FIFO:
+                return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
             case DsdKind.MEM1D | DsdKind.MEM4D:
                 return memory_operand(self.memory, words, descriptor, num_bytes)
