@@ -465,6 +465,16 @@ class TaskBinding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Fifo:
+    """`@allocate_fifo`."""
+
+    variable: Global
+    activate_push: int
+    """Local task id, or `NO_TASK`."""
+    activate_pop: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExportedSymbol:
     """`@export_symbol`: host-visible name → a function, a variable, or a pointer to one."""
 
@@ -501,6 +511,8 @@ class InstanceIr:
     """(x, y) of every PE that runs it, row by row."""
     unblocked_channels: tuple[int, ...] = ()
     """Channels without a data task that start unblocked."""
+    fifos: tuple[Fifo, ...] = ()
+    """By `DsdDescriptor.fifo`."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

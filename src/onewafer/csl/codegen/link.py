@@ -26,6 +26,7 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.image import (
     NUM_FIELDS,
+    FifoBuffer,
     Opcode,
     Patch,
     PatchTarget,
@@ -83,6 +84,7 @@ class _Linker:
             unblocked_channels=instance.unblocked_channels,
             dsds=tuple(program.descriptors.rows),
             configs=program.configs,
+            fifos=tuple(self._fifo(fifo) for fifo in instance.fifos),
             messages=program.messages,
             exports=exports,
             patches=(*patches, *data_patches),
@@ -274,6 +276,11 @@ class _Linker:
                     )
                     exports[export.name] = name
         return tuple(symbols), exports
+
+    def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:
+        variable = fifo.variable
+        address = self.plan.addresses[variable]
+        return FifoBuffer(address, variable.num_bytes, fifo.activate_push, fifo.activate_pop)
 
     def _task(self, binding: ir.TaskBinding) -> Task:
         function = binding.function
