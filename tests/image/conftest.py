@@ -44,6 +44,16 @@ def add_tables(builder):
     builder.block_channel(channel(ChannelKind.LOCAL_TASK, 10))
 
 
+def add_map_loop(builder, count, pair):
+    element = builder.register()
+    builder.emit(Opcode.MAP_BEGIN, ra=count, imm="mapped")
+    builder.label("map")
+    builder.emit(Opcode.MAP_READ, ScalarType.U16, rd=element, ra=pair)
+    builder.emit(Opcode.MAP_WRITE, ScalarType.U16, ra=pair, rb=element)
+    builder.emit(Opcode.MAP_STEP, ra=count, imm="map")
+    builder.label("mapped")
+
+
 @pytest.fixture
 def program():
     memory, block, send, receive, config = 0, 1, 2, 3, 0
@@ -80,6 +90,7 @@ def program():
     builder.emit(Opcode.ACTIVATE, imm=9)
     builder.emit(Opcode.COORDINATE, rd=argument, imm=1)
     builder.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
+    add_map_loop(builder, argument, pair)
     ring = builder.fifo(FifoBuffer(values, 16, activate_push=9))
     builder.dsd(DsdDescriptor(DsdKind.FIFO, fifo=ring))
     patched = builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.I16, rd=argument, imm=0)

@@ -24,6 +24,7 @@ from onewafer.errors import ImageError
 from onewafer.image.instruction import (
     INSTRUCTIONS,
     NUM_FIELDS,
+    SAVES_ADDRESS,
     DsdOperation,
     Field,
     Opcode,
@@ -171,10 +172,12 @@ class ProgramBuilder:
         self.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=pair + 1, imm=high)
         return pair
 
-    def dsr_load(self, mode: OperandMode, index: int, pair: int) -> int:
+    def dsr_load(
+        self, mode: OperandMode, index: int, pair: int, *, saves_address: bool = False
+    ) -> int:
         """Load DSR `index` of file `mode` from a DSD pair and return it as an encoded operand."""
         dsr = operand(mode, index)
-        self.emit(Opcode.DSR_LOAD, rd=dsr, ra=pair)
+        self.emit(Opcode.DSR_LOAD, rd=dsr, ra=pair, imm=int(saves_address))
         return dsr
 
     def dsr_load_constant(
@@ -186,10 +189,12 @@ class ProgramBuilder:
         base: int = 0,
         extent: int,
         stride: int = 1,
+        saves_address: bool = False,
     ) -> int:
         """Load DSR `index` of file `mode` with a constant DSD and return it as an operand."""
         dsr = operand(mode, index)
         low, high = _dsd_words(dsd, base, extent, stride)
+        high |= SAVES_ADDRESS if saves_address else 0
         self.emit(Opcode.DSR_LOAD_CONSTANT, rd=dsr, imm=low, aux=high)
         return dsr
 

@@ -32,7 +32,16 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.CALL))
+_BRANCHES = frozenset(
+    (
+        Opcode.JUMP,
+        Opcode.BRANCH_ZERO,
+        Opcode.BRANCH_NONZERO,
+        Opcode.CALL,
+        Opcode.MAP_BEGIN,
+        Opcode.MAP_STEP,
+    )
+)
 _WORD_MASK = 0xFFFF_FFFF
 _UNTYPED = _BRANCHES | {
     Opcode.END_TASK,
@@ -228,6 +237,10 @@ def _operand(opcode: Opcode, field: str, value: int) -> str:
     match opcode, field:
         case Opcode.DSD, "imm":
             return f"config {value}" if value >= 0 else ""
+        case Opcode.DSD, "aux":
+            return "in map" if value else ""
+        case Opcode.DSR_LOAD, "imm":
+            return "save address" if value else ""
         case Opcode.DSD, _:
             return _encoded_operand(value)
         case ((Opcode.DSR_LOAD | Opcode.DSR_LOAD_CONSTANT), "rd"):

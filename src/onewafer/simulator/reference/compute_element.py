@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.errors import Place, SimulationError
-from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode, TaskKind
+from onewafer.image import (
+    DSD_NUMBER_MASK,
+    IN_MAP,
+    NO_TASK,
+    SAVES_ADDRESS,
+    DsdKind,
+    DsdOperation,
+    OperandMode,
+    TaskKind,
+)
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
@@ -35,6 +44,7 @@ from onewafer.simulator.reference.operand import (
     PointerOperand,
     ScalarOperand,
     memory_operand,
+    to_signed16,
 )
 from onewafer.simulator.reference.operation import Operation
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
@@ -57,6 +67,7 @@ LAUNCH_ID = 31
 CONTROL_TASK_ID = 64
 """Added to the id of a control task in events."""
 _NUM_PICKER_IDS = 32
+_DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 _WORD = 0xFFFF_FFFF
 
 
@@ -270,7 +281,7 @@ class ComputeElement:
             self.path.start(operation)
             self._limit = cycle
             return cycle + instruction.cycles
-        resume = self._architecture.timing.resume_cycles
+        resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
         end = operation.start + operation.remaining
         is_alone = not self.path.num_live and self.path.free_at <= operation.start
         if is_alone and not operation.is_stepwise and end + resume <= self._limit:
@@ -288,7 +299,8 @@ class ComputeElement:
         config = operation.config
         if config is None:
             self.main_thread = MainThread.RUNNING
-            self.main_next = cycle + self._architecture.timing.resume_cycles
+            resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
+            self.main_next = cycle + resume
             return
         if config.activate != NO_TASK:
             self.activate(config.activate)
@@ -469,8 +481,22 @@ class ComputeElement:
             config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
             pc=self.pc - 1,
         )
+        operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
+        for (mode, index), num_bytes in zip(
+            (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
+        ):
+            if mode in _DSR_MODES:
+                self._save_address(mode, index, operation.length * num_bytes)
         return operation
+
+    def _save_address(self, mode: OperandMode, index: int, num_bytes: int) -> None:
+        """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+        first = self.dsr_index(mode, index)
+        low, high = self.dsrs[first], self.dsrs[first + 1]
+        if high & SAVES_ADDRESS:
+            base = low + to_signed16(high) * num_bytes
+            self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
 
     def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
         match mode:
@@ -486,7 +512,7 @@ class ComputeElement:
                 return self._make_vector(words, num_bytes)
 
     def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
-        number = words[1] >> 16
+        number = words[1] >> 16 & DSD_NUMBER_MASK
         if number >= len(self.program.dsds):
             raise SimulationError(EMPTY_DSR)
         descriptor = self.program.dsds[number]

@@ -46,6 +46,7 @@ class Operation:
         "has_started",
         "inputs",
         "is_fabric",
+        "is_prepared",
         "is_stepwise",
         "kind",
         "last_served",
@@ -93,6 +94,8 @@ class Operation:
         self.is_fabric = bool(self.inputs) or self.output is not None
         self.is_stepwise = self.is_fabric or bool(self.fifo_sources) or self.fifo_dest is not None
         """Whether elements are executed one at a time (M33, M111)."""
+        self.is_prepared = False
+        """Whether a map loop has set it up before it issues (M122)."""
         self.length = self.src0.extent or self.src1.extent or self.dest.extent or 1
         self.accumulator = self._find_accumulator()
         self.next_element = 0
@@ -171,7 +174,9 @@ class OperationTiming:
         timing = self._timing
         is_fabric = operation.is_fabric
         setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
-        operation.start = cycle + setup + (timing.scalar_setup_cycles if has_scalar else 0)
+        if has_scalar:
+            setup += timing.scalar_setup_cycles
+        operation.start = cycle + (0 if operation.is_prepared else setup)
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
