@@ -1,4 +1,4 @@
-"""CSL programs that use switches, control tasks, filters and FIFOs, compiled and run."""
+"""CSL programs that use switches, control tasks, filters, FIFOs and `@map`, compiled and run."""
 
 import numpy as np
 import pytest
@@ -140,3 +140,73 @@ def test_fifo_between_two_operations(arch):
     """
     found = run(arch, layout, code)
     assert found[1][:6] == [20, 40, 60, 80, 100, 120]
+
+
+MAPS = """
+  var numbers = [8]i16{ 1, -2, 3, -4, 5, -6, 7, -8 };
+  var length: u16 = 5;
+  var words = @zeros([8]u32);
+  var from = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{8} -> numbers[i] });
+  const backwards = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{8} -> numbers[7 - i] });
+  const to = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{8} -> result[i] });
+  const matrix = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{2} -> words[i] });
+  var sum: u32 = 100;
+  fn widened(x: i16, factor: i16) u32 { return @as(u32, @as(u16, x * factor)); }
+  fn magnitude(x: i16) u32 { if (x < 0) return @as(u32, -x); return @as(u32, x); }
+  fn added(x: i16, so_far: *u32) u32 { return so_far.* + @as(u32, x); }
+  fn both(x: i16, y: i16) u32 {
+    var s = x;
+    for (@range(i16, 3)) |_| { s += y; }
+    return @as(u32, s);
+  }
+"""
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("@map(widened, from, 2, to);", [2, 65532, 6, 65528, 10, 65524, 14, 65520]),
+        ("@map(magnitude, from, to);", [1, 2, 3, 4, 5, 6, 7, 8]),
+        ("@map(magnitude, @set_dsd_length(from, length), to);", [1, 2, 3, 4, 5, 0, 0, 0]),
+        ("@map(both, @set_dsd_length(from, length), @set_dsd_length(backwards, 2), to);",
+         [2**32 - 23, 19, 0, 0, 0, 0, 0, 0]),
+        ("@map(magnitude, @set_dsd_length(from, 0), to);", [0] * 8),
+        ("@map(added, from, &sum, &result[1]);", [0, 92, 0, 0, 0, 0, 0, 0]),
+    ],
+)  # fmt: skip
+def test_map(arch, statement, expected):
+    """Elements go through the function in order, by their own strides, up to the shortest DSD."""
+    code = f"""{MAPS}
+      fn main() void {{ if (is_sender) {{ {statement} }} sys.unblock_cmd_stream(); }}
+    """
+    layout = '@set_tile_code(0, 0, "pe.csl", .{ .is_sender = true });'
+    assert run(arch, layout, code, width=1) == [expected]
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+def test_map_over_operations(arch):
+    """A matrix-vector product: each round takes the next column of the matrix."""
+    code = """
+      var a = [12]f32{ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+      var x = [4]f32{ 1, 10, 100, 1000 };
+      var y = @zeros([3]f32);
+      const dest = @get_dsr(dsr_dest, 3);
+      const src0 = @get_dsr(dsr_src0, 3);
+      const src1 = @get_dsr(dsr_src1, 3);
+      const column = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{3} -> a[i] });
+      const vector = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> x[i] });
+      const sums = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{3} -> y[i] });
+      fn step(value: f32) void { @fmacs(dest, src0, src1, value); }
+      fn main() void {
+        @load_to_dsr(dest, sums, .{ .save_address = false });
+        @load_to_dsr(src0, sums);
+        @load_to_dsr(src1, column, .{ .save_address = true });
+        @map(step, vector);
+        for (@range(i16, 3)) |i| { result[i] = @bitcast(u32, y[i]); }
+        sys.unblock_cmd_stream();
+      }
+    """
+    layout = '@set_tile_code(0, 0, "pe.csl", .{ .is_sender = true });'
+    (found,) = run(arch, layout, code, width=1)
+    assert np.array(found[:3], np.uint32).view(np.float32).tolist() == [10741, 11852, 12963]

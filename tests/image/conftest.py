@@ -44,6 +44,11 @@ def add_tables(builder):
     builder.block_channel(channel(ChannelKind.LOCAL_TASK, 10))
 
 
+def add_fifo(builder, values):
+    ring = builder.fifo(FifoBuffer(values, 16, activate_push=9))
+    builder.dsd(DsdDescriptor(DsdKind.FIFO, fifo=ring))
+
+
 def add_map_loop(builder, count, pair):
     element = builder.register()
     builder.emit(Opcode.MAP_BEGIN, ra=count, imm="mapped")
@@ -91,8 +96,7 @@ def program():
     builder.emit(Opcode.COORDINATE, rd=argument, imm=1)
     builder.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
     add_map_loop(builder, argument, pair)
-    ring = builder.fifo(FifoBuffer(values, 16, activate_push=9))
-    builder.dsd(DsdDescriptor(DsdKind.FIFO, fifo=ring))
+    add_fifo(builder, values)
     patched = builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.I16, rd=argument, imm=0)
     builder.emit(Opcode.RETURN)
     builder.label("done")

@@ -4,7 +4,7 @@ In: nothing. Out: trees in which every name is resolved, every type is known and
 could be computed at compile time has been. Unknown at this point: addresses, registers, pcs.
 
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
-    statement  := SetLocal | Store | Evaluate | If | Loop | Break | Continue | Return
+    statement  := SetLocal | Store | Evaluate | If | Loop | Map | Break | Continue | Return
                 | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
                 | Timestamp | TimestampControl | Trap
     expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
@@ -298,6 +298,30 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MapStream:
+    """A DSD of `@map`, and the local through which its elements go."""
+
+    dsd: Expression
+    local: Local
+    type: ScalarType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """`@map`: for each element of the shortest DSD, read the inputs, run the body, write."""
+
+    inputs: tuple[MapStream, ...]
+    output: MapStream | None
+    body: tuple[Statement, ...]
+    span: Span | None = None
+
+    @property
+    def streams(self) -> tuple[MapStream, ...]:
+        """The inputs, then the output."""
+        return self.inputs if self.output is None else (*self.inputs, self.output)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Break:
     """Leave the innermost loop."""
 
@@ -368,6 +392,8 @@ class LoadDsr:
     dsr: Dsr
     dsd: Expression
     span: Span | None = None
+    saves_address: bool = False
+    """Operations leave the register behind the elements that they used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -425,6 +451,7 @@ Statement = (
     | Evaluate
     | If
     | Loop
+    | Map
     | Break
     | Continue
     | Return

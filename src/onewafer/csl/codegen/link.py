@@ -26,6 +26,7 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.image import (
     NUM_FIELDS,
+    SAVES_ADDRESS,
     FifoBuffer,
     Opcode,
     Patch,
@@ -105,7 +106,8 @@ class _Linker:
             case DsdBaseWord(base=base, extent=extent):
                 return (self._value(base) & HALF) | ((self._value(extent) & HALF) << 16)
             case DsdShapeWord(stride=stride, descriptor=descriptor):
-                return (self._value(stride) & HALF) | (descriptor << 16)
+                saves = SAVES_ADDRESS if word.saves_address else 0
+                return (self._value(stride) & HALF) | (descriptor << 16) | saves
         assert_never(word)
 
     def _resolve(
@@ -155,9 +157,9 @@ class _Linker:
             )
         return code, _locations(instructions), patches
 
-    def _shape(self, word: DsdShapeWord | None) -> int:
-        if word is None:
-            return 0
+    def _shape(self, word: DsdShapeWord | int) -> int:
+        if isinstance(word, int):
+            return word
         return self._resolve(word, PatchTarget.IMMEDIATE, 0, ScalarType.U32)[0]
 
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
