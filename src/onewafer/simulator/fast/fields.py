@@ -186,7 +186,7 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
     PE_PATH_CYCLES,
     PE_STALLS,  # seven columns, by StallReason
 ) = range(25)
-NUM_PE_FIELDS = 32
+NUM_PE_FIELDS = 40
 
 IDLE, RUNNING, WAITING, STALLED = range(4)
 """States of a main thread."""
