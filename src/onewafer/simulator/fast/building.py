@@ -245,7 +245,9 @@ def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
     rows[:, FIFOS_PE] = pe
     rows[:, FIFOS_COLOR] = np.concatenate((outputs.color, buffers.color, channels.color))
     rows[:, FIFOS_NUMBER] = np.concatenate((outputs.queue, 0 * buffers.pe, channels.queue))
-    rows[:, FIFOS_PORT] = np.concatenate((0 * outputs.pe, buffers.port - ramp, 0 * channels.pe)) + ramp
+    rows[:, FIFOS_PORT] = (
+        np.concatenate((0 * outputs.pe, buffers.port - ramp, 0 * channels.pe)) + ramp
+    )
     rows[:, FIFOS_SENDER] = np.concatenate(
         (0 * outputs.pe, buffers.sender, np.full(len(channels.pe), NONE))
     )

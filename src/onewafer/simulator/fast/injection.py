@@ -40,6 +40,8 @@ from onewafer.simulator.fast.tables import fifo_words, log2_places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from onewafer.simulator.fast.arrays import Arrays
     from onewafer.simulator.fast.wiring import Fabric
 
@@ -57,9 +59,7 @@ class Injector:
         self._fabric = fabric
         self._end = fabric.places.end
 
-    def inject(
-        self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int
-    ) -> Arrays:
+    def inject(self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int) -> Arrays:
         """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
@@ -112,7 +112,9 @@ def _places(s: Arrays, queue: int) -> int:
 def _wavelets(s: Arrays, queue: int) -> list[Wavelet]:
     """Return what waits in a host queue."""
     places = _places(s, queue)
-    numbers = np.arange(s.arena[queue + FIFO_HEAD], s.arena[queue + FIFO_TAIL]) % places
+    numbers: NDArray[np.int64] = (
+        np.arange(s.arena[queue + FIFO_HEAD], s.arena[queue + FIFO_TAIL]) % places
+    )
     ring = queue + FIFO_RING
     ready = s.arena[ring + 2 * numbers].tolist()
     words = (s.arena[ring + 2 * numbers + 1].astype(np.int64) & _WORD).tolist()

@@ -357,6 +357,4 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
         if elements < cycles:
             elements = cycles
     s.arena[op + OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
-    s.arena[op + OP_REMAINING] = (
-        s.arena[op + OP_LENGTH] * cycles + elements - 1
-    ) // elements
+    s.arena[op + OP_REMAINING] = (s.arena[op + OP_LENGTH] * cycles + elements - 1) // elements

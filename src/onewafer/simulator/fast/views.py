@@ -106,7 +106,9 @@ def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 
     record, block = s.pes[pe], int(s.blocks[pe])
     program = loaded.image.programs[int(record[PE_PROGRAM])]
     first, live = int(s.arena[block + BLOCK_OPERATIONS]), int(s.arena[block + BLOCK_LIVE])
-    operations = [first + NUM_OP_WORDS * i for i in range(record[PE_NUM_OPERATIONS]) if live >> i & 1]
+    operations = [
+        first + NUM_OP_WORDS * i for i in range(record[PE_NUM_OPERATIONS]) if live >> i & 1
+    ]
     return SimpleNamespace(
         index=int(pe),
         x=int(record[PE_X]),
