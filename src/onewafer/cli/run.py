@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.errors import ConfigurationError
+from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
@@ -44,6 +46,19 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Simulator: fast or reference [default: ONEWAFER_ENGINE, or fast].",
+        ),
+    ] = None,
+    max_cycles: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Let a launch of more cycles fail [default: no limit]."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -75,10 +90,14 @@ def run(
         dtype=None if dtype is None else parse_dtype(dtype),
         clock_hertz=None if clock is None else parse_clock(clock),
         max_batch=max_batch,
+        engine=engine,
     )
     if json_file is not None:
         json_file = _check_json_file(json_file)
-    code = _run(script, arguments or [], options, json_file=json_file, quiet=quiet)
+    settings = Settings.from_environment()
+    if max_cycles is not None:
+        settings = replace(settings, max_cycles=max_cycles)
+    code = _run(script, arguments or [], options, settings, json_file=json_file, quiet=quiet)
     raise typer.Exit(code)
 
 
@@ -86,12 +105,14 @@ def _run(
     script: Path,
     arguments: list[str],
     options: WaferOptions,
+    settings: Settings,
     *,
     json_file: Path | None,
     quiet: bool,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
+    from onewafer.host import RunLimits, choose_observer  # noqa: PLC0415  # likewise
     from onewafer.pytorch import (  # noqa: PLC0415  # likewise
         ProgressLine,
         Session,
@@ -102,8 +123,14 @@ def _run(
     )
 
     console = Console(stderr=True)
-    shows_progress = console.is_terminal and not quiet
-    session = Session(options, observer=ProgressLine(console) if shows_progress else None)
+    settings = replace(settings, shows_progress=settings.shows_progress and not quiet)
+    line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
+    limits = RunLimits(
+        settings.max_cycles,
+        choose_observer(settings) if line is None else line.sentences,
+        settings.checkpoint_folder,
+    )
+    session = Session(options, observer=line, limits=limits)
     result = run_script(script, arguments, session)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()

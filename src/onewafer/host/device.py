@@ -13,20 +13,18 @@ from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
-from onewafer.simulator import Machine
+from onewafer.simulator import DEFAULT_ENGINE, Machine, needs_compilation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.host.exports import Placement
+    from onewafer.host.run_progress import RunObserver
     from onewafer.host.scalars import Argument
     from onewafer.image import Export, WaferImage
-
-_PROGRESS_CYCLES = 1_000
-"""How often a launch reports its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Device:
         image: WaferImage,
         architecture: Architecture,
         *,
-        engine: str = "reference",
+        engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
     ) -> None:
         self.image = image
@@ -109,7 +107,11 @@ class Device:
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        self._machine = Machine(self.image, self.architecture, engine=self._engine)
+        machine = Machine(self.image, self.architecture, engine=self._engine)
+        if machine.engine_note is not None:
+            self._limits.observer.say(machine.engine_note)
+        self._compile(machine)
+        self._machine = machine
         self._phase = _Phase.LOADED
 
     def settle(self) -> None:
@@ -200,18 +202,18 @@ class Device:
         self,
         name: str,
         *arguments: Argument,
-        progress: Callable[[int], None] | None = None,
+        observer: RunObserver | None = None,
     ) -> LaunchReport:
         """Run an exported function on every PE until nothing moves any more.
 
-        `progress` is called with the current cycle every 1,000 cycles.
+        `observer` watches this launch instead of the observer of the device's limits.
 
         Raises:
             HostError: unknown function, or arguments that do not fit its parameters.
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
         words = encode_arguments(self._exports.function(name), arguments)
-        return self._launch(name, words, progress)
+        return self._launch(name, words, observer)
 
     def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
         """Launch with arguments that are already encoded as 32-bit words.
@@ -222,19 +224,13 @@ class Device:
         return self._launch(name, encode_raw_words(self._exports.function(name), words), None)
 
     def _launch(
-        self, name: str, words: tuple[int, ...], progress: Callable[[int], None] | None
+        self, name: str, words: tuple[int, ...], observer: RunObserver | None
     ) -> LaunchReport:
         machine = self._running(f"launch {name!r}")
         self._rest(machine)
         start = machine.cycle
         machine.launch(name, words)
-        run_until_rest(
-            machine,
-            f"the launch of {name!r}",
-            self._limits,
-            progress=progress,
-            progress_cycles=_PROGRESS_CYCLES,
-        )
+        run_until_rest(machine, f"the launch of {name!r}", self._limits, observer)
         return LaunchReport(name, start, machine.cycle)
 
     def _read(
@@ -263,6 +259,16 @@ class Device:
             payload[rows] = machine.memory[placement.pes[rows], columns]
         self.bytes_out += payload.size
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
+
+    def _compile(self, machine: Machine) -> None:
+        """Have the engine's kernels compiled, where that was never done, and say so."""
+        seconds = needs_compilation(machine.engine)
+        if seconds is not None:
+            self._limits.observer.say(
+                f"compiling the fast engine's kernels, once, about {seconds} s; "
+                "later runs find them on disk"
+            )
+            machine.run(max_cycles=0)
 
     def _rest(self, machine: Machine) -> None:
         """Let what is under way (the start-up tasks) come to rest."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import onewafer
 from onewafer.errors import InternalError, OnewaferError
+from onewafer.host.interruption import RunInterrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,8 +33,8 @@ def show_error(
     A Ctrl-C that stopped a simulation is one sentence; Python then ends by the signal.
     """
     match error:
-        case KeyboardInterrupt(args=(str() as sentence,)):
-            sys.stderr.write(f"\n{sentence}\n")
+        case RunInterrupted():
+            sys.stderr.write(f"\n{error}\n")
         case OnewaferError() if not isinstance(error, InternalError):
             shown = TracebackException(kind, error, traceback)
             _drop_own_frames(shown)

@@ -20,19 +20,28 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
+from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import CapturedCall, capture, check_call
-from onewafer.pytorch.executable import Activity, Executor, PeMemory, build_executor
+from onewafer.pytorch.executable import (
+    Activity,
+    Executor,
+    PeMemory,
+    Simulation,
+    build_executor,
+)
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
+from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.graph import DataType, Graph
+    from onewafer.host import RunObserver
     from onewafer.mesh import MeshProgram
     from onewafer.pytorch.options import WaferOptions
 
@@ -44,10 +53,8 @@ class Observer(Protocol):
         """Enter while a program is compiled."""
         ...
 
-    def simulating(
-        self, what: str, expected_cycles: int
-    ) -> AbstractContextManager[Callable[[int], None]]:
-        """Enter while a launch runs; the value is called with the cycles simulated so far."""
+    def simulating(self, what: str, expected_cycles: int) -> AbstractContextManager[RunObserver]:
+        """Enter while a launch runs; the value watches it."""
         ...
 
 
@@ -63,6 +70,8 @@ class ProgramRecord:
     is_first: bool
     """Whether it is the first one of its module."""
     program: MeshProgram
+    engine: str | None
+    """Which engine simulates; None where nothing is simulated."""
     num_tile_programs: int | None
     """None where nothing was compiled."""
     memory: PeMemory | None
@@ -124,7 +133,12 @@ class Session:
         *,
         ledger: Ledger | None = None,
         observer: Observer | None = None,
+        limits: RunLimits | None = None,
     ) -> None:
+        """Make a session; without `limits` those of the environment hold."""
+        settings = Settings.from_environment()
+        self.limits = RunLimits.from_settings(settings) if limits is None else limits
+        self._simulation = Simulation(options.engine or settings.engine, self.limits)
         self.options = options
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
@@ -206,7 +220,9 @@ class Session:
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
         what = f"{name}, {rows} on {program.width}×{program.height} PEs"
         with self.observer.compiling(what) if self.observer else nullcontext():
-            executor = build_executor(program, self.architecture, self.options.fidelity)
+            executor = build_executor(
+                program, self.architecture, self.options.fidelity, self._simulation
+            )
         record = ProgramRecord(
             name,
             self.options,
@@ -214,6 +230,7 @@ class Session:
             _explain(others, program.graph),
             not others,
             program,
+            executor.engine,
             executor.num_tile_programs,
             executor.memory,
         )
@@ -293,8 +310,8 @@ class _ResidentProgram:
         padding = self._record.bucket - (rows.stop - rows.start)
         padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
         observer, expected = self._observer, self._executor.expected_cycles
-        with observer.simulating(self._what, expected) if observer else nullcontext() as progress:
-            outputs, activity = self._executor.run(padded, progress)
+        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
+            outputs, activity = self._executor.run(padded, watcher)
         self._record.launches += 1
         self._record.activity += activity
         self._record.bytes_in = self._executor.bytes_in

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.errors import ConfigurationError, SimulationError
+from onewafer.errors import SimulationError
 from onewafer.simulator.engine import LoadedProgram
-from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.messages import place
-from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +19,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.simulator.engine import EngineFactory, StopReason
+    from onewafer.simulator.engine import StopReason
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
-
-ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
-"""Engines by the name that users give."""
 
 
 class Machine:
@@ -36,22 +32,33 @@ class Machine:
         image: WaferImage,
         architecture: Architecture,
         *,
-        engine: str = "reference",
+        engine: str = DEFAULT_ENGINE,
         sink: EventSink | None = None,
     ) -> None:
-        """Load `image`. Raise `ImageError` if it uses what the simulator lacks."""
-        if engine not in ENGINES:
-            raise ConfigurationError(
-                f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}"
-            )
+        """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
+
+        What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
+        """
         self._image = image
+        self._selection = select_engine(engine, image)
         self._state = load_state(image, architecture)
-        self._engine = ENGINES[engine](LoadedProgram(image, architecture, self._state, sink))
+        loaded = LoadedProgram(image, architecture, self._state, sink)
+        self._engine = self._selection.factory(loaded)
 
     @property
     def image(self) -> WaferImage:
         """The loaded program."""
         return self._image
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that simulates."""
+        return self._selection.name
+
+    @property
+    def engine_note(self) -> str | None:
+        """Why that is not the engine that was asked for; None if it is."""
+        return self._selection.note
 
     @property
     def cycle(self) -> int:
