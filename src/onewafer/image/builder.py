@@ -101,6 +101,7 @@ class ProgramBuilder:
         self._tasks: list[tuple[str, Task]] = []
         self._queues: list[QueueBinding] = []
         self._blocked_channels: list[int] = []
+        self._unblocked_channels: list[int] = []
         self._dsds: list[DsdDescriptor] = []
         self._configs: list[DsdConfig] = []
         self._messages: list[str] = []
@@ -247,6 +248,10 @@ class ProgramBuilder:
         """Block a `channel()` at start-up."""
         self._blocked_channels.append(encoded_channel)
 
+    def unblock_channel(self, encoded_channel: int) -> None:
+        """Let a data `channel()` without a data task start unblocked."""
+        self._unblocked_channels.append(encoded_channel)
+
     def message(self, text: str) -> int:
         """Add the text of a TRAP and return its number."""
         self._messages.append(text)
@@ -310,6 +315,7 @@ class ProgramBuilder:
             tasks=tuple(self._placed_task(label, task) for label, task in self._tasks),
             queues=tuple(self._queues),
             blocked_channels=tuple(self._blocked_channels),
+            unblocked_channels=tuple(self._unblocked_channels),
             dsds=tuple(self._dsds),
             configs=tuple(self._configs),
             messages=tuple(self._messages),

@@ -122,6 +122,8 @@ def _queues(program: TileProgram) -> Iterator[str]:
         yield f"  {direction:<6} queue {binding.queue}  color {binding.color}"
     for encoded in program.blocked_channels:
         yield f"  blocked at start-up: {_channel(encoded)}"
+    for encoded in program.unblocked_channels:
+        yield f"  unblocked at start-up: {_channel(encoded)}"
 
 
 def _dsd(dsd: DsdDescriptor) -> str:

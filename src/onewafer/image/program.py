@@ -193,6 +193,8 @@ class TileProgram:
     queues: tuple[QueueBinding, ...] = ()
     blocked_channels: tuple[int, ...] = ()
     """`channel()`s blocked at start-up beyond the tasks' own flags."""
+    unblocked_channels: tuple[int, ...] = ()
+    """Data `channel()`s without a data task that start unblocked, for control tasks."""
     dsds: tuple[DsdDescriptor, ...] = ()
     configs: tuple[DsdConfig, ...] = ()
     messages: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, Field, Opcode
+from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, ChannelKind, Field, Opcode
 from onewafer.image.instruction_rules import (
     INSTRUCTION_RULES,
     Breaches,
@@ -125,6 +125,11 @@ def _blocked_channels(subject: Subject) -> Breaches:
     for encoded in subject.program.blocked_channels:
         if not is_channel(encoded, subject.architecture):
             yield f"blocked at start-up: there is no channel {encoded:#x}"
+    for encoded in subject.program.unblocked_channels:
+        if not is_channel(encoded, subject.architecture):
+            yield f"unblocked at start-up: there is no channel {encoded:#x}"
+        elif encoded >> 8 == ChannelKind.LOCAL_TASK:
+            yield f"unblocked at start-up: {encoded:#x} is a local task, which has its own flag"
 
 
 def _legal_task_ids(kind: TaskKind, architecture: Architecture) -> range:
@@ -167,6 +172,8 @@ def _task_code(subject: Subject) -> Breaches:
             yield f"{name_task(task)}: {problem}"
         if len(task.argument_registers) > 2:  # noqa: PLR2004 - the halves of a wavelet
             yield f"{name_task(task)}: a wavelet has two halves, not {task.argument_registers}"
+        if task.kind is TaskKind.CONTROL and len(task.argument_registers) > 1:
+            yield f"{name_task(task)}: a control wavelet carries one 16-bit argument"
 
 
 def _argument_problems(
@@ -188,7 +195,10 @@ def _reserved(subject: Subject) -> Breaches:
         is_reserved_local = (
             task.kind is TaskKind.LOCAL and task.task_id in architecture.reserved_local_task_ids
         )
-        if is_reserved_local:
+        is_reserved_control = (
+            task.kind is TaskKind.CONTROL and task.task_id in architecture.reserved_control_task_ids
+        )
+        if is_reserved_local or is_reserved_control:
             yield f"{name_task(task)}: the id is reserved for memcpy"
     uses = [
         *((f"dsds[{i}]", d.kind is DsdKind.FABIN, d.queue, d.color)

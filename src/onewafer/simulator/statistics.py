@@ -30,6 +30,8 @@ class StallReason(IntEnum):
     """A wavelet waits for a place in the next router or in an input queue."""
     NO_ROUTE = 6
     """A wavelet is where nothing will ever take it."""
+    SWITCH = 7
+    """A wavelet waits for a switch to turn, or for the end of a teardown."""
 
 
 @dataclass(frozen=True, slots=True)

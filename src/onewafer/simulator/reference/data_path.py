@@ -21,10 +21,10 @@ class DataPath:
 
     __slots__ = (
         "_agenda",
-        "_bulk",
-        "_bulk_since",
         "_owner",
         "_ramp_cycles",
+        "bulk",
+        "bulk_since",
         "cycles",
         "free_at",
         "num_elements",
@@ -37,9 +37,9 @@ class DataPath:
         self._owner = owner
         self._agenda = agenda
         self._ramp_cycles = ramp_cycles
-        self._bulk: Operation | None = None
-        """A memory-only operation that has the data path to itself since `_bulk_since`."""
-        self._bulk_since = 0
+        self.bulk: Operation | None = None
+        """A memory-only operation that has the data path to itself since `bulk_since`."""
+        self.bulk_since = 0
         self.threads: list[Operation | None] = [None] * (MAIN_THREAD + 1)
         self.num_live = 0
         self.free_at = 0
@@ -74,13 +74,13 @@ class DataPath:
 
     def settle(self, cycle: int) -> None:
         """Account for what ran since the last tick, and end what is over."""
-        bulk = self._bulk
-        if bulk is not None and cycle > self._bulk_since:
-            served = cycle - self._bulk_since
+        bulk = self.bulk
+        if bulk is not None and cycle > self.bulk_since:
+            served = cycle - self.bulk_since
             bulk.remaining -= served
             bulk.last_served = cycle - 1
             self.cycles += served
-            self._bulk = None
+            self.bulk = None
             if not bulk.remaining:
                 bulk.finish_at = cycle
         for operation in self.threads:
@@ -91,8 +91,8 @@ class DataPath:
         """Give the data path to one operation (M34)."""
         if not self.num_live:
             return
-        if self._bulk is not None:
-            self._agenda.schedule(self._owner, self._bulk_since + self._bulk.remaining)
+        if self.bulk is not None:
+            self._agenda.schedule(self._owner, self.bulk_since + self.bulk.remaining)
             return
         if self.free_at > cycle:
             self._agenda.schedule(self._owner, self.free_at)
@@ -129,7 +129,7 @@ class DataPath:
     def _obstacle(self, operation: Operation, cycle: int) -> StallReason | None:
         for source in operation.inputs:
             words = source.channel.words
-            if not words:
+            if not words or source.is_held_up:
                 return StallReason.INPUT_EMPTY
             if words[0][0] > cycle:
                 self._agenda.schedule(self._owner, words[0][0])
@@ -170,8 +170,8 @@ class DataPath:
         if not operation.has_started:
             self._perform(operation, cycle)
         if is_alone:
-            self._bulk = operation
-            self._bulk_since = cycle
+            self.bulk = operation
+            self.bulk_since = cycle
             self._agenda.schedule(self._owner, cycle + operation.remaining)
             return
         operation.remaining -= 1
