@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run stops between two slices, says where it was, and leaves a checkpoint."""
+"""Ctrl-C and SIGTERM: a run stops between two slices, says where it was, leaves a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _USUAL: dict[int, Handler] = {
 """Handlers that may be replaced for a while: who has set another one wants that one."""
 
 
-class RunInterrupted(KeyboardInterrupt):  # noqa: N818  # not an error; as its base is called
+class RunInterrupted(KeyboardInterrupt):
     """A Ctrl-C that stopped a run between two slices; `str` says where it was."""
 
 

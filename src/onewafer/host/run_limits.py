@@ -81,7 +81,7 @@ def run_until_rest(
 
     Raises:
         SimulationError: the program failed, or takes more cycles than the limits allow.
-        RunInterrupted: a Ctrl-C, with a sentence that says where the program was, and the checkpoint.
+        RunInterrupted: a Ctrl-C; `str` says where the program was, and the checkpoint.
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from onewafer.host import RunProgress
 
 
+_INTERVAL_SECONDS = 0.25
+
+
 class ProgressLine:
     """Show what the wafer is doing; the line is gone when it is done.
 
@@ -60,13 +63,12 @@ class ProgressLine:
         )
 
 
-class _Sentences(RunObserver):
+class _Sentences:
     """Prints sentences above the line; there is no progress but that of launches."""
 
-    interval_seconds = float("inf")
-
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, interval_seconds: float = float("inf")) -> None:
         self._console = console
+        self.interval_seconds = interval_seconds
 
     def say(self, line: str) -> None:
         self._console.print(f"onewafer: {line}", markup=False, highlight=False)
@@ -81,10 +83,8 @@ class _Sentences(RunObserver):
 class _Launch(_Sentences):
     """Renews the line of one launch."""
 
-    interval_seconds = 0.25
-
     def __init__(self, console: Console, line: Progress, task: TaskID) -> None:
-        super().__init__(console)
+        super().__init__(console, _INTERVAL_SECONDS)
         self._line = line
         self._task = task
 

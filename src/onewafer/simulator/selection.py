@@ -47,11 +47,11 @@ def select_engine(wanted: str, image: WaferImage) -> Selection:
     lacks = fast_engine_lacks(image) if wanted == "fast" else []
     if not lacks:
         return Selection(wanted)
-    shown = ", ".join(lacks[:_NUM_SHOWN])
-    more = f" and {len(lacks) - _NUM_SHOWN} more" if len(lacks) > _NUM_SHOWN else ""
+    shown = "; ".join(lacks[:_NUM_SHOWN])
+    more = f"; and {len(lacks) - _NUM_SHOWN} more" if len(lacks) > _NUM_SHOWN else ""
     return Selection(
         "reference",
-        f"the fast engine does not have {shown}{more} yet: the reference engine runs this program, "
+        f"the fast engine cannot run this program ({shown}{more}): the reference engine runs it, "
         "with the same results, but slowly",
     )
 
