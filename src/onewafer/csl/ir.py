@@ -499,6 +499,8 @@ class InstanceIr:
     exports: tuple[ExportedSymbol, ...]
     pes: tuple[tuple[int, int], ...]
     """(x, y) of every PE that runs it, row by row."""
+    unblocked_channels: tuple[int, ...] = ()
+    """Channels without a data task that start unblocked."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -80,6 +80,7 @@ class _Linker:
             tasks=tuple(self._task(binding) for binding in instance.tasks),
             queues=instance.queues,
             blocked_channels=instance.blocked_channels,
+            unblocked_channels=instance.unblocked_channels,
             dsds=tuple(program.descriptors.rows),
             configs=program.configs,
             messages=program.messages,

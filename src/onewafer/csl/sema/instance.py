@@ -87,6 +87,7 @@ class InstanceContext(Context):
         self.task_functions: dict[ast.Function, list[Binding]] = {}
         self.queues: dict[tuple[bool, int], tuple[int, Span]] = {}
         self.blocked: dict[int, None] = {}
+        self.unblocked: dict[int, None] = {}
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.local_colors: list[LocalColor] = []
@@ -262,6 +263,8 @@ class InstanceContext(Context):
                 return TaskKind.LOCAL, id_number(value, span)
             case Scalar(t.DATA_TASK_ID):
                 return TaskKind.DATA, id_number(value, span)
+            case Scalar(t.CONTROL_TASK_ID):
+                return TaskKind.CONTROL, id_number(value, span)
             case FunctionValue(module, declaration):
                 for binding in self.task_functions.get(declaration, ()):
                     if binding.task.module is module:
@@ -298,8 +301,15 @@ class InstanceContext(Context):
                 return channel(data, id_number(value, span))
             case Scalar(t.INPUT_QUEUE) if not by_color:
                 return channel(data, id_number(value, span))
-            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID) | FunctionValue():
+            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID | t.CONTROL_TASK_ID) | FunctionValue():
                 kind, number = self.task_id(value, span, "a task id")
+                if kind is TaskKind.CONTROL:
+                    fail(
+                        "unsupported-feature",
+                        "blocking a control task is not supported yet",
+                        span,
+                        help="block the color or input queue that its wavelets come from",
+                    )
                 local = kind is TaskKind.LOCAL
                 return channel(ChannelKind.LOCAL_TASK if local else data, number)
             case _:

@@ -265,6 +265,12 @@ class _Analysis:
         """Return the result for all PEs that agree; `splits` is what sets them apart."""
         instance = self.instance
         local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
+        started = {
+            gate
+            for gate in instance.unblocked
+            if gate >> 8 == ChannelKind.LOCAL_TASK
+            or (TaskKind.DATA, gate & 0xFF) in instance.bindings
+        }
         path = self.pe.tile.file.source.path
         decisions = tuple(
             ir.Decision(d.params, _show(d, self.pe.row), d.reason, d.span) for d in splits
@@ -279,6 +285,7 @@ class _Analysis:
                 for (is_input, queue), (color, _) in sorted(instance.queues.items())
             ),
             blocked_channels=tuple(c for c in instance.blocked if c not in local),
+            unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
             exports=tuple(self.exports),
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(

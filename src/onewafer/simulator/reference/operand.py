@@ -62,11 +62,11 @@ class ScalarOperand:
 class PointerOperand:
     """A scalar destination in memory."""
 
-    __slots__ = ("_address", "_memory", "_num_bytes", "extent", "stride")
+    __slots__ = ("_memory", "_num_bytes", "address", "extent", "stride")
 
     def __init__(self, memory: Memory, address: int, num_bytes: int) -> None:
         self._memory = memory
-        self._address = address
+        self.address = address
         self._num_bytes = num_bytes
         self.extent = 0
         self.stride = 1
@@ -74,22 +74,22 @@ class PointerOperand:
     def read(self, k: int) -> int:
         """Return the scalar."""
         del k
-        return self._memory.read(self._address, self._num_bytes)
+        return self._memory.read(self.address, self._num_bytes)
 
     def write(self, k: int, word: int) -> None:
         """Set the scalar, the same for every k."""
         del k
-        self._memory.write(self._address, word, self._num_bytes)
+        self._memory.write(self.address, word, self._num_bytes)
 
 
 class VectorOperand:
     """A mem1d DSD."""
 
-    __slots__ = ("_base", "_memory", "_num_bytes", "_step", "extent", "stride")
+    __slots__ = ("_memory", "_num_bytes", "_step", "base", "extent", "stride")
 
     def __init__(self, memory: Memory, words: tuple[int, int], num_bytes: int) -> None:
         self._memory = memory
-        self._base = words[0] & 0xFFFF
+        self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
         self.stride = to_signed16(words[1])
         self._step = self.stride * num_bytes
@@ -97,29 +97,31 @@ class VectorOperand:
 
     def read(self, k: int) -> int:
         """Return element k."""
-        return self._memory.read(self._base + k * self._step, self._num_bytes)
+        return self._memory.read(self.base + k * self._step, self._num_bytes)
 
     def write(self, k: int, word: int) -> None:
         """Set element k."""
-        self._memory.write(self._base + k * self._step, word, self._num_bytes)
+        self._memory.write(self.base + k * self._step, word, self._num_bytes)
 
     @property
     def walk(self) -> tuple[int, int]:
         """The address of the first element, and the bytes from one element to the next."""
-        return self._base, self._step
+        return self.base, self._step
 
 
 class BlockOperand:
     """A mem4d DSD: nested loops, the last the fastest; the first goes on past its extent."""
 
-    __slots__ = ("_base", "_loops", "_memory", "_num_bytes", "extent", "stride")
+    __slots__ = ("_loops", "_memory", "_num_bytes", "base", "extent", "number", "stride")
 
     def __init__(
         self, memory: Memory, words: tuple[int, int], descriptor: DsdDescriptor, num_bytes: int
     ) -> None:
         self._memory = memory
-        self._base = words[0] & 0xFFFF
+        self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
+        self.number = words[1] >> 16
+        """Of the descriptor."""
         loops = zip(descriptor.extents, descriptor.strides, strict=True)
         self._loops = [(extent, stride * num_bytes) for extent, stride in reversed(list(loops))]
         self.stride = descriptor.strides[-1]
@@ -136,10 +138,10 @@ class BlockOperand:
     @property
     def walk(self) -> tuple[int, int]:
         """The address of the first element, and the bytes from one to the next in its row."""
-        return self._base, self.stride * self._num_bytes
+        return self.base, self.stride * self._num_bytes
 
     def _address(self, k: int) -> int:
-        address = self._base
+        address = self.base
         for extent, step in self._loops[:-1]:
             k, index = divmod(k, extent)
             address += index * step
@@ -197,6 +199,11 @@ class OutputOperand:
         """Remember the wavelet."""
         del k
         self.written = word & self._mask | self._mark
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it writes control wavelets."""
+        return self._mark != 0
 
     def has_room(self) -> bool:
         """Tell whether the queue has a free place."""

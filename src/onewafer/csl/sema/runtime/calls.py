@@ -21,6 +21,7 @@ from onewafer.csl.sema.values import (
     Struct,
     Value,
     Variable,
+    Void,
     force_all,
     is_comptime,
     key_of,
@@ -124,6 +125,8 @@ def _bind(
     value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
     type_ = type_of(value) if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT) else type_
     stays = parameter.is_comptime or t.is_comptime_only(type_) or isinstance(value, Array | Struct)
+    if isinstance(value, Void):  # `{}` for what is absent
+        stays = True
     if isinstance(value, Dsd) and value.type in (t.FABIN_DSD, t.FABOUT_DSD):
         stays = True
     if stays:
