@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.errors import SimulationError
+from onewafer.errors import CheckpointError, DeadlockError, SimulationError
+from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.messages import place
@@ -14,12 +16,14 @@ from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.simulator.engine import StopReason
+    from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
 
@@ -39,10 +43,53 @@ class Machine:
 
         What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
         """
+        self._assemble(image, architecture, load_state(image, architecture), engine, sink)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        image: WaferImage | None = None,
+        architecture: Architecture | None = None,
+        sink: EventSink | None = None,
+    ) -> Machine:
+        """Return the machine of a checkpoint file; it goes on as if it had never stopped.
+
+        Any engine can go on, whichever wrote the file. The program is in the file; an `image` is
+        only compared with it. Without an `architecture` the catalog's is taken.
+
+        Raises:
+            CheckpointError: there is no such file, it is damaged, or it is of another image,
+                machine or version of onewafer.
+        """
+        checkpoint = read_checkpoint(Path(path), architecture)
+        if image is not None:
+            check_image(checkpoint, image, Path(path))
+        machine = cls.__new__(cls)
+        snapshot = checkpoint.snapshot
+        machine._assemble(  # noqa: SLF001  # the other constructor
+            checkpoint.image, checkpoint.architecture, snapshot.state, engine, sink
+        )
+        machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
+        return machine
+
+    def _assemble(
+        self,
+        image: WaferImage,
+        architecture: Architecture,
+        state: MachineState,
+        engine: str,
+        sink: EventSink | None,
+    ) -> None:
         self._image = image
+        self._architecture = architecture
         self._selection = select_engine(engine, image)
-        self._state = load_state(image, architecture)
-        loaded = LoadedProgram(image, architecture, self._state, sink)
+        self._state = state
+        self._is_whole = True
+        """Between two runs; not after one that was torn off in the middle of a cycle."""
+        loaded = LoadedProgram(image, architecture, state, sink)
         self._engine = self._selection.factory(loaded)
 
     @property
@@ -83,7 +130,40 @@ class Machine:
         Raise `DeadlockError` if the program waits for itself, `SimulationError` if it does what
         the machine cannot do.
         """
-        return self._engine.run(max_cycles=max_cycles)
+        self._is_whole = False
+        try:
+            reason = self._engine.run(max_cycles=max_cycles)
+        except DeadlockError:
+            self._is_whole = True
+            raise
+        self._is_whole = True
+        return reason
+
+    def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
+        """Write everything about the machine into one file, completely or not at all.
+
+        `what` says for people what was running. An older file of that name is replaced.
+
+        Raises:
+            CheckpointError: the last run failed, or was torn off in the middle of a cycle; or the
+                file cannot be written.
+        """
+        if not self._is_whole:
+            raise CheckpointError(
+                f"{path}: the last run failed or was torn off, so that there is no state between "
+                "two cycles to write; save between runs that end well"
+            )
+        try:
+            write_checkpoint(
+                Path(path),
+                self._engine.snapshot(),
+                self._image,
+                self._architecture,
+                engine=self.engine,
+                what=what,
+            )
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror or error}") from None
 
     def inject(self, x: int, y: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets of a color into the router of PE (x, y), as if the PE had sent them."""

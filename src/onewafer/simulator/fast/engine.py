@@ -166,7 +166,8 @@ class FastEngine:
     # --- the end of a run ------------------------------------------------------------------------
 
     def _finish(self) -> StopReason:
-        self._cycle = max(self._cycle, int(self._arrays.clock[LAST_END]))
+        # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
+        self._cycle = int(self._arrays.clock[LAST_END])
         self._store_state()
         report = report_deadlock(self._arrays, self._loaded, self._cycle)
         if report is not None:
@@ -206,6 +207,7 @@ class FastEngine:
     # --- what the host starts --------------------------------------------------------------------
 
     def _wake(self, units: NDArray[np.int64]) -> None:
+        self._arrays.clock[LAST_END] = max(self._cycle, int(self._arrays.clock[LAST_END]))
         wake_units(self._arrays, units.astype(np.int64), self._cycle)
 
     def _function_names(self) -> set[str]:
