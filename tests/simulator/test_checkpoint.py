@@ -15,7 +15,17 @@ from onewafer.simulator import Machine, StopReason
 from onewafer.simulator import checkpoint as files
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
-from tests.simulator.assembly import EAST, RAMP, SILICON, WSE2, WSE3, Kernel, receiver, route, sender
+from tests.simulator.assembly import (
+    EAST,
+    RAMP,
+    SILICON,
+    WSE2,
+    WSE3,
+    Kernel,
+    receiver,
+    route,
+    sender,
+)
 from tests.simulator.generation import programs
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
 

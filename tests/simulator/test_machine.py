@@ -11,7 +11,9 @@ from onewafer.image import (
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoBuffer,
     Opcode,
+    OperandMode,
     ProgramBuilder,
     RangeFilter,
     ScalarType,
@@ -345,11 +347,17 @@ def test_fast_engine_lacks_control_wavelets():
     builder.data("x", ScalarType.U16, [0])
     builder.queue(2, color=COLOR, is_input=False)
     builder.dsd(DsdDescriptor(DsdKind.FABOUT, color=COLOR, queue=2, is_control=True))
+    builder.fifo(FifoBuffer(builder.data("ring", ScalarType.U32, num_elements=4), 16))
     builder.label("start")
+    builder.emit(Opcode.MAP_STEP, ra=builder.register(), imm="start")
+    builder.dsr_load(OperandMode.DSR_SRC1, 1, builder.register_pair(), saves_address=True)
     builder.emit(Opcode.END_TASK)
     builder.task(TaskKind.CONTROL, 40, "start")
     assert fast_engine_lacks(make_image(WSE3, builder.build())) == [
         "control: a DSD sends control wavelets",
+        "control: there is a map loop",
+        "control: a DSR saves its address",
+        "control: there is a FIFO",
         "control: 'start' is a control task",
     ]
 

@@ -3,10 +3,13 @@
 from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
 from onewafer.image.files import ImageBytes, decode_image, encode_image, load, save
 from onewafer.image.instruction import (
+    DSD_NUMBER_MASK,
     DSD_OPERATIONS,
+    IN_MAP,
     INSTRUCTIONS,
     NUM_FIELDS,
     RETURN_STACK_DEPTH,
+    SAVES_ADDRESS,
     SYNCHRONOUS,
     ChannelKind,
     CostClass,
@@ -28,6 +31,7 @@ from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
     DsdKind,
+    FifoBuffer,
     Patch,
     PatchTarget,
     QueueBinding,
@@ -54,8 +58,10 @@ from onewafer.image.verify import verify
 from onewafer.image.wafer_image import Export, WaferImage
 
 __all__ = [
+    "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
     "INSTRUCTIONS",
+    "IN_MAP",
     "MAX_MEM4D_LOOPS",
     "NO_ROUTE",
     "NO_TASK",
@@ -63,6 +69,7 @@ __all__ = [
     "NUM_FIELDS",
     "REGISTER_BYTES",
     "RETURN_STACK_DEPTH",
+    "SAVES_ADDRESS",
     "SYNCHRONOUS",
     "ChannelKind",
     "ColorConfig",
@@ -75,7 +82,11 @@ __all__ = [
     "DsdOperationInfo",
     "Export",
     "Field",
+<<<<<<< HEAD
     "ImageBytes",
+=======
+    "FifoBuffer",
+>>>>>>> main
     "Opcode",
     "OperandMode",
     "Patch",

@@ -28,6 +28,14 @@ def failed_trap(message: str) -> str:
     return f"assertion failed: {message}" if message else "assertion failed"
 
 
+def fifo_width(held: int, asked: int) -> str:
+    """Return what is wrong with an operation on a FIFO of elements of another width (M110)."""
+    return (
+        f"the FIFO holds elements of {8 * held} bits, the operation has {8 * asked}; "
+        "let all operations on a FIFO have the element type of its array"
+    )
+
+
 def unbound_control_task(entry: int, color: int) -> str:
     """Return what is wrong with a control wavelet that starts no task of the program (M96)."""
     return (

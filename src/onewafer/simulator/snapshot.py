@@ -33,7 +33,7 @@ NONE = -1
 
 Table: TypeAlias = "NDArray[np.void]"
 
-SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
+SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, FIFO = range(7)
 """Forms of an operand: what its base, stride and extra are.
 
     SCALAR  value                    –                            –
@@ -42,6 +42,7 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
     BLOCK   address                  –                            descriptor of the tile program
     INPUT   color                    –                            –
     OUTPUT  output queue             1: control wavelets          color
+    FIFO    number of the FIFO       –                            –
 """
 _OPERANDS = tuple(
     f"{operand}_{part}"
@@ -113,11 +114,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "reason",
         "counted_to",
         "waiting_since",
+        "is_prepared",  # by a map loop (M122)
         *_OPERANDS,
     ),
     # Functions that were launched and not picked yet, with their arguments (M70).
     "launches": ("pe", "entry"),
     "launch_arguments": ("pe", "register", "word"),
+    # FIFOs that hold something, or did (M110–M114): places, and bytes of an element.
+    "fifos": ("pe", "number", "head", "count", "width"),
     # Switches that are not as they were loaded (M90–M103).
     "switches": ("pe", "color", "position", "is_torn_down", "counter"),
 }
@@ -151,6 +155,7 @@ class Snapshot:
     operations: Table
     launches: Table
     launch_arguments: Table
+    fifos: Table
     switches: Table
 
     @property

@@ -28,7 +28,7 @@ from onewafer.csl.sema.values import (
     force,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import ChannelKind, DsdKind, ScalarType, TaskKind, channel
+from onewafer.image import NO_TASK, ChannelKind, DsdKind, ScalarType, TaskKind, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,16 @@ class LocalColor:
 
     color: int
     config: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FifoRequest:
+    """One `@allocate_fifo`."""
+
+    variable: Variable
+    activate_push: Value | None
+    activate_pop: Value | None
     span: Span
 
 
@@ -91,6 +101,7 @@ class InstanceContext(Context):
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.local_colors: list[LocalColor] = []
+        self.fifos: list[FifoRequest] = []
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
@@ -128,6 +139,20 @@ class InstanceContext(Context):
         """Keep exported variables."""
         if isinstance(value, Variable):
             self.storage(value).is_exported = True
+
+    def add_fifo(self, request: FifoRequest) -> int:
+        """Return the number of a new FIFO, whose array becomes part of the program."""
+        self.storage(request.variable)
+        self.fifos.append(request)
+        return len(self.fifos) - 1
+
+    def fifo(self, request: FifoRequest) -> ir.Fifo:
+        """Return a FIFO as IR, once all tasks are bound."""
+        tasks = [
+            NO_TASK if value is None else self.local_task(value, request.span)
+            for value in (request.activate_push, request.activate_pop)
+        ]
+        return ir.Fifo(self.storage(request.variable), *tasks)
 
     def fill_globals(self) -> None:
         """Write the initial data of all globals; may make more of them."""

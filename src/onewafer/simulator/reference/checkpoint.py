@@ -11,6 +11,7 @@ from onewafer.image import DsdKind, DsdOperation
 from onewafer.simulator.arithmetic import dsd_element
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.fifo import FifoOperand
 from onewafer.simulator.reference.operand import (
     BlockOperand,
     InputOperand,
@@ -24,6 +25,7 @@ from onewafer.simulator.reference.operation import Operation
 from onewafer.simulator.reference.router import LinkBuffer, OutputQueue
 from onewafer.simulator.snapshot import (
     BLOCK,
+    FIFO,
     INPUT,
     NONE,
     OUTPUT,
@@ -61,6 +63,7 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
     awaited: Rows = []
     launches: Rows = []
     arguments: Rows = []
+    fifos: Rows = []
     for element in elements:
         pe = element.index
         states.append(_export_element(element))
@@ -70,6 +73,7 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
         for color, channel in element.channels.items():
             arrivals += [(pe, color, ready, word) for ready, word in channel.words]
             awaited += [(pe, color)] * channel.router_waits
+        fifos += [(pe, f.number, f.head, f.count, f.width) for f in element.fifos if f.width]
         if element.pending_launch is not None:
             function, words = element.pending_launch
             launches.append((pe, function.address))
@@ -82,6 +86,7 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
         "awaited_channels": make_table("awaited_channels", awaited),
         "launches": make_table("launches", launches),
         "launch_arguments": make_table("launch_arguments", arguments),
+        "fifos": make_table("fifos", fifos),
     }
 
 
@@ -127,6 +132,7 @@ def _export_operation(element: ComputeElement, operation: Operation) -> tuple[in
         _export_reason(operation.reason),
         operation.counted_to,
         operation.waiting_since,
+        operation.is_prepared,
         *_export_operand(operation.dest),
         *_export_operand(operation.src0),
         *_export_operand(operation.src1),
@@ -145,6 +151,8 @@ def _export_operand(operand: Operand) -> tuple[int, int, int, int]:
             return INPUT, operand.channel.color, 0, 0
         case OutputOperand():
             return OUTPUT, operand.queue.number, operand.is_control, operand.color
+        case FifoOperand():
+            return FIFO, operand.fifo.number, 0, 0
         case ScalarOperand():
             return SCALAR, operand.word, 0, 0
         case _:
@@ -243,6 +251,9 @@ def import_elements(
         element_of_pe[pe].channels[color].words.append((ready, word))
     for pe, color in rows_of(snapshot.awaited_channels):
         element_of_pe[pe].channels[color].router_waits = True
+    for pe, number, head, count, width in rows_of(snapshot.fifos):
+        fifo = element_of_pe[pe].fifos[number]
+        fifo.head, fifo.count, fifo.width = head, count, width
     for pe, *row in rows_of(snapshot.operations):
         _import_operation(element_of_pe[pe], row)
     for pe, *row in rows_of(snapshot.elements):
@@ -289,7 +300,7 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
     kind = DsdOperation(kind_number)
     dest, src0, src1 = (
         _import_operand(element, rest[i : i + 4], num_bytes)
-        for i, num_bytes in zip((10, 14, 18), ELEMENT_BYTES[kind], strict=True)
+        for i, num_bytes in zip((11, 15, 19), ELEMENT_BYTES[kind], strict=True)
     )
     operation = Operation(
         kind,
@@ -311,7 +322,9 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
         reason,
         operation.counted_to,
         operation.waiting_since,
-    ) = rest[:10]
+        is_prepared,
+    ) = rest[:11]
+    operation.is_prepared = bool(is_prepared)
     operation.has_started = bool(has_started)
     operation.reason = _import_reason(reason)
     element.path.threads[thread] = operation
@@ -319,6 +332,10 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
         source.channel.reader = operation
     if operation.output is not None:
         operation.output.queue.writer = operation
+    for source in operation.fifo_sources:
+        source.fifo.reader = operation
+    if operation.fifo_dest is not None:
+        operation.fifo_dest.fifo.writer = operation
 
 
 def _import_operand(element: ComputeElement, row: Sequence[int], num_bytes: int) -> Operand:
@@ -337,7 +354,10 @@ def _import_operand(element: ComputeElement, row: Sequence[int], num_bytes: int)
         case _ if form == OUTPUT:
             is_control = bool(stride)
             return OutputOperand(element.queues[base], extra, 0, num_bytes, is_control=is_control)
+        case _ if form == FIFO:
+            return FifoOperand(element.fifos[base], num_bytes)
         case _:
+            assert form == SCALAR
             return ScalarOperand(base)
 
 

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.errors import Place, SimulationError
-from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode, TaskKind
+from onewafer.image import (
+    DSD_NUMBER_MASK,
+    IN_MAP,
+    NO_TASK,
+    SAVES_ADDRESS,
+    DsdKind,
+    DsdOperation,
+    OperandMode,
+    TaskKind,
+)
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
@@ -25,6 +34,7 @@ from onewafer.simulator.messages import EMPTY_DSR, place, unbound_control_task
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.instructions import STOP, Instruction
 from onewafer.simulator.reference.memory import Memory
 from onewafer.simulator.reference.operand import (
@@ -34,6 +44,7 @@ from onewafer.simulator.reference.operand import (
     PointerOperand,
     ScalarOperand,
     memory_operand,
+    to_signed16,
 )
 from onewafer.simulator.reference.operation import Operation
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
@@ -56,6 +67,7 @@ LAUNCH_ID = 31
 CONTROL_TASK_ID = 64
 """Added to the id of a control task in events."""
 _NUM_PICKER_IDS = 32
+_DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 _WORD = 0xFFFF_FFFF
 
 
@@ -106,6 +118,7 @@ class ComputeElement:
         "channels",
         "counter",
         "dsrs",
+        "fifos",
         "index",
         "last_picked",
         "main_free",
@@ -172,6 +185,9 @@ class ComputeElement:
             OutputQueue(number, words + ramp, self)
             for number, words in enumerate(architecture.output_queue_words)
         ]
+        self.fifos = [
+            Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
+        ]
         self.main_thread = MainThread.IDLE
         self.main_free = 0
         self.main_next = 0
@@ -230,6 +246,10 @@ class ComputeElement:
         """Make a local task pending (M61)."""
         self._state.pending_tasks[self.index] |= 1 << task_id
 
+    def activate_all(self, tasks: int) -> None:
+        """Make all tasks of a bit set pending (M113)."""
+        self._state.pending_tasks[self.index] |= tasks
+
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
         """Block or unblock a `channel()` (M61)."""
         color = channel_color(encoded, self.program)
@@ -266,10 +286,10 @@ class ComputeElement:
             self.path.start(operation)
             self._limit = cycle
             return cycle + instruction.cycles
-        resume = self._architecture.timing.resume_cycles
+        resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
         end = operation.start + operation.remaining
         is_alone = not self.path.num_live and self.path.free_at <= operation.start
-        if is_alone and not operation.is_fabric and end + resume <= self._limit:
+        if is_alone and not operation.is_stepwise and end + resume <= self._limit:
             self.path.run_alone(operation)
             self.main_thread_cycles -= end + resume - cycle - instruction.cycles
             return end + resume
@@ -284,7 +304,8 @@ class ComputeElement:
         config = operation.config
         if config is None:
             self.main_thread = MainThread.RUNNING
-            self.main_next = cycle + self._architecture.timing.resume_cycles
+            resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
+            self.main_next = cycle + resume
             return
         if config.activate != NO_TASK:
             self.activate(config.activate)
@@ -466,8 +487,22 @@ class ComputeElement:
             config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
             pc=self.pc - 1,
         )
+        operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
+        for (mode, index), num_bytes in zip(
+            (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
+        ):
+            if mode in _DSR_MODES:
+                self._save_address(mode, index, operation.length * num_bytes)
         return operation
+
+    def _save_address(self, mode: OperandMode, index: int, num_bytes: int) -> None:
+        """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+        first = self.dsr_index(mode, index)
+        low, high = self.dsrs[first], self.dsrs[first + 1]
+        if high & SAVES_ADDRESS:
+            base = low + to_signed16(high) * num_bytes
+            self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
 
     def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
         match mode:
@@ -483,7 +518,7 @@ class ComputeElement:
                 return self._make_vector(words, num_bytes)
 
     def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
-        number = words[1] >> 16
+        number = words[1] >> 16 & DSD_NUMBER_MASK
         if number >= len(self.program.dsds):
             raise SimulationError(EMPTY_DSR)
         descriptor = self.program.dsds[number]
@@ -499,5 +534,7 @@ class ComputeElement:
             case DsdKind.FABOUT:
                 queue, mark = self.queues[descriptor.queue], descriptor.is_control
                 return OutputOperand(queue, color, extent, num_bytes, is_control=mark)
+            case DsdKind.FIFO:
+                return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
             case DsdKind.MEM1D | DsdKind.MEM4D:
                 return memory_operand(self.memory, words, descriptor, num_bytes)

@@ -61,6 +61,16 @@ class DataPath:
             if queue.writer is not None:
                 raise self._conflict(queue.writer, f"writes to output queue {queue.number}")
             queue.writer = operation
+        for source in operation.fifo_sources:
+            fifo = source.fifo
+            if fifo.reader is not None:
+                raise self._conflict(fifo.reader, f"takes from FIFO {fifo.number}")
+            fifo.reader = operation
+        if operation.fifo_dest is not None:
+            fifo = operation.fifo_dest.fifo
+            if fifo.writer is not None:
+                raise self._conflict(fifo.writer, f"puts into FIFO {fifo.number}")
+            fifo.writer = operation
         self._agenda.schedule(self._owner, operation.start)
 
     def run_alone(self, operation: Operation) -> int:
@@ -104,7 +114,7 @@ class DataPath:
         for operation in ready:
             reason = None if operation is winner else StallReason.DATA_PATH
             self._note_stall(operation, cycle, reason)
-        if winner.is_fabric:
+        if winner.is_stepwise:
             self._serve_element(winner, cycle)
         else:
             is_alone = all(op is winner or op.rank < winner.rank for op in ready)
@@ -119,7 +129,10 @@ class DataPath:
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)
                 continue
-            reason = self._obstacle(operation, cycle) if operation.is_fabric else None
+            reason = self._obstacle(operation, cycle) if operation.is_stepwise else None
+            if reason is StallReason.FIFO and operation.config is None:
+                operation.finish_at = cycle + 1
+                self._agenda.schedule(self._owner, operation.finish_at)
             if reason is None:
                 ready.append(operation)
             else:
@@ -127,6 +140,8 @@ class DataPath:
         return ready
 
     def _obstacle(self, operation: Operation, cycle: int) -> StallReason | None:
+        if operation.waits_for_fifo:
+            return StallReason.FIFO
         for source in operation.inputs:
             words = source.channel.words
             if not words or source.is_held_up:
@@ -141,7 +156,7 @@ class DataPath:
         return None
 
     def _serve_element(self, operation: Operation, cycle: int) -> None:
-        """Execute one element of an operation with a fabric operand (M33)."""
+        """Execute one element of an operation with a fabric operand or a FIFO (M33, M111)."""
         if not operation.has_started:
             operation.has_started = True
             self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
@@ -156,6 +171,11 @@ class DataPath:
             routable = cycle + 1 + self._ramp_cycles
             router.push(output.queue, routable, output.color, output.written)
             self._agenda.schedule(router, routable)
+        for operand in (*operation.fifo_sources, operation.fifo_dest):
+            if operand is not None and operand.fifo.activated:
+                self._owner.activate_all(operand.fifo.activated)
+                operand.fifo.activated = 0
+                self._agenda.schedule(self._owner, cycle + 1)
         self.num_elements += 1
         self.cycles += operation.element_cycles
         operation.last_served = cycle
@@ -205,6 +225,10 @@ class DataPath:
             source.channel.reader = None
         if operation.output is not None:
             operation.output.queue.writer = None
+        for source in operation.fifo_sources:
+            source.fifo.reader = None
+        if operation.fifo_dest is not None:
+            operation.fifo_dest.fifo.writer = None
         end = operation.finish_at
         self._owner.record(end, EventKind.DSD_END, operation.thread, operation.kind)
         self._agenda.note(end)

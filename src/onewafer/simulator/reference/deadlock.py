@@ -122,6 +122,8 @@ def _wait(operation: Operation) -> str:
     if empty:
         queue = f"input queue {empty[0].queue}, " if empty[0].queue >= 0 else ""
         return f"in {name} waits for a wavelet ({queue}color {empty[0].color}) {done}"
+    if operation.reason is StallReason.FIFO:
+        return f"in {name} waits for an element or a place in a FIFO {done}"
     if operation.reason is StallReason.INPUT_EMPTY:
         colors = " and ".join(str(source.channel.color) for source in operation.inputs)
         return (

@@ -90,8 +90,6 @@ _BUILTINS: dict[str, Builtin] = {}
 
 DOCUMENTED_BUT_UNSUPPORTED = frozenset(
     (
-        "allocate_fifo",
-        "map",
         "set_teardown_handler",
         "rpc",
         "set_config",
