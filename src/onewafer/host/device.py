@@ -17,6 +17,7 @@ from onewafer.simulator import DEFAULT_ENGINE, Machine, needs_compilation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
@@ -78,6 +79,26 @@ class Device:
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
 
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        limits: RunLimits = NO_LIMITS,
+    ) -> Device:
+        """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
+
+        `bytes_in` and `bytes_out` begin at zero.
+
+        Raises:
+            CheckpointError: as `Machine.from_checkpoint`.
+        """
+        machine = Machine.from_checkpoint(path, engine=engine)
+        device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
+        device._put_on(machine)  # noqa: SLF001  # the other constructor
+        return device
+
     @property
     def machine(self) -> Machine:
         """The simulated machine; it stays readable after `stop`.
@@ -107,7 +128,9 @@ class Device:
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        machine = Machine(self.image, self.architecture, engine=self._engine)
+        self._put_on(Machine(self.image, self.architecture, engine=self._engine))
+
+    def _put_on(self, machine: Machine) -> None:
         if machine.engine_note is not None:
             self._limits.observer.say(machine.engine_note)
         self._compile(machine)

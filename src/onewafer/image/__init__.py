@@ -82,11 +82,8 @@ __all__ = [
     "DsdOperationInfo",
     "Export",
     "Field",
-<<<<<<< HEAD
     "ImageBytes",
-=======
     "FifoBuffer",
->>>>>>> main
     "Opcode",
     "OperandMode",
     "Patch",

@@ -98,6 +98,11 @@ class Machine:
         return self._image
 
     @property
+    def architecture(self) -> Architecture:
+        """The machine's numbers."""
+        return self._architecture
+
+    @property
     def engine(self) -> str:
         """The name of the engine that simulates."""
         return self._selection.name
@@ -153,6 +158,8 @@ class Machine:
                 f"{path}: the last run failed or was torn off, so that there is no state between "
                 "two cycles to write; save between runs that end well"
             )
+        if not hasattr(self._engine, "snapshot"):
+            raise CheckpointError(f"{path}: the {self.engine} engine cannot be saved yet")
         try:
             write_checkpoint(
                 Path(path),
