@@ -147,10 +147,14 @@ def test_looking_takes_no_measurable_part_of_a_run():
     listener.show = show
     with pytest.raises(SimulationError):
         device(looping(), RunLimits(1_000_000, listener, clock=clock)).launch("main")
-    assert len(listener.reports) == 1 or min(
-        later - earlier
-        for earlier, later in zip(listener.reports, listener.reports[1:], strict=False)
-    ) >= 5 / 0.01
+    assert (
+        len(listener.reports) == 1
+        or min(
+            later - earlier
+            for earlier, later in zip(listener.reports, listener.reports[1:], strict=False)
+        )
+        >= 5 / 0.01
+    )
 
 
 def interrupted(number, action, tmp_path, program=None):
@@ -224,11 +228,12 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
 def test_whoever_handles_ctrl_c_himself_goes_on_doing_so(tmp_path):
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    listener = Listener(0)
+    listener.show = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    stubborn = device(looping(), RunLimits(2_000, listener, tmp_path))
     try:
         with pytest.raises(SimulationError):
-            listener = Listener(0)
-            listener.show = lambda _: os.kill(os.getpid(), signal.SIGINT)
-            device(looping(), RunLimits(2_000, listener, tmp_path)).launch("main")
+            stubborn.launch("main")
     finally:
         signal.signal(signal.SIGINT, before)
     assert heard

@@ -15,6 +15,7 @@ PROGRAM = ProgramReport(
     arch_title="WSE-3 (CS-3, 2024)",
     profile="sdk",
     fidelity="fabric",
+    engine="fast",
     dtype="f32",
     clock_hertz=850e6,
     width=4,

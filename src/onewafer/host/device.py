@@ -96,7 +96,7 @@ class Device:
         """
         machine = Machine.from_checkpoint(path, engine=engine)
         device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
-        device._put_on(machine)  # noqa: SLF001  # the other constructor
+        device._put_on(machine)  # the other constructor
         return device
 
     @property
@@ -203,6 +203,18 @@ class Device:
             HostError: unknown symbol, bad rectangle, or more elements than the variable has.
         """
         return self._read(symbol, num_elements, self._dtype_of(symbol), rectangle, strict=True)
+
+    def read_whole(self, symbol: str) -> NDArray[Any]:
+        """Return all elements that a variable has on every PE, `[height, width, num_elements]`.
+
+        Raises:
+            HostError: unknown symbol, or a PE does not export it.
+        """
+        machine = self._running(f"read {symbol!r}")
+        dtype = self._dtype_of(symbol)
+        self._rest(machine)
+        room = self._exports.place(symbol, self.rectangle, machine.memory).room
+        return self.read(symbol, int(room.min()) // dtype.itemsize)
 
     def read_raw(
         self,

@@ -32,7 +32,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import CheckpointError, ConfigurationError, ImageError
 from onewafer.image import decode_image, encode_image
 from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
-from onewafer.simulator.state import MachineState
+from onewafer.simulator.state import MachineState, make_state
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
             machine = _find_architecture(header, architecture, path)
             image = decode_image(archive.read("image.json"), archive.read("image.npz"), path)
             snapshot = _read_snapshot(archive, header)
+            _check_state(snapshot.state, image, machine)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -245,6 +246,22 @@ def _read_snapshot(archive: zipfile.ZipFile, header: CheckpointHeader) -> Snapsh
     )
 
 
+def _check_state(state: MachineState, image: WaferImage, architecture: Architecture) -> None:
+    """Raise `ValueError` if an array is not one of this machine."""
+    num_registers = max((program.num_registers for program in image.programs), default=1)
+    empty = make_state(
+        0,
+        memory_bytes=architecture.memory_bytes,
+        num_registers=num_registers,
+        num_dsrs=architecture.num_dsrs,
+    )
+    for field in fields(MachineState):
+        found, like = getattr(state, field.name), getattr(empty, field.name)
+        shape = (image.width * image.height, *like.shape[1:])
+        if (found.shape, found.dtype) != (shape, like.dtype):
+            raise ValueError(f"{field.name} is not {like.dtype} of shape {shape}")
+
+
 def _read_table(archive: zipfile.ZipFile, name: str) -> NDArray[np.void]:
     table = _read_array(archive, f"table.{name}")
     if table.dtype != dtype_of(name) or table.ndim != 1:
@@ -264,5 +281,8 @@ def _read_sparse(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     shape = tuple(_read_array(archive, f"{name}.shape").tolist())
     whole = np.zeros(shape, _read_array(archive, f"{name}.dtype").dtype)
     blocks = whole.reshape(-1).view(np.uint8).reshape(-1, _BLOCK_BYTES)
-    blocks[_read_array(archive, f"{name}.blocks")] = array
+    numbers = _read_array(archive, f"{name}.blocks")
+    if numbers.shape != array.shape[:1] or (numbers < 0).any():
+        raise ValueError(f"{name} has other blocks than it says")
+    blocks[numbers] = array
     return whole

@@ -72,6 +72,8 @@ class Machine:
         machine._assemble(  # noqa: SLF001  # the other constructor
             checkpoint.image, checkpoint.architecture, snapshot.state, engine, sink
         )
+        if not hasattr(machine._engine, "restore"):  # noqa: SLF001  # likewise
+            raise CheckpointError(f"{path}: the {machine.engine} engine cannot go on yet")
         machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
         return machine
 
