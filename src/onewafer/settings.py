@@ -37,6 +37,9 @@ class Settings:
     checkpoint_folder: Path | None = Path()
     """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint; None
     (`off`): nowhere."""
+    max_memory: int | None = None
+    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
+    None is what the computer has available."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -54,6 +57,7 @@ class Settings:
             engine=_engine("ONEWAFER_ENGINE"),
             shows_progress=_switch("ONEWAFER_PROGRESS"),
             checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
+            max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
         )
 
 
@@ -108,3 +112,52 @@ def _folder(name: str) -> Path | None:
     if not folder.is_dir():
         raise ConfigurationError(f"{name}={text!r}: there is no such folder; make it, or write off")
     return folder
+
+
+_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _bytes(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    scale = _SUFFIXES.get(text[-1].upper(), 1)
+    digits = text[:-1] if scale > 1 else text
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    if number < 1:
+        raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
+    return number * scale
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may still take without swapping; None: not known.
+
+    The least of what the system has available and what a control group leaves (containers).
+    """
+    found = [_system_memory(), _group_memory(Path("/sys/fs/cgroup"))]
+    return min((number for number in found if number is not None), default=None)
+
+
+def _system_memory() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _group_memory(folder: Path) -> int | None:
+    try:
+        limit = int((folder / "memory.max").read_text(encoding="ascii"))
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        # What the group caches of files is given back when it is needed.
+        statistics = (folder / "memory.stat").read_text(encoding="ascii").split()
+        cached = int(statistics[statistics.index("inactive_file") + 1])
+    except (OSError, ValueError, IndexError):  # no groups, no limit ("max"), another version
+        return None
+    return max(0, limit - used + cached)

@@ -56,6 +56,7 @@ onewafer report
 │ program               │ Sequential, 64 rows, f32                        │
 │ compiled because      │ first call                                      │
 │ machine               │ WSE-3 (CS-3, 2024), sdk timing, fabric fidelity │
+│ engine                │ fast                                            │
 │ rectangle             │ 4×2, 8 PEs used                                 │
 │ tile programs         │ 8                                               │
 ├───────────────────────┼─────────────────────────────────────────────────┤

@@ -112,7 +112,7 @@ def _run(
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
-    from onewafer.host import RunLimits, choose_observer  # noqa: PLC0415  # likewise
+    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import (  # noqa: PLC0415  # likewise
         ProgressLine,
         Session,
@@ -125,11 +125,9 @@ def _run(
     console = Console(stderr=True)
     settings = replace(settings, shows_progress=settings.shows_progress and not quiet)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
-    limits = RunLimits(
-        settings.max_cycles,
-        choose_observer(settings) if line is None else line.sentences,
-        settings.checkpoint_folder,
-    )
+    limits = RunLimits.from_settings(settings)
+    if line is not None:
+        limits = replace(limits, observer=line.sentences)
     session = Session(options, observer=line, limits=limits)
     result = run_script(script, arguments, session)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit

@@ -94,7 +94,7 @@ class Device:
         Raises:
             CheckpointError: as `Machine.from_checkpoint`.
         """
-        machine = Machine.from_checkpoint(path, engine=engine)
+        machine = Machine.from_checkpoint(path, engine=engine, memory_limit=limits.max_memory)
         device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
         device._put_on(machine)  # the other constructor
         return device
@@ -125,10 +125,18 @@ class Device:
 
         Raises:
             HostError: it is loaded already.
+            NotEnoughMemoryError: the computer has too little memory for it.
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        self._put_on(Machine(self.image, self.architecture, engine=self._engine))
+        self._put_on(
+            Machine(
+                self.image,
+                self.architecture,
+                engine=self._engine,
+                memory_limit=self._limits.max_memory,
+            )
+        )
 
     def _put_on(self, machine: Machine) -> None:
         if machine.engine_note is not None:

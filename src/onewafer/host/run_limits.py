@@ -41,12 +41,19 @@ class RunLimits:
     observer: RunObserver = SILENT
     checkpoint_folder: Path | None = None
     """Where a run that Ctrl-C or SIGTERM stops leaves its checkpoint; None: nowhere."""
+    max_memory: int | None = None
+    """Bytes that the simulation may need; None: what the computer has available."""
     clock: Clock = perf_counter
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunLimits:
         """Return the limits of the environment, with progress on stderr."""
-        return cls(settings.max_cycles, choose_observer(settings), settings.checkpoint_folder)
+        return cls(
+            settings.max_cycles,
+            choose_observer(settings),
+            settings.checkpoint_folder,
+            settings.max_memory,
+        )
 
 
 NO_LIMITS = RunLimits()

@@ -246,11 +246,6 @@ def _show_time(seconds: float | None, clock_hertz: float) -> str | None:
     return None if seconds is None else f"{format_seconds(seconds)} at {format_hertz(clock_hertz)}"
 
 
-def _show_fidelity(program: ProgramReport) -> str:
-    engine = "" if program.engine is None else f", {program.engine} engine"
-    return f"{program.fidelity}{engine}"
-
-
 def _show_memory(program: ProgramReport) -> str | None:
     memory = program.memory
     if memory is None:
@@ -265,8 +260,8 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
         ("program", lambda p: f"{p.module}, {_count(p.bucket_rows, 'row')}, {p.dtype}"),
         ("compiled because", lambda p: p.compiled_because),
-        ("machine", lambda p: f"{p.arch_title}, {p.profile} timing"),
-        ("fidelity", _show_fidelity),
+        ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
+        ("engine", lambda p: p.engine),
         ("rectangle", lambda p: f"{p.width}×{p.height}, {_count(p.num_pes, 'PE')} used"),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),

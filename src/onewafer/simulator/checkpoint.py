@@ -8,7 +8,7 @@ In: a snapshot, the image and the architecture. Out: a zip archive that NumPy ca
     table.NAME.npy             the tables of `snapshot`
     stalls.npy
     state.NAME.npy             an array of `MachineState`: whole, or its blocks that are not all
-                               zero; then .blocks has their numbers, .shape and .dtype the rest
+                               zero; then .blocks has their numbers
 
 Every member has a checksum (the archive's), and nothing in it is code. A file is written beside its
 place and then moved there: what stands under its name is complete.
@@ -120,7 +120,7 @@ def write_checkpoint(
                 _write_array(archive, f"table.{name}", table)
             _write_array(archive, "stalls", snapshot.stalls)
             for field in fields(MachineState):
-                _write_sparse(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
+                _write_blocks(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -135,21 +135,28 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> No
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _write_sparse(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    """Write an array whole if it is small, else its shape and those blocks that are not zero."""
-    if array.nbytes % _BLOCK_BYTES or array.nbytes <= _BLOCK_BYTES:
+def _write_blocks(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    """Write an array whole if it is small, else only the blocks that are not all zero."""
+    if not _has_blocks(array):
         _write_array(archive, name, array)
         return
-    blocks = array.reshape(-1).view(np.uint8).reshape(-1, _BLOCK_BYTES)
+    blocks = _blocks_of(array)
     used = [
         start + np.flatnonzero(blocks[start : start + _CHUNK_BLOCKS].any(axis=1))
         for start in range(0, len(blocks), _CHUNK_BLOCKS)
     ]
-    numbers = np.concatenate(used)
-    _write_array(archive, f"{name}.shape", np.array(array.shape, np.int64))
-    _write_array(archive, f"{name}.dtype", np.zeros(0, array.dtype))
-    _write_array(archive, f"{name}.blocks", numbers.astype(np.int64))
+    numbers = np.concatenate(used).astype(np.int64)
+    _write_array(archive, f"{name}.blocks", numbers)
     _write_array(archive, name, blocks[numbers])
+
+
+def _has_blocks(array: NDArray[Any]) -> bool:
+    return array.nbytes > _BLOCK_BYTES and not array.nbytes % _BLOCK_BYTES
+
+
+def _blocks_of(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of an array, `[block, byte]`: a view."""
+    return array.reshape(-1).view(np.uint8).reshape(-1, _BLOCK_BYTES)
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -169,8 +176,7 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
             header = _read_header(archive.read("header.json"), path)
             machine = _find_architecture(header, architecture, path)
             image = decode_image(archive.read("image.json"), archive.read("image.npz"), path)
-            snapshot = _read_snapshot(archive, header)
-            _check_state(snapshot.state, image, machine)
+            snapshot = _read_snapshot(archive, header, image, machine)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -231,35 +237,50 @@ def _find_architecture(
     return found
 
 
-def _read_snapshot(archive: zipfile.ZipFile, header: CheckpointHeader) -> Snapshot:
+def _read_snapshot(
+    archive: zipfile.ZipFile,
+    header: CheckpointHeader,
+    image: WaferImage,
+    architecture: Architecture,
+) -> Snapshot:
     stalls = _read_array(archive, "stalls")
     if stalls.ndim != 2 or stalls.shape[1] != len(StallReason):  # noqa: PLR2004  # a matrix
         raise ValueError(f"stalls of shape {stalls.shape}")
     return Snapshot(
         cycle=header.cycle,
         end=header.end,
-        state=MachineState(
-            **{f.name: _read_sparse(archive, f"state.{f.name}") for f in fields(MachineState)}
-        ),
+        state=_read_state(archive, image, architecture),
         stalls=stalls,
         **{name: _read_table(archive, name) for name in COLUMNS},
     )
 
 
-def _check_state(state: MachineState, image: WaferImage, architecture: Architecture) -> None:
-    """Raise `ValueError` if an array is not one of this machine."""
-    num_registers = max((program.num_registers for program in image.programs), default=1)
-    empty = make_state(
-        0,
+def _read_state(
+    archive: zipfile.ZipFile, image: WaferImage, architecture: Architecture
+) -> MachineState:
+    state = make_state(
+        image.width * image.height,
         memory_bytes=architecture.memory_bytes,
-        num_registers=num_registers,
+        num_registers=max((program.num_registers for program in image.programs), default=1),
         num_dsrs=architecture.num_dsrs,
     )
     for field in fields(MachineState):
-        found, like = getattr(state, field.name), getattr(empty, field.name)
-        shape = (image.width * image.height, *like.shape[1:])
-        if (found.shape, found.dtype) != (shape, like.dtype):
-            raise ValueError(f"{field.name} is not {like.dtype} of shape {shape}")
+        _fill(archive, f"state.{field.name}", getattr(state, field.name))
+    return state
+
+
+def _fill(archive: zipfile.ZipFile, name: str, target: NDArray[Any]) -> None:
+    """Fill an array of zeros with what `_write_blocks` wrote of it."""
+    blocks = _read_array(archive, name)
+    if not _has_blocks(target):
+        if (blocks.shape, blocks.dtype) != (target.shape, target.dtype):
+            raise ValueError(f"{name} is not {target.dtype} of shape {target.shape}")
+        target[...] = blocks
+        return
+    numbers = _read_array(archive, f"{name}.blocks")
+    if numbers.shape != blocks.shape[:1] or (numbers < 0).any():
+        raise ValueError(f"{name} has other blocks than it says")
+    _blocks_of(target)[numbers] = blocks
 
 
 def _read_table(archive: zipfile.ZipFile, name: str) -> NDArray[np.void]:
@@ -272,17 +293,3 @@ def _read_table(archive: zipfile.ZipFile, name: str) -> NDArray[np.void]:
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     # The whole member: only then its checksum is looked at.
     return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
-
-
-def _read_sparse(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    array = _read_array(archive, name)
-    if f"{name}.shape.npy" not in archive.namelist():
-        return array
-    shape = tuple(_read_array(archive, f"{name}.shape").tolist())
-    whole = np.zeros(shape, _read_array(archive, f"{name}.dtype").dtype)
-    blocks = whole.reshape(-1).view(np.uint8).reshape(-1, _BLOCK_BYTES)
-    numbers = _read_array(archive, f"{name}.blocks")
-    if numbers.shape != array.shape[:1] or (numbers < 0).any():
-        raise ValueError(f"{name} has other blocks than it says")
-    blocks[numbers] = array
-    return whole

@@ -11,6 +11,7 @@ from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram
 from onewafer.simulator.loading import load_state
+from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.simulator.engine import StopReason
+    from onewafer.simulator.selection import Selection
     from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
@@ -38,12 +40,17 @@ class Machine:
         *,
         engine: str = DEFAULT_ENGINE,
         sink: EventSink | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
         What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
+        Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
+        computer's memory; None: what is available.
         """
-        self._assemble(image, architecture, load_state(image, architecture), engine, sink)
+        selection = select_engine(engine, image)
+        refuse_without_memory(image, engine=selection.name, limit=memory_limit)
+        self._assemble(image, architecture, load_state(image, architecture), selection, sink)
 
     @classmethod
     def from_checkpoint(
@@ -54,6 +61,7 @@ class Machine:
         image: WaferImage | None = None,
         architecture: Architecture | None = None,
         sink: EventSink | None = None,
+        memory_limit: int | None = None,
     ) -> Machine:
         """Return the machine of a checkpoint file; it goes on as if it had never stopped.
 
@@ -63,14 +71,17 @@ class Machine:
         Raises:
             CheckpointError: there is no such file, it is damaged, or it is of another image,
                 machine or version of onewafer.
+            NotEnoughMemoryError: as the constructor.
         """
         checkpoint = read_checkpoint(Path(path), architecture)
         if image is not None:
             check_image(checkpoint, image, Path(path))
+        snapshot, image = checkpoint.snapshot, checkpoint.image
+        selection = select_engine(engine, image)
+        refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         machine = cls.__new__(cls)
-        snapshot = checkpoint.snapshot
         machine._assemble(  # noqa: SLF001  # the other constructor
-            checkpoint.image, checkpoint.architecture, snapshot.state, engine, sink
+            image, checkpoint.architecture, snapshot.state, selection, sink
         )
         if not hasattr(machine._engine, "restore"):  # noqa: SLF001  # likewise
             raise CheckpointError(f"{path}: the {machine.engine} engine cannot go on yet")
@@ -82,12 +93,12 @@ class Machine:
         image: WaferImage,
         architecture: Architecture,
         state: MachineState,
-        engine: str,
+        selection: Selection,
         sink: EventSink | None,
     ) -> None:
         self._image = image
         self._architecture = architecture
-        self._selection = select_engine(engine, image)
+        self._selection = selection
         self._state = state
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
