@@ -8,7 +8,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import SimulationError
-from onewafer.host import Device, RunInterrupted, RunLimits, interruption
+from onewafer.host import Device, Interruption, RunLimits, interruption
 from onewafer.host.progress_display import LogLines, StatusLine, WarningsOnly
 from onewafer.host.run_progress import SilentObserver
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
@@ -175,14 +175,16 @@ def interrupted(number, action, tmp_path, program=None):
 
 def test_ctrl_c_says_where_the_program_was_and_leaves_a_checkpoint(tmp_path):
     before = signal.getsignal(signal.SIGINT)
-    stopped, error = interrupted(signal.SIGINT, RunInterrupted, tmp_path)
+    stopped, error = interrupted(signal.SIGINT, KeyboardInterrupt, tmp_path)
     cycle = stopped.machine.cycle
     path = tmp_path / f"cycle-{cycle}.checkpoint"
     assert str(error) == (
         f"interrupted in the launch of 'main' at cycle {cycle:,}: "
         f"1 PE works: PE (0, 0) at loop.csl:7:3\n`onewafer resume {path}` goes on from there"
     )
-    assert isinstance(error, KeyboardInterrupt)
+    assert type(error) is KeyboardInterrupt  # Python asks so before it ends by the signal
+    assert Interruption.of(error) == str(error)
+    assert Interruption.of(KeyboardInterrupt("of the script")) is None
     assert [*tmp_path.iterdir()] == [path]
     assert Machine.from_checkpoint(path, engine="reference").cycle == cycle
     assert signal.getsignal(signal.SIGINT) is before
@@ -190,7 +192,7 @@ def test_ctrl_c_says_where_the_program_was_and_leaves_a_checkpoint(tmp_path):
 
 def test_what_was_stopped_ends_as_if_it_had_not_been(tmp_path):
     plain = device(counting(9_000), RunLimits()).launch("main")
-    stopped, _ = interrupted(signal.SIGINT, RunInterrupted, tmp_path, counting(9_000))
+    stopped, _ = interrupted(signal.SIGINT, KeyboardInterrupt, tmp_path, counting(9_000))
     path = tmp_path / f"cycle-{stopped.machine.cycle}.checkpoint"
     following = Device.from_checkpoint(path, engine="reference")
     following.settle()

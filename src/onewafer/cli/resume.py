@@ -76,18 +76,22 @@ def resume(
 def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path | None) -> int:
     from onewafer.host import (  # noqa: PLC0415  # a subcommand loads what it uses
         Device,
-        RunInterrupted,
+        Interruption,
         RunLimits,
     )
 
     limits = RunLimits.from_settings(settings)
     device = Device.from_checkpoint(path, engine=settings.engine, limits=limits)
     start = device.machine.cycle
-    print(f"going on at cycle {start:,} on the {device.machine.engine} engine")
+    what = device.machine.interrupted or "the run"
+    print(f"going on at cycle {start:,} in {what}, on the {device.machine.engine} engine")
     try:
         device.settle()
-    except RunInterrupted as error:
-        typer.echo(f"\n{error}", err=True)
+    except KeyboardInterrupt as error:
+        place = Interruption.of(error)
+        if place is None:
+            raise
+        typer.echo(f"\n{place}", err=True)
         return INTERRUPTED
     statistics = device.machine.statistics()
     print(f"at rest at cycle {statistics.cycles:,}, after {statistics.cycles - start:,} more")

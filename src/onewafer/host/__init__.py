@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
-from onewafer.host.interruption import RunInterrupted
+from onewafer.host.interruption import Interruption
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
 from onewafer.host.run_limits import NO_LIMITS, RunLimits
 from onewafer.host.run_progress import RunObserver, RunProgress
@@ -19,10 +19,10 @@ __all__ = [
     "Device",
     "IntRectangle",
     "IntVector",
+    "Interruption",
     "LaunchReport",
     "MemcpyDataType",
     "MemcpyOrder",
-    "RunInterrupted",
     "RunLimits",
     "RunObserver",
     "RunProgress",

@@ -76,6 +76,7 @@ class Device:
         self._engine = engine
         self._limits = limits
         self._exports = ExportTable(image)
+        self._pending = "the start-up of the program"
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
 
@@ -96,7 +97,8 @@ class Device:
         """
         machine = Machine.from_checkpoint(path, engine=engine, memory_limit=limits.max_memory)
         device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
-        device._put_on(machine)  # the other constructor
+        device._pending = machine.interrupted or device._pending
+        device._put_on(machine)
         return device
 
     @property
@@ -315,7 +317,7 @@ class Device:
 
     def _rest(self, machine: Machine) -> None:
         """Let what is under way (the start-up tasks) come to rest."""
-        run_until_rest(machine, "the start-up of the program", self._limits)
+        run_until_rest(machine, self._pending, self._limits)
 
     def _running(self, action: str) -> Machine:
         if self._phase is not _Phase.LOADED:

@@ -26,8 +26,22 @@ _USUAL: dict[int, Handler] = {
 """Handlers that may be replaced for a while: who has set another one wants that one."""
 
 
-class RunInterrupted(KeyboardInterrupt):
-    """A Ctrl-C that stopped a run between two slices; `str` says where it was."""
+class Interruption(str):
+    """What a `KeyboardInterrupt` carries that stopped a run between two slices: where it was.
+
+    The exception itself is no subclass: only after a plain one Python ends by the signal.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def of(error: BaseException) -> Interruption | None:
+        """Return what an error carries; None if no run of ours was stopped."""
+        match error:
+            case KeyboardInterrupt(args=(Interruption() as place,)):
+                return place
+            case _:
+                return None
 
 
 class StopRequest:
@@ -73,11 +87,11 @@ class StopRequest:
 def interruption(request: StopRequest, sentence: str) -> BaseException:
     """Return what to raise for a signal: a script ends as it would have without us.
 
-    A Ctrl-C is a `RunInterrupted` with the sentence; SIGTERM, which Python has no exception
+    A Ctrl-C is a `KeyboardInterrupt` with the sentence; SIGTERM, which Python has no exception
     for, an exit with the code that a shell gives it, after the sentence on stderr.
     """
     if request.signal != signal.SIGTERM:
-        return RunInterrupted(sentence)
+        return KeyboardInterrupt(Interruption(sentence))
     sys.stderr.write(f"{sentence}\n")
     return SystemExit(128 + signal.SIGTERM)
 

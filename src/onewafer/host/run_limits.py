@@ -88,7 +88,7 @@ def run_until_rest(
 
     Raises:
         SimulationError: the program failed, or takes more cycles than the limits allow.
-        RunInterrupted: a Ctrl-C; `str` says where the program was, and the checkpoint.
+        KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was.
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)

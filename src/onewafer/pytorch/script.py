@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
-from onewafer.host import RunInterrupted
+from onewafer.host import Interruption
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.intercept import intercept_calls
 
@@ -113,8 +113,9 @@ def _note_place(error: OnewaferError) -> None:
 
 
 def _show(error: BaseException) -> None:
-    if isinstance(error, RunInterrupted):
-        print(f"\n{error}", file=sys.stderr)  # noqa: T201  # as Python shows errors
+    place = Interruption.of(error)
+    if place is not None:
+        print(f"\n{place}", file=sys.stderr)  # noqa: T201  # as Python shows errors
         return
     _strip(error, set())
     sys.excepthook(type(error), error, error.__traceback__)

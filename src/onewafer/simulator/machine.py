@@ -86,6 +86,7 @@ class Machine:
         if not hasattr(machine._engine, "restore"):  # noqa: SLF001  # likewise
             raise CheckpointError(f"{path}: the {machine.engine} engine cannot go on yet")
         machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
+        machine._interrupted = checkpoint.header.what  # noqa: SLF001  # likewise
         return machine
 
     def _assemble(
@@ -100,6 +101,7 @@ class Machine:
         self._architecture = architecture
         self._selection = selection
         self._state = state
+        self._interrupted = ""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
         loaded = LoadedProgram(image, architecture, state, sink)
@@ -124,6 +126,11 @@ class Machine:
     def engine_note(self) -> str | None:
         """Why that is not the engine that was asked for; None if it is."""
         return self._selection.note
+
+    @property
+    def interrupted(self) -> str:
+        """What was running when the checkpoint was written that this machine is from."""
+        return self._interrupted
 
     @property
     def cycle(self) -> int:
