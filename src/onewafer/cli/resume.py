@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError, HostError
-from onewafer.settings import Settings, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.host import Device
+    from onewafer.settings import Settings
     from onewafer.simulator import Statistics
 
 INTERRUPTED = 130
@@ -30,18 +30,8 @@ def resume(
         Path, typer.Argument(metavar="FILE", help="A checkpoint, as Ctrl-C leaves it.")
     ],
     *,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Simulator: fast or reference, whichever wrote the file "
-            "[default: ONEWAFER_ENGINE, or fast].",
-        ),
-    ] = None,
-    max_cycles: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Fail after so many more cycles."),
-    ] = None,
+    engine: EngineOption = None,
+    max_cycles: MaxCyclesOption = None,
     symbols: Annotated[
         Path | None,
         typer.Option(
@@ -63,12 +53,7 @@ def resume(
     """
     for path in (symbols, json_file):
         _check_target(path)
-    settings = Settings.from_environment()
-    if engine is not None:
-        settings = replace(settings, engine=check_engine(engine, "--engine"))
-    if max_cycles is not None:
-        settings = replace(settings, max_cycles=max_cycles)
-    settings = replace(settings, shows_progress=settings.shows_progress and not quiet)
+    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
     code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError
-from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
+    from onewafer.settings import Settings
 
 
 def run(
@@ -46,19 +47,8 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Simulator: fast or reference [default: ONEWAFER_ENGINE, or fast].",
-        ),
-    ] = None,
-    max_cycles: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Let a launch of more cycles fail [default: no limit]."
-        ),
-    ] = None,
+    engine: EngineOption = None,
+    max_cycles: MaxCyclesOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -73,7 +63,35 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
+    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
     _require_torch()
+    options = _wafer_options(
+        arch=arch,
+        profile=profile,
+        fidelity=fidelity,
+        rectangle=rectangle,
+        dtype=dtype,
+        clock=clock,
+        max_batch=max_batch,
+        engine=settings.engine,
+    )
+    if json_file is not None:
+        json_file = _check_json_file(json_file)
+    code = _run(script, arguments or [], options, settings, json_file=json_file, quiet=quiet)
+    raise typer.Exit(code)
+
+
+def _wafer_options(
+    *,
+    arch: str,
+    profile: str,
+    fidelity: str,
+    rectangle: str | None,
+    dtype: str | None,
+    clock: str | None,
+    max_batch: int,
+    engine: str,
+) -> WaferOptions:
     from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
     from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
         parse_clock,
@@ -82,7 +100,7 @@ def run(
         parse_rectangle,
     )
 
-    options = WaferOptions(
+    return WaferOptions(
         arch=arch,
         profile=profile,
         fidelity=parse_fidelity(fidelity),
@@ -92,13 +110,6 @@ def run(
         max_batch=max_batch,
         engine=engine,
     )
-    if json_file is not None:
-        json_file = _check_json_file(json_file)
-    settings = Settings.from_environment()
-    if max_cycles is not None:
-        settings = replace(settings, max_cycles=max_cycles)
-    code = _run(script, arguments or [], options, settings, json_file=json_file, quiet=quiet)
-    raise typer.Exit(code)
 
 
 def _run(
@@ -123,7 +134,6 @@ def _run(
     )
 
     console = Console(stderr=True)
-    settings = replace(settings, shows_progress=settings.shows_progress and not quiet)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
     limits = RunLimits.from_settings(settings)
     if line is not None:
