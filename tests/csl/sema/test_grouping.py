@@ -98,9 +98,8 @@ def test_an_iteration_of_its_own_each_is_not_grouped(monkeypatch):
     assert grouped == plain
     assert counts == [4]
     # The route depends on every single x.
-    alone = "for (@range(u16, 40)) |x| { switch (x) { 99 => {}, else => " + (
-        '@set_tile_code(x, 0, "pe.csl", .{ .a = x }) } }'
-    )
+    tile = '@set_tile_code(x, 0, "pe.csl", .{ .a = x })'
+    alone = f"for (@range(u16, 40)) |x| {{ switch (x) {{ 99 => {{}}, else => {tile} }} }}"
     grouped, plain = both(alone, width=40, height=1)
     assert grouped == plain
     assert counts == [4]
