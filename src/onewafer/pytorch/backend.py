@@ -43,7 +43,10 @@ class _Sessions:
         """Return the session for the first one's options with some of them replaced."""
         wanted = options_from_mapping(options, base=self.first.options)
         if wanted not in self._by_options:
-            sibling = Session(wanted, ledger=self.first.ledger, observer=self.first.observer)
+            first = self.first
+            sibling = Session(
+                wanted, ledger=first.ledger, observer=first.observer, limits=first.limits
+            )
             self._by_options[wanted] = sibling
         return self._by_options[wanted]
 

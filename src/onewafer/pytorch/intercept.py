@@ -19,6 +19,8 @@ from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.compiled import compiled_for_wafer
+from onewafer.pytorch.cuda import OnDevice, mark, unmarked
 from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ def _route(
     kwargs: dict[str, object],
 ) -> object:
     """Run an outermost call where it belongs, and count it."""
-    if isinstance(module, OptimizedModule):
+    if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
+        module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+    elif isinstance(module, OptimizedModule):
         # With our backend, the call below comes back to the session graph by graph.
         seen = session.ledger.num_calls
         result = original(module, *args, **kwargs)
@@ -80,11 +84,27 @@ def _route(
         session.count_gradient_call(module)
         return original(module, *args, **kwargs)
     try:
-        return session.call(module, args, kwargs)
+        return _call(session, module, args, kwargs)
     except UnsupportedOperationError as error:
         session.count_fallback(module, str(error))
     # Outside the handler, so that an error of the module shows no other error as its context.
     return original(module, *args, **kwargs)
+
+
+def _call(
+    session: Session,
+    module: torch.nn.Module,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> object:
+    """Run a call on the wafer; results for a CUDA script say that they are on its device."""
+    if not any(isinstance(leaf, OnDevice) for leaf in pytree.tree_leaves((args, kwargs))):
+        return session.call(module, args, kwargs)
+    args, kwargs = pytree.tree_map_only(torch.Tensor, unmarked, (args, kwargs))
+    result = session.call(module, args, kwargs)
+    for leaf in pytree.tree_leaves(result):
+        mark(leaf)
+    return result
 
 
 def needs_gradient(
