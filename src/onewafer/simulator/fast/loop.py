@@ -18,6 +18,7 @@ from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
+    BLOCK_IS_CONTENDED,
     BLOCK_LONE,
     BLOCK_PE,
     BLOCK_ROUTER_WAKE,
@@ -63,21 +64,27 @@ NUM_FETCHED_LINES = 12
 def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
     """Bring a PE from cycle `start` to `end`.
 
-    What nothing can disturb goes ahead, to before `until`; but not while events are recorded, so
-    that their buffer need not be larger.
+    What nothing can disturb goes ahead at once, to before `until`; but not while events are
+    recorded, so that their buffer need not be larger.
     """
-    horizon = end if s.clock[IS_RECORDING] else min(until, FAR)
+    ahead = end if s.clock[IS_RECORDING] else min(until, FAR)
+    router_end = end if s.arena[block + BLOCK_IS_CONTENDED] else ahead
     while True:
-        wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
-        if wake >= end:
-            break
-        cycle = max(wake, start)
-        if s.arena[block + BLOCK_ELEMENT_WAKE] <= cycle:
+        element_wake = s.arena[block + BLOCK_ELEMENT_WAKE]
+        router_wake = s.arena[block + BLOCK_ROUTER_WAKE]
+        is_lone = s.arena[block + BLOCK_LONE] and s.arena[block + BLOCK_ATTENTION] == FAR
+        element_end = ahead if is_lone else end
+        if element_wake < element_end and (
+            element_wake <= router_wake or router_wake >= router_end
+        ):
             s.arena[block + BLOCK_ELEMENT_WAKE] = FAR
-            tick(s, block, cycle, horizon, until)
-        if s.arena[block + BLOCK_ROUTER_WAKE] <= cycle:
+            tick(s, block, max(element_wake, start), ahead, until)
+        elif router_wake < router_end:
             s.arena[block + BLOCK_ROUTER_WAKE] = FAR
-            route_wavelets(s, block, cycle, horizon)
+            route_wavelets(s, block, max(router_wake, start), ahead)
+        else:
+            break
+    wake = min(element_wake, router_wake)
     if wake < FAR:
         enlist(s, block, wake)
 
@@ -88,8 +95,6 @@ def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     if s.clock[FAILURE]:
         if s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
             return
-        until = min(until, s.clock[FAILURE_CYCLE] + 1)
-        horizon = min(horizon, until)
     if s.arena[block + BLOCK_ATTENTION] <= cycle:
         attend(s, block, cycle, until)
     else:
@@ -132,7 +137,8 @@ def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
         block = s.wheel[slot, i]
         s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
-            end = min(end, s.clock[FAILURE_CYCLE] + 1)
+            until = min(until, s.clock[FAILURE_CYCLE] + 1)
+            end = min(end, until)
         visit(s, block, start, end, until)
     left = s.wheel_counts[slot] - count
     for i in range(left):
