@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from onewafer.errors import ConfigurationError
 from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
+from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.compiled import compile_for_wafer
 from onewafer.pytorch.cuda import NOTICE, OnDevice, alias_cuda
 
@@ -309,6 +310,22 @@ def test_compiled_models_and_functions_run_on_the_wafer(wafer, x):
     compiled(x).sum().backward()
     assert wafer.ledger.gradient_calls == {"Sequential": 1}
     assert not wafer.ledger.fallbacks
+
+
+def test_model_compiled_for_the_wafer_by_name(wafer, x):
+    model = nn.Sequential(nn.Linear(4, 2), nn.ReLU()).cuda()
+    compiled = torch.compile(model, backend="onewafer", options={"rectangle": "1x1"})
+    with serve_backend(wafer), torch.no_grad():
+        results = [compiled(x), compiled(x)]
+        assert torch.equal(results[0], model(x))
+    assert {r.device for r in results} == {CUDA}
+    assert num_wafer_calls(wafer) == 3
+    assert not wafer.ledger.fallbacks
+    with serve_backend(wafer):
+        compiled(x).sum().backward()
+    gradient, model[0].weight.grad = model[0].weight.grad, None
+    model(x).sum().backward()
+    assert torch.equal(gradient, model[0].weight.grad)
 
 
 @pytest.mark.usefixtures("notices")

@@ -4,6 +4,6 @@
 """
 
 from onewafer.pytorch.cuda.alias import NOTICE, alias_cuda, has_cuda_device
-from onewafer.pytorch.cuda.tensors import OnDevice, mark, unmarked
+from onewafer.pytorch.cuda.tensors import OnDevice, call_plain, mark, unmarked
 
-__all__ = ["NOTICE", "OnDevice", "alias_cuda", "has_cuda_device", "mark", "unmarked"]
+__all__ = ["NOTICE", "OnDevice", "alias_cuda", "call_plain", "has_cuda_device", "mark", "unmarked"]

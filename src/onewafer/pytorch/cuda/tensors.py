@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._C import DisableTorchFunctionSubclass
+from torch.utils import _pytree as pytree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,6 +149,29 @@ def unmarked(tensor: torch.Tensor) -> torch.Tensor:
         if isinstance(tensor, torch.nn.Parameter):
             return torch.nn.Parameter(alias, requires_grad=tensor.requires_grad)
         return alias.requires_grad_(tensor.requires_grad)
+
+
+def call_plain(
+    function: Callable[[tuple[object, ...], dict[str, object]], object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> object:
+    """Call with plain tensors; what comes out is on the device if an argument was."""
+    if not any(isinstance(leaf, OnDevice) for leaf in pytree.tree_leaves((args, kwargs))):
+        return function(args, kwargs)
+    args, kwargs = pytree.tree_map_only(torch.Tensor, _view_plain, (args, kwargs))
+    result = function(args, kwargs)
+    for leaf in pytree.tree_leaves(result):
+        mark(leaf)
+    return result
+
+
+def _view_plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the same tensor as a plain one; gradients flow through."""
+    if not isinstance(tensor, OnDevice):
+        return tensor
+    with DisableTorchFunctionSubclass():
+        return tensor.as_subclass(torch.Tensor)
 
 
 def _caller() -> str:
