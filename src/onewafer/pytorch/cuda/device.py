@@ -88,7 +88,7 @@ class Stream:
 
     def record_event(self, event: Any = None) -> Any:
         """Note the moment in an event; return the event."""
-        noted = torch.cuda.Event() if event is None else event
+        noted: Any = torch.cuda.Event() if event is None else event
         noted.record(self)
         return noted
 
