@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
     from onewafer.settings import Settings
 
+_FidelityOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+]
+_CudaAliasOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-alias/--no-cuda-alias",
+        help="Let `cuda` mean the wafer [default: if the host has no CUDA device].",
+    ),
+]
+
 
 def run(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A PyTorch script.")],
@@ -28,12 +40,7 @@ def run(
     *,
     arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
-    fidelity: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."
-        ),
-    ] = "fabric",
+    fidelity: _FidelityOption = "fabric",
     rectangle: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
@@ -47,13 +54,7 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
-    cuda_alias: Annotated[
-        bool | None,
-        typer.Option(
-            "--cuda-alias/--no-cuda-alias",
-            help="Let `cuda` mean the wafer [default: if the host has no CUDA device].",
-        ),
-    ] = None,
+    cuda_alias: _CudaAliasOption = None,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     json_file: Annotated[

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.compiled import compiled_for_wafer
-from onewafer.pytorch.cuda import OnDevice, mark, unmarked
+from onewafer.pytorch.cuda import call_plain
 from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def _route(
     elif isinstance(module, OptimizedModule):
         # With our backend, the call below comes back to the session graph by graph.
         seen = session.ledger.num_calls
-        result = original(module, *args, **kwargs)
+        compiled = partial(original, module)
+        result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if session.ledger.num_calls == seen:
             session.count_fallback(module, "it is compiled by another backend of torch.compile")
         return result
@@ -84,27 +86,11 @@ def _route(
         session.count_gradient_call(module)
         return original(module, *args, **kwargs)
     try:
-        return _call(session, module, args, kwargs)
+        return call_plain(partial(session.call, module), args, kwargs)
     except UnsupportedOperationError as error:
         session.count_fallback(module, str(error))
     # Outside the handler, so that an error of the module shows no other error as its context.
     return original(module, *args, **kwargs)
-
-
-def _call(
-    session: Session,
-    module: torch.nn.Module,
-    args: tuple[object, ...],
-    kwargs: dict[str, object],
-) -> object:
-    """Run a call on the wafer; results for a CUDA script say that they are on its device."""
-    if not any(isinstance(leaf, OnDevice) for leaf in pytree.tree_leaves((args, kwargs))):
-        return session.call(module, args, kwargs)
-    args, kwargs = pytree.tree_map_only(torch.Tensor, unmarked, (args, kwargs))
-    result = session.call(module, args, kwargs)
-    for leaf in pytree.tree_leaves(result):
-        mark(leaf)
-    return result
 
 
 def needs_gradient(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._C import DisableTorchFunctionSubclass
+from torch.utils import _pytree as pytree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +33,11 @@ _TRACERS = (
     "torch._subclasses",
     "torch.export",
     "torch.fx",
+    "torch.utils.checkpoint",
 )
-"""Packages that lay out memory by what a tensor says of its device."""
+"""Packages that lay out memory, or compare, by what a tensor says of its device."""
+_LENGTHS_SECOND = (torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequence)
+"""Functions whose second result is on the host wherever the first is."""
 
 
 class OnDevice:
@@ -53,7 +57,10 @@ class OnDevice:
             result = func(*args, **(kwargs or {}))
         if torch.compiler.is_dynamo_compiling() or (args and result is args[0]):
             return result  # of an operation in place, which moves nothing
-        return mark(result)
+        mark(result)
+        if func in _LENGTHS_SECOND:
+            unmark(result[1])
+        return result
 
     @property
     def device(self) -> torch.device:
@@ -75,6 +82,11 @@ class OnDevice:
     def get_device(self) -> int:
         """Return the ordinal of the device."""
         return 0
+
+    def __format__(self, format_spec: str) -> str:
+        """Format a single number as Python does, everything else as PyTorch does."""
+        tensor = cast("torch.Tensor", self)
+        return format(tensor.item() if tensor.dim() == 0 else str(tensor), format_spec)
 
     def record_stream(self, stream: object) -> None:
         """Do nothing: there is one stream."""
@@ -148,6 +160,29 @@ def unmarked(tensor: torch.Tensor) -> torch.Tensor:
         if isinstance(tensor, torch.nn.Parameter):
             return torch.nn.Parameter(alias, requires_grad=tensor.requires_grad)
         return alias.requires_grad_(tensor.requires_grad)
+
+
+def call_plain(
+    function: Callable[[tuple[object, ...], dict[str, object]], object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> object:
+    """Call with plain tensors; what comes out is on the device if an argument was."""
+    if not any(isinstance(leaf, OnDevice) for leaf in pytree.tree_leaves((args, kwargs))):
+        return function(args, kwargs)
+    args, kwargs = pytree.tree_map_only(torch.Tensor, _view_plain, (args, kwargs))
+    result = function(args, kwargs)
+    for leaf in pytree.tree_leaves(result):
+        mark(leaf)
+    return result
+
+
+def _view_plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the same tensor as a plain one; gradients flow through."""
+    if not isinstance(tensor, OnDevice):
+        return tensor
+    with DisableTorchFunctionSubclass():
+        return tensor.as_subclass(torch.Tensor)
 
 
 def _caller() -> str:
