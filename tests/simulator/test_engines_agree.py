@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
+from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine, fields
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
+from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 from tests.simulator.generation import programs
 
 MAX_CYCLES = 20_000
@@ -70,6 +72,23 @@ class ShortEpochs(FastEngine):
     def __init__(self, loaded):
         super().__init__(loaded)
         self._arrays.clock[fields.REBASE_AT] = 64
+
+
+def slow_reader():
+    """Return a program whose stream is held up by its last PE, far back through the routers."""
+    kernel = Kernel("slow")
+    base = kernel.data("received", ScalarType.F32, [1.0] * 60)
+    kernel.function("main")
+    vector = kernel.vector(base, 60)
+    factor = kernel.immediate(ScalarType.F32, 0.5)
+    kernel.operate(DsdOperation.FMACS, vector, vector, kernel.incoming(3, 60), factor)
+    placed = {(0, 0): sender(3, 60), (3, 0): kernel.finish()}
+    return WSE3, make_image(WSE3, placed, width=4, routes=eastward(3, 0, 3))
+
+
+@pytest.mark.parametrize("slices", [None, 1, 7])
+def test_a_stream_that_is_held_up(slices):
+    assert_agreement(*slow_reader(), slices)
 
 
 @LENIENT

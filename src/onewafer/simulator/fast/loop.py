@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
-from onewafer.simulator.fast.compilation import entry, kernel, shared
+from onewafer.simulator.fast.compilation import entry, merged, shared
 from onewafer.simulator.fast.data_path import serve
 from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
@@ -60,7 +60,7 @@ NUM_FETCHED_LINES = 12
 """Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
-@kernel
+@merged
 def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
     """Bring a PE from cycle `start` to `end`.
 
@@ -89,7 +89,7 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
         enlist(s, block, wake)
 
 
-@kernel
+@merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     """Let a compute element act in `cycle`, unless its PE is the one that failed."""
     if s.clock[FAILURE]:
@@ -121,14 +121,14 @@ def keep_earliest_fault(s: Arrays) -> None:
     s.clock[FAULT_PE] = NONE
 
 
-@kernel
+@merged
 def fetch_block(s: Arrays, block: int) -> None:
     """Ask for the beginning of a block, while another PE is looked at."""
     for line in range(NUM_FETCHED_LINES):
         prefetch(s.arena, block + LINE_WORDS * line)
 
 
-@kernel
+@merged
 def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
     """Bring every PE of a list to `end`; what is left to do in this window stays in the list."""
     count = s.wheel_counts[slot]
