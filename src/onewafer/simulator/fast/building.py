@@ -194,7 +194,7 @@ def _write_fifos(arena: Arena, fabric: Fabric, buffer_capacity: int, width: int)
     of_buffers = places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
     of_outputs = places.outputs[outputs.pe] + outputs.distance
     of_channels = places.channels[channels.pe] + channels.distance
-    channel_of = np.zeros(num_pes * NUM_COLORS, np.int32)
+    channel_of = np.zeros(num_pes * NUM_COLORS, np.int64)
     channel_of[channels.pe * NUM_COLORS + channels.color] = of_channels
     write_routes(arena, fabric, channel_of, width)
 

@@ -44,7 +44,7 @@ def count_of_blocks(s: Arrays, field: int) -> Integers:
 def count_link_wavelets(s: Arrays) -> Integers:
     """Return the wavelets that left each router, `[num_pes, direction]`: what its targets got."""
     num_pes, num_ports = len(s.blocks), len(Direction)
-    fifos = s.fifos[: len(s.fifos) - num_pes]
+    fifos: Integers = s.fifos[: len(s.fifos) - num_pes]
     pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]
     is_channel = fifos[:, FIFOS_SENDER] == NONE
     is_buffer = fifos[:, FIFOS_PORT] != Direction.RAMP
@@ -64,8 +64,9 @@ def count_stalls(s: Arrays, cycle: int) -> Integers:
     reason = (s.arena[s.fifos[fifos, FIFOS_OFFSET] + FIFO_STATE] & REASON_MASK) - 1
     _add(stalls, s.fifos[fifos, FIFOS_PE], reason, now - s.fifos[fifos, FIFOS_WAITING_SINCE])
     operations = np.flatnonzero(s.operations[:, OPS_OFFSET])
-    offset = s.operations[operations, OPS_OFFSET]
-    pe: Integers = np.searchsorted(s.blocks, offset, side="right") - 1
+    offset: Integers = s.operations[operations, OPS_OFFSET]
+    blocks: Integers = s.blocks
+    pe: Integers = np.searchsorted(blocks, offset, side="right") - 1
     _add(stalls, pe, s.arena[offset + OP_REASON], now - s.operations[operations, OPS_WAITING_SINCE])
     return stalls
 

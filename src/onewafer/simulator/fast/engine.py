@@ -85,7 +85,9 @@ class FastEngine:
         self._injector = Injector(fabric)
         self._cycle = 0
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
-        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
+        self._placed = np.flatnonzero(self._program_of_pe >= 0)
+        self._routing = np.flatnonzero(fabric.num_sources)
+        wake_elements(self._bound, self._placed, 0)
 
     @property
     def cycle(self) -> int:
@@ -141,6 +143,7 @@ class FastEngine:
         self._note_now()
         if len(words):
             s = self._arrays
+            self._routing = np.union1d(self._routing, [pe_index])
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
@@ -178,7 +181,9 @@ class FastEngine:
         # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
         self._cycle = self._absolute(LAST_END)
         self._store_state()
-        report = report_deadlock(self._arrays, self._loaded, self._cycle)
+        report = report_deadlock(
+            self._arrays, self._loaded, self._cycle, placed=self._placed, routing=self._routing
+        )
         if report is not None:
             raise DeadlockError(report)
         return StopReason.QUIESCENT
@@ -197,8 +202,9 @@ class FastEngine:
 
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
-        self._loaded.state.program_counters[:] = self._arrays.pes[:, PE_PC]
-        self._loaded.state.return_depths[:] = self._arrays.pes[:, PE_RETURN_DEPTH]
+        state, placed = self._loaded.state, self._placed
+        state.program_counters[placed] = self._arrays.pes[placed, PE_PC]
+        state.return_depths[placed] = self._arrays.pes[placed, PE_RETURN_DEPTH]
 
     # --- events ----------------------------------------------------------------------------------
 

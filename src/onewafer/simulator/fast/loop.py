@@ -92,9 +92,8 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
 @merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     """Let a compute element act in `cycle`, unless its PE is the one that failed."""
-    if s.clock[FAILURE]:
-        if s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
-            return
+    if s.clock[FAILURE] and s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
+        return
     if s.arena[block + BLOCK_ATTENTION] <= cycle:
         attend(s, block, cycle, until)
     else:

@@ -45,6 +45,7 @@ from onewafer.simulator.fast.arrays import DTYPES, Arrays
 
 _config: Any = numba_config
 _infer_getattr: Any = infer_getattr
+_infer_global: Any = infer_global
 _from_dtype: Any = from_dtype
 _intrinsic: Any = intrinsic
 _INT64 = ir.IntType(64)
@@ -159,7 +160,7 @@ def _frame_word(builder, value, number: int):
 # --- elements ------------------------------------------------------------------------------------
 
 
-@infer_global(operator.getitem)
+@_infer_global(operator.getitem)
 class _GetItem(AbstractTemplate):
     def generic(self, arguments, _keywords):
         table, index = arguments
@@ -168,7 +169,7 @@ class _GetItem(AbstractTemplate):
         return None
 
 
-@infer_global(operator.setitem)
+@_infer_global(operator.setitem)
 class _SetItem(AbstractTemplate):
     def generic(self, arguments, _keywords):
         table, index, value = arguments
@@ -226,7 +227,8 @@ def _address(
 ):
     """Return the address of an element of a C-contiguous array."""
     if isinstance(index_type, types.BaseTuple):
-        kinds, indices = list(index_type.types), cgutils.unpack_tuple(builder, index)
+        index_types: Any = index_type
+        kinds, indices = list(index_types), cgutils.unpack_tuple(builder, index)
     else:
         kinds, indices = [index_type], [index]
     assert len(indices) == table.ndim, table

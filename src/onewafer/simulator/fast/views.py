@@ -29,7 +29,6 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     FIFOS_COLOR,
     FIFOS_NUMBER,
-    FIFOS_OFFSET,
     FIFOS_PORT,
     FIFOS_WAITING_SINCE,
     IDLE,
@@ -70,9 +69,13 @@ from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
+
+    Integers = NDArray[np.int64]
 
 _MAIN_THREADS = {
     IDLE: MainThread.IDLE,
@@ -82,24 +85,28 @@ _MAIN_THREADS = {
 }
 
 
-def report_deadlock(s: Arrays, loaded: LoadedProgram, cycle: int) -> str | None:
-    """Return what the quiescent program waits for, or None if it is simply done (M81)."""
-    has_program = s.pes[:, PE_PROGRAM] >= 0
-    waits = np.isin(s.pes[:, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams != 0)
-    stuck = np.flatnonzero(has_program & waits).tolist()
-    if not stuck and not _is_lost(s):
+def report_deadlock(
+    s: Arrays, loaded: LoadedProgram, cycle: int, *, placed: Integers, routing: Integers
+) -> str | None:
+    """Return what the quiescent program waits for, or None if it is simply done (M81).
+
+    `placed` are the PEs that have a program, `routing` those whose routers have sources; of a
+    wafer that is mostly idle no other is looked at.
+    """
+    waits = np.isin(s.pes[placed, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams[placed] != 0)
+    stuck = placed[waits].tolist()
+    holds = routing[s.arena[s.blocks[routing] + BLOCK_ACTIVE] != 0]
+    if not stuck and not any(_is_lost(s, pe) for pe in holds.tolist()):
         return None
-    holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
     routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
-def _is_lost(s: Arrays) -> bool:
+def _is_lost(s: Arrays, pe: int) -> bool:
     """Tell whether some wavelet waits where nothing will ever take it (M57)."""
-    offset = s.fifos[:, FIFOS_OFFSET]
-    state = s.arena[offset[offset > 0] + FIFO_STATE]
-    return bool((state & REASON_MASK == StallReason.NO_ROUTE + 1).any())
+    states = [s.arena[source + FIFO_STATE] & REASON_MASK for source in _sources(s, pe)]
+    return StallReason.NO_ROUTE + 1 in states
 
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
