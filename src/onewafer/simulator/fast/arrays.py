@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     Matrix = Any
     """An array of the dtype and shape that `building` gives it."""
@@ -20,19 +22,16 @@ __all__ = ["Arrays", "int64"]
 class Arrays(NamedTuple):
     """Matrices of records, see `fields`; those of `MachineState` are shared with it."""
 
+    arena: Matrix
+    """`[words]`, int32: a block for each PE, in it all that the loop touches for every wavelet."""
     clock: Matrix
     timing: Matrix
     pes: Matrix
-    links: Matrix
-    sources: Matrix
-    active: Matrix
-    """Sources with a wavelet, a stretch for each router."""
-    rings: Matrix
-    channels: Matrix
-    routes: Matrix
-    route_of_color: Matrix
-    """`[num_pes, colors]`"""
+    fifos: Matrix
     operations: Matrix
+    links: Matrix
+    ramp_routes: Matrix
+    """`[num_pes or 0, colors]`: route of what a PE sends by a queue that has any color."""
     programs: Matrix
     code: Matrix
     patches: Matrix
@@ -50,15 +49,43 @@ class Arrays(NamedTuple):
     blocked_colors: Matrix
     blocked_streams: Matrix
     # the agenda
-    wake: Matrix
-    """`[2 · num_pes]`: when each router, then each compute element, is looked at."""
-    neighbours: Matrix
-    """`[2 · num_pes, 2]`: the unit before and behind in the list of a cycle."""
-    slots: Matrix
-    """`[lists, 2]`: first and last unit."""
-    # what lives for one cycle
-    routers: Matrix
-    elements: Matrix
+    wheel: Matrix
+    """`[slots, 2 · num_pes]`: blocks of the PEs to look at in a window."""
+    wheel_counts: Matrix
+    blocks: Matrix
+    """`[num_pes]`: offset of each PE's block."""
+    heap: Matrix
+    """`[num_pes + 1]`: PEs that are woken later than the wheel reaches, the first one at 1."""
+    heap_places: Matrix
+    """`[num_pes]`: where each PE is in the heap; 0: not there."""
+    heap_cycles: Matrix
+    """`[num_pes]`: when it is woken."""
     candidates: Matrix
-    moves: Matrix
+    """What contends in one PE in one cycle."""
     events: Matrix
+
+
+DTYPES: dict[str, tuple[type[np.generic], int]] = {
+    **dict.fromkeys(Arrays._fields, (np.int64, 2)),
+    "arena": (np.int32, 1),
+    "clock": (np.int64, 1),
+    "timing": (np.int64, 1),
+    "ramp_routes": (np.int32, 2),
+    "patches": (np.int64, 1),
+    "memory": (np.uint8, 2),
+    "registers": (np.uint32, 2),
+    "dsrs": (np.uint32, 4),
+    "return_stacks": (np.int32, 2),
+    "pending_tasks": (np.uint32, 1),
+    "blocked_tasks": (np.uint32, 1),
+    "blocked_colors": (np.uint32, 1),
+    "blocked_streams": (np.uint8, 1),
+    "wheel": (np.int32, 2),
+    "wheel_counts": (np.int64, 1),
+    "blocks": (np.int32, 1),
+    "heap": (np.int32, 1),
+    "heap_places": (np.int32, 1),
+    "heap_cycles": (np.int64, 1),
+    "candidates": (np.int64, 1),
+}
+"""Element type and number of dimensions of each array."""

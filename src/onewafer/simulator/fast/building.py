@@ -6,39 +6,73 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.image import PatchTarget
-from onewafer.simulator.fast.agenda import EPOCH_CYCLES, NUM_LISTS
+from onewafer.geometry import Direction
+from onewafer.image import NUM_COLORS, PatchTarget
+from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.arrays import Arrays
+from onewafer.simulator.fast.epoch import EPOCH_CYCLES
 from onewafer.simulator.fast.fields import (
-    EPOCH_END,
+    ANY_COLOR,
+    BLOCK_ATTENTION,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_IS_CONTENDED,
+    BLOCK_NUM_SOURCES,
+    BLOCK_OPERATIONS,
+    BLOCK_PE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SOURCES,
     EVENT_FIELDS,
+    FAR,
     FAULT_PE,
+    FIFO_LAST_MOVE,
+    FIFO_OWNER,
+    FIFO_RING,
+    FIFO_ROUTE,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STARTS_TASK,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
+    FIFOS_OFFSET,
+    FIFOS_PE,
+    FIFOS_PORT,
+    FIFOS_SENDER,
+    FIFOS_WRITER,
     IS_RECORDING,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
+    LINE_WORDS,
     LINK_DEPARTURES,
+    LONG_AGO,
     NEVER,
     NONE,
+    NOT_YET,
     NUM_CLOCK_FIELDS,
+    NUM_FIFO_FIELDS,
+    NUM_OP_WORDS,
     NUM_OPERATION_FIELDS,
     NUM_PE_FIELDS,
     NUM_TASK_IDS,
-    OP_THREAD,
-    PE_ACTIVE,
+    OP_REASON,
+    OP_ROW,
+    OPS_OFFSET,
+    OPS_THREAD,
     PE_BULK,
     PE_CHANNELS,
     PE_COUNTER_START,
     PE_LAST_PICKED,
     PE_NUM_OPERATIONS,
-    PE_OPERATIONS,
+    PE_OUTPUTS,
     PE_PATCHES,
     PE_PROGRAM,
-    PE_SOURCES,
     PE_X,
     PE_Y,
+    REBASE_AT,
+    SOURCE_GROUPS,
+    T_HAS_LINK_WINDOW,
 )
-from onewafer.simulator.fast.tables import make_tables, make_timing
-from onewafer.simulator.fast.wiring import wire
+from onewafer.simulator.fast.tables import log2_places, make_tables, make_timing
+from onewafer.simulator.fast.wiring import find_contention, lay_out, write_routes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,39 +80,40 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.tables import ProgramLayout, ProgramTables
-    from onewafer.simulator.fast.wiring import Fabric
+    from onewafer.simulator.fast.wiring import Arena, Fabric
 
     Integers = NDArray[np.int64]
 
-FIRST_EVENT_ROWS = 1 << 12
-_LONG_AGO = -(1 << 40)
+FIRST_EVENT_ROWS = 1 << 13
+_SPARE_WORDS = 1 << 16
+"""Of the arena, for the host's queues."""
 
 
-def build(loaded: LoadedProgram) -> Arrays:
-    """Return the arrays of a machine on which nothing has happened."""
+def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
+    """Return the arrays of a machine on which nothing has happened, and the plan of its arena."""
     image, architecture, state = loaded.image, loaded.architecture, loaded.state
     num_pes = image.width * image.height
     tables = make_tables(image.programs, architecture)
-    fabric = wire(image, tables, architecture)
+    fabric = lay_out(image, tables, architecture)
+    timing = make_timing(architecture.timing)
+    arena = make_arena(fabric.places.end + _SPARE_WORDS)
     patches, first_patch = _make_patches(image, tables)
-    operations, first_operation, num_operations = _make_operations(image, tables)
     pes = _make_pes(image, fabric)
     pes[:, PE_PATCHES] = first_patch
-    pes[:, PE_OPERATIONS] = first_operation
-    pes[:, PE_NUM_OPERATIONS] = num_operations
-    most_sources = int(fabric.num_sources.max(initial=0)) + 1
-    return Arrays(
+    fifos = _write_fifos(arena, fabric, architecture.timing.router_buffer_words, image.width)
+    operations = _write_operations(arena, fabric, image, tables)
+    _write_headers(arena, fabric)
+    needs_table = bool((fabric.outputs.color == ANY_COLOR).any())
+    window_words = architecture.timing.link_window_words
+    arrays = Arrays(
+        arena=arena,
         clock=_make_clock(is_recording=loaded.sink is not None),
-        timing=make_timing(architecture.timing),
+        timing=timing,
         pes=pes,
-        links=_make_links(num_pes, architecture.timing.link_window_words),
-        sources=fabric.sources,
-        active=np.zeros(len(fabric.sources), np.int64),
-        rings=fabric.rings,
-        channels=fabric.channels,
-        routes=fabric.routes,
-        route_of_color=fabric.route_of_color,
+        fifos=fifos,
         operations=operations,
+        links=_make_links(num_pes if timing[T_HAS_LINK_WINDOW] else 1, window_words),
+        ramp_routes=route_table(fabric) if needs_table else np.zeros((0, NUM_COLORS), np.int32),
         programs=tables.programs,
         code=tables.code,
         patches=patches,
@@ -94,20 +129,138 @@ def build(loaded: LoadedProgram) -> Arrays:
         blocked_tasks=state.blocked_tasks,
         blocked_colors=state.blocked_colors,
         blocked_streams=state.blocked_streams,
-        wake=np.full(2 * num_pes, NEVER, np.int64),
-        neighbours=np.zeros((2 * num_pes, 2), np.int32),
-        slots=np.full((2 * NUM_LISTS, 2), NONE, np.int32),
-        routers=np.zeros(num_pes, np.int32),
-        elements=np.zeros(num_pes, np.int32),
-        candidates=np.zeros(max(most_sources, NUM_TASK_IDS), np.int64),
-        moves=np.zeros((len(fabric.sources), 2), np.int64),
+        wheel=np.empty((NUM_SLOTS, 2 * num_pes), np.int32),
+        wheel_counts=np.zeros(NUM_SLOTS, np.int64),
+        blocks=fabric.places.block.astype(np.int32),
+        heap=np.empty(num_pes + 1, np.int32),
+        heap_places=np.zeros(num_pes, np.int32),
+        heap_cycles=np.empty(num_pes, np.int64),
+        candidates=np.zeros(int(fabric.num_sources.max(initial=0)) + 1, np.int64),
         events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
     )
+    return arrays, fabric
+
+
+def make_arena(num_words: int) -> Arena:
+    """Return words, all zero, that begin with a cache line."""
+    words = np.zeros(num_words + LINE_WORDS, np.int32)
+    skipped = -(words.ctypes.data // words.itemsize) % LINE_WORDS
+    return words[skipped : skipped + num_words]
+
+
+def route_table(fabric: Fabric) -> NDArray[np.int32]:
+    """Return the routes of what PEs send, `[num_pes, colors]`."""
+    routes = fabric.ramp_routes
+    table = np.zeros((len(fabric.num_sources), NUM_COLORS), np.int32)
+    table[routes.pe, routes.color] = routes.offset
+    return table
+
+
+# --- the arena -----------------------------------------------------------------------------------
+
+
+def _write_headers(arena: Arena, fabric: Fabric) -> None:
+    block = fabric.places.block
+    arena[block + BLOCK_PE] = np.arange(len(block))
+    for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION):
+        arena[block + field] = FAR
+    arena[block + BLOCK_OPERATIONS] = fabric.places.operations
+    arena[block + BLOCK_NUM_SOURCES] = fabric.num_sources
+
+
+def _write_operations(
+    arena: Arena, fabric: Fabric, image: WaferImage, tables: ProgramTables
+) -> Integers:
+    """Write the operations; return their matrix."""
+    program_of_pe = image.program_of_pe.reshape(-1)
+    first = np.cumsum(fabric.num_operations) - fabric.num_operations
+    operations = np.zeros((int(fabric.num_operations.sum()) + 1, NUM_OPERATION_FIELDS), np.int64)
+    for number, layout in enumerate(tables.layouts):
+        pes = np.flatnonzero(program_of_pe == number)
+        for slot, thread in enumerate(layout.threads):
+            offset = fabric.places.operations[pes] + NUM_OP_WORDS * slot
+            operations[first[pes] + slot, OPS_OFFSET] = offset
+            operations[first[pes] + slot, OPS_THREAD] = thread
+            arena[offset + OP_ROW] = first[pes] + slot
+            arena[offset + OP_REASON] = NONE
+    return operations
+
+
+def _write_fifos(arena: Arena, fabric: Fabric, buffer_capacity: int, width: int) -> Integers:
+    """Write FIFOs and routes; return the matrix of FIFOs, with rows for the host's queues."""
+    places, buffers = fabric.places, fabric.buffers
+    outputs, channels = fabric.outputs, fabric.channels
+    num_pes = len(places.block)
+    of_buffers = places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
+    of_outputs = places.outputs[outputs.pe] + outputs.distance
+    of_channels = places.channels[channels.pe] + channels.distance
+    channel_of = np.zeros(num_pes * NUM_COLORS, np.int32)
+    channel_of[channels.pe * NUM_COLORS + channels.color] = of_channels
+    write_routes(arena, fabric, channel_of, width)
+
+    num_outputs = np.bincount(outputs.pe, minlength=num_pes)
+    number = num_outputs[buffers.pe] + buffers.number
+    receives = fabric.traffic.receive[buffers.pe, buffers.color] >> buffers.port & 1
+    route = fabric.link_routes.find(buffers.pe, buffers.color) * receives
+    output_route = fabric.ramp_routes.find(outputs.pe, np.maximum(outputs.color, 0))
+    output_route[outputs.color == ANY_COLOR] = ANY_COLOR
+    capacity = np.full(len(buffers.pe), buffer_capacity)
+    sources = np.concatenate((of_outputs, of_buffers))
+    source_pe = np.concatenate((outputs.pe, buffers.pe))
+    source_number = np.concatenate((outputs.number, number))
+    source_route = np.concatenate((output_route, route))
+    offset = np.concatenate((sources, of_channels))
+    pe = np.concatenate((source_pe, channels.pe))
+    capacity = np.concatenate((outputs.capacity, capacity, channels.capacity))
+    group = np.concatenate((source_number % SOURCE_GROUPS, 0 * channels.pe))
+
+    arena[places.block[source_pe] + BLOCK_SOURCES + source_number] = sources
+    arena[offset + FIFO_OWNER] = places.block[pe]
+    arena[offset + FIFO_ROW] = np.arange(len(offset))
+    _shape_rings(arena, offset, capacity, group)
+    arena[sources + FIFO_ROUTE] = source_route
+    arena[sources + FIFO_LAST_MOVE] = NOT_YET
+    arena[of_channels + FIFO_STARTS_TASK] = channels.starts_task
+    contended = find_contention(arena, source_pe, source_route, num_pes)
+    arena[places.block[contended] + BLOCK_IS_CONTENDED] = 1
+    return _make_fifos(fabric, offset, pe)
+
+
+def _shape_rings(arena: Arena, offset: Integers, capacity: Integers, group: Integers) -> None:
+    """Set the capacities of FIFOs; all their places are free since long ago."""
+    for words in np.unique(capacity).tolist():
+        chosen = np.flatnonzero(capacity == words)
+        log2 = log2_places(words)
+        arena[offset[chosen] + FIFO_SHAPE] = words << 16 | log2 << 8 | group[chosen]
+        for place in range(1 << log2):
+            arena[offset[chosen] + FIFO_RING + 2 * place] = LONG_AGO
+
+
+def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
+    outputs, buffers, channels = fabric.outputs, fabric.buffers, fabric.channels
+    ramp = int(Direction.RAMP)
+    fifos = np.zeros((len(offset) + len(fabric.num_sources), NUM_FIFO_FIELDS), np.int64)
+    rows = fifos[: len(offset)]
+    rows[:, FIFOS_OFFSET] = offset
+    rows[:, FIFOS_PE] = pe
+    rows[:, FIFOS_COLOR] = np.concatenate((outputs.color, buffers.color, channels.color))
+    rows[:, FIFOS_NUMBER] = np.concatenate((outputs.queue, 0 * buffers.pe, channels.queue))
+    rows[:, FIFOS_PORT] = (
+        np.concatenate((0 * outputs.pe, buffers.port - ramp, 0 * channels.pe)) + ramp
+    )
+    rows[:, FIFOS_SENDER] = np.concatenate(
+        (0 * outputs.pe, buffers.sender, np.full(len(channels.pe), NONE))
+    )
+    rows[:, FIFOS_WRITER] = NONE
+    return fifos
+
+
+# --- matrices ------------------------------------------------------------------------------------
 
 
 def _make_clock(*, is_recording: bool) -> Integers:
     clock = np.zeros(NUM_CLOCK_FIELDS, np.int64)
-    clock[EPOCH_END] = EPOCH_CYCLES
+    clock[REBASE_AT] = EPOCH_CYCLES
     clock[IS_RECORDING] = is_recording
     clock[FAULT_PE] = NONE
     return clock
@@ -123,34 +276,16 @@ def _make_pes(image: WaferImage, fabric: Fabric) -> Integers:
     pes[:, PE_LAST_PICKED] = NUM_TASK_IDS - 1
     pes[:, PE_COUNTER_START] = NEVER
     pes[:, PE_BULK] = NONE
-    pes[:, PE_CHANNELS] = fabric.first_channel
-    pes[:, PE_SOURCES] = fabric.first_source
-    # A router's list has a place for each of its sources and for the host's queue.
-    pes[:, PE_ACTIVE] = fabric.first_source + index
+    pes[:, PE_CHANNELS] = fabric.places.channels
+    pes[:, PE_OUTPUTS] = fabric.places.outputs
+    pes[:, PE_NUM_OPERATIONS] = fabric.num_operations
     return pes
 
 
 def _make_links(num_pes: int, window_words: int) -> Integers:
     links = np.zeros((4 * num_pes, LINK_DEPARTURES + window_words), np.int64)
-    links[:, LINK_DEPARTURES:] = _LONG_AGO
+    links[:, LINK_DEPARTURES:] = 2 * LONG_AGO
     return links
-
-
-def _make_operations(
-    image: WaferImage, tables: ProgramTables
-) -> tuple[Integers, Integers, Integers]:
-    """Return the operations, and the first one and the number of each PE."""
-    program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
-    threads = [layout.threads for layout in tables.layouts]
-    of_pe = np.append(np.array([len(t) for t in threads], np.int64), 0)[program_of_pe]
-    ends = np.cumsum(of_pe)
-    first = ends - of_pe
-    operations = np.zeros((int(ends[-1]) + 1, NUM_OPERATION_FIELDS), np.int64)
-    for number, of_program in enumerate(threads):
-        rows = first[program_of_pe == number]
-        for slot, thread in enumerate(of_program):
-            operations[rows + slot, OP_THREAD] = thread
-    return operations, first, of_pe
 
 
 def _make_patches(image: WaferImage, tables: ProgramTables) -> tuple[Integers, Integers]:

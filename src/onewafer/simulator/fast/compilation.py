@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+from llvmlite import ir
 from numba.core import config as numba_config
+from numba.core import types
+from numba.extending import intrinsic, overload
 
 from onewafer.settings import Settings
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _njit: Any = numba.njit
 _config: Any = numba_config
+_intrinsic: Any = intrinsic
 _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 _SOURCES = (
     "onewafer.simulator.fast",
@@ -58,6 +62,24 @@ def entry(function: Function) -> Function:
     if dispatcher is not function:
         _keep_on_disk(dispatcher, kernel_folder())
     return dispatcher
+
+
+def trailing_zeros(mask: int) -> int:
+    """Return the number of the lowest bit that is set; `mask` is not zero."""
+    return (int(mask) & -int(mask)).bit_length() - 1
+
+
+@_intrinsic
+def _count_trailing_zeros(_context, mask):  # noqa: ANN001, ANN202  # of Numba
+    def generate(_context, builder, _signature, arguments):  # noqa: ANN001, ANN202
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(mask), generate
+
+
+@overload(trailing_zeros)
+def _trailing_zeros(mask):  # noqa: ANN001, ANN202, ARG001  # of Numba
+    return lambda mask: _count_trailing_zeros(numba.int64(mask))
 
 
 def _keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of Numba

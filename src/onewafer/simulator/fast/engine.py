@@ -1,7 +1,6 @@
 """The fast engine: the machine model in kernels over flat arrays; the whole wafer, exactly.
 
-It does what the reference engine does, unit by unit and in the same order, so that events, values,
-statistics and errors are equal. Only this file and `building` know Python objects.
+Only this file, `building`, `injection` and `views` know Python objects.
 """
 
 from __future__ import annotations
@@ -16,8 +15,16 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
+from onewafer.simulator.fast.counters import (
+    count_link_wavelets,
+    count_of_blocks,
+    count_stalls,
+)
 from onewafer.simulator.fast.faults import make_error
 from onewafer.simulator.fast.fields import (
+    BASE,
+    BLOCK_ELEMENTS,
+    BLOCK_PATH_CYCLES,
     EVENT_FIELDS,
     FAILURE,
     FAILURE_CYCLE,
@@ -25,30 +32,19 @@ from onewafer.simulator.fast.fields import (
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
     LAUNCH_NUM_ARGUMENTS,
-    LINK_WAVELETS,
     NEVER,
     NO_FAULT,
     NUM_EVENTS,
-    PE_ACTIVE,
     PE_ELEMENTS,
     PE_INSTRUCTIONS,
     PE_MAIN_CYCLES,
-    PE_NUM_ACTIVE,
     PE_PATH_CYCLES,
     PE_PC,
     PE_RETURN_DEPTH,
-    PE_STALLS,
     PE_TASK_STARTS,
-    PE_TO_RAMP,
-    RING_COLOR,
-    RING_READY,
-    RING_WORD,
-    SOURCE_CAPACITY,
-    SOURCE_COUNT,
-    SOURCE_HEAD,
-    SOURCE_POSITION,
-    SOURCE_RING,
+    T_WINDOW_SHIFT,
 )
+from onewafer.simulator.fast.injection import Injector
 from onewafer.simulator.fast.loop import (
     EVENTS_FULL,
     FAULTED,
@@ -56,11 +52,12 @@ from onewafer.simulator.fast.loop import (
     PAUSED,
     QUIESCENT,
     run_cycles,
-    wake_units,
+    wake_elements,
+    wake_routers,
 )
-from onewafer.simulator.fast.recording import EVENTS_PER_UNIT
+from onewafer.simulator.fast.native import bind
+from onewafer.simulator.fast.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.views import report_deadlock
-from onewafer.simulator.fast.wiring import make_host_queue
 from onewafer.simulator.statistics import StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
@@ -83,10 +80,14 @@ class FastEngine:
     def __init__(self, loaded: LoadedProgram) -> None:
         """Build the arrays. Raise `ImageError` if they cannot fit into memory."""
         self._loaded = loaded
-        self._arrays: Arrays = build(loaded)
+        arrays, fabric = build(loaded)
+        self._use(arrays)
+        self._injector = Injector(fabric)
         self._cycle = 0
+        self._host_acted = 0
+        """Cycle of the last launch or injection: a run does not end before (M80)."""
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
-        self._wake(np.flatnonzero(self._program_of_pe >= 0) + len(self._program_of_pe))
+        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
 
     @property
     def cycle(self) -> int:
@@ -97,7 +98,7 @@ class FastEngine:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
         while True:
-            outcome = run_cycles(self._arrays, until, _BUDGET)
+            outcome = run_cycles(self._bound, until, _BUDGET)
             self._pass_events()
             match outcome:
                 case _ if outcome == PAUSED:
@@ -134,13 +135,16 @@ class FastEngine:
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
         self._arrays.blocked_streams[pes] = 1
-        self._wake(pes + len(self._program_of_pe))
+        self._host_acted = self._cycle
+        wake_elements(self._bound, pes, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
+        self._host_acted = self._cycle
         if len(words):
-            self._enqueue(pe_index, color, words)
-        self._wake(np.array([pe_index]))
+            s = self._arrays
+            self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
+        wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
@@ -150,24 +154,31 @@ class FastEngine:
         def column(field: int) -> NDArray[np.int64]:
             return s.pes[:, field].reshape(shape).copy()
 
-        links = s.links[:, LINK_WAVELETS].reshape(*shape, len(Direction) - 1)
-        to_ramp = column(PE_TO_RAMP)[:, :, None]
+        links = count_link_wavelets(s).reshape(*shape, len(Direction))
+        elements = column(PE_ELEMENTS) + count_of_blocks(s, BLOCK_ELEMENTS).reshape(shape)
+        path = column(PE_PATH_CYCLES) + count_of_blocks(s, BLOCK_PATH_CYCLES).reshape(shape)
+        stalls = count_stalls(s, self._cycle)
         return Statistics(
             cycles=self._cycle,
             main_thread_cycles=column(PE_MAIN_CYCLES),
-            data_path_cycles=column(PE_PATH_CYCLES),
+            data_path_cycles=path,
             instructions=column(PE_INSTRUCTIONS),
-            dsd_elements=column(PE_ELEMENTS),
+            dsd_elements=elements,
             task_starts=column(PE_TASK_STARTS),
-            link_wavelets=np.concatenate((links, to_ramp), axis=2),
-            stall_cycles={reason: column(PE_STALLS + reason) for reason in StallReason},
+            link_wavelets=links,
+            stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
+
+    def _use(self, arrays: Arrays) -> None:
+        """Go on with these arrays."""
+        self._arrays = arrays
+        self._bound = bind(arrays)
 
     # --- the end of a run ------------------------------------------------------------------------
 
     def _finish(self) -> StopReason:
-        # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
-        self._cycle = int(self._arrays.clock[LAST_END])
+        # What a slice of a run ended with does not count (M2).
+        self._cycle = max(self._host_acted, self._absolute(LAST_END))
         self._store_state()
         report = report_deadlock(self._arrays, self._loaded, self._cycle)
         if report is not None:
@@ -176,11 +187,15 @@ class FastEngine:
 
     def _fail(self) -> SimulationError:
         """End the run in the cycle of the failure and return its error (M2)."""
-        self._cycle = int(self._arrays.clock[FAILURE_CYCLE])
+        self._cycle = self._absolute(FAILURE_CYCLE)
         self._store_state()
         error = make_error(self._arrays, self._loaded)
         self._arrays.clock[FAILURE] = NO_FAULT
         return error
+
+    def _absolute(self, field: int) -> int:
+        """Return a cycle of the clock since loading."""
+        return int(self._arrays.clock[BASE] + self._arrays.clock[field])
 
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
@@ -199,16 +214,13 @@ class FastEngine:
         s.clock[NUM_EVENTS] = 0
 
     def _make_room_for_events(self) -> None:
-        """Provide for the busiest cycle: every unit."""
+        """Provide for the busiest window: every PE."""
         s = self._arrays
-        num_rows = min(2 * len(s.events), 2 * len(s.pes) * EVENTS_PER_UNIT + 1)
-        self._arrays = s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64))
+        most = (len(s.pes) * EVENTS_PER_PE << int(s.timing[T_WINDOW_SHIFT])) + 1
+        num_rows = min(2 * len(s.events), most)
+        self._use(s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64)))
 
     # --- what the host starts --------------------------------------------------------------------
-
-    def _wake(self, units: NDArray[np.int64]) -> None:
-        self._arrays.clock[LAST_END] = max(self._cycle, int(self._arrays.clock[LAST_END]))
-        wake_units(self._arrays, units.astype(np.int64), self._cycle)
 
     def _function_names(self) -> set[str]:
         """Return the names under which functions can be launched on some PE."""
@@ -240,30 +252,6 @@ class FastEngine:
             raise SimulationError(messages.wrong_arguments(name, expected[first], len(words)))
         width = self._loaded.image.width
         raise SimulationError(messages.blocked_stream(pes[first] % width, pes[first] // width))
-
-    def _enqueue(self, pe: int, color: int, words: Sequence[int]) -> None:
-        """Append wavelets to the host's queue of a PE, which gets a longer ring."""
-        s = self._arrays
-        source = len(s.sources) - len(s.pes) + pe
-        record = s.sources[source]
-        if not record[SOURCE_CAPACITY]:
-            make_host_queue(record, pe)
-        waiting = int(record[SOURCE_COUNT])
-        places = (record[SOURCE_HEAD] + np.arange(waiting)) % max(record[SOURCE_CAPACITY], 1)
-        added = np.zeros((len(words), s.rings.shape[1]), np.int64)
-        added[:, RING_READY] = self._cycle
-        added[:, RING_WORD] = [word & 0xFFFF_FFFF for word in words]
-        added[:, RING_COLOR] = color
-        ring = np.concatenate((s.rings[record[SOURCE_RING] + places], added))
-        record[SOURCE_RING] = len(s.rings)
-        record[SOURCE_HEAD] = 0
-        record[SOURCE_COUNT] = record[SOURCE_CAPACITY] = len(ring)
-        self._arrays = s._replace(rings=np.concatenate((s.rings, ring)))
-        if not waiting:
-            position = s.pes[pe, PE_NUM_ACTIVE]
-            s.active[s.pes[pe, PE_ACTIVE] + position] = source
-            record[SOURCE_POSITION] = position
-            s.pes[pe, PE_NUM_ACTIVE] = position + 1
 
 
 def _function(target: str | None, symbols: Sequence[Symbol]) -> Symbol | None:

@@ -9,10 +9,12 @@ from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import DsdOperation
 from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
+    BASE,
     CALL_FAULT,
-    CHANNEL_COLOR,
     EMPTY_DSR_FAULT,
     FAILURE,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
     MEMORY_FAULT,
     NUM_FAULT_FIELDS,
     OP_KIND,
@@ -21,7 +23,6 @@ from onewafer.simulator.fast.fields import (
     PE_X,
     PE_Y,
     READER_FAULT,
-    SOURCE_NUMBER,
     TRAP_FAULT,
     WRITER_FAULT,
 )
@@ -49,7 +50,8 @@ def make_error(s: Arrays, loaded: LoadedProgram) -> SimulationError:
     """Return the error of the failure in the clock, with PE, cycle and source place."""
     fault = Fault(*s.clock[FAILURE : FAILURE + NUM_FAULT_FIELDS].tolist())
     program = loaded.image.programs[int(s.pes[fault.pe, PE_PROGRAM])]
-    place = Place(int(s.pes[fault.pe, PE_X]), int(s.pes[fault.pe, PE_Y]), fault.cycle)
+    x, y = int(s.pes[fault.pe, PE_X]), int(s.pes[fault.pe, PE_Y])
+    place = Place(x, y, int(s.clock[BASE]) + fault.cycle)
     where = messages.place(program, fault.pc)
     if fault.kind in (READER_FAULT, WRITER_FAULT):
         return HazardError(f"{_conflict(s, program, fault)}\n  at {where}", place)
@@ -73,9 +75,9 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
 
 def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
     use = (
-        f"writes to output queue {s.sources[fault.other, SOURCE_NUMBER]}"
+        f"writes to output queue {s.fifos[fault.other, FIFOS_NUMBER]}"
         if fault.kind == WRITER_FAULT
-        else f"reads color {s.channels[fault.other, CHANNEL_COLOR]}"
+        else f"reads color {s.fifos[fault.other, FIFOS_COLOR]}"
     )
-    place = messages.place(program, int(s.operations[fault.detail, OP_PC]))
-    return messages.conflict(DsdOperation(s.operations[fault.detail, OP_KIND]), use, place)
+    place = messages.place(program, int(s.arena[fault.detail + OP_PC]))
+    return messages.conflict(DsdOperation(s.arena[fault.detail + OP_KIND]), use, place)

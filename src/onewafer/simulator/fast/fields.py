@@ -1,6 +1,12 @@
-"""The layout of the fast engine's records: column numbers of its int64 matrices.
+"""The layout of the fast engine's records.
 
-One row is one thing. Columns hold numbers, cycles, or row numbers in another matrix (−1: none).
+What the loop touches for every wavelet lies in one array of 32-bit words, the *arena*: a block for
+each PE, in it a header, the DSD operations, the FIFOs and the routes. A thing is
+known by its offset in the arena; 0 means none. All the rest is in int64 matrices, one row a
+thing: `pes`, `fifos`, `operations` and the tables of the programs; there −1 means none.
+
+Cycles in all records are relative to `clock[BASE]`, which moves on in long runs (see `epoch`), so
+that they fit into 32 bits.
 """
 
 from __future__ import annotations
@@ -9,19 +15,28 @@ from onewafer.image import NUM_COLORS
 
 NEVER = 1 << 62
 """A cycle that does not come."""
-
+FAR = (1 << 31) - 1
+"""In the arena: a cycle that does not come, or that only the heap of far wakes knows."""
+LONG_AGO = -(1 << 30)
+"""In the arena: a cycle so long ago that nothing depends on which."""
+NOT_YET = LONG_AGO - 1
+"""In the arena, as the cycle of the last time: never so far."""
 NONE = -1
+
+LINE_WORDS = 16
+"""Words of a cache line."""
 
 # --- clock: one row of what belongs to the whole machine -----------------------------------------
 
 (
-    NOW,  # the last cycle that was looked at
-    EPOCH_END,  # the wheel holds the units that are woken before this cycle
+    BASE,  # what has to be added to the cycles in records
+    REBASE_AT,  # when the base moves on
+    NOW,  # the last window that was looked at began then
     LAST_END,  # when the last thing noted so far is over (M80)
     IS_RECORDING,
     NUM_EVENTS,
-    NUM_MOVES,
     BUDGET,  # units and instructions to look at before `run_cycles` returns
+    HEAP_SIZE,
     FAULT,  # of the unit that is looked at
     FAULT_PE,
     FAULT_PC,
@@ -29,7 +44,7 @@ NONE = -1
     FAULT_DETAIL,
     FAULT_OTHER,
     FAILURE,  # the earliest fault so far, in six columns like those before
-) = range(14)
+) = range(15)
 NUM_FAULT_FIELDS = FAILURE - FAULT
 FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
@@ -42,11 +57,107 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     CALL_FAULT,
     EMPTY_DSR_FAULT,
     QUEUE_FAULT,  # detail: descriptor number
-    READER_FAULT,  # detail: operation that reads; other: channel
-    WRITER_FAULT,  # detail: operation that writes; other: source
+    READER_FAULT,  # detail: operation that reads; other: row of the FIFO
+    WRITER_FAULT,  # detail: operation that writes; other: row of the FIFO
 ) = range(8)
 
-# --- PEs: compute element and router -------------------------------------------------------------
+# --- arena: the header of a PE's block -----------------------------------------------------------
+
+(
+    BLOCK_PE,  # row of the PE in the matrices
+    BLOCK_ELEMENT_WAKE,  # when the compute element is looked at
+    BLOCK_ROUTER_WAKE,  # when the router is looked at
+    BLOCK_ATTENTION,  # when main thread, picker, or the end of an operation are looked at
+    BLOCK_SLOTS,  # bit set: slots of the wheel in which the PE stands
+    BLOCK_LIVE,  # bit set: live operations
+    BLOCK_ARMED,  # bit set: live operations that the data path may serve
+    BLOCK_LONE,  # operation that goes ahead of the clock
+    BLOCK_PATH_FREE,
+    BLOCK_ACTIVE,  # bit set: groups of sources with a wavelet
+    BLOCK_IS_CONTENDED,  # two sources of the router may need one port
+    BLOCK_OPERATIONS,  # first operation; the main thread's is the last
+    BLOCK_ELEMENTS,
+    BLOCK_PATH_CYCLES,
+    BLOCK_NUM_SOURCES,
+    BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
+) = range(16)
+SOURCE_GROUPS = 31
+"""Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
+
+# --- arena: FIFOs --------------------------------------------------------------------------------
+
+(
+    FIFO_HEAD,  # number of the oldest wavelet
+    FIFO_TAIL,  # number of the next wavelet
+    FIFO_OWNER,  # block of the PE that takes wavelets out
+    FIFO_SHAPE,  # capacity << 16 | log2 of the places of the ring << 8 | group
+    FIFO_STATE,  # what its oldest wavelet waits for, and who waits for a place
+    FIFO_ROUTE,  # of a source; NO_ROUTE, or ANY_COLOR: each wavelet has its own
+    FIFO_LAST_MOVE,  # of a source
+    FIFO_ROW,  # in the matrix
+    FIFO_RING,  # pairs: from when a wavelet can be taken (after that: when it was), and its word
+) = range(9)
+FIFO_READER = FIFO_ROUTE
+"""Of a channel: live operation that reads it."""
+FIFO_STARTS_TASK = FIFO_LAST_MOVE
+"""Of a channel: it has a data task."""
+NO_ROUTE, ANY_COLOR = 0, -1
+"""The colors of a source with any color follow its ring, one word each."""
+REASON_MASK, IS_AWAITED = 15, 16
+"""State: stall reason + 1; somebody waits for a place."""
+
+# --- arena: routes of one color at one PE --------------------------------------------------------
+
+(
+    ROUTE_PORTS,  # that a wavelet needs; `RAMP_INPUT` if it comes from the compute element
+    ROUTE_NUM_TARGETS,
+    ROUTE_TARGETS,  # FIFOs: buffers behind links in the order of directions, then the channel
+) = range(3)
+ROUTE_DIRECTIONS = ROUTE_TARGETS + 5
+"""Of the targets, three bits each."""
+NUM_ROUTE_WORDS = 8
+RAMP_INPUT = 1 << 5
+"""Bit of the ramp's way in, beside the bits of the five output ports."""
+
+# --- arena: operations, one for each thread that a program uses ----------------------------------
+
+(
+    OP_KIND,
+    OP_IS_FABRIC,
+    OP_NEXT,
+    OP_LENGTH,
+    OP_IS_ENDLESS,
+    OP_ELEMENT_CYCLES,
+    OP_LAST_SERVED,
+    OP_REASON,
+    OP_DEST,
+    OP_SRC0,
+    OP_SRC1,
+    OP_SCALAR,
+    OP_ACCUMULATOR,  # offset of the operand that takes the running result
+    OP_RANK,
+    OP_HAS_STARTED,
+    OP_FINISH,
+    OP_REMAINING,
+    OP_CONFIG,  # row of the configs; −1: synchronous
+    OP_PC,
+    OP_ROW,  # in the matrix
+) = (*range(8), 8, 13, 18, *range(23, 32))
+NUM_OP_WORDS = 32
+MAIN_THREAD = 8
+
+(
+    OPERAND_KIND,
+    OPERAND_BASE,  # value, address, or FIFO
+    OPERAND_STEP,  # bytes
+    OPERAND_BYTES,
+    OPERAND_DSD,  # row of the descriptors (color of fabric output)
+) = range(5)
+
+SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
+"""Kinds of operands."""
+
+# --- PEs -----------------------------------------------------------------------------------------
 
 (
     PE_MAIN,  # state of the main thread, below
@@ -61,131 +172,56 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     PE_COUNTER_START,  # NEVER: the counter is stopped
     PE_PROGRAM,  # row of the programs
     PE_PATCHES,  # first row of the PE's own immediates
-    PE_OPERATIONS,  # first row of the PE's operations; the main thread's is the last
     PE_NUM_OPERATIONS,
-    PE_CHANNELS,
-    PE_SOURCES,
+    PE_CHANNELS,  # its first channel in the arena
+    PE_OUTPUTS,  # its first output queue in the arena
     PE_BULK,  # operation that has the data path to itself
     PE_BULK_SINCE,
-    PE_NUM_LIVE,
-    PE_PATH_FREE,
-    PE_ACTIVE,  # first row of the router's list of sources with a wavelet
-    PE_NUM_ACTIVE,
     PE_X,
     PE_Y,
     PE_MAIN_CYCLES,
-    PE_PATH_CYCLES,
     PE_INSTRUCTIONS,
-    PE_ELEMENTS,
     PE_TASK_STARTS,
-    PE_TO_RAMP,
+    PE_ELEMENTS,  # what is not counted in the block any more
+    PE_PATH_CYCLES,
     PE_STALLS,  # seven columns, by StallReason
-) = range(31)
+) = range(25)
 NUM_PE_FIELDS = 40
 
 IDLE, RUNNING, WAITING, STALLED = range(4)
 """States of a main thread."""
 
-# --- links: four rows a PE, by direction ---------------------------------------------------------
+# --- links: four rows a PE, by direction; used if a link is slower than one wavelet a cycle ------
 
 LINK_FREE, LINK_WAVELETS, LINK_DEPARTURES = range(3)
 """The last `link_window_words` departures follow."""
 
-# --- sources: what waits for a router ------------------------------------------------------------
+# --- FIFOs: output queues and link buffers of each PE (sources), channels, and host queues -------
 
 (
-    SOURCE_PE,
-    SOURCE_PORT,
-    SOURCE_NUMBER,  # of an output queue
-    SOURCE_ROUTE,  # of a link buffer; ANY_COLOR: each wavelet has its own
-    SOURCE_RING,  # first row of its ring
-    SOURCE_CAPACITY,
-    SOURCE_HEAD,
-    SOURCE_COUNT,
-    SOURCE_LAST_MOVE,
-    SOURCE_REASON,
-    SOURCE_COUNTED_TO,
-    SOURCE_WAITING_SINCE,
-    SOURCE_POSITION,  # in the router's list
-    SOURCE_IS_AWAITED,  # the sender, or the compute element, waits for a place
-    SOURCE_SENDER,  # link buffer: PE of the router before it
-    SOURCE_USED,  # places that are taken as far as the sender knows
-    SOURCE_RELEASE_HEAD,
-    SOURCE_NUM_RELEASES,
-    SOURCE_WRITER,  # output queue: live operation that writes to it
-    NUM_SOURCE_FIELDS,
-) = range(20)
-
-ANY_COLOR = -2
+    FIFOS_OFFSET,
+    FIFOS_PE,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,  # of the queue
+    FIFOS_PORT,
+    FIFOS_SENDER,  # link buffer: PE of the router before it
+    FIFOS_WRITER,  # output queue: live operation that writes to it
+    FIFOS_WAITING_SINCE,
+    FIFOS_PUSHED,  # wavelets that the tail does not count any more
+    NUM_FIFO_FIELDS,
+) = range(10)
 HOST_QUEUE = 1 << 16
 """Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
 
-# --- rings: the wavelets of sources and channels, and the credits on their way back --------------
-
-RING_READY, RING_WORD, RING_COLOR, RING_RELEASE, NUM_RING_FIELDS = range(5)
-
-# --- channels: what waits for a compute element --------------------------------------------------
+# --- operations ----------------------------------------------------------------------------------
 
 (
-    CHANNEL_PE,
-    CHANNEL_COLOR,
-    CHANNEL_QUEUE,
-    CHANNEL_RING,
-    CHANNEL_CAPACITY,
-    CHANNEL_HEAD,
-    CHANNEL_COUNT,
-    CHANNEL_READER,  # live operation that reads it
-    CHANNEL_IS_AWAITED,  # the router waits for a place
-    NUM_CHANNEL_FIELDS,
-) = range(10)
-
-# --- routes: of one color at one PE --------------------------------------------------------------
-
-ROUTE_RECEIVE, ROUTE_TRANSMIT, ROUTE_IS_DEAD, ROUTE_CHANNEL, ROUTE_TARGETS = range(5)
-"""The sources behind the four links follow (−1: not a target)."""
-NUM_ROUTE_FIELDS = 8
-
-# --- operations: one row for each thread that a program uses -------------------------------------
-
-(
-    OP_IS_LIVE,
-    OP_THREAD,
-    OP_KIND,
-    OP_CONFIG,  # row of the configs; −1: synchronous
-    OP_RANK,
-    OP_PC,
-    OP_START,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_REMAINING,
-    OP_ELEMENT_CYCLES,
-    OP_IS_FABRIC,
-    OP_IS_ENDLESS,
-    OP_HAS_STARTED,
-    OP_LAST_SERVED,
-    OP_FINISH,
-    OP_REASON,
-    OP_COUNTED_TO,
-    OP_WAITING_SINCE,
-    OP_SCALAR,
-    OP_ACCUMULATOR,  # offset of the operand that takes the running result
-    OP_DEST,
-    OP_SRC0,
-    OP_SRC1,
-) = (*range(22), 27, 32)
-NUM_OPERATION_FIELDS = 40
-MAIN_THREAD = 8
-
-(
-    OPERAND_KIND,
-    OPERAND_BASE,  # value, address, channel or source
-    OPERAND_STEP,  # bytes
-    OPERAND_BYTES,
-    OPERAND_DSD,  # row of the descriptors (color of fabric output)
+    OPS_OFFSET,
+    OPS_THREAD,
+    OPS_START,
+    OPS_WAITING_SINCE,
+    NUM_OPERATION_FIELDS,
 ) = range(5)
-
-SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
-"""Kinds of operands."""
 
 # --- programs and their tables -------------------------------------------------------------------
 
@@ -195,13 +231,15 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
     PROGRAM_NUM_DSDS,
     PROGRAM_CONFIGS,
     PROGRAM_TASKS,  # 32 rows, by task id
-    PROGRAM_QUEUES,  # (+ output queue) offset of its source among the PE's
-) = range(6)
+    PROGRAM_LOCAL_TASKS,  # bit set of task ids
+    PROGRAM_DATA_TASKS,  # bit set of task ids
+    PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
+) = range(8)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
 """(+ input queue) the color it is bound to."""
 PROGRAM_COLORS = PROGRAM_INPUTS + MAX_QUEUES
-"""(+ color) offset of its channel among the PE's."""
+"""(+ color) distance of its channel from the PE's first."""
 NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
 
 (
@@ -255,6 +293,8 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
     T_HOP,
     T_CREDIT,
     T_RAMP,
+    T_WINDOW_SHIFT,  # log2 of the cycles of a window, see `loop`
+    T_HAS_LINK_WINDOW,
     T_WINDOW_WORDS,
     T_WINDOW_CYCLES,
     T_MEMORY_SETUP,
@@ -265,7 +305,7 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
     T_BRANCH_TAKEN,
     T_REDUCTION,  # elements, cycles
     T_RATES,
-) = (*range(12), 13)
+) = (*range(14), 15)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
 EVENT_FIELDS = 6

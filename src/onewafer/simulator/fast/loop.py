@@ -1,68 +1,110 @@
-"""The loop over cycles: only those in which something can happen.
+"""The loop over windows of cycles: only those in which something can happen.
 
-Routers decide, compute elements act on their side of the queues, then the moves are committed (M1).
+Nothing that one PE does reaches another within a window (M1, M50, M53: its length is at most
+`hop_cycles` and `credit_cycles`). So every PE goes through a whole window at one look, compute
+element and router in turn; what they see of each other is stamped with cycles, see `fifo`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.agenda import EPOCH_CYCLES, NUM_LISTS, next_cycle, schedule, take
-from onewafer.simulator.fast.compilation import entry, kernel
-from onewafer.simulator.fast.data_path import serve, settle_path
+from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
+from onewafer.simulator.fast.compilation import entry, kernel, shared
+from onewafer.simulator.fast.data_path import serve
+from onewafer.simulator.fast.elements import stream
+from onewafer.simulator.fast.epoch import rebase
 from onewafer.simulator.fast.fields import (
+    BASE,
+    BLOCK_ATTENTION,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_LONE,
+    BLOCK_PE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SLOTS,
     BUDGET,
     FAILURE,
     FAILURE_CYCLE,
     FAILURE_PE,
+    FAR,
     FAULT,
     FAULT_CYCLE,
     FAULT_PE,
-    IDLE,
+    IS_RECORDING,
+    LAST_END,
+    LINE_WORDS,
     NEVER,
     NO_FAULT,
     NONE,
     NOW,
     NUM_FAULT_FIELDS,
-    NUM_MOVES,
-    PE_LIMIT,
-    PE_MAIN,
-    PE_NUM_LIVE,
-    RUNNING,
-    STALLED,
+    REBASE_AT,
+    T_WINDOW_SHIFT,
 )
-from onewafer.simulator.fast.main_thread import retry_issue, run_main
+from onewafer.simulator.fast.main_thread import attend
+from onewafer.simulator.fast.native import opened, prefetch
 from onewafer.simulator.fast.recording import has_room_for_events
-from onewafer.simulator.fast.router import commit, decide
-from onewafer.simulator.fast.tasks import pick
+from onewafer.simulator.fast.router import route_wavelets
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.native import Bound
 
 QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 """Why `run_cycles` returned."""
+NUM_FETCHED_LINES = 12
+"""Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
 @kernel
-def tick(s: Arrays, pe: int, cycle: int, until: int) -> None:
-    """Bring a compute element to `cycle`; its main thread may run ahead to before `until`."""
-    settle_path(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == STALLED:
-        retry_issue(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == IDLE:
-        pick(s, pe, cycle)
-    if s.pes[pe, PE_MAIN] == RUNNING:
-        s.pes[pe, PE_LIMIT] = cycle if s.pes[pe, PE_NUM_LIVE] else max(cycle, until - 1)
-        run_main(s, pe)
-        if s.clock[FAULT]:
+def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
+    """Bring a PE from cycle `start` to `end`.
+
+    What nothing can disturb goes ahead, to before `until`; but not while events are recorded, so
+    that their buffer need not be larger.
+    """
+    horizon = end if s.clock[IS_RECORDING] else min(until, FAR)
+    while True:
+        wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
+        if wake >= end:
+            break
+        cycle = max(wake, start)
+        if s.arena[block + BLOCK_ELEMENT_WAKE] <= cycle:
+            s.arena[block + BLOCK_ELEMENT_WAKE] = FAR
+            tick(s, block, cycle, horizon, until)
+        if s.arena[block + BLOCK_ROUTER_WAKE] <= cycle:
+            s.arena[block + BLOCK_ROUTER_WAKE] = FAR
+            route_wavelets(s, block, cycle, horizon)
+    if wake < FAR:
+        enlist(s, block, wake)
+
+
+@kernel
+def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
+    """Let a compute element act in `cycle`, unless its PE is the one that failed."""
+    if s.clock[FAILURE]:
+        if s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
             return
-    serve(s, pe, cycle)
+        until = min(until, s.clock[FAILURE_CYCLE] + 1)
+        horizon = min(horizon, until)
+    if s.arena[block + BLOCK_ATTENTION] <= cycle:
+        attend(s, block, cycle, until)
+    else:
+        wake_element(s, block, s.arena[block + BLOCK_ATTENTION])
+    if not s.clock[FAULT]:
+        lone = s.arena[block + BLOCK_LONE]
+        if lone:
+            stream(s, block, lone, cycle, horizon)
+        else:
+            serve(s, block, cycle)
+    if s.clock[FAULT]:
+        keep_earliest_fault(s)
 
 
-@kernel
+@shared
 def keep_earliest_fault(s: Arrays) -> None:
     """Make a fault the failure of the run, unless one of an earlier cycle or PE is known (M2)."""
     cycle, pe = s.clock[FAULT_CYCLE], s.clock[FAULT_PE]
@@ -75,54 +117,76 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @kernel
-def tick_elements(s: Arrays, num_elements: int, cycle: int, until: int) -> None:
-    """Bring compute elements to `cycle`: after a failure nobody runs ahead of it."""
-    for i in range(num_elements):
-        pe = s.elements[i]
+def fetch_block(s: Arrays, block: int) -> None:
+    """Ask for the beginning of a block, while another PE is looked at."""
+    for line in range(NUM_FETCHED_LINES):
+        prefetch(s.arena, block + LINE_WORDS * line)
+
+
+@kernel
+def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
+    """Bring every PE of a list to `end`; what is left to do in this window stays in the list."""
+    count = s.wheel_counts[slot]
+    for i in range(count):
+        fetch_block(s, s.wheel[slot, i + 1])
+        block = s.wheel[slot, i]
+        s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
-            if pe == s.clock[FAILURE_PE]:
-                continue
-            until = min(until, s.clock[FAILURE_CYCLE] + 1)
-        tick(s, pe, cycle, until)
-        if s.clock[FAULT]:
-            keep_earliest_fault(s)
+            end = min(end, s.clock[FAILURE_CYCLE] + 1)
+        visit(s, block, start, end, until)
+    left = s.wheel_counts[slot] - count
+    for i in range(left):
+        s.wheel[slot, i] = s.wheel[slot, count + i]
+    s.wheel_counts[slot] = left
+    s.clock[NOW] = end
 
 
 @entry
-def run_cycles(s: Arrays, until: int, budget: int) -> int:
-    """Go on to before cycle `until`, or until about `budget` units or instructions."""
-    num_pes = s.pes.shape[0]
+def run_cycles(bound: Bound, until: int, budget: int) -> int:
+    """Go on to before cycle `until`, or until about `budget` PEs or instructions."""
+    s = opened(bound)
+    shift = s.timing[T_WINDOW_SHIFT]
     s.clock[BUDGET] = budget
     while s.clock[BUDGET] > 0:
-        cycle = next_cycle(s, until)
-        if s.clock[FAILURE] and cycle > s.clock[FAILURE_CYCLE]:
+        if s.clock[NOW] >= s.clock[REBASE_AT]:
+            rebase(s)
+        limit = until - s.clock[BASE]
+        start = next_window(s, limit)
+        if s.clock[FAILURE] and start > s.clock[FAILURE_CYCLE]:
             return FAULTED
-        if cycle == NEVER:
+        if start == NEVER:
+            s.clock[NOW] = min(s.clock[NOW], s.clock[LAST_END])
             return QUIESCENT
-        if cycle >= until:
+        if start >= limit:
             return LIMIT
-        s.clock[NOW] = cycle
-        slot = cycle & (EPOCH_CYCLES - 1)
-        num_routers = take(s, slot, 0, s.routers)
-        num_elements = take(s, slot + NUM_LISTS, num_pes, s.elements)
-        if not has_room_for_events(s, num_routers + num_elements):
-            for i in range(num_routers):
-                schedule(s, s.routers[i], cycle)
-            for i in range(num_elements):
-                schedule(s, s.elements[i] + num_pes, cycle)
+        end = min((start >> shift) + 1 << shift, limit)
+        slot = (start >> shift) & (NUM_SLOTS - 1)
+        count = s.wheel_counts[slot]
+        if not has_room_for_events(s, count << shift):
             return EVENTS_FULL
-        s.clock[NUM_MOVES] = 0
-        for i in range(num_routers):
-            decide(s, s.routers[i], cycle)
-        tick_elements(s, num_elements, cycle, until)
-        for i in range(s.clock[NUM_MOVES]):
-            commit(s, s.moves[i, 0], s.moves[i, 1], cycle)
-        s.clock[BUDGET] -= num_routers + num_elements
+        visit_all(s, slot, start, end, limit)
+        s.clock[BUDGET] -= count
     return PAUSED
 
 
 @entry
-def wake_units(s: Arrays, units: NDArray[np.int64], cycle: int) -> None:
-    """Look at some units in `cycle`."""
-    for i in range(len(units)):
-        schedule(s, units[i], cycle)
+def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
+    """Look at the routers of some PEs in `cycle`."""
+    s = opened(bound)
+    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    for i in range(len(pes)):
+        block = s.blocks[pes[i]]
+        s.arena[block + BLOCK_ROUTER_WAKE] = min(at, s.arena[block + BLOCK_ROUTER_WAKE])
+        enlist(s, block, at)
+
+
+@entry
+def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
+    """Look at the main threads of some PEs in `cycle`."""
+    s = opened(bound)
+    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    for i in range(len(pes)):
+        block = s.blocks[pes[i]]
+        s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
+        s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
+        enlist(s, block, at)

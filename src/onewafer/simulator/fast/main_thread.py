@@ -7,11 +7,23 @@ time, at most to the end of the run's slice.
 from __future__ import annotations
 
 from onewafer.image import Opcode, OperandMode, ScalarType
-from onewafer.simulator.fast.agenda import note, schedule_element
+from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel
-from onewafer.simulator.fast.data_path import place_fault, run_alone, start
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.data_path import (
+    arm,
+    find_lone_operation,
+    run_alone,
+    settle_path,
+    start,
+)
+from onewafer.simulator.fast.elements import place_fault
 from onewafer.simulator.fast.fields import (
+    BLOCK_ATTENTION,
+    BLOCK_LIVE,
+    BLOCK_OPERATIONS,
+    BLOCK_PATH_FREE,
+    BLOCK_PE,
     BUDGET,
     CALL_FAULT,
     CODE_AUX,
@@ -24,6 +36,7 @@ from onewafer.simulator.fast.fields import (
     CODE_RD,
     CODE_TYPE,
     CONFIG_SLOT,
+    FAR,
     FAULT,
     FAULT_DETAIL,
     FAULT_PE,
@@ -31,10 +44,11 @@ from onewafer.simulator.fast.fields import (
     NEVER,
     NONE,
     NUM_EVENTS,
+    NUM_OP_WORDS,
     OP_IS_FABRIC,
-    OP_IS_LIVE,
     OP_REMAINING,
-    OP_START,
+    OP_ROW,
+    OPS_START,
     PE_COUNTER_HELD,
     PE_COUNTER_START,
     PE_INSTRUCTIONS,
@@ -43,11 +57,8 @@ from onewafer.simulator.fast.fields import (
     PE_MAIN_CYCLES,
     PE_MAIN_FREE,
     PE_MAIN_NEXT,
-    PE_NUM_LIVE,
     PE_NUM_OPERATIONS,
-    PE_OPERATIONS,
     PE_PATCHES,
-    PE_PATH_FREE,
     PE_PC,
     PE_PROGRAM,
     PE_RETURN_DEPTH,
@@ -68,7 +79,7 @@ from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import prepare
 from onewafer.simulator.fast.recording import MAIN_THREAD_EVENTS, record
 from onewafer.simulator.fast.scalars import compute_binary, compute_unary, convert
-from onewafer.simulator.fast.tasks import activate, set_blocked
+from onewafer.simulator.fast.tasks import activate, pick, set_blocked
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -102,9 +113,27 @@ _COUNTER_STOP, _COUNTER_START, _COUNTER_RESET = range(3)
 _WORD, _UPPER, _HALF = 0xFFFF_FFFF, 0xFFFF_0000, 0xFFFF
 
 
+@shared
+def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
+    """Bring all but the data path to `cycle`; the main thread may run ahead to before `until`."""
+    pe = s.arena[block + BLOCK_PE]
+    s.arena[block + BLOCK_ATTENTION] = FAR
+    settle_path(s, block, cycle)
+    if s.pes[pe, PE_MAIN] == STALLED:
+        retry_issue(s, block, cycle)
+    if s.pes[pe, PE_MAIN] == IDLE:
+        pick(s, block, cycle)
+    if s.pes[pe, PE_MAIN] == RUNNING:
+        s.pes[pe, PE_LIMIT] = cycle if s.arena[block + BLOCK_LIVE] else max(cycle, until - 1)
+        run_main(s, block)
+    arm(s, block, cycle)
+    find_lone_operation(s, block)
+
+
 @kernel
-def run_main(s: Arrays, pe: int) -> None:
+def run_main(s: Arrays, block: int) -> None:
     """Execute instructions up to the limit, or until the main thread stops."""
+    pe = s.arena[block + BLOCK_PE]
     cycle = s.pes[pe, PE_MAIN_NEXT]
     first = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE]
     last_event = s.clock[NUM_EVENTS] + MAIN_THREAD_EVENTS
@@ -113,7 +142,7 @@ def run_main(s: Arrays, pe: int) -> None:
         pc = s.pes[pe, PE_PC]
         s.pes[pe, PE_PC] = pc + 1
         row = first + pc
-        following = execute(s, pe, row, cycle)
+        following = execute(s, block, pe, row, cycle)
         if s.clock[FAULT]:
             if s.clock[FAULT_PE] == NONE:
                 place_fault(s, pe, pc, cycle)
@@ -132,11 +161,11 @@ def run_main(s: Arrays, pe: int) -> None:
     s.clock[BUDGET] -= MAX_INSTRUCTIONS - num_left
     s.pes[pe, PE_MAIN_NEXT] = cycle
     note(s, cycle)
-    schedule_element(s, pe, cycle)
+    wake_attention(s, block, cycle)
 
 
 @kernel
-def execute(s: Arrays, pe: int, row: int, cycle: int) -> int:
+def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
     """Execute an instruction that issues in `cycle`; return when the next one may issue."""
     opcode = s.code[row, CODE_OPCODE]
     imm = s.code[row, CODE_IMM]
@@ -144,7 +173,7 @@ def execute(s: Arrays, pe: int, row: int, cycle: int) -> int:
     if patch >= 0:
         imm = s.patches[s.pes[pe, PE_PATCHES] + patch]
     if opcode < _LOAD_IMMEDIATE:
-        return execute_control(s, pe, row, opcode, imm, cycle)
+        return execute_control(s, block, pe, row, opcode, imm, cycle)
     following = cycle + s.code[row, CODE_CYCLES]
     if opcode < _DSD_SET_BASE:
         execute_arithmetic(s, pe, row, opcode, imm)
@@ -156,14 +185,16 @@ def execute(s: Arrays, pe: int, row: int, cycle: int) -> int:
     elif opcode == _DSR_LOAD_CONSTANT:
         load_dsr(s, pe, row, imm & _WORD, s.code[row, CODE_AUX] & _WORD)
     elif opcode == _DSD:
-        return issue(s, pe, row, imm, cycle)
+        return issue(s, block, row, imm, cycle)
     else:
-        execute_machine(s, pe, row, opcode, imm, cycle)
+        execute_machine(s, block, pe, row, opcode, imm, cycle)
     return following
 
 
 @kernel
-def execute_control(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: int) -> int:
+def execute_control(
+    s: Arrays, block: int, pe: int, row: int, opcode: int, imm: int, cycle: int
+) -> int:
     """Execute an instruction that changes the program counter, or may stop the program."""
     following = cycle + s.code[row, CODE_CYCLES]
     if opcode == _BRANCH_ZERO or opcode == _BRANCH_NONZERO:
@@ -190,17 +221,17 @@ def execute_control(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: 
         s.pes[pe, PE_RETURN_DEPTH] = depth
         s.pes[pe, PE_PC] = s.return_stacks[pe, depth]
     else:
-        end_task(s, pe, following)
+        end_task(s, block, pe, following)
     return following
 
 
 @kernel
-def end_task(s: Arrays, pe: int, cycle: int) -> None:
+def end_task(s: Arrays, block: int, pe: int, cycle: int) -> None:
     """Give the main thread to the picker from `cycle` on."""
     s.pes[pe, PE_MAIN] = IDLE
     s.pes[pe, PE_MAIN_FREE] = cycle
     note(s, cycle)
-    schedule_element(s, pe, cycle)
+    wake_attention(s, block, cycle)
 
 
 @kernel
@@ -264,7 +295,9 @@ def load_dsr(s: Arrays, pe: int, row: int, low: int, high: int) -> None:
 
 
 @kernel
-def execute_machine(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: int) -> None:
+def execute_machine(
+    s: Arrays, block: int, pe: int, row: int, opcode: int, imm: int, cycle: int
+) -> None:
     """Execute an instruction on tasks, the command stream, coordinates or the cycle counter."""
     if opcode == _ACTIVATE:
         activate(s, pe, imm)
@@ -272,11 +305,11 @@ def execute_machine(s: Arrays, pe: int, row: int, opcode: int, imm: int, cycle: 
         set_blocked(s, pe, imm, opcode == _BLOCK)
     elif opcode == _UNBLOCK_COMMAND_STREAM:
         s.blocked_streams[pe] = 0
-        record(s, cycle, pe, _STREAM_UNBLOCKED, 0, 0)
+        record(s, cycle, block, _STREAM_UNBLOCKED, 0, 0)
     elif opcode == _COORDINATE:
         s.registers[pe, s.code[row, CODE_RD]] = s.pes[pe, PE_Y] if imm else s.pes[pe, PE_X]
     elif opcode == _TIMESTAMP:
-        store_counter(s, pe, int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
+        store_counter(s, block, pe, int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
     else:
         control_counter(s, pe, imm, cycle)
 
@@ -290,13 +323,13 @@ def read_counter(s: Arrays, pe: int, cycle: int) -> int:
 
 
 @kernel
-def store_counter(s: Arrays, pe: int, address: int, cycle: int) -> None:
+def store_counter(s: Arrays, block: int, pe: int, address: int, cycle: int) -> None:
     """Execute TIMESTAMP."""
     value = read_counter(s, pe, cycle)
     for i in range(3):
         write(s, pe, address + 2 * i, value >> (16 * i) & _HALF, 2)
     if not s.clock[FAULT]:
-        record(s, cycle, pe, _TIMESTAMP_EVENT, address, value)
+        record(s, cycle, block, _TIMESTAMP_EVENT, address, value)
 
 
 @kernel
@@ -314,12 +347,11 @@ def control_counter(s: Arrays, pe: int, mode: int, cycle: int) -> None:
 
 
 @kernel
-def operation_of(s: Arrays, pe: int, config: int) -> int:
-    """Return the row of the thread that a configuration names."""
-    slot = s.pes[pe, PE_NUM_OPERATIONS] - 1
+def slot_of_config(s: Arrays, pe: int, config: int) -> int:
+    """Return the number, in the PE, of the thread that a configuration names."""
     if config >= 0:
-        slot = s.configs[config, CONFIG_SLOT]
-    return s.pes[pe, PE_OPERATIONS] + slot
+        return s.configs[config, CONFIG_SLOT]
+    return s.pes[pe, PE_NUM_OPERATIONS] - 1
 
 
 @kernel
@@ -329,45 +361,48 @@ def config_of(s: Arrays, pe: int, imm: int) -> int:
 
 
 @kernel
-def issue(s: Arrays, pe: int, row: int, imm: int, cycle: int) -> int:
+def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
     """Issue a DSD operation (M30, M31, M38); as `execute`, or stop the main thread."""
+    pe = s.arena[block + BLOCK_PE]
     config = config_of(s, pe, imm)
-    op = operation_of(s, pe, config)
-    if config >= 0 and s.operations[op, OP_IS_LIVE]:
+    slot = slot_of_config(s, pe, config)
+    if config >= 0 and s.arena[block + BLOCK_LIVE] >> slot & 1:
         s.pes[pe, PE_PC] -= 1
         s.pes[pe, PE_MAIN] = STALLED
         s.pes[pe, PE_STALLED_SINCE] = cycle
         return cycle
+    op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * slot
     prepare(s, pe, row, config, op, cycle)
     following = cycle + s.code[row, CODE_CYCLES]
     if s.clock[FAULT]:
         return following
     if config >= 0:
-        start(s, pe, op)
+        start(s, block, op)
         s.pes[pe, PE_LIMIT] = cycle
         return following
-    begin = s.operations[op, OP_START]
-    resumed = begin + s.operations[op, OP_REMAINING] + s.timing[T_RESUME]
-    is_alone = s.pes[pe, PE_NUM_LIVE] == 0 and s.pes[pe, PE_PATH_FREE] <= begin
-    if is_alone and not s.operations[op, OP_IS_FABRIC] and resumed <= s.pes[pe, PE_LIMIT]:
-        run_alone(s, pe, op)
+    begins = s.operations[s.arena[op + OP_ROW], OPS_START]
+    resumed = begins + s.arena[op + OP_REMAINING] + s.timing[T_RESUME]
+    is_alone = s.arena[block + BLOCK_LIVE] == 0 and s.arena[block + BLOCK_PATH_FREE] <= begins
+    if is_alone and not s.arena[op + OP_IS_FABRIC] and resumed <= s.pes[pe, PE_LIMIT]:
+        run_alone(s, block, op)
         s.pes[pe, PE_MAIN_CYCLES] -= resumed - following
         return resumed
     s.pes[pe, PE_MAIN] = WAITING
-    start(s, pe, op)
+    start(s, block, op)
     return following
 
 
 @kernel
-def retry_issue(s: Arrays, pe: int, cycle: int) -> None:
+def retry_issue(s: Arrays, block: int, cycle: int) -> None:
     """Run on if the microthread that the main thread waits for is free (M38)."""
+    pe = s.arena[block + BLOCK_PE]
     row = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE] + s.pes[pe, PE_PC]
     imm = s.code[row, CODE_IMM]
     patch = s.code[row, CODE_PATCH]
     if patch >= 0:
         imm = s.patches[s.pes[pe, PE_PATCHES] + patch]
-    op = operation_of(s, pe, config_of(s, pe, imm))
-    if not s.operations[op, OP_IS_LIVE]:
+    slot = slot_of_config(s, pe, config_of(s, pe, imm))
+    if s.arena[block + BLOCK_LIVE] >> slot & 1 == 0:
         since = s.pes[pe, PE_STALLED_SINCE]
         s.pes[pe, PE_STALLS + _MICROTHREAD_BUSY] += cycle - since
         s.pes[pe, PE_MAIN] = RUNNING

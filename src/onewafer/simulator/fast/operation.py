@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, OperandMode
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel
+from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK,
-    CHANNEL_CAPACITY,
-    CHANNEL_COUNT,
-    CHANNEL_HEAD,
-    CHANNEL_RING,
     CODE_RA,
     CODE_RB,
     CODE_RC,
@@ -25,14 +21,16 @@ from onewafer.simulator.fast.fields import (
     DSD_STRIDE,
     DSD_STRIDES,
     EMPTY_DSR_FAULT,
+    FAR,
     FAULT,
     FAULT_DETAIL,
+    FIFO_HEAD,
+    FIFO_TAIL,
     INPUT,
-    NEVER,
     NONE,
+    NOT_YET,
     OP_ACCUMULATOR,
     OP_CONFIG,
-    OP_COUNTED_TO,
     OP_DEST,
     OP_ELEMENT_CYCLES,
     OP_FINISH,
@@ -47,28 +45,28 @@ from onewafer.simulator.fast.fields import (
     OP_RANK,
     OP_REASON,
     OP_REMAINING,
+    OP_ROW,
     OP_SCALAR,
     OP_SRC0,
     OP_SRC1,
-    OP_START,
-    OP_WAITING_SINCE,
     OPERAND_BASE,
     OPERAND_BYTES,
     OPERAND_DSD,
     OPERAND_KIND,
     OPERAND_STEP,
+    OPS_START,
+    OPS_WAITING_SINCE,
     OUTPUT,
     PE_CHANNELS,
+    PE_OUTPUTS,
     PE_PC,
     PE_PROGRAM,
-    PE_SOURCES,
     POINTER,
     PROGRAM_COLORS,
     PROGRAM_DSDS,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
     QUEUE_FAULT,
-    RING_WORD,
     SCALAR,
     T_FABRIC_SETUP,
     T_MEMORY_SETUP,
@@ -77,6 +75,7 @@ from onewafer.simulator.fast.fields import (
     T_SCALAR_SETUP,
     VECTOR,
 )
+from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.scalars import compute_element
 
@@ -103,14 +102,14 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
     """Copy an operand into columns `at` … of an operation; return its extent (M37)."""
     mode = encoded >> 16
     index = encoded & 0xFFFF
-    s.operations[op, at + OPERAND_STEP] = 1
-    s.operations[op, at + OPERAND_BYTES] = num_bytes
-    s.operations[op, at + OPERAND_KIND] = SCALAR
-    s.operations[op, at + OPERAND_BASE] = 0
+    s.arena[op + at + OPERAND_STEP] = 1
+    s.arena[op + at + OPERAND_BYTES] = num_bytes
+    s.arena[op + at + OPERAND_KIND] = SCALAR
+    s.arena[op + at + OPERAND_BASE] = 0
     if mode == _REGISTER or mode == _POINTER:
-        s.operations[op, at + OPERAND_BASE] = s.registers[pe, index]
+        s.arena[op + at + OPERAND_BASE] = to_signed(int64(s.registers[pe, index]))
         if mode == _POINTER:
-            s.operations[op, at + OPERAND_KIND] = POINTER
+            s.arena[op + at + OPERAND_KIND] = POINTER
         return 0
     if mode == 0:
         return 0
@@ -132,7 +131,7 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
     kind = s.dsds[dsd, DSD_KIND]
     color = s.dsds[dsd, DSD_COLOR]
     extent = low >> 16
-    s.operations[op, at + OPERAND_DSD] = dsd
+    s.arena[op + at + OPERAND_DSD] = dsd
     if kind == _FABIN or kind == _FABOUT:
         if color < 0:
             if not s.clock[FAULT]:
@@ -141,40 +140,40 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
             return 0
         if kind == _FABIN:
             offset = s.programs[program, PROGRAM_COLORS + color]
-            s.operations[op, at + OPERAND_KIND] = INPUT
-            s.operations[op, at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
+            s.arena[op + at + OPERAND_KIND] = INPUT
+            s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
         else:
             offset = s.programs[program, PROGRAM_QUEUES + s.dsds[dsd, DSD_QUEUE]]
-            s.operations[op, at + OPERAND_KIND] = OUTPUT
-            s.operations[op, at + OPERAND_BASE] = s.pes[pe, PE_SOURCES] + offset
-            s.operations[op, at + OPERAND_DSD] = color
+            s.arena[op + at + OPERAND_KIND] = OUTPUT
+            s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_OUTPUTS] + offset
+            s.arena[op + at + OPERAND_DSD] = color
         return extent
-    s.operations[op, at + OPERAND_BASE] = low & 0xFFFF
+    s.arena[op + at + OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
-        s.operations[op, at + OPERAND_KIND] = BLOCK
-        s.operations[op, at + OPERAND_STEP] = s.dsds[dsd, DSD_STRIDE] * num_bytes
+        s.arena[op + at + OPERAND_KIND] = BLOCK
+        s.arena[op + at + OPERAND_STEP] = s.dsds[dsd, DSD_STRIDE] * num_bytes
     else:
         stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
-        s.operations[op, at + OPERAND_KIND] = VECTOR
-        s.operations[op, at + OPERAND_STEP] = stride * num_bytes
+        s.arena[op + at + OPERAND_KIND] = VECTOR
+        s.arena[op + at + OPERAND_STEP] = stride * num_bytes
     return extent
 
 
 @kernel
 def stride_of(s: Arrays, op: int, at: int) -> int:
     """Return the distance of neighbouring elements in elements; 1 where that has no meaning."""
-    kind = s.operations[op, at + OPERAND_KIND]
-    if (kind != VECTOR and kind != BLOCK) or s.operations[op, at + OPERAND_BYTES] == 0:
+    kind = s.arena[op + at + OPERAND_KIND]
+    if (kind != VECTOR and kind != BLOCK) or s.arena[op + at + OPERAND_BYTES] == 0:
         return 1
-    return abs(s.operations[op, at + OPERAND_STEP]) // s.operations[op, at + OPERAND_BYTES]
+    return abs(s.arena[op + at + OPERAND_STEP]) // s.arena[op + at + OPERAND_BYTES]
 
 
 @kernel
 def block_address(s: Arrays, op: int, at: int, k: int) -> int:
     """Return the address of element k of a MEM4D: the first loop goes on past its extent (M36)."""
-    dsd = s.operations[op, at + OPERAND_DSD]
-    num_bytes = s.operations[op, at + OPERAND_BYTES]
-    address = s.operations[op, at + OPERAND_BASE]
+    dsd = s.arena[op + at + OPERAND_DSD]
+    num_bytes = s.arena[op + at + OPERAND_BYTES]
+    address = s.arena[op + at + OPERAND_BASE]
     last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
     for loop in range(last):
         extent = s.dsds[dsd, DSD_EXTENTS + loop]
@@ -184,129 +183,169 @@ def block_address(s: Arrays, op: int, at: int, k: int) -> int:
 
 
 @kernel
-def read_operand(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
-    """Return element k of a source; of fabric, take the next wavelet."""
-    kind = s.operations[op, at + OPERAND_KIND]
-    base = s.operations[op, at + OPERAND_BASE]
-    num_bytes = s.operations[op, at + OPERAND_BYTES]
-    if kind == VECTOR:
-        return read(s, pe, base + k * s.operations[op, at + OPERAND_STEP], num_bytes)
-    if kind == SCALAR:
-        return base
-    if kind == INPUT:
-        return take_word(s, base) & ((1 << 8 * num_bytes) - 1)
-    if kind == BLOCK:
-        return read(s, pe, block_address(s, op, at, k), num_bytes)
-    return read(s, pe, base, num_bytes)
-
-
-@kernel
-def take_word(s: Arrays, channel: int) -> int:
-    """Remove and return the oldest wavelet of a channel."""
-    head = s.channels[channel, CHANNEL_HEAD]
-    word = s.rings[s.channels[channel, CHANNEL_RING] + head, RING_WORD]
-    head += 1
-    s.channels[channel, CHANNEL_HEAD] = 0 if head == s.channels[channel, CHANNEL_CAPACITY] else head
-    s.channels[channel, CHANNEL_COUNT] -= 1
-    return word
+def read_memory(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
+    """Return element k of a source that is not fabric and not a plain vector."""
+    address = int64(s.arena[op + at + OPERAND_BASE])
+    if s.arena[op + at + OPERAND_KIND] == BLOCK:
+        address = block_address(s, op, at, k)
+    return read(s, pe, address, s.arena[op + at + OPERAND_BYTES])
 
 
 @kernel
 def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
-    """Set element k of a destination that is not fabric."""
-    kind = s.operations[op, OP_DEST + OPERAND_KIND]
-    base = s.operations[op, OP_DEST + OPERAND_BASE]
-    num_bytes = s.operations[op, OP_DEST + OPERAND_BYTES]
-    if kind == VECTOR:
-        write(s, pe, base + k * s.operations[op, OP_DEST + OPERAND_STEP], word, num_bytes)
-    elif kind == BLOCK:
-        write(s, pe, block_address(s, op, OP_DEST, k), word, num_bytes)
-    elif kind == POINTER:
-        write(s, pe, base, word, num_bytes)
+    """Set element k of a destination that is not fabric and not a plain vector."""
+    address = int64(s.arena[op + OP_DEST + OPERAND_BASE])
+    kind = s.arena[op + OP_DEST + OPERAND_KIND]
+    if kind == SCALAR:
+        return
+    if kind == BLOCK:
+        address = block_address(s, op, OP_DEST, k)
+    write(s, pe, address, word, s.arena[op + OP_DEST + OPERAND_BYTES])
 
 
 # --- elements ------------------------------------------------------------------------------------
 
 
 @kernel
-def step(s: Arrays, pe: int, op: int) -> int:
-    """Read, compute and write the next element (M36); return its word, for fabric."""
-    k = s.operations[op, OP_NEXT]
-    a = read_operand(s, pe, op, OP_SRC0, k)
-    b = read_operand(s, pe, op, OP_SRC1, k)
-    if s.clock[FAULT]:
-        return 0
-    word = compute_element(s.operations[op, OP_KIND], a, b, s.operations[op, OP_SCALAR])
-    write_memory(s, pe, op, k, word)
-    if s.clock[FAULT]:
-        return 0
-    accumulator = s.operations[op, OP_ACCUMULATOR]
-    if accumulator != NONE:
-        s.operations[op, accumulator + OPERAND_BASE] = word
-    s.operations[op, OP_NEXT] = k + 1
-    return word
+def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
+    """Read, compute and write elements, one after the other (M36); return how many were done.
+
+    Wavelets are read and written in their places; who calls this moves the heads and tails.
+    """
+    kind = s.arena[op + OP_KIND]
+    scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+    accumulator = s.arena[op + OP_ACCUMULATOR]
+    first = int64(s.arena[op + OP_NEXT])
+    kind0, base0, step0, bytes0 = operand_of(s, op, OP_SRC0)
+    kind1, base1, step1, bytes1 = operand_of(s, op, OP_SRC1)
+    kind2, base2, step2, bytes2 = operand_of(s, op, OP_DEST)
+    mask0, mask1, mask2 = mask_of(bytes0), mask_of(bytes1), mask_of(bytes2)
+    done = 0
+    while done < count:
+        k = first + done
+        if kind0 == INPUT:
+            a = waiting_word(s, base0, done) & mask0
+        elif kind0 == VECTOR:
+            a = read(s, pe, base0 + k * step0, bytes0)
+        elif kind0 == SCALAR:
+            a = base0 & WORD
+        else:
+            a = read_memory(s, pe, op, OP_SRC0, k)
+        if kind1 == INPUT:
+            b = waiting_word(s, base1, done) & mask1
+        elif kind1 == VECTOR:
+            b = read(s, pe, base1 + k * step1, bytes1)
+        elif kind1 == SCALAR:
+            b = base1 & WORD
+        else:
+            b = read_memory(s, pe, op, OP_SRC1, k)
+        if s.clock[FAULT]:
+            break
+        word = compute_element(kind, a, b, scalar)
+        if kind2 == OUTPUT:
+            s.arena[place_of(s, base2, s.arena[base2 + FIFO_TAIL] + done) + 1] = to_signed(
+                word & mask2
+            )
+        elif kind2 == VECTOR:
+            write(s, pe, base2 + k * step2, word, bytes2)
+        else:
+            write_memory(s, pe, op, k, word)
+        if s.clock[FAULT]:
+            break
+        if accumulator == OP_SRC0:
+            base0 = word
+        elif accumulator == OP_SRC1:
+            base1 = word
+        done += 1
+    s.arena[op + OP_NEXT] = first + done
+    if accumulator:
+        s.arena[op + accumulator + OPERAND_BASE] = to_signed(
+            base0 if accumulator == OP_SRC0 else base1
+        )
+    return done
 
 
 @kernel
+def operand_of(s: Arrays, op: int, at: int) -> tuple[int, int, int, int]:
+    """Return kind, base, step and bytes of an operand."""
+    return (
+        s.arena[op + at + OPERAND_KIND],
+        int64(s.arena[op + at + OPERAND_BASE]),
+        int64(s.arena[op + at + OPERAND_STEP]),
+        int64(s.arena[op + at + OPERAND_BYTES]),
+    )
+
+
+@kernel
+def mask_of(num_bytes: int) -> int:
+    """Return the mask of the bits of so many bytes."""
+    return (1 << 8 * num_bytes) - 1
+
+
+@kernel
+def waiting_word(s: Arrays, fifo: int, i: int) -> int:
+    """Return the word of a wavelet that waits in a FIFO, the oldest is number 0."""
+    return int64(s.arena[place_of(s, fifo, s.arena[fifo + FIFO_HEAD] + i) + 1]) & WORD
+
+
+@shared
 def perform(s: Arrays, pe: int, op: int) -> None:
     """Execute every element of a memory-only operation, up to a fault."""
-    s.operations[op, OP_NEXT] = 0
-    for _ in range(s.operations[op, OP_LENGTH]):
-        step(s, pe, op)
-        if s.clock[FAULT]:
-            break
-    s.operations[op, OP_NEXT] = 0
+    compute_elements(s, pe, op, s.arena[op + OP_LENGTH])
+    s.arena[op + OP_NEXT] = 0
 
 
 # --- issue ---------------------------------------------------------------------------------------
 
 
-@kernel
-def prepare(s: Arrays, pe: int, row: int, config: int, op: int, cycle: int) -> None:
-    """Fill an operation from the instruction in `row` that issues in `cycle` (M30–M37)."""
-    kind: int = s.code[row, CODE_TYPE]
-    s.operations[op, OP_KIND] = kind
-    s.operations[op, OP_CONFIG] = config
-    s.operations[op, OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
-    s.operations[op, OP_PC] = s.pes[pe, PE_PC] - 1
-    dest = set_operand(s, pe, s.code[row, CODE_RD], _DEST_BYTES[kind], op, OP_DEST)
-    src0 = set_operand(s, pe, s.code[row, CODE_RA], _SRC0_BYTES[kind], op, OP_SRC0)
-    src1 = set_operand(s, pe, s.code[row, CODE_RB], _SRC1_BYTES[kind], op, OP_SRC1)
+@shared
+def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> None:
+    """Fill an operation from the instruction in row `code` that issues in `cycle` (M30–M37)."""
+    kind: int = s.code[code, CODE_TYPE]
+    s.arena[op + OP_KIND] = kind
+    s.arena[op + OP_CONFIG] = config
+    s.arena[op + OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
+    s.arena[op + OP_PC] = s.pes[pe, PE_PC] - 1
+    dest = set_operand(s, pe, s.code[code, CODE_RD], _DEST_BYTES[kind], op, OP_DEST)
+    src0 = set_operand(s, pe, s.code[code, CODE_RA], _SRC0_BYTES[kind], op, OP_SRC0)
+    src1 = set_operand(s, pe, s.code[code, CODE_RB], _SRC1_BYTES[kind], op, OP_SRC1)
     length = src0 if src0 else src1 if src1 else dest if dest else 1
     is_fabric = (
-        s.operations[op, OP_SRC0 + OPERAND_KIND] == INPUT
-        or s.operations[op, OP_SRC1 + OPERAND_KIND] == INPUT
-        or s.operations[op, OP_DEST + OPERAND_KIND] == OUTPUT
+        s.arena[op + OP_SRC0 + OPERAND_KIND] == INPUT
+        or s.arena[op + OP_SRC1 + OPERAND_KIND] == INPUT
+        or s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
     )
-    is_reduction = s.operations[op, OP_DEST + OPERAND_KIND] == POINTER and length > 1
-    s.operations[op, OP_LENGTH] = length
-    s.operations[op, OP_IS_FABRIC] = 1 if is_fabric else 0
-    s.operations[op, OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
-    s.operations[op, OP_ACCUMULATOR] = NONE
+    is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
+    s.arena[op + OP_LENGTH] = length
+    s.arena[op + OP_IS_FABRIC] = 1 if is_fabric else 0
+    s.arena[op + OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
+    s.arena[op + OP_ACCUMULATOR] = 0
     if is_reduction and _SRC0_BYTES[kind]:
-        if s.operations[op, OP_SRC0 + OPERAND_KIND] == SCALAR:
-            s.operations[op, OP_ACCUMULATOR] = OP_SRC0
-        elif s.operations[op, OP_SRC1 + OPERAND_KIND] == SCALAR:
-            s.operations[op, OP_ACCUMULATOR] = OP_SRC1
-    s.operations[op, OP_NEXT] = 0
-    s.operations[op, OP_HAS_STARTED] = 0
-    s.operations[op, OP_LAST_SERVED] = -1
-    s.operations[op, OP_FINISH] = NEVER
-    s.operations[op, OP_REASON] = NONE
-    s.operations[op, OP_COUNTED_TO] = 0
-    s.operations[op, OP_WAITING_SINCE] = 0
-    scalar = s.code[row, CODE_RC]
+        if s.arena[op + OP_SRC0 + OPERAND_KIND] == SCALAR:
+            s.arena[op + OP_ACCUMULATOR] = OP_SRC0
+        elif s.arena[op + OP_SRC1 + OPERAND_KIND] == SCALAR:
+            s.arena[op + OP_ACCUMULATOR] = OP_SRC1
+    s.arena[op + OP_NEXT] = 0
+    s.arena[op + OP_HAS_STARTED] = 0
+    s.arena[op + OP_LAST_SERVED] = NOT_YET
+    s.arena[op + OP_FINISH] = FAR
+    s.arena[op + OP_REASON] = NONE
+    row = s.arena[op + OP_ROW]
+    s.operations[row, OPS_WAITING_SINCE] = 0
+    scalar = s.code[code, CODE_RC]
     has_scalar = scalar >> 16 == _REGISTER
-    s.operations[op, OP_SCALAR] = s.registers[pe, scalar & 0xFFFF] if has_scalar else 0
+    word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else 0
+    s.arena[op + OP_SCALAR] = to_signed(word)
     setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
-    s.operations[op, OP_START] = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
+    begins = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
+    s.operations[row, OPS_START] = begins
     set_duration(s, op, is_reduction)
 
 
 @kernel
 def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
     """Set the data path cycles of the operation and of one element (M32, M33)."""
-    kind = s.operations[op, OP_KIND]
+    kind = s.arena[op + OP_KIND]
     elements = s.timing[T_RATES + 2 * kind]
     cycles = s.timing[T_RATES + 2 * kind + 1]
     if is_reduction and s.timing[T_REDUCTION] * cycles < elements * s.timing[T_REDUCTION + 1]:
@@ -317,7 +356,5 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
         cycles *= stride
         if elements < cycles:
             elements = cycles
-    s.operations[op, OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
-    s.operations[op, OP_REMAINING] = (
-        s.operations[op, OP_LENGTH] * cycles + elements - 1
-    ) // elements
+    s.arena[op + OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
+    s.arena[op + OP_REMAINING] = (s.arena[op + OP_LENGTH] * cycles + elements - 1) // elements

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.compilation import kernel
-from onewafer.simulator.fast.fields import IS_RECORDING, NUM_EVENTS, PE_X, PE_Y
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    BASE,
+    BLOCK_PE,
+    IS_RECORDING,
+    NUM_EVENTS,
+    PE_X,
+    PE_Y,
+)
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
 
-EVENTS_PER_UNIT = 64
-"""No unit records more in one cycle: 24 colors, each to a link or the ramp, or a main thread
-that is stopped after `MAIN_THREAD_EVENTS`."""
+EVENTS_PER_PE = 128
+"""No PE records more in one cycle: 24 colors, each to a link or the ramp, a main thread that is
+stopped after `MAIN_THREAD_EVENTS`, and beginning and end of an operation on each thread."""
 MAIN_THREAD_EVENTS = 32
 
 
 @kernel
-def record(s: Arrays, cycle: int, pe: int, kind: int, subject: int, value: int) -> None:
+def record(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
     """Tell the event sink, if there is one."""
-    if not s.clock[IS_RECORDING]:
-        return
+    if s.clock[IS_RECORDING]:
+        write_event(s, cycle, block, kind, subject, value)
+
+
+@shared
+def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
+    """Append an event to the buffer."""
+    pe = s.arena[block + BLOCK_PE]
     row = s.clock[NUM_EVENTS]
-    s.events[row, 0] = cycle
+    s.events[row, 0] = s.clock[BASE] + cycle
     s.events[row, 1] = s.pes[pe, PE_Y]
     s.events[row, 2] = s.pes[pe, PE_X]
     s.events[row, 3] = kind
@@ -32,8 +45,8 @@ def record(s: Arrays, cycle: int, pe: int, kind: int, subject: int, value: int) 
 
 
 @kernel
-def has_room_for_events(s: Arrays, num_units: int) -> bool:
-    """Tell whether a cycle that looks at `num_units` units may begin."""
+def has_room_for_events(s: Arrays, num_looks: int) -> bool:
+    """Tell whether there is room for what PEs record in so many cycles."""
     if not s.clock[IS_RECORDING]:
         return True
-    return s.clock[NUM_EVENTS] + num_units * EVENTS_PER_UNIT <= s.events.shape[0]
+    return s.clock[NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]

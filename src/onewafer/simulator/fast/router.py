@@ -1,6 +1,9 @@
 """Routers and links: rules M40–M42 and M50–M57.
 
-`decide` reads the state of the start of the cycle and lists the moves; `commit` applies one.
+A router serves its sources: buffers behind links, output queues, the host's queue. In most PEs no
+two sources need one port; then each of them is a stream of its own, and goes ahead of the clock as
+far as is known when its wavelets come and when places become free. Elsewhere (`BLOCK_IS_CONTENDED`)
+the sources are served cycle by cycle, in the order of M54.
 """
 
 from __future__ import annotations
@@ -8,58 +11,73 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.fast.agenda import note, schedule_element, schedule_router
-from onewafer.simulator.fast.compilation import kernel
+from onewafer.simulator.fast.agenda import (
+    enlist,
+    note,
+    wake_attention,
+    wake_element,
+    wake_router,
+)
+from onewafer.simulator.fast.arrays import int64
+from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
-    CHANNEL_CAPACITY,
-    CHANNEL_COUNT,
-    CHANNEL_HEAD,
-    CHANNEL_IS_AWAITED,
-    CHANNEL_PE,
-    CHANNEL_RING,
+    BLOCK_ACTIVE,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_IS_CONTENDED,
+    BLOCK_NUM_SOURCES,
+    BLOCK_PE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SOURCES,
+    FAR,
+    FIFO_HEAD,
+    FIFO_LAST_MOVE,
+    FIFO_OWNER,
+    FIFO_READER,
+    FIFO_RING,
+    FIFO_ROUTE,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STARTS_TASK,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
+    FIFOS_PE,
+    FIFOS_PORT,
+    FIFOS_SENDER,
+    FIFOS_WAITING_SINCE,
+    IS_AWAITED,
+    IS_RECORDING,
     LINK_DEPARTURES,
     LINK_FREE,
     LINK_WAVELETS,
-    NEVER,
+    NO_ROUTE,
     NONE,
-    NUM_MOVES,
-    PE_ACTIVE,
-    PE_NUM_ACTIVE,
     PE_STALLS,
-    PE_TO_RAMP,
-    RING_COLOR,
-    RING_READY,
-    RING_RELEASE,
-    RING_WORD,
-    ROUTE_CHANNEL,
-    ROUTE_IS_DEAD,
-    ROUTE_RECEIVE,
+    REASON_MASK,
+    ROUTE_DIRECTIONS,
+    ROUTE_NUM_TARGETS,
+    ROUTE_PORTS,
     ROUTE_TARGETS,
-    ROUTE_TRANSMIT,
-    SOURCE_CAPACITY,
-    SOURCE_COUNT,
-    SOURCE_COUNTED_TO,
-    SOURCE_HEAD,
-    SOURCE_IS_AWAITED,
-    SOURCE_LAST_MOVE,
-    SOURCE_NUM_RELEASES,
-    SOURCE_NUMBER,
-    SOURCE_PE,
-    SOURCE_PORT,
-    SOURCE_POSITION,
-    SOURCE_REASON,
-    SOURCE_RELEASE_HEAD,
-    SOURCE_RING,
-    SOURCE_ROUTE,
-    SOURCE_SENDER,
-    SOURCE_USED,
-    SOURCE_WAITING_SINCE,
+    SOURCE_GROUPS,
     T_CREDIT,
+    T_HAS_LINK_WINDOW,
     T_HOP,
     T_RAMP,
     T_WINDOW_CYCLES,
     T_WINDOW_WORDS,
+)
+from onewafer.simulator.fast.fifo import (
+    WORD,
+    capacity_of,
+    head_of,
+    last_place,
+    put,
+    ready_cycle,
+    room_cycle,
+    tag_place,
+    take,
 )
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.statistics import StallReason
@@ -68,80 +86,43 @@ from onewafer.trace import EventKind
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
 
-_NUM_LINKS = 4
 _RAMP = int(Direction.RAMP)
-_RAMP_INPUT = 1 << 5
-"""Bit of the ramp's way in, beside the bits of the five output ports."""
 _LINK_BUSY = int(StallReason.LINK_BUSY)
 _NO_CREDIT = int(StallReason.NO_CREDIT)
 _NO_ROUTE = int(StallReason.NO_ROUTE)
 _HOP = int(EventKind.HOP)
 _RAMP_ARRIVAL = int(EventKind.RAMP_ARRIVAL)
+_MOST_TARGETS = 2
 
 
 @kernel
-def push(s: Arrays, source: int, ready: int, color: int, word: int) -> None:
-    """Let a wavelet wait in a source, routable from cycle `ready`."""
-    count = s.sources[source, SOURCE_COUNT]
-    if count == 0:
-        pe = s.sources[source, SOURCE_PE]
-        position = s.pes[pe, PE_NUM_ACTIVE]
-        s.active[s.pes[pe, PE_ACTIVE] + position] = source
-        s.sources[source, SOURCE_POSITION] = position
-        s.pes[pe, PE_NUM_ACTIVE] = position + 1
-    place = s.sources[source, SOURCE_HEAD] + count
-    if place >= s.sources[source, SOURCE_CAPACITY]:
-        place -= s.sources[source, SOURCE_CAPACITY]
-    row = s.sources[source, SOURCE_RING] + place
-    s.rings[row, RING_READY] = ready
-    s.rings[row, RING_WORD] = word
-    s.rings[row, RING_COLOR] = color
-    s.sources[source, SOURCE_COUNT] = count + 1
+def route_wavelets(s: Arrays, block: int, cycle: int, horizon: int) -> None:
+    """Move what can move from `cycle` on; ask to be looked at when more may be possible.
+
+    What shares no port goes ahead of time, to before `horizon`.
+    """
+    if s.arena[block + BLOCK_IS_CONTENDED]:
+        route_in_order(s, block, cycle)
+        return
+    num_sources = s.arena[block + BLOCK_NUM_SOURCES]
+    groups = s.arena[block + BLOCK_ACTIVE]
+    while groups:
+        i = trailing_zeros(groups)
+        groups &= groups - 1
+        while i < num_sources:
+            stream_source(s, block, s.arena[block + BLOCK_SOURCES + i], cycle, horizon)
+            i += SOURCE_GROUPS
 
 
-@kernel
-def deactivate(s: Arrays, source: int) -> None:
-    """Take an empty source off its router's list."""
-    pe = s.sources[source, SOURCE_PE]
-    last_position = s.pes[pe, PE_NUM_ACTIVE] - 1
-    position = s.sources[source, SOURCE_POSITION]
-    last = s.active[s.pes[pe, PE_ACTIVE] + last_position]
-    s.active[s.pes[pe, PE_ACTIVE] + position] = last
-    s.sources[last, SOURCE_POSITION] = position
-    s.pes[pe, PE_NUM_ACTIVE] = last_position
-
-
-@kernel
-def head_row(s: Arrays, source: int) -> int:
-    """Return the ring row of the oldest wavelet."""
-    return s.sources[source, SOURCE_RING] + s.sources[source, SOURCE_HEAD]
-
-
-@kernel
-def is_served_before(s: Arrays, source: int, other: int) -> bool:
-    """Tell whether one waiting source goes before another (M54)."""
-    if s.sources[source, SOURCE_LAST_MOVE] != s.sources[other, SOURCE_LAST_MOVE]:
-        return s.sources[source, SOURCE_LAST_MOVE] < s.sources[other, SOURCE_LAST_MOVE]
-    color = s.rings[head_row(s, source), RING_COLOR]
-    other_color = s.rings[head_row(s, other), RING_COLOR]
-    if color != other_color:
-        return color < other_color
-    if s.sources[source, SOURCE_PORT] != s.sources[other, SOURCE_PORT]:
-        return s.sources[source, SOURCE_PORT] < s.sources[other, SOURCE_PORT]
-    return s.sources[source, SOURCE_NUMBER] < s.sources[other, SOURCE_NUMBER]
-
-
-@kernel
-def decide(s: Arrays, pe: int, cycle: int) -> None:
-    """List the moves of a router in this cycle; wake it when more may be possible."""
-    wake = NEVER
+@shared
+def route_in_order(s: Arrays, block: int, cycle: int) -> None:
+    """Serve the sources longest unserved first, each with the ports that are left (M54)."""
     num_candidates = 0
-    first = s.pes[pe, PE_ACTIVE]
-    for i in range(first, first + s.pes[pe, PE_NUM_ACTIVE]):
-        source = s.active[i]
-        ready = s.rings[head_row(s, source), RING_READY]
+    for i in range(s.arena[block + BLOCK_NUM_SOURCES]):
+        source = s.arena[block + BLOCK_SOURCES + i]
+        ready = ready_cycle(s, source)
         if ready > cycle:
-            wake = min(wake, ready)
+            wake_router(s, block, ready)
             continue
         k = num_candidates
         while k > 0 and is_served_before(s, source, s.candidates[k - 1]):
@@ -152,148 +133,313 @@ def decide(s: Arrays, pe: int, cycle: int) -> None:
     taken = 0
     for k in range(num_candidates):
         source = s.candidates[k]
-        route = s.sources[source, SOURCE_ROUTE]
-        if route == ANY_COLOR:
-            route = s.route_of_color[pe, s.rings[head_row(s, source), RING_COLOR]]
-        reason, retry = obstacle(s, source, route, taken, cycle)
-        if reason != NONE:
-            settle(s, pe, source, cycle, reason)
-            wake = min(wake, retry)
+        route = route_of(s, block, source)
+        ports = 0 if route == NO_ROUTE else s.arena[route + ROUTE_PORTS]
+        if taken & ports:
+            wait(s, source, cycle, _LINK_BUSY)
+            wake_router(s, block, cycle + 1)
             continue
-        taken |= ports_of(s, source, route)
-        move = s.clock[NUM_MOVES]
-        s.moves[move, 0] = source
-        s.moves[move, 1] = route
-        s.clock[NUM_MOVES] = move + 1
-    if wake < NEVER:
-        schedule_router(s, pe, wake)
+        stream_source(s, block, source, cycle, cycle + 1)
+        if s.arena[source + FIFO_LAST_MOVE] == cycle:
+            taken |= ports
 
 
 @kernel
-def ports_of(s: Arrays, source: int, route: int) -> int:
-    """Return the bits of the ports that a move needs."""
-    ports = s.routes[route, ROUTE_TRANSMIT]
-    if s.sources[source, SOURCE_PORT] == _RAMP:
-        ports |= _RAMP_INPUT
-    return ports
+def is_served_before(s: Arrays, source: int, other: int) -> bool:
+    """Tell whether one waiting source goes before another (M54)."""
+    if s.arena[source + FIFO_LAST_MOVE] != s.arena[other + FIFO_LAST_MOVE]:
+        return s.arena[source + FIFO_LAST_MOVE] < s.arena[other + FIFO_LAST_MOVE]
+    row, other_row = s.arena[source + FIFO_ROW], s.arena[other + FIFO_ROW]
+    color, other_color = color_of(s, source, row), color_of(s, other, other_row)
+    if color != other_color:
+        return color < other_color
+    if s.fifos[row, FIFOS_PORT] != s.fifos[other_row, FIFOS_PORT]:
+        return s.fifos[row, FIFOS_PORT] < s.fifos[other_row, FIFOS_PORT]
+    return s.fifos[row, FIFOS_NUMBER] < s.fifos[other_row, FIFOS_NUMBER]
 
 
 @kernel
-def obstacle(s: Arrays, source: int, route: int, taken: int, cycle: int) -> tuple[int, int]:
-    """Return what keeps a wavelet (NONE: nothing), and when to look again unless woken."""
-    port = s.sources[source, SOURCE_PORT]
-    if route < 0 or s.routes[route, ROUTE_IS_DEAD]:
-        return _NO_ROUTE, NEVER
-    if not s.routes[route, ROUTE_RECEIVE] >> port & 1:
-        return _NO_ROUTE, NEVER
-    if taken & ports_of(s, source, route):
-        return _LINK_BUSY, cycle + 1
-    pe = s.sources[source, SOURCE_PE]
-    for direction in range(_NUM_LINKS):
-        buffer = s.routes[route, ROUTE_TARGETS + direction]
-        if buffer < 0:
-            continue
-        free_at = s.links[_NUM_LINKS * pe + direction, LINK_FREE]
-        if free_at > cycle:
-            return _LINK_BUSY, free_at
-        if not has_room(s, buffer, cycle):
-            s.sources[buffer, SOURCE_IS_AWAITED] = 1
-            retry = NEVER
-            if s.sources[buffer, SOURCE_NUM_RELEASES]:
-                retry = s.rings[release_row(s, buffer, 0), RING_RELEASE]
-            return _NO_CREDIT, retry
-    channel = s.routes[route, ROUTE_CHANNEL]
-    if channel >= 0 and s.channels[channel, CHANNEL_COUNT] >= s.channels[channel, CHANNEL_CAPACITY]:
-        s.channels[channel, CHANNEL_IS_AWAITED] = 1
-        return _NO_CREDIT, NEVER
-    return NONE, NEVER
+def color_of(s: Arrays, source: int, row: int) -> int:
+    """Return the color of the oldest wavelet of a source."""
+    color = s.fifos[row, FIFOS_COLOR]
+    return tag_of_head(s, source) if color == NONE else color
 
 
 @kernel
-def release_row(s: Arrays, buffer: int, k: int) -> int:
-    """Return the ring row of the k-th credit that is on its way back."""
-    place = s.sources[buffer, SOURCE_RELEASE_HEAD] + k
-    if place >= s.sources[buffer, SOURCE_CAPACITY]:
-        place -= s.sources[buffer, SOURCE_CAPACITY]
-    return s.sources[buffer, SOURCE_RING] + place
+def tag_of_head(s: Arrays, source: int) -> int:
+    """Return the color of the oldest wavelet of a source with any color."""
+    return s.arena[tag_place(s, source, s.arena[source + FIFO_HEAD])]
 
 
 @kernel
-def has_room(s: Arrays, buffer: int, cycle: int) -> bool:
-    """Tell whether the sender knows of a free place (M53)."""
-    while (
-        s.sources[buffer, SOURCE_NUM_RELEASES]
-        and s.rings[release_row(s, buffer, 0), RING_RELEASE] <= cycle
-    ):
-        head = s.sources[buffer, SOURCE_RELEASE_HEAD] + 1
-        s.sources[buffer, SOURCE_RELEASE_HEAD] = (
-            0 if head == s.sources[buffer, SOURCE_CAPACITY] else head
+def route_of(s: Arrays, block: int, source: int) -> int:
+    """Return the route of the oldest wavelet of a source."""
+    route = s.arena[source + FIFO_ROUTE]
+    if route == ANY_COLOR:
+        return s.ramp_routes[s.arena[block + BLOCK_PE], tag_of_head(s, source)]
+    return route
+
+
+@shared
+def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) -> None:
+    """Move the wavelets of a source, each as soon as it can, from `cycle` to before `horizon`.
+
+    If no other source needs its ports, nothing can come between: a wavelet moves in the first
+    cycle in which it is there and all its targets have room (M51).
+    """
+    while True:
+        ready = ready_cycle(s, source)
+        if ready == FAR:
+            if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
+                s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
+            return
+        cycle = max(cycle, ready, s.arena[source + FIFO_LAST_MOVE] + 1)
+        if s.arena[source + FIFO_STATE] & REASON_MASK:
+            # What it waits for may begin later: what came before is settled.
+            cycle = max(cycle, s.fifos[s.arena[source + FIFO_ROW], FIFOS_WAITING_SINCE])
+        if cycle >= horizon:
+            wake_router(s, block, cycle)
+            return
+        route = route_of(s, block, source)
+        if route == NO_ROUTE:
+            wait(s, source, cycle, _NO_ROUTE)
+            return
+        cycle = room_of_route(s, block, source, route, cycle)
+        if cycle >= horizon:
+            wake_router(s, block, cycle)
+            return
+        if is_simple(s, source, route):
+            move_many(s, block, source, route, cycle, horizon)
+        else:
+            move(s, block, source, route, cycle)
+
+
+@kernel
+def is_simple(s: Arrays, source: int, route: int) -> bool:
+    """Tell whether wavelets can move in a bunch: one color, at most two targets, unobserved."""
+    return (
+        s.arena[source + FIFO_ROUTE] != ANY_COLOR
+        and 0 < s.arena[route + ROUTE_NUM_TARGETS] <= _MOST_TARGETS
+        and not s.timing[T_HAS_LINK_WINDOW]
+        and not s.clock[IS_RECORDING]
+    )
+
+
+@kernel
+def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> None:
+    """Move a wavelet in `cycle` and those behind it, as far as it is known when there is room."""
+    if s.arena[source + FIFO_STATE]:
+        end_wait(s, source, cycle)
+    num_targets = s.arena[route + ROUTE_NUM_TARGETS]
+    target = s.arena[route + ROUTE_TARGETS]
+    other = s.arena[route + ROUTE_TARGETS + num_targets - 1]
+    to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
+    credit = s.timing[T_CREDIT]
+    delay = 1 if to_ramp and num_targets == 1 else credit
+    other_delay = 1 if to_ramp else credit
+
+    head = s.arena[source + FIFO_HEAD]
+    last = last_place(s, source)
+    before = s.arena[target + FIFO_TAIL] - capacity_of(s, target)
+    last_before = last_place(s, target)
+    other_before = s.arena[other + FIFO_TAIL] - capacity_of(s, other)
+    last_other = last_place(s, other)
+    most = min(s.arena[source + FIFO_TAIL] - head, s.arena[target + FIFO_HEAD] - before)
+    most = min(most, s.arena[other + FIFO_HEAD] - other_before)
+    waited = 0
+    count = 0
+    at = cycle
+    while count < most:
+        place = source + FIFO_RING + 2 * (head + count & last)
+        earliest = max(at, s.arena[place])
+        at = max(
+            earliest,
+            s.arena[target + FIFO_RING + 2 * (before + count & last_before)] + delay,
+            s.arena[other + FIFO_RING + 2 * (other_before + count & last_other)] + other_delay,
         )
-        s.sources[buffer, SOURCE_NUM_RELEASES] -= 1
-        s.sources[buffer, SOURCE_USED] -= 1
-    return s.sources[buffer, SOURCE_USED] < s.sources[buffer, SOURCE_CAPACITY]
+        if at >= horizon:
+            break
+        waited += at - earliest
+        s.arena[place] = at
+        at += 1
+        count += 1
+    s.arena[source + FIFO_HEAD] = head + count
+    moved = at - 1 if count == most else s.arena[source + FIFO_RING + 2 * (head + count - 1 & last)]
+    s.arena[source + FIFO_LAST_MOVE] = moved
+    note(s, moved + 1)
+    if waited:
+        s.pes[s.arena[block + BLOCK_PE], PE_STALLS + _NO_CREDIT] += waited
+    num_links = num_targets - to_ramp
+    if to_ramp:
+        copy(s, source, head, other, count, s.timing[T_RAMP])
+        expect(s, block, other, cycle + s.timing[T_RAMP])
+    for i in range(num_links):
+        buffer = s.arena[route + ROUTE_TARGETS + i]
+        copy(s, source, head, buffer, count, s.timing[T_HOP])
+        announce(s, buffer, cycle + s.timing[T_HOP])
 
 
 @kernel
-def settle(s: Arrays, pe: int, source: int, cycle: int, reason: int) -> None:
-    """Count the cycles a source has waited, and note what it waits for from `cycle` on."""
-    before = s.sources[source, SOURCE_REASON]
-    if before != NONE:
-        s.pes[pe, PE_STALLS + before] += cycle - s.sources[source, SOURCE_COUNTED_TO]
-    if reason != before:
-        s.sources[source, SOURCE_WAITING_SINCE] = cycle
-    s.sources[source, SOURCE_REASON] = reason
-    s.sources[source, SOURCE_COUNTED_TO] = cycle
+def copy(s: Arrays, source: int, head: int, target: int, count: int, delay: int) -> None:
+    """Put wavelets that have left a source into a FIFO; they arrive after `delay`."""
+    last = last_place(s, source)
+    last_target = last_place(s, target)
+    tail = s.arena[target + FIFO_TAIL]
+    for i in range(count):
+        place = source + FIFO_RING + 2 * (head + i & last)
+        to = target + FIFO_RING + 2 * (tail + i & last_target)
+        s.arena[to] = s.arena[place] + delay
+        s.arena[to + 1] = s.arena[place + 1]
+    s.arena[target + FIFO_TAIL] = tail + count
 
 
 @kernel
-def commit(s: Arrays, source: int, route: int, cycle: int) -> None:
+def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int) -> int:
+    """Return when all targets can take a wavelet that is there in `cycle`; FAR: not known yet.
+
+    What has become free stays free until a wavelet of this router takes it, so that the wavelet
+    waits for one target after the other.
+    """
+    num_targets = s.arena[route + ROUTE_NUM_TARGETS]
+    has_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
+    for i in range(num_targets):
+        target = s.arena[route + ROUTE_TARGETS + i]
+        is_channel = has_ramp and i == num_targets - 1
+        if s.timing[T_HAS_LINK_WINDOW] and not is_channel:
+            free = s.links[link_of(s, block, route, i), LINK_FREE]
+            if free > cycle:
+                wait(s, source, cycle, _LINK_BUSY)
+                cycle = free
+        room = room_cycle(s, target, 1 if is_channel else s.timing[T_CREDIT])
+        if room > cycle:
+            wait(s, source, cycle, _NO_CREDIT)
+            cycle = room
+            if room == FAR:
+                s.arena[target + FIFO_STATE] |= IS_AWAITED
+                break
+    return cycle
+
+
+@kernel
+def link_of(s: Arrays, block: int, route: int, i: int) -> int:
+    """Return the row of the link to target i of a route."""
+    return 4 * s.arena[block + BLOCK_PE] + direction_of(s, route, i)
+
+
+@kernel
+def direction_of(s: Arrays, route: int, i: int) -> int:
+    """Return the direction of target i of a route."""
+    return s.arena[route + ROUTE_DIRECTIONS] >> 3 * i & 7
+
+
+@kernel
+def wait(s: Arrays, source: int, cycle: int, reason: int) -> None:
+    """Note what the oldest wavelet of a source waits for from `cycle` on."""
+    state = s.arena[source + FIFO_STATE]
+    if (state & REASON_MASK) != reason + 1:
+        row = s.arena[source + FIFO_ROW]
+        count_wait(s, row, state, cycle)
+        s.arena[source + FIFO_STATE] = state & ~REASON_MASK | reason + 1
+
+
+@kernel
+def count_wait(s: Arrays, row: int, state: int, cycle: int) -> None:
+    """Count the cycles that a source has waited up to `cycle`; another wait begins."""
+    if state & REASON_MASK:
+        waited = cycle - s.fifos[row, FIFOS_WAITING_SINCE]
+        s.pes[s.fifos[row, FIFOS_PE], PE_STALLS - 1 + (state & REASON_MASK)] += waited
+    s.fifos[row, FIFOS_WAITING_SINCE] = cycle
+
+
+@kernel
+def move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
     """Move the oldest wavelet of a source along its route."""
-    pe = s.sources[source, SOURCE_PE]
-    row = head_row(s, source)
-    word = s.rings[row, RING_WORD]
-    color = s.rings[row, RING_COLOR]
-    head = s.sources[source, SOURCE_HEAD] + 1
-    s.sources[source, SOURCE_HEAD] = 0 if head == s.sources[source, SOURCE_CAPACITY] else head
-    s.sources[source, SOURCE_COUNT] -= 1
-    settle(s, pe, source, cycle, NONE)
-    s.sources[source, SOURCE_LAST_MOVE] = cycle
-    give_place_back(s, source, cycle)
-    if s.sources[source, SOURCE_COUNT]:
-        schedule_router(s, pe, max(cycle + 1, s.rings[head_row(s, source), RING_READY]))
-    else:
-        deactivate(s, source)
+    if s.clock[IS_RECORDING]:
+        record_move(s, block, source, route, cycle)
+    word = take(s, source, cycle)
+    s.arena[source + FIFO_LAST_MOVE] = cycle
+    if s.arena[source + FIFO_STATE]:
+        end_wait(s, source, cycle)
+    num_links = s.arena[route + ROUTE_NUM_TARGETS]
+    if s.arena[route + ROUTE_PORTS] >> _RAMP & 1:
+        num_links -= 1
+        deliver(s, block, s.arena[route + ROUTE_TARGETS + num_links], cycle, word)
     arrival = cycle + s.timing[T_HOP]
-    for direction in range(_NUM_LINKS):
-        buffer = s.routes[route, ROUTE_TARGETS + direction]
-        if buffer >= 0:
-            carry(s, _NUM_LINKS * pe + direction, cycle)
-            s.sources[buffer, SOURCE_USED] += 1
-            push(s, buffer, arrival, color, word)
-            schedule_router(s, s.sources[buffer, SOURCE_PE], arrival)
-            record(s, cycle, pe, _HOP, color, direction)
-    channel = s.routes[route, ROUTE_CHANNEL]
-    if channel >= 0:
-        s.pes[pe, PE_TO_RAMP] += 1
-        deliver(s, channel, cycle + s.timing[T_RAMP], word)
-        record(s, cycle, pe, _RAMP_ARRIVAL, color, word)
+    for i in range(num_links):
+        send(s, s.arena[route + ROUTE_TARGETS + i], arrival, word)
+        if s.timing[T_HAS_LINK_WINDOW]:
+            carry(s, link_of(s, block, route, i), cycle)
     note(s, cycle + 1)
 
 
+@shared
+def record_move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
+    """Tell the event sink where the oldest wavelet of a source goes."""
+    color = color_of(s, source, s.arena[source + FIFO_ROW])
+    word = int64(s.arena[head_of(s, source) + 1]) & WORD
+    for i in range(s.arena[route + ROUTE_NUM_TARGETS]):
+        direction = direction_of(s, route, i)
+        if direction == _RAMP:
+            record(s, cycle, block, _RAMP_ARRIVAL, color, word)
+        else:
+            record(s, cycle, block, _HOP, color, direction)
+
+
 @kernel
-def give_place_back(s: Arrays, source: int, cycle: int) -> None:
-    """Tell the sender of a wavelet, or the compute element, that its place is free again."""
-    if s.sources[source, SOURCE_PORT] != _RAMP:
+def send(s: Arrays, buffer: int, arrival: int, word: int) -> None:
+    """Put a wavelet into the buffer behind a link (M50)."""
+    put(s, buffer, arrival, word)
+    announce(s, buffer, arrival)
+
+
+@kernel
+def announce(s: Arrays, buffer: int, arrival: int) -> None:
+    """Let the router behind a link know that something arrives."""
+    owner = s.arena[buffer + FIFO_OWNER]
+    s.arena[owner + BLOCK_ACTIVE] |= 1 << (s.arena[buffer + FIFO_SHAPE] & 0xFF)
+    wake_other_router(s, owner, arrival)
+
+
+@kernel
+def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
+    """Look at the router of another PE in `cycle`, or before."""
+    if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
+        s.arena[block + BLOCK_ROUTER_WAKE] = cycle
+        if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:
+            enlist(s, block, cycle)
+
+
+@kernel
+def deliver(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
+    """Hand a wavelet to the ramp (M40)."""
+    readable = cycle + s.timing[T_RAMP]
+    put(s, channel, readable, word)
+    expect(s, block, channel, readable)
+
+
+@kernel
+def expect(s: Arrays, block: int, channel: int, readable: int) -> None:
+    """Let the compute element know that a wavelet comes; the picker may wait for it."""
+    wake_element(s, block, readable)
+    if s.arena[channel + FIFO_STARTS_TASK] and s.arena[channel + FIFO_READER] == 0:
+        wake_attention(s, block, readable)
+
+
+@kernel
+def end_wait(s: Arrays, source: int, cycle: int) -> None:
+    """Count how long a wavelet has waited that leaves, and wake who waits for its place."""
+    state = s.arena[source + FIFO_STATE]
+    row = s.arena[source + FIFO_ROW]
+    if state & REASON_MASK:
+        count_wait(s, row, state, cycle)
+    s.arena[source + FIFO_STATE] = 0
+    if state & IS_AWAITED == 0:
+        return
+    if s.fifos[row, FIFOS_PORT] == _RAMP:
+        wake_element(s, s.arena[source + FIFO_OWNER], cycle + 1)
+    else:
         known = cycle + s.timing[T_CREDIT]
-        last = s.sources[source, SOURCE_NUM_RELEASES]
-        s.rings[release_row(s, source, last), RING_RELEASE] = known
-        s.sources[source, SOURCE_NUM_RELEASES] = last + 1
-        if s.sources[source, SOURCE_IS_AWAITED]:
-            s.sources[source, SOURCE_IS_AWAITED] = 0
-            schedule_router(s, s.sources[source, SOURCE_SENDER], known)
-    elif s.sources[source, SOURCE_IS_AWAITED]:
-        s.sources[source, SOURCE_IS_AWAITED] = 0
-        schedule_element(s, s.sources[source, SOURCE_PE], cycle + 1)
+        wake_other_router(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
 
 
 @kernel
@@ -305,16 +451,3 @@ def carry(s: Arrays, link: int, cycle: int) -> None:
     s.links[link, LINK_DEPARTURES + count % window] = cycle
     oldest = s.links[link, LINK_DEPARTURES + (count + 1) % window]
     s.links[link, LINK_FREE] = max(cycle + 1, oldest + s.timing[T_WINDOW_CYCLES])
-
-
-@kernel
-def deliver(s: Arrays, channel: int, readable: int, word: int) -> None:
-    """Hand a wavelet to the ramp (M40)."""
-    place = s.channels[channel, CHANNEL_HEAD] + s.channels[channel, CHANNEL_COUNT]
-    if place >= s.channels[channel, CHANNEL_CAPACITY]:
-        place -= s.channels[channel, CHANNEL_CAPACITY]
-    row = s.channels[channel, CHANNEL_RING] + place
-    s.rings[row, RING_READY] = readable
-    s.rings[row, RING_WORD] = word
-    s.channels[channel, CHANNEL_COUNT] += 1
-    schedule_element(s, s.channels[channel, CHANNEL_PE], readable)

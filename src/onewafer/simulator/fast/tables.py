@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.image import DsdKind, DsdOperation, Field, Opcode, PatchTarget, TaskKind, cost_class
 from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
     CODE_AUX,
     CODE_CYCLES,
     CODE_PATCH,
@@ -24,6 +26,8 @@ from onewafer.simulator.fast.fields import (
     DSD_QUEUE,
     DSD_STRIDE,
     DSD_STRIDES,
+    FIFO_RING,
+    LINE_WORDS,
     LOCAL_TASK,
     MAIN_THREAD,
     NONE,
@@ -36,8 +40,10 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CODE,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
+    PROGRAM_DATA_TASKS,
     PROGRAM_DSDS,
     PROGRAM_INPUTS,
+    PROGRAM_LOCAL_TASKS,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
     PROGRAM_TASKS,
@@ -64,7 +70,6 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture, Timing
     from onewafer.image import DsdDescriptor, Task, TileProgram
-    from onewafer.simulator.loading import ColorAttachment
 
 _RANK_OF_PRIORITY = (0, 2, 3)
 """Low, medium, high; the main thread's rank is 1 (M34)."""
@@ -73,14 +78,27 @@ Rows = list[list[int]]
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLayout:
+    """An output queue or a channel of each PE of a program."""
+
+    queue: int
+    """−1: the private channel of a data task."""
+    color: int
+    """ANY_COLOR: an output queue that several colors use."""
+    capacity: int
+    distance: int
+    """Words of the arena from the PE's first output queue, or first channel."""
+    num_words: int
+    starts_task: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramLayout:
     """What each PE of a tile program has."""
 
     program: TileProgram
-    attachments: tuple[ColorAttachment, ...]
-    """Its channels."""
-    outputs: tuple[int, ...]
-    """Numbers of its output queues."""
+    channels: tuple[QueueLayout, ...]
+    outputs: tuple[QueueLayout, ...]
     threads: tuple[int, ...]
     """Threads that its operations use; the main thread is the last."""
     patched: tuple[int, ...]
@@ -138,6 +156,8 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         timing.hop_cycles,
         timing.credit_cycles,
         timing.ramp_cycles,
+        _window_shift(timing),
+        int(timing.link_window_cycles > timing.link_window_words),
         timing.link_window_words,
         timing.link_window_cycles,
         timing.memory_setup_cycles,
@@ -155,28 +175,85 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
     return np.array(row, np.int64)
 
 
+def _window_shift(timing: Timing) -> int:
+    """Return the log2 of the cycles in which PEs cannot reach each other (M50, M53)."""
+    return min(timing.hop_cycles, timing.credit_cycles).bit_length() - 1
+
+
 def _layout(program: TileProgram, architecture: Architecture) -> ProgramLayout:
-    outputs = {dsd.queue for dsd in program.dsds if dsd.kind is DsdKind.FABOUT}
     patched = {p.location for p in program.patches if p.target is PatchTarget.IMMEDIATE}
     return ProgramLayout(
         program=program,
-        attachments=tuple(input_attachments(program, architecture).values()),
-        outputs=tuple(sorted(outputs)),
+        channels=_place(_channels(program, architecture)),
+        outputs=_place(_outputs(program, architecture)),
         threads=(*sorted({config.microthread for config in program.configs}), MAIN_THREAD),
         patched=tuple(sorted(patched)),
     )
 
 
+def _channels(program: TileProgram, architecture: Architecture) -> list[QueueLayout]:
+    data_colors = {
+        data_task_color(task.task_id, program, architecture)
+        for task in program.tasks
+        if task.kind is TaskKind.DATA
+    }
+    ramp = architecture.timing.ramp_cycles
+    return [
+        _queue(a.queue, a.color, a.words + ramp, starts_task=a.color in data_colors)
+        for a in input_attachments(program, architecture).values()
+    ]
+
+
+def _outputs(program: TileProgram, architecture: Architecture) -> list[QueueLayout]:
+    """Return the queues that DSDs of the program send by (M41)."""
+    colors: dict[int, set[int]] = {}
+    for dsd in program.dsds:
+        if dsd.kind is DsdKind.FABOUT:
+            colors.setdefault(dsd.queue, set()).add(fabric_color(dsd, program, architecture))
+    queues: list[QueueLayout] = []
+    for queue in sorted(colors):
+        words = architecture.output_queue_words[queue] + architecture.timing.ramp_cycles
+        of_queue = colors[queue] - {UNBOUND}
+        color = of_queue.pop() if len(of_queue) == 1 else ANY_COLOR
+        queues.append(_queue(queue, color, words))
+    return queues
+
+
+def _queue(queue: int, color: int, capacity: int, *, starts_task: bool = False) -> QueueLayout:
+    num_words = fifo_words(capacity, has_tags=color == ANY_COLOR)
+    return QueueLayout(queue, color, capacity, 0, num_words, starts_task)
+
+
+def _place(queues: list[QueueLayout]) -> tuple[QueueLayout, ...]:
+    """Put queues one after the other."""
+    ends = list(accumulate((queue.num_words for queue in queues), initial=0))
+    return tuple(replace(queue, distance=end) for queue, end in zip(queues, ends, strict=False))
+
+
+def log2_places(capacity: int) -> int:
+    """Return the log2 of the places of a ring."""
+    return max(capacity - 1, 0).bit_length()
+
+
+def fifo_words(capacity: int, *, has_tags: bool = False) -> int:
+    """Return the words of a FIFO, in whole cache lines."""
+    places = 1 << log2_places(capacity)
+    return -(-(FIFO_RING + (3 if has_tags else 2) * places) // LINE_WORDS) * LINE_WORDS
+
+
 def _program_row(layout: ProgramLayout) -> list[int]:
     row = [NONE] * NUM_PROGRAM_FIELDS
     row[PROGRAM_NUM_DSDS] = len(layout.program.dsds)
-    for offset, queue in enumerate(layout.outputs):
-        row[PROGRAM_QUEUES + queue] = offset
+    kind_of_id = {task.task_id: task.kind for task in layout.program.tasks}
+    row[PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
+    row[PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
+    for output in layout.outputs:
+        row[PROGRAM_QUEUES + output.queue] = output.distance
     for binding in reversed(layout.program.queues):
         if binding.is_input:
             row[PROGRAM_INPUTS + binding.queue] = binding.color
-    for offset, attachment in enumerate(layout.attachments):
-        row[PROGRAM_COLORS + attachment.color] = offset
+    for channel in layout.channels:
+        row[PROGRAM_COLORS + channel.color] = channel.distance
     return row
 
 
@@ -242,7 +319,7 @@ def _set_data_task(
 ) -> None:
     color = data_task_color(task.task_id, layout.program, architecture)
     row[TASK_COLOR] = color
-    row[TASK_CHANNEL] = [a.color for a in layout.attachments].index(color)
+    row[TASK_CHANNEL] = next(c.distance for c in layout.channels if c.color == color)
     row[TASK_NUM_ARGUMENTS] = len(task.argument_registers)
     for i, (register, kind) in enumerate(
         zip(task.argument_registers, task.argument_types, strict=True)

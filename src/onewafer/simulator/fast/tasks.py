@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.integer import wrap
-from onewafer.simulator.fast.agenda import schedule_element, schedule_router
+from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel
+from onewafer.simulator.fast.compilation import kernel, trailing_zeros
 from onewafer.simulator.fast.fields import (
-    CHANNEL_COUNT,
-    CHANNEL_HEAD,
-    CHANNEL_IS_AWAITED,
-    CHANNEL_READER,
-    CHANNEL_RING,
+    BLOCK_PE,
     CONFIG_ACTIVATE,
     CONFIG_UNBLOCK,
-    DATA_TASK,
+    FAR,
+    FIFO_READER,
+    FIFO_STATE,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
     LAUNCH_ID,
     LAUNCH_NUM_ARGUMENTS,
     LOCAL_TASK,
     NONE,
-    NUM_TASK_IDS,
     OP_CONFIG,
     PE_CHANNELS,
     PE_LAST_PICKED,
@@ -33,9 +30,10 @@ from onewafer.simulator.fast.fields import (
     PE_PROGRAM,
     PE_RETURN_DEPTH,
     PE_TASK_STARTS,
+    PROGRAM_DATA_TASKS,
     PROGRAM_INPUTS,
+    PROGRAM_LOCAL_TASKS,
     PROGRAM_TASKS,
-    RING_READY,
     RUNNING,
     T_RESUME,
     T_TASK_START,
@@ -47,7 +45,7 @@ from onewafer.simulator.fast.fields import (
     TASK_REGISTERS,
     TASK_TYPES,
 )
-from onewafer.simulator.fast.operation import take_word
+from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.recording import record
 from onewafer.trace import EventKind
 
@@ -71,16 +69,24 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
         color = encoded & 0xFF
     elif kind == _INPUT_QUEUE:
         color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
-    flags = s.blocked_tasks if color == NONE else s.blocked_colors
-    bit = int64(1) << ((encoded & 0xFF) if color == NONE else color)
-    before = int64(flags[pe])
-    flags[pe] = before | bit if is_blocked else before & (_WORD ^ bit)
+    if color == NONE:
+        s.blocked_tasks[pe] = with_bit(s.blocked_tasks[pe], encoded & 0xFF, is_blocked)
+    else:
+        s.blocked_colors[pe] = with_bit(s.blocked_colors[pe], color, is_blocked)
 
 
 @kernel
-def operation_ended(s: Arrays, pe: int, op: int, cycle: int) -> None:
+def with_bit(flags: int, number: int, is_set: bool) -> int:
+    """Return flags with one of them set or cleared."""
+    bit = int64(1) << number
+    return int64(flags) | bit if is_set else int64(flags) & (_WORD ^ bit)
+
+
+@kernel
+def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Resume the main thread, or activate and unblock (M31, M39)."""
-    config = s.operations[op, OP_CONFIG]
+    pe = s.arena[block + BLOCK_PE]
+    config = s.arena[op + OP_CONFIG]
     if config == NONE:
         s.pes[pe, PE_MAIN] = RUNNING
         s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_RESUME]
@@ -92,14 +98,18 @@ def operation_ended(s: Arrays, pe: int, op: int, cycle: int) -> None:
 
 
 @kernel
-def pick(s: Arrays, pe: int, cycle: int) -> None:
+def pick(s: Arrays, block: int, cycle: int) -> None:
     """Start a ready task (M60, M62–M64)."""
+    pe = s.arena[block + BLOCK_PE]
     if cycle < s.pes[pe, PE_MAIN_FREE]:
-        schedule_element(s, pe, s.pes[pe, PE_MAIN_FREE])
+        wake_attention(s, block, s.pes[pe, PE_MAIN_FREE])
         return
-    picked = find_ready(s, pe, cycle)
-    if picked == NONE:
+    ready = ready_tasks(s, block, cycle)
+    if ready == 0:
         return
+    start = s.pes[pe, PE_LAST_PICKED] + 1
+    following = ready >> start << start
+    picked = trailing_zeros(following if following else ready)
     s.pes[pe, PE_LAST_PICKED] = picked
     s.pes[pe, PE_RETURN_DEPTH] = 0
     s.pes[pe, PE_MAIN] = RUNNING
@@ -108,45 +118,43 @@ def pick(s: Arrays, pe: int, cycle: int) -> None:
     if picked == LAUNCH_ID:
         take_launch(s, pe)
     else:
-        take_task(s, pe, picked, cycle)
-    record(s, s.pes[pe, PE_MAIN_NEXT], pe, _TASK_START, picked, s.pes[pe, PE_PC])
+        take_task(s, block, picked, cycle)
+    record(s, s.pes[pe, PE_MAIN_NEXT], block, _TASK_START, picked, s.pes[pe, PE_PC])
 
 
 @kernel
-def find_ready(s: Arrays, pe: int, cycle: int) -> int:
-    """Return the ready task that comes first after the last one; ask to be woken for others."""
-    runnable = int64(s.pending_tasks[pe]) & ~int64(s.blocked_tasks[pe])
-    first = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS]
-    start = s.pes[pe, PE_LAST_PICKED] + 1
-    picked = NONE
-    for i in range(NUM_TASK_IDS):
-        task_id = (start + i) % NUM_TASK_IDS
-        kind = s.tasks[first + task_id, TASK_KIND]
-        is_ready = task_id == LAUNCH_ID and s.launches[pe, LAUNCH_ENTRY] != NONE
-        if kind == LOCAL_TASK:
-            is_ready = runnable >> task_id & 1 != 0
-        elif kind == DATA_TASK:
-            is_ready = is_data_ready(s, pe, first + task_id, cycle)
-        if is_ready and picked == NONE:
-            picked = task_id
-    return picked
+def ready_tasks(s: Arrays, block: int, cycle: int) -> int:
+    """Return the bit set of tasks that could start; ask to be woken for others."""
+    pe = s.arena[block + BLOCK_PE]
+    program = s.pes[pe, PE_PROGRAM]
+    ready = int64(s.pending_tasks[pe]) & ~int64(s.blocked_tasks[pe])
+    ready &= s.programs[program, PROGRAM_LOCAL_TASKS]
+    if s.launches[pe, LAUNCH_ENTRY] != NONE:
+        ready |= 1 << LAUNCH_ID
+    data_tasks = s.programs[program, PROGRAM_DATA_TASKS]
+    while data_tasks:
+        task_id = trailing_zeros(data_tasks)
+        data_tasks &= data_tasks - 1
+        if is_data_ready(s, block, s.programs[program, PROGRAM_TASKS] + task_id, cycle):
+            ready |= 1 << task_id
+    return ready
 
 
 @kernel
-def is_data_ready(s: Arrays, pe: int, task: int, cycle: int) -> bool:
+def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
     """Tell whether a data task could start; ask to be woken when its wavelet is there (M65)."""
+    pe = s.arena[block + BLOCK_PE]
     channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
+    ready = ready_cycle(s, channel)
     if (
         int64(s.blocked_colors[pe]) >> s.tasks[task, TASK_COLOR] & 1
-        or s.channels[channel, CHANNEL_READER] != NONE
-        or s.channels[channel, CHANNEL_COUNT] == 0
+        or s.arena[channel + FIFO_READER] != 0
+        or ready == FAR
     ):
         return False
-    row = s.channels[channel, CHANNEL_RING] + s.channels[channel, CHANNEL_HEAD]
-    readable = s.rings[row, RING_READY]
-    if readable <= cycle:
+    if ready <= cycle:
         return True
-    schedule_element(s, pe, readable)
+    wake_attention(s, block, ready)
     return False
 
 
@@ -161,18 +169,19 @@ def take_launch(s: Arrays, pe: int) -> None:
 
 
 @kernel
-def take_task(s: Arrays, pe: int, task_id: int, cycle: int) -> None:
+def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> None:
     """Clear what made a task ready, and put its wavelet into registers."""
+    pe = s.arena[block + BLOCK_PE]
     task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS] + task_id
     s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
     if s.tasks[task, TASK_KIND] == LOCAL_TASK:
         s.pending_tasks[pe] = int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
         return
     channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
-    word = take_word(s, channel)
-    if s.channels[channel, CHANNEL_IS_AWAITED]:
-        s.channels[channel, CHANNEL_IS_AWAITED] = 0
-        schedule_router(s, pe, cycle + 1)
+    word = take(s, channel, cycle)
+    if s.arena[channel + FIFO_STATE]:
+        s.arena[channel + FIFO_STATE] = 0
+        wake_router(s, block, cycle + 1)
     num_arguments = s.tasks[task, TASK_NUM_ARGUMENTS]
     if num_arguments == 1:
         s.registers[pe, s.tasks[task, TASK_REGISTERS]] = wrap(word, s.tasks[task, TASK_TYPES])

@@ -15,52 +15,53 @@ from onewafer.geometry import Direction
 from onewafer.image import DsdOperation
 from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
-    CHANNEL_COLOR,
-    CHANNEL_COUNT,
-    CHANNEL_QUEUE,
+    BASE,
+    BLOCK_ACTIVE,
+    BLOCK_LIVE,
+    BLOCK_NUM_SOURCES,
+    BLOCK_OPERATIONS,
+    BLOCK_SOURCES,
+    FIFO_HEAD,
+    FIFO_RING,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
+    FIFOS_OFFSET,
+    FIFOS_PORT,
+    FIFOS_WAITING_SINCE,
     IDLE,
     INPUT,
     NONE,
+    NUM_OP_WORDS,
     OP_DEST,
     OP_IS_ENDLESS,
-    OP_IS_LIVE,
     OP_KIND,
     OP_LENGTH,
     OP_NEXT,
     OP_PC,
     OP_REASON,
+    OP_ROW,
     OP_SRC0,
     OP_SRC1,
-    OP_THREAD,
-    OP_WAITING_SINCE,
     OPERAND_BASE,
     OPERAND_DSD,
     OPERAND_KIND,
+    OPS_THREAD,
+    OPS_WAITING_SINCE,
     OUTPUT,
-    PE_ACTIVE,
     PE_MAIN,
-    PE_NUM_ACTIVE,
     PE_NUM_OPERATIONS,
-    PE_OPERATIONS,
     PE_PC,
     PE_PROGRAM,
     PE_STALLED_SINCE,
     PE_X,
     PE_Y,
-    RING_COLOR,
-    ROUTE_CHANNEL,
-    ROUTE_RECEIVE,
-    ROUTE_TARGETS,
-    ROUTE_TRANSMIT,
+    PROGRAM_COLORS,
+    REASON_MASK,
     RUNNING,
-    SOURCE_CAPACITY,
-    SOURCE_HEAD,
-    SOURCE_NUMBER,
-    SOURCE_PORT,
-    SOURCE_REASON,
-    SOURCE_RING,
-    SOURCE_USED,
-    SOURCE_WAITING_SINCE,
     STALLED,
     WAITING,
 )
@@ -69,6 +70,7 @@ from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
+    from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
 
@@ -84,24 +86,29 @@ def report_deadlock(s: Arrays, loaded: LoadedProgram, cycle: int) -> str | None:
     """Return what the quiescent program waits for, or None if it is simply done (M81)."""
     has_program = s.pes[:, PE_PROGRAM] >= 0
     waits = np.isin(s.pes[:, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams != 0)
-    holds = np.flatnonzero(s.pes[:, PE_NUM_ACTIVE])
-    elements = [_element(s, loaded, pe) for pe in np.flatnonzero(has_program & waits).tolist()]
-    if not elements and not _is_lost(s):
+    stuck = np.flatnonzero(has_program & waits).tolist()
+    if not stuck and not _is_lost(s):
         return None
-    routers = [_router(s, pe) for pe in holds.tolist()]
+    holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
+    elements = [_element(s, loaded, pe) for pe in stuck]
+    routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
 def _is_lost(s: Arrays) -> bool:
     """Tell whether some wavelet waits where nothing will ever take it (M57)."""
-    return bool((s.sources[:, SOURCE_REASON] == StallReason.NO_ROUTE).any())
+    offset = s.fifos[:, FIFOS_OFFSET]
+    state = s.arena[offset[offset > 0] + FIFO_STATE]
+    return bool((state & REASON_MASK == StallReason.NO_ROUTE + 1).any())
 
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
-    record = s.pes[pe]
+    record, block = s.pes[pe], int(s.blocks[pe])
     program = loaded.image.programs[int(record[PE_PROGRAM])]
-    first = record[PE_OPERATIONS]
-    operations = range(first, first + record[PE_NUM_OPERATIONS])
+    first, live = int(s.arena[block + BLOCK_OPERATIONS]), int(s.arena[block + BLOCK_LIVE])
+    operations = [
+        first + NUM_OP_WORDS * i for i in range(record[PE_NUM_OPERATIONS]) if live >> i & 1
+    ]
     return SimpleNamespace(
         index=int(pe),
         x=int(record[PE_X]),
@@ -109,26 +116,25 @@ def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 
         pc=int(record[PE_PC]),
         program=program,
         main_thread=_MAIN_THREADS[int(record[PE_MAIN])],
-        stalled_since=int(record[PE_STALLED_SINCE]),
-        path=SimpleNamespace(
-            threads=[_operation(s, op) for op in operations if s.operations[op, OP_IS_LIVE]]
-        ),
+        stalled_since=int(record[PE_STALLED_SINCE] + s.clock[BASE]),
+        path=SimpleNamespace(threads=[_operation(s, op) for op in operations]),
         describe_place=partial(messages.place, program),
     )
 
 
 def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
-    record = s.operations[op]
+    record = s.arena[op : op + NUM_OP_WORDS].tolist()
+    times = s.operations[record[OP_ROW]]
     return SimpleNamespace(
         kind=DsdOperation(record[OP_KIND]),
-        thread=int(record[OP_THREAD]),
-        pc=int(record[OP_PC]),
+        thread=int(times[OPS_THREAD]),
+        pc=record[OP_PC],
         is_endless=bool(record[OP_IS_ENDLESS]),
-        next_element=int(record[OP_NEXT]),
-        length=int(record[OP_LENGTH]),
+        next_element=record[OP_NEXT],
+        length=record[OP_LENGTH],
         reason=None if record[OP_REASON] == NONE else StallReason(record[OP_REASON]),
-        waiting_since=int(record[OP_WAITING_SINCE]),
-        output=_output(s, op),
+        waiting_since=int(times[OPS_WAITING_SINCE] + s.clock[BASE]),
+        output=_output(s, record),
         inputs=[
             SimpleNamespace(channel=_channel(s, record[at + OPERAND_BASE]))
             for at in (OP_SRC0, OP_SRC1)
@@ -137,65 +143,92 @@ def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
     )
 
 
-def _output(s: Arrays, op: int) -> Any:  # noqa: ANN401
-    record = s.operations[op]
+def _output(s: Arrays, record: list[int]) -> Any:  # noqa: ANN401
     if record[OP_DEST + OPERAND_KIND] != OUTPUT:
         return None
-    number = int(s.sources[record[OP_DEST + OPERAND_BASE], SOURCE_NUMBER])
-    color = int(record[OP_DEST + OPERAND_DSD])
+    number = int(s.fifos[s.arena[record[OP_DEST + OPERAND_BASE] + FIFO_ROW], FIFOS_NUMBER])
+    color = record[OP_DEST + OPERAND_DSD]
     return SimpleNamespace(queue=SimpleNamespace(number=number), color=color)
 
 
 def _channel(s: Arrays, channel: int) -> Any:  # noqa: ANN401
-    record = s.channels[channel]
+    record = s.fifos[s.arena[channel + FIFO_ROW]]
     return SimpleNamespace(
-        queue=int(record[CHANNEL_QUEUE]),
-        color=int(record[CHANNEL_COLOR]),
-        words=range(record[CHANNEL_COUNT]),
+        queue=int(record[FIFOS_NUMBER]),
+        color=int(record[FIFOS_COLOR]),
+        words=range(_count(s, channel)),
     )
 
 
-def _router(s: Arrays, pe: int) -> Any:  # noqa: ANN401
-    record = s.pes[pe]
-    first = record[PE_ACTIVE]
-    active = [_source(s, source) for source in s.active[first : first + record[PE_NUM_ACTIVE]]]
+def _count(s: Arrays, fifo: int) -> int:
+    return int(s.arena[fifo + FIFO_TAIL] - s.arena[fifo + FIFO_HEAD])
+
+
+def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
+    active = [_source(s, source) for source in _sources(s, pe) if _count(s, source)]
+    routes = {color: _route(s, image, pe, color) for color in {a.words[0][1] for a in active}}
     return SimpleNamespace(
-        x=int(record[PE_X]),
-        y=int(record[PE_Y]),
+        x=int(s.pes[pe, PE_X]),
+        y=int(s.pes[pe, PE_Y]),
         active=active,
-        routes={
-            color: _route(s, s.route_of_color[pe, color])
-            for color in {source.words[0][1] for source in active}
-            if s.route_of_color[pe, color] != NONE
-        },
+        routes={color: route for color, route in routes.items() if route is not None},
     )
+
+
+def _sources(s: Arrays, pe: int) -> list[int]:
+    block = int(s.blocks[pe])
+    first = block + BLOCK_SOURCES
+    return s.arena[first : first + s.arena[block + BLOCK_NUM_SOURCES]].tolist()
 
 
 def _source(s: Arrays, source: int) -> Any:  # noqa: ANN401
-    record = s.sources[source]
-    head = s.rings[record[SOURCE_RING] + record[SOURCE_HEAD]]
+    record = s.fifos[s.arena[source + FIFO_ROW]]
+    reason = int(s.arena[source + FIFO_STATE] & REASON_MASK) - 1
+    color = int(record[FIFOS_COLOR])
+    if color == NONE:
+        places = 1 << (s.arena[source + FIFO_SHAPE] >> 8 & 0x1F)
+        place = s.arena[source + FIFO_HEAD] & (places - 1)
+        color = int(s.arena[source + FIFO_RING + 2 * places + place])
     return SimpleNamespace(
-        port=Direction(record[SOURCE_PORT]),
-        number=int(record[SOURCE_NUMBER]),
-        waiting_since=int(record[SOURCE_WAITING_SINCE]),
-        reason=None if record[SOURCE_REASON] == NONE else StallReason(record[SOURCE_REASON]),
-        words=[(0, int(head[RING_COLOR]), 0)],
+        port=Direction(record[FIFOS_PORT]),
+        number=int(record[FIFOS_NUMBER]),
+        waiting_since=int(record[FIFOS_WAITING_SINCE] + s.clock[BASE]),
+        reason=None if reason < 0 else StallReason(reason),
+        words=[(0, color, 0)],
     )
 
 
-def _route(s: Arrays, route: int) -> Any:  # noqa: ANN401
-    record = s.routes[route]
-    transmit = int(record[ROUTE_TRANSMIT])
-    wanted = [d for d in Direction if d is not Direction.RAMP and transmit >> d & 1]
-    targets = [d for d in wanted if record[ROUTE_TARGETS + d] != NONE]
+def _route(s: Arrays, image: WaferImage, pe: int, color: int) -> Any:  # noqa: ANN401
+    y, x = divmod(pe, image.width)
+    number = int(image.config_of_color[y, x, color])
+    if number < 0:
+        return None
+    position = next(p for p in image.color_configs[number].positions if p is not None)
+    wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
+    targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
     return SimpleNamespace(
-        receive=int(record[ROUTE_RECEIVE]),
-        lacks_link=len(targets) < len(wanted),
-        lacks_queue=bool(transmit >> Direction.RAMP & 1 and record[ROUTE_CHANNEL] == NONE),
-        targets=[(None, _buffer(s, record[ROUTE_TARGETS + d]), d) for d in targets],
+        receive=position.rx,
+        lacks_link=any(buffer is None for _, buffer, _ in targets),
+        lacks_queue=bool(position.tx >> Direction.RAMP & 1) and not _has_channel(s, pe, color),
+        targets=[target for target in targets if target[1] is not None],
     )
 
 
-def _buffer(s: Arrays, source: int) -> Any:  # noqa: ANN401
-    record = s.sources[source]
-    return SimpleNamespace(used=int(record[SOURCE_USED]), capacity=int(record[SOURCE_CAPACITY]))
+def _has_channel(s: Arrays, pe: int, color: int) -> bool:
+    program = s.pes[pe, PE_PROGRAM]
+    return bool(program >= 0 and s.programs[program, PROGRAM_COLORS + color] >= 0)
+
+
+def _buffer(
+    s: Arrays, image: WaferImage, sender: tuple[int, int], color: int, direction: Direction
+) -> Any:  # noqa: ANN401
+    """Return the buffer of a color behind a link; None: the link leaves the rectangle."""
+    x, y = sender[0] + direction.step[0], sender[1] + direction.step[1]
+    if not (0 <= x < image.width and 0 <= y < image.height):
+        return None
+    for source in _sources(s, y * image.width + x):
+        record = s.fifos[s.arena[source + FIFO_ROW]]
+        if record[FIFOS_COLOR] == color and record[FIFOS_PORT] == direction.opposite:
+            capacity = int(s.arena[source + FIFO_SHAPE] >> 16)
+            return SimpleNamespace(used=_count(s, source), capacity=capacity)
+    return None

@@ -1,7 +1,8 @@
-"""The fabric in flat records: routes, buffers behind links, output queues and channels of all PEs.
+"""The fabric in the arena: where everything of every PE lies, and what leads where.
 
-Everything is built with whole-array operations; a full wafer takes seconds. The sources of a router
-lie side by side, output queues first, and so do their rings.
+Everything is built with whole-array operations; a full wafer takes seconds. A block holds, each
+beginning with a cache line: the header, the operations, the output queues, the buffers behind links
+(by color, then port), the channels, and the routes (for wavelets from links, then from the PE).
 """
 
 from __future__ import annotations
@@ -12,172 +13,215 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.geometry import Direction
+from onewafer.image import NUM_COLORS
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
-    CHANNEL_CAPACITY,
-    CHANNEL_COLOR,
-    CHANNEL_PE,
-    CHANNEL_QUEUE,
-    CHANNEL_READER,
-    CHANNEL_RING,
-    HOST_QUEUE,
-    NONE,
-    NUM_CHANNEL_FIELDS,
-    NUM_RING_FIELDS,
-    NUM_ROUTE_FIELDS,
-    NUM_SOURCE_FIELDS,
+    BLOCK_SOURCES,
+    LINE_WORDS,
+    NO_ROUTE,
+    NUM_OP_WORDS,
+    NUM_ROUTE_WORDS,
     PROGRAM_COLORS,
-    ROUTE_CHANNEL,
-    ROUTE_IS_DEAD,
-    ROUTE_RECEIVE,
+    RAMP_INPUT,
+    ROUTE_DIRECTIONS,
+    ROUTE_NUM_TARGETS,
+    ROUTE_PORTS,
     ROUTE_TARGETS,
-    ROUTE_TRANSMIT,
-    SOURCE_CAPACITY,
-    SOURCE_LAST_MOVE,
-    SOURCE_NUMBER,
-    SOURCE_PE,
-    SOURCE_PORT,
-    SOURCE_REASON,
-    SOURCE_RING,
-    SOURCE_ROUTE,
-    SOURCE_SENDER,
-    SOURCE_WRITER,
 )
+from onewafer.simulator.fast.tables import fifo_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.image import ColorConfig, WaferImage
-    from onewafer.simulator.fast.tables import ProgramTables
+    from onewafer.simulator.fast.tables import ProgramTables, QueueLayout
 
     Integers = NDArray[np.int64]
+    Masks = NDArray[np.uint8]
+    Arena = NDArray[np.int32]
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
+_TO_RAMP = 1 << Direction.RAMP
+_ALL_LINKS = _TO_RAMP - 1
+_ALL_PORTS = (RAMP_INPUT << 1) - 1
+_NUM_PORTS = 6
+_BITS_OF = np.array([mask.bit_count() for mask in range(16)], np.int64)
+_NTH_BIT = np.array(
+    [[*(b for b in range(4) if mask >> b & 1), 0, 0, 0, 0][:4] for mask in range(16)], np.int64
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the image lets wavelets do: direction sets `[num_pes, colors]`."""
+
+    receive: Masks
+    transmit: Masks
+    incoming: Masks
+    """From which links wavelets can come."""
+    is_dead: NDArray[np.bool_]
+    """A wavelet can go nowhere: there is no route, it leaves the rectangle, or nobody takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Output queues or channels of all PEs, in the order of the PEs."""
+
+    pe: Integers
+    number: Integers
+    """Within the PE."""
+    queue: Integers
+    color: Integers
+    capacity: Integers
+    distance: Integers
+    starts_task: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Buffers behind links, in the order of PE, color and port."""
+
+    pe: Integers
+    number: Integers
+    color: Integers
+    port: Integers
+    sender: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Routes of wavelets that come from links, or from the PE, in the order of PE and color."""
+
+    pe: Integers
+    color: Integers
+    offset: Integers
+
+    def find(self, pe: Integers, color: Integers) -> Integers:
+        """Return the offsets of routes, `NO_ROUTE` where there is none."""
+        if not len(self.pe):
+            return np.full(len(pe), NO_ROUTE, np.int64)
+        keys = self.pe * NUM_COLORS + self.color
+        wanted = pe * NUM_COLORS + color
+        index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[index] == wanted, self.offset[index], NO_ROUTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Offsets of the parts of each PE's block, `[num_pes]`."""
+
+    block: Integers
+    operations: Integers
+    outputs: Integers
+    buffers: Integers
+    channels: Integers
+    routes: Integers
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """Records of everything that holds wavelets."""
+    """Everything that holds wavelets, and where it is."""
 
-    sources: Integers
-    """One for each output queue and link buffer; then the host's queue of every PE."""
-    rings: Integers
-    channels: Integers
-    routes: Integers
-    route_of_color: NDArray[np.int32]
-    first_source: Integers
-    """By PE."""
+    traffic: Traffic
+    outputs: Queues
+    buffers: Buffers
+    channels: Queues
+    link_routes: Routes
+    ramp_routes: Routes
+    places: Places
+    num_operations: Integers
     num_sources: Integers
-    """By PE, without the host's."""
-    first_channel: Integers
+    buffer_words: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """Columns of sources before they are put in order."""
-
-    pe: Integers
-    port: Integers
-    number: Integers
-    route: Integers
-    capacity: Integers
-    sender: Integers
-
-
-def wire(image: WaferImage, tables: ProgramTables, architecture: Architecture) -> Fabric:
-    """Return the records of a fabric without wavelets."""
+def lay_out(image: WaferImage, tables: ProgramTables, architecture: Architecture) -> Fabric:
+    """Return where everything is."""
     num_pes = image.width * image.height
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
-    channels, first_channel = _make_channels(program_of_pe, tables, architecture)
-    routes, route_pe, route_color = _make_routes(image, program_of_pe, first_channel, tables)
-    route_of_color = np.full(image.config_of_color.reshape(num_pes, -1).shape, NONE, np.int32)
-    route_of_color[route_pe, route_color] = np.arange(len(routes))
-
-    outputs = _output_queues(program_of_pe, tables, architecture)
-    route, direction, receiver = _link_targets(image, routes, route_pe)
-    buffers = _link_buffers(
-        route_of_color, route_pe[route], route_color[route], direction, receiver, architecture
+    traffic = _traffic(image, tables)
+    outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
+    channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
+    buffers = _buffers(traffic.incoming, image.width)
+    is_link_route = ~traffic.is_dead & (traffic.receive & traffic.incoming != 0)
+    is_ramp_route = ~traffic.is_dead & (traffic.receive & _TO_RAMP != 0)
+    num_buffers = np.bincount(buffers.pe, minlength=num_pes)
+    num_sources = num_buffers + np.bincount(outputs.pe, minlength=num_pes)
+    num_operations = _of_pe(program_of_pe, [len(t.threads) for t in tables.layouts])
+    num_link_routes = is_link_route.sum(axis=1)
+    buffer_words = fifo_words(architecture.timing.router_buffer_words)
+    sizes = (
+        _lines(BLOCK_SOURCES + num_sources + 1),
+        NUM_OP_WORDS * num_operations,
+        _of_pe(program_of_pe, [sum(q.num_words for q in t.outputs) for t in tables.layouts]),
+        buffer_words * num_buffers,
+        _of_pe(program_of_pe, [sum(q.num_words for q in t.channels) for t in tables.layouts]),
+        _lines(NUM_ROUTE_WORDS * (num_link_routes + is_ramp_route.sum(axis=1))),
     )
-    columns = _concatenate(outputs, buffers)
-    order = np.argsort(columns.pe, kind="stable")
-    position = np.empty_like(order)
-    position[order] = np.arange(len(order))
-    routes[route, ROUTE_TARGETS + direction] = position[len(outputs.pe) :]
-
-    num_sources = np.bincount(columns.pe, minlength=num_pes)
-    first_source = np.cumsum(num_sources) - num_sources
-    sources = _make_sources(columns, order, num_pes)
-    num_rows = _place_rings(sources[: len(order)], channels)
+    places = _places(sizes)
     return Fabric(
-        sources=sources,
-        rings=np.zeros((num_rows + 1, NUM_RING_FIELDS), np.int64),
+        traffic=traffic,
+        outputs=outputs,
+        buffers=buffers,
         channels=channels,
-        routes=routes,
-        route_of_color=route_of_color,
-        first_source=first_source,
+        link_routes=_routes(is_link_route, places.routes),
+        ramp_routes=_routes(is_ramp_route, places.routes + NUM_ROUTE_WORDS * num_link_routes),
+        places=places,
+        num_operations=num_operations,
         num_sources=num_sources,
-        first_channel=first_channel,
+        buffer_words=buffer_words,
     )
 
 
-def _spread(
-    program_of_pe: Integers, counts: list[int]
-) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return, for things of which each PE of a program has `counts[program]`: the PE, the number
-    within the PE and the program of each, and the first one of each PE."""  # noqa: D205, D209
-    of_pe = np.append(np.array(counts, np.int64), 0)[program_of_pe]
-    first = np.cumsum(of_pe) - of_pe
-    pe = np.repeat(np.arange(len(program_of_pe)), of_pe)
-    number = np.arange(len(pe)) - first[pe]
-    return pe, number, program_of_pe[pe], first
+def _lines(words: Integers) -> Integers:
+    return -(-words // LINE_WORDS) * LINE_WORDS
 
 
-def _table(rows: list[list[int]]) -> Integers:
-    """Return a matrix whose short rows end in zeros; at least one row and column."""
-    matrix = np.zeros((max(1, len(rows)), max(1, *map(len, rows), 1)), np.int64)
-    for target, row in zip(matrix, rows, strict=False):
-        target[: len(row)] = row
-    return matrix
+def _places(sizes: tuple[Integers, ...]) -> Places:
+    """Put the parts of each block one after the other, and the blocks; 0 stays free."""
+    num_words = sum(sizes[1:], sizes[0])
+    ends = np.cumsum(num_words) + LINE_WORDS
+    starts = [ends - num_words]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    return Places(*starts[:-1], end=int(ends[-1]) if len(ends) else LINE_WORDS)
 
 
-def _make_channels(
-    program_of_pe: Integers, tables: ProgramTables, architecture: Architecture
-) -> tuple[Integers, Integers]:
-    attachments = [layout.attachments for layout in tables.layouts]
-    pe, number, program, first = _spread(program_of_pe, [len(a) for a in attachments])
-    channels = np.zeros((len(pe) + 1, NUM_CHANNEL_FIELDS), np.int64)[: len(pe)]
-    words = _table([[a.words for a in of_program] for of_program in attachments])
-    channels[:, CHANNEL_PE] = pe
-    colors = _table([[a.color for a in of_program] for of_program in attachments])
-    channels[:, CHANNEL_COLOR] = colors[program, number]
-    queues = _table([[a.queue for a in of_program] for of_program in attachments])
-    channels[:, CHANNEL_QUEUE] = queues[program, number]
-    channels[:, CHANNEL_CAPACITY] = words[program, number] + architecture.timing.ramp_cycles
-    channels[:, CHANNEL_READER] = NONE
-    return channels, first
+def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
+    """Return a number of each program, by PE; 0 where there is no program."""
+    return np.append(np.array(of_program, np.int64), 0)[program_of_pe]
 
 
-def _make_routes(
-    image: WaferImage, program_of_pe: Integers, first_channel: Integers, tables: ProgramTables
-) -> tuple[Integers, Integers, Integers]:
-    """Return the routes without their targets, and the PE and color of each."""
-    config_of_color = image.config_of_color.reshape(len(program_of_pe), -1)
-    pe, color = np.nonzero(config_of_color >= 0)
-    config = config_of_color[pe, color]
-    masks = np.array([_masks(c) for c in image.color_configs], np.int64).reshape(-1, 2)
-    routes = np.full((len(pe), NUM_ROUTE_FIELDS), NONE, np.int64)
-    routes[:, ROUTE_RECEIVE] = masks[config, 0]
-    routes[:, ROUTE_TRANSMIT] = masks[config, 1]
-    to_ramp = routes[:, ROUTE_TRANSMIT] >> Direction.RAMP & 1 == 1
-    program = program_of_pe[pe]
-    offset = np.full(len(pe), NONE, np.int64)
-    has_program = program >= 0
-    offset[has_program] = tables.programs[program[has_program], PROGRAM_COLORS + color[has_program]]
-    reaches = to_ramp & (offset >= 0)
-    routes[:, ROUTE_CHANNEL] = np.where(reaches, first_channel[pe] + offset, NONE)
-    routes[:, ROUTE_IS_DEAD] = to_ramp & ~reaches
-    return routes, pe, color
+def _traffic(image: WaferImage, tables: ProgramTables) -> Traffic:
+    masks = np.array([*map(_masks, image.color_configs), (0, 0)], np.uint8)
+    receive = masks[:, 0][image.config_of_color]
+    transmit = masks[:, 1][image.config_of_color]
+    incoming = np.zeros_like(transmit)
+    is_dead = image.config_of_color < 0
+    has_channel = np.append(tables.programs[:, PROGRAM_COLORS:] >= 0, [[False] * NUM_COLORS], 0)
+    is_dead |= (transmit & _TO_RAMP != 0) & ~has_channel[image.program_of_pe]
+    for direction in _LINKS:
+        dx, dy = direction.step
+        leaves = transmit >> int(direction) & 1
+        from_x, to_x = _shifted(image.width, dx)
+        from_y, to_y = _shifted(image.height, dy)
+        incoming[to_y, to_x] |= leaves[from_y, from_x] << int(direction.opposite)
+        edge = leaves != 0
+        edge[from_y, from_x] = False
+        is_dead |= edge
+    flat = (image.width * image.height, NUM_COLORS)
+    return Traffic(
+        receive.reshape(flat), transmit.reshape(flat), incoming.reshape(flat), is_dead.reshape(flat)
+    )
+
+
+def _shifted(size: int, step: int) -> tuple[slice, slice]:
+    """Return the positions from which a step stays inside, and those where it leads."""
+    if step == 0:
+        return slice(None), slice(None)
+    low, high = slice(0, max(size - 1, 0)), slice(1, None)
+    return (low, high) if step > 0 else (high, low)
 
 
 def _masks(config: ColorConfig) -> tuple[int, int]:
@@ -185,105 +229,78 @@ def _masks(config: ColorConfig) -> tuple[int, int]:
     return position.rx, position.tx
 
 
-def _link_targets(
-    image: WaferImage, routes: Integers, route_pe: Integers
-) -> tuple[Integers, Integers, Integers]:
-    """Return route, direction and receiving PE of each link a route uses; mark those that leave."""
-    found: list[tuple[Integers, Integers, Integers]] = []
-    for direction in _LINKS:
-        route = np.flatnonzero(routes[:, ROUTE_TRANSMIT] >> direction & 1)
-        dx, dy = direction.step
-        x, y = route_pe[route] % image.width + dx, route_pe[route] // image.width + dy
-        is_inside = (x >= 0) & (x < image.width) & (y >= 0) & (y < image.height)
-        routes[route[~is_inside], ROUTE_IS_DEAD] = 1
-        receiver = (y * image.width + x)[is_inside]
-        found.append((route[is_inside], np.full(len(receiver), int(direction)), receiver))
-    route, directions, receiver = (np.concatenate(column) for column in zip(*found, strict=True))
-    return route, directions, receiver
+def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> Queues:
+    of_pe = _of_pe(program_of_pe, [len(queues) for queues in layouts])
+    first = np.cumsum(of_pe) - of_pe
+    pe = np.repeat(np.arange(len(program_of_pe)), of_pe)
+    number = np.arange(len(pe)) - first[pe]
+    rows = [q for queues in layouts for q in queues]
+    starts = np.cumsum([0, *map(len, layouts)])
+    index = starts[program_of_pe[pe]] + number
+    columns = np.array(
+        [(q.queue, q.color, q.capacity, q.distance, q.starts_task) for q in rows], np.int64
+    ).reshape(-1, 5)
+    return Queues(pe, number, *columns[index].T)
 
 
-def _output_queues(
-    program_of_pe: Integers, tables: ProgramTables, architecture: Architecture
-) -> _Sources:
-    outputs = [list(layout.outputs) for layout in tables.layouts]
-    pe, number, program, _ = _spread(program_of_pe, [len(o) for o in outputs])
-    queue = _table(outputs)[program, number]
-    words = np.array(architecture.output_queue_words, np.int64)[queue]
-    return _Sources(
-        pe=pe,
-        port=np.full(len(pe), int(Direction.RAMP)),
-        number=queue,
-        route=np.full(len(pe), ANY_COLOR),
-        capacity=words + architecture.timing.ramp_cycles,
-        sender=np.full(len(pe), NONE),
-    )
+def _buffers(incoming: Masks, width: int) -> Buffers:
+    pair = np.flatnonzero(incoming)
+    bits = incoming.reshape(-1)[pair]
+    num_ports = _BITS_OF[bits]
+    of_pair = np.repeat(np.arange(len(pair)), num_ports)
+    nth = np.arange(len(of_pair)) - (np.cumsum(num_ports) - num_ports)[of_pair]
+    port = _NTH_BIT[bits[of_pair], nth]
+    pe, color = np.divmod(pair[of_pair], NUM_COLORS)
+    steps = np.array([dy * width + dx for dx, dy in (d.step for d in _LINKS)], np.int64)
+    return Buffers(pe, _number_within(pe), color, port, pe + steps[port])
 
 
-def _link_buffers(
-    route_of_color: NDArray[np.int32],
-    sender: Integers,
-    color: Integers,
-    direction: Integers,
-    receiver: Integers,
-    architecture: Architecture,
-) -> _Sources:
-    opposite = np.array([direction.opposite for direction in _LINKS])
-    words = architecture.timing.router_buffer_words
-    return _Sources(
-        pe=receiver,
-        port=opposite[direction],
-        number=np.zeros(len(receiver), np.int64),
-        route=route_of_color[receiver, color].astype(np.int64),
-        capacity=np.full(len(receiver), words),
-        sender=sender,
-    )
+def _number_within(pe: Integers) -> Integers:
+    """Return the running number of each thing within its PE; `pe` is sorted."""
+    return np.arange(len(pe)) - np.searchsorted(pe, pe)
 
 
-def _concatenate(first: _Sources, second: _Sources) -> _Sources:
-    return _Sources(
-        pe=np.concatenate((first.pe, second.pe)),
-        port=np.concatenate((first.port, second.port)),
-        number=np.concatenate((first.number, second.number)),
-        route=np.concatenate((first.route, second.route)),
-        capacity=np.concatenate((first.capacity, second.capacity)),
-        sender=np.concatenate((first.sender, second.sender)),
-    )
+def _routes(exists: NDArray[np.bool_], first: Integers) -> Routes:
+    pe, color = np.divmod(np.flatnonzero(exists), NUM_COLORS)
+    return Routes(pe, color, first[pe] + NUM_ROUTE_WORDS * _number_within(pe))
 
 
-def _make_sources(columns: _Sources, order: Integers, num_pes: int) -> Integers:
-    num = len(order)
-    sources = np.zeros((num + num_pes, NUM_SOURCE_FIELDS), np.int64)
-    sources[:num, SOURCE_PE] = columns.pe[order]
-    sources[:num, SOURCE_PORT] = columns.port[order]
-    sources[:num, SOURCE_NUMBER] = columns.number[order]
-    sources[:num, SOURCE_ROUTE] = columns.route[order]
-    sources[:num, SOURCE_CAPACITY] = columns.capacity[order]
-    sources[:num, SOURCE_SENDER] = columns.sender[order]
-    sources[:num, SOURCE_LAST_MOVE] = -1
-    sources[:num, SOURCE_REASON] = NONE
-    sources[:num, SOURCE_WRITER] = NONE
-    return sources
+# --- routes --------------------------------------------------------------------------------------
 
 
-def make_host_queue(source: Integers, pe: int) -> None:
-    """Fill the record of a host's queue that is used for the first time (M72)."""
-    source[SOURCE_PE] = pe
-    source[SOURCE_PORT] = int(Direction.RAMP)
-    source[SOURCE_NUMBER] = HOST_QUEUE
-    source[SOURCE_ROUTE] = ANY_COLOR
-    source[SOURCE_LAST_MOVE] = -1
-    source[SOURCE_REASON] = NONE
-    source[SOURCE_WRITER] = NONE
+def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int) -> None:
+    """Write all routes; `channel_of` gives the offset of the channel of `pe · colors + color`."""
+    buffers = fabric.buffers
+    keys = (buffers.pe * NUM_COLORS + buffers.color) * len(_LINKS) + buffers.port
+    offsets = fabric.places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
+    for routes, more_ports in ((fabric.link_routes, 0), (fabric.ramp_routes, RAMP_INPUT)):
+        transmit = fabric.traffic.transmit[routes.pe, routes.color]
+        count = np.zeros(len(routes.pe), np.int64)
+        directions = np.zeros(len(routes.pe), np.int64)
+        for direction in _LINKS:
+            used = np.flatnonzero(transmit >> int(direction) & 1)
+            dx, dy = direction.step
+            receiver = routes.pe[used] + dy * width + dx
+            key = (receiver * NUM_COLORS + routes.color[used]) * len(_LINKS) + direction.opposite
+            target = offsets[np.searchsorted(keys, key)]
+            arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = target
+            directions[used] |= int(direction) << 3 * count[used]
+            count[used] += 1
+        used = np.flatnonzero(transmit & _TO_RAMP)
+        channel = channel_of[routes.pe[used] * NUM_COLORS + routes.color[used]]
+        arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = channel
+        directions[used] |= int(Direction.RAMP) << 3 * count[used]
+        count[used] += 1
+        arena[routes.offset + ROUTE_PORTS] = transmit.astype(np.int64) | more_ports
+        arena[routes.offset + ROUTE_NUM_TARGETS] = count
+        arena[routes.offset + ROUTE_DIRECTIONS] = directions
 
 
-def _place_rings(sources: Integers, channels: Integers) -> int:
-    """Give every source and channel its rows; those of a PE lie together. Return their number."""
-    owner = np.concatenate((sources[:, SOURCE_PE], channels[:, CHANNEL_PE]))
-    words = np.concatenate((sources[:, SOURCE_CAPACITY], channels[:, CHANNEL_CAPACITY]))
-    order = np.argsort(owner, kind="stable")
-    ends = np.cumsum(words[order])
-    first = np.empty_like(words)
-    first[order] = ends - words[order]
-    sources[:, SOURCE_RING] = first[: len(sources)]
-    channels[:, CHANNEL_RING] = first[len(sources) :]
-    return int(words.sum())
+def find_contention(arena: Arena, pe: Integers, route: Integers, num_pes: int) -> Integers:
+    """Return the PEs in which two sources may need one port, given the route of each source."""
+    ports = np.where(route > NO_ROUTE, arena[np.maximum(route, 0) + ROUTE_PORTS], 0)
+    ports[route == ANY_COLOR] = _ALL_PORTS
+    is_contended = np.zeros(num_pes, np.bool_)
+    for bit in range(_NUM_PORTS):
+        is_contended |= np.bincount(pe[ports >> bit & 1 == 1], minlength=num_pes) > 1
+    return np.flatnonzero(is_contended)

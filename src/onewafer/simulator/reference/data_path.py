@@ -47,6 +47,11 @@ class DataPath:
         self.num_elements = 0
         self.stalls = [0] * len(StallReason)
 
+    def stalled(self, reason: StallReason, cycle: int) -> int:
+        """Return the cycles up to `cycle` in which operations waited for `reason`."""
+        live = [op for op in self.threads if op is not None and op.reason is reason]
+        return self.stalls[reason] + sum(max(0, cycle - op.waiting_since) for op in live)
+
     def start(self, operation: Operation) -> None:
         """Put an issued operation on its thread."""
         self.threads[operation.thread] = operation
@@ -240,14 +245,12 @@ class DataPath:
         return HazardError(conflict(other.kind, use, place))
 
     def _note_stall(self, operation: Operation, cycle: int, reason: StallReason | None) -> None:
-        if operation.reason is not None:
-            self.stalls[operation.reason] += cycle - operation.counted_to
-        elif reason is None:
+        if reason is operation.reason:
             return
-        if reason is not operation.reason:
-            operation.waiting_since = cycle
+        if operation.reason is not None:
+            self.stalls[operation.reason] += cycle - operation.waiting_since
         operation.reason = reason
-        operation.counted_to = cycle
+        operation.waiting_since = cycle
 
 
 def _service_order(operation: Operation) -> tuple[int, int, int]:

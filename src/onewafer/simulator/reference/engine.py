@@ -8,7 +8,6 @@ routers decide, compute elements act on their side of the queues, then the moves
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -154,8 +153,6 @@ class ReferenceEngine:
             return counts
 
         links = [[*(k.num_wavelets for k in r.links), r.num_to_ramp] for r in self._routers]
-        stalls = of_elements(lambda _: 0)
-        router_stalls = np.array([r.stalls for r in self._routers], np.int64).reshape(*shape, -1)
         return Statistics(
             cycles=self._cycle,
             main_thread_cycles=of_elements(lambda e: e.main_thread_cycles),
@@ -165,9 +162,8 @@ class ReferenceEngine:
             task_starts=of_elements(lambda e: e.task_starts),
             link_wavelets=np.array(links, np.int64).reshape(*shape, len(Direction)),
             stall_cycles={
-                reason: stalls
-                + router_stalls[:, :, reason]
-                + of_elements(partial(_element_stalls, reason))
+                reason: of_elements(lambda e, r=reason: e.path.stalled(r, self._cycle))
+                + np.array([r.stalled(reason, self._cycle) for r in self._routers]).reshape(shape)
                 for reason in StallReason
             },
         )
@@ -278,7 +274,3 @@ def _patched_code(tables: ElementProgram, position: int) -> list[Instruction]:
         location = patch.location
         code[location] = replace(code[location], imm=int(patch.values[position]))
     return code
-
-
-def _element_stalls(reason: StallReason, element: ComputeElement) -> int:
-    return element.path.stalls[reason]

@@ -36,7 +36,6 @@ class Operation:
     __slots__ = (
         "accumulator",
         "config",
-        "counted_to",
         "dest",
         "element",
         "element_cycles",
@@ -111,8 +110,6 @@ class Operation:
         self.last_served = -1
         self.finish_at = NEVER
         self.reason: StallReason | None = None
-        self.counted_to = 0
-        """Up to which cycle its waiting has been counted."""
         self.waiting_since = 0
         """Since when it waits for `reason`."""
 

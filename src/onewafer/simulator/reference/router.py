@@ -35,7 +35,6 @@ class Source:
     """Wavelets that wait to leave through a router, oldest first: (routable from, color, word)."""
 
     __slots__ = (
-        "counted_to",
         "last_move",
         "number",
         "port",
@@ -50,9 +49,8 @@ class Source:
         self.words: deque[tuple[int, int, int]] = deque()
         self.last_move = -1
         self.reason: StallReason | None = None
-        self.counted_to = 0
-        """Up to which cycle the waiting has been counted."""
         self.waiting_since = 0
+        """Since when it waits for `reason`."""
 
     def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
         """Note that a wavelet left in `cycle`: give its place back."""
@@ -244,13 +242,18 @@ class Router:
         return None, NEVER, ports
 
     def settle(self, source: Source, cycle: int, reason: StallReason | None) -> None:
-        """Count the cycles a source has waited, and note what it waits for from `cycle` on."""
+        """Note what a source waits for from `cycle` on; count how long it waited for another."""
+        if reason is source.reason:
+            return
         if source.reason is not None:
-            self.stalls[source.reason] += cycle - source.counted_to
-        if reason is not source.reason:
-            source.waiting_since = cycle
+            self.stalls[source.reason] += cycle - source.waiting_since
         source.reason = reason
-        source.counted_to = cycle
+        source.waiting_since = cycle
+
+    def stalled(self, reason: StallReason, cycle: int) -> int:
+        """Return the cycles up to `cycle` in which sources waited for `reason`."""
+        since = [s.waiting_since for s in self.active if s.reason is reason]
+        return self.stalls[reason] + sum(max(0, cycle - start) for start in since)
 
     def commit(
         self,

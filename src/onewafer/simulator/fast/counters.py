@@ -1,0 +1,76 @@
+"""Statistics from the records, with whole-array operations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.geometry import Direction
+from onewafer.simulator.fast.fields import (
+    BASE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_OFFSET,
+    FIFOS_PE,
+    FIFOS_PORT,
+    FIFOS_PUSHED,
+    FIFOS_SENDER,
+    FIFOS_WAITING_SINCE,
+    NONE,
+    OP_REASON,
+    OPS_OFFSET,
+    OPS_WAITING_SINCE,
+    PE_STALLS,
+    REASON_MASK,
+)
+from onewafer.simulator.statistics import StallReason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.simulator.fast.arrays import Arrays
+
+    Integers = NDArray[np.int64]
+
+_OPPOSITE = np.array([direction.opposite for direction in Direction], np.int64)
+
+
+def count_of_blocks(s: Arrays, field: int) -> Integers:
+    """Return a counter of the blocks, `[num_pes]`."""
+    return s.arena[s.blocks + field].astype(np.int64)
+
+
+def count_link_wavelets(s: Arrays) -> Integers:
+    """Return the wavelets that left each router, `[num_pes, direction]`: what its targets got."""
+    num_pes, num_ports = len(s.blocks), len(Direction)
+    fifos = s.fifos[: len(s.fifos) - num_pes]
+    pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]
+    is_channel = fifos[:, FIFOS_SENDER] == NONE
+    is_buffer = fifos[:, FIFOS_PORT] != Direction.RAMP
+    sender: Integers = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])
+    key: Integers = sender * num_ports + _OPPOSITE[fifos[:, FIFOS_PORT]]
+    chosen = np.flatnonzero(is_channel | is_buffer)
+    # Weights are floats: exact up to 2**53 wavelets.
+    counts = np.bincount(key[chosen], pushed[chosen], minlength=num_pes * num_ports)
+    return counts.astype(np.int64).reshape(num_pes, num_ports)
+
+
+def count_stalls(s: Arrays, cycle: int) -> Integers:
+    """Return the cycles that units have waited up to `cycle`, `[num_pes, reason]`."""
+    stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()
+    now = cycle - int(s.clock[BASE])
+    fifos = np.flatnonzero(s.fifos[:, FIFOS_OFFSET])
+    reason = (s.arena[s.fifos[fifos, FIFOS_OFFSET] + FIFO_STATE] & REASON_MASK) - 1
+    _add(stalls, s.fifos[fifos, FIFOS_PE], reason, now - s.fifos[fifos, FIFOS_WAITING_SINCE])
+    operations = np.flatnonzero(s.operations[:, OPS_OFFSET])
+    offset = s.operations[operations, OPS_OFFSET]
+    pe: Integers = np.searchsorted(s.blocks, offset, side="right") - 1
+    _add(stalls, pe, s.arena[offset + OP_REASON], now - s.operations[operations, OPS_WAITING_SINCE])
+    return stalls
+
+
+def _add(stalls: Integers, pe: Integers, reason: Integers, waited: Integers) -> None:
+    """Add the waits that are still going on."""
+    chosen = np.flatnonzero((reason >= 0) & (waited > 0))
+    np.add.at(stalls, (pe[chosen], reason[chosen]), waited[chosen])

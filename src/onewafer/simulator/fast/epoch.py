@@ -1,0 +1,153 @@
+"""Long runs: cycles in records are relative to a base, which moves on before they overflow.
+
+Cycles in the arena have 32 bits. Those that lie further back than `LONG_AGO` become `LONG_AGO`:
+all that matters of them is that they are past. Only where they order things (who was served longest
+ago, M34 and M54) the order is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.fast.agenda import NUM_SLOTS
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    BASE,
+    BLOCK_ATTENTION,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_ELEMENTS,
+    BLOCK_NUM_SOURCES,
+    BLOCK_OPERATIONS,
+    BLOCK_PATH_CYCLES,
+    BLOCK_PATH_FREE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SOURCES,
+    FAILURE_CYCLE,
+    FAR,
+    FAULT_CYCLE,
+    FIFO_HEAD,
+    FIFO_LAST_MOVE,
+    FIFO_RING,
+    FIFO_SHAPE,
+    FIFO_TAIL,
+    FIFOS_OFFSET,
+    FIFOS_PUSHED,
+    FIFOS_WAITING_SINCE,
+    HEAP_SIZE,
+    LAST_END,
+    LINK_DEPARTURES,
+    LINK_FREE,
+    LONG_AGO,
+    NEVER,
+    NOT_YET,
+    NOW,
+    NUM_OP_WORDS,
+    OP_FINISH,
+    OP_LAST_SERVED,
+    OPS_START,
+    OPS_WAITING_SINCE,
+    PE_BULK_SINCE,
+    PE_COUNTER_START,
+    PE_ELEMENTS,
+    PE_MAIN_FREE,
+    PE_MAIN_NEXT,
+    PE_NUM_OPERATIONS,
+    PE_PATH_CYCLES,
+    PE_STALLED_SINCE,
+    T_WINDOW_SHIFT,
+)
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays, Matrix
+
+EPOCH_CYCLES = 1 << 30
+"""When the base moves on, unless a test wants it sooner."""
+
+
+@kernel
+def shift_back(s: Arrays, place: int, cycles: int) -> None:
+    """Move a cycle in the arena."""
+    cycle = s.arena[place]
+    if cycle < FAR and cycle != NOT_YET:
+        s.arena[place] = max(cycle - cycles, LONG_AGO)
+
+
+@kernel
+def subtract(matrix: Matrix, column: int, cycles: int) -> None:
+    """Move a column of cycles."""
+    for row in range(matrix.shape[0]):
+        if matrix[row, column] != NEVER:
+            matrix[row, column] -= cycles
+
+
+@shared
+def rebase(s: Arrays) -> None:
+    """Let the base be (nearly) NOW."""
+    cycles = s.clock[NOW] & ~((NUM_SLOTS << s.timing[T_WINDOW_SHIFT]) - 1)
+    for field in (NOW, LAST_END, FAULT_CYCLE, FAILURE_CYCLE):
+        s.clock[field] -= cycles
+    s.clock[BASE] += cycles
+    for pe in range(s.blocks.shape[0]):
+        shift_block(s, pe, cycles)
+    for row in range(s.fifos.shape[0]):
+        shift_fifo(s, row, cycles)
+    for field in (PE_MAIN_FREE, PE_MAIN_NEXT, PE_STALLED_SINCE, PE_COUNTER_START, PE_BULK_SINCE):
+        subtract(s.pes, field, cycles)
+    subtract(s.fifos, FIFOS_WAITING_SINCE, cycles)
+    for field in (OPS_START, OPS_WAITING_SINCE):
+        subtract(s.operations, field, cycles)
+    for field in range(LINK_FREE, s.links.shape[1]):
+        if field == LINK_FREE or field >= LINK_DEPARTURES:
+            subtract(s.links, field, cycles)
+    for place in range(1, s.clock[HEAP_SIZE] + 1):
+        s.heap_cycles[s.heap[place]] -= cycles
+
+
+@kernel
+def shift_block(s: Arrays, pe: int, cycles: int) -> None:
+    """Move the cycles in the header and the operations of a block, and its counters out."""
+    block = s.blocks[pe]
+    keep_order(s, block, cycles)
+    s.pes[pe, PE_ELEMENTS] += s.arena[block + BLOCK_ELEMENTS]
+    s.pes[pe, PE_PATH_CYCLES] += s.arena[block + BLOCK_PATH_CYCLES]
+    s.arena[block + BLOCK_ELEMENTS] = 0
+    s.arena[block + BLOCK_PATH_CYCLES] = 0
+    for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION, BLOCK_PATH_FREE):
+        shift_back(s, block + field, cycles)
+    for slot in range(s.pes[pe, PE_NUM_OPERATIONS]):
+        op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * slot
+        shift_back(s, op + OP_FINISH, cycles)
+        shift_back(s, op + OP_LAST_SERVED, cycles)
+
+
+@kernel
+def shift_fifo(s: Arrays, row: int, cycles: int) -> None:
+    """Move the cycles in a ring, and count its wavelets from a lower number."""
+    fifo = s.fifos[row, FIFOS_OFFSET]
+    if fifo == 0:
+        return
+    places = 1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)
+    for place in range(places):
+        shift_back(s, fifo + FIFO_RING + 2 * place, cycles)
+    counted = s.arena[fifo + FIFO_HEAD] & ~(places - 1)
+    s.arena[fifo + FIFO_HEAD] -= counted
+    s.arena[fifo + FIFO_TAIL] -= counted
+    s.fifos[row, FIFOS_PUSHED] += counted
+
+
+@kernel
+def keep_order(s: Arrays, block: int, cycles: int) -> None:
+    """Move the cycles in which sources were served last; among the oldest, keep the order."""
+    num_sources = s.arena[block + BLOCK_NUM_SOURCES]
+    for i in range(num_sources):
+        last = s.arena[s.arena[block + BLOCK_SOURCES + i] + FIFO_LAST_MOVE]
+        moved = last - cycles
+        if last != NOT_YET and moved < LONG_AGO + num_sources:
+            moved = LONG_AGO
+            for k in range(num_sources):
+                other = s.arena[s.arena[block + BLOCK_SOURCES + k] + FIFO_LAST_MOVE]
+                if other != NOT_YET and other < last:
+                    moved += 1
+        s.candidates[i] = NOT_YET if last == NOT_YET else moved
+    for i in range(num_sources):
+        s.arena[s.arena[block + BLOCK_SOURCES + i] + FIFO_LAST_MOVE] = s.candidates[i]
