@@ -32,7 +32,7 @@ from tests.simulator.generation import programs
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
 
 FOLDER = Path(__file__).parent
-ENGINES = ("reference",)
+ENGINES = ("fast", "reference")
 PAIRS = [(first, second) for first in ENGINES for second in ENGINES]
 
 

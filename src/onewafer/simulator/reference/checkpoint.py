@@ -130,7 +130,6 @@ def _export_operation(element: ComputeElement, operation: Operation) -> tuple[in
         operation.last_served,
         operation.finish_at,
         _export_reason(operation.reason),
-        operation.counted_to,
         operation.waiting_since,
         operation.is_prepared,
         *_export_operand(operation.dest),
@@ -219,7 +218,6 @@ def _export_source(source: LinkBuffer | OutputQueue) -> tuple[int, ...]:
     return (
         source.last_move,
         _export_reason(source.reason),
-        source.counted_to,
         source.waiting_since,
         source.used if is_buffer else len(source.words),
         source.sender_waits if is_buffer else source.element_waits,
@@ -300,7 +298,7 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
     kind = DsdOperation(kind_number)
     dest, src0, src1 = (
         _import_operand(element, rest[i : i + 4], num_bytes)
-        for i, num_bytes in zip((11, 15, 19), ELEMENT_BYTES[kind], strict=True)
+        for i, num_bytes in zip((10, 14, 18), ELEMENT_BYTES[kind], strict=True)
     )
     operation = Operation(
         kind,
@@ -320,10 +318,9 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
         operation.last_served,
         operation.finish_at,
         reason,
-        operation.counted_to,
         operation.waiting_since,
         is_prepared,
-    ) = rest[:11]
+    ) = rest[:10]
     operation.is_prepared = bool(is_prepared)
     operation.has_started = bool(has_started)
     operation.reason = _import_reason(reason)
@@ -408,7 +405,7 @@ def import_routers(
 
 
 def _import_source(source: LinkBuffer | OutputQueue, row: Sequence[int]) -> None:
-    source.last_move, reason, source.counted_to, source.waiting_since, used, is_awaited = row
+    source.last_move, reason, source.waiting_since, used, is_awaited = row
     source.reason = _import_reason(reason)
     match source:
         case LinkBuffer():
