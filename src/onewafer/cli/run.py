@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
     from onewafer.settings import Settings
 
+_FidelityOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+]
+_CudaAliasOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-alias/--no-cuda-alias",
+        help="Let `cuda` mean the wafer [default: if the host has no CUDA device].",
+    ),
+]
+
 
 def run(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A PyTorch script.")],
@@ -28,12 +40,7 @@ def run(
     *,
     arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
-    fidelity: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."
-        ),
-    ] = "fabric",
+    fidelity: _FidelityOption = "fabric",
     rectangle: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
@@ -47,6 +54,7 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
+    cuda_alias: _CudaAliasOption = None,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     json_file: Annotated[
@@ -77,7 +85,15 @@ def run(
     )
     if json_file is not None:
         json_file = _check_json_file(json_file)
-    code = _run(script, arguments or [], options, settings, json_file=json_file, quiet=quiet)
+    code = _run(
+        script,
+        arguments or [],
+        options,
+        settings,
+        cuda_alias=cuda_alias,
+        json_file=json_file,
+        quiet=quiet,
+    )
     raise typer.Exit(code)
 
 
@@ -118,6 +134,7 @@ def _run(
     options: WaferOptions,
     settings: Settings,
     *,
+    cuda_alias: bool | None,
     json_file: Path | None,
     quiet: bool,
 ) -> int:
@@ -132,6 +149,7 @@ def _run(
         run_script,
         write_json,
     )
+    from onewafer.pytorch.cuda import has_cuda_device  # noqa: PLC0415  # likewise
 
     console = Console(stderr=True)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
@@ -139,7 +157,10 @@ def _run(
     if line is not None:
         limits = replace(limits, observer=line.sentences)
     session = Session(options, observer=line, limits=limits)
-    result = run_script(script, arguments, session)
+    if cuda_alias is None:
+        cuda_alias = not has_cuda_device()
+    announce = _drop if quiet else _print_notice
+    result = run_script(script, arguments, session, announce_cuda=announce if cuda_alias else None)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
     report = build_report(session.ledger)
@@ -150,6 +171,14 @@ def _run(
     if result.error is not None:
         raise result.error
     return result.exit_code
+
+
+def _print_notice(text: str) -> None:
+    print(f"onewafer: {text}", file=sys.stderr)
+
+
+def _drop(text: str) -> None:
+    del text
 
 
 def _require_torch() -> None:

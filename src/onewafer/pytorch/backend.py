@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
@@ -136,7 +137,8 @@ def onewafer(
             session.count_gradient_call(graph_module)
             return graph_module.forward(*args)
         try:
-            return session.call_graph(graph, args)
+            plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
+            return session.call_graph(graph, tuple(plain))
         except UnsupportedOperationError as error:
             session.count_fallback(graph_module, str(error))
             message = f"backend 'onewafer' runs a graph on the host: {error}"

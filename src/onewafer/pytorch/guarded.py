@@ -19,6 +19,7 @@ import torch
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import capture_graph
+from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
 
 if TYPE_CHECKING:
@@ -125,9 +126,7 @@ class GuardedCall:
     def _compile(self) -> Callable[..., object]:
         """Return a function with code of its own, since guards are kept, and limited, by code."""
         function = FunctionType(_call_forward.__code__.replace(), globals())
-        return torch.compile(  # pyright: ignore[reportUnknownMemberType]  # partly typed
-            function, backend=self._accept, fullgraph=True, dynamic=False
-        )
+        return torch_compile(function, backend=self._accept, fullgraph=True, dynamic=False)
 
     def _accept(
         self, graph_module: torch.fx.GraphModule, example_inputs: Sequence[object]

@@ -23,6 +23,7 @@ from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationEr
 from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import capture, check_call
+from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.executable import (
     Activity,
     Executor,
@@ -285,9 +286,11 @@ def _look(
         for leaf in cast("list[object]", leaves)
     )
     # Dynamo trusts that nobody replaces `forward` of a class of PyTorch.
-    modes = tuple((inner.training, type(inner).forward) for inner in module.modules())
-    parameters = tuple(type(parameter) for parameter in module.parameters())
-    return shapes, str(structure), modes, parameters
+    states = tuple(
+        (inner.training, type(inner).forward, *map(type, vars(inner)["_parameters"].values()))
+        for inner in module.modules()
+    )
+    return shapes, str(structure), states
 
 
 def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
@@ -334,7 +337,7 @@ class _ResidentProgram:
 
     def _update_parameters(self, call: CapturedCall) -> None:
         dtype = self._record.program.dtype
-        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in call.parameters.items()}
+        arrays = {name: _to_numpy(tensor) for name, tensor in call.parameters.items()}
         changed = {n: a for n, a in arrays.items() if not _is_same(a, self._sent.get(n))}
         self._executor.send({name: _convert(array, dtype) for name, array in changed.items()})
         self._record.parameters_sent += sum(name not in self._sent for name in changed)
@@ -368,7 +371,12 @@ def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
 
 
 def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
-    return _convert(tensor.detach().cpu().numpy(), dtype)
+    return _convert(_to_numpy(tensor), dtype)
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return the elements, those of a tensor in host memory without a copy."""
+    return unmarked(tensor).detach().cpu().numpy()
 
 
 def _convert(array: NDArray[Any], dtype: DataType) -> NDArray[np.floating[Any]]:

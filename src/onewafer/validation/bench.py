@@ -10,7 +10,6 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import InternalError
 from onewafer.simulator import ENGINES, Machine
-from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
@@ -136,8 +135,7 @@ class Bench:
     def run_image(self, image: WaferImage, architecture: Architecture) -> Run:
         """Launch `main` on every PE of an image, run to the end."""
         stopwatch = Stopwatch()
-        engine = "reference" if fast_engine_lacks(image) else self.engine
-        machine = Machine(image, architecture, engine=engine, sink=stopwatch)
+        machine = Machine(image, architecture, engine=self.engine, sink=stopwatch)
         machine.run()
         machine.launch("main")
         machine.run()

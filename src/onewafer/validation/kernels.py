@@ -82,8 +82,8 @@ CASES = (
         quantity="f32 matrix-vector product on one PE, N·N_pad + 1.075·N + 36.7",
         unit="cycles",
         rule=(
-            "10 products in a row by 10, each with `@map` over the columns as in the original; from "
-            "the read of the cycle counter before them to the one after, one read included"
+            "10 products in a row by 10, each with `@map` over the columns as in the original; "
+            "from the read of the cycle counter before them to the one after, one read included"
         ),
         target=Target(relative=0.02),
         source="ZHANG",

@@ -141,8 +141,8 @@ def refuse_what_is_not_saved(image: WaferImage) -> None:
         )
 
 
-def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int, end: int) -> Snapshot:
-    """Return everything about a machine between two runs; `end` is M80's so far."""
+def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:
+    """Return everything about a machine between two runs."""
     refuse_what_is_not_saved(loaded.image)
     base = int(s.clock[BASE])
     moved = count_link_wavelets(s)
@@ -152,7 +152,7 @@ def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int, end: int) -
     empty = {name: np.zeros(0, dtype_of(name)) for name in ("fifos", "switches")}
     return Snapshot(
         cycle=cycle,
-        end=max(end, int(s.clock[LAST_END]) + base),
+        end=int(s.clock[LAST_END]) + base,
         state=loaded.state,
         stalls=stalls,
         elements=_elements(s, base),
