@@ -172,7 +172,7 @@ class FastEngine:
 
     def snapshot(self) -> Snapshot:
         """Return everything about the machine, in the words of no engine."""
-        return export_snapshot(self._arrays, self._loaded, cycle=self._cycle, end=self._host_acted)
+        return export_snapshot(self._arrays, self._loaded, cycle=self._cycle)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""

@@ -314,9 +314,10 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     op = s.operations[row, OPS_OFFSET]
     pe, kind, base = table["pe"], table["kind"], s.clock[BASE]
     program = s.programs[s.pes[pe, PE_PROGRAM]]
-    is_synchronous = table["config"] == NONE
-    config = np.where(is_synchronous, NONE, table["config"] + program[:, PROGRAM_CONFIGS])
-    rank = np.where(is_synchronous, _MAIN_RANK, s.configs[np.maximum(config, 0), CONFIG_RANK])
+    is_asynchronous = table["config"] != NONE
+    config = np.where(is_asynchronous, table["config"] + program[:, PROGRAM_CONFIGS], NONE)
+    rank = np.full(len(row), _MAIN_RANK)
+    rank[is_asynchronous] = s.configs[config[is_asynchronous], CONFIG_RANK]
     forms = {at: _restore_operand(s, table, op, at) for at in (OP_DEST, OP_SRC0, OP_SRC1)}
     is_input = [forms[at] == tables.INPUT for at in (OP_SRC0, OP_SRC1)]
     is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
@@ -374,9 +375,9 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     base = np.where(is_plain, _signed(base), base)
     base = np.where(is_input, channel, np.where(is_output, queue, base))
     dsd = program[:, PROGRAM_DSDS] + extra
-    innermost = s.dsds[np.where(form == tables.BLOCK, dsd, 0), DSD_STRIDE]
+    is_block = form == tables.BLOCK
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
-    step = np.where(form == tables.BLOCK, innermost * num_bytes, step)
+    step[is_block] = s.dsds[dsd[is_block], DSD_STRIDE] * num_bytes[is_block]
     kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
     s.arena[op + at + OPERAND_KIND] = kind
     s.arena[op + at + OPERAND_BASE] = base
