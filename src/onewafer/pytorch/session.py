@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch._C import DisableTorchFunctionSubclass
 from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
@@ -23,7 +24,6 @@ from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationEr
 from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import capture, check_call
-from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.executable import (
     Activity,
     Executor,
@@ -359,6 +359,10 @@ class _ResidentProgram:
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
 
 
+_BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
+"""Bytes of a number → integers of as many, which are equal where all bits are."""
+
+
 def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
     """Tell whether two arrays have the same bits.
 
@@ -366,8 +370,8 @@ def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
     """
     if sent is None or (array.dtype, array.shape) != (sent.dtype, sent.shape):
         return False
-    bits = np.dtype(f"i{array.itemsize}")
-    return np.array_equal(array.view(bits), sent.view(bits))
+    bits = _BITS[array.itemsize]
+    return bool((array.view(bits) == sent.view(bits)).all())
 
 
 def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
@@ -376,7 +380,8 @@ def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]
 
 def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     """Return the elements, those of a tensor in host memory without a copy."""
-    return unmarked(tensor).detach().cpu().numpy()
+    with DisableTorchFunctionSubclass():
+        return tensor.numpy(force=True)
 
 
 def _convert(array: NDArray[Any], dtype: DataType) -> NDArray[np.floating[Any]]:

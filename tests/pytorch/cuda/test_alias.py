@@ -328,6 +328,70 @@ def test_model_compiled_for_the_wafer_by_name(wafer, x):
     assert torch.equal(gradient, model[0].weight.grad)
 
 
+def test_numbers_format_as_numbers(x):
+    assert f"{x.mean():.3f}, {x[0]}" == "3.500, tensor([0., 1., 2., 3.], device='cuda:0')"
+
+
+def test_copies_of_tensors_stay_on_the_device(x):
+    copies = [copy.deepcopy(x), torch.stack([*x]), torch.as_tensor(x), x.clone()]
+    with pytest.warns(UserWarning, match="copy construct"):
+        copies.append(torch.tensor(x[0, 0]))
+    assert {c.device for c in copies} == {CUDA}
+    assert copy.deepcopy({"a": x, "b": x})["a"] is not x
+
+
+def test_recurrent_layers_and_lengths(x):
+    lengths = torch.tensor([3, 2])
+    sequences = nn.utils.rnn.pack_padded_sequence(
+        torch.randn(2, 3, 4).cuda(), lengths, batch_first=True
+    )
+    packed, state = nn.GRU(4, 4, batch_first=True).to(x.device)(sequences)
+    padded, got = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+    assert padded.device == state.device == CUDA
+    assert (got.device, got.tolist()) == (CPU, [3, 2])
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_activation_checkpoints(x, use_reentrant):
+    model, leaf = nn.Linear(4, 4).cuda(), x.clone().requires_grad_()
+    again = torch.utils.checkpoint.checkpoint(model, leaf, use_reentrant=use_reentrant)
+    again.sum().backward()
+    gradient, leaf.grad = leaf.grad, None
+    model(leaf).sum().backward()
+    assert torch.equal(gradient, leaf.grad)
+    assert gradient.device == CUDA
+
+
+class Squared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+def test_functions_with_a_gradient_of_their_own(x):
+    leaf = x.clone().requires_grad_()
+    result = Squared.apply(leaf)
+    result.sum().backward()
+    assert result.device == leaf.grad.device == CUDA
+    assert torch.equal(leaf.grad, 2 * x)
+
+
+@pytest.mark.usefixtures("notices")
+def test_models_without_memory_get_it_on_the_device():
+    with torch.device("meta"):
+        empty, assigned = nn.Linear(4, 4), nn.Linear(4, 4)
+    assert empty.to_empty(device="cuda").weight.device == CUDA
+    assigned.load_state_dict(empty.state_dict(), assign=True)
+    assert assigned.weight.device == CUDA
+    assert isinstance(assigned.weight, nn.Parameter)
+
+
 @pytest.mark.usefixtures("notices")
 def test_device_contexts_and_default_device():
     with torch.device("cuda"):

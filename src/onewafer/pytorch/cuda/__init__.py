@@ -1,6 +1,7 @@
 """Scripts written for CUDA on the wafer: `alias` puts the parts in place.
 
-`tensors` are what such a script holds, `moves` makes them, `device` answers its questions.
+`tensors` are what such a script holds, `moves` and `legacy` make them, `device` answers its
+questions.
 """
 
 from onewafer.pytorch.cuda.alias import NOTICE, alias_cuda, has_cuda_device

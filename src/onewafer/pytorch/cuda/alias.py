@@ -13,6 +13,7 @@ import torch
 
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.cuda.device import device_replacements
+from onewafer.pytorch.cuda.legacy import legacy_replacements
 from onewafer.pytorch.cuda.moves import Moves
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def alias_cuda(session: Session, announce: Callable[[str], None]) -> Generator[N
         for owner, name, value in (
             *Moves(notice).replacements(),
             *device_replacements(session, notice),
+            *legacy_replacements(notice),
         ):
             undo.append((owner, name, vars(owner).get(name, _ABSENT)))
             setattr(owner, name, value)

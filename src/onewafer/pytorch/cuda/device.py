@@ -9,6 +9,7 @@ computes takes no time there. Memory in use is not counted.
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -85,6 +86,12 @@ class Stream:
 
     wait_stream = wait_event = synchronize
 
+    def record_event(self, event: Any = None) -> Any:
+        """Note the moment in an event; return the event."""
+        noted: Any = torch.cuda.Event() if event is None else event
+        noted.record(self)
+        return noted
+
     def query(self) -> bool:
         """Return whether all work is done: it is."""
         return True
@@ -144,9 +151,11 @@ class _Functions:
         self._notice = notice
 
     def is_available(self) -> bool:
-        return True
+        # PyTorch's profiler would ask CUDA itself what it did.
+        return sys._getframe(1).f_globals.get("__name__") != "torch.autograd.profiler"
 
-    is_initialized = is_available
+    def is_initialized(self) -> bool:
+        return True
 
     def device_count(self) -> int:
         return 1
@@ -255,7 +264,7 @@ def device_replacements(session: Session, notice: Callable[[], None]) -> Iterato
     for name in ("CUDAGraph", "graph", "make_graphed_callables"):
         yield torch.cuda, name, _refuse_graphs
     yield torch.cuda, "is_current_stream_capturing", _is_never
-    yield torch.backends.cuda, "is_built", functions.is_available
+    yield torch.backends.cuda, "is_built", functions.is_initialized
     yield torch.backends.cudnn, "is_acceptable", _is_never
     yield torch, "Generator", _Generator
     yield torch.nn.DataParallel, "forward", _forward_one

@@ -33,6 +33,7 @@ _LIKE = ("empty", "full", "ones", "rand", "randint", "randn", "zeros")
 _NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
 _SHARING = (torch.as_tensor, torch.asarray)
 """What may return its argument, or memory of it, where it need not move."""
+_TENSOR = torch.tensor
 _BASE = torch._C.TensorBase
 
 
@@ -85,7 +86,9 @@ class Moves:
         @functools.wraps(function)
         def create(*args: object, **kwargs: Any) -> object:
             if "device" not in kwargs and "pin_memory" not in kwargs:
-                return function(*args, **kwargs)
+                created = function(*args, **kwargs)
+                is_copy = function is _TENSOR and isinstance(args[0], OnDevice)
+                return mark(created) if is_copy else created
             kwargs.pop("pin_memory", None)
             device = kwargs.get("device")
             if not self.means_device(device):

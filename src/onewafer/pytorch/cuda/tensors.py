@@ -33,8 +33,11 @@ _TRACERS = (
     "torch._subclasses",
     "torch.export",
     "torch.fx",
+    "torch.utils.checkpoint",
 )
-"""Packages that lay out memory by what a tensor says of its device."""
+"""Packages that lay out memory, or compare, by what a tensor says of its device."""
+_LENGTHS_SECOND = (torch._VF._pack_padded_sequence, torch._VF._pad_packed_sequence)
+"""Functions whose second result is on the host wherever the first is."""
 
 
 class OnDevice:
@@ -54,7 +57,10 @@ class OnDevice:
             result = func(*args, **(kwargs or {}))
         if torch.compiler.is_dynamo_compiling() or (args and result is args[0]):
             return result  # of an operation in place, which moves nothing
-        return mark(result)
+        mark(result)
+        if func in _LENGTHS_SECOND:
+            unmark(result[1])
+        return result
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +82,11 @@ class OnDevice:
     def get_device(self) -> int:
         """Return the ordinal of the device."""
         return 0
+
+    def __format__(self, format_spec: str) -> str:
+        """Format a single number as Python does, everything else as PyTorch does."""
+        tensor = cast("torch.Tensor", self)
+        return format(tensor.item() if tensor.dim() == 0 else str(tensor), format_spec)
 
     def record_stream(self, stream: object) -> None:
         """Do nothing: there is one stream."""
