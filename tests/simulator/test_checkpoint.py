@@ -33,7 +33,6 @@ from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
 
 FOLDER = Path(__file__).parent
 ENGINES = ("fast", "reference")
-PAIRS = [(first, second) for first in ENGINES for second in ENGINES]
 
 
 def finish(machine, cycles=MAX_CYCLES):
