@@ -141,7 +141,7 @@ with SdkRuntime("out") as runtime:
 """
 
 
-@pytest.mark.parametrize("engine", ["reference"])
+@pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_ctrl_c_is_a_sentence_and_a_checkpoint(endless, engine):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     result = run("--engine", engine, "run.py", cwd=endless)

@@ -64,7 +64,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("engine", ["reference"])
+@pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_it_ends_as_if_it_had_not_been_stopped(checkpoint, plain, engine, capsys):
     symbols, record = checkpoint.with_name("out.npz"), checkpoint.with_name("out.json")
     options = ["--engine", engine, "--symbols", str(symbols), "--json", str(record)]

@@ -81,7 +81,8 @@ class GuardedCall:
     def __init__(self, run: Run, dtype: DataType | None) -> None:
         self._run = run
         self._dtype = dtype
-        self._num_graphs = 0
+        self.num_graphs = 0
+        """Graphs that Dynamo has made of the module's code so far."""
         self._num_graphs_of_code = 0
         self._compiled: Callable[..., object] = self._compile()
         self._module: torch.nn.Module | None = None
@@ -100,14 +101,14 @@ class GuardedCall:
 
         Raises NotTraceableError or UnsupportedOperationError with nothing done.
         """
-        if self._num_graphs >= _MOST_GRAPHS:
+        if self.num_graphs >= _MOST_GRAPHS:
             raise NotTraceableError("what it reads changes at every call")
         if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
             self._num_graphs_of_code, self._compiled = 0, self._compile()
         self._module, self._has_reached_graph = module, False
         restore_generators = save_generators()
         try:
-            if self._num_graphs:
+            if self.num_graphs:
                 return self._compiled(module, args, kwargs)
             with warnings.catch_warnings():  # advice on how to write code for Dynamo
                 warnings.simplefilter("ignore")
@@ -133,7 +134,7 @@ class GuardedCall:
     ) -> Callable[..., object]:
         """Take a graph from Dynamo; return what is called in its place."""
         del example_inputs  # those of the call are at hand when it is called
-        self._num_graphs += 1
+        self.num_graphs += 1
         self._num_graphs_of_code += 1
         graph = CapturedGraph(graph_module, self._dtype)
 

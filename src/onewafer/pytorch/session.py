@@ -32,6 +32,7 @@ from onewafer.pytorch.executable import (
     build_executor,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
 from onewafer.settings import Settings
 
@@ -209,7 +210,9 @@ class Session:
                 alike.guarded = None
             else:
                 if not alike.guarded.has_reached_graph:
-                    self.count_fallback(module, "nothing in it is for the wafer to compute")
+                    self.count_fallback(module, NOTHING)
+                    if not alike.guarded.num_graphs:
+                        alike.guarded, alike.refusal = None, NOTHING
                 return result
         if alike.refusal is not None:
             raise UnsupportedOperationError(alike.refusal)

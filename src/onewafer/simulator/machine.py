@@ -83,8 +83,6 @@ class Machine:
         machine._assemble(  # noqa: SLF001  # the other constructor
             image, checkpoint.architecture, snapshot.state, selection, sink
         )
-        if not hasattr(machine._engine, "restore"):  # noqa: SLF001  # likewise
-            raise CheckpointError(f"{path}: the {machine.engine} engine cannot go on yet")
         machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
         machine._interrupted = checkpoint.header.what  # noqa: SLF001  # likewise
         return machine
@@ -178,8 +176,6 @@ class Machine:
                 f"{path}: the last run failed or was torn off, so that there is no state between "
                 "two cycles to write; save between runs that end well"
             )
-        if not hasattr(self._engine, "snapshot"):
-            raise CheckpointError(f"{path}: the {self.engine} engine cannot be saved yet")
         try:
             write_checkpoint(
                 Path(path),

@@ -83,7 +83,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "number",  # of the output queue (the host's: HOST_QUEUE), or the color of a link buffer
         "last_move",  # −1: never (M54)
         "reason",  # of its waiting, a StallReason; NONE: it does not wait
-        "waiting_since",
+        "waiting_since",  # in the future: what comes before is counted already
         "used",  # places that are taken as far as the sender knows (M53)
         "is_awaited",  # the sender, or the compute element, waits for a place
     ),

@@ -15,6 +15,7 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
+from onewafer.simulator.fast.checkpoint import export_snapshot
 from onewafer.simulator.fast.counters import (
     count_link_wavelets,
     count_of_blocks,
@@ -57,6 +58,7 @@ from onewafer.simulator.fast.loop import (
 )
 from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
+from onewafer.simulator.fast.restoring import restore
 from onewafer.simulator.fast.views import report_deadlock
 from onewafer.simulator.statistics import StallReason, Statistics
 from onewafer.trace import Event, EventKind
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from onewafer.image import Symbol
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.snapshot import Snapshot
 
 _BUDGET = 1 << 22
 """Units and instructions between two looks at signals: well under a second."""
@@ -169,6 +172,17 @@ class FastEngine:
             link_wavelets=links,
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
+
+    def snapshot(self) -> Snapshot:
+        """Return everything about the machine, in the words of no engine."""
+        return export_snapshot(self._arrays, self._loaded, cycle=self._cycle)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        self._use(restore(self._arrays, self._injector, snapshot))
+        self._cycle = snapshot.cycle
+        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), self._cycle)
+        wake_routers(self._bound, np.arange(len(self._program_of_pe)), self._cycle)
 
     def _use(self, arrays: Arrays) -> None:
         """Go on with these arrays."""
