@@ -304,8 +304,9 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
     T_TASK_START,
     T_BRANCH_TAKEN,
     T_REDUCTION,  # elements, cycles
+    T_CONFLICT,  # numerator, denominator
     T_RATES,
-) = (*range(14), 15)
+) = (*range(14), 15, 17)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
 EVENT_FIELDS = 6

@@ -29,6 +29,7 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     FIFOS_COLOR,
     FIFOS_NUMBER,
+    FIFOS_OFFSET,
     FIFOS_PORT,
     FIFOS_WAITING_SINCE,
     IDLE,
@@ -75,8 +76,6 @@ if TYPE_CHECKING:
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
 
-    Integers = NDArray[np.int64]
-
 _MAIN_THREADS = {
     IDLE: MainThread.IDLE,
     RUNNING: MainThread.RUNNING,
@@ -86,27 +85,38 @@ _MAIN_THREADS = {
 
 
 def report_deadlock(
-    s: Arrays, loaded: LoadedProgram, cycle: int, *, placed: Integers, routing: Integers
+    s: Arrays,
+    loaded: LoadedProgram,
+    cycle: int,
+    *,
+    programmed: NDArray[np.int64],
+    fifos: NDArray[np.int64],
 ) -> str | None:
     """Return what the quiescent program waits for, or None if it is simply done (M81).
 
-    `placed` are the PEs that have a program, `routing` those whose routers have sources; of a
-    wafer that is mostly idle no other is looked at.
+    `programmed` are the PEs that have a program, `fifos` what `find_fifos` returned.
     """
-    waits = np.isin(s.pes[placed, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams[placed] != 0)
-    stuck = placed[waits].tolist()
-    holds = routing[s.arena[s.blocks[routing] + BLOCK_ACTIVE] != 0]
-    if not stuck and not any(_is_lost(s, pe) for pe in holds.tolist()):
+    main = s.pes[programmed, PE_MAIN]
+    waits = (main == WAITING) | (main == STALLED) | (s.blocked_streams[programmed] != 0)
+    stuck = programmed[waits].tolist()
+    if not stuck and not _is_lost(s, fifos):
         return None
+    holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
     routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
-def _is_lost(s: Arrays, pe: int) -> bool:
+def find_fifos(s: Arrays) -> NDArray[np.int64]:
+    """Return where in the arena the FIFOs are that exist."""
+    offset = s.fifos[:, FIFOS_OFFSET]
+    return offset[offset > 0]
+
+
+def _is_lost(s: Arrays, fifos: NDArray[np.int64]) -> bool:
     """Tell whether some wavelet waits where nothing will ever take it (M57)."""
-    states = [s.arena[source + FIFO_STATE] & REASON_MASK for source in _sources(s, pe)]
-    return StallReason.NO_ROUTE + 1 in states
+    state = s.arena[fifos + FIFO_STATE]
+    return bool((state & REASON_MASK == StallReason.NO_ROUTE + 1).any())
 
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
