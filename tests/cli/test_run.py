@@ -167,3 +167,30 @@ def test_command_line_does_not_load_torch(arguments):
         f"execute({arguments}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
+    report = tmp_path / "report.json"
+    options = ["--engine", engine, "--rectangle", "2x2", "--json", str(report)]
+    assert execute(["run", *options, script]) == 0
+    assert json.loads(report.read_text())["programs"][0]["engine"] == engine
+    assert f"│ engine                │ {engine}" in capsys.readouterr().err
+
+
+def test_a_launch_can_be_bounded(script, capsys, monkeypatch):
+    options = ["--engine=reference", "--rectangle", "2x2"]
+    assert execute(["run", *options, "--max-cycles", "50", script]) == 1
+    message = "is not over after 50 cycles, the limit that was set (ONEWAFER_MAX_CYCLES)"
+    assert message in capsys.readouterr().err
+    monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "60")
+    assert execute(["run", *options, script]) == 1
+    assert "is not over after 60 cycles" in capsys.readouterr().err
+
+
+def test_an_unknown_engine_is_refused_before_torch_is_loaded(script, capsys):
+    assert execute(["run", "--engine", "quick", script]) == 2
+    err = capsys.readouterr().err
+    assert err == (
+        "onewafer: --engine='quick': there is no such engine; choose from fast, reference\n"
+    )

@@ -262,3 +262,26 @@ def test_the_environment_sets_the_limits(monkeypatch, tmp_path, shows, is_termin
     limits = RunLimits.from_settings(settings)
     assert (limits.max_cycles, limits.checkpoint_folder) == (5, tmp_path)
     assert type(limits.observer) is kind
+
+
+def test_the_user_hears_why_the_reference_runs(monkeypatch):
+    monkeypatch.setattr(
+        "onewafer.simulator.selection.fast_engine_lacks", lambda _image: ["a filter"]
+    )
+    listener = Listener()
+    architecture = load_architecture("wse3")
+    image = make_image(architecture, looping())
+    loaded = Device(image, architecture, limits=RunLimits(observer=listener))
+    loaded.load()
+    assert loaded.machine.engine == "reference"
+    assert listener.lines == [loaded.machine.engine_note]
+
+
+def test_the_user_hears_that_kernels_are_compiled(monkeypatch):
+    monkeypatch.setattr("onewafer.host.device.needs_compilation", lambda _engine: 60)
+    listener = Listener()
+    loaded = device(looping(), RunLimits(observer=listener))
+    assert loaded.machine.cycle == 0
+    assert listener.lines == [
+        "compiling the fast engine's kernels, once, about 60 s; later runs find them on disk"
+    ]

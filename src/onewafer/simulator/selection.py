@@ -13,6 +13,8 @@ from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.simulator.reference import ReferenceEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import EngineFactory
 
@@ -62,8 +64,8 @@ COMPILE_SECONDS = 60
 
 def needs_compilation(engine: str) -> int | None:
     """Return about how many seconds an engine compiles at its first run; None: it need not."""
-    if engine != "fast" or not hasattr(run_cycles, "signatures"):  # Numba is switched off
+    compiled: Sequence[object] | None = getattr(run_cycles, "signatures", None)
+    if engine != "fast" or compiled is None:  # None: Numba is switched off
         return None
-    is_loaded = bool(run_cycles.signatures)
     is_kept = any(kernel_folder().glob(f"**/*{run_cycles.__name__}*.nbc"))
-    return None if is_loaded or is_kept else COMPILE_SECONDS
+    return None if compiled or is_kept else COMPILE_SECONDS

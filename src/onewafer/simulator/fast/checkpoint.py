@@ -287,13 +287,15 @@ def _sources(
     s: Arrays, rows: Integers, last_move: Integers, used: Integers, base: int
 ) -> tables.Table:
     state = s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_STATE].astype(np.int64)
-    port = s.fifos[rows, FIFOS_PORT]
+    port: Integers = s.fifos[rows, FIFOS_PORT]
     is_queue = port == int(Direction.RAMP)
+    queue: Integers = s.fifos[rows, FIFOS_NUMBER]
+    color: Integers = s.fifos[rows, FIFOS_COLOR]
     return _table(
         "sources",
         pe=s.fifos[rows, FIFOS_PE],
         port=port,
-        number=np.where(is_queue, s.fifos[rows, FIFOS_NUMBER], s.fifos[rows, FIFOS_COLOR]),
+        number=np.where(is_queue, queue, color),
         last_move=last_move,
         reason=(state & REASON_MASK) - 1,
         waiting_since=s.fifos[rows, FIFOS_WAITING_SINCE] + base,
@@ -318,7 +320,8 @@ def _credits(s: Arrays, rows: Integers, now: int) -> tuple[Integers, Integers]:
     offset = s.fifos[rows[chosen], FIFOS_OFFSET]
     head, tail = s.arena[offset + FIFO_HEAD], s.arena[offset + FIFO_TAIL]
     capacity = s.arena[offset + FIFO_SHAPE] >> 16
-    buffer, number = _numbers(np.minimum(tail - capacity, head), head)
+    first: NDArray[np.int32] = np.minimum(tail - capacity, head)
+    buffer, number = _numbers(first, head)
     places = 1 << (s.arena[offset + FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
     place = number & (places[buffer] - 1)
     release = s.arena[offset[buffer] + FIFO_RING + 2 * place].astype(np.int64)
@@ -329,8 +332,9 @@ def _credits(s: Arrays, rows: Integers, now: int) -> tuple[Integers, Integers]:
 
 def _operations(s: Arrays, base: int) -> tables.Table:
     rows = np.flatnonzero(s.operations[:, OPS_OFFSET])
-    offset = s.operations[rows, OPS_OFFSET]
-    pe = np.searchsorted(s.blocks, offset, side="right") - 1
+    offset: Integers = s.operations[rows, OPS_OFFSET]
+    blocks: NDArray[np.int32] = s.blocks
+    pe = np.searchsorted(blocks, offset, side="right") - 1
     block = s.blocks[pe]
     slot = (offset - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
     live = np.flatnonzero(s.arena[block + BLOCK_LIVE] >> slot & 1)

@@ -220,8 +220,10 @@ def _source_keys(pe: Integers, port: Integers, number: Integers) -> Integers:
 def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
     table = snapshot.sources
     rows = np.flatnonzero((s.fifos[:, FIFOS_OFFSET] > 0) & (s.fifos[:, FIFOS_SENDER] != NONE))
-    port = s.fifos[rows, FIFOS_PORT]
-    number = np.where(port == _RAMP, s.fifos[rows, FIFOS_NUMBER], s.fifos[rows, FIFOS_COLOR])
+    port: Integers = s.fifos[rows, FIFOS_PORT]
+    queue: Integers = s.fifos[rows, FIFOS_NUMBER]
+    color: Integers = s.fifos[rows, FIFOS_COLOR]
+    number = np.where(port == _RAMP, queue, color)
     keys = _source_keys(s.fifos[rows, FIFOS_PE], port, number)
     found = rows[_find(keys, _source_keys(table["pe"], table["port"], table["number"]))]
     offset = s.fifos[found, FIFOS_OFFSET]
@@ -294,7 +296,9 @@ def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
     fifos = s.fifos[: len(s.fifos) - len(s.pes)]
     is_channel = fifos[:, FIFOS_SENDER] == NONE
     rows = np.flatnonzero(is_channel | (fifos[:, FIFOS_PORT] != _RAMP))
-    sender = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])[rows]
+    owners: Integers = fifos[rows, FIFOS_PE]
+    senders: Integers = fifos[rows, FIFOS_SENDER]
+    sender = np.where(senders == NONE, owners, senders)
     keys, first = np.unique(
         sender * len(Direction) + _OPPOSITE[fifos[rows, FIFOS_PORT]], return_index=True
     )
@@ -356,7 +360,9 @@ def _restore_operations(s: Arrays, table: Table) -> None:
 def _rows_of_threads(s: Arrays, pe: Integers, thread: Integers) -> Integers:
     """Return the rows of the operations of threads."""
     rows = np.flatnonzero(s.operations[:, OPS_OFFSET])
-    owner = np.searchsorted(s.blocks, s.operations[rows, OPS_OFFSET], side="right") - 1
+    blocks: NDArray[np.int32] = s.blocks
+    offset: Integers = s.operations[rows, OPS_OFFSET]
+    owner = np.searchsorted(blocks, offset, side="right") - 1
     return rows[_find(16 * owner + s.operations[rows, OPS_THREAD], 16 * pe + thread)]
 
 

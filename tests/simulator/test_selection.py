@@ -1,0 +1,55 @@
+"""Which engine runs: the one that was asked for, or the reference with a reason."""
+
+import pytest
+
+from onewafer.errors import ConfigurationError
+from onewafer.image import make_image
+from onewafer.simulator import DEFAULT_ENGINE, Machine, selection
+from tests.simulator.assembly import WSE3, receiver
+
+IMAGE = make_image(WSE3, receiver(3, 1))
+
+
+def lacking(monkeypatch, *phrases):
+    monkeypatch.setattr(selection, "fast_engine_lacks", lambda _image: list(phrases))
+
+
+def test_fast_is_the_default():
+    assert DEFAULT_ENGINE == "fast"
+    machine = Machine(IMAGE, WSE3)
+    assert (machine.engine, machine.engine_note) == ("fast", None)
+    assert Machine(IMAGE, WSE3, engine="reference").engine == "reference"
+
+
+def test_what_only_the_reference_has_runs_there_with_a_reason(monkeypatch):
+    lacking(monkeypatch, "color 3 at PE (1, 2) uses switch positions", "a filter", "a FIFO")
+    machine = Machine(IMAGE, WSE3)
+    assert machine.engine == "reference"
+    assert machine.engine_note == (
+        "the fast engine cannot run this program (color 3 at PE (1, 2) uses switch positions; "
+        "a filter; and 1 more): the reference engine runs it, with the same results, but slowly"
+    )
+
+
+def test_who_asks_for_the_reference_hears_nothing(monkeypatch):
+    lacking(monkeypatch, "a filter")
+    assert Machine(IMAGE, WSE3, engine="reference").engine_note is None
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ConfigurationError, match="there is no engine 'quick'; there is: fast, ref"):
+        Machine(IMAGE, WSE3, engine="quick")
+
+
+def test_kernels_are_compiled_once(monkeypatch, tmp_path):
+    class Kernel:
+        __name__ = "run_cycles"
+        signatures = ()
+
+    monkeypatch.setattr(selection, "run_cycles", Kernel())
+    monkeypatch.setattr(selection, "kernel_folder", lambda: tmp_path)
+    assert selection.needs_compilation("fast") == selection.COMPILE_SECONDS
+    assert selection.needs_compilation("reference") is None
+    (tmp_path / "fast_1").mkdir()
+    (tmp_path / "fast_1" / "loop.run_cycles-1.py311.1.nbc").touch()
+    assert selection.needs_compilation("fast") is None
