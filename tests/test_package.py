@@ -5,7 +5,12 @@ from importlib.resources import files
 
 import onewafer
 
-CSL_FOLDERS = {"csl": "library", "mesh": "kernels"}
+CSL_FOLDERS = {
+    "csl": "library",
+    "mesh": "kernels",
+    "validation": "programs",
+    "benchmarks": "programs",
+}
 
 
 def test_the_version_is_the_installed_one():

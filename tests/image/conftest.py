@@ -11,6 +11,7 @@ from onewafer.image import (
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoBuffer,
     Opcode,
     OperandMode,
     ProgramBuilder,
@@ -41,6 +42,21 @@ def add_tables(builder):
     builder.queue(2, color=1, is_input=False)
     builder.queue(3, color=1, is_input=True)
     builder.block_channel(channel(ChannelKind.LOCAL_TASK, 10))
+
+
+def add_fifo(builder, values):
+    ring = builder.fifo(FifoBuffer(values, 16, activate_push=9))
+    builder.dsd(DsdDescriptor(DsdKind.FIFO, fifo=ring))
+
+
+def add_map_loop(builder, count, pair):
+    element = builder.register()
+    builder.emit(Opcode.MAP_BEGIN, ra=count, imm="mapped")
+    builder.label("map")
+    builder.emit(Opcode.MAP_READ, ScalarType.U16, rd=element, ra=pair)
+    builder.emit(Opcode.MAP_WRITE, ScalarType.U16, ra=pair, rb=element)
+    builder.emit(Opcode.MAP_STEP, ra=count, imm="map")
+    builder.label("mapped")
 
 
 @pytest.fixture
@@ -79,6 +95,8 @@ def program():
     builder.emit(Opcode.ACTIVATE, imm=9)
     builder.emit(Opcode.COORDINATE, rd=argument, imm=1)
     builder.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
+    add_map_loop(builder, argument, pair)
+    add_fifo(builder, values)
     patched = builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.I16, rd=argument, imm=0)
     builder.emit(Opcode.RETURN)
     builder.label("done")

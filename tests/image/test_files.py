@@ -12,6 +12,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ImageError
 from onewafer.image import (
     ColorConfig,
+    CounterFilter,
     DsdConfig,
     DsdDescriptor,
     DsdKind,
@@ -70,7 +71,9 @@ configs = st.builds(
     positions=st.lists(st.none() | positions, min_size=1, max_size=4).map(tuple),
     ring_mode=st.booleans(),
     pop_mode=st.sampled_from(PopMode),
-    filter=st.none() | st.builds(RangeFilter, st.integers(0, 9), st.integers(10, 99)),
+    filter=st.none()
+    | st.builds(RangeFilter, st.integers(0, 9), st.integers(10, 99))
+    | st.builds(CounterFilter, st.integers(0, 9), st.integers(0, 9), counts_control=st.booleans()),
 )
 locations = st.none() | st.builds(SourceLocation, st.text(), st.integers(), st.integers())
 
@@ -138,7 +141,7 @@ def test_another_version_is_refused(image, tmp_path, version, age):
     path = tmp_path / STRUCTURE_FILE
     header, body = path.read_text().split("\n", 1)
     path.write_text(json.dumps({**json.loads(header), "version": version}) + "\n" + body)
-    refuses(tmp_path, f"version {version} is {age} than the version 1", "compile the program again")
+    refuses(tmp_path, f"version {version} is {age} than the version 2", "compile the program again")
 
 
 @pytest.mark.parametrize("name", [ARRAYS_FILE, STRUCTURE_FILE])

@@ -58,6 +58,7 @@ def test_every_table_appears(program):
         "tasks",
         "queues",
         "dsds",
+        "fifos",
         "configs",
         "messages",
         "patches",

@@ -79,9 +79,9 @@ class Kernel(ProgramBuilder):
         dsd = self.dsd(DsdDescriptor(DsdKind.FABIN, color=color, queue=queue))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
-    def outgoing(self, color, extent, *, queue=2):
+    def outgoing(self, color, extent, *, queue=2, is_control=False):
         self._bind(queue, color, is_input=False)
-        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, color=color, queue=queue))
+        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, color, queue, is_control))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
     def operate(self, kind, dest, src0=None, src1=None, scalar=None, *, config=None, line=1):
@@ -181,6 +181,24 @@ def route(receive, *transmit):
     return ColorConfig(
         (SwitchPosition(sum(1 << d for d in sources), sum(1 << d for d in transmit)),)
     )
+
+
+def switched(*positions, current=0, ring=False, **options):
+    """Return a configuration of switch positions, each (receive, transmit…) or None."""
+    made = [None if p is None else route(*p).positions[0] for p in positions]
+    return ColorConfig(tuple(made), current, ring, **options)
+
+
+def commands(*opcodes, ignore=True, entry=0, data=None):
+    """Return the word of a control wavelet; `ignore` is for all commands, or one for each."""
+    ignores = (ignore,) * len(opcodes) if isinstance(ignore, bool) else ignore
+    word, position = entry << 16, 22
+    for opcode, is_ignored in zip(opcodes, ignores, strict=True):
+        word |= opcode << position
+        position = (position + 2) % 30
+        word |= int(is_ignored) << position
+        position += 1
+    return word if data is None else word & ~0xFFFF | data
 
 
 def eastward(color, first, last, y=0):

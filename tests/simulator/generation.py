@@ -35,7 +35,7 @@ from tests.simulator.assembly import (
 )
 
 ARCHITECTURES = (WSE2, WSE3, SILICON)
-_STEPS = tuple(direction for direction in Direction if direction is not RAMP)
+STEPS = tuple(direction for direction in Direction if direction is not RAMP)
 _QUEUES = range(2, 6)
 _TWO_SOURCES = (DsdOperation.ADD16, DsdOperation.FADDH, DsdOperation.FADDS, DsdOperation.FMAXS)
 _SCALAR_OPCODES = (Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.DIV, Opcode.LESS, Opcode.EQUAL)
@@ -66,7 +66,7 @@ def programs(draw):
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
     for color in range(draw(st.integers(1, 5))):
-        stream = _draw_stream(draw, color, width, height, routes)
+        stream = draw_stream(draw, color, width, height, routes)
         for pe, num_words in stream.senders.items():
             work.setdefault(pe, Work()).sends.append((color, num_words))
         for pe, num_words in stream.receivers.items():
@@ -74,24 +74,30 @@ def programs(draw):
     placed = {}
     for pe in ((x, y) for y in range(height) for x in range(width)):
         if pe in work or draw(st.booleans()):
-            placed[pe] = _draw_program(draw, pe, work.get(pe, Work()), architecture)
+            placed[pe] = draw_program(draw, pe, work.get(pe, Work()), architecture)
     if not placed:
-        placed[0, 0] = _draw_program(draw, (0, 0), Work(), architecture)
+        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture)
     image = make_image(architecture, placed, width=width, height=height, routes=routes)
     return architecture, image
 
 
-def _draw_stream(draw, color, width, height, routes):
-    """Lay the route of a color and return who takes part."""
+def draw_walk(draw, width, height):
+    """Return PEs, each a neighbour of the one before, and the directions between them."""
     walk = [(draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1)))]
     steps = []
     for _ in range(draw(st.integers(0, 5))):
-        step = draw(st.sampled_from(_STEPS))
+        step = draw(st.sampled_from(STEPS))
         dx, dy = step.step
         x, y = walk[-1][0] + dx, walk[-1][1] + dy
         if 0 <= x < width and 0 <= y < height and (x, y) not in walk:
             walk.append((x, y))
             steps.append(step)
+    return walk, steps
+
+
+def draw_stream(draw, color, width, height, routes):
+    """Lay the route of a color and return who takes part."""
+    walk, steps = draw_walk(draw, width, height)
     num_words = draw(st.integers(1, 24))
     stream = Stream(color, senders={walk[0]: num_words})
     num_sent = num_words
@@ -112,9 +118,9 @@ def _draw_stream(draw, color, width, height, routes):
     return stream
 
 
-def _draw_program(draw, pe, work, architecture):
+def draw_program(draw, pe, work, architecture, make=None):
     """Return the program of one PE: its work in any order, sync or async, and more beside it."""
-    builder = _PeBuilder(draw, Kernel(f"pe {pe}"), architecture)
+    builder = (make or PeBuilder)(draw, Kernel(f"pe {pe}"), architecture)
     items = [
         *((builder.send, item) for item in zip(_QUEUES, work.sends)),  # noqa: B905
         *((builder.receive, item) for item in zip(_QUEUES, work.receptions)),  # noqa: B905
@@ -127,7 +133,7 @@ def _draw_program(draw, pe, work, architecture):
     return builder.finish()
 
 
-class _PeBuilder:
+class PeBuilder:
     """Appends random pieces to the program of one PE."""
 
     def __init__(self, draw, kernel, architecture):
@@ -150,21 +156,21 @@ class _PeBuilder:
         target = kernel.outgoing(color, num_words, queue=queue)
         own = kernel.vector(self.memory, num_words, self.draw(st.sampled_from((1, 2, -1, 0))))
         if self.draw(st.booleans()):
-            kernel.operate(DsdOperation.MOV32, target, src1=own, config=self._config())
+            kernel.operate(DsdOperation.MOV32, target, src1=own, config=self.config())
         else:
             kind = self.draw(st.sampled_from(_TWO_SOURCES))
-            kernel.operate(kind, target, own, own, config=self._config())
+            kernel.operate(kind, target, own, own, config=self.config())
 
     def receive(self, item):
         """Receive into memory, add to memory, sum up, or start a data task for each word."""
         queue, (color, num_words) = item
         kernel, form = self.kernel, self.draw(st.integers(0, 4))
         if form == 0:
-            self._data_task(queue, color)
+            self.data_task(queue, color)
             return
         source = kernel.incoming(color, num_words, queue=queue)
         vector = kernel.vector(self.memory, num_words)
-        config = self._config()
+        config = self.config()
         if form == 1:
             kernel.operate(DsdOperation.FADDS, vector, source, vector, config=config)
         elif form == 2:
@@ -184,14 +190,14 @@ class _PeBuilder:
         vector = kernel.vector(self.memory, length)
         if form == 0:
             kind = self.draw(st.sampled_from(_TWO_SOURCES))
-            kernel.operate(kind, vector, vector, vector, config=self._config())
+            kernel.operate(kind, vector, vector, vector, config=self.config())
         elif form == 1:
             block = kernel.block(self.memory, (3, 2, 2), (4, -1, 2))
-            kernel.operate(DsdOperation.MOV16, vector, src1=block, config=self._config())
+            kernel.operate(DsdOperation.MOV16, vector, src1=block, config=self.config())
         elif form == 2:
             pointer = Pointer(kernel.immediate(ScalarType.U16, self.result))
             start = Register(kernel.immediate(ScalarType.F32, 2.0))
-            kernel.operate(DsdOperation.FADDS, pointer, start, vector, config=self._config())
+            kernel.operate(DsdOperation.FADDS, pointer, start, vector, config=self.config())
         elif form == 3:
             self._scalar()
         else:
@@ -206,14 +212,14 @@ class _PeBuilder:
         kernel.emit(self.draw(st.sampled_from(_SCALAR_OPCODES)), kind, rd=result, ra=a, rb=b)
         kernel.log_register(result)
 
-    def _config(self):
+    def config(self):
         """Draw how an operation runs: in the foreground, or on a microthread."""
         if self.draw(st.booleans()):
             return None
         options = {"priority": self.draw(st.integers(0, 2))}
         follow = self.draw(st.integers(0, 3))
         if follow:
-            task_id = self._task(is_blocked=follow == 2)
+            task_id = self.local_task(is_blocked=follow == 2)
             if follow == 2:
                 options["unblock"] = channel(ChannelKind.LOCAL_TASK, task_id)
                 self.kernel.emit(Opcode.ACTIVATE, imm=task_id)
@@ -221,12 +227,12 @@ class _PeBuilder:
                 options["activate"] = task_id
         return background(self.draw(st.integers(0, 5)), **options)
 
-    def _task(self, *, is_blocked):
+    def local_task(self, *, is_blocked):
         task_id = 8 + len(self.tasks)
         self.tasks.append((task_id, self.draw(st.integers(0, 10)), is_blocked))
         return task_id
 
-    def _data_task(self, queue, color):
+    def data_task(self, queue, color):
         """Log each wavelet of a color; its channel may be blocked until a local task runs."""
         kernel = self.kernel
         is_color = self.architecture is WSE2

@@ -43,7 +43,7 @@ class Architecture:
     reserved_colors: tuple[int, ...]
     """Colors of memcpy."""
     switchable_colors: tuple[int, ...]
-    """Colors whose routers have switch positions. No rule reads it yet."""
+    """Colors whose routers have switch positions."""
     num_microthreads: int
     num_dsrs: int
     """DSRs of each kind."""
@@ -57,6 +57,7 @@ class Architecture:
     last_local_task_id: int
     reserved_local_task_ids: tuple[int, ...]
     num_control_task_ids: int
+    reserved_control_task_ids: tuple[int, ...]
     data_task_key: DataTaskKey
     queues_need_initialization: bool
     """Whether a queue serves a color only after `@initialize_queue`."""

@@ -49,3 +49,5 @@ class Timing:
     """Memory-only throughput by lower-case name of `image.DsdOperation` (M32)."""
     reduction_elements_per_cycle: Fraction
     """Throughput of an operation whose destination is one scalar (M32)."""
+    bank_conflict_factor: Fraction
+    """How many times as long an operation takes whose two sources share their banks (M13)."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onewafer import __version__
+from onewafer.cli.bench import bench
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
@@ -25,6 +26,7 @@ app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_
     run
 )
 app.add_typer(validate)
+app.command()(bench)
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  # the signature of a Typer callback

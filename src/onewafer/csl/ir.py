@@ -4,7 +4,7 @@ In: nothing. Out: trees in which every name is resolved, every type is known and
 could be computed at compile time has been. Unknown at this point: addresses, registers, pcs.
 
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
-    statement  := SetLocal | Store | Evaluate | If | Loop | Break | Continue | Return
+    statement  := SetLocal | Store | Evaluate | If | Loop | Map | Break | Continue | Return
                 | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
                 | Timestamp | TimestampControl | Trap
     expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
@@ -298,6 +298,30 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MapStream:
+    """A DSD of `@map`, and the local through which its elements go."""
+
+    dsd: Expression
+    local: Local
+    type: ScalarType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """`@map`: for each element of the shortest DSD, read the inputs, run the body, write."""
+
+    inputs: tuple[MapStream, ...]
+    output: MapStream | None
+    body: tuple[Statement, ...]
+    span: Span | None = None
+
+    @property
+    def streams(self) -> tuple[MapStream, ...]:
+        """The inputs, then the output."""
+        return self.inputs if self.output is None else (*self.inputs, self.output)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Break:
     """Leave the innermost loop."""
 
@@ -368,6 +392,8 @@ class LoadDsr:
     dsr: Dsr
     dsd: Expression
     span: Span | None = None
+    saves_address: bool = False
+    """Operations leave the register behind the elements that they used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -425,6 +451,7 @@ Statement = (
     | Evaluate
     | If
     | Loop
+    | Map
     | Break
     | Continue
     | Return
@@ -465,6 +492,16 @@ class TaskBinding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Fifo:
+    """`@allocate_fifo`."""
+
+    variable: Global
+    activate_push: int
+    """Local task id, or `NO_TASK`."""
+    activate_pop: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExportedSymbol:
     """`@export_symbol`: host-visible name → a function, a variable, or a pointer to one."""
 
@@ -499,6 +536,10 @@ class InstanceIr:
     exports: tuple[ExportedSymbol, ...]
     pes: tuple[tuple[int, int], ...]
     """(x, y) of every PE that runs it, row by row."""
+    unblocked_channels: tuple[int, ...] = ()
+    """Channels without a data task that start unblocked."""
+    fifos: tuple[Fifo, ...] = ()
+    """By `DsdDescriptor.fifo`."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -58,6 +58,8 @@ def blocks(statement: ir.Statement) -> tuple[Block, ...]:
             return (then, otherwise)
         case ir.Loop(body=body, step=step):
             return (body, step)
+        case ir.Map(body=body):
+            return (body,)
         case _:
             return ()
 
@@ -89,6 +91,8 @@ def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
             return _dsd_roots(statement)
         case ir.LoadDsr(dsd=dsd):
             return (dsd,)
+        case ir.Map():
+            return tuple(stream.dsd for stream in statement.streams)
         case ir.Timestamp(address=address):
             return (address,)
         case (

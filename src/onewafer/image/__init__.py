@@ -3,10 +3,13 @@
 from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
 from onewafer.image.files import load, save
 from onewafer.image.instruction import (
+    DSD_NUMBER_MASK,
     DSD_OPERATIONS,
+    IN_MAP,
     INSTRUCTIONS,
     NUM_FIELDS,
     RETURN_STACK_DEPTH,
+    SAVES_ADDRESS,
     SYNCHRONOUS,
     ChannelKind,
     CostClass,
@@ -28,6 +31,7 @@ from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
     DsdKind,
+    FifoBuffer,
     Patch,
     PatchTarget,
     QueueBinding,
@@ -44,6 +48,7 @@ from onewafer.image.route import (
     NO_ROUTE,
     NUM_COLORS,
     ColorConfig,
+    CounterFilter,
     PopMode,
     RangeFilter,
     SwitchPosition,
@@ -53,8 +58,10 @@ from onewafer.image.verify import verify
 from onewafer.image.wafer_image import Export, WaferImage
 
 __all__ = [
+    "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
     "INSTRUCTIONS",
+    "IN_MAP",
     "MAX_MEM4D_LOOPS",
     "NO_ROUTE",
     "NO_TASK",
@@ -62,10 +69,12 @@ __all__ = [
     "NUM_FIELDS",
     "REGISTER_BYTES",
     "RETURN_STACK_DEPTH",
+    "SAVES_ADDRESS",
     "SYNCHRONOUS",
     "ChannelKind",
     "ColorConfig",
     "CostClass",
+    "CounterFilter",
     "DsdConfig",
     "DsdDescriptor",
     "DsdKind",
@@ -73,6 +82,7 @@ __all__ = [
     "DsdOperationInfo",
     "Export",
     "Field",
+    "FifoBuffer",
     "Opcode",
     "OperandMode",
     "Patch",

@@ -24,6 +24,7 @@ from onewafer.errors import ImageError
 from onewafer.image.instruction import (
     INSTRUCTIONS,
     NUM_FIELDS,
+    SAVES_ADDRESS,
     DsdOperation,
     Field,
     Opcode,
@@ -34,6 +35,7 @@ from onewafer.image.program import (
     REGISTER_BYTES,
     DsdConfig,
     DsdDescriptor,
+    FifoBuffer,
     Patch,
     PatchTarget,
     QueueBinding,
@@ -101,8 +103,10 @@ class ProgramBuilder:
         self._tasks: list[tuple[str, Task]] = []
         self._queues: list[QueueBinding] = []
         self._blocked_channels: list[int] = []
+        self._unblocked_channels: list[int] = []
         self._dsds: list[DsdDescriptor] = []
         self._configs: list[DsdConfig] = []
+        self._fifos: list[FifoBuffer] = []
         self._messages: list[str] = []
         self._exports: dict[str, str] = {}
         self._patches: list[Patch] = []
@@ -168,10 +172,12 @@ class ProgramBuilder:
         self.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=pair + 1, imm=high)
         return pair
 
-    def dsr_load(self, mode: OperandMode, index: int, pair: int) -> int:
+    def dsr_load(
+        self, mode: OperandMode, index: int, pair: int, *, saves_address: bool = False
+    ) -> int:
         """Load DSR `index` of file `mode` from a DSD pair and return it as an encoded operand."""
         dsr = operand(mode, index)
-        self.emit(Opcode.DSR_LOAD, rd=dsr, ra=pair)
+        self.emit(Opcode.DSR_LOAD, rd=dsr, ra=pair, imm=int(saves_address))
         return dsr
 
     def dsr_load_constant(
@@ -183,10 +189,12 @@ class ProgramBuilder:
         base: int = 0,
         extent: int,
         stride: int = 1,
+        saves_address: bool = False,
     ) -> int:
         """Load DSR `index` of file `mode` with a constant DSD and return it as an operand."""
         dsr = operand(mode, index)
         low, high = _dsd_words(dsd, base, extent, stride)
+        high |= SAVES_ADDRESS if saves_address else 0
         self.emit(Opcode.DSR_LOAD_CONSTANT, rd=dsr, imm=low, aux=high)
         return dsr
 
@@ -239,6 +247,11 @@ class ProgramBuilder:
         self._configs.append(config)
         return len(self._configs) - 1
 
+    def fifo(self, buffer: FifoBuffer) -> int:
+        """Add a FIFO and return its index."""
+        self._fifos.append(buffer)
+        return len(self._fifos) - 1
+
     def queue(self, queue: int, *, color: int, is_input: bool) -> None:
         """Attach a queue to a color at start-up."""
         self._queues.append(QueueBinding(queue, color, is_input))
@@ -246,6 +259,10 @@ class ProgramBuilder:
     def block_channel(self, encoded_channel: int) -> None:
         """Block a `channel()` at start-up."""
         self._blocked_channels.append(encoded_channel)
+
+    def unblock_channel(self, encoded_channel: int) -> None:
+        """Let a data `channel()` without a data task start unblocked."""
+        self._unblocked_channels.append(encoded_channel)
 
     def message(self, text: str) -> int:
         """Add the text of a TRAP and return its number."""
@@ -310,8 +327,10 @@ class ProgramBuilder:
             tasks=tuple(self._placed_task(label, task) for label, task in self._tasks),
             queues=tuple(self._queues),
             blocked_channels=tuple(self._blocked_channels),
+            unblocked_channels=tuple(self._unblocked_channels),
             dsds=tuple(self._dsds),
             configs=tuple(self._configs),
+            fifos=tuple(self._fifos),
             messages=tuple(self._messages),
             exports=dict(self._exports),
             patches=tuple(self._patches),

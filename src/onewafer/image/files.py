@@ -27,6 +27,7 @@ from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
     DsdKind,
+    FifoBuffer,
     Patch,
     PatchTarget,
     QueueBinding,
@@ -39,7 +40,7 @@ from onewafer.image.program import (
     TaskKind,
     TileProgram,
 )
-from onewafer.image.route import ColorConfig, PopMode, RangeFilter, SwitchPosition
+from onewafer.image.route import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 from onewafer.image.scalar import ScalarType
 from onewafer.image.wafer_image import Export, WaferImage
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 1
+VERSION = 2
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 
@@ -57,9 +58,11 @@ _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         ColorConfig,
+        CounterFilter,
         DsdConfig,
         DsdDescriptor,
         Export,
+        FifoBuffer,
         Patch,
         QueueBinding,
         RangeFilter,

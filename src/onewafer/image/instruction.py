@@ -12,7 +12,8 @@ A program counter is a row index. Register 0 is always zero and is never written
 A DSD value is two consecutive registers (or 8 bytes of memory, low word first):
 
     word 0   bits 0–15 base byte address, bits 16–31 extent (elements; 0x7fff on fabric: endless)
-    word 1   bits 0–15 stride (signed, elements), bits 16–31 index into `TileProgram.dsds`
+    word 1   bits 0–15 stride (signed, elements), bits 16–30 index into `TileProgram.dsds`,
+             bit 31, in a DSR only: `SAVES_ADDRESS`
 
 and everything else about it (kind, color, queue, mem4d shape) is in that `DsdDescriptor`.
 
@@ -42,6 +43,12 @@ class Field(IntEnum):
 NUM_FIELDS = len(Field)
 SYNCHRONOUS = -1
 """`imm` of a DSD instruction that the main thread waits for."""
+IN_MAP = 1
+"""`aux` of a synchronous DSD instruction that is part of a map loop."""
+SAVES_ADDRESS = 1 << 31
+"""In word 1 of a DSR: an operation leaves the register behind the elements that it used."""
+DSD_NUMBER_MASK = 0x7FFF
+"""What of the high half of word 1 is the index of the descriptor."""
 RETURN_STACK_DEPTH = 32
 """Return addresses that a PE holds (CALL). *assumed*"""
 
@@ -65,6 +72,8 @@ class CostClass(IntEnum):
     DSD = 12
     CONTROL = 13
     """activate, block, unblock, coordinates, timestamps."""
+    MAP_STEP = 14
+    """The way from one element of a map loop to the next."""
 
 
 class Opcode(IntEnum):
@@ -117,6 +126,11 @@ class Opcode(IntEnum):
     TIMESTAMP = 39
     TIMESTAMP_CONTROL = 40
     DSR_LOAD_CONSTANT = 41
+    # map loops
+    MAP_BEGIN = 42
+    MAP_READ = 43
+    MAP_WRITE = 44
+    MAP_STEP = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +187,9 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.DSD_SET_LENGTH, "rd ra rb", 4, _C.INTEGER, "DSD pair rd = DSD pair ra with extent rb"),
         _row(_O.DSD_SET_STRIDE, "rd ra rb", 4, _C.INTEGER, "DSD pair rd = DSD pair ra with stride rb"),
         _row(_O.DSD_ADVANCE, "rd ra rb imm", 4, _C.INTEGER, "DSD pair rd = ra with base += rb · imm (imm: element bytes)"),
-        _row(_O.DSR_LOAD, "rd ra", 4, _C.DSR_LOAD, "DSR rd (operand() of mode DSR_*) = DSD pair ra"),
+        _row(_O.DSR_LOAD, "rd ra imm", 4, _C.DSR_LOAD, "DSR rd (operand() of mode DSR_*) = DSD pair ra; with imm 1 it saves its address"),
         _row(_O.DSR_LOAD_CONSTANT, "rd imm aux", 10, _C.DSR_LOAD, "DSR rd = the DSD value with low word imm and high word aux"),
-        _row(_O.DSD, "rd ra rb rc imm", 8, _C.DSD, "operation `type`: dest rd, src0 ra, src1 rb, scalar rc, config imm (−1: synchronous)"),
+        _row(_O.DSD, "rd ra rb rc imm aux", 8, _C.DSD, "operation `type`: dest rd, src0 ra, src1 rb, scalar rc, config imm (−1: synchronous); aux 1: part of a map loop"),
         _row(_O.ACTIVATE, "imm", 2, _C.CONTROL, "make local task imm pending"),
         _row(_O.BLOCK, "imm", 2, _C.CONTROL, "block channel imm, a `channel()`"),
         _row(_O.UNBLOCK, "imm", 2, _C.CONTROL, "unblock channel imm, a `channel()`"),
@@ -183,6 +197,10 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.COORDINATE, "rd imm", 2, _C.CONTROL, "rd = program-relative x (imm 0) or y (imm 1) of this PE"),
         _row(_O.TIMESTAMP, "ra", 4, _C.CONTROL, "store the 48-bit cycle counter at address ra, three u16, low first"),
         _row(_O.TIMESTAMP_CONTROL, "imm", 2, _C.CONTROL, "counter: 0 stop, 1 reset and start, 2 reset"),
+        _row(_O.MAP_BEGIN, "ra imm", 4, _C.DSD, "enter a map loop of ra elements; if ra == 0: pc = imm"),
+        _row(_O.MAP_READ, "rd ra", 2, _C.NONE, "rd = memory[base of DSD pair ra] of `type`, canonical; base += stride · bytes of `type`"),
+        _row(_O.MAP_WRITE, "ra rb", 2, _C.NONE, "memory[base of DSD pair ra] = rb, the low bytes of `type`; base += stride · bytes of `type`"),
+        _row(_O.MAP_STEP, "ra imm", 4, _C.MAP_STEP, "ra = ra − 1; if ra != 0: pc = imm"),
     )
 )  # fmt: skip
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.image.instruction import (
+    DSD_NUMBER_MASK,
     DSD_OPERATIONS,
+    IN_MAP,
     INSTRUCTIONS,
     SYNCHRONOUS,
     ChannelKind,
@@ -62,7 +64,18 @@ class Row:
 # --- instructions --------------------------------------------------------------------------------
 
 _REGISTER_FIELDS = ("rd", "ra", "rb", "rc")
-_BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.CALL))
+_BRANCHES = frozenset(
+    (
+        Opcode.JUMP,
+        Opcode.BRANCH_ZERO,
+        Opcode.BRANCH_NONZERO,
+        Opcode.CALL,
+        Opcode.MAP_BEGIN,
+        Opcode.MAP_STEP,
+    )
+)
+_UPDATES_RA = frozenset((Opcode.MAP_READ, Opcode.MAP_WRITE, Opcode.MAP_STEP))
+"""They write the register `ra` as well."""
 _TERMINATORS = frozenset((Opcode.END_TASK, Opcode.JUMP, Opcode.RETURN))
 _ENCODED_FIELDS = {
     Opcode.DSR_LOAD: frozenset(("rd",)),
@@ -76,6 +89,8 @@ _PAIR_FIELDS = {
     Opcode.DSD_SET_STRIDE: frozenset(("rd", "ra")),
     Opcode.DSD_ADVANCE: frozenset(("rd", "ra")),
     Opcode.DSR_LOAD: frozenset(("ra",)),
+    Opcode.MAP_READ: frozenset(("ra",)),
+    Opcode.MAP_WRITE: frozenset(("ra",)),
 }
 """Fields that name the first register of a DSD value."""
 _ALL_TYPES = frozenset(ScalarType)
@@ -180,6 +195,8 @@ def _register_zero(subject: Subject) -> Breaches:
         is_encoded = "rd" in _ENCODED_FIELDS.get(row.opcode, frozenset())
         if "rd" in operands and not is_encoded and row.fields["rd"] == 0:
             yield f"{row.place}: writes register 0, which is always zero"
+        elif row.opcode in _UPDATES_RA and row.fields["ra"] == 0:
+            yield f"{row.place}: counts in register 0, which is always zero"
     for task in subject.program.tasks:
         if 0 in task.argument_registers:
             yield f"{name_task(task)} puts an argument into register 0"
@@ -216,6 +233,8 @@ def _immediates(subject: Subject) -> Breaches:
                 yield f"{row.place}: axis {value} is neither x (0) nor y (1)"
             case Opcode.TIMESTAMP_CONTROL if value not in (0, 1, 2):
                 yield f"{row.place}: counter command {value} is none of 0, 1, 2"
+            case Opcode.DSR_LOAD if value not in (0, 1):
+                yield f"{row.place}: {value} is neither 0 nor 1 (save the address)"
             case Opcode.ACTIVATE if not is_local_task_id(value, architecture):
                 yield f"{row.place}: {local_ids(value, architecture)}"
             case Opcode.BLOCK | Opcode.UNBLOCK if not is_channel(value, architecture):
@@ -276,7 +295,7 @@ def _dsd_operands(subject: Subject) -> Breaches:
 def _dsd_constants(subject: Subject) -> Breaches:
     num_dsds = len(subject.program.dsds)
     for row in subject.rows:
-        index = row.fields["aux"] >> 16 & 0xFFFF
+        index = row.fields["aux"] >> 16 & DSD_NUMBER_MASK
         if row.opcode is Opcode.DSR_LOAD_CONSTANT and index >= num_dsds:
             yield f"{row.place}: DSD descriptor {index} of {num_dsds}"
 
@@ -287,6 +306,9 @@ def _config_indices(subject: Subject) -> Breaches:
         config = row.fields["imm"]
         if row.opcode is Opcode.DSD and not SYNCHRONOUS <= config < num_configs:
             yield f"{row.place}: configuration {config} of {num_configs}"
+        is_in_map = row.opcode is Opcode.DSD and row.fields["aux"] != 0
+        if is_in_map and (row.fields["aux"] != IN_MAP or config != SYNCHRONOUS):
+            yield f"{row.place}: only a synchronous operation is part of a map loop (aux 1)"
 
 
 def name_task(task: Task) -> str:

@@ -20,6 +20,7 @@ from onewafer.image.program import (
     NO_TASK,
     DsdConfig,
     DsdDescriptor,
+    FifoBuffer,
     PatchTarget,
     SectionKind,
     SymbolKind,
@@ -31,7 +32,16 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BRANCHES = frozenset((Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.CALL))
+_BRANCHES = frozenset(
+    (
+        Opcode.JUMP,
+        Opcode.BRANCH_ZERO,
+        Opcode.BRANCH_NONZERO,
+        Opcode.CALL,
+        Opcode.MAP_BEGIN,
+        Opcode.MAP_STEP,
+    )
+)
 _WORD_MASK = 0xFFFF_FFFF
 _UNTYPED = _BRANCHES | {
     Opcode.END_TASK,
@@ -72,6 +82,7 @@ def listing(program: TileProgram) -> str:
         ["tasks", *_tasks(program)],
         ["queues", *_queues(program)],
         ["dsds", *(f"  {i:3}  {_dsd(dsd)}" for i, dsd in enumerate(program.dsds))],
+        ["fifos", *(f"  {i:3}  {_fifo(fifo)}" for i, fifo in enumerate(program.fifos))],
         ["configs", *(f"  {i:3}  {_config(config)}" for i, config in enumerate(program.configs))],
         ["messages", *(f"  {i:3}  {text}" for i, text in enumerate(program.messages))],
         ["patches", *_patches(program)],
@@ -122,6 +133,8 @@ def _queues(program: TileProgram) -> Iterator[str]:
         yield f"  {direction:<6} queue {binding.queue}  color {binding.color}"
     for encoded in program.blocked_channels:
         yield f"  blocked at start-up: {_channel(encoded)}"
+    for encoded in program.unblocked_channels:
+        yield f"  unblocked at start-up: {_channel(encoded)}"
 
 
 def _dsd(dsd: DsdDescriptor) -> str:
@@ -132,7 +145,18 @@ def _dsd(dsd: DsdDescriptor) -> str:
         words.append(f"queue {dsd.queue}")
     if dsd.is_control:
         words.append("control")
+    if dsd.fifo >= 0:
+        words.append(f"fifo {dsd.fifo}")
     words += [f"{n} step {s}" for n, s in zip(dsd.extents, dsd.strides)]  # noqa: B905 - an unverified program may be listed
+    return "  ".join(words)
+
+
+def _fifo(fifo: FifoBuffer) -> str:
+    words = [f"{fifo.address:#06x}", format_bytes(fifo.num_bytes)]
+    if fifo.activate_push != NO_TASK:
+        words.append(f"push activates {fifo.activate_push}")
+    if fifo.activate_pop != NO_TASK:
+        words.append(f"pop activates {fifo.activate_pop}")
     return "  ".join(words)
 
 
@@ -213,6 +237,10 @@ def _operand(opcode: Opcode, field: str, value: int) -> str:
     match opcode, field:
         case Opcode.DSD, "imm":
             return f"config {value}" if value >= 0 else ""
+        case Opcode.DSD, "aux":
+            return "in map" if value else ""
+        case Opcode.DSR_LOAD, "imm":
+            return "save address" if value else ""
         case Opcode.DSD, _:
             return _encoded_operand(value)
         case ((Opcode.DSR_LOAD | Opcode.DSR_LOAD_CONSTANT), "rd"):

@@ -25,6 +25,7 @@ class DsdKind(IntEnum):
     MEM4D = 1
     FABIN = 2
     FABOUT = 3
+    FIFO = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class DsdDescriptor:
     """MEM4D: outermost first."""
     strides: tuple[int, ...] = ()
     """MEM4D: elements, outermost first; the last loop runs fastest."""
+    fifo: int = -1
+    """FIFO: index into `TileProgram.fifos`."""
 
 
 MAX_MEM4D_LOOPS = 4
@@ -59,6 +62,18 @@ class DsdConfig:
     """`channel()` to unblock on completion."""
     priority: int = 0
     """0 low, 1 medium, 2 high."""
+
+
+@dataclass(frozen=True, slots=True)
+class FifoBuffer:
+    """A FIFO: memory that DSD operations use as a ring of elements."""
+
+    address: int
+    num_bytes: int
+    activate_push: int = NO_TASK
+    """Local task id to activate when an element is put into the empty FIFO."""
+    activate_pop: int = NO_TASK
+    """Local task id to activate when an element is taken from the full FIFO."""
 
 
 class TaskKind(IntEnum):
@@ -193,8 +208,11 @@ class TileProgram:
     queues: tuple[QueueBinding, ...] = ()
     blocked_channels: tuple[int, ...] = ()
     """`channel()`s blocked at start-up beyond the tasks' own flags."""
+    unblocked_channels: tuple[int, ...] = ()
+    """Data `channel()`s without a data task that start unblocked, for control tasks."""
     dsds: tuple[DsdDescriptor, ...] = ()
     configs: tuple[DsdConfig, ...] = ()
+    fifos: tuple[FifoBuffer, ...] = ()
     messages: tuple[str, ...] = ()
     """Texts of TRAP."""
     exports: dict[str, str] = field(default_factory=dict[str, str])

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, Field, Opcode
+from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, ChannelKind, Field, Opcode
 from onewafer.image.instruction_rules import (
     INSTRUCTION_RULES,
     Breaches,
@@ -26,6 +26,7 @@ from onewafer.image.instruction_rules import (
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
     NO_TASK,
+    REGISTER_BYTES,
     DsdDescriptor,
     DsdKind,
     PatchTarget,
@@ -60,11 +61,11 @@ def _code_shape(program: TileProgram) -> Breaches:
 
 def _dsds(subject: Subject) -> Breaches:
     for index, dsd in enumerate(subject.program.dsds):
-        for problem in _dsd_problems(dsd, subject.architecture):
+        for problem in _dsd_problems(dsd, subject.architecture, len(subject.program.fifos)):
             yield f"dsds[{index}] ({dsd.kind.name}): {problem}"
 
 
-def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture) -> Breaches:
+def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int) -> Breaches:
     match dsd.kind:
         case DsdKind.FABIN | DsdKind.FABOUT:
             is_input = dsd.kind is DsdKind.FABIN
@@ -77,6 +78,9 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture) -> Breaches:
         case DsdKind.MEM1D:
             if dsd.extents or dsd.strides:
                 yield "extent and stride of a MEM1D are in its value, not in the table"
+        case DsdKind.FIFO:
+            if not 0 <= dsd.fifo < num_fifos:
+                yield f"FIFO {dsd.fifo} of {num_fifos}"
 
 
 def _queue_problems(
@@ -121,10 +125,28 @@ def _configs(subject: Subject) -> Breaches:
             yield f"{place}: priority {config.priority} is none of 0, 1, 2"
 
 
+def _fifos(subject: Subject) -> Breaches:
+    program, architecture = subject.program, subject.architecture
+    for index, fifo in enumerate(program.fifos):
+        place = f"fifos[{index}]"
+        end = fifo.address + fifo.num_bytes
+        is_in_data = _is_in_data(program, fifo.address, fifo.num_bytes)
+        if fifo.num_bytes < REGISTER_BYTES or not is_in_data:
+            yield f"{place}: [{fifo.address:#x}, {end:#x}) is no room for a word in a DATA section"
+        for task_id in (fifo.activate_push, fifo.activate_pop):
+            if task_id != NO_TASK and not is_local_task_id(task_id, architecture):
+                yield f"{place}: {local_ids(task_id, architecture)}"
+
+
 def _blocked_channels(subject: Subject) -> Breaches:
     for encoded in subject.program.blocked_channels:
         if not is_channel(encoded, subject.architecture):
             yield f"blocked at start-up: there is no channel {encoded:#x}"
+    for encoded in subject.program.unblocked_channels:
+        if not is_channel(encoded, subject.architecture):
+            yield f"unblocked at start-up: there is no channel {encoded:#x}"
+        elif encoded >> 8 == ChannelKind.LOCAL_TASK:
+            yield f"unblocked at start-up: {encoded:#x} is a local task, which has its own flag"
 
 
 def _legal_task_ids(kind: TaskKind, architecture: Architecture) -> range:
@@ -167,6 +189,8 @@ def _task_code(subject: Subject) -> Breaches:
             yield f"{name_task(task)}: {problem}"
         if len(task.argument_registers) > 2:  # noqa: PLR2004 - the halves of a wavelet
             yield f"{name_task(task)}: a wavelet has two halves, not {task.argument_registers}"
+        if task.kind is TaskKind.CONTROL and len(task.argument_registers) > 1:
+            yield f"{name_task(task)}: a control wavelet carries one 16-bit argument"
 
 
 def _argument_problems(
@@ -188,7 +212,10 @@ def _reserved(subject: Subject) -> Breaches:
         is_reserved_local = (
             task.kind is TaskKind.LOCAL and task.task_id in architecture.reserved_local_task_ids
         )
-        if is_reserved_local:
+        is_reserved_control = (
+            task.kind is TaskKind.CONTROL and task.task_id in architecture.reserved_control_task_ids
+        )
+        if is_reserved_local or is_reserved_control:
             yield f"{name_task(task)}: the id is reserved for memcpy"
     uses = [
         *((f"dsds[{i}]", d.kind is DsdKind.FABIN, d.queue, d.color)
@@ -319,6 +346,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ("DSD descriptors are complete", _dsds),
     ("a queue exists and serves one color", _queues),
     ("configurations are legal", _configs),
+    ("FIFOs lie in memory and activate tasks", _fifos),
     ("blocked channels exist", _blocked_channels),
     ("task ids are legal and unique", _task_ids),
     ("tasks start inside the code", _task_code),

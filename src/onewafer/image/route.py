@@ -23,10 +23,7 @@ class PopMode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SwitchPosition:
-    """Complete receive and transmit sets while the switch is in this position.
-
-    The contract has four positions, filters and teardown; the engine refuses what it lacks.
-    """
+    """Complete receive and transmit sets while the switch is in this position."""
 
     rx: int
     tx: int
@@ -41,14 +38,31 @@ class RangeFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class CounterFilter:
+    """Deliver wavelets to the ramp while a counter of them is small enough.
+
+    The counter starts at `initial`. A wavelet is delivered if it is at most `maximum`. Then a
+    counted wavelet moves it: from `limit` to 0, else up by one.
+    """
+
+    maximum: int
+    limit: int
+    initial: int = 0
+    counts_data: bool = True
+    counts_control: bool = False
+    filters_control: bool = False
+    """Whether control wavelets are held back as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class ColorConfig:
     """Everything a router knows about one color."""
 
     positions: tuple[SwitchPosition | None, ...]
-    """1–4 positions; None marks an invalid one. Position 0 is `routes`."""
+    """1–4 positions; None marks an invalid one, not the first. Position 0 is `routes`."""
     current_position: int = 0
     ring_mode: bool = False
     pop_mode: PopMode = PopMode.NO_POP
     teardown: bool = False
     """Start in teardown mode: traffic is held."""
-    filter: RangeFilter | None = None
+    filter: RangeFilter | CounterFilter | None = None

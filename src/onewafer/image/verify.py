@@ -13,7 +13,13 @@ import numpy as np
 from onewafer.errors import ImageError
 from onewafer.image.program import SymbolKind, TileProgram
 from onewafer.image.program_rules import find_breaches
-from onewafer.image.route import NO_ROUTE, NUM_COLORS, ColorConfig
+from onewafer.image.route import (
+    NO_ROUTE,
+    NUM_COLORS,
+    ColorConfig,
+    CounterFilter,
+    RangeFilter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -132,10 +138,34 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
         for name, mask in (("rx", position.rx), ("tx", position.tx)):
             if not 0 <= mask < 1 << _NUM_PORTS:
                 yield f"switch position {number}: {name} mask {mask:#x} names no port"
-    if config.filter is not None:
-        low, high = config.filter.minimum, config.filter.maximum
-        if not 0 <= low <= high <= _MAX_HALF_WORD:
-            yield f"filter [{low}, {high}] is not a range of 16-bit indices"
+    if positions[0] is None:
+        yield "switch position 0 is invalid; it is the route"
+    yield from _filter_problems(config.filter)
+
+
+def _filter_problems(filter_: RangeFilter | CounterFilter | None) -> Iterator[str]:
+    match filter_:
+        case None:
+            pass
+        case RangeFilter(low, high):
+            if not 0 <= low <= high <= _MAX_HALF_WORD:
+                yield f"filter [{low}, {high}] is not a range of 16-bit indices"
+        case CounterFilter():
+            for name in ("maximum", "limit", "initial"):
+                count = getattr(filter_, name)
+                if not 0 <= count <= _MAX_HALF_WORD:
+                    yield f"{name} {count} of a counter filter is not a 16-bit number"
+
+
+def _switchable_colors(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    switched = np.array([len(config.positions) > 1 for config in image.color_configs] + [False])
+    for color in range(NUM_COLORS):
+        if color not in architecture.switchable_colors:
+            for y, x in np.argwhere(switched[image.config_of_color[:, :, color]])[:1].tolist():
+                yield (
+                    f"PE ({x}, {y}): color {color} has switch positions; on {architecture.name} "
+                    f"only colors {', '.join(map(str, architecture.switchable_colors))} can"
+                )
 
 
 def _exports(image: WaferImage, architecture: Architecture) -> Iterator[str]:
@@ -179,5 +209,6 @@ IMAGE_RULES: tuple[tuple[str, Callable[[WaferImage, Architecture], Iterable[str]
     ("configuration indices are in range", _config_indices),
     ("colors exist", _colors_exist),
     ("color configurations are legal", _color_configs),
+    ("only switchable colors have switch positions", _switchable_colors),
     ("exports are bound in the programs", _exports),
 )

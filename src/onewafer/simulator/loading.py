@@ -6,6 +6,7 @@ goes to which input queue. An image that uses what no engine simulates is refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from onewafer.image import (
     ColorConfig,
     DsdDescriptor,
     DsdKind,
+    Field,
+    Opcode,
     PatchTarget,
     TaskKind,
     TileProgram,
@@ -87,7 +90,17 @@ def input_attachments(
         if task.kind is TaskKind.DATA:
             color = data_task_color(task.task_id, program, architecture)
             attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
+    for color in _unblocked_colors(program):
+        attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
     return attachments
+
+
+def _unblocked_colors(program: TileProgram) -> list[int]:
+    """Return the colors that a program unblocks by number, at start-up or later (M43)."""
+    encoded = list(program.unblocked_channels)
+    is_unblock = program.code[:, Field.OPCODE] == Opcode.UNBLOCK
+    encoded += program.code[is_unblock, Field.IMM].tolist()
+    return [e & 0xFF for e in encoded if e >> 8 == ChannelKind.COLOR]
 
 
 UNBOUND = -1
@@ -149,37 +162,60 @@ def channel_color(encoded: int, program: TileProgram) -> int | None:
 
 def refuse_unsupported(image: WaferImage) -> None:
     """Raise `ImageError` if the image needs a feature that is not simulated."""
-    problems = [*_route_problems(image)]
+    problems = [*_route_problems(image, {"teardown": lambda config: config.teardown})]
     for program in image.programs:
         problems += [f"{program.name}: {problem}" for problem in _program_problems(program)]
     if problems:
         raise ImageError("the simulator cannot run this image:\n  " + "\n  ".join(problems))
 
 
-def _route_problems(image: WaferImage) -> Iterator[str]:
+def fast_engine_lacks(image: WaferImage) -> list[str]:
+    """Return what the image needs and only the reference engine has, one phrase a feature."""
+    problems = [*_route_problems(image, _REFERENCE_ONLY)]
+    for program in image.programs:
+        if any(descriptor.is_control for descriptor in program.dsds):
+            problems.append(f"{program.name}: a DSD sends control wavelets")
+        opcodes = set(program.code[:, Field.OPCODE].tolist())
+        if opcodes & {Opcode.MAP_BEGIN, Opcode.MAP_READ, Opcode.MAP_WRITE, Opcode.MAP_STEP}:
+            problems.append(f"{program.name}: there is a map loop")
+        if _saves_addresses(program):
+            problems.append(f"{program.name}: a DSR saves its address")
+        if program.fifos:
+            problems.append(f"{program.name}: there is a FIFO")
+        problems += [
+            f"{program.name}: '{task.name}' is a control task"
+            for task in program.tasks
+            if task.kind is TaskKind.CONTROL
+        ]
+    return problems
+
+
+def _saves_addresses(program: TileProgram) -> bool:
+    opcode, code = program.code[:, Field.OPCODE], program.code
+    loads = (opcode == Opcode.DSR_LOAD) & (code[:, Field.IMM] != 0)
+    constants = (opcode == Opcode.DSR_LOAD_CONSTANT) & (code[:, Field.AUX] < 0)
+    return bool((loads | constants).any())
+
+
+_Feature = Callable[[ColorConfig], bool]
+_REFERENCE_ONLY: dict[str, _Feature] = {
+    "switch positions": lambda config: len(config.positions) > 1,
+    "a filter": lambda config: config.filter is not None,
+}
+
+
+def _route_problems(image: WaferImage, features: Mapping[str, _Feature]) -> Iterator[str]:
+    """Yield one sentence for each configuration that uses some of the features."""
     used = {int(index) for index in np.unique(image.config_of_color) if index >= 0}
     for index in sorted(used):
-        features = _unsupported_features(image.color_configs[index])
-        if features:
+        config = image.color_configs[index]
+        names = [name for name, is_used in features.items() if is_used(config)]
+        if names:
             y, x, color = (int(i) for i in np.argwhere(image.config_of_color == index)[0])
-            yield (
-                f"color {color} at PE ({x}, {y}) uses {', '.join(features)}, "
-                "which no engine simulates yet"
-            )
-
-
-def _unsupported_features(config: ColorConfig) -> list[str]:
-    features = {
-        "switch positions": sum(position is not None for position in config.positions) != 1,
-        "teardown": config.teardown,
-        "a filter": config.filter is not None,
-    }
-    return [name for name, is_used in features.items() if is_used]
+            yield f"color {color} at PE ({x}, {y}) uses {', '.join(names)}"
 
 
 def _program_problems(program: TileProgram) -> Iterator[str]:
-    if any(descriptor.is_control for descriptor in program.dsds):
-        yield "a DSD sends control wavelets, which no engine simulates yet"
     inputs = [binding for binding in program.queues if binding.is_input]
     for first, second in combinations(inputs, 2):
         if first.color == second.color:
@@ -187,9 +223,6 @@ def _program_problems(program: TileProgram) -> Iterator[str]:
                 f"color {first.color} is bound to input queues {first.queue} and {second.queue}; "
                 "a color has one input queue"
             )
-    for task in program.tasks:
-        if task.kind is TaskKind.CONTROL:
-            yield f"'{task.name}' is a control task, which no engine simulates yet"
 
 
 def _bound_color(program: TileProgram, queue: int, *, is_input: bool) -> int | None:
@@ -211,11 +244,15 @@ def _set_flags(
     local = [task for task in program.tasks if task.kind is TaskKind.LOCAL]
     state.pending_tasks[pes] = sum(1 << task.task_id for task in local if task.is_active)
     blocked_tasks = {task.task_id for task in local if task.is_blocked}
-    blocked_colors = {
-        data_task_color(task.task_id, program, architecture)
+    blocked_of_color = {
+        data_task_color(task.task_id, program, architecture): task.is_blocked
         for task in program.tasks
-        if task.kind is TaskKind.DATA and task.is_blocked
+        if task.kind is TaskKind.DATA
     }
+    blocked_colors = {color for color, is_blocked in blocked_of_color.items() if is_blocked}
+    unblocked = {channel_color(encoded, program) for encoded in program.unblocked_channels}
+    colors = input_attachments(program, architecture).keys()
+    blocked_colors |= colors - blocked_of_color.keys() - unblocked
     for encoded in program.blocked_channels:
         color = channel_color(encoded, program)
         if color is None:

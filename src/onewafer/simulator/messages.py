@@ -28,6 +28,22 @@ def failed_trap(message: str) -> str:
     return f"assertion failed: {message}" if message else "assertion failed"
 
 
+def fifo_width(held: int, asked: int) -> str:
+    """Return what is wrong with an operation on a FIFO of elements of another width (M110)."""
+    return (
+        f"the FIFO holds elements of {8 * held} bits, the operation has {8 * asked}; "
+        "let all operations on a FIFO have the element type of its array"
+    )
+
+
+def unbound_control_task(entry: int, color: int) -> str:
+    """Return what is wrong with a control wavelet that starts no task of the program (M96)."""
+    return (
+        f"a control wavelet of color {color} asks for control task {entry}, which no task is bound "
+        "to; write @bind_control_task(task, id), or let its command ignore the compute element"
+    )
+
+
 def conflict(kind: DsdOperation, use: str, place: str) -> str:
     """Return what is wrong with a second operation on a queue: one at `place` is live (M45)."""
     return (

@@ -30,6 +30,10 @@ class StallReason(IntEnum):
     """A wavelet waits for a place in the next router or in an input queue."""
     NO_ROUTE = 6
     """A wavelet is where nothing will ever take it."""
+    SWITCH = 7
+    """A wavelet waits for a switch to turn, or for the end of a teardown."""
+    FIFO = 8
+    """A DSD operation waits for an element or a place in a FIFO."""
 
 
 @dataclass(frozen=True, slots=True)

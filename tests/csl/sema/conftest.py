@@ -170,6 +170,10 @@ def _statement(s):
             return head + (["else", *_indent(otherwise)] if otherwise else [])
         case ir.Loop(condition, body, step):
             return [f"while {show(condition)}", *_indent(body), *_indent(step, "; ")]
+        case ir.Map(inputs, output, body):
+            reads = [f"{i.local.name} ← {show(i.dsd)}" for i in inputs]
+            write = [] if output is None else [f"{output.local.name} → {show(output.dsd)}"]
+            return [f"map {', '.join([*reads, *write])}", *_indent(body)]
         case ir.Return(value):
             return ["return" if value is None else f"return {show(value)}"]
         case ir.DsdStatement(operation, dest, src0, src1, scalar, config):
@@ -181,7 +185,7 @@ def _statement(s):
                 suffix = f" ut{config.microthread} →{config.activate}/{config.unblock}"
             return [f"{operation.name.lower()} {', '.join(parts)}{suffix}"]
         case ir.LoadDsr(dsr, dsd):
-            return [f"{_operand(dsr)} = {show(dsd)}"]
+            return [f"{_operand(dsr)} = {show(dsd)}" + (" saved" if s.saves_address else "")]
         case ir.Activate(task_id):
             return [f"activate {task_id}"]
         case ir.SetBlocked(channel, is_blocked):

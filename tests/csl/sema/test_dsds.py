@@ -181,3 +181,50 @@ def test_initial_dsds_and_pointers_are_data(analyze):
     (pointer,) = result.variable("p").data
     assert pointer.target.variable is result.variable("a")
     assert result.variable("p").element is None
+
+
+FIFO = """
+var ring = @zeros([8]f32); var tiny = @zeros([1]u16); var bytes = @zeros([8]u8); var single: f32 = 0.0;
+task pushed() void {} task popped() void {}
+comptime { @bind_local_task(pushed, @get_local_task_id(9)); @bind_local_task(popped, @get_local_task_id(10)); }
+"""
+
+
+def _with_fifo(
+    declaration, use="@fmovs(fifo, @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> ring[i] }));"
+):
+    return f"{FIFO} {declaration} fn main() void {{ {use} }} comptime {{ @export_symbol(main); }}"
+
+
+def test_fifos(analyze):
+    source = _with_fifo(
+        "const fifo = @allocate_fifo(ring, .{ .activate_push = pushed, .activate_pop = @get_local_task_id(10) });"
+    )
+    (fifo,) = analyze(source).instance.fifos
+    assert (fifo.variable.name, fifo.activate_push, fifo.activate_pop) == ("ring", 9, 10)
+    (fifo,) = analyze(_with_fifo("const fifo = @allocate_fifo(ring);")).instance.fifos
+    assert (fifo.activate_push, fifo.activate_pop) == (-1, -1)
+
+
+def test_an_unused_fifo_takes_no_memory(analyze):
+    source = _with_fifo("const fifo = @allocate_fifo(ring);", "")
+    assert analyze(source).instance.fifos == ()
+
+
+@pytest.mark.parametrize(
+    ("declaration", "code"),
+    [
+        ("const fifo = @allocate_fifo(&ring);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(single);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(tiny);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(bytes);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "unsupported-feature"),
+        ("const fifo = @allocate_fifo(ring, .{ .activate = pushed });", "unknown-field"),
+        (
+            "const fifo = @allocate_fifo(ring, .{ .activate_push = @get_local_task_id(11) });",
+            "unbound-task",
+        ),
+    ],
+)
+def test_mistake_in_a_fifo(analyze, declaration, code):
+    assert analyze(_with_fifo(declaration)).codes == [code]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.image import PopMode, ScalarType, SwitchPosition, SymbolKind
+from onewafer.image import (
+    CounterFilter,
+    PopMode,
+    RangeFilter,
+    ScalarType,
+    SwitchPosition,
+    SymbolKind,
+)
 
 WEST, EAST, SOUTH, NORTH, RAMP = (1 << i for i in range(5))
 
@@ -42,6 +49,51 @@ def test_routes_and_switches(analyze):
     )  # fmt: skip
 
 
+ROUTE = ".routes = .{ .rx = .{ WEST }, .tx = .{ RAMP } }"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 5", RangeFilter(3, 5)),
+        (".kind = .{ .counter = true }, .limit1 = 7, .max_counter = 2, .count_data = true",
+         CounterFilter(2, 7)),
+        (""".kind = .{ .counter = true }, .limit1 = 7, .max_counter = 2, .init_counter = 4,
+            .count_control = true, .filter_control = true, .fast_mode = true""",
+         CounterFilter(2, 7, 4, counts_data=False, counts_control=True, filters_control=True)),
+    ],
+)  # fmt: skip
+def test_filters(analyze, fields, expected):
+    entry = _layout(
+        f"@set_color_config(0, 0, @get_color(3), .{{ {ROUTE}, .filter = .{{ {fields} }} }});"
+    )
+    (config,) = analyze(entry).program.color_configs
+    assert config.filter == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        (".kind = .{ .range = true }, .min_idx = 3", "missing-field"),
+        (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 2", "value-out-of-range"),
+        (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 65536", "value-out-of-range"),
+        (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 5, .limit1 = 1", "unknown-field"),
+        (".kind = .{ .counter = true }, .limit1 = 3", "missing-field"),
+        (".kind = .{ .counter = true }, .limit1 = 3, .max_counter = -1", "value-out-of-range"),
+        (
+            ".kind = .{ .sparse_counter = true }, .limit1 = 3, .max_counter = 1",
+            "unsupported-feature",
+        ),
+        (".kind = .{}", "type-mismatch"),
+    ],
+)
+def test_mistake_in_a_filter(analyze, fields, code):
+    entry = _layout(
+        f"@set_color_config(0, 0, @get_color(3), .{{ {ROUTE}, .filter = .{{ {fields} }} }});"
+    )
+    assert analyze(entry).codes == [code]
+
+
 def test_single_directions_and_arrays_of_them(analyze):
     one = _config(analyze, ".{ .routes = .{ .rx = RAMP, .tx = [2]direction{ EAST, RAMP } } }")
     assert one.positions == (SwitchPosition(RAMP, EAST | RAMP),)
@@ -58,6 +110,8 @@ def test_single_directions_and_arrays_of_them(analyze):
         ("@set_color_config(2, 0, @get_color(3), .{ .routes = .{ .rx = RAMP, .tx = EAST } });",
          "pe-outside-rectangle"),
         ('@set_tile_code(0, 0, "none.csl");', "import-not-found"),
+        ("@set_color_config(0, 0, @get_color(10), .{ .routes = .{ .rx = RAMP, .tx = EAST }, .switches = .{ .pos1 = .{ .tx = RAMP } } });",
+         "unsupported-on-architecture"),
         ("@set_tile_code(0, 0); @set_tile_code(0, 0);", "duplicate-tile-code"),
         ("@set_rectangle(1, 1);", "duplicate-rectangle"),
         ('@export_name("x", [*]f32);', "wrong-argument-count"),

@@ -16,6 +16,8 @@ const id = @get_local_task_id(9);
 const queue = @get_input_queue(2);
 const red = @get_color(1);
 const data = if (@is_arch("wse2")) @get_data_task_id(red) else @get_data_task_id(queue);
+const control = @get_control_task_id(40);
+task told(bits: i16) void { n = bits; }
 """
 
 
@@ -29,6 +31,28 @@ def test_data_tasks_are_named_by_color_or_queue(analyze, arch, number):
     (task,) = analyze(source, arch=arch).instance.tasks
     assert (task.kind, task.task_id) == (TaskKind.DATA, number)
     assert [p.name for p in task.function.parameters] == ["x"]
+
+
+def test_control_tasks_get_sixteen_bits_or_nothing(analyze):
+    source = _comptime("@bind_control_task(told, control);")
+    (task,) = analyze(source).instance.tasks
+    assert (task.kind, task.task_id) == (TaskKind.CONTROL, 40)
+    assert [p.name for p in task.function.parameters] == ["bits"]
+    (task,) = analyze(_comptime("@bind_control_task(step, control);")).instance.tasks
+    assert task.function.parameters == ()
+
+
+def test_channels_for_control_tasks_are_unblocked(analyze):
+    gate = 'if (@is_arch("wse2")) @unblock(red) else @unblock(queue);'
+    initialized = "@initialize_queue(queue, .{ .color = red });"
+    source = _comptime(f"@bind_control_task(told, control); {initialized} {gate}")
+    assert analyze(source).instance.unblocked_channels == (channel(ChannelKind.INPUT_QUEUE, 2),)
+    on_wse2 = analyze(source, arch="wse2").instance
+    assert on_wse2.unblocked_channels == (channel(ChannelKind.COLOR, 1),)
+    with_data = _comptime(
+        f"@bind_data_task(got, data); {initialized} {gate} @unblock(step); @bind_local_task(step, id);"
+    )
+    assert analyze(with_data).instance.unblocked_channels == ()
 
 
 def test_local_tasks_start_active_or_blocked(analyze):
@@ -88,7 +112,16 @@ def test_run_time_gates(body):
         ('@export_symbol(7, "seven");', "type-mismatch"),
         ("@export_symbol(&n);", "wrong-argument-count"),
         ("@set_rectangle(1, 1);", "wrong-context"),
-        ("@bind_control_task(step, 1);", "unsupported-builtin"),
+        ("@bind_control_task(step, 1);", "type-mismatch"),
+        ("@bind_control_task(got, @get_control_task_id(1));", "type-mismatch"),
+        ("@bind_control_task(pair, @get_control_task_id(1));", "type-mismatch"),
+        ("@bind_control_task(step, @get_control_task_id(33));", "id-out-of-range"),
+        ("_ = @get_control_task_id(64);", "id-out-of-range"),
+        ("@bind_control_task(step, control); @bind_control_task(step, control);",
+         "duplicate-task-binding"),
+        ("@bind_control_task(step, control); @activate(step);", "type-mismatch"),
+        ("@bind_control_task(step, control); @block(step);", "unsupported-feature"),
+        ("@block(control);", "unsupported-feature"),
         ("step();", "not-callable"),
     ],
 )  # fmt: skip

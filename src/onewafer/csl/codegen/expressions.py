@@ -103,7 +103,7 @@ class ExpressionGenerator:
         rb: Operand = None,
         rc: Operand = None,
         imm: int | Word | Label | ir.Function = 0,
-        aux: DsdShapeWord | None = None,
+        aux: DsdShapeWord | int = 0,
     ) -> None:
         """Append an instruction at the current source place."""
         self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, aux, self.span))

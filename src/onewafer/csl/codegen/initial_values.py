@@ -25,6 +25,7 @@ def find_read_only(instance: ir.InstanceIr) -> frozenset[ir.Global]:
         for address in _escaping(root)
     }
     escaping.update(variable for variable in instance.globals if variable.is_exported)
+    escaping.update(fifo.variable for fifo in instance.fifos)
     for variable in instance.globals:
         for datum in variable.data:
             match datum:

@@ -26,6 +26,8 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.image import (
     NUM_FIELDS,
+    SAVES_ADDRESS,
+    FifoBuffer,
     Opcode,
     Patch,
     PatchTarget,
@@ -80,8 +82,10 @@ class _Linker:
             tasks=tuple(self._task(binding) for binding in instance.tasks),
             queues=instance.queues,
             blocked_channels=instance.blocked_channels,
+            unblocked_channels=instance.unblocked_channels,
             dsds=tuple(program.descriptors.rows),
             configs=program.configs,
+            fifos=tuple(self._fifo(fifo) for fifo in instance.fifos),
             messages=program.messages,
             exports=exports,
             patches=(*patches, *data_patches),
@@ -102,7 +106,8 @@ class _Linker:
             case DsdBaseWord(base=base, extent=extent):
                 return (self._value(base) & HALF) | ((self._value(extent) & HALF) << 16)
             case DsdShapeWord(stride=stride, descriptor=descriptor):
-                return (self._value(stride) & HALF) | (descriptor << 16)
+                saves = SAVES_ADDRESS if word.saves_address else 0
+                return (self._value(stride) & HALF) | (descriptor << 16) | saves
         assert_never(word)
 
     def _resolve(
@@ -152,9 +157,9 @@ class _Linker:
             )
         return code, _locations(instructions), patches
 
-    def _shape(self, word: DsdShapeWord | None) -> int:
-        if word is None:
-            return 0
+    def _shape(self, word: DsdShapeWord | int) -> int:
+        if isinstance(word, int):
+            return word
         return self._resolve(word, PatchTarget.IMMEDIATE, 0, ScalarType.U32)[0]
 
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
@@ -273,6 +278,11 @@ class _Linker:
                     )
                     exports[export.name] = name
         return tuple(symbols), exports
+
+    def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:
+        variable = fifo.variable
+        address = self.plan.addresses[variable]
+        return FifoBuffer(address, variable.num_bytes, fifo.activate_push, fifo.activate_pop)
 
     def _task(self, binding: ir.TaskBinding) -> Task:
         function = binding.function

@@ -91,6 +91,8 @@ class DsdShapeWord:
 
     stride: Constant
     descriptor: int
+    saves_address: bool = False
+    """In a DSR only."""
 
 
 Word = Constant | Address | DsdBaseWord | DsdShapeWord
@@ -113,7 +115,7 @@ class Instruction:
     rb: Operand = None
     rc: Operand = None
     imm: int | Word | Label | ir.Function = 0
-    aux: DsdShapeWord | None = None
+    aux: DsdShapeWord | int = 0
     """The same on every PE: a patch has no way to it."""
     span: Span | None = None
 

@@ -56,8 +56,13 @@ def _mentions(statement: ir.Statement) -> list[ir.Local]:
         for node in walk.expressions(root)
         if isinstance(node, ir.ReadLocal)
     ]
-    if isinstance(statement, ir.SetLocal):
-        found.append(statement.local)
+    match statement:
+        case ir.SetLocal(local=local):
+            found.append(local)
+        case ir.Map():
+            found += [stream.local for stream in statement.streams]
+        case _:
+            pass
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.csl import ir, walk
@@ -23,6 +23,7 @@ from onewafer.csl.codegen.expressions import (
 )
 from onewafer.csl.codegen.frame import Frame
 from onewafer.csl.codegen.initial_values import find_read_only
+from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
     Constant,
     DescriptorTable,
@@ -37,10 +38,10 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tidy import tidy
-from onewafer.image import SYNCHRONOUS, Opcode, OperandMode, ScalarType
+from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from onewafer.arch import Architecture
     from onewafer.csl.codegen.expressions import Words
@@ -76,6 +77,8 @@ class StatementGenerator(ExpressionGenerator):
     """RETURN, or END_TASK when only the hardware starts the function."""
     homes: dict[int, list[ir.Local]] = field(kw_only=True)
     loops: list[_LoopLabels] = field(default_factory=list[_LoopLabels])
+    is_in_map: bool = False
+    """Directly in the body of a map loop."""
     pinned: dict[tuple[OperandMode, Words | ir.Local], DsrOperand] = field(
         default_factory=dict[tuple[OperandMode, "Words | ir.Local"], DsrOperand]
     )
@@ -109,7 +112,10 @@ class StatementGenerator(ExpressionGenerator):
             case ir.If():
                 self._if(statement)
             case ir.Loop():
-                self._loop(statement, is_entered=_is_entered(statement, previous))
+                is_entered = _is_entered(statement, previous)
+                self._loop(statement, lambda: self._loop_code(statement, is_entered=is_entered))
+            case ir.Map():
+                self._loop(statement, lambda: emit_map(self, statement))
             case ir.Break():
                 self.emit(Opcode.JUMP, imm=self.loops[-1].end)
             case ir.Continue():
@@ -120,8 +126,8 @@ class StatementGenerator(ExpressionGenerator):
                 self.emit(self.exit_opcode)
             case ir.DsdStatement():
                 self._dsd(statement)
-            case ir.LoadDsr(dsr=dsr, dsd=dsd):
-                self._load_dsr(DsrOperand(dsr.file, dsr.index), dsd)
+            case ir.LoadDsr(dsr=dsr, dsd=dsd, saves_address=saves):
+                self._load_dsr(DsrOperand(dsr.file, dsr.index), dsd, saves_address=saves)
             case ir.Activate(task_id=task_id):
                 self.emit(Opcode.ACTIVATE, imm=task_id)
             case ir.SetBlocked(channel=channel, is_blocked=is_blocked):
@@ -184,35 +190,35 @@ class StatementGenerator(ExpressionGenerator):
 
     # --- loops ----------------------------------------------------------------------------------
 
-    def _loop(self, loop: ir.Loop, *, is_entered: bool) -> None:
+    def _loop(self, loop: ir.Loop | ir.Map, emit_code: Callable[[], None]) -> None:
         with self._pinned_dsrs(loop):
             if self.is_in_loop:
-                self._loop_code(loop, is_entered=is_entered)
+                emit_code()
             else:
-                self._outermost_loop(loop, is_entered=is_entered)
+                self._outermost_loop(emit_code)
 
-    def _outermost_loop(self, loop: ir.Loop, *, is_entered: bool) -> None:
+    def _outermost_loop(self, emit_code: Callable[[], None]) -> None:
         """Emit a loop that keeps the constants it uses in registers.
 
         Which these are is known only once the code is there: it is emitted twice.
         """
         self.is_in_loop = True
         with self._rehearsal():
-            self._loop_code(loop, is_entered=is_entered)
+            emit_code()
             wanted = list(self.wanted)[:MAXIMUM_HOISTED]
         for words in wanted:
             self.hoisted[words] = self.constant(words, self.frame.allocate(len(words)))
-        self._loop_code(loop, is_entered=is_entered)
+        emit_code()
         self.hoisted.clear()
         self.is_in_loop = False
 
     @contextmanager
-    def _pinned_dsrs(self, loop: ir.Loop) -> Generator[None]:
+    def _pinned_dsrs(self, loop: ir.Loop | ir.Map) -> Generator[None]:
         """Load the DSDs that do not change in a loop once, into registers of their own.
 
         A loop that calls is left alone: the callee may use the same registers.
         """
-        inside = (loop, *walk.statements(loop.body), *walk.statements(loop.step))
+        inside = tuple(walk.statements((loop,)))
         roots = [root for statement in inside for root in walk.roots(statement)]
         if self.pinned or any(map(walk.has_call, roots)):
             yield
@@ -267,14 +273,22 @@ class StatementGenerator(ExpressionGenerator):
             self.emit(Opcode.JUMP, imm=test)
         self.bind(top)
         self.loops.append(labels)
+        is_in_map, self.is_in_map = self.is_in_map, False
         self.block(loop.body)
         self.bind(labels.step)
         self.block(loop.step)
+        self.is_in_map = is_in_map
         self.loops.pop()
         self.bind(test)
         self.span = loop.span or self.span
         self.branch(loop.condition, top, when=True)
         self.bind(labels.end)
+
+    def map_body(self, body: Block) -> None:
+        """Emit one round of a map loop; its own DSD operations are set up ahead (M122)."""
+        is_in_map, self.is_in_map = self.is_in_map, True
+        self.block(body)
+        self.is_in_map = is_in_map
 
     # --- DSD operations and traps ---------------------------------------------------------------
 
@@ -297,7 +311,9 @@ class StatementGenerator(ExpressionGenerator):
         rc = None
         if statement.scalar is not None:
             rc = ScalarOperand(OperandMode.REGISTER, registers[statement.scalar])
-        self.emit(Opcode.DSD, statement.operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config)
+        aux = IN_MAP if self.is_in_map and config == SYNCHRONOUS else 0
+        operation = statement.operation
+        self.emit(Opcode.DSD, operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config, aux=aux)
 
     def _is_loadable(self, dsd: ir.Expression) -> bool:
         """Tell whether one instruction can load a DSR with this DSD: all of it is known."""
@@ -308,14 +324,21 @@ class StatementGenerator(ExpressionGenerator):
                 return False
 
     def _load_dsr(
-        self, dsr: DsrOperand, dsd: ir.Expression, register: Register | None = None
+        self,
+        dsr: DsrOperand,
+        dsd: ir.Expression,
+        register: Register | None = None,
+        *,
+        saves_address: bool = False,
     ) -> None:
         """Load a DSR with a DSD, which is in `register` if it has been computed."""
         match self.constant_dsd(dsd):
             case (base, DsdShapeWord(stride=Constant(per_pe=None)) as shape):
+                shape = replace(shape, saves_address=saves_address)
                 self.emit(Opcode.DSR_LOAD_CONSTANT, ScalarType.U32, rd=dsr, imm=base, aux=shape)
             case _:
-                self.emit(Opcode.DSR_LOAD, rd=dsr, ra=register or self.evaluate(dsd))
+                register = register or self.evaluate(dsd)
+                self.emit(Opcode.DSR_LOAD, rd=dsr, ra=register, imm=int(saves_address))
 
     def _pinned_operands(self, statement: ir.DsdStatement) -> dict[OperandMode, DsrOperand]:
         if statement.config is not None or not self.pinned:

@@ -9,13 +9,14 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
 from onewafer.csl.sema.values import Array, Scalar, Struct, Value, force, type_of
-from onewafer.image import ColorConfig, PopMode, RangeFilter, SwitchPosition
+from onewafer.image import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.diagnostics import Span
 
+_MAX_HALF_WORD = 0xFFFF
 _POP_MODES = {
     "no_pop": PopMode.NO_POP,
     "always_pop": PopMode.ALWAYS_POP,
@@ -112,23 +113,63 @@ def _position(value: Value, first: SwitchPosition, span: Span) -> SwitchPosition
     return SwitchPosition(first.rx, _directions(fields["tx"], span))
 
 
-def _filter(value: Value, span: Span) -> RangeFilter:
+_RANGE_FIELDS = ("min_idx", "max_idx")
+_COUNTER_FIELDS = ("count_data", "count_control", "filter_control", "init_counter", "limit1",
+                   "max_counter", "fast_mode")  # fmt: skip
+
+
+def _filter(value: Value, span: Span) -> RangeFilter | CounterFilter:
     fields = read_fields(
         value,
         "`filter`",
         span,
-        known=("kind", "min_idx", "max_idx"),
-        required=("kind", "min_idx", "max_idx"),
-        unsupported=("count_data", "count_control", "filter_control", "init_counter", "limit1",
-                     "limit2", "max_counter", "fast_mode"),
-    )  # fmt: skip
+        known=("kind", *_RANGE_FIELDS, *_COUNTER_FIELDS, "limit2"),
+        required=("kind",),
+    )
     kind = read_choice(
         fields["kind"], "the kind of a filter", ("range", "counter", "sparse_counter"), span
     )
-    if kind != "range":
-        fail("unsupported-feature", f"filters of kind `{kind}` are not supported yet", span)
-    low, high = (
-        operations.forced_integer(fields[name], span, "filter bound")
-        for name in ("min_idx", "max_idx")
-    )
+    match kind:
+        case "range":
+            return _range_filter(value, span)
+        case "counter":
+            return _counter_filter(value, span)
+        case None:
+            fail("type-mismatch", "the kind of a filter is `.{ .range = true }` or another", span)
+        case _:
+            fail("unsupported-feature", f"filters of kind `{kind}` are not supported yet", span)
+
+
+def _range_filter(value: Value, span: Span) -> RangeFilter:
+    names = ("kind", *_RANGE_FIELDS)
+    fields = read_fields(value, "a range filter", span, known=names, required=names)
+    low, high = (_half_word(fields[name], "filter bound", span) for name in _RANGE_FIELDS)
+    if low > high:
+        fail("value-out-of-range", f"no index lies between {low} and {high}", span)
     return RangeFilter(low, high)
+
+
+def _counter_filter(value: Value, span: Span) -> CounterFilter:
+    fields = read_fields(
+        value,
+        "a counter filter",
+        span,
+        known=("kind", *_COUNTER_FIELDS),
+        required=("limit1", "max_counter"),
+    )
+    initial = fields.get("init_counter", Scalar(t.COMPTIME_INT, 0))
+    return CounterFilter(
+        maximum=_half_word(fields["max_counter"], "max_counter", span),
+        limit=_half_word(fields["limit1"], "limit1", span),
+        initial=_half_word(initial, "init_counter", span),
+        counts_data=read_flag(fields, "count_data", span),
+        counts_control=read_flag(fields, "count_control", span),
+        filters_control=read_flag(fields, "filter_control", span),
+    )
+
+
+def _half_word(value: Value, what: str, span: Span) -> int:
+    number = operations.forced_integer(value, span, what)
+    if not 0 <= number <= _MAX_HALF_WORD:
+        fail("value-out-of-range", f"{what} {number} does not fit 16 bits", span)
+    return number

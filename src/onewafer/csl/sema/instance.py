@@ -28,7 +28,7 @@ from onewafer.csl.sema.values import (
     force,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import ChannelKind, DsdKind, ScalarType, TaskKind, channel
+from onewafer.image import NO_TASK, ChannelKind, DsdKind, ScalarType, TaskKind, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,16 @@ class LocalColor:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class FifoRequest:
+    """One `@allocate_fifo`."""
+
+    variable: Variable
+    activate_push: Value | None
+    activate_pop: Value | None
+    span: Span
+
+
 @dataclass(slots=True)
 class DsrState:
     """What is known about an explicit DSR from the `@load_to_dsr`s seen so far."""
@@ -87,9 +97,11 @@ class InstanceContext(Context):
         self.task_functions: dict[ast.Function, list[Binding]] = {}
         self.queues: dict[tuple[bool, int], tuple[int, Span]] = {}
         self.blocked: dict[int, None] = {}
+        self.unblocked: dict[int, None] = {}
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.local_colors: list[LocalColor] = []
+        self.fifos: list[FifoRequest] = []
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
@@ -127,6 +139,20 @@ class InstanceContext(Context):
         """Keep exported variables."""
         if isinstance(value, Variable):
             self.storage(value).is_exported = True
+
+    def add_fifo(self, request: FifoRequest) -> int:
+        """Return the number of a new FIFO, whose array becomes part of the program."""
+        self.storage(request.variable)
+        self.fifos.append(request)
+        return len(self.fifos) - 1
+
+    def fifo(self, request: FifoRequest) -> ir.Fifo:
+        """Return a FIFO as IR, once all tasks are bound."""
+        tasks = [
+            NO_TASK if value is None else self.local_task(value, request.span)
+            for value in (request.activate_push, request.activate_pop)
+        ]
+        return ir.Fifo(self.storage(request.variable), *tasks)
 
     def fill_globals(self) -> None:
         """Write the initial data of all globals; may make more of them."""
@@ -262,6 +288,8 @@ class InstanceContext(Context):
                 return TaskKind.LOCAL, id_number(value, span)
             case Scalar(t.DATA_TASK_ID):
                 return TaskKind.DATA, id_number(value, span)
+            case Scalar(t.CONTROL_TASK_ID):
+                return TaskKind.CONTROL, id_number(value, span)
             case FunctionValue(module, declaration):
                 for binding in self.task_functions.get(declaration, ()):
                     if binding.task.module is module:
@@ -298,8 +326,15 @@ class InstanceContext(Context):
                 return channel(data, id_number(value, span))
             case Scalar(t.INPUT_QUEUE) if not by_color:
                 return channel(data, id_number(value, span))
-            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID) | FunctionValue():
+            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID | t.CONTROL_TASK_ID) | FunctionValue():
                 kind, number = self.task_id(value, span, "a task id")
+                if kind is TaskKind.CONTROL:
+                    fail(
+                        "unsupported-feature",
+                        "blocking a control task is not supported yet",
+                        span,
+                        help="block the color or input queue that its wavelets come from",
+                    )
                 local = kind is TaskKind.LOCAL
                 return channel(ChannelKind.LOCAL_TASK if local else data, number)
             case _:

@@ -147,6 +147,7 @@ class _Analysis:
         self.params = self._taint(tile.params, ())
         self.tasks: list[ir.TaskBinding] = []
         self.exports: list[ir.ExportedSymbol] = []
+        self.fifos: list[ir.Fifo] = []
 
     def _taint(self, value: Value, path: tuple[str, ...]) -> Value:
         match value:
@@ -190,6 +191,9 @@ class _Analysis:
                 self._export(name, target, span)
         instance.drain()
         instance.run_pending()
+        for request in instance.fifos:
+            with self._reporting(request.span):
+                self.fifos.append(instance.fifo(request))
         instance.fill_globals()
 
     @contextmanager
@@ -265,6 +269,12 @@ class _Analysis:
         """Return the result for all PEs that agree; `splits` is what sets them apart."""
         instance = self.instance
         local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
+        started = {
+            gate
+            for gate in instance.unblocked
+            if gate >> 8 == ChannelKind.LOCAL_TASK
+            or (TaskKind.DATA, gate & 0xFF) in instance.bindings
+        }
         path = self.pe.tile.file.source.path
         decisions = tuple(
             ir.Decision(d.params, _show(d, self.pe.row), d.reason, d.span) for d in splits
@@ -279,7 +289,9 @@ class _Analysis:
                 for (is_input, queue), (color, _) in sorted(instance.queues.items())
             ),
             blocked_channels=tuple(c for c in instance.blocked if c not in local),
+            unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
             exports=tuple(self.exports),
+            fifos=tuple(self.fifos),
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(
                 tuple(operations.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)

@@ -10,7 +10,7 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.color_config import read_color_config
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.reserved import check_reserved_color
+from onewafer.csl.sema.reserved import check_reserved_color, check_switchable_color
 from onewafer.csl.sema.values import Struct, Value, key_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -165,9 +165,10 @@ class LayoutContext(Context):
     def set_color(self, x: int, y: int, color: int, config: Value, span: Span) -> None:
         """Configure one color of one router."""
         check_reserved_color(self.session, color, span)
-        self.table.set(
-            x, y, color, self.color_config(config, span), span=span, sink=self.session.sink
-        )
+        read = self.color_config(config, span)
+        if len(read.positions) > 1:
+            check_switchable_color(self.session, color, span)
+        self.table.set(x, y, color, read, span=span, sink=self.session.sink)
 
     def color_config(self, value: Value, span: Span) -> ColorConfig:
         """Return the configuration that a struct describes, the same object for the same value."""

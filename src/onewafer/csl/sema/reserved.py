@@ -1,4 +1,4 @@
-"""Colors, queues and task ids that memcpy keeps for itself."""
+"""Colors, queues and task ids that memcpy keeps for itself, or that the machine lacks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ def check_reserved_color(session: Session, color: int, span: Span | None) -> Non
     machine = session.architecture
     if color in machine.reserved_colors:
         _fail(session, f"color {color}", range(machine.num_colors), machine.reserved_colors, span)
+
+
+def check_switchable_color(session: Session, color: int, span: Span) -> None:
+    """Fail if a color has switch positions that the routers cannot give it."""
+    machine = session.architecture
+    if color not in machine.switchable_colors:
+        fail(
+            "unsupported-on-architecture",
+            f"color {color} cannot have switch positions on {machine.name}",
+            span,
+            help=f"use one of the colors {_ranges(list(machine.switchable_colors))}",
+        )
 
 
 def check_reserved_queue(
@@ -38,6 +50,14 @@ def check_reserved_local_task(session: Session, task_id: int, span: Span) -> Non
     if task_id in machine.reserved_local_task_ids:
         ids = range(machine.first_local_task_id, machine.last_local_task_id + 1)
         _fail(session, f"local task id {task_id}", ids, machine.reserved_local_task_ids, span)
+
+
+def check_reserved_control_task(session: Session, task_id: int, span: Span) -> None:
+    """Fail if a program with memcpy binds one of memcpy's own control task ids."""
+    machine = session.architecture
+    if task_id in machine.reserved_control_task_ids:
+        ids, reserved = range(machine.num_control_task_ids), machine.reserved_control_task_ids
+        _fail(session, f"control task id {task_id}", ids, reserved, span)
 
 
 def _fail(

@@ -184,6 +184,8 @@ MEM1D_DSD: Final = SimpleType("mem1d_dsd")
 MEM4D_DSD: Final = SimpleType("mem4d_dsd")
 FABIN_DSD: Final = SimpleType("fabin_dsd")
 FABOUT_DSD: Final = SimpleType("fabout_dsd")
+FIFO: Final = SimpleType("fifo")
+"""What `@allocate_fifo` gives; it has no name in the language."""
 DSR_DEST: Final = SimpleType("dsr_dest")
 DSR_SRC0: Final = SimpleType("dsr_src0")
 DSR_SRC1: Final = SimpleType("dsr_src1")
@@ -191,7 +193,7 @@ DSR_SRC1: Final = SimpleType("dsr_src1")
 IDS: Final = frozenset(
     (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID)
 )
-DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD))
+DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD, FIFO))
 DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1))
 COMPTIME_ONLY: Final = frozenset(
     (

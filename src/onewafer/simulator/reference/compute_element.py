@@ -11,17 +11,30 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from onewafer.arch import DataTaskKey
 from onewafer.errors import Place, SimulationError
-from onewafer.image import NO_TASK, DsdKind, DsdOperation, OperandMode
+from onewafer.image import (
+    DSD_NUMBER_MASK,
+    IN_MAP,
+    NO_TASK,
+    SAVES_ADDRESS,
+    DsdKind,
+    DsdOperation,
+    OperandMode,
+    TaskKind,
+)
 from onewafer.simulator.arithmetic import canonical
+from onewafer.simulator.arithmetic.control import entry_of, is_control
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
-from onewafer.simulator.messages import EMPTY_DSR, place
+from onewafer.simulator.messages import EMPTY_DSR, place, unbound_control_task
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.instructions import STOP, Instruction
 from onewafer.simulator.reference.memory import Memory
 from onewafer.simulator.reference.operand import (
@@ -31,6 +44,7 @@ from onewafer.simulator.reference.operand import (
     PointerOperand,
     ScalarOperand,
     memory_operand,
+    to_signed16,
 )
 from onewafer.simulator.reference.operation import Operation
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
@@ -50,8 +64,31 @@ if TYPE_CHECKING:
 
 LAUNCH_ID = 31
 """The picker's number for a launched function: after every task id (M62)."""
+CONTROL_TASK_ID = 64
+"""Added to the id of a control task in events."""
 _NUM_PICKER_IDS = 32
+_DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 _WORD = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A task that could start now."""
+
+    number: int
+    """The picker's (M62)."""
+    entry: int
+    task: Task | None
+    """None: the launched function."""
+    channel: Channel | None = None
+    """Where its wavelet waits."""
+
+    @property
+    def event_id(self) -> int:
+        """What events call it."""
+        if self.task is not None and self.task.kind is TaskKind.CONTROL:
+            return CONTROL_TASK_ID + self.task.task_id
+        return self.number
 
 
 class MainThread(Enum):
@@ -73,11 +110,7 @@ class ComputeElement:
         "_agenda",
         "_architecture",
         "_code",
-        "_last_picked",
-        "_launch",
         "_limit",
-        "_main_free",
-        "_main_next",
         "_operation_timing",
         "_sink",
         "_state",
@@ -85,13 +118,18 @@ class ComputeElement:
         "channels",
         "counter",
         "dsrs",
+        "fifos",
         "index",
+        "last_picked",
+        "main_free",
+        "main_next",
         "main_thread",
         "main_thread_cycles",
         "memory",
         "num_instructions",
         "path",
         "pc",
+        "pending_launch",
         "program",
         "queues",
         "registers",
@@ -147,12 +185,15 @@ class ComputeElement:
             OutputQueue(number, words + ramp, self)
             for number, words in enumerate(architecture.output_queue_words)
         ]
+        self.fifos = [
+            Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
+        ]
         self.main_thread = MainThread.IDLE
-        self._main_free = 0
-        self._main_next = 0
+        self.main_free = 0
+        self.main_next = 0
         self._limit = 0
-        self._launch: tuple[Symbol, tuple[int, ...]] | None = None
-        self._last_picked = _NUM_PICKER_IDS - 1
+        self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
+        self.last_picked = _NUM_PICKER_IDS - 1
         self.stalled_since = 0
         self.main_thread_cycles = 0
         self.num_instructions = 0
@@ -179,7 +220,7 @@ class ComputeElement:
 
     def launch(self, name: str, words: tuple[int, ...]) -> None:
         """Accept a host command (M70)."""
-        self._launch = (self._tables.functions[name], words)
+        self.pending_launch = (self._tables.functions[name], words)
         self._state.blocked_streams[self.index] = 1
 
     def store_state(self) -> None:
@@ -192,13 +233,17 @@ class ComputeElement:
     def end_task(self, cycle: int) -> None:
         """Give the main thread to the picker from `cycle` on."""
         self.main_thread = MainThread.IDLE
-        self._main_free = cycle
+        self.main_free = cycle
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)
 
     def activate(self, task_id: int) -> None:
         """Make a local task pending (M61)."""
         self._state.pending_tasks[self.index] |= 1 << task_id
+
+    def activate_all(self, tasks: int) -> None:
+        """Make all tasks of a bit set pending (M113)."""
+        self._state.pending_tasks[self.index] |= tasks
 
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
         """Block or unblock a `channel()` (M61)."""
@@ -236,10 +281,10 @@ class ComputeElement:
             self.path.start(operation)
             self._limit = cycle
             return cycle + instruction.cycles
-        resume = self._architecture.timing.resume_cycles
+        resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
         end = operation.start + operation.remaining
         is_alone = not self.path.num_live and self.path.free_at <= operation.start
-        if is_alone and not operation.is_fabric and end + resume <= self._limit:
+        if is_alone and not operation.is_stepwise and end + resume <= self._limit:
             self.path.run_alone(operation)
             self.main_thread_cycles -= end + resume - cycle - instruction.cycles
             return end + resume
@@ -254,7 +299,8 @@ class ComputeElement:
         config = operation.config
         if config is None:
             self.main_thread = MainThread.RUNNING
-            self._main_next = cycle + self._architecture.timing.resume_cycles
+            resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
+            self.main_next = cycle + resume
             return
         if config.activate != NO_TASK:
             self.activate(config.activate)
@@ -279,7 +325,7 @@ class ComputeElement:
 
     def _run(self) -> None:
         """Execute instructions up to the limit, or until the main thread stops."""
-        cycle = self._main_next
+        cycle = self.main_next
         code = self._code
         pc = self.pc
         try:
@@ -298,7 +344,7 @@ class ComputeElement:
             if error.place is not None:
                 raise
             raise self.located(error, pc, cycle) from None
-        self._main_next = cycle
+        self.main_next = cycle
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)
 
@@ -314,62 +360,88 @@ class ComputeElement:
         if self.path.threads[config.microthread] is None:
             self.path.stalls[StallReason.MICROTHREAD_BUSY] += cycle - self.stalled_since
             self.main_thread = MainThread.RUNNING
-            self._main_next = cycle
+            self.main_next = cycle
 
     def _pick(self, cycle: int) -> None:
         """Start a ready task (M60, M62–M64)."""
-        if cycle < self._main_free:
-            self._agenda.schedule(self, self._main_free)
+        if cycle < self.main_free:
+            self._agenda.schedule(self, self.main_free)
             return
         ready = self._ready_tasks(cycle)
         if not ready:
             return
-        task_id = min(ready, key=lambda i: (i - self._last_picked - 1) % _NUM_PICKER_IDS)
-        self._last_picked = task_id
-        self.pc = ready[task_id]
+        chosen = min(ready, key=self._order)
+        self.last_picked = chosen.number
+        self.pc = chosen.entry
         self.return_depth = 0
         self.main_thread = MainThread.RUNNING
-        self._main_next = cycle + self._architecture.timing.task_start_cycles
+        self.main_next = cycle + self._architecture.timing.task_start_cycles
         self.task_starts += 1
-        self._take_arguments(task_id, cycle)
-        self.record(self._main_next, EventKind.TASK_START, task_id, self.pc)
+        self._take_arguments(chosen, cycle)
+        self.record(self.main_next, EventKind.TASK_START, chosen.event_id, self.pc)
 
-    def _ready_tasks(self, cycle: int) -> dict[int, int]:
-        """Return the program counters of the tasks that could start now, by id."""
+    def _order(self, ready: Ready) -> tuple[int, bool]:
+        """Return when the picker comes to a task; of one number the local task goes first."""
+        distance = (ready.number - self.last_picked - 1) % _NUM_PICKER_IDS
+        return distance, ready.channel is not None
+
+    def _ready_tasks(self, cycle: int) -> list[Ready]:
+        """Return the tasks that could start now."""
         state, tables = self._state, self._tables
         runnable = int(state.pending_tasks[self.index] & ~state.blocked_tasks[self.index])
-        ready = {
-            task_id: task.entry
+        ready = [
+            Ready(task_id, task.entry, task)
             for task_id, task in tables.local_tasks.items()
             if runnable >> task_id & 1
-        }
-        blocked_colors = int(state.blocked_colors[self.index])
-        for task_id, (task, color) in tables.data_tasks.items():
-            channel = self.channels[color]
-            if blocked_colors >> color & 1 or channel.reader is not None or not channel.words:
-                continue
-            readable = channel.words[0][0]
-            if readable <= cycle:
-                ready[task_id] = task.entry
-            else:
-                self._agenda.schedule(self, readable)
-        if self._launch is not None:
-            ready[LAUNCH_ID] = self._launch[0].address
+        ]
+        for channel in self.channels.values():
+            task = self._task_of_wavelet(channel, cycle)
+            if task is not None:
+                ready.append(Ready(self._picker_number(channel), task.entry, task, channel))
+        if self.pending_launch is not None:
+            ready.append(Ready(LAUNCH_ID, self.pending_launch[0].address, None))
         return ready
 
-    def _take_arguments(self, task_id: int, cycle: int) -> None:
+    def _picker_number(self, channel: Channel) -> int:
+        by_color = self._architecture.data_task_key is DataTaskKey.COLOR
+        return channel.color if by_color else channel.queue
+
+    def _task_of_wavelet(self, channel: Channel, cycle: int) -> Task | None:
+        """Return the task that the first wavelet of a channel starts now (M60, M65, M96)."""
+        is_blocked = int(self._state.blocked_colors[self.index]) >> channel.color & 1
+        if is_blocked or not channel.words:
+            return None
+        readable, word = channel.words[0]
+        tables = self._tables
+        if is_control(word):
+            if not tables.control_tasks:
+                return None
+        elif channel.reader is not None or channel.color not in tables.data_task_of_color:
+            return None
+        if readable > cycle:
+            self._agenda.schedule(self, readable)
+            return None
+        if not is_control(word):
+            return tables.data_task_of_color[channel.color]
+        task = tables.control_tasks.get(entry_of(word))
+        if task is None:
+            message = unbound_control_task(entry_of(word), channel.color)
+            raise SimulationError(message, Place(self.x, self.y, cycle))
+        return task
+
+    def _take_arguments(self, chosen: Ready, cycle: int) -> None:
         """Clear what made a task ready and put its arguments into their registers."""
-        if task_id == LAUNCH_ID and self._launch is not None:
-            function, words = self._launch
-            self._launch = None
+        task, channel = chosen.task, chosen.channel
+        if task is None:
+            assert self.pending_launch is not None
+            function, words = self.pending_launch
+            self.pending_launch = None
             for register, word in zip(function.argument_registers, words, strict=True):
                 self.registers[register] = word
             return
-        if task_id not in self._tables.data_tasks:
-            self._state.pending_tasks[self.index] &= _WORD ^ 1 << task_id
+        if channel is None:
+            self._state.pending_tasks[self.index] &= _WORD ^ 1 << task.task_id
             return
-        task, color = self._tables.data_tasks[task_id]
-        channel = self.channels[color]
         _, word = channel.words.popleft()
         if channel.router_waits:
             channel.router_waits = False
@@ -383,7 +455,7 @@ class ComputeElement:
             case (whole,):
                 self.registers[whole] = canonical(word, task.argument_types[0])
             case registers:
-                halves = (word & 0xFFFF, word >> 16)
+                halves = (word & 0xFFFF, word >> 16 & 0xFFFF)
                 for register, half, type_ in zip(
                     registers, halves, task.argument_types, strict=True
                 ):
@@ -409,8 +481,22 @@ class ComputeElement:
             config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
             pc=self.pc - 1,
         )
+        operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
+        for (mode, index), num_bytes in zip(
+            (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
+        ):
+            if mode in _DSR_MODES:
+                self._save_address(mode, index, operation.length * num_bytes)
         return operation
+
+    def _save_address(self, mode: OperandMode, index: int, num_bytes: int) -> None:
+        """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+        first = self.dsr_index(mode, index)
+        low, high = self.dsrs[first], self.dsrs[first + 1]
+        if high & SAVES_ADDRESS:
+            base = low + to_signed16(high) * num_bytes
+            self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
 
     def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
         match mode:
@@ -426,7 +512,7 @@ class ComputeElement:
                 return self._make_vector(words, num_bytes)
 
     def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
-        number = words[1] >> 16
+        number = words[1] >> 16 & DSD_NUMBER_MASK
         if number >= len(self.program.dsds):
             raise SimulationError(EMPTY_DSR)
         descriptor = self.program.dsds[number]
@@ -440,6 +526,9 @@ class ComputeElement:
             case DsdKind.FABIN:
                 return InputOperand(self.channels[color], extent, num_bytes)
             case DsdKind.FABOUT:
-                return OutputOperand(self.queues[descriptor.queue], color, extent, num_bytes)
+                queue, mark = self.queues[descriptor.queue], descriptor.is_control
+                return OutputOperand(queue, color, extent, num_bytes, is_control=mark)
+            case DsdKind.FIFO:
+                return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
             case DsdKind.MEM1D | DsdKind.MEM4D:
                 return memory_operand(self.memory, words, descriptor, num_bytes)

@@ -9,24 +9,24 @@ _STOP, _RESET_AND_START, _RESET = 0, 1, 2
 class CycleCounter:
     """Counts cycles from a start, or holds a value."""
 
-    __slots__ = ("_held", "_started_at")
+    __slots__ = ("held", "started_at")
 
     def __init__(self) -> None:
-        self._held = 0
-        self._started_at: int | None = None
+        self.held = 0
+        self.started_at: int | None = None
 
     def read(self, cycle: int) -> int:
         """Return the 48-bit count in `cycle`."""
-        count = self._held if self._started_at is None else cycle - self._started_at
+        count = self.held if self.started_at is None else cycle - self.started_at
         return count & _MASK
 
     def control(self, mode: int, cycle: int) -> None:
         """Do what TIMESTAMP_CONTROL says."""
         if mode == _STOP:
-            self._held = self.read(cycle)
-            self._started_at = None
+            self.held = self.read(cycle)
+            self.started_at = None
         elif mode == _RESET_AND_START:
-            self._started_at = cycle
+            self.started_at = cycle
         elif mode == _RESET:
-            self._held = 0
-            self._started_at = None if self._started_at is None else cycle
+            self.held = 0
+            self.started_at = None if self.started_at is None else cycle

@@ -21,10 +21,10 @@ class DataPath:
 
     __slots__ = (
         "_agenda",
-        "_bulk",
-        "_bulk_since",
         "_owner",
         "_ramp_cycles",
+        "bulk",
+        "bulk_since",
         "cycles",
         "free_at",
         "num_elements",
@@ -37,9 +37,9 @@ class DataPath:
         self._owner = owner
         self._agenda = agenda
         self._ramp_cycles = ramp_cycles
-        self._bulk: Operation | None = None
-        """A memory-only operation that has the data path to itself since `_bulk_since`."""
-        self._bulk_since = 0
+        self.bulk: Operation | None = None
+        """A memory-only operation that has the data path to itself since `bulk_since`."""
+        self.bulk_since = 0
         self.threads: list[Operation | None] = [None] * (MAIN_THREAD + 1)
         self.num_live = 0
         self.free_at = 0
@@ -66,6 +66,16 @@ class DataPath:
             if queue.writer is not None:
                 raise self._conflict(queue.writer, f"writes to output queue {queue.number}")
             queue.writer = operation
+        for source in operation.fifo_sources:
+            fifo = source.fifo
+            if fifo.reader is not None:
+                raise self._conflict(fifo.reader, f"takes from FIFO {fifo.number}")
+            fifo.reader = operation
+        if operation.fifo_dest is not None:
+            fifo = operation.fifo_dest.fifo
+            if fifo.writer is not None:
+                raise self._conflict(fifo.writer, f"puts into FIFO {fifo.number}")
+            fifo.writer = operation
         self._agenda.schedule(self._owner, operation.start)
 
     def run_alone(self, operation: Operation) -> int:
@@ -79,13 +89,13 @@ class DataPath:
 
     def settle(self, cycle: int) -> None:
         """Account for what ran since the last tick, and end what is over."""
-        bulk = self._bulk
-        if bulk is not None and cycle > self._bulk_since:
-            served = cycle - self._bulk_since
+        bulk = self.bulk
+        if bulk is not None and cycle > self.bulk_since:
+            served = cycle - self.bulk_since
             bulk.remaining -= served
             bulk.last_served = cycle - 1
             self.cycles += served
-            self._bulk = None
+            self.bulk = None
             if not bulk.remaining:
                 bulk.finish_at = cycle
         for operation in self.threads:
@@ -96,8 +106,8 @@ class DataPath:
         """Give the data path to one operation (M34)."""
         if not self.num_live:
             return
-        if self._bulk is not None:
-            self._agenda.schedule(self._owner, self._bulk_since + self._bulk.remaining)
+        if self.bulk is not None:
+            self._agenda.schedule(self._owner, self.bulk_since + self.bulk.remaining)
             return
         if self.free_at > cycle:
             self._agenda.schedule(self._owner, self.free_at)
@@ -109,7 +119,7 @@ class DataPath:
         for operation in ready:
             reason = None if operation is winner else StallReason.DATA_PATH
             self._note_stall(operation, cycle, reason)
-        if winner.is_fabric:
+        if winner.is_stepwise:
             self._serve_element(winner, cycle)
         else:
             is_alone = all(op is winner or op.rank < winner.rank for op in ready)
@@ -124,7 +134,10 @@ class DataPath:
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)
                 continue
-            reason = self._obstacle(operation, cycle) if operation.is_fabric else None
+            reason = self._obstacle(operation, cycle) if operation.is_stepwise else None
+            if reason is StallReason.FIFO and operation.config is None:
+                operation.finish_at = cycle + 1
+                self._agenda.schedule(self._owner, operation.finish_at)
             if reason is None:
                 ready.append(operation)
             else:
@@ -132,9 +145,11 @@ class DataPath:
         return ready
 
     def _obstacle(self, operation: Operation, cycle: int) -> StallReason | None:
+        if operation.waits_for_fifo:
+            return StallReason.FIFO
         for source in operation.inputs:
             words = source.channel.words
-            if not words:
+            if not words or source.is_held_up:
                 return StallReason.INPUT_EMPTY
             if words[0][0] > cycle:
                 self._agenda.schedule(self._owner, words[0][0])
@@ -146,7 +161,7 @@ class DataPath:
         return None
 
     def _serve_element(self, operation: Operation, cycle: int) -> None:
-        """Execute one element of an operation with a fabric operand (M33)."""
+        """Execute one element of an operation with a fabric operand or a FIFO (M33, M111)."""
         if not operation.has_started:
             operation.has_started = True
             self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
@@ -161,6 +176,11 @@ class DataPath:
             routable = cycle + 1 + self._ramp_cycles
             router.push(output.queue, routable, output.color, output.written)
             self._agenda.schedule(router, routable)
+        for operand in (*operation.fifo_sources, operation.fifo_dest):
+            if operand is not None and operand.fifo.activated:
+                self._owner.activate_all(operand.fifo.activated)
+                operand.fifo.activated = 0
+                self._agenda.schedule(self._owner, cycle + 1)
         self.num_elements += 1
         self.cycles += operation.element_cycles
         operation.last_served = cycle
@@ -175,8 +195,8 @@ class DataPath:
         if not operation.has_started:
             self._perform(operation, cycle)
         if is_alone:
-            self._bulk = operation
-            self._bulk_since = cycle
+            self.bulk = operation
+            self.bulk_since = cycle
             self._agenda.schedule(self._owner, cycle + operation.remaining)
             return
         operation.remaining -= 1
@@ -210,6 +230,10 @@ class DataPath:
             source.channel.reader = None
         if operation.output is not None:
             operation.output.queue.writer = None
+        for source in operation.fifo_sources:
+            source.fifo.reader = None
+        if operation.fifo_dest is not None:
+            operation.fifo_dest.fifo.writer = None
         end = operation.finish_at
         self._owner.record(end, EventKind.DSD_END, operation.thread, operation.kind)
         self._agenda.note(end)

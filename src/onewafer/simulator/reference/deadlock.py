@@ -122,6 +122,14 @@ def _wait(operation: Operation) -> str:
     if empty:
         queue = f"input queue {empty[0].queue}, " if empty[0].queue >= 0 else ""
         return f"in {name} waits for a wavelet ({queue}color {empty[0].color}) {done}"
+    if operation.reason is StallReason.FIFO:
+        return f"in {name} waits for an element or a place in a FIFO {done}"
+    if operation.reason is StallReason.INPUT_EMPTY:
+        colors = " and ".join(str(source.channel.color) for source in operation.inputs)
+        return (
+            f"in {name} waits for a wavelet (color {colors}) behind a control wavelet, which no "
+            f"control task takes here, {done}"
+        )
     return f"in {name} waits {done}"
 
 
@@ -136,6 +144,8 @@ def _obstacle(router: Router, source: Source, color: int) -> str:
     route = router.routes.get(color)
     if route is None:
         return "the router has no route for the color"
+    if source.reason is StallReason.SWITCH:
+        return "the switch is in another position than the one that would let it pass"
     if not route.receive >> source.port & 1:
         return f"the route does not receive from {source.port.name}"
     if route.lacks_link:

@@ -34,8 +34,9 @@ class ElementProgram:
     program: TileProgram
     code: list[Instruction]
     local_tasks: dict[int, Task]
-    data_tasks: dict[int, tuple[Task, int]]
-    """Task id → the task and the color that starts it."""
+    data_task_of_color: dict[int, Task]
+    control_tasks: dict[int, Task]
+    """By the entry of the control wavelets that start them (M96)."""
     attachments: dict[int, ColorAttachment]
     dsd_colors: tuple[int, ...]
     """Color of each descriptor; `UNBOUND` in memory and where the queue serves another color."""
@@ -55,11 +56,12 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         program=program,
         code=decode_program(program, architecture.timing),
         local_tasks={t.task_id: t for t in program.tasks if t.kind is TaskKind.LOCAL},
-        data_tasks={
-            task.task_id: (task, data_task_color(task.task_id, program, architecture))
+        data_task_of_color={
+            data_task_color(task.task_id, program, architecture): task
             for task in program.tasks
             if task.kind is TaskKind.DATA
         },
+        control_tasks={t.task_id: t for t in program.tasks if t.kind is TaskKind.CONTROL},
         attachments=input_attachments(program, architecture),
         dsd_colors=tuple(
             fabric_color(dsd, program, architecture)

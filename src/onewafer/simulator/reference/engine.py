@@ -180,9 +180,10 @@ class ReferenceEngine:
                 element.tick(cycle, until)
             except SimulationError as error:
                 failure = _earlier(failure, Failure(error, element))
-        for router, source, route in moves:
+        for router, source, switch, route in moves:
             router.commit(
                 source,
+                switch,
                 route,
                 cycle,
                 timing=self._timing,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import SimulationError
 from onewafer.image import (
+    SAVES_ADDRESS,
     DsdOperation,
     Field,
     Opcode,
@@ -80,6 +81,8 @@ def decode(row: list[int], timing: Timing) -> Instruction:
     cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
     if opcode is Opcode.TIMESTAMP:
         cycles = timing.timestamp_cycles
+    if opcode is Opcode.MAP_BEGIN:
+        cycles = timing.memory_setup_cycles
     operands = row[Field.RD : Field.RC + 1] if opcode is Opcode.DSD else ()
     return Instruction(
         execute=_EXECUTE[opcode],
@@ -184,14 +187,20 @@ def _move(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
 
 
 def _load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
-    num_bytes = ScalarType(instruction.type).num_bytes
     registers = element.registers
-    word = element.memory.read(registers[instruction.ra] + instruction.imm, num_bytes)
-    if instruction.type in _SIGNED:
+    address = registers[instruction.ra] + instruction.imm
+    registers[instruction.rd] = _read(element, address, instruction.type)
+    return cycle + instruction.cycles
+
+
+def _read(element: ComputeElement, address: int, type_: int) -> int:
+    """Return a scalar in memory as a canonical register word."""
+    num_bytes = ScalarType(type_).num_bytes
+    word = element.memory.read(address, num_bytes)
+    if type_ in _SIGNED:
         sign = 1 << (8 * num_bytes - 1)
         word = ((word ^ sign) - sign) & _WORD
-    registers[instruction.rd] = word
-    return cycle + instruction.cycles
+    return word
 
 
 _SIGNED = frozenset((ScalarType.I8, ScalarType.I16))
@@ -262,7 +271,8 @@ def _dsr_load(element: ComputeElement, instruction: Instruction, cycle: int) -> 
     registers = element.registers
     first = element.dsr_index(mode, index)
     element.dsrs[first] = registers[instruction.ra]
-    element.dsrs[first + 1] = registers[instruction.ra + 1]
+    saves = SAVES_ADDRESS if instruction.imm else 0
+    element.dsrs[first + 1] = registers[instruction.ra + 1] | saves
     return cycle + instruction.cycles
 
 
@@ -275,6 +285,46 @@ def _dsr_load_constant(element: ComputeElement, instruction: Instruction, cycle:
 
 def _dsd(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     return element.issue(instruction, cycle)
+
+
+# --- map loops -----------------------------------------------------------------------------------
+
+
+def _map_begin(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    if not element.registers[instruction.ra]:
+        element.pc = instruction.imm
+    return cycle + instruction.cycles
+
+
+def _map_read(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    address = _advance(element, instruction)
+    element.registers[instruction.rd] = _read(element, address, instruction.type)
+    return cycle + instruction.cycles
+
+
+def _map_write(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    word = element.registers[instruction.rb]
+    address = _advance(element, instruction)
+    element.memory.write(address, word, ScalarType(instruction.type).num_bytes)
+    return cycle + instruction.cycles
+
+
+def _advance(element: ComputeElement, instruction: Instruction) -> int:
+    """Return where the next element of a DSD is, and let the DSD begin behind it."""
+    registers = element.registers
+    low, high = registers[instruction.ra], registers[instruction.ra + 1]
+    step = to_signed16(high) * ScalarType(instruction.type).num_bytes
+    registers[instruction.ra] = low & _UPPER | (low + step) & _HALF
+    return low & _HALF
+
+
+def _map_step(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    registers = element.registers
+    left = (registers[instruction.ra] - 1) & _WORD
+    registers[instruction.ra] = left
+    if left:
+        element.pc = instruction.imm
+    return cycle + instruction.cycles
 
 
 # --- tasks and machine ---------------------------------------------------------------------------
@@ -354,4 +404,8 @@ _EXECUTE: dict[Opcode, Execute] = {
     Opcode.COORDINATE: _coordinate,
     Opcode.TIMESTAMP: _timestamp,
     Opcode.TIMESTAMP_CONTROL: _timestamp_control,
+    Opcode.MAP_BEGIN: _map_begin,
+    Opcode.MAP_READ: _map_read,
+    Opcode.MAP_WRITE: _map_write,
+    Opcode.MAP_STEP: _map_step,
 }

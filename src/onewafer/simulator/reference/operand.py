@@ -1,10 +1,14 @@
-"""The operands of a DSD operation: element k of each can be read or written (M35–M37, M44)."""
+"""The operands of a DSD operation: element k of each can be read or written (M35–M37, M44).
+
+Where two of them lie in memory decides whether they can be read in one cycle (M13).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import DsdDescriptor, DsdKind
+from onewafer.simulator.arithmetic.control import CONTROL_MARK, is_control
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.memory import Memory
@@ -12,6 +16,9 @@ if TYPE_CHECKING:
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""
+_WORD_BYTES = 4
+_CONFLICT_DISTANCE = 4
+"""Words: two that are a multiple of this apart cannot be read in one cycle (M13)."""
 
 
 class Operand(Protocol):
@@ -55,11 +62,11 @@ class ScalarOperand:
 class PointerOperand:
     """A scalar destination in memory."""
 
-    __slots__ = ("_address", "_memory", "_num_bytes", "extent", "stride")
+    __slots__ = ("_memory", "_num_bytes", "address", "extent", "stride")
 
     def __init__(self, memory: Memory, address: int, num_bytes: int) -> None:
         self._memory = memory
-        self._address = address
+        self.address = address
         self._num_bytes = num_bytes
         self.extent = 0
         self.stride = 1
@@ -67,22 +74,22 @@ class PointerOperand:
     def read(self, k: int) -> int:
         """Return the scalar."""
         del k
-        return self._memory.read(self._address, self._num_bytes)
+        return self._memory.read(self.address, self._num_bytes)
 
     def write(self, k: int, word: int) -> None:
         """Set the scalar, the same for every k."""
         del k
-        self._memory.write(self._address, word, self._num_bytes)
+        self._memory.write(self.address, word, self._num_bytes)
 
 
 class VectorOperand:
     """A mem1d DSD."""
 
-    __slots__ = ("_base", "_memory", "_num_bytes", "_step", "extent", "stride")
+    __slots__ = ("_memory", "_num_bytes", "_step", "base", "extent", "stride")
 
     def __init__(self, memory: Memory, words: tuple[int, int], num_bytes: int) -> None:
         self._memory = memory
-        self._base = words[0] & 0xFFFF
+        self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
         self.stride = to_signed16(words[1])
         self._step = self.stride * num_bytes
@@ -90,24 +97,31 @@ class VectorOperand:
 
     def read(self, k: int) -> int:
         """Return element k."""
-        return self._memory.read(self._base + k * self._step, self._num_bytes)
+        return self._memory.read(self.base + k * self._step, self._num_bytes)
 
     def write(self, k: int, word: int) -> None:
         """Set element k."""
-        self._memory.write(self._base + k * self._step, word, self._num_bytes)
+        self._memory.write(self.base + k * self._step, word, self._num_bytes)
+
+    @property
+    def walk(self) -> tuple[int, int]:
+        """The address of the first element, and the bytes from one element to the next."""
+        return self.base, self._step
 
 
 class BlockOperand:
     """A mem4d DSD: nested loops, the last the fastest; the first goes on past its extent."""
 
-    __slots__ = ("_base", "_loops", "_memory", "_num_bytes", "extent", "stride")
+    __slots__ = ("_loops", "_memory", "_num_bytes", "base", "extent", "number", "stride")
 
     def __init__(
         self, memory: Memory, words: tuple[int, int], descriptor: DsdDescriptor, num_bytes: int
     ) -> None:
         self._memory = memory
-        self._base = words[0] & 0xFFFF
+        self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
+        self.number = words[1] >> 16
+        """Of the descriptor."""
         loops = zip(descriptor.extents, descriptor.strides, strict=True)
         self._loops = [(extent, stride * num_bytes) for extent, stride in reversed(list(loops))]
         self.stride = descriptor.strides[-1]
@@ -121,8 +135,13 @@ class BlockOperand:
         """Set element k."""
         self._memory.write(self._address(k), word, self._num_bytes)
 
+    @property
+    def walk(self) -> tuple[int, int]:
+        """The address of the first element, and the bytes from one to the next in its row."""
+        return self.base, self.stride * self._num_bytes
+
     def _address(self, k: int) -> int:
-        address = self._base
+        address = self.base
         for extent, step in self._loops[:-1]:
             k, index = divmod(k, extent)
             address += index * step
@@ -141,7 +160,7 @@ class InputOperand:
         self._mask = (1 << 8 * num_bytes) - 1
 
     def read(self, k: int) -> int:
-        """Take the next wavelet; `is_readable` has been asked before."""
+        """Take the next wavelet, which is there and no control wavelet."""
         del k
         return self.channel.words.popleft()[1] & self._mask
 
@@ -149,24 +168,28 @@ class InputOperand:
         """Never: a fabin DSD is a source."""
         raise NotImplementedError
 
-    def is_readable(self, cycle: int) -> bool:
-        """Tell whether a wavelet can be read in `cycle`."""
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a control wavelet is before what the operation waits for (M96)."""
         words = self.channel.words
-        return bool(words) and words[0][0] <= cycle
+        return bool(words) and is_control(words[0][1])
 
 
 class OutputOperand:
     """A fabout DSD. What is written is collected in `written` for the compute element to send."""
 
-    __slots__ = ("_mask", "color", "extent", "queue", "stride", "written")
+    __slots__ = ("_mark", "_mask", "color", "extent", "queue", "stride", "written")
 
-    def __init__(self, queue: OutputQueue, color: int, extent: int, num_bytes: int) -> None:
+    def __init__(
+        self, queue: OutputQueue, color: int, extent: int, num_bytes: int, *, is_control: bool
+    ) -> None:
         self.queue = queue
         self.color = color
         self.extent = extent
         self.stride = 1
         self.written = 0
         self._mask = (1 << 8 * num_bytes) - 1
+        self._mark = CONTROL_MARK if is_control else 0
 
     def read(self, k: int) -> int:
         """Never: a fabout DSD is a destination."""
@@ -175,7 +198,12 @@ class OutputOperand:
     def write(self, k: int, word: int) -> None:
         """Remember the wavelet."""
         del k
-        self.written = word & self._mask
+        self.written = word & self._mask | self._mark
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it writes control wavelets."""
+        return self._mark != 0
 
     def has_room(self) -> bool:
         """Tell whether the queue has a free place."""
@@ -189,6 +217,20 @@ def memory_operand(
     if descriptor.kind is DsdKind.MEM4D:
         return BlockOperand(memory, words, descriptor, num_bytes)
     return VectorOperand(memory, words, num_bytes)
+
+
+def share_banks(left: Operand, right: Operand) -> bool:
+    """Tell whether two sources are in memory, advance alike and begin in banks that conflict (M13).
+
+    Words of 32 bits lie in one bank after the other; two conflict that are equal modulo 4.
+    """
+    match left, right:
+        case ((VectorOperand() | BlockOperand()), (VectorOperand() | BlockOperand())):
+            (left_base, left_step), (right_base, right_step) = left.walk, right.walk
+            distance = left_base // _WORD_BYTES - right_base // _WORD_BYTES
+            return left_step == right_step and distance % _CONFLICT_DISTANCE == 0
+        case _:
+            return False
 
 
 def to_signed16(word: int) -> int:

@@ -1,4 +1,4 @@
-"""A DSD operation in flight, and how long its elements take (M30–M37)."""
+"""A DSD operation in flight, and how long its elements take (M13, M30–M37)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation
+from onewafer.simulator.reference.fifo import FifoOperand
 from onewafer.simulator.reference.operand import (
     ENDLESS,
     InputOperand,
@@ -13,6 +14,7 @@ from onewafer.simulator.reference.operand import (
     OutputOperand,
     PointerOperand,
     ScalarOperand,
+    share_banks,
 )
 from onewafer.simulator.reference.router import NEVER
 
@@ -37,10 +39,14 @@ class Operation:
         "dest",
         "element",
         "element_cycles",
+        "fifo_dest",
+        "fifo_sources",
         "finish_at",
         "has_started",
         "inputs",
         "is_fabric",
+        "is_prepared",
+        "is_stepwise",
         "kind",
         "last_served",
         "length",
@@ -80,7 +86,15 @@ class Operation:
             source for source in (self.src0, self.src1) if isinstance(source, InputOperand)
         ]
         self.output = self.dest if isinstance(self.dest, OutputOperand) else None
+        self.fifo_sources = [
+            source for source in (self.src0, self.src1) if isinstance(source, FifoOperand)
+        ]
+        self.fifo_dest = self.dest if isinstance(self.dest, FifoOperand) else None
         self.is_fabric = bool(self.inputs) or self.output is not None
+        self.is_stepwise = self.is_fabric or bool(self.fifo_sources) or self.fifo_dest is not None
+        """Whether elements are executed one at a time (M33, M111)."""
+        self.is_prepared = False
+        """Whether a map loop has set it up before it issues (M122)."""
         self.length = self.src0.extent or self.src1.extent or self.dest.extent or 1
         self.accumulator = self._find_accumulator()
         self.next_element = 0
@@ -88,7 +102,7 @@ class Operation:
         self.remaining = 0
         """Memory-only: data path cycles."""
         self.element_cycles = 1
-        """Fabric: data path cycles of one element."""
+        """Stepwise: data path cycles of one element."""
         self.has_started = False
         self.last_served = -1
         self.finish_at = NEVER
@@ -105,6 +119,16 @@ class Operation:
     def is_reduction(self) -> bool:
         """Whether several elements go into one scalar."""
         return isinstance(self.dest, PointerOperand) and self.length > 1
+
+    @property
+    def waits_for_fifo(self) -> bool:
+        """Whether a FIFO has no element to give, or no place for one (M111)."""
+        if any(not source.fifo.count for source in self.fifo_sources):
+            return True
+        dest = self.fifo_dest
+        if dest is None or any(source.fifo is dest.fifo for source in self.fifo_sources):
+            return False
+        return dest.fifo.is_full(dest.num_bytes)
 
     def step(self) -> None:
         """Read, compute and write the next element (M36)."""
@@ -143,14 +167,18 @@ class OperationTiming:
         self._rates: dict[tuple[DsdOperation, int, bool], Fraction] = {}
 
     def prepare(self, operation: Operation, cycle: int, *, has_scalar: bool) -> None:
-        """Set the start and the durations of an operation that issues in `cycle` (M30–M33)."""
+        """Set the start and the durations of an operation that issues in `cycle` (M13, M30–M33)."""
         timing = self._timing
         is_fabric = operation.is_fabric
         setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
-        operation.start = cycle + setup + (timing.scalar_setup_cycles if has_scalar else 0)
+        if has_scalar:
+            setup += timing.scalar_setup_cycles
+        operation.start = cycle + (0 if operation.is_prepared else setup)
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
+        if share_banks(operation.src0, operation.src1):
+            rate /= timing.bank_conflict_factor
         operation.element_cycles = max(1, _ceil_div(rate.denominator, rate.numerator))
         operation.remaining = _ceil_div(operation.length * rate.denominator, rate.numerator)
 

@@ -1,4 +1,4 @@
-"""Routers, links and the buffers between units (rules M40–M57).
+"""Routers, links and the buffers between units (rules M40–M57; switches are in `switch`).
 
 A router decides on start-of-cycle state and changes nothing; `commit` applies its moves after
 every unit has decided. What waits for a router is a `Source`: a buffer behind a link, or an output
@@ -8,10 +8,10 @@ queue of the compute element.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
+from onewafer.simulator.arithmetic.control import is_control
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.compute_element import ComputeElement
     from onewafer.simulator.reference.operation import Operation
+    from onewafer.simulator.reference.switch import Route, Switch
     from onewafer.trace import EventSink
 
 NEVER = 1 << 62
@@ -143,26 +144,7 @@ class Link:
             self.free_at = max(self.free_at, self.departures[0] + window_cycles)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a color may come from and goes to at one router."""
-
-    receive: int
-    transmit: int
-    targets: tuple[tuple[Link, LinkBuffer, Direction], ...]
-    channel: Channel | None
-    lacks_link: bool
-    """A transmit direction leaves the rectangle (M57)."""
-    lacks_queue: bool
-    """The ramp is a transmit direction, but no queue of the PE takes the color (M57)."""
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether no wavelet can ever take this route."""
-        return self.lacks_link or self.lacks_queue
-
-
-Move = tuple["Router", Source, Route]
+Move = tuple["Router", Source, "Switch", "Route"]
 
 
 class Router:
@@ -174,8 +156,8 @@ class Router:
         "buffers",
         "links",
         "num_to_ramp",
-        "routes",
         "stalls",
+        "switches",
         "wake",
         "x",
         "y",
@@ -185,13 +167,19 @@ class Router:
         self.x = x
         self.y = y
         self.wake = NEVER
-        self.routes: dict[int, Route] = {}
+        self.switches: dict[int, Switch] = {}
+        """What the router knows about each of its colors."""
         self.links = [Link(timing.link_window_words) for _ in range(4)]
         self.buffers: dict[tuple[int, Direction], LinkBuffer] = {}
         self.active: list[Source] = []
         """Sources with a wavelet."""
         self.num_to_ramp = 0
         self.stalls = [0] * len(StallReason)
+
+    @property
+    def routes(self) -> dict[int, Route]:
+        """The routes in force, by color."""
+        return {color: switch.route for color, switch in self.switches.items()}
 
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
         """Let a wavelet wait in `source`, routable from cycle `ready`."""
@@ -213,23 +201,28 @@ class Router:
             candidates.sort(key=_service_order)
         taken = 0
         for source in candidates:
-            route = self.routes.get(source.words[0][1])
-            reason, retry, ports = self._obstacle(source, route, taken, cycle)
+            switch = self.switches.get(source.words[0][1])
+            reason, retry, ports = self._obstacle(source, switch, taken, cycle)
             if reason is not None:
                 self.settle(source, cycle, reason)
                 wake = min(wake, retry)
-            elif route is not None:
+            elif switch is not None:
                 taken |= ports
-                moves.append((self, source, route))
+                moves.append((self, source, switch, switch.route))
         if wake < NEVER:
             agenda.schedule(self, wake)
 
     def _obstacle(
-        self, source: Source, route: Route | None, taken: int, cycle: int
+        self, source: Source, switch: Switch | None, taken: int, cycle: int
     ) -> tuple[StallReason | None, int, int]:
         """Return what keeps a wavelet, when to look again unless woken, and the ports it needs."""
-        if route is None or route.is_dead or not route.receive >> source.port & 1:
+        word = source.words[0][2]
+        if switch is None:
             return StallReason.NO_ROUTE, NEVER, 0
+        if not switch.takes(source.port, word):
+            waits = switch.is_torn_down or switch.may_take(source.port, word)
+            return StallReason.SWITCH if waits else StallReason.NO_ROUTE, NEVER, 0
+        route = switch.route
         ports = route.transmit
         if source.port == Direction.RAMP:
             ports |= _RAMP_INPUT
@@ -242,7 +235,7 @@ class Router:
                 buffer.sender_waits = True
                 retry = buffer.releases[0] if buffer.releases else NEVER
                 return StallReason.NO_CREDIT, retry, ports
-        channel = route.channel
+        channel = route.channel if switch.delivers(route, word) else None
         if channel is not None and len(channel.words) >= channel.capacity:
             channel.router_waits = True
             return StallReason.NO_CREDIT, NEVER, ports
@@ -265,6 +258,7 @@ class Router:
     def commit(
         self,
         source: Source,
+        switch: Switch,
         route: Route,
         cycle: int,
         *,
@@ -272,8 +266,12 @@ class Router:
         agenda: Agenda,
         sink: EventSink | None,
     ) -> None:
-        """Move the first wavelet of `source` along `route`."""
+        """Move the first wavelet of `source` along `route`, and let it turn the switch."""
         _, color, word = source.words.popleft()
+        channel = route.channel if switch.delivers(route, word) else None
+        if is_control(word):
+            agenda.schedule(self, cycle + 1)
+        word = switch.execute(route, word)
         self.settle(source, cycle, None)
         source.last_move = cycle
         source.left(cycle, timing.credit_cycles, agenda)
@@ -289,7 +287,6 @@ class Router:
             agenda.schedule(buffer.router, arrival)
             if sink is not None:
                 sink.record(Event(cycle, self.y, self.x, EventKind.HOP, color, direction))
-        channel = route.channel
         if channel is not None:
             self.num_to_ramp += 1
             channel.words.append((cycle + timing.ramp_cycles, word))

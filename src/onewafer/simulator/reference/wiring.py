@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.reference.router import LinkBuffer, Route, Router
+from onewafer.simulator.reference.router import LinkBuffer, Router
+from onewafer.simulator.reference.switch import Route, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.arch import Timing
-    from onewafer.image import ColorConfig, WaferImage
+    from onewafer.image import SwitchPosition, WaferImage
     from onewafer.simulator.reference.compute_element import ComputeElement
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
@@ -23,32 +24,38 @@ def wire_routers(
     image: WaferImage,
     timing: Timing,
 ) -> None:
-    """Fill `routes` and `buffers` of every router; `routers` are in the order of PE indices."""
+    """Fill `switches` and `buffers` of every router; `routers` are in the order of PE indices."""
     for index, router in enumerate(routers):
         configs: list[int] = image.config_of_color[router.y, router.x].tolist()
         for color, number in enumerate(configs):
             if number >= 0:
                 neighbours = _neighbours(router, routers, image)
-                router.routes[color] = _make_route(
-                    router,
-                    color,
-                    image.color_configs[number],
-                    neighbours=neighbours,
-                    element=element_of_pe.get(index),
-                    timing=timing,
-                )
+                config = image.color_configs[number]
+                routes = [
+                    _make_route(
+                        router,
+                        color,
+                        position,
+                        neighbours=neighbours,
+                        element=element_of_pe.get(index),
+                        timing=timing,
+                    )
+                    if position is not None
+                    else None
+                    for position in config.positions
+                ]
+                router.switches[color] = Switch(config, tuple(routes))
 
 
 def _make_route(
     router: Router,
     color: int,
-    config: ColorConfig,
+    position: SwitchPosition,
     *,
     neighbours: Mapping[Direction, Router],
     element: ComputeElement | None,
     timing: Timing,
 ) -> Route:
-    position = next(p for p in config.positions if p is not None)
     wanted = [direction for direction in _LINKS if position.tx >> direction & 1]
     targets = tuple(
         (

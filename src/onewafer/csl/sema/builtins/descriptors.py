@@ -12,6 +12,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import FifoRequest, InstanceContext
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
 from onewafer.csl.sema.structs import read_fields, read_flag
@@ -235,10 +236,51 @@ def _check_in_program(site: Site, module: Module) -> None:
     if module.context.is_layout:
         fail(
             "wrong-context",
-            "`@get_dsd` cannot be used in the layout",
+            f"`@{site.name}` cannot be used in the layout",
             site.span,
             help="DSDs belong in PE programs",
         )
+
+
+@comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
+def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Make an array the ring of a FIFO."""
+    _check_in_program(site, module)
+    array, span = args[0], site.argument_spans[0]
+    type_ = array.type if isinstance(array, Variable) else None
+    if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
+        fail(
+            "type-mismatch",
+            f"a FIFO is made of an array variable, this is of type `{type_of(array)}`",
+            span,
+            help="declare it with `var buffer = @zeros([n]f32);`",
+        )
+    if t.num_bytes(type_.element) not in _FIFO_ELEMENT_BYTES or t.num_bytes(type_) < _WORD_BYTES:
+        fail("type-mismatch", f"`{type_}` is no ring of 16-bit or 32-bit elements", span)
+    config, config_span = (
+        (args[1], site.argument_spans[1]) if args[1:] else (Struct(None, ()), site.span)
+    )
+    fields = read_fields(
+        config,
+        "the configuration of a FIFO",
+        config_span,
+        known=("activate_push", "activate_pop"),
+        unsupported=("priority", "dest", "src", "xdsr", "simd_mode"),
+    )
+    context = module.context
+    assert isinstance(context, InstanceContext)
+    number = context.add_fifo(
+        FifoRequest(array, fields.get("activate_push"), fields.get("activate_pop"), config_span)
+    )
+    return Dsd(
+        t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
+    )
+
+
+_FIFO_ELEMENT_BYTES = (2, 4)
+_WORD_BYTES = 4
+_NOTHING = Scalar(t.U16, 0)
+_NO_STRIDE = Scalar(t.I16, 0)
 
 
 @runtime_builtin("get_dsd", 2)

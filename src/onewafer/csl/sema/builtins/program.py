@@ -14,6 +14,7 @@ from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import Binding, InstanceContext, LocalColor
 from onewafer.csl.sema.reserved import (
     check_reserved_color,
+    check_reserved_control_task,
     check_reserved_local_task,
     check_reserved_queue,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 MAX_DATA_ARGUMENTS = 2
+_ARGUMENT_BYTES = 2
+"""Of what a control wavelet carries for its task."""
 
 
 def instance_of(module: Module) -> InstanceContext:
@@ -110,6 +113,29 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return VOID_VALUE
 
 
+@comptime_builtin("bind_control_task", 2, context=Where.PROGRAM)
+def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Bind a task to the control wavelets that name its id."""
+    task = _task(args[0], site)
+    number = _number(args[1], t.CONTROL_TASK_ID, site.argument_spans[1])
+    check_reserved_control_task(module.session, number, site.argument_spans[1])
+    instance = instance_of(module)
+    instance.requests.append(lambda: _check_control_parameters(task, site.argument_spans[0]))
+    instance.bind_task(Binding(TaskKind.CONTROL, number, task, site.span))
+    return VOID_VALUE
+
+
+def _check_control_parameters(task: FunctionValue, span: Span) -> None:
+    types = task.module.function_type(task.declaration).parameters
+    if len(types) > 1 or any(p is None or t.num_bytes(p) != _ARGUMENT_BYTES for p in types):
+        fail(
+            "type-mismatch",
+            "a control task has no parameter, or one of 16 bits",
+            span,
+            help="declare it as `task name(data: u16) void { … }`",
+        )
+
+
 def _check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
     if (True, number) not in instance.queues:
         fail(
@@ -146,11 +172,13 @@ def block(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 @comptime_builtin("unblock", 1, context=Where.PROGRAM)
 def unblock(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Undo a block at start-up; tasks and channels start unblocked."""
+    """Undo a block at start-up; only channels without a data task start blocked."""
     instance, span = instance_of(module), site.argument_spans[0]
 
     def resolve() -> None:
-        instance.blocked.pop(instance.channel_of(args[0], span), None)
+        number = instance.channel_of(args[0], span)
+        instance.blocked.pop(number, None)
+        instance.unblocked[number] = None
 
     instance.requests.append(resolve)
     return VOID_VALUE

@@ -90,10 +90,7 @@ _BUILTINS: dict[str, Builtin] = {}
 
 DOCUMENTED_BUT_UNSUPPORTED = frozenset(
     (
-        "allocate_fifo",
-        "map",
         "set_teardown_handler",
-        "bind_control_task",
         "rpc",
         "set_config",
         "get_config",
@@ -113,7 +110,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_symbol_value",
         "get_tensor_ptr",
         "has_exported_tensors",
-        "get_control_task_id",
         "addc16",
         "sar16",
         "sll16",

@@ -91,6 +91,13 @@ def get_data_task_id(site: Site, module: Module, args: Sequence[Value]) -> Value
     return Scalar(t.DATA_TASK_ID, value.value, value.taint)
 
 
+@comptime_builtin("get_control_task_id", 1)
+def get_control_task_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the control task id of a number."""
+    numbers = range(module.session.architecture.num_control_task_ids)
+    return _id(site, args[0], t.CONTROL_TASK_ID, numbers, "a control task id")
+
+
 @comptime_builtin("get_input_queue", 1)
 def get_input_queue(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the input queue of a number."""

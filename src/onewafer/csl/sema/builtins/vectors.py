@@ -10,11 +10,13 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import DsrState
+from onewafer.csl.sema.runtime.maps import emit_map
 from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
     Dsr,
+    FunctionValue,
     Pointer,
     Runtime,
     Scalar,
@@ -253,6 +255,26 @@ def _microthread(
     return fabric[0].queue
 
 
+# --- map -----------------------------------------------------------------------------------------
+
+MAX_MAP_ARGUMENTS = 16
+
+
+@runtime_builtin("map", 2, MAX_MAP_ARGUMENTS)
+def map_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Run a function for each element of DSDs."""
+    function, *values = args
+    if not isinstance(function, FunctionValue) or function.declaration.is_task:
+        fail(
+            "type-mismatch",
+            f"`@map` runs a function, this is of type `{type_of(function)}`",
+            site.argument_spans[0],
+            help="write `@map(function, inputs…, output)`",
+        )
+    emit_map(a, function, values, site.argument_spans[1:], site.span)
+    return VOID_VALUE
+
+
 # --- explicit DSRs -------------------------------------------------------------------------------
 
 
@@ -287,18 +309,20 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             site.argument_spans[1],
             help="load it into a DSR of kind dsr_dest",
         )
-    config = None
+    config, saves_address = None, False
     if args[2:]:
-        config = _load_config(a, args[2], site.argument_spans[2], (dsd,))
+        config, saves_address = _load_config(a, args[2], site.argument_spans[2], dsd)
     _note_load(a, dsr, dsd, config, site.span)
     register = ir.Dsr(_MODES[dsr.type], dsr.index)
-    a.emit(ir.LoadDsr(register, a.expression(dsd, site.argument_spans[1]), site.span))
+    loaded = a.expression(dsd, site.argument_spans[1])
+    a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=saves_address))
     return VOID_VALUE
 
 
 def _load_config(
-    a: Analyzer, value: Value, span: Span, operands: Sequence[Value]
-) -> DsdConfig | None:
+    a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime
+) -> tuple[DsdConfig | None, bool]:
+    """Return the completion settings, and whether the register saves its address."""
     fields = read_fields(
         value,
         "the configuration of `@load_to_dsr`",
@@ -306,11 +330,13 @@ def _load_config(
         known=("async", "activate", "unblock", "ut_id", "save_address"),
         unsupported=("on_control", "single_step"),
     )
-    if read_flag(fields, "save_address", span):
-        fail("unsupported-feature", "`.save_address = true` is not supported yet", span)
+    saves_address = read_flag(fields, "save_address", span)
+    if saves_address and dsd.type is not t.MEM1D_DSD:
+        fail("unsupported-feature", f"a {dsd.type} cannot save its address", span)
     if not read_flag(fields, "async", span):
-        return None
-    return _completion(a, fields, _microthread(a, fields, operands, span), span)
+        return None, saves_address
+    config = _completion(a, fields, _microthread(a, fields, (dsd,), span), span)
+    return config, saves_address
 
 
 def _note_load(

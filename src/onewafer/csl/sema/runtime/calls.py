@@ -21,6 +21,7 @@ from onewafer.csl.sema.values import (
     Struct,
     Value,
     Variable,
+    Void,
     force_all,
     is_comptime,
     key_of,
@@ -31,7 +32,7 @@ from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.diagnostics import Span
@@ -87,12 +88,12 @@ def specialize(
     """Return the function for these arguments, the arguments to pass, and the result type."""
     instance, declaration = a.instance, function.declaration
     chain = ((span, f"`{declaration.name}` is called here"), *a.chain)
-    callee = _analyzer(instance, function, chain)
+    callee = analyzer_of(instance, function, chain)
     passed: list[ir.Expression] = []
     parameters: list[RuntimeLocal] = []
     key: list[object] = [id(function.module), id(declaration)]
     for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
-        bound, part = _bind(a, callee, parameter, argument, place)
+        bound, part = bind_argument(a, callee, parameter, argument, place)
         callee.declare(parameter.name, bound)
         key.append(part)
         if isinstance(bound, RuntimeLocal):
@@ -106,16 +107,17 @@ def specialize(
     return known, tuple(passed), callee.result
 
 
-def _analyzer(
+def analyzer_of(
     instance: InstanceContext, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
 ) -> Analyzer:
+    """Return a fresh analyzer for a function; `chain` says who wants it."""
     declaration = function.declaration
     name = function.module.qualify(declaration.name)
     addressed = frozenset(addressed_names(declaration.body))
     return Analyzer(instance, function.module, name, chain[:8], addressed=addressed)
 
 
-def _bind(
+def bind_argument(
     a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Value, span: Span
 ) -> tuple[Value | RuntimeLocal, object]:
     """Return what a parameter stands for in the callee, and its part of the key."""
@@ -124,6 +126,8 @@ def _bind(
     value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
     type_ = type_of(value) if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT) else type_
     stays = parameter.is_comptime or t.is_comptime_only(type_) or isinstance(value, Array | Struct)
+    if isinstance(value, Void):  # `{}` for what is absent
+        stays = True
     if isinstance(value, Dsd) and value.type in (t.FABIN_DSD, t.FABOUT_DSD):
         stays = True
     if stays:
@@ -169,7 +173,7 @@ def _analyze_body(
     parameters: Sequence[RuntimeLocal],
 ) -> None:
     try:
-        _spill(callee, parameters, declaration.name_span)
+        spill(callee, parameters, declaration.name_span)
         callee.scopes.append({})
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
@@ -184,7 +188,7 @@ def _analyze_body(
         callee.report(Fault(Diagnostic("nesting-too-deep", message, place)))
 
 
-def _spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
+def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
     """Give parameters whose address is taken a place in memory."""
     for parameter in parameters:
         if parameter.name in a.addressed:
@@ -203,7 +207,7 @@ def start_root(
 ) -> ir.Function:
     """Return the function of a task or of a function that the host launches."""
     declaration = function.declaration
-    callee = _analyzer(instance, function, chain)
+    callee = analyzer_of(instance, function, chain)
     parameters: list[RuntimeLocal] = []
     key: list[object] = [id(function.module), id(declaration)]
     for parameter in declaration.parameters:
@@ -290,26 +294,29 @@ def _require_known(
 def addressed_names(node: ast.Statement) -> set[str]:
     """Return the names whose address a statement takes, by spelling."""
     found: set[str] = set()
-    _collect(node, found)
+    for inner in ast_nodes(node):
+        match inner:
+            case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=addressed):
+                _collect_root(addressed, found)
+            case _:
+                pass
     return found
 
 
-def _collect(node: object, found: set[str]) -> None:
+def ast_nodes(node: object) -> Iterator[ast.Node]:
+    """Yield a node of the syntax tree and all below it."""
     match node:
-        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=inner):
-            _collect_root(inner, found)
         case tuple():
             for part in cast("tuple[object, ...]", node):
-                _collect(part, found)
-            return
+                yield from ast_nodes(part)
         case ast.Node():
-            pass
+            yield node
+            for cls in type(node).__mro__:
+                for name in getattr(cls, "__slots__", ()):
+                    if name != "span":
+                        yield from ast_nodes(getattr(node, name))
         case _:
             return
-    for cls in type(node).__mro__:
-        for name in getattr(cls, "__slots__", ()):
-            if name != "span":
-                _collect(getattr(node, name), found)
 
 
 def _collect_root(node: ast.Expression, found: set[str]) -> None:

@@ -1,0 +1,48 @@
+"""A benchmark as a value, and what it is run with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from onewafer.benchmarks.figures import Goal, Measurement
+
+Sizes: TypeAlias = "Mapping[str, int]"
+"""What can be made smaller or larger: `width`, `height`, `num_words`, …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How to measure."""
+
+    engine: str
+    repeat: int
+    """Runs after the first; their median is reported. 0: the first is the only one, and counts."""
+    note: Callable[[str], None]
+    """Told what happens, in a few words, for a progress line."""
+
+
+Measure: TypeAlias = "Callable[[Conditions, Sizes], Measurement]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One row of the table."""
+
+    name: str
+    title: str
+    """What runs, in a line; `{width}` and other sizes are filled in."""
+    measure: Measure
+    sizes: Sizes
+    quick_sizes: Sizes
+    """For tests: a second on the slowest engine."""
+    goals: tuple[Goal, ...] = ()
+    is_large: bool = False
+    """Needs minutes or gigabytes: runs only when it is asked for, and once."""
+
+    def describe(self, sizes: Sizes) -> str:
+        """Return the title for these sizes."""
+        return self.title.format(**sizes)

@@ -1,0 +1,1 @@
+"""The CSL text of the benchmark programs."""

@@ -1,0 +1,222 @@
+"""Outcomes as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from onewafer.benchmarks.catalog import BENCHMARKS
+from onewafer.benchmarks.figures import Figure, median_cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from onewafer.benchmarks.curves import CurveResult
+    from onewafer.benchmarks.facts import Facts
+    from onewafer.benchmarks.figures import Goal, Measurement
+    from onewafer.benchmarks.runner import Outcome
+
+FORMAT = "onewafer-benchmarks-1"
+TABLE_COLUMNS = 140
+"""Width of the tables where there is no terminal to fit them to."""
+_MEBIBYTE = 1 << 20
+
+_RATES = {
+    Figure.HOPS: "hops/s",
+    Figure.HOPS_WITH_RAMP: "with ramp",
+    Figure.ELEMENTS: "elements/s",
+    Figure.INSTRUCTIONS: "instr./s",
+    Figure.PE_CYCLES: "PE-cycles/s",
+    Figure.COMPILE_PES: "compiled PEs/s",
+}
+"""Columns of the second table."""
+_WITHOUT_GOAL = (Figure.VERSION_SECONDS,)
+"""Figures that neither table has otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Everything that one command measured."""
+
+    engine: str
+    facts: Facts
+    outcomes: tuple[Outcome, ...]
+    curves: tuple[CurveResult, ...] = ()
+
+    @property
+    def not_run(self) -> tuple[str, ...]:
+        """Names of the benchmarks that were not chosen."""
+        run = {outcome.benchmark.name for outcome in self.outcomes}
+        return tuple(b.name for b in BENCHMARKS if b.name not in run)
+
+
+def to_json(results: Results) -> str:
+    """Return everything: figures, goals, counts and every sample."""
+    document = {
+        "format": FORMAT,
+        "engine": results.engine,
+        "computer": results.facts.to_fields(),
+        "benchmarks": [_outcome_fields(outcome) for outcome in results.outcomes],
+        "not_run": list(results.not_run),
+        "curves": [
+            {
+                "name": result.curve.name,
+                "x": result.curve.x_label,
+                "series": [
+                    {
+                        "label": series.label,
+                        "points": [
+                            {"x": x, **_outcome_fields(outcome)} for x, outcome in series.points
+                        ],
+                    }
+                    for series in result.series
+                ],
+            }
+            for result in results.curves
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def render(results: Results) -> RenderableType:
+    """Return the goals, the rates, what failed and what was not run, and the computer."""
+    parts: list[RenderableType] = [_goal_table(results.outcomes), Text()]
+    if any(_has_run(outcome) for outcome in results.outcomes):
+        parts += [_rate_table(results.outcomes), Text()]
+    if failed := [outcome for outcome in results.outcomes if outcome.measurement is None]:
+        parts.append(Text("Not measured", style="bold"))
+        parts += [_labelled(outcome.benchmark.name, outcome.failure) for outcome in failed]
+        parts.append(Text())
+    if results.not_run:
+        parts += [Text(f"Not run: {', '.join(results.not_run)}."), Text()]
+    parts += [Text(_summary(results), style="bold"), *map(Text, results.facts.lines())]
+    return Group(*parts)
+
+
+def render_text(results: Results) -> str:
+    """Return the tables as plain text."""
+    console = Console(file=StringIO(), width=TABLE_COLUMNS, color_system=None)
+    with console.capture() as capture:
+        console.print(render(results))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _goal_table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title="Figures and goals", title_justify="left")
+    table.add_column("benchmark", style="cyan", no_wrap=True)
+    table.add_column("what runs")
+    table.add_column("figure", no_wrap=True)
+    table.add_column("ours", justify="right", no_wrap=True)
+    table.add_column("goal", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for outcome in outcomes:
+        opening = (outcome.benchmark.name, Text(outcome.benchmark.describe(outcome.sizes)))
+        for figure, value, goal, verdict in _rows(outcome):
+            table.add_row(*opening, figure, value, goal, Text(verdict, style=_style(verdict)))
+            opening = ("", "")
+    return table
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
+    """Yield figure, value, goal and verdict of one benchmark, for the first table."""
+    figures = outcome.measurement.figures if outcome.measurement else {}
+    for goal in outcome.benchmark.goals:
+        value = figures.get(goal.figure)
+        shown = "–" if value is None else goal.figure.show(value)
+        yield goal.figure.label, shown, str(goal), outcome.verdict(goal)
+    for figure in figures:
+        if figure in _WITHOUT_GOAL:
+            yield figure.label, figure.show(figures[figure]), "–", "no goal"
+
+
+def _style(verdict: str) -> str:
+    if verdict == "met":
+        return "green"
+    return "red" if verdict.startswith("missed") else ""
+
+
+def _rate_table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(
+        title="Rates by processor seconds (medians), and what they come from",
+        title_justify="left",
+    )
+    table.add_column("benchmark", style="cyan", no_wrap=True)
+    for name in ("PEs", "cycles", "run CPU s", *_RATES.values(), "load s", "peak MiB"):
+        table.add_column(name, justify="right")
+    for outcome in outcomes:
+        if outcome.measurement is not None and _has_run(outcome):
+            table.add_row(outcome.benchmark.name, *_rate_cells(outcome.measurement))
+    return table
+
+
+def _has_run(outcome: Outcome) -> bool:
+    return outcome.measurement is not None and bool(outcome.measurement.counts)
+
+
+def _rate_cells(measurement: Measurement) -> Iterator[str]:
+    counts, figures = measurement.counts, measurement.figures
+    yield f"{counts['pes']:,}"
+    yield f"{counts['cycles']:,}"
+    runs = measurement.durations.get("run") or measurement.durations["first_run"]
+    yield f"{median_cpu(runs):.3g}"
+    for figure in _RATES:
+        yield figure.show(figures[figure]) if figure in figures else "–"
+    load = measurement.durations["load"][0]
+    yield f"{load.wall_seconds:.2f}"
+    yield f"{measurement.peak_bytes / _MEBIBYTE:,.0f}" if measurement.peak_bytes else "–"
+
+
+def _summary(results: Results) -> str:
+    verdicts = [o.verdict(goal) for o in results.outcomes for goal in o.benchmark.goals]
+    num_met = verdicts.count("met")
+    num_missed = sum(verdict.startswith("missed") for verdict in verdicts)
+    others = len(verdicts) - num_met - num_missed
+    return (
+        f"Goals: {num_met} met, {num_missed} missed, {others} not judged. {results.engine} engine, "
+        f"{_describe_repeats(results.outcomes)}."
+    )
+
+
+def _describe_repeats(outcomes: Sequence[Outcome]) -> str:
+    repeats = {outcome.repeat for outcome in outcomes}
+    several = max(repeats, default=0)
+    parts = [f"medians of {several} runs after a first"] if several else []
+    return ", ".join(parts + (["large ones run once"] if 0 in repeats else []))
+
+
+def _labelled(label: str, text: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column()
+    grid.add_row(label, Text(text))
+    return grid
+
+
+def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    measured = outcome.measurement.to_fields() if outcome.measurement else None
+    return {
+        "name": outcome.benchmark.name,
+        "title": outcome.benchmark.describe(outcome.sizes),
+        "sizes": dict(outcome.sizes),
+        "repeat": outcome.repeat,
+        "measurement": measured,
+        "failure": outcome.failure,
+        "goals": [_goal_fields(goal, outcome) for goal in outcome.benchmark.goals],
+    }
+
+
+def _goal_fields(goal: Goal, outcome: Outcome) -> dict[str, Any]:
+    bound = "at_least" if goal.at_least is not None else "at_most"
+    return {
+        "figure": goal.figure.value,
+        bound: goal.at_least if goal.at_least is not None else goal.at_most,
+        "verdict": outcome.verdict(goal),
+    }

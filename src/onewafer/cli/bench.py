@@ -1,0 +1,187 @@
+"""`onewafer bench`: how fast the compiler and the simulator are on this computer."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.benchmarks import Benchmark, CurveResult, Outcome, Results
+
+_DEFAULT_REPEAT = 5
+_DEFAULT_ENGINE = "fast"
+
+
+def bench(
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run this benchmark; may be repeated."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the benchmarks and end.")] = False,
+    large: Annotated[
+        bool, typer.Option("--large", help="Also those that take minutes or gigabytes.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes, to see that all works; no verdicts.")
+    ] = False,
+    repeat: Annotated[
+        int, typer.Option(metavar="N", help="Timed runs of each; large ones run once.")
+    ] = _DEFAULT_REPEAT,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="fast or reference.")
+    ] = _DEFAULT_ENGINE,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", metavar="FOLDER", help="Measure growth curves, write them as SVG."),
+    ] = None,
+) -> None:
+    """Time programs with known answers, and hold the figures against the goals.
+
+    Each benchmark runs in a process of its own, and every result is compared with NumPy's. The exit
+    code is 1 if one could not be measured; a goal that is missed is said, and is no error.
+    """
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
+        BENCHMARKS,
+        TABLE_COLUMNS,
+        Results,
+        find_facts,
+        render,
+        select_benchmarks,
+    )
+
+    if list_:
+        _print_list(BENCHMARKS)
+        return
+    benchmarks = select_benchmarks(only or (), with_large=large)
+    _check_options(engine, repeat, files=(json_file, page), plots=plots)
+    facts = find_facts()
+    outcomes, curves = _run(benchmarks, engine, repeat, quick=quick, with_curves=plots is not None)
+    results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_COLUMNS)
+    console.print(render(results))
+    command = _command(only or (), large=large, quick=quick, repeat=repeat, engine=engine)
+    _write_files(results, command, json_file=json_file, page=page, plots=plots)
+    if any(outcome.measurement is None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _print_list(benchmarks: Sequence[Benchmark]) -> None:
+    width = max(len(benchmark.name) for benchmark in benchmarks)
+    for benchmark in benchmarks:
+        note = " (large)" if benchmark.is_large else ""
+        typer.echo(f"{benchmark.name:{width}}  {benchmark.describe(benchmark.sizes)}{note}")
+
+
+def _check_options(
+    engine: str, repeat: int, *, files: Sequence[Path | None], plots: Path | None
+) -> None:
+    """Refuse what cannot work before anything runs; make the folder of the plots."""
+    from onewafer.benchmarks import require_matplotlib  # noqa: PLC0415  # NumPy and Numba
+    from onewafer.simulator import ENGINES  # noqa: PLC0415  # likewise
+
+    if engine not in ENGINES:
+        raise ConfigurationError(f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}")
+    if repeat < 1:
+        raise ConfigurationError(f"--repeat {repeat}: give a whole number of at least 1")
+    for path in files:
+        if path is not None and path.is_dir():
+            raise ConfigurationError(f"{path}: that is a directory; name a file")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
+    if plots is not None:
+        require_matplotlib()
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"--plots {plots}: {error.strerror or error}") from error
+
+
+def _run(
+    benchmarks: Sequence[Benchmark], engine: str, repeat: int, *, quick: bool, with_curves: bool
+) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
+    """Run benchmarks, then curves, with a progress line if somebody watches."""
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
+        growth_curves,
+        measure_curve,
+        run_benchmark,
+    )
+
+    outcomes: list[Outcome] = []
+    with Console(stderr=True).status("", spinner="line") as status:
+        for number, benchmark in enumerate(benchmarks, 1):
+            place = f"{number} of {len(benchmarks)}, {benchmark.name}"
+            outcomes.append(
+                run_benchmark(
+                    benchmark,
+                    benchmark.quick_sizes if quick else benchmark.sizes,
+                    engine=engine,
+                    repeat=0 if benchmark.is_large else repeat,
+                    note=_teller(status.update, place),
+                )
+            )
+        curves = [
+            measure_curve(curve, engine=engine, repeat=repeat, note=status.update)
+            for curve in (growth_curves(quick=quick) if with_curves else ())
+        ]
+    return tuple(outcomes), tuple(curves)
+
+
+def _teller(update: Callable[[str], None], place: str) -> Callable[[str], None]:
+    return lambda text: update(f"{place}: {text}")
+
+
+def _command(names: Sequence[str], *, large: bool, quick: bool, repeat: int, engine: str) -> str:
+    options = [
+        *(f"--only {name}" for name in names),
+        *(["--large"] * large),
+        *(["--quick"] * quick),
+        *([f"--repeat {repeat}"] * (repeat != _DEFAULT_REPEAT)),
+        *([f"--engine {engine}"] * (engine != _DEFAULT_ENGINE)),
+    ]
+    return " ".join(["onewafer bench", *options])
+
+
+def _write_files(
+    results: Results,
+    command: str,
+    *,
+    json_file: Path | None,
+    page: Path | None,
+    plots: Path | None,
+) -> None:
+    from onewafer.benchmarks import draw, render_page, to_json  # noqa: PLC0415  # as above
+
+    pictures: dict[str, Path] = {}
+    if plots is not None:
+        pictures = {curve.curve.title: draw(curve, plots) for curve in results.curves}
+    if json_file is not None:
+        _write(json_file, to_json(results))
+    if page is not None:
+        _write(page, render_page(results, command=command, plots=pictures, page=page))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error

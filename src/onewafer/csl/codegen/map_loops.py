@@ -1,0 +1,79 @@
+"""Code for `@map`: a loop whose elements the machine itself walks through.
+
+    count = the shortest of the extents
+    map_begin count → end
+    top:  map_read element ← DSD …;  body;  map_write DSD ← result;  map_step count → top
+    end:
+
+DSD values are copied into registers of the loop, which the reads and writes advance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.codegen.object_code import Constant, DsdBaseWord, Label
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.csl import ir
+    from onewafer.csl.codegen.object_code import Register
+    from onewafer.csl.codegen.statements import StatementGenerator
+
+_DSD_REGISTERS = 2
+_EXTENT_SHIFT = 16
+
+
+def emit_map(generator: StatementGenerator, loop: ir.Map) -> None:
+    """Emit a map loop and all it needs before it."""
+    pairs: list[Register] = []
+    for stream in loop.streams:
+        pair = generator.frame.allocate(_DSD_REGISTERS)
+        generator.evaluate(stream.dsd, pair)
+        pairs.append(pair)
+    count = generator.frame.allocate()
+    _count_elements(generator, loop, pairs, count)
+    top, end = Label(), Label()
+    generator.emit(Opcode.MAP_BEGIN, ra=count, imm=end)
+    generator.bind(top)
+    for stream, pair in zip(loop.inputs, pairs, strict=False):
+        register = generator.registers[stream.local]
+        generator.emit(Opcode.MAP_READ, stream.type, rd=register, ra=pair)
+    generator.map_body(loop.body)
+    if loop.output is not None:
+        register = generator.registers[loop.output.local]
+        generator.emit(Opcode.MAP_WRITE, loop.output.type, ra=pairs[-1], rb=register)
+    generator.span = loop.span or generator.span
+    generator.emit(Opcode.MAP_STEP, ra=count, imm=top)
+    generator.bind(end)
+
+
+def _count_elements(
+    generator: StatementGenerator, loop: ir.Map, pairs: list[Register], count: Register
+) -> None:
+    """Put the smallest extent into `count`."""
+    known = [_known_extent(generator, stream.dsd) for stream in loop.streams]
+    if all(extent is not None for extent in known):
+        shortest = min(extent for extent in known if extent is not None)
+        generator.constant((Constant(shortest),), count)
+        return
+    shift = generator.constant((Constant(_EXTENT_SHIFT),), None)
+    first, *others = pairs
+    generator.emit(Opcode.SHR, ScalarType.U32, rd=count, ra=first, rb=shift)
+    for pair in others:
+        with generator.frame.scope():
+            extent, is_shorter = generator.frame.allocate(), generator.frame.allocate()
+            keep = Label()
+            generator.emit(Opcode.SHR, ScalarType.U32, rd=extent, ra=pair, rb=shift)
+            generator.emit(Opcode.LESS, ScalarType.U32, rd=is_shorter, ra=extent, rb=count)
+            generator.emit(Opcode.BRANCH_ZERO, ra=is_shorter, imm=keep)
+            generator.move(extent, count, 1)
+            generator.bind(keep)
+
+
+def _known_extent(generator: StatementGenerator, dsd: ir.Expression) -> int | None:
+    match generator.constant_dsd(dsd):
+        case (DsdBaseWord(extent=Constant(word=extent, per_pe=None)), _):
+            return extent
+        case _:
+            return None

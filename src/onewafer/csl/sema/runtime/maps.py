@@ -1,0 +1,214 @@
+"""`@map(function, inputs…, output)`: a loop over DSD elements with the function's body inside.
+
+The body of the function stands in the loop itself, unless it returns in its middle; then it is
+called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.calls import (
+    analyzer_of,
+    ast_nodes,
+    bind_argument,
+    check_call,
+    specialize,
+    spill,
+)
+from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
+from onewafer.csl.sema.runtime.statements import analyze_block, ir_type_of
+from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.values import FunctionValue
+    from onewafer.diagnostics import Span
+
+_USAGE: Final = "write `@map(function, inputs…, output)`; the output only if the function returns"
+
+
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    """One argument of the function, as written."""
+
+    value: Value
+    span: Span
+
+
+@dataclass(slots=True)
+class _Map:
+    """A map while it is analysed."""
+
+    caller: Analyzer
+    callee: Analyzer
+    function: FunctionValue
+    span: Span
+    inputs: list[ir.MapStream] = field(default_factory=list["ir.MapStream"])
+    parameters: list[RuntimeLocal] = field(default_factory=list["RuntimeLocal"])
+    passed: list[Value] = field(default_factory=list["Value"])
+    """The arguments of a call in the loop."""
+
+    def bind(self, parameter: ast.Parameter, argument: _Argument) -> None:
+        """Let a parameter stand for an element, or for the same value in every round."""
+        callee, place = self.callee, argument.span
+        if _is_stream(argument.value):
+            local = self._element(parameter, argument)
+            self.inputs.append(_stream(self.caller, argument, local.local, local.type))
+        else:
+            value = argument.value
+            bound, _ = bind_argument(self.caller, callee, parameter, value, place)
+            if isinstance(bound, Value):
+                callee.declare(parameter.name, bound)
+                self.passed.append(value)
+                return
+            local = bound
+            fixed = self.caller.coerce(value, local.type, place)
+            self.caller.emit(ir.SetLocal(local.local, self.caller.expression(fixed, place), place))
+        callee.declare(parameter.name, local)
+        self.parameters.append(local)
+        self.passed.append(Runtime(local.type, ir.ReadLocal(local.local), local.descriptor))
+
+    def _element(self, parameter: ast.Parameter, argument: _Argument) -> RuntimeLocal:
+        if parameter.type is None or parameter.is_comptime:
+            fail(
+                "type-mismatch",
+                f"the parameter `{parameter.name}` takes elements, so it needs a run-time type",
+                argument.span,
+                help="declare it with the type of the array's elements: `value: f32`",
+            )
+        type_ = evaluate_type(self.callee, parameter.type)
+        return self.callee.new_local(parameter.name, type_, is_const=True)
+
+    def body(self, result: ir.Local | None, spans: Sequence[Span]) -> tuple[ir.Statement, ...]:
+        """Return one round; it leaves the function's value in `result`."""
+        caller, callee = self.caller, self.callee
+        statements = self.function.declaration.body.statements
+        returned = _only_return(statements)
+        caller.open_block()
+        if result is not None and returned is None:
+            self._call(result, spans)
+        elif result is None and _has_return(statements):
+            self._call(None, spans)
+        else:
+            callee.blocks = caller.blocks
+            spill(callee, self.parameters, self.span)
+            callee.scopes.append({})
+            analyze_block(callee, statements if returned is None else statements[:-1])
+            if result is not None and returned is not None and returned.value is not None:
+                value = evaluate_as(callee, returned.value, callee.result)
+                expression = callee.sized(value, callee.result, returned.span, "the result")
+                callee.emit(ir.SetLocal(result, expression, returned.span))
+        return caller.close_block()
+
+    def _call(self, result: ir.Local | None, spans: Sequence[Span]) -> None:
+        caller = self.caller
+        target, passed, _ = specialize(caller, self.function, self.passed, spans, self.span)
+        call = ir.Call(target, passed)
+        if result is None:
+            caller.emit(ir.Evaluate(call, self.span))
+        else:
+            caller.emit(ir.SetLocal(result, call, self.span))
+
+
+def emit_map(
+    a: Analyzer,
+    function: FunctionValue,
+    values: Sequence[Value],
+    spans: Sequence[Span],
+    span: Span,
+) -> None:
+    """Emit the loop of `@map`."""
+    chain = ((span, f"`{function.declaration.name}` is mapped here"), *a.chain)
+    callee = analyzer_of(a.instance, function, chain)
+    arguments = [_Argument(v, s) for v, s in zip(values, spans, strict=True)]
+    callee.result = evaluate_type(callee, function.declaration.result)
+    returns = callee.result != t.VOID
+    inputs = arguments[:-1] if returns else arguments
+    check_call(function.declaration, len(inputs), span)
+    if not any(_is_stream(argument.value) for argument in arguments):
+        fail("type-mismatch", "`@map` needs a DSD among its operands", span, help=_USAGE)
+    loop = _Map(a, callee, function, span)
+    for parameter, argument in zip(function.declaration.parameters, inputs, strict=True):
+        loop.bind(parameter, argument)
+    if not returns:
+        body = loop.body(None, spans[: len(inputs)])
+        a.emit(ir.Map(tuple(loop.inputs), None, body, span))
+        return
+    ir_type_of(callee.result, span)
+    result = a.new_local("result", callee.result, is_const=True).local
+    if _is_stream(arguments[-1].value):
+        output = _stream(a, arguments[-1], result, callee.result)
+        body = loop.body(result, spans[: len(inputs)])
+        a.emit(ir.Map(tuple(loop.inputs), output, body, span))
+        return
+    address = _destination(a, arguments[-1], callee.result)
+    store = ir.Store(ir_type_of(callee.result, span), address, 0, ir.ReadLocal(result), span)
+    body = loop.body(result, spans[: len(inputs)])
+    a.emit(ir.Map(tuple(loop.inputs), None, (*body, store), span))
+
+
+def _is_stream(value: Value) -> bool:
+    return isinstance(value, Dsr) or type_of(value) in t.DSDS
+
+
+def _stream(a: Analyzer, argument: _Argument, local: ir.Local, type_: t.Type) -> ir.MapStream:
+    """Return a DSD whose elements go through `local`."""
+    value, place = argument.value, argument.span
+    element = t.scalar_type(type_)
+    if element is None:
+        fail("type-mismatch", f"a DSD has no elements of type `{type_}`", place)
+    if not isinstance(value, Dsd | Runtime) or value.type is not t.MEM1D_DSD:
+        fail(
+            "unsupported-feature",
+            f"`@map` over a {type_of(value)} is not supported yet",
+            place,
+            help="use a mem1d_dsd",
+        )
+    return ir.MapStream(a.expression(value, place), local, element)
+
+
+def _destination(a: Analyzer, argument: _Argument, type_: t.Type) -> ir.Expression:
+    """Return the address of a scalar that takes each result; it is computed once."""
+    value, place = argument.value, argument.span
+    pointer = type_of(value)
+    if not isinstance(value, Pointer | Runtime) or not isinstance(pointer, t.PointerType):
+        fail(
+            "type-mismatch",
+            f"the output of `@map` is a DSD or a pointer, this is of type `{pointer}`",
+            place,
+            help=_USAGE,
+        )
+    if pointer.is_const:
+        fail("not-assignable", "the output of `@map` is constant", place)
+    if pointer.pointee != type_:
+        fail(
+            "type-mismatch",
+            f"the function returns `{type_}`, the output points to a `{pointer.pointee}`",
+            place,
+        )
+    if isinstance(value, Pointer):
+        return a.expression(value, place)
+    local = a.new_local("output", pointer, is_const=True).local
+    a.emit(ir.SetLocal(local, value.expression, place))
+    return ir.ReadLocal(local)
+
+
+def _only_return(statements: Sequence[ast.Statement]) -> ast.Return | None:
+    """Return the return at the end of a body if there is no other."""
+    match statements:
+        case [*others, ast.Return() as last] if not _has_return(others):
+            return last
+        case _:
+            return None
+
+
+def _has_return(statements: Sequence[ast.Statement]) -> bool:
+    return any(isinstance(node, ast.Return) for s in statements for node in ast_nodes(s))

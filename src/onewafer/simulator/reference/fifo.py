@@ -1,0 +1,102 @@
+"""FIFOs: rings of elements in PE memory, filled and emptied by DSD operations (M110–M114)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.errors import SimulationError
+from onewafer.image import NO_TASK
+from onewafer.simulator.messages import fifo_width
+
+if TYPE_CHECKING:
+    from onewafer.image import FifoBuffer
+    from onewafer.simulator.reference.memory import Memory
+    from onewafer.simulator.reference.operation import Operation
+
+
+class Fifo:
+    """One FIFO of a PE."""
+
+    __slots__ = (
+        "_buffer",
+        "_memory",
+        "activated",
+        "count",
+        "head",
+        "number",
+        "reader",
+        "width",
+        "writer",
+    )
+
+    def __init__(self, number: int, buffer: FifoBuffer, memory: Memory) -> None:
+        self._buffer = buffer
+        self._memory = memory
+        self.number = number
+        self.head = 0
+        """Place of the oldest element."""
+        self.count = 0
+        self.width = 0
+        """Bytes of an element, set by the first one."""
+        self.activated = 0
+        """Bit set of the tasks that the last element activates (M113)."""
+        self.reader: Operation | None = None
+        self.writer: Operation | None = None
+
+    def is_full(self, num_bytes: int) -> bool:
+        """Tell whether an element of `num_bytes` finds no place."""
+        return self.count == self._capacity(self.width if self.count else num_bytes)
+
+    def put(self, word: int, num_bytes: int) -> None:
+        """Append an element; there is a place."""
+        if not self.count:
+            self.width = num_bytes
+            self.head = 0
+            self._activate(self._buffer.activate_push)
+        self._check(num_bytes)
+        place = (self.head + self.count) % self._capacity(num_bytes)
+        self._memory.write(self._buffer.address + place * num_bytes, word, num_bytes)
+        self.count += 1
+
+    def take(self, num_bytes: int) -> int:
+        """Remove the oldest element and return it; there is one."""
+        self._check(num_bytes)
+        if self.is_full(num_bytes):
+            self._activate(self._buffer.activate_pop)
+        word = self._memory.read(self._buffer.address + self.head * num_bytes, num_bytes)
+        self.head = (self.head + 1) % self._capacity(num_bytes)
+        self.count -= 1
+        return word
+
+    def _capacity(self, num_bytes: int) -> int:
+        return self._buffer.num_bytes // num_bytes
+
+    def _check(self, num_bytes: int) -> None:
+        if num_bytes != self.width:
+            raise SimulationError(fifo_width(self.width, num_bytes))
+
+    def _activate(self, task_id: int) -> None:
+        if task_id != NO_TASK:
+            self.activated |= 1 << task_id
+
+
+class FifoOperand:
+    """A FIFO as an operand: what it gives is taken, what is written is put in."""
+
+    __slots__ = ("extent", "fifo", "num_bytes", "stride")
+
+    def __init__(self, fifo: Fifo, num_bytes: int) -> None:
+        self.fifo = fifo
+        self.num_bytes = num_bytes
+        self.extent = 0
+        self.stride = 1
+
+    def read(self, k: int) -> int:
+        """Take the oldest element."""
+        del k
+        return self.fifo.take(self.num_bytes)
+
+    def write(self, k: int, word: int) -> None:
+        """Put an element in."""
+        del k
+        self.fifo.put(word, self.num_bytes)

@@ -1,0 +1,289 @@
+"""Random programs with switches, control wavelets and tasks, filters, FIFOs and map loops.
+
+The streams of `generation` stay; beside them are switched streams: a sender mixes data and control
+wavelets, the routers of its walk have random positions, and every PE of the walk takes whatever
+its router hands it, mostly with data and control tasks, so that nobody waits for a count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from onewafer.image import (
+    IN_MAP,
+    NO_TASK,
+    ChannelKind,
+    ColorConfig,
+    CounterFilter,
+    DsdDescriptor,
+    DsdKind,
+    DsdOperation,
+    FifoBuffer,
+    Opcode,
+    OperandMode,
+    PopMode,
+    RangeFilter,
+    ScalarType,
+    SwitchPosition,
+    TaskKind,
+    channel,
+    make_image,
+)
+from tests.simulator.assembly import RAMP, WSE2, Register, Vector, background, commands
+from tests.simulator.generation import (
+    ARCHITECTURES,
+    STEPS,
+    PeBuilder,
+    Work,
+    draw_program,
+    draw_stream,
+    draw_walk,
+)
+
+ENTRIES = (40, 41)
+_MOVES = (DsdOperation.MOV16, DsdOperation.MOV32)
+_NEVER_LEFT = 0x7FFF
+
+
+@dataclass(frozen=True)
+class Script:
+    """What the sender of a switched stream sends: words, control wavelets marked."""
+
+    items: tuple[tuple[bool, int], ...]
+
+
+@st.composite
+def feature_programs(draw):
+    """Draw an architecture and an image for it."""
+    architecture = draw(st.sampled_from(ARCHITECTURES))
+    width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    routes, work = {}, {}
+    for color in range(draw(st.integers(1, 4))):
+        if draw(st.integers(0, 3)) == 0:
+            stream = draw_stream(draw, color, width, height, routes)
+            senders, receivers = stream.senders, stream.receivers
+        else:
+            senders, receivers = _draw_switched(draw, color, width, height, routes)
+        for pe, what in senders.items():
+            work.setdefault(pe, Work()).sends.append((color, what))
+        for pe, what in receivers.items():
+            work.setdefault(pe, Work()).receptions.append((color, what))
+    placed = {}
+    for pe in ((x, y) for y in range(height) for x in range(width)):
+        if pe in work or draw(st.booleans()):
+            items = work.get(pe, Work())
+            placed[pe] = draw_program(draw, pe, items, architecture, FeatureBuilder)
+    if not placed:
+        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture, FeatureBuilder)
+    image = make_image(architecture, placed, width=width, height=height, routes=routes)
+    return architecture, image
+
+
+def _draw_switched(draw, color, width, height, routes):
+    """Lay a switched route; return its sender and all that may receive."""
+    walk, steps = draw_walk(draw, width, height)
+    for i, pe in enumerate(walk):
+        before = RAMP if i == 0 else steps[i - 1].opposite
+        after = RAMP if i == len(walk) - 1 else steps[i]
+        routes[*pe, color] = _draw_config(draw, before, after)
+    script = Script(tuple(draw(st.lists(_items(), min_size=1, max_size=14))))
+    receivers = {pe: None for pe in walk if draw(st.integers(0, 9))}
+    return {walk[0]: script}, receivers
+
+
+def _items():
+    data = st.integers(0, 4).map(lambda i: (False, i << 16 | 7 * i + 1))
+    opcode = st.sampled_from((0, 1, 1, 1, 2))
+    ignore = st.sampled_from((True, True, False))
+    control = st.lists(st.tuples(opcode, ignore), min_size=1, max_size=3).flatmap(
+        lambda pairs: st.sampled_from(ENTRIES).map(
+            lambda entry: (
+                True,
+                commands(*(o for o, _ in pairs), ignore=tuple(i for _, i in pairs), entry=entry),
+            )
+        )
+    )
+    return st.one_of(data, data, control)
+
+
+def _draw_config(draw, before, after):
+    base = SwitchPosition(1 << before, 1 << after)
+    tapped = SwitchPosition(1 << before, 1 << after | 1 << RAMP)
+    positions = [draw(st.sampled_from((base, tapped)))]
+    for _ in range(draw(st.integers(0, 3))):
+        other = 1 << draw(st.sampled_from((*STEPS, RAMP)))
+        positions.append(
+            draw(
+                st.sampled_from(
+                    (None, base, tapped, tapped, SwitchPosition(base.rx, 1 << RAMP),
+                     SwitchPosition(base.rx, other), SwitchPosition(base.rx | other, base.tx))
+                )
+            )
+        )  # fmt: skip
+    valid = [i for i, position in enumerate(positions) if position is not None]
+    return ColorConfig(
+        tuple(positions),
+        draw(st.sampled_from(valid)),
+        draw(st.booleans()),
+        draw(st.sampled_from(PopMode)),
+        filter=draw(st.one_of(st.none(), st.none(), _ranges(), _counters())),
+    )
+
+
+def _ranges():
+    return st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda p: RangeFilter(*sorted(p)))
+
+
+def _counters():
+    return st.builds(
+        CounterFilter,
+        st.integers(0, 2),
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    )
+
+
+class FeatureBuilder(PeBuilder):
+    """Appends pieces with the features as well."""
+
+    def __init__(self, draw, kernel, architecture):
+        super().__init__(draw, kernel, architecture)
+        self.has_control_tasks = False
+
+    def send(self, item):
+        """Send a script, word by word."""
+        queue, (color, what) = item
+        if not isinstance(what, Script):
+            super().send(item)
+            return
+        kernel = self.kernel
+        for is_control, word in what.items:
+            target = kernel.outgoing(color, 1, queue=queue, is_control=is_control)
+            source = Register(kernel.immediate(ScalarType.U32, word))
+            kernel.operate(DsdOperation.MOV32, target, src1=source)
+            if self.draw(st.integers(0, 4)) == 0:
+                kernel.spin(self.draw(st.integers(0, 12)))
+
+    def receive(self, item):
+        """Take what comes: data tasks, control tasks, or an operation for some words."""
+        queue, (color, count) = item
+        if count is not None:
+            super().receive(item)
+            return
+        kernel, form = self.kernel, self.draw(st.integers(0, 5))
+        if form == 0:
+            source = kernel.incoming(color, self.draw(st.integers(1, 6)), queue=queue)
+            vector = kernel.vector(self.memory, 6)
+            kernel.operate(DsdOperation.MOV32, vector, src1=source, config=background(queue))
+        elif form == 1:
+            kernel.queue(queue, color=color, is_input=True)
+            kind = ChannelKind.COLOR if self.architecture is WSE2 else ChannelKind.INPUT_QUEUE
+            number = color if self.architecture is WSE2 else queue
+            kernel.unblock_channel(channel(kind, number))
+        else:
+            self.data_task(queue, color)
+        self.has_control_tasks = self.draw(st.integers(0, 4)) > 0
+
+    def compute(self, item):
+        """Use a FIFO, a map loop or a register that saves its address, or what others do."""
+        match self.draw(st.integers(0, 5)):
+            case 0:
+                self._fifo()
+            case 1:
+                self._map()
+            case 2:
+                self._walk()
+            case _:
+                super().compute(item)
+
+    def _fifo(self):
+        """Fill and empty a FIFO, each in the foreground or on a microthread."""
+        kernel, draw = self.kernel, self.draw
+        num_bytes = draw(st.sampled_from((4, 6, 12, 32)))
+        ring = kernel.data(f"ring{kernel.pc}", ScalarType.U32, num_elements=8)
+        tasks = [
+            self.local_task(is_blocked=False) if draw(st.booleans()) else NO_TASK for _ in range(2)
+        ]
+        number = kernel.fifo(FifoBuffer(ring, num_bytes, *tasks))
+        descriptor = kernel.dsd(DsdDescriptor(DsdKind.FIFO, fifo=number))
+        fifo = Vector(kernel.dsd_value(descriptor, extent=0, stride=0))
+        operation = draw(st.sampled_from(_MOVES))
+        kinds = (operation, operation if draw(st.integers(0, 5)) else DsdOperation.MOV16)
+        for is_filling, kind in zip(draw(st.permutations((True, False))), kinds, strict=True):
+            vector = kernel.vector(self.memory, draw(st.integers(1, 12)))
+            if is_filling:
+                if draw(st.booleans()) and kind is DsdOperation.MOV16:
+                    kernel.operate(DsdOperation.ADD16, fifo, vector, vector, config=self.config())
+                else:
+                    kernel.operate(kind, fifo, src1=vector, config=self.config())
+            else:
+                kernel.operate(kind, vector, src1=fifo, config=self.config())
+
+    def _map(self):
+        """Walk through memory in a map loop, with or without an operation inside."""
+        kernel, draw = self.kernel, self.draw
+        kind = draw(st.sampled_from((ScalarType.I16, ScalarType.U32, ScalarType.F32)))
+        dsd = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+        stride = draw(st.sampled_from((1, 2, -1, 0)))
+        read = kernel.dsd_value(dsd, base=self.memory + 64, extent=9, stride=stride)
+        write = kernel.dsd_value(dsd, base=self.memory + 256, extent=9)
+        value, count = kernel.register(), kernel.immediate(ScalarType.U16, draw(st.integers(0, 9)))
+        operands = None
+        if draw(st.booleans()):
+            vector = kernel.vector(self.memory, draw(st.integers(1, 20)))
+            operands = kernel.load(vector, vector, vector)
+        label = f"map{kernel.pc}"
+        kernel.emit(Opcode.MAP_BEGIN, ra=count, imm=f"{label}end")
+        kernel.label(label)
+        kernel.emit(Opcode.MAP_READ, kind, rd=value, ra=read)
+        if operands is not None:
+            rd, ra, rb = operands
+            is_in_map = IN_MAP * draw(st.integers(0, 1))
+            kernel.emit(Opcode.DSD, DsdOperation.FADDS, rd=rd, ra=ra, rb=rb, imm=-1, aux=is_in_map)
+        kernel.emit(Opcode.ADD, kind, rd=value, ra=value, rb=value)
+        kernel.emit(Opcode.MAP_WRITE, kind, ra=write, rb=value)
+        kernel.emit(Opcode.MAP_STEP, ra=count, imm=label)
+        kernel.label(f"{label}end")
+
+    def _walk(self):
+        """Let operations go on where the last one stopped."""
+        kernel, draw = self.kernel, self.draw
+        dsd, length = kernel.dsd(DsdDescriptor(DsdKind.MEM1D)), draw(st.integers(1, 9))
+        rd = kernel.dsr_load_constant(
+            OperandMode.DSR_DEST, 15, dsd, base=self.result, extent=length, stride=0
+        )
+        rb = kernel.dsr_load_constant(
+            OperandMode.DSR_SRC1, 15, dsd, base=self.memory, extent=length,
+            stride=draw(st.sampled_from((1, 2))), saves_address=True,
+        )  # fmt: skip
+        for _ in range(draw(st.integers(1, 3))):
+            kernel.operate_loaded(draw(st.sampled_from(_MOVES)), rd, 0, rb, config=self.config())
+
+    def finish(self):
+        """Append the control tasks."""
+        kernel = self.kernel
+        bound = ENTRIES if self.draw(st.integers(0, 5)) else ENTRIES[:1]
+        if self.has_control_tasks:
+            # They lie before the end of the program, where nothing runs into them.
+            skip = f"skip{kernel.pc}"
+            kernel.emit(Opcode.JUMP, imm=skip)
+            for entry in bound:
+                register = kernel.register()
+                kernel.label(f"control{entry}")
+                kernel.log(entry)
+                kernel.log_register(register)
+                kernel.emit(Opcode.END_TASK)
+                kernel.task(
+                    TaskKind.CONTROL,
+                    entry,
+                    f"control{entry}",
+                    argument_registers=(register,),
+                    argument_types=(ScalarType.U16,),
+                )
+            kernel.label(skip)
+        return super().finish()

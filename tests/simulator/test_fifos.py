@@ -1,0 +1,221 @@
+"""FIFOs: M110–M114."""
+
+import pytest
+
+from onewafer.errors import HazardError, SimulationError
+from onewafer.image import (
+    DsdDescriptor,
+    DsdKind,
+    DsdOperation,
+    FifoBuffer,
+    Opcode,
+    ScalarType,
+    TaskKind,
+)
+from onewafer.simulator import StallReason
+from onewafer.trace import EventKind
+from tests.simulator.assembly import (
+    WSE3,
+    Kernel,
+    Vector,
+    background,
+    boot,
+    eastward,
+    receiver,
+    sender,
+)
+
+COLOR, OTHER = 3, 4
+MOV16, MOV32, ADD16 = DsdOperation.MOV16, DsdOperation.MOV32, DsdOperation.ADD16
+
+
+@pytest.fixture(params=["reference"])
+def engine(request):
+    return request.param
+
+
+class FifoKernel(Kernel):
+    """A kernel with one FIFO."""
+
+    def __init__(self, num_bytes=16, **options):
+        super().__init__("fifo")
+        self.make_log()
+        self.ring = self.data("ring", ScalarType.U32, num_elements=num_bytes // 4)
+        self.number = self.fifo(FifoBuffer(self.ring, num_bytes, **options))
+
+    def ring_operand(self):
+        dsd = self.dsd(DsdDescriptor(DsdKind.FIFO, fifo=self.number))
+        return Vector(self.dsd_value(dsd, extent=0, stride=0))
+
+    def array(self, name, values, kind=ScalarType.U32):
+        return self.vector(self.data(name, kind, values), len(values))
+
+    def put(self, values, *, kind=MOV32, config=None):
+        element = ScalarType.U16 if kind is MOV16 else ScalarType.U32
+        source = self.array(f"in{self.pc}", values, element)
+        self.operate(kind, self.ring_operand(), src1=source, config=config, line=10)
+
+    def take(self, name, count, *, kind=MOV32, config=None):
+        element = ScalarType.U16 if kind is MOV16 else ScalarType.U32
+        target = self.array(name, [0] * count, element)
+        self.operate(kind, target, src1=self.ring_operand(), config=config, line=20)
+
+
+def test_fifo_keeps_order(engine):
+    """M110: what goes in first comes out first, also around the end of the ring."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([1, 2, 3])
+    kernel.take("first", 2)
+    kernel.put([4, 5])
+    kernel.take("second", 3)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert (run.words("first"), run.words("second")) == ([1, 2], [3, 4, 5])
+
+
+def test_fifo_lies_in_memory(engine):
+    """M110: elements of the operation's width, from the start of the stretch on."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([7, 8, 9], kind=MOV16)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("ring", num_bytes=2) == [7, 8, 9, 0, 0, 0, 0, 0]
+
+
+def test_another_width_stops(engine):
+    """M110: a FIFO that holds halves gives no words; an empty one takes any width."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([7], kind=MOV16)
+    kernel.take("halves", 1, kind=MOV16)
+    kernel.put([1, 2])
+    kernel.take("words", 1)
+    kernel.take("halves2", 1, kind=MOV16)
+    run = boot(kernel.finish(), engine=engine)
+    with pytest.raises(SimulationError, match="holds elements of 32 bits, the operation has 16"):
+        run.launch()
+    assert (run.words("halves", num_bytes=2), run.words("words")) == ([7], [1])
+
+
+def relay(num_words, *, extent=None):
+    """Return a program that passes words of a color on through a FIFO of four."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    source = kernel.incoming(COLOR, extent or num_words)
+    target = kernel.outgoing(OTHER, extent or num_words)
+    kernel.operate(MOV32, kernel.ring_operand(), src1=source, config=background(0))
+    kernel.operate(MOV32, target, src1=kernel.ring_operand(), config=background(1))
+    return kernel.finish()
+
+
+@pytest.mark.parametrize("extent", [None, 0x7FFF])
+def test_fifo_couples_two_operations(engine, extent):
+    """M111: one operation fills it, another empties it; each waits for the other."""
+    programs = {
+        (0, 0): sender(COLOR, 20),
+        (1, 0): relay(20, extent=extent),
+        (2, 0): receiver(OTHER, 20),
+    }
+    routes = eastward(COLOR, 0, 1) | eastward(OTHER, 1, 2)
+    run = boot(programs, engine=engine, width=3, routes=routes).launch()
+    assert run.words("received", 2) == list(range(1, 21))
+    stalls = run.machine.statistics().stall_cycles[StallReason.FIFO]
+    assert stalls[0].tolist()[0] == 0
+    assert stalls[0, 1] > 0
+
+
+def test_full_fifo_holds_up_its_filler(engine):
+    """M111: nobody empties it, so the filler waits at the fifth element."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([1, 2, 3, 4, 5, 6], config=background(0))
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("ring") == [1, 2, 3, 4]
+    assert run.machine.statistics().dsd_elements.tolist() == [[4]]
+
+
+def test_fifo_to_itself(engine):
+    """M111: an operation may take from the full FIFO that it fills."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([1, 2, 3, 4], kind=MOV16)
+    ones = kernel.array("ones", [10, 10, 10], ScalarType.U16)
+    kernel.operate(ADD16, kernel.ring_operand(), kernel.ring_operand(), ones)
+    kernel.take("result", 4, kind=MOV16)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("result", num_bytes=2) == [4, 11, 12, 13]
+
+
+@pytest.mark.parametrize("num_asked", [2, 3, 7])
+def test_synchronous_operation_ends_early(engine, num_asked):
+    """M112: it takes what there is, and the main thread goes on."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([1, 2, 3])
+    kernel.take("result", num_asked)
+    kernel.log(99)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("result") == [*range(1, min(num_asked, 3) + 1), *[0] * (num_asked - 3)]
+    assert run.log() == [99]
+    (start,) = run.cycles(EventKind.DSD_START, subject=8)[1:]
+    (end,) = run.cycles(EventKind.DSD_END, subject=8)[1:]
+    assert end - start == (num_asked if num_asked <= 3 else 4)
+
+
+def test_fifo_activates_tasks(engine):
+    """M113: the first element in, and the first out of a full FIFO."""
+    kernel = FifoKernel(activate_push=9, activate_pop=10)
+    kernel.function("main")
+    kernel.put([1, 2])
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    kernel.function("more")
+    kernel.put([3, 4])
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    kernel.function("less")
+    kernel.take("first", 4)
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    for task_id in (9, 10):
+        kernel.label(f"task{task_id}")
+        kernel.log(task_id)
+        kernel.emit(Opcode.END_TASK)
+        kernel.task(TaskKind.LOCAL, task_id, f"task{task_id}")
+    run = boot(kernel.build(), engine=engine)
+    logs = [run.launch(name).log() for name in ("main", "more", "less", "main")]
+    assert logs == [[9], [9], [9, 10], [9, 10, 9]]
+
+
+def test_activation_comes_with_the_element(engine):
+    """M113: the task starts while the operation is still going on."""
+    kernel = FifoKernel(256, activate_push=9)
+    kernel.function("main")
+    source = kernel.incoming(COLOR, 60)
+    kernel.operate(MOV32, kernel.ring_operand(), src1=source, config=background(0))
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    kernel.label("task9")
+    kernel.emit(Opcode.END_TASK)
+    kernel.task(TaskKind.LOCAL, 9, "task9")
+    programs = {(0, 0): sender(COLOR, 60), (1, 0): kernel.build()}
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    (start,) = run.cycles(EventKind.DSD_START, 1)
+    (task,) = run.cycles(EventKind.TASK_START, 1, subject=9)
+    assert task == start + 1 + WSE3.timing.task_start_cycles
+
+
+@pytest.mark.parametrize("way", ["put", "take"])
+def test_two_users_of_a_fifo_are_a_hazard(engine, way):
+    """M114: two operations that fill, or that empty, one FIFO at a time."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    for thread in (0, 1):
+        if way == "put":
+            kernel.put(range(9), config=background(thread))
+        else:
+            kernel.take(f"to{thread}", 3, config=background(thread))
+    run = boot(kernel.finish(), engine=engine)
+    what = "puts into FIFO 0" if way == "put" else "takes from FIFO 0"
+    with pytest.raises(HazardError, match=what):
+        run.launch()

@@ -1,0 +1,82 @@
+"""Generated programs with every feature: the reference engine against itself.
+
+Visiting units backwards and cutting a run into slices change nothing (M2).
+"""
+
+from functools import partial
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.image import DsdKind, Field, Opcode, TaskKind, verify
+from onewafer.simulator.reference import ReferenceEngine
+from onewafer.trace import EventKind
+from tests.simulator.feature_generation import feature_programs
+from tests.simulator.test_engines_agree import LENIENT, observe
+
+SOME = settings(LENIENT, max_examples=60)
+
+
+@SOME
+@given(feature_programs())
+def test_order_of_units_changes_nothing(program):
+    architecture, image = program
+    verify(image, architecture)
+    backwards = partial(ReferenceEngine, reverse=True)
+    expected = observe(ReferenceEngine, image, architecture)
+    found = observe(backwards, image, architecture)
+    for name, value in expected.items():
+        if not expected["error"] or name in ("error", "cycle"):
+            assert found[name] == value, name
+
+
+@SOME
+@given(feature_programs(), st.sampled_from([1, 13]))
+def test_slices_change_nothing(program, slices):
+    architecture, image = program
+    expected = observe(ReferenceEngine, image, architecture)
+    found = observe(ReferenceEngine, image, architecture, slices=slices)
+    assert bool(found["error"]) == bool(expected["error"])
+    if not expected["error"] or "deadlock" in expected["error"]:
+        assert found["events"] == expected["events"]
+        assert found["memory"] == expected["memory"]
+
+
+def test_generated_programs_use_every_feature():
+    """Nobody drops a feature from the generator without noticing."""
+    seen = set()
+
+    @settings(LENIENT, max_examples=150, derandomize=True, database=None)
+    @given(feature_programs())
+    def look(program):
+        architecture, image = program
+        found = observe(ReferenceEngine, image, architecture)
+        events = found["events"]
+        for kind, name in ((1 << 32, "control wavelet delivered"),):
+            if any(e.kind is EventKind.RAMP_ARRIVAL and e.value & kind for e in events):
+                seen.add(name)
+        if any(e.kind is EventKind.TASK_START and e.subject >= 64 for e in events):
+            seen.add("control task started")
+        if any(map(any, found["stalls of SWITCH"])):
+            seen.add("wavelet waited for a switch")
+        if any(map(any, found["stalls of FIFO"])):
+            seen.add("operation waited for a FIFO")
+        seen.add("deadlock" if "deadlock" in (found["error"] or "") else "no deadlock")
+        if "asks for control task" in (found["error"] or ""):
+            seen.add("control wavelet without a task")
+        for config in image.color_configs:
+            seen.add(type(config.filter).__name__)
+            seen.add(config.pop_mode.name)
+        for one in image.programs:
+            seen.update(task.kind for task in one.tasks)
+            seen.update(dsd.kind for dsd in one.dsds)
+            seen.update(one.code[:, Field.OPCODE].tolist())
+
+    look()
+    wanted = {
+        "control wavelet delivered", "control task started", "wavelet waited for a switch",
+        "operation waited for a FIFO", "deadlock", "no deadlock", "control wavelet without a task",
+        "RangeFilter", "CounterFilter", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
+        "POP_ON_ADVANCE_NOP", TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
+    }  # fmt: skip
+    assert wanted <= seen
