@@ -88,3 +88,10 @@ def take(s: Arrays, fifo: int, cycle: int) -> int:
     s.arena[place] = cycle
     s.arena[fifo + FIFO_HEAD] = head + 1
     return word
+
+
+@kernel
+def tag_place(s: Arrays, fifo: int, number: int) -> int:
+    """Return where the tag of a wavelet of a FIFO with tags is."""
+    places = 1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)
+    return fifo + FIFO_RING + 2 * places + (number & (places - 1))

@@ -57,9 +57,7 @@ class Injector:
         self._fabric = fabric
         self._end = fabric.places.end
 
-    def inject(
-        self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int
-    ) -> Arrays:
+    def inject(self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int) -> Arrays:
         """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
