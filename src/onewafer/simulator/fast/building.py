@@ -272,7 +272,7 @@ def _write_fifos(
     arena[sources + FIFO_LAST_MOVE] = NOT_YET
     arena[of_channels + FIFO_STARTS_TASK] = channels.starts_task
     arena[of_channels + FIFO_SHAPE] |= (HAS_TAGS * channels.has_tags).astype(np.int32)
-    contended = find_contention(arena, source_pe, source_route, num_pes)
+    contended = find_contention(arena, source_pe, source_route, fabric.switches.pe, num_pes)
     arena[places.block[contended] + BLOCK_IS_CONTENDED] = 1
     return _make_fifos(fabric, offset, pe)
 

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
-from onewafer.simulator.fast.arrays import int64
+from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.controls import is_control_next
+from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
     BLOCK_ATTENTION,
-    BLOCK_ELEMENTS,
     BLOCK_LIVE,
+    BLOCK_LONE,
     BLOCK_OPERATIONS,
-    BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
     BLOCK_PE,
     FAR,
     FAULT,
-    FAULT_CYCLE,
     FAULT_DETAIL,
     FAULT_OTHER,
-    FAULT_PC,
-    FAULT_PE,
     FIFO_READER,
     FIFO_ROW,
     FIFO_STATE,
     FIFOS_WRITER,
+    IDLE,
     INPUT,
     IS_AWAITED,
     LONG_AGO,
@@ -39,46 +36,43 @@ from onewafer.simulator.fast.fields import (
     NUM_OP_WORDS,
     OP_CONFIG,
     OP_DEST,
-    OP_ELEMENT_CYCLES,
     OP_FINISH,
     OP_HAS_STARTED,
-    OP_IS_ENDLESS,
     OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
-    OP_NEXT,
     OP_PC,
     OP_RANK,
-    OP_REASON,
     OP_REMAINING,
     OP_ROW,
     OP_SRC0,
     OP_SRC1,
     OP_STEPS,
     OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
     OPERAND_KIND,
     OPS_START,
     OPS_THREAD,
-    OPS_WAITING_SINCE,
     OUTPUT,
     PE_BULK,
     PE_BULK_SINCE,
     PE_ELEMENTS,
+    PE_MAIN,
     PE_PATH_CYCLES,
-    PE_STALLS,
+    PE_PROGRAM,
+    PROGRAM_CONTROL_TASKS,
+    PROGRAM_DATA_TASKS,
     READER_FAULT,
-    T_RAMP,
+    RUNNING,
+    STEPWISE,
     WATCHED,
     WRITER_FAULT,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
-from onewafer.simulator.fast.operation import perform, step
+from onewafer.simulator.fast.operation import perform
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import claim_rings, release_rings, waits_for_ring
-from onewafer.simulator.fast.router import push
 from onewafer.simulator.fast.tasks import operation_ended
+from onewafer.simulator.fast.watched import serve_watched
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -135,8 +129,11 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
         note_stall(s, block, op, cycle, _DATA_PATH)
         if s.arena[op + OP_RANK] >= s.arena[winner + OP_RANK]:
             is_alone = False
-    if s.arena[winner + OP_STEPS]:
-        serve_element(s, block, winner, cycle)
+    if s.arena[winner + OP_STEPS] & WATCHED:
+        serve_watched(s, block, winner, cycle)
+    elif s.arena[winner + OP_STEPS]:
+        execute(s, block, winner, cycle, cycle + 1, 1)
+        wake_element(s, block, s.arena[block + BLOCK_PATH_FREE])
     else:
         serve_memory(s, block, winner, cycle, is_alone)
 
@@ -166,7 +163,8 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
         source = s.arena[op + OP_DEST + OPERAND_BASE]
         room = room_cycle(s, source, 1)
         if room > cycle:
-            s.arena[source + FIFO_STATE] |= IS_AWAITED
+            if room == FAR:
+                s.arena[source + FIFO_STATE] |= IS_AWAITED
             wake_element(s, block, room)
             return _OUTPUT_FULL
     return NONE
@@ -194,82 +192,26 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 
 @kernel
-def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
-    """Note what an operation waits for from `cycle` on (NONE: nothing)."""
-    before = s.arena[op + OP_REASON]
-    if reason != before:
-        row = s.arena[op + OP_ROW]
-        if before != NONE:
-            waited = cycle - s.operations[row, OPS_WAITING_SINCE]
-            s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
-        s.operations[row, OPS_WAITING_SINCE] = cycle
-        s.arena[op + OP_REASON] = reason
+def find_lone_operation(s: Arrays, block: int) -> None:
+    """Note the operation that goes ahead of the clock: nothing can happen here before it ends.
 
-
-@kernel
-def serve_element(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Execute one element of an operation with a fabric operand (M33)."""
-    pe = s.arena[block + BLOCK_PE]
-    if s.arena[op + OP_HAS_STARTED] == 0:
-        begin(s, block, op, cycle)
-    word = step(s, pe, op, cycle)
-    if s.clock[FAULT]:
-        place_fault(s, pe, s.arena[op + OP_PC], cycle)
-        return
-    for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] == INPUT:
-            wake_waiting_router(s, block, s.arena[op + at + OPERAND_BASE], cycle)
-    if s.arena[op + OP_STEPS] & WATCHED:
-        look_for_controls(s, block, op, cycle)
-    if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
-        routable = cycle + 1 + s.timing[T_RAMP]
-        mask = (1 << 8 * int64(s.arena[op + OP_DEST + OPERAND_BYTES])) - 1
-        source = s.arena[op + OP_DEST + OPERAND_BASE]
-        color = s.arena[op + OP_DEST + OPERAND_DSD]
-        push(s, block, source, routable, color, word & mask)
-    element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
-    free_at = cycle + element_cycles
-    s.arena[block + BLOCK_ELEMENTS] += 1
-    s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
-    s.arena[op + OP_LAST_SERVED] = cycle
-    s.arena[block + BLOCK_PATH_FREE] = free_at
-    if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
-        finish(s, block, op, free_at)
-        wake_attention(s, block, free_at)
-    note(s, free_at)
-    wake_element(s, block, free_at)
-
-
-@shared
-def look_for_controls(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Wake the picker if a control wavelet comes next in a channel of an operation (M96)."""
-    for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] == INPUT:
-            channel = s.arena[op + at + OPERAND_BASE]
-            ready = ready_cycle(s, channel)
-            if ready < FAR and is_control_next(s, channel):
-                wake_attention(s, block, max(cycle + 1, ready))
-
-
-@kernel
-def wake_waiting_router(s: Arrays, block: int, channel: int, cycle: int) -> None:
-    """Let the router know that a wavelet was taken out of a channel, if it waits for that."""
-    if s.arena[channel + FIFO_STATE]:
-        s.arena[channel + FIFO_STATE] = 0
-        wake_router(s, block, cycle + 1)
-
-
-@kernel
-def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Let an operation that has nothing left to do end in `cycle`."""
-    s.arena[op + OP_FINISH] = cycle
-    s.arena[block + BLOCK_ARMED] &= ~(1 << slot_of(s, block, op))
-
-
-@kernel
-def slot_of(s: Arrays, block: int, op: int) -> int:
-    """Return the number of an operation in its PE."""
-    return (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
+    It is the only one that is live, and the main thread waits, or is idle and no wavelet starts a
+    task; only the end of the operation changes that.
+    """
+    lone = 0
+    live = s.arena[block + BLOCK_LIVE]
+    if live and live & (live - 1) == 0 and live == s.arena[block + BLOCK_ARMED]:
+        pe = s.arena[block + BLOCK_PE]
+        main = s.pes[pe, PE_MAIN]
+        op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * trailing_zeros(live)
+        is_quiet = s.arena[block + BLOCK_ATTENTION] == FAR and main != RUNNING
+        if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DATA_TASKS]:
+            is_quiet = False
+        if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
+            is_quiet = False
+        if is_quiet and s.arena[op + OP_STEPS] == STEPWISE:
+            lone = op
+    s.arena[block + BLOCK_LONE] = lone
 
 
 # --- once an operation ---------------------------------------------------------------------------
@@ -359,14 +301,6 @@ def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
         place_fault(s, pe, s.arena[op + OP_PC], cycle)
         return
     s.pes[pe, PE_ELEMENTS] += s.arena[op + OP_LENGTH]
-
-
-@kernel
-def place_fault(s: Arrays, pe: int, pc: int, cycle: int) -> None:
-    """Say where and when the fault is that was noted."""
-    s.clock[FAULT_PE] = pe
-    s.clock[FAULT_PC] = pc
-    s.clock[FAULT_CYCLE] = cycle
 
 
 @shared

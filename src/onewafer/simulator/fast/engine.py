@@ -84,6 +84,8 @@ class FastEngine:
         self._use(arrays)
         self._injector = Injector(fabric)
         self._cycle = 0
+        self._host_acted = 0
+        """Cycle of the last launch or injection: a run does not end before (M80)."""
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
         wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
 
@@ -133,10 +135,12 @@ class FastEngine:
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
         self._arrays.blocked_streams[pes] = 1
+        self._host_acted = self._cycle
         wake_elements(self._bound, pes, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
+        self._host_acted = self._cycle
         if len(words):
             s = self._arrays
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
@@ -173,7 +177,8 @@ class FastEngine:
     # --- the end of a run ------------------------------------------------------------------------
 
     def _finish(self) -> StopReason:
-        self._cycle = max(self._cycle, self._absolute(LAST_END))
+        # What a slice of a run ended with does not count (M2).
+        self._cycle = max(self._host_acted, self._absolute(LAST_END))
         self._store_state()
         report = report_deadlock(self._arrays, self._loaded, self._cycle)
         if report is not None:

@@ -75,6 +75,7 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     BLOCK_SLOTS,  # bit set: slots of the wheel in which the PE stands
     BLOCK_LIVE,  # bit set: live operations
     BLOCK_ARMED,  # bit set: live operations that the data path may serve
+    BLOCK_LONE,  # operation that goes ahead of the clock
     BLOCK_PATH_FREE,
     BLOCK_ACTIVE,  # bit set: groups of sources with a wavelet
     BLOCK_IS_CONTENDED,  # two sources of the router may need one port
@@ -83,7 +84,7 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     BLOCK_PATH_CYCLES,
     BLOCK_NUM_SOURCES,
     BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
-) = range(15)
+) = range(16)
 SOURCE_GROUPS = 31
 """Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
 

@@ -39,10 +39,21 @@ def to_signed(word: int) -> int:
 
 
 @kernel
+def last_place(s: Arrays, fifo: int) -> int:
+    """Return the number of the last place of a ring: a mask."""
+    return (1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)) - 1
+
+
+@kernel
+def capacity_of(s: Arrays, fifo: int) -> int:
+    """Return how many wavelets a FIFO takes."""
+    return s.arena[fifo + FIFO_SHAPE] >> 16
+
+
+@kernel
 def place_of(s: Arrays, fifo: int, number: int) -> int:
     """Return where wavelet `number` is in the arena."""
-    last = (1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)) - 1
-    return fifo + FIFO_RING + 2 * (number & last)
+    return fifo + FIFO_RING + 2 * (number & last_place(s, fifo))
 
 
 @kernel
@@ -63,7 +74,7 @@ def ready_cycle(s: Arrays, fifo: int) -> int:
 @kernel
 def room_cycle(s: Arrays, fifo: int, delay: int) -> int:
     """Return from when another wavelet fits; FAR: that is not known yet."""
-    before = s.arena[fifo + FIFO_TAIL] - (s.arena[fifo + FIFO_SHAPE] >> 16)
+    before = s.arena[fifo + FIFO_TAIL] - capacity_of(s, fifo)
     if before >= s.arena[fifo + FIFO_HEAD]:
         return FAR
     return s.arena[place_of(s, fifo, before)] + delay

@@ -60,12 +60,15 @@ def count_wait(s: Arrays, row: int, state: int, cycle: int) -> None:
 def send(s: Arrays, buffer: int, arrival: int, word: int) -> None:
     """Put a wavelet into the buffer behind a link (M50)."""
     put(s, buffer, arrival, word)
+    announce(s, buffer, arrival)
+
+
+@kernel
+def announce(s: Arrays, buffer: int, arrival: int) -> None:
+    """Let the router behind a link know that something arrives."""
     owner = s.arena[buffer + FIFO_OWNER]
     s.arena[owner + BLOCK_ACTIVE] |= 1 << (s.arena[buffer + FIFO_SHAPE] & 0xFF)
-    if arrival < s.arena[owner + BLOCK_ROUTER_WAKE]:
-        s.arena[owner + BLOCK_ROUTER_WAKE] = arrival
-        if arrival < s.arena[owner + BLOCK_ELEMENT_WAKE]:
-            enlist(s, owner, arrival)
+    wake_other_router(s, owner, arrival)
 
 
 @kernel
@@ -82,12 +85,12 @@ def end_wait(s: Arrays, source: int, cycle: int) -> None:
         wake_element(s, s.arena[source + FIFO_OWNER], cycle + 1)
     else:
         known = cycle + s.timing[T_CREDIT]
-        wake_sender(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
+        wake_other_router(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
 
 
 @kernel
-def wake_sender(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the router of another PE in `cycle`."""
+def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
+    """Look at the router of another PE in `cycle`, or before."""
     if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
         s.arena[block + BLOCK_ROUTER_WAKE] = cycle
         if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
 from onewafer.simulator.fast.compilation import entry, kernel, shared
 from onewafer.simulator.fast.data_path import serve
+from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
 from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
+    BLOCK_LONE,
     BLOCK_PE,
     BLOCK_ROUTER_WAKE,
     BLOCK_SLOTS,
@@ -28,7 +30,9 @@ from onewafer.simulator.fast.fields import (
     FAULT,
     FAULT_CYCLE,
     FAULT_PE,
+    IS_RECORDING,
     LAST_END,
+    LINE_WORDS,
     NEVER,
     NO_FAULT,
     NONE,
@@ -38,7 +42,7 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_SHIFT,
 )
 from onewafer.simulator.fast.main_thread import attend
-from onewafer.simulator.fast.native import opened
+from onewafer.simulator.fast.native import opened, prefetch
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
 
@@ -51,40 +55,51 @@ if TYPE_CHECKING:
 
 QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 """Why `run_cycles` returned."""
+NUM_FETCHED_LINES = 12
+"""Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
 @kernel
-def visit(s: Arrays, block: int, start: int, end: int, until: int) -> int:
-    """Bring a PE from cycle `start` to `end`; its main thread may run ahead to before `until`.
+def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
+    """Bring a PE from cycle `start` to `end`.
 
-    Return when it has to be looked at again.
+    What nothing can disturb goes ahead, to before `until`; but not while events are recorded, so
+    that their buffer need not be larger.
     """
-    for cycle in range(start, end):
+    horizon = end if s.clock[IS_RECORDING] else min(until, FAR)
+    while True:
+        wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
+        if wake >= end:
+            break
+        cycle = max(wake, start)
         if s.arena[block + BLOCK_ELEMENT_WAKE] <= cycle:
             s.arena[block + BLOCK_ELEMENT_WAKE] = FAR
-            tick(s, block, cycle, until)
+            tick(s, block, cycle, horizon, until)
         if s.arena[block + BLOCK_ROUTER_WAKE] <= cycle:
             s.arena[block + BLOCK_ROUTER_WAKE] = FAR
-            route_wavelets(s, block, cycle)
-    wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
+            route_wavelets(s, block, cycle, horizon)
     if wake < FAR:
         enlist(s, block, wake)
-    return wake
 
 
 @kernel
-def tick(s: Arrays, block: int, cycle: int, until: int) -> None:
+def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     """Let a compute element act in `cycle`, unless its PE is the one that failed."""
     if s.clock[FAILURE]:
         if s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
             return
         until = min(until, s.clock[FAILURE_CYCLE] + 1)
+        horizon = min(horizon, until)
     if s.arena[block + BLOCK_ATTENTION] <= cycle:
         attend(s, block, cycle, until)
     else:
         wake_element(s, block, s.arena[block + BLOCK_ATTENTION])
     if not s.clock[FAULT]:
-        serve(s, block, cycle)
+        lone = s.arena[block + BLOCK_LONE]
+        if lone:
+            stream(s, block, lone, cycle, horizon)
+        else:
+            serve(s, block, cycle)
     if s.clock[FAULT]:
         keep_earliest_fault(s)
 
@@ -102,26 +117,28 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @kernel
-def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
-    """Bring every PE of a list to `end`; what is left to do in this window stays in the list.
+def fetch_block(s: Arrays, block: int) -> None:
+    """Ask for the beginning of a block, while another PE is looked at."""
+    for line in range(NUM_FETCHED_LINES):
+        prefetch(s.arena, block + LINE_WORDS * line)
 
-    A main thread that was stopped to empty the buffer of events, or for signals, goes on in the
-    same cycle: then the window is looked at again.
-    """
+
+@kernel
+def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
+    """Bring every PE of a list to `end`; what is left to do in this window stays in the list."""
     count = s.wheel_counts[slot]
-    now = end
     for i in range(count):
+        fetch_block(s, s.wheel[slot, i + 1])
         block = s.wheel[slot, i]
         s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
             end = min(end, s.clock[FAILURE_CYCLE] + 1)
-        if visit(s, block, start, end, until) < end:
-            now = start
+        visit(s, block, start, end, until)
     left = s.wheel_counts[slot] - count
     for i in range(left):
         s.wheel[slot, i] = s.wheel[slot, count + i]
     s.wheel_counts[slot] = left
-    s.clock[NOW] = now
+    s.clock[NOW] = end
 
 
 @entry

@@ -10,7 +10,14 @@ from onewafer.image import SAVES_ADDRESS, Opcode, OperandMode, ScalarType
 from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.data_path import arm, place_fault, run_alone, settle_path, start
+from onewafer.simulator.fast.data_path import (
+    arm,
+    find_lone_operation,
+    run_alone,
+    settle_path,
+    start,
+)
+from onewafer.simulator.fast.elements import place_fault
 from onewafer.simulator.fast.fields import (
     BLOCK_ATTENTION,
     BLOCK_LIVE,
@@ -122,6 +129,7 @@ def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
         s.pes[pe, PE_LIMIT] = cycle if s.arena[block + BLOCK_LIVE] else max(cycle, until - 1)
         run_main(s, block)
     arm(s, block, cycle)
+    find_lone_operation(s, block)
 
 
 @kernel

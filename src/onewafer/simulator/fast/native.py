@@ -172,6 +172,32 @@ class _SetItem(AbstractTemplate):
         return None
 
 
+def prefetch(table: Any, index: Any) -> None:
+    """Ask for the cache line of an element that will be needed soon."""
+    del table, index
+
+
+@intrinsic
+def _prefetch(_context, table, index):
+    def generate(context, builder, sig, arguments):
+        address = _address(
+            context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1], is_checked=False
+        )
+        pointer = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer, *3 * [ir.IntType(32)]])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        options = [ir.IntType(32)(option) for option in (1, 3, 1)]  # to write, to keep, no code
+        builder.call(function, [builder.bitcast(address, pointer), *options])
+        return context.get_dummy_value()
+
+    return types.none(table, index), generate
+
+
+@overload(prefetch)
+def _prefetched(table, index):  # noqa: ARG001
+    return lambda table, index: _prefetch(table, index)
+
+
 @lower_builtin(operator.getitem, TableType, types.Any)
 def _get_element(context, builder, sig, arguments):
     table, index = sig.args
@@ -190,7 +216,9 @@ def _set_element(context, builder, sig, arguments):
     return context.get_dummy_value()
 
 
-def _address(context, builder, table: TableType, value, index_type, index):
+def _address(
+    context, builder, table: TableType, value, index_type, index, *, is_checked: bool = True
+):
     """Return the address of an element of a C-contiguous array."""
     if isinstance(index_type, types.BaseTuple):
         kinds, indices = list(index_type), cgutils.unpack_tuple(builder, index)
@@ -200,7 +228,7 @@ def _address(context, builder, table: TableType, value, index_type, index):
     place = None
     for axis, (kind, each) in enumerate(zip(kinds, indices, strict=True)):
         number = context.cast(builder, each, kind, types.int64)
-        if config.BOUNDSCHECK:
+        if config.BOUNDSCHECK and is_checked:
             size = _frame_word(builder, value, 1 + axis)
             cgutils.do_boundscheck(context, builder, number, size, axis)
         if place is None:

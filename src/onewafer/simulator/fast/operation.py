@@ -35,7 +35,9 @@ from onewafer.simulator.fast.fields import (
     FAR,
     FAULT,
     FAULT_DETAIL,
+    FIFO_HEAD,
     FIFO_SHAPE,
+    FIFO_TAIL,
     HAS_TAGS,
     INPUT,
     NONE,
@@ -92,9 +94,8 @@ from onewafer.simulator.fast.fields import (
     VECTOR,
     WATCHED,
 )
-from onewafer.simulator.fast.fifo import WORD, take, to_signed
+from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
-from onewafer.simulator.fast.rings import put_element, take_element
 from onewafer.simulator.fast.scalars import compute_element
 
 ENDLESS = 0x7FFF
@@ -206,71 +207,115 @@ def block_address(s: Arrays, op: int, at: int, k: int) -> int:
 
 
 @kernel
-def read_operand(s: Arrays, pe: int, op: int, at: int, k: int, cycle: int) -> int:
-    """Return element k of a source; of fabric, take the next wavelet."""
-    kind = s.arena[op + at + OPERAND_KIND]
-    base = int64(s.arena[op + at + OPERAND_BASE])
-    if kind == SCALAR:
-        return base & WORD
-    num_bytes = int64(s.arena[op + at + OPERAND_BYTES])
-    if kind == INPUT:
-        return take(s, base, cycle) & ((1 << 8 * num_bytes) - 1)
-    if kind == VECTOR:
-        base += k * s.arena[op + at + OPERAND_STEP]
-    elif kind == BLOCK:
-        base = block_address(s, op, at, k)
-    elif kind == RING:
-        return take_element(s, pe, base, num_bytes, cycle)
-    return read(s, pe, base, num_bytes)
+def read_memory(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
+    """Return element k of a source that is not fabric and not a plain vector."""
+    address = int64(s.arena[op + at + OPERAND_BASE])
+    if s.arena[op + at + OPERAND_KIND] == BLOCK:
+        address = block_address(s, op, at, k)
+    return read(s, pe, address, s.arena[op + at + OPERAND_BYTES])
 
 
 @kernel
-def write_memory(s: Arrays, pe: int, op: int, k: int, word: int, cycle: int) -> None:
-    """Set element k of a destination that is not fabric."""
+def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
+    """Set element k of a destination that is not fabric and not a plain vector."""
+    address = int64(s.arena[op + OP_DEST + OPERAND_BASE])
     kind = s.arena[op + OP_DEST + OPERAND_KIND]
-    base = s.arena[op + OP_DEST + OPERAND_BASE]
-    num_bytes = s.arena[op + OP_DEST + OPERAND_BYTES]
-    if kind == VECTOR:
-        write(s, pe, base + k * s.arena[op + OP_DEST + OPERAND_STEP], word, num_bytes)
-    elif kind == BLOCK:
-        write(s, pe, block_address(s, op, OP_DEST, k), word, num_bytes)
-    elif kind == POINTER:
-        write(s, pe, base, word, num_bytes)
-    elif kind == RING:
-        put_element(s, pe, base, word, num_bytes, cycle)
+    if kind == SCALAR:
+        return
+    if kind == BLOCK:
+        address = block_address(s, op, OP_DEST, k)
+    write(s, pe, address, word, s.arena[op + OP_DEST + OPERAND_BYTES])
 
 
 # --- elements ------------------------------------------------------------------------------------
 
 
 @kernel
-def step(s: Arrays, pe: int, op: int, cycle: int) -> int:
-    """Read, compute and write the next element (M36); return its word, for fabric."""
-    k = int64(s.arena[op + OP_NEXT])
-    a = read_operand(s, pe, op, OP_SRC0, k, cycle)
-    b = read_operand(s, pe, op, OP_SRC1, k, cycle)
-    if s.clock[FAULT]:
-        return 0
+def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
+    """Read, compute and write elements, one after the other (M36); return how many were done.
+
+    Wavelets are read and written in their places; who calls this moves the heads and tails.
+    """
+    kind = s.arena[op + OP_KIND]
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-    word = compute_element(s.arena[op + OP_KIND], a, b, scalar)
-    write_memory(s, pe, op, k, word, cycle)
-    if s.clock[FAULT]:
-        return 0
     accumulator = s.arena[op + OP_ACCUMULATOR]
+    first = int64(s.arena[op + OP_NEXT])
+    kind0, base0, step0, bytes0 = operand_of(s, op, OP_SRC0)
+    kind1, base1, step1, bytes1 = operand_of(s, op, OP_SRC1)
+    kind2, base2, step2, bytes2 = operand_of(s, op, OP_DEST)
+    mask0, mask1, mask2 = mask_of(bytes0), mask_of(bytes1), mask_of(bytes2)
+    done = 0
+    while done < count:
+        k = first + done
+        if kind0 == INPUT:
+            a = waiting_word(s, base0, done) & mask0
+        elif kind0 == VECTOR:
+            a = read(s, pe, base0 + k * step0, bytes0)
+        elif kind0 == SCALAR:
+            a = base0 & WORD
+        else:
+            a = read_memory(s, pe, op, OP_SRC0, k)
+        if kind1 == INPUT:
+            b = waiting_word(s, base1, done) & mask1
+        elif kind1 == VECTOR:
+            b = read(s, pe, base1 + k * step1, bytes1)
+        elif kind1 == SCALAR:
+            b = base1 & WORD
+        else:
+            b = read_memory(s, pe, op, OP_SRC1, k)
+        if s.clock[FAULT]:
+            break
+        word = compute_element(kind, a, b, scalar)
+        if kind2 == OUTPUT:
+            s.arena[place_of(s, base2, s.arena[base2 + FIFO_TAIL] + done) + 1] = to_signed(
+                word & mask2
+            )
+        elif kind2 == VECTOR:
+            write(s, pe, base2 + k * step2, word, bytes2)
+        else:
+            write_memory(s, pe, op, k, word)
+        if s.clock[FAULT]:
+            break
+        if accumulator == OP_SRC0:
+            base0 = word
+        elif accumulator == OP_SRC1:
+            base1 = word
+        done += 1
+    s.arena[op + OP_NEXT] = first + done
     if accumulator:
-        s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
-    s.arena[op + OP_NEXT] = k + 1
-    return word
+        s.arena[op + accumulator + OPERAND_BASE] = to_signed(
+            base0 if accumulator == OP_SRC0 else base1
+        )
+    return done
 
 
 @kernel
+def operand_of(s: Arrays, op: int, at: int) -> tuple[int, int, int, int]:
+    """Return kind, base, step and bytes of an operand."""
+    return (
+        s.arena[op + at + OPERAND_KIND],
+        int64(s.arena[op + at + OPERAND_BASE]),
+        int64(s.arena[op + at + OPERAND_STEP]),
+        int64(s.arena[op + at + OPERAND_BYTES]),
+    )
+
+
+@kernel
+def mask_of(num_bytes: int) -> int:
+    """Return the mask of the bits of so many bytes."""
+    return (1 << 8 * num_bytes) - 1
+
+
+@kernel
+def waiting_word(s: Arrays, fifo: int, i: int) -> int:
+    """Return the word of a wavelet that waits in a FIFO, the oldest is number 0."""
+    return int64(s.arena[place_of(s, fifo, s.arena[fifo + FIFO_HEAD] + i) + 1]) & WORD
+
+
+@shared
 def perform(s: Arrays, pe: int, op: int) -> None:
     """Execute every element of a memory-only operation, up to a fault."""
-    s.arena[op + OP_NEXT] = 0
-    for _ in range(s.arena[op + OP_LENGTH]):
-        step(s, pe, op, 0)
-        if s.clock[FAULT]:
-            break
+    compute_elements(s, pe, op, s.arena[op + OP_LENGTH])
     s.arena[op + OP_NEXT] = 0
 
 

@@ -1,8 +1,9 @@
 """Routers and links: rules M40–M42 and M50–M57.
 
-A router serves its sources (buffers behind links, output queues, the host's queue), and every
-wavelet that can move does, at once. In most PEs no two sources need one port; they are served
-as they come. Elsewhere (`BLOCK_IS_CONTENDED`) they are put in the order of M54 first.
+A router serves its sources: buffers behind links, output queues, the host's queue. In most PEs no
+two sources need one port; then each of them is a stream of its own, and goes ahead of the clock as
+far as is known when its wavelets come and when places become free. Elsewhere (`BLOCK_IS_CONTENDED`)
+the sources are served cycle by cycle, in the order of M54.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from onewafer.simulator.fast.agenda import (
     wake_element,
     wake_router,
 )
+from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -29,6 +31,7 @@ from onewafer.simulator.fast.fields import (
     FIFO_HEAD,
     FIFO_LAST_MOVE,
     FIFO_READER,
+    FIFO_RING,
     FIFO_ROUTE,
     FIFO_ROW,
     FIFO_SHAPE,
@@ -38,12 +41,15 @@ from onewafer.simulator.fast.fields import (
     FIFOS_COLOR,
     FIFOS_NUMBER,
     FIFOS_PORT,
+    FIFOS_WAITING_SINCE,
     IS_AWAITED,
     IS_RECORDING,
     IS_SWITCHED,
     LINK_FREE,
     NO_ROUTE,
     NONE,
+    PE_STALLS,
+    REASON_MASK,
     ROUTE_DIRECTIONS,
     ROUTE_NUM_TARGETS,
     ROUTE_PORTS,
@@ -54,8 +60,18 @@ from onewafer.simulator.fast.fields import (
     T_HOP,
     T_RAMP,
 )
-from onewafer.simulator.fast.fifo import put, ready_cycle, room_cycle, tag_place, take
-from onewafer.simulator.fast.links import carry, end_wait, send, wait
+from onewafer.simulator.fast.fifo import (
+    WORD,
+    capacity_of,
+    head_of,
+    last_place,
+    put,
+    ready_cycle,
+    room_cycle,
+    tag_place,
+    take,
+)
+from onewafer.simulator.fast.links import announce, carry, end_wait, send, wait
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.switching import serve_switched
 from onewafer.simulator.statistics import StallReason
@@ -70,11 +86,15 @@ _NO_CREDIT = int(StallReason.NO_CREDIT)
 _NO_ROUTE = int(StallReason.NO_ROUTE)
 _HOP = int(EventKind.HOP)
 _RAMP_ARRIVAL = int(EventKind.RAMP_ARRIVAL)
+_MOST_TARGETS = 2
 
 
 @kernel
-def route_wavelets(s: Arrays, block: int, cycle: int) -> None:
-    """Move what can move in this cycle; ask to be looked at when more may be possible."""
+def route_wavelets(s: Arrays, block: int, cycle: int, horizon: int) -> None:
+    """Move what can move from `cycle` on; ask to be looked at when more may be possible.
+
+    What shares no port goes ahead of time, to before `horizon`.
+    """
     if s.arena[block + BLOCK_IS_CONTENDED]:
         route_in_order(s, block, cycle)
         return
@@ -84,8 +104,7 @@ def route_wavelets(s: Arrays, block: int, cycle: int) -> None:
         i = trailing_zeros(groups)
         groups &= groups - 1
         while i < num_sources:
-            source = s.arena[block + BLOCK_SOURCES + i]
-            serve_source(s, block, source, 0, cycle)
+            stream_source(s, block, s.arena[block + BLOCK_SOURCES + i], cycle, horizon)
             i += SOURCE_GROUPS
 
 
@@ -107,7 +126,22 @@ def route_in_order(s: Arrays, block: int, cycle: int) -> None:
         num_candidates += 1
     taken = 0
     for k in range(num_candidates):
-        taken |= serve_source(s, block, s.candidates[k], taken, cycle)
+        source = s.candidates[k]
+        route = route_of(s, block, source)
+        ports = 0 if route == NO_ROUTE else s.arena[route + ROUTE_PORTS]
+        if ports & IS_SWITCHED:
+            color = color_of(s, source, s.arena[source + FIFO_ROW])
+            taken |= serve_switched(
+                s, block, source, s.arena[route + ROUTE_TARGETS], color, taken, cycle
+            )
+            continue
+        if taken & ports:
+            wait(s, source, cycle, _LINK_BUSY)
+            wake_router(s, block, cycle + 1)
+            continue
+        stream_source(s, block, source, cycle, cycle + 1)
+        if s.arena[source + FIFO_LAST_MOVE] == cycle:
+            taken |= ports
 
 
 @kernel
@@ -138,55 +172,152 @@ def tag_of_head(s: Arrays, source: int) -> int:
 
 
 @kernel
-def serve_source(s: Arrays, block: int, source: int, taken: int, cycle: int) -> int:
-    """Move the oldest wavelet of a source if it can move; return the ports it took."""
-    ready = ready_cycle(s, source)
-    if ready > cycle:
-        wake_router(s, block, ready)
-        return 0
+def route_of(s: Arrays, block: int, source: int) -> int:
+    """Return the route of the oldest wavelet of a source."""
     route = s.arena[source + FIFO_ROUTE]
     if route == ANY_COLOR:
-        # The first row serves all if nobody needs the others.
-        route = s.ramp_routes[s.arena[block + BLOCK_PE], tag_of_head(s, source)]
-    if route == NO_ROUTE:
-        wait(s, source, cycle, _NO_ROUTE)
-        return 0
-    ports = s.arena[route + ROUTE_PORTS]
-    if ports & IS_SWITCHED:
-        switch = s.arena[route + ROUTE_TARGETS]
-        color = color_of(s, source, s.arena[source + FIFO_ROW])
-        return serve_switched(s, block, source, switch, color, taken, cycle)
-    if taken & ports:
-        wait(s, source, cycle, _LINK_BUSY)
-        wake_router(s, block, cycle + 1)
-        return 0
-    if is_held_up(s, block, source, route, cycle):
-        return 0
-    move(s, block, source, route, cycle)
-    return ports
+        return s.ramp_routes[s.arena[block + BLOCK_PE], tag_of_head(s, source)]
+    return route
+
+
+@shared
+def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) -> None:
+    """Move the wavelets of a source, each as soon as it can, from `cycle` to before `horizon`.
+
+    If no other source needs its ports, nothing can come between: a wavelet moves in the first
+    cycle in which it is there and all its targets have room (M51).
+    """
+    while True:
+        ready = ready_cycle(s, source)
+        if ready == FAR:
+            if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
+                s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
+            return
+        cycle = max(cycle, ready, s.arena[source + FIFO_LAST_MOVE] + 1)
+        if s.arena[source + FIFO_STATE] & REASON_MASK:
+            # What it waits for may begin later: what came before is settled.
+            cycle = max(cycle, s.fifos[s.arena[source + FIFO_ROW], FIFOS_WAITING_SINCE])
+        if cycle >= horizon:
+            wake_router(s, block, cycle)
+            return
+        route = route_of(s, block, source)
+        if route == NO_ROUTE:
+            wait(s, source, cycle, _NO_ROUTE)
+            return
+        cycle = room_of_route(s, block, source, route, cycle)
+        if cycle >= horizon:
+            wake_router(s, block, cycle)
+            return
+        if is_simple(s, source, route):
+            move_many(s, block, source, route, cycle, horizon)
+        else:
+            move(s, block, source, route, cycle)
 
 
 @kernel
-def is_held_up(s: Arrays, block: int, source: int, route: int, cycle: int) -> bool:
-    """Tell whether some target cannot take a wavelet in this cycle; then note the wait (M51)."""
-    ports = s.arena[route + ROUTE_PORTS]
+def is_simple(s: Arrays, source: int, route: int) -> bool:
+    """Tell whether wavelets can move in a bunch: one color, at most two targets, unobserved."""
+    return (
+        s.arena[source + FIFO_ROUTE] != ANY_COLOR
+        and 0 < s.arena[route + ROUTE_NUM_TARGETS] <= _MOST_TARGETS
+        and not s.timing[T_HAS_LINK_WINDOW]
+        and not s.clock[IS_RECORDING]
+    )
+
+
+@kernel
+def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> None:
+    """Move a wavelet in `cycle` and those behind it, as far as it is known when there is room."""
+    if s.arena[source + FIFO_STATE]:
+        end_wait(s, source, cycle)
     num_targets = s.arena[route + ROUTE_NUM_TARGETS]
+    target = s.arena[route + ROUTE_TARGETS]
+    other = s.arena[route + ROUTE_TARGETS + num_targets - 1]
+    to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
+    credit = s.timing[T_CREDIT]
+    delay = 1 if to_ramp and num_targets == 1 else credit
+    other_delay = 1 if to_ramp else credit
+
+    head = s.arena[source + FIFO_HEAD]
+    last = last_place(s, source)
+    before = s.arena[target + FIFO_TAIL] - capacity_of(s, target)
+    last_before = last_place(s, target)
+    other_before = s.arena[other + FIFO_TAIL] - capacity_of(s, other)
+    last_other = last_place(s, other)
+    most = min(s.arena[source + FIFO_TAIL] - head, s.arena[target + FIFO_HEAD] - before)
+    most = min(most, s.arena[other + FIFO_HEAD] - other_before)
+    waited = 0
+    count = 0
+    at = cycle
+    while count < most:
+        place = source + FIFO_RING + 2 * (head + count & last)
+        earliest = max(at, s.arena[place])
+        at = max(
+            earliest,
+            s.arena[target + FIFO_RING + 2 * (before + count & last_before)] + delay,
+            s.arena[other + FIFO_RING + 2 * (other_before + count & last_other)] + other_delay,
+        )
+        if at >= horizon:
+            break
+        waited += at - earliest
+        s.arena[place] = at
+        at += 1
+        count += 1
+    s.arena[source + FIFO_HEAD] = head + count
+    moved = at - 1 if count == most else s.arena[source + FIFO_RING + 2 * (head + count - 1 & last)]
+    s.arena[source + FIFO_LAST_MOVE] = moved
+    note(s, moved + 1)
+    if waited:
+        s.pes[s.arena[block + BLOCK_PE], PE_STALLS + _NO_CREDIT] += waited
+    num_links = num_targets - to_ramp
+    if to_ramp:
+        copy(s, source, head, other, count, s.timing[T_RAMP])
+        expect(s, block, other, cycle + s.timing[T_RAMP])
+    for i in range(num_links):
+        buffer = s.arena[route + ROUTE_TARGETS + i]
+        copy(s, source, head, buffer, count, s.timing[T_HOP])
+        announce(s, buffer, cycle + s.timing[T_HOP])
+
+
+@kernel
+def copy(s: Arrays, source: int, head: int, target: int, count: int, delay: int) -> None:
+    """Put wavelets that have left a source into a FIFO; they arrive after `delay`."""
+    last = last_place(s, source)
+    last_target = last_place(s, target)
+    tail = s.arena[target + FIFO_TAIL]
+    for i in range(count):
+        place = source + FIFO_RING + 2 * (head + i & last)
+        to = target + FIFO_RING + 2 * (tail + i & last_target)
+        s.arena[to] = s.arena[place] + delay
+        s.arena[to + 1] = s.arena[place + 1]
+    s.arena[target + FIFO_TAIL] = tail + count
+
+
+@kernel
+def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int) -> int:
+    """Return when all targets can take a wavelet that is there in `cycle`; FAR: not known yet.
+
+    What has become free stays free until a wavelet of this router takes it, so that the wavelet
+    waits for one target after the other.
+    """
+    num_targets = s.arena[route + ROUTE_NUM_TARGETS]
+    has_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
     for i in range(num_targets):
         target = s.arena[route + ROUTE_TARGETS + i]
-        is_channel = i == num_targets - 1 and ports >> _RAMP & 1 != 0
-        if not is_channel and s.timing[T_HAS_LINK_WINDOW]:
+        is_channel = has_ramp and i == num_targets - 1
+        if s.timing[T_HAS_LINK_WINDOW] and not is_channel:
             free = s.links[link_of(s, block, route, i), LINK_FREE]
             if free > cycle:
                 wait(s, source, cycle, _LINK_BUSY)
-                wake_router(s, block, free)
-                return True
+                cycle = free
         room = room_cycle(s, target, 1 if is_channel else s.timing[T_CREDIT])
         if room > cycle:
-            s.arena[target + FIFO_STATE] |= IS_AWAITED
             wait(s, source, cycle, _NO_CREDIT)
-            wake_router(s, block, room)
-            return True
-    return False
+            cycle = room
+            if room == FAR:
+                s.arena[target + FIFO_STATE] |= IS_AWAITED
+                break
+    return cycle
 
 
 @kernel
@@ -204,48 +335,48 @@ def direction_of(s: Arrays, route: int, i: int) -> int:
 @kernel
 def move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
     """Move the oldest wavelet of a source along its route."""
-    color = NONE
     if s.clock[IS_RECORDING]:
-        color = color_of(s, source, s.arena[source + FIFO_ROW])
+        record_move(s, block, source, route, cycle)
     word = take(s, source, cycle)
     s.arena[source + FIFO_LAST_MOVE] = cycle
     if s.arena[source + FIFO_STATE]:
         end_wait(s, source, cycle)
-    ready = ready_cycle(s, source)
-    if ready < FAR:
-        wake_router(s, block, max(cycle + 1, ready))
-    elif s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
-        s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
     num_links = s.arena[route + ROUTE_NUM_TARGETS]
     if s.arena[route + ROUTE_PORTS] >> _RAMP & 1:
         num_links -= 1
-        channel = s.arena[route + ROUTE_TARGETS + num_links]
-        deliver(s, block, channel, cycle, word)
-        record(s, cycle, block, _RAMP_ARRIVAL, color, word)
+        deliver(s, block, s.arena[route + ROUTE_TARGETS + num_links], cycle, word)
     arrival = cycle + s.timing[T_HOP]
     for i in range(num_links):
         send(s, s.arena[route + ROUTE_TARGETS + i], arrival, word)
         if s.timing[T_HAS_LINK_WINDOW]:
             carry(s, link_of(s, block, route, i), cycle)
-        record(s, cycle, block, _HOP, color, direction_of(s, route, i))
     note(s, cycle + 1)
+
+
+@shared
+def record_move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
+    """Tell the event sink where the oldest wavelet of a source goes."""
+    color = color_of(s, source, s.arena[source + FIFO_ROW])
+    word = int64(s.arena[head_of(s, source) + 1]) & WORD
+    for i in range(s.arena[route + ROUTE_NUM_TARGETS]):
+        direction = direction_of(s, route, i)
+        if direction == _RAMP:
+            record(s, cycle, block, _RAMP_ARRIVAL, color, word)
+        else:
+            record(s, cycle, block, _HOP, color, direction)
 
 
 @kernel
 def deliver(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
-    """Hand a wavelet to the ramp (M40); the picker may wait for it."""
+    """Hand a wavelet to the ramp (M40)."""
     readable = cycle + s.timing[T_RAMP]
     put(s, channel, readable, word)
-    wake_element(s, block, readable)
-    if s.arena[channel + FIFO_STARTS_TASK] and s.arena[channel + FIFO_READER] == 0:
-        wake_attention(s, block, readable)
+    expect(s, block, channel, readable)
 
 
 @kernel
-def push(s: Arrays, block: int, source: int, ready: int, color: int, word: int) -> None:
-    """Let the compute element put a wavelet into an output queue."""
-    if s.arena[source + FIFO_ROUTE] == ANY_COLOR:
-        s.arena[tag_place(s, source, s.arena[source + FIFO_TAIL])] = color
-    put(s, source, ready, word)
-    s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[source + FIFO_SHAPE] & 0xFF)
-    wake_router(s, block, ready)
+def expect(s: Arrays, block: int, channel: int, readable: int) -> None:
+    """Let the compute element know that a wavelet comes; the picker may wait for it."""
+    wake_element(s, block, readable)
+    if s.arena[channel + FIFO_STARTS_TASK] and s.arena[channel + FIFO_READER] == 0:
+        wake_attention(s, block, readable)

@@ -205,7 +205,8 @@ def lacks_room(s: Arrays, block: int, source: int, target: int, delay: int, cycl
     room = room_cycle(s, target, delay)
     if room <= cycle:
         return False
-    s.arena[target + FIFO_STATE] |= IS_AWAITED
+    if room == FAR:
+        s.arena[target + FIFO_STATE] |= IS_AWAITED
     wait(s, source, cycle, _NO_CREDIT)
     wake_router(s, block, room)
     return True

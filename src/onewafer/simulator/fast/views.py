@@ -175,9 +175,7 @@ def _count(s: Arrays, fifo: int) -> int:
 
 def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
     active = [_source(s, source) for source in _sources(s, pe) if _count(s, source)]
-    routes = {
-        a.words[0][1]: _route(s, image, pe, a.words[0][1], a.switch) for a in active
-    }
+    routes = {a.words[0][1]: _route(s, image, pe, a.words[0][1], a.switch) for a in active}
     return SimpleNamespace(
         x=int(s.pes[pe, PE_X]),
         y=int(s.pes[pe, PE_Y]),

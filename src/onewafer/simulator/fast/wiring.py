@@ -355,11 +355,17 @@ def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> I
     return found
 
 
-def find_contention(arena: Arena, pe: Integers, route: Integers, num_pes: int) -> Integers:
-    """Return the PEs in which two sources may need one port, given the route of each source."""
+def find_contention(
+    arena: Arena, pe: Integers, route: Integers, switches: Integers, num_pes: int
+) -> Integers:
+    """Return the PEs in which two sources may need one port, given the route of each source.
+
+    A switch may turn under the wavelets of another source: the PEs of `switches` are among them.
+    """
     ports = np.where(route > NO_ROUTE, arena[np.maximum(route, 0) + ROUTE_PORTS], 0)
-    ports[(route == ANY_COLOR) | (ports == IS_SWITCHED)] = _ALL_PORTS
+    ports[route == ANY_COLOR] = _ALL_PORTS
     is_contended = np.zeros(num_pes, np.bool_)
     for bit in range(_NUM_PORTS):
         is_contended |= np.bincount(pe[ports >> bit & 1 == 1], minlength=num_pes) > 1
+    is_contended[switches] = True
     return np.flatnonzero(is_contended)

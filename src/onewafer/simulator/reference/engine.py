@@ -69,6 +69,8 @@ class ReferenceEngine:
         self._agenda = Agenda()
         self._reverse = reverse
         self._cycle = 0
+        self._host_acted = 0
+        """Cycle of the last launch or injection: a run does not end before (M80)."""
         self._injected: dict[int, OutputQueue] = {}
         image = loaded.image
         self._routers = [
@@ -101,7 +103,8 @@ class ReferenceEngine:
             self._cycle = failure.cycle
             self._store_state()
             raise failure.error
-        self._cycle = max(self._cycle, self._agenda.end)
+        # What a slice of a run ended with does not count (M2).
+        self._cycle = max(self._host_acted, self._agenda.end)
         self._store_state()
         report = describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
         if report is not None:
@@ -121,12 +124,14 @@ class ReferenceEngine:
                 raise SimulationError(wrong_arguments(name, num_arguments, len(words)))
             if blocked[element.index]:
                 raise SimulationError(blocked_stream(element.x, element.y))
+        self._host_acted = self._cycle
         for element in having:
             element.launch(name, tuple(word & 0xFFFF_FFFF for word in words))
             self._agenda.schedule(element, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
+        self._host_acted = self._cycle
         router = self._routers[pe_index]
         queue = self._injected.setdefault(pe_index, OutputQueue(_HOST_QUEUE, NEVER, None))
         for word in words:

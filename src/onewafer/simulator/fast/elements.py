@@ -1,0 +1,328 @@
+"""Elements of operations with a fabric operand, as many at once as nothing can come between (M33).
+
+First the cycles of all elements are worked out, then their values; both need nothing but what is
+known when the elements begin: the wavelets that wait, with their cycles, and the places that are
+or become free.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
+    BLOCK_ACTIVE,
+    BLOCK_ARMED,
+    BLOCK_ELEMENTS,
+    BLOCK_LONE,
+    BLOCK_OPERATIONS,
+    BLOCK_PATH_CYCLES,
+    BLOCK_PATH_FREE,
+    BLOCK_PE,
+    FAR,
+    FAULT,
+    FAULT_CYCLE,
+    FAULT_PC,
+    FAULT_PE,
+    FIFO_HEAD,
+    FIFO_RING,
+    FIFO_ROUTE,
+    FIFO_SHAPE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    INPUT,
+    IS_AWAITED,
+    NONE,
+    NUM_OP_WORDS,
+    OP_DEST,
+    OP_ELEMENT_CYCLES,
+    OP_FINISH,
+    OP_HAS_STARTED,
+    OP_IS_ENDLESS,
+    OP_KIND,
+    OP_LAST_SERVED,
+    OP_LENGTH,
+    OP_NEXT,
+    OP_PC,
+    OP_REASON,
+    OP_ROW,
+    OP_SRC0,
+    OP_SRC1,
+    OPERAND_BASE,
+    OPERAND_DSD,
+    OPERAND_KIND,
+    OPS_THREAD,
+    OPS_WAITING_SINCE,
+    OUTPUT,
+    PE_STALLS,
+    T_RAMP,
+)
+from onewafer.simulator.fast.fifo import (
+    capacity_of,
+    last_place,
+    place_of,
+    ready_cycle,
+    room_cycle,
+    tag_place,
+)
+from onewafer.simulator.fast.operation import compute_elements
+from onewafer.simulator.fast.recording import record
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+_INPUT_EMPTY = int(StallReason.INPUT_EMPTY)
+_OUTPUT_FULL = int(StallReason.OUTPUT_FULL)
+_DSD_START = int(EventKind.DSD_START)
+_ALL = 1 << 30
+
+
+@kernel
+def fabric_operands(s: Arrays, op: int) -> tuple[int, int, int]:
+    """Return the channels that an operation reads and the queue that it writes; 0: none.
+
+    If it reads one channel, that is the first one.
+    """
+    first, second, out = 0, 0, 0
+    if s.arena[op + OP_SRC0 + OPERAND_KIND] == INPUT:
+        first = s.arena[op + OP_SRC0 + OPERAND_BASE]
+    if s.arena[op + OP_SRC1 + OPERAND_KIND] == INPUT:
+        second = s.arena[op + OP_SRC1 + OPERAND_BASE]
+    if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+        out = s.arena[op + OP_DEST + OPERAND_BASE]
+    if first == 0:
+        first, second = second, 0
+    return first, second, out
+
+
+@shared
+def stream(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
+    """Execute elements of the only live operation, each as soon as it can, to before `horizon`.
+
+    While nothing else can use the data path, nothing can come between, see `find_lone_operation`.
+    """
+    execute(s, block, op, cycle, horizon, _ALL)
+    if s.clock[FAULT] == 0 and s.arena[op + OP_FINISH] == FAR:
+        await_next(s, block, op, cycle, horizon)
+
+
+@kernel
+def await_next(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> None:
+    """Note what the next element waits for, and ask to be woken for it."""
+    cycle = earliest_cycle(s, block, op, cycle)
+    if cycle >= horizon:
+        wake_element(s, block, cycle)
+        return
+    first, second, out = fabric_operands(s, op)
+    inputs = inputs_cycle(s, first, second, cycle)
+    if inputs > cycle:
+        note_stall(s, block, op, cycle, _INPUT_EMPTY)
+    room = inputs
+    if out and inputs < horizon:
+        room = max(inputs, room_cycle(s, out, 1))
+        if room > inputs:
+            note_stall(s, block, op, inputs, _OUTPUT_FULL)
+        if room == FAR:
+            s.arena[out + FIFO_STATE] |= IS_AWAITED
+    wake_element(s, block, room)
+
+
+@kernel
+def earliest_cycle(s: Arrays, block: int, op: int, cycle: int) -> int:
+    """Return when an operation could go on if it had all it needs."""
+    cycle = max(cycle, s.arena[block + BLOCK_PATH_FREE])
+    if s.arena[op + OP_REASON] != NONE:
+        # What it waits for may begin later: what came before is settled.
+        cycle = max(cycle, s.operations[s.arena[op + OP_ROW], OPS_WAITING_SINCE])
+    return cycle
+
+
+@kernel
+def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
+    """Return from when, not before `cycle`, the wavelets of an element are there."""
+    if first:
+        cycle = max(cycle, ready_cycle(s, first))
+    if second:
+        cycle = max(cycle, ready_cycle(s, second))
+    return cycle
+
+
+@shared
+def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int) -> None:
+    """Execute up to `most` elements, from `cycle` to before `horizon`, if they have all they need."""
+    first, second, out = fabric_operands(s, op)
+    if not s.arena[op + OP_IS_ENDLESS]:
+        most = min(most, s.arena[op + OP_LENGTH] - s.arena[op + OP_NEXT])
+    if first:
+        most = min(most, s.arena[first + FIFO_TAIL] - s.arena[first + FIFO_HEAD])
+    if second:
+        most = min(most, s.arena[second + FIFO_TAIL] - s.arena[second + FIFO_HEAD])
+    if out:
+        used = s.arena[out + FIFO_TAIL] - s.arena[out + FIFO_HEAD]
+        most = min(most, capacity_of(s, out) - used)
+    cycle = earliest_cycle(s, block, op, cycle)
+    if most == 0 or cycle >= horizon:
+        return
+    if s.arena[op + OP_REASON] != NONE:
+        cycle = end_stall(s, block, op, cycle, horizon)
+    count = set_cycles(s, block, op, cycle, horizon, most)
+    if count == 0:
+        return
+    start = cycle_of(s, op, 0)
+    if s.arena[op + OP_HAS_STARTED] == 0:
+        s.arena[op + OP_HAS_STARTED] = 1
+        thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
+        record(s, start, block, _DSD_START, thread, s.arena[op + OP_KIND])
+    pe = s.arena[block + BLOCK_PE]
+    done = compute_elements(s, pe, op, count)
+    if done < count:
+        place_fault(s, pe, s.arena[op + OP_PC], cycle_of(s, op, done))
+        return
+    last = cycle_of(s, op, count - 1)
+    pass_on(s, block, op, start, count)
+    s.arena[op + OP_LAST_SERVED] = last
+    if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and not s.arena[op + OP_IS_ENDLESS]:
+        finish(s, block, op, s.arena[block + BLOCK_PATH_FREE])
+        wake_attention(s, block, s.arena[block + BLOCK_PATH_FREE])
+
+
+@kernel
+def end_stall(s: Arrays, block: int, op: int, cycle: int, horizon: int) -> int:
+    """Count how long an operation waited that goes on; return the cycle of its next element."""
+    first, second, out = fabric_operands(s, op)
+    inputs = inputs_cycle(s, first, second, cycle)
+    room = max(inputs, room_cycle(s, out, 1)) if out else inputs
+    if room < horizon:
+        if inputs > cycle:
+            note_stall(s, block, op, cycle, _INPUT_EMPTY)
+        if room > inputs:
+            note_stall(s, block, op, inputs, _OUTPUT_FULL)
+        note_stall(s, block, op, room, NONE)
+        return room
+    return cycle
+
+
+@kernel
+def set_cycles(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int) -> int:
+    """Write the cycles of elements into the places of their wavelets; return how many fit.
+
+    `cycle` is the earliest for the first one.
+    """
+    first, second, out = fabric_operands(s, op)
+    element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
+    delay = 1 + s.timing[T_RAMP]
+    head, last = s.arena[first + FIFO_HEAD], last_place(s, first)
+    head2, last2 = s.arena[second + FIFO_HEAD], last_place(s, second)
+    tail, last_out = s.arena[out + FIFO_TAIL], last_place(s, out)
+    capacity = capacity_of(s, out)
+    no_input, no_room, count = 0, 0, 0
+    while count < most:
+        at = cycle
+        place = first + FIFO_RING + 2 * (head + count & last)
+        place2 = second + FIFO_RING + 2 * (head2 + count & last2)
+        place_out = out + FIFO_RING + 2 * (tail + count & last_out)
+        if first:
+            at = max(at, s.arena[place])
+        if second:
+            at = max(at, s.arena[place2])
+        inputs = at
+        if out:
+            free = out + FIFO_RING + 2 * (tail + count - capacity & last_out)
+            at = max(at, s.arena[free] + 1)
+        if at >= horizon:
+            break
+        if first:
+            s.arena[place] = at
+        if second:
+            s.arena[place2] = at
+        if out:
+            s.arena[place_out] = at + delay
+        no_input += inputs - cycle
+        no_room += at - inputs
+        cycle = at + element_cycles
+        count += 1
+    if no_input or no_room:
+        pe = s.arena[block + BLOCK_PE]
+        s.pes[pe, PE_STALLS + _INPUT_EMPTY] += no_input
+        s.pes[pe, PE_STALLS + _OUTPUT_FULL] += no_room
+    if count:
+        s.arena[block + BLOCK_PATH_FREE] = cycle
+        note(s, cycle)
+    return count
+
+
+@kernel
+def cycle_of(s: Arrays, op: int, i: int) -> int:
+    """Return the cycle that was worked out for an element."""
+    first, _, out = fabric_operands(s, op)
+    if first:
+        return s.arena[place_of(s, first, s.arena[first + FIFO_HEAD] + i)]
+    return s.arena[place_of(s, out, s.arena[out + FIFO_TAIL] + i)] - 1 - s.timing[T_RAMP]
+
+
+@kernel
+def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
+    """Move heads and tails, and let the router know."""
+    first, second, out = fabric_operands(s, op)
+    if first:
+        take_many(s, block, first, start, count)
+    if second:
+        take_many(s, block, second, start, count)
+    if out:
+        tail = s.arena[out + FIFO_TAIL]
+        if s.arena[out + FIFO_ROUTE] == ANY_COLOR:
+            for i in range(count):
+                s.arena[tag_place(s, out, tail + i)] = s.arena[op + OP_DEST + OPERAND_DSD]
+        s.arena[out + FIFO_TAIL] = tail + count
+        s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[out + FIFO_SHAPE] & 0xFF)
+        wake_router(s, block, start + 1 + s.timing[T_RAMP])
+    s.arena[block + BLOCK_ELEMENTS] += count
+    s.arena[block + BLOCK_PATH_CYCLES] += count * s.arena[op + OP_ELEMENT_CYCLES]
+
+
+@kernel
+def take_many(s: Arrays, block: int, channel: int, start: int, count: int) -> None:
+    """Count wavelets out of a channel, and wake the router if it waits for the first place."""
+    s.arena[channel + FIFO_HEAD] += count
+    if s.arena[channel + FIFO_STATE]:
+        s.arena[channel + FIFO_STATE] = 0
+        wake_router(s, block, start + 1)
+
+
+@kernel
+def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
+    """Note what an operation waits for from `cycle` on (NONE: nothing)."""
+    before = s.arena[op + OP_REASON]
+    if reason != before:
+        row = s.arena[op + OP_ROW]
+        if before != NONE:
+            waited = cycle - s.operations[row, OPS_WAITING_SINCE]
+            s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
+        s.operations[row, OPS_WAITING_SINCE] = cycle
+        s.arena[op + OP_REASON] = reason
+
+
+@kernel
+def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
+    """Let an operation that has nothing left to do end in `cycle`."""
+    s.arena[op + OP_FINISH] = cycle
+    s.arena[block + BLOCK_LONE] = 0
+    s.arena[block + BLOCK_ARMED] &= ~(1 << slot_of(s, block, op))
+
+
+@kernel
+def slot_of(s: Arrays, block: int, op: int) -> int:
+    """Return the number of an operation in its PE."""
+    return (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
+
+
+@kernel
+def place_fault(s: Arrays, pe: int, pc: int, cycle: int) -> None:
+    """Say where and when the fault is that was noted."""
+    s.clock[FAULT_PE] = pe
+    s.clock[FAULT_PC] = pc
+    s.clock[FAULT_CYCLE] = cycle
