@@ -24,6 +24,9 @@ class Settings:
     """`ONEWAFER_CACHE_DIR`: where machine code of the simulator is kept between runs."""
     max_cycles: int | None = None
     """`ONEWAFER_MAX_CYCLES`: how many cycles one launch may take; None is no limit."""
+    max_memory: int | None = None
+    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
+    None is what the computer has available."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -38,6 +41,7 @@ class Settings:
             csl_import_path=tuple(Path(p) for p in value.split(os.pathsep) if p),
             cache_folder=Path(cache) if cache else _default_cache_folder(),
             max_cycles=_positive("ONEWAFER_MAX_CYCLES"),
+            max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
         )
 
 
@@ -57,3 +61,52 @@ def _positive(name: str) -> int | None:
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give a whole number of at least 1")
     return number
+
+
+_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _bytes(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    scale = _SUFFIXES.get(text[-1].upper(), 1)
+    digits = text[:-1] if scale > 1 else text
+    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    if number < 1:
+        raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
+    return number * scale
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may still take without swapping; None: not known.
+
+    The least of what the system has available and what a control group leaves (containers).
+    """
+    found = [_system_memory(), _group_memory(Path("/sys/fs/cgroup"))]
+    return min((number for number in found if number is not None), default=None)
+
+
+def _system_memory() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _group_memory(folder: Path) -> int | None:
+    try:
+        limit = int((folder / "memory.max").read_text(encoding="ascii"))
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        # What the group caches of files is given back when it is needed.
+        statistics = (folder / "memory.stat").read_text(encoding="ascii").split()
+        cached = int(statistics[statistics.index("inactive_file") + 1])
+    except (OSError, ValueError, IndexError):  # no groups, no limit ("max"), another version
+        return None
+    return max(0, limit - used + cached)

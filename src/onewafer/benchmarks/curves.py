@@ -33,6 +33,8 @@ class Curve:
     """Of its file, without `.svg`."""
     title: str
     x_label: str
+    ticks: tuple[tuple[float, str], ...]
+    """Where the x axis has a mark, and what stands there."""
     series: tuple[Series, ...]
 
 
@@ -70,6 +72,7 @@ def growth_curves(*, quick: bool) -> tuple[Curve, ...]:
             name="over-pes",
             title=f"Squares of PEs, {words} words",
             x_label="PEs",
+            ticks=tuple((side * side, f"{side}×{side}") for side in sides),
             series=_series(
                 tuple(
                     (side * side, {"width": side, "height": side, "num_words": words})
@@ -81,6 +84,7 @@ def growth_curves(*, quick: bool) -> tuple[Curve, ...]:
             name="over-wavelets",
             title=f"{square}×{square} PEs",
             x_label="words that each PE sends or receives",
+            ticks=tuple((n, f"{n:,}") for n in num_words),
             series=_series(
                 tuple(
                     (float(n), {"width": square, "height": square, "num_words": n})
@@ -91,7 +95,10 @@ def growth_curves(*, quick: bool) -> tuple[Curve, ...]:
         Curve(
             name="over-active-fraction",
             title=f"Chain reduce on a part of {wide}×{wide} PEs, {words} words",
-            x_label="share of PEs that have work",
+            x_label="share of PEs that have code",
+            ticks=tuple(
+                ((side / wide) ** 2, f"{100 * (side / wide) ** 2:.2g} %") for side in active_sides
+            ),
             series=(
                 Series(
                     label="chain reduce",

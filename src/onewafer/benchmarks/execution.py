@@ -49,6 +49,7 @@ class Execution:
         watch = Stopwatch()
         self._device = Device(self.image, workload.architecture(), engine=conditions.engine)
         self._device.load()
+        self._device.settle()  # an engine may put work off until it runs
         self.loading = watch.read()
         self.peak_bytes = peak_bytes()
 

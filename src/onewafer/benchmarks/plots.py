@@ -23,6 +23,8 @@ _BOOKSIM_PES, _BOOKSIM_HOPS = 32 * 32, 0.29e6
 _COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by everybody: Okabe and Ito
 _MARKERS = ("o", "s", "^")
 _INCHES = (9.0, 3.6)
+_LEAST_SPAN = 10
+"""Of a y axis, largest by smallest."""
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}  # text stays text: small files
 
 
@@ -55,8 +57,8 @@ def draw(result: CurveResult, folder: Path) -> Path:
             _plot(times, series, style, value="seconds")
         if result.curve.name == "over-pes":
             _mark_booksim(rates)
-        _label(rates, result, "wavelet-hops by processor second")
-        _label(times, result, "processor seconds of a run")
+        _label(rates, result, "wavelet-hops by processor second", unit="")
+        _label(times, result, "processor time of a run", unit="s")
         try:
             figure.savefig(path, format="svg", metadata={"Date": None})
         except OSError as error:
@@ -81,11 +83,23 @@ def _mark_booksim(axes: Axes) -> None:
     axes.plot([_BOOKSIM_PES], [_BOOKSIM_HOPS], "x", color="#555555", label="BookSim2 (see text)")
 
 
-def _label(axes: Axes, result: CurveResult, y_label: str) -> None:
+def _label(axes: Axes, result: CurveResult, y_label: str, *, unit: str) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator  # noqa: PLC0415 - an extra
+
     axes.set_xscale("log")
     axes.set_yscale("log")
+    places, names = zip(*result.curve.ticks, strict=True)
+    axes.set_xticks(places, names)
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_ylim()
+    if high < _LEAST_SPAN * low:  # else noise looks like a finding
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / _LEAST_SPAN**0.5, middle * _LEAST_SPAN**0.5)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(EngFormatter(unit))
     axes.set_xlabel(result.curve.x_label)
     axes.set_ylabel(y_label)
-    axes.grid(visible=True, which="major", linewidth=0.5, alpha=0.5)
+    axes.grid(visible=True, linewidth=0.5, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

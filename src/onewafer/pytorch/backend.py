@@ -1,8 +1,8 @@
 """`torch.compile(model, backend="onewafer", options={…})`.
 
 PyTorch finds the backend by its entry point (`torch_dynamo_backends`), so a script needs no import.
-The graph that Dynamo hands over is captured like any module, at each call and with the shapes of
-that call: Dynamo may lift parameters to inputs or leave shapes open, and neither matters then.
+The graph that Dynamo hands over is captured once for each signature of its arguments: Dynamo may
+lift parameters to inputs or leave shapes open, and neither matters then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
 from onewafer.pytorch.report import build_report, render, write_json
@@ -125,12 +126,14 @@ def onewafer(
         raise ConfigurationError(f"backend 'onewafer' has no mode {mode!r}; use options={{…}}")
     session = _REGISTRY.session(options or {})
 
+    graph = CapturedGraph(graph_module, session.options.dtype)
+
     def run(*args: object) -> object:
         if needs_gradient(graph_module, args, {}):
             session.count_gradient_call(graph_module)
             return graph_module.forward(*args)
         try:
-            return session.call(graph_module, args, {})
+            return session.call_graph(graph, args)
         except UnsupportedOperationError as error:
             session.count_fallback(graph_module, str(error))
             message = f"backend 'onewafer' runs a graph on the host: {error}"

@@ -1,10 +1,8 @@
 """From a module call to a `graph`: what is computed, with which tensors, and how results go back.
 
-In: a module and the arguments of one call. Out: a `CapturedCall`, or UnsupportedOperationError
-with the operation and the reason. Unknown here: rectangles, buckets, devices.
-
-The module is exported at every call. That costs a few milliseconds, far below a simulation, and so
-no change of the module between two calls (a flag, a replaced layer, a Python number) goes unseen.
+In: a module and the arguments of one call. Out: a `Capture`, which `bind` joins with the tensors of
+this call or another one, or UnsupportedOperationError with the operation and the reason. Unknown
+here: rectangles, buckets, devices; and for how long a capture holds, which `guarded` says.
 
 Every tensor of the graph has two dimensions, (rows, features): all but the last dimension of the
 PyTorch tensor are rows. Views that keep this form cost nothing; views of inputs and of results are
@@ -29,11 +27,12 @@ from torch.utils._python_dispatch import (
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
 from onewafer.pytorch.effects import without_effects
-from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower
+from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower, to_rows
+from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -71,13 +70,17 @@ class HostResult:
 class CapturedCall:
     """One call, ready for the wafer."""
 
-    graph: Graph
+    capture: Capture
     inputs: Mapping[str, torch.Tensor]
     """Graph input → tensor of shape (rows, features)."""
     parameters: Mapping[str, torch.Tensor]
     """Graph parameter → the tensor as the module holds it."""
     results: tuple[WaferResult | HostResult, ...]
-    result_spec: pytree.TreeSpec
+
+    @property
+    def graph(self) -> Graph:
+        """What the wafer computes."""
+        return self.capture.graph
 
     @property
     def rows(self) -> int:
@@ -104,7 +107,32 @@ class CapturedCall:
                         values = torch.tensor(outputs[name]).reshape(shape)
                         tensors[name] = torch.empty(shape, dtype=dtype, device=device).copy_(values)
                     leaves.append(tensors[name])
-        return pytree.tree_unflatten(leaves, self.result_spec)
+        return pytree.tree_unflatten(leaves, self.capture.result_spec)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Capture:
+    """What a module computes, whatever the values of its tensors are; equal to itself only."""
+
+    graph: Graph
+    inputs: Mapping[str, External]
+    parameters: Mapping[str, External]
+    results: tuple[WaferResult | HostResult | External, ...]
+    """An `External` is an argument or parameter that is returned as it is."""
+    result_spec: pytree.TreeSpec
+
+    def bind(self, leaves: Sequence[object]) -> CapturedCall:
+        """Return the call whose arguments have these leaves, of the captured shapes and types."""
+        rows = {
+            name: external.find(leaves).reshape(to_rows(external.shape))
+            for name, external in self.inputs.items()
+        }
+        parameters = {name: external.find(leaves) for name, external in self.parameters.items()}
+        results = tuple(
+            HostResult(result.find(leaves)) if isinstance(result, External) else result
+            for result in self.results
+        )
+        return CapturedCall(self, rows, parameters, results)
 
 
 def capture(
@@ -118,24 +146,45 @@ def capture(
 
     `dtype` is the number format on the wafer; None keeps the module's. The module must not have
     been called yet: export runs its Python code once. A call whose code does more than compute
-    with tensors is refused, and what it did is undone.
+    with tensors is refused, and what it did is undone. Other threads may call the module meanwhile.
     """
     check_call(module, args, kwargs)
-    with without_effects(module):
-        return _capture(module, args, kwargs, dtype)
+    if type(module).__call__ is not torch.nn.Module.__call__ and not isinstance(
+        module, torch.fx.GraphModule
+    ):
+        raise UnsupportedOperationError("its class overrides `__call__`, which would run twice")
+    stand_in = copy_structure(module)
+    with without_effects(stand_in):
+        leaves = pytree.tree_leaves((args, dict(kwargs)))
+        program = _export(stand_in, args, kwargs)
+        return _read(program, stand_in, leaves, dtype).bind(leaves)
 
 
-def _capture(
-    module: torch.nn.Module,
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
+def capture_graph(
+    graph_module: torch.fx.GraphModule,
+    args: Sequence[object],
+    owner: torch.nn.Module,
+    *,
+    dtype: DataType | None = None,
+) -> Capture:
+    """Return what a graph of tensor operations computes; its arguments are their own leaves.
+
+    Such a graph has no state and no effects. `owner` is the module that it comes from, whose names
+    its arguments get where they are its parameters and buffers.
+    """
+    program = _export(graph_module, tuple(args), {})
+    return _read(program, owner, args, dtype)
+
+
+def _read(
+    program: ExportedProgram,
+    owner: torch.nn.Module,
+    leaves: Sequence[object],
     dtype: DataType | None,
-) -> CapturedCall:
-    program = _export(module, args, kwargs)
-    _check_effects(program)
-    leaves = pytree.tree_leaves((args, dict(kwargs)))
-    operands = _bind_placeholders(program, module, leaves)
-    writer = GraphWriter(name=type(module).__name__, dtype=dtype)
+) -> Capture:
+    operands = _bind_placeholders(program, owner, leaves)
+    _check_effects(program, operands)
+    writer = GraphWriter(name=type(owner).__name__, dtype=dtype)
     for node in program.graph.nodes:
         operand = lower(writer, node, operands) if node.op == "call_function" else None
         if operand is not None:
@@ -143,7 +192,7 @@ def _capture(
     results = tuple(_read_results(program, writer, operands))
     graph = writer.finish()
     verify_graph(graph)
-    return CapturedCall(graph, writer.inputs, writer.parameters, results, _result_spec(program))
+    return Capture(graph, writer.inputs, writer.parameters, results, _result_spec(program))
 
 
 def check_call(
@@ -219,44 +268,58 @@ def _is_in_place(node: Node) -> bool:
     return schema is not None and schema.is_mutable
 
 
-def _check_effects(program: ExportedProgram) -> None:
+def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operand]) -> None:
+    arguments = {
+        node.name: operand.name
+        for node, operand in operands.items()
+        if isinstance(operand, External)
+    }
     for output in program.graph_signature.output_specs:
         match output.kind:
             case OutputKind.USER_OUTPUT:
                 pass
             case OutputKind.USER_INPUT_MUTATION:
-                raise UnsupportedOperationError(f"the module writes its argument {output.target!r}")
+                name = arguments.get(str(output.target), str(output.target))
+                raise UnsupportedOperationError(f"the module writes its argument {name!r}")
             case _:
                 raise UnsupportedOperationError(f"the module writes its buffer {output.target!r}")
 
 
 def _bind_placeholders(
-    program: ExportedProgram, module: torch.nn.Module, leaves: list[object]
+    program: ExportedProgram, owner: torch.nn.Module, leaves: Sequence[object]
 ) -> dict[Node, Operand]:
     """Return what each placeholder stands for: a tensor of the module or of the call."""
-    held: dict[str, torch.Tensor] = {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-        **{k: v for k, v in program.constants.items() if isinstance(v, torch.Tensor)},
+    parameters = dict(owner.named_parameters(remove_duplicate=False))
+    buffers = dict(owner.named_buffers(remove_duplicate=False))
+    constants = {k: v for k, v in program.constants.items() if isinstance(v, torch.Tensor)}
+    held: dict[str, torch.Tensor] = {**parameters, **buffers, **constants}
+    names = {id(v): f"p_{k.replace('.', '_')}" for k, v in parameters.items()} | {
+        id(v): f"b_{k.replace('.', '_')}" for k, v in buffers.items()
     }
     operands: dict[Node, Operand] = {}
-    arguments = iter(leaves)
+    used = set[str]()
+    arguments = enumerate(leaves)
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
+        position = None
         if spec.kind is InputKind.USER_INPUT:
-            value = next(arguments)
+            position, value = next(arguments)
         elif spec.target in held:
             value = held[spec.target]
         else:
             raise UnsupportedOperationError(f"the module holds {spec.target!r}, not a tensor")
         if isinstance(value, torch.Tensor):
-            operands[node] = External(node.name, value, tuple(value.shape))
+            name = str(node.name)
+            if position is not None and names.get(id(value), name) not in used:
+                name = names.get(id(value), name)  # unless another has it: `a.b` reads like `a_b`
+            used.add(name)
+            operands[node] = External(name, value, tuple(value.shape), position)
     return operands
 
 
 def _read_results(
     program: ExportedProgram, writer: GraphWriter, operands: Mapping[Node, Operand]
-) -> Iterator[WaferResult | HostResult]:
+) -> Iterator[WaferResult | HostResult | External]:
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     leaves: tuple[object, ...] = output.args[0]
     sources: dict[str, torch.fx.Node] = {}
@@ -266,8 +329,8 @@ def _read_results(
             yield HostResult(spec.arg.value if isinstance(spec.arg, ConstantArgument) else leaf)
             continue
         match operands[leaf]:
-            case External(tensor=tensor) if leaf.op == "placeholder":
-                yield HostResult(tensor)
+            case External() as external if leaf.op == "placeholder":
+                yield external
             case External():
                 raise UnsupportedOperationError("the module returns a view or copy of its argument")
             case Value(tensor=tensor, shape=shape):

@@ -32,7 +32,7 @@ def without_effects(module: torch.nn.Module) -> Generator[None]:
     Whatever happens, the module's state is as before; after an error the random number generators
     are, too, since the host will run the code again.
     """
-    state, restore_generators = PythonState(module), _save_generators()
+    state, restore_generators = PythonState(module), save_generators()
     output, errors = _OutputOfThisThread(sys.stdout), _OutputOfThisThread(sys.stderr)
     changes: list[str] = []
 
@@ -81,7 +81,7 @@ class _OutputOfThisThread:
         return getattr(self._stream, name)
 
 
-def _save_generators() -> Callable[[], None]:
+def save_generators() -> Callable[[], None]:
     """Return what puts the generators of PyTorch (CPU), Python and NumPy back to now."""
     of_torch, of_python = torch.get_rng_state(), random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002, TID251  # the script's, as above

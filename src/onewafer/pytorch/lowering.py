@@ -6,7 +6,7 @@ A new operation is one function with the names it serves; nothing else changes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Relu, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.graph import Operation
 
@@ -38,6 +38,14 @@ class External:
     name: str
     tensor: torch.Tensor
     shape: tuple[int, ...]
+    position: int | None = None
+    """Place among the leaves of the call's arguments; None: the module or the graph holds it."""
+
+    def find(self, leaves: Sequence[object]) -> torch.Tensor:
+        """Return the tensor in a call with these leaves, in the shape it has there."""
+        found = self.tensor if self.position is None else leaves[self.position]
+        assert isinstance(found, torch.Tensor), "guards have compared the types"  # invariant
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,8 @@ class GraphWriter:
     name: str
     dtype: DataType | None
     """None: that of the tensors, which must then have one."""
-    inputs: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
-    parameters: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    inputs: dict[str, External] = field(default_factory=dict[str, External])
+    parameters: dict[str, External] = field(default_factory=dict[str, External])
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
@@ -94,14 +102,14 @@ class GraphWriter:
             case External():
                 shape = to_rows(operand.shape)
                 name = f"{operand.name}__{shape[1]}"
-                self.inputs[name] = operand.tensor.reshape(shape)
+                self.inputs[name] = operand
                 return self._declare(name, shape, operand.tensor)
 
     def parameter(self, operand: Operand, what: str) -> Tensor:
         """Return an operand as a parameter that stays on the wafer."""
         match operand:
             case External(name=name, tensor=tensor, shape=shape) if shape == tuple(tensor.shape):
-                self.parameters[name] = tensor
+                self.parameters[name] = operand
                 return self._declare(name, shape, tensor)
             case _:
                 msg = f"the {what} is computed in the module; the wafer keeps stored ones only"
@@ -316,7 +324,7 @@ def _lower_view(writer: GraphWriter, call: _Call) -> Operand:
     """See the same elements in the same order with another shape."""
     del writer
     match call.operand(0):
-        case External(name=name, tensor=tensor):
-            return External(name, tensor, call.shape)
+        case External() as external:
+            return replace(external, shape=call.shape)
         case Value(tensor=tensor):
             return Value(tensor, call.shape)

@@ -6,7 +6,6 @@ host and are counted with the reason.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import weakref
 from collections import Counter
@@ -16,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
 from onewafer.mesh import numpy_dtype
-from onewafer.pytorch.capture import CapturedCall, capture, check_call
+from onewafer.pytorch.capture import capture, check_call
 from onewafer.pytorch.executable import Activity, Executor, PeMemory, build_executor
+from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.graph import DataType, Graph
     from onewafer.mesh import MeshProgram
+    from onewafer.pytorch.capture import Capture, CapturedCall
+    from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.options import WaferOptions
 
 
@@ -102,17 +105,18 @@ class Ledger:
         return wafer + self.gradient_calls.total() + self.fallbacks.total()
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What tells one state of a parameter from another.
+@dataclass(slots=True)
+class _Alike:
+    """What is known of calls of one module that look alike."""
 
-    A new tensor shows in the pointer, an in-place update in the version, a write through `.data`
-    or NumPy only in the bytes.
-    """
+    guarded: GuardedCall | None
+    """None: Dynamo cannot read the module's code, which is exported at every call instead."""
+    refusal: str | None = None
+    """Why export refused it: not asked again, even if the code would now act otherwise."""
 
-    pointer: int
-    version: int
-    digest: bytes
+
+_MOST_ALIKE = 256
+"""Looks of calls of one module that are remembered, the latest ones."""
 
 
 class Session:
@@ -132,7 +136,11 @@ class Session:
         self._programs: weakref.WeakKeyDictionary[
             torch.nn.Module, dict[Graph, _ResidentProgram]
         ] = weakref.WeakKeyDictionary()
-        self._refusals: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, str]] = (
+        self._program_of: weakref.WeakKeyDictionary[Capture, _ResidentProgram] = (
+            weakref.WeakKeyDictionary()
+        )
+        """The same programs by what led to them, which is found without comparing graphs."""
+        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
         self._lock = threading.RLock()
@@ -156,34 +164,63 @@ class Session:
         """
         with self._lock:
             try:
-                call = self._capture(module, args, kwargs)
-                return self._program_for(module, call.graph).run(call)
+                check_call(module, args, kwargs)
+                return self._call(module, args, kwargs)
             except OnewaferError:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
 
-    def _capture(
-        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> CapturedCall:
-        """Capture a call; remember a refusal, so that a large model is not exported in vain again.
+    def call_graph(self, graph: CapturedGraph, args: tuple[object, ...]) -> object:
+        """Return what `call` would for a graph that Dynamo made, whose guards hold."""
+        with self._lock:
+            try:
+                check_call(graph.graph_module, args, {})
+                return self._run(graph.graph_module, graph.bind(graph.graph_module, args))
+            except OnewaferError:
+                raise
+            except Exception as error:
+                raise InternalError(f"{type(error).__name__}: {error}") from error
 
-        A call that looks like a refused one stays on the host even if the module's Python code
-        would now act otherwise: the host is always right.
-        """
-        check_call(module, args, kwargs)
-        refusals = self._refusals.setdefault(module, {})
-        look = _look(module, args, kwargs)
-        if look in refusals:
-            raise UnsupportedOperationError(refusals[look])
+    def _call(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Run a call by its guards, or, where Dynamo cannot, by an export of its own."""
+        alike = self._alike(module, _look(module, args, kwargs))
+        if alike.guarded is not None and not dynamo_config.disable:
+            try:
+                result = alike.guarded(module, args, kwargs)
+            except NotTraceableError:
+                alike.guarded = None
+            else:
+                if not alike.guarded.has_reached_graph:
+                    self.count_fallback(module, "nothing in it is for the wafer to compute")
+                return result
+        if alike.refusal is not None:
+            raise UnsupportedOperationError(alike.refusal)
         try:
             call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
-            refusals[look] = str(error)
+            alike.refusal = str(error)
             raise
+        return self._run(module, call)
+
+    def _alike(self, module: torch.nn.Module, look: object) -> _Alike:
+        known = self._calls.setdefault(module, {})
+        if look not in known:
+            if len(known) >= _MOST_ALIKE:
+                del known[next(iter(known))]
+            known[look] = _Alike(GuardedCall(self._run, self.options.dtype))
+        return known[look]
+
+    def _run(self, module: torch.nn.Module, call: CapturedCall) -> object:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
-        return call
+        program = self._program_of.get(call.capture)
+        if program is None:
+            program = self._program_for(module, call.graph)
+            self._program_of[call.capture] = program
+        return program.run(call)
 
     def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too."""
@@ -227,14 +264,13 @@ def _look(
     """Return what tells calls of a module apart without running its code."""
     leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
     shapes = tuple(
-        f"{leaf.dtype}{tuple(leaf.shape)}" if isinstance(leaf, torch.Tensor) else str(type(leaf))
+        (leaf.dtype, leaf.shape) if isinstance(leaf, torch.Tensor) else type(leaf)
         for leaf in cast("list[object]", leaves)
     )
-    state = tuple(
-        (m.training, *(str(type(parameter)) for parameter in m.parameters(recurse=False)))
-        for m in module.modules()
-    )
-    return shapes, str(structure), state
+    # Dynamo trusts that nobody replaces `forward` of a class of PyTorch.
+    modes = tuple((inner.training, type(inner).forward) for inner in module.modules())
+    parameters = tuple(type(parameter) for parameter in module.parameters())
+    return shapes, str(structure), modes, parameters
 
 
 def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
@@ -257,7 +293,8 @@ class _ResidentProgram:
         self._record = record
         self._what = what
         self._observer = observer
-        self._marks: dict[str, _Mark] = {}
+        self._sent: dict[str, NDArray[Any]] = {}
+        """Parameters as they are on the wafer, in the module's number format."""
 
     @property
     def graph(self) -> Graph:
@@ -280,12 +317,12 @@ class _ResidentProgram:
 
     def _update_parameters(self, call: CapturedCall) -> None:
         dtype = self._record.program.dtype
-        marks = {name: _mark(tensor) for name, tensor in call.parameters.items()}
-        changed = [name for name, mark in marks.items() if self._marks.get(name) != mark]
-        self._executor.send({name: _to_array(call.parameters[name], dtype) for name in changed})
-        self._record.parameters_sent += sum(name not in self._marks for name in changed)
-        self._record.parameters_resent += sum(name in self._marks for name in changed)
-        self._marks = marks
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in call.parameters.items()}
+        changed = {n: a for n, a in arrays.items() if not _is_same(a, self._sent.get(n))}
+        self._executor.send({name: _convert(array, dtype) for name, array in changed.items()})
+        self._record.parameters_sent += sum(name not in self._sent for name in changed)
+        self._record.parameters_resent += sum(name in self._sent for name in changed)
+        self._sent |= {name: array.copy() for name, array in changed.items()}
 
     def _launch(
         self, inputs: Mapping[str, NDArray[np.floating[Any]]], rows: slice
@@ -302,13 +339,21 @@ class _ResidentProgram:
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
 
 
-def _mark(tensor: torch.Tensor) -> _Mark:
-    # Tensors made in inference mode have no version; their bytes still tell.
-    version = 0 if tensor.is_inference() else tensor._version  # noqa: SLF001  # no public accessor
-    payload = np.ascontiguousarray(tensor.detach().cpu().numpy())
-    return _Mark(tensor.data_ptr(), version, hashlib.blake2b(payload.data, digest_size=16).digest())
+def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
+    """Tell whether two arrays have the same bits.
+
+    All bits are compared at each call: a write through `.data` or NumPy leaves no other trace.
+    """
+    if sent is None or (array.dtype, array.shape) != (sent.dtype, sent.shape):
+        return False
+    bits = np.dtype(f"i{array.itemsize}")
+    return np.array_equal(array.view(bits), sent.view(bits))
 
 
 def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
+    return _convert(tensor.detach().cpu().numpy(), dtype)
+
+
+def _convert(array: NDArray[Any], dtype: DataType) -> NDArray[np.floating[Any]]:
     with np.errstate(over="ignore"):  # an f32 beyond the range of f16 becomes an infinity
-        return tensor.detach().cpu().numpy().astype(numpy_dtype(dtype))
+        return array.astype(numpy_dtype(dtype))

@@ -27,6 +27,7 @@ from onewafer.image import (
     TileProgram,
     verify,
 )
+from onewafer.simulator.sram import nonzero_stretches
 from onewafer.simulator.state import MachineState, make_state
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
     program_of_pe = image.program_of_pe.reshape(-1)
     for index, program in enumerate(image.programs):
         pes = np.flatnonzero(program_of_pe == index)
-        end = program.data_address + len(program.data)
-        state.memory[pes, program.data_address : end] = program.data
+        for first, end in nonzero_stretches(program.data, program.data_address):
+            place = slice(program.data_address + first, program.data_address + end)
+            state.memory[pes, place] = program.data[first:end]
         _apply_data_patches(program, pes, state)
         _set_flags(program, pes, state, architecture)
     return state

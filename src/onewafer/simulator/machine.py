@@ -10,6 +10,7 @@ from onewafer.errors import ConfigurationError, SimulationError
 from onewafer.simulator.engine import LoadedProgram
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.loading import load_state
+from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.reference import ReferenceEngine
 
@@ -38,12 +39,18 @@ class Machine:
         *,
         engine: str = "reference",
         sink: EventSink | None = None,
+        memory_limit: int | None = None,
     ) -> None:
-        """Load `image`. Raise `ImageError` if it uses what the simulator lacks."""
+        """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
+
+        `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the computer's
+        memory; None: what is available.
+        """
         if engine not in ENGINES:
             raise ConfigurationError(
                 f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}"
             )
+        refuse_without_memory(image, engine=engine, limit=memory_limit)
         self._image = image
         self._state = load_state(image, architecture)
         self._engine = ENGINES[engine](LoadedProgram(image, architecture, self._state, sink))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.image import RETURN_STACK_DEPTH
+from onewafer.simulator import sram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class MachineState:
     """All PEs of a program."""
 
     memory: NDArray[np.uint8]
-    """`[num_pes, memory_bytes]`"""
+    """`[num_pes, memory_bytes]`, see `sram`."""
     registers: NDArray[np.uint32]
     """`[num_pes, registers]`: as many as the largest program needs."""
     program_counters: NDArray[np.int32]
@@ -50,7 +51,7 @@ def make_state(
     """Return the state of a machine that was never loaded: all zero."""
     flags = lambda: np.zeros(num_pes, np.uint32)  # noqa: E731  # three lines of the same
     return MachineState(
-        memory=np.zeros((num_pes, memory_bytes), np.uint8),
+        memory=sram.allocate(num_pes, memory_bytes),
         registers=np.zeros((num_pes, num_registers), np.uint32),
         program_counters=np.zeros(num_pes, np.int32),
         return_stacks=np.zeros((num_pes, RETURN_STACK_DEPTH), np.int32),

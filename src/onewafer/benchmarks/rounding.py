@@ -1,0 +1,57 @@
+"""How results are compared with NumPy: bit for bit in the fabric's order, and against exact sums.
+
+A sum of f32 terms depends on its order. NumPy adds in the same order and must give the same bits.
+That both could be wrong in the same way is left to the second comparison: in doubles, whatever the
+order, with the worst that rounding can do (Higham, *Accuracy and Stability*, 2002, lemma 3.1):
+n additions of terms tᵢ are off by at most γₙ · Σ|tᵢ|, where γₙ = n·u / (1 − n·u) and u = 2⁻²⁴.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.benchmarks.workload import WrongResultError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNIT_ROUNDOFF = 2.0**-24
+"""Of f32, to nearest."""
+
+
+def check_bits(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """Raise `WrongResultError` unless two arrays `[height, width, num_elements]` are equal."""
+    wrong = found.view(np.uint32) != np.ascontiguousarray(expected).view(np.uint32)
+    if wrong.any():
+        y, x, element = (int(i) for i in np.argwhere(wrong)[0])
+        raise WrongResultError(
+            f"'{name}'[{element}] of PE ({x}, {y}) is {found[y, x, element]!r}, "
+            f"NumPy computes {expected[y, x, element]!r} ({int(wrong.sum()):,} of {found.size:,} "
+            "values differ)"
+        )
+
+
+def check_bound(
+    name: str,
+    found: NDArray[np.float32],
+    exact: NDArray[np.float64],
+    *,
+    magnitude: NDArray[np.float64],
+    num_additions: int,
+) -> None:
+    """Raise `WrongResultError` if sums are farther from exact ones than rounding explains.
+
+    `magnitude` is Σ|tᵢ| of each sum. The arrays have one shape.
+    """
+    scaled = num_additions * UNIT_ROUNDOFF
+    error = np.abs(found.astype(np.float64) - exact)
+    allowed = scaled / (1 - scaled) * magnitude
+    wrong = ~(error <= allowed)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise WrongResultError(
+            f"'{name}'{list(place)} is {found[place]!r}, exact is {exact[place]!r}: off by "
+            f"{error[place]:.3g}, and {num_additions:,} roundings explain {allowed[place]:.3g}"
+        )

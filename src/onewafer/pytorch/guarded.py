@@ -1,0 +1,147 @@
+"""Capture a module once, and know whether the capture still holds at the next call.
+
+Dynamo, the front end of `torch.compile`, reads the Python code of a module without running it. It
+returns the tensor operations as a graph, guards that prove at a later call that the code would do
+the same again (attributes, globals, closures, containers, modes, shapes), and code that redoes at
+each call what else the module does to Python objects. A failed guard leads to a new graph.
+
+Guards are checked in microseconds. The graph has every tensor that it reads as an argument, hence
+a capture binds to whatever tensors the module holds by then.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.errors import OnewaferError, UnsupportedOperationError
+from onewafer.pytorch.capture import capture_graph
+from onewafer.pytorch.effects import save_generators
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from onewafer.graph import DataType
+    from onewafer.pytorch.capture import Capture, CapturedCall
+
+    Run = Callable[[torch.nn.Module, CapturedCall], object]
+
+_GRAPHS_PER_CODE = 6
+"""Graphs of one code object; Dynamo refuses more than eight and checks their guards one by one."""
+_MOST_GRAPHS = 48
+"""Graphs of calls that look alike, after which the guards are taken to fail at every call."""
+
+
+class NotTraceableError(Exception):
+    """Dynamo cannot read the code of a module; nothing was done."""
+
+
+class CapturedGraph:
+    """A graph of tensor operations and what it became for each signature of its arguments."""
+
+    def __init__(self, graph_module: torch.fx.GraphModule, dtype: DataType | None) -> None:
+        self.graph_module = graph_module
+        self._dtype = dtype
+        self._captures: dict[object, Capture | str] = {}
+
+    def bind(self, owner: torch.nn.Module, args: Sequence[object]) -> CapturedCall:
+        """Return the call with these arguments; raise UnsupportedOperationError, at once if known.
+
+        `owner` is the module that the graph comes from.
+        """
+        signature = tuple(
+            (arg.dtype, arg.shape, arg.stride()) if isinstance(arg, torch.Tensor) else arg
+            for arg in args
+        )
+        captured = self._captures.get(signature)
+        if captured is None:
+            try:
+                captured = capture_graph(self.graph_module, args, owner, dtype=self._dtype)
+            except UnsupportedOperationError as error:
+                captured = str(error)
+            self._captures[signature] = captured
+        if isinstance(captured, str):
+            raise UnsupportedOperationError(captured)
+        return captured.bind(args)
+
+
+def _call_forward(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> object:
+    return module.forward(*args, **kwargs)
+
+
+class GuardedCall:
+    """The calls of one module that look alike; `run` gets each with the tensors of the call."""
+
+    def __init__(self, run: Run, dtype: DataType | None) -> None:
+        self._run = run
+        self._dtype = dtype
+        self._num_graphs = 0
+        self._num_graphs_of_code = 0
+        self._compiled: Callable[..., object] = self._compile()
+        self._module: torch.nn.Module | None = None
+        """The module, during a call; it is not kept alive."""
+        self._has_reached_graph = False
+
+    @property
+    def has_reached_graph(self) -> bool:
+        """Whether the last call had tensor operations, which then were handed to `run`."""
+        return self._has_reached_graph
+
+    def __call__(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Return the module's result, with all that its code does to Python objects done.
+
+        Raises NotTraceableError or UnsupportedOperationError with nothing done.
+        """
+        if self._num_graphs >= _MOST_GRAPHS:
+            raise NotTraceableError("what it reads changes at every call")
+        if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
+            self._num_graphs_of_code, self._compiled = 0, self._compile()
+        self._module, self._has_reached_graph = module, False
+        restore_generators = save_generators()
+        try:
+            if self._num_graphs:
+                return self._compiled(module, args, kwargs)
+            with warnings.catch_warnings():  # advice on how to write code for Dynamo
+                warnings.simplefilter("ignore")
+                return self._compiled(module, args, kwargs)
+        except OnewaferError:
+            restore_generators()
+            raise
+        except Exception as error:
+            if self._has_reached_graph:
+                raise
+            restore_generators()
+            raise NotTraceableError(f"{type(error).__name__}: {error}") from None
+        finally:
+            self._module = None
+
+    def _compile(self) -> Callable[..., object]:
+        """Return a function with code of its own, since guards are kept, and limited, by code."""
+        function = FunctionType(_call_forward.__code__.replace(), globals())
+        return torch.compile(  # pyright: ignore[reportUnknownMemberType]  # partly typed
+            function, backend=self._accept, fullgraph=True, dynamic=False
+        )
+
+    def _accept(
+        self, graph_module: torch.fx.GraphModule, example_inputs: Sequence[object]
+    ) -> Callable[..., object]:
+        """Take a graph from Dynamo; return what is called in its place."""
+        del example_inputs  # those of the call are at hand when it is called
+        self._num_graphs += 1
+        self._num_graphs_of_code += 1
+        graph = CapturedGraph(graph_module, self._dtype)
+
+        def run(*args: object) -> object:
+            module = self._module
+            assert module is not None, "only __call__ leads here"  # invariant
+            self._has_reached_graph = True
+            return self._run(module, graph.bind(module, args))
+
+        return run

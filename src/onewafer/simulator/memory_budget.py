@@ -1,0 +1,84 @@
+"""Whether a program fits into the memory of the computer that simulates it: said before it starts.
+
+need = Σ over tile programs: PEs × (engine state + pages of SRAM that hold its variables)
+
+A page counts as touched if a variable lies in it. What an engine keeps for a PE is measured, see
+`tests/simulator/test_memory_budget.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from onewafer.errors import SimulationError
+from onewafer.image import SectionKind
+from onewafer.settings import available_memory
+from onewafer.simulator.sram import PAGE_BYTES
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from onewafer.image import TileProgram, WaferImage
+
+ENGINE_BYTES: Final = {"fast": 2_000, "reference": 40_000}
+"""State of a PE and its router beside the SRAM, by engine, for programs of a few queues."""
+
+
+class NotEnoughMemoryError(SimulationError):
+    """The simulation needs more memory than there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNeed:
+    """What a machine takes, in bytes."""
+
+    num_pes: int
+    engine_bytes: int
+    """Of one PE."""
+    sram_bytes: int
+    """Of all PEs: the touched pages."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.num_pes * self.engine_bytes + self.sram_bytes
+
+
+def memory_need(image: WaferImage, *, engine: str) -> MemoryNeed:
+    """Return what the machine of an image takes when the program has used all its variables."""
+    num_pes = np.bincount(image.program_of_pe.ravel() + 1, minlength=len(image.programs) + 1)[1:]
+    pages = sum(
+        int(count) * _touched_pages(program)
+        for count, program in zip(num_pes, image.programs, strict=False)
+    )
+    return MemoryNeed(image.width * image.height, ENGINE_BYTES[engine], pages * PAGE_BYTES)
+
+
+def _touched_pages(program: TileProgram) -> int:
+    pages: set[int] = set()
+    for section in program.sections:
+        if section.kind is SectionKind.DATA and section.num_bytes:
+            last = section.address + section.num_bytes - 1
+            pages.update(range(section.address // PAGE_BYTES, last // PAGE_BYTES + 1))
+    return len(pages)
+
+
+def refuse_without_memory(image: WaferImage, *, engine: str, limit: int | None) -> None:
+    """Raise `NotEnoughMemoryError` if the image's machine needs more than `limit` bytes.
+
+    None: what the computer has available at the moment.
+    """
+    allowed = available_memory() if limit is None else limit
+    need = memory_need(image, engine=engine)
+    if allowed is None or need.total <= allowed:
+        return
+    source = "is available" if limit is None else "is allowed (ONEWAFER_MAX_MEMORY)"
+    sram = need.sram_bytes // need.num_pes
+    raise NotEnoughMemoryError(
+        f"the simulation of {image.width}×{image.height} PEs needs {format_bytes(need.total)} of "
+        f"memory: {need.num_pes:,} PEs × ({need.engine_bytes:,} B of engine state + {sram:,} B of "
+        f"touched SRAM pages); {format_bytes(allowed)} {source}. Use a smaller rectangle or "
+        "smaller arrays, or a computer with more memory; ONEWAFER_MAX_MEMORY=64G sets the limit by hand"
+    )
