@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from onewafer import simulator
 from onewafer.errors import ConfigurationError
-from onewafer.settings import Settings
+from onewafer.settings import ENGINES, Settings
 
 
 def test_import_paths_are_split(monkeypatch):
@@ -28,3 +29,38 @@ def test_a_cycle_limit_is_a_whole_number(monkeypatch):
         monkeypatch.setenv("ONEWAFER_MAX_CYCLES", text)
         with pytest.raises(ConfigurationError, match="a whole number of at least 1"):
             Settings.from_environment()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_engine_is_one_that_there_is(monkeypatch, name):
+    assert tuple(simulator.ENGINES) == ENGINES
+    assert ENGINES[0] == simulator.DEFAULT_ENGINE
+    monkeypatch.setenv("ONEWAFER_ENGINE", name)
+    assert Settings.from_environment().engine == name
+    monkeypatch.setenv("ONEWAFER_ENGINE", "")
+    assert Settings.from_environment().engine == ENGINES[0]
+    monkeypatch.setenv("ONEWAFER_ENGINE", "quick")
+    message = "ONEWAFER_ENGINE='quick': there is no such engine; choose from fast, reference"
+    with pytest.raises(ConfigurationError, match=message):
+        Settings.from_environment()
+
+
+def test_progress_is_on_or_off(monkeypatch):
+    for text, is_on in (("", True), ("on", True), ("1", True), ("OFF", False), ("no", False)):
+        monkeypatch.setenv("ONEWAFER_PROGRESS", text)
+        assert Settings.from_environment().shows_progress is is_on
+    monkeypatch.setenv("ONEWAFER_PROGRESS", "maybe")
+    with pytest.raises(ConfigurationError, match="ONEWAFER_PROGRESS='maybe': write on or off"):
+        Settings.from_environment()
+
+
+def test_checkpoints_go_to_a_folder_or_nowhere(monkeypatch, tmp_path):
+    monkeypatch.delenv("ONEWAFER_CHECKPOINT_DIR", raising=False)
+    assert Settings.from_environment().checkpoint_folder == Path()
+    monkeypatch.setenv("ONEWAFER_CHECKPOINT_DIR", "off")
+    assert Settings.from_environment().checkpoint_folder is None
+    monkeypatch.setenv("ONEWAFER_CHECKPOINT_DIR", str(tmp_path))
+    assert Settings.from_environment().checkpoint_folder == tmp_path
+    monkeypatch.setenv("ONEWAFER_CHECKPOINT_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigurationError, match="there is no such folder; make it, or write off"):
+        Settings.from_environment()

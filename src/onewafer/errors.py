@@ -43,6 +43,10 @@ class ImageError(OnewaferError):
     """A wafer image breaks a rule of its contract or cannot be read."""
 
 
+class CheckpointError(OnewaferError):
+    """A checkpoint cannot be written, cannot be read, or is not of this program or onewafer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where and when something happened on the wafer: program-relative PE and cycle."""

@@ -14,6 +14,12 @@ def _default_cache_folder() -> Path:
     return Path(home) / "onewafer"
 
 
+ENGINES = ("fast", "reference")
+"""The simulator's engines; the first is the default."""
+_OFF = ("off", "no", "0")
+_ON = ("on", "yes", "1")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The environment, read once at the entry points and passed down."""
@@ -24,6 +30,13 @@ class Settings:
     """`ONEWAFER_CACHE_DIR`: where machine code of the simulator is kept between runs."""
     max_cycles: int | None = None
     """`ONEWAFER_MAX_CYCLES`: how many cycles one launch may take; None is no limit."""
+    engine: str = ENGINES[0]
+    """`ONEWAFER_ENGINE`: the engine of those who do not name one."""
+    shows_progress: bool = True
+    """`ONEWAFER_PROGRESS`: whether long runs say how far they are, on stderr."""
+    checkpoint_folder: Path | None = Path()
+    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint; None
+    (`off`): nowhere."""
     max_memory: int | None = None
     """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
@@ -41,6 +54,9 @@ class Settings:
             csl_import_path=tuple(Path(p) for p in value.split(os.pathsep) if p),
             cache_folder=Path(cache) if cache else _default_cache_folder(),
             max_cycles=_positive("ONEWAFER_MAX_CYCLES"),
+            engine=_engine("ONEWAFER_ENGINE"),
+            shows_progress=_switch("ONEWAFER_PROGRESS"),
+            checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
         )
 
@@ -61,6 +77,41 @@ def _positive(name: str) -> int | None:
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give a whole number of at least 1")
     return number
+
+
+def _engine(name: str) -> str:
+    text = os.environ.get(name, "")
+    return check_engine(text, name) if text else ENGINES[0]
+
+
+def check_engine(name: str, origin: str) -> str:
+    """Return the name of an engine that there is; `origin` says who gave it.
+
+    Raises:
+        ConfigurationError: there is no such engine.
+    """
+    if name not in ENGINES:
+        raise ConfigurationError(
+            f"{origin}={name!r}: there is no such engine; choose from {', '.join(ENGINES)}"
+        )
+    return name
+
+
+def _switch(name: str) -> bool:
+    text = os.environ.get(name, "").lower()
+    if text and text not in _ON + _OFF:
+        raise ConfigurationError(f"{name}={text!r}: write on or off")
+    return text not in _OFF
+
+
+def _folder(name: str) -> Path | None:
+    text = os.environ.get(name, "")
+    if text.lower() in _OFF:
+        return None
+    folder = Path(text)
+    if not folder.is_dir():
+        raise ConfigurationError(f"{name}={text!r}: there is no such folder; make it, or write off")
+    return folder
 
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

@@ -22,6 +22,32 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def format_count(count: float) -> str:
+    """Return a count with three significant digits and a unit prefix.
+
+    >>> format_count(2_534_000), format_count(12), format_count(999_999)
+    ('2.53 M', '12', '1 M')
+    """
+    rounded = float(f"{count:.3g}")
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if rounded >= size:
+            return f"{rounded / size:.3g} {prefix}"
+    return f"{rounded:.3g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return how long somebody waited, in whole seconds.
+
+    >>> format_duration(7.4), format_duration(83), format_duration(7384)
+    ('7 s', '1:23 min', '2:03:04 h')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02} h"
+    return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"
+
+
 def format_bytes(num_bytes: int) -> str:
     """Return a byte count with thousands separators.
 

@@ -1,5 +1,6 @@
 """`cs_python` is Python."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -128,17 +129,96 @@ def test_an_endless_program_ends_at_the_limit(endless, monkeypatch):
     assert "ONEWAFER_MAX_CYCLES='many': give a whole number" in run("run.py", cwd=endless).stderr
 
 
-def test_ctrl_c_is_one_sentence(endless):
-    # The signal comes when the run is looked at, so that the test needs no clock.
-    patch = (
-        "import onewafer.host.run_limits as limits\n"
-        "limits._Watch.mark = lambda self: os.kill(os.getpid(), signal.SIGINT)\n"
-    )
-    script = SCRIPT.format(call="launch('main')").replace("def work", patch + "def work")
-    (endless / "run.py").write_text(script)
-    result = run("run.py", cwd=endless)
+LONG = """
+import os, signal
+from cerebras.sdk.runtime.sdkruntimepybind import SdkRuntime
+from onewafer.host.run_progress import Reporter
+
+# The signal comes when the run is looked at, so that the test needs no clock.
+Reporter.look = lambda self: os.kill(os.getpid(), signal.{signal})
+with SdkRuntime("out") as runtime:
+    runtime.launch("main")
+"""
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_ctrl_c_is_a_sentence_and_a_checkpoint(endless, engine):
+    (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
+    result = run("--engine", engine, "run.py", cwd=endless)
     assert result.returncode == -signal.SIGINT  # what a shell calls 130
-    assert result.stderr.strip() == (
-        "interrupted in the launch of 'main' at cycle 100,000: "
-        "1 PE works: PE (0, 0) at loop.csl:7:3"
+    (checkpoint,) = endless.glob("*.checkpoint")
+    cycle = int(checkpoint.stem.removeprefix("cycle-"))
+    place = "1 PE works: PE (0, 0) at loop.csl:7:3"
+    assert result.stderr.splitlines()[-2:] == [
+        f"interrupted in the launch of 'main' at cycle {cycle:,}: {place}",
+        f"`onewafer resume {checkpoint.name}` goes on from there",
+    ]
+
+
+def test_sigterm_leaves_a_checkpoint_too(endless):
+    (endless / "run.py").write_text(LONG.format(signal="SIGTERM"))
+    result = run("--engine=reference", "run.py", cwd=endless)
+    assert result.returncode == 128 + signal.SIGTERM
+    assert "interrupted in the launch of 'main' at cycle" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len([*endless.glob("*.checkpoint")]) == 1
+
+
+def test_checkpoints_can_be_off(endless):
+    (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
+    options = ("--engine=reference", "--checkpoint-dir", "off")
+    result = run(*options, "run.py", cwd=endless)
+    assert "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)" in result.stderr
+    assert not [*endless.glob("*.checkpoint")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "quick"], "--engine='quick': there is no such engine; choose from fast"),
+        (["--engine"], "--engine has no value; write --engine VALUE"),
+        (["--max-cycles=many"], "--max-cycles='many': give a whole number of at least 1"),
+        (["--checkpoint-dir", "nowhere"], "--checkpoint-dir='nowhere': there is no such folder"),
+    ],
+)
+def test_wrong_options_are_one_message(tmp_path, options, message):
+    (tmp_path / "run.py").write_text("print('ran')\n")
+    script = ["run.py"] if len(options) > 1 or "=" in options[0] else []
+    result = run(*options, *script, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"cs_python: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_options_are_ours_only_before_the_script(tmp_path):
+    (tmp_path / "run.py").write_text(
+        "import os, sys; print(sys.argv, os.environ['ONEWAFER_ENGINE'])"
     )
+    result = run("--engine", "reference", "-X", "utf8", "run.py", "--engine", "mine", cwd=tmp_path)
+    assert result.stdout.strip() == "['run.py', '--engine', 'mine'] reference"
+
+
+def test_help(tmp_path):
+    result = run("--onewafer-help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--engine NAME" in result.stdout
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_the_record_says_which_engine_ran(endless, engine):
+    (endless / "run.py").write_text(SCRIPT.format(call="stop()"))
+    assert run("--engine", engine, "run.py", cwd=endless).returncode == 0
+    assert json.loads((endless / "out" / "simulation.json").read_text())["engine"] == engine
+
+
+def test_nobody_imports_what_a_short_run_never_needs():
+    code = (
+        "import sys, cerebras.sdk.runtime.sdkruntimepybind\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & "
+        "{'rich', 'torch', 'typer', 'matplotlib', 'pandas'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

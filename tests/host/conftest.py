@@ -17,8 +17,11 @@ OFFSET_X, OFFSET_Y = 4, 1
 class FakeMachine:
     """Memory, a clock that ticks 2,500 cycles a launch, and the list of launches."""
 
-    def __init__(self, image, _architecture, *, engine="reference"):
-        assert engine == "reference"
+    engine = "fake"
+    engine_note = None
+
+    def __init__(self, image, _architecture, *, engine, memory_limit):
+        assert (engine, memory_limit) == ("fast", None)
         self.image = image
         self.memory = np.zeros((image.width * image.height, 1024), np.uint8)
         for y, x in np.ndindex(image.height, image.width):

@@ -66,11 +66,9 @@ def test_start_up_work_is_done_before_the_first_transfer(device):
     assert device.machine.cycle == 100
 
 
-def test_a_launch_reports_its_cycles_and_progress(device):
-    seen = []
-    report = device.launch("compute", np.int16(-2), 1.5, progress=seen.append)
+def test_a_launch_reports_its_cycles(device):
+    report = device.launch("compute", np.int16(-2), 1.5)
     assert (report.start_cycle, report.end_cycle, report.cycles) == (100, 2600, 2500)
-    assert seen == [1100, 2100]
     assert device.machine.launches == [("compute", (-2, 0x3FC00000))]
     assert device.launch("sync").cycles == 2500
 

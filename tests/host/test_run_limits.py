@@ -1,20 +1,56 @@
-"""A program that never ends is not silent, and can be bounded."""
+"""A program that never ends is not silent, can be bounded, and can be stopped and gone on with."""
+
+import os
+import signal
+import threading
 
 import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import SimulationError
-from onewafer.host import Device, RunLimits
+from onewafer.host import Device, Interruption, RunLimits, interruption
+from onewafer.host.progress_display import LogLines, StatusLine, WarningsOnly
+from onewafer.host.run_progress import SilentObserver
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
 from onewafer.settings import Settings
+from onewafer.simulator import Machine
 
 AT = SourceLocation("loop.csl", 7, 3)
 AGAIN = SourceLocation("again.csl", 3, 1)
 
 
+class Clock:
+    """A host clock that ticks whenever somebody looks at it, so that slices stay as they are."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 0.2
+        return self.now
+
+
+class Listener(SilentObserver):
+    """Remembers what it hears."""
+
+    def __init__(self, interval_seconds=1.0):
+        self.interval_seconds = interval_seconds
+        self.lines, self.reports, self.num_ends = [], [], 0
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def show(self, progress):
+        self.reports.append(progress)
+
+    def done(self):
+        self.num_ends += 1
+
+
 def device(program, limits, *, width=1):
     architecture = load_architecture("wse3")
-    loaded = Device(make_image(architecture, program, width=width), architecture, limits=limits)
+    image = make_image(architecture, program, width=width)
+    loaded = Device(image, architecture, engine="reference", limits=limits)
     loaded.load()
     return loaded
 
@@ -26,6 +62,20 @@ def looping():
     builder.label("again")
     builder.emit(Opcode.JUMP, imm="again", location=AT)
     builder.function("short")
+    builder.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    builder.emit(Opcode.RETURN)
+    return builder.build()
+
+
+def counting(number):
+    """Return a program whose `main` counts down from a number."""
+    builder = ProgramBuilder("count.csl")
+    builder.function("main")
+    count, one = builder.register(), builder.immediate(ScalarType.U32, 1)
+    builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=count, imm=number)
+    builder.label("again")
+    builder.emit(Opcode.SUB, ScalarType.U32, rd=count, ra=count, rb=one)
+    builder.emit(Opcode.BRANCH_NONZERO, ra=count, imm="again")
     builder.emit(Opcode.UNBLOCK_COMMAND_STREAM)
     builder.emit(Opcode.RETURN)
     return builder.build()
@@ -64,51 +114,151 @@ def test_a_task_that_activates_itself_is_bounded_too():
         device(builder.build(), RunLimits(max_cycles=1_000)).launch("main")
 
 
-def test_the_same_cycles_with_and_without_limits():
-    builder = ProgramBuilder("count.csl")
-    builder.function("main")
-    count, one = builder.register(), builder.immediate(ScalarType.U32, 1)
-    builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=count, imm=90_000)
-    builder.label("again")
-    builder.emit(Opcode.SUB, ScalarType.U32, rd=count, ra=count, rb=one)
-    builder.emit(Opcode.BRANCH_NONZERO, ra=count, imm="again")
-    builder.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    builder.emit(Opcode.RETURN)
-    program, heard = builder.build(), []
-    plain = device(program, RunLimits()).launch("main")
-    watched = RunLimits(10_000_000, heard.append, notice_cycles=100_000)
-    assert device(program, watched).launch("main") == plain
-    assert plain.cycles > 100_000
-    assert "1 PE works" in heard[0]
+def test_the_same_cycles_watched_or_not():
+    plain = device(counting(9_000), RunLimits()).launch("main")
+    listener = Listener()
+    watched = RunLimits(10_000_000, listener, clock=Clock())
+    assert device(counting(9_000), watched).launch("main") == plain
+    assert plain.cycles > 10_000
+    assert listener.reports
+    assert listener.num_ends == 2  # of the start-up and of the launch
 
 
-def test_notices_come_twice_as_late_each_time():
-    heard = []
-    limits = RunLimits(700_000, heard.append, notice_cycles=100_000)
+def test_reports_say_how_far_the_run_is():
+    listener = Listener(0)
     with pytest.raises(SimulationError):
-        device(looping(), limits).launch("main")
-    cycles = [line.split(":")[0].split(" at cycle ")[1] for line in heard]
-    assert cycles == ["100,000", "200,000", "400,000"]
-    assert "PE (0, 0) at loop.csl:7:3 (Ctrl-C stops" in heard[0]
+        device(looping(), RunLimits(100_000, listener, clock=Clock()), width=2).launch("main")
+    first, second = listener.reports[:2]
+    assert first.what == "the launch of 'main'"
+    assert first.cycle == first.passed_cycles > 0
+    assert (first.active_pes, first.wavelets_per_second) == (2, 0)
+    assert first.activity == "2 PEs work: PE (0, 0) at loop.csl:7:3; PE (1, 0) at loop.csl:7:3"
+    assert second.cycle > first.cycle
+    assert second.elapsed_seconds > first.elapsed_seconds
 
 
-def test_ctrl_c_says_where_the_program_was():
-    def interrupt(_):
-        raise KeyboardInterrupt
+def test_looking_takes_no_measurable_part_of_a_run():
+    clock, listener = Clock(), Listener()
 
-    limits = RunLimits(notice=interrupt, notice_cycles=100_000)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        device(looping(), limits).launch("main")
-    assert str(caught.value) == (
-        "interrupted in the launch of 'main' at cycle 100,000: "
-        "1 PE works: PE (0, 0) at loop.csl:7:3"
+    def show(_progress):
+        clock.now += 5
+        listener.reports.append(clock.now)
+
+    listener.show = show
+    with pytest.raises(SimulationError):
+        device(looping(), RunLimits(1_000_000, listener, clock=clock)).launch("main")
+    assert (
+        len(listener.reports) == 1
+        or min(
+            later - earlier
+            for earlier, later in zip(listener.reports, listener.reports[1:], strict=False)
+        )
+        >= 5 / 0.01
     )
 
 
-@pytest.mark.parametrize(("is_terminal", "cycles"), [(True, 1_000_000), (False, 10_000_000)])
-def test_the_environment_sets_the_limits(monkeypatch, capsys, is_terminal, cycles):
+def interrupted(number, action, tmp_path, program=None):
+    """Send a signal to this process at the first report of a launch; return what it raises."""
+    listener = Listener(0)
+
+    def show(_progress):
+        listener.show = listener.reports.append
+        os.kill(os.getpid(), number)
+
+    listener.show = show
+    limits = RunLimits(observer=listener, checkpoint_folder=tmp_path)
+    stopped = device(looping() if program is None else program, limits)
+    with pytest.raises(action) as caught:
+        stopped.launch("main")
+    return stopped, caught.value
+
+
+def test_ctrl_c_says_where_the_program_was_and_leaves_a_checkpoint(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    stopped, error = interrupted(signal.SIGINT, KeyboardInterrupt, tmp_path)
+    cycle = stopped.machine.cycle
+    path = tmp_path / f"cycle-{cycle}.checkpoint"
+    assert str(error) == (
+        f"interrupted in the launch of 'main' at cycle {cycle:,}: "
+        f"1 PE works: PE (0, 0) at loop.csl:7:3\n`onewafer resume {path}` goes on from there"
+    )
+    assert type(error) is KeyboardInterrupt  # Python asks so before it ends by the signal
+    assert Interruption.of(error) == str(error)
+    assert Interruption.of(KeyboardInterrupt("of the script")) is None
+    assert [*tmp_path.iterdir()] == [path]
+    assert Machine.from_checkpoint(path, engine="reference").cycle == cycle
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_was_stopped_ends_as_if_it_had_not_been(tmp_path):
+    plain = device(counting(9_000), RunLimits()).launch("main")
+    stopped, _ = interrupted(signal.SIGINT, KeyboardInterrupt, tmp_path, counting(9_000))
+    path = tmp_path / f"cycle-{stopped.machine.cycle}.checkpoint"
+    following = Device.from_checkpoint(path, engine="reference")
+    following.settle()
+    assert following.machine.cycle == plain.end_cycle
+    stopped.settle()  # the process may go on as well, if the script catches the Ctrl-C
+    assert stopped.machine.cycle == plain.end_cycle
+
+
+def test_sigterm_ends_the_script_with_its_code(tmp_path, capsys):
+    stopped, error = interrupted(signal.SIGTERM, SystemExit, tmp_path)
+    assert error.code == 143
+    err = capsys.readouterr().err
+    assert err.startswith(f"interrupted in the launch of 'main' at cycle {stopped.machine.cycle:,}")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_no_checkpoint_is_overwritten(tmp_path):
+    machine = device(looping(), RunLimits()).machine
+    lines = [interruption.leave_checkpoint(machine, "it", tmp_path) for _ in range(3)]
+    names = ["cycle-0.checkpoint", "cycle-0-2.checkpoint", "cycle-0-3.checkpoint"]
+    assert lines == [f"`onewafer resume {tmp_path / n}` goes on from there" for n in names]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
+    machine = device(looping(), RunLimits()).machine
+    line = interruption.leave_checkpoint(machine, "it", tmp_path / "nowhere")
+    assert line.startswith("no checkpoint was written: ")
+    assert line.endswith("No such file or directory")
+    assert interruption.leave_checkpoint(machine, "it", None) == (
+        "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)"
+    )
+
+
+def test_whoever_handles_ctrl_c_himself_goes_on_doing_so(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    listener = Listener(0)
+    listener.show = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    stubborn = device(looping(), RunLimits(2_000, listener, tmp_path))
+    try:
+        with pytest.raises(SimulationError):
+            stubborn.launch("main")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard
+    assert set(heard) == {signal.SIGINT}
+
+
+def test_runs_in_other_threads_work():
+    cycles = []
+    thread = threading.Thread(
+        target=lambda: cycles.append(device(counting(10), RunLimits()).launch("main").cycles)
+    )
+    thread.start()
+    thread.join()
+    assert cycles == [device(counting(10), RunLimits()).launch("main").cycles]
+
+
+@pytest.mark.parametrize(
+    ("shows", "is_terminal", "kind"),
+    [(True, True, StatusLine), (True, False, LogLines), (False, True, WarningsOnly)],
+)
+def test_the_environment_sets_the_limits(monkeypatch, tmp_path, shows, is_terminal, kind):
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
-    limits = RunLimits.from_settings(Settings(max_cycles=5))
-    assert (limits.max_cycles, limits.notice_cycles) == (5, cycles)
-    limits.notice("still at it")
-    assert capsys.readouterr().err == "onewafer: still at it\n"
+    settings = Settings(max_cycles=5, shows_progress=shows, checkpoint_folder=tmp_path)
+    limits = RunLimits.from_settings(settings)
+    assert (limits.max_cycles, limits.checkpoint_folder) == (5, tmp_path)
+    assert type(limits.observer) is kind

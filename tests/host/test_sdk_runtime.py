@@ -91,6 +91,7 @@ def test_stop_leaves_a_record(runtime, tmp_path):
     assert record == {
         "arch": "wse2",
         "profile": "sdk",
+        "engine": "fake",
         "cycles": 2600,
         "bytes_in": 0,
         "bytes_out": 0,

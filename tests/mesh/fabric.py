@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.mesh import emit
+from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,12 +46,13 @@ def run_on_fabric(
     inputs: Arrays,
     parameters: Arrays,
     *,
+    engine: str = DEFAULT_ENGINE,
     prepare: Callable[[Device], None] = lambda _: None,
     change: Callable[[EmittedProgram], EmittedProgram] = lambda emitted: emitted,
 ) -> FabricRun:
     """Compile, load, copy in, launch twice, copy out; the second run must equal the first."""
     emitted = change(emit(program, architecture))
-    device = Device(compile_emitted(emitted, architecture), architecture)
+    device = Device(compile_emitted(emitted, architecture), architecture, engine=engine)
     device.load()
     prepare(device)
     for name, placements in emitted.parameters.items():

@@ -80,7 +80,7 @@ def test_missing_arrays_are_named():
 def test_elementwise_operations_work_in_place_where_their_operand_dies():
     program = shard(mlp([4, 4, 4]), width=1, height=1, architecture=WSE3)
     assert {operation.result for operation in program.operations} == {
-        Block(Arena.ACTIVATIONS, 4, 1, 4),
-        Block(Arena.ACTIVATIONS, 0, 1, 4),
+        Block(Arena.ACTIVATIONS, 5, 1, 4),
+        Block(Arena.ACTIVATIONS, 1, 1, 4),
     }
-    assert program.arena_elements[Arena.ACTIVATIONS] == 8
+    assert program.arena_elements[Arena.ACTIVATIONS] == 9

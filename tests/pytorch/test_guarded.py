@@ -1,6 +1,7 @@
 """A module is captured once; whatever its code reads may change, and is seen at the next call."""
 
 import itertools
+import os
 import queue
 import random
 import sys
@@ -251,13 +252,16 @@ def test_what_a_module_keeps_is_kept_at_every_call(wafer, captures):
     assert wafer.ledger.programs[0].calls == 4
 
 
-def test_list_that_grows_is_right_and_captured_a_bounded_number_of_times(wafer, captures):
+def test_list_that_grows_is_right_and_captured_a_bounded_number_of_times(
+    wafer, captures, monkeypatch
+):
+    monkeypatch.setattr(guarded, "_MOST_GRAPHS", 8)
     module = Recording()
     module.log = []
     with intercept_calls(wafer), torch.no_grad():
-        results = [module(X + i) for i in range(60)]
+        results = [module(X + i) for i in range(12)]
     assert all(map(torch.equal, module.log, results))
-    assert len(captures) <= 48
+    assert len(captures) <= 8
     ((_, reason),) = wafer.ledger.fallbacks
     assert reason == "its code changes the attribute 'last'"
 
@@ -290,6 +294,18 @@ class Iterating(nn.Module):
         return self.layer(x) if next(CALLS) % 2 else self.layer(x).relu()
 
 
+class Passing(nn.Module):
+    """Computes nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
 class Calling(nn.Module):
     """Overrides what calls a module."""
 
@@ -315,20 +331,44 @@ class Asking(nn.Module):
         return self.layer(x) if sys._getframe().f_lineno else x
 
 
-@pytest.mark.parametrize("kind", [Drawing, Counting, Iterating, Calling, Asking])
+@pytest.mark.parametrize("kind", [Drawing, Counting, Iterating, Passing, Calling, Asking])
 def test_code_that_acts_otherwise_at_each_call(wafer, monkeypatch, kind):
+    monkeypatch.setattr(guarded, "_MOST_GRAPHS", 8)  # more than one code has
+
     def outcome():
         torch.manual_seed(0)
         random.seed(0)
         monkeypatch.setitem(globals(), "CALLS", itertools.count())
         module = kind()
-        results = torch.stack([module(X) for _ in range(60)])
+        results = torch.stack([module(X) for _ in range(12)])
         return results, random.random(), next(CALLS), getattr(module, "calls", None)  # noqa: S311
 
     with torch.no_grad():
         expected = outcome()
         with intercept_calls(wafer):
             torch.testing.assert_close(outcome(), expected)
+
+
+def test_module_that_computes_nothing_leaves_no_trace_of_attempts(wafer, caplog):
+    module = Passing()
+    with intercept_calls(wafer), torch.no_grad():
+        for _ in range(12):
+            assert module(X) is X
+    assert module.calls == 12
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    assert wafer.ledger.fallbacks == {("Passing", "nothing in it is for the wafer to compute"): 12}
+
+
+def test_environment_is_read_at_every_call(wafer, monkeypatch):
+    class Reading(Recording):
+        def forward(self, x):
+            y = self.layer(x)
+            return y.relu() if os.environ.get("RECTIFIED") == "1" else y
+
+    module = Reading()
+    for value in ("0", "1", "1", "0"):
+        monkeypatch.setenv("RECTIFIED", value)
+        both(wafer, module, X)
 
 
 def test_many_shapes_are_remembered_up_to_a_number(wafer, monkeypatch):

@@ -25,7 +25,10 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"archh": "wse3"}, "no option 'archh'; it has arch, clock, dtype, fidelity, max_batch"),
+        (
+            {"archh": "wse3"},
+            "no option 'archh'; it has arch, clock, dtype, engine, fidelity, max_batch",
+        ),
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
         ({"profile": "fast"}, "no timing profile 'fast'; it has: sdk, silicon"),

@@ -15,6 +15,7 @@ PROGRAM = ProgramReport(
     arch_title="WSE-3 (CS-3, 2024)",
     profile="sdk",
     fidelity="fabric",
+    engine="fast",
     dtype="f32",
     clock_hertz=850e6,
     width=4,
@@ -55,6 +56,7 @@ onewafer report
 │ program               │ Sequential, 64 rows, f32                        │
 │ compiled because      │ first call                                      │
 │ machine               │ WSE-3 (CS-3, 2024), sdk timing, fabric fidelity │
+│ engine                │ fast                                            │
 │ rectangle             │ 4×2, 8 PEs used                                 │
 │ tile programs         │ 8                                               │
 ├───────────────────────┼─────────────────────────────────────────────────┤

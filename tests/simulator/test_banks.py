@@ -16,12 +16,6 @@ WORDS = 3 * N + 8
 """Of the memory that both sources are taken from."""
 
 
-@pytest.fixture
-def engine():
-    """Only one engine knows the rule so far."""
-    return "reference"
-
-
 def with_factor(factor, architecture=WSE2):
     return replace(
         architecture, timing=replace(architecture.timing, bank_conflict_factor=Fraction(factor))

@@ -47,9 +47,10 @@ def one_operation(engine, kind, *, n, architecture=WSE3, stride=1, has_scalar=Fa
     base = kernel.data("x", ScalarType.U16, num_elements=4 * n * abs(stride))
     kernel.function("main")
     vector = kernel.vector(base, n, stride)
+    other = kernel.vector(base + 4, n, stride)  # in other banks (M13)
     scalar = kernel.immediate(ScalarType.F32, 2.0) if has_scalar else None
     has_two = kind not in (DsdOperation.MOV16, MOV32)
-    encoded = kernel.load(vector, vector if has_two else None, vector)
+    encoded = kernel.load(vector, other if has_two else None, vector)
     kernel.emit(Opcode.TIMESTAMP_CONTROL, imm=1)
     kernel.operate_loaded(kind, *encoded, scalar=scalar)
     run = boot(kernel.finish(), engine=engine, architecture=architecture).launch()
@@ -58,7 +59,7 @@ def one_operation(engine, kind, *, n, architecture=WSE3, stride=1, has_scalar=Fa
     (resumed,) = run.cycles(EventKind.STREAM_UNBLOCKED)
     (task,) = run.cycles(EventKind.TASK_START)
     cost = architecture.timing.instruction_cycles
-    before = (2 + has_scalar) * cost["integer"] + (2 + has_two) * cost["dsr_load"]
+    before = (4 + has_scalar) * cost["integer"] + (2 + has_two) * cost["dsr_load"]
     return start - task - before - cost["control"], end - start, resumed - end
 
 

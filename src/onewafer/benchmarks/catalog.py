@@ -97,6 +97,18 @@ def _square(
     )
 
 
+def _idle(name: str, *, num_words: int) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title="chain reduce on {active_width}×{active_height} of {width}×{height} PEs, "
+        "{num_words} words",
+        measure=measure_idle,
+        sizes=_rectangle(750, 994, active_width=32, active_height=32, num_words=num_words),
+        quick_sizes=_rectangle(9, 8, active_width=3, active_height=2, num_words=8),
+        goals=(Goal(figure=Figure.IDLE_RATIO, at_most=1.3),),
+    )
+
+
 _CHAIN = "chain reduce along rows"
 _FLOOD = "multicast from one PE to all"
 _COMPILE_SIZES = {
@@ -130,15 +142,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         sizes=_rectangle(64, 64, num_steps=200),
         quick_sizes=_rectangle(3, 2, num_steps=9),
     ),
-    Benchmark(
-        name="idle-wafer",
-        title="chain reduce on {active_width}×{active_height} of {width}×{height} PEs, "
-        "{num_words} words",
-        measure=measure_idle,
-        sizes=_rectangle(750, 994, active_width=32, active_height=32, num_words=4096),
-        quick_sizes=_rectangle(9, 8, active_width=3, active_height=2, num_words=8),
-        goals=(Goal(figure=Figure.IDLE_RATIO, at_most=1.3),),
-    ),
+    _idle("idle-wafer", num_words=128),
+    _idle("idle-wafer-long", num_words=4096),
     Benchmark(
         name="starts",
         title="cs_python with a host script for 4 PEs; onewafer --version",

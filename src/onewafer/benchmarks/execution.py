@@ -51,6 +51,11 @@ class Execution:
         self._device.load()
         self._device.settle()  # an engine may put work off until it runs
         self.loading = watch.read()
+        note = self._device.machine.engine_note
+        if note is not None:
+            raise InternalError(
+                f"the benchmark cannot run on the {conditions.engine} engine: {note}"
+            )
         self.peak_bytes = peak_bytes()
 
     def launch(self, conditions: Conditions, what: str) -> Duration:
@@ -107,6 +112,11 @@ def measure_workload(workload: Workload, conditions: Conditions) -> Measurement:
     ]
     return Measurement(
         figures={**_compile_figures(execution), **_run_figures(execution, runs or [first])},
+        cpu_seconds={
+            Figure.COMPILE_SECONDS: execution.compiling.cpu_seconds,
+            Figure.LOAD_SECONDS: execution.loading.cpu_seconds,
+            Figure.RUN_SECONDS: median_cpu(runs or [first]),
+        },
         counts=execution.counts,
         durations={
             "compile": (execution.compiling,),
@@ -137,6 +147,7 @@ def measure_compilation(workload: Workload, conditions: Conditions) -> Measureme
             Figure.COMPILE_SECONDS: median_wall(samples),
             Figure.COMPILE_PES: execution.counts["pes_with_code"] / seconds,
         },
+        cpu_seconds={Figure.COMPILE_SECONDS: seconds},
         counts=execution.counts,
         durations={
             "compile": tuple(samples),

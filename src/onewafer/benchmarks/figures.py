@@ -126,6 +126,8 @@ class Measurement:
     """What one benchmark found, in one process."""
 
     figures: dict[Figure, float]
+    cpu_seconds: dict[Figure, float] = field(default_factory=dict[Figure, float])
+    """Processor seconds of the figures that are times by the clock."""
     counts: dict[str, int] = field(default_factory=dict[str, int])
     """`pes`, `active_pes`, and of one run `cycles`, `wavelet_hops`, `ramp_moves`, …"""
     durations: dict[str, tuple[Duration, ...]] = field(
@@ -146,6 +148,7 @@ class Measurement:
         """Return what `to_fields` made the fields of."""
         return cls(
             figures={Figure(name): value for name, value in fields["figures"].items()},
+            cpu_seconds={Figure(name): value for name, value in fields["cpu_seconds"].items()},
             counts=fields["counts"],
             durations={
                 name: tuple(Duration(**sample) for sample in samples)

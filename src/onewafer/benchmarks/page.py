@@ -24,7 +24,8 @@ class of computer named below the tables; a goal that is missed says by how much
 
 * **Rates are by processor second**, all threads together, so that what else a computer does counts
   little. It counts a little all the same: caches and memory are shared. Times that people wait for
-  (compile, run, start) are by the clock on the wall.
+  (compile, run, start) are by the clock on the wall, with the processor time beside them; where
+  only the latter meets the goal, the computer had other work.
 * **A wavelet-hop** is the traversal of one link between two PEs; a multicast to two neighbours is
   two. *With ramp* adds the moves from a router down to its compute element. The prototype that the
   goals of hops/s come from counted moves of routers: for a chain reduce that is *with ramp*, for a

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from onewafer.benchmarks.catalog import BENCHMARKS
 from onewafer.benchmarks.figures import Figure, median_cpu
+from onewafer.benchmarks.runner import MET_IN_CPU_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,9 +33,9 @@ _MEBIBYTE = 1 << 20
 _RATES = {
     Figure.HOPS: "hops/s",
     Figure.HOPS_WITH_RAMP: "with ramp",
-    Figure.ELEMENTS: "elements/s",
+    Figure.ELEMENTS: "elem./s",
     Figure.INSTRUCTIONS: "instr./s",
-    Figure.PE_CYCLES: "PE-cycles/s",
+    Figure.PE_CYCLES: "PE-cyc./s",
     Figure.COMPILE_PES: "compiled PEs/s",
 }
 """Columns of the second table."""
@@ -115,26 +116,35 @@ def _goal_table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("what runs")
     table.add_column("figure", no_wrap=True)
     table.add_column("ours", justify="right", no_wrap=True)
+    table.add_column("CPU", justify="right", no_wrap=True)
     table.add_column("goal", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for outcome in outcomes:
         opening = (outcome.benchmark.name, Text(outcome.benchmark.describe(outcome.sizes)))
-        for figure, value, goal, verdict in _rows(outcome):
-            table.add_row(*opening, figure, value, goal, Text(verdict, style=_style(verdict)))
+        for *cells, verdict in _rows(outcome):
+            table.add_row(*opening, *cells, Text(verdict, style=_style(verdict)))
             opening = ("", "")
     return table
 
 
-def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
-    """Yield figure, value, goal and verdict of one benchmark, for the first table."""
-    figures = outcome.measurement.figures if outcome.measurement else {}
+def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield figure, value, processor time, goal and verdict, for the first table."""
+    measurement = outcome.measurement
     for goal in outcome.benchmark.goals:
-        value = figures.get(goal.figure)
-        shown = "–" if value is None else goal.figure.show(value)
-        yield goal.figure.label, shown, str(goal), outcome.verdict(goal)
-    for figure in figures:
+        values = _values(goal.figure, measurement)
+        yield goal.figure.label, *values, str(goal), outcome.verdict(goal)
+    for figure in measurement.figures if measurement else ():
         if figure in _WITHOUT_GOAL:
-            yield figure.label, figure.show(figures[figure]), "–", "no goal"
+            yield figure.label, *_values(figure, measurement), "–", "no goal"
+
+
+def _values(figure: Figure, measurement: Measurement | None) -> tuple[str, str]:
+    """Return a figure, and its processor time if it is a time."""
+    if measurement is None or figure not in measurement.figures:
+        return "–", "–"
+    cpu_seconds = measurement.cpu_seconds.get(figure)
+    by_cpu = "–" if cpu_seconds is None else figure.show(cpu_seconds)
+    return figure.show(measurement.figures[figure]), by_cpu
 
 
 def _style(verdict: str) -> str:
@@ -178,9 +188,12 @@ def _summary(results: Results) -> str:
     verdicts = [o.verdict(goal) for o in results.outcomes for goal in o.benchmark.goals]
     num_met = verdicts.count("met")
     num_missed = sum(verdict.startswith("missed") for verdict in verdicts)
-    others = len(verdicts) - num_met - num_missed
+    num_busy = verdicts.count(MET_IN_CPU_TIME)
+    others = len(verdicts) - num_met - num_missed - num_busy
+    busy = f"{num_busy} {MET_IN_CPU_TIME} (the computer was busy), " if num_busy else ""
     return (
-        f"Goals: {num_met} met, {num_missed} missed, {others} not judged. {results.engine} engine, "
+        f"Goals: {num_met} met, {busy}{num_missed} missed, {others} not judged. "
+        f"{results.engine} engine, "
         f"{_describe_repeats(results.outcomes)}."
     )
 

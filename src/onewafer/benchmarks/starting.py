@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from onewafer.benchmarks.clock import Duration, Stopwatch
 from onewafer.benchmarks.communication import chain_reduce
 from onewafer.benchmarks.execution import warm_up
-from onewafer.benchmarks.figures import Figure, Measurement, median_wall
+from onewafer.benchmarks.figures import Figure, Measurement, median_cpu, median_wall
 from onewafer.errors import InternalError
 from onewafer.image import save
 
@@ -54,6 +54,7 @@ def measure_first_use(conditions: Conditions, sizes: Sizes) -> Measurement:
         duration = _time_process(command, added)
     return Measurement(
         figures={Figure.FIRST_USE_SECONDS: duration.wall_seconds},
+        cpu_seconds={Figure.FIRST_USE_SECONDS: duration.cpu_seconds},
         durations={"first_use": (duration,)},
         checked="the result of the program is NumPy's",
     )
@@ -79,6 +80,10 @@ def measure_starts(conditions: Conditions, sizes: Sizes) -> Measurement:
         figures={
             Figure.CS_PYTHON_SECONDS: median_wall(scripts),
             Figure.VERSION_SECONDS: median_wall(versions),
+        },
+        cpu_seconds={
+            Figure.CS_PYTHON_SECONDS: median_cpu(scripts),
+            Figure.VERSION_SECONDS: median_cpu(versions),
         },
         durations={"cs_python": tuple(scripts), "version": tuple(versions)},
         checked="the script compares its result with NumPy's",

@@ -1,8 +1,9 @@
-"""`cs_python script.py …`: run a host program with the Python that onewafer is installed in.
+"""`cs_python [options] script.py …`: run a host program with the Python that onewafer is in.
 
 The process becomes that Python, so arguments, exit codes, signals and tracebacks are its own; the
 `cerebras` package is importable because it is installed beside onewafer. Only errors that onewafer
-raises under the script are shown without onewafer's frames.
+raises under the script are shown without onewafer's frames. Our options come first and become
+environment variables, so that scripts need not know them; everything else is Python's.
 """
 
 from __future__ import annotations
@@ -11,13 +12,83 @@ import os
 import sys
 from typing import NoReturn
 
+from onewafer.errors import ConfigurationError
+from onewafer.settings import Settings
+
+_VARIABLES = {
+    "--engine": "ONEWAFER_ENGINE",
+    "--max-cycles": "ONEWAFER_MAX_CYCLES",
+    "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
+}
+"""Options with a value."""
+_NO_PROGRESS = "--no-progress"
+_HELP = """\
+usage: cs_python [options] script.py [arguments]
+
+Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options come first:
+
+  --engine NAME           simulator: fast (the default) or reference (ONEWAFER_ENGINE)
+  --max-cycles N          let a launch of more cycles fail (ONEWAFER_MAX_CYCLES)
+  --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
+  --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
+  --onewafer-help         show this
+
+Everything else is handed to Python, its own options (-c, -m, -X …) included.
+"""
+
 
 def main() -> NoReturn:
-    """Replace this process by `python` with the same arguments."""
+    """Replace this process by `python` with the arguments that are not ours."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--onewafer-help"]:
+        sys.stdout.write(_HELP)
+        sys.exit(0)
+    try:
+        variables, rest = split_arguments(arguments)
+        os.environ.update(variables)  # noqa: TID251 - for the child
+        Settings.from_environment()  # refuses bad values before Python starts
+    except ConfigurationError as error:
+        sys.stderr.write(f"cs_python: {_in_terms_of_options(str(error), arguments)}\n")
+        sys.exit(error.exit_code)
     sys.stdout.flush()
-    environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - for the child
-    command = [sys.executable, *sys.argv[1:]]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
+    environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - likewise
+    os.execve(sys.executable, [sys.executable, *rest], environment)  # noqa: S606 - our interpreter
+
+
+def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables that our leading options set, and the arguments for Python.
+
+    >>> split_arguments(["--engine=reference", "--no-progress", "run.py", "--engine", "mine"])
+    ({'ONEWAFER_ENGINE': 'reference', 'ONEWAFER_PROGRESS': 'off'}, ['run.py', '--engine', 'mine'])
+
+    Raises:
+        ConfigurationError: an option has no value.
+    """
+    variables: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        name, _, value = rest[0].partition("=")
+        if rest[0] == _NO_PROGRESS:
+            variables["ONEWAFER_PROGRESS"] = "off"
+        elif name in _VARIABLES:
+            if "=" not in rest[0]:
+                rest.pop(0)
+                value = rest[0] if rest else ""
+            if not value:
+                raise ConfigurationError(f"{name} has no value; write {name} VALUE")
+            variables[_VARIABLES[name]] = value
+        else:
+            break
+        rest.pop(0)
+    return variables, rest
+
+
+def _in_terms_of_options(message: str, arguments: list[str]) -> str:
+    """Return a message about a variable as one about the option that set it."""
+    for option, variable in _VARIABLES.items():
+        if any(argument.split("=")[0] == option for argument in arguments):
+            message = message.replace(variable, option)
+    return message
 
 
 if __name__ == "__main__":

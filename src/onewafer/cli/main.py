@@ -9,6 +9,7 @@ import typer
 
 from onewafer import __version__
 from onewafer.cli.bench import bench
+from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})(
     run
 )
+app.command()(resume)
 app.add_typer(validate)
 app.command()(bench)
 

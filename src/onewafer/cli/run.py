@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
+    from onewafer.settings import Settings
+
+_FidelityOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+]
+_CudaAliasOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-alias/--no-cuda-alias",
+        help="Let `cuda` mean the wafer [default: if the host has no CUDA device].",
+    ),
+]
 
 
 def run(
@@ -25,12 +40,7 @@ def run(
     *,
     arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
-    fidelity: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."
-        ),
-    ] = "fabric",
+    fidelity: _FidelityOption = "fabric",
     rectangle: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
@@ -44,6 +54,9 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
+    cuda_alias: _CudaAliasOption = None,
+    engine: EngineOption = None,
+    max_cycles: MaxCyclesOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -58,7 +71,43 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
+    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
     _require_torch()
+    options = _wafer_options(
+        arch=arch,
+        profile=profile,
+        fidelity=fidelity,
+        rectangle=rectangle,
+        dtype=dtype,
+        clock=clock,
+        max_batch=max_batch,
+        engine=settings.engine,
+    )
+    if json_file is not None:
+        json_file = _check_json_file(json_file)
+    code = _run(
+        script,
+        arguments or [],
+        options,
+        settings,
+        cuda_alias=cuda_alias,
+        json_file=json_file,
+        quiet=quiet,
+    )
+    raise typer.Exit(code)
+
+
+def _wafer_options(
+    *,
+    arch: str,
+    profile: str,
+    fidelity: str,
+    rectangle: str | None,
+    dtype: str | None,
+    clock: str | None,
+    max_batch: int,
+    engine: str,
+) -> WaferOptions:
     from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
     from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
         parse_clock,
@@ -67,7 +116,7 @@ def run(
         parse_rectangle,
     )
 
-    options = WaferOptions(
+    return WaferOptions(
         arch=arch,
         profile=profile,
         fidelity=parse_fidelity(fidelity),
@@ -75,23 +124,23 @@ def run(
         dtype=None if dtype is None else parse_dtype(dtype),
         clock_hertz=None if clock is None else parse_clock(clock),
         max_batch=max_batch,
+        engine=engine,
     )
-    if json_file is not None:
-        json_file = _check_json_file(json_file)
-    code = _run(script, arguments or [], options, json_file=json_file, quiet=quiet)
-    raise typer.Exit(code)
 
 
 def _run(
     script: Path,
     arguments: list[str],
     options: WaferOptions,
+    settings: Settings,
     *,
+    cuda_alias: bool | None,
     json_file: Path | None,
     quiet: bool,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
+    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import (  # noqa: PLC0415  # likewise
         ProgressLine,
         Session,
@@ -100,11 +149,18 @@ def _run(
         run_script,
         write_json,
     )
+    from onewafer.pytorch.cuda import has_cuda_device  # noqa: PLC0415  # likewise
 
     console = Console(stderr=True)
-    shows_progress = console.is_terminal and not quiet
-    session = Session(options, observer=ProgressLine(console) if shows_progress else None)
-    result = run_script(script, arguments, session)
+    line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
+    limits = RunLimits.from_settings(settings)
+    if line is not None:
+        limits = replace(limits, observer=line.sentences)
+    session = Session(options, observer=line, limits=limits)
+    if cuda_alias is None:
+        cuda_alias = not has_cuda_device()
+    announce = _drop if quiet else _print_notice
+    result = run_script(script, arguments, session, announce_cuda=announce if cuda_alias else None)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
     report = build_report(session.ledger)
@@ -115,6 +171,14 @@ def _run(
     if result.error is not None:
         raise result.error
     return result.exit_code
+
+
+def _print_notice(text: str) -> None:
+    print(f"onewafer: {text}", file=sys.stderr)
+
+
+def _drop(text: str) -> None:
+    del text
 
 
 def _require_torch() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
-from onewafer.host.run_limits import RunLimits
+from onewafer.host.interruption import Interruption
+from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
+from onewafer.host.run_limits import NO_LIMITS, RunLimits
+from onewafer.host.run_progress import RunObserver, RunProgress
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
 from onewafer.host.sdk_runtime import SdkRuntime, Task
@@ -12,15 +15,22 @@ from onewafer.host.short_traceback import install_short_tracebacks
 from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
+    "NO_LIMITS",
     "Device",
     "IntRectangle",
     "IntVector",
+    "Interruption",
     "LaunchReport",
     "MemcpyDataType",
     "MemcpyOrder",
     "RunLimits",
+    "RunObserver",
+    "RunProgress",
     "SdkRuntime",
     "Task",
+    "WarningsOnly",
+    "choose_observer",
+    "describe_progress",
     "input_array_to_u32",
     "memcpy_view",
 ]

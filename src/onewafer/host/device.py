@@ -13,20 +13,19 @@ from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
-from onewafer.simulator import Machine
+from onewafer.simulator import DEFAULT_ENGINE, Machine, needs_compilation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.host.exports import Placement
+    from onewafer.host.run_progress import RunObserver
     from onewafer.host.scalars import Argument
     from onewafer.image import Export, WaferImage
-
-_PROGRESS_CYCLES = 1_000
-"""How often a launch reports its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Device:
         image: WaferImage,
         architecture: Architecture,
         *,
-        engine: str = "reference",
+        engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
     ) -> None:
         self.image = image
@@ -77,8 +76,30 @@ class Device:
         self._engine = engine
         self._limits = limits
         self._exports = ExportTable(image)
+        self._pending = "the start-up of the program"
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        limits: RunLimits = NO_LIMITS,
+    ) -> Device:
+        """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
+
+        `bytes_in` and `bytes_out` begin at zero.
+
+        Raises:
+            CheckpointError: as `Machine.from_checkpoint`.
+        """
+        machine = Machine.from_checkpoint(path, engine=engine, memory_limit=limits.max_memory)
+        device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
+        device._pending = machine.interrupted or device._pending
+        device._put_on(machine)
+        return device
 
     @property
     def machine(self) -> Machine:
@@ -106,10 +127,24 @@ class Device:
 
         Raises:
             HostError: it is loaded already.
+            NotEnoughMemoryError: the computer has too little memory for it.
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        self._machine = Machine(self.image, self.architecture, engine=self._engine)
+        self._put_on(
+            Machine(
+                self.image,
+                self.architecture,
+                engine=self._engine,
+                memory_limit=self._limits.max_memory,
+            )
+        )
+
+    def _put_on(self, machine: Machine) -> None:
+        if machine.engine_note is not None:
+            self._limits.observer.say(machine.engine_note)
+        self._compile(machine)
+        self._machine = machine
         self._phase = _Phase.LOADED
 
     def settle(self) -> None:
@@ -179,6 +214,18 @@ class Device:
         """
         return self._read(symbol, num_elements, self._dtype_of(symbol), rectangle, strict=True)
 
+    def read_whole(self, symbol: str) -> NDArray[Any]:
+        """Return all elements that a variable has on every PE, `[height, width, num_elements]`.
+
+        Raises:
+            HostError: unknown symbol, or a PE does not export it.
+        """
+        machine = self._running(f"read {symbol!r}")
+        dtype = self._dtype_of(symbol)
+        self._rest(machine)
+        room = self._exports.place(symbol, self.rectangle, machine.memory).room
+        return self.read(symbol, int(room.min()) // dtype.itemsize)
+
     def read_raw(
         self,
         symbol: str,
@@ -200,18 +247,18 @@ class Device:
         self,
         name: str,
         *arguments: Argument,
-        progress: Callable[[int], None] | None = None,
+        observer: RunObserver | None = None,
     ) -> LaunchReport:
         """Run an exported function on every PE until nothing moves any more.
 
-        `progress` is called with the current cycle every 1,000 cycles.
+        `observer` watches this launch instead of the observer of the device's limits.
 
         Raises:
             HostError: unknown function, or arguments that do not fit its parameters.
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
         words = encode_arguments(self._exports.function(name), arguments)
-        return self._launch(name, words, progress)
+        return self._launch(name, words, observer)
 
     def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
         """Launch with arguments that are already encoded as 32-bit words.
@@ -222,19 +269,13 @@ class Device:
         return self._launch(name, encode_raw_words(self._exports.function(name), words), None)
 
     def _launch(
-        self, name: str, words: tuple[int, ...], progress: Callable[[int], None] | None
+        self, name: str, words: tuple[int, ...], observer: RunObserver | None
     ) -> LaunchReport:
         machine = self._running(f"launch {name!r}")
         self._rest(machine)
         start = machine.cycle
         machine.launch(name, words)
-        run_until_rest(
-            machine,
-            f"the launch of {name!r}",
-            self._limits,
-            progress=progress,
-            progress_cycles=_PROGRESS_CYCLES,
-        )
+        run_until_rest(machine, f"the launch of {name!r}", self._limits, observer)
         return LaunchReport(name, start, machine.cycle)
 
     def _read(
@@ -264,9 +305,19 @@ class Device:
         self.bytes_out += payload.size
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
 
+    def _compile(self, machine: Machine) -> None:
+        """Have the engine's kernels compiled, where that was never done, and say so."""
+        seconds = needs_compilation(machine.engine)
+        if seconds is not None:
+            self._limits.observer.say(
+                f"compiling the fast engine's kernels, once, about {seconds} s; "
+                "later runs find them on disk"
+            )
+            machine.run(max_cycles=0)
+
     def _rest(self, machine: Machine) -> None:
         """Let what is under way (the start-up tasks) come to rest."""
-        run_until_rest(machine, "the start-up of the program", self._limits)
+        run_until_rest(machine, self._pending, self._limits)
 
     def _running(self, action: str) -> Machine:
         if self._phase is not _Phase.LOADED:

@@ -1,136 +1,120 @@
-"""How long a run may take, and what it says meanwhile: a program that never ends is not silent."""
+"""Runs in slices: bounded, watched, and stopped by Ctrl-C with a checkpoint.
+
+A slice takes a fraction of a second, whatever the machine. How long slices are depends on the
+host's clock, and nothing else does: slices change no result (M2).
+"""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
+from time import perf_counter  # noqa: TID251  # decides how long slices are; results do not know
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onewafer.errors import SimulationError
+from onewafer.host.interruption import StopRequest, interruption, leave_checkpoint
+from onewafer.host.progress_display import choose_observer
+from onewafer.host.run_progress import SILENT, Reporter, RunObserver
 from onewafer.simulator import StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
+    from onewafer.host.run_progress import Clock
     from onewafer.settings import Settings
-    from onewafer.simulator import Machine, Statistics
+    from onewafer.simulator import Machine
 
-_SLICE_CYCLES = 100_000
-"""How often a run is looked at: a fraction of a second for one busy PE."""
-_TERMINAL_NOTICE_CYCLES = 1_000_000
-_NOTICE_CYCLES = 10_000_000
-_NUM_SHOWN = 3
+_FIRST_SLICE_CYCLES = 1_000
+_SLICE_SECONDS = 0.2
+_LARGEST_CHANGE = 4
+"""From one slice to the next, as a factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What bounds one launch (or start-up) of a device, and who hears that it takes long.
+    """What bounds one launch (or start-up) of a device, who watches, and what an end leaves.
 
     There is no limit unless the user sets one: an honest program may count for as long as it likes.
     """
 
     max_cycles: int | None = None
     """A run of more cycles fails."""
-    notice: Callable[[str], None] | None = None
-    """Told one line when a run takes long: at first after `notice_cycles`, then twice as many."""
-    notice_cycles: int = _NOTICE_CYCLES
+    observer: RunObserver = SILENT
+    checkpoint_folder: Path | None = None
+    """Where a run that Ctrl-C or SIGTERM stops leaves its checkpoint; None: nowhere."""
+    max_memory: int | None = None
+    """Bytes that the simulation may need; None: what the computer has available."""
+    clock: Clock = perf_counter
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunLimits:
-        """Return the limits of the environment, and notices on stderr, earlier on a terminal."""
-        is_terminal = sys.stderr.isatty()
+        """Return the limits of the environment, with progress on stderr."""
         return cls(
             settings.max_cycles,
-            _print_notice,
-            _TERMINAL_NOTICE_CYCLES if is_terminal else _NOTICE_CYCLES,
+            choose_observer(settings),
+            settings.checkpoint_folder,
+            settings.max_memory,
         )
 
 
 NO_LIMITS = RunLimits()
 
 
+class _Pace:
+    """Chooses slices that take about `_SLICE_SECONDS` each."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_at = clock()
+        self._cycles = _FIRST_SLICE_CYCLES
+
+    def slice_cycles(self, left: int | None) -> int:
+        """Begin a slice of at most `left` cycles; return how many it has."""
+        self._began_at = self._clock()
+        return self._cycles if left is None else min(self._cycles, left)
+
+    def end_slice(self) -> None:
+        """Learn from how long the slice took."""
+        seconds = max(self._clock() - self._began_at, 1e-6)
+        change = min(max(_SLICE_SECONDS / seconds, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)
+        self._cycles = max(1, int(self._cycles * change))
+
+
 def run_until_rest(
-    machine: Machine,
-    what: str,
-    limits: RunLimits,
-    *,
-    progress: Callable[[int], None] | None = None,
-    progress_cycles: int = _SLICE_CYCLES,
+    machine: Machine, what: str, limits: RunLimits, observer: RunObserver | None = None
 ) -> None:
     """Run a machine until nothing moves any more; `what` completes "the limit is reached in …".
 
+    `observer` watches instead of that of the limits.
+
     Raises:
         SimulationError: the program failed, or takes more cycles than the limits allow.
-        KeyboardInterrupt: with a sentence that says where the program was.
+        KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was.
     """
-    start = machine.cycle
-    due = limits.notice_cycles
-    slice_cycles = progress_cycles if progress else _SLICE_CYCLES
-    watch = _Watch(machine)
+    watcher = limits.observer if observer is None else observer
+    reporter = Reporter(machine, what, watcher, limits.clock)
+    pace = _Pace(limits.clock)
+    end = None if limits.max_cycles is None else machine.cycle + limits.max_cycles
     try:
-        while True:
-            passed = machine.cycle - start
-            if limits.max_cycles is not None and passed >= limits.max_cycles:
-                break
-            left = slice_cycles if limits.max_cycles is None else limits.max_cycles - passed
-            if machine.run(max_cycles=min(slice_cycles, left)) is StopReason.QUIESCENT:
-                return
-            if progress is not None:
-                progress(machine.cycle)
-            if limits.notice is not None and machine.cycle - start >= due:
-                limits.notice(
-                    f"still in {what} at cycle {machine.cycle:,}: {watch.activity()} "
-                    f"(Ctrl-C stops; ONEWAFER_MAX_CYCLES sets a limit)"
-                )
-                due *= 2
-            watch.mark()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted in {what} at cycle {machine.cycle:,}: {watch.activity()}"
-        ) from None
+        with StopRequest() as request:
+            while (left := None if end is None else end - machine.cycle) != 0:
+                if machine.run(max_cycles=pace.slice_cycles(left)) is StopReason.QUIESCENT:
+                    return
+                pace.end_slice()
+                if request.signal is not None:
+                    raise _interrupted(machine, what, limits, reporter, request)
+                reporter.look()
+    finally:
+        watcher.done()
     raise SimulationError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
-        f"(ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {watch.activity()}"
+        f"(ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
     )
 
 
-class _Watch:
-    """Which PEs work: those whose counters grew since one or two slices ago."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._marked_at = machine.cycle
-        self._older: Statistics | None = None
-        self._newer: Statistics | None = None
-
-    def mark(self) -> None:
-        """Remember the counters, once a slice."""
-        if self._machine.cycle - self._marked_at >= _SLICE_CYCLES:
-            self._marked_at = self._machine.cycle
-            self._older, self._newer = self._newer, self._machine.statistics()
-
-    def activity(self) -> str:
-        """Return who works, and where in the source."""
-        now, before = self._machine.statistics(), self._older
-        work = now.instructions + now.dsd_elements
-        hops = now.link_wavelets
-        if before is not None:
-            work = work - before.instructions - before.dsd_elements
-            hops = hops - before.link_wavelets
-        rows, columns = np.nonzero(work)
-        busy = list(zip(columns.tolist(), rows.tolist(), strict=True))
-        if not busy:
-            return "wavelets move, but no PE works" if hops.any() else "no PE has begun to work"
-        shown = "; ".join(
-            f"PE ({x}, {y}) at {self._machine.describe_place(x, y)}" for x, y in busy[:_NUM_SHOWN]
-        )
-        more = f" and {len(busy) - _NUM_SHOWN} more" if len(busy) > _NUM_SHOWN else ""
-        verb = "1 PE works" if len(busy) == 1 else f"{len(busy)} PEs work"
-        return f"{verb}: {shown}{more}"
-
-
-def _print_notice(line: str) -> None:
-    sys.stderr.write(f"onewafer: {line}\n")
-    sys.stderr.flush()
+def _interrupted(
+    machine: Machine, what: str, limits: RunLimits, reporter: Reporter, request: StopRequest
+) -> BaseException:
+    place = f"interrupted in {what} at cycle {machine.cycle:,}: {reporter.activity()}"
+    return interruption(
+        request, f"{place}\n{leave_checkpoint(machine, what, limits.checkpoint_folder)}"
+    )

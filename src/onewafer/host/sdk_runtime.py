@@ -78,8 +78,13 @@ class SdkRuntime:
                 f"compile with it, or pass memcpy_required=False"
             )
         self._architecture = load_architecture(self._image.arch)
-        limits = RunLimits.from_settings(Settings.from_environment())
-        self._device = Device(self._image, self._architecture, limits=limits)
+        settings = Settings.from_environment()
+        self._device = Device(
+            self._image,
+            self._architecture,
+            engine=settings.engine,
+            limits=RunLimits.from_settings(settings),
+        )
         self._num_tasks = 0
         self._launches: list[LaunchReport] = []
 
@@ -102,6 +107,7 @@ class SdkRuntime:
         record = SimulationRecord(
             arch=self._architecture.name,
             profile=self._architecture.profile,
+            engine=self._device.machine.engine,
             cycles=self._device.machine.cycle,
             bytes_in=self._device.bytes_in,
             bytes_out=self._device.bytes_out,

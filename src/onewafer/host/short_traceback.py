@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import onewafer
 from onewafer.errors import InternalError, OnewaferError
+from onewafer.host.interruption import Interruption
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,9 +32,10 @@ def show_error(
 
     A Ctrl-C that stopped a simulation is one sentence; Python then ends by the signal.
     """
+    place = Interruption.of(error)
     match error:
-        case KeyboardInterrupt(args=(str() as sentence,)):
-            sys.stderr.write(f"\n{sentence}\n")
+        case _ if place is not None:
+            sys.stderr.write(f"\n{place}\n")
         case OnewaferError() if not isinstance(error, InternalError):
             shown = TracebackException(kind, error, traceback)
             _drop_own_frames(shown)

@@ -21,6 +21,8 @@ class SimulationRecord:
     arch: str
     profile: str
     """Timing profile: `sdk` or `silicon`."""
+    engine: str
+    """Which engine simulated: `fast` or `reference`."""
     cycles: int
     """From the start of the fabric to the stop."""
     bytes_in: int

@@ -1,7 +1,7 @@
 """Contract 1, compiler → simulator: what a compiled wafer program is."""
 
 from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
-from onewafer.image.files import load, save
+from onewafer.image.files import ImageBytes, decode_image, encode_image, load, save
 from onewafer.image.instruction import (
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
@@ -83,6 +83,7 @@ __all__ = [
     "Export",
     "Field",
     "FifoBuffer",
+    "ImageBytes",
     "Opcode",
     "OperandMode",
     "Patch",
@@ -104,7 +105,9 @@ __all__ = [
     "WaferImage",
     "channel",
     "cost_class",
+    "decode_image",
     "decode_operand",
+    "encode_image",
     "format_instruction",
     "listing",
     "load",

@@ -84,19 +84,36 @@ _ENUMS: dict[str, type[Enum]] = {
 # --- saving --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image as the contents of its two files."""
+
+    structure: bytes
+    arrays: bytes
+    checksum: str
+    """The same for equal images, and for no others."""
+
+
 def save(image: WaferImage, folder: Path) -> None:
     """Write `image` into `folder`, which is made if it is missing; older files are replaced."""
+    encoded = encode_image(image)
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / ARRAYS_FILE, encoded.arrays)
+    _replace(folder / STRUCTURE_FILE, encoded.structure)
+
+
+def encode_image(image: WaferImage) -> ImageBytes:
+    """Return the files of an image."""
     writer = _Writer({})
     body = json.dumps(writer.encode(image), separators=(",", ":"), sort_keys=True)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **writer.arrays)
     arrays = buffer.getvalue()
+    checksum = _checksum(body, arrays)
     header = json.dumps(
-        {"format": FORMAT, "version": VERSION, "checksum": _checksum(body, arrays)}, sort_keys=True
+        {"format": FORMAT, "version": VERSION, "checksum": checksum}, sort_keys=True
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / ARRAYS_FILE, arrays)
-    _replace(folder / STRUCTURE_FILE, f"{header}\n{body}\n".encode())
+    return ImageBytes(f"{header}\n{body}\n".encode(), arrays, checksum)
 
 
 def _checksum(body: str, arrays: bytes) -> str:
@@ -155,6 +172,11 @@ def _is_structure(value: object) -> TypeGuard[Any]:
 def load(folder: Path) -> WaferImage:
     """Read the image that `save` wrote into `folder`; an `ImageError` says why it cannot be."""
     structure, arrays = _read(folder / STRUCTURE_FILE), _read(folder / ARRAYS_FILE)
+    return decode_image(structure, arrays, folder)
+
+
+def decode_image(structure: bytes, arrays: bytes, folder: Path) -> WaferImage:
+    """Return the image of two files; `folder` is where errors say they are."""
     header, _, body = structure.decode("utf-8", errors="replace").partition("\n")
     body = body.removesuffix("\n")
     checksum = _read_header(header, folder / STRUCTURE_FILE)

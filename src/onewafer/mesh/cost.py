@@ -4,7 +4,8 @@ All PEs do the same work at the same pace, so the time of a program is the sum o
 along the chain of PEs that finish last. A collective starts at the far end of its axis and ends
 there; that PE is the last to finish one operation and the last to begin the next.
 
-    local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume)
+    local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume); where
+                      both sources begin in the same banks, ⌈c·n / rate⌉ with c the conflict factor
     chain reduce      s + instructions up to the issue + F + n·p + (P − 1)·(2R + H + 1)
     broadcast         s + instructions up to the issue + F + n·p + (P − 1)·H + 2R + 1
 
@@ -20,6 +21,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.graph import DataType
+from onewafer.mesh.banks import num_conflicts
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import (
     Add,
@@ -34,6 +37,8 @@ from onewafer.mesh.program import (
 from onewafer.mesh.schedule import CONTROL_KINDS, Kind, build_schedule, kind_of, kinds_of
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from onewafer.arch import Architecture, Timing
     from onewafer.mesh.kernel_costs import Counts, KernelCosts
     from onewafer.mesh.program import MeshOperation, MeshProgram
@@ -79,7 +84,7 @@ def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
     return Estimate(
         launch_cycles=model.task(model.kernels.launch),
         operations=tuple(
-            OperationCost(kind_of(operation), model.operation(operation))
+            OperationCost(kind_of(operation), model.operation(operation) + model.turns(operation))
             for operation in program.operations
         ),
         control_cycles=sum(
@@ -130,6 +135,25 @@ class _CostModel:
                 stream = self._stream("fmovs", values.num_elements)
                 return self.step(kind) + stream + travel
 
+    def turns(self, operation: MeshOperation) -> int:
+        """Return the cycles by which bank conflicts make an operation longer."""
+        conflicts = num_conflicts(operation, self.program.dtype)
+        match operation:
+            case Matmul(result):
+                name, size = "fmacs", result.columns
+            case AddBias(result):
+                name, size = self._addition, result.columns
+            case Add(result):
+                name, size = self._addition, result.num_elements
+            case _:
+                return 0
+        factor = self.timing.bank_conflict_factor
+        return conflicts * (self._busy(name, size * factor) - self._busy(name, size))
+
+    @property
+    def _addition(self) -> str:
+        return "faddh" if self.program.dtype is DataType.F16 else "fadds"
+
     def step(self, kind: Kind, num_elements: int = 0) -> int:
         """Return the cycles of a step of the state machine, loops not included."""
         num_tests = sum(other < kind for other in self.kinds)
@@ -157,8 +181,11 @@ class _CostModel:
         setup = timing.memory_setup_cycles
         if operation in _WITH_SCALAR:
             setup += timing.scalar_setup_cycles
-        busy = math.ceil(num_elements / timing.elements_per_cycle[operation])
-        return setup + busy + timing.resume_cycles
+        return setup + self._busy(operation, num_elements) + timing.resume_cycles
+
+    def _busy(self, operation: str, num_elements: Fraction | int) -> int:
+        """Return the cycles that the data path takes for so many elements."""
+        return math.ceil(num_elements / self.timing.elements_per_cycle[operation])
 
     def _stream(self, operation: str, num_elements: int) -> int:
         """Return the cycles from the issue of a fabric operation until its last element is over."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.geometry import Rectangle
 from onewafer.graph import DataType
 from onewafer.mesh import layout
+from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.budget import verify
 from onewafer.mesh.program import Arena, Distribution, Role
 from onewafer.mesh.schedule import CONTROL_KINDS, ENTRY_WORDS, Kind, build_schedule, kinds_of
@@ -258,5 +259,5 @@ def _arena_text(program: MeshProgram) -> str:
             continue
         element = "f32" if arena is Arena.ACCUMULATOR else str(program.dtype)
         elements = max(1, program.arena_elements[arena])
-        lines.append(f"var {name} = @zeros([{elements}]{element});")
+        lines.append(f"var {name} align({PERIOD_BYTES}) = @zeros([{elements}]{element});")
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """Cut a graph into a mesh program: `graph` → `mesh`.
 
 Three decisions are made here and nowhere else: along which axis each tensor lies (`orientation`),
-where each block sits in PE memory (first fit over the lifetimes of activations; element-wise
-operations work in place where their operand dies), and the order of the operations (the graph's,
-with a `Turn` before an `Add` whose operands lie along different axes).
+where each block sits in PE memory (first fit over the lifetimes of activations, in the banks that
+`banks` chooses; element-wise operations work in place where their operand dies), and the order of
+the operations (the graph's, with a `Turn` before an `Add` whose operands lie along different axes).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from onewafer.graph import (
     verify_graph,
 )
 from onewafer.mesh import program as mesh
+from onewafer.mesh.banks import choose_phases, find_owners, period
 from onewafer.mesh.orientation import choose_axes
 from onewafer.mesh.program import Arena, Axis, Block, Distribution, MeshProgram, Placement, Role
 
@@ -70,16 +71,19 @@ def _ceil_div(dividend: int, divisor: int) -> int:
 class _FirstFit:
     """Offsets in an arena: the lowest gap that is large enough."""
 
+    period: int = 1
+    """Elements after which banks repeat."""
     live: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """Name → first and end offset."""
     num_elements: int = 0
 
-    def allocate(self, name: str, size: int) -> int:
-        offset = 0
+    def allocate(self, name: str, size: int, phase: int) -> int:
+        """Return an offset that is `phase` modulo the period."""
+        offset = phase
         for start, end in sorted(self.live.values()):
             if offset + size <= start:
                 break
-            offset = max(offset, end)
+            offset = max(offset, end + (phase - end) % self.period)
         self.live[name] = (offset, offset + size)
         self.num_elements = max(self.num_elements, offset + size)
         return offset
@@ -96,6 +100,8 @@ class _Sharder:
     last_use: dict[str, int] = field(init=False)
     """Index of the last operation that reads a tensor; outputs are used for ever."""
     blocks: dict[str, Block] = field(default_factory=dict[str, Block])
+    phases: Mapping[str, int] = field(init=False)
+    """Offsets of the blocks of activations modulo the period of the banks."""
     activations: _FirstFit = field(default_factory=_FirstFit)
     parameters: dict[tuple[str, Axis], Placement] = field(
         default_factory=dict[tuple[str, Axis], Placement]
@@ -108,6 +114,7 @@ class _Sharder:
         """Lower every operation of the graph."""
         self.axes = choose_axes(self.graph)
         self.last_use = _last_uses(self.graph)
+        self._choose_banks()
         inputs = [self._place_input(tensor) for tensor in self.graph.inputs]
         for index, operation in enumerate(self.graph.operations):
             self._lower(operation, index)
@@ -142,6 +149,13 @@ class _Sharder:
 
     # --- placing -----------------------------------------------------------------------------
 
+    def _choose_banks(self) -> None:
+        additions = [operation for operation in self.graph.operations if isinstance(operation, Add)]
+        turned = {add.result.name for add in additions if self._needs_turn(add)}
+        owners = find_owners(self.graph, self.last_use, turned)
+        self.phases = choose_phases(self.graph, owners, turned)
+        self.activations.period = period(self.dtype)
+
     def _place_input(self, tensor: Tensor) -> Placement:
         self._allocate(tensor)
         return self._placement(tensor, Role.INPUT)
@@ -160,7 +174,8 @@ class _Sharder:
     def _allocate(self, tensor: Tensor) -> Block:
         rows = tensor.num_elements // tensor.shape[-1]
         columns = self._cut(tensor.shape[-1], self.axes[tensor.name])
-        offset = self.activations.allocate(tensor.name, rows * columns)
+        phase = self.phases[tensor.name]
+        offset = self.activations.allocate(tensor.name, rows * columns, phase)
         self.blocks[tensor.name] = Block(Arena.ACTIVATIONS, offset, rows, columns)
         return self.blocks[tensor.name]
 
@@ -191,7 +206,8 @@ class _Sharder:
             rows=self._cut(tensor.shape[1], axis) if is_weight else 1,
             columns=self._cut(tensor.shape[0], features_axis),
         )
-        self.parameter_elements += block.num_elements
+        end = block.offset + block.num_elements
+        self.parameter_elements = _ceil_div(end, period(self.dtype)) * period(self.dtype)
         self.parameters[name, axis] = Placement(
             name=name,
             role=Role.PARAMETER,

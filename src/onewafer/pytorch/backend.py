@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
@@ -43,7 +44,10 @@ class _Sessions:
         """Return the session for the first one's options with some of them replaced."""
         wanted = options_from_mapping(options, base=self.first.options)
         if wanted not in self._by_options:
-            sibling = Session(wanted, ledger=self.first.ledger, observer=self.first.observer)
+            first = self.first
+            sibling = Session(
+                wanted, ledger=first.ledger, observer=first.observer, limits=first.limits
+            )
             self._by_options[wanted] = sibling
         return self._by_options[wanted]
 
@@ -133,7 +137,8 @@ def onewafer(
             session.count_gradient_call(graph_module)
             return graph_module.forward(*args)
         try:
-            return session.call_graph(graph, args)
+            plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
+            return session.call_graph(graph, tuple(plain))
         except UnsupportedOperationError as error:
             session.count_fallback(graph_module, str(error))
             message = f"backend 'onewafer' runs a graph on the host: {error}"

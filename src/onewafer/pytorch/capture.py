@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._C._functorch import peek_interpreter_stack  # no public name
+from torch.amp import autocast_mode
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
@@ -26,6 +27,7 @@ from torch.utils._python_dispatch import (
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
+from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower, to_rows
 from onewafer.pytorch.structure import copy_structure
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering import Operand
 
 
+_ENTER_AUTOCAST, _EXIT_AUTOCAST = (
+    vars(autocast_mode)[name]  # no public name
+    for name in ("_enter_autocast", "_exit_autocast")
+)
 _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(nn_module)[name]  # no public accessor
     for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
@@ -172,8 +178,21 @@ def capture_graph(
     Such a graph has no state and no effects. `owner` is the module that it comes from, whose names
     its arguments get where they are its parameters and buffers.
     """
+    _drop_idle_autocast(graph_module, args)
     program = _export(graph_module, tuple(args), {})
     return _read(program, owner, args, dtype)
+
+
+def _drop_idle_autocast(graph_module: torch.fx.GraphModule, args: Sequence[object]) -> None:
+    """Take out autocast for devices that no argument is on."""
+    tensors = [unmarked(arg) for arg in args if isinstance(arg, torch.Tensor)]
+    devices = {"cpu"} | {tensor.device.type for tensor in tensors}
+    for node in reversed([*graph_module.graph.nodes]):
+        entered = node.args[0] if node.target is _EXIT_AUTOCAST else node
+        is_autocast = isinstance(entered, torch.fx.Node) and entered.target is _ENTER_AUTOCAST
+        if is_autocast and entered.args[0] not in devices:
+            graph_module.graph.erase_node(node)
+    graph_module.recompile()
 
 
 def _read(
@@ -201,19 +220,22 @@ def check_call(
     """Refuse what can be seen without running the module; cheap, and part of `capture`."""
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedOperationError("it is a TorchScript module, which torch.export refuses")
-    _check_surroundings()
+    leaves = pytree.tree_leaves((args, dict(kwargs)))
+    _check_surroundings(leaves)
     _check_hooks(module)
-    _check_arguments(args, kwargs)
+    _check_arguments(leaves)
 
 
-def _check_surroundings() -> None:
+def _check_surroundings(leaves: Sequence[object]) -> None:
     """Refuse where somebody wants PyTorch to show or change every operation."""
     if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
         raise UnsupportedOperationError("the call is inside a torch.func transform")
     mode = get_current_dispatch_mode()
     if mode is not None:
         raise UnsupportedOperationError(f"the call is under a {type(mode).__name__}")
-    if any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda")):
+    # Autocast changes what is computed from tensors of its own device only.
+    devices = {"cpu"} | {leaf.device.type for leaf in leaves if isinstance(leaf, torch.Tensor)}
+    if any(torch.is_autocast_enabled(device) for device in devices):
         raise UnsupportedOperationError("the call is under autocast, which mixes number formats")
 
 
@@ -230,8 +252,8 @@ def _check_hooks(module: torch.nn.Module) -> None:
             raise UnsupportedOperationError(msg)
 
 
-def _check_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-    for leaf in pytree.tree_leaves((args, dict(kwargs))):
+def _check_arguments(leaves: Sequence[object]) -> None:
+    for leaf in leaves:
         if not isinstance(leaf, torch.Tensor):
             continue
         if type(leaf) not in (torch.Tensor, torch.nn.Parameter) or leaf.layout != torch.strided:

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.host import Device
+from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
 from onewafer.mesh import Arena, emit, estimate, evaluate
 from onewafer.pytorch.options import Fidelity
+from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
     from onewafer.mesh import EmittedPlacement, MeshProgram
     from onewafer.simulator import Statistics
 
     Arrays = Mapping[str, NDArray[np.floating[Any]]]
-    Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class Executor(Protocol):
     """Of a launch, by the closed form."""
 
     @property
+    def engine(self) -> str | None:
+        """Which engine simulates; None where nothing is simulated."""
+        ...
+
+    @property
     def num_tile_programs(self) -> int | None:
         """Distinct PE programs; None where nothing was compiled."""
         ...
@@ -103,18 +109,32 @@ class Executor(Protocol):
         """Write parameters to the wafer, where they stay."""
         ...
 
-    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
         """Run one bucket of rows; return the outputs and what happened."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """How programs of `fabric` fidelity are simulated."""
+
+    engine: str = DEFAULT_ENGINE
+    limits: RunLimits = NO_LIMITS
+
+
+_PLAIN_SIMULATION = Simulation()
+
+
 def build_executor(
-    program: MeshProgram, architecture: Architecture, fidelity: Fidelity
+    program: MeshProgram,
+    architecture: Architecture,
+    fidelity: Fidelity,
+    simulation: Simulation = _PLAIN_SIMULATION,
 ) -> Executor:
     """Return an executor of that fidelity; for `fabric` this compiles the program."""
     match fidelity:
         case Fidelity.FABRIC:
-            return FabricExecutor(program, architecture)
+            return FabricExecutor(program, architecture, simulation)
         case Fidelity.MODEL:
             return ModelExecutor(program, architecture)
 
@@ -122,7 +142,9 @@ def build_executor(
 class FabricExecutor:
     """The program as CSL, compiled and loaded on a simulated wafer."""
 
-    def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
+    def __init__(
+        self, program: MeshProgram, architecture: Architecture, simulation: Simulation
+    ) -> None:
         self.program = program
         self.expected_cycles = estimate(program, architecture).cycles
         self._emitted = emit(program, architecture)
@@ -130,8 +152,15 @@ class FabricExecutor:
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
-        self._device = Device(self.image, architecture)
+        self._device = Device(
+            self.image, architecture, engine=simulation.engine, limits=simulation.limits
+        )
         self._device.load()
+
+    @property
+    def engine(self) -> str | None:
+        """Which engine simulates."""
+        return self._device.machine.engine
 
     @property
     def num_tile_programs(self) -> int | None:
@@ -159,13 +188,12 @@ class FabricExecutor:
             for placement in self._emitted.parameters[name]:
                 self._write(placement, array)
 
-    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
         """Run one bucket of rows; return the outputs and what happened."""
         for name, array in inputs.items():
             self._write(self._emitted.inputs[name], array)
         before = self._device.machine.statistics()
-        watch = None if progress is None else _count_from(self._device.machine.cycle, progress)
-        launch = self._device.launch(self._emitted.launch, progress=watch)
+        launch = self._device.launch(self._emitted.launch, observer=observer)
         after = self._device.machine.statistics()
         outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
         return outputs, _difference(before, after, launch.cycles)
@@ -186,6 +214,7 @@ class FabricExecutor:
 class ModelExecutor:
     """The program in closed form: estimated cycles, values from the NumPy reader."""
 
+    engine = None
     num_tile_programs = None
     memory = None
 
@@ -201,9 +230,9 @@ class ModelExecutor:
         self._parameters |= parameters
         self.bytes_in += self._count_bytes(parameters)
 
-    def run(self, inputs: Arrays, progress: Progress | None) -> tuple[Arrays, Activity]:
+    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
         """Evaluate one bucket of rows; only the cycles are known."""
-        del progress
+        del observer
         outputs = evaluate(self.program, inputs, self._parameters)
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
@@ -224,11 +253,6 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     activations = program.arena_bytes(Arena.ACTIVATIONS)
     rest = int(per_pe[y, x]) - code - weights - activations
     return PeMemory(x, y, code, weights, activations, rest)
-
-
-def _count_from(start: int, progress: Progress) -> Progress:
-    """Return a callback that takes the machine's cycle and passes on the launch's."""
-    return lambda cycle: progress(cycle - start)
 
 
 def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:

@@ -19,6 +19,7 @@ import torch
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import capture_graph
+from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class GuardedCall:
     def __init__(self, run: Run, dtype: DataType | None) -> None:
         self._run = run
         self._dtype = dtype
-        self._num_graphs = 0
+        self.num_graphs = 0
+        """Graphs that Dynamo has made of the module's code so far."""
         self._num_graphs_of_code = 0
         self._compiled: Callable[..., object] = self._compile()
         self._module: torch.nn.Module | None = None
@@ -99,14 +101,14 @@ class GuardedCall:
 
         Raises NotTraceableError or UnsupportedOperationError with nothing done.
         """
-        if self._num_graphs >= _MOST_GRAPHS:
+        if self.num_graphs >= _MOST_GRAPHS:
             raise NotTraceableError("what it reads changes at every call")
         if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
             self._num_graphs_of_code, self._compiled = 0, self._compile()
         self._module, self._has_reached_graph = module, False
         restore_generators = save_generators()
         try:
-            if self._num_graphs:
+            if self.num_graphs:
                 return self._compiled(module, args, kwargs)
             with warnings.catch_warnings():  # advice on how to write code for Dynamo
                 warnings.simplefilter("ignore")
@@ -125,16 +127,14 @@ class GuardedCall:
     def _compile(self) -> Callable[..., object]:
         """Return a function with code of its own, since guards are kept, and limited, by code."""
         function = FunctionType(_call_forward.__code__.replace(), globals())
-        return torch.compile(  # pyright: ignore[reportUnknownMemberType]  # partly typed
-            function, backend=self._accept, fullgraph=True, dynamic=False
-        )
+        return torch_compile(function, backend=self._accept, fullgraph=True, dynamic=False)
 
     def _accept(
         self, graph_module: torch.fx.GraphModule, example_inputs: Sequence[object]
     ) -> Callable[..., object]:
         """Take a graph from Dynamo; return what is called in its place."""
         del example_inputs  # those of the call are at hand when it is called
-        self._num_graphs += 1
+        self.num_graphs += 1
         self._num_graphs_of_code += 1
         graph = CapturedGraph(graph_module, self._dtype)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,8 @@ from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.compiled import compiled_for_wafer
+from onewafer.pytorch.cuda import call_plain
 from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
@@ -69,10 +72,13 @@ def _route(
     kwargs: dict[str, object],
 ) -> object:
     """Run an outermost call where it belongs, and count it."""
-    if isinstance(module, OptimizedModule):
+    if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
+        module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+    elif isinstance(module, OptimizedModule):
         # With our backend, the call below comes back to the session graph by graph.
         seen = session.ledger.num_calls
-        result = original(module, *args, **kwargs)
+        compiled = partial(original, module)
+        result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if session.ledger.num_calls == seen:
             session.count_fallback(module, "it is compiled by another backend of torch.compile")
         return result
@@ -80,7 +86,7 @@ def _route(
         session.count_gradient_call(module)
         return original(module, *args, **kwargs)
     try:
-        return session.call(module, args, kwargs)
+        return call_plain(partial(session.call, module), args, kwargs)
     except UnsupportedOperationError as error:
         session.count_fallback(module, str(error))
     # Outside the handler, so that an error of the module shows no other error as its context.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _WITHOUT_EFFECT = frozenset({"aten._assert_tensor_metadata.default"})
 """Checks that export has made already."""
 
+NOTHING = "nothing in it is for the wafer to compute"
+
 FORMATS = {torch.float32: DataType.F32, torch.float16: DataType.F16}
 """PyTorch dtypes that the wafer computes in."""
 
@@ -134,7 +136,7 @@ class GraphWriter:
     def finish(self) -> Graph:
         """Return the graph; refuse one that computes nothing or mixes batches."""
         if not self._operations or not self._outputs:
-            raise UnsupportedOperationError("nothing in it is for the wafer to compute")
+            raise UnsupportedOperationError(NOTHING)
         inputs = tuple(self._shapes[name] for name in self.inputs)
         batches = sorted({tensor.shape[0] for tensor in inputs})
         if len(batches) != 1:

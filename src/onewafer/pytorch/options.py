@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType
+from onewafer.settings import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,16 @@ class WaferOptions:
     """Number format on the wafer; None: the model's own."""
     clock_hertz: float | None = None
     """Clock for turning cycles into time; None: the architecture's."""
+    engine: str | None = None
+    """Of the simulator, `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`."""
     max_batch: int = 64
     """Most rows in one launch; larger batches take several."""
 
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
         load_architecture(self.arch, profile=self.profile)  # refuses unknown names
+        if self.engine is not None:
+            _check_choice("engine", self.engine, ENGINES)
         if self.rectangle is not None and min(self.rectangle) < 1:
             msg = f"rectangle {self.rectangle[0]}x{self.rectangle[1]} has no PE; write e.g. 4x4"
             raise ConfigurationError(msg)
@@ -102,7 +107,7 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
     chosen: dict[str, object] = {}
     for name, value in mapping.items():
         match name, value:
-            case (("arch" | "profile"), str()):
+            case (("arch" | "profile" | "engine"), str()):
                 chosen[name] = value
             case "fidelity", str():
                 chosen[name] = parse_fidelity(value)
@@ -134,6 +139,7 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
 _EXAMPLES = {
     "arch": "'wse3'",
     "profile": "'sdk'",
+    "engine": "'fast'",
     "fidelity": "'fabric'",
     "dtype": "'f16'",
     "rectangle": "'8x4' or (8, 4)",

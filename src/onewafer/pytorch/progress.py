@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from onewafer.host import RunObserver, describe_progress
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from rich.console import Console
-    from rich.progress import ProgressColumn
+    from rich.progress import ProgressColumn, TaskID
+
+    from onewafer.host import RunProgress
+
+
+_INTERVAL_SECONDS = 0.25
 
 
 class ProgressLine:
@@ -23,6 +30,11 @@ class ProgressLine:
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    @property
+    def sentences(self) -> RunObserver:
+        """Who prints what is said while a line may stand on the terminal."""
+        return _Sentences(self._console)
+
     @contextmanager
     def compiling(self, what: str) -> Generator[None]:
         """Show that a program is being compiled."""
@@ -31,11 +43,11 @@ class ProgressLine:
             yield
 
     @contextmanager
-    def simulating(self, what: str, expected_cycles: int) -> Generator[Callable[[int], None]]:
-        """Show a launch; the value takes the cycles simulated so far."""
-        with self._line(BarColumn(), TextColumn("{task.completed:,} cycles")) as line:
-            task = line.add_task(f"simulating {what}", total=expected_cycles)
-            yield lambda cycles: line.update(task, completed=cycles)
+    def simulating(self, what: str, expected_cycles: int) -> Generator[RunObserver]:
+        """Show a launch; the value watches it."""
+        with self._line(BarColumn(), TextColumn("{task.fields[figures]}")) as line:
+            task = line.add_task(f"simulating {what}", total=expected_cycles, figures="")
+            yield _Launch(self._console, line, task)
 
     def _line(self, *columns: ProgressColumn) -> Progress:
         # The script's own output must pass through untouched, so nothing is redirected.
@@ -49,3 +61,33 @@ class ProgressLine:
             redirect_stderr=False,
             disable=not self._console.is_terminal,
         )
+
+
+class _Sentences:
+    """Prints sentences above the line; there is no progress but that of launches."""
+
+    def __init__(self, console: Console, interval_seconds: float = float("inf")) -> None:
+        self._console = console
+        self.interval_seconds = interval_seconds
+
+    def say(self, line: str) -> None:
+        self._console.print(f"onewafer: {line}", markup=False, highlight=False)
+
+    def show(self, progress: RunProgress) -> None:
+        del progress
+
+    def done(self) -> None:
+        return None
+
+
+class _Launch(_Sentences):
+    """Renews the line of one launch."""
+
+    def __init__(self, console: Console, line: Progress, task: TaskID) -> None:
+        super().__init__(console, _INTERVAL_SECONDS)
+        self._line = line
+        self._task = task
+
+    def show(self, progress: RunProgress) -> None:
+        figures = describe_progress(progress)
+        self._line.update(self._task, completed=progress.passed_cycles, figures=figures)

@@ -41,6 +41,8 @@ class ProgramReport:
     arch_title: str
     profile: str
     fidelity: str
+    engine: str | None
+    """Which engine simulated; None where nothing was."""
     dtype: str
     clock_hertz: float
     width: int
@@ -140,6 +142,7 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         arch_title=record.architecture.title,
         profile=record.architecture.profile,
         fidelity=options.fidelity,
+        engine=record.engine,
         dtype=program.dtype,
         clock_hertz=clock_hertz,
         width=program.width,
@@ -258,6 +261,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("program", lambda p: f"{p.module}, {_count(p.bucket_rows, 'row')}, {p.dtype}"),
         ("compiled because", lambda p: p.compiled_because),
         ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
+        ("engine", lambda p: p.engine),
         ("rectangle", lambda p: f"{p.width}×{p.height}, {_count(p.num_pes, 'PE')} used"),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),

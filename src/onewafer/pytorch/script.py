@@ -7,7 +7,7 @@ import io
 import sys
 import traceback
 import types
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
+from onewafer.host import Interruption
 from onewafer.pytorch.backend import serve_backend
+from onewafer.pytorch.compiled import compile_for_wafer
+from onewafer.pytorch.cuda import alias_cuda
 from onewafer.pytorch.intercept import intercept_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from onewafer.pytorch.session import Session
 
@@ -35,13 +38,26 @@ class ScriptResult:
     """A refusal of ours that the script did not catch; its traceback was not printed."""
 
 
-def run_script(path: Path, arguments: Sequence[str], session: Session) -> ScriptResult:
+def run_script(
+    path: Path,
+    arguments: Sequence[str],
+    session: Session,
+    *,
+    announce_cuda: Callable[[str], None] | None = None,
+) -> ScriptResult:
     """Run a script to its end; print its traceback if it raises, as Python does.
 
+    With `announce_cuda`, `cuda` means the wafer; it gets one line when the script first uses it.
     Raises ConfigurationError, before anything runs, if there is no such script.
     """
     source = _read(path)
-    with _as_main(path, arguments) as namespace, intercept_calls(session), serve_backend(session):
+    with (
+        _as_main(path, arguments) as namespace,
+        intercept_calls(session),
+        serve_backend(session),
+        compile_for_wafer(),
+        alias_cuda(session, announce_cuda) if announce_cuda else nullcontext(),
+    ):
         try:
             exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
         except SystemExit as error:
@@ -112,6 +128,10 @@ def _note_place(error: OnewaferError) -> None:
 
 
 def _show(error: BaseException) -> None:
+    place = Interruption.of(error)
+    if place is not None:
+        print(f"\n{place}", file=sys.stderr)  # noqa: T201  # as Python shows errors
+        return
     _strip(error, set())
     sys.excepthook(type(error), error, error.__traceback__)
 

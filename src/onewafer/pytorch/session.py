@@ -15,25 +15,36 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch._C import DisableTorchFunctionSubclass
 from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
+from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import capture, check_call
-from onewafer.pytorch.executable import Activity, Executor, PeMemory, build_executor
+from onewafer.pytorch.executable import (
+    Activity,
+    Executor,
+    PeMemory,
+    Simulation,
+    build_executor,
+)
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.placement import choose_bucket, place, with_rows
+from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.graph import DataType, Graph
+    from onewafer.host import RunObserver
     from onewafer.mesh import MeshProgram
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
@@ -47,10 +58,8 @@ class Observer(Protocol):
         """Enter while a program is compiled."""
         ...
 
-    def simulating(
-        self, what: str, expected_cycles: int
-    ) -> AbstractContextManager[Callable[[int], None]]:
-        """Enter while a launch runs; the value is called with the cycles simulated so far."""
+    def simulating(self, what: str, expected_cycles: int) -> AbstractContextManager[RunObserver]:
+        """Enter while a launch runs; the value watches it."""
         ...
 
 
@@ -66,6 +75,8 @@ class ProgramRecord:
     is_first: bool
     """Whether it is the first one of its module."""
     program: MeshProgram
+    engine: str | None
+    """Which engine simulates; None where nothing is simulated."""
     num_tile_programs: int | None
     """None where nothing was compiled."""
     memory: PeMemory | None
@@ -128,7 +139,12 @@ class Session:
         *,
         ledger: Ledger | None = None,
         observer: Observer | None = None,
+        limits: RunLimits | None = None,
     ) -> None:
+        """Make a session; without `limits` those of the environment hold."""
+        settings = Settings.from_environment()
+        self.limits = RunLimits.from_settings(settings) if limits is None else limits
+        self._simulation = Simulation(options.engine or settings.engine, self.limits)
         self.options = options
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
@@ -194,7 +210,9 @@ class Session:
                 alike.guarded = None
             else:
                 if not alike.guarded.has_reached_graph:
-                    self.count_fallback(module, "nothing in it is for the wafer to compute")
+                    self.count_fallback(module, NOTHING)
+                    if not alike.guarded.num_graphs:
+                        alike.guarded, alike.refusal = None, NOTHING
                 return result
         if alike.refusal is not None:
             raise UnsupportedOperationError(alike.refusal)
@@ -243,7 +261,9 @@ class Session:
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
         what = f"{name}, {rows} on {program.width}×{program.height} PEs"
         with self.observer.compiling(what) if self.observer else nullcontext():
-            executor = build_executor(program, self.architecture, self.options.fidelity)
+            executor = build_executor(
+                program, self.architecture, self.options.fidelity, self._simulation
+            )
         record = ProgramRecord(
             name,
             self.options,
@@ -251,6 +271,7 @@ class Session:
             _explain(others, program.graph),
             not others,
             program,
+            executor.engine,
             executor.num_tile_programs,
             executor.memory,
         )
@@ -268,9 +289,11 @@ def _look(
         for leaf in cast("list[object]", leaves)
     )
     # Dynamo trusts that nobody replaces `forward` of a class of PyTorch.
-    modes = tuple((inner.training, type(inner).forward) for inner in module.modules())
-    parameters = tuple(type(parameter) for parameter in module.parameters())
-    return shapes, str(structure), modes, parameters
+    states = tuple(
+        (inner.training, type(inner).forward, *map(type, vars(inner)["_parameters"].values()))
+        for inner in module.modules()
+    )
+    return shapes, str(structure), states
 
 
 def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
@@ -317,7 +340,7 @@ class _ResidentProgram:
 
     def _update_parameters(self, call: CapturedCall) -> None:
         dtype = self._record.program.dtype
-        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in call.parameters.items()}
+        arrays = {name: _to_numpy(tensor) for name, tensor in call.parameters.items()}
         changed = {n: a for n, a in arrays.items() if not _is_same(a, self._sent.get(n))}
         self._executor.send({name: _convert(array, dtype) for name, array in changed.items()})
         self._record.parameters_sent += sum(name not in self._sent for name in changed)
@@ -330,13 +353,17 @@ class _ResidentProgram:
         padding = self._record.bucket - (rows.stop - rows.start)
         padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
         observer, expected = self._observer, self._executor.expected_cycles
-        with observer.simulating(self._what, expected) if observer else nullcontext() as progress:
-            outputs, activity = self._executor.run(padded, progress)
+        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
+            outputs, activity = self._executor.run(padded, watcher)
         self._record.launches += 1
         self._record.activity += activity
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
+
+
+_BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
+"""Bytes of a number → integers of as many, which are equal where all bits are."""
 
 
 def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
@@ -346,12 +373,18 @@ def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
     """
     if sent is None or (array.dtype, array.shape) != (sent.dtype, sent.shape):
         return False
-    bits = np.dtype(f"i{array.itemsize}")
-    return np.array_equal(array.view(bits), sent.view(bits))
+    bits = _BITS[array.itemsize]
+    return bool((array.view(bits) == sent.view(bits)).all())
 
 
 def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
-    return _convert(tensor.detach().cpu().numpy(), dtype)
+    return _convert(_to_numpy(tensor), dtype)
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return the elements, those of a tensor in host memory without a copy."""
+    with DisableTorchFunctionSubclass():
+        return tensor.numpy(force=True)
 
 
 def _convert(array: NDArray[Any], dtype: DataType) -> NDArray[np.floating[Any]]:

@@ -1,10 +1,12 @@
 """The simulated wafer: a machine, its engines, and what a run cost."""
 
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
-from onewafer.simulator.machine import ENGINES, Machine
+from onewafer.simulator.machine import Machine
+from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, needs_compilation
 from onewafer.simulator.statistics import StallReason, Statistics
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "ENGINES",
     "Engine",
     "LoadedProgram",
@@ -12,4 +14,5 @@ __all__ = [
     "StallReason",
     "Statistics",
     "StopReason",
+    "needs_compilation",
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
+    from onewafer.simulator.snapshot import Snapshot
     from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
@@ -66,6 +67,14 @@ class Engine(Protocol):
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Return everything about the machine between two runs, in the words of no engine."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
         ...
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.errors import ConfigurationError, SimulationError
+from onewafer.errors import CheckpointError, DeadlockError, SimulationError
+from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram
-from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
-from onewafer.simulator.reference import ReferenceEngine
+from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.simulator.engine import EngineFactory, StopReason
+    from onewafer.simulator.engine import StopReason
+    from onewafer.simulator.selection import Selection
+    from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Statistics
     from onewafer.trace import EventSink
-
-ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
-"""Engines by the name that users give."""
 
 
 class Machine:
@@ -37,28 +38,97 @@ class Machine:
         image: WaferImage,
         architecture: Architecture,
         *,
-        engine: str = "reference",
+        engine: str = DEFAULT_ENGINE,
         sink: EventSink | None = None,
         memory_limit: int | None = None,
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
-        `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the computer's
-        memory; None: what is available.
+        What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
+        Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
+        computer's memory; None: what is available.
         """
-        if engine not in ENGINES:
-            raise ConfigurationError(
-                f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}"
-            )
-        refuse_without_memory(image, engine=engine, limit=memory_limit)
+        selection = select_engine(engine, image)
+        refuse_without_memory(image, engine=selection.name, limit=memory_limit)
+        self._assemble(image, architecture, load_state(image, architecture), selection, sink)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        image: WaferImage | None = None,
+        architecture: Architecture | None = None,
+        sink: EventSink | None = None,
+        memory_limit: int | None = None,
+    ) -> Machine:
+        """Return the machine of a checkpoint file; it goes on as if it had never stopped.
+
+        Any engine can go on, whichever wrote the file. The program is in the file; an `image` is
+        only compared with it. Without an `architecture` the catalog's is taken.
+
+        Raises:
+            CheckpointError: there is no such file, it is damaged, or it is of another image,
+                machine or version of onewafer.
+            NotEnoughMemoryError: as the constructor.
+        """
+        checkpoint = read_checkpoint(Path(path), architecture)
+        if image is not None:
+            check_image(checkpoint, image, Path(path))
+        snapshot, image = checkpoint.snapshot, checkpoint.image
+        selection = select_engine(engine, image)
+        refuse_without_memory(image, engine=selection.name, limit=memory_limit)
+        machine = cls.__new__(cls)
+        machine._assemble(  # noqa: SLF001  # the other constructor
+            image, checkpoint.architecture, snapshot.state, selection, sink
+        )
+        machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
+        machine._interrupted = checkpoint.header.what  # noqa: SLF001  # likewise
+        return machine
+
+    def _assemble(
+        self,
+        image: WaferImage,
+        architecture: Architecture,
+        state: MachineState,
+        selection: Selection,
+        sink: EventSink | None,
+    ) -> None:
         self._image = image
-        self._state = load_state(image, architecture)
-        self._engine = ENGINES[engine](LoadedProgram(image, architecture, self._state, sink))
+        self._architecture = architecture
+        self._selection = selection
+        self._state = state
+        self._interrupted = ""
+        self._is_whole = True
+        """Between two runs; not after one that was torn off in the middle of a cycle."""
+        loaded = LoadedProgram(image, architecture, state, sink)
+        self._engine = self._selection.factory(loaded)
 
     @property
     def image(self) -> WaferImage:
         """The loaded program."""
         return self._image
+
+    @property
+    def architecture(self) -> Architecture:
+        """The machine's numbers."""
+        return self._architecture
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that simulates."""
+        return self._selection.name
+
+    @property
+    def engine_note(self) -> str | None:
+        """Why that is not the engine that was asked for; None if it is."""
+        return self._selection.note
+
+    @property
+    def interrupted(self) -> str:
+        """What was running when the checkpoint was written that this machine is from."""
+        return self._interrupted
 
     @property
     def cycle(self) -> int:
@@ -83,7 +153,40 @@ class Machine:
         Raise `DeadlockError` if the program waits for itself, `SimulationError` if it does what
         the machine cannot do.
         """
-        return self._engine.run(max_cycles=max_cycles)
+        self._is_whole = False
+        try:
+            reason = self._engine.run(max_cycles=max_cycles)
+        except DeadlockError:
+            self._is_whole = True
+            raise
+        self._is_whole = True
+        return reason
+
+    def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
+        """Write everything about the machine into one file, completely or not at all.
+
+        `what` says for people what was running. An older file of that name is replaced.
+
+        Raises:
+            CheckpointError: the last run failed, or was torn off in the middle of a cycle; or the
+                file cannot be written.
+        """
+        if not self._is_whole:
+            raise CheckpointError(
+                f"{path}: the last run failed or was torn off, so that there is no state between "
+                "two cycles to write; save between runs that end well"
+            )
+        try:
+            write_checkpoint(
+                Path(path),
+                self._engine.snapshot(),
+                self._image,
+                self._architecture,
+                engine=self.engine,
+                what=what,
+            )
+        except OSError as error:
+            raise CheckpointError(f"{path}: {error.strerror or error}") from None
 
     def inject(self, x: int, y: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets of a color into the router of PE (x, y), as if the PE had sent them."""

@@ -80,5 +80,6 @@ def refuse_without_memory(image: WaferImage, *, engine: str, limit: int | None) 
         f"the simulation of {image.width}×{image.height} PEs needs {format_bytes(need.total)} of "
         f"memory: {need.num_pes:,} PEs × ({need.engine_bytes:,} B of engine state + {sram:,} B of "
         f"touched SRAM pages); {format_bytes(allowed)} {source}. Use a smaller rectangle or "
-        "smaller arrays, or a computer with more memory; ONEWAFER_MAX_MEMORY=64G sets the limit by hand"
+        "smaller arrays, or a computer with more memory; ONEWAFER_MAX_MEMORY=64G sets the limit by "
+        "hand"
     )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from onewafer.trace import Event
 
 LARGEST_WORK = {"reference": 300_000}
-"""The largest point (`Point.work`) that an engine takes seconds for, not minutes."""
-_LARGEST_WORK_OF_OTHERS = 4_000_000
+"""The largest point (`Point.work`) that an engine takes about a minute for."""
+_LARGEST_WORK_OF_OTHERS = 50_000_000
 _PROGRAMS = "onewafer.validation.programs"
 
 

@@ -187,9 +187,10 @@ CASES = (
         kind=Kind.VALIDATION,
         basis=_SHARED,
         finding=(
-            "the formula takes the larger of contention and distance, a run pays both, one after "
-            "the other: a leader's first operation ends after its B words, then come resume, DSR "
-            "loads and set-up of the second, and only then the second chain goes its whole way"
+            "the formula has the larger of contention and distance, a run has both: the second "
+            "leader takes in its 2B words, at best one a cycle, and its last one has the rest of "
+            "the second chain to go. On top of that come 8 cycles a leader between its two "
+            "operations: resume, DSR loads and set-up"
         ),
     ),
     _case(
@@ -197,8 +198,8 @@ CASES = (
         "ring all-reduce in a row, 2(P−1)·B/P + 4P − 6 + 2(P−1)·(2·T_R + 1)",
         (
             "P blocks of B/P words go round twice; in a round a PE sends a block and receives one, "
-            "both asynchronous, and a task that both release starts the next; until every PE has "
-            "all sums"
+            "both asynchronous, and a task that both release starts the next, whose operands are "
+            "loaded already; until every PE has all sums"
         ),
         measure=_ring,
         points=_points(
@@ -209,9 +210,12 @@ CASES = (
         kind=Kind.VALIDATION,
         basis=_SHARED,
         finding=(
-            "the formula counts wavelets only. A round also has a task, its addresses and its DSR "
-            "loads, and the data path does one element a cycle (M34): a word received and a word "
-            "sent are 2 cycles where the formula has 1"
+            "the formula counts wavelets only. Blocks of many words take twice as long, because "
+            "the data path does one element a cycle (M34): a word received and a word sent are 2 "
+            "cycles. With blocks of few words a round is 34 cycles where the formula has 8: a task "
+            "start, a branch, two issues, set-up, one hop, and what the main thread prepares "
+            "meanwhile. A block has to be whole in memory before it goes on (all PEs send at once, "
+            "and the fabric cannot hold their blocks), so rounds cannot be one stream"
         ),
     ),
 )

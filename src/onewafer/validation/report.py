@@ -42,7 +42,7 @@ ZHANG and SPMM are logs of SDK runs. The programs are in `src/onewafer/validatio
 more, the star reduce, is built below CSL, because CSL refuses routes that merge.
 
 Not in the table, because we lack what they were made with: the collectives library (its all-reduce,
-and `gemm-collectives_2d` as a whole) and `@map`. `onewafer validate fabric --only NAME` shows the
+and `gemm-collectives_2d` as a whole). `onewafer validate fabric --only NAME` shows the
 rule and all points of a case, `--json FILE` writes everything.
 """
 _RULES_HEAD = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onewafer.csl import ir
+from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program, ir
 from onewafer.csl.codegen import check_exports
 from onewafer.diagnostics import DiagnosticSink, SourceFile, Span
 from onewafer.image import Export, ScalarType, SymbolKind
@@ -94,3 +95,24 @@ def test_different_types_are_both_shown(
     ((code, message),) = findings([export], [symbol("s", target)])
     assert code == "export-mismatch"
     assert said in message
+
+
+def test_two_pointers_may_lead_to_one_place_in_an_array() -> None:
+    files = {
+        "layout.csl": (
+            "layout {\n  @set_rectangle(1, 1);\n"
+            '  @set_tile_code(0, 0, "pe.csl", .{});\n'
+            '  @export_name("input", [*]f32, true);\n'
+            '  @export_name("output", [*]f32, true);\n}\n'
+        ),
+        "pe.csl": (
+            "var memory = @zeros([8]f32);\n"
+            "const input: [*]f32 = @ptrcast([*]f32, &memory[1]);\n"
+            "const output: [*]f32 = @ptrcast([*]f32, &memory[1]);\n"
+            "comptime {\n  @export_symbol(input);\n  @export_symbol(output);\n}\n"
+        ),
+    }
+    options = CompileOptions(entry="layout.csl", architecture=load_architecture("wse3"))
+    image = compile_program(options, MemoryFiles(files))
+    (program,) = image.programs
+    assert [s.num_bytes for s in program.symbols if "+" in s.name] == [28]

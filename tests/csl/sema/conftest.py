@@ -69,25 +69,30 @@ class Result:
         return error
 
 
+def analyze_sources(source, files=None, *, arch="wse3", params=None, colors=None, **options):
+    """Analyse the program whose entry is `source`; `files` are the others by path."""
+    sink = DiagnosticSink()
+    sources = {"main.csl": source, **(files or {})}
+    program = analyze_program(
+        AnalysisOptions(
+            entry="main.csl",
+            architecture=load_architecture(arch),
+            params=params or {},
+            colors=colors or {},
+            **options,
+        ),
+        Files(sources, sink),
+        sink,
+    )
+    return Result(program, sink.diagnostics)
+
+
 @pytest.fixture
 def analyze():
     """Return `analyze(source, **other files)`; `main.csl` is the entry unless there is a layout."""
 
-    def run(source, *, arch="wse3", files=None, params=None, colors=None, **options):
-        sink = DiagnosticSink()
-        sources = {"main.csl": source, **(files or {})}
-        program = analyze_program(
-            AnalysisOptions(
-                entry="main.csl",
-                architecture=load_architecture(arch),
-                params=params or {},
-                colors=colors or {},
-                **options,
-            ),
-            Files(sources, sink),
-            sink,
-        )
-        return Result(program, sink.diagnostics)
+    def run(source, *, files=None, **options):
+        return analyze_sources(source, files, **options)
 
     return run
 

@@ -264,6 +264,8 @@ class _Linker:
                 )
             )
         exports: dict[str, str] = {}
+        inside: dict[str, Symbol] = {}
+        """Places in variables, of which several exports may name one."""
         for export in self.program.instance.exports:
             match export.target:
                 case ir.Function() as function:
@@ -273,11 +275,11 @@ class _Linker:
                 case ir.AddressOf(variable=variable, offset=offset):
                     name = f"{names[variable]}+{offset}"
                     address, size = addresses[variable] + offset, variable.num_bytes - offset
-                    symbols.append(
-                        Symbol(name, SymbolKind.VARIABLE, address, size, variable.element)
+                    inside[name] = Symbol(
+                        name, SymbolKind.VARIABLE, address, size, variable.element
                     )
                     exports[export.name] = name
-        return tuple(symbols), exports
+        return (*symbols, *inside.values()), exports
 
     def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:
         variable = fifo.variable

@@ -56,13 +56,13 @@ class _Pe:
 def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.InstanceIr]:
     """Return the instances of all PEs that have code, in the order of their first PEs."""
     groups: dict[object, list[_Pe]] = {}
-    shapes: dict[int, tuple[Value, object, tuple[Number, ...]]] = {}
+    shapes: dict[int, _Shape] = {}
     for y in range(layout.height):
         for x in range(layout.width):
             tile = layout.tiles.get((x, y))
             if tile is not None:
                 row: list[Number] = []
-                shape = _flatten(tile.params, row, shapes)
+                shape = _flatten(tile.params, tile.row, row, shapes)
                 groups.setdefault((id(tile.file), shape), []).append(_Pe(tile, tuple(row)))
     found = [
         instance for members in groups.values() for instance in _split(session, layout, members)
@@ -71,25 +71,76 @@ def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.Instan
 
 
 def _flatten(
-    value: Value,
-    row: list[Number],
-    shapes: dict[int, tuple[Value, object, tuple[Number, ...]]],
+    value: Value, source: tuple[int, ...], row: list[Number], shapes: dict[int, _Shape]
 ) -> object:
-    """Append the numbers inside `value` to `row` and return everything else as a key."""
+    """Append the numbers inside `value` to `row` and return everything else as a key.
+
+    Tainted numbers are functions of `source`.
+    """
     match value:
         case Scalar(type_, number):
-            row.append(number)
+            row.append(number if value.taint is None else value.taint.evaluate(source))
             return type_
         case Struct(names, fields):
             known = shapes.get(id(value))
             if known is None:
-                own: list[Number] = []
-                shape = (names, *(_flatten(field, own, shapes) for field in fields))
-                known = shapes[id(value)] = (value, shape, tuple(own))
-            row.extend(known[2])
-            return known[1]
+                known = shapes[id(value)] = _shape_of(value, names, fields, source, shapes)
+            start = len(row)
+            row.extend(known.numbers)
+            for position, evaluate in known.tainted:
+                row[start + position] = evaluate(source)
+            return known.key
         case _:
             return key_of(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a struct of params is, apart from its numbers."""
+
+    value: Value
+    """Keeps the `id` of the struct from being given to another one."""
+    key: object
+    numbers: tuple[Number, ...]
+    tainted: tuple[tuple[int, Callable[[Sequence[Number]], Number]], ...]
+    """Positions of the numbers that differ between the PEs of one `@set_tile_code`."""
+
+
+def _shape_of(
+    value: Value,
+    names: tuple[str, ...] | None,
+    fields: tuple[Value, ...],
+    source: tuple[int, ...],
+    shapes: dict[int, _Shape],
+) -> _Shape:
+    numbers: list[Number] = []
+    key = (names, *(_flatten(field, source, numbers, shapes) for field in fields))
+    evaluators = [s.taint.evaluate if s.taint is not None else None for s in _scalars(value)]
+    tainted = tuple((i, f) for i, f in enumerate(evaluators) if f is not None)
+    return _Shape(value, key, tuple(numbers), tainted)
+
+
+def _scalars(value: Value) -> Iterator[Scalar]:
+    """Yield the scalars of a value in the order of `_flatten`."""
+    match value:
+        case Scalar():
+            yield value
+        case Struct(_, fields):
+            for field in fields:
+                yield from _scalars(field)
+        case _:
+            pass
+
+
+def _with_numbers(value: Value, numbers: Iterator[Number]) -> Value:
+    """Return params with the numbers of one PE."""
+    match value:
+        case Scalar(type_):
+            return Scalar(type_, next(numbers))
+        case Struct(names, fields):
+            return Struct(names, tuple(_with_numbers(field, numbers) for field in fields))
+        case _:
+            return value
 
 
 def _split(session: Session, layout: LayoutContext, members: list[_Pe]) -> Iterator[ir.InstanceIr]:
@@ -144,7 +195,8 @@ class _Analysis:
         if tile.span is not None:
             label = f"required by the code of PE ({tile.x}, {tile.y})"
             self.instance.chain = ((tile.span, label),)
-        self.params = self._taint(tile.params, ())
+        self._plain_params = _with_numbers(tile.params, iter(pe.row))
+        self.params = self._taint(self._plain_params, ())
         self.tasks: list[ir.TaskBinding] = []
         self.exports: list[ir.ExportedSymbol] = []
         self.fifos: list[ir.Fifo] = []
@@ -298,7 +350,7 @@ class _Analysis:
                 for taint, type_ in instance.columns
             ),
             path=path,
-            params=_params(self.pe.tile.params),
+            params=_params(self._plain_params),
             decisions=decisions,
         )
 

@@ -30,6 +30,8 @@ class TileCode:
     file: ast.File
     params: Value
     span: Span | None
+    row: tuple[int, ...] = ()
+    """Where tainted numbers in `params` are taken from, see `grouping`."""
 
 
 class LayoutContext(Context):
@@ -164,11 +166,19 @@ class LayoutContext(Context):
 
     def set_color(self, x: int, y: int, color: int, config: Value, span: Span) -> None:
         """Configure one color of one router."""
+        self.set_color_config(x, y, color, self.read_color(color, config, span), span)
+
+    def read_color(self, color: int, config: Value, span: Span) -> ColorConfig:
+        """Return a configuration that the routers can give a color, or fail."""
         check_reserved_color(self.session, color, span)
         read = self.color_config(config, span)
         if len(read.positions) > 1:
             check_switchable_color(self.session, color, span)
-        self.table.set(x, y, color, read, span=span, sink=self.session.sink)
+        return read
+
+    def set_color_config(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
+        """Configure one color of one router with what `read_color` returned."""
+        self.table.set(x, y, color, config, span=span, sink=self.session.sink)
 
     def color_config(self, value: Value, span: Span) -> ColorConfig:
         """Return the configuration that a struct describes, the same object for the same value."""

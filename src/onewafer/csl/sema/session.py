@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.grouping import CannotGroup
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl.sema.closures.calls import FunctionCode
     from onewafer.csl.sema.closures.frame import Evaluate
+    from onewafer.csl.sema.grouping import Recorder
     from onewafer.csl.sema.layout import LayoutContext
     from onewafer.csl.sema.values import Value
     from onewafer.diagnostics import DiagnosticSink, Span
@@ -107,6 +109,8 @@ class Session:
         self.sink = sink
         self.effects = 0
         """Counts what comptime code did besides computing; a call that adds none is pure."""
+        self.recorder: Recorder | None = None
+        """Where the effects of a layout loop go that runs for many iterations at once."""
         self.memo: dict[object, tuple[Value, object]] = {}
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
@@ -123,6 +127,20 @@ class Session:
         if code is None:
             code = self._sources[file] = SourceCode(file, self.sink)
         return code
+
+    def note_effect(self) -> None:
+        """Count an effect that takes place right now."""
+        if self.recorder is not None:
+            raise CannotGroup
+        self.effects += 1
+
+    def tick_many(self, num_steps: int) -> None:
+        """Count steps of a loop that runs for many iterations at once."""
+        self._steps += num_steps
+
+    def has_steps(self, num_steps: int) -> bool:
+        """Tell whether the quota allows that many steps more."""
+        return self._steps + num_steps <= self._quota
 
     def tick(self, span: Span) -> None:
         """Count one loop iteration or call of comptime code against the quota."""

@@ -317,6 +317,17 @@ def force_all(value: Value, reason: str, span: Span | None) -> Value:
             return value
 
 
+def force_arrays(value: Value, reason: str, span: Span | None) -> Value:
+    """Force every scalar inside of arrays in `value`; those in structs may stay tainted."""
+    match value:
+        case Struct(names, fields):
+            return Struct(names, tuple(force_arrays(f, reason, span) for f in fields))
+        case Scalar():
+            return value
+        case _:
+            return force_all(value, reason, span)
+
+
 def truth(value: Value, span: Span, reason: str = "condition") -> bool:
     """Return a comptime condition's truth value, which decides the branch."""
     if type(value) is Scalar and value.type is t.BOOL:

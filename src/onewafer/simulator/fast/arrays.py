@@ -31,7 +31,7 @@ class Arrays(NamedTuple):
     operations: Matrix
     links: Matrix
     ramp_routes: Matrix
-    """`[num_pes or 1, colors]`: route of what a PE sends by a queue that has any color."""
+    """`[num_pes or 0, colors]`: route of what a PE sends by a queue that has any color."""
     programs: Matrix
     code: Matrix
     patches: Matrix

@@ -126,7 +126,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         fifos=fifos,
         operations=operations,
         links=_make_links(num_pes if timing[T_HAS_LINK_WINDOW] else 1, window_words),
-        ramp_routes=route_table(fabric) if needs_table else np.zeros((1, NUM_COLORS), np.int32),
+        ramp_routes=route_table(fabric) if needs_table else np.zeros((0, NUM_COLORS), np.int32),
         programs=tables.programs,
         code=tables.code,
         patches=patches,

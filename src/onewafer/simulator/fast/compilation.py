@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _njit: Any = numba.njit
 _config: Any = numba_config
+_intrinsic: Any = intrinsic
 _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 _SOURCES = (
     "onewafer.simulator.fast",
@@ -68,7 +69,7 @@ def trailing_zeros(mask: int) -> int:
     return (int(mask) & -int(mask)).bit_length() - 1
 
 
-@intrinsic
+@_intrinsic
 def _count_trailing_zeros(_context, mask):  # noqa: ANN001, ANN202  # of Numba
     def generate(_context, builder, _signature, arguments):  # noqa: ANN001, ANN202
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))

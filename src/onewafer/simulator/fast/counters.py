@@ -48,8 +48,8 @@ def count_link_wavelets(s: Arrays) -> Integers:
     pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]
     is_channel = fifos[:, FIFOS_SENDER] == NONE
     is_buffer = fifos[:, FIFOS_PORT] != Direction.RAMP
-    sender = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])
-    key = sender * num_ports + _OPPOSITE[fifos[:, FIFOS_PORT]]
+    sender: Integers = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])
+    key: Integers = sender * num_ports + _OPPOSITE[fifos[:, FIFOS_PORT]]
     chosen = np.flatnonzero(is_channel | is_buffer)
     # Weights are floats: exact up to 2**53 wavelets.
     counts = np.bincount(key[chosen], pushed[chosen], minlength=num_pes * num_ports)
@@ -65,7 +65,7 @@ def count_stalls(s: Arrays, cycle: int) -> Integers:
     _add(stalls, s.fifos[fifos, FIFOS_PE], reason, now - s.fifos[fifos, FIFOS_WAITING_SINCE])
     operations = np.flatnonzero(s.operations[:, OPS_OFFSET])
     offset = s.operations[operations, OPS_OFFSET]
-    pe = np.searchsorted(s.blocks, offset, side="right") - 1
+    pe: Integers = np.searchsorted(s.blocks, offset, side="right") - 1
     _add(stalls, pe, s.arena[offset + OP_REASON], now - s.operations[operations, OPS_WAITING_SINCE])
     return stalls
 

@@ -153,7 +153,7 @@ def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
 
 @shared
 def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int) -> None:
-    """Execute up to `most` elements, from `cycle` to before `horizon`, if they have all they need."""
+    """Execute up to `most` elements that have all they need, from `cycle` to before `horizon`."""
     first, second, out = fabric_operands(s, op)
     if not s.arena[op + OP_IS_ENDLESS]:
         most = min(most, s.arena[op + OP_LENGTH] - s.arena[op + OP_NEXT])

@@ -15,6 +15,7 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
+from onewafer.simulator.fast.checkpoint import export_snapshot
 from onewafer.simulator.fast.counters import (
     count_link_wavelets,
     count_of_blocks,
@@ -57,6 +58,7 @@ from onewafer.simulator.fast.loop import (
 )
 from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
+from onewafer.simulator.fast.restoring import restore
 from onewafer.simulator.fast.views import report_deadlock
 from onewafer.simulator.statistics import StallReason, Statistics
 from onewafer.trace import Event, EventKind
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from onewafer.image import Symbol
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.snapshot import Snapshot
 
 _BUDGET = 1 << 22
 """Units and instructions between two looks at signals: well under a second."""
@@ -84,8 +87,6 @@ class FastEngine:
         self._use(arrays)
         self._injector = Injector(fabric)
         self._cycle = 0
-        self._host_acted = 0
-        """Cycle of the last launch or injection: a run does not end before (M80)."""
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
         wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
 
@@ -135,12 +136,12 @@ class FastEngine:
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
                 launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
         self._arrays.blocked_streams[pes] = 1
-        self._host_acted = self._cycle
+        self._note_now()
         wake_elements(self._bound, pes, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
-        self._host_acted = self._cycle
+        self._note_now()
         if len(words):
             s = self._arrays
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
@@ -169,6 +170,17 @@ class FastEngine:
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
 
+    def snapshot(self) -> Snapshot:
+        """Return everything about the machine, in the words of no engine."""
+        return export_snapshot(self._arrays, self._loaded, cycle=self._cycle)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        self._use(restore(self._arrays, self._injector, snapshot))
+        self._cycle = snapshot.cycle
+        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), self._cycle)
+        wake_routers(self._bound, np.arange(len(self._program_of_pe)), self._cycle)
+
     def _use(self, arrays: Arrays) -> None:
         """Go on with these arrays."""
         self._arrays = arrays
@@ -177,8 +189,8 @@ class FastEngine:
     # --- the end of a run ------------------------------------------------------------------------
 
     def _finish(self) -> StopReason:
-        # What a slice of a run ended with does not count (M2).
-        self._cycle = max(self._host_acted, self._absolute(LAST_END))
+        # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
+        self._cycle = self._absolute(LAST_END)
         self._store_state()
         report = report_deadlock(self._arrays, self._loaded, self._cycle)
         if report is not None:
@@ -221,6 +233,11 @@ class FastEngine:
         self._use(s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64)))
 
     # --- what the host starts --------------------------------------------------------------------
+
+    def _note_now(self) -> None:
+        """Let no run end before the host acted (M80)."""
+        clock = self._arrays.clock
+        clock[LAST_END] = max(self._cycle - clock[BASE], clock[LAST_END])
 
     def _function_names(self) -> set[str]:
         """Return the names under which functions can be launched on some PE."""

@@ -1,8 +1,8 @@
 """The layout of the fast engine's records.
 
 What the loop touches for every wavelet lies in one array of 32-bit words, the *arena*: a block for
-each PE, in it one after the other a header, the DSD operations, the FIFOs and the routes. A thing is
-known by its offset in the arena, and 0 means none. All the rest is in int64 matrices, one row a
+each PE, in it a header, the DSD operations, the FIFOs and the routes. A thing is
+known by its offset in the arena; 0 means none. All the rest is in int64 matrices, one row a
 thing: `pes`, `fifos`, `operations` and the tables of the programs; there −1 means none.
 
 Cycles in all records are relative to `clock[BASE]`, which moves on in long runs (see `epoch`), so
@@ -367,8 +367,9 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
     T_TASK_START,
     T_BRANCH_TAKEN,
     T_REDUCTION,  # elements, cycles
+    T_CONFLICT,  # numerator, denominator
     T_RATES,
-) = (*range(14), 15)
+) = (*range(14), 15, 17)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
 EVENT_FIELDS = 6

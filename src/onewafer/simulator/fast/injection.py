@@ -40,6 +40,8 @@ from onewafer.simulator.fast.tables import fifo_words, log2_places
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from onewafer.simulator.fast.arrays import Arrays
     from onewafer.simulator.fast.wiring import Fabric
 
@@ -110,7 +112,9 @@ def _places(s: Arrays, queue: int) -> int:
 def _wavelets(s: Arrays, queue: int) -> list[Wavelet]:
     """Return what waits in a host queue."""
     places = _places(s, queue)
-    numbers = np.arange(s.arena[queue + FIFO_HEAD], s.arena[queue + FIFO_TAIL]) % places
+    numbers: NDArray[np.int64] = (
+        np.arange(s.arena[queue + FIFO_HEAD], s.arena[queue + FIFO_TAIL]) % places
+    )
     ring = queue + FIFO_RING
     ready = s.arena[ring + 2 * numbers].tolist()
     words = (s.arena[ring + 2 * numbers + 1].astype(np.int64) & _WORD).tolist()

@@ -150,9 +150,11 @@ def run_main(s: Arrays, block: int) -> None:
                 place_fault(s, pe, pc, cycle)
             return
         if s.pes[pe, PE_MAIN] == STALLED:
+            note(s, cycle)
             return
         s.pes[pe, PE_INSTRUCTIONS] += 1
         if s.pes[pe, PE_MAIN] != RUNNING:
+            note(s, cycle)
             s.pes[pe, PE_MAIN_CYCLES] += s.code[row, CODE_CYCLES]
             return
         s.pes[pe, PE_MAIN_CYCLES] += following - cycle

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, types
+from numba.core import config as numba_config
 from numba.core.datamodel import models
 from numba.core.typing.templates import (
     AbstractTemplate,
@@ -42,6 +43,10 @@ from numba.np.numpy_support import from_dtype
 
 from onewafer.simulator.fast.arrays import DTYPES, Arrays
 
+_config: Any = numba_config
+_infer_getattr: Any = infer_getattr
+_from_dtype: Any = from_dtype
+_intrinsic: Any = intrinsic
 _INT64 = ir.IntType(64)
 _FRAME_WORDS = 6
 """Of an array: address and up to five dimensions."""
@@ -53,7 +58,7 @@ Bound = Any
 
 def bind(arrays: Arrays) -> Bound:
     """Return what kernels take; `arrays` has to outlive it."""
-    if config.DISABLE_JIT:
+    if _config.DISABLE_JIT:
         return arrays
     frame = np.zeros((len(arrays), _FRAME_WORDS), np.int64)
     for row, (name, array) in zip(frame, arrays._asdict().items(), strict=True):
@@ -85,7 +90,7 @@ class TableType(types.Type):
         """Take the dtype and the number of dimensions of a field."""
         dtype, self.ndim = DTYPES[field]
         self.field = field
-        self.dtype = from_dtype(np.dtype(dtype))
+        self.dtype = _from_dtype(np.dtype(dtype))
         super().__init__(name=f"Table({field})")
 
 
@@ -100,7 +105,7 @@ class _AddressModel(models.PrimitiveModel):
         super().__init__(manager, front_end_type, ir.PointerType(_INT64))
 
 
-@intrinsic
+@_intrinsic
 def _open(_context, bound):
     def generate(context, builder, sig, arguments):
         array = context.make_array(sig.args[0])(context, builder, arguments[0])
@@ -111,13 +116,13 @@ def _open(_context, bound):
 
 @overload(opened)
 def _opened(bound):  # noqa: ARG001
-    return lambda bound: _open(bound)
+    return lambda bound: _open(bound)  # noqa: PLW0108  # Numba wants a Python function
 
 
 # --- attributes ----------------------------------------------------------------------------------
 
 
-@infer_getattr
+@_infer_getattr
 class _StateAttributes(AttributeTemplate):
     key = StateType
 
@@ -131,7 +136,7 @@ def _get_field(_context, builder, _state, value, field):
     return builder.gep(value, [_INT64(place)], inbounds=True)
 
 
-@infer_getattr
+@_infer_getattr
 class _TableAttributes(AttributeTemplate):
     key = TableType
 
@@ -177,7 +182,7 @@ def prefetch(table: Any, index: Any) -> None:
     del table, index
 
 
-@intrinsic
+@_intrinsic
 def _prefetch(_context, table, index):
     def generate(context, builder, sig, arguments):
         address = _address(
@@ -195,7 +200,7 @@ def _prefetch(_context, table, index):
 
 @overload(prefetch)
 def _prefetched(table, index):  # noqa: ARG001
-    return lambda table, index: _prefetch(table, index)
+    return lambda table, index: _prefetch(table, index)  # noqa: PLW0108  # as above
 
 
 @lower_builtin(operator.getitem, TableType, types.Any)
@@ -221,14 +226,14 @@ def _address(
 ):
     """Return the address of an element of a C-contiguous array."""
     if isinstance(index_type, types.BaseTuple):
-        kinds, indices = list(index_type), cgutils.unpack_tuple(builder, index)
+        kinds, indices = list(index_type.types), cgutils.unpack_tuple(builder, index)
     else:
         kinds, indices = [index_type], [index]
     assert len(indices) == table.ndim, table
     place = None
     for axis, (kind, each) in enumerate(zip(kinds, indices, strict=True)):
         number = context.cast(builder, each, kind, types.int64)
-        if config.BOUNDSCHECK and is_checked:
+        if _config.BOUNDSCHECK and is_checked:
             size = _frame_word(builder, value, 1 + axis)
             cgutils.do_boundscheck(context, builder, number, size, axis)
         if place is None:

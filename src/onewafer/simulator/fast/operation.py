@@ -1,4 +1,4 @@
-"""DSD operations: their operands, their elements, and how long those take (M30–M37, M44)."""
+"""DSD operations: their operands, their elements, and how long those take (M13, M30–M37, M44)."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ from onewafer.simulator.fast.fields import (
     RING,
     SCALAR,
     STEPWISE,
+    T_CONFLICT,
     T_FABRIC_SETUP,
     T_MEMORY_SETUP,
     T_RATES,
@@ -403,8 +404,21 @@ def save_address(s: Arrays, pe: int, encoded: int, num_bytes: int) -> None:
 
 
 @kernel
+def sources_conflict(s: Arrays, op: int) -> bool:
+    """Tell whether two sources in memory advance alike and begin in banks that are equal (M13)."""
+    kind0 = s.arena[op + OP_SRC0 + OPERAND_KIND]
+    kind1 = s.arena[op + OP_SRC1 + OPERAND_KIND]
+    if (kind0 != VECTOR and kind0 != BLOCK) or (kind1 != VECTOR and kind1 != BLOCK):
+        return False
+    if s.arena[op + OP_SRC0 + OPERAND_STEP] != s.arena[op + OP_SRC1 + OPERAND_STEP]:
+        return False
+    differing = s.arena[op + OP_SRC0 + OPERAND_BASE] ^ s.arena[op + OP_SRC1 + OPERAND_BASE]
+    return (differing >> 2) & 3 == 0
+
+
+@kernel
 def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
-    """Set the data path cycles of the operation and of one element (M32, M33)."""
+    """Set the data path cycles of the operation and of one element (M13, M32, M33)."""
     kind = s.arena[op + OP_KIND]
     elements = s.timing[T_RATES + 2 * kind]
     cycles = s.timing[T_RATES + 2 * kind + 1]
@@ -416,5 +430,8 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
         cycles *= stride
         if elements < cycles:
             elements = cycles
+    if sources_conflict(s, op):
+        elements *= s.timing[T_CONFLICT + 1]
+        cycles *= s.timing[T_CONFLICT]
     s.arena[op + OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
     s.arena[op + OP_REMAINING] = (s.arena[op + OP_LENGTH] * cycles + elements - 1) // elements

@@ -193,6 +193,8 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         timing.branch_taken_cycles,
         reduction.numerator,
         reduction.denominator,
+        timing.bank_conflict_factor.numerator,
+        timing.bank_conflict_factor.denominator,
     ]
     assert len(row) == T_RATES
     for rate in rates:

@@ -49,7 +49,7 @@ _TO_RAMP = 1 << Direction.RAMP
 _ALL_LINKS = _TO_RAMP - 1
 _ALL_PORTS = (RAMP_INPUT << 1) - 1
 _NUM_PORTS = 6
-_BITS_OF = np.array([bin(mask).count("1") for mask in range(16)], np.int64)
+_BITS_OF = np.array([mask.bit_count() for mask in range(16)], np.int64)
 _NTH_BIT = np.array(
     [[*(b for b in range(4) if mask >> b & 1), 0, 0, 0, 0][:4] for mask in range(16)], np.int64
 )

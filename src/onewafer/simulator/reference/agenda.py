@@ -50,6 +50,11 @@ class Agenda:
         """The first cycle in which a unit has to be looked at."""
         return self._cycles[0] if self._cycles else None
 
+    def clear(self, never: int) -> None:
+        """Put every unit to sleep."""
+        while self._cycles:
+            self.take(never)
+
     def take(self, never: int) -> tuple[list[Router], list[ComputeElement]]:
         """Remove and return the units of `next_cycle`; each is asleep until it asks again."""
         cycle = heappop(self._cycles)

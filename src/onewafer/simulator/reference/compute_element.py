@@ -228,6 +228,11 @@ class ComputeElement:
         self._state.program_counters[self.index] = self.pc
         self._state.return_depths[self.index] = self.return_depth
 
+    def load_state(self) -> None:
+        """Read what is kept in attributes from the machine state."""
+        self.pc = int(self._state.program_counters[self.index])
+        self.return_depth = int(self._state.return_depths[self.index])
+
     # --- what instructions call ------------------------------------------------------------------
 
     def end_task(self, cycle: int) -> None:
@@ -336,6 +341,7 @@ class ComputeElement:
                 following = instruction.execute(self, instruction, cycle)
                 if following < 0:
                     self._note_stop(instruction)
+                    self._agenda.note(cycle)
                     return
                 self.num_instructions += 1
                 self.main_thread_cycles += following - cycle

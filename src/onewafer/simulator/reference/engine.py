@@ -18,12 +18,20 @@ from onewafer.image import PatchTarget
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
+from onewafer.simulator.reference.checkpoint import (
+    export_elements,
+    export_routers,
+    export_stalls,
+    import_elements,
+    import_routers,
+)
 from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
 from onewafer.simulator.reference.operation import OperationTiming
 from onewafer.simulator.reference.router import NEVER, OutputQueue, Router
 from onewafer.simulator.reference.wiring import wire_routers
+from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
 from onewafer.simulator.statistics import StallReason, Statistics
 
 if TYPE_CHECKING:
@@ -33,9 +41,6 @@ if TYPE_CHECKING:
 
     from onewafer.simulator.reference.instructions import Instruction
     from onewafer.simulator.reference.router import Move
-
-_HOST_QUEUE = 1 << 16
-"""Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,6 @@ class ReferenceEngine:
         self._agenda = Agenda()
         self._reverse = reverse
         self._cycle = 0
-        self._host_acted = 0
-        """Cycle of the last launch or injection: a run does not end before (M80)."""
         self._injected: dict[int, OutputQueue] = {}
         image = loaded.image
         self._routers = [
@@ -103,8 +106,8 @@ class ReferenceEngine:
             self._cycle = failure.cycle
             self._store_state()
             raise failure.error
-        # What a slice of a run ended with does not count (M2).
-        self._cycle = max(self._host_acted, self._agenda.end)
+        # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
+        self._cycle = self._agenda.end
         self._store_state()
         report = describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
         if report is not None:
@@ -124,18 +127,18 @@ class ReferenceEngine:
                 raise SimulationError(wrong_arguments(name, num_arguments, len(words)))
             if blocked[element.index]:
                 raise SimulationError(blocked_stream(element.x, element.y))
-        self._host_acted = self._cycle
+        self._agenda.note(self._cycle)
         for element in having:
             element.launch(name, tuple(word & 0xFFFF_FFFF for word in words))
             self._agenda.schedule(element, self._cycle)
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
-        self._host_acted = self._cycle
         router = self._routers[pe_index]
-        queue = self._injected.setdefault(pe_index, OutputQueue(_HOST_QUEUE, NEVER, None))
+        queue = self._injected.setdefault(pe_index, OutputQueue(HOST_QUEUE, NEVER, None))
         for word in words:
             router.push(queue, self._cycle, color, word & 0xFFFF_FFFF)
+        self._agenda.note(self._cycle)
         self._agenda.schedule(router, self._cycle)
 
     def statistics(self) -> Statistics:
@@ -164,6 +167,37 @@ class ReferenceEngine:
                 for reason in StallReason
             },
         )
+
+    def snapshot(self) -> Snapshot:
+        """Return everything about the machine, in the words of no engine."""
+        window_cycles = self._timing.link_window_cycles
+        queues = {pe: [*of_pe.values()] for pe, of_pe in self._queues().items()}
+        return Snapshot(
+            cycle=self._cycle,
+            end=self._agenda.end,
+            state=self._loaded.state,
+            stalls=export_stalls(self._routers, self._elements),
+            **export_elements(self._elements),
+            **export_routers(self._routers, queues, cycle=self._cycle, window_cycles=window_cycles),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        self._agenda.clear(NEVER)
+        self._agenda.end = snapshot.end
+        self._cycle = snapshot.cycle
+        hosts = snapshot.sources[snapshot.sources["number"] == HOST_QUEUE]
+        for pe in hosts["pe"].tolist():
+            self._injected[pe] = OutputQueue(HOST_QUEUE, NEVER, None)
+        import_routers(snapshot, self._routers, self._queues(), self._agenda)
+        import_elements(snapshot, self._element_of_pe, self._agenda)
+
+    def _queues(self) -> dict[int, dict[int, OutputQueue]]:
+        """Return the output queues of each PE, the host's included, by number."""
+        queues = {e.index: {queue.number: queue for queue in e.queues} for e in self._elements}
+        for pe, queue in self._injected.items():
+            queues.setdefault(pe, {})[HOST_QUEUE] = queue
+        return queues
 
     # --- the loop --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.image import DsdDescriptor, DsdKind
+from onewafer.image import DSD_NUMBER_MASK, DsdDescriptor, DsdKind
 from onewafer.simulator.arithmetic.control import CONTROL_MARK, is_control
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class BlockOperand:
         self._memory = memory
         self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
-        self.number = words[1] >> 16
+        self.number = words[1] >> 16 & DSD_NUMBER_MASK
         """Of the descriptor."""
         loops = zip(descriptor.extents, descriptor.strides, strict=True)
         self._loops = [(extent, stride * num_bytes) for extent, stride in reversed(list(loops))]

@@ -73,7 +73,9 @@ class Operation:
         *,
         config: DsdConfig | None,
         pc: int,
+        length: int | None = None,
     ) -> None:
+        """Take the length from the operands (M35), unless it is known from before."""
         self.kind = kind
         self.element = element
         self.dest, self.src0, self.src1 = operands
@@ -95,7 +97,8 @@ class Operation:
         """Whether elements are executed one at a time (M33, M111)."""
         self.is_prepared = False
         """Whether a map loop has set it up before it issues (M122)."""
-        self.length = self.src0.extent or self.src1.extent or self.dest.extent or 1
+        extent = self.src0.extent or self.src1.extent or self.dest.extent or 1
+        self.length = extent if length is None else length
         self.accumulator = self._find_accumulator()
         self.next_element = 0
         self.start = 0

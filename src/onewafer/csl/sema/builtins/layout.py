@@ -8,6 +8,7 @@ from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.grouping import evaluator
 from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
 from onewafer.csl.sema.values import (
     VOID_VALUE,
@@ -16,6 +17,8 @@ from onewafer.csl.sema.values import (
     Text,
     Value,
     force,
+    force_all,
+    force_arrays,
     truth,
     type_of,
 )
@@ -23,7 +26,7 @@ from onewafer.diagnostics import Annotation
 from onewafer.image import Export, SymbolKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
@@ -49,20 +52,35 @@ def set_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return VOID_VALUE
 
 
-def _pe(layout: LayoutContext, site: Site, args: Sequence[Value]) -> tuple[int, int]:
-    x = operations.integer(args[0], site.argument_spans[0], "the x coordinate").value
-    y = operations.integer(args[1], site.argument_spans[1], "the y coordinate").value
-    layout.check_pe(int(x), int(y), site.span)
-    return int(x), int(y)
+def _pe(layout: LayoutContext, site: Site, args: Sequence[Value]) -> tuple[Scalar, Scalar]:
+    x = operations.integer(args[0], site.argument_spans[0], "the x coordinate")
+    y = operations.integer(args[1], site.argument_spans[1], "the y coordinate")
+    layout.check_pe(int(x.value), int(y.value), site.span)
+    for value, size in ((x, layout.width), (y, layout.height)):
+        if value.taint is not None:
+            operations.decide(value, range(size).__contains__, "PE", site.span)
+    return x, y
 
 
-@comptime_builtin("set_tile_code", 2, 4, context=Where.LAYOUT)
+def _carry_out(
+    module: Module, x: Scalar, y: Scalar, effect: Callable[[int, int, tuple[int, ...]], None]
+) -> None:
+    """Have an effect on PE (x, y): now, or later on the PEs of many iterations of a loop."""
+    recorder = module.session.recorder
+    if recorder is None:
+        effect(int(x.value), int(y.value), ())
+        return
+    column, row_of = evaluator(x), evaluator(y)
+    recorder.add(lambda row: effect(int(column(row)), int(row_of(row)), row))
+
+
+@comptime_builtin("set_tile_code", 2, 4, context=Where.LAYOUT, is_recordable=True)
 def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Say which program a PE runs."""
     layout = _layout(module)
     x, y = _pe(layout, site, args)
     if not args[2:]:
-        layout.set_tile(x, y, None, site.span)
+        _carry_out(module, x, y, lambda x, y, _: layout.set_tile(x, y, None, site.span))
         return VOID_VALUE
     path = args[2]
     if not isinstance(path, Text):
@@ -76,7 +94,13 @@ def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
             site.argument_spans[3],
             help="write `.{ .name = value }`",
         )
-    layout.set_tile(x, y, TileCode(x, y, file, params, site.span), site.span)
+    if module.session.recorder is not None:
+        params = force_arrays(params, "param", site.argument_spans[3])
+
+    def set_tile(x: int, y: int, row: tuple[int, ...]) -> None:
+        layout.set_tile(x, y, TileCode(x, y, file, params, site.span, row), site.span)
+
+    _carry_out(module, x, y, set_tile)
     return VOID_VALUE
 
 
@@ -87,12 +111,17 @@ def color_number(value: Value, span: Span) -> int:
     operations.mismatch(value, t.COLOR, span, "a color")
 
 
-@comptime_builtin("set_color_config", 4, context=Where.LAYOUT)
+@comptime_builtin("set_color_config", 4, context=Where.LAYOUT, is_recordable=True)
 def set_color_config(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Configure one color at one PE."""
     layout = _layout(module)
     x, y = _pe(layout, site, args)
-    layout.set_color(x, y, color_number(args[2], site.argument_spans[2]), args[3], site.span)
+    color = color_number(args[2], site.argument_spans[2])
+    config = args[3]
+    if module.session.recorder is not None:
+        config = force_all(config, "route", site.argument_spans[3])
+    read = layout.read_color(color, config, site.span)
+    _carry_out(module, x, y, lambda x, y, _: layout.set_color_config(x, y, color, read, site.span))
     return VOID_VALUE
 
 

@@ -62,6 +62,8 @@ class Builtin:
     operands: frozenset[int] = frozenset()
     """Arguments where a run-time variable stands for itself, not for its value."""
     has_effect: bool = False
+    is_recordable: bool = False
+    """Whether its effect can be kept for later, see `grouping`."""
     is_internal: bool = False
     """Only our own library modules may use it."""
 
@@ -142,6 +144,7 @@ def comptime_builtin(
     context: Where = Where.VALUE,
     operands: Sequence[int] = (),
     is_internal: bool = False,
+    is_recordable: bool = False,
 ) -> Callable[[ComptimeHandler], ComptimeHandler]:
     """Register what a builtin means while compiling."""
 
@@ -155,6 +158,7 @@ def comptime_builtin(
             operands=frozenset(operands),
             has_effect=context is not Where.VALUE,
             is_internal=is_internal,
+            is_recordable=is_recordable,
         )
         return handler
 

@@ -40,7 +40,7 @@ def import_module(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Make an instance of another file."""
     path = text(args[0], site.argument_spans[0], "the path")
     params = args[1] if len(args) > 1 else Struct(None, ())
-    module.session.effects += 1
+    module.session.note_effect()
     return ModuleValue(module.context.import_module(module, path, params, site.span))
 
 
@@ -411,7 +411,7 @@ def comptime_assert(site: Site, _module: Module, args: Sequence[Value]) -> Value
 @comptime_builtin("comptime_print", 1, 16)
 def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Show values while compiling."""
-    module.session.effects += 1
+    module.session.note_effect()
     shown = " ".join(a.value if isinstance(a, Text) else show(a) for a in args)
     module.session.sink.report(
         Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.NOTE)

@@ -188,13 +188,16 @@ def compile_builtin(node: ast.BuiltinCall, scope: Scope) -> Evaluate:
     if handler is None:
         return _raise_later(builtin.only_at_run_time(site))
     has_effect, needs = builtin.has_effect, builtin.context
+    is_recordable = builtin.is_recordable
 
     def call(frame: Frame) -> Value:
         module = frame.module
         if needs is not Where.VALUE or builtin.is_internal:
             builtin.check_context(site, module)
-        if has_effect:
+        if is_recordable:
             module.session.effects += 1
+        elif has_effect:
+            module.session.note_effect()
         return handler(site, module, [argument(frame) for argument in arguments])
 
     return call

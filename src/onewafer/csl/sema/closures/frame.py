@@ -52,6 +52,8 @@ class Scope:
 
     blocks: list[dict[str, Slot]] = field(default_factory=lambda: [{}])
     size: int = 0
+    assigned: list[int] = field(default_factory=list[int])
+    """Slots that the code compiled so far changes, in the order of the assignments."""
 
     def declare(self, name: str, *, is_const: bool, span: Span | None = None) -> Slot:
         """Add a local to the innermost block, or fail if it is there already."""

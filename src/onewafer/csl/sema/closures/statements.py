@@ -14,6 +14,7 @@ from onewafer.csl.sema.closures.expressions import (
     select_arm,
 )
 from onewafer.csl.sema.closures.frame import Scope, Signal, undeclared
+from onewafer.csl.sema.closures.grouped_loops import GroupedLoop
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import (
     Array,
@@ -159,6 +160,8 @@ def _variable(scope: Scope, name: str, span: Span) -> Slot | None:
     slot = scope.find(name)
     if slot is not None and slot.is_const:
         fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
+    if slot is not None:
+        scope.assigned.append(slot.index)
     return slot
 
 
@@ -276,12 +279,19 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
     scope.blocks.append({})
     element = scope.declare(node.element.name, is_const=True).index
     index = scope.declare(node.index.name, is_const=True).index if node.index else None
+    num_assigned = len(scope.assigned)
     body = compile_block(node.body.statements, scope)
     scope.blocks.pop()
+    # What an iteration leaves in a variable from outside, the next one may read.
+    is_independent = all(slot > element for slot in scope.assigned[num_assigned:])
+    loop = GroupedLoop(element, index, body) if is_independent else None
 
     def run(frame: Frame) -> Signal | None:
         tick, slots = frame.module.session.tick, frame.slots
-        for number, value in enumerate(iterate(iterable(frame), span)):
+        iterated = iterable(frame)
+        if loop is not None and frame.module.context.is_layout and loop.run(frame, iterated, span):
+            return None
+        for number, value in enumerate(iterate(iterated, span)):
             tick(whole)
             slots[element] = value
             if index is not None:

@@ -1,0 +1,144 @@
+"""`onewafer resume`: go on from a checkpoint that an interrupted run left, to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
+from onewafer.errors import ConfigurationError, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from onewafer.host import Device
+    from onewafer.settings import Settings
+    from onewafer.simulator import Statistics
+
+INTERRUPTED = 130
+
+
+def resume(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint, as Ctrl-C leaves it.")
+    ],
+    *,
+    engine: EngineOption = None,
+    max_cycles: MaxCyclesOption = None,
+    symbols: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write every exported variable to this .npz file, [height, width, elements] each.",
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write cycles and counts as JSON."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Go on from a checkpoint until nothing moves any more, and print what the run cost.
+
+    The result is that of a run which was never stopped: the same bits, the same cycles. What the
+    host script would have done afterwards is not in the file: read results with --symbols.
+    Ctrl-C leaves another checkpoint.
+    """
+    for path in (symbols, json_file):
+        _check_target(path)
+    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
+    code = _go_on(checkpoint, settings, symbols, json_file)
+    raise typer.Exit(code)
+
+
+def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path | None) -> int:
+    from onewafer.host import (  # noqa: PLC0415  # a subcommand loads what it uses
+        Device,
+        Interruption,
+        RunLimits,
+    )
+
+    limits = RunLimits.from_settings(settings)
+    device = Device.from_checkpoint(path, engine=settings.engine, limits=limits)
+    start = device.machine.cycle
+    what = device.machine.interrupted or "the run"
+    print(f"going on at cycle {start:,} in {what}, on the {device.machine.engine} engine")
+    try:
+        device.settle()
+    except KeyboardInterrupt as error:
+        place = Interruption.of(error)
+        if place is None:
+            raise
+        typer.echo(f"\n{place}", err=True)
+        return INTERRUPTED
+    statistics = device.machine.statistics()
+    print(f"at rest at cycle {statistics.cycles:,}, after {statistics.cycles - start:,} more")
+    counts = _counts(statistics)
+    for name, count in counts.items():
+        print(f"  {name.replace('_', ' '):<20} {count:>16,}")
+    if symbols is not None:
+        arrays = read_variables(device)
+        _write_arrays(symbols, arrays)
+        print(f"wrote {symbols}: {', '.join(arrays) or 'no variables'}")
+    if json_file is not None:
+        record = {
+            "arch": device.architecture.name,
+            "profile": device.architecture.profile,
+            "engine": device.machine.engine,
+            "start_cycle": start,
+            "end_cycle": statistics.cycles,
+            **counts,
+        }
+        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _counts(statistics: Statistics) -> dict[str, int]:
+    """Return what the whole machine did since it was loaded."""
+    return {
+        "instructions": int(statistics.instructions.sum()),
+        "dsd_elements": int(statistics.dsd_elements.sum()),
+        "task_starts": int(statistics.task_starts.sum()),
+        "wavelet_hops": statistics.wavelet_hops,
+        "busy_pe_cycles": int(statistics.busy_cycles.sum()),
+    }
+
+
+def read_variables(device: Device) -> dict[str, NDArray[np.generic]]:
+    """Return every exported variable that all PEs have, `[height, width, elements]`."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for export in device.image.exports:
+        try:
+            arrays[export.name] = device.read_whole(export.name)
+        except HostError:  # a function, a pointer without a type, or not on every PE
+            continue
+    return arrays
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    import numpy as np  # noqa: PLC0415  # a subcommand loads what it uses
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]  # names are keywords
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_target(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before the run."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigurationError(f"{path}: that is a directory; name a file")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ConfigurationError(f"{path}: there is no folder {path.parent} that can be written")

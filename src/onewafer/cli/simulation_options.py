@@ -1,0 +1,42 @@
+"""Options of every command that simulates, and the settings that they replace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from onewafer.settings import Settings, check_engine
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="Simulator: fast or reference [default: ONEWAFER_ENGINE, or fast].",
+    ),
+]
+MaxCyclesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-cycles",
+        metavar="N",
+        min=1,
+        help="Let a run of more cycles fail [default: ONEWAFER_MAX_CYCLES, or no limit].",
+    ),
+]
+
+
+def read_settings(*, engine: str | None, max_cycles: int | None, quiet: bool) -> Settings:
+    """Return the settings of the environment, with what the command line says instead.
+
+    Raises:
+        ConfigurationError: an option or a variable has no usable value.
+    """
+    settings = Settings.from_environment()
+    if engine is not None:
+        settings = replace(settings, engine=check_engine(engine, "--engine"))
+    if max_cycles is not None:
+        settings = replace(settings, max_cycles=max_cycles)
+    return replace(settings, shows_progress=settings.shows_progress and not quiet)

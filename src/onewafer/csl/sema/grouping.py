@@ -1,0 +1,200 @@
+"""Loops of the layout block, run once for all iterations that agree.
+
+A loop over the PEs of a wafer does few different things. The loop variable of the first iteration
+is tainted (see `values`), the body runs once and its effects are recorded instead of carried out,
+with the decisions that were made on the way. Other iterations that decide alike have the same
+effects, with other numbers. What is left runs in the same way. When all is recorded, the effects
+are replayed iteration by iteration, in the order in which the plain loop has them, so that images
+and findings are the same.
+
+    LoopRecord := Group*                      one loop, for given iterations of the loops around it
+    Group      := members, decisions, (Effect | LoopRecord)*
+    Row        := number of the iteration of each loop, outermost first
+
+A loop whose iterations depend on each other, or that does anything else than `@set_tile_code` and
+`@set_color_config`, raises `CannotGroup` while it is recorded and is then run plainly.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.sema.values import Decision, Decisions, Number, Scalar, Taint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Row = tuple[int, ...]
+Effect = Callable[[Row], None]
+
+LEAST_ITERATIONS: Final = 3
+_MOST_POOR_GROUPS: Final = 16
+"""After so many groups, grouping has to have paid."""
+
+
+class CannotGroup(Exception):  # noqa: N818 - no error: the loop is run in the other way
+    """The iterations of a loop have to run one by one."""
+
+
+@dataclass(slots=True)
+class LoopRecord:
+    """What a loop does, by groups of iterations."""
+
+    num_iterations: int
+    groups: list[Group] = field(default_factory=list["Group"])
+    group_of: list[Group | None] = field(default_factory=list["Group | None"])
+
+    @property
+    def num_steps(self) -> int:
+        """Iterations of this loop and of those inside."""
+        return self.num_iterations + sum(
+            len(group.members) * step.num_steps
+            for group in self.groups
+            for step in group.steps
+            if isinstance(step, LoopRecord)
+        )
+
+    def replay(self, prefix: Row) -> None:
+        """Carry out the effects of every iteration, in order."""
+        for number, group in enumerate(self.group_of):
+            assert group is not None
+            row = (*prefix, number)
+            for effect in group.steps:
+                if isinstance(effect, LoopRecord):
+                    effect.replay(row)
+                else:
+                    effect(row)
+
+
+@dataclass(slots=True)
+class Group:
+    """Iterations of one loop that do the same."""
+
+    depth: int
+    """How many loops are around it: where its own number is in a row."""
+    steps: list[Effect | LoopRecord]
+    decisions: list[Decision]
+    """Those of its own, without those of the loops inside."""
+    members: list[int] = field(default_factory=list[int])
+
+    def agrees(self, row: Row, changed: int) -> bool:
+        """Tell whether `row`, another iteration of loop `changed`, would do the same here.
+
+        The loop of this group is `changed` itself or inside of it; `row` ends with its iteration.
+        """
+        if not _all_agree(self.decisions, row, changed):
+            return False
+        for step in self.steps:
+            if isinstance(step, LoopRecord):
+                for group in step.groups:
+                    if not group.all_agree(row, changed):
+                        return False
+        return True
+
+    def all_agree(self, prefix: Row, changed: int) -> bool:
+        """Tell whether all members agree for another iteration of a loop around this one."""
+        mine = str(self.depth)
+        relevant = [d for d in self.decisions if str(changed) in d.params]
+        row = (*prefix, self.members[0])
+        if not _all_agree([d for d in relevant if mine not in d.params], row, changed):
+            return False
+        mixed = [d for d in relevant if mine in d.params]
+        loops = [step for step in self.steps if isinstance(step, LoopRecord)]
+        if not mixed and not loops:
+            return True
+        return all(
+            _all_agree(mixed, (*prefix, member), changed)
+            and all(g.all_agree((*prefix, member), changed) for loop in loops for g in loop.groups)
+            for member in self.members
+        )
+
+
+def _all_agree(decisions: Sequence[Decision], row: Row, changed: int) -> bool:
+    name = str(changed)
+    for decision in decisions:
+        if name in decision.params:
+            try:
+                if decision.evaluate(row) != decision.value:
+                    return False
+            except (ArithmeticError, ValueError, struct.error):
+                return False
+    return True
+
+
+class Recorder:
+    """Records an outermost loop and the loops inside of it."""
+
+    def __init__(self) -> None:
+        self._decisions = Decisions()
+        self._row: Row = ()
+        self._steps: list[Effect | LoopRecord] = []
+        self.num_enclosing = 1
+        """Iterations that the loops being recorded have together."""
+
+    @property
+    def state(self) -> tuple[Row, list[Effect | LoopRecord], int, int, int]:
+        """Where the recorder is; set it to forget what was recorded since."""
+        num_decisions = len(self._decisions.entries)
+        return self._row, self._steps, len(self._steps), num_decisions, self.num_enclosing
+
+    @state.setter
+    def state(self, state: tuple[Row, list[Effect | LoopRecord], int, int, int]) -> None:
+        self._row, self._steps, num_steps, num_decisions, self.num_enclosing = state
+        del self._steps[num_steps:]
+        del self._decisions.entries[num_decisions:]
+
+    def add(self, effect: Effect) -> None:
+        """Note an effect of the iteration that is being recorded."""
+        self._steps.append(effect)
+
+    def taint(self, compute: Callable[[int], int]) -> Taint:
+        """Return the taint of a number that the innermost loop's iteration gives."""
+        depth = len(self._row) - 1
+        return Taint(lambda row: compute(int(row[depth])), (str(depth),), self._decisions)
+
+    def record(self, num_iterations: int, body: Callable[[int], None]) -> LoopRecord:
+        """Record a loop; `body(number)` runs an iteration, whose values it may `taint`."""
+        loop = LoopRecord(num_iterations, group_of=[None] * num_iterations)
+        remaining = list(range(num_iterations))
+        self.num_enclosing *= num_iterations
+        while remaining:
+            group = self._record_iteration(remaining[0], body)
+            prefix, depth = self._row, group.depth
+            rest: list[int] = []
+            for number in remaining:
+                if number == remaining[0] or group.agrees((*prefix, number), depth):
+                    group.members.append(number)
+                    loop.group_of[number] = group
+                else:
+                    rest.append(number)
+            loop.groups.append(group)
+            remaining = rest
+            num_grouped = num_iterations - len(remaining)
+            if len(loop.groups) >= _MOST_POOR_GROUPS and num_grouped < 4 * len(loop.groups):
+                raise CannotGroup
+        self.num_enclosing //= num_iterations
+        self._steps.append(loop)
+        return loop
+
+    def _record_iteration(self, number: int, body: Callable[[int], None]) -> Group:
+        entries = self._decisions.entries
+        outer_steps, self._steps = self._steps, []
+        mark, depth = len(entries), len(self._row)
+        self._row = (*self._row, number)
+        body(number)
+        self._row = self._row[:-1]
+        group = Group(depth, self._steps, entries[mark:])
+        del entries[mark:]
+        self._steps = outer_steps
+        return group
+
+
+def evaluator(scalar: Scalar) -> Callable[[Sequence[Number]], Number]:
+    """Return how a number follows from a row."""
+    if scalar.taint is not None:
+        return scalar.taint.evaluate
+    number = scalar.value
+    return lambda _: number

@@ -1,0 +1,103 @@
+"""Progress of long runs on stderr: a line that renews itself on a terminal, else now and then one.
+
+A run that is over soon shows nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from onewafer.host.run_progress import SilentObserver
+from onewafer.units import format_count, format_duration
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from onewafer.host.run_progress import RunObserver, RunProgress
+    from onewafer.settings import Settings
+
+_TERMINAL_SECONDS = 0.5
+_LOG_SECONDS = 10.0
+
+
+def choose_observer(settings: Settings) -> RunObserver:
+    """Return who tells the user about runs: nobody if progress is off."""
+    if not settings.shows_progress:
+        return WarningsOnly()
+    return StatusLine() if sys.stderr.isatty() else LogLines()
+
+
+def describe_progress(progress: RunProgress) -> str:
+    """Return the figures of a progress line.
+
+    >>> from onewafer.host.run_progress import RunProgress
+    >>> describe_progress(RunProgress("the launch of 'f'", 1234567, 1234000, 64, 2.5e6, 83.2, ""))
+    'cycle 1,234,567 · 64 active PEs · 2.5 M wavelets/s · 1:23 min'
+    """
+    pes = "1 active PE" if progress.active_pes == 1 else f"{progress.active_pes:,} active PEs"
+    return (
+        f"cycle {progress.cycle:,} · {pes} · "
+        f"{format_count(progress.wavelets_per_second)} wavelets/s · "
+        f"{format_duration(progress.elapsed_seconds)}"
+    )
+
+
+class WarningsOnly(SilentObserver):
+    """Passes on what the user has to know, and no progress."""
+
+    def say(self, line: str) -> None:
+        """Print the sentence."""
+        _print(line)
+
+
+class LogLines:
+    """A line every ten seconds, for logs."""
+
+    interval_seconds = _LOG_SECONDS
+
+    def say(self, line: str) -> None:
+        """Print the sentence."""
+        _print(line)
+
+    def show(self, progress: RunProgress) -> None:
+        """Print how far the run is, and who works."""
+        _print(f"{progress.what}: {describe_progress(progress)} ({progress.activity})")
+
+    def done(self) -> None:
+        """Do nothing: lines stay."""
+
+
+class StatusLine:
+    """One line on a terminal that renews itself and is gone when the run is over."""
+
+    interval_seconds = _TERMINAL_SECONDS
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+
+    def say(self, line: str) -> None:
+        """Print the sentence."""
+        self.done()
+        _print(line)
+
+    def show(self, progress: RunProgress) -> None:
+        """Renew the line."""
+        text = f"{progress.what}: {describe_progress(progress)} (Ctrl-C stops)"
+        if self._status is None:
+            from rich.console import Console  # noqa: PLC0415  # short runs never need it
+
+            self._status = Console(stderr=True, highlight=False, markup=False).status(text)
+            self._status.start()
+        self._status.update(text)
+
+    def done(self) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def _print(line: str) -> None:
+    sys.stderr.write(f"onewafer: {line}\n")
+    sys.stderr.flush()

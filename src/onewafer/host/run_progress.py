@@ -1,0 +1,148 @@
+"""How far a run is: what observers are told, and who works.
+
+Looking costs a copy of every counter of the machine. So that it never takes a measurable part of a
+run, a `Reporter` looks at most once an interval, and less often where looking itself takes long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from onewafer.simulator import Machine, Statistics
+
+    Clock = Callable[[], float]
+    """Returns seconds since some moment."""
+
+_LARGEST_SHARE = 0.01
+"""Of a run's time that reports may take."""
+_NUM_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """How far one launch, or the start-up, of a machine is."""
+
+    what: str
+    """Completes "still in …"."""
+    cycle: int
+    """Of the machine."""
+    passed_cycles: int
+    """Of this run."""
+    active_pes: int
+    """PEs that worked since the last report."""
+    wavelets_per_second: float
+    """Wavelets over links between PEs since the last report, in seconds of the host."""
+    elapsed_seconds: float
+    """Since the run began, on the host's clock."""
+    activity: str
+    """Who works and where in the source; completes "at cycle c: "."""
+
+
+class RunObserver(Protocol):
+    """Somebody who watches runs, a progress line for instance."""
+
+    @property
+    def interval_seconds(self) -> float:
+        """How long it wants to hear nothing between two reports."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Hear one sentence, which is not about progress."""
+        ...
+
+    def show(self, progress: RunProgress) -> None:
+        """Hear how far the run is."""
+        ...
+
+    def done(self) -> None:
+        """Hear that the run is over, well or not."""
+        ...
+
+
+class SilentObserver:
+    """Nobody watches."""
+
+    interval_seconds = float("inf")
+
+    def say(self, line: str) -> None:
+        """Do nothing."""
+
+    def show(self, progress: RunProgress) -> None:
+        """Do nothing."""
+
+    def done(self) -> None:
+        """Do nothing."""
+
+
+SILENT = SilentObserver()
+
+
+class Reporter:
+    """Tells one observer about one run."""
+
+    def __init__(self, machine: Machine, what: str, observer: RunObserver, clock: Clock) -> None:
+        self._machine = machine
+        self._what = what
+        self._observer = observer
+        self._clock = clock
+        self._began_at = self._reported_at = clock()
+        self._next_at = self._began_at + observer.interval_seconds
+        self._start_cycle = machine.cycle
+        self._before: Statistics | None = None
+
+    def look(self) -> None:
+        """Report if it is time to."""
+        now = self._clock()
+        if now < self._next_at:
+            return
+        self._observer.show(self._progress(now))
+        self._reported_at = now
+        cost = self._clock() - now
+        self._next_at = now + max(self._observer.interval_seconds, cost / _LARGEST_SHARE)
+
+    def activity(self) -> str:
+        """Return who has worked since the last report (or the load), and where in the source."""
+        work, hops = self._work(self._machine.statistics())
+        return _describe(self._machine, work, has_traffic=hops > 0)
+
+    def _progress(self, now: float) -> RunProgress:
+        statistics = self._machine.statistics()
+        work, hops = self._work(statistics)
+        self._before = statistics
+        return RunProgress(
+            what=self._what,
+            cycle=self._machine.cycle,
+            passed_cycles=self._machine.cycle - self._start_cycle,
+            active_pes=int(np.count_nonzero(work)),
+            wavelets_per_second=hops / max(now - self._reported_at, 1e-9),
+            elapsed_seconds=now - self._began_at,
+            activity=_describe(self._machine, work, has_traffic=hops > 0),
+        )
+
+    def _work(self, now: Statistics) -> tuple[NDArray[np.int64], int]:
+        """Return what each PE did, and the wavelet-hops, since the last report."""
+        work = now.instructions + now.dsd_elements
+        if self._before is None:
+            return work, now.wavelet_hops
+        before = self._before
+        work = work - before.instructions - before.dsd_elements
+        return work, now.wavelet_hops - before.wavelet_hops
+
+
+def _describe(machine: Machine, work: NDArray[np.int64], *, has_traffic: bool) -> str:
+    rows, columns = np.nonzero(work)
+    if not len(rows):
+        return "wavelets move, but no PE works" if has_traffic else "no PE has begun to work"
+    busy = zip(columns[:_NUM_SHOWN].tolist(), rows[:_NUM_SHOWN].tolist(), strict=True)
+    shown = "; ".join(f"PE ({x}, {y}) at {machine.describe_place(x, y)}" for x, y in busy)
+    more = f" and {len(rows) - _NUM_SHOWN} more" if len(rows) > _NUM_SHOWN else ""
+    verb = "1 PE works" if len(rows) == 1 else f"{len(rows)} PEs work"
+    return f"{verb}: {shown}{more}"

@@ -1,0 +1,417 @@
+"""The arrays as tables of a snapshot, and back: whole-array operations, for a wafer of any size.
+
+Wake-ups are not told: looking at a PE that has nothing to do changes nothing (see `agenda`), so a
+restored machine looks at all of them once. The places that wavelets left say which credits are on
+their way: a FIFO carries the time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import CheckpointError
+from onewafer.geometry import Direction
+from onewafer.image import Field, Opcode
+from onewafer.simulator import snapshot as tables
+from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
+from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
+    BASE,
+    BLOCK_ELEMENTS,
+    BLOCK_LIVE,
+    BLOCK_OPERATIONS,
+    BLOCK_PATH_CYCLES,
+    BLOCK_PATH_FREE,
+    FAR,
+    FIFO_HEAD,
+    FIFO_LAST_MOVE,
+    FIFO_RING,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
+    FIFOS_OFFSET,
+    FIFOS_PE,
+    FIFOS_PORT,
+    FIFOS_SENDER,
+    FIFOS_WAITING_SINCE,
+    INPUT,
+    IS_AWAITED,
+    LAST_END,
+    LAUNCH_ARGUMENTS,
+    LAUNCH_ENTRY,
+    LAUNCH_NUM_ARGUMENTS,
+    LINK_DEPARTURES,
+    LINK_FREE,
+    LINK_WAVELETS,
+    NEVER,
+    NONE,
+    NOT_YET,
+    NUM_OP_WORDS,
+    OP_CONFIG,
+    OP_DEST,
+    OP_ELEMENT_CYCLES,
+    OP_FINISH,
+    OP_HAS_STARTED,
+    OP_KIND,
+    OP_LAST_SERVED,
+    OP_LENGTH,
+    OP_NEXT,
+    OP_PC,
+    OP_REASON,
+    OP_REMAINING,
+    OP_ROW,
+    OP_SCALAR,
+    OP_SRC0,
+    OP_SRC1,
+    OPERAND_BASE,
+    OPERAND_BYTES,
+    OPERAND_DSD,
+    OPERAND_KIND,
+    OPERAND_STEP,
+    OPS_OFFSET,
+    OPS_START,
+    OPS_THREAD,
+    OPS_WAITING_SINCE,
+    OUTPUT,
+    PE_BULK,
+    PE_BULK_SINCE,
+    PE_COUNTER_HELD,
+    PE_COUNTER_START,
+    PE_ELEMENTS,
+    PE_INSTRUCTIONS,
+    PE_LAST_PICKED,
+    PE_MAIN,
+    PE_MAIN_CYCLES,
+    PE_MAIN_FREE,
+    PE_MAIN_NEXT,
+    PE_PATH_CYCLES,
+    PE_PROGRAM,
+    PE_STALLED_SINCE,
+    PE_STALLS,
+    PE_TASK_STARTS,
+    POINTER,
+    PROGRAM_CONFIGS,
+    PROGRAM_DSDS,
+    REASON_MASK,
+    SCALAR,
+    T_CREDIT,
+    T_HAS_LINK_WINDOW,
+    T_WINDOW_CYCLES,
+    T_WINDOW_WORDS,
+    VECTOR,
+)
+from onewafer.simulator.snapshot import Snapshot, dtype_of
+from onewafer.simulator.statistics import StallReason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.image import TileProgram, WaferImage
+    from onewafer.simulator.engine import LoadedProgram
+    from onewafer.simulator.fast.arrays import Arrays
+
+    Integers = NDArray[np.int64]
+    Columns = dict[str, Integers]
+
+WORD = 0xFFFF_FFFF
+_LOG2_MASK = 0x1F
+_FORMS = np.zeros(8, np.int64)
+_FORMS[[SCALAR, POINTER, VECTOR, INPUT, OUTPUT]] = (
+    tables.SCALAR,
+    tables.POINTER,
+    tables.VECTOR,
+    tables.INPUT,
+    tables.OUTPUT,
+)
+"""Form of an operand in a snapshot by kind here; the block is the one left, see below."""
+_FORMS[3] = tables.BLOCK
+
+
+def refuse_what_is_not_saved(image: WaferImage) -> None:
+    """Raise `CheckpointError` if the machine has state that this file does not know."""
+    is_switched = any(len(c.positions) > 1 or c.filter or c.teardown for c in image.color_configs)
+    if is_switched or any(map(_has_unsaved_state, image.programs)):
+        raise CheckpointError(
+            "the fast engine cannot save a program with switches, control wavelets, filters, FIFOs "
+            "or map loops yet; run it with --engine reference"
+        )
+
+
+def _has_unsaved_state(program: TileProgram) -> bool:
+    is_map = program.code[:, Field.OPCODE] == Opcode.MAP_BEGIN
+    return bool(program.fifos) or any(d.is_control for d in program.dsds) or bool(is_map.any())
+
+
+def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:
+    """Return everything about a machine between two runs."""
+    refuse_what_is_not_saved(loaded.image)
+    base = int(s.clock[BASE])
+    moved = count_link_wavelets(s)
+    stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()
+    departures = _departures(s, cycle, base)
+    launches, arguments = _launches(s)
+    empty = {name: np.zeros(0, dtype_of(name)) for name in ("fifos", "switches")}
+    return Snapshot(
+        cycle=cycle,
+        end=int(s.clock[LAST_END]) + base,
+        state=loaded.state,
+        stalls=stalls,
+        elements=_elements(s, base),
+        routers=_table(
+            "routers",
+            pe=np.arange(len(s.pes)),
+            wavelets_to_ramp=moved[:, Direction.RAMP],
+            wake=np.full(len(s.pes), tables.UNKNOWN),
+        ),
+        links=_links(s, moved, base),
+        departures=departures,
+        **_fifos(s, cycle, base),
+        operations=_operations(s, base),
+        launches=launches,
+        launch_arguments=arguments,
+        **empty,
+    )
+
+
+def _table(name: str, **columns: NDArray[np.generic]) -> tables.Table:
+    """Return a table from its columns, all of one length."""
+    table = np.zeros(len(next(iter(columns.values()))), dtype_of(name))
+    for column in tables.COLUMNS[name]:
+        table[column] = columns[column]
+    return table
+
+
+def _elements(s: Arrays, base: int) -> tables.Table:
+    pes = np.flatnonzero(s.pes[:, PE_PROGRAM] >= 0)
+    rows = s.pes[pes]
+    started = rows[:, PE_COUNTER_START]
+    bulk = rows[:, PE_BULK]
+    bulk_row = np.where(bulk == NONE, 0, s.arena[np.maximum(bulk, 0) + OP_ROW])
+    path_cycles = rows[:, PE_PATH_CYCLES] + count_of_blocks(s, BLOCK_PATH_CYCLES)[pes]
+    return _table(
+        "elements",
+        pe=pes,
+        main_thread=rows[:, PE_MAIN],
+        main_free=rows[:, PE_MAIN_FREE] + base,
+        main_next=rows[:, PE_MAIN_NEXT] + base,
+        last_picked=rows[:, PE_LAST_PICKED],
+        stalled_since=rows[:, PE_STALLED_SINCE] + base,
+        counter_held=rows[:, PE_COUNTER_HELD],
+        counter_started_at=np.where(started == NEVER, NONE, started + base),
+        path_free_at=s.arena[s.blocks[pes] + BLOCK_PATH_FREE].astype(np.int64) + base,
+        bulk_thread=np.where(bulk == NONE, NONE, s.operations[bulk_row, OPS_THREAD]),
+        bulk_since=rows[:, PE_BULK_SINCE] + base,
+        main_thread_cycles=rows[:, PE_MAIN_CYCLES],
+        data_path_cycles=path_cycles,
+        instructions=rows[:, PE_INSTRUCTIONS],
+        dsd_elements=rows[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)[pes],
+        task_starts=rows[:, PE_TASK_STARTS],
+        wake=np.full(len(pes), tables.UNKNOWN),
+    )
+
+
+def _links(s: Arrays, moved: Integers, base: int) -> tables.Table:
+    links = moved[:, : Direction.RAMP]
+    pe, direction = np.nonzero(links)
+    # Without a window a link that carried something before this cycle is free in it.
+    free_at = np.zeros(len(pe), np.int64)
+    if s.timing[T_HAS_LINK_WINDOW]:
+        free_at = s.links[4 * pe + direction, LINK_FREE] + base
+    return _table(
+        "links", pe=pe, direction=direction, free_at=free_at, wavelets=links[pe, direction]
+    )
+
+
+def _departures(s: Arrays, cycle: int, base: int) -> tables.Table:
+    """Return the departures that still count for M55, of each link in order."""
+    if not s.timing[T_HAS_LINK_WINDOW]:
+        return np.zeros(0, dtype_of("departures"))
+    window = int(s.timing[T_WINDOW_WORDS])
+    age = np.arange(window)
+    place = (s.links[:, LINK_WAVELETS, None] + age) % window
+    cycles = np.take_along_axis(s.links[:, LINK_DEPARTURES:], place, axis=1) + base
+    link, nth = np.nonzero(cycles + int(s.timing[T_WINDOW_CYCLES]) > cycle)
+    return _table("departures", pe=link // 4, direction=link % 4, cycle=cycles[link, nth])
+
+
+def _fifos(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
+    """Return the tables of sources and channels."""
+    rows = np.flatnonzero(s.fifos[:, FIFOS_OFFSET])
+    offset = s.fifos[rows, FIFOS_OFFSET]
+    is_channel = s.fifos[rows, FIFOS_SENDER] == NONE
+    held, number = _numbers(s.arena[offset + FIFO_HEAD], s.arena[offset + FIFO_TAIL])
+    at = offset[held]
+    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
+    place = number & (places - 1)
+    ready = s.arena[at + FIFO_RING + 2 * place].astype(np.int64) + base
+    word = s.arena[at + FIFO_RING + 2 * place + 1].astype(np.int64) & WORD
+    color = s.fifos[rows[held], FIFOS_COLOR]
+    tagged = np.flatnonzero(color == ANY_COLOR)
+    color[tagged] = s.arena[(at + FIFO_RING + 2 * places + place)[tagged]]
+
+    arrived = np.flatnonzero(is_channel[held])
+    awaited = np.flatnonzero(is_channel & (s.arena[offset + FIFO_STATE] & IS_AWAITED != 0))
+    left, release = _credits(s, rows, cycle - base)
+    used = np.bincount(held, minlength=len(rows)) + np.bincount(left, minlength=len(rows))
+    last_move = s.arena[offset + FIFO_LAST_MOVE].astype(np.int64)
+    last_move = np.where(last_move == NOT_YET, NONE, np.maximum(last_move + base, 0))
+    chosen = np.flatnonzero(~is_channel & ((last_move != NONE) | (used > 0)))
+    source_of = np.full(len(rows), NONE)
+    source_of[chosen] = np.arange(len(chosen))
+    waiting = np.flatnonzero(~is_channel[held])
+    return {
+        "sources": _sources(s, rows[chosen], last_move[chosen], used[chosen], base),
+        "wavelets": _table(
+            "wavelets",
+            source=source_of[held[waiting]],
+            ready=ready[waiting],
+            color=color[waiting],
+            word=word[waiting],
+        ),
+        "credits": _table("credits", source=source_of[left], cycle=release + base),
+        "arrivals": _table(
+            "arrivals",
+            pe=s.fifos[rows[held[arrived]], FIFOS_PE],
+            color=color[arrived],
+            ready=ready[arrived],
+            word=word[arrived],
+        ),
+        "awaited_channels": _table(
+            "awaited_channels",
+            pe=s.fifos[rows[awaited], FIFOS_PE],
+            color=s.fifos[rows[awaited], FIFOS_COLOR],
+        ),
+    }
+
+
+def _sources(
+    s: Arrays, rows: Integers, last_move: Integers, used: Integers, base: int
+) -> tables.Table:
+    state = s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_STATE].astype(np.int64)
+    port = s.fifos[rows, FIFOS_PORT]
+    is_queue = port == int(Direction.RAMP)
+    return _table(
+        "sources",
+        pe=s.fifos[rows, FIFOS_PE],
+        port=port,
+        number=np.where(is_queue, s.fifos[rows, FIFOS_NUMBER], s.fifos[rows, FIFOS_COLOR]),
+        last_move=last_move,
+        reason=(state & REASON_MASK) - 1,
+        waiting_since=s.fifos[rows, FIFOS_WAITING_SINCE] + base,
+        used=used,
+        is_awaited=state & IS_AWAITED != 0,
+    )
+
+
+def _numbers(head: NDArray[np.int32], tail: NDArray[np.int32]) -> tuple[Integers, Integers]:
+    """Return (row, number) of everything from head to before tail, row by row."""
+    count = (tail - head).astype(np.int64)
+    row = np.repeat(np.arange(len(count)), count)
+    first = np.cumsum(count) - count
+    return row, head[row] + np.arange(len(row)) - first[row]
+
+
+def _credits(s: Arrays, rows: Integers, now: int) -> tuple[Integers, Integers]:
+    """Return (index in `rows`, cycle) of the credits on their way, in order."""
+    is_buffer = s.fifos[rows, FIFOS_SENDER] != NONE
+    is_buffer &= s.fifos[rows, FIFOS_PORT] != int(Direction.RAMP)
+    chosen = np.flatnonzero(is_buffer)
+    offset = s.fifos[rows[chosen], FIFOS_OFFSET]
+    head, tail = s.arena[offset + FIFO_HEAD], s.arena[offset + FIFO_TAIL]
+    capacity = s.arena[offset + FIFO_SHAPE] >> 16
+    buffer, number = _numbers(np.minimum(tail - capacity, head), head)
+    places = 1 << (s.arena[offset + FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
+    place = number & (places[buffer] - 1)
+    release = s.arena[offset[buffer] + FIFO_RING + 2 * place].astype(np.int64)
+    release += int(s.timing[T_CREDIT])
+    pending = np.flatnonzero(release > now)
+    return chosen[buffer[pending]], release[pending]
+
+
+def _operations(s: Arrays, base: int) -> tables.Table:
+    rows = np.flatnonzero(s.operations[:, OPS_OFFSET])
+    offset = s.operations[rows, OPS_OFFSET]
+    pe = np.searchsorted(s.blocks, offset, side="right") - 1
+    block = s.blocks[pe]
+    slot = (offset - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
+    live = np.flatnonzero(s.arena[block + BLOCK_LIVE] >> slot & 1)
+    rows, offset, pe = rows[live], offset[live], pe[live]
+    program = s.programs[s.pes[pe, PE_PROGRAM]]
+
+    def word(field: int) -> Integers:
+        return s.arena[offset + field].astype(np.int64)
+
+    config, served, finish = word(OP_CONFIG), word(OP_LAST_SERVED), word(OP_FINISH)
+    columns: Columns = {
+        "pe": pe,
+        "thread": s.operations[rows, OPS_THREAD],
+        "kind": word(OP_KIND),
+        "pc": word(OP_PC),
+        "config": np.where(config < 0, NONE, config - program[:, PROGRAM_CONFIGS]),
+        "scalar": word(OP_SCALAR) & WORD,
+        "length": word(OP_LENGTH),
+        "next_element": word(OP_NEXT),
+        "start": s.operations[rows, OPS_START] + base,
+        "remaining": word(OP_REMAINING),
+        "element_cycles": word(OP_ELEMENT_CYCLES),
+        "has_started": word(OP_HAS_STARTED),
+        "last_served": np.where(served == NOT_YET, NONE, np.maximum(served + base, 0)),
+        "finish_at": np.where(finish == FAR, tables.NEVER, finish + base),
+        "reason": word(OP_REASON),
+        "waiting_since": s.operations[rows, OPS_WAITING_SINCE] + base,
+        "is_prepared": np.zeros(len(rows), np.int64),
+    }
+    first_dsd = program[:, PROGRAM_DSDS]
+    for name, at in (("dest", OP_DEST), ("src0", OP_SRC0), ("src1", OP_SRC1)):
+        columns |= _operand(s, offset + at, name, first_dsd)
+    return _table("operations", **columns)
+
+
+def _operand(s: Arrays, at: Integers, name: str, first_dsd: Integers) -> Columns:
+    """Return the four columns of an operand."""
+
+    def word(field: int) -> Integers:
+        return s.arena[at + field].astype(np.int64)
+
+    form = _FORMS[word(OPERAND_KIND)]
+    is_input, is_output = form == tables.INPUT, form == tables.OUTPUT
+    base = word(OPERAND_BASE)
+    is_fabric = is_input | is_output
+    fifo = np.where(is_fabric, s.arena[np.where(is_fabric, base, 0) + FIFO_ROW], 0)
+    base = np.where(form == tables.SCALAR, base & WORD, base)
+    base = np.where(form == tables.POINTER, base & WORD, base)
+    base = np.where(is_input, s.fifos[fifo, FIFOS_COLOR], base)
+    base = np.where(is_output, s.fifos[fifo, FIFOS_NUMBER], base)
+    is_vector = form == tables.VECTOR
+    stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
+    extra = np.where(is_output, word(OPERAND_DSD), 0)
+    extra = np.where(form == tables.BLOCK, word(OPERAND_DSD) - first_dsd, extra)
+    return {
+        f"{name}_form": form,
+        f"{name}_base": base,
+        f"{name}_stride": np.where(is_vector, stride, 0),
+        f"{name}_extra": extra,
+    }
+
+
+def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
+    pes = np.flatnonzero(s.launches[:, LAUNCH_ENTRY] != NONE)
+    rows = s.launches[pes]
+    launch, nth = _numbers(
+        np.zeros(len(pes), np.int32), rows[:, LAUNCH_NUM_ARGUMENTS].astype(np.int32)
+    )
+    at = LAUNCH_ARGUMENTS + 2 * nth
+    return (
+        _table("launches", pe=pes, entry=rows[:, LAUNCH_ENTRY]),
+        _table(
+            "launch_arguments",
+            pe=pes[launch],
+            register=rows[launch, at],
+            word=rows[launch, at + 1] & WORD,
+        ),
+    )

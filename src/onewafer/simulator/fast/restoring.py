@@ -1,0 +1,436 @@
+"""Tables of a snapshot into the arrays of a machine that was just built: see `checkpoint`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.geometry import Direction
+from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
+from onewafer.simulator import snapshot as tables
+from onewafer.simulator.fast.agenda import NUM_SLOTS
+from onewafer.simulator.fast.counters import count_link_wavelets
+from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
+    BASE,
+    BLOCK,
+    BLOCK_ACTIVE,
+    BLOCK_ATTENTION,
+    BLOCK_ELEMENT_WAKE,
+    BLOCK_LIVE,
+    BLOCK_OPERATIONS,
+    BLOCK_PATH_FREE,
+    BLOCK_ROUTER_WAKE,
+    BLOCK_SLOTS,
+    CONFIG_RANK,
+    DSD_STRIDE,
+    FAR,
+    FIFO_LAST_MOVE,
+    FIFO_OWNER,
+    FIFO_READER,
+    FIFO_RING,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_COLOR,
+    FIFOS_NUMBER,
+    FIFOS_OFFSET,
+    FIFOS_PE,
+    FIFOS_PORT,
+    FIFOS_PUSHED,
+    FIFOS_SENDER,
+    FIFOS_WAITING_SINCE,
+    FIFOS_WRITER,
+    HEAP_SIZE,
+    INPUT,
+    IS_AWAITED,
+    LAST_END,
+    LAUNCH_ARGUMENTS,
+    LAUNCH_ENTRY,
+    LAUNCH_NUM_ARGUMENTS,
+    LINK_DEPARTURES,
+    LINK_FREE,
+    LINK_WAVELETS,
+    LONG_AGO,
+    NEVER,
+    NONE,
+    NOT_YET,
+    NOW,
+    NUM_OP_WORDS,
+    OP_ACCUMULATOR,
+    OP_CONFIG,
+    OP_DEST,
+    OP_ELEMENT_CYCLES,
+    OP_FINISH,
+    OP_HAS_STARTED,
+    OP_IS_ENDLESS,
+    OP_KIND,
+    OP_LAST_SERVED,
+    OP_LENGTH,
+    OP_NEXT,
+    OP_PC,
+    OP_RANK,
+    OP_REASON,
+    OP_REMAINING,
+    OP_SCALAR,
+    OP_SRC0,
+    OP_SRC1,
+    OP_STEPS,
+    OPERAND_BASE,
+    OPERAND_BYTES,
+    OPERAND_DSD,
+    OPERAND_KIND,
+    OPERAND_STEP,
+    OPS_OFFSET,
+    OPS_RESUME,
+    OPS_START,
+    OPS_THREAD,
+    OPS_WAITING_SINCE,
+    OUTPUT,
+    PE_BULK,
+    PE_BULK_SINCE,
+    PE_CHANNELS,
+    PE_COUNTER_HELD,
+    PE_COUNTER_START,
+    PE_ELEMENTS,
+    PE_INSTRUCTIONS,
+    PE_LAST_PICKED,
+    PE_MAIN,
+    PE_MAIN_CYCLES,
+    PE_MAIN_FREE,
+    PE_MAIN_NEXT,
+    PE_OUTPUTS,
+    PE_PATH_CYCLES,
+    PE_PC,
+    PE_PROGRAM,
+    PE_RETURN_DEPTH,
+    PE_STALLED_SINCE,
+    PE_STALLS,
+    PE_TASK_STARTS,
+    POINTER,
+    PROGRAM_COLORS,
+    PROGRAM_CONFIGS,
+    PROGRAM_DSDS,
+    PROGRAM_QUEUES,
+    SCALAR,
+    T_CREDIT,
+    T_HAS_LINK_WINDOW,
+    T_RESUME,
+    T_WINDOW_SHIFT,
+    VECTOR,
+)
+from onewafer.simulator.fast.operation import ENDLESS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.injection import Injector
+    from onewafer.simulator.snapshot import Snapshot, Table
+
+    Integers = NDArray[np.int64]
+
+_KINDS = {
+    tables.SCALAR: SCALAR,
+    tables.POINTER: POINTER,
+    tables.VECTOR: VECTOR,
+    tables.BLOCK: BLOCK,
+    tables.INPUT: INPUT,
+    tables.OUTPUT: OUTPUT,
+}
+_WIDTHS: dict[str | None, int] = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
+_BYTES = {
+    OP_DEST: np.array([_WIDTHS[DSD_OPERATIONS[kind].dest] for kind in DsdOperation]),
+    OP_SRC0: np.array([_WIDTHS[DSD_OPERATIONS[kind].src0] for kind in DsdOperation]),
+    OP_SRC1: np.array([_WIDTHS[DSD_OPERATIONS[kind].src1] for kind in DsdOperation]),
+}
+"""Bytes of an element of each operand, by kind of operation."""
+_MAIN_RANK = 1
+_OPPOSITE = np.array([direction.opposite for direction in Direction], np.int64)
+_RAMP = int(Direction.RAMP)
+
+
+def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
+    """Fill arrays that were just built; return those to go on with. Nothing is woken."""
+    s.clock[BASE] = snapshot.cycle & ~((NUM_SLOTS << int(s.timing[T_WINDOW_SHIFT])) - 1)
+    s.clock[NOW] = snapshot.cycle - s.clock[BASE]
+    s.clock[LAST_END] = snapshot.end - s.clock[BASE]
+    _put_to_sleep(s)
+    s = _refill_host_queues(s, injector, snapshot)
+    _restore_sources(s, snapshot)
+    _restore_channels(s, snapshot)
+    _restore_links(s, snapshot)
+    _restore_operations(s, snapshot.operations)
+    _restore_elements(s, snapshot)
+    _restore_launches(s, snapshot)
+    return s
+
+
+def _put_to_sleep(s: Arrays) -> None:
+    s.wheel_counts[:] = 0
+    s.heap_places[:] = 0
+    s.clock[HEAP_SIZE] = 0
+    s.arena[s.blocks + BLOCK_SLOTS] = 0
+    for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION):
+        s.arena[s.blocks + field] = FAR
+
+
+def _since_base(s: Arrays, cycles: Integers) -> Integers:
+    """Return cycles as the arena holds them."""
+    return np.clip(cycles - s.clock[BASE], LONG_AGO, FAR)
+
+
+def _last_time(s: Arrays, cycles: Integers) -> Integers:
+    """Return cycles in which something was served last, as the arena holds them."""
+    return np.where(cycles == NONE, NOT_YET, _since_base(s, cycles))
+
+
+def _signed(words: Integers) -> NDArray[np.int32]:
+    return (words & 0xFFFF_FFFF).astype(np.uint32).view(np.int32)
+
+
+def _find(keys: Integers, wanted: Integers) -> Integers:
+    """Return where each wanted key is among distinct keys."""
+    order = np.argsort(keys)
+    found = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
+    if len(wanted) and (keys[found] != wanted).any():
+        raise KeyError("a queue or thread that this program does not have")
+    return found
+
+
+# --- FIFOs ---------------------------------------------------------------------------------------
+
+
+def _refill_host_queues(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
+    sources = snapshot.sources
+    for source in np.flatnonzero(sources["number"] == tables.HOST_QUEUE).tolist():
+        pe = int(sources["pe"][source])
+        chosen = snapshot.wavelets[snapshot.wavelets["source"] == source]
+        for ready, color, word in chosen[["ready", "color", "word"]].tolist():
+            s = injector.inject(s, pe, color, [word], cycle=ready)
+        if not len(chosen):  # an empty queue still knows when it was served last
+            s = injector.inject(s, pe, 0, [], cycle=snapshot.cycle)
+    return s
+
+
+def _source_keys(pe: Integers, port: Integers, number: Integers) -> Integers:
+    return (pe * len(Direction) + port) * (2 * tables.HOST_QUEUE) + number
+
+
+def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
+    table = snapshot.sources
+    rows = np.flatnonzero((s.fifos[:, FIFOS_OFFSET] > 0) & (s.fifos[:, FIFOS_SENDER] != NONE))
+    port = s.fifos[rows, FIFOS_PORT]
+    number = np.where(port == _RAMP, s.fifos[rows, FIFOS_NUMBER], s.fifos[rows, FIFOS_COLOR])
+    keys = _source_keys(s.fifos[rows, FIFOS_PE], port, number)
+    found = rows[_find(keys, _source_keys(table["pe"], table["port"], table["number"]))]
+    offset = s.fifos[found, FIFOS_OFFSET]
+    s.arena[offset + FIFO_LAST_MOVE] = _last_time(s, table["last_move"])
+    s.arena[offset + FIFO_STATE] = table["reason"] + 1 | table["is_awaited"] * IS_AWAITED
+    s.fifos[found, FIFOS_WAITING_SINCE] = table["waiting_since"] - s.clock[BASE]
+
+    is_host = table["number"] == tables.HOST_QUEUE
+    wavelets = snapshot.wavelets
+    wavelets = wavelets[~is_host[wavelets["source"]]]
+    at = offset[wavelets["source"]]
+    _fill(s, at, wavelets)
+    tagged = np.flatnonzero(s.fifos[found, FIFOS_COLOR][wavelets["source"]] == ANY_COLOR)
+    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
+    tags = at + FIFO_RING + 2 * places + _running(at)
+    s.arena[tags[tagged]] = wavelets["color"][tagged]
+    _restore_credits(s, offset[snapshot.credits["source"]], snapshot.credits["cycle"])
+    waiting = np.unique(at)
+    block = s.arena[waiting + FIFO_OWNER]
+    groups = np.left_shift(1, s.arena[waiting + FIFO_SHAPE] & 0xFF)
+    np.bitwise_or.at(s.arena, block + BLOCK_ACTIVE, groups.astype(np.int32))
+
+
+def _running(at: Integers) -> Integers:
+    """Return the running number of each thing among those of its FIFO, in order."""
+    order = np.argsort(at, kind="stable")
+    fifo = at[order]
+    running = np.empty(len(at), np.int64)
+    running[order] = np.arange(len(at)) - np.searchsorted(fifo, fifo)
+    return running
+
+
+def _fill(s: Arrays, at: Integers, wavelets: Table) -> None:
+    """Put wavelets into empty FIFOs, in order; `at` is the FIFO of each."""
+    place = at + FIFO_RING + 2 * _running(at)
+    s.arena[place] = _since_base(s, wavelets["ready"])
+    s.arena[place + 1] = _signed(wavelets["word"])
+    fifos, counts = np.unique(at, return_counts=True)
+    s.arena[fifos + FIFO_TAIL] = counts
+
+
+def _restore_credits(s: Arrays, at: Integers, release: Integers) -> None:
+    """Stamp the places that wavelets have left, the last ones before wavelet 0."""
+    fifos, counts = np.unique(at, return_counts=True)
+    number = _running(at) - counts[np.searchsorted(fifos, at)]
+    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
+    left = release - int(s.timing[T_CREDIT])
+    s.arena[at + FIFO_RING + 2 * (number & (places - 1))] = _since_base(s, left)
+
+
+def _restore_channels(s: Arrays, snapshot: Snapshot) -> None:
+    arrivals, awaited = snapshot.arrivals, snapshot.awaited_channels
+    rows = np.flatnonzero((s.fifos[:, FIFOS_OFFSET] > 0) & (s.fifos[:, FIFOS_SENDER] == NONE))
+    keys = s.fifos[rows, FIFOS_PE] * NUM_COLORS + s.fifos[rows, FIFOS_COLOR]
+
+    def offset_of(table: Table) -> Integers:
+        return s.fifos[rows[_find(keys, table["pe"] * NUM_COLORS + table["color"])], FIFOS_OFFSET]
+
+    _fill(s, offset_of(arrivals), arrivals)
+    s.arena[offset_of(awaited) + FIFO_STATE] = IS_AWAITED
+
+
+def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
+    """Let the counters of FIFOs add up to what links carried; set the windows of links."""
+    wanted = np.zeros((len(s.pes), len(Direction)), np.int64)
+    links, departures = snapshot.links, snapshot.departures
+    wanted[links["pe"], links["direction"]] = links["wavelets"]
+    wanted[snapshot.routers["pe"], _RAMP] = snapshot.routers["wavelets_to_ramp"]
+    missing = (wanted - count_link_wavelets(s)).reshape(-1)
+    fifos = s.fifos[: len(s.fifos) - len(s.pes)]
+    is_channel = fifos[:, FIFOS_SENDER] == NONE
+    rows = np.flatnonzero(is_channel | (fifos[:, FIFOS_PORT] != _RAMP))
+    sender = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])[rows]
+    keys, first = np.unique(
+        sender * len(Direction) + _OPPOSITE[fifos[rows, FIFOS_PORT]], return_index=True
+    )
+    fifos[rows[first], FIFOS_PUSHED] += missing[keys]
+    if s.timing[T_HAS_LINK_WINDOW]:
+        s.links[4 * links["pe"] + links["direction"], LINK_FREE] = links["free_at"] - s.clock[BASE]
+        link = 4 * departures["pe"] + departures["direction"]
+        s.links[link, LINK_DEPARTURES + _running(link)] = departures["cycle"] - s.clock[BASE]
+        s.links[:, LINK_WAVELETS] = np.bincount(link, minlength=len(s.links))
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+def _restore_operations(s: Arrays, table: Table) -> None:
+    row = _rows_of_threads(s, table["pe"], table["thread"])
+    op = s.operations[row, OPS_OFFSET]
+    pe, kind, base = table["pe"], table["kind"], s.clock[BASE]
+    program = s.programs[s.pes[pe, PE_PROGRAM]]
+    is_asynchronous = table["config"] != NONE
+    config = np.where(is_asynchronous, table["config"] + program[:, PROGRAM_CONFIGS], NONE)
+    rank = np.full(len(row), _MAIN_RANK)
+    rank[is_asynchronous] = s.configs[config[is_asynchronous], CONFIG_RANK]
+    forms = {at: _restore_operand(s, table, op, at) for at in (OP_DEST, OP_SRC0, OP_SRC1)}
+    is_input = [forms[at] == tables.INPUT for at in (OP_SRC0, OP_SRC1)]
+    is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
+    accumulates = (forms[OP_DEST] == tables.POINTER) & (table["length"] > 1)
+    accumulates &= _BYTES[OP_SRC0][kind] > 0
+    accumulator = np.where(forms[OP_SRC1] == tables.SCALAR, OP_SRC1, 0)
+    accumulator = np.where(forms[OP_SRC0] == tables.SCALAR, OP_SRC0, accumulator)
+    finish = table["finish_at"]
+    words = {
+        OP_KIND: kind,
+        OP_CONFIG: config,
+        OP_RANK: rank,
+        OP_PC: table["pc"],
+        OP_STEPS: is_fabric,
+        OP_IS_ENDLESS: is_fabric & (table["length"] == ENDLESS),
+        OP_LENGTH: table["length"],
+        OP_NEXT: table["next_element"],
+        OP_ACCUMULATOR: np.where(accumulates, accumulator, 0),
+        OP_SCALAR: _signed(table["scalar"]),
+        OP_REMAINING: table["remaining"],
+        OP_ELEMENT_CYCLES: table["element_cycles"],
+        OP_HAS_STARTED: table["has_started"],
+        OP_LAST_SERVED: _last_time(s, table["last_served"]),
+        OP_FINISH: np.where(finish == tables.NEVER, FAR, _since_base(s, finish)),
+        OP_REASON: table["reason"],
+    }
+    for field, values in words.items():
+        s.arena[op + field] = values
+    s.operations[row, OPS_START] = table["start"] - base
+    s.operations[row, OPS_RESUME] = s.timing[T_RESUME]  # no map loop is saved
+    s.operations[row, OPS_WAITING_SINCE] = table["waiting_since"] - base
+    block = s.blocks[pe]
+    slot = (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
+    np.bitwise_or.at(s.arena, block + BLOCK_LIVE, np.left_shift(1, slot).astype(np.int32))
+
+
+def _rows_of_threads(s: Arrays, pe: Integers, thread: Integers) -> Integers:
+    """Return the rows of the operations of threads."""
+    rows = np.flatnonzero(s.operations[:, OPS_OFFSET])
+    owner = np.searchsorted(s.blocks, s.operations[rows, OPS_OFFSET], side="right") - 1
+    return rows[_find(16 * owner + s.operations[rows, OPS_THREAD], 16 * pe + thread)]
+
+
+def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers:
+    """Write one operand of each operation; return its form."""
+    name = {OP_DEST: "dest", OP_SRC0: "src0", OP_SRC1: "src1"}[at]
+    form, base = table[f"{name}_form"], table[f"{name}_base"]
+    stride, extra = table[f"{name}_stride"], table[f"{name}_extra"]
+    pe, num_bytes = table["pe"], _BYTES[at][table["kind"]]
+    program = s.programs[s.pes[pe, PE_PROGRAM]]
+    rows = np.arange(len(pe))
+    is_input, is_output = form == tables.INPUT, form == tables.OUTPUT
+    channel = s.pes[pe, PE_CHANNELS] + program[rows, PROGRAM_COLORS + np.where(is_input, base, 0)]
+    queue = s.pes[pe, PE_OUTPUTS] + program[rows, PROGRAM_QUEUES + np.where(is_output, base, 0)]
+    is_plain = (form == tables.SCALAR) | (form == tables.POINTER)
+    base = np.where(is_plain, _signed(base), base)
+    base = np.where(is_input, channel, np.where(is_output, queue, base))
+    dsd = program[:, PROGRAM_DSDS] + extra
+    is_block = form == tables.BLOCK
+    step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
+    step[is_block] = s.dsds[dsd[is_block], DSD_STRIDE] * num_bytes[is_block]
+    kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
+    s.arena[op + at + OPERAND_KIND] = kind
+    s.arena[op + at + OPERAND_BASE] = base
+    s.arena[op + at + OPERAND_STEP] = step
+    s.arena[op + at + OPERAND_BYTES] = num_bytes
+    s.arena[op + at + OPERAND_DSD] = np.where(is_output, extra, dsd)
+    s.arena[base[is_input] + FIFO_READER] = op[is_input]
+    s.fifos[s.arena[base[is_output] + FIFO_ROW], FIFOS_WRITER] = op[is_output]
+    return form
+
+
+# --- compute elements ----------------------------------------------------------------------------
+
+
+def _restore_elements(s: Arrays, snapshot: Snapshot) -> None:
+    table, state, base = snapshot.elements, snapshot.state, s.clock[BASE]
+    pe, started, bulk = table["pe"], table["counter_started_at"], table["bulk_thread"]
+    has_bulk = bulk != NONE
+    bulk_op = np.full(len(pe), NONE)
+    rows = _rows_of_threads(s, pe[has_bulk], bulk[has_bulk])
+    bulk_op[has_bulk] = s.operations[rows, OPS_OFFSET]
+    columns = {
+        PE_MAIN: table["main_thread"],
+        PE_MAIN_FREE: table["main_free"] - base,
+        PE_MAIN_NEXT: table["main_next"] - base,
+        PE_LAST_PICKED: table["last_picked"],
+        PE_STALLED_SINCE: table["stalled_since"] - base,
+        PE_COUNTER_HELD: table["counter_held"],
+        PE_COUNTER_START: np.where(started == NONE, NEVER, started - base),
+        PE_BULK: bulk_op,
+        PE_BULK_SINCE: table["bulk_since"] - base,
+        PE_MAIN_CYCLES: table["main_thread_cycles"],
+        PE_PATH_CYCLES: table["data_path_cycles"],
+        PE_INSTRUCTIONS: table["instructions"],
+        PE_ELEMENTS: table["dsd_elements"],
+        PE_TASK_STARTS: table["task_starts"],
+        PE_PC: state.program_counters[pe],
+        PE_RETURN_DEPTH: state.return_depths[pe],
+    }
+    for column, values in columns.items():
+        s.pes[pe, column] = values
+    s.pes[:, PE_STALLS : PE_STALLS + snapshot.stalls.shape[1]] = snapshot.stalls
+    s.arena[s.blocks[pe] + BLOCK_PATH_FREE] = _since_base(s, table["path_free_at"])
+
+
+def _restore_launches(s: Arrays, snapshot: Snapshot) -> None:
+    launches, arguments = snapshot.launches, snapshot.launch_arguments
+    s.launches[launches["pe"], LAUNCH_ENTRY] = launches["entry"]
+    counts = np.bincount(arguments["pe"], minlength=len(s.launches))
+    s.launches[launches["pe"], LAUNCH_NUM_ARGUMENTS] = counts[launches["pe"]]
+    at = LAUNCH_ARGUMENTS + 2 * _running(arguments["pe"])
+    s.launches[arguments["pe"], at] = arguments["register"]
+    s.launches[arguments["pe"], at + 1] = arguments["word"]

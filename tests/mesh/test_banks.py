@@ -1,0 +1,85 @@
+"""Where blocks lie in the banks of memory: M13."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.graph import DataType
+from onewafer.mesh import Add, AddBias, Axis, Block, Matmul, estimate, shard
+from onewafer.mesh.banks import num_conflicts, period
+from onewafer.mesh.program import Arena
+from tests.graph.strategies import graphs
+from tests.mesh.fabric import run_on_fabric
+from tests.mesh.strategies import mlp, random_arrays, turned_input
+
+WSE2 = load_architecture("wse2")
+F16, F32 = DataType.F16, DataType.F32
+
+
+def with_factor(factor):
+    return replace(WSE2, timing=replace(WSE2.timing, bank_conflict_factor=Fraction(factor)))
+
+
+def activation(offset, rows, columns):
+    return Block(Arena.ACTIVATIONS, offset, rows, columns)
+
+
+def conflicts(graph, dtype, width=2, height=2):
+    program = shard(graph, width=width, height=height, architecture=WSE2)
+    return sum(num_conflicts(operation, dtype) for operation in program.operations)
+
+
+@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("is_residual", [False, True])
+def test_rows_of_whole_periods_never_conflict(dtype, is_residual):
+    side = 4 * period(dtype)
+    graph = mlp([side] * 4, batch=3, dtype=dtype, is_residual=is_residual)
+    assert conflicts(graph, dtype) == 0
+
+
+@pytest.mark.parametrize("columns", [2, 4, 6, 10])
+def test_rows_of_an_even_number_of_f32_never_conflict(columns):
+    assert conflicts(mlp([2 * columns] * 4, batch=3), F32) == 0
+
+
+@pytest.mark.parametrize("dtype", DataType)
+def test_a_turned_operand_gets_other_banks(dtype):
+    assert conflicts(turned_input(16 * period(dtype), dtype=dtype), dtype) == 0
+
+
+def test_an_operand_added_to_itself_conflicts():
+    block = activation(4, 1, 8)
+    assert num_conflicts(Add(activation(12, 1, 8), block, block), F32) == 1
+
+
+def test_rows_are_counted_one_by_one():
+    """Rows of 3 words begin in every bank: of 16 pairs, 4 conflict."""
+    weight = Block(Arena.PARAMETERS, 0, 4, 3)
+    matmul = Matmul(activation(1, 4, 3), activation(20, 4, 4), weight, Axis.X, 3)
+    assert num_conflicts(matmul, F32) == 4
+    assert num_conflicts(matmul, F16) == 0
+    bias = Block(Arena.PARAMETERS, 12, 1, 3)
+    add_bias = AddBias(activation(1, 4, 3), activation(1, 4, 3), bias)
+    assert num_conflicts(add_bias, F32) == 1
+
+
+@settings(max_examples=6)
+@given(graphs(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9))
+def test_the_cost_model_adds_what_the_fabric_adds(graph, width, height, seed):
+    """Two factors apart, everything but the conflicts is the same."""
+    program = shard(graph, width=width, height=height, architecture=WSE2)
+    inputs, parameters = random_arrays(graph.inputs, seed), random_arrays(graph.parameters, seed)
+    machines = with_factor(1), with_factor(5)
+    runs = [
+        run_on_fabric(program, machine, inputs, parameters, engine="reference")
+        for machine in machines
+    ]
+    costs = [estimate(program, machine).cycles for machine in machines]
+    added, predicted = runs[1].cycles - runs[0].cycles, costs[1] - costs[0]
+    assert abs(added - predicted) <= max(0.1 * predicted, 20)

@@ -1,0 +1,363 @@
+"""A run that was cut, saved and loaded ends like one that was not: bits, cycles, events, counts."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.errors import CheckpointError, DeadlockError, SimulationError
+from onewafer.image import Opcode, ScalarType, make_image
+from onewafer.simulator import Machine
+from onewafer.trace import EventRecorder
+from tests.simulator.assembly import (
+    EAST,
+    RAMP,
+    SILICON,
+    WEST,
+    WSE2,
+    WSE3,
+    Kernel,
+    receiver,
+    route,
+    sender,
+)
+from tests.simulator.generation import programs
+from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
+
+FOLDER = Path(__file__).parent
+ENGINES = ("fast", "reference")
+
+
+def finish(machine, cycles=MAX_CYCLES):
+    """Run to rest, to the limit or into an error, which is returned."""
+    try:
+        machine.run(max_cycles=max(0, cycles - machine.cycle))
+    except SimulationError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def seen(machine, events, error):
+    """Return everything that can be seen of a run."""
+    statistics = dataclasses.asdict(machine.statistics())
+    stalls = statistics.pop("stall_cycles")
+    state = machine._state
+    return {
+        "error": error,
+        "cycle": machine.cycle,
+        # A main thread that runs ahead tells earlier; a slice ends its lead, and changes the order.
+        "events": sorted(events, key=dataclasses.astuple),
+        **{f"stalls of {reason.name}": stalls[reason].tolist() for reason in stalls},
+        **{name: np.asarray(value).tolist() for name, value in statistics.items()},
+        **{f.name: getattr(state, f.name).tobytes() for f in dataclasses.fields(state)},
+    }
+
+
+def play(image, architecture, engine, cuts=(), path=None):
+    """Launch `main` and run to the end; at each cut (cycles, engine) save, load and go on."""
+    recorder = EventRecorder()
+    machine = Machine(image, architecture, engine=engine, sink=recorder)
+    events = []
+    machine.run()
+    machine.launch("main")
+    for cycles, following in cuts:
+        error = finish(machine, machine.cycle + cycles)
+        if error is not None:
+            break
+        machine.save_checkpoint(path)
+        events += recorder.events()
+        recorder = EventRecorder()
+        machine = Machine.from_checkpoint(
+            path, engine=following, architecture=architecture, sink=recorder
+        )
+        assert machine.engine == following
+    else:
+        error = finish(machine)
+    return seen(machine, [*events, *recorder.events()], error)
+
+
+def assert_same(found, expected):
+    assert found["error"] == expected["error"]
+    for name in expected:
+        assert found[name] == expected[name], name
+
+
+CUTS = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ENGINES)), min_size=1, max_size=3)
+
+
+@LENIENT
+@given(programs(), st.sampled_from(ENGINES), CUTS)
+def test_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+    architecture, image = program
+    path = tmp_path_factory.getbasetemp() / "generated.checkpoint"
+    expected = play(image, architecture, engine)
+    assert_same(play(image, architecture, engine, cuts, path), expected)
+
+
+def tables(machine):
+    snapshot = machine._engine.snapshot()
+    return {name: table.tolist() for name, table in snapshot.tables.items()} | {
+        "end": snapshot.end,
+        "cycle": snapshot.cycle,
+        "stalls": snapshot.stalls.tolist(),
+    }
+
+
+@LENIENT
+@given(programs(), st.integers(0, 300))
+def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, program, cycles):
+    architecture, image = program
+    path = tmp_path_factory.getbasetemp() / "exported.checkpoint"
+    machine = Machine(image, architecture, engine="reference")
+    machine.run()
+    machine.launch("main")
+    if finish(machine, machine.cycle + cycles) is None:
+        machine.save_checkpoint(path)
+        restored = Machine.from_checkpoint(path, engine="reference", architecture=architecture)
+        assert tables(restored) == tables(machine)
+
+
+@pytest.mark.slow
+def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again():
+    names = [
+        "router",
+        "dsd",
+        "tasks",
+        "main_thread",
+        "machine",
+        "switches",
+        "fifos",
+        "maps",
+        "banks",
+    ]
+    tests = [str(FOLDER / f"test_{name}.py") for name in names]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["-p", "tests.simulator.always_cut", *tests]
+    done = subprocess.run(
+        command, cwd=FOLDER.parent.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def midway(engine="reference", architecture=WSE3):
+    """Return a machine that sends eight words over two hops, in mid-flight."""
+    routes = {
+        (0, 0, 3): route(RAMP, EAST),
+        (1, 0, 3): route(WEST, EAST),
+        (2, 0, 3): route(WEST, RAMP),
+    }
+    programs = {(0, 0): sender(3, 8), (2, 0): receiver(3, 8)}
+    image = make_image(architecture, programs, width=3, routes=routes)
+    machine = Machine(image, architecture, engine=engine)
+    machine.launch("main")
+    machine.run(max_cycles=22)
+    return machine
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a checkpoint file."""
+    path = tmp_path / "a.checkpoint"
+    midway().save_checkpoint(path, what="the launch of 'main'")
+    return path
+
+
+def test_the_file_says_what_it_is(saved):
+    with zipfile.ZipFile(saved) as archive:
+        header = json.loads(archive.read("header.json"))
+    assert header["format"] == "onewafer checkpoint"
+    assert (header["arch"], header["profile"], header["cycle"]) == ("wse3", "sdk", 22)
+    assert (header["engine"], header["what"]) == ("reference", "the launch of 'main'")
+
+
+def test_numpy_reads_the_tables(saved):
+    wavelets = np.load(saved)["table.wavelets"]
+    assert wavelets.dtype.names == ("source", "ready", "color", "word")
+    assert set(wavelets["color"].tolist()) == {3}
+
+
+def test_the_host_goes_on_too(saved):
+    machine = Machine.from_checkpoint(saved, engine="reference")
+    machine.run()
+    symbol = machine.symbol(2, 0, "received")
+    words = np.frombuffer(machine.peek(2, 0, symbol.address, symbol.num_bytes), "<u4")
+    assert words.tolist() == list(range(1, 9))
+    machine.poke(2, 0, symbol.address, bytes(32))
+    machine.launch("main")
+    machine.run()
+    assert machine.peek(2, 0, symbol.address, 4) == b"\1\0\0\0"
+
+
+def test_injected_wavelets_wait_in_the_file(tmp_path):
+    def injected():
+        machine = Machine(
+            make_image(WSE3, receiver(3, 5), routes={(0, 0, 3): route(RAMP, RAMP)}),
+            WSE3,
+            engine="reference",
+        )
+        machine.launch("main")
+        machine.inject(0, 0, 3, [7, 8, 9, 10, 11])
+        return machine
+
+    cut, whole = injected(), injected()
+    cut.run(max_cycles=3)
+    cut.save_checkpoint(tmp_path / "x")
+    cut = Machine.from_checkpoint(tmp_path / "x", engine="reference")
+    for machine in (cut, whole):
+        machine.run()
+    assert cut.cycle == whole.cycle
+    np.testing.assert_array_equal(cut.memory, whole.memory)
+
+
+def test_memory_that_is_zero_takes_no_space(saved):
+    image = make_image(WSE3, receiver(3, 8), width=64, height=16)
+    big = saved.with_name("big")
+    Machine(image, WSE3, engine="reference").save_checkpoint(big)
+    assert 64 * 16 * WSE3.memory_bytes > 1000 * big.stat().st_size
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_another_program_is_refused(saved):
+    machine = midway()
+    assert Machine.from_checkpoint(saved, engine="reference", image=machine.image).cycle == 22
+    other = make_image(WSE3, sender(3, 9))
+    with pytest.raises(CheckpointError, match="of another program than the image"):
+        Machine.from_checkpoint(saved, image=other)
+
+
+def test_another_machine_is_refused(saved):
+    with pytest.raises(CheckpointError, match=r"machine wse3 \(sdk\), not of wse2 \(sdk\)"):
+        Machine.from_checkpoint(saved, architecture=WSE2)
+    with pytest.raises(CheckpointError, match=r"not of wse3 \(silicon\)"):
+        Machine.from_checkpoint(saved, architecture=SILICON)
+    slower = dataclasses.replace(WSE3, timing=dataclasses.replace(WSE3.timing, hop_cycles=3))
+    with pytest.raises(CheckpointError, match="has other numbers here"):
+        Machine.from_checkpoint(saved, architecture=slower)
+
+
+def rewritten(path, change):
+    """Rewrite a checkpoint with other members."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, payload in members.items():
+            archive.writestr(name, payload)
+
+
+def with_header(path, **changes):
+    def change(members):
+        header = json.loads(members["header.json"])
+        members["header.json"] = json.dumps({**header, **changes}).encode()
+
+    rewritten(path, change)
+
+
+@pytest.mark.parametrize("changes", [{"version": 99}, {"onewafer": "0.0.1"}])
+def test_another_version_is_refused(saved, changes):
+    with_header(saved, **changes)
+    with pytest.raises(CheckpointError, match="go on with the one that wrote it"):
+        Machine.from_checkpoint(saved, engine="reference")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda members: members.pop("table.wavelets.npy"),
+        lambda members: members.pop("image.npz"),
+        lambda members: members.update({"stalls.npy": members["table.links.npy"]}),
+        lambda members: members.update({"table.links.npy": members["table.wavelets.npy"]}),
+        lambda members: members.update({"header.json": b"{"}),
+        lambda members: members.update({"state.memory.blocks.npy": members["stalls.npy"]}),
+        lambda members: members.update({"state.registers.npy": members["stalls.npy"]}),
+    ],
+)
+def test_a_file_that_lacks_something_is_refused(saved, change):
+    rewritten(saved, change)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(saved, engine="reference")
+
+
+def test_files_that_are_something_else_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="No such file"):
+        Machine.from_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="Is a directory"):
+        Machine.from_checkpoint(tmp_path)
+    for payload in (b"", b"text", b"\x80\x04."):
+        (tmp_path / "x").write_bytes(payload)
+        with pytest.raises(CheckpointError, match="no checkpoint"):
+            Machine.from_checkpoint(tmp_path / "x")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(tmp_path / "other.npz")
+
+
+@settings(LENIENT, max_examples=150)
+@given(data=st.data())
+def test_damage_is_seen_or_does_not_matter(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "whole.checkpoint"
+    if not path.exists():
+        midway().save_checkpoint(path)
+    payload = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        payload = payload[: data.draw(st.integers(0, len(payload) - 1))]
+    else:
+        place = data.draw(st.integers(0, len(payload) - 1))
+        payload[place] ^= data.draw(st.integers(1, 255))
+    damaged = path.with_name("damaged.checkpoint")
+    damaged.write_bytes(payload)
+    try:
+        machine = Machine.from_checkpoint(damaged, engine="reference")
+    except CheckpointError:
+        return
+    assert tables(machine) == tables(midway())
+    np.testing.assert_array_equal(machine.memory, midway().memory)
+
+
+def test_nothing_half_written_stays(tmp_path, monkeypatch):
+    path = tmp_path / "a.checkpoint"
+    midway().save_checkpoint(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("onewafer.simulator.checkpoint._write_array", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        midway().save_checkpoint(path)
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_machine_that_failed_is_not_saved(tmp_path):
+    kernel = Kernel("trap")
+    kernel.function("main")
+    kernel.emit(Opcode.TRAP, ra=kernel.immediate(ScalarType.U16, 0), imm=kernel.message("no"))
+    machine = Machine(make_image(WSE3, kernel.finish()), WSE3, engine="reference")
+    machine.launch("main")
+    with pytest.raises(SimulationError):
+        machine.run()
+    with pytest.raises(CheckpointError, match="the last run failed"):
+        machine.save_checkpoint(tmp_path / "x")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_deadlock_can_be_looked_at_again(tmp_path):
+    image = make_image(WSE3, receiver(3, 8), routes={(0, 0, 3): route(RAMP, RAMP)})
+    machine = Machine(image, WSE3, engine="reference")
+    machine.launch("main")
+    with pytest.raises(DeadlockError) as first:
+        machine.run()
+    machine.save_checkpoint(tmp_path / "x")
+    with pytest.raises(DeadlockError) as second:
+        Machine.from_checkpoint(tmp_path / "x", engine="reference").run()
+    assert str(first.value) == str(second.value)
