@@ -135,6 +135,11 @@ FEATURE_MUTANTS = {
         "    if s.switches[row, SWITCH_CHANGED] == cycle:\n",
         "    if 0 <= cycle - s.switches[row, SWITCH_CHANGED] <= 1:\n",
     ),
+    "switch: turns a wavelet late": (
+        "switching.py",
+        "    if s.switches[row, SWITCH_CHANGED] == cycle:\n",
+        "    if s.switches[row, SWITCH_CHANGED] < 1 << 62:\n",
+    ),
     "switch: a control wavelet takes the new route": (
         "switching.py",
         "position = in_force(s, row, SWITCH_POSITION, cycle)",
