@@ -7,7 +7,7 @@ import pytest
 
 from onewafer import simulator
 from onewafer.errors import ConfigurationError
-from onewafer.settings import ENGINES, Settings
+from onewafer.settings import ENGINES, Settings, _group_memory
 
 
 def test_import_paths_are_split(monkeypatch):
@@ -64,3 +64,26 @@ def test_checkpoints_go_to_a_folder_or_nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("ONEWAFER_CHECKPOINT_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match="there is no such folder; make it, or write off"):
         Settings.from_environment()
+
+
+def test_a_memory_limit_has_a_unit(monkeypatch):
+    for text, expected in (("8G", 8 << 30), ("500m", 500 << 20), ("123", 123), ("", None)):
+        monkeypatch.setenv("ONEWAFER_MAX_MEMORY", text)
+        assert Settings.from_environment().max_memory == expected
+    for text in ("0", "-1G", "G", "1.5G", "much"):
+        monkeypatch.setenv("ONEWAFER_MAX_MEMORY", text)
+        with pytest.raises(ConfigurationError, match="as in 500M, 8G"):
+            Settings.from_environment()
+
+
+def test_a_container_may_have_less_memory_than_the_system(tmp_path):
+    for name, text in (
+        ("memory.max", "1000\n"),
+        ("memory.current", "900\n"),
+        ("memory.stat", "anon 700\ninactive_file 150\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert _group_memory(tmp_path) == 250
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _group_memory(tmp_path) is None
+    assert _group_memory(tmp_path / "nowhere") is None

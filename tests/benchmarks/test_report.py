@@ -113,6 +113,7 @@ def test_tables_say_met_missed_and_not_measured():
     assert rates[2:6] == ["535", "1", "30.0 M", "60.0 M"]
     assert rates[-3:] == ["12.3 k", "1.50", "200"]
     assert "gemv-16k  memory [is] full" in text
+    assert "chain-reduce-64  each hop comes with a move down the ramp" in text
     assert "Not run: chain-reduce-256, flood-64" in text
     assert "Goals: 1 met, 1 missed, 2 not judged. fast engine" in text
     assert "medians of 5 runs after a first, large ones run once." in text
@@ -159,6 +160,12 @@ def test_facts_of_this_computer():
     assert facts.cpu
     assert facts.numba != "unknown"
     assert len(facts.lines()) == 2
+
+
+def test_reasons_of_misses_are_shown_only_with_a_miss():
+    good = Results(engine="fast", facts=FACTS, outcomes=(chain(50e6),))
+    assert "Why goals are missed" not in render_text(good)
+    assert json.loads(to_json(good))["benchmarks"][0]["finding"] == ""
 
 
 def test_clock_and_processor_time_are_told_apart():

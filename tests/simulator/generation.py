@@ -190,7 +190,9 @@ class PeBuilder:
         vector = kernel.vector(self.memory, length)
         if form == 0:
             kind = self.draw(st.sampled_from(_TWO_SOURCES))
-            kernel.operate(kind, vector, vector, vector, config=self.config())
+            distance = self.draw(st.sampled_from((0, 2, 4, 8, 12, 16, 30)))
+            other = kernel.vector(self.memory + distance, length)
+            kernel.operate(kind, vector, vector, other, config=self.config())
         elif form == 1:
             block = kernel.block(self.memory, (3, 2, 2), (4, -1, 2))
             kernel.operate(DsdOperation.MOV16, vector, src1=block, config=self.config())

@@ -73,6 +73,11 @@ MUTANTS = {
         "minlength=num_pes) > 1",
         "minlength=num_pes) > 2",
     ),
+    "data path: banks conflict modulo 8": (
+        "operation.py",
+        "return (differing >> 2) & 3 == 0",
+        "return (differing >> 2) & 7 == 0",
+    ),
     "data path: last served first": (
         "data_path.py",
         "s.arena[op + OP_LAST_SERVED] < s.arena[other + OP_LAST_SERVED]",

@@ -40,6 +40,8 @@ class Benchmark:
     quick_sizes: Sizes
     """For tests: a second on the slowest engine."""
     goals: tuple[Goal, ...] = ()
+    finding: str = ""
+    """Why goals are missed, as far as it was found; shown only if one is."""
     is_large: bool = False
     """Needs minutes or gigabytes: runs only when it is asked for, and once."""
 

@@ -96,6 +96,10 @@ def render(results: Results) -> RenderableType:
         parts.append(Text("Not measured", style="bold"))
         parts += [_labelled(outcome.benchmark.name, outcome.failure) for outcome in failed]
         parts.append(Text())
+    if missed := [outcome for outcome in results.outcomes if _needs_finding(outcome)]:
+        parts.append(Text("Why goals are missed, as far as it was found", style="bold"))
+        parts += [_labelled(o.benchmark.name, o.benchmark.finding) for o in missed]
+        parts.append(Text())
     if results.not_run:
         parts += [Text(f"Not run: {', '.join(results.not_run)}."), Text()]
     parts += [Text(_summary(results), style="bold"), *map(Text, results.facts.lines())]
@@ -136,6 +140,11 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str, str]]:
     for figure in measurement.figures if measurement else ():
         if figure in _WITHOUT_GOAL:
             yield figure.label, *_values(figure, measurement), "–", "no goal"
+
+
+def _needs_finding(outcome: Outcome) -> bool:
+    verdicts = (outcome.verdict(goal) for goal in outcome.benchmark.goals)
+    return bool(outcome.benchmark.finding) and any(v.startswith("missed") for v in verdicts)
 
 
 def _values(figure: Figure, measurement: Measurement | None) -> tuple[str, str]:
@@ -222,6 +231,7 @@ def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "repeat": outcome.repeat,
         "measurement": measured,
         "failure": outcome.failure,
+        "finding": outcome.benchmark.finding if _needs_finding(outcome) else "",
         "goals": [_goal_fields(goal, outcome) for goal in outcome.benchmark.goals],
     }
 

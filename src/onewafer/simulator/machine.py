@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
-from onewafer.simulator.engine import LoadedProgram
+from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.simulator.engine import StopReason
     from onewafer.simulator.selection import Selection
     from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Statistics
@@ -100,6 +99,8 @@ class Machine:
         self._selection = selection
         self._state = state
         self._interrupted = ""
+        self._is_at_rest = False
+        """Whether nothing can happen until the host does something: a run need not look at it."""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
         loaded = LoadedProgram(image, architecture, state, sink)
@@ -145,6 +146,7 @@ class Machine:
 
         Raise `SimulationError` if no PE exports it or a PE does not accept commands yet.
         """
+        self._is_at_rest = False
         self._engine.launch(name, words)
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
@@ -153,6 +155,8 @@ class Machine:
         Raise `DeadlockError` if the program waits for itself, `SimulationError` if it does what
         the machine cannot do.
         """
+        if self._is_at_rest:
+            return StopReason.QUIESCENT
         self._is_whole = False
         try:
             reason = self._engine.run(max_cycles=max_cycles)
@@ -160,6 +164,7 @@ class Machine:
             self._is_whole = True
             raise
         self._is_whole = True
+        self._is_at_rest = reason is StopReason.QUIESCENT
         return reason
 
     def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
@@ -190,7 +195,9 @@ class Machine:
 
     def inject(self, x: int, y: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets of a color into the router of PE (x, y), as if the PE had sent them."""
-        self._engine.inject(self._index(x, y), color, words)
+        index = self._index(x, y)
+        self._is_at_rest = False
+        self._engine.inject(index, color, words)
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

@@ -22,7 +22,7 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from onewafer.image import TileProgram, WaferImage
 
-ENGINE_BYTES: Final = {"fast": 2_000, "reference": 40_000}
+ENGINE_BYTES: Final = {"fast": 3_500, "reference": 40_000}
 """State of a PE and its router beside the SRAM, by engine, for programs of a few queues."""
 
 

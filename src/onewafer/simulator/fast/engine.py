@@ -59,7 +59,7 @@ from onewafer.simulator.fast.loop import (
 from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.restoring import restore
-from onewafer.simulator.fast.views import report_deadlock
+from onewafer.simulator.fast.views import find_fifos, report_deadlock
 from onewafer.simulator.statistics import StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 _BUDGET = 1 << 22
 """Units and instructions between two looks at signals: well under a second."""
+_NO_PES: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 class FastEngine:
@@ -88,7 +89,13 @@ class FastEngine:
         self._injector = Injector(fabric)
         self._cycle = 0
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
-        wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), 0)
+        # What a run costs beside its kernels must not grow with PEs that have nothing to do.
+        self._programmed = np.flatnonzero(self._program_of_pe >= 0)
+        self._pes_of_program = [
+            np.flatnonzero(self._program_of_pe == number)
+            for number in range(len(loaded.image.programs))
+        ]
+        wake_elements(self._bound, self._programmed, 0)
 
     @property
     def cycle(self) -> int:
@@ -119,16 +126,17 @@ class FastEngine:
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
         functions = [_function(p.exports.get(name), p.symbols) for p in self._loaded.image.programs]
-        has_function = np.array([f is not None for f in functions] + [False])
-        pes = np.flatnonzero(has_function[self._program_of_pe])
+        having = [
+            pes for f, pes in zip(functions, self._pes_of_program, strict=True) if f is not None
+        ]
+        pes = np.sort(np.concatenate([_NO_PES, *having]))
         if not len(pes):
             raise SimulationError(messages.no_such_function(name, self._function_names()))
         self._check_launch(name, words, pes, functions)
         launches = self._arrays.launches
-        for number, function in enumerate(functions):
+        for function, rows in zip(functions, self._pes_of_program, strict=True):
             if function is None:
                 continue
-            rows = np.flatnonzero(self._program_of_pe == number)
             launches[rows, LAUNCH_ENTRY] = function.address
             launches[rows, LAUNCH_NUM_ARGUMENTS] = len(words)
             arguments = zip(function.argument_registers, words, strict=True)
@@ -184,6 +192,7 @@ class FastEngine:
     def _use(self, arrays: Arrays) -> None:
         """Go on with these arrays."""
         self._arrays = arrays
+        self._fifos: NDArray[np.int64] | None = None
         self._bound = bind(arrays)
 
     # --- the end of a run ------------------------------------------------------------------------
@@ -192,7 +201,15 @@ class FastEngine:
         # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
         self._cycle = self._absolute(LAST_END)
         self._store_state()
-        report = report_deadlock(self._arrays, self._loaded, self._cycle)
+        if self._fifos is None:
+            self._fifos = find_fifos(self._arrays)
+        report = report_deadlock(
+            self._arrays,
+            self._loaded,
+            self._cycle,
+            programmed=self._programmed,
+            fifos=self._fifos,
+        )
         if report is not None:
             raise DeadlockError(report)
         return StopReason.QUIESCENT
@@ -211,8 +228,9 @@ class FastEngine:
 
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
-        self._loaded.state.program_counters[:] = self._arrays.pes[:, PE_PC]
-        self._loaded.state.return_depths[:] = self._arrays.pes[:, PE_RETURN_DEPTH]
+        pes, state = self._programmed, self._loaded.state
+        state.program_counters[pes] = self._arrays.pes[pes, PE_PC]
+        state.return_depths[pes] = self._arrays.pes[pes, PE_RETURN_DEPTH]
 
     # --- events ----------------------------------------------------------------------------------
 

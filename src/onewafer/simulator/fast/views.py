@@ -79,6 +79,8 @@ from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
@@ -91,12 +93,22 @@ _MAIN_THREADS = {
 }
 
 
-def report_deadlock(s: Arrays, loaded: LoadedProgram, cycle: int) -> str | None:
-    """Return what the quiescent program waits for, or None if it is simply done (M81)."""
-    has_program = s.pes[:, PE_PROGRAM] >= 0
-    waits = np.isin(s.pes[:, PE_MAIN], (WAITING, STALLED)) | (s.blocked_streams != 0)
-    stuck = np.flatnonzero(has_program & waits).tolist()
-    if not stuck and not _is_lost(s):
+def report_deadlock(
+    s: Arrays,
+    loaded: LoadedProgram,
+    cycle: int,
+    *,
+    programmed: NDArray[np.int64],
+    fifos: NDArray[np.int64],
+) -> str | None:
+    """Return what the quiescent program waits for, or None if it is simply done (M81).
+
+    `programmed` are the PEs that have a program, `fifos` what `find_fifos` returned.
+    """
+    main = s.pes[programmed, PE_MAIN]
+    waits = (main == WAITING) | (main == STALLED) | (s.blocked_streams[programmed] != 0)
+    stuck = programmed[waits].tolist()
+    if not stuck and not _is_lost(s, fifos):
         return None
     holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
@@ -104,10 +116,15 @@ def report_deadlock(s: Arrays, loaded: LoadedProgram, cycle: int) -> str | None:
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
-def _is_lost(s: Arrays) -> bool:
-    """Tell whether some wavelet waits where nothing will ever take it (M57)."""
+def find_fifos(s: Arrays) -> NDArray[np.int64]:
+    """Return where in the arena the FIFOs are that exist."""
     offset = s.fifos[:, FIFOS_OFFSET]
-    state = s.arena[offset[offset > 0] + FIFO_STATE]
+    return offset[offset > 0]
+
+
+def _is_lost(s: Arrays, fifos: NDArray[np.int64]) -> bool:
+    """Tell whether some wavelet waits where nothing will ever take it (M57)."""
+    state = s.arena[fifos + FIFO_STATE]
     return bool((state & REASON_MASK == StallReason.NO_ROUTE + 1).any())
 
 
