@@ -1,6 +1,6 @@
 # pyright: basic
 # Numba's type hints are partial; this file and `compilation` are the only ones that touch it.
-# ruff: noqa: ANN001, ANN202, ANN401
+# ruff: noqa: ANN001, ANN202
 """How compiled kernels see `Arrays`: one pointer, and numbers that are all 64-bit integers.
 
 Numba would pass 35 arrays as some 250 values at every call, look for a negative index at every
