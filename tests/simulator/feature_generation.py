@@ -8,6 +8,8 @@ its router hands it, mostly with data and control tasks, so that nobody waits fo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from hypothesis import strategies as st
 
@@ -162,12 +164,25 @@ class FeatureBuilder(PeBuilder):
             super().send(item)
             return
         kernel = self.kernel
-        for is_control, word in what.items:
-            target = kernel.outgoing(color, 1, queue=queue, is_control=is_control)
-            source = Register(kernel.immediate(ScalarType.U32, word))
-            kernel.operate(DsdOperation.MOV32, target, src1=source)
-            if self.draw(st.integers(0, 4)) == 0:
-                kernel.spin(self.draw(st.integers(0, 12)))
+        for is_control, group in groupby(what.items, key=itemgetter(0)):
+            words = [word for _, word in group]
+            if self.draw(st.booleans()):
+                self._send_at_once(queue, color, words, is_control=is_control)
+                continue
+            for word in words:
+                target = kernel.outgoing(color, 1, queue=queue, is_control=is_control)
+                source = Register(kernel.immediate(ScalarType.U32, word))
+                kernel.operate(DsdOperation.MOV32, target, src1=source)
+                if self.draw(st.integers(0, 4)) == 0:
+                    kernel.spin(self.draw(st.integers(0, 12)))
+
+    def _send_at_once(self, queue, color, words, *, is_control):
+        """Send words one a cycle."""
+        kernel = self.kernel
+        base = kernel.data(f"words{kernel.pc}", ScalarType.U32, words)
+        target = kernel.outgoing(color, len(words), queue=queue, is_control=is_control)
+        source = kernel.vector(base, len(words))
+        kernel.operate(DsdOperation.MOV32, target, src1=source)
 
     def receive(self, item):
         """Take what comes: data tasks, control tasks, or an operation for some words."""
@@ -180,14 +195,19 @@ class FeatureBuilder(PeBuilder):
             source = kernel.incoming(color, self.draw(st.integers(1, 6)), queue=queue)
             vector = kernel.vector(self.memory, 6)
             kernel.operate(DsdOperation.MOV32, vector, src1=source, config=background(queue))
+            if self.draw(st.booleans()):
+                self._unblock(queue, color)
         elif form == 1:
             kernel.queue(queue, color=color, is_input=True)
-            kind = ChannelKind.COLOR if self.architecture is WSE2 else ChannelKind.INPUT_QUEUE
-            number = color if self.architecture is WSE2 else queue
-            kernel.unblock_channel(channel(kind, number))
+            self._unblock(queue, color)
         else:
             self.data_task(queue, color)
         self.has_control_tasks = self.draw(st.integers(0, 4)) > 0
+
+    def _unblock(self, queue, color):
+        is_color = self.architecture is WSE2
+        kind = ChannelKind.COLOR if is_color else ChannelKind.INPUT_QUEUE
+        self.kernel.unblock_channel(channel(kind, color if is_color else queue))
 
     def compute(self, item):
         """Use a FIFO, a map loop or a register that saves its address, or what others do."""

@@ -19,6 +19,7 @@ from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
+from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs
 
 MAX_CYCLES = 20_000
@@ -57,13 +58,24 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
 
 
 def assert_agreement(architecture, image, slices=None, *, make=FastEngine):
+    """Compare two runs; of a failed one the error and what came before it (M2)."""
     expected = observe(ReferenceEngine, image, architecture, slices=slices)
+    has_failed = expected["error"] and not expected["error"].startswith("DeadlockError")
     for is_recording in (True, False):
         found = observe(make, image, architecture, slices=slices, is_recording=is_recording)
         assert found["error"] == expected["error"]
+        if has_failed:
+            assert found["cycle"] == expected["cycle"]
+            if is_recording:
+                assert events_before_failure(found) == events_before_failure(expected)
+            continue
         for name in expected:
             if is_recording or name != "events":
                 assert found[name] == expected[name], name
+
+
+def events_before_failure(run):
+    return [event for event in run["events"] if event.cycle < run["cycle"]]
 
 
 class ShortEpochs(FastEngine):
@@ -97,8 +109,21 @@ def test_generated_programs(program, slices):
     assert_agreement(*program, slices)
 
 
+@LENIENT
+@given(feature_programs(), st.sampled_from([None, None, 1, 13]))
+def test_generated_programs_with_features(program, slices):
+    assert_agreement(*program, slices)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=2500)
+@given(feature_programs(), st.sampled_from([None, None, 1, 13]))
+def test_many_generated_programs_with_features(program, slices):
+    assert_agreement(*program, slices)
+
+
 @settings(LENIENT, max_examples=150)
-@given(programs(), st.sampled_from([None, 13, 57]))
+@given(st.one_of(programs(), feature_programs()), st.sampled_from([None, 13, 57]))
 def test_a_new_base_changes_nothing(program, slices):
     assert_agreement(*program, slices, make=ShortEpochs)
 

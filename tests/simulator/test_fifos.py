@@ -29,11 +29,6 @@ COLOR, OTHER = 3, 4
 MOV16, MOV32, ADD16 = DsdOperation.MOV16, DsdOperation.MOV32, DsdOperation.ADD16
 
 
-@pytest.fixture(params=["reference"])
-def engine(request):
-    return request.param
-
-
 class FifoKernel(Kernel):
     """A kernel with one FIFO."""
 

@@ -32,7 +32,7 @@ def test_order_of_units_changes_nothing(program):
 
 @SOME
 @given(feature_programs(), st.sampled_from([1, 13]))
-def test_slices_change_nothing(program, slices):
+def test_slices_change_no_features(program, slices):
     architecture, image = program
     expected = observe(ReferenceEngine, image, architecture)
     found = observe(ReferenceEngine, image, architecture, slices=slices)

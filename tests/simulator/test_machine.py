@@ -8,14 +8,8 @@ from onewafer.errors import ConfigurationError, DeadlockError, ImageError, Simul
 from onewafer.image import (
     ChannelKind,
     ColorConfig,
-    DsdDescriptor,
-    DsdKind,
     DsdOperation,
-    FifoBuffer,
     Opcode,
-    OperandMode,
-    ProgramBuilder,
-    RangeFilter,
     ScalarType,
     SourceLocation,
     SwitchPosition,
@@ -24,7 +18,7 @@ from onewafer.image import (
     make_image,
 )
 from onewafer.simulator import ENGINES, LoadedProgram, Machine, StopReason
-from onewafer.simulator.loading import fast_engine_lacks, load_state
+from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import (
@@ -328,38 +322,6 @@ def test_teardown_is_refused(engine):
     image = make_image(WSE3, receiver(COLOR, 1), width=2, routes={(0, 0, COLOR): config})
     with pytest.raises(ImageError, match=r"color 3 at PE \(0, 0\) uses teardown"):
         Machine(image, WSE3, engine=engine)
-
-
-@pytest.mark.parametrize(
-    ("config", "feature"),
-    [
-        (ColorConfig((SwitchPosition(16, 2), SwitchPosition(16, 1))), "switch positions"),
-        (ColorConfig((SwitchPosition(1, 16),), filter=RangeFilter(0, 1)), "a filter"),
-    ],
-)
-def test_fast_engine_lacks_routes(config, feature):
-    image = make_image(WSE3, receiver(COLOR, 1), width=2, routes={(0, 0, COLOR): config})
-    assert fast_engine_lacks(image) == [f"color 3 at PE (0, 0) uses {feature}"]
-
-
-def test_fast_engine_lacks_control_wavelets():
-    builder = ProgramBuilder("control")
-    builder.data("x", ScalarType.U16, [0])
-    builder.queue(2, color=COLOR, is_input=False)
-    builder.dsd(DsdDescriptor(DsdKind.FABOUT, color=COLOR, queue=2, is_control=True))
-    builder.fifo(FifoBuffer(builder.data("ring", ScalarType.U32, num_elements=4), 16))
-    builder.label("start")
-    builder.emit(Opcode.MAP_STEP, ra=builder.register(), imm="start")
-    builder.dsr_load(OperandMode.DSR_SRC1, 1, builder.register_pair(), saves_address=True)
-    builder.emit(Opcode.END_TASK)
-    builder.task(TaskKind.CONTROL, 40, "start")
-    assert fast_engine_lacks(make_image(WSE3, builder.build())) == [
-        "control: a DSD sends control wavelets",
-        "control: there is a map loop",
-        "control: a DSR saves its address",
-        "control: there is a FIFO",
-        "control: 'start' is a control task",
-    ]
 
 
 def test_image_of_another_machine_is_refused(engine):

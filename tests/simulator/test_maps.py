@@ -19,11 +19,6 @@ COSTS = WSE3.timing.instruction_cycles
 STEP, SETUP = COSTS["map_step"], WSE3.timing.memory_setup_cycles
 
 
-@pytest.fixture(params=["reference"])
-def engine(request):
-    return request.param
-
-
 class MapKernel(Kernel):
     """A kernel with a clock and one map loop at a time."""
 

@@ -55,11 +55,6 @@ CENTRE = (1, 1)
 NEIGHBOURS = {NORTH: (1, 0), WEST: (0, 1), EAST: (2, 1), SOUTH: (1, 2)}
 
 
-@pytest.fixture(params=["reference"])
-def engine(request):
-    return request.param
-
-
 def talker(script):
     """Return a program that sends words; a pair (word,) is a control wavelet."""
     kernel = Kernel("talker")

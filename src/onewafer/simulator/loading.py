@@ -173,37 +173,11 @@ def refuse_unsupported(image: WaferImage) -> None:
 
 def fast_engine_lacks(image: WaferImage) -> list[str]:
     """Return what the image needs and only the reference engine has, one phrase a feature."""
-    problems = [*_route_problems(image, _REFERENCE_ONLY)]
-    for program in image.programs:
-        if any(descriptor.is_control for descriptor in program.dsds):
-            problems.append(f"{program.name}: a DSD sends control wavelets")
-        opcodes = set(program.code[:, Field.OPCODE].tolist())
-        if opcodes & {Opcode.MAP_BEGIN, Opcode.MAP_READ, Opcode.MAP_WRITE, Opcode.MAP_STEP}:
-            problems.append(f"{program.name}: there is a map loop")
-        if _saves_addresses(program):
-            problems.append(f"{program.name}: a DSR saves its address")
-        if program.fifos:
-            problems.append(f"{program.name}: there is a FIFO")
-        problems += [
-            f"{program.name}: '{task.name}' is a control task"
-            for task in program.tasks
-            if task.kind is TaskKind.CONTROL
-        ]
-    return problems
-
-
-def _saves_addresses(program: TileProgram) -> bool:
-    opcode, code = program.code[:, Field.OPCODE], program.code
-    loads = (opcode == Opcode.DSR_LOAD) & (code[:, Field.IMM] != 0)
-    constants = (opcode == Opcode.DSR_LOAD_CONSTANT) & (code[:, Field.AUX] < 0)
-    return bool((loads | constants).any())
+    del image
+    return []
 
 
 _Feature = Callable[[ColorConfig], bool]
-_REFERENCE_ONLY: dict[str, _Feature] = {
-    "switch positions": lambda config: len(config.positions) > 1,
-    "a filter": lambda config: config.filter is not None,
-}
 
 
 def _route_problems(image: WaferImage, features: Mapping[str, _Feature]) -> Iterator[str]:

@@ -38,6 +38,10 @@ class Arrays(NamedTuple):
     dsds: Matrix
     configs: Matrix
     tasks: Matrix
+    ways: Matrix
+    """The channels by which control wavelets may come, program by program."""
+    switches: Matrix
+    rings: Matrix
     launches: Matrix
     # what programs see
     memory: Matrix

@@ -38,6 +38,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PORT,
     FIFOS_SENDER,
     FIFOS_WRITER,
+    HAS_TAGS,
     IS_RECORDING,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
@@ -52,6 +53,7 @@ from onewafer.simulator.fast.fields import (
     NUM_OP_WORDS,
     NUM_OPERATION_FIELDS,
     NUM_PE_FIELDS,
+    NUM_RING_FIELDS,
     NUM_TASK_IDS,
     OP_REASON,
     OP_ROW,
@@ -65,14 +67,20 @@ from onewafer.simulator.fast.fields import (
     PE_OUTPUTS,
     PE_PATCHES,
     PE_PROGRAM,
+    PE_RINGS,
     PE_X,
     PE_Y,
     REBASE_AT,
+    RINGS_ADDRESS,
+    RINGS_BYTES,
+    RINGS_POP,
+    RINGS_PUSH,
     SOURCE_GROUPS,
     T_HAS_LINK_WINDOW,
 )
+from onewafer.simulator.fast.switch_tables import find_switched_colors, make_switches
 from onewafer.simulator.fast.tables import log2_places, make_tables, make_timing
-from onewafer.simulator.fast.wiring import find_contention, lay_out, write_routes
+from onewafer.simulator.fast.wiring import find_buffers, find_contention, lay_out, write_routes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,14 +101,19 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     """Return the arrays of a machine on which nothing has happened, and the plan of its arena."""
     image, architecture, state = loaded.image, loaded.architecture, loaded.state
     num_pes = image.width * image.height
-    tables = make_tables(image.programs, architecture)
-    fabric = lay_out(image, tables, architecture)
+    switched = find_switched_colors(image, architecture)
+    tables = make_tables(image.programs, architecture, switched)
+    fabric = lay_out(image, tables, architecture, switched)
     timing = make_timing(architecture.timing)
     arena = make_arena(fabric.places.end + _SPARE_WORDS)
     patches, first_patch = _make_patches(image, tables)
     pes = _make_pes(image, fabric)
     pes[:, PE_PATCHES] = first_patch
-    fifos = _write_fifos(arena, fabric, architecture.timing.router_buffer_words, image.width)
+    channel_of = _channel_offsets(fabric)
+    fifos = _write_fifos(
+        arena, fabric, channel_of, architecture.timing.router_buffer_words, image.width
+    )
+    rings, pes[:, PE_RINGS] = _make_rings(image)
     operations = _write_operations(arena, fabric, image, tables)
     _write_headers(arena, fabric)
     needs_table = bool((fabric.outputs.color == ANY_COLOR).any())
@@ -120,6 +133,9 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         dsds=tables.dsds,
         configs=tables.configs,
         tasks=tables.tasks,
+        ways=tables.ways,
+        switches=_make_switches(image, fabric, channel_of),
+        rings=rings,
         launches=_make_launches(image, num_pes),
         memory=state.memory,
         registers=state.registers,
@@ -186,7 +202,43 @@ def _write_operations(
     return operations
 
 
-def _write_fifos(arena: Arena, fabric: Fabric, buffer_capacity: int, width: int) -> Integers:
+def _channel_offsets(fabric: Fabric) -> Integers:
+    """Return the offset of the channel of `pe · colors + color`; 0: there is none."""
+    channels = fabric.channels
+    channel_of = np.zeros(len(fabric.places.block) * NUM_COLORS, np.int64)
+    offsets = fabric.places.channels[channels.pe] + channels.distance
+    channel_of[channels.pe * NUM_COLORS + channels.color] = offsets
+    return channel_of
+
+
+def _make_switches(image: WaferImage, fabric: Fabric, channel_of: Integers) -> Integers:
+    pe, color = fabric.switches.pe, fabric.switches.color
+    channel = channel_of[pe * NUM_COLORS + color]
+    buffers = find_buffers(fabric, pe, color, image.width)
+    return make_switches(image, pe, color, channel, buffers)
+
+
+def _make_rings(image: WaferImage) -> tuple[Integers, Integers]:
+    """Return the FIFOs that programs allocate, all empty, and the first one of each PE."""
+    program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
+    counts = np.append(np.array([len(p.fifos) for p in image.programs], np.int64), 0)
+    of_pe = counts[program_of_pe]
+    first = np.cumsum(of_pe) - of_pe
+    rings = np.zeros((int(of_pe.sum()) + 1, NUM_RING_FIELDS), np.int64)
+    for number, program in enumerate(image.programs):
+        pes = np.flatnonzero(program_of_pe == number)
+        for index, fifo in enumerate(program.fifos):
+            rows = first[pes] + index
+            rings[rows, RINGS_ADDRESS] = fifo.address
+            rings[rows, RINGS_BYTES] = fifo.num_bytes
+            rings[rows, RINGS_PUSH] = fifo.activate_push
+            rings[rows, RINGS_POP] = fifo.activate_pop
+    return rings, first
+
+
+def _write_fifos(
+    arena: Arena, fabric: Fabric, channel_of: Integers, buffer_capacity: int, width: int
+) -> Integers:
     """Write FIFOs and routes; return the matrix of FIFOs, with rows for the host's queues."""
     places, buffers = fabric.places, fabric.buffers
     outputs, channels = fabric.outputs, fabric.channels
@@ -194,8 +246,6 @@ def _write_fifos(arena: Arena, fabric: Fabric, buffer_capacity: int, width: int)
     of_buffers = places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
     of_outputs = places.outputs[outputs.pe] + outputs.distance
     of_channels = places.channels[channels.pe] + channels.distance
-    channel_of = np.zeros(num_pes * NUM_COLORS, np.int64)
-    channel_of[channels.pe * NUM_COLORS + channels.color] = of_channels
     write_routes(arena, fabric, channel_of, width)
 
     num_outputs = np.bincount(outputs.pe, minlength=num_pes)
@@ -221,7 +271,8 @@ def _write_fifos(arena: Arena, fabric: Fabric, buffer_capacity: int, width: int)
     arena[sources + FIFO_ROUTE] = source_route
     arena[sources + FIFO_LAST_MOVE] = NOT_YET
     arena[of_channels + FIFO_STARTS_TASK] = channels.starts_task
-    contended = find_contention(arena, source_pe, source_route, num_pes)
+    arena[of_channels + FIFO_SHAPE] |= (HAS_TAGS * channels.has_tags).astype(np.int32)
+    contended = find_contention(arena, source_pe, source_route, fabric.switches.pe, num_pes)
     arena[places.block[contended] + BLOCK_IS_CONTENDED] = 1
     return _make_fifos(fabric, offset, pe)
 

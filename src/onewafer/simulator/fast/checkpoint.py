@@ -13,6 +13,7 @@ import numpy as np
 
 from onewafer.errors import CheckpointError
 from onewafer.geometry import Direction
+from onewafer.image import Field, Opcode
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
 from onewafer.simulator.fast.fields import (
@@ -110,7 +111,7 @@ from onewafer.simulator.statistics import StallReason
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.image import WaferImage
+    from onewafer.image import TileProgram, WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
 
@@ -134,11 +135,16 @@ _FORMS[3] = tables.BLOCK
 def refuse_what_is_not_saved(image: WaferImage) -> None:
     """Raise `CheckpointError` if the machine has state that this file does not know."""
     is_switched = any(len(c.positions) > 1 or c.filter or c.teardown for c in image.color_configs)
-    if is_switched or any(program.fifos for program in image.programs):
+    if is_switched or any(map(_has_unsaved_state, image.programs)):
         raise CheckpointError(
-            "the fast engine cannot save a program with switches, filters or FIFOs yet; "
-            "run it with --engine reference"
+            "the fast engine cannot save a program with switches, control wavelets, filters, FIFOs "
+            "or map loops yet; run it with --engine reference"
         )
+
+
+def _has_unsaved_state(program: TileProgram) -> bool:
+    is_map = program.code[:, Field.OPCODE] == Opcode.MAP_BEGIN
+    return bool(program.fifos) or any(d.is_control for d in program.dsds) or bool(is_map.any())
 
 
 def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:

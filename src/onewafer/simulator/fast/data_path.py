@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.controls import is_control_next
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
@@ -33,10 +34,10 @@ from onewafer.simulator.fast.fields import (
     LONG_AGO,
     NONE,
     NUM_OP_WORDS,
+    OP_CONFIG,
     OP_DEST,
     OP_FINISH,
     OP_HAS_STARTED,
-    OP_IS_FABRIC,
     OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
@@ -46,6 +47,7 @@ from onewafer.simulator.fast.fields import (
     OP_ROW,
     OP_SRC0,
     OP_SRC1,
+    OP_STEPS,
     OPERAND_BASE,
     OPERAND_KIND,
     OPS_START,
@@ -57,15 +59,20 @@ from onewafer.simulator.fast.fields import (
     PE_MAIN,
     PE_PATH_CYCLES,
     PE_PROGRAM,
+    PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     READER_FAULT,
     RUNNING,
+    STEPWISE,
+    WATCHED,
     WRITER_FAULT,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
 from onewafer.simulator.fast.operation import perform
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.rings import claim_rings, release_rings, waits_for_ring
 from onewafer.simulator.fast.tasks import operation_ended
+from onewafer.simulator.fast.watched import serve_watched
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -74,7 +81,9 @@ if TYPE_CHECKING:
 
 _INPUT_EMPTY = int(StallReason.INPUT_EMPTY)
 _OUTPUT_FULL = int(StallReason.OUTPUT_FULL)
-_DATA_PATH = int(StallReason.DATA_PATH)
+_DATA_PATH, _FIFO = int(StallReason.DATA_PATH), int(StallReason.FIFO)
+_ENDED = -2
+"""In place of a reason: the operation ends instead of waiting."""
 _DSD_START, _DSD_END = int(EventKind.DSD_START), int(EventKind.DSD_END)
 
 
@@ -97,10 +106,11 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
         slot = trailing_zeros(armed)
         armed &= armed - 1
         op = first + NUM_OP_WORDS * slot
-        if s.arena[op + OP_IS_FABRIC]:
+        if s.arena[op + OP_STEPS]:
             reason = obstacle_of(s, block, op, cycle)
             if reason != NONE:
-                note_stall(s, block, op, cycle, reason)
+                if reason != _ENDED:
+                    note_stall(s, block, op, cycle, reason)
                 continue
         if winner == 0:
             winner = op
@@ -119,7 +129,9 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
         note_stall(s, block, op, cycle, _DATA_PATH)
         if s.arena[op + OP_RANK] >= s.arena[winner + OP_RANK]:
             is_alone = False
-    if s.arena[winner + OP_IS_FABRIC]:
+    if s.arena[winner + OP_STEPS] & WATCHED:
+        serve_watched(s, block, winner, cycle)
+    elif s.arena[winner + OP_STEPS]:
         execute(s, block, winner, cycle, cycle + 1, 1)
         wake_element(s, block, s.arena[block + BLOCK_PATH_FREE])
     else:
@@ -137,6 +149,10 @@ def is_preferred(s: Arrays, op: int, other: int) -> bool:
 @kernel
 def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
     """Return what an operation with a fabric operand waits for (NONE: nothing), see M33."""
+    if s.arena[op + OP_STEPS] & WATCHED:
+        reason = special_obstacle_of(s, block, op, cycle)
+        if reason != NONE:
+            return reason
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] == INPUT:
             ready = ready_cycle(s, s.arena[op + at + OPERAND_BASE])
@@ -151,6 +167,27 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
                 s.arena[source + FIFO_STATE] |= IS_AWAITED
             wake_element(s, block, room)
             return _OUTPUT_FULL
+    return NONE
+
+
+@shared
+def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
+    """Return whether a ring or a control wavelet holds an operation up (M95, M111, M112)."""
+    if waits_for_ring(s, op):
+        if s.arena[op + OP_CONFIG] != NONE:
+            return _FIFO
+        note_stall(s, block, op, cycle, NONE)
+        finish(s, block, op, cycle + 1)
+        wake_attention(s, block, cycle + 1)
+        return _ENDED
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] == INPUT:
+            channel = s.arena[op + at + OPERAND_BASE]
+            ready = ready_cycle(s, channel)
+            if ready > cycle:
+                return NONE
+            if is_control_next(s, channel):
+                return _INPUT_EMPTY
     return NONE
 
 
@@ -170,7 +207,9 @@ def find_lone_operation(s: Arrays, block: int) -> None:
         is_quiet = s.arena[block + BLOCK_ATTENTION] == FAR and main != RUNNING
         if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DATA_TASKS]:
             is_quiet = False
-        if is_quiet and s.arena[op + OP_IS_FABRIC]:
+        if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
+            is_quiet = False
+        if is_quiet and s.arena[op + OP_STEPS] == STEPWISE:
             lone = op
     s.arena[block + BLOCK_LONE] = lone
 
@@ -192,6 +231,8 @@ def start(s: Arrays, block: int, op: int) -> None:
             s.clock[FAULT_DETAIL] = writer
             s.clock[FAULT_OTHER] = row
         s.fifos[row, FIFOS_WRITER] = op
+    if s.arena[op + OP_STEPS] & WATCHED:
+        claim_rings(s, s.arena[block + BLOCK_PE], op)
     wake_attention(s, block, s.operations[s.arena[op + OP_ROW], OPS_START])
 
 
@@ -252,7 +293,7 @@ def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
     s.arena[op + OP_HAS_STARTED] = 1
     thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
     record(s, cycle, block, _DSD_START, thread, s.arena[op + OP_KIND])
-    if s.arena[op + OP_IS_FABRIC]:
+    if s.arena[op + OP_STEPS]:
         return
     pe = s.arena[block + BLOCK_PE]
     perform(s, pe, op)
@@ -316,6 +357,8 @@ def end_operation(s: Arrays, block: int, op: int) -> None:
             s.arena[s.arena[op + at + OPERAND_BASE] + FIFO_READER] = 0
     if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
         s.fifos[s.arena[s.arena[op + OP_DEST + OPERAND_BASE] + FIFO_ROW], FIFOS_WRITER] = NONE
+    if s.arena[op + OP_STEPS] & WATCHED:
+        release_rings(s, op)
     end = s.arena[op + OP_FINISH]
     thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
     record(s, end, block, _DSD_END, thread, s.arena[op + OP_KIND])

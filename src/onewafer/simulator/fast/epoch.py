@@ -54,6 +54,7 @@ from onewafer.simulator.fast.fields import (
     PE_NUM_OPERATIONS,
     PE_PATH_CYCLES,
     PE_STALLED_SINCE,
+    SWITCH_CHANGED,
     T_WINDOW_SHIFT,
 )
 
@@ -94,6 +95,7 @@ def rebase(s: Arrays) -> None:
     for field in (PE_MAIN_FREE, PE_MAIN_NEXT, PE_STALLED_SINCE, PE_COUNTER_START, PE_BULK_SINCE):
         subtract(s.pes, field, cycles)
     subtract(s.fifos, FIFOS_WAITING_SINCE, cycles)
+    subtract(s.switches, SWITCH_CHANGED, cycles)
     for field in (OPS_START, OPS_WAITING_SINCE):
         subtract(s.operations, field, cycles)
     for field in range(LINK_FREE, s.links.shape[1]):

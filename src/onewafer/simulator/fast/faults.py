@@ -11,10 +11,12 @@ from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
     BASE,
     CALL_FAULT,
+    CONTROL_FAULT,
     EMPTY_DSR_FAULT,
     FAILURE,
     FIFOS_COLOR,
     FIFOS_NUMBER,
+    FILLER_FAULT,
     MEMORY_FAULT,
     NUM_FAULT_FIELDS,
     OP_KIND,
@@ -23,7 +25,9 @@ from onewafer.simulator.fast.fields import (
     PE_X,
     PE_Y,
     READER_FAULT,
+    TAKER_FAULT,
     TRAP_FAULT,
+    WIDTH_FAULT,
     WRITER_FAULT,
 )
 from onewafer.simulator.loading import unbound_queue_message
@@ -53,7 +57,9 @@ def make_error(s: Arrays, loaded: LoadedProgram) -> SimulationError:
     x, y = int(s.pes[fault.pe, PE_X]), int(s.pes[fault.pe, PE_Y])
     place = Place(x, y, int(s.clock[BASE]) + fault.cycle)
     where = messages.place(program, fault.pc)
-    if fault.kind in (READER_FAULT, WRITER_FAULT):
+    if fault.kind == CONTROL_FAULT:
+        return SimulationError(messages.unbound_control_task(fault.detail, fault.other), place)
+    if fault.kind in (READER_FAULT, WRITER_FAULT, TAKER_FAULT, FILLER_FAULT):
         return HazardError(f"{_conflict(s, program, fault)}\n  at {where}", place)
     return SimulationError(f"{_reason(s, program, fault, loaded)}\n  at {where}", place)
 
@@ -68,16 +74,22 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
             return messages.CALLS_TOO_DEEP
         case kind if kind == EMPTY_DSR_FAULT:
             return messages.EMPTY_DSR
+        case kind if kind == WIDTH_FAULT:
+            return messages.fifo_width(fault.detail, fault.other)
         case _:
             descriptor = program.dsds[fault.detail]
             return unbound_queue_message(descriptor, program, loaded.architecture)
 
 
 def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
-    use = (
-        f"writes to output queue {s.fifos[fault.other, FIFOS_NUMBER]}"
-        if fault.kind == WRITER_FAULT
-        else f"reads color {s.fifos[fault.other, FIFOS_COLOR]}"
-    )
+    match fault.kind:
+        case kind if kind == WRITER_FAULT:
+            use = f"writes to output queue {s.fifos[fault.other, FIFOS_NUMBER]}"
+        case kind if kind == READER_FAULT:
+            use = f"reads color {s.fifos[fault.other, FIFOS_COLOR]}"
+        case kind if kind == TAKER_FAULT:
+            use = f"takes from FIFO {fault.other}"
+        case _:
+            use = f"puts into FIFO {fault.other}"
     place = messages.place(program, int(s.arena[fault.detail + OP_PC]))
     return messages.conflict(DsdOperation(s.arena[fault.detail + OP_KIND]), use, place)

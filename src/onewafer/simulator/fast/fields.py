@@ -59,7 +59,11 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     QUEUE_FAULT,  # detail: descriptor number
     READER_FAULT,  # detail: operation that reads; other: row of the FIFO
     WRITER_FAULT,  # detail: operation that writes; other: row of the FIFO
-) = range(8)
+    CONTROL_FAULT,  # detail: entry; other: color
+    WIDTH_FAULT,  # detail: bytes of the elements in the ring; other: of the operation
+    TAKER_FAULT,  # detail: operation that takes; other: number of the ring
+    FILLER_FAULT,  # detail: operation that puts in; other: number of the ring
+) = range(12)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -102,7 +106,11 @@ FIFO_READER = FIFO_ROUTE
 FIFO_STARTS_TASK = FIFO_LAST_MOVE
 """Of a channel: it has a data task."""
 NO_ROUTE, ANY_COLOR = 0, -1
-"""The colors of a source with any color follow its ring, one word each."""
+"""The tags of a source with any color follow its ring, one word each: color, and `CONTROL_TAG`."""
+COLOR_MASK, CONTROL_TAG = 0xFF, 0x100
+"""Of a tag. Buffers and channels of switched colors have tags too, without the color."""
+HAS_TAGS = 0x80
+"""Of the shape of a channel."""
 REASON_MASK, IS_AWAITED = 15, 16
 """State: stall reason + 1; somebody waits for a place."""
 
@@ -118,12 +126,14 @@ ROUTE_DIRECTIONS = ROUTE_TARGETS + 5
 NUM_ROUTE_WORDS = 8
 RAMP_INPUT = 1 << 5
 """Bit of the ramp's way in, beside the bits of the five output ports."""
+IS_SWITCHED = 1 << 6
+"""Of the ports: the route is that of a switch, whose row is the first target."""
 
 # --- arena: operations, one for each thread that a program uses ----------------------------------
 
 (
     OP_KIND,
-    OP_IS_FABRIC,
+    OP_STEPS,  # it executes element by element (bit 0), and has a ring or marked input (bit 1)
     OP_NEXT,
     OP_LENGTH,
     OP_IS_ENDLESS,
@@ -154,8 +164,10 @@ MAIN_THREAD = 8
     OPERAND_DSD,  # row of the descriptors (color of fabric output)
 ) = range(5)
 
-SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
+SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, RING = range(7)
 """Kinds of operands."""
+STEPWISE, WATCHED = 1, 2
+"""Of `OP_STEPS`."""
 
 # --- PEs -----------------------------------------------------------------------------------------
 
@@ -184,8 +196,9 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT = range(6)
     PE_TASK_STARTS,
     PE_ELEMENTS,  # what is not counted in the block any more
     PE_PATH_CYCLES,
-    PE_STALLS,  # seven columns, by StallReason
-) = range(25)
+    PE_RINGS,  # its first row in `rings`
+    PE_STALLS,  # nine columns, by StallReason
+) = range(26)
 NUM_PE_FIELDS = 40
 
 IDLE, RUNNING, WAITING, STALLED = range(4)
@@ -220,8 +233,49 @@ HOST_QUEUE = 1 << 16
     OPS_THREAD,
     OPS_START,
     OPS_WAITING_SINCE,
+    OPS_RESUME,  # cycles from the end to the main thread's next instruction
     NUM_OPERATION_FIELDS,
-) = range(5)
+) = range(6)
+
+# --- switches: of one color at one PE, where a color is switched anywhere -------------------------
+
+(
+    SWITCH_POSITION,
+    SWITCH_COUNTER,  # of a counter filter
+    SWITCH_IS_TORN,
+    SWITCH_OLD_POSITION,  # three columns: as of the start of the cycle of the last change
+    SWITCH_CHANGED,  # the cycle of the last change
+    SWITCH_NUM_POSITIONS,
+    SWITCH_IS_RING,
+    SWITCH_POPS,  # bit set: opcodes after which the list of commands moves up
+    SWITCH_FILTER,
+    SWITCH_MINIMUM,
+    SWITCH_MAXIMUM,
+    SWITCH_LIMIT,
+    SWITCH_COUNTS_DATA,
+    SWITCH_COUNTS_CONTROL,
+    SWITCH_FILTERS_CONTROL,
+    SWITCH_CHANNEL,  # 0: no queue of the PE takes the color
+    SWITCH_BUFFERS,  # behind the four links; 0: the link leaves the rectangle
+    SWITCH_SETS,  # receive (NONE: not valid) and transmit of each position
+) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22)
+NUM_SWITCH_FIELDS = SWITCH_SETS + 8
+NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
+
+# --- rings: the FIFOs that programs allocate in their memory --------------------------------------
+
+(
+    RINGS_ADDRESS,
+    RINGS_BYTES,
+    RINGS_PUSH,  # task to activate, or NO_TASK
+    RINGS_POP,
+    RINGS_HEAD,
+    RINGS_COUNT,
+    RINGS_WIDTH,
+    RINGS_READER,  # live operation, 0: none
+    RINGS_WRITER,
+    NUM_RING_FIELDS,
+) = range(10)
 
 # --- programs and their tables -------------------------------------------------------------------
 
@@ -233,8 +287,11 @@ HOST_QUEUE = 1 << 16
     PROGRAM_TASKS,  # 32 rows, by task id
     PROGRAM_LOCAL_TASKS,  # bit set of task ids
     PROGRAM_DATA_TASKS,  # bit set of task ids
+    PROGRAM_CONTROL_TASKS,  # 64 rows of tasks, by entry; NONE: it has no control task
+    PROGRAM_NUM_CHANNELS,
+    PROGRAM_CHANNELS,  # first row in the channels of programs
     PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(8)
+) = range(11)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
 """(+ input queue) the color it is bound to."""
@@ -261,9 +318,10 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     DSD_COLOR,
     DSD_QUEUE,
     DSD_STRIDE,  # MEM4D: of the innermost loop
-    DSD_NUM_LOOPS,
+    DSD_NUM_LOOPS,  # FIFO: number of the ring
+    DSD_IS_CONTROL,
     DSD_EXTENTS,  # four, the innermost first
-) = range(6)
+) = range(7)
 DSD_STRIDES = DSD_EXTENTS + 4
 NUM_DSD_FIELDS = DSD_STRIDES + 4
 
@@ -279,8 +337,13 @@ CONFIG_SLOT, CONFIG_RANK, CONFIG_ACTIVATE, CONFIG_UNBLOCK, NUM_CONFIG_FIELDS = r
     TASK_TYPES,
     NUM_TASK_FIELDS,
 ) = (*range(6), 7, 9)
-NO_TASK_KIND, LOCAL_TASK, DATA_TASK = range(3)
+NO_TASK_KIND, LOCAL_TASK, DATA_TASK, CONTROL_TASK = range(4)
 NUM_TASK_IDS = 32
+NUM_ENTRIES = 64
+"""Entries that a control wavelet can name."""
+
+WAY_CHANNEL, WAY_COLOR, WAY_NUMBER, NUM_WAY_FIELDS = range(4)
+"""Channels of a program: distance from the PE's first, color, and the picker's number."""
 LAUNCH_ID = 31
 """The picker's number for a launched function: after every task id (M62)."""
 

@@ -102,7 +102,7 @@ def take(s: Arrays, fifo: int, cycle: int) -> int:
 
 
 @kernel
-def tag_place(s: Arrays, source: int, number: int) -> int:
-    """Return where the color of a wavelet of a source with any color is."""
-    places = 1 << (s.arena[source + FIFO_SHAPE] >> 8 & 0x1F)
-    return source + FIFO_RING + 2 * places + (number & (places - 1))
+def tag_place(s: Arrays, fifo: int, number: int) -> int:
+    """Return where the tag of a wavelet of a FIFO with tags is."""
+    places = 1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)
+    return fifo + FIFO_RING + 2 * places + (number & (places - 1))

@@ -6,7 +6,7 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from onewafer.image import Opcode, OperandMode, ScalarType
+from onewafer.image import SAVES_ADDRESS, Opcode, OperandMode, ScalarType
 from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -45,9 +45,10 @@ from onewafer.simulator.fast.fields import (
     NONE,
     NUM_EVENTS,
     NUM_OP_WORDS,
-    OP_IS_FABRIC,
     OP_REMAINING,
     OP_ROW,
+    OP_STEPS,
+    OPS_RESUME,
     OPS_START,
     PE_COUNTER_HELD,
     PE_COUNTER_START,
@@ -71,7 +72,6 @@ from onewafer.simulator.fast.fields import (
     RUNNING,
     STALLED,
     T_BRANCH_TAKEN,
-    T_RESUME,
     TRAP_FAULT,
     WAITING,
 )
@@ -108,6 +108,8 @@ _ACTIVATE, _BLOCK, _UNBLOCK = int(Opcode.ACTIVATE), int(Opcode.BLOCK), int(Opcod
 _UNBLOCK_COMMAND_STREAM = int(Opcode.UNBLOCK_COMMAND_STREAM)
 _COORDINATE = int(Opcode.COORDINATE)
 _TIMESTAMP, _TIMESTAMP_CONTROL = int(Opcode.TIMESTAMP), int(Opcode.TIMESTAMP_CONTROL)
+_MAP_BEGIN, _MAP_WRITE = int(Opcode.MAP_BEGIN), int(Opcode.MAP_WRITE)
+_MAP_STEP = int(Opcode.MAP_STEP)
 _COUNTER_MASK = (1 << 48) - 1
 _COUNTER_STOP, _COUNTER_START, _COUNTER_RESET = range(3)
 _WORD, _UPPER, _HALF = 0xFFFF_FFFF, 0xFFFF_0000, 0xFFFF
@@ -181,11 +183,15 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
         update_dsd(s, pe, row, opcode, imm)
     elif opcode == _DSR_LOAD:
         ra = s.code[row, CODE_RA]
-        load_dsr(s, pe, row, s.registers[pe, ra], s.registers[pe, ra + 1])
+        saves = SAVES_ADDRESS if imm else 0
+        high = int64(s.registers[pe, ra + 1]) | saves
+        load_dsr(s, pe, row, int64(s.registers[pe, ra]), high)
     elif opcode == _DSR_LOAD_CONSTANT:
         load_dsr(s, pe, row, imm & _WORD, s.code[row, CODE_AUX] & _WORD)
     elif opcode == _DSD:
         return issue(s, block, row, imm, cycle)
+    elif opcode >= _MAP_BEGIN:
+        execute_map(s, pe, row, opcode, imm)
     else:
         execute_machine(s, block, pe, row, opcode, imm, cycle)
     return following
@@ -245,13 +251,7 @@ def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> N
     elif opcode == _MOVE:
         s.registers[pe, rd] = a
     elif opcode == _LOAD:
-        word = read(s, pe, a + imm, _TYPE_BYTES[kind])
-        if kind == _I8:
-            word = ((word ^ 0x80) - 0x80) & _WORD
-        elif kind == _I16:
-            word = ((word ^ 0x8000) - 0x8000) & _WORD
-        if not s.clock[FAULT]:
-            s.registers[pe, rd] = word
+        load(s, pe, rd, a + imm, kind)
     elif opcode == _STORE:
         b = int64(s.registers[pe, s.code[row, CODE_RB]])
         write(s, pe, a + imm, b, _TYPE_BYTES[kind])
@@ -292,6 +292,43 @@ def load_dsr(s: Arrays, pe: int, row: int, low: int, high: int) -> None:
     file = (encoded >> 16) - _DSR_DEST
     s.dsrs[pe, file, encoded & _HALF, 0] = low
     s.dsrs[pe, file, encoded & _HALF, 1] = high
+
+
+@shared
+def execute_map(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> None:
+    """Execute an instruction of a map loop (M120, M121)."""
+    ra = s.code[row, CODE_RA]
+    low = int64(s.registers[pe, ra])
+    if opcode == _MAP_BEGIN:
+        if low == 0:
+            s.pes[pe, PE_PC] = imm
+        return
+    if opcode == _MAP_STEP:
+        left = (low - 1) & _WORD
+        s.registers[pe, ra] = left
+        if left:
+            s.pes[pe, PE_PC] = imm
+        return
+    kind: int = s.code[row, CODE_TYPE]
+    word = int64(s.registers[pe, s.code[row, CODE_RB]])
+    stride = ((int64(s.registers[pe, ra + 1]) & _HALF) ^ 0x8000) - 0x8000
+    s.registers[pe, ra] = low & _UPPER | (low + stride * _TYPE_BYTES[kind]) & _HALF
+    if opcode == _MAP_WRITE:
+        write(s, pe, low & _HALF, word, _TYPE_BYTES[kind])
+    else:
+        load(s, pe, s.code[row, CODE_RD], low & _HALF, kind)
+
+
+@kernel
+def load(s: Arrays, pe: int, rd: int, address: int, kind: int) -> None:
+    """Put a scalar in memory into a register, unless that is a fault."""
+    word = read(s, pe, address, _TYPE_BYTES[kind])
+    if kind == _I8:
+        word = ((word ^ 0x80) - 0x80) & _WORD
+    elif kind == _I16:
+        word = ((word ^ 0x8000) - 0x8000) & _WORD
+    if not s.clock[FAULT]:
+        s.registers[pe, rd] = word
 
 
 @kernel
@@ -381,9 +418,10 @@ def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
         s.pes[pe, PE_LIMIT] = cycle
         return following
     begins = s.operations[s.arena[op + OP_ROW], OPS_START]
-    resumed = begins + s.arena[op + OP_REMAINING] + s.timing[T_RESUME]
+    resume = s.operations[s.arena[op + OP_ROW], OPS_RESUME]
+    resumed = begins + s.arena[op + OP_REMAINING] + resume
     is_alone = s.arena[block + BLOCK_LIVE] == 0 and s.arena[block + BLOCK_PATH_FREE] <= begins
-    if is_alone and not s.arena[op + OP_IS_FABRIC] and resumed <= s.pes[pe, PE_LIMIT]:
+    if is_alone and not s.arena[op + OP_STEPS] and resumed <= s.pes[pe, PE_LIMIT]:
         run_alone(s, block, op)
         s.pes[pe, PE_MAIN_CYCLES] -= resumed - following
         return resumed

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, OperandMode
+from onewafer.image import (
+    DSD_NUMBER_MASK,
+    DSD_OPERATIONS,
+    IN_MAP,
+    SAVES_ADDRESS,
+    DsdKind,
+    DsdOperation,
+    OperandMode,
+)
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK,
+    CODE_AUX,
     CODE_RA,
     CODE_RB,
     CODE_RC,
     CODE_RD,
     CODE_TYPE,
     CONFIG_RANK,
+    CONTROL_TAG,
     DSD_COLOR,
     DSD_EXTENTS,
+    DSD_IS_CONTROL,
     DSD_KIND,
     DSD_NUM_LOOPS,
     DSD_QUEUE,
@@ -25,7 +36,9 @@ from onewafer.simulator.fast.fields import (
     FAULT,
     FAULT_DETAIL,
     FIFO_HEAD,
+    FIFO_SHAPE,
     FIFO_TAIL,
+    HAS_TAGS,
     INPUT,
     NONE,
     NOT_YET,
@@ -36,7 +49,6 @@ from onewafer.simulator.fast.fields import (
     OP_FINISH,
     OP_HAS_STARTED,
     OP_IS_ENDLESS,
-    OP_IS_FABRIC,
     OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
@@ -49,11 +61,13 @@ from onewafer.simulator.fast.fields import (
     OP_SCALAR,
     OP_SRC0,
     OP_SRC1,
+    OP_STEPS,
     OPERAND_BASE,
     OPERAND_BYTES,
     OPERAND_DSD,
     OPERAND_KIND,
     OPERAND_STEP,
+    OPS_RESUME,
     OPS_START,
     OPS_WAITING_SINCE,
     OUTPUT,
@@ -61,20 +75,25 @@ from onewafer.simulator.fast.fields import (
     PE_OUTPUTS,
     PE_PC,
     PE_PROGRAM,
+    PE_RINGS,
     POINTER,
     PROGRAM_COLORS,
     PROGRAM_DSDS,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
     QUEUE_FAULT,
+    RING,
     SCALAR,
+    STEPWISE,
     T_CONFLICT,
     T_FABRIC_SETUP,
     T_MEMORY_SETUP,
     T_RATES,
     T_REDUCTION,
+    T_RESUME,
     T_SCALAR_SETUP,
     VECTOR,
+    WATCHED,
 )
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
@@ -87,7 +106,7 @@ _MAIN_RANK = 1
 _REGISTER, _POINTER = int(OperandMode.REGISTER), int(OperandMode.POINTER)
 _DSR_DEST = int(OperandMode.DSR_DEST)
 _FABIN, _FABOUT = int(DsdKind.FABIN), int(DsdKind.FABOUT)
-_MEM4D = int(DsdKind.MEM4D)
+_MEM4D, _FIFO = int(DsdKind.MEM4D), int(DsdKind.FIFO)
 
 _WIDTHS: dict[str | None, int] = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
 _DEST_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].dest] for operation in DsdOperation)
@@ -123,7 +142,7 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
 def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int, at: int) -> int:
     """Set an operand from the two words of a DSD value; return its extent."""
     program = s.pes[pe, PE_PROGRAM]
-    number = high >> 16
+    number = high >> 16 & DSD_NUMBER_MASK
     if number >= s.programs[program, PROGRAM_NUM_DSDS]:
         if not s.clock[FAULT]:
             s.clock[FAULT] = EMPTY_DSR_FAULT
@@ -147,8 +166,13 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
             offset = s.programs[program, PROGRAM_QUEUES + s.dsds[dsd, DSD_QUEUE]]
             s.arena[op + at + OPERAND_KIND] = OUTPUT
             s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_OUTPUTS] + offset
-            s.arena[op + at + OPERAND_DSD] = color
+            mark = s.dsds[dsd, DSD_IS_CONTROL]
+            s.arena[op + at + OPERAND_DSD] = color | CONTROL_TAG if mark else color
         return extent
+    if kind == _FIFO:
+        s.arena[op + at + OPERAND_KIND] = RING
+        s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_RINGS] + s.dsds[dsd, DSD_NUM_LOOPS]
+        return 0
     s.arena[op + at + OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
         s.arena[op + at + OPERAND_KIND] = BLOCK
@@ -316,9 +340,16 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
         or s.arena[op + OP_SRC1 + OPERAND_KIND] == INPUT
         or s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
     )
+    has_ring = (
+        s.arena[op + OP_SRC0 + OPERAND_KIND] == RING
+        or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
+        or s.arena[op + OP_DEST + OPERAND_KIND] == RING
+    )
+    is_watched = has_ring or has_tagged_input(s, op, OP_SRC0) or has_tagged_input(s, op, OP_SRC1)
     is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
     s.arena[op + OP_LENGTH] = length
-    s.arena[op + OP_IS_FABRIC] = 1 if is_fabric else 0
+    steps = STEPWISE if is_fabric or has_ring else 0
+    s.arena[op + OP_STEPS] = steps | WATCHED if is_watched else steps
     s.arena[op + OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
     s.arena[op + OP_ACCUMULATOR] = 0
     if is_reduction and _SRC0_BYTES[kind]:
@@ -339,8 +370,37 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.arena[op + OP_SCALAR] = to_signed(word)
     setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
     begins = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
-    s.operations[row, OPS_START] = begins
+    is_prepared = s.code[code, CODE_AUX] == IN_MAP and steps == 0
+    s.operations[row, OPS_START] = cycle if is_prepared else begins
+    s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
     set_duration(s, op, is_reduction)
+    if not s.clock[FAULT]:
+        save_address(s, pe, s.code[code, CODE_RD], length * _DEST_BYTES[kind])
+        save_address(s, pe, s.code[code, CODE_RA], length * _SRC0_BYTES[kind])
+        save_address(s, pe, s.code[code, CODE_RB], length * _SRC1_BYTES[kind])
+
+
+@kernel
+def has_tagged_input(s: Arrays, op: int, at: int) -> bool:
+    """Tell whether control wavelets may come by the channel of an operand."""
+    if s.arena[op + at + OPERAND_KIND] != INPUT:
+        return False
+    return s.arena[s.arena[op + at + OPERAND_BASE] + FIFO_SHAPE] & HAS_TAGS != 0
+
+
+@kernel
+def save_address(s: Arrays, pe: int, encoded: int, num_bytes: int) -> None:
+    """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+    mode = encoded >> 16
+    if mode == 0 or mode == _REGISTER or mode == _POINTER:
+        return
+    index = encoded & 0xFFFF
+    low = int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
+    high = int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
+    if high & SAVES_ADDRESS:
+        stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
+        base = (low + stride * num_bytes) & 0xFFFF
+        s.dsrs[pe, mode - _DSR_DEST, index, 0] = low & 0xFFFF_0000 | base
 
 
 @kernel

@@ -66,7 +66,6 @@ from onewafer.simulator.fast.fields import (
     OP_FINISH,
     OP_HAS_STARTED,
     OP_IS_ENDLESS,
-    OP_IS_FABRIC,
     OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
@@ -78,12 +77,14 @@ from onewafer.simulator.fast.fields import (
     OP_SCALAR,
     OP_SRC0,
     OP_SRC1,
+    OP_STEPS,
     OPERAND_BASE,
     OPERAND_BYTES,
     OPERAND_DSD,
     OPERAND_KIND,
     OPERAND_STEP,
     OPS_OFFSET,
+    OPS_RESUME,
     OPS_START,
     OPS_THREAD,
     OPS_WAITING_SINCE,
@@ -116,6 +117,7 @@ from onewafer.simulator.fast.fields import (
     SCALAR,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
+    T_RESUME,
     T_WINDOW_SHIFT,
     VECTOR,
 )
@@ -335,7 +337,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
         OP_CONFIG: config,
         OP_RANK: rank,
         OP_PC: table["pc"],
-        OP_IS_FABRIC: is_fabric,
+        OP_STEPS: is_fabric,
         OP_IS_ENDLESS: is_fabric & (table["length"] == ENDLESS),
         OP_LENGTH: table["length"],
         OP_NEXT: table["next_element"],
@@ -351,6 +353,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     for field, values in words.items():
         s.arena[op + field] = values
     s.operations[row, OPS_START] = table["start"] - base
+    s.operations[row, OPS_RESUME] = s.timing[T_RESUME]  # no map loop is saved
     s.operations[row, OPS_WAITING_SINCE] = table["waiting_since"] - base
     block = s.blocks[pe]
     slot = (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
 from onewafer.simulator.fast.agenda import (
-    enlist,
     note,
     wake_attention,
     wake_element,
@@ -23,16 +22,14 @@ from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     BLOCK_ACTIVE,
-    BLOCK_ELEMENT_WAKE,
     BLOCK_IS_CONTENDED,
     BLOCK_NUM_SOURCES,
     BLOCK_PE,
-    BLOCK_ROUTER_WAKE,
     BLOCK_SOURCES,
+    COLOR_MASK,
     FAR,
     FIFO_HEAD,
     FIFO_LAST_MOVE,
-    FIFO_OWNER,
     FIFO_READER,
     FIFO_RING,
     FIFO_ROUTE,
@@ -43,15 +40,12 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     FIFOS_COLOR,
     FIFOS_NUMBER,
-    FIFOS_PE,
     FIFOS_PORT,
-    FIFOS_SENDER,
     FIFOS_WAITING_SINCE,
     IS_AWAITED,
     IS_RECORDING,
-    LINK_DEPARTURES,
+    IS_SWITCHED,
     LINK_FREE,
-    LINK_WAVELETS,
     NO_ROUTE,
     NONE,
     PE_STALLS,
@@ -65,8 +59,6 @@ from onewafer.simulator.fast.fields import (
     T_HAS_LINK_WINDOW,
     T_HOP,
     T_RAMP,
-    T_WINDOW_CYCLES,
-    T_WINDOW_WORDS,
 )
 from onewafer.simulator.fast.fifo import (
     WORD,
@@ -79,7 +71,9 @@ from onewafer.simulator.fast.fifo import (
     tag_place,
     take,
 )
+from onewafer.simulator.fast.links import announce, carry, end_wait, send, wait
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.switching import serve_switched
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -135,6 +129,12 @@ def route_in_order(s: Arrays, block: int, cycle: int) -> None:
         source = s.candidates[k]
         route = route_of(s, block, source)
         ports = 0 if route == NO_ROUTE else s.arena[route + ROUTE_PORTS]
+        if ports & IS_SWITCHED:
+            color = color_of(s, source, s.arena[source + FIFO_ROW])
+            taken |= serve_switched(
+                s, block, source, s.arena[route + ROUTE_TARGETS], color, taken, cycle
+            )
+            continue
         if taken & ports:
             wait(s, source, cycle, _LINK_BUSY)
             wake_router(s, block, cycle + 1)
@@ -168,7 +168,7 @@ def color_of(s: Arrays, source: int, row: int) -> int:
 @kernel
 def tag_of_head(s: Arrays, source: int) -> int:
     """Return the color of the oldest wavelet of a source with any color."""
-    return s.arena[tag_place(s, source, s.arena[source + FIFO_HEAD])]
+    return s.arena[tag_place(s, source, s.arena[source + FIFO_HEAD])] & COLOR_MASK
 
 
 @kernel
@@ -333,25 +333,6 @@ def direction_of(s: Arrays, route: int, i: int) -> int:
 
 
 @kernel
-def wait(s: Arrays, source: int, cycle: int, reason: int) -> None:
-    """Note what the oldest wavelet of a source waits for from `cycle` on."""
-    state = s.arena[source + FIFO_STATE]
-    if (state & REASON_MASK) != reason + 1:
-        row = s.arena[source + FIFO_ROW]
-        count_wait(s, row, state, cycle)
-        s.arena[source + FIFO_STATE] = state & ~REASON_MASK | reason + 1
-
-
-@kernel
-def count_wait(s: Arrays, row: int, state: int, cycle: int) -> None:
-    """Count the cycles that a source has waited up to `cycle`; another wait begins."""
-    if state & REASON_MASK:
-        waited = cycle - s.fifos[row, FIFOS_WAITING_SINCE]
-        s.pes[s.fifos[row, FIFOS_PE], PE_STALLS - 1 + (state & REASON_MASK)] += waited
-    s.fifos[row, FIFOS_WAITING_SINCE] = cycle
-
-
-@kernel
 def move(s: Arrays, block: int, source: int, route: int, cycle: int) -> None:
     """Move the oldest wavelet of a source along its route."""
     if s.clock[IS_RECORDING]:
@@ -386,30 +367,6 @@ def record_move(s: Arrays, block: int, source: int, route: int, cycle: int) -> N
 
 
 @kernel
-def send(s: Arrays, buffer: int, arrival: int, word: int) -> None:
-    """Put a wavelet into the buffer behind a link (M50)."""
-    put(s, buffer, arrival, word)
-    announce(s, buffer, arrival)
-
-
-@kernel
-def announce(s: Arrays, buffer: int, arrival: int) -> None:
-    """Let the router behind a link know that something arrives."""
-    owner = s.arena[buffer + FIFO_OWNER]
-    s.arena[owner + BLOCK_ACTIVE] |= 1 << (s.arena[buffer + FIFO_SHAPE] & 0xFF)
-    wake_other_router(s, owner, arrival)
-
-
-@kernel
-def wake_other_router(s: Arrays, block: int, cycle: int) -> None:
-    """Look at the router of another PE in `cycle`, or before."""
-    if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
-        s.arena[block + BLOCK_ROUTER_WAKE] = cycle
-        if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:
-            enlist(s, block, cycle)
-
-
-@kernel
 def deliver(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
     """Hand a wavelet to the ramp (M40)."""
     readable = cycle + s.timing[T_RAMP]
@@ -423,31 +380,3 @@ def expect(s: Arrays, block: int, channel: int, readable: int) -> None:
     wake_element(s, block, readable)
     if s.arena[channel + FIFO_STARTS_TASK] and s.arena[channel + FIFO_READER] == 0:
         wake_attention(s, block, readable)
-
-
-@kernel
-def end_wait(s: Arrays, source: int, cycle: int) -> None:
-    """Count how long a wavelet has waited that leaves, and wake who waits for its place."""
-    state = s.arena[source + FIFO_STATE]
-    row = s.arena[source + FIFO_ROW]
-    if state & REASON_MASK:
-        count_wait(s, row, state, cycle)
-    s.arena[source + FIFO_STATE] = 0
-    if state & IS_AWAITED == 0:
-        return
-    if s.fifos[row, FIFOS_PORT] == _RAMP:
-        wake_element(s, s.arena[source + FIFO_OWNER], cycle + 1)
-    else:
-        known = cycle + s.timing[T_CREDIT]
-        wake_other_router(s, s.blocks[s.fifos[row, FIFOS_SENDER]], known)
-
-
-@kernel
-def carry(s: Arrays, link: int, cycle: int) -> None:
-    """Let a link take a wavelet that leaves in `cycle` (M54, M55)."""
-    window = s.timing[T_WINDOW_WORDS]
-    count = s.links[link, LINK_WAVELETS]
-    s.links[link, LINK_WAVELETS] = count + 1
-    s.links[link, LINK_DEPARTURES + count % window] = cycle
-    oldest = s.links[link, LINK_DEPARTURES + (count + 1) % window]
-    s.links[link, LINK_FREE] = max(cycle + 1, oldest + s.timing[T_WINDOW_CYCLES])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.arch import DataTaskKey
 from onewafer.image import DsdKind, DsdOperation, Field, Opcode, PatchTarget, TaskKind, cost_class
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -18,9 +19,11 @@ from onewafer.simulator.fast.fields import (
     CONFIG_RANK,
     CONFIG_SLOT,
     CONFIG_UNBLOCK,
+    CONTROL_TASK,
     DATA_TASK,
     DSD_COLOR,
     DSD_EXTENTS,
+    DSD_IS_CONTROL,
     DSD_KIND,
     DSD_NUM_LOOPS,
     DSD_QUEUE,
@@ -34,16 +37,21 @@ from onewafer.simulator.fast.fields import (
     NUM_CODE_FIELDS,
     NUM_CONFIG_FIELDS,
     NUM_DSD_FIELDS,
+    NUM_ENTRIES,
     NUM_PROGRAM_FIELDS,
     NUM_TASK_FIELDS,
     NUM_TASK_IDS,
+    NUM_WAY_FIELDS,
+    PROGRAM_CHANNELS,
     PROGRAM_CODE,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
+    PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     PROGRAM_DSDS,
     PROGRAM_INPUTS,
     PROGRAM_LOCAL_TASKS,
+    PROGRAM_NUM_CHANNELS,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
     PROGRAM_TASKS,
@@ -65,6 +73,7 @@ from onewafer.simulator.loading import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -90,6 +99,8 @@ class QueueLayout:
     """Words of the arena from the PE's first output queue, or first channel."""
     num_words: int
     starts_task: bool = False
+    has_tags: bool = False
+    """A channel by which control wavelets may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +126,22 @@ class ProgramTables:
     dsds: NDArray[np.int64]
     configs: NDArray[np.int64]
     tasks: NDArray[np.int64]
+    ways: NDArray[np.int64]
 
 
-def make_tables(programs: Sequence[TileProgram], architecture: Architecture) -> ProgramTables:
-    """Return the tables of `programs`."""
-    layouts = tuple(_layout(program, architecture) for program in programs)
+def make_tables(
+    programs: Sequence[TileProgram],
+    architecture: Architecture,
+    switched: AbstractSet[int] = frozenset(),
+) -> ProgramTables:
+    """Return the tables of `programs`; `switched` colors may carry control wavelets."""
+    layouts = tuple(_layout(program, architecture, switched) for program in programs)
     rows: Rows = []
     code: list[NDArray[np.int64]] = []
     dsds: Rows = []
     configs: Rows = []
     tasks: Rows = []
+    ways: Rows = []
     num_instructions = 0
     for layout in layouts:
         row = _program_row(layout)
@@ -132,12 +149,19 @@ def make_tables(programs: Sequence[TileProgram], architecture: Architecture) -> 
         row[PROGRAM_DSDS] = len(dsds)
         row[PROGRAM_CONFIGS] = len(configs)
         row[PROGRAM_TASKS] = len(tasks)
+        row[PROGRAM_CHANNELS] = len(ways)
         rows.append(row)
         code.append(_code(layout, architecture.timing))
         num_instructions += len(layout.program.code)
         dsds += [_dsd_row(dsd, layout.program, architecture) for dsd in layout.program.dsds]
         configs += _config_rows(layout)
         tasks += _task_rows(layout, architecture)
+        if any(task.kind is TaskKind.CONTROL for task in layout.program.tasks):
+            row[PROGRAM_CONTROL_TASKS] = len(tasks)
+            tasks += _control_task_rows(layout)
+        of_program = _way_rows(layout, architecture)
+        row[PROGRAM_NUM_CHANNELS] = len(of_program)
+        ways += of_program
     return ProgramTables(
         layouts=layouts,
         programs=_matrix(rows, NUM_PROGRAM_FIELDS),
@@ -145,6 +169,7 @@ def make_tables(programs: Sequence[TileProgram], architecture: Architecture) -> 
         dsds=_matrix(dsds, NUM_DSD_FIELDS),
         configs=_matrix(configs, NUM_CONFIG_FIELDS),
         tasks=_matrix(tasks, NUM_TASK_FIELDS),
+        ways=_matrix([*ways, [0] * NUM_WAY_FIELDS], NUM_WAY_FIELDS),
     )
 
 
@@ -182,31 +207,46 @@ def _window_shift(timing: Timing) -> int:
     return min(timing.hop_cycles, timing.credit_cycles).bit_length() - 1
 
 
-def _layout(program: TileProgram, architecture: Architecture) -> ProgramLayout:
+def _layout(
+    program: TileProgram, architecture: Architecture, switched: AbstractSet[int]
+) -> ProgramLayout:
     patched = {p.location for p in program.patches if p.target is PatchTarget.IMMEDIATE}
     return ProgramLayout(
         program=program,
-        channels=_place(_channels(program, architecture)),
-        outputs=_place(_outputs(program, architecture)),
+        channels=_place(_channels(program, architecture, switched)),
+        outputs=_place(_outputs(program, architecture, switched)),
         threads=(*sorted({config.microthread for config in program.configs}), MAIN_THREAD),
         patched=tuple(sorted(patched)),
     )
 
 
-def _channels(program: TileProgram, architecture: Architecture) -> list[QueueLayout]:
+def _channels(
+    program: TileProgram, architecture: Architecture, switched: AbstractSet[int]
+) -> list[QueueLayout]:
     data_colors = {
         data_task_color(task.task_id, program, architecture)
         for task in program.tasks
         if task.kind is TaskKind.DATA
     }
     ramp = architecture.timing.ramp_cycles
+    has_control_tasks = any(task.kind is TaskKind.CONTROL for task in program.tasks)
     return [
-        _queue(a.queue, a.color, a.words + ramp, starts_task=a.color in data_colors)
+        QueueLayout(
+            queue=a.queue,
+            color=a.color,
+            capacity=a.words + ramp,
+            distance=0,
+            num_words=fifo_words(a.words + ramp, has_tags=a.color in switched),
+            starts_task=a.color in data_colors or has_control_tasks,
+            has_tags=a.color in switched,
+        )
         for a in input_attachments(program, architecture).values()
     ]
 
 
-def _outputs(program: TileProgram, architecture: Architecture) -> list[QueueLayout]:
+def _outputs(
+    program: TileProgram, architecture: Architecture, switched: AbstractSet[int]
+) -> list[QueueLayout]:
     """Return the queues that DSDs of the program send by (M41)."""
     colors: dict[int, set[int]] = {}
     for dsd in program.dsds:
@@ -216,14 +256,11 @@ def _outputs(program: TileProgram, architecture: Architecture) -> list[QueueLayo
     for queue in sorted(colors):
         words = architecture.output_queue_words[queue] + architecture.timing.ramp_cycles
         of_queue = colors[queue] - {UNBOUND}
-        color = of_queue.pop() if len(of_queue) == 1 else ANY_COLOR
-        queues.append(_queue(queue, color, words))
+        is_plain = len(of_queue) == 1 and not of_queue & switched
+        color = of_queue.pop() if is_plain else ANY_COLOR
+        num_words = fifo_words(words, has_tags=color == ANY_COLOR)
+        queues.append(QueueLayout(queue, color, words, 0, num_words))
     return queues
-
-
-def _queue(queue: int, color: int, capacity: int, *, starts_task: bool = False) -> QueueLayout:
-    num_words = fifo_words(capacity, has_tags=color == ANY_COLOR)
-    return QueueLayout(queue, color, capacity, 0, num_words, starts_task)
 
 
 def _place(queues: list[QueueLayout]) -> tuple[QueueLayout, ...]:
@@ -246,7 +283,11 @@ def fifo_words(capacity: int, *, has_tags: bool = False) -> int:
 def _program_row(layout: ProgramLayout) -> list[int]:
     row = [NONE] * NUM_PROGRAM_FIELDS
     row[PROGRAM_NUM_DSDS] = len(layout.program.dsds)
-    kind_of_id = {task.task_id: task.kind for task in layout.program.tasks}
+    kind_of_id = {
+        task.task_id: task.kind
+        for task in layout.program.tasks
+        if task.kind is not TaskKind.CONTROL
+    }
     row[PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
     row[PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
     for output in layout.outputs:
@@ -274,6 +315,8 @@ def _cycles(instruction: list[int], timing: Timing) -> int:
     opcode = Opcode(instruction[Field.OPCODE])
     if opcode is Opcode.TIMESTAMP:
         return timing.timestamp_cycles
+    if opcode is Opcode.MAP_BEGIN:
+        return timing.memory_setup_cycles
     return timing.instruction_cycles[cost_class(opcode, instruction[Field.TYPE]).name.lower()]
 
 
@@ -283,7 +326,8 @@ def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architectur
     row[DSD_KIND] = dsd.kind
     row[DSD_COLOR] = fabric_color(dsd, program, architecture) if is_fabric else UNBOUND
     row[DSD_QUEUE] = dsd.queue
-    row[DSD_NUM_LOOPS] = len(dsd.extents)
+    row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
+    row[DSD_IS_CONTROL] = int(dsd.is_control)
     if dsd.kind is DsdKind.MEM4D:
         row[DSD_STRIDE] = dsd.strides[-1]
     loops = zip(reversed(dsd.extents), reversed(dsd.strides), strict=True)
@@ -308,6 +352,8 @@ def _config_rows(layout: ProgramLayout) -> Rows:
 def _task_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
     rows = [[0] * NUM_TASK_FIELDS for _ in range(NUM_TASK_IDS)]
     for task in layout.program.tasks:
+        if task.kind is TaskKind.CONTROL:
+            continue
         row = rows[task.task_id]
         row[TASK_ENTRY] = task.entry
         row[TASK_KIND] = DATA_TASK if task.kind is TaskKind.DATA else LOCAL_TASK
@@ -316,12 +362,33 @@ def _task_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
     return rows
 
 
+def _control_task_rows(layout: ProgramLayout) -> Rows:
+    """Return the control tasks of a program by entry."""
+    rows = [[0] * NUM_TASK_FIELDS for _ in range(NUM_ENTRIES)]
+    for task in layout.program.tasks:
+        if task.kind is TaskKind.CONTROL:
+            row = rows[task.task_id]
+            row[TASK_KIND] = CONTROL_TASK
+            row[TASK_ENTRY] = task.entry
+            _set_arguments(row, task)
+    return rows
+
+
+def _way_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
+    by_color = architecture.data_task_key is DataTaskKey.COLOR
+    return [[c.distance, c.color, c.color if by_color else c.queue] for c in layout.channels]
+
+
 def _set_data_task(
     row: list[int], task: Task, layout: ProgramLayout, architecture: Architecture
 ) -> None:
     color = data_task_color(task.task_id, layout.program, architecture)
     row[TASK_COLOR] = color
     row[TASK_CHANNEL] = next(c.distance for c in layout.channels if c.color == color)
+    _set_arguments(row, task)
+
+
+def _set_arguments(row: list[int], task: Task) -> None:
     row[TASK_NUM_ARGUMENTS] = len(task.argument_registers)
     for i, (register, kind) in enumerate(
         zip(task.argument_registers, task.argument_types, strict=True)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from onewafer.image import NO_TASK, ChannelKind
+from onewafer.simulator.arithmetic.control import entry_of
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.controls import (
+    channel_of_number,
+    is_control_next,
+    ready_controls,
+)
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
     CONFIG_ACTIVATE,
     CONFIG_UNBLOCK,
     FAR,
+    FAULT,
     FIFO_READER,
     FIFO_STATE,
     LAUNCH_ARGUMENTS,
@@ -21,6 +28,8 @@ from onewafer.simulator.fast.fields import (
     LOCAL_TASK,
     NONE,
     OP_CONFIG,
+    OP_ROW,
+    OPS_RESUME,
     PE_CHANNELS,
     PE_LAST_PICKED,
     PE_MAIN,
@@ -30,12 +39,12 @@ from onewafer.simulator.fast.fields import (
     PE_PROGRAM,
     PE_RETURN_DEPTH,
     PE_TASK_STARTS,
+    PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     PROGRAM_INPUTS,
     PROGRAM_LOCAL_TASKS,
     PROGRAM_TASKS,
     RUNNING,
-    T_RESUME,
     T_TASK_START,
     TASK_CHANNEL,
     TASK_COLOR,
@@ -47,11 +56,14 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.switching import marked_word
 from onewafer.trace import EventKind
 
 _TASK_START = int(EventKind.TASK_START)
 _COLOR, _INPUT_QUEUE = int(ChannelKind.COLOR), int(ChannelKind.INPUT_QUEUE)
 _WORD = 0xFFFF_FFFF
+_CONTROL_TASK_ID = 64
+"""Added to the id of a control task in events."""
 
 
 @kernel
@@ -89,7 +101,7 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
     config = s.arena[op + OP_CONFIG]
     if config == NONE:
         s.pes[pe, PE_MAIN] = RUNNING
-        s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_RESUME]
+        s.pes[pe, PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + OP_ROW], OPS_RESUME]
         return
     if s.configs[config, CONFIG_ACTIVATE] != NO_TASK:
         activate(s, pe, s.configs[config, CONFIG_ACTIVATE])
@@ -105,21 +117,29 @@ def pick(s: Arrays, block: int, cycle: int) -> None:
         wake_attention(s, block, s.pes[pe, PE_MAIN_FREE])
         return
     ready = ready_tasks(s, block, cycle)
-    if ready == 0:
+    controls = 0
+    if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
+        controls = ready_controls(s, block, cycle)
+        if s.clock[FAULT]:
+            return
+    if ready | controls == 0:
         return
     start = s.pes[pe, PE_LAST_PICKED] + 1
-    following = ready >> start << start
-    picked = trailing_zeros(following if following else ready)
+    following = (ready | controls) >> start << start
+    picked = trailing_zeros(following if following else ready | controls)
     s.pes[pe, PE_LAST_PICKED] = picked
     s.pes[pe, PE_RETURN_DEPTH] = 0
     s.pes[pe, PE_MAIN] = RUNNING
     s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_TASK_START]
     s.pes[pe, PE_TASK_STARTS] += 1
-    if picked == LAUNCH_ID:
+    subject = picked
+    if ready >> picked & 1 == 0:
+        subject = take_control_task(s, block, picked, cycle)
+    elif picked == LAUNCH_ID:
         take_launch(s, pe)
     else:
         take_task(s, block, picked, cycle)
-    record(s, s.pes[pe, PE_MAIN_NEXT], block, _TASK_START, picked, s.pes[pe, PE_PC])
+    record(s, s.pes[pe, PE_MAIN_NEXT], block, _TASK_START, subject, s.pes[pe, PE_PC])
 
 
 @kernel
@@ -152,6 +172,8 @@ def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
         or ready == FAR
     ):
         return False
+    if is_control_next(s, channel):
+        return False
     if ready <= cycle:
         return True
     wake_attention(s, block, ready)
@@ -177,7 +199,25 @@ def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> None:
     if s.tasks[task, TASK_KIND] == LOCAL_TASK:
         s.pending_tasks[pe] = int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
         return
-    channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
+    take_wavelet(s, block, s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL], task, cycle)
+
+
+@shared
+def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
+    """Start the control task of the wavelet at a picker's number; return what events call it."""
+    pe = s.arena[block + BLOCK_PE]
+    channel = channel_of_number(s, pe, number)
+    entry = entry_of(marked_word(s, channel))
+    task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] + entry
+    s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
+    take_wavelet(s, block, channel, task, cycle)
+    return _CONTROL_TASK_ID + entry
+
+
+@kernel
+def take_wavelet(s: Arrays, block: int, channel: int, task: int, cycle: int) -> None:
+    """Take the wavelet that starts a task and put it into the task's registers (M64)."""
+    pe = s.arena[block + BLOCK_PE]
     word = take(s, channel, cycle)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0

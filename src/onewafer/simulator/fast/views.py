@@ -15,14 +15,17 @@ from onewafer.geometry import Direction
 from onewafer.image import DsdOperation
 from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
     BASE,
     BLOCK_ACTIVE,
     BLOCK_LIVE,
     BLOCK_NUM_SOURCES,
     BLOCK_OPERATIONS,
     BLOCK_SOURCES,
+    COLOR_MASK,
     FIFO_HEAD,
     FIFO_RING,
+    FIFO_ROUTE,
     FIFO_ROW,
     FIFO_SHAPE,
     FIFO_STATE,
@@ -30,10 +33,13 @@ from onewafer.simulator.fast.fields import (
     FIFOS_COLOR,
     FIFOS_NUMBER,
     FIFOS_OFFSET,
+    FIFOS_PE,
     FIFOS_PORT,
     FIFOS_WAITING_SINCE,
     IDLE,
     INPUT,
+    IS_SWITCHED,
+    NO_ROUTE,
     NONE,
     NUM_OP_WORDS,
     OP_DEST,
@@ -61,8 +67,11 @@ from onewafer.simulator.fast.fields import (
     PE_Y,
     PROGRAM_COLORS,
     REASON_MASK,
+    ROUTE_PORTS,
+    ROUTE_TARGETS,
     RUNNING,
     STALLED,
+    SWITCH_POSITION,
     WAITING,
 )
 from onewafer.simulator.reference.compute_element import MainThread
@@ -164,7 +173,7 @@ def _output(s: Arrays, record: list[int]) -> Any:  # noqa: ANN401
     if record[OP_DEST + OPERAND_KIND] != OUTPUT:
         return None
     number = int(s.fifos[s.arena[record[OP_DEST + OPERAND_BASE] + FIFO_ROW], FIFOS_NUMBER])
-    color = record[OP_DEST + OPERAND_DSD]
+    color = record[OP_DEST + OPERAND_DSD] & COLOR_MASK
     return SimpleNamespace(queue=SimpleNamespace(number=number), color=color)
 
 
@@ -183,7 +192,7 @@ def _count(s: Arrays, fifo: int) -> int:
 
 def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
     active = [_source(s, source) for source in _sources(s, pe) if _count(s, source)]
-    routes = {color: _route(s, image, pe, color) for color in {a.words[0][1] for a in active}}
+    routes = {a.words[0][1]: _route(s, image, pe, a.words[0][1], a.switch) for a in active}
     return SimpleNamespace(
         x=int(s.pes[pe, PE_X]),
         y=int(s.pes[pe, PE_Y]),
@@ -205,22 +214,35 @@ def _source(s: Arrays, source: int) -> Any:  # noqa: ANN401
     if color == NONE:
         places = 1 << (s.arena[source + FIFO_SHAPE] >> 8 & 0x1F)
         place = s.arena[source + FIFO_HEAD] & (places - 1)
-        color = int(s.arena[source + FIFO_RING + 2 * places + place])
+        color = int(s.arena[source + FIFO_RING + 2 * places + place]) & COLOR_MASK
     return SimpleNamespace(
         port=Direction(record[FIFOS_PORT]),
         number=int(record[FIFOS_NUMBER]),
         waiting_since=int(record[FIFOS_WAITING_SINCE] + s.clock[BASE]),
         reason=None if reason < 0 else StallReason(reason),
         words=[(0, color, 0)],
+        switch=_switch(s, int(record[FIFOS_PE]), source, color),
     )
 
 
-def _route(s: Arrays, image: WaferImage, pe: int, color: int) -> Any:  # noqa: ANN401
+def _switch(s: Arrays, pe: int, source: int, color: int) -> int:
+    """Return the row of the switch that a source waits for, or NONE."""
+    route = int(s.arena[source + FIFO_ROUTE])
+    if route == ANY_COLOR:
+        route = int(s.ramp_routes[pe, color])
+    is_switched = route != NO_ROUTE and s.arena[route + ROUTE_PORTS] & IS_SWITCHED
+    return int(s.arena[route + ROUTE_TARGETS]) if is_switched else NONE
+
+
+def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> Any:  # noqa: ANN401
+    """Return the route in force of a color at a PE; None: it has none."""
     y, x = divmod(pe, image.width)
     number = int(image.config_of_color[y, x, color])
     if number < 0:
         return None
-    position = next(p for p in image.color_configs[number].positions if p is not None)
+    number_in_force = 0 if switch == NONE else int(s.switches[switch, SWITCH_POSITION])
+    position = image.color_configs[number].positions[number_in_force]
+    assert position is not None
     wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
     targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
     return SimpleNamespace(

@@ -17,6 +17,7 @@ from onewafer.image import NUM_COLORS
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     BLOCK_SOURCES,
+    IS_SWITCHED,
     LINE_WORDS,
     NO_ROUTE,
     NUM_OP_WORDS,
@@ -31,6 +32,8 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.tables import fifo_words
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
@@ -76,6 +79,7 @@ class Queues:
     capacity: Integers
     distance: Integers
     starts_task: Integers
+    has_tags: Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +138,20 @@ class Fabric:
     num_operations: Integers
     num_sources: Integers
     buffer_words: int
+    switches: Routes
+    """Rows of `Arrays.switches`, in the order of PE and color."""
 
 
-def lay_out(image: WaferImage, tables: ProgramTables, architecture: Architecture) -> Fabric:
-    """Return where everything is."""
+def lay_out(
+    image: WaferImage,
+    tables: ProgramTables,
+    architecture: Architecture,
+    switched: AbstractSet[int] = frozenset(),
+) -> Fabric:
+    """Return where everything is; routes of `switched` colors lead to switches."""
     num_pes = image.width * image.height
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
-    traffic = _traffic(image, tables)
+    traffic = _traffic(image, tables, sorted(switched))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
     buffers = _buffers(traffic.incoming, image.width)
@@ -150,7 +161,9 @@ def lay_out(image: WaferImage, tables: ProgramTables, architecture: Architecture
     num_sources = num_buffers + np.bincount(outputs.pe, minlength=num_pes)
     num_operations = _of_pe(program_of_pe, [len(t.threads) for t in tables.layouts])
     num_link_routes = is_link_route.sum(axis=1)
-    buffer_words = fifo_words(architecture.timing.router_buffer_words)
+    buffer_words = fifo_words(architecture.timing.router_buffer_words, has_tags=bool(switched))
+    is_switch = np.isin(np.arange(NUM_COLORS), sorted(switched)) & ~traffic.is_dead
+    switch_pe, switch_color = np.divmod(np.flatnonzero(is_switch), NUM_COLORS)
     sizes = (
         _lines(BLOCK_SOURCES + num_sources + 1),
         NUM_OP_WORDS * num_operations,
@@ -171,6 +184,7 @@ def lay_out(image: WaferImage, tables: ProgramTables, architecture: Architecture
         num_operations=num_operations,
         num_sources=num_sources,
         buffer_words=buffer_words,
+        switches=Routes(switch_pe, switch_color, np.arange(len(switch_pe))),
     )
 
 
@@ -193,7 +207,7 @@ def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
     return np.append(np.array(of_program, np.int64), 0)[program_of_pe]
 
 
-def _traffic(image: WaferImage, tables: ProgramTables) -> Traffic:
+def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> Traffic:
     masks = np.array([*map(_masks, image.color_configs), (0, 0)], np.uint8)
     receive = masks[:, 0][image.config_of_color]
     transmit = masks[:, 1][image.config_of_color]
@@ -210,6 +224,9 @@ def _traffic(image: WaferImage, tables: ProgramTables) -> Traffic:
         edge = leaves != 0
         edge[from_y, from_x] = False
         is_dead |= edge
+    # What a switch does not let in it turns away itself.
+    is_dead[:, :, switched] = image.config_of_color[:, :, switched] < 0
+    receive[:, :, switched] = np.where(is_dead[:, :, switched], 0, _ALL_LINKS | _TO_RAMP)
     flat = (image.width * image.height, NUM_COLORS)
     return Traffic(
         receive.reshape(flat), transmit.reshape(flat), incoming.reshape(flat), is_dead.reshape(flat)
@@ -225,8 +242,13 @@ def _shifted(size: int, step: int) -> tuple[slice, slice]:
 
 
 def _masks(config: ColorConfig) -> tuple[int, int]:
-    position = next(p for p in config.positions if p is not None)
-    return position.rx, position.tx
+    """Return the directions of all positions together."""
+    receive = transmit = 0
+    for position in config.positions:
+        if position is not None:
+            receive |= position.rx
+            transmit |= position.tx
+    return receive, transmit
 
 
 def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> Queues:
@@ -238,8 +260,9 @@ def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> 
     starts = np.cumsum([0, *map(len, layouts)])
     index = starts[program_of_pe[pe]] + number
     columns = np.array(
-        [(q.queue, q.color, q.capacity, q.distance, q.starts_task) for q in rows], np.int64
-    ).reshape(-1, 5)
+        [(q.queue, q.color, q.capacity, q.distance, q.starts_task, q.has_tags) for q in rows],
+        np.int64,
+    ).reshape(-1, 6)
     return Queues(pe, number, *columns[index].T)
 
 
@@ -273,7 +296,8 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
     buffers = fabric.buffers
     keys = (buffers.pe * NUM_COLORS + buffers.color) * len(_LINKS) + buffers.port
     offsets = fabric.places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
-    for routes, more_ports in ((fabric.link_routes, 0), (fabric.ramp_routes, RAMP_INPUT)):
+    for kind, more_ports in ((fabric.link_routes, 0), (fabric.ramp_routes, RAMP_INPUT)):
+        routes = _write_switched_routes(arena, fabric, kind)
         transmit = fabric.traffic.transmit[routes.pe, routes.color]
         count = np.zeros(len(routes.pe), np.int64)
         directions = np.zeros(len(routes.pe), np.int64)
@@ -296,11 +320,52 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
         arena[routes.offset + ROUTE_DIRECTIONS] = directions
 
 
-def find_contention(arena: Arena, pe: Integers, route: Integers, num_pes: int) -> Integers:
-    """Return the PEs in which two sources may need one port, given the route of each source."""
+def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Routes:
+    """Let routes of switched colors lead to their switches; return the others."""
+    switches = fabric.switches
+    is_switched = np.isin(
+        routes.pe * NUM_COLORS + routes.color, switches.pe * NUM_COLORS + switches.color
+    )
+    chosen = routes.offset[is_switched]
+    row = switches.find(routes.pe[is_switched], routes.color[is_switched])
+    arena[chosen + ROUTE_PORTS] = IS_SWITCHED
+    arena[chosen + ROUTE_TARGETS] = row
+    rest = ~is_switched
+    return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
+
+
+def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> Integers:
+    """Return the buffers behind the four links for colors at PEs, `[…, link]`; 0: there is none."""
+    buffers = fabric.buffers
+    keys = (buffers.pe * NUM_COLORS + buffers.color) * len(_LINKS) + buffers.port
+    offsets = fabric.places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
+    found = np.zeros((len(pe), len(_LINKS)), np.int64)
+    if not len(keys):
+        return found
+    for direction in _LINKS:
+        dx, dy = direction.step
+        x = pe % width + dx
+        receiver = pe + dy * width + dx
+        is_inside = (x >= 0) & (x < width) & (receiver >= 0)
+        is_inside &= receiver < len(fabric.places.block)
+        key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
+        index = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        is_there = is_inside & (keys[index] == key)
+        found[:, direction] = np.where(is_there, offsets[index], 0)
+    return found
+
+
+def find_contention(
+    arena: Arena, pe: Integers, route: Integers, switches: Integers, num_pes: int
+) -> Integers:
+    """Return the PEs in which two sources may need one port, given the route of each source.
+
+    A switch may turn under the wavelets of another source: the PEs of `switches` are among them.
+    """
     ports = np.where(route > NO_ROUTE, arena[np.maximum(route, 0) + ROUTE_PORTS], 0)
     ports[route == ANY_COLOR] = _ALL_PORTS
     is_contended = np.zeros(num_pes, np.bool_)
     for bit in range(_NUM_PORTS):
         is_contended |= np.bincount(pe[ports >> bit & 1 == 1], minlength=num_pes) > 1
+    is_contended[switches] = True
     return np.flatnonzero(is_contended)

@@ -1,0 +1,85 @@
+"""Control wavelets at a compute element: what they start (M95, M96)."""
+
+from __future__ import annotations
+
+from onewafer.simulator.arithmetic.control import entry_of
+from onewafer.simulator.fast.agenda import wake_attention
+from onewafer.simulator.fast.arrays import Arrays, int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    BLOCK_PE,
+    CONTROL_FAULT,
+    FAR,
+    FAULT,
+    FAULT_CYCLE,
+    FAULT_DETAIL,
+    FAULT_OTHER,
+    FAULT_PE,
+    FIFO_SHAPE,
+    HAS_TAGS,
+    NO_TASK_KIND,
+    NONE,
+    PE_CHANNELS,
+    PE_PROGRAM,
+    PROGRAM_CHANNELS,
+    PROGRAM_CONTROL_TASKS,
+    PROGRAM_NUM_CHANNELS,
+    TASK_KIND,
+    WAY_CHANNEL,
+    WAY_COLOR,
+    WAY_NUMBER,
+)
+from onewafer.simulator.fast.fifo import ready_cycle
+from onewafer.simulator.fast.switching import is_control_at_head, marked_word
+
+
+@kernel
+def is_control_next(s: Arrays, channel: int) -> bool:
+    """Tell whether the oldest wavelet of a channel, which there is, is a control wavelet."""
+    return s.arena[channel + FIFO_SHAPE] & HAS_TAGS != 0 and is_control_at_head(s, channel)
+
+
+@shared
+def ready_controls(s: Arrays, block: int, cycle: int) -> int:
+    """Return, by the picker's number, where a control wavelet starts a task now (M96)."""
+    pe = s.arena[block + BLOCK_PE]
+    program = s.pes[pe, PE_PROGRAM]
+    first = s.programs[program, PROGRAM_CHANNELS]
+    ready = 0
+    for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
+        channel = s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+        readable = ready_cycle(s, channel)
+        if readable == FAR or int64(s.blocked_colors[pe]) >> s.ways[way, WAY_COLOR] & 1:
+            continue
+        if not is_control_next(s, channel):
+            continue
+        if readable > cycle:
+            wake_attention(s, block, readable)
+            continue
+        if has_no_task(s, program, channel):
+            s.clock[FAULT] = CONTROL_FAULT
+            s.clock[FAULT_DETAIL] = entry_of(marked_word(s, channel))
+            s.clock[FAULT_OTHER] = s.ways[way, WAY_COLOR]
+            s.clock[FAULT_PE] = pe
+            s.clock[FAULT_CYCLE] = cycle
+            return 0
+        ready |= 1 << s.ways[way, WAY_NUMBER]
+    return ready
+
+
+@kernel
+def has_no_task(s: Arrays, program: int, channel: int) -> bool:
+    """Tell whether no task is bound to the entry of the control wavelet in a channel."""
+    row = s.programs[program, PROGRAM_CONTROL_TASKS] + entry_of(marked_word(s, channel))
+    return s.tasks[row, TASK_KIND] == NO_TASK_KIND
+
+
+@kernel
+def channel_of_number(s: Arrays, pe: int, number: int) -> int:
+    """Return the channel whose wavelets the picker finds at a number."""
+    program = s.pes[pe, PE_PROGRAM]
+    first = s.programs[program, PROGRAM_CHANNELS]
+    for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
+        if s.ways[way, WAY_NUMBER] == number:
+            return s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+    return NONE

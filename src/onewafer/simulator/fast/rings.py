@@ -1,0 +1,145 @@
+"""The FIFOs that programs allocate in their memory (M110–M114), called rings here.
+
+Only DSD operations of the same PE touch them, so they need no time stamps.
+"""
+
+from __future__ import annotations
+
+from onewafer.image import NO_TASK
+from onewafer.simulator.fast.agenda import wake_attention
+from onewafer.simulator.fast.arrays import Arrays, int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    FAULT,
+    FAULT_DETAIL,
+    FAULT_OTHER,
+    FILLER_FAULT,
+    OP_DEST,
+    OP_SRC0,
+    OP_SRC1,
+    OPERAND_BASE,
+    OPERAND_BYTES,
+    OPERAND_KIND,
+    PE_RINGS,
+    RING,
+    RINGS_ADDRESS,
+    RINGS_BYTES,
+    RINGS_COUNT,
+    RINGS_HEAD,
+    RINGS_POP,
+    RINGS_PUSH,
+    RINGS_READER,
+    RINGS_WIDTH,
+    RINGS_WRITER,
+    TAKER_FAULT,
+    WIDTH_FAULT,
+)
+from onewafer.simulator.fast.memory import read, write
+
+
+@kernel
+def is_full(s: Arrays, ring: int, num_bytes: int) -> bool:
+    """Tell whether an element of `num_bytes` finds no place."""
+    count = s.rings[ring, RINGS_COUNT]
+    width = s.rings[ring, RINGS_WIDTH] if count else num_bytes
+    return count == s.rings[ring, RINGS_BYTES] // width
+
+
+@kernel
+def waits_for_ring(s: Arrays, op: int) -> bool:
+    """Tell whether a ring has no element to give an operation, or no place (M111)."""
+    is_taken = False
+    dest = s.arena[op + OP_DEST + OPERAND_BASE]
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] == RING:
+            ring = s.arena[op + at + OPERAND_BASE]
+            if s.rings[ring, RINGS_COUNT] == 0:
+                return True
+            if ring == dest:
+                is_taken = True
+    if s.arena[op + OP_DEST + OPERAND_KIND] != RING or is_taken:
+        return False
+    return is_full(s, dest, s.arena[op + OP_DEST + OPERAND_BYTES])
+
+
+@shared
+def take_element(s: Arrays, pe: int, ring: int, num_bytes: int, cycle: int) -> int:
+    """Remove the oldest element and return it; there is one."""
+    if has_other_width(s, ring, num_bytes):
+        return 0
+    if is_full(s, ring, num_bytes):
+        activate_in_next_cycle(s, pe, s.rings[ring, RINGS_POP], cycle)
+    head = s.rings[ring, RINGS_HEAD]
+    word = read(s, pe, s.rings[ring, RINGS_ADDRESS] + head * num_bytes, num_bytes)
+    s.rings[ring, RINGS_HEAD] = (head + 1) % (s.rings[ring, RINGS_BYTES] // num_bytes)
+    s.rings[ring, RINGS_COUNT] -= 1
+    return word
+
+
+@shared
+def put_element(s: Arrays, pe: int, ring: int, word: int, num_bytes: int, cycle: int) -> None:
+    """Append an element; there is a place."""
+    if s.rings[ring, RINGS_COUNT] == 0:
+        s.rings[ring, RINGS_WIDTH] = num_bytes
+        s.rings[ring, RINGS_HEAD] = 0
+        activate_in_next_cycle(s, pe, s.rings[ring, RINGS_PUSH], cycle)
+    if has_other_width(s, ring, num_bytes):
+        return
+    behind = s.rings[ring, RINGS_HEAD] + s.rings[ring, RINGS_COUNT]
+    place = behind % (s.rings[ring, RINGS_BYTES] // num_bytes)
+    write(s, pe, s.rings[ring, RINGS_ADDRESS] + place * num_bytes, word, num_bytes)
+    s.rings[ring, RINGS_COUNT] += 1
+
+
+@kernel
+def has_other_width(s: Arrays, ring: int, num_bytes: int) -> bool:
+    """Tell whether a ring holds elements of another width, and note the fault (M110)."""
+    width = s.rings[ring, RINGS_WIDTH]
+    if width == num_bytes:
+        return False
+    if not s.clock[FAULT]:
+        s.clock[FAULT] = WIDTH_FAULT
+        s.clock[FAULT_DETAIL] = width
+        s.clock[FAULT_OTHER] = num_bytes
+    return True
+
+
+@kernel
+def activate_in_next_cycle(s: Arrays, pe: int, task_id: int, cycle: int) -> None:
+    """Make a task of a ring pending, if there is one (M113)."""
+    if task_id != NO_TASK:
+        s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | (1 << task_id)
+        wake_attention(s, s.blocks[pe], cycle + 1)
+
+
+@shared
+def claim_rings(s: Arrays, pe: int, op: int) -> None:
+    """Make an operation the user of its rings, or note the fault of a second one (M114)."""
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] == RING and not s.clock[FAULT]:
+            ring = s.arena[op + at + OPERAND_BASE]
+            note_conflict(s, pe, ring, s.rings[ring, RINGS_READER], TAKER_FAULT)
+            s.rings[ring, RINGS_READER] = op
+    if s.arena[op + OP_DEST + OPERAND_KIND] == RING and not s.clock[FAULT]:
+        ring = s.arena[op + OP_DEST + OPERAND_BASE]
+        note_conflict(s, pe, ring, s.rings[ring, RINGS_WRITER], FILLER_FAULT)
+        s.rings[ring, RINGS_WRITER] = op
+
+
+@kernel
+def note_conflict(s: Arrays, pe: int, ring: int, user: int, fault: int) -> None:
+    """Note the fault of a second user of a ring."""
+    if user:
+        s.clock[FAULT] = fault
+        s.clock[FAULT_DETAIL] = user
+        s.clock[FAULT_OTHER] = ring - s.pes[pe, PE_RINGS]
+
+
+@shared
+def release_rings(s: Arrays, op: int) -> None:
+    """Let others use the rings of an operation that ends."""
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] == RING:
+            s.rings[s.arena[op + at + OPERAND_BASE], RINGS_READER] = 0
+    if s.arena[op + OP_DEST + OPERAND_KIND] == RING:
+        s.rings[s.arena[op + OP_DEST + OPERAND_BASE], RINGS_WRITER] = 0

@@ -1,0 +1,108 @@
+"""The switches of a wafer: which colors are switched, and what their routers know at the start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.geometry import Direction
+from onewafer.image import NUM_COLORS, CounterFilter, DsdKind, PopMode, RangeFilter
+from onewafer.simulator.arithmetic.control import ADVANCE, NO_OPERATION
+from onewafer.simulator.fast.fields import (
+    COUNTER_FILTER,
+    NEVER,
+    NONE,
+    NUM_SWITCH_FIELDS,
+    RANGE_FILTER,
+    SWITCH_BUFFERS,
+    SWITCH_CHANGED,
+    SWITCH_CHANNEL,
+    SWITCH_COUNTER,
+    SWITCH_COUNTS_CONTROL,
+    SWITCH_COUNTS_DATA,
+    SWITCH_FILTER,
+    SWITCH_FILTERS_CONTROL,
+    SWITCH_IS_RING,
+    SWITCH_IS_TORN,
+    SWITCH_LIMIT,
+    SWITCH_MAXIMUM,
+    SWITCH_MINIMUM,
+    SWITCH_NUM_POSITIONS,
+    SWITCH_POPS,
+    SWITCH_POSITION,
+    SWITCH_SETS,
+)
+from onewafer.simulator.loading import fabric_color
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.image import ColorConfig, WaferImage
+
+    Integers = NDArray[np.int64]
+
+_LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
+_POPS = {
+    PopMode.NO_POP: 0,
+    PopMode.ALWAYS_POP: 0b1111,
+    PopMode.POP_ON_ADVANCE: 1 << ADVANCE,
+    PopMode.POP_ON_ADVANCE_NOP: 1 << ADVANCE | 1 << NO_OPERATION,
+}
+
+
+def find_switched_colors(image: WaferImage, architecture: Architecture) -> frozenset[int]:
+    """Return the colors that have switches or filters, or carry control wavelets, at some PE."""
+    needs = [
+        len(c.positions) > 1 or c.teardown or c.filter is not None for c in image.color_configs
+    ]
+    is_switched = np.array([*needs, False])[image.config_of_color]
+    colors = {color for color in range(NUM_COLORS) if is_switched[:, :, color].any()}
+    for program in image.programs:
+        colors |= {
+            fabric_color(dsd, program, architecture)
+            for dsd in program.dsds
+            if dsd.kind is DsdKind.FABOUT and dsd.is_control
+        }
+    return frozenset(colors - {NONE})
+
+
+def make_switches(
+    image: WaferImage, pe: Integers, color: Integers, channel: Integers, buffers: Integers
+) -> Integers:
+    """Return the switches of some colors at some PEs; `buffers` are `[switches, link]`."""
+    rows = [_row(config) for config in image.color_configs]
+    of_config = np.array(rows, np.int64).reshape(-1, NUM_SWITCH_FIELDS)
+    config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
+    switches = of_config[config_of_color[pe, color]]
+    switches[:, SWITCH_CHANNEL] = channel
+    switches[:, SWITCH_BUFFERS : SWITCH_BUFFERS + len(_LINKS)] = buffers
+    return np.concatenate((switches, np.zeros((1, NUM_SWITCH_FIELDS), np.int64)))
+
+
+def _row(config: ColorConfig) -> list[int]:
+    row = [0] * NUM_SWITCH_FIELDS
+    row[SWITCH_POSITION] = config.current_position
+    row[SWITCH_IS_TORN] = int(config.teardown)
+    row[SWITCH_CHANGED] = NEVER
+    row[SWITCH_NUM_POSITIONS] = len(config.positions)
+    row[SWITCH_IS_RING] = int(config.ring_mode)
+    row[SWITCH_POPS] = _POPS[config.pop_mode]
+    for number, position in enumerate(config.positions):
+        row[SWITCH_SETS + 2 * number] = NONE if position is None else position.rx
+        row[SWITCH_SETS + 2 * number + 1] = 0 if position is None else position.tx
+    match config.filter:
+        case None:
+            pass
+        case RangeFilter(minimum, maximum):
+            row[SWITCH_FILTER] = RANGE_FILTER
+            row[SWITCH_MINIMUM], row[SWITCH_MAXIMUM] = minimum, maximum
+        case CounterFilter() as filter_:
+            row[SWITCH_FILTER] = COUNTER_FILTER
+            row[SWITCH_COUNTER] = filter_.initial
+            row[SWITCH_MAXIMUM], row[SWITCH_LIMIT] = filter_.maximum, filter_.limit
+            row[SWITCH_COUNTS_DATA] = int(filter_.counts_data)
+            row[SWITCH_COUNTS_CONTROL] = int(filter_.counts_control)
+            row[SWITCH_FILTERS_CONTROL] = int(filter_.filters_control)
+    return row

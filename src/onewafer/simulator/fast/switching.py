@@ -1,0 +1,321 @@
+"""Switched colors: positions, commands and filters of a router (M90–M101).
+
+Where a color is switched anywhere, its routes at all PEs are marked (`IS_SWITCHED`) and come here;
+other colors pay a test of one bit. Wavelets of such colors carry a tag that says whether they are
+control wavelets. A router reads the state of the start of the cycle: a switch that changed in the
+cycle at hand also knows what it was before.
+"""
+
+from __future__ import annotations
+
+from onewafer.geometry import Direction
+from onewafer.simulator.arithmetic.control import (
+    ADVANCE,
+    CONTROL_MARK,
+    RESET,
+    TEARDOWN,
+    is_control,
+    is_ignored,
+    opcode_of,
+    popped,
+)
+from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.arrays import Arrays, int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    BLOCK_ACTIVE,
+    BLOCK_NUM_SOURCES,
+    BLOCK_PE,
+    CONTROL_TAG,
+    COUNTER_FILTER,
+    FAR,
+    FIFO_HEAD,
+    FIFO_LAST_MOVE,
+    FIFO_ROW,
+    FIFO_SHAPE,
+    FIFO_STARTS_TASK,
+    FIFO_STATE,
+    FIFO_TAIL,
+    FIFOS_PORT,
+    IS_AWAITED,
+    LINK_FREE,
+    NO_FILTER,
+    RAMP_INPUT,
+    RANGE_FILTER,
+    SOURCE_GROUPS,
+    SWITCH_BUFFERS,
+    SWITCH_CHANGED,
+    SWITCH_CHANNEL,
+    SWITCH_COUNTER,
+    SWITCH_COUNTS_CONTROL,
+    SWITCH_COUNTS_DATA,
+    SWITCH_FILTER,
+    SWITCH_FILTERS_CONTROL,
+    SWITCH_IS_RING,
+    SWITCH_IS_TORN,
+    SWITCH_LIMIT,
+    SWITCH_MAXIMUM,
+    SWITCH_MINIMUM,
+    SWITCH_NUM_POSITIONS,
+    SWITCH_OLD_POSITION,
+    SWITCH_POPS,
+    SWITCH_POSITION,
+    SWITCH_SETS,
+    T_CREDIT,
+    T_HAS_LINK_WINDOW,
+    T_HOP,
+    T_RAMP,
+)
+from onewafer.simulator.fast.fifo import (
+    WORD,
+    head_of,
+    put,
+    ready_cycle,
+    room_cycle,
+    tag_place,
+    take,
+)
+from onewafer.simulator.fast.links import carry, end_wait, send, wait
+from onewafer.simulator.fast.recording import record
+from onewafer.simulator.statistics import StallReason
+from onewafer.trace import EventKind
+
+_RAMP = int(Direction.RAMP)
+_NUM_LINKS = 4
+_NUM_STATES = SWITCH_OLD_POSITION - SWITCH_POSITION
+_LINK_BUSY = int(StallReason.LINK_BUSY)
+_NO_CREDIT = int(StallReason.NO_CREDIT)
+_NO_ROUTE = int(StallReason.NO_ROUTE)
+_SWITCH = int(StallReason.SWITCH)
+_HOP = int(EventKind.HOP)
+_RAMP_ARRIVAL = int(EventKind.RAMP_ARRIVAL)
+_HALF = 0xFFFF
+
+
+@shared
+def serve_switched(
+    s: Arrays, block: int, source: int, row: int, color: int, taken: int, cycle: int
+) -> int:
+    """Move the oldest wavelet of a source by a switch if it can move; return the ports it took."""
+    port = s.fifos[s.arena[source + FIFO_ROW], FIFOS_PORT]
+    word = marked_word(s, source)
+    position = in_force(s, row, SWITCH_POSITION, cycle)
+    passes = passes_filter(s, row, in_force(s, row, SWITCH_COUNTER, cycle), word)
+    is_torn = in_force(s, row, SWITCH_IS_TORN, cycle) != 0
+    if is_torn or not accepts(s, row, position, port, passes):
+        may_wait = is_torn or may_take(s, row, port, passes)
+        wait(s, source, cycle, _SWITCH if may_wait else _NO_ROUTE)
+        return 0
+    transmit = s.switches[row, SWITCH_SETS + 2 * position + 1]
+    ports = transmit | (RAMP_INPUT if port == _RAMP else 0)
+    if taken & ports:
+        wait(s, source, cycle, _LINK_BUSY)
+        wake_router(s, block, cycle + 1)
+        return 0
+    is_delivered = transmit >> _RAMP & 1 != 0 and passes
+    if is_held_up_at_switch(s, block, source, row, transmit, is_delivered, cycle):
+        return 0
+    move_by_switch(s, block, source, row, color, transmit, is_delivered, cycle)
+    return ports
+
+
+@kernel
+def marked_word(s: Arrays, fifo: int) -> int:
+    """Return the oldest wavelet of a FIFO with tags, marked if it is a control wavelet."""
+    word = int64(s.arena[head_of(s, fifo) + 1]) & WORD
+    tag = s.arena[tag_place(s, fifo, s.arena[fifo + FIFO_HEAD])]
+    return word | CONTROL_MARK if tag & CONTROL_TAG else word
+
+
+@kernel
+def in_force(s: Arrays, row: int, field: int, cycle: int) -> int:
+    """Return position, counter or teardown of a switch as of the start of `cycle` (M92)."""
+    if s.switches[row, SWITCH_CHANGED] == cycle:
+        return s.switches[row, field + _NUM_STATES]
+    return s.switches[row, field]
+
+
+@kernel
+def accepts(s: Arrays, row: int, position: int, port: int, passes: bool) -> bool:
+    """Tell whether a position lets a wavelet in from a port and out somewhere (M57, M90)."""
+    receive = s.switches[row, SWITCH_SETS + 2 * position]
+    if receive < 0 or receive >> port & 1 == 0:
+        return False
+    transmit = s.switches[row, SWITCH_SETS + 2 * position + 1]
+    for direction in range(_NUM_LINKS):
+        if transmit >> direction & 1 and s.switches[row, SWITCH_BUFFERS + direction] == 0:
+            return False
+    lacks_queue = transmit >> _RAMP & 1 != 0 and s.switches[row, SWITCH_CHANNEL] == 0
+    return not (lacks_queue and passes)
+
+
+@kernel
+def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
+    """Tell whether some position would let a wavelet in (M97)."""
+    for position in range(s.switches[row, SWITCH_NUM_POSITIONS]):
+        if accepts(s, row, position, port, passes):
+            return True
+    return False
+
+
+@kernel
+def passes_filter(s: Arrays, row: int, counter: int, word: int) -> bool:
+    """Tell whether nothing keeps a wavelet out of the compute element (M94, M100, M101)."""
+    if is_control(word):
+        if is_ignored(word):
+            return False
+        if s.switches[row, SWITCH_FILTER] != COUNTER_FILTER:
+            return True
+        if s.switches[row, SWITCH_FILTERS_CONTROL] == 0:
+            return True
+    if s.switches[row, SWITCH_FILTER] == NO_FILTER:
+        return True
+    if s.switches[row, SWITCH_FILTER] == RANGE_FILTER:
+        index = word >> 16 & _HALF
+        is_above = index >= s.switches[row, SWITCH_MINIMUM]
+        return is_above and index <= s.switches[row, SWITCH_MAXIMUM]
+    return counter <= s.switches[row, SWITCH_MAXIMUM]
+
+
+@kernel
+def is_held_up_at_switch(
+    s: Arrays, block: int, source: int, row: int, transmit: int, is_delivered: bool, cycle: int
+) -> bool:
+    """Tell whether some target cannot take a wavelet in this cycle; then note the wait (M51)."""
+    for direction in range(_NUM_LINKS):
+        if transmit >> direction & 1 == 0:
+            continue
+        if s.timing[T_HAS_LINK_WINDOW]:
+            free = s.links[_NUM_LINKS * s.arena[block + BLOCK_PE] + direction, LINK_FREE]
+            if free > cycle:
+                wait(s, source, cycle, _LINK_BUSY)
+                wake_router(s, block, free)
+                return True
+        buffer = s.switches[row, SWITCH_BUFFERS + direction]
+        if lacks_room(s, block, source, buffer, s.timing[T_CREDIT], cycle):
+            return True
+    if not is_delivered:
+        return False
+    return lacks_room(s, block, source, s.switches[row, SWITCH_CHANNEL], 1, cycle)
+
+
+@kernel
+def lacks_room(s: Arrays, block: int, source: int, target: int, delay: int, cycle: int) -> bool:
+    """Tell whether a target is full; then note the wait."""
+    room = room_cycle(s, target, delay)
+    if room <= cycle:
+        return False
+    if room == FAR:
+        s.arena[target + FIFO_STATE] |= IS_AWAITED
+    wait(s, source, cycle, _NO_CREDIT)
+    wake_router(s, block, room)
+    return True
+
+
+@kernel
+def move_by_switch(
+    s: Arrays,
+    block: int,
+    source: int,
+    row: int,
+    color: int,
+    transmit: int,
+    is_delivered: bool,
+    cycle: int,
+) -> None:
+    """Move the oldest wavelet of a source, and let it turn the switch."""
+    word = marked_word(s, source)
+    take(s, source, cycle)
+    s.arena[source + FIFO_LAST_MOVE] = cycle
+    if s.arena[source + FIFO_STATE]:
+        end_wait(s, source, cycle)
+    ready = ready_cycle(s, source)
+    if ready < FAR:
+        wake_router(s, block, max(cycle + 1, ready))
+    elif s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
+        s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
+    if is_control(word):
+        wake_router(s, block, cycle + 1)
+    word = execute(s, row, transmit >> _RAMP & 1 != 0, word, cycle)
+    if is_delivered:
+        deliver_marked(s, block, s.switches[row, SWITCH_CHANNEL], cycle, word)
+        record(s, cycle, block, _RAMP_ARRIVAL, color, word)
+    arrival = cycle + s.timing[T_HOP]
+    for direction in range(_NUM_LINKS):
+        if transmit >> direction & 1:
+            buffer = s.switches[row, SWITCH_BUFFERS + direction]
+            set_tag(s, buffer, word)
+            send(s, buffer, arrival, word & WORD)
+            if s.timing[T_HAS_LINK_WINDOW]:
+                carry(s, _NUM_LINKS * s.arena[block + BLOCK_PE] + direction, cycle)
+            record(s, cycle, block, _HOP, color, direction)
+    note(s, cycle + 1)
+
+
+@kernel
+def set_tag(s: Arrays, fifo: int, word: int) -> None:
+    """Mark the place of the next wavelet of a FIFO with tags."""
+    tag = CONTROL_TAG if is_control(word) else 0
+    s.arena[tag_place(s, fifo, s.arena[fifo + FIFO_TAIL])] = tag
+
+
+@kernel
+def deliver_marked(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
+    """Hand a wavelet to the ramp (M40); the picker may wait for it."""
+    readable = cycle + s.timing[T_RAMP]
+    set_tag(s, channel, word)
+    put(s, channel, readable, word & WORD)
+    wake_element(s, block, readable)
+    if s.arena[channel + FIFO_STARTS_TASK]:
+        wake_attention(s, block, readable)
+
+
+@kernel
+def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
+    """Let a wavelet leave; return what is passed on (M92, M93, M101)."""
+    if s.switches[row, SWITCH_CHANGED] != cycle:
+        for field in range(_NUM_STATES):
+            s.switches[row, field + _NUM_STATES] = s.switches[row, field]
+        s.switches[row, SWITCH_CHANGED] = cycle
+    if has_ramp and s.switches[row, SWITCH_FILTER] == COUNTER_FILTER:
+        count(s, row, word)
+    if not is_control(word):
+        return word
+    opcode = opcode_of(word)
+    if opcode == ADVANCE:
+        s.switches[row, SWITCH_POSITION] = following(s, row)
+    elif opcode == RESET:
+        s.switches[row, SWITCH_POSITION] = 0
+    elif opcode == TEARDOWN:
+        s.switches[row, SWITCH_IS_TORN] = 1
+    return popped(word) if s.switches[row, SWITCH_POPS] >> opcode & 1 else word
+
+
+@kernel
+def count(s: Arrays, row: int, word: int) -> None:
+    """Let a counter filter count a wavelet, if it counts its kind (M101)."""
+    field = SWITCH_COUNTS_DATA
+    if is_control(word):
+        if is_ignored(word):
+            return
+        field = SWITCH_COUNTS_CONTROL
+    if s.switches[row, field]:
+        counter = s.switches[row, SWITCH_COUNTER]
+        is_last = counter == s.switches[row, SWITCH_LIMIT]
+        s.switches[row, SWITCH_COUNTER] = 0 if is_last else counter + 1
+
+
+@kernel
+def following(s: Arrays, row: int) -> int:
+    """Return the position after the one in force."""
+    position = s.switches[row, SWITCH_POSITION]
+    for later in range(position + 1, s.switches[row, SWITCH_NUM_POSITIONS]):
+        if s.switches[row, SWITCH_SETS + 2 * later] >= 0:
+            return later
+    return 0 if s.switches[row, SWITCH_IS_RING] else position
+
+
+@kernel
+def is_control_at_head(s: Arrays, channel: int) -> bool:
+    """Tell whether the oldest wavelet of a channel with tags is a control wavelet."""
+    return s.arena[tag_place(s, channel, s.arena[channel + FIFO_HEAD])] & CONTROL_TAG != 0

@@ -1,0 +1,160 @@
+"""Operations that have a ring, or read a channel by which control wavelets may come (M95, M111).
+
+Such operations are served element by element: what they wait for may change in any cycle, and a
+control wavelet behind the one they take starts a task.
+"""
+
+from __future__ import annotations
+
+from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
+from onewafer.simulator.fast.arrays import Arrays, int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.controls import is_control_next
+from onewafer.simulator.fast.elements import finish, place_fault
+from onewafer.simulator.fast.fields import (
+    ANY_COLOR,
+    BLOCK_ACTIVE,
+    BLOCK_ELEMENTS,
+    BLOCK_PATH_CYCLES,
+    BLOCK_PATH_FREE,
+    BLOCK_PE,
+    FAR,
+    FAULT,
+    FIFO_ROUTE,
+    FIFO_SHAPE,
+    FIFO_STATE,
+    FIFO_TAIL,
+    INPUT,
+    OP_ACCUMULATOR,
+    OP_DEST,
+    OP_ELEMENT_CYCLES,
+    OP_HAS_STARTED,
+    OP_IS_ENDLESS,
+    OP_KIND,
+    OP_LAST_SERVED,
+    OP_LENGTH,
+    OP_NEXT,
+    OP_PC,
+    OP_ROW,
+    OP_SCALAR,
+    OP_SRC0,
+    OP_SRC1,
+    OPERAND_BASE,
+    OPERAND_BYTES,
+    OPERAND_DSD,
+    OPERAND_KIND,
+    OPERAND_STEP,
+    OPS_THREAD,
+    OUTPUT,
+    RING,
+    SCALAR,
+    T_RAMP,
+    VECTOR,
+)
+from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take, to_signed
+from onewafer.simulator.fast.memory import read, write
+from onewafer.simulator.fast.operation import read_memory, write_memory
+from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.rings import put_element, take_element
+from onewafer.simulator.fast.scalars import compute_element
+from onewafer.trace import EventKind
+
+_DSD_START = int(EventKind.DSD_START)
+
+
+@shared
+def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
+    """Execute one element, for which there is all it needs."""
+    pe = s.arena[block + BLOCK_PE]
+    if s.arena[op + OP_HAS_STARTED] == 0:
+        s.arena[op + OP_HAS_STARTED] = 1
+        thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
+        record(s, cycle, block, _DSD_START, thread, s.arena[op + OP_KIND])
+    step_watched(s, block, op, cycle)
+    if s.clock[FAULT]:
+        place_fault(s, pe, s.arena[op + OP_PC], cycle)
+        return
+    element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
+    free_at = cycle + element_cycles
+    s.arena[block + BLOCK_ELEMENTS] += 1
+    s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
+    s.arena[op + OP_LAST_SERVED] = cycle
+    s.arena[block + BLOCK_PATH_FREE] = free_at
+    if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
+        finish(s, block, op, free_at)
+        wake_attention(s, block, free_at)
+    note(s, free_at)
+    wake_element(s, block, free_at)
+
+
+@kernel
+def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
+    """Read, compute and write the next element (M36)."""
+    pe = s.arena[block + BLOCK_PE]
+    k = int64(s.arena[op + OP_NEXT])
+    a = take_operand(s, block, op, OP_SRC0, k, cycle)
+    b = take_operand(s, block, op, OP_SRC1, k, cycle)
+    if s.clock[FAULT]:
+        return
+    scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+    word = compute_element(s.arena[op + OP_KIND], a, b, scalar)
+    put_result(s, block, pe, op, k, word, cycle)
+    if s.clock[FAULT]:
+        return
+    accumulator = s.arena[op + OP_ACCUMULATOR]
+    if accumulator:
+        s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
+    s.arena[op + OP_NEXT] = k + 1
+
+
+@kernel
+def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) -> int:
+    """Return element k of a source; take it out of a channel or a ring."""
+    pe = s.arena[block + BLOCK_PE]
+    kind = s.arena[op + at + OPERAND_KIND]
+    base = int64(s.arena[op + at + OPERAND_BASE])
+    num_bytes = int64(s.arena[op + at + OPERAND_BYTES])
+    if kind == SCALAR:
+        return base & WORD
+    if kind == INPUT:
+        return take_from_channel(s, block, base, cycle) & ((1 << 8 * num_bytes) - 1)
+    if kind == RING:
+        return take_element(s, pe, base, num_bytes, cycle)
+    if kind == VECTOR:
+        return read(s, pe, base + k * s.arena[op + at + OPERAND_STEP], num_bytes)
+    return read_memory(s, pe, op, at, k)
+
+
+@kernel
+def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
+    """Take a wavelet; tell the router of the place, and the picker of a control wavelet (M96)."""
+    word = take(s, channel, cycle)
+    if s.arena[channel + FIFO_STATE]:
+        s.arena[channel + FIFO_STATE] = 0
+        wake_router(s, block, cycle + 1)
+    ready = ready_cycle(s, channel)
+    if ready < FAR and is_control_next(s, channel):
+        wake_attention(s, block, max(cycle + 1, ready))
+    return word
+
+
+@kernel
+def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle: int) -> None:
+    """Set element k of the destination; send it, or put it into a ring."""
+    kind = s.arena[op + OP_DEST + OPERAND_KIND]
+    base = int64(s.arena[op + OP_DEST + OPERAND_BASE])
+    num_bytes = int64(s.arena[op + OP_DEST + OPERAND_BYTES])
+    if kind == OUTPUT:
+        if s.arena[base + FIFO_ROUTE] == ANY_COLOR:
+            tag = s.arena[op + OP_DEST + OPERAND_DSD]
+            s.arena[tag_place(s, base, s.arena[base + FIFO_TAIL])] = tag
+        routable = cycle + 1 + s.timing[T_RAMP]
+        put(s, base, routable, word & ((1 << 8 * num_bytes) - 1))
+        s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
+        wake_router(s, block, routable)
+    elif kind == RING:
+        put_element(s, pe, base, word, num_bytes, cycle)
+    elif kind == VECTOR:
+        write(s, pe, base + k * s.arena[op + OP_DEST + OPERAND_STEP], word, num_bytes)
+    else:
+        write_memory(s, pe, op, k, word)
