@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LARGEST_WORK = {"reference": 300_000}
 """The largest point (`Point.work`) that an engine takes about a minute for."""
-_LARGEST_WORK_OF_OTHERS = 50_000_000
+_LARGEST_WORK_OF_OTHERS = 10_000_000
 _PROGRAMS = "onewafer.validation.programs"
 
 
