@@ -180,11 +180,6 @@ FEATURE_MUTANTS = {
         "    if is_control_next(s, channel):\n        return False\n",
         "",
     ),
-    "control: nobody looks behind the data": (
-        "watched.py",
-        "    if ready < FAR and is_control_next(s, channel):\n",
-        "    if ready < 0:\n",
-    ),
     "FIFO: one place is never used": (
         "rings.py",
         "return count == s.rings[ring, RINGS_BYTES] // width",

@@ -233,13 +233,16 @@ def test_operation_waits_behind_a_control_wavelet(engine):
     assert "after 1 of 2 elements" in str(caught.value)
 
 
-def test_operation_goes_on_behind_a_control_task(engine):
-    """M95, M96: a control task takes the wavelet out of the way of an operation."""
+@pytest.mark.parametrize("delay", [0, 300])
+def test_operation_goes_on_behind_a_control_task(engine, delay):
+    """M95, M96: a control task takes the wavelet out of the way, also if data wait before it."""
+    count = 20
     kernel = Kernel("receiver")
     kernel.make_log()
-    base = kernel.data("received", ScalarType.U32, num_elements=2)
+    base = kernel.data("received", ScalarType.U32, num_elements=count + 1)
     kernel.function("main")
-    target, source = kernel.vector(base, 2), kernel.incoming(COLOR, 2)
+    kernel.spin(delay)
+    target, source = kernel.vector(base, count + 1), kernel.incoming(COLOR, count + 1)
     kernel.operate(MOV32, target, src1=source, config=background(0))
     kernel.emit(Opcode.UNBLOCK, imm=channel(ChannelKind.INPUT_QUEUE, 2))
     kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
@@ -249,10 +252,10 @@ def test_operation_goes_on_behind_a_control_task(engine):
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.CONTROL, 40, "control")
     word = commands(NOP, ignore=False, entry=40)
-    programs = {(0, 0): talker([1, (word,), 2]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker([*range(count), (word,), 99]), (1, 0): kernel.build()}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert run.log(1) == [7]
-    assert run.words("received", 1) == [1, 2]
+    assert run.words("received", 1) == [*range(count), 99]
 
 
 @pytest.mark.parametrize("architecture", [WSE2, WSE3])
