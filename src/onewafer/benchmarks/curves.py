@@ -83,7 +83,7 @@ def growth_curves(*, quick: bool) -> tuple[Curve, ...]:
         Curve(
             name="over-wavelets",
             title=f"{square}×{square} PEs",
-            x_label="words that each PE sends or receives",
+            x_label="words of a message",
             ticks=tuple((n, f"{n:,}") for n in num_words),
             series=_series(
                 tuple(
@@ -97,7 +97,7 @@ def growth_curves(*, quick: bool) -> tuple[Curve, ...]:
             title=f"Chain reduce on a part of {wide}×{wide} PEs, {words} words",
             x_label="share of PEs that have code",
             ticks=tuple(
-                ((side / wide) ** 2, f"{100 * (side / wide) ** 2:.2g} %") for side in active_sides
+                ((side / wide) ** 2, f"{100 * (side / wide) ** 2:.3g} %") for side in active_sides
             ),
             series=(
                 Series(

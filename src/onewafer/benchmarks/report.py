@@ -98,7 +98,10 @@ def render(results: Results) -> RenderableType:
         parts.append(Text())
     if missed := [outcome for outcome in results.outcomes if _needs_finding(outcome)]:
         parts.append(Text("Why goals are missed, as far as it was found", style="bold"))
-        parts += [_labelled(o.benchmark.name, o.benchmark.finding) for o in missed]
+        findings: dict[str, list[str]] = {}
+        for outcome in missed:
+            findings.setdefault(outcome.benchmark.finding, []).append(outcome.benchmark.name)
+        parts += [_labelled(", ".join(names), finding) for finding, names in findings.items()]
         parts.append(Text())
     if results.not_run:
         parts += [Text(f"Not run: {', '.join(results.not_run)}."), Text()]
