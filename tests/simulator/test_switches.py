@@ -233,29 +233,29 @@ def test_operation_waits_behind_a_control_wavelet(engine):
     assert "after 1 of 2 elements" in str(caught.value)
 
 
-@pytest.mark.parametrize("delay", [0, 300])
+@pytest.mark.parametrize("delay", [0, 60, 300])
 def test_operation_goes_on_behind_a_control_task(engine, delay):
     """M95, M96: a control task takes the wavelet out of the way, also if data wait before it."""
-    count = 20
+    data = [1, 2, 3, 4, 99]
     kernel = Kernel("receiver")
     kernel.make_log()
-    base = kernel.data("received", ScalarType.U32, num_elements=count + 1)
+    base = kernel.data("received", ScalarType.U32, num_elements=len(data))
     kernel.function("main")
-    kernel.spin(delay)
-    target, source = kernel.vector(base, count + 1), kernel.incoming(COLOR, count + 1)
-    kernel.operate(MOV32, target, src1=source, config=background(0))
+    target, source = kernel.vector(base, len(data)), kernel.incoming(COLOR, len(data))
     kernel.emit(Opcode.UNBLOCK, imm=channel(ChannelKind.INPUT_QUEUE, 2))
     kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.spin(delay)
+    kernel.operate(MOV32, target, src1=source, config=background(0))
     kernel.emit(Opcode.RETURN)
     kernel.label("control")
     kernel.log(7)
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.CONTROL, 40, "control")
     word = commands(NOP, ignore=False, entry=40)
-    programs = {(0, 0): talker([*range(count), (word,), 99]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker([*data[:4], (word,), 99]), (1, 0): kernel.build()}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert run.log(1) == [7]
-    assert run.words("received", 1) == [*range(count), 99]
+    assert run.words("received", 1) == data
 
 
 @pytest.mark.parametrize("architecture", [WSE2, WSE3])
