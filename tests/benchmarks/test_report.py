@@ -30,6 +30,7 @@ FACTS = Facts(
     numba="0.68.1",
     onewafer="0.1.0",
     load_average=0.25,
+    load_average_after=4.5,
 )
 SECOND = Duration(1.5, 1.0)
 
@@ -117,7 +118,10 @@ def test_tables_say_met_missed_and_not_measured():
     assert "Not run: chain-reduce-256, flood-64" in text
     assert "Goals: 1 met, 1 missed, 2 not judged. fast engine" in text
     assert "medians of 5 runs after a first, large ones run once." in text
-    assert "Some CPU, 2 cores, 24 GB, Linux; 0.2 processes wanted a core before" in text
+    assert (
+        "Some CPU, 2 cores, 24 GB, Linux; 0.2 processes wanted a core before, 4.5 at the end"
+        in text
+    )
 
 
 def test_json_has_everything():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.pytorch import Fidelity, WaferOptions, build_report, capture
 from onewafer.pytorch.executable import build_executor
 from onewafer.pytorch.placement import place
@@ -77,8 +78,11 @@ def test_memory_is_that_of_the_fullest_pe(model):
     totals = [sum(section.num_bytes for section in p.sections) for p in image.programs]
     used = np.array(totals)[image.program_of_pe]
     assert memory.total_bytes == used.max() == used[memory.y, memory.x]
-    parameters = FIRST_RESULT * (FIRST_INPUT + 1) + SECOND_RESULT * (FIRST_RESULT + 1)
-    assert memory.weight_bytes == F32_BYTES * parameters
+    first = FIRST_RESULT * FIRST_INPUT, FIRST_RESULT
+    second = SECOND_RESULT * FIRST_RESULT, SECOND_RESULT
+    # Each block begins in the first bank, so that its rows meet no conflicts (M13).
+    padded = [ceil(F32_BYTES * size / PERIOD_BYTES) * PERIOD_BYTES for size in first + second]
+    assert memory.weight_bytes == sum(padded)
     assert memory.activation_bytes >= F32_BYTES * ROWS * (FIRST_INPUT + FIRST_RESULT)
     assert min(memory.code_bytes, memory.buffer_bytes) > 0
 

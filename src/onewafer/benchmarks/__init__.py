@@ -4,7 +4,7 @@ from onewafer.benchmarks.all_reduce import all_reduce
 from onewafer.benchmarks.benchmark import Benchmark, Conditions, Sizes
 from onewafer.benchmarks.catalog import BENCHMARKS, find_benchmark, select_benchmarks
 from onewafer.benchmarks.curves import Curve, CurveResult, growth_curves, measure_curve
-from onewafer.benchmarks.facts import Facts, find_facts
+from onewafer.benchmarks.facts import Facts, find_facts, load_average
 from onewafer.benchmarks.figures import Figure, Goal, Measurement
 from onewafer.benchmarks.gemv import gemv
 from onewafer.benchmarks.page import render_page
@@ -37,6 +37,7 @@ __all__ = [
     "find_facts",
     "gemv",
     "growth_curves",
+    "load_average",
     "measure_curve",
     "render",
     "render_page",

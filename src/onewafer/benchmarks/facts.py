@@ -29,7 +29,9 @@ class Facts:
     numba: str
     onewafer: str
     load_average: float | None
-    """Processes that wanted a core in the last minute, before the first benchmark."""
+    """Processes that wanted a core in the minute before the first benchmark."""
+    load_average_after: float | None = None
+    """The same in the minute before the end; the benchmarks themselves are one of them."""
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -41,8 +43,10 @@ class Facts:
         load = (
             ""
             if self.load_average is None
-            else f"; {self.load_average:.1f} processes wanted a core before the start"
+            else f"; {self.load_average:.1f} processes wanted a core before"
         )
+        if self.load_average_after is not None:
+            load += f", {self.load_average_after:.1f} at the end"
         versions = (
             f"onewafer {self.onewafer}, Python {self.python}, NumPy {self.numpy}, "
             f"Numba {self.numba}, {self.date}"
@@ -65,8 +69,13 @@ def find_facts() -> Facts:
         numpy=_version("numpy"),
         numba=_version("numba"),
         onewafer=__version__,
-        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        load_average=load_average(),
     )
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted a core in the last minute; None where no one knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _cpu_name() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,6 +62,7 @@ def bench(
         TABLE_COLUMNS,
         Results,
         find_facts,
+        load_average,
         render,
         select_benchmarks,
     )
@@ -72,6 +74,7 @@ def bench(
     _check_options(engine, repeat, files=(json_file, page), plots=plots)
     facts = find_facts()
     outcomes, curves = _run(benchmarks, engine, repeat, quick=quick, with_curves=plots is not None)
+    facts = replace(facts, load_average_after=load_average())
     results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves)
     console = Console()
     if not console.is_terminal:
