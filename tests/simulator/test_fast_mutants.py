@@ -34,7 +34,7 @@ MUTANTS = {
         "    credit = s.timing[T_CREDIT] + 1",
     ),
     "credit: a sender is woken a cycle late": (
-        "router.py",
+        "links.py",
         "known = cycle + s.timing[T_CREDIT]",
         "known = cycle + s.timing[T_CREDIT] + 1",
     ),
@@ -54,7 +54,7 @@ MUTANTS = {
         "delay = s.timing[T_RAMP]",
     ),
     "link window: an entry too late": (
-        "router.py",
+        "links.py",
         "(count + 1) % window]",
         "(count + 2) % window]",
     ),
