@@ -95,7 +95,7 @@ def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
             help="write `.{ .name = value }`",
         )
     if module.session.recorder is not None:
-        params = force_arrays(params, "param", site.argument_spans[3])
+        params = force_arrays(params, "param", site.argument_spans[-1])
 
     def set_tile(x: int, y: int, row: tuple[int, ...]) -> None:
         layout.set_tile(x, y, TileCode(x, y, file, params, site.span, row), site.span)
