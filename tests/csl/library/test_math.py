@@ -33,7 +33,7 @@ F32_BOUND |= {"exp": 1.0, "log": 1.0, "tanh": 2.0, "sig": 2.5, "sin": 2.5, "cos"
 def random_f32():
     rng = np.random.default_rng(1)
     words = rng.integers(0, 1 << 32, 8192, dtype=np.uint32).view(np.float32)
-    near = np.concatenate([rng.uniform(-s, s, 4000) for s in (1.5, 20, 100)])
+    near = np.concatenate([rng.uniform(-s, s, 4000) for s in (1.5, 20, 100, 1e5)])
     return np.concatenate([words, near.astype(np.float32), SPECIAL])
 
 
