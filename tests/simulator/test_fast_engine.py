@@ -1,9 +1,11 @@
 """What is special about the fast engine: its scalars, its machine code and where that is kept."""
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,24 @@ def test_kernel_folder_depends_on_every_source(monkeypatch, tmp_path):
     assert len(seen) == len(copies) + 2
 
 
+def test_sources_are_all_that_kernels_import():
+    """What a module with kernels imports may end up in the machine code as a constant."""
+    known = {path.resolve() for path in compilation.source_files()}
+    marker = "onewafer.simulator.fast.compilation"
+    num_seen = 0
+    for path in (PACKAGE / "simulator" / "fast").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = {n.module for n in tree.body if isinstance(n, ast.ImportFrom)}
+        if marker not in imports:
+            continue
+        for name in imports:
+            spec = find_spec(name) if name.startswith("onewafer") else None
+            if spec is not None:
+                assert Path(spec.origin).resolve() in known, f"{path.name} imports {name}"
+                num_seen += 1
+    assert num_seen > len(known) // 2
+
+
 @pytest.mark.slow
 def test_a_changed_constant_is_seen(tmp_path):
     """Compiled code of other sources is never used, even if the file that Numba looks at is old."""
@@ -126,9 +146,10 @@ def test_a_changed_constant_is_seen(tmp_path):
     cache = tmp_path / "cache"
     first = run_in(tmp_path, cache)
     assert first["counts"] == "False"
-    path = package / "simulator" / "fast" / "data_path.py"
+    path = package / "simulator" / "fast" / "tasks.py"
     text = path.read_text(encoding="utf-8")
-    changed = text.replace("routable = cycle + 1 +", "routable = cycle + 11 +")
+    line = "s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_TASK_START]"
+    changed = text.replace(line, f"{line} + 10")
     assert changed != text
     path.write_text(changed, encoding="utf-8")
     assert int(run_in(tmp_path, cache)["cycle"]) == int(first["cycle"]) + 10

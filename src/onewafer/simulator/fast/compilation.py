@@ -1,5 +1,5 @@
 # pyright: basic
-# Numba's type hints are partial; this is the only file of the engine that touches it.
+# Numba's type hints are partial; this file and `native` are the only ones that touch it.
 """How kernels are compiled, and where the machine code is kept.
 
 A kernel takes `Arrays`. Two options matter. Without `_nrt=False` Numba counts references to every
@@ -37,11 +37,11 @@ _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 _SOURCES = (
     "onewafer.simulator.fast",
     "onewafer.simulator.arithmetic",
+    "onewafer.simulator.state",
     "onewafer.simulator.statistics",
-    "onewafer.image.instruction",
-    "onewafer.image.route",
-    "onewafer.image.scalar",
-    "onewafer.trace.event",
+    "onewafer.geometry",
+    "onewafer.image",
+    "onewafer.trace",
 )
 """Modules and packages whose constants and functions the kernels use."""
 
