@@ -125,21 +125,19 @@ def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, prog
 
 
 @pytest.mark.slow
-def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again():
-    names = [
-        "router",
-        "dsd",
-        "tasks",
-        "main_thread",
-        "machine",
-        "switches",
-        "fifos",
-        "maps",
-        "banks",
-    ]
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("router", "dsd", "tasks", "main_thread", "machine", "banks"), ()),
+        # The fast engine refuses to save these (test_what_the_fast_engine_cannot_save_is_refused).
+        (("switches", "fifos", "maps"), ("-k", "not fast")),
+    ],
+    ids=["plain", "features"],
+)
+def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again(names, chosen):
     tests = [str(FOLDER / f"test_{name}.py") for name in names]
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.simulator.always_cut", *tests]
+    command += ["-p", "tests.simulator.always_cut", *chosen, *tests]
     done = subprocess.run(
         command, cwd=FOLDER.parent.parent, capture_output=True, text=True, check=False
     )
@@ -336,6 +334,28 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
         midway().save_checkpoint(path)
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_the_fast_engine_cannot_save_is_refused(tmp_path, engine):
+    kernel = Kernel("map")
+    kernel.function("main")
+    count = kernel.immediate(ScalarType.U16, 3)
+    kernel.emit(Opcode.MAP_BEGIN, ra=count, imm="end")
+    kernel.label("top")
+    kernel.emit(Opcode.MAP_STEP, ra=count, imm="top")
+    kernel.label("end")
+    machine = Machine(make_image(WSE3, kernel.finish()), WSE3, engine=engine)
+    path = tmp_path / "x"
+    if engine == "reference":
+        machine.save_checkpoint(path)
+        assert Machine.from_checkpoint(path, engine=engine).cycle == machine.cycle
+        with pytest.raises(CheckpointError, match="run it with --engine reference"):
+            Machine.from_checkpoint(path, engine="fast")
+        return
+    with pytest.raises(CheckpointError, match="run it with --engine reference"):
+        machine.save_checkpoint(path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_machine_that_failed_is_not_saved(tmp_path):
