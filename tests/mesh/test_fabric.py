@@ -21,7 +21,7 @@ from onewafer.mesh import (
     numpy_dtype,
     shard,
 )
-from onewafer.mesh.schedule import ENTRY_WORDS
+from onewafer.mesh.entry import ENTRY_WORDS
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import compile_emitted, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_input
