@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Add, AddBias, DataType, Linear, Relu, activation_operands
+from onewafer.graph import Add, AddBias, DataType, Relu, activation_operands
 from onewafer.mesh import program as mesh
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def choose_phases(
     for owner in dict.fromkeys(owners.values()):
         is_taken = any(words.get(partner) == _FIRST for partner in partners[owner])
         words[owner] = _SECOND if is_taken else _FIRST
-    in_a_word = _WORD_BYTES // graph.tensors[0].dtype.num_bytes
+    in_a_word = _WORD_BYTES // graph.dtype.num_bytes
     return {owner: phase * in_a_word for owner, phase in words.items()}
 
 
@@ -71,7 +71,7 @@ def find_owners(
                 dying = [o for o in activation_operands(operation) if last_use[o] == index]
                 if dying:
                     owners[name] = owners[dying[0]]
-            case Linear() | AddBias() | Relu() | Add():
+            case _:
                 pass
     return owners
 

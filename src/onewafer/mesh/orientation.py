@@ -58,6 +58,8 @@ def choose_axes(graph: Graph) -> Mapping[str, Axis]:
             case Add():
                 turns.join(operation.left, result, turned=False)
                 turns.join(operation.right, result, turned=False)
+            case _:
+                pass  # `shard` refuses it
     names = [tensor.name for tensor in graph.inputs]
     names += [operation.result.name for operation in graph.operations]
     return {name: Axis.Y if turns.find(name)[1] else Axis.X for name in names}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import (
     Add,
     AddBias,
@@ -38,13 +38,27 @@ _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
 def shard(graph: Graph, *, width: int, height: int, architecture: Architecture) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
-    Raises GraphError for a graph that is not well formed, ConfigurationError for a rectangle that
-    the wafer has no room for. Whether the program fits into the memory of a PE is for `verify` to
-    say.
+    Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
+    operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
+    room for. Whether the program fits into the memory of a PE is for `verify` to say.
     """
     verify_graph(graph)
+    _check_operations(graph)
     _check_rectangle(width, height, architecture)
     return _Sharder(graph, width, height).run()
+
+
+def _check_operations(graph: Graph) -> None:
+    for operation in graph.operations:
+        if not isinstance(operation, Linear | AddBias | Relu | Add):
+            raise _unsupported(operation)
+
+
+def _unsupported(operation: Operation) -> UnsupportedOperationError:
+    return UnsupportedOperationError(
+        f"{type(operation).__name__} that defines {operation.result.name!r}: "
+        "the mesh program has no form of it"
+    )
 
 
 def largest_rectangle(architecture: Architecture) -> tuple[int, int]:
@@ -139,7 +153,7 @@ class _Sharder:
     @property
     def dtype(self) -> DataType:
         """The one dtype of the graph."""
-        return self.graph.tensors[0].dtype
+        return self.graph.dtype
 
     def _size(self, axis: Axis) -> int:
         return self.width if axis is Axis.X else self.height
@@ -241,6 +255,8 @@ class _Sharder:
                 left, right = self.blocks[operation.left], self.blocks[operation.right]
                 result = self._allocate_elementwise(operation, index)
                 self.operations.append(mesh.Add(result, left, right))
+            case _:
+                raise _unsupported(operation)
 
     def _lower_linear(self, operation: Linear) -> None:
         axis = self.axes[operation.input]
