@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def shard(graph: Graph, *, width: int, height: int, architecture: Architecture) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
-    Raises GraphError for a graph that is not well formed, ConfigurationError for a rectangle that
-    the wafer has no room for. Whether the program fits into the memory of a PE is for `verify` to
-    say.
+    Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
+    operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
+    room for. Whether the program fits into the memory of a PE is for `verify` to say.
     """
     verify_graph(graph)
     _check_rectangle(width, height, architecture)

@@ -79,7 +79,7 @@ class Builder:
     @property
     def dtype(self) -> DataType:
         """The one dtype of the graph."""
-        return self._graph.tensors[0].dtype
+        return self._graph.dtype
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""

@@ -27,7 +27,7 @@ def lowering_of(operation: Operation) -> Lowering[Any]:
     lowering = LOWERINGS.get(type(operation))
     if lowering is None:
         raise UnsupportedOperationError(
-            f"{type(operation).__name__}, which defines {operation.result.name!r}, has no place "
-            "on the wafer yet; leave it to the host"
+            f"{type(operation).__name__} that defines {operation.result.name!r}: "
+            "the mesh program has no form of it"
         )
     return lowering

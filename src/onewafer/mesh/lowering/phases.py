@@ -78,5 +78,5 @@ def choose_phases(
     for owner in dict.fromkeys(owners.values()):
         is_taken = any(words.get(partner) == _FIRST for partner in partners[owner])
         words[owner] = _SECOND if is_taken else _FIRST
-    in_a_word = WORD_BYTES // graph.tensors[0].dtype.num_bytes
+    in_a_word = WORD_BYTES // graph.dtype.num_bytes
     return {owner: phase * in_a_word for owner, phase in words.items()}
