@@ -24,7 +24,7 @@ _LOWEST = np.float32(-np.inf)
 
 def largest(blocks: NDArray[Any], present: Integers) -> Words:
     """Return the largest element of each block as f32; −∞ if all is padding, NaN if one is."""
-    is_present = np.arange(blocks.shape[-1]) < present[..., np.newaxis]
+    is_present = _is_present(blocks, present)
     result = np.full(present.shape, _LOWEST)
     for column in range(blocks.shape[-1]):
         larger = arithmetic.maximum(result, blocks[..., column].astype(np.float32))
@@ -35,9 +35,8 @@ def largest(blocks: NDArray[Any], present: Integers) -> Words:
 def candidate(blocks: NDArray[Any], wanted: Words, present: Integers, first: Integers) -> Words:
     """Return −index of each block's first element that is `wanted`, −∞ without one."""
     values, wanted = blocks.astype(np.float32), wanted[..., np.newaxis]
-    is_present = np.arange(blocks.shape[-1]) < present[..., np.newaxis]
     is_wanted = (values == wanted) | (np.isnan(values) & np.isnan(wanted))
-    is_found = is_present & is_wanted
+    is_found = _is_present(blocks, present) & is_wanted
     indices = (first + is_found.argmax(axis=-1)).astype(np.float32)
     return np.where(is_found.any(axis=-1), -indices, _LOWEST)
 
@@ -45,3 +44,8 @@ def candidate(blocks: NDArray[Any], wanted: Words, present: Integers, first: Int
 def index(words: Words) -> NDArray[np.int32]:
     """Return the index from the largest candidate."""
     return (-words).astype(np.int32)
+
+
+def _is_present(blocks: NDArray[Any], present: Integers) -> NDArray[np.bool_]:
+    """Return `[…, columns]`: whether a column is no padding."""
+    return np.arange(blocks.shape[-1]) < present[..., np.newaxis]
