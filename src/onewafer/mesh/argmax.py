@@ -48,4 +48,4 @@ def index(words: Words) -> NDArray[np.int32]:
 
 def _is_present(blocks: NDArray[Any], present: Integers) -> NDArray[np.bool_]:
     """Return `[…, columns]`: whether a column is no padding."""
-    return np.arange(blocks.shape[-1]) < present[..., np.newaxis]
+    return np.less(np.arange(blocks.shape[-1]), np.expand_dims(present, -1))
