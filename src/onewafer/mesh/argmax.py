@@ -24,7 +24,7 @@ _LOWEST = np.float32(-np.inf)
 
 def largest(blocks: NDArray[Any], present: Integers) -> Words:
     """Return the largest element of each block as f32; −∞ if all is padding, NaN if one is."""
-    is_present = _is_present(blocks, present)
+    is_present = _is_present(present, blocks.shape[-1])
     result = np.full(present.shape, _LOWEST)
     for column in range(blocks.shape[-1]):
         larger = arithmetic.maximum(result, blocks[..., column].astype(np.float32))
@@ -36,7 +36,7 @@ def candidate(blocks: NDArray[Any], wanted: Words, present: Integers, first: Int
     """Return −index of each block's first element that is `wanted`, −∞ without one."""
     values, wanted = blocks.astype(np.float32), wanted[..., np.newaxis]
     is_wanted = (values == wanted) | (np.isnan(values) & np.isnan(wanted))
-    is_found = _is_present(blocks, present) & is_wanted
+    is_found = _is_present(present, blocks.shape[-1]) & is_wanted
     indices = (first + is_found.argmax(axis=-1)).astype(np.float32)
     return np.where(is_found.any(axis=-1), -indices, _LOWEST)
 
@@ -46,6 +46,6 @@ def index(words: Words) -> NDArray[np.int32]:
     return (-words).astype(np.int32)
 
 
-def _is_present(blocks: NDArray[Any], present: Integers) -> NDArray[np.bool_]:
+def _is_present(present: Integers, num_columns: int) -> NDArray[np.bool_]:
     """Return `[…, columns]`: whether a column is no padding."""
-    return np.less(np.arange(blocks.shape[-1]), np.expand_dims(present, -1))
+    return np.arange(num_columns) < present[..., np.newaxis]
