@@ -116,7 +116,7 @@ def load(arch: str, element: str) -> OnePe:
         "scores": Array("f32", 2000),
         "maxima": Array("f32", 200),
         "totals": Array("f32", 400),
-        "scratch": Array("f32", 60),
+        "scratch": Array("f32", 64),
     }
     return load_one_pe(load_architecture(arch), arrays, FUNCTIONS, BODY.replace("ELEMENT", element))
 
