@@ -98,7 +98,7 @@ FUNCTIONS = {
     "look_up_positions": ", ".join(["u16"] * 5),
     "copy_row": ", ".join(["u16"] * 2),
 }
-GUARD = 3
+_BEHIND = np.array([7.0, 8.0, 9.0])
 """Elements behind every result that must stay as they are."""
 
 
@@ -198,14 +198,14 @@ class Case:
 
     def write_guarded(self, name: str, num_elements: int, dtype: type[np.generic]) -> None:
         """Fill the place of a result with NaN, and the elements behind it with numbers."""
-        values = np.concatenate((np.full(num_elements, np.nan), np.arange(GUARD)))
+        values = np.concatenate((np.full(num_elements, np.nan), _BEHIND))
         self.pe.write(name, values.astype(dtype))
 
     def read_guarded(self, name: str, *shape: int) -> Any:
         """Read a result, and see that what lies behind it is untouched."""
         size = int(np.prod(shape))
-        values = self.pe.read(name, size + GUARD)
-        np.testing.assert_array_equal(values[size:], np.arange(GUARD))
+        values = self.pe.read(name, size + len(_BEHIND))
+        np.testing.assert_array_equal(values[size:], _BEHIND)
         return values[:size].reshape(shape)
 
     def filled_cache(self) -> Any:
