@@ -89,7 +89,7 @@ def load_one_pe(
     exports = [f'  @export_name("{n}", [*]{array.type}, true);' for n, array in arrays.items()]
     exports += [f'  @export_name("{n}", fn({types})void);' for n, types in functions.items()]
     symbols = [f"  @export_symbol({name});" for name in (*arrays, *functions)]
-    alone = _ALONE.format(arrays="\n".join(declarations), body=body, symbols="\n".join(symbols))
+    alone = _ALONE.format(arrays=declare(arrays), body=body, symbols="\n".join(symbols))
     layout = _LAYOUT.format(exports="\n".join(exports))
     files = MemoryFiles({"layout.csl": layout, "alone.csl": alone, **kernel_library()})
     options = CompileOptions(entry="layout.csl", architecture=architecture)
