@@ -30,16 +30,24 @@ from onewafer.graph import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.graph import Operation
 
 FLOATS = st.sampled_from([DataType.F16, DataType.F32])
 
 
-_ONE_BY_ONE = ["multiply", "scale", "activation", "rms", "layer"]
+ROW_BY_ROW = ("linear", "bias", "relu", "add", "multiply", "scale", "activation", "rms", "layer")
 
 
 @st.composite
-def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) -> Graph:
+def graphs(
+    draw: st.DrawFn,
+    *,
+    max_features: int = 12,
+    max_operations: int = 6,
+    kinds: Sequence[str] = ROW_BY_ROW,
+) -> Graph:
     """Draw a chain of operations with residual connections, over anything, of one shape."""
     dtype = draw(FLOATS)
     batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
@@ -50,7 +58,7 @@ def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) 
     for index in range(draw(st.integers(0, max_operations))):
         source = live[-1]
         name = f"t{index}"
-        match draw(st.sampled_from(["linear", "bias", "relu", "add", *_ONE_BY_ONE])):
+        match draw(st.sampled_from(kinds)):
             case "linear":
                 out = draw(sizes)
                 parameters.append(Tensor(f"{name}.weight", (out, source.shape[-1]), dtype))

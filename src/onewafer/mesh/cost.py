@@ -158,7 +158,7 @@ class _CostModel:
 
     def _conflict_cycles(self, operation: MeshOperation) -> int:
         """Return the cycles by which bank conflicts make an operation longer."""
-        conflicts = operation.conflicts(self.program.dtype)
+        conflicts = operation.conflicts(self.program, self.launch)
         name, size = conflicts.operation, conflicts.num_elements
         longer = self._busy(name, size * self.timing.bank_conflict_factor) - self._busy(name, size)
         return conflicts.count * longer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.graph import DataType
+from onewafer.mesh import arithmetic
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.program import Arena, Axis
 
@@ -76,3 +77,7 @@ class Memories:
         """Store values of any shape with `[height, width]` in front."""
         target = self.view(block, values.size // (self.program.height * self.program.width))
         target[...] = values.reshape(target.shape)
+
+    def store(self, block: Block, values: NDArray[np.float32]) -> None:
+        """Store f32 values, rounded to the program's type."""
+        self.write(block, arithmetic.round_to_half(values) if self.is_half else values)

@@ -70,14 +70,15 @@ class Matmul(MeshOperation):
         """Return the sizes that its cost depends on; PEs with padding are through earlier."""
         return {**block_sizes(program, self.result, launch), "inner": self.weight.rows}
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the multiply-adds, one for every row of the result and of the weight.
 
         In f16, the two sources advance differently.
         """
-        if dtype is DataType.F16:
+        if program.dtype is DataType.F16:
             return NO_CONFLICTS
-        sums, weights = row_banks(self.result, dtype), row_banks(self.weight, dtype)
+        sums = row_banks(self.result, program.num_rows(self.result, launch), program.dtype)
+        weights = row_banks(self.weight, self.weight.rows, program.dtype)
         count = sum(count * weights[bank] for bank, count in sums.items())
         return Conflicts(count, "fmacs", self.result.columns)
 

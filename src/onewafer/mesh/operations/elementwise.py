@@ -56,10 +56,11 @@ class _Binary(MeshOperation):
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Return the one DSD operation, if both operands begin in the same banks."""
-        count = int(bank(self.left.offset, dtype) == bank(self.right.offset, dtype))
-        return Conflicts(count, self.dsd_operation(dtype), self.result.num_elements)
+        left, right = (bank(block.offset, program.dtype) for block in (self.left, self.right))
+        elements = self.sizes(program, launch)["elements"]
+        return Conflicts(int(left == right), self.dsd_operation(program.dtype), elements)
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
@@ -109,9 +110,11 @@ class AddBias(MeshOperation):
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as the bias."""
-        count = row_banks(self.input, dtype)[bank(self.bias.offset, dtype)]
+        dtype = program.dtype
+        rows = row_banks(self.input, program.num_rows(self.input, launch), dtype)
+        count = rows[bank(self.bias.offset, dtype)]
         return Conflicts(count, _in_type("fadd", dtype), self.result.columns)
 
 
@@ -199,7 +202,8 @@ class Scale(_Unary):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values = memories.read(self.input).astype(np.float32)
-        _store(self.result, arithmetic.multiply(values, np.float32(self.factor)), memories)
+        factor = np.full((), self.factor, np.float32)
+        memories.store(self.result, arithmetic.multiply(values, factor))
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
@@ -231,17 +235,11 @@ class Activation(_Unary):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values = memories.read(self.input).astype(np.float32)
-        _store(self.result, _ACTIVATIONS[self.function][1](values), memories)
+        memories.store(self.result, _ACTIVATIONS[self.function][1](values))
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
-
-
-def _store(
-    result: Block, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], memories: Memories
-) -> None:
-    memories.write(result, arithmetic.round_to_half(values) if memories.is_half else values)
 
 
 def _in_type(name: str, dtype: DataType) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import norms
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
 from onewafer.mesh.program import Axis
 
@@ -101,6 +101,11 @@ class SumSquares(_OverGroups):
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = None if self.sums is None else memories.matrix(self.sums)
         memories.write(self.totals, norms.sum_squares(values, at, self.groups, sums=sums))
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Return the products of the values with themselves."""
+        sizes = self.sizes(program, launch)
+        return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.arch import Timing
-    from onewafer.graph import DataType
     from onewafer.mesh.entry import Entry, Kind
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Launch, MeshProgram
@@ -62,7 +61,7 @@ class MeshOperation(ABC):
         del program, launch, timing
         return 0
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Return its DSD operations that bank conflicts make longer."""
-        del dtype
+        del program, launch
         return NO_CONFLICTS
