@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.image import Opcode, ScalarType, make_image
 from onewafer.simulator import Machine
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import (
     EAST,
@@ -28,8 +30,15 @@ from tests.simulator.assembly import (
     route,
     sender,
 )
+from tests.simulator.cutting import cutting
+from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs
-from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
+from tests.simulator.test_engines_agree import (
+    LENIENT,
+    MAX_CYCLES,
+    events_before_failure,
+    observe,
+)
 
 FOLDER = Path(__file__).parent
 ENGINES = ("fast", "reference")
@@ -84,21 +93,65 @@ def play(image, architecture, engine, cuts=(), path=None):
 
 
 def assert_same(found, expected):
+    """Compare two runs; of a failed one the error and what came before it (M2)."""
     assert found["error"] == expected["error"]
+    if expected["error"] and "deadlock" not in expected["error"].lower():
+        assert found["cycle"] == expected["cycle"]
+        assert events_before_failure(found) == events_before_failure(expected)
+        return
     for name in expected:
         assert found[name] == expected[name], name
 
 
 CUTS = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ENGINES)), min_size=1, max_size=3)
+PROGRAMS = st.one_of(programs(), feature_programs())
+
+
+def assert_goes_on(folder, program, engine, cuts):
+    architecture, image = program
+    path = folder.getbasetemp() / "generated.checkpoint"
+    expected = play(image, architecture, engine)
+    assert_same(play(image, architecture, engine, cuts, path), expected)
 
 
 @LENIENT
-@given(programs(), st.sampled_from(ENGINES), CUTS)
+@given(PROGRAMS, st.sampled_from(ENGINES), CUTS)
 def test_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+    assert_goes_on(tmp_path_factory, program, engine, cuts)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=2500)
+@given(PROGRAMS, st.sampled_from(ENGINES), CUTS)
+def test_many_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+    assert_goes_on(tmp_path_factory, program, engine, cuts)
+
+
+MAKERS = st.lists(st.sampled_from((FastEngine, ReferenceEngine)), min_size=1, max_size=3)
+SLICES = st.sampled_from((1, 2, 7, 13))
+
+
+def assert_cuts_change_nothing(program, makers, slice_cycles):
+    """Compare with an engine that is made again after every slice, on each of `makers` in turn."""
     architecture, image = program
-    path = tmp_path_factory.getbasetemp() / "generated.checkpoint"
-    expected = play(image, architecture, engine)
-    assert_same(play(image, architecture, engine, cuts, path), expected)
+    found = observe(cutting(*makers, slice_cycles=slice_cycles), image, architecture)
+    expected = observe(ReferenceEngine, image, architecture)
+    for run in (found, expected):
+        run["events"] = sorted(run["events"], key=dataclasses.astuple)
+    assert_same(found, expected)
+
+
+@settings(LENIENT, max_examples=40)
+@given(PROGRAMS, MAKERS, SLICES)
+def test_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
+    assert_cuts_change_nothing(program, makers, slice_cycles)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=1000)
+@given(PROGRAMS, MAKERS, SLICES)
+def test_many_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
+    assert_cuts_change_nothing(program, makers, slice_cycles)
 
 
 def tables(machine):
@@ -111,7 +164,7 @@ def tables(machine):
 
 
 @LENIENT
-@given(programs(), st.integers(0, 300))
+@given(PROGRAMS, st.integers(0, 300))
 def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, program, cycles):
     architecture, image = program
     path = tmp_path_factory.getbasetemp() / "exported.checkpoint"
@@ -125,19 +178,21 @@ def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, prog
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("names", "chosen"),
-    [
-        (("router", "dsd", "tasks", "main_thread", "machine", "banks"), ()),
-        # The fast engine refuses to save these (test_what_the_fast_engine_cannot_save_is_refused).
-        (("switches", "fifos", "maps"), ("-k", "not fast")),
-    ],
-    ids=["plain", "features"],
-)
-def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again(names, chosen):
+def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again():
+    names = [
+        "router",
+        "dsd",
+        "tasks",
+        "main_thread",
+        "machine",
+        "banks",
+        "switches",
+        "fifos",
+        "maps",
+    ]
     tests = [str(FOLDER / f"test_{name}.py") for name in names]
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.simulator.always_cut", *chosen, *tests]
+    command += ["-p", "tests.simulator.always_cut", *tests]
     done = subprocess.run(
         command, cwd=FOLDER.parent.parent, capture_output=True, text=True, check=False
     )
@@ -334,28 +389,6 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
         midway().save_checkpoint(path)
     assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_the_fast_engine_cannot_save_is_refused(tmp_path, engine):
-    kernel = Kernel("map")
-    kernel.function("main")
-    count = kernel.immediate(ScalarType.U16, 3)
-    kernel.emit(Opcode.MAP_BEGIN, ra=count, imm="end")
-    kernel.label("top")
-    kernel.emit(Opcode.MAP_STEP, ra=count, imm="top")
-    kernel.label("end")
-    machine = Machine(make_image(WSE3, kernel.finish()), WSE3, engine=engine)
-    path = tmp_path / "x"
-    if engine == "reference":
-        machine.save_checkpoint(path)
-        assert Machine.from_checkpoint(path, engine=engine).cycle == machine.cycle
-        with pytest.raises(CheckpointError, match="run it with --engine reference"):
-            Machine.from_checkpoint(path, engine="fast")
-        return
-    with pytest.raises(CheckpointError, match="run it with --engine reference"):
-        machine.save_checkpoint(path)
-    assert not [*tmp_path.iterdir()]
 
 
 def test_a_machine_that_failed_is_not_saved(tmp_path):
