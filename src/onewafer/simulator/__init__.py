@@ -2,7 +2,7 @@
 
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
 from onewafer.simulator.machine import Machine
-from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, needs_compilation
+from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
 from onewafer.simulator.statistics import StallReason, Statistics
 
 __all__ = [
@@ -14,5 +14,5 @@ __all__ = [
     "StallReason",
     "Statistics",
     "StopReason",
-    "needs_compilation",
+    "announce_compilation",
 ]
