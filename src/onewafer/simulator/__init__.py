@@ -3,11 +3,12 @@
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
 from onewafer.simulator.machine import Machine
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
-from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
 __all__ = [
     "DEFAULT_ENGINE",
     "ENGINES",
+    "Activity",
     "Engine",
     "LoadedProgram",
     "Machine",
