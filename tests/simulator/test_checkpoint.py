@@ -29,7 +29,7 @@ from onewafer.image import (
     make_image,
 )
 from onewafer.simulator import Machine
-from onewafer.simulator.arithmetic.control import ADVANCE
+from onewafer.simulator.arithmetic.control import ADVANCE, TEARDOWN
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
@@ -61,6 +61,7 @@ from tests.simulator.test_engines_agree import (
 
 FOLDER = Path(__file__).parent
 ENGINES = ("fast", "reference")
+MOV32 = DsdOperation.MOV32
 MODEL_TESTS = (
     *("router", "dsd", "tasks", "main_thread", "machine", "banks"),
     *("switches", "fifos", "maps"),
@@ -407,21 +408,25 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
 
 
 def switched():
-    """Return a machine whose switch turns twice: data, advance, data, advance, data."""
-    control = commands(ADVANCE, ignore=(True,), entry=ENTRIES[0])
-    script = [(False, 5), (True, control), (False, 1 << 16 | 6), (True, control), (False, 7)]
+    """Return a program whose switch turns twice; of two wavelets the filter lets the first pass.
+
+    A teardown comes last, and the wavelet behind it waits for ever.
+    """
+    turn, end = (commands(o, ignore=(True,), entry=ENTRIES[0]) for o in (ADVANCE, TEARDOWN))
+    script = [(False, 5), (True, turn), (False, 6), (True, turn), (False, 7)]
+    script += [(True, end), (False, 8)]
     kernel = Kernel("script")
     kernel.function("main")
     for is_control, word in script:
         target = kernel.outgoing(3, 1, queue=2, is_control=is_control)
-        kernel.operate(
-            DsdOperation.MOV32, target, src1=Register(kernel.immediate(ScalarType.U32, word))
-        )
+        kernel.operate(MOV32, target, src1=Register(kernel.immediate(ScalarType.U32, word)))
     positions = (SwitchPosition(1 << WEST, 1 << RAMP), SwitchPosition(1 << WEST, 1 << EAST))
     routes = {
         (0, 0, 3): route(RAMP, EAST),
         (1, 0, 3): ColorConfig(
-            (*positions, positions[0]), pop_mode=PopMode.NO_POP, filter=CounterFilter(0, 0, 1)
+            (*positions, positions[0]),
+            pop_mode=PopMode.NO_POP,
+            filter=CounterFilter(maximum=0, limit=1),
         ),
         (2, 0, 3): route(WEST, RAMP),
     }
@@ -430,7 +435,7 @@ def switched():
 
 
 def mapped():
-    """Return a machine with an operation in a map loop."""
+    """Return a program with an operation in a map loop."""
     kernel = Kernel("map")
     base = kernel.data("values", ScalarType.F32, [float(i) for i in range(20)])
     kernel.function("main")
@@ -446,7 +451,24 @@ def mapped():
 
 
 def queued():
-    """Return a machine on which one microthread fills a FIFO and another empties it."""
+    """Return a program of which one microthread fills a FIFO and another empties it."""
+    kernel, fifo, put, take = _with_fifo()
+    kernel.operate(MOV32, fifo, src1=put, config=background(0))
+    kernel.operate(MOV32, take, src1=fifo, config=background(1))
+    return make_image(WSE3, kernel.finish())
+
+
+def clashing():
+    """Return a program of which two microthreads fill one FIFO, after some time."""
+    kernel, fifo, put, _ = _with_fifo()
+    kernel.operate(MOV32, fifo, src1=put, config=background(0))
+    kernel.spin(10)
+    kernel.operate(MOV32, fifo, src1=put, config=background(1))
+    return make_image(WSE3, kernel.finish())
+
+
+def _with_fifo():
+    """Return a kernel, its FIFO of three elements, and longer vectors to put in and to fill."""
     kernel = Kernel("fifo")
     source = kernel.data("source", ScalarType.U32, list(range(1, 13)))
     target = kernel.data("target", ScalarType.U32, num_elements=12)
@@ -455,19 +477,19 @@ def queued():
     number = kernel.fifo(FifoBuffer(ring, 12, NO_TASK, NO_TASK))
     descriptor = kernel.dsd(DsdDescriptor(DsdKind.FIFO, fifo=number))
     fifo = Vector(kernel.dsd_value(descriptor, extent=0, stride=0))
-    move = DsdOperation.MOV32
-    kernel.operate(move, fifo, src1=kernel.vector(source, 12), config=background(0))
-    kernel.operate(move, kernel.vector(target, 12), src1=fifo, config=background(1))
-    return make_image(WSE3, kernel.finish())
+    return kernel, fifo, kernel.vector(source, 12), kernel.vector(target, 12)
 
 
-@pytest.mark.parametrize("make", [switched, mapped, queued])
-@pytest.mark.parametrize("writer", ENGINES)
-@pytest.mark.parametrize("reader", ENGINES)
-def test_it_goes_on_from_every_cycle(tmp_path, make, writer, reader):
+@pytest.mark.parametrize("make", [switched, mapped, queued, clashing])
+@pytest.mark.parametrize(
+    ("writer", "reader", "first"),
+    [("fast", "fast", 0), ("fast", "reference", 1), ("reference", "fast", 2)],
+)
+def test_it_goes_on_from_every_cycle(tmp_path, make, writer, reader, first):
+    """Of three cycles one each way, so that all are cut."""
     image, path = make(), tmp_path / "x"
     expected = play(image, WSE3, "reference")
-    for cycles in range(expected["cycle"]):
+    for cycles in range(first, expected["cycle"], 3):
         found = play(image, WSE3, writer, [(cycles, reader)], path)
         found["events"] = sorted(found["events"], key=dataclasses.astuple)
         assert_same(found, expected)
