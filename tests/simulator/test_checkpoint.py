@@ -1,7 +1,9 @@
 """A run that was cut, saved and loaded ends like one that was not: bits, cycles, events, counts."""
 
 import dataclasses
+import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -351,6 +353,67 @@ def test_a_file_that_lacks_something_is_refused(saved, change):
     rewritten(saved, change)
     with pytest.raises(CheckpointError, match="damaged"):
         Machine.from_checkpoint(saved, engine="reference")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("table", "column", "number"),
+    [
+        ("elements", "pe", 1),
+        ("elements", "pe", 1_000_000),
+        ("elements", "main_thread", 77),
+        ("elements", "bulk_thread", 1 << 40),
+        ("routers", "pe", -1),
+        ("sources", "port", 9),
+        ("wavelets", "source", 99),
+        ("wavelets", "color", 24),
+        ("operations", "thread", 9),
+        ("operations", "kind", 1000),
+        ("operations", "config", 0),
+        ("operations", "dest_form", 7),
+        ("operations", "src1_base", 24),
+    ],
+)
+def test_numbers_that_lead_nowhere_are_refused(saved, engine, table, column, number):
+    name = f"table.{table}.npy"
+
+    def change(members):
+        rows = np.load(io.BytesIO(members[name]))
+        rows[column][0] = number
+        members[name] = as_npy(rows)
+
+    rewritten(saved, change)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(saved, engine=engine)
+
+
+def as_npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("counter", [-1, 10_000])
+def test_a_program_counter_outside_the_program_is_refused(saved, counter):
+    counters = np.full(3, counter, np.int32)
+    rewritten(saved, lambda m: m.update({"state.program_counters.npy": as_npy(counters)}))
+    with pytest.raises(CheckpointError, match=f"program_counters has {counter}"):
+        Machine.from_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cycle": "abc"}, {"cycle": 10**30}, {"end": -5}, {"what": ["x"]}, {"cycle": True}]
+)
+def test_a_header_with_something_else_is_refused(saved, changes):
+    with_header(saved, **changes)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(saved, engine="reference")
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="no file"):
+        Machine.from_checkpoint(tmp_path / "pipe")
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):
