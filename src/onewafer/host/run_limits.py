@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
 _FIRST_SLICE_PE_CYCLES = 1_000_000
-"""PEs times cycles: some tenths of a second if all work (`scalar-tasks` in docs/performance)."""
+"""PEs times cycles: a tenth of a second or less if all work (`scalar-tasks`, docs/performance)."""
 _FIRST_SLICE_CYCLES = 1_000
 """At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
