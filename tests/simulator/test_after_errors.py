@@ -86,6 +86,7 @@ class FailingBuilder(FeatureBuilder):
 
 
 def test_no_work_of_before_an_error_is_missing():
+    """M2: after an error, on either engine, what came before its cycle is done."""
     num_failed = 0
 
     @settings(LENIENT, max_examples=60)
