@@ -23,6 +23,8 @@ class Conditions:
     """Runs after the first; their median is reported. 0: the first is the only one, and counts."""
     note: Callable[[str], None]
     """Told what happens, in a few words, for a progress line."""
+    threads: int = 1
+    """At most so many simulate."""
 
 
 Measure: TypeAlias = "Callable[[Conditions, Sizes], Measurement]"

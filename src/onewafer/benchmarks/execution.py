@@ -12,7 +12,7 @@ from onewafer.benchmarks.figures import Figure, Measurement, median_cpu, median_
 from onewafer.benchmarks.memory import peak_bytes
 from onewafer.errors import InternalError
 from onewafer.geometry import Direction
-from onewafer.host import Device
+from onewafer.host import Device, RunLimits
 
 if TYPE_CHECKING:
     from onewafer.benchmarks.benchmark import Conditions
@@ -47,7 +47,10 @@ class Execution:
         self.compile_peak_bytes = peak_bytes()
         conditions.note("loading")
         watch = Stopwatch()
-        self._device = Device(self.image, workload.architecture(), engine=conditions.engine)
+        limits = RunLimits(threads=conditions.threads)
+        self._device = Device(
+            self.image, workload.architecture(), engine=conditions.engine, limits=limits
+        )
         self._device.load()
         self._device.settle()  # an engine may put work off until it runs
         self.loading = watch.read()

@@ -38,6 +38,7 @@ def _measure(request: dict[str, Any]) -> int:
         engine=request["engine"],
         repeat=request["repeat"],
         note=lambda note: _send({"note": note}),
+        threads=request["threads"],
     )
     try:
         measurement = benchmark.measure(conditions, request["sizes"])

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_REPEAT = 5
 _DEFAULT_ENGINE = "fast"
+_DEFAULT_THREADS = 1
+"""Rates are by processor second, and the goals are for one core."""
 
 
 def bench(
@@ -38,6 +40,9 @@ def bench(
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="fast or reference.")
     ] = _DEFAULT_ENGINE,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Threads that may simulate.")
+    ] = _DEFAULT_THREADS,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
@@ -73,14 +78,20 @@ def bench(
     benchmarks = select_benchmarks(only or (), with_large=large)
     _check_options(engine, repeat, files=(json_file, page), plots=plots)
     facts = find_facts()
-    outcomes, curves = _run(benchmarks, engine, repeat, quick=quick, with_curves=plots is not None)
+    outcomes, curves = _run(
+        benchmarks, engine, repeat, threads, quick=quick, with_curves=plots is not None
+    )
     facts = replace(facts, load_average_after=load_average())
-    results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves)
+    results = Results(
+        engine=engine, facts=facts, outcomes=outcomes, curves=curves, threads=threads
+    )
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_COLUMNS)
     console.print(render(results))
-    command = _command(only or (), large=large, quick=quick, repeat=repeat, engine=engine)
+    command = _command(
+        only or (), large=large, quick=quick, repeat=repeat, engine=engine, threads=threads
+    )
     _write_files(results, command, json_file=json_file, page=page, plots=plots)
     if any(outcome.measurement is None for outcome in outcomes):
         raise typer.Exit(1)
@@ -118,7 +129,13 @@ def _check_options(
 
 
 def _run(
-    benchmarks: Sequence[Benchmark], engine: str, repeat: int, *, quick: bool, with_curves: bool
+    benchmarks: Sequence[Benchmark],
+    engine: str,
+    repeat: int,
+    threads: int,
+    *,
+    quick: bool,
+    with_curves: bool,
 ) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
     """Run benchmarks, then curves, with a progress line if somebody watches."""
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
@@ -140,10 +157,13 @@ def _run(
                     engine=engine,
                     repeat=0 if benchmark.is_large else repeat,
                     note=_teller(status.update, place),
+                    threads=threads,
                 )
             )
         curves = [
-            measure_curve(curve, engine=engine, repeat=repeat, note=status.update)
+            measure_curve(
+                curve, engine=engine, repeat=repeat, note=status.update, threads=threads
+            )
             for curve in (growth_curves(quick=quick) if with_curves else ())
         ]
     return tuple(outcomes), tuple(curves)
@@ -153,13 +173,16 @@ def _teller(update: Callable[[str], None], place: str) -> Callable[[str], None]:
     return lambda text: update(f"{place}: {text}")
 
 
-def _command(names: Sequence[str], *, large: bool, quick: bool, repeat: int, engine: str) -> str:
+def _command(
+    names: Sequence[str], *, large: bool, quick: bool, repeat: int, engine: str, threads: int
+) -> str:
     options = [
         *(f"--only {name}" for name in names),
         *(["--large"] * large),
         *(["--quick"] * quick),
         *([f"--repeat {repeat}"] * (repeat != _DEFAULT_REPEAT)),
         *([f"--engine {engine}"] * (engine != _DEFAULT_ENGINE)),
+        *([f"--threads {threads}"] * (threads != _DEFAULT_THREADS)),
     ]
     return " ".join(["onewafer bench", *options])
 

@@ -22,7 +22,6 @@ from onewafer.simulator.fast.fields import (
     BLOCK_OPERATIONS,
     BLOCK_PATH_FREE,
     BLOCK_ROUTER_WAKE,
-    BLOCK_SLOTS,
     CONFIG_RANK,
     DSD_STRIDE,
     FAR,
@@ -43,7 +42,6 @@ from onewafer.simulator.fast.fields import (
     FIFOS_SENDER,
     FIFOS_WAITING_SINCE,
     FIFOS_WRITER,
-    HEAP_SIZE,
     INPUT,
     IS_AWAITED,
     LAST_END,
@@ -169,10 +167,6 @@ def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
 
 
 def _put_to_sleep(s: Arrays) -> None:
-    s.wheel_counts[:] = 0
-    s.heap_places[:] = 0
-    s.clock[HEAP_SIZE] = 0
-    s.arena[s.blocks + BLOCK_SLOTS] = 0
     for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION):
         s.arena[s.blocks + field] = FAR
 
