@@ -4,62 +4,75 @@
     python tools/kernel_costs.py --check    exit with 1 if the file is out of date
 
 A program with all kinds of operations is compiled; for every kind the instructions of one step
-of the state machine are walked through, with schedule entries of several sizes. Their number is
-`call + rows · (row + inner steps · inner)` exactly, so three walks give the coefficients and a
-fourth checks them. No engine and no timing is involved: the file holds counts by cost class.
+of the state machine are walked through, with operations of several sizes. `SAMPLES` says of which
+products of sizes their number is a sum, like `once + rows · (row + inner · step)`: as many walks as
+that has terms give the counts, and more walks check them. The length of a DSD operation must be a
+product of sizes, too. No engine and no timing is involved: the file holds counts by cost class.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Operation, Relu, Tensor
+from onewafer.graph import FLOATING, Add, AddBias, DataType, Graph, Linear, Operation, Relu, Tensor
 from onewafer.image import (
     DsdOperation,
     Field,
     Opcode,
+    OperandMode,
     ScalarType,
     SectionKind,
     TaskKind,
     cost_class,
+    decode_operand,
 )
-from onewafer.mesh import emit_csl, shard
-from onewafer.mesh.kernel_costs import Counts, KernelCost, KernelCosts
-from onewafer.mesh.schedule import Entry, Kind, build_schedule, kinds_of
+from onewafer.mesh import Arena, Axis, Block, MeshOperation, emit_csl, shard
+from onewafer.mesh import operations as mesh
+from onewafer.mesh.entry import Entry, Kind
+from onewafer.mesh.kernel_costs import Counts, KernelCost, KernelCosts, product
+from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
     from onewafer.image import Symbol, TileProgram, WaferImage
+    from onewafer.mesh import MeshProgram
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 
 _BINARY = range(Opcode.ADD, Opcode.REM + 1)
 _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
 _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
-_DSD_UPDATES = range(Opcode.DSD_SET_BASE, Opcode.DSD_ADVANCE + 1)
-_WITHOUT_RESULT = (
-    Opcode.ACTIVATE,
-    Opcode.UNBLOCK_COMMAND_STREAM,
-    Opcode.DSR_LOAD,
-    Opcode.DSR_LOAD_CONSTANT,
-)
+_WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM)
+_DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
+_LOW_HALF, _HIGH_HALF = 0xFFFF, 0xFFFF0000
 
 
 class Walk:
-    """The scalar part of one task: registers, memory, and what has been counted."""
+    """The scalar part of one task: registers, memory, and what has been counted.
+
+    DSD operations are counted by name and length, and not executed.
+    """
 
     def __init__(self, program: TileProgram) -> None:
         self._program = program
         self._registers = [0] * (program.num_registers + 1)
+        self._dsr_lengths: dict[int, int] = {}
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
             program.data
@@ -84,7 +97,8 @@ class Walk:
                 case Opcode.DSD if immediate >= 0:
                     return counts
                 case Opcode.DSD:
-                    counts[DsdOperation(row[Field.TYPE]).name.lower()] += 1
+                    name = DsdOperation(row[Field.TYPE]).name.lower()
+                    counts[f"{name}({self._dsd_length(row)})"] += 1
                     continue
                 case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
                     if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):
@@ -108,9 +122,7 @@ class Walk:
     def _execute(self, opcode: Opcode, row: list[int]) -> None:
         registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
         left, right = registers[row[Field.RA]], registers[row[Field.RB]]
-        if opcode in _WITHOUT_RESULT:
-            return
-        if opcode in _DSD_UPDATES:  # values of DSDs decide nothing here
+        if opcode in _WITHOUT_RESULT or self._execute_dsd(opcode, row):
             return
         element = ScalarType(row[Field.TYPE])
         if opcode is Opcode.LOAD_IMMEDIATE:
@@ -131,6 +143,35 @@ class Walk:
             registers[rd] = conversion(element, ScalarType(immediate))(left)
         else:
             raise NotImplementedError(f"the kernels use {opcode.name}, which this tool cannot walk")
+
+    def _execute_dsd(self, opcode: Opcode, row: list[int]) -> bool:
+        """Execute an instruction on DSD values or DSRs; return whether it was one."""
+        registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
+        low, high = registers[row[Field.RA]], registers[min(row[Field.RA] + 1, len(registers) - 1)]
+        value = registers[row[Field.RB]] & _LOW_HALF
+        match opcode:
+            case Opcode.DSR_LOAD:
+                self._dsr_lengths[rd] = low >> 16
+            case Opcode.DSR_LOAD_CONSTANT:
+                self._dsr_lengths[rd] = (immediate & (_LOW_HALF | _HIGH_HALF)) >> 16
+            case Opcode.DSD_SET_BASE:
+                registers[rd : rd + 2] = low & _HIGH_HALF | value, high
+            case Opcode.DSD_SET_LENGTH:
+                registers[rd : rd + 2] = low & _LOW_HALF | value << 16, high
+            case Opcode.DSD_SET_STRIDE:
+                registers[rd : rd + 2] = low, high & _HIGH_HALF | value
+            case Opcode.DSD_ADVANCE:
+                address = low + canonical(value, ScalarType.I16) * immediate
+                registers[rd : rd + 2] = low & _HIGH_HALF | address & _LOW_HALF, high
+            case _:
+                return False
+        return True
+
+    def _dsd_length(self, row: list[int]) -> int:
+        """Return the elements of a DSD operation: those of src0, else src1, else dest, else 1."""
+        operands = {decode_operand(row[f])[0]: row[f] for f in (Field.RA, Field.RB, Field.RD)}
+        lengths = [self._dsr_lengths[operands[mode]] for mode in _DSR_MODES if mode in operands]
+        return next((length for length in lengths if length), 1)
 
     def _read(self, address: int, element: ScalarType) -> int:
         size = element.num_bytes
@@ -178,6 +219,7 @@ def graph_of_one_kind(dtype: DataType) -> Graph:
 class Compiled:
     """A program on 4×4 PEs, and the kinds that its state machine asks for."""
 
+    program: MeshProgram
     image: WaferImage
     kinds: frozenset[Kind]
 
@@ -203,53 +245,163 @@ def compile_graph(graph: Graph, arch: str) -> Compiled:
     emitted = emit_csl.write_text(program)
     options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
     image = compile_program(options, MemoryFiles(emitted.files))
-    return Compiled(image, kinds_of(build_schedule(program)))
+    return Compiled(program, image, kinds_of(build_schedule(program)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An operation of any size, for the walks of its kind."""
+
+    build: Callable[[Sizes], MeshOperation]
+    rounds: tuple[str, ...] = ()
+    """Products of sizes that say how often its loops run."""
+    lengths: tuple[str, ...] = ()
+    """Products of sizes that are lengths of its DSD operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes from which samples are built."""
+
+    rows: int
+    inner: int
+    columns: int = 11
+    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
+    more or less."""
+    num_pes: int = 4
+
+    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
+        """Return a block of rows × columns."""
+        return Block(arena, 0, self.rows, self.columns)
+
+
+def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
+    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
+    weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
+    without_padding = sizes.num_pes * sizes.columns
+    return mesh.Matmul(sizes.block(), operand, weight, axis, without_padding)
+
+
+def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
+    return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
+
+
+def _samples(axis: Axis) -> list[Sample]:
+    """Return the samples of operations that have an axis."""
+    return [
+        Sample(
+            lambda sizes: _matmul(sizes, axis),
+            rounds=("rows", "rows*inner"),
+            lengths=("elements", "columns"),
+        ),
+        Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
+        Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
+        Sample(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
+    ]
+
+
+def _add_bias(sizes: Sizes) -> MeshOperation:
+    bias = Block(Arena.PARAMETERS, 0, 1, sizes.columns)
+    return mesh.AddBias(sizes.block(), sizes.block(), bias)
+
+
+SAMPLES: tuple[Sample, ...] = (
+    *_samples(Axis.X),
+    *_samples(Axis.Y),
+    Sample(lambda sizes: mesh.Convert(sizes.block(), sizes.block()), lengths=("elements",)),
+    Sample(_add_bias, rounds=("rows",), lengths=("columns",)),
+    Sample(lambda sizes: mesh.Relu(sizes.block(), sizes.block()), lengths=("elements",)),
+    Sample(lambda sizes: mesh.Add(*[sizes.block()] * 3), lengths=("elements",)),
+)
+"""One of every kind but those of the state machine itself."""
 
 
 def measure(dtype: DataType, arch: str) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
     full = compile_graph(graph_of_all_kinds(dtype), arch)
     small = compile_graph(graph_of_one_kind(dtype), arch)
-    stop = _walk(full.first, Kind.STOP)
-    more = _difference(stop, _walk(small.first, Kind.STOP))
+    stop, add = Entry(Kind.STOP), Entry(Kind.ADD, n=8, rows=1, columns=8)
+    more = _difference(_walk(full.first, stop), _walk(small.first, stop))
     num_tests = full.num_tests(Kind.STOP) - small.num_tests(Kind.STOP)
     test = Counter({name: count // num_tests for name, count in more.items()})
     predicted = _scaled(test, full.num_tests(Kind.ADD) - small.num_tests(Kind.ADD))
-    if _difference(_walk(full.first, Kind.ADD), _walk(small.first, Kind.ADD)) != predicted:
+    if _difference(_walk(full.first, add), _walk(small.first, add)) != predicted:
         raise AssertionError("the tests for kinds do not all cost the same")
     infer = _symbol(full.first, full.first.exports["infer"])
+    kinds = {sample.build(Sizes(1, 1)).kind: sample for sample in SAMPLES}
+    costs = {kind: _measure_sample(full, kinds[kind], test) for kind in full.kinds & set(kinds)}
+    for kind in full.kinds - set(kinds):
+        counts = _walk(full.first, Entry(kind, n=1))  # a REPEAT goes back
+        costs[kind] = {"1": _plain(_difference(counts, _tests_before(full, kind, test)))}
     return KernelCosts(
         num_bytes=max(_kernel_bytes(program) for program in full.image.programs),
-        launch=dict(Walk(full.first).count(infer.address)),
+        launch=_plain(Walk(full.first).count(infer.address)),
         test=_plain(test),
-        kinds={kind.name.lower(): _measure_kind(full, kind, test) for kind in sorted(full.kinds)},
+        kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
     )
 
 
-def _measure_kind(compiled: Compiled, kind: Kind, test: Counter[str]) -> KernelCost:
-    starts_at_far_end = kind in (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y)
-    program = compiled.last if starts_at_far_end else compiled.first
-    base, wide, tall = _walk(program, kind), _walk(program, kind, inner=2), _walk(program, kind, 2)
-    inner = _difference(wide, base)
-    row = _difference(_difference(tall, base), inner)
-    once = _difference(_difference(base, row), inner)
-    predicted = Counter({name: once[name] + 3 * (row[name] + 4 * inner[name]) for name in base})
-    if predicted != _walk(program, kind, 3, 4):
-        raise AssertionError(f"the instructions of {kind.name} are not linear in its sizes")
-    call = _difference(once, _scaled(test, compiled.num_tests(kind)))
-    return KernelCost(_plain(call), _plain(row), _plain(inner))
+def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> KernelCost:
+    """Solve for the counts of each term from walks with operations of several sizes."""
+    terms = ("1", *sample.rounds)
+    weights: list[list[int]] = []
+    walks: list[Counter[str]] = []
+    for rows, inner in itertools.product((2, 3, 5), (1, 4, 7)):
+        operation = sample.build(Sizes(rows, inner))
+        sizes = operation.sizes()
+        program = compiled.last if operation.kind in _FROM_FAR_END else compiled.first
+        counts = _walk(program, operation.entry(compiled.program))
+        counts = _difference(counts, _tests_before(compiled, operation.kind, test))
+        walks.append(
+            _with_names(counts, {length: product(length, sizes) for length in sample.lengths})
+        )
+        weights.append([product(term, sizes) for term in terms])
+    names = sorted({name for walk in walks for name in walk})
+    observed = np.array([[walk[name] for name in names] for walk in walks])
+    coefficients = _solve(np.array(weights), observed)
+    if coefficients is None:
+        kind = sample.build(Sizes(1, 1)).kind
+        raise AssertionError(f"the instructions of {kind.name} are not a sum over {terms}")
+    return {
+        term: _plain(Counter(dict(zip(names, map(int, row), strict=True))))
+        for term, row in zip(terms, coefficients, strict=True)
+    }
 
 
-def _walk(program: TileProgram, kind: Kind, rows: int = 1, inner: int = 1) -> Counter[str]:
-    """Count one step of the state machine on an entry of that kind.
+_FROM_FAR_END = (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y)
+"""Kinds whose first PE is the last one of the axis."""
 
-    A block of the result has more columns than `inner`: to find out which block is the shorter one
-    takes a TURN an instruction more or less.
-    """
+
+def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Return the whole numbers c with weights · c = observed; None if there are none."""
+    solution = np.linalg.lstsq(weights.astype(float), observed.astype(float), rcond=None)[0]
+    whole = np.rint(solution).astype(np.int64)
+    return whole if np.array_equal(weights @ whole, observed) else None
+
+
+def _with_names(counts: Counter[str], lengths: Mapping[str, int]) -> Counter[str]:
+    """Replace the lengths of DSD operations by the names of the products of sizes they are."""
+    named: Counter[str] = Counter()
+    for name, count in counts.items():
+        operation, _, length = name.rstrip(")").partition("(")
+        if not length:
+            named[name] += count
+            continue
+        fitting = [product for product, value in lengths.items() if value == int(length)]
+        if not fitting:
+            raise AssertionError(f"{operation} has {length} elements, none of {dict(lengths)}")
+        named[f"{operation}({fitting[0]})"] += count
+    return named
+
+
+def _tests_before(compiled: Compiled, kind: Kind, test: Counter[str]) -> Counter[str]:
+    return _scaled(test, compiled.num_tests(kind))
+
+
+def _walk(program: TileProgram, entry: Entry) -> Counter[str]:
+    """Count one step of the state machine on an entry."""
     step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
     walker = Walk(program)
-    n = 0 if kind in (Kind.MATMUL_X, Kind.MATMUL_Y) else rows * 8  # without padding
-    entry = Entry(kind, n=n, rows=rows, columns=8, inner=inner)
     walker.store(_symbol(program, "model.schedule").address, entry.words)
     return walker.count(step.entry)
 
@@ -282,7 +434,7 @@ def _kernel_bytes(program: TileProgram) -> int:
 def generate() -> str:
     """Return the text of the file; both generations must give the same counts."""
     tables: dict[str, object] = {}
-    for dtype in DataType:
+    for dtype in FLOATING:
         costs = measure(dtype, "wse3")
         if costs != measure(dtype, "wse2"):
             raise AssertionError(

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from onewafer.graph import Add, AddBias, DataType, Graph, Linear, Relu, Tensor
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Add,
+    AddBias,
+    Attention,
+    DataType,
+    Embedding,
+    FirstRow,
+    Graph,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    Tensor,
+)
 
 if TYPE_CHECKING:
     from onewafer.graph import Operation
+
+FLOATS = st.sampled_from([DataType.F16, DataType.F32])
 
 
 @st.composite
 def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) -> Graph:
     """Draw a chain of operations with residual connections, over anything, of one shape."""
-    dtype = draw(st.sampled_from(DataType))
+    dtype = draw(FLOATS)
     batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
     few = draw(st.lists(st.integers(1, max_features), min_size=1, max_size=2))
     sizes = st.sampled_from(few)  # so that tensors of one shape are common
@@ -44,3 +67,104 @@ def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) 
                 operations.append(Add(result, left, right))
         live.append(result)
     return Graph("random", (x,), tuple(parameters), tuple(operations), (live[-1].name,))
+
+
+@dataclass
+class _Sequence:
+    """A graph over the tokens of a sequence, under construction."""
+
+    dtype: DataType
+    parameters: list[Tensor] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+    def parameter(self, name: str, *shape: int) -> str:
+        self.parameters.append(Tensor(name, shape, self.dtype))
+        return name
+
+    def tensor(self, *shape: int) -> Tensor:
+        return Tensor(f"t{len(self.operations)}", shape, self.dtype)
+
+    def linear(self, source: Tensor, out: int) -> Tensor:
+        result = self.tensor(source.shape[0], out)
+        weight = self.parameter(f"{result.name}.weight", out, source.shape[1])
+        self.operations.append(Linear(result, source.name, weight))
+        return result
+
+    def attention(self, draw: st.DrawFn, source: Tensor) -> None:
+        kv_heads, group, pairs = (draw(st.integers(1, 2)) for _ in range(3))
+        heads, causal = kv_heads * group, draw(st.booleans())
+        query = self.linear(source, heads * pairs * 2)
+        key = self.linear(source, kv_heads * pairs * 2)
+        value = self.linear(source, kv_heads * draw(st.integers(1, 3)))
+        result = self.tensor(source.shape[0], value.shape[1] // kv_heads * heads)
+        scale = draw(st.floats(0.125, 2))
+        self.operations.append(
+            Attention(
+                result, query.name, key.name, value.name, heads, kv_heads, scale, is_causal=causal
+            )
+        )
+
+    def rotate(self, draw: st.DrawFn, source: Tensor, max_positions: int) -> None:
+        heads = draw(st.integers(1, 2))
+        rotated = self.linear(source, heads * 2 * draw(st.integers(1, 2)))
+        result = self.tensor(*rotated.shape)
+        shape = (max_positions, rotated.shape[1] // heads)
+        cosine = self.parameter(f"{result.name}.cosine", *shape)
+        sine = self.parameter(f"{result.name}.sine", *shape)
+        self.operations.append(Rotary(result, rotated.name, cosine, sine, heads))
+
+
+_ROW_BY_ROW = ["linear", "multiply", "scale", "activation", "rms", "layer"]
+_OF_POSITIONS = ["position", "rotary", "attention", "first", "last"]
+
+
+@st.composite
+def sequences(draw: st.DrawFn, *, max_rows: int = 4, max_operations: int = 6) -> Graph:
+    """Draw a chain of all operations over the tokens of one sequence."""
+    rows, features, vocabulary = (draw(st.integers(1, most)) for most in (max_rows, 6, 9))
+    sequence = _Sequence(draw(FLOATS))
+    ids = Tensor("ids", (rows, 1), DataType.I32)
+    table = sequence.parameter("table", vocabulary, features)
+    sequence.operations.append(Embedding(sequence.tensor(rows, features), "ids", table))
+    for _ in range(draw(st.integers(0, max_operations))):
+        has_all_rows = sequence.operations[-1].result.shape[0] == rows
+        kinds = _ROW_BY_ROW + _OF_POSITIONS if has_all_rows else _ROW_BY_ROW
+        _append(draw, sequence, draw(st.sampled_from(kinds)), max_positions=rows + 3)
+    last = sequence.operations[-1].result.name
+    return Graph("sequence", (ids,), (*sequence.parameters,), (*sequence.operations,), (last,))
+
+
+def _append(draw: st.DrawFn, sequence: _Sequence, kind: str, *, max_positions: int) -> None:
+    source = sequence.operations[-1].result
+    rows, features = source.shape
+    result = sequence.tensor(rows, features)
+    operations, name, parameter = sequence.operations, source.name, sequence.parameter
+    match kind:
+        case "linear":
+            sequence.linear(source, draw(st.integers(1, 6)))
+        case "multiply":
+            operations.append(Multiply(result, name, name))
+        case "scale":
+            operations.append(Scale(result, name, draw(st.floats(-2, 2))))
+        case "activation":
+            operations.append(Activation(result, name, draw(st.sampled_from(ActivationFunction))))
+        case "rms":
+            groups = draw(st.sampled_from([n for n in range(1, features + 1) if not features % n]))
+            weight = parameter(f"{result.name}.weight", features // groups)
+            operations.append(RmsNorm(result, name, weight, 1e-6, groups))
+        case "layer":
+            weight = parameter(f"{result.name}.weight", features)
+            bias = parameter(f"{result.name}.bias", features)
+            operations.append(LayerNorm(result, name, weight, bias, 1e-5))
+        case "position":
+            positions = parameter(f"{result.name}.table", max_positions, features)
+            operations.append(PositionEmbedding(result, positions))
+            operations.append(Add(sequence.tensor(rows, features), result.name, name))
+        case "rotary":
+            sequence.rotate(draw, source, max_positions)
+        case "attention":
+            sequence.attention(draw, source)
+        case "first":
+            operations.append(FirstRow(sequence.tensor(1, features), name))
+        case _:
+            operations.append(LastRow(sequence.tensor(1, features), name))

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from onewafer.graph import (
     AddBias,
+    Attention,
     DataType,
+    Embedding,
     Graph,
     GraphError,
+    LastRow,
+    LayerNorm,
     Linear,
+    PositionEmbedding,
+    RmsNorm,
+    Rotary,
     Tensor,
     count_bytes,
     count_flop,
@@ -29,3 +38,47 @@ def test_flop_and_bytes():
 def test_missing_tensor_is_named():
     with pytest.raises(GraphError, match="'g' has no tensor 'x'"):
         Graph("g", (), (), (), ()).tensor("x")
+
+
+def test_flop_and_bytes_of_a_sequence():
+    def tensor(name: str, *shape: int) -> Tensor:
+        return Tensor(name, shape, DataType.F16)
+
+    ids = Tensor("ids", (3, 1), DataType.I32)
+    parameters = (tensor("table", 50, 8), tensor("w", 8), tensor("b", 8), tensor("c", 50, 4))
+    embed = Embedding(tensor("x", 3, 8), "ids", "table")
+    position = PositionEmbedding(tensor("p", 3, 8), "table")
+    rms, layer = (
+        RmsNorm(tensor("r", 3, 8), "x", "w", 1e-6),
+        LayerNorm(tensor("l", 3, 8), "x", "w", "b", 1e-6),
+    )
+    rotary = Rotary(tensor("q", 3, 8), "x", "c", "c", 2)
+    causal = Attention(tensor("a", 3, 8), "q", "x", "x", 2, 2, scale=1.0, is_causal=True)
+    full = dataclasses.replace(causal, is_causal=False)
+    last = LastRow(tensor("z", 1, 8), "a")
+    operations = (embed, position, rms, layer, rotary, causal, last)
+    graph = Graph("g", (ids,), parameters, operations, ("z",))
+    flop = [count_flop(graph, operation) for operation in operations]
+    pairs = 3 + 2 + 1
+    softmax = 2 * pairs * 5 + 3 * 8
+    assert flop == [0, 0, 4 * 24, 7 * 24, 3 * 24, 2 * pairs * 16 + softmax, 0]
+    assert count_flop(graph, full) == 2 * 9 * 16 + 2 * 9 * 5 + 3 * 8
+    moved = [count_bytes(graph, operation) for operation in operations]
+    assert moved == [
+        12 + 2 * 48,
+        2 * 48,
+        2 * 48 + 16,
+        2 * 48 + 32,
+        2 * 48 + 2 * 3 * 8,
+        3 * 48,  # the query, the result, and one tensor that is key and value
+        2 * 16,
+    ]
+    assert graph.is_sequence
+    assert graph.dtype is DataType.F16
+
+
+def test_graph_of_indices_has_no_floating_type():
+    graph = Graph("g", (Tensor("ids", (3, 1), DataType.I32),), (), (), ("ids",))
+    with pytest.raises(GraphError, match="no tensor of a floating type"):
+        _ = graph.dtype
+    assert not graph.is_sequence

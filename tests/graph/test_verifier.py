@@ -9,24 +9,37 @@ from hypothesis import given
 from onewafer.graph import (
     Add,
     AddBias,
+    Attention,
     DataType,
+    Embedding,
     Graph,
     GraphError,
+    LastRow,
+    LayerNorm,
     Linear,
+    Multiply,
+    PositionEmbedding,
     Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
     Tensor,
     verify_graph,
 )
-from tests.graph.strategies import graphs
+from tests.graph.strategies import graphs, sequences
 
 
-@given(graphs())
+@given(graphs() | sequences())
 def test_well_formed_graphs_pass(graph):
     verify_graph(graph)
 
 
 def tensor(name: str, *shape: int) -> Tensor:
     return Tensor(name, shape, DataType.F32)
+
+
+def indices(name: str, *shape: int) -> Tensor:
+    return Tensor(name, shape, DataType.I32)
 
 
 X, W, B = tensor("x", 2, 4), tensor("w", 3, 4), tensor("b", 3)
@@ -62,3 +75,80 @@ def test_all_findings_come_at_once():
     broken = dataclasses.replace(GOOD, inputs=(), outputs=("q",))
     with pytest.raises(GraphError, match=r"'x'(.|\n)*'q'"):
         verify_graph(broken)
+
+
+def attend(q=8, k=4, v=6, result=12, *, heads=4, kv_heads=2, scale=1.0, rows=3):
+    """Return the changes that make a graph of one attention over inputs of these features."""
+    inputs = (tensor("q", 3, q), tensor("k", rows, k), tensor("v", rows, v))
+    operation = Attention(
+        tensor("y", 3, result), "q", "k", "v", heads, kv_heads, scale, is_causal=True
+    )
+    return {"inputs": inputs, "operations": (operation,)}
+
+
+TABLE = tensor("t", 9, 4)
+
+
+def rotate(x=8, cosine=(9, 4), sine=(9, 4), heads=2):
+    return {
+        "inputs": (tensor("x", 2, x),),
+        "parameters": (tensor("c", *cosine), tensor("s", *sine)),
+        "operations": (Rotary(tensor("y", 2, x), "x", "c", "s", heads),),
+    }
+
+
+def embed(ids, *, table=TABLE, outputs=("y",)):
+    operation = Embedding(tensor("y", 2, 4), "i", "t")
+    fields = {"inputs": (ids,), "parameters": (table,), "operations": (operation,)}
+    return {**fields, "outputs": outputs}
+
+
+@pytest.mark.parametrize(
+    "change", [attend(), rotate(), embed(indices("i", 2, 1))], ids=["attend", "rotate", "embed"]
+)
+def test_the_graphs_that_are_broken_below_are_well_formed(change):
+    verify_graph(dataclasses.replace(GOOD, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (attend(heads=3), "3 heads over 2 key and value heads, which must divide them"),
+        (attend(q=9), "cuts 9 features of the query into 4 heads"),
+        (attend(k=8), "the key has shape (3, 8), must be (3, 4)"),
+        (attend(v=5), "the value has shape (3, 5), must be (3, a multiple of 2)"),
+        (attend(result=6), "must be (3, 12)"),
+        (attend(scale=0.0), "the scale is 0.0, must be positive"),
+        (attend(rows=1), "the key has shape (1, 4), must be (3, 4)"),
+        (rotate(x=6, heads=2), "cuts 6 features into 2 heads of two equal halves"),
+        (rotate(cosine=(9, 2)), "shapes (9, 2) and (9, 4), must both be (positions, 4)"),
+        (rotate(sine=(8, 4)), "shapes (9, 4) and (8, 4), must both be (positions, 4)"),
+        (embed(tensor("i", 2, 1)), "'i' has dtype f32, indices must be i32 inputs"),
+        (embed(indices("i", 2, 2)), "the indices have shape (2, 2), must be (rows, 1)"),
+        (embed(indices("i", 2, 1), table=tensor("t", 9)), "the table has shape (9,)"),
+        (embed(indices("i", 2, 1), table=indices("t", 9, 4)), "which only inputs may have"),
+        (embed(indices("i", 2, 1), outputs=("i",)), "the output 'i' is an input of indices"),
+        (
+            {"inputs": (indices("x", 2, 4),), "operations": (Relu(tensor("y", 2, 4), "x"),)},
+            "computes with the indices 'x'",
+        ),
+        ({"operations": (Multiply(tensor("y", 2, 4), "x", "w"),)}, "reads the parameter 'w'"),
+        ({"operations": (Scale(tensor("y", 2, 4), "x", float("nan")),)}, "the factor is nan"),
+        ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 1e-6),)}, "must be (4,)"),
+        ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 1e-6, 3),)}, "into 3 groups"),
+        ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 0.0),)}, "epsilon is 0.0"),
+        ({"operations": (LayerNorm(tensor("y", 2, 4), "x", "b", "b", 1e-6),)}, "the weight"),
+        ({"operations": (LastRow(tensor("y", 2, 4), "x"),)}, "must be (1, 4)"),
+        (
+            {"operations": (PositionEmbedding(tensor("y", 1, 4), "w"),)},
+            "it has 1 rows, a launch has 2",
+        ),
+        (
+            {"inputs": (X, tensor("z", 1, 4)), "operations": (LastRow(tensor("y", 1, 4), "x"),)},
+            "the inputs have 1 and 2 rows; those of a sequence",
+        ),
+    ],
+)
+def test_broken_rules_of_sequences_are_named(change, message):
+    with pytest.raises(GraphError, match=re.escape(message)):
+        verify_graph(dataclasses.replace(GOOD, **change))

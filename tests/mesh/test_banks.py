@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.graph import DataType
+from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import Add, AddBias, Axis, Block, Matmul, estimate, shard
-from onewafer.mesh.banks import num_conflicts, period
+from onewafer.mesh.banks import period
 from onewafer.mesh.program import Arena
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import run_on_fabric
@@ -32,10 +32,10 @@ def activation(offset, rows, columns):
 
 def conflicts(graph, dtype, width=2, height=2):
     program = shard(graph, width=width, height=height, architecture=WSE2)
-    return sum(num_conflicts(operation, dtype) for operation in program.operations)
+    return sum(operation.conflicts(dtype).count for operation in program.operations)
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("is_residual", [False, True])
 def test_rows_of_whole_periods_never_conflict(dtype, is_residual):
     side = 4 * period(dtype)
@@ -48,25 +48,25 @@ def test_rows_of_an_even_number_of_f32_never_conflict(columns):
     assert conflicts(mlp([2 * columns] * 4, batch=3), F32) == 0
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 def test_a_turned_operand_gets_other_banks(dtype):
     assert conflicts(turned_input(16 * period(dtype), dtype=dtype), dtype) == 0
 
 
 def test_an_operand_added_to_itself_conflicts():
     block = activation(4, 1, 8)
-    assert num_conflicts(Add(activation(12, 1, 8), block, block), F32) == 1
+    assert Add(activation(12, 1, 8), block, block).conflicts(F32).count == 1
 
 
 def test_rows_are_counted_one_by_one():
     """Rows of 3 words begin in every bank: of 16 pairs, 4 conflict."""
     weight = Block(Arena.PARAMETERS, 0, 4, 3)
     matmul = Matmul(activation(1, 4, 3), activation(20, 4, 4), weight, Axis.X, 3)
-    assert num_conflicts(matmul, F32) == 4
-    assert num_conflicts(matmul, F16) == 0
+    assert matmul.conflicts(F32).count == 4
+    assert matmul.conflicts(F16).count == 0
     bias = Block(Arena.PARAMETERS, 12, 1, 3)
     add_bias = AddBias(activation(1, 4, 3), activation(1, 4, 3), bias)
-    assert num_conflicts(add_bias, F32) == 1
+    assert add_bias.conflicts(F32).count == 1
 
 
 @settings(max_examples=6)

@@ -7,7 +7,7 @@ from onewafer.arch import load_architecture
 from onewafer.csl.syntax import parse
 from onewafer.diagnostics import DiagnosticSink, SourceFile
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType
+from onewafer.graph import FLOATING
 from onewafer.mesh import emit, shard
 from tests.mesh.strategies import mlp
 
@@ -19,7 +19,7 @@ def emitted(sizes, width=2, height=2, **options):
     return emit(program, WSE3)
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 def test_every_file_parses(dtype):
     for name, text in emitted([5, 4, 3], dtype=dtype).files.items():
         sink = DiagnosticSink()

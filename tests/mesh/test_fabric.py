@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.graph import DataType
+from onewafer.graph import FLOATING
 from onewafer.image import SectionKind
 from onewafer.mesh import (
     emit,
@@ -21,7 +21,7 @@ from onewafer.mesh import (
     numpy_dtype,
     shard,
 )
-from onewafer.mesh.schedule import ENTRY_WORDS
+from onewafer.mesh.entry import ENTRY_WORDS
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import compile_emitted, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_input
@@ -69,7 +69,7 @@ def test_random_graphs_on_larger_rectangles(graph, width, height, architecture, 
 @given(
     st.lists(st.integers(1, 20), min_size=2, max_size=4),
     st.integers(1, 3),
-    st.sampled_from(DataType),
+    st.sampled_from(FLOATING),
     st.tuples(sides, sides),
     architectures,
 )
@@ -77,7 +77,7 @@ def test_random_multilayer_perceptrons(sizes, batch, dtype, rectangle, architect
     check(mlp(sizes, batch=batch, dtype=dtype), *rectangle, ARCHITECTURES[architecture])
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("rectangle", [(1, 1), (5, 1), (1, 4), (4, 5)], ids=str)
 @pytest.mark.parametrize("sizes", [(13, 9, 13), (13, 13)], ids=["even", "odd"])
@@ -102,7 +102,7 @@ def test_special_values_pass_through():
     assert_same_bits(run.outputs["0.sum"], evaluate(program, {"x": x}, parameters)["0.sum"])
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rectangle", [(2, 2), (4, 3)], ids=str)
 def test_infinities_stay_out_of_the_padding(rectangle, dtype):
     """All first weights are negative, so that ReLU makes zeros of the infinities."""
@@ -119,7 +119,7 @@ def test_infinities_stay_out_of_the_padding(rectangle, dtype):
         assert_same_bits(run.outputs[name], value)
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rectangle", [(3, 2), (1, 3), (3, 1)], ids=str)
 def test_a_turn_keeps_every_value(rectangle, dtype):
     machine = ARCHITECTURES["wse3"]
@@ -140,7 +140,7 @@ def test_tile_programs_are_roles(rectangle):
     assert len(image.programs) <= num_tile_programs(program) <= 16
 
 
-@pytest.mark.parametrize("dtype", DataType)
+@pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_footprint_is_an_upper_bound(architecture, dtype):
     machine = ARCHITECTURES[architecture]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError
-from onewafer.graph import DataType
+from onewafer.graph import FLOATING
 from onewafer.mesh import Role, shard
 from onewafer.mesh.layout import pack, unpack
 from tests.mesh.strategies import mlp
@@ -15,7 +15,7 @@ from tests.mesh.strategies import mlp
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=4)
 
 
-@given(sizes, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.sampled_from(DataType))
+@given(sizes, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.sampled_from(FLOATING))
 def test_unpack_undoes_pack(features, batch, width, height, dtype):
     program = shard(
         mlp(features, batch=batch, dtype=dtype),

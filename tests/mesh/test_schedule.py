@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import shard
-from onewafer.mesh.schedule import ENTRY_WORDS, Entry, Kind, build_schedule, kind_of
+from onewafer.mesh import Add, Arena, Block, shard
+from onewafer.mesh.entry import ENTRY_WORDS, Entry, Kind
+from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import mlp
 
@@ -16,25 +17,30 @@ WSE3 = load_architecture("wse3")
 
 def unfold(schedule):
     """Walk a schedule as the state machine does; return the entries with absolute offsets."""
-    executed, index, turn, offset = [], 0, 0, 0
+    executed, index, turn, offset, state = [], 0, 0, 0, 0
     while schedule[index].kind is not Kind.STOP:
         entry = schedule[index]
         index += 1
         if entry.kind is not Kind.REPEAT:
-            shift = offset if entry.kind.reads_parameters else 0
-            executed.append(dataclasses.replace(entry, right=entry.right + shift))
+            words = list(entry.words)
+            for word in entry.parameter_words:
+                words[word] += offset
+            for word in entry.state_words:
+                words[word] += state
+            executed.append(words)
         elif turn < entry.n:
-            turn, offset, index = turn + 1, offset + entry.right, index - entry.left // ENTRY_WORDS
+            turn, offset, state = turn + 1, offset + entry.right, state + entry.result
+            index -= entry.left // ENTRY_WORDS
         else:
-            turn, offset = 0, 0
+            turn, offset, state = 0, 0, 0
     return executed
 
 
 def check(program):
-    executed = unfold(build_schedule(program))
-    assert [entry.kind for entry in executed] == [kind_of(item) for item in program.operations]
+    plain = [operation.entry(program) for operation in program.operations]
+    assert unfold(build_schedule(program)) == [list(entry.words) for entry in plain]
     offsets = [placement.block.offset for placement in program.placements]
-    assert all(entry.right in offsets for entry in executed if entry.kind.reads_parameters)
+    assert all(entry.words[word] in offsets for entry in plain for word in entry.parameter_words)
 
 
 @given(graphs(max_features=3, max_operations=12), st.integers(1, 3), st.integers(1, 3))
@@ -54,3 +60,23 @@ def test_equal_layers_are_written_once():
 
 def test_an_entry_is_eight_words():
     assert len(Entry(Kind.STOP).words) == ENTRY_WORDS
+
+
+def test_parameters_and_state_repeat_at_strides_of_their_own():
+    """Three rounds 10 elements of parameters and 6 of the state apart, then one that differs."""
+    offsets = [(0, 0), (10, 6), (20, 12), (31, 18)]
+    operations = tuple(
+        Add(
+            Block(Arena.ACTIVATIONS, 0, 1, 4),
+            Block(Arena.PARAMETERS, parameters, 1, 4),
+            Block(Arena.STATE, state, 1, 4),
+        )
+        for parameters, state in offsets
+    )
+    program = shard(mlp([4, 4]), width=1, height=1, architecture=WSE3)
+    program = dataclasses.replace(program, operations=operations, placements=())
+    schedule = build_schedule(program)
+    assert [entry.kind for entry in schedule] == [Kind.ADD, Kind.REPEAT, Kind.ADD, Kind.STOP]
+    assert (schedule[1].right, schedule[1].result, schedule[1].n) == (10, 6, 2)
+    plain = [operation.entry(program) for operation in operations]
+    assert unfold(schedule) == [list(entry.words) for entry in plain]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from onewafer.arch import load_architecture
-from onewafer.graph import DataType
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType, Graph, Scale, Tensor
 from onewafer.mesh import Add, Axis, Block, Turn, shard
 from onewafer.mesh.program import Arena
 from tests.mesh.strategies import mlp, turned_input
@@ -36,3 +37,10 @@ def test_the_sum_is_formed_where_the_operand_was_turned_to():
     assert isinstance(add, Add)
     assert add.result == add.right == convert.result
     assert add.left.columns == add.right.columns == 3
+
+
+def test_operation_that_the_mesh_lacks_is_named():
+    x, y = (Tensor(name, (2, 3), DataType.F32) for name in "xy")
+    graph = Graph("g", (x,), (), (Scale(y, "x", 2.0),), ("y",))
+    with pytest.raises(UnsupportedOperationError, match=r"Scale that defines 'y'.*no form"):
+        sharded(graph, 1, 1)

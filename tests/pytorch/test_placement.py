@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType, Graph, Linear, Tensor, verify_graph
+from onewafer.graph import DataType, Graph, Linear, Tensor
 from onewafer.mesh import estimate, verify
 from onewafer.pytorch import Fidelity, WaferOptions
-from onewafer.pytorch.placement import choose_bucket, place, with_rows
+from onewafer.pytorch.placement import choose_bucket, place
 
 WSE3 = load_architecture("wse3")
 
@@ -31,12 +31,6 @@ def test_bucket_is_a_bounded_power_of_two(rows, max_batch):
     assert bucket <= max_batch
     assert bucket < 2 * rows
     assert bucket >= rows or 2 * bucket > max_batch
-
-
-def test_other_rows_make_a_correct_graph():
-    graph = with_rows(linear(3, 5, 4), 8)
-    verify_graph(graph)
-    assert graph == linear(8, 5, 4)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (10, 64), (300, 200)])

@@ -1,19 +1,18 @@
-"""However the PEs are divided among threads, and whoever comes to help: the same bits and cycles."""
+"""However the PEs are divided among threads, and whoever helps: the same bits and cycles."""
 
 import functools
 import time
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine, fields, loop, sharing, signals, team
 from onewafer.simulator.loading import load_state
-from tests.simulator.assembly import WSE3
-from tests.simulator.cutting import copied, cutting, without_wakes
+from tests.simulator.cutting import cutting, without_wakes
 from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES, observe, slow_reader
@@ -21,7 +20,9 @@ from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES, observe, slo
 SMALL_BRICK = 2, 2
 ALL_PROGRAMS = st.one_of(programs(), feature_programs())
 SLICES = st.sampled_from([None, None, 1, 13])
-needs_threads = pytest.mark.skipif(not isinstance(loop.run_cycles, Dispatcher), reason="Numba is switched off: no helpers")
+needs_threads = pytest.mark.skipif(
+    not isinstance(loop.run_cycles, Dispatcher), reason="Numba is switched off: no helpers"
+)
 
 
 class EagerTeam(team.Team):
@@ -154,9 +155,7 @@ def test_divisions_agree(program, slices):
 @settings(LENIENT, max_examples=25)
 @given(ALL_PROGRAMS, st.sampled_from([None, None, 13]))
 def test_threads_agree(program, slices):
-    assert_same(
-        *program, slices, divided(2, is_helped=True), divided(3, is_helped=True)
-    )
+    assert_same(*program, slices, divided(2, is_helped=True), divided(3, is_helped=True))
 
 
 @needs_threads
@@ -164,9 +163,7 @@ def test_threads_agree(program, slices):
 @settings(LENIENT, max_examples=1000)
 @given(ALL_PROGRAMS, SLICES)
 def test_many_threads_agree(program, slices):
-    assert_same(
-        *program, slices, divided(2, is_helped=True), divided(3, is_helped=True)
-    )
+    assert_same(*program, slices, divided(2, is_helped=True), divided(3, is_helped=True))
 
 
 @settings(LENIENT, max_examples=50)

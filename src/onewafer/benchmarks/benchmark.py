@@ -25,6 +25,8 @@ class Conditions:
     """Told what happens, in a few words, for a progress line."""
     threads: int = 1
     """At most so many simulate."""
+    max_memory: int | None = None
+    """Bytes that a simulation may need; None: what the computer has available."""
 
 
 Measure: TypeAlias = "Callable[[Conditions, Sizes], Measurement]"

@@ -38,7 +38,6 @@ class Execution:
     def __init__(self, workload: Workload, conditions: Conditions) -> None:
         """Compile and load."""
         self.workload = workload
-        self.checked = ""
         self.counts: dict[str, int] = {}
         conditions.note("compiling")
         watch = Stopwatch()
@@ -47,9 +46,11 @@ class Execution:
         self.compile_peak_bytes = peak_bytes()
         conditions.note("loading")
         watch = Stopwatch()
-        limits = RunLimits(threads=conditions.threads)
         self._device = Device(
-            self.image, workload.architecture(), engine=conditions.engine, limits=limits
+            self.image,
+            workload.architecture(),
+            engine=conditions.engine,
+            limits=RunLimits(max_memory=conditions.max_memory, threads=conditions.threads),
         )
         self._device.load()
         self._device.settle()  # an engine may put work off until it runs

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,15 +61,11 @@ def bench(
     Each benchmark runs in a process of its own, and every result is compared with NumPy's. The exit
     code is 1 if one could not be measured; a goal that is missed is said, and is no error.
     """
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
+    from onewafer.benchmarks import (  # noqa: PLC0415  # a subcommand loads what it uses
         BENCHMARKS,
-        TABLE_COLUMNS,
         Results,
         find_facts,
         load_average,
-        render,
         select_benchmarks,
     )
 
@@ -76,25 +73,33 @@ def bench(
         _print_list(BENCHMARKS)
         return
     benchmarks = select_benchmarks(only or (), with_large=large)
-    _check_options(engine, repeat, files=(json_file, page), plots=plots)
+    _check_options(engine, repeat, plots=plots)
+    json_file, page = check_output("--json", json_file), check_output("--page", page)
     facts = find_facts()
     outcomes, curves = _run(
         benchmarks, engine, repeat, threads, quick=quick, with_curves=plots is not None
     )
     facts = replace(facts, load_average_after=load_average())
-    results = Results(
-        engine=engine, facts=facts, outcomes=outcomes, curves=curves, threads=threads
-    )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=TABLE_COLUMNS)
-    console.print(render(results))
+    results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves, threads=threads)
+    _show(results)
     command = _command(
         only or (), large=large, quick=quick, repeat=repeat, engine=engine, threads=threads
     )
     _write_files(results, command, json_file=json_file, page=page, plots=plots)
     if any(outcome.measurement is None for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _show(results: Results) -> None:
+    """Print the tables, in full where nobody watches."""
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # likewise
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_COLUMNS)
+    console.print(render(results))
 
 
 def _print_list(benchmarks: Sequence[Benchmark]) -> None:
@@ -104,9 +109,7 @@ def _print_list(benchmarks: Sequence[Benchmark]) -> None:
         typer.echo(f"{benchmark.name:{width}}  {benchmark.describe(benchmark.sizes)}{note}")
 
 
-def _check_options(
-    engine: str, repeat: int, *, files: Sequence[Path | None], plots: Path | None
-) -> None:
+def _check_options(engine: str, repeat: int, *, plots: Path | None) -> None:
     """Refuse what cannot work before anything runs; make the folder of the plots."""
     from onewafer.benchmarks import require_matplotlib  # noqa: PLC0415  # NumPy and Numba
     from onewafer.simulator import ENGINES  # noqa: PLC0415  # likewise
@@ -115,11 +118,6 @@ def _check_options(
         raise ConfigurationError(f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}")
     if repeat < 1:
         raise ConfigurationError(f"--repeat {repeat}: give a whole number of at least 1")
-    for path in files:
-        if path is not None and path.is_dir():
-            raise ConfigurationError(f"{path}: that is a directory; name a file")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
     if plots is not None:
         require_matplotlib()
         try:
@@ -161,9 +159,7 @@ def _run(
                 )
             )
         curves = [
-            measure_curve(
-                curve, engine=engine, repeat=repeat, note=status.update, threads=threads
-            )
+            measure_curve(curve, engine=engine, repeat=repeat, note=status.update, threads=threads)
             for curve in (growth_curves(quick=quick) if with_curves else ())
         ]
     return tuple(outcomes), tuple(curves)
@@ -201,13 +197,6 @@ def _write_files(
     if plots is not None:
         pictures = {curve.curve.title: draw(curve, plots) for curve in results.curves}
     if json_file is not None:
-        _write(json_file, to_json(results))
+        write_output(json_file, to_json(results))
     if page is not None:
-        _write(page, render_page(results, command=command, plots=pictures, page=page))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
+        write_output(page, render_page(results, command=command, plots=pictures, page=page))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.errors import ConfigurationError
+from onewafer.cli.output_files import check_output, write_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +65,7 @@ def fabric(
         to_json,
     )
 
-    for path in (json_file, page):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
+    json_file, page = check_output("--json", json_file), check_output("--page", page)
     name = engine or default_engine()
     results = _run(select_cases(only or ()), name)
     console = Console()
@@ -78,14 +76,14 @@ def fabric(
         for result in results:
             console.print(render_details(result))
     if json_file is not None:
-        _write(json_file, to_json(results, engine=name))
+        write_output(json_file, to_json(results, engine=name))
     if page is not None:
         options = [
             *(f"--only {case}" for case in only or ()),
             *([f"--engine {engine}"] * bool(engine)),
         ]
         command = " ".join(["onewafer validate fabric", *options])
-        _write(page, render_page(results, engine=name, command=command))
+        write_output(page, render_page(results, engine=name, command=command))
     if strict and not all(result.is_hit for result in results):
         raise typer.Exit(1)
 
@@ -104,10 +102,3 @@ def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
             status.update(f"case {number} of {len(cases)}: {case.name}")
             results.append(run_case(case, bench))
     return results
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error

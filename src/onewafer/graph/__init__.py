@@ -1,38 +1,66 @@
 """Contract 3: what the model computes, free of torch and of sharding."""
 
 from onewafer.errors import GraphError
-from onewafer.graph.graph import (
+from onewafer.graph.counts import count_bytes, count_flop
+from onewafer.graph.evaluate import Evaluator, evaluate_graph
+from onewafer.graph.graph import Graph
+from onewafer.graph.json_form import from_json, to_json
+from onewafer.graph.operations import (
+    Activation,
+    ActivationFunction,
     Add,
     AddBias,
-    DataType,
-    Graph,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
+    LayerNorm,
     Linear,
+    Multiply,
     Operation,
+    PositionEmbedding,
     Relu,
-    Tensor,
+    RmsNorm,
+    Rotary,
+    Scale,
     activation_operands,
-    count_bytes,
-    count_flop,
     parameter_operands,
 )
-from onewafer.graph.json_form import from_json, to_json
+from onewafer.graph.shapes import with_rows
+from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 
 __all__ = [
+    "FLOATING",
+    "Activation",
+    "ActivationFunction",
     "Add",
     "AddBias",
+    "Attention",
     "DataType",
+    "Embedding",
+    "Evaluator",
+    "FirstRow",
     "Graph",
     "GraphError",
+    "LastRow",
+    "LayerNorm",
     "Linear",
+    "Multiply",
     "Operation",
+    "PositionEmbedding",
     "Relu",
+    "RmsNorm",
+    "Rotary",
+    "Scale",
     "Tensor",
     "activation_operands",
     "count_bytes",
     "count_flop",
+    "evaluate_graph",
     "from_json",
     "parameter_operands",
     "to_json",
     "verify_graph",
+    "with_rows",
 ]

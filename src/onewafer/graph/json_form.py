@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, cast
+from typing import cast, get_args
 
 from onewafer.errors import GraphError
-from onewafer.graph.graph import Add, AddBias, DataType, Graph, Linear, Relu, Tensor
-
-if TYPE_CHECKING:
-    from onewafer.graph.graph import Operation
+from onewafer.graph.graph import Graph
+from onewafer.graph.operations import ActivationFunction, Operation
+from onewafer.graph.tensor import DataType, Tensor
 
 FORMAT = "onewafer-graph-1"
 
-_OPERATIONS: dict[str, type[Operation]] = {
-    kind.__name__: kind for kind in (Linear, AddBias, Relu, Add)
-}
+_OPERATIONS: dict[str, type[Operation]] = {kind.__name__: kind for kind in get_args(Operation)}
 
 
 def to_json(graph: Graph) -> str:
@@ -64,10 +61,26 @@ def _read_tensor(item: dict[str, object]) -> Tensor:
 
 def _read_operation(item: dict[str, object]) -> Operation:
     kind = _OPERATIONS[str(item["kind"])]
-    result = _read_tensor(cast("dict[str, object]", item["result"]))
-    operands = {name: str(item[name]) for name in _operand_fields(kind)}
-    return kind(result, **operands)
+    fields = {
+        field.name: _read_field(str(field.type), item[field.name])
+        for field in dataclasses.fields(kind)
+        if field.name in item or field.default is dataclasses.MISSING
+    }
+    return kind(**fields)  # pyright: ignore[reportArgumentType]  # types are those of the fields
 
 
-def _operand_fields(kind: type[Operation]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind) if field.name != "result")
+def _read_field(kind: str, value: object) -> Tensor | ActivationFunction | str | float | bool:
+    """Return a field of an operation from its JSON, by the name of the field's type."""
+    match kind, value:
+        case "Tensor", dict():
+            return _read_tensor(cast("dict[str, object]", value))
+        case "ActivationFunction", str():
+            return ActivationFunction(value)
+        case ("str", str()) | ("bool", bool()):
+            return value
+        case "int", int() if not isinstance(value, bool):
+            return value
+        case "float", int() | float() if not isinstance(value, bool):
+            return float(value)
+        case _:
+            raise ValueError(f"{value!r} is no {kind}")

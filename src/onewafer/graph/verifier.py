@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.graph import (
-    Add,
-    AddBias,
-    Linear,
-    Relu,
+from onewafer.graph.operations import (
+    Attention,
+    Embedding,
+    LayerNorm,
+    PositionEmbedding,
+    RmsNorm,
+    Rotary,
+    Scale,
     activation_operands,
     parameter_operands,
 )
+from onewafer.graph.shapes import result_shape, wrong_operand
+from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from onewafer.graph.graph import Graph, Operation, Tensor
+    from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
 
 
 def verify_graph(graph: Graph) -> None:
     """Raise GraphError with every broken rule; return if there is none."""
-    findings = [*_check_tensors(graph), *_check_names(graph)]
-    if not findings:  # shapes are only worth a look once every name means something
-        findings = list(_check_shapes(graph))
+    findings = [*_check_tensors(graph), *_check_names(graph), *_check_numbers(graph)]
+    if not findings:  # types and shapes are only worth a look once every name means something
+        findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph)]
     if findings:
         rules = "\n".join(f"  - {finding}" for finding in findings)
         raise GraphError(f"graph {graph.name!r} is not well formed:\n{rules}")
+
+
+def _where(operation: Operation) -> str:
+    return f"{type(operation).__name__} that defines {operation.result.name!r}"
 
 
 def _check_tensors(graph: Graph) -> Iterator[str]:
@@ -41,16 +52,19 @@ def _check_tensors(graph: Graph) -> Iterator[str]:
     for name, count in Counter(tensor.name for tensor in graph.tensors).items():
         if count > 1:
             yield f"the name {name!r} is defined {count} times; give each tensor its own name"
-    dtypes = sorted({tensor.dtype for tensor in graph.tensors})
+    dtypes = sorted({tensor.dtype for tensor in graph.tensors} - {DataType.I32})
     if len(dtypes) > 1:
         yield f"the tensors have dtypes {', '.join(dtypes)}; convert the model to one of them"
+    for tensor in graph.tensors[len(graph.inputs) :]:
+        if tensor.dtype is DataType.I32:
+            yield f"tensor {tensor.name!r} has dtype i32, which only inputs may have, as indices"
 
 
 def _check_names(graph: Graph) -> Iterator[str]:
     parameters = {tensor.name for tensor in graph.parameters}
     defined = {tensor.name for tensor in graph.inputs}
     for operation in graph.operations:
-        where = f"{type(operation).__name__} that defines {operation.result.name!r}"
+        where = _where(operation)
         for name in activation_operands(operation):
             if name in parameters:
                 yield f"{where} reads the parameter {name!r} where an input or a result must stand"
@@ -67,46 +81,61 @@ def _check_names(graph: Graph) -> Iterator[str]:
             yield f"the output {name!r} is neither an input nor a result"
 
 
+def _check_numbers(graph: Graph) -> Iterator[str]:
+    for operation in graph.operations:
+        match operation:
+            case RmsNorm() | LayerNorm() if not 0 < operation.epsilon < math.inf:
+                yield f"{_where(operation)}: epsilon is {operation.epsilon}, must be positive"
+            case Scale() if not math.isfinite(operation.factor):
+                yield f"{_where(operation)}: the factor is {operation.factor}, must be finite"
+            case Attention() if not 0 < operation.scale < math.inf:
+                yield f"{_where(operation)}: the scale is {operation.scale}, must be positive"
+            case _:
+                pass
+
+
+def _check_indices(graph: Graph) -> Iterator[str]:
+    indices = {tensor.name for tensor in graph.inputs if tensor.dtype is DataType.I32}
+    for operation in graph.operations:
+        for name in activation_operands(operation):
+            if isinstance(operation, Embedding) and name not in indices:
+                dtype = graph.tensor(name).dtype
+                yield f"{_where(operation)}: {name!r} has dtype {dtype}, indices must be i32 inputs"
+            if not isinstance(operation, Embedding) and name in indices:
+                yield f"{_where(operation)} computes with the indices {name!r}; only Embedding may"
+    for name in graph.outputs:
+        if name in indices:
+            yield f"the output {name!r} is an input of indices, which nothing computes"
+
+
 def _check_shapes(graph: Graph) -> Iterator[str]:
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     for operation in graph.operations:
-        wrong = _wrong_operand(operation, tensors)
-        expected = _result_shape(operation, tensors)
-        where = f"{type(operation).__name__} that defines {operation.result.name!r}"
+        wrong = wrong_operand(operation, tensors)
         if wrong is not None:
-            yield f"{where}: {wrong}"
-        elif operation.result.shape != expected:
-            yield f"{where}: the result has shape {operation.result.shape}, must be {expected}"
+            yield f"{_where(operation)}: {wrong}"
+            continue
+        expected = result_shape(operation, tensors)
+        if operation.result.shape != expected:
+            found = operation.result.shape
+            yield f"{_where(operation)}: the result has shape {found}, must be {expected}"
 
 
-def _wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | None:
-    match operation:
-        case Linear():
-            weight, features = tensors[operation.weight].shape, tensors[operation.input].shape[-1]
-            if len(weight) != 2 or weight[1] != features:  # noqa: PLR2004 - a matrix
-                return f"the weight has shape {weight}, must be (out features, {features})"
-        case AddBias():
-            bias, features = tensors[operation.bias].shape, tensors[operation.input].shape[-1]
-            if bias != (features,):
-                return f"the bias has shape {bias}, must be ({features},)"
-        case Relu():
-            pass
-        case Add():
-            left, right = tensors[operation.left].shape, tensors[operation.right].shape
-            if left != right:
-                return f"the operands have shapes {left} and {right}, which must be equal"
-        case _:
-            assert_never(operation)
-    return None
-
-
-def _result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    match operation:
-        case Linear():
-            return (*tensors[operation.input].shape[:-1], tensors[operation.weight].shape[0])
-        case AddBias() | Relu():
-            return tensors[operation.input].shape
-        case Add():
-            return tensors[operation.left].shape
-        case _:
-            assert_never(operation)
+def _check_rows(graph: Graph) -> Iterator[str]:
+    """Positions belong to the rows of a launch, which all inputs have."""
+    if not graph.is_sequence:
+        return
+    rows = {tensor.shape[0] for tensor in graph.inputs}
+    if len(rows) != 1:
+        numbers = " and ".join(str(number) for number in sorted(rows))
+        yield f"the inputs have {numbers or 'no'} rows; those of a sequence have one number of rows"
+        return
+    for operation in graph.operations:
+        match operation:
+            case PositionEmbedding() | Rotary() | Attention() if operation.result.shape[0] in rows:
+                pass
+            case PositionEmbedding() | Rotary() | Attention():
+                found, expected = operation.result.shape[0], *rows
+                yield f"{_where(operation)}: it has {found} rows, a launch has {expected}"
+            case _:
+                pass

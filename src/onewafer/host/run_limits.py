@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from onewafer.settings import Settings
     from onewafer.simulator import Machine
 
+_FIRST_SLICE_PE_CYCLES = 1_000_000
+"""PEs times cycles: some tenths of a second if all work (`scalar-tasks` in docs/performance)."""
 _FIRST_SLICE_CYCLES = 1_000
+"""At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
 _LARGEST_CHANGE = 4
 """From one slice to the next, as a factor."""
@@ -65,10 +68,10 @@ NO_LIMITS = RunLimits()
 class _Pace:
     """Chooses slices that take about `_SLICE_SECONDS` each."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, num_pes: int) -> None:
         self._clock = clock
         self._began_at = clock()
-        self._cycles = _FIRST_SLICE_CYCLES
+        self._cycles = max(1, min(_FIRST_SLICE_CYCLES, _FIRST_SLICE_PE_CYCLES // num_pes))
 
     def slice_cycles(self, left: int | None) -> int:
         """Begin a slice of at most `left` cycles; return how many it has."""
@@ -95,7 +98,7 @@ def run_until_rest(
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)
-    pace = _Pace(limits.clock)
+    pace = _Pace(limits.clock, machine.image.width * machine.image.height)
     end = None if limits.max_cycles is None else machine.cycle + limits.max_cycles
     try:
         with StopRequest() as request:
@@ -110,7 +113,7 @@ def run_until_rest(
         watcher.done()
     raise SimulationError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
-        f"(ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
+        f"(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
     )
 
 

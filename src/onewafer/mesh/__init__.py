@@ -5,23 +5,26 @@ from onewafer.mesh.budget import Footprint, footprint, num_tile_programs, smalle
 from onewafer.mesh.cost import Estimate, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.program import (
+from onewafer.mesh.operations import (
     Add,
     AddBias,
-    Arena,
-    Axis,
-    Block,
     Broadcast,
     ChainReduce,
     Convert,
-    Distribution,
     Matmul,
     MeshOperation,
+    Relu,
+    Turn,
+)
+from onewafer.mesh.program import (
+    Arena,
+    Axis,
+    Block,
+    Distribution,
+    Layout,
     MeshProgram,
     Placement,
-    Relu,
     Role,
-    Turn,
 )
 from onewafer.mesh.reference import evaluate
 from onewafer.mesh.shard import largest_rectangle, shard
@@ -40,6 +43,7 @@ __all__ = [
     "EmittedProgram",
     "Estimate",
     "Footprint",
+    "Layout",
     "Matmul",
     "MeshOperation",
     "MeshProgram",

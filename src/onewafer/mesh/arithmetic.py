@@ -61,3 +61,22 @@ def multiply(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     """Return the product in the operands' type; overflow gives infinity without a warning."""
     with np.errstate(all="ignore"):
         return left * right
+
+
+def subtract(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Return the difference in the operands' type; overflow gives infinity without a warning."""
+    with np.errstate(all="ignore"):
+        return left - right
+
+
+def maximum(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Return the larger one; NaN if one is NaN, and +0 is above −0.
+
+    >>> one, other = np.float32([-0.0, 0.0]), np.float32([0.0, -0.0])
+    >>> bool(np.signbit(maximum(one, other)).any())
+    False
+    """
+    with np.errstate(all="ignore"):
+        zeros = left + right  # of two zeros −0 only if both are
+        larger = np.maximum(left, right)
+    return np.where((left == 0) & (right == 0), zeros, larger)

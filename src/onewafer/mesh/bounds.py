@@ -83,6 +83,8 @@ class _Analysis:
                 exact[name] = exact[operation.left] + exact[operation.right]
                 total = errors[operation.left] + errors[operation.right]
                 errors[name] = self._rounded(name, total)
+            case _:
+                pass  # `shard` refuses it
 
     def _linear(self, operation: Linear) -> Float64:
         weight = np.abs(self.exact[operation.weight]).T

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
+from onewafer.mesh.entry import ENTRY_BYTES
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
-from onewafer.mesh.schedule import ENTRY_BYTES, build_schedule
+from onewafer.mesh.schedule import build_schedule
 from onewafer.mesh.shard import largest_rectangle, shard
 from onewafer.units import format_bytes
 

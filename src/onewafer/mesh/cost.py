@@ -19,32 +19,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from onewafer.graph import DataType
-from onewafer.mesh.banks import num_conflicts
-from onewafer.mesh.kernel_costs import kernel_costs
-from onewafer.mesh.program import (
-    Add,
-    AddBias,
-    Broadcast,
-    ChainReduce,
-    Convert,
-    Matmul,
-    Relu,
-    Turn,
-)
-from onewafer.mesh.schedule import CONTROL_KINDS, Kind, build_schedule, kind_of, kinds_of
+from onewafer.mesh.entry import CONTROL_KINDS, Kind
+from onewafer.mesh.kernel_costs import kernel_costs, product
+from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from fractions import Fraction
 
     from onewafer.arch import Architecture, Timing
     from onewafer.mesh.kernel_costs import Counts, KernelCosts
-    from onewafer.mesh.program import MeshOperation, MeshProgram
+    from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.program import MeshProgram
 
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
+_NO_SIZES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +75,9 @@ def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
         kinds_of(schedule),
     )
     return Estimate(
-        launch_cycles=model.task(model.kernels.launch),
+        launch_cycles=model.launch(),
         operations=tuple(
-            OperationCost(kind_of(operation), model.operation(operation) + model.turns(operation))
+            OperationCost(operation.kind, model.operation(operation))
             for operation in program.operations
         ),
         control_cycles=sum(
@@ -104,67 +97,28 @@ class _CostModel:
     """Kinds that the program has, and its state machine asks for."""
 
     def operation(self, operation: MeshOperation) -> int:
-        kind = kind_of(operation)
-        kernel = self.kernels.of(kind)
-        match operation:
-            case Matmul(result, _, weight):
-                columns = result.columns  # PEs with padding are through earlier
-                return (
-                    self.step(kind, result.num_elements)
-                    + result.rows * self._instructions(kernel.row, columns)
-                    + result.rows * weight.rows * self._instructions(kernel.inner, columns)
-                )
-            case Turn(result, source):
-                # A row of what the blocks share is at most as long as the shorter of theirs.
-                shared = min(result.columns, source.columns)
-                call = self.step(kind, result.num_elements)
-                return call + result.rows * self._instructions(kernel.row, shared)
-            case AddBias(result):
-                call = self.step(kind, result.num_elements)
-                return call + result.rows * self._instructions(kernel.row, result.columns)
-            case Convert(result) | Relu(result) | Add(result):
-                return self.step(kind, result.num_elements)
-            case ChainReduce(values, axis):
-                timing, num_links = self.timing, self.program.size(axis) - 1
-                stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
-                stream = self._stream("fadds", values.num_elements)
-                return self.step(kind) + stream + num_links * stage
-            case Broadcast(values, axis):
-                timing, num_links = self.timing, self.program.size(axis) - 1
-                travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
-                stream = self._stream("fmovs", values.num_elements)
-                return self.step(kind) + stream + travel
+        """Return the cycles of one operation."""
+        return (
+            self.step(operation.kind, operation.sizes())
+            + operation.traffic_cycles(self.program, self.timing)
+            + self._conflict_cycles(operation)
+        )
 
-    def turns(self, operation: MeshOperation) -> int:
-        """Return the cycles by which bank conflicts make an operation longer."""
-        conflicts = num_conflicts(operation, self.program.dtype)
-        match operation:
-            case Matmul(result):
-                name, size = "fmacs", result.columns
-            case AddBias(result):
-                name, size = self._addition, result.columns
-            case Add(result):
-                name, size = self._addition, result.num_elements
-            case _:
-                return 0
-        factor = self.timing.bank_conflict_factor
-        return conflicts * (self._busy(name, size * factor) - self._busy(name, size))
-
-    @property
-    def _addition(self) -> str:
-        return "faddh" if self.program.dtype is DataType.F16 else "fadds"
-
-    def step(self, kind: Kind, num_elements: int = 0) -> int:
-        """Return the cycles of a step of the state machine, loops not included."""
+    def step(self, kind: Kind, sizes: Mapping[str, int] = _NO_SIZES) -> int:
+        """Return the cycles of a step of the state machine, from the start of its task."""
         num_tests = sum(other < kind for other in self.kinds)
-        tests = num_tests * self._instructions(self.kernels.test, 0)
-        return self.task(self.kernels.of(kind).call, num_elements) + tests
+        cycles = self.timing.task_start_cycles
+        cycles += num_tests * self._instructions(self.kernels.test, sizes)
+        for rounds, counts in self.kernels.of(kind).items():
+            cycles += product(rounds, sizes) * self._instructions(counts, sizes)
+        return cycles
 
-    def task(self, counts: Counts, num_elements: int = 0) -> int:
-        """Return the cycles of a task that executes these instructions."""
-        return self.timing.task_start_cycles + self._instructions(counts, num_elements)
+    def launch(self) -> int:
+        """Return the cycles of the exported function."""
+        timing = self.timing
+        return timing.task_start_cycles + self._instructions(self.kernels.launch, _NO_SIZES)
 
-    def _instructions(self, counts: Counts, num_elements: int) -> int:
+    def _instructions(self, counts: Counts, sizes: Mapping[str, int]) -> int:
         timing = self.timing
         cycles = 0
         for name, count in counts.items():
@@ -173,7 +127,8 @@ class _CostModel:
             elif name in timing.instruction_cycles:
                 cycles += count * timing.instruction_cycles[name]
             else:
-                cycles += count * self._memory_operation(name, num_elements)
+                operation, _, length = name.rstrip(")").partition("(")
+                cycles += count * self._memory_operation(operation, product(length, sizes))
         return cycles
 
     def _memory_operation(self, operation: str, num_elements: int) -> int:
@@ -187,10 +142,9 @@ class _CostModel:
         """Return the cycles that the data path takes for so many elements."""
         return math.ceil(num_elements / self.timing.elements_per_cycle[operation])
 
-    def _stream(self, operation: str, num_elements: int) -> int:
-        """Return the cycles from the issue of a fabric operation until its last element is over."""
-        timing = self.timing
-        data_path = max(1, math.ceil(1 / timing.elements_per_cycle[operation]))
-        gaps = num_elements - 1
-        link = math.ceil(gaps * timing.link_window_cycles / timing.link_window_words)
-        return timing.fabric_setup_cycles + max(gaps * data_path, link) + data_path
+    def _conflict_cycles(self, operation: MeshOperation) -> int:
+        """Return the cycles by which bank conflicts make an operation longer."""
+        conflicts = operation.conflicts(self.program.dtype)
+        name, size = conflicts.operation, conflicts.num_elements
+        longer = self._busy(name, size * self.timing.bank_conflict_factor) - self._busy(name, size)
+        return conflicts.count * longer

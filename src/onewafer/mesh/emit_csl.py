@@ -21,8 +21,9 @@ from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.budget import verify
+from onewafer.mesh.entry import CONTROL_KINDS, ENTRY_WORDS, Kind
 from onewafer.mesh.program import Arena, Distribution, Role
-from onewafer.mesh.schedule import CONTROL_KINDS, ENTRY_WORDS, Kind, build_schedule, kinds_of
+from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

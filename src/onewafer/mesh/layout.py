@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from onewafer.mesh.program import Placement
 
-_DTYPES = {DataType.F16: np.float16, DataType.F32: np.float32}
+_DTYPES = {DataType.F16: np.float16, DataType.F32: np.float32, DataType.I32: np.int32}
 
 
 def numpy_dtype(dtype: DataType) -> np.dtype[Any]:

@@ -7,8 +7,7 @@ In: nothing. Out: frozen values that `shard` writes and three readers share: `re
     placement    := tensor, how its two dimensions lie, its block       (Placement)
     distribution := blocked over x | blocked over y | local             (Distribution)
     block        := arena, offset, rows × columns                       (Block)
-    operation    := Matmul | Turn | ChainReduce | Broadcast | Convert   (MeshOperation)
-                  | AddBias | Relu | Add
+    operation    := one of the classes in `operations`                  (MeshOperation)
 
 The program is SPMD: every PE executes the same operations on blocks of the same size at the same
 place in its own memory; only `Matmul` leaves out the padding of its result. A dimension of n
@@ -34,6 +33,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onewafer.graph import DataType, Graph
+    from onewafer.mesh.operations import MeshOperation
 
 
 class Axis(StrEnum):
@@ -65,6 +65,8 @@ class Arena(StrEnum):
     """Inputs, results and outputs; elements of the program's dtype."""
     ACCUMULATOR = "accumulator"
     """f32 partial sums of an f16 program; an f32 program sums in `ACTIVATIONS`."""
+    STATE = "state"
+    """Kept from launch to launch, never reused; elements of the program's dtype."""
 
 
 class Role(StrEnum):
@@ -92,6 +94,19 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """How the features of an activation lie: blocked over an axis, `columns` of them on each PE."""
+
+    axis: Axis
+    columns: int
+
+    @classmethod
+    def cut(cls, features: int, axis: Axis, num_pes: int) -> Layout:
+        """Return the layout with the narrowest blocks."""
+        return cls(axis, -(-features // num_pes))
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where the host finds or puts a tensor: its blocks are `[height, width, num_elements]`."""
 
@@ -110,96 +125,6 @@ class Placement:
     def num_elements(self) -> int:
         """Elements of one PE's block, padding included."""
         return self.block.num_elements
-
-
-@dataclass(frozen=True, slots=True)
-class Matmul:
-    """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
-
-    The sum starts at +0 and takes k in ascending order, one rounding a term: `@fmacs` in f32; in
-    f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Columns that pad the last
-    blocks are +0 and never computed, so that an infinity in a row cannot make them NaN.
-    """
-
-    result: Block
-    input: Block
-    weight: Block
-    axis: Axis
-    """Over which the columns of the result are blocked."""
-    features: int
-    """Columns of the result over all PEs, without padding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
-
-    With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
-    p·wᵣ … of the result and q·wᵢ … of the input. What the input lacks becomes −0 in the f32
-    result, the value that changes no other (+0 would make −0 of +0): each feature is at exactly one
-    q, so a sum along the input's axis gives the tensor itself, every zero with its sign.
-    """
-
-    result: Block
-    input: Block
-    axis: Axis
-    """The axis of the result."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReduce:
-    """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
-
-    PE i computes `own + (sum of the PEs i + 1, i + 2, …)`, one rounding a PE.
-    """
-
-    values: Block
-    axis: Axis
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """Copy the f32 block of PE 0 of an axis to all others of it."""
-
-    values: Block
-    axis: Axis
-
-
-@dataclass(frozen=True, slots=True)
-class Convert:
-    """Round f32 sums to f16, to nearest even."""
-
-    result: Block
-    input: Block
-
-
-@dataclass(frozen=True, slots=True)
-class AddBias:
-    """Add one row to each row in the program's dtype, one rounding an element."""
-
-    result: Block
-    input: Block
-    bias: Block
-
-
-@dataclass(frozen=True, slots=True)
-class Relu:
-    """Take the maximum with +0; exact. −0 becomes +0, where PyTorch keeps it."""
-
-    result: Block
-    input: Block
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """Add two blocks in the program's dtype, one rounding an element."""
-
-    result: Block
-    left: Block
-    right: Block
-
-
-MeshOperation = Matmul | Turn | ChainReduce | Broadcast | Convert | AddBias | Relu | Add
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,115 +2,26 @@
 
 The state machine in `kernels/pe.csl` reads the words of an entry in the order of its fields. Layers
 that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
-parameters are then found further on in their arena.
+parameters and state are then found further on in their arenas.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from enum import IntEnum, auto
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from onewafer.mesh.program import (
-    Add,
-    AddBias,
-    Axis,
-    Broadcast,
-    ChainReduce,
-    Convert,
-    Matmul,
-    Relu,
-    Turn,
-)
+from onewafer.mesh.entry import CONTROL_KINDS, Entry, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from onewafer.mesh.program import Block, MeshOperation, MeshProgram
-
-ENTRY_WORDS = 8
-ENTRY_BYTES = 2 * ENTRY_WORDS
-
-
-class Kind(IntEnum):
-    """What an entry of the schedule asks for, in the order in which `pe.csl` asks for it."""
-
-    MATMUL_X = 1
-    MATMUL_Y = auto()
-    CHAIN_REDUCE_X = auto()
-    BROADCAST_X = auto()
-    CHAIN_REDUCE_Y = auto()
-    BROADCAST_Y = auto()
-    TURN_X = auto()
-    TURN_Y = auto()
-    CONVERT = auto()
-    ADD_BIAS = auto()
-    RELU = auto()
-    ADD = auto()
-    REPEAT = auto()
-    STOP = auto()
-
-    @property
-    def reads_parameters(self) -> bool:
-        """Whether the operand `right` is in the parameter arena."""
-        return self in (Kind.MATMUL_X, Kind.MATMUL_Y, Kind.ADD_BIAS)
-
-
-CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
-"""Kinds that every state machine has, so that depth alone never changes the code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One step of the state machine; operands are elements from the start of their arena."""
-
-    kind: Kind
-    result: int = 0
-    left: int = 0
-    """REPEAT: words to go back."""
-    right: int = 0
-    """REPEAT: elements by which the parameters of the next round lie further on."""
-    n: int = 0
-    """Elements of the result. MATMUL: columns of padding, over all PEs along the axis of the
-    result. REPEAT: rounds after the first."""
-    rows: int = 0
-    columns: int = 0
-    inner: int = 0
-    """MATMUL: rows of the weight block. TURN: columns of the input block."""
-
-    @property
-    def words(self) -> tuple[int, ...]:
-        """The eight words."""
-        return dataclasses.astuple(self)
-
-
-def kind_of(operation: MeshOperation) -> Kind:
-    """Return the schedule kind of an operation."""
-    match operation:
-        case Matmul():
-            return Kind.MATMUL_X if operation.axis is Axis.X else Kind.MATMUL_Y
-        case Turn():
-            return Kind.TURN_X if operation.axis is Axis.X else Kind.TURN_Y
-        case ChainReduce():
-            return Kind.CHAIN_REDUCE_X if operation.axis is Axis.X else Kind.CHAIN_REDUCE_Y
-        case Broadcast():
-            return Kind.BROADCAST_X if operation.axis is Axis.X else Kind.BROADCAST_Y
-        case Convert():
-            return Kind.CONVERT
-        case AddBias():
-            return Kind.ADD_BIAS
-        case Relu():
-            return Kind.RELU
-        case Add():
-            return Kind.ADD
-        case _:
-            assert_never(operation)
+    from onewafer.mesh.program import MeshProgram
 
 
 def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
     """Return the entries of a program, repetitions folded, with STOP at the end."""
-    entries = [_entry(operation, program) for operation in program.operations]
+    entries = [operation.entry(program) for operation in program.operations]
     return (*_fold_repetitions(entries), Entry(Kind.STOP))
 
 
@@ -119,30 +30,15 @@ def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
     return frozenset(entry.kind for entry in schedule) | CONTROL_KINDS
 
 
-def _entry(operation: MeshOperation, program: MeshProgram) -> Entry:
-    kind = kind_of(operation)
-    match operation:
-        case Matmul(result, operand, weight):
-            entry = _block_entry(kind, result, operand.offset, weight.offset, weight.rows)
-            num_columns = program.size(operation.axis) * result.columns
-            return dataclasses.replace(entry, n=num_columns - operation.features)
-        case Turn(result, source):
-            return _block_entry(kind, result, source.offset, inner=source.columns)
-        case ChainReduce(values) | Broadcast(values):
-            return _block_entry(kind, values)
-        case Convert(result, source) | Relu(result, source):
-            return _block_entry(kind, result, source.offset)
-        case AddBias(result, source, bias):
-            return _block_entry(kind, result, source.offset, bias.offset)
-        case Add(result, left, right):
-            return _block_entry(kind, result, left.offset, right.offset)
-        case _:
-            assert_never(operation)
+@dataclass(frozen=True, slots=True)
+class _Strides:
+    """By how much the operands of a later round lie further on in each arena, in elements."""
 
+    parameters: int = 0
+    state: int = 0
 
-def _block_entry(kind: Kind, result: Block, left: int = 0, right: int = 0, inner: int = 0) -> Entry:
-    size = result.num_elements
-    return Entry(kind, result.offset, left, right, size, result.rows, result.columns, inner)
+    def times(self, factor: int) -> _Strides:
+        return _Strides(self.parameters * factor, self.state * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +48,7 @@ class _Repetition:
     start: int
     length: int
     rounds: int
-    stride: int
+    strides: _Strides
 
     @property
     def saving(self) -> int:
@@ -174,36 +70,52 @@ def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
             folded.append(entries[start])
             start += 1
             continue
-        folded += entries[start : start + best.length]
-        back = ENTRY_WORDS * (best.length + 1)
-        folded.append(Entry(Kind.REPEAT, left=back, right=best.stride, n=best.rounds))
+        folded += [*entries[start : start + best.length], _repeat(best, entries)]
         start += best.length * (best.rounds + 1)
     return folded
 
 
+def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
+    strides = repetition.strides
+    repeat = Entry(Kind.REPEAT, result=strides.state, right=strides.parameters, n=repetition.rounds)
+    body = entries[repetition.start : repetition.start + repetition.length]
+    return dataclasses.replace(repeat, left=sum(len(entry.words) for entry in (*body, repeat)))
+
+
 def _repetition(entries: Sequence[Entry], start: int, length: int) -> _Repetition:
     """Count how often the `length` entries from `start` on come again right after themselves."""
-    stride, rounds = 0, 0
+    strides, rounds = _Strides(), 0
     while True:
-        step = _parameter_step(entries, start, start + (rounds + 1) * length, length)
-        if step is None or (rounds > 0 and step != stride * (rounds + 1)):
-            return _Repetition(start, length, rounds, stride)
-        stride = stride if rounds else step
+        again = start + (rounds + 1) * length
+        step = _strides(entries[start : start + length], entries[again : again + length])
+        if step is None or (rounds > 0 and step != strides.times(rounds + 1)):
+            return _Repetition(start, length, rounds, strides)
+        strides = strides if rounds else step
         rounds += 1
 
 
-def _parameter_step(entries: Sequence[Entry], start: int, again: int, length: int) -> int | None:
-    """Return by how much the parameters from `again` on lie further on; None: no repetition."""
-    if again + length > len(entries):
+def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
+    """Return by how much the operands of `again` lie further on; None: it is no repetition."""
+    if len(again) < len(body):
         return None
-    steps: set[int] = set()
-    for index in range(length):
-        first, second = entries[start + index], entries[again + index]
-        shifted = first
-        if first.kind is second.kind and first.kind.reads_parameters:
-            steps.add(second.right - first.right)
-            shifted = dataclasses.replace(first, right=second.right)
-        if shifted != second or len(steps) > 1:
+    parameter_steps: set[int] = set()
+    state_steps: set[int] = set()
+    for first, second in zip(body, again, strict=True):
+        if _fixed_words(first) != _fixed_words(second):
             return None
-    step = steps.pop() if steps else 0
-    return step if step >= 0 else None
+        parameter_steps |= _steps(first, second, first.parameter_words)
+        state_steps |= _steps(first, second, first.state_words)
+    if len(parameter_steps) > 1 or len(state_steps) > 1:
+        return None
+    strides = _Strides(sum(parameter_steps), sum(state_steps))
+    return strides if min(strides.parameters, strides.state) >= 0 else None
+
+
+def _fixed_words(entry: Entry) -> list[int | None]:
+    """Return the words of an entry that a repetition must have in common."""
+    moving = {*entry.parameter_words, *entry.state_words}
+    return [None if index in moving else word for index, word in enumerate(entry.words)]
+
+
+def _steps(first: Entry, second: Entry, indices: tuple[int, ...]) -> set[int]:
+    return {second.words[index] - first.words[index] for index in indices}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType
+from onewafer.graph import FLOATING, DataType
 from onewafer.settings import ENGINES
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def parse_fidelity(text: str) -> Fidelity:
 
 def parse_dtype(text: str) -> DataType:
     """Return the number format of that name: `f16` or `f32`."""
-    _check_choice("dtype", text, tuple(DataType))
+    _check_choice("dtype", text, FLOATING)
     return DataType(text)
 
 

@@ -7,10 +7,10 @@ take several launches.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import with_rows
 from onewafer.mesh import estimate, largest_rectangle, shard, smallest_rectangle, verify
 from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes
@@ -37,16 +37,6 @@ def choose_bucket(rows: int, max_batch: int) -> int:
     """
     largest = 1 << (max_batch.bit_length() - 1)
     return min(1 << (rows - 1).bit_length(), largest)
-
-
-def with_rows(graph: Graph, rows: int) -> Graph:
-    """Return the same graph for another number of rows."""
-    inputs = tuple(replace(t, shape=(rows, t.shape[1])) for t in graph.inputs)
-    operations = tuple(
-        replace(o, result=replace(o.result, shape=(rows, o.result.shape[1])))
-        for o in graph.operations
-    )
-    return replace(graph, inputs=inputs, operations=operations)
 
 
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:

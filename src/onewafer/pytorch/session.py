@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
+from onewafer.graph import with_rows
 from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import capture, check_call
@@ -33,7 +34,7 @@ from onewafer.pytorch.executable import (
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.lowering import NOTHING
-from onewafer.pytorch.placement import choose_bucket, place, with_rows
+from onewafer.pytorch.placement import choose_bucket, place
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:

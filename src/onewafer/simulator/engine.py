@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
     from onewafer.simulator.snapshot import Snapshot
     from onewafer.simulator.state import MachineState
-    from onewafer.simulator.statistics import Statistics
+    from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 
@@ -69,6 +69,10 @@ class Engine(Protocol):
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
+        ...
+
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works."""
         ...
 
     def snapshot(self) -> Snapshot:

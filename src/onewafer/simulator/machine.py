@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.simulator.selection import Selection
-    from onewafer.simulator.statistics import Statistics
+    from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 
@@ -45,8 +45,8 @@ class Machine:
 
         What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
         Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
-        computer's memory; None: what is available. At most `threads` threads simulate; None: as many
-        as are of use.
+        computer's memory; None: what is available. At most `threads` threads simulate; None: as
+        many as are of use.
         """
         selection = select_engine(engine, image)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
@@ -196,6 +196,10 @@ class Machine:
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         return self._engine.statistics()
+
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works; they cost little."""
+        return self._engine.activity()
 
     def peek(self, x: int, y: int, address: int, num_bytes: int) -> bytes:
         """Return bytes of PE memory."""

@@ -17,6 +17,7 @@ from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
 from onewafer.simulator.fast.checkpoint import export_snapshot, refuse_what_is_not_saved
 from onewafer.simulator.fast.counters import (
+    count_hops,
     count_link_wavelets,
     count_of_blocks,
     count_stalls,
@@ -66,7 +67,7 @@ from onewafer.simulator.fast.sharing import (
 )
 from onewafer.simulator.fast.team import Team
 from onewafer.simulator.fast.views import find_fifos, report_deadlock
-from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
@@ -168,6 +169,15 @@ class FastEngine:
             s = self._arrays
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
+
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works."""
+        s = self._arrays
+        steps = (
+            s.pes[:, PE_INSTRUCTIONS] + s.pes[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)
+        )
+        image = self._loaded.image
+        return Activity(steps.reshape(image.height, image.width), count_hops(s))
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

@@ -26,7 +26,7 @@ NONE = -1
 LINE_WORDS = 16
 """Words of a cache line."""
 
-# --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ----
+# --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ---
 
 MAX_PHASES = 3
 """Parts of a window, in each of which shares cannot meet."""

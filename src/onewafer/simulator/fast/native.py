@@ -290,9 +290,7 @@ def store_signal(table: Any, index: Any, value: Any) -> None:
 @_intrinsic
 def _load_signal(_context, table, index):
     def generate(context, builder, sig, arguments):
-        address = _address(
-            context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1]
-        )
+        address = _address(context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1])
         return builder.load_atomic(address, "seq_cst", _WORD_BYTES)
 
     return types.int64(table, index), generate
@@ -306,9 +304,7 @@ def _signal_loaded(table, index):  # noqa: ARG001
 @_intrinsic
 def _store_signal(_context, table, index, value):
     def generate(context, builder, sig, arguments):
-        address = _address(
-            context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1]
-        )
+        address = _address(context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1])
         word = context.cast(builder, arguments[2], sig.args[2], types.int64)
         builder.store_atomic(word, address, "seq_cst", _WORD_BYTES)
         return context.get_dummy_value()

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.settings import available_cores
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.fields import (
     BLOCK_SLOTS,
@@ -45,7 +46,6 @@ from onewafer.simulator.fast.fields import (
     SHARE,
     WRITTEN_SLOTS,
 )
-from onewafer.settings import available_cores
 from onewafer.simulator.fast.signals import num_signals
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ MOST_THREADS = 64
 """The lists grow with the square of the threads."""
 USUAL_THREADS = 4
 """At most so many, unless the user wants more: what more are worth was not measured."""
-_SIDES = (16, 8)
-"""Of bricks, from the largest: a thread should have some of each color."""
+_LARGE, _SMALL = 16, 8
+"""Sides of bricks. Large ones have fewer neighbours that another thread looks at."""
 _BRICKS_PER_SHARE = 8
+"""At least: some of each color."""
 _MANY_PES = 128
 """To meet three times costs as much as to look at about ten PEs."""
 _HELP_AFTER = 1 << 14
@@ -99,10 +100,10 @@ def choose_division(loaded: LoadedProgram) -> Division:
 def choose(width: int, height: int, num_threads: int) -> Division:
     """Return a division for at most `num_threads` threads that gives each of them enough."""
     num_threads = min(num_threads, MOST_THREADS)
-    num_shares = 1
-    for side in _SIDES:
+    side, num_shares = _SMALL, 1
+    for side in (_LARGE, _SMALL):
         num_bricks = -(-width // side) * -(-height // side)
-        num_shares = max(num_shares, min(num_threads, num_bricks // _BRICKS_PER_SHARE))
+        num_shares = max(min(num_threads, num_bricks // _BRICKS_PER_SHARE), 1)
         if num_shares == num_threads:
             break
     return divide(width, height, num_shares, brick=(side, side))

@@ -50,8 +50,10 @@ class Team:
 
     def run(self, bound: Bound, until: int, budget: int) -> int:
         """Go on as `run_cycles` does, and return why it ended."""
-        outcome = self._run_with_help(bound, until, budget) if self._is_helped else run_cycles(
-            bound, 0, 0, until, budget
+        outcome = (
+            self._run_with_help(bound, until, budget)
+            if self._is_helped
+            else run_cycles(bound, 0, 0, until, budget)
         )
         if outcome == HELP_FUTILE:
             self._patience = min(8 * self._patience, _MOST_PATIENCE)

@@ -1,0 +1,92 @@
+"""How much an operation computes and moves, whatever computes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from onewafer.graph.operations import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    activation_operands,
+    parameter_operands,
+)
+
+if TYPE_CHECKING:
+    from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
+
+_RMS_NORM_FLOP = 4
+"""An element: square, sum, scale by the row's factor, weight."""
+_LAYER_NORM_FLOP = 7
+"""An element: sum, subtract the mean, square, sum, scale by the row's factor, weight, bias."""
+_ROTARY_FLOP = 3
+"""An element: two products and their sum."""
+_SOFTMAX_FLOP = 5
+"""A score: scale, maximum, subtract it, exponential, sum."""
+
+
+def count_flop(graph: Graph, operation: Operation) -> int:
+    """Return the floating point operations of one operation in a launch at position 0.
+
+    A multiply-add counts as two, a function of one element as one. Causal attention counts the keys
+    that are not masked.
+    """
+    elements = operation.result.num_elements
+    match operation:
+        case Linear():
+            return 2 * elements * graph.tensor(operation.input).shape[-1]
+        case AddBias() | Relu() | Add() | Multiply() | Scale() | Activation():
+            return elements
+        case RmsNorm():
+            return _RMS_NORM_FLOP * elements
+        case LayerNorm():
+            return _LAYER_NORM_FLOP * elements
+        case Rotary():
+            return _ROTARY_FLOP * elements
+        case Attention():
+            return _count_attention_flop(graph, operation)
+        case Embedding() | PositionEmbedding() | FirstRow() | LastRow():
+            return 0
+        case _:
+            assert_never(operation)
+
+
+def _count_attention_flop(graph: Graph, operation: Attention) -> int:
+    rows, query_features = graph.tensor(operation.query).shape
+    result_features = operation.result.shape[-1]
+    pairs = rows * (rows + 1) // 2 if operation.is_causal else rows * rows
+    products = 2 * pairs * (query_features + result_features)
+    return products + _SOFTMAX_FLOP * pairs * operation.heads + rows * result_features
+
+
+def count_bytes(graph: Graph, operation: Operation) -> int:
+    """Return the bytes of the operands and of the result in a launch at position 0, each once.
+
+    Of a table and of the operand of `FirstRow` and `LastRow`, only the rows that are looked up.
+    """
+    activations = sum(graph.tensor(name).num_bytes for name in {*activation_operands(operation)})
+    parameters = sum(graph.tensor(name).num_bytes for name in {*parameter_operands(operation)})
+    match operation:
+        case Embedding() | PositionEmbedding():
+            parameters = operation.result.num_bytes
+        case Rotary():
+            row_bytes = graph.tensor(operation.cosine).shape[-1] * operation.result.dtype.num_bytes
+            parameters = 2 * operation.result.shape[0] * row_bytes
+        case FirstRow() | LastRow():
+            activations = operation.result.num_bytes
+        case _:
+            pass
+    return activations + parameters + operation.result.num_bytes

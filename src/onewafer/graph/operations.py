@@ -1,0 +1,281 @@
+"""What a graph can compute: one class an operation, and which names it reads.
+
+Rows and features are the last two dimensions; operations that say "two-dimensional" below need a
+tensor that has no others. Where an operation knows positions, its rows are consecutive tokens of
+one sequence: row r of a launch that begins at `start` is at position start + r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+if TYPE_CHECKING:
+    from onewafer.graph.tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Multiply by a transposed weight: `result = input @ weight.T`."""
+
+    result: Tensor
+    input: str
+    weight: str
+    """A parameter of shape (out features, in features)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddBias:
+    """Add a vector of features to every row."""
+
+    result: Tensor
+    input: str
+    bias: str
+    """A parameter of shape (features,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
+
+    result: Tensor
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Add two tensors of one shape (a residual connection)."""
+
+    result: Tensor
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """Multiply two tensors of one shape, element by element (a gate)."""
+
+    result: Tensor
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Multiply every element by a number."""
+
+    result: Tensor
+    input: str
+    factor: float
+
+
+class ActivationFunction(StrEnum):
+    """A function of one element; σ(x) = 1 / (1 + e⁻ˣ)."""
+
+    SILU = "silu"
+    """x · σ(x)"""
+    GELU = "gelu"
+    """x · (1 + erf(x / √2)) / 2"""
+    GELU_TANH = "gelu_tanh"
+    """x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2"""
+    SIGMOID = "sigmoid"
+    """σ(x)"""
+    TANH = "tanh"
+    """tanh(x)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Apply a function to every element."""
+
+    result: Tensor
+    input: str
+    function: ActivationFunction
+
+
+@dataclass(frozen=True, slots=True)
+class RmsNorm:
+    """Divide each group of features of a row by its root mean square, and scale it.
+
+    For a group g of a row: `result[g] = input[g] / √(mean(input[g]²) + epsilon) · weight`.
+    """
+
+    result: Tensor
+    input: str
+    weight: str
+    """A parameter of shape (features / groups,), the same for all groups."""
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """Give every row mean 0 and variance 1, and scale and shift its features.
+
+    `result = (input − mean) / √(variance + epsilon) · weight + bias`, the variance over n.
+    """
+
+    result: Tensor
+    input: str
+    weight: str
+    """A parameter of shape (features,)."""
+    bias: str
+    """A parameter of shape (features,)."""
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Look rows up in a table: `result[r] = table[indices[r, 0]]`; two-dimensional."""
+
+    result: Tensor
+    indices: str
+    """An input of type i32 and shape (rows, 1); an index outside the table is the caller's bug."""
+    table: str
+    """A parameter of shape (number of rows to choose from, features)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionEmbedding:
+    """Take the rows of a table at the positions of the launch: `result[r] = table[start + r]`."""
+
+    result: Tensor
+    table: str
+    """A parameter of shape (positions, features)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotary:
+    """Rotate the features of each head by angles that depend on the position; two-dimensional.
+
+    For a head x of d features at position p, with the halves swapped and one negated:
+    `result = x · cosine[p] + (−x[d/2:], x[:d/2]) · sine[p]`.
+    """
+
+    result: Tensor
+    input: str
+    cosine: str
+    """A parameter of shape (positions, features of a head)."""
+    sine: str
+    """A parameter of shape (positions, features of a head)."""
+    heads: int
+    """Groups of consecutive features that are rotated alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Mix the value rows by how well their key rows match each query row; two-dimensional.
+
+    Query head h, the h-th group of features, meets key and value head h // (heads / kv_heads):
+    `result[r, h] = Σₛ softmaxₛ(scale · query[r, h] · key[s, …]) · value[s, …]`. If causal, s runs
+    over the rows of this and of all earlier launches of the sequence up to position start + r, so
+    that keys and values stay with the program; else over the rows of this launch.
+    """
+
+    result: Tensor
+    query: str
+    """Shape (rows, heads · head features)."""
+    key: str
+    """Shape (rows, kv_heads · head features)."""
+    value: str
+    """Shape (rows, kv_heads · value features)."""
+    heads: int
+    kv_heads: int
+    scale: float
+    is_causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRow:
+    """Take the first row of the launch; two-dimensional, the result has one row."""
+
+    result: Tensor
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastRow:
+    """Take the last valid row of the launch; two-dimensional, the result has one row."""
+
+    result: Tensor
+    input: str
+
+
+Operation = (
+    Linear
+    | AddBias
+    | Relu
+    | Add
+    | Multiply
+    | Scale
+    | Activation
+    | RmsNorm
+    | LayerNorm
+    | Embedding
+    | PositionEmbedding
+    | Rotary
+    | Attention
+    | FirstRow
+    | LastRow
+)
+
+SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
+"""Operations for which the rows of a launch belong together, in their order."""
+
+
+def activation_operands(operation: Operation) -> tuple[str, ...]:
+    """Return the names of the inputs or results that an operation reads."""
+    match operation:
+        case (
+            Linear()
+            | AddBias()
+            | Relu()
+            | Scale()
+            | Activation()
+            | RmsNorm()
+            | LayerNorm()
+            | Rotary()
+            | FirstRow()
+            | LastRow()
+        ):
+            return (operation.input,)
+        case Add() | Multiply():
+            return (operation.left, operation.right)
+        case Embedding():
+            return (operation.indices,)
+        case PositionEmbedding():
+            return ()
+        case Attention():
+            return (operation.query, operation.key, operation.value)
+        case _:
+            assert_never(operation)
+
+
+def parameter_operands(operation: Operation) -> tuple[str, ...]:
+    """Return the names of the parameters that an operation reads."""
+    match operation:
+        case Linear() | RmsNorm():
+            return (operation.weight,)
+        case AddBias():
+            return (operation.bias,)
+        case LayerNorm():
+            return (operation.weight, operation.bias)
+        case Embedding() | PositionEmbedding():
+            return (operation.table,)
+        case Rotary():
+            return (operation.cosine, operation.sine)
+        case (
+            Relu()
+            | Add()
+            | Multiply()
+            | Scale()
+            | Activation()
+            | Attention()
+            | FirstRow()
+            | LastRow()
+        ):
+            return ()
+        case _:
+            assert_never(operation)

@@ -1,0 +1,185 @@
+"""Which shapes an operation takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from onewafer.errors import GraphError
+from onewafer.graph.operations import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    activation_operands,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
+    from onewafer.graph.tensor import Tensor
+
+_MATRIX = 2
+"""Dimensions of a matrix."""
+
+
+def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return the shape that the result of a well-formed operation has.
+
+    The rows of a `PositionEmbedding`, which reads no other tensor, are those that it says.
+    """
+    match operation:
+        case Linear():
+            return (*tensors[operation.input].shape[:-1], tensors[operation.weight].shape[0])
+        case AddBias() | Relu() | Scale() | Activation() | RmsNorm() | LayerNorm() | Rotary():
+            return tensors[operation.input].shape
+        case Add() | Multiply():
+            return tensors[operation.left].shape
+        case Embedding():
+            return (tensors[operation.indices].shape[0], tensors[operation.table].shape[-1])
+        case PositionEmbedding():
+            return (operation.result.shape[0], tensors[operation.table].shape[-1])
+        case Attention():
+            features = tensors[operation.value].shape[-1] // operation.kv_heads * operation.heads
+            return (tensors[operation.query].shape[0], features)
+        case FirstRow() | LastRow():
+            return (1, tensors[operation.input].shape[-1])
+        case _:
+            assert_never(operation)
+
+
+def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return what is wrong with the shapes of an operation's operands; None if nothing is."""
+    match operation:
+        case Linear():
+            weight, features = tensors[operation.weight].shape, tensors[operation.input].shape[-1]
+            if len(weight) != _MATRIX or weight[1] != features:
+                return f"the weight has shape {weight}, must be (out features, {features})"
+            return None
+        case AddBias():
+            features = tensors[operation.input].shape[-1]
+            return _wrong_vector("bias", tensors[operation.bias], features)
+        case Add() | Multiply():
+            left, right = tensors[operation.left].shape, tensors[operation.right].shape
+            if left != right:
+                return f"the operands have shapes {left} and {right}, which must be equal"
+            return None
+        case RmsNorm():
+            return _wrong_rms_norm(operation, tensors)
+        case LayerNorm():
+            features = tensors[operation.input].shape[-1]
+            return _wrong_vector("weight", tensors[operation.weight], features) or _wrong_vector(
+                "bias", tensors[operation.bias], features
+            )
+        case Embedding():
+            indices = tensors[operation.indices].shape
+            if len(indices) != _MATRIX or indices[1] != 1:
+                return f"the indices have shape {indices}, must be (rows, 1)"
+            return _wrong_table(tensors[operation.table], "number of rows to choose from")
+        case PositionEmbedding():
+            return _wrong_table(tensors[operation.table], "positions")
+        case Rotary():
+            return _wrong_rotary(operation, tensors)
+        case Attention():
+            return _wrong_attention(operation, tensors)
+        case FirstRow() | LastRow():
+            return _not_a_matrix("input", tensors[operation.input])
+        case Relu() | Scale() | Activation():
+            return None
+        case _:
+            assert_never(operation)
+
+
+def _not_a_matrix(what: str, tensor: Tensor) -> str | None:
+    if len(tensor.shape) == _MATRIX:
+        return None
+    return f"the {what} has shape {tensor.shape}, must be (rows, features)"
+
+
+def _wrong_vector(what: str, vector: Tensor, features: int) -> str | None:
+    if vector.shape == (features,):
+        return None
+    return f"the {what} has shape {vector.shape}, must be ({features},)"
+
+
+def _wrong_table(table: Tensor, rows: str) -> str | None:
+    if len(table.shape) == _MATRIX:
+        return None
+    return f"the table has shape {table.shape}, must be ({rows}, features)"
+
+
+def _wrong_rms_norm(operation: RmsNorm, tensors: Mapping[str, Tensor]) -> str | None:
+    features, groups = tensors[operation.input].shape[-1], operation.groups
+    if groups < 1 or features % groups:
+        return f"it cuts {features} features into {groups} groups, which must divide them"
+    return _wrong_vector("weight", tensors[operation.weight], features // groups)
+
+
+def _wrong_rotary(operation: Rotary, tensors: Mapping[str, Tensor]) -> str | None:
+    source = tensors[operation.input]
+    features = source.shape[-1]
+    if operation.heads < 1 or features % (2 * operation.heads):
+        return f"it cuts {features} features into {operation.heads} heads of two equal halves"
+    cosine, sine = tensors[operation.cosine].shape, tensors[operation.sine].shape
+    head = features // operation.heads
+    if len(cosine) != _MATRIX or cosine[1] != head or sine != cosine:
+        return f"the tables have shapes {cosine} and {sine}, must both be (positions, {head})"
+    return _not_a_matrix("input", source)
+
+
+def _wrong_attention(operation: Attention, tensors: Mapping[str, Tensor]) -> str | None:
+    heads, kv_heads = operation.heads, operation.kv_heads
+    if heads < 1 or kv_heads < 1 or heads % kv_heads:
+        return f"it has {heads} heads over {kv_heads} key and value heads, which must divide them"
+    query, key, value = (tensors[name] for name in activation_operands(operation))
+    for what, tensor in (("query", query), ("key", key), ("value", value)):
+        finding = _not_a_matrix(what, tensor)
+        if finding is not None:
+            return finding
+    rows, features = query.shape
+    if features % heads:
+        return f"it cuts {features} features of the query into {heads} heads"
+    if key.shape != (rows, features // heads * kv_heads):
+        expected = (rows, features // heads * kv_heads)
+        return f"the key has shape {key.shape}, must be {expected}"
+    if value.shape[0] != rows or value.shape[1] % kv_heads:
+        return f"the value has shape {value.shape}, must be ({rows}, a multiple of {kv_heads})"
+    return None
+
+
+def with_rows(graph: Graph, rows: int) -> Graph:
+    """Return the same graph for another number of rows; what has one row by itself keeps it.
+
+    The graph must be well formed and two-dimensional, else GraphError is raised.
+    """
+    if any(len(tensor.shape) != _MATRIX for tensor in graph.inputs):
+        raise GraphError(f"graph {graph.name!r} has inputs that are not of shape (rows, features)")
+    inputs = tuple(replace(tensor, shape=(rows, tensor.shape[1])) for tensor in graph.inputs)
+    tensors = {tensor.name: tensor for tensor in (*inputs, *graph.parameters)}
+    operations: list[Operation] = []
+    for operation in graph.operations:
+        features = operation.result.shape[-1]
+        match operation:
+            case FirstRow() | LastRow():
+                shape = (1, features)
+            case PositionEmbedding():
+                shape = (rows, features)
+            case _:
+                shape = (tensors[activation_operands(operation)[0]].shape[0], features)
+        result = replace(operation.result, shape=shape)
+        tensors[result.name] = result
+        operations.append(replace(operation, result=result))
+    return replace(graph, inputs=inputs, operations=tuple(operations))

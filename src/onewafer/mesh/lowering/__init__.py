@@ -1,0 +1,7 @@
+"""From graph operations to mesh operations, a file a family: `catalog` knows all of them."""
+
+from onewafer.mesh.lowering.builder import Builder
+from onewafer.mesh.lowering.catalog import lowering_of
+from onewafer.mesh.lowering.lowering import Lowering
+
+__all__ = ["Builder", "Lowering", "lowering_of"]

@@ -1,0 +1,237 @@
+"""The mesh program that grows while a graph is lowered: blocks, parameters, operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.graph import DataType, activation_operands
+from onewafer.mesh.banks import period
+from onewafer.mesh.lowering.catalog import lowering_of
+from onewafer.mesh.lowering.phases import choose_phases, find_owners, turned_results
+from onewafer.mesh.operations import Broadcast, ChainReduce, Convert, MeshOperation, Turn
+from onewafer.mesh.program import (
+    Arena,
+    Axis,
+    Block,
+    Distribution,
+    Layout,
+    MeshProgram,
+    Placement,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import Graph, Operation, Tensor
+
+_BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
+
+
+@dataclass(slots=True)
+class _FirstFit:
+    """Offsets in an arena: the lowest gap that is large enough."""
+
+    period: int = 1
+    """Elements after which banks repeat."""
+    live: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Name → first and end offset."""
+    num_elements: int = 0
+
+    def allocate(self, name: str, size: int, phase: int) -> int:
+        """Return an offset that is `phase` modulo the period."""
+        offset = phase
+        for start, end in sorted(self.live.values()):
+            if offset + size <= start:
+                break
+            offset = max(offset, end + (phase - end) % self.period)
+        self.live[name] = (offset, offset + size)
+        self.num_elements = max(self.num_elements, offset + size)
+        return offset
+
+
+class Builder:
+    """A mesh program in the making."""
+
+    def __init__(
+        self, graph: Graph, width: int, height: int, layouts: Mapping[str, Layout]
+    ) -> None:
+        self.layouts = layouts
+        """How every input and result lies."""
+        self.blocks: dict[str, Block] = {}
+        """Where every input and result was put."""
+        self._graph = graph
+        self._sizes = {Axis.X: width, Axis.Y: height}
+        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._last_use = _last_uses(graph)
+        self._turned = turned_results(graph, layouts, num_pes=width * height)
+        owners = find_owners(graph, self._last_use, self._turned)
+        self._phases = choose_phases(graph, owners, self._turned)
+        self._activations = _FirstFit(period(self.dtype))
+        self._parameters: dict[tuple[str, Layout, Layout | None], Placement] = {}
+        self._parameter_elements = 0
+        self._accumulator_elements = 0
+        self._operations: list[MeshOperation] = []
+        self._num_lowered = 0
+        self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
+
+    @property
+    def dtype(self) -> DataType:
+        """The one dtype of the graph."""
+        return self._graph.dtype
+
+    def size(self, axis: Axis) -> int:
+        """Return the number of PEs along an axis."""
+        return self._sizes[axis]
+
+    def lower(self, operation: Operation) -> None:
+        """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
+        lowering_of(operation).lower(operation, self)
+        live = self._activations.live
+        for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
+            del live[name]
+        self._num_lowered += 1
+
+    def build(self) -> MeshProgram:
+        """Return the program."""
+        outputs = [
+            self._placement(self._tensors[name], Role.OUTPUT) for name in self._graph.outputs
+        ]
+        return MeshProgram(
+            graph=self._graph,
+            width=self._sizes[Axis.X],
+            height=self._sizes[Axis.Y],
+            dtype=self.dtype,
+            placements=(*self._inputs, *self._parameters.values(), *outputs),
+            operations=tuple(self._operations),
+            arena_elements={
+                Arena.PARAMETERS: self._parameter_elements,
+                Arena.ACTIVATIONS: self._activations.num_elements,
+                Arena.ACCUMULATOR: self._accumulator_elements,
+            },
+        )
+
+    # --- activations -------------------------------------------------------------------------
+
+    def allocate(self, tensor: Tensor) -> Block:
+        """Give a result a block of its own."""
+        rows = tensor.num_elements // tensor.shape[-1]
+        columns = self.layouts[tensor.name].columns
+        phase = self._phases[tensor.name]
+        offset = self._activations.allocate(tensor.name, rows * columns, phase)
+        self.blocks[tensor.name] = Block(Arena.ACTIVATIONS, offset, rows, columns)
+        return self.blocks[tensor.name]
+
+    def allocate_in_place(self, operation: Operation) -> Block:
+        """Give the result the block of an operand that nobody reads any more, else a new one."""
+        result = operation.result.name
+        for name in activation_operands(operation):
+            if self._last_use[name] == self._num_lowered:
+                self._activations.live[result] = self._activations.live.pop(name)
+                self.blocks[result] = self.blocks[name]
+                return self.blocks[name]
+        return self.allocate(operation.result)
+
+    def sums_of(self, result: Block) -> Block:
+        """Return the f32 block in which the sums of a result form."""
+        if self.dtype is DataType.F32:
+            return result
+        sums = Block(Arena.ACCUMULATOR, 0, result.rows, result.columns)
+        self._accumulator_elements = max(self._accumulator_elements, sums.num_elements)
+        return sums
+
+    def allocate_pair(
+        self, operation: Operation, left: str, right: str
+    ) -> tuple[Block, Block, Block]:
+        """Return the blocks of a result and of its two operands, which lie alike.
+
+        A right operand that lies differently is turned into the block of the result first.
+        """
+        if operation.result.name not in self._turned:
+            operands = self.blocks[left], self.blocks[right]
+            return self.allocate_in_place(operation), *operands
+        result = self.allocate(operation.result)
+        sums = self.sums_of(result)
+        axis = self.layouts[operation.result.name].axis
+        self.append(Turn(sums, self.blocks[right], axis))
+        self.all_reduce(sums, axis.other, result)
+        return result, self.blocks[left], result
+
+    def _place_input(self, tensor: Tensor) -> Placement:
+        self.allocate(tensor)
+        return self._placement(tensor, Role.INPUT)
+
+    def _placement(self, tensor: Tensor, role: Role) -> Placement:
+        layout = self.layouts[tensor.name]
+        return Placement(
+            name=tensor.name,
+            role=role,
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            rows=Distribution.LOCAL,
+            columns=_BLOCKED[layout.axis],
+            block=self.blocks[tensor.name],
+        )
+
+    # --- parameters --------------------------------------------------------------------------
+
+    def place_vector(self, name: str, layout: Layout) -> Block:
+        """Place a parameter of one row that lies as the rows of an activation do."""
+        if (name, layout, None) not in self._parameters:
+            tensor = self._tensors[name]
+            self._parameters[name, layout, None] = Placement(
+                name=name,
+                role=Role.PARAMETER,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                rows=Distribution.LOCAL,
+                columns=_BLOCKED[layout.axis],
+                block=self._reserve(1, layout.columns),
+            )
+        return self._parameters[name, layout, None].block
+
+    def place_weight(self, name: str, rows: Layout, columns: Layout) -> Block:
+        """Place a weight: its in features lie as `rows` says, its out features as `columns`."""
+        if (name, rows, columns) not in self._parameters:
+            tensor = self._tensors[name]
+            self._parameters[name, rows, columns] = Placement(
+                name=name,
+                role=Role.PARAMETER,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                rows=_BLOCKED[rows.axis],
+                columns=_BLOCKED[columns.axis],
+                block=self._reserve(rows.columns, columns.columns),
+                is_transposed=True,
+            )
+        return self._parameters[name, rows, columns].block
+
+    def _reserve(self, rows: int, columns: int) -> Block:
+        block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)
+        end = block.offset + block.num_elements
+        self._parameter_elements = -(-end // period(self.dtype)) * period(self.dtype)
+        return block
+
+    # --- operations --------------------------------------------------------------------------
+
+    def append(self, operation: MeshOperation) -> None:
+        """Append an operation."""
+        self._operations.append(operation)
+
+    def all_reduce(self, sums: Block, axis: Axis, result: Block) -> None:
+        """Add the partial sums of all PEs along an axis; store them as the result."""
+        if self.size(axis) > 1:
+            self.append(ChainReduce(sums, axis))
+            self.append(Broadcast(sums, axis))
+        if sums is not result:
+            self.append(Convert(result, sums))
+
+
+def _last_uses(graph: Graph) -> dict[str, int]:
+    """Return for each input and result the index of the last operation that reads it."""
+    uses = {tensor.name: -1 for tensor in graph.inputs}
+    for index, operation in enumerate(graph.operations):
+        uses[operation.result.name] = index  # a result that nobody reads dies at once
+        uses |= dict.fromkeys(activation_operands(operation), index)
+    return uses | dict.fromkeys(graph.outputs, len(graph.operations))

@@ -1,0 +1,33 @@
+"""Which lowering belongs to which graph operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import Add, AddBias, Linear, Operation, Relu
+from onewafer.mesh.lowering.dense import LinearLowering
+from onewafer.mesh.lowering.elementwise import AddBiasLowering, AddLowering, ReluLowering
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.lowering.lowering import Lowering
+
+LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
+    Linear: LinearLowering(),
+    AddBias: AddBiasLowering(),
+    Relu: ReluLowering(),
+    Add: AddLowering(),
+}
+
+
+def lowering_of(operation: Operation) -> Lowering[Any]:
+    """Return the lowering of an operation; raise UnsupportedOperationError if there is none."""
+    lowering = LOWERINGS.get(type(operation))
+    if lowering is None:
+        raise UnsupportedOperationError(
+            f"{type(operation).__name__} that defines {operation.result.name!r}: "
+            "the mesh program has no form of it"
+        )
+    return lowering

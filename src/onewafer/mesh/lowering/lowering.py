@@ -1,0 +1,34 @@
+"""What the lowering of a kind of graph operation says about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from onewafer.graph import Operation
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.orientation import Relations
+
+OperationType = TypeVar("OperationType", bound=Operation)
+
+
+class Lowering(ABC, Generic[OperationType]):
+    """How one kind of graph operation becomes mesh operations; a member of `LOWERINGS`."""
+
+    works_in_place = False
+    """Whether the result may take the block of an operand that nobody reads any more."""
+
+    @abstractmethod
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Say how the layouts of operands and result depend on one another."""
+
+    def pair(self, operation: OperationType) -> tuple[str, str] | None:
+        """Return the operands of equal shape that one DSD operation reads, if there are two."""
+        del operation
+        return None
+
+    @abstractmethod
+    def lower(self, operation: OperationType, builder: Builder) -> None:
+        """Place what the operation needs and append its mesh operations."""

@@ -1,0 +1,82 @@
+"""Which results share a block, and in which banks the blocks of activations begin (`banks`).
+
+Parameters begin at word 0 of a period, activations at 1 or 3: rows of an even number of words that
+start so never meet those of a parameter, and two activations that one DSD operation reads get one
+of each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from onewafer.graph import activation_operands
+from onewafer.mesh.banks import WORD_BYTES
+from onewafer.mesh.lowering.catalog import lowering_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from onewafer.graph import Graph
+    from onewafer.mesh.program import Layout
+
+_FIRST, _SECOND = 1, 3
+"""Words from a multiple of the period to an activation."""
+
+
+def turned_results(graph: Graph, layouts: Mapping[str, Layout], *, num_pes: int) -> set[str]:
+    """Return the results of operations whose right operand lies otherwise than the left one.
+
+    On a single PE, both axes are the same.
+    """
+    pairs = {
+        operation.result.name: lowering_of(operation).pair(operation)
+        for operation in graph.operations
+    }
+    return {
+        result
+        for result, pair in pairs.items()
+        if pair is not None and num_pes > 1 and layouts[pair[0]] != layouts[pair[1]]
+    }
+
+
+def find_owners(
+    graph: Graph, last_use: Mapping[str, int], turned: Container[str]
+) -> dict[str, str]:
+    """Return the tensor in whose block each input and result is kept.
+
+    An element-wise operation works in place where an operand dies; all others get a new block.
+    """
+    owners = {tensor.name: tensor.name for tensor in graph.inputs}
+    for index, operation in enumerate(graph.operations):
+        name = operation.result.name
+        owners[name] = name
+        if lowering_of(operation).works_in_place and name not in turned:
+            dying = [o for o in activation_operands(operation) if last_use[o] == index]
+            if dying:
+                owners[name] = owners[dying[0]]
+    return owners
+
+
+def choose_phases(
+    graph: Graph, owners: Mapping[str, str], turned: Container[str]
+) -> dict[str, int]:
+    """Return for each block of activations its offset modulo `period`, in elements.
+
+    `owners` maps a tensor to the one whose block it is kept in; `turned` names the results of
+    operations whose right operand is turned into the block of the result first.
+    """
+    partners: defaultdict[str, set[str]] = defaultdict(set)
+    for operation in graph.operations:
+        operands = lowering_of(operation).pair(operation)
+        if operands is not None:
+            name = operation.result.name
+            left, right = owners[operands[0]], owners[name if name in turned else operands[1]]
+            partners[left].add(right)
+            partners[right].add(left)
+    words: dict[str, int] = {}
+    for owner in dict.fromkeys(owners.values()):
+        is_taken = any(words.get(partner) == _FIRST for partner in partners[owner])
+        words[owner] = _SECOND if is_taken else _FIRST
+    in_a_word = WORD_BYTES // graph.dtype.num_bytes
+    return {owner: phase * in_a_word for owner, phase in words.items()}

@@ -1,0 +1,101 @@
+"""Collectives along one axis of the rectangle, on f32 blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.program import Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.arch import Timing
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Block, MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReduce(MeshOperation):
+    """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
+
+    PE i computes `own + (sum of the PEs i + 1, i + 2, …)`, one rounding a PE.
+    """
+
+    values: Block
+    axis: Axis
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.CHAIN_REDUCE_X if self.axis is Axis.X else Kind.CHAIN_REDUCE_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        del program
+        return block_entry(self.kind, self.values)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.along(self.axis, self.values)
+        total = values[:, -1]
+        for index in range(values.shape[1] - 2, -1, -1):
+            total = arithmetic.add(values[:, index], total)
+        values[:, 0] = total
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(self.values)
+
+    def traffic_cycles(self, program: MeshProgram, timing: Timing) -> int:
+        """Return the cycles from the issue of its fabric operation to the end."""
+        stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
+        stream = _stream_cycles("fadds", self.values.num_elements, timing)
+        return stream + (program.size(self.axis) - 1) * stage
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(MeshOperation):
+    """Copy the f32 block of PE 0 of an axis to all others of it."""
+
+    values: Block
+    axis: Axis
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.BROADCAST_X if self.axis is Axis.X else Kind.BROADCAST_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        del program
+        return block_entry(self.kind, self.values)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.along(self.axis, self.values)
+        values[:, 1:] = values[:, :1]
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(self.values)
+
+    def traffic_cycles(self, program: MeshProgram, timing: Timing) -> int:
+        """Return the cycles from the issue of its fabric operation to the end."""
+        num_links = program.size(self.axis) - 1
+        travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
+        return _stream_cycles("fmovs", self.values.num_elements, timing) + travel
+
+
+def _stream_cycles(operation: str, num_elements: int, timing: Timing) -> int:
+    """Return the cycles from the issue of a fabric operation until its last element is over."""
+    data_path = max(1, math.ceil(1 / timing.elements_per_cycle[operation]))
+    gaps = num_elements - 1
+    link = math.ceil(gaps * timing.link_window_cycles / timing.link_window_words)
+    return timing.fabric_setup_cycles + max(gaps * data_path, link) + data_path

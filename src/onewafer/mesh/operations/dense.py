@@ -1,0 +1,130 @@
+"""Operations that lead from one axis to the other; an all-reduce makes their results whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.graph import DataType
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import row_banks
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.program import Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Block, MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Matmul(MeshOperation):
+    """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
+
+    The sum starts at +0 and takes k in ascending order, one rounding a term: `@fmacs` in f32; in
+    f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Columns that pad the last
+    blocks are +0 and never computed, so that an infinity in a row cannot make them NaN.
+    """
+
+    result: Block
+    input: Block
+    weight: Block
+    axis: Axis
+    """Over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.MATMUL_X if self.axis is Axis.X else Kind.MATMUL_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        entry = block_entry(self.kind, self.result, self.input, self.weight, self.weight.rows)
+        num_columns = program.size(self.axis) * self.result.columns
+        return dataclasses.replace(entry, n=num_columns - self.features)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        operand = memories.matrix(self.input).astype(np.float32)
+        weight = memories.matrix(self.weight).astype(np.float32)
+        sums = np.zeros((*operand.shape[:3], self.result.columns), np.float32)
+        for k in range(self.weight.rows):
+            column, row = operand[..., k, np.newaxis], weight[..., np.newaxis, k, :]
+            if memories.is_half:  # the product of two f16 is exact in f32
+                sums = arithmetic.add(sums, arithmetic.multiply(column, row))
+            else:
+                sums = arithmetic.fused_multiply_add(sums, column, row)
+        y, x = np.indices(sums.shape[:2])[..., np.newaxis, np.newaxis]
+        first = (x if self.axis is Axis.X else y) * self.result.columns
+        is_feature = first + np.arange(self.result.columns) < self.features
+        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; PEs with padding are through earlier."""
+        return {**block_sizes(self.result), "inner": self.weight.rows}
+
+    def conflicts(self, dtype: DataType) -> Conflicts:
+        """Count the multiply-adds, one for every row of the result and of the weight.
+
+        In f16, the two sources advance differently.
+        """
+        if dtype is DataType.F16:
+            return NO_CONFLICTS
+        sums, weights = row_banks(self.result, dtype), row_banks(self.weight, dtype)
+        count = sum(count * weights[bank] for bank, count in sums.items())
+        return Conflicts(count, "fmacs", self.result.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(MeshOperation):
+    """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
+
+    With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
+    p·wᵣ … of the result and q·wᵢ … of the input. What the input lacks becomes −0 in the f32
+    result, the value that changes no other (+0 would make −0 of +0): each feature is at exactly one
+    q, so a sum along the input's axis gives the tensor itself, every zero with its sign.
+    """
+
+    result: Block
+    input: Block
+    axis: Axis
+    """The axis of the result."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.TURN_X if self.axis is Axis.X else Kind.TURN_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        del program
+        return block_entry(self.kind, self.result, self.input, inner=self.input.columns)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        source = memories.matrix(self.input).astype(np.float32)
+        y, x = np.indices(source.shape[:2])[..., np.newaxis]
+        to, along = (x, y) if self.axis is Axis.X else (y, x)
+        columns = self.result.columns
+        index = to * columns + np.arange(columns) - along * self.input.columns
+        index = index[:, :, np.newaxis]
+        is_held = (index >= 0) & (index < self.input.columns)
+        held = np.take_along_axis(source, np.where(is_held, index, 0), axis=-1)
+        memories.write(self.result, np.where(is_held, held, np.float32(-0.0)))
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on.
+
+        A row of what the blocks share is at most as long as the shorter of theirs.
+        """
+        shared = min(self.result.columns, self.input.columns)
+        return {**block_sizes(self.result), "shared": shared}

@@ -1,0 +1,214 @@
+"""The evaluator against PyTorch's functions, and against itself launch by launch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from onewafer.errors import HostError
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Attention,
+    DataType,
+    Embedding,
+    Evaluator,
+    FirstRow,
+    Graph,
+    LastRow,
+    LayerNorm,
+    Linear,
+    PositionEmbedding,
+    RmsNorm,
+    Rotary,
+    Tensor,
+    evaluate_graph,
+)
+from tests.graph.strategies import sequences
+
+F32 = DataType.F32
+POSITIONS = 9
+
+
+def random(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def compute(operation, arrays, *, start=0):
+    """Return the result of one operation; x, y and z are its inputs, all others parameters."""
+    inputs = {n: a for n, a in arrays.items() if n in "xyz"}
+    parameters = {n: a for n, a in arrays.items() if n not in "xyz"}
+    graph = Graph(
+        "g",
+        tuple(Tensor(n, a.shape, F32) for n, a in inputs.items()),
+        tuple(Tensor(n, a.shape, F32) for n, a in parameters.items()),
+        (operation,),
+        (operation.result.name,),
+    )
+    return Evaluator(graph, parameters).run(inputs, start)[operation.result.name]
+
+
+def t(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array)
+
+
+FUNCTIONS = {
+    ActivationFunction.SILU: functional.silu,
+    ActivationFunction.GELU: functional.gelu,
+    ActivationFunction.GELU_TANH: lambda x: functional.gelu(x, approximate="tanh"),
+    ActivationFunction.SIGMOID: torch.sigmoid,
+    ActivationFunction.TANH: torch.tanh,
+}
+
+
+@pytest.mark.parametrize("function", ActivationFunction)
+def test_activation(function):
+    x = np.concatenate([random(0, 3, 50) * 4, np.array([[-800.0, 0.0, 800.0, 1e-30, -5] * 10])])
+    found = compute(Activation(Tensor("r", x.shape, F32), "x", function), {"x": x})
+    np.testing.assert_allclose(found, FUNCTIONS[function](t(x)).numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_rms_norm(groups):
+    x, w = random(1, 5, 12), random(2, 12 // groups)
+    found = compute(RmsNorm(Tensor("r", x.shape, F32), "x", "w", 1e-3, groups), {"x": x, "w": w})
+    expected = functional.rms_norm(t(x).reshape(5, groups, -1), w.shape, t(w), 1e-3)
+    np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-12)
+
+
+def test_layer_norm():
+    x, w, b = random(1, 5, 12), random(2, 12), random(3, 12)
+    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3)
+    expected = functional.layer_norm(t(x), (12,), t(w), t(b), 1e-3).numpy()
+    np.testing.assert_allclose(compute(norm, {"x": x, "w": w, "b": b}), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_rotary_turns_pairs_of_features(start):
+    """As complex numbers, a head is multiplied by e^(i·angle)."""
+    heads, half = 2, 3
+    angles = np.arange(POSITIONS)[:, np.newaxis] * random(4, half)
+    cosine, sine = (np.tile(f(angles), 2) for f in (np.cos, np.sin))
+    x = random(5, 5, heads * 2 * half)
+    rotary = Rotary(Tensor("r", x.shape, F32), "x", "c", "s", heads)
+    found = compute(rotary, {"x": x, "c": cosine, "s": sine}, start=start)
+
+    def to_complex(rows: np.ndarray) -> np.ndarray:
+        parts = rows.reshape(len(rows), heads, 2, half)
+        return parts[:, :, 0] + 1j * parts[:, :, 1]
+
+    turned = to_complex(x) * np.exp(1j * angles[start : start + 5])[:, np.newaxis]
+    np.testing.assert_allclose(to_complex(found), turned, rtol=1e-12)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize(("heads", "kv_heads"), [(1, 1), (4, 4), (4, 2), (6, 1)])
+def test_attention(heads, kv_heads, is_causal):
+    rows, head, width = 5, 4, 3
+    query, key = random(1, rows, heads * head), random(2, rows, kv_heads * head)
+    value = random(3, rows, kv_heads * width)
+    attention = Attention(
+        Tensor("r", (rows, heads * width), F32), "x", "y", "z", heads, kv_heads, 0.3, is_causal
+    )
+    q, k, v = (
+        t(a).reshape(rows, n, -1).transpose(0, 1)[None]
+        for a, n in ((query, heads), (key, kv_heads), (value, kv_heads))
+    )
+    expected = functional.scaled_dot_product_attention(
+        q, k, v, is_causal=is_causal, scale=0.3, enable_gqa=True
+    )
+    found = compute(attention, {"x": query, "y": key, "z": value})
+    np.testing.assert_allclose(
+        found, expected[0].transpose(0, 1).reshape(rows, -1).numpy(), rtol=1e-10
+    )
+
+
+def test_rows_of_a_launch():
+    x = random(1, 4, 3)
+    assert (compute(FirstRow(Tensor("r", (1, 3), F32), "x"), {"x": x}) == x[:1]).all()
+    assert (compute(LastRow(Tensor("r", (1, 3), F32), "x"), {"x": x}) == x[-1:]).all()
+
+
+def test_rows_beyond_the_valid_ones_do_not_count():
+    x = Tensor("x", (4, 3), F32)
+    graph = Graph("g", (x,), (), (LastRow(Tensor("r", (1, 3), F32), "x"),), ("r",))
+    array = random(1, 4, 3)
+    outputs = Evaluator(graph, {}).run({"x": array}, num_rows=2)
+    assert (outputs["r"] == array[1:2]).all()
+
+
+@given(sequences(max_rows=5), st.integers(0, 99), st.data())
+def test_launches_of_a_part_each_give_the_rows_of_one_launch(graph, seed, data):
+    """Where nothing looks ahead: causal attention remembers, positions go on."""
+    causal = [o for o in graph.operations if not isinstance(o, Attention) or o.is_causal]
+    if len(causal) < len(graph.operations) or graph.tensor(graph.outputs[0]).shape[0] == 1:
+        return
+    parameters = {p.name: random(seed + i, *p.shape) for i, p in enumerate(graph.parameters)}
+    rows, choices = graph.inputs[0].shape[0], graph.tensor("table").shape[0]
+    ids = np.random.default_rng(seed).integers(0, choices, (rows, 1))
+    whole = evaluate_graph(graph, {"ids": ids}, parameters)
+    evaluator, start, parts = Evaluator(graph, parameters), 0, []
+    while start < rows:
+        end = data.draw(st.integers(start + 1, rows))
+        parts.append(evaluator.run({"ids": ids[start:end]}, start))
+        start = end
+    (name,) = graph.outputs
+    found = np.concatenate([part[name] for part in parts])
+    np.testing.assert_allclose(found, whole[name], rtol=1e-6, atol=1e-9)
+
+
+def test_a_sequence_may_begin_again():
+    attention = Attention(Tensor("r", (2, 2), F32), "x", "x", "x", 1, 1, scale=1.0, is_causal=True)
+    graph = Graph("g", (Tensor("x", (2, 2), F32),), (), (attention,), ("r",))
+    evaluator, x = Evaluator(graph, {}), random(0, 2, 2)
+    first = evaluator.run({"x": x})
+    evaluator.run({"x": random(1, 2, 2)}, start=2)
+    assert (evaluator.run({"x": x})["r"] == first["r"]).all()
+    with pytest.raises(HostError, match="starts at position 3, but earlier launches gave 2 rows"):
+        evaluator.run({"x": x}, start=3)
+
+
+def test_result_has_the_type_that_the_caller_chose():
+    x, w = random(0, 2, 3), random(1, 4, 3)
+    linear = Linear(Tensor("r", (2, 4), F32), "x", "w")
+    graph = Graph("g", (Tensor("x", (2, 3), F32),), (Tensor("w", (4, 3), F32),), (linear,), ("r",))
+    assert evaluate_graph(graph, {"x": x}, {"w": w})["r"].dtype == np.float64
+    assert evaluate_graph(graph, {"x": x}, {"w": w}, dtype=np.float32)["r"].dtype == np.float32
+
+
+def test_wrong_arrays_are_named():
+    ids, table = Tensor("ids", (2, 1), DataType.I32), Tensor("table", (4, 3), F32)
+    positions = Tensor("positions", (2, 3), F32)
+    operations = (
+        Embedding(Tensor("e", (2, 3), F32), "ids", "table"),
+        PositionEmbedding(Tensor("p", (2, 3), F32), "positions"),
+    )
+    graph = Graph("g", (ids,), (table, positions), operations, ("e", "p"))
+    good = {"table": np.zeros((4, 3)), "positions": np.zeros((2, 3))}
+    with pytest.raises(HostError, match="the parameter 'table' is missing"):
+        Evaluator(graph, {})
+    with pytest.raises(HostError, match=r"'positions' has shape \(3, 3\), not \(2, 3\)"):
+        Evaluator(graph, good | {"positions": np.zeros((3, 3))})
+    evaluator = Evaluator(graph, good)
+    with pytest.raises(HostError, match="the input 'ids' is missing"):
+        evaluator.run({})
+    with pytest.raises(HostError, match=r"'ids' has shape \(2, 2\), not \('rows', 1\)"):
+        evaluator.run({"ids": np.zeros((2, 2), int)})
+    with pytest.raises(HostError, match="indices from 0 to 4; 'table' has rows 0 to 3"):
+        evaluator.run({"ids": np.array([[0], [4]])})
+    with pytest.raises(HostError, match="position 2 is beyond the 2 positions of 'positions'"):
+        evaluator.run({"ids": np.array([[0], [1]])}, start=1)
+
+
+def test_attention_without_a_mask_sees_this_launch_only():
+    x = random(0, 2, 2)
+    attention = Attention(Tensor("r", (2, 2), F32), "x", "x", "x", 1, 1, scale=1.0, is_causal=False)
+    graph = Graph("g", (Tensor("x", (2, 2), F32),), (), (attention,), ("r",))
+    scores = np.exp(x @ x.T)
+    expected = scores / scores.sum(axis=1, keepdims=True) @ x
+    for found in (evaluate_graph(graph, {"x": x}, {}), Evaluator(graph, {}).run({"x": x}, 5)):
+        np.testing.assert_allclose(found["r"], expected, rtol=1e-12)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.graph import (
+    DataType,
+    Graph,
+    GraphError,
+    LastRow,
+    Linear,
+    Relu,
+    Tensor,
+    verify_graph,
+    with_rows,
+)
+from tests.graph.strategies import sequences
+
+
+@given(sequences(), st.integers(1, 6))
+def test_other_rows_make_a_well_formed_graph(graph, rows):
+    other = with_rows(graph, rows)
+    verify_graph(other)
+    assert {tensor.shape[0] for tensor in other.inputs} == {rows}
+    assert with_rows(other, graph.inputs[0].shape[0]) == graph
+
+
+def test_only_what_has_rows_of_its_own_keeps_them():
+    def tensor(name: str, *shape: int) -> Tensor:
+        return Tensor(name, shape, DataType.F16)
+
+    def build(rows: int) -> Graph:
+        operations = (
+            Relu(tensor("a", rows, 4), "x"),
+            LastRow(tensor("b", 1, 4), "a"),
+            Linear(tensor("c", 1, 3), "b", "w"),
+        )
+        return Graph("g", (tensor("x", rows, 4),), (tensor("w", 3, 4),), operations, ("c",))
+
+    assert with_rows(build(5), 8) == build(8)
+
+
+def test_more_dimensions_are_refused():
+    graph = Graph("g", (Tensor("x", (2, 3, 4), DataType.F16),), (), (), ("x",))
+    with pytest.raises(GraphError, match="not of shape"):
+        with_rows(graph, 2)
