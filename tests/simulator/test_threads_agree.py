@@ -265,8 +265,8 @@ def test_help_is_called_for_many_pes_and_sent_away_for_few(monkeypatch):
     engine, _ = stream_engine(divided(2))
     calls = []
     monkeypatch.setattr(team.Team, "_call", lambda *_: calls.append(1))
-    engine._arrays.clock[fields.MANY_PES] = 3
-    engine._arrays.clock[fields.HELP_AFTER] = 50
+    engine._arrays.clock[fields.MANY_PES] = 1
+    engine._arrays.clock[fields.HELP_AFTER] = 10
     engine.run(max_cycles=60)
     assert calls
     assert engine._team._is_helped

@@ -25,7 +25,10 @@ from onewafer.simulator.fast.fields import (
     HEAP_SIZES,
     HEAP_STARTS,
     LAST_END,
+    LIST_PHASE,
+    LIST_SHARE,
     LIST_SHIFT,
+    LIST_START,
     NEVER,
     NOW,
     NUM_PHASES,
@@ -98,7 +101,7 @@ def enlist(s: Arrays, block: int, cycle: int) -> None:
         s.arena[block + BLOCK_SLOTS] = slots | 1 << slot
         row = (slots >> LIST_SHIFT) + s.clock[SHARE]
         count = s.wheel_counts[row, slot]
-        s.wheel[slot, s.list_starts[row] + count] = block
+        s.wheel[slot, s.lists[row, LIST_START] + count] = block
         s.wheel_counts[row, slot] = count + 1
         s.clock[WRITTEN_SLOTS] |= 1 << slot
 
@@ -106,8 +109,7 @@ def enlist(s: Arrays, block: int, cycle: int) -> None:
 @kernel
 def share_of(s: Arrays, block: int) -> int:
     """Return the number of the share that a PE belongs to."""
-    num_shares = s.clock[NUM_SHARES]
-    return (s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT) // num_shares % num_shares
+    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_SHARE]
 
 
 @kernel
@@ -160,8 +162,7 @@ def count_pes(s: Arrays, slot: int) -> int:
 @kernel
 def phase_of(s: Arrays, block: int) -> int:
     """Return the phase in which a PE is looked at."""
-    num_shares = s.clock[NUM_SHARES]
-    return (s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT) // (num_shares * num_shares)
+    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_PHASE]
 
 
 @shared
@@ -184,7 +185,8 @@ def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
         place >>= 1
     s.heap[heap + place] = pe
     s.heap_places[pe] = place
-    s.clock[HEAP_FIRSTS + phase] = s.heap_cycles[s.heap[heap + 1]]
+    if place == 1:
+        s.clock[HEAP_FIRSTS + phase] = cycle
 
 
 @shared

@@ -57,8 +57,8 @@ class Arrays(NamedTuple):
     """`[slots, places]`: blocks of the PEs to look at in a window, list after list."""
     wheel_counts: Matrix
     """`[lists, slots]`: how long each list is."""
-    list_starts: Matrix
-    """`[lists]`: the first place of each list."""
+    lists: Matrix
+    """`[lists, fields]`: where each list is, and whose."""
     blocks: Matrix
     """`[num_pes]`: offset of each PE's block."""
     heap: Matrix
@@ -91,7 +91,6 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
     "wheel_counts": (np.int64, 2),
-    "list_starts": (np.int64, 1),
     "blocks": (np.int32, 1),
     "heap": (np.int32, 1),
     "heap_places": (np.int32, 1),

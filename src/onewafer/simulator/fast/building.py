@@ -149,7 +149,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         heap_cycles=np.empty(num_pes, np.int64),
         candidates=np.zeros(int(fabric.num_sources.max(initial=0)) + 1, np.int64),
         events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
-        **dict.fromkeys(("wheel", "wheel_counts", "list_starts", "heap", "signals")),
+        **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
     return arrays, fabric
 

@@ -383,5 +383,8 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
 ) = (*range(14), 15, 17)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
+LIST_START, LIST_SHARE, LIST_PHASE, NUM_LIST_FIELDS = range(4)
+"""Of a list of the wheel: its first place, and the part whose PEs it holds."""
+
 EVENT_FIELDS = 6
 """Cycle, y, x, kind, subject, value: as `trace.Event`."""

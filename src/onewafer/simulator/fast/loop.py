@@ -45,6 +45,7 @@ from onewafer.simulator.fast.fields import (
     IS_RECORDING,
     LAST_END,
     LINE_WORDS,
+    LIST_START,
     MANY_PES,
     MAX_PHASES,
     NEVER,
@@ -177,7 +178,7 @@ def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: in
     first = first_list(s, phase)
     for row in range(first, first + s.clock[NUM_SHARES]):
         count = s.wheel_counts[row, slot]
-        place = s.list_starts[row]
+        place = s.lists[row, LIST_START]
         for i in range(place, place + count):
             fetch_block(s, s.wheel[slot, i + 1])
             block = s.wheel[slot, i]

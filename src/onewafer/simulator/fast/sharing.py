@@ -37,10 +37,14 @@ from onewafer.simulator.fast.fields import (
     HEAP_STARTS,
     HELP_AFTER,
     LINE_WORDS,
+    LIST_PHASE,
+    LIST_SHARE,
     LIST_SHIFT,
+    LIST_START,
     MANY_PES,
     MAX_PHASES,
     NEVER,
+    NUM_LIST_FIELDS,
     NUM_PHASES,
     NUM_SHARES,
     SHARE,
@@ -148,7 +152,7 @@ def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
     common = s._replace(
         wheel=wheel,
         wheel_counts=_aligned((len(sizes), NUM_SLOTS)),
-        list_starts=np.cumsum(sizes) - sizes,
+        lists=_make_lists(division, sizes),
         signals=_aligned((1, num_signals(num_shares)))[0],
     )
     candidates = _aligned((num_shares, -(-len(s.candidates) // LINE_WORDS) * LINE_WORDS))
@@ -160,6 +164,15 @@ def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
         )
         for share in range(num_shares)
     )
+
+
+def _make_lists(division: Division, sizes: Integers) -> Integers:
+    lists = np.empty((len(sizes), NUM_LIST_FIELDS), np.int64)
+    part = np.arange(len(sizes)) // division.num_shares
+    lists[:, LIST_START] = np.cumsum(sizes) - sizes
+    lists[:, LIST_SHARE] = part % division.num_shares
+    lists[:, LIST_PHASE] = part // division.num_shares
+    return lists
 
 
 def with_arrays(shares: Sequence[Arrays], arrays: Arrays) -> tuple[Arrays, ...]:
