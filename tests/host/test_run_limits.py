@@ -8,7 +8,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import SimulationError
-from onewafer.host import Device, Interruption, RunLimits, interruption
+from onewafer.host import Device, Interruption, RunLimits, interruption, run_limits
 from onewafer.host.progress_display import LogLines, StatusLine, WarningsOnly
 from onewafer.host.run_limits import _Pace
 from onewafer.host.run_progress import SilentObserver
@@ -195,6 +195,17 @@ def test_ctrl_c_says_where_the_program_was_and_leaves_a_checkpoint(tmp_path):
     assert [*tmp_path.iterdir()] == [path]
     assert Machine.from_checkpoint(path, engine="reference").cycle == cycle
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("many", "lines"), [(2, []), (1, ["writing a checkpoint; "])])
+def test_a_long_checkpoint_is_announced(tmp_path, monkeypatch, many, lines):
+    monkeypatch.setattr(run_limits, "_MANY_PES", many)
+    listener = Listener(0)
+    listener.show = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    stopped = device(looping(), RunLimits(observer=listener, checkpoint_folder=tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.launch("main")
+    assert [line[:22] for line in listener.lines] == lines
 
 
 def test_what_was_stopped_ends_as_if_it_had_not_been(tmp_path):

@@ -80,7 +80,7 @@ class Rectangle:
         self,
         shape: Shape,
         dtype: type[np.generic],
-        exponential: Callable[[Array], Array] = np.exp,
+        exponential: Callable[[Array], Array],
     ) -> None:
         self.shape, self.dtype, self.exponential = shape, dtype, exponential
         elements = 2 * shape.width * shape.capacity

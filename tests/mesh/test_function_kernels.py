@@ -25,6 +25,7 @@ WORDS = {"f16": np.uint16, "f32": np.uint32}
 ACTIVATIONS = ["sigmoid", "tanh", "silu", "gelu", "gelu_tanh"]
 MOST = 200  # three chunks, and a fourth of 8
 SPECIAL = [0, -0.0, np.inf, -np.inf, np.nan, 6e-8, -6e-8, 1, -1, 88, -88, -104, 6e4, 1e-42, -3e38]
+SPECIAL += [1.2121435e-38]  # half of it is subnormal
 BODY = """
 const functions = @import_module("functions.csl");
 const activation = @import_module("activation.csl", .{

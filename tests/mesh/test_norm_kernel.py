@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.mesh.norms import Groups, normalize, sum_groups, sum_squares
 from tests.mesh.one_pe import Array, OnePe, load_one_pe
 from tests.mesh.strategies import assert_same_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ARCHES = ["wse2", "wse3"]
 ELEMENTS = ["f16", "f32"]
@@ -68,49 +72,76 @@ def load(arch: str, element: str) -> OnePe:
     return load_one_pe(load_architecture(arch), arrays, functions, body)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> SimpleNamespace:
-    """Draw a block of a row of groups: in the middle, over the end, or behind it."""
-    members = draw(st.sampled_from([1, 1, 2, 3]))
-    size = draw(st.integers(1, 90) | st.just(40_000))  # more features than 16 bits count
-    groups = Groups(members * draw(st.integers(1, 4)), size, members)
-    columns = members * draw(st.integers(1, 200 // members))
-    rows = draw(st.integers(1, 3))
-    at = draw(st.integers(0, min(groups.num_features // columns + 1, (1 << 16) - 1)))
-    generator = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    spread = draw(st.sampled_from([0.0, 1.0, 4.0]))
+def make_case(
+    groups: Groups,
+    *,
+    rows: int,
+    columns: int,
+    at: int,
+    seed: int = 0,
+    spread: float = 1.0,
+    epsilon: float = 1e-5,
+    special: Sequence[float] = (),
+) -> SimpleNamespace:
+    """Build the block `at` of rows of groups, and totals of all groups."""
+    generator = np.random.default_rng(seed)
 
     def numbers(*shape):
         exponents = generator.uniform(-spread, spread, shape)
         return generator.standard_normal(shape) * 10**exponents
 
-    special = draw(st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -0.0, 6e4]), max_size=2))
     values = numbers(rows, columns)
     values.ravel()[: len(special)] = special[: values.size]
+    totals = (1, 1, rows, groups.num_groups)
     return SimpleNamespace(
         groups=groups,
         at=at,
-        epsilon=np.float32(draw(st.sampled_from([1e-5, 1e-6, 0.0]))),
+        epsilon=np.float32(epsilon),
         values=values,
         weight=numbers(1, columns),
         bias=numbers(1, columns),
-        sums=numbers(rows, groups.num_groups).astype(np.float32) * groups.group_size,
-        squares=abs(numbers(rows, groups.num_groups)).astype(np.float32),
+        sums=numbers(*totals).astype(np.float32) * groups.group_size,
+        squares=abs(numbers(*totals)).astype(np.float32),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> SimpleNamespace:
+    """Draw a block in the middle of the features, over their end, or behind it."""
+    members = draw(st.sampled_from([1, 1, 2, 3]))
+    size = draw(st.integers(1, 90) | st.just(40_000))  # more features than 16 bits count
+    groups = Groups(members * draw(st.integers(1, 4)), size, members)
+    columns = members * draw(st.integers(1, 200 // members))
+    last = min(groups.num_features // columns + 1, (1 << 16) - 1)
+    return make_case(
+        groups,
+        rows=draw(st.integers(1, 3)),
+        columns=columns,
+        at=draw(st.integers(0, last)),
+        seed=draw(st.integers(0, 1 << 32)),
+        spread=draw(st.sampled_from([0.0, 1.0, 4.0])),
+        epsilon=draw(st.sampled_from([1e-5, 1e-6, 0.0])),
+        special=draw(st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -0.0, 6e4]), max_size=2)),
     )
 
 
 @pytest.mark.parametrize("arch", ARCHES)
 @pytest.mark.parametrize("element", ELEMENTS)
 @given(case=cases())
+@example(make_case(Groups(3, 10), rows=2, columns=7, at=2))  # a piece of two groups
+@example(make_case(Groups(9, 10, 3), rows=2, columns=12, at=2))  # of two bundles
+@example(make_case(Groups(1, 300), rows=1, columns=150, at=1))  # more than two chunks
+@example(make_case(Groups(2, 11, 2), rows=3, columns=8, at=2))  # padding
+@example(make_case(Groups(2, 11, 2), rows=3, columns=8, at=3))  # nothing else
+@example(make_case(Groups(2, 40_000), rows=1, columns=120, at=333))  # features 39,960 to 40,079
 def test_sums_and_scalings_agree_in_every_bit(arch, element, case):
     pe, groups, dtype = load(arch, element), case.groups, DTYPES[element]
     with np.errstate(over="ignore"):
         values, weight, bias = (a.astype(dtype) for a in (case.values, case.weight, case.bias))
     rows, columns = values.shape
     shape = (rows, columns, groups.num_groups, groups.group_size, groups.num_members, case.at)
-    totals = (1, 1, rows, groups.num_groups)
+    totals = case.sums.shape
     block, at = values[np.newaxis, np.newaxis], np.full((1, 1), case.at)
-    sums, squares = case.sums.reshape(totals), case.squares.reshape(totals)
     for name, array in (("input", values), ("weight", weight), ("bias", bias)):
         pe.write(name, array)
 
@@ -118,14 +149,14 @@ def test_sums_and_scalings_agree_in_every_bit(arch, element, case):
     assert_same_bits(pe.read("sums", *totals), sum_groups(block, at, groups))
     pe.launch("sum_squares", *shape)
     assert_same_bits(pe.read("squares", *totals), sum_squares(block, at, groups))
-    pe.write("sums", sums)
+    pe.write("sums", case.sums)
     pe.launch("sum_centred_squares", *shape)
-    expected = sum_squares(block, at, groups, sums=sums)
+    expected = sum_squares(block, at, groups, sums=case.sums)
     assert_same_bits(pe.read("squares", *totals), expected)
 
-    pe.write("squares", squares)
-    options = {"squares": squares, "epsilon": case.epsilon, "weight": weight}
-    centring = {"sums": sums, "bias": bias}
+    pe.write("squares", case.squares)
+    options = {"squares": case.squares, "epsilon": case.epsilon, "weight": weight}
+    centring = {"sums": case.sums, "bias": bias}
     for name, target, more in (
         ("scale", "result", {}),
         ("centre_and_scale", "result", centring),

@@ -173,7 +173,7 @@ def test_new_bases_agree(program, slices):
 
 
 @settings(LENIENT, max_examples=50)
-@given(programs(), st.sampled_from([None, 29]))
+@given(ALL_PROGRAMS, st.sampled_from([None, 29]))
 def test_cut_runs_agree(program, slices):
     make = cutting(divided(3), FastEngine, divided(2))
     make.num_shares = "cut"

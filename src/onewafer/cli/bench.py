@@ -10,6 +10,7 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
+from onewafer.settings import ENGINES, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from onewafer.benchmarks import Benchmark, CurveResult, Outcome, Results
 
 _DEFAULT_REPEAT = 5
-_DEFAULT_ENGINE = "fast"
 _DEFAULT_THREADS = 1
 """Rates are by processor second, and the goals are for one core."""
 
@@ -38,9 +38,7 @@ def bench(
     repeat: Annotated[
         int, typer.Option(metavar="N", help="Timed runs of each; large ones run once.")
     ] = _DEFAULT_REPEAT,
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="fast or reference.")
-    ] = _DEFAULT_ENGINE,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="fast or reference.")] = ENGINES[0],
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Threads that may simulate.")
     ] = _DEFAULT_THREADS,
@@ -112,10 +110,8 @@ def _print_list(benchmarks: Sequence[Benchmark]) -> None:
 def _check_options(engine: str, repeat: int, *, plots: Path | None) -> None:
     """Refuse what cannot work before anything runs; make the folder of the plots."""
     from onewafer.benchmarks import require_matplotlib  # noqa: PLC0415  # NumPy and Numba
-    from onewafer.simulator import ENGINES  # noqa: PLC0415  # likewise
 
-    if engine not in ENGINES:
-        raise ConfigurationError(f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}")
+    check_engine(engine, "--engine")
     if repeat < 1:
         raise ConfigurationError(f"--repeat {repeat}: give a whole number of at least 1")
     if plots is not None:
@@ -177,7 +173,7 @@ def _command(
         *(["--large"] * large),
         *(["--quick"] * quick),
         *([f"--repeat {repeat}"] * (repeat != _DEFAULT_REPEAT)),
-        *([f"--engine {engine}"] * (engine != _DEFAULT_ENGINE)),
+        *([f"--engine {engine}"] * (engine != ENGINES[0])),
         *([f"--threads {threads}"] * (threads != _DEFAULT_THREADS)),
     ]
     return " ".join(["onewafer bench", *options])

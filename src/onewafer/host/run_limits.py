@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
 _FIRST_SLICE_PE_CYCLES = 1_000_000
-"""PEs times cycles: some tenths of a second if all work (`scalar-tasks` in docs/performance)."""
+"""PEs times cycles: a tenth of a second or less if all work (`scalar-tasks`, docs/performance)."""
 _FIRST_SLICE_CYCLES = 1_000
 """At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
+_MANY_PES = 10_000
+"""Their checkpoint takes long enough that somebody might think nothing happens."""
 _LARGEST_CHANGE = 4
 """From one slice to the next, as a factor."""
 
@@ -107,6 +109,8 @@ def run_until_rest(
                     return
                 pace.end_slice()
                 if request.signal is not None:
+                    if len(machine.memory) >= _MANY_PES and limits.checkpoint_folder is not None:
+                        watcher.say("writing a checkpoint; a second Ctrl-C ends without it")
                     raise _interrupted(machine, what, limits, reporter, request)
                 reporter.look()
     finally:

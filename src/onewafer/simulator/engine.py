@@ -55,7 +55,8 @@ class Engine(Protocol):
         """Go on until quiescent or for at most `max_cycles` cycles.
 
         Raise `DeadlockError` (M81), or `SimulationError` if the program did what the machine
-        cannot do.
+        cannot do. After the latter the cycle is that of the error and nothing of before it is
+        missing, but PEs may have gone on beyond it, on each engine differently far (M2).
         """
         ...
 

@@ -15,7 +15,7 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
-from onewafer.simulator.fast.checkpoint import export_snapshot, refuse_what_is_not_saved
+from onewafer.simulator.fast.checkpoint import export_snapshot
 from onewafer.simulator.fast.counters import (
     count_hops,
     count_link_wavelets,
@@ -208,7 +208,6 @@ class FastEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
-        refuse_what_is_not_saved(self._loaded.image)
         empty_agenda(self._shares)
         self._use(restore(self._arrays, self._injector, snapshot))
         self._cycle = snapshot.cycle
