@@ -3,6 +3,9 @@
 Nothing that one PE does reaches another within a window (M1, M50, M53: its length is at most
 `hop_cycles` and `credit_cycles`). So every PE goes through a whole window at one look, compute
 element and router in turn; what they see of each other is stamped with cycles, see `fifo`.
+
+If a window has many PEs, several threads share it (see `sharing`, `signals` and `team`). The first
+thread chooses windows, and does them alone where the others would cost more than they bring.
 """
 
 from __future__ import annotations
