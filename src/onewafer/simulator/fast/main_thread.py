@@ -79,6 +79,7 @@ from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import prepare
 from onewafer.simulator.fast.recording import MAIN_THREAD_EVENTS, record
 from onewafer.simulator.fast.scalars import compute_binary, compute_unary, convert
+from onewafer.simulator.fast.staging import settle
 from onewafer.simulator.fast.tasks import activate, pick, set_blocked
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.simulator.statistics import StallReason
@@ -120,6 +121,7 @@ def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
     """Bring all but the data path to `cycle`; the main thread may run ahead to before `until`."""
     pe = s.arena[block + BLOCK_PE]
     s.arena[block + BLOCK_ATTENTION] = FAR
+    settle(s, block)
     settle_path(s, block, cycle)
     if s.pes[pe, PE_MAIN] == STALLED:
         retry_issue(s, block, cycle)
