@@ -197,7 +197,7 @@ def test_checkpoints_can_be_off(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     options = ("--engine=reference", "--checkpoint-dir", "off")
     result = run(*options, "run.py", cwd=endless)
-    assert "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)" in result.stderr
+    assert "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR" in result.stderr
     assert not [*endless.glob("*.checkpoint")]
 
 
