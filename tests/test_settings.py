@@ -7,7 +7,7 @@ import pytest
 
 from onewafer import simulator
 from onewafer.errors import ConfigurationError
-from onewafer.settings import ENGINES, Settings, _group_memory
+from onewafer.settings import ENGINES, Settings, _group_memory, cache_folder
 
 
 def test_import_paths_are_split(monkeypatch):
@@ -25,7 +25,7 @@ def test_a_cycle_limit_is_a_whole_number(monkeypatch):
     assert Settings.from_environment().max_cycles == 1000
     monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "")
     assert Settings.from_environment().max_cycles is None
-    for text in ("0", "-1", "1e6", "ten", "²"):
+    for text in ("0", "-1", "1e6", "ten", "²", "_1", "1__0", "9" * 5_000):
         monkeypatch.setenv("ONEWAFER_MAX_CYCLES", text)
         with pytest.raises(ConfigurationError, match="a whole number of at least 1"):
             Settings.from_environment()
@@ -43,6 +43,22 @@ def test_the_engine_is_one_that_there_is(monkeypatch, name):
     message = "ONEWAFER_ENGINE='quick': there is no such engine; choose from fast, reference"
     with pytest.raises(ConfigurationError, match=message):
         Settings.from_environment()
+
+
+def test_machine_code_is_kept_in_a_folder_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("ONEWAFER_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "onewafer"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "onewafer"
+
+
+def test_a_bad_variable_is_no_error_of_an_import(monkeypatch):
+    """But of the first call that wants the setting: there it can be shown well."""
+    monkeypatch.setenv("ONEWAFER_ENGINE", "quick")
+    assert cache_folder()
 
 
 def test_progress_is_on_or_off(monkeypatch):

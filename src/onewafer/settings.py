@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from onewafer.errors import ConfigurationError
-
-
-def _default_cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "onewafer"
-
 
 ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
@@ -26,8 +20,6 @@ class Settings:
 
     csl_import_path: tuple[Path, ...] = ()
     """`CSL_IMPORT_PATH`: folders searched by `@import_module`, after the importing file's."""
-    cache_folder: Path = field(default_factory=_default_cache_folder)
-    """`ONEWAFER_CACHE_DIR`: where machine code of the simulator is kept between runs."""
     max_cycles: int | None = None
     """`ONEWAFER_MAX_CYCLES`: how many cycles one launch may take; None is no limit."""
     engine: str = ENGINES[0]
@@ -49,10 +41,8 @@ class Settings:
             ConfigurationError: a variable has no usable value.
         """
         value = os.environ.get("CSL_IMPORT_PATH", "")
-        cache = os.environ.get("ONEWAFER_CACHE_DIR", "")
         return cls(
             csl_import_path=tuple(Path(p) for p in value.split(os.pathsep) if p),
-            cache_folder=Path(cache) if cache else _default_cache_folder(),
             max_cycles=_positive("ONEWAFER_MAX_CYCLES"),
             engine=_engine("ONEWAFER_ENGINE"),
             shows_progress=_switch("ONEWAFER_PROGRESS"),
@@ -61,10 +51,22 @@ class Settings:
         )
 
 
+def cache_folder() -> Path:
+    """Return where machine code of the simulator is kept between runs: `ONEWAFER_CACHE_DIR`.
+
+    Not a field of `Settings`: it is read at an import, which must not fail for other variables.
+    """
+    folder = os.environ.get("ONEWAFER_CACHE_DIR", "")
+    if folder:
+        return Path(folder)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "onewafer"
+
+
 def wants_short_tracebacks() -> bool:
     """Tell whether to hide our frames under a script's error; `cs_python` sets the variable.
 
-    Not a field of `Settings`: it is read at an import, which must not fail for other variables.
+    Not a field of `Settings` either.
     """
     return bool(os.environ.get("ONEWAFER_SHORT_TRACEBACKS"))
 
@@ -73,10 +75,18 @@ def _positive(name: str) -> int | None:
     text = os.environ.get(name, "")
     if not text:
         return None
-    number = int(text) if text.isascii() and text.replace("_", "").isdigit() else 0
+    number = _whole_number(text)
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give a whole number of at least 1")
     return number
+
+
+def _whole_number(text: str) -> int:
+    """Return what decimal digits say, `_` between them included; 0 for anything else."""
+    try:
+        return int(text) if text.isascii() and text[:1].isdigit() else 0
+    except ValueError:
+        return 0
 
 
 def _engine(name: str) -> str:
@@ -123,7 +133,7 @@ def _bytes(name: str) -> int | None:
         return None
     scale = _SUFFIXES.get(text[-1].upper(), 1)
     digits = text[:-1] if scale > 1 else text
-    number = int(digits) if digits.isascii() and digits.isdigit() else 0
+    number = _whole_number(digits)
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
     return number * scale

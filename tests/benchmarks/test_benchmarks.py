@@ -1,6 +1,9 @@
 """Every benchmark runs, on both engines, and finds wrong values; no test looks at how fast."""
 
-from dataclasses import replace
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from onewafer.benchmarks import (
 )
 from onewafer.benchmarks.clock import Duration
 from onewafer.benchmarks.execution import Execution
+from onewafer.benchmarks.runner import Request
 from onewafer.errors import ConfigurationError, InternalError
 from onewafer.host import Device
 
@@ -216,6 +220,27 @@ def test_interruption_ends_the_process():
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(benchmark, sizes, engine="reference", repeat=1, note=interrupt)
     assert told == ["reading the kernels"]
+
+
+def test_its_process_ends_with_whoever_asked():
+    """Even after a signal that nobody can catch."""
+    sizes = {**find_benchmark("axpy").quick_sizes, "num_rounds": 60_000}  # as above
+    request = Request(benchmark="axpy", sizes=sizes, engine="reference", repeat=1)
+    command = [sys.executable, "-m", "onewafer.benchmarks.worker", json.dumps(asdict(request))]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with worker:
+        assert b"note" in worker.stdout.readline()
+        worker.stdin.close()
+        assert worker.wait(timeout=60) == 1
+
+
+def test_the_memory_limit_is_kept(monkeypatch):
+    monkeypatch.setenv("ONEWAFER_MAX_MEMORY", "1K")
+    benchmark = find_benchmark("axpy")
+    outcome = run_benchmark(
+        benchmark, benchmark.quick_sizes, engine="reference", repeat=1, note=lambda _note: None
+    )
+    assert "1,024 B is allowed (ONEWAFER_MAX_MEMORY)" in outcome.failure
 
 
 @pytest.mark.parametrize("fresh", [0, 1])

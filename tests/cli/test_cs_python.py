@@ -108,6 +108,17 @@ def test_our_errors_show_only_the_frames_of_the_script(endless):
     assert plain.stderr.splitlines()[-1] == lines[-1]
 
 
+def test_what_led_to_our_error_is_in_its_message_only(endless):
+    (endless / "out" / "arrays.npz").unlink()
+    (endless / "run.py").write_text(SCRIPT.format(call="stop()"))
+    lines = run("run.py", cwd=endless).stderr.splitlines()
+    assert [line.split(",")[1] for line in lines if line.startswith("  File")] == [
+        " line 9",
+        " line 6",
+    ]
+    assert lines[-1].startswith("onewafer.errors.ImageError: out/arrays.npz: No such file")
+
+
 def test_errors_of_the_script_keep_every_frame(endless):
     (endless / "run.py").write_text(SCRIPT.format(call="launch(1 / 0)"))
     ours = run("run.py", cwd=endless)
@@ -155,6 +166,24 @@ def test_ctrl_c_is_a_sentence_and_a_checkpoint(endless, engine):
     ]
 
 
+SECOND = """
+from onewafer.simulator import checkpoint
+checkpoint._write_blocks = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(endless):
+    script = LONG.format(signal="SIGINT").replace("\nwith", f"{SECOND}\nwith")
+    (endless / "run.py").write_text(script)
+    before = {*endless.iterdir()}
+    result = run("--engine=reference", "run.py", cwd=endless)
+    assert result.returncode == -signal.SIGINT
+    lines = result.stderr.splitlines()
+    assert lines[-1] == "KeyboardInterrupt"
+    assert all("run.py" in line for line in lines if line.startswith("  File"))
+    assert {*endless.iterdir()} == before
+
+
 def test_sigterm_leaves_a_checkpoint_too(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGTERM"))
     result = run("--engine=reference", "run.py", cwd=endless)
@@ -168,7 +197,7 @@ def test_checkpoints_can_be_off(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     options = ("--engine=reference", "--checkpoint-dir", "off")
     result = run(*options, "run.py", cwd=endless)
-    assert "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)" in result.stderr
+    assert "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR" in result.stderr
     assert not [*endless.glob("*.checkpoint")]
 
 

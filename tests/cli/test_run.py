@@ -181,7 +181,7 @@ def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
 def test_a_launch_can_be_bounded(script, capsys, monkeypatch):
     options = ["--engine=reference", "--rectangle", "2x2"]
     assert execute(["run", *options, "--max-cycles", "50", script]) == 1
-    message = "is not over after 50 cycles, the limit that was set (ONEWAFER_MAX_CYCLES)"
+    message = "is not over after 50 cycles, the limit that was set (--max-cycles, "
     assert message in capsys.readouterr().err
     monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "60")
     assert execute(["run", *options, script]) == 1

@@ -53,7 +53,7 @@ def test_unknown_case(capsys):
 
 def test_unknown_engine(capsys):
     assert execute(["validate", "fabric", "--only", "hop", "--engine", "quick"]) != 0
-    assert "there is no engine 'quick'; there is: " in capsys.readouterr().err
+    assert "--engine='quick': there is no such engine; choose from fast" in capsys.readouterr().err
 
 
 def test_json_into_a_missing_directory_is_refused_before_anything_runs(tmp_path, capsys):
@@ -64,7 +64,15 @@ def test_json_into_a_missing_directory_is_refused_before_anything_runs(tmp_path,
     assert "there is no directory" in err
 
 
-def test_json_that_cannot_be_written_is_said(tmp_path, capsys):
+@pytest.mark.parametrize("option", ["--json", "--page"])
+def test_a_directory_is_refused_before_anything_runs(option, tmp_path, capsys):
+    assert execute(["validate", "fabric", option, str(tmp_path)]) != 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"onewafer: {option} {tmp_path}: that is a directory; name a file" in err
+
+
+def test_json_that_cannot_be_written_after_all_is_said(capsys):
     arguments = ["validate", "fabric", "--engine", "reference", "--only", "completion-task-sdk"]
-    assert execute([*arguments, "--json", str(tmp_path)]) != 0
-    assert f"onewafer: {tmp_path}: " in capsys.readouterr().err
+    assert execute([*arguments, "--json", "/dev/full"]) != 0
+    assert "onewafer: /dev/full: No space left on device" in capsys.readouterr().err

@@ -8,8 +8,9 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import SimulationError
-from onewafer.host import Device, Interruption, RunLimits, interruption
+from onewafer.host import Device, Interruption, RunLimits, interruption, run_limits
 from onewafer.host.progress_display import LogLines, StatusLine, WarningsOnly
+from onewafer.host.run_limits import _Pace
 from onewafer.host.run_progress import SilentObserver
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
 from onewafer.settings import Settings
@@ -89,8 +90,8 @@ def test_the_limit_names_who_is_still_at_work():
     assert limited.machine.cycle == 12_345
     assert str(caught.value) == (
         "the launch of 'main' is not over after 12,345 cycles, the limit that was set "
-        "(ONEWAFER_MAX_CYCLES), at cycle 12,345: 5 PEs work: PE (0, 0) at loop.csl:7:3; "
-        "PE (1, 0) at loop.csl:7:3; PE (2, 0) at loop.csl:7:3 and 2 more"
+        "(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle 12,345: 5 PEs work: "
+        "PE (0, 0) at loop.csl:7:3; PE (1, 0) at loop.csl:7:3; PE (2, 0) at loop.csl:7:3 and 2 more"
     )
 
 
@@ -135,6 +136,12 @@ def test_reports_say_how_far_the_run_is():
     assert first.activity == "2 PEs work: PE (0, 0) at loop.csl:7:3; PE (1, 0) at loop.csl:7:3"
     assert second.cycle > first.cycle
     assert second.elapsed_seconds > first.elapsed_seconds
+
+
+@pytest.mark.parametrize(("num_pes", "first"), [(1, 1_000), (4_000, 250), (2_000_000, 1)])
+def test_the_first_slice_is_short_on_a_large_machine(num_pes, first):
+    """Ctrl-C is heard between slices, and nobody knows yet how long one takes."""
+    assert _Pace(Clock(), num_pes).slice_cycles(None) == first
 
 
 def test_looking_takes_no_measurable_part_of_a_run():
@@ -190,6 +197,17 @@ def test_ctrl_c_says_where_the_program_was_and_leaves_a_checkpoint(tmp_path):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("many", "lines"), [(2, []), (1, ["writing a checkpoint; "])])
+def test_a_long_checkpoint_is_announced(tmp_path, monkeypatch, many, lines):
+    monkeypatch.setattr(run_limits, "_MANY_PES", many)
+    listener = Listener(0)
+    listener.show = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    stopped = device(looping(), RunLimits(observer=listener, checkpoint_folder=tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.launch("main")
+    assert [line[:22] for line in listener.lines] == lines
+
+
 def test_what_was_stopped_ends_as_if_it_had_not_been(tmp_path):
     plain = device(counting(9_000), RunLimits()).launch("main")
     stopped, _ = interrupted(signal.SIGINT, KeyboardInterrupt, tmp_path, counting(9_000))
@@ -209,6 +227,27 @@ def test_sigterm_ends_the_script_with_its_code(tmp_path, capsys):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.parametrize(
+    ("number", "action"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_while_a_checkpoint_is_written_leaves_nothing(
+    number, action, tmp_path, monkeypatch
+):
+    machine = device(looping(), RunLimits()).machine
+    seen = []
+
+    def interrupt(_archive, _name, _array):
+        seen.extend(tmp_path.iterdir())
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("onewafer.simulator.checkpoint._write_blocks", interrupt)
+    with pytest.raises(action):
+        interruption.leave_checkpoint(machine, "it", tmp_path)
+    assert seen
+    assert not [*tmp_path.iterdir()]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_no_checkpoint_is_overwritten(tmp_path):
     machine = device(looping(), RunLimits()).machine
     lines = [interruption.leave_checkpoint(machine, "it", tmp_path) for _ in range(3)]
@@ -223,7 +262,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     assert line.startswith("no checkpoint was written: ")
     assert line.endswith("No such file or directory")
     assert interruption.leave_checkpoint(machine, "it", None) == (
-        "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)"
+        "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     )
 
 
@@ -278,10 +317,8 @@ def test_the_user_hears_why_the_reference_runs(monkeypatch):
 
 
 def test_the_user_hears_that_kernels_are_compiled(monkeypatch):
-    monkeypatch.setattr("onewafer.host.device.needs_compilation", lambda _engine: 60)
+    monkeypatch.setattr("onewafer.host.device.announce_compilation", "compiling {}".format)
     listener = Listener()
     loaded = device(looping(), RunLimits(observer=listener))
     assert loaded.machine.cycle == 0
-    assert listener.lines == [
-        "compiling the fast engine's kernels, once, about 60 s; later runs find them on disk"
-    ]
+    assert listener.lines == ["compiling reference"]

@@ -65,6 +65,20 @@ class OnePe:
         self.device.launch(name, *arguments)
 
 
+def declare(arrays: Mapping[str, Array]) -> str:
+    """Return the CSL of arrays, with their pointers and DSDs."""
+    lines: list[str] = []
+    for name, array in arrays.items():
+        lines += [
+            f"var {name}_array = @zeros([{array.length}]{array.type});",
+            f"const {name}: [*]{array.type} = &{name}_array;",
+        ]
+        if array.type in ("f16", "f32"):
+            fields = f".base_address = &{name}_array, .extent = 1"
+            lines.append(f"const {name}_dsd = @get_dsd(mem1d_dsd, .{{ {fields} }});")
+    return "\n".join(lines)
+
+
 def load_one_pe(
     architecture: Architecture,
     arrays: Mapping[str, Array],
@@ -72,21 +86,10 @@ def load_one_pe(
     body: str,
 ) -> OnePe:
     """Compile `body`, which defines `functions` (name → types of arguments); load the device."""
-    declarations: list[str] = []
-    for name, array in arrays.items():
-        declarations += [
-            f"var {name}_array = @zeros([{array.length}]{array.type});",
-            f"const {name}: [*]{array.type} = &{name}_array;",
-        ]
-        if array.type in ("f16", "f32"):
-            declarations.append(
-                f"const {name}_dsd = @get_dsd(mem1d_dsd, "
-                f".{{ .base_address = &{name}_array, .extent = 1 }});"
-            )
     exports = [f'  @export_name("{n}", [*]{array.type}, true);' for n, array in arrays.items()]
     exports += [f'  @export_name("{n}", fn({types})void);' for n, types in functions.items()]
     symbols = [f"  @export_symbol({name});" for name in (*arrays, *functions)]
-    alone = _ALONE.format(arrays="\n".join(declarations), body=body, symbols="\n".join(symbols))
+    alone = _ALONE.format(arrays=declare(arrays), body=body, symbols="\n".join(symbols))
     layout = _LAYOUT.format(exports="\n".join(exports))
     files = MemoryFiles({"layout.csl": layout, "alone.csl": alone, **kernel_library()})
     options = CompileOptions(entry="layout.csl", architecture=architecture)

@@ -15,6 +15,7 @@ class CutEngine:
     """Runs on other engines, in turn, each for one slice."""
 
     makers = ()
+    slice_cycles = SLICE_CYCLES
 
     def __init__(self, loaded):
         self._loaded = loaded
@@ -23,9 +24,9 @@ class CutEngine:
 
     def run(self, *, max_cycles=None):
         left = max_cycles
-        while left is None or left > SLICE_CYCLES:
+        while left is None or left > self.slice_cycles:
             before = self._engine.cycle
-            reason = self._engine.run(max_cycles=SLICE_CYCLES)
+            reason = self._engine.run(max_cycles=self.slice_cycles)
             if reason is StopReason.QUIESCENT:
                 return reason
             left = None if left is None else left - (self._engine.cycle - before)
@@ -57,6 +58,6 @@ def without_wakes(snapshot):
     return replace(copy, awaited_channels=copy.awaited_channels[:0])
 
 
-def cutting(*makers):
+def cutting(*makers, slice_cycles=SLICE_CYCLES):
     """Return an engine that changes among others at every cut."""
-    return type("CutEngine", (CutEngine,), {"makers": makers})
+    return type("CutEngine", (CutEngine,), {"makers": makers, "slice_cycles": slice_cycles})

@@ -57,8 +57,9 @@ class Script:
 
 
 @st.composite
-def feature_programs(draw):
-    """Draw an architecture and an image for it."""
+def feature_programs(draw, builder=None):
+    """Draw an architecture and an image for it; `builder` is a class like `FeatureBuilder`."""
+    builder = builder or FeatureBuilder
     architecture = draw(st.sampled_from(ARCHITECTURES))
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
@@ -76,9 +77,9 @@ def feature_programs(draw):
     for pe in ((x, y) for y in range(height) for x in range(width)):
         if pe in work or draw(st.booleans()):
             items = work.get(pe, Work())
-            placed[pe] = draw_program(draw, pe, items, architecture, FeatureBuilder)
+            placed[pe] = draw_program(draw, pe, items, architecture, builder)
     if not placed:
-        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture, FeatureBuilder)
+        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture, builder)
     image = make_image(architecture, placed, width=width, height=height, routes=routes)
     return architecture, image
 

@@ -1,7 +1,9 @@
 """A run that was cut, saved and loaded ends like one that was not: bits, cycles, events, counts."""
 
 import dataclasses
+import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -13,8 +15,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
-from onewafer.image import Opcode, ScalarType, make_image
+from onewafer.image import (
+    IN_MAP,
+    NO_TASK,
+    ColorConfig,
+    CounterFilter,
+    DsdDescriptor,
+    DsdKind,
+    DsdOperation,
+    FifoBuffer,
+    Opcode,
+    PopMode,
+    ScalarType,
+    SwitchPosition,
+    make_image,
+)
 from onewafer.simulator import Machine
+from onewafer.simulator.arithmetic.control import ADVANCE, TEARDOWN
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import (
     EAST,
@@ -24,15 +43,31 @@ from tests.simulator.assembly import (
     WSE2,
     WSE3,
     Kernel,
+    Register,
+    Vector,
+    background,
+    commands,
     receiver,
     route,
     sender,
 )
+from tests.simulator.cutting import cutting
+from tests.simulator.feature_generation import ENTRIES, feature_programs
 from tests.simulator.generation import programs
-from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
+from tests.simulator.test_engines_agree import (
+    LENIENT,
+    MAX_CYCLES,
+    events_before_failure,
+    observe,
+)
 
 FOLDER = Path(__file__).parent
 ENGINES = ("fast", "reference")
+MOV32 = DsdOperation.MOV32
+MODEL_TESTS = (
+    *("router", "dsd", "tasks", "main_thread", "machine", "banks"),
+    *("switches", "fifos", "maps"),
+)
 
 
 def finish(machine, cycles=MAX_CYCLES):
@@ -84,21 +119,65 @@ def play(image, architecture, engine, cuts=(), path=None):
 
 
 def assert_same(found, expected):
+    """Compare two runs; of a failed one the error and what came before it (M2)."""
     assert found["error"] == expected["error"]
+    if expected["error"] and "deadlock" not in expected["error"].lower():
+        assert found["cycle"] == expected["cycle"]
+        assert events_before_failure(found) == events_before_failure(expected)
+        return
     for name in expected:
         assert found[name] == expected[name], name
 
 
 CUTS = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ENGINES)), min_size=1, max_size=3)
+PROGRAMS = st.one_of(programs(), feature_programs())
 
 
-@LENIENT
-@given(programs(), st.sampled_from(ENGINES), CUTS)
-def test_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+def assert_goes_on(folder, program, engine, cuts):
     architecture, image = program
-    path = tmp_path_factory.getbasetemp() / "generated.checkpoint"
+    path = folder.getbasetemp() / "generated.checkpoint"
     expected = play(image, architecture, engine)
     assert_same(play(image, architecture, engine, cuts, path), expected)
+
+
+@settings(LENIENT, max_examples=150)
+@given(PROGRAMS, st.sampled_from(ENGINES), CUTS)
+def test_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+    assert_goes_on(tmp_path_factory, program, engine, cuts)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=2500)
+@given(PROGRAMS, st.sampled_from(ENGINES), CUTS)
+def test_many_generated_programs_go_on_exactly(tmp_path_factory, program, engine, cuts):
+    assert_goes_on(tmp_path_factory, program, engine, cuts)
+
+
+MAKERS = st.lists(st.sampled_from((FastEngine, ReferenceEngine)), min_size=1, max_size=3)
+SLICES = st.sampled_from((1, 7, 13, 29))
+
+
+def assert_cuts_change_nothing(program, makers, slice_cycles):
+    """Compare with an engine that is made again after every slice, on each of `makers` in turn."""
+    architecture, image = program
+    found = observe(cutting(*makers, slice_cycles=slice_cycles), image, architecture)
+    expected = observe(ReferenceEngine, image, architecture)
+    for run in (found, expected):
+        run["events"] = sorted(run["events"], key=dataclasses.astuple)
+    assert_same(found, expected)
+
+
+@settings(LENIENT, max_examples=15)
+@given(PROGRAMS, MAKERS, SLICES)
+def test_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
+    assert_cuts_change_nothing(program, makers, slice_cycles)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=1000)
+@given(PROGRAMS, MAKERS, SLICES)
+def test_many_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
+    assert_cuts_change_nothing(program, makers, slice_cycles)
 
 
 def tables(machine):
@@ -110,8 +189,8 @@ def tables(machine):
     }
 
 
-@LENIENT
-@given(programs(), st.integers(0, 300))
+@settings(LENIENT, max_examples=100)
+@given(PROGRAMS, st.integers(0, 300))
 def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, program, cycles):
     architecture, image = program
     path = tmp_path_factory.getbasetemp() / "exported.checkpoint"
@@ -125,19 +204,10 @@ def test_a_restored_machine_exports_what_it_was_made_from(tmp_path_factory, prog
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("names", "chosen"),
-    [
-        (("router", "dsd", "tasks", "main_thread", "machine", "banks"), ()),
-        # The fast engine refuses to save these (test_what_the_fast_engine_cannot_save_is_refused).
-        (("switches", "fifos", "maps"), ("-k", "not fast")),
-    ],
-    ids=["plain", "features"],
-)
-def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again(names, chosen):
-    tests = [str(FOLDER / f"test_{name}.py") for name in names]
+def test_every_machine_test_passes_while_the_engine_is_always_saved_and_made_again():
+    tests = [str(FOLDER / f"test_{name}.py") for name in MODEL_TESTS]
     command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.simulator.always_cut", *chosen, *tests]
+    command += ["-p", "tests.simulator.always_cut", *tests]
     done = subprocess.run(
         command, cwd=FOLDER.parent.parent, capture_output=True, text=True, check=False
     )
@@ -285,6 +355,67 @@ def test_a_file_that_lacks_something_is_refused(saved, change):
         Machine.from_checkpoint(saved, engine="reference")
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("table", "column", "number"),
+    [
+        ("elements", "pe", 1),
+        ("elements", "pe", 1_000_000),
+        ("elements", "main_thread", 77),
+        ("elements", "bulk_thread", 1 << 40),
+        ("routers", "pe", -1),
+        ("sources", "port", 9),
+        ("wavelets", "source", 99),
+        ("wavelets", "color", 24),
+        ("operations", "thread", 9),
+        ("operations", "kind", 1000),
+        ("operations", "config", 0),
+        ("operations", "dest_form", 7),
+        ("operations", "src1_base", 24),
+    ],
+)
+def test_numbers_that_lead_nowhere_are_refused(saved, engine, table, column, number):
+    name = f"table.{table}.npy"
+
+    def change(members):
+        rows = np.load(io.BytesIO(members[name]))
+        rows[column][0] = number
+        members[name] = as_npy(rows)
+
+    rewritten(saved, change)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(saved, engine=engine)
+
+
+def as_npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("counter", [-1, 10_000])
+def test_a_program_counter_outside_the_program_is_refused(saved, counter):
+    counters = np.full(3, counter, np.int32)
+    rewritten(saved, lambda m: m.update({"state.program_counters.npy": as_npy(counters)}))
+    with pytest.raises(CheckpointError, match=f"program_counters has {counter}"):
+        Machine.from_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cycle": "abc"}, {"cycle": 10**30}, {"end": -5}, {"what": ["x"]}, {"cycle": True}]
+)
+def test_a_header_with_something_else_is_refused(saved, changes):
+    with_header(saved, **changes)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Machine.from_checkpoint(saved, engine="reference")
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="no file"):
+        Machine.from_checkpoint(tmp_path / "pipe")
+
+
 def test_files_that_are_something_else_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="No such file"):
         Machine.from_checkpoint(tmp_path / "nowhere")
@@ -336,26 +467,134 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_the_fast_engine_cannot_save_is_refused(tmp_path, engine):
-    kernel = Kernel("map")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [(".", "Is a directory"), ("", "Is a directory"), ("no/where", "No such file or directory")],
+)
+def test_a_place_that_cannot_be_written_is_said(path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        midway().save_checkpoint(path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    """As a link to one, here, so that a failure does no harm."""
+    device = tmp_path / "null"
+    device.symlink_to(os.devnull)
+    midway().save_checkpoint(device)
+    assert device.is_symlink()
+
+
+# --- switches, filters, FIFOs and map loops -------------------------------------------------------
+
+
+def switched():
+    """Return a program whose switch turns twice; of two wavelets the filter lets the first pass.
+
+    A teardown comes last, and the wavelet behind it waits for ever.
+    """
+    turn, end = (commands(o, ignore=(True,), entry=ENTRIES[0]) for o in (ADVANCE, TEARDOWN))
+    script = [(False, 5), (True, turn), (False, 6), (True, turn), (False, 7)]
+    script += [(True, end), (False, 8)]
+    kernel = Kernel("script")
     kernel.function("main")
+    for is_control, word in script:
+        target = kernel.outgoing(3, 1, queue=2, is_control=is_control)
+        kernel.operate(MOV32, target, src1=Register(kernel.immediate(ScalarType.U32, word)))
+    positions = (SwitchPosition(1 << WEST, 1 << RAMP), SwitchPosition(1 << WEST, 1 << EAST))
+    routes = {
+        (0, 0, 3): route(RAMP, EAST),
+        (1, 0, 3): ColorConfig(
+            (*positions, positions[0]),
+            pop_mode=PopMode.NO_POP,
+            filter=CounterFilter(maximum=0, limit=1),
+        ),
+        (2, 0, 3): route(WEST, RAMP),
+    }
+    placed = {(0, 0): kernel.finish(), (1, 0): receiver(3, 1), (2, 0): receiver(3, 1)}
+    return make_image(WSE3, placed, width=3, routes=routes)
+
+
+def mapped():
+    """Return a program with an operation in a map loop."""
+    kernel = Kernel("map")
+    base = kernel.data("values", ScalarType.F32, [float(i) for i in range(20)])
+    kernel.function("main")
+    vector = kernel.vector(base, 20)
+    rd, ra, rb = kernel.load(vector, vector, vector)
     count = kernel.immediate(ScalarType.U16, 3)
     kernel.emit(Opcode.MAP_BEGIN, ra=count, imm="end")
     kernel.label("top")
+    kernel.emit(Opcode.DSD, DsdOperation.FADDS, rd=rd, ra=ra, rb=rb, imm=-1, aux=IN_MAP)
     kernel.emit(Opcode.MAP_STEP, ra=count, imm="top")
     kernel.label("end")
-    machine = Machine(make_image(WSE3, kernel.finish()), WSE3, engine=engine)
-    path = tmp_path / "x"
-    if engine == "reference":
-        machine.save_checkpoint(path)
-        assert Machine.from_checkpoint(path, engine=engine).cycle == machine.cycle
-        with pytest.raises(CheckpointError, match="run it with --engine reference"):
-            Machine.from_checkpoint(path, engine="fast")
-        return
-    with pytest.raises(CheckpointError, match="run it with --engine reference"):
-        machine.save_checkpoint(path)
-    assert not [*tmp_path.iterdir()]
+    return make_image(WSE3, kernel.finish())
+
+
+def queued():
+    """Return a program of which one microthread fills a FIFO and another empties it."""
+    kernel, fifo, put, take = _with_fifo()
+    kernel.operate(MOV32, fifo, src1=put, config=background(0))
+    kernel.operate(MOV32, take, src1=fifo, config=background(1))
+    return make_image(WSE3, kernel.finish())
+
+
+def clashing():
+    """Return a program of which two microthreads fill one FIFO, after some time."""
+    kernel, fifo, put, _ = _with_fifo()
+    kernel.operate(MOV32, fifo, src1=put, config=background(0))
+    kernel.spin(10)
+    kernel.operate(MOV32, fifo, src1=put, config=background(1))
+    return make_image(WSE3, kernel.finish())
+
+
+def _with_fifo():
+    """Return a kernel, its FIFO of three elements, and longer vectors to put in and to fill."""
+    kernel = Kernel("fifo")
+    source = kernel.data("source", ScalarType.U32, list(range(1, 13)))
+    target = kernel.data("target", ScalarType.U32, num_elements=12)
+    ring = kernel.data("ring", ScalarType.U32, num_elements=3)
+    kernel.function("main")
+    number = kernel.fifo(FifoBuffer(ring, 12, NO_TASK, NO_TASK))
+    descriptor = kernel.dsd(DsdDescriptor(DsdKind.FIFO, fifo=number))
+    fifo = Vector(kernel.dsd_value(descriptor, extent=0, stride=0))
+    return kernel, fifo, kernel.vector(source, 12), kernel.vector(target, 12)
+
+
+@pytest.mark.parametrize("make", [switched, mapped, queued, clashing])
+@pytest.mark.parametrize(
+    ("writer", "reader", "first"),
+    [("fast", "fast", 0), ("fast", "reference", 1), ("reference", "fast", 2)],
+)
+def test_it_goes_on_from_every_cycle(tmp_path, make, writer, reader, first):
+    """Of three cycles one each way, so that all are cut."""
+    image, path = make(), tmp_path / "x"
+    expected = play(image, WSE3, "reference")
+    for cycles in range(first, expected["cycle"], 3):
+        found = play(image, WSE3, writer, [(cycles, reader)], path)
+        found["events"] = sorted(found["events"], key=dataclasses.astuple)
+        assert_same(found, expected)
+
+
+def cut_in(machine, cycles):
+    machine.launch("main")
+    machine.run(max_cycles=cycles)
+    return machine
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cycles", range(5, 60, 3))
+@pytest.mark.parametrize("make", [switched, mapped, queued])
+def test_engines_write_the_same_tables(make, cycles, engine, tmp_path):
+    """What a program is made of is in the file, whoever wrote it, and after it was read again."""
+    machine = cut_in(Machine(make(), WSE3, engine=engine), cycles)
+    machine.save_checkpoint(tmp_path / "x")
+    again = Machine.from_checkpoint(tmp_path / "x", engine=engine)
+    expected = tables(cut_in(Machine(make(), WSE3, engine="reference"), cycles))
+    for found in (tables(machine), tables(again)):
+        for name in ("switches", "fifos", "operations", "arrivals"):
+            assert found[name] == expected[name], name
 
 
 def test_a_machine_that_failed_is_not_saved(tmp_path):

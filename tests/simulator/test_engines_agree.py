@@ -45,6 +45,7 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
                 break
     except SimulationError as caught:
         error = f"{type(caught).__name__}: {caught}"
+    check_activity(engine)
     statistics = dataclasses.asdict(engine.statistics())
     stalls = statistics.pop("stall_cycles")
     return {
@@ -55,6 +56,14 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
         **{name: np.asarray(value).tolist() for name, value in statistics.items()},
         **{f.name: getattr(state, f.name).tobytes() for f in dataclasses.fields(state)},
     }
+
+
+def check_activity(engine):
+    """The counters that are looked at often are those of the statistics."""
+    activity, statistics = engine.activity(), engine.statistics()
+    expected = statistics.instructions + statistics.dsd_elements
+    np.testing.assert_array_equal(activity.steps, expected)
+    assert activity.wavelet_hops == statistics.wavelet_hops
 
 
 def assert_agreement(architecture, image, slices=None, *, make=FastEngine):

@@ -1,10 +1,14 @@
 """Which engine runs: the one that was asked for, or the reference with a reason."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.image import make_image
 from onewafer.simulator import DEFAULT_ENGINE, Machine, selection
+from onewafer.simulator.fast.compilation import Keeping
 from tests.simulator.assembly import WSE3, receiver
 
 IMAGE = make_image(WSE3, receiver(3, 1))
@@ -41,15 +45,23 @@ def test_an_unknown_engine_is_refused():
         Machine(IMAGE, WSE3, engine="quick")
 
 
-def test_kernels_are_compiled_once(monkeypatch, tmp_path):
-    class Kernel:
-        __name__ = "run_cycles"
-        signatures = ()
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        (Keeping.KEPT, None),
+        (Keeping.NOT_YET, "about 60 s; later runs find them on disk"),
+        (Keeping.IMPOSSIBLE, "about 60 s, as every time: /nowhere cannot be written"),
+    ],
+)
+def test_a_compilation_is_announced(monkeypatch, kept, sentence):
+    monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=()))
+    monkeypatch.setattr(selection, "keeping", lambda _entry: kept)
+    monkeypatch.setattr(selection, "kernel_folder", lambda: Path("/nowhere/hash"))
+    announced = selection.announce_compilation("fast")
+    assert announced is None if sentence is None else sentence in announced
+    assert selection.announce_compilation("reference") is None
 
-    monkeypatch.setattr(selection, "run_cycles", Kernel())
-    monkeypatch.setattr(selection, "kernel_folder", lambda: tmp_path)
-    assert selection.needs_compilation("fast") == selection.COMPILE_SECONDS
-    assert selection.needs_compilation("reference") is None
-    (tmp_path / "fast_1").mkdir()
-    (tmp_path / "fast_1" / "loop.run_cycles-1.py311.1.nbc").touch()
-    assert selection.needs_compilation("fast") is None
+
+def test_what_is_compiled_already_is_not_announced(monkeypatch):
+    monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=("int64",)))
+    assert selection.announce_compilation("fast") is None

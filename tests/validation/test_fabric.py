@@ -6,8 +6,7 @@ import pytest
 
 from onewafer.arch import catalog_entries, load_architecture
 from onewafer.errors import ConfigurationError, InternalError
-from onewafer.simulator import ENGINES
-from onewafer.validation import FABRIC_CASES, Bench, Kind, default_engine, run_case, select_cases
+from onewafer.validation import FABRIC_CASES, Bench, Kind, run_case, select_cases
 from onewafer.validation.collectives import (
     broadcast_cycles,
     chain_cycles,
@@ -116,10 +115,6 @@ def test_unknown_name_lists_the_names():
     message = str(error.value)
     assert message.startswith("there is no case 'hops'; the cases are:\n  line-multicast\n")
     assert all(f"\n  {case.name}" in message for case in FABRIC_CASES)
-
-
-def test_default_engine_exists():
-    assert default_engine() in ENGINES
 
 
 def test_formulas():

@@ -24,26 +24,19 @@ def all_reduce(
     machine: str,
     num_words: int = 16,
     variant: Variant = Variant.SAME,
-    name: str = "",
-    tags: frozenset[str] = frozenset(),
 ) -> Workload:
     """Return the all-reduce of `num_words` f32 words on `width` × `height` PEs, 2 or more each way.
 
-    Every value is the sum in the order of the fabric, bit for bit.
+    Chains along the rows and the first column, one multicast back. Every value is the sum in the
+    order of the fabric, bit for bit.
     """
     values = _Values(width, height, num_words, variant)
     return Workload(
-        name=name or f"all-reduce-{width}x{height}",
-        description=(
-            f"row-and-column all-reduce of {num_words} f32 words on {width}×{height} PEs: "
-            "chains along the rows and the first column, one multicast back"
-        ),
         machine=machine,
         entry="all_reduce.csl",
         params={"width": width, "height": height, "num_words": num_words, "kind": variant.number},
         prepare=values.write,
         check=values.check,
-        tags=tags,
     )
 
 

@@ -126,12 +126,13 @@ def _compilation(name: str, where: str, variant: Variant, goal: Goal) -> Benchma
 _CHAIN = "chain reduce along rows"
 _FLOOD = "multicast from one PE to all"
 _CHAIN_FINDING = (
-    "each hop comes with a move down the ramp and a DSD element. The goal's own prototype took "
-    "15 ns (64×64) and 52 ns (256×256) for a move or an element: 22 M and 6 M of these hops/s"
+    "each hop comes with a move down the ramp and a DSD element. The engine that the goal comes "
+    "from took 15 ns (64×64) and 52 ns (256×256) for a move or an element: 22 M and 6 M of these "
+    "hops/s"
 )
 _FLOOD_FINDING = (
-    "each hop comes with a move down the ramp, a DSD element and a store. The goal comes from the "
-    "prototype's chain reduce; its multicast did 8.6 M hops/s on 256×256"
+    "each hop comes with a move down the ramp, a DSD element and a store. The goal comes from a "
+    "chain reduce of another engine, whose multicast did 8.6 M hops/s on 256×256"
 )
 BENCHMARKS: tuple[Benchmark, ...] = (
     _square(

@@ -111,8 +111,6 @@ def _workload(
         compare(device, answer(values), compared)
 
     return Workload(
-        name=name,
-        description=name,
         machine="wse2",
         entry=f"{name}.csl",
         params=dict(sizes),

@@ -12,7 +12,7 @@ from onewafer.benchmarks.figures import Figure, Measurement, median_cpu, median_
 from onewafer.benchmarks.memory import peak_bytes
 from onewafer.errors import InternalError
 from onewafer.geometry import Direction
-from onewafer.host import Device
+from onewafer.host import Device, RunLimits
 
 if TYPE_CHECKING:
     from onewafer.benchmarks.benchmark import Conditions
@@ -38,7 +38,6 @@ class Execution:
     def __init__(self, workload: Workload, conditions: Conditions) -> None:
         """Compile and load."""
         self.workload = workload
-        self.checked = ""
         self.counts: dict[str, int] = {}
         conditions.note("compiling")
         watch = Stopwatch()
@@ -47,7 +46,12 @@ class Execution:
         self.compile_peak_bytes = peak_bytes()
         conditions.note("loading")
         watch = Stopwatch()
-        self._device = Device(self.image, workload.architecture(), engine=conditions.engine)
+        self._device = Device(
+            self.image,
+            workload.architecture(),
+            engine=conditions.engine,
+            limits=RunLimits(max_memory=conditions.max_memory),
+        )
         self._device.load()
         self._device.settle()  # an engine may put work off until it runs
         self.loading = watch.read()

@@ -28,21 +28,16 @@ def gemv(
     *,
     machine: str,
     variant: Variant = Variant.SAME,
-    name: str = "",
-    tags: frozenset[str] = frozenset(),
 ) -> Workload:
     """Return y = A·x with A of `size` × `size` on `width` × `height` PEs, 2 or more each way.
+
+    x goes down the columns, sums along the rows.
 
     Blocks are as large as the largest needs; the rest of the last ones is zero. Every element of y
     is the sum in the order of the fabric, bit for bit.
     """
     problem = _Problem(size, width, height, variant)
     return Workload(
-        name=name or f"gemv-{size}-{width}x{height}",
-        description=(
-            f"y = A·x, A {size}×{size} f16, sums f32, on {width}×{height} PEs of "
-            f"{problem.rows}×{problem.columns} elements: x down the columns, sums along the rows"
-        ),
         machine=machine,
         entry="gemv.csl",
         params={
@@ -54,7 +49,6 @@ def gemv(
         },
         prepare=problem.write,
         check=problem.check,
-        tags=tags,
     )
 
 

@@ -34,8 +34,6 @@ def axpy(sizes: Sizes) -> Workload:
         compare(device, _FACTOR * x + y, Rectangle(0, 0, width, height))
 
     return Workload(
-        name="axpy",
-        description="vector multiply-adds on every PE",
         machine="wse2",
         entry="axpy.csl",
         params=dict(sizes),
@@ -60,8 +58,6 @@ def scalar_tasks(sizes: Sizes) -> Workload:
             raise WrongResultError(f"'result' of {num_wrong:,} PEs is not what NumPy computes")
 
     return Workload(
-        name="scalar_tasks",
-        description="scalar steps, a task each, on every PE",
         machine="wse2",
         entry="scalar_tasks.csl",
         params=dict(sizes),

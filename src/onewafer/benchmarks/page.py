@@ -27,7 +27,7 @@ class of computer named below the tables; a goal that is missed says by how much
   (compile, run, start) are by the clock on the wall, with the processor time beside them; where
   only the latter meets the goal, the computer had other work.
 * **A wavelet-hop** is the traversal of one link between two PEs; a multicast to two neighbours is
-  two. *With ramp* adds the moves from a router down to its compute element. The prototype that the
+  two. *With ramp* adds the moves from a router down to its compute element. The engine that the
   goals of hops/s come from counted moves of routers: for a chain reduce that is *with ramp*, for a
   multicast it is nearly the hops. The chain reduce is held against the goal in both ways.
 * **PE-cycles/s** is simulated cycles times PEs that have code. It grows with PEs that wait, so it
@@ -37,7 +37,8 @@ class of computer named below the tables; a goal that is missed says by how much
 
 For scale: BookSim2, the usual open network-on-chip simulator, does 0.29 M flit-hops/s on a loaded
 32×32 mesh on such a core. It also allocates virtual channels, which static routes do not need, and
-it simulates no compute elements: the figure is for orientation.
+it simulates no compute elements. It was measured once, when the goals were set, and the command was
+not kept: the figure is for orientation.
 """
 _CURVES_HEAD = """
 ## How it grows

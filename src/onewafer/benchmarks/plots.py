@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.benchmarks.curves import CurveResult, SeriesResult
 
 _BOOKSIM_PES, _BOOKSIM_HOPS = 32 * 32, 0.29e6
-"""A loaded 32×32 mesh on such a core (issue 3)."""
+"""As the page says."""
 _COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by everybody: Okabe and Ito
 _MARKERS = ("o", "s", "^")
 _INCHES = (9.0, 3.6)

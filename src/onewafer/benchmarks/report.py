@@ -89,7 +89,9 @@ def to_json(results: Results) -> str:
 
 def render(results: Results) -> RenderableType:
     """Return the goals, the rates, what failed and what was not run, and the computer."""
-    parts: list[RenderableType] = [_goal_table(results.outcomes), Text()]
+    parts: list[RenderableType] = []
+    if any(True for outcome in results.outcomes for _ in _rows(outcome)):
+        parts += [_goal_table(results.outcomes), Text()]
     if any(_has_run(outcome) for outcome in results.outcomes):
         parts += [_rate_table(results.outcomes), Text()]
     if failed := [outcome for outcome in results.outcomes if outcome.measurement is None]:

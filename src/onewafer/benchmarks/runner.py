@@ -92,10 +92,13 @@ def run_benchmark(
 
 
 def _messages(request: Request, errors: TextIO) -> Iterator[dict[str, Any]]:
-    """Yield what the worker says, then `{"ended": exit code}`; it does not outlive this."""
+    """Yield what the worker says, then `{"ended": exit code}`; it does not outlive this.
+
+    Its stdin says that somebody still listens.
+    """
     command = [sys.executable, "-m", "onewafer.benchmarks.worker", json.dumps(asdict(request))]
     worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
     )
     with worker:
         try:

@@ -1,19 +1,23 @@
 """The process that one benchmark has to itself: `python -m onewafer.benchmarks.worker REQUEST`.
 
 REQUEST is the JSON of a `runner.Request`. Each line of stdout is the JSON of one of
-`{"note": …}`, `{"measurement": …}` and `{"error": …, "exit_code": …}`.
+`{"note": …}`, `{"measurement": …}` and `{"error": …, "exit_code": …}`. It ends when its stdin does:
+whoever asked is gone then, whatever ended him.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from onewafer.benchmarks.benchmark import Conditions
 from onewafer.benchmarks.catalog import find_benchmark
 from onewafer.benchmarks.execution import warm_up
 from onewafer.errors import OnewaferError
+from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
             warm_up(Conditions(engine=engine, repeat=1, note=lambda _note: None))
             return 0
         case [request]:
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
             return _measure(json.loads(request))
         case _:
             print(__doc__, file=sys.stderr)  # noqa: T201 - for somebody who tries it by hand
@@ -34,18 +39,25 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measure(request: dict[str, Any]) -> int:
     benchmark = find_benchmark(request["benchmark"])
-    conditions = Conditions(
-        engine=request["engine"],
-        repeat=request["repeat"],
-        note=lambda note: _send({"note": note}),
-    )
     try:
+        conditions = Conditions(
+            engine=request["engine"],
+            repeat=request["repeat"],
+            note=lambda note: _send({"note": note}),
+            max_memory=Settings.from_environment().max_memory,
+        )
         measurement = benchmark.measure(conditions, request["sizes"])
     except OnewaferError as error:
         _send({"error": str(error), "exit_code": error.exit_code})
         return error.exit_code
     _send({"measurement": measurement.to_fields()})
     return 0
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 1):  # not `sys.stdin`, whose lock would be held when the interpreter ends
+        pass
+    os._exit(1)
 
 
 def _send(message: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,6 @@ class Workload:
     To run it: `compile`, load a `Device`, `prepare`, launch `function`, `check`.
     """
 
-    name: str
-    description: str
     machine: str
     """`wse2` or `wse3`."""
     entry: str
@@ -46,8 +44,6 @@ class Workload:
     profile: str = "silicon"
     function: str = "main"
     """The exported function that does the work."""
-    tags: frozenset[str] = field(default_factory=frozenset[str])
-    """For choosing workloads: `whole-wafer`, …"""
 
     def architecture(self) -> Architecture:
         """Return the machine that it is for."""

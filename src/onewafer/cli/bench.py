@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
+from onewafer.settings import ENGINES, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from onewafer.benchmarks import Benchmark, CurveResult, Outcome, Results
 
 _DEFAULT_REPEAT = 5
-_DEFAULT_ENGINE = "fast"
 
 
 def bench(
@@ -35,9 +36,7 @@ def bench(
     repeat: Annotated[
         int, typer.Option(metavar="N", help="Timed runs of each; large ones run once.")
     ] = _DEFAULT_REPEAT,
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="fast or reference.")
-    ] = _DEFAULT_ENGINE,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="fast or reference.")] = ENGINES[0],
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
@@ -71,7 +70,8 @@ def bench(
         _print_list(BENCHMARKS)
         return
     benchmarks = select_benchmarks(only or (), with_large=large)
-    _check_options(engine, repeat, files=(json_file, page), plots=plots)
+    _check_options(engine, repeat, plots=plots)
+    json_file, page = check_output("--json", json_file), check_output("--page", page)
     facts = find_facts()
     outcomes, curves = _run(benchmarks, engine, repeat, quick=quick, with_curves=plots is not None)
     facts = replace(facts, load_average_after=load_average())
@@ -93,22 +93,13 @@ def _print_list(benchmarks: Sequence[Benchmark]) -> None:
         typer.echo(f"{benchmark.name:{width}}  {benchmark.describe(benchmark.sizes)}{note}")
 
 
-def _check_options(
-    engine: str, repeat: int, *, files: Sequence[Path | None], plots: Path | None
-) -> None:
+def _check_options(engine: str, repeat: int, *, plots: Path | None) -> None:
     """Refuse what cannot work before anything runs; make the folder of the plots."""
     from onewafer.benchmarks import require_matplotlib  # noqa: PLC0415  # NumPy and Numba
-    from onewafer.simulator import ENGINES  # noqa: PLC0415  # likewise
 
-    if engine not in ENGINES:
-        raise ConfigurationError(f"there is no engine '{engine}'; there is: {', '.join(ENGINES)}")
+    check_engine(engine, "--engine")
     if repeat < 1:
         raise ConfigurationError(f"--repeat {repeat}: give a whole number of at least 1")
-    for path in files:
-        if path is not None and path.is_dir():
-            raise ConfigurationError(f"{path}: that is a directory; name a file")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
     if plots is not None:
         require_matplotlib()
         try:
@@ -159,7 +150,7 @@ def _command(names: Sequence[str], *, large: bool, quick: bool, repeat: int, eng
         *(["--large"] * large),
         *(["--quick"] * quick),
         *([f"--repeat {repeat}"] * (repeat != _DEFAULT_REPEAT)),
-        *([f"--engine {engine}"] * (engine != _DEFAULT_ENGINE)),
+        *([f"--engine {engine}"] * (engine != ENGINES[0])),
     ]
     return " ".join(["onewafer bench", *options])
 
@@ -178,13 +169,6 @@ def _write_files(
     if plots is not None:
         pictures = {curve.curve.title: draw(curve, plots) for curve in results.curves}
     if json_file is not None:
-        _write(json_file, to_json(results))
+        write_output(json_file, to_json(results))
     if page is not None:
-        _write(page, render_page(results, command=command, plots=pictures, page=page))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
+        write_output(page, render_page(results, command=command, plots=pictures, page=page))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError, HostError
+from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +52,7 @@ def resume(
     host script would have done afterwards is not in the file: read results with --symbols.
     Ctrl-C leaves another checkpoint.
     """
-    for path in (symbols, json_file):
-        _check_target(path)
+    symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
     settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
     code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
@@ -96,7 +96,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
             "end_cycle": statistics.cycles,
             **counts,
         }
-        json_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_output(json_file, json.dumps(record, indent=2) + "\n")
     return 0
 
 
@@ -125,20 +125,8 @@ def read_variables(device: Device) -> dict[str, NDArray[np.generic]]:
 def _write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     import numpy as np  # noqa: PLC0415  # a subcommand loads what it uses
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("wb") as file:
+        with whole_file(path) as target, target.open("wb") as file:
             np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]  # names are keywords
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _check_target(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before the run."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise ConfigurationError(f"{path}: that is a directory; name a file")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise ConfigurationError(f"{path}: there is no folder {path.parent} that can be written")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError
 
@@ -71,6 +72,7 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
+    json_file = check_output("--json", json_file)
     settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
     _require_torch()
     options = _wafer_options(
@@ -83,8 +85,6 @@ def run(
         max_batch=max_batch,
         engine=settings.engine,
     )
-    if json_file is not None:
-        json_file = _check_json_file(json_file)
     code = _run(
         script,
         arguments or [],
@@ -147,7 +147,7 @@ def _run(
         build_report,
         render,
         run_script,
-        write_json,
+        to_json,
     )
     from onewafer.pytorch.cuda import has_cuda_device  # noqa: PLC0415  # likewise
 
@@ -165,7 +165,7 @@ def _run(
         sys.stdout.flush()
     report = build_report(session.ledger)
     if json_file is not None:
-        write_json(report, json_file)
+        write_output(json_file, to_json(report))
     if not quiet:
         console.print(render(report))
     if result.error is not None:
@@ -186,19 +186,3 @@ def _require_torch() -> None:
         raise ConfigurationError(
             "`onewafer run` needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
         )
-
-
-def _check_json_file(path: Path) -> Path:
-    """Return the absolute path; refuse one that cannot be written, before the script runs."""
-    path = path.absolute()
-    if path.is_dir():
-        raise ConfigurationError(f"--json {path}: that is a directory; name a file")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"--json {path}: there is no directory {path.parent}")
-    from onewafer.pytorch.report import try_to_write  # noqa: PLC0415  # loads torch
-
-    try:
-        try_to_write(path)
-    except OSError as error:
-        raise ConfigurationError(f"--json {path}: it cannot be written: {error.strerror}") from None
-    return path

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.errors import ConfigurationError
+from onewafer.cli.output_files import check_output, write_output
+from onewafer.settings import ENGINES, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,7 @@ def fabric(
         list[str] | None,
         typer.Option(metavar="NAME", help="Run this case and show its points; may be repeated."),
     ] = None,
-    engine: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The engine [default: the fastest].")
-    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="fast or reference.")] = ENGINES[0],
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
@@ -57,7 +56,6 @@ def fabric(
 
     from onewafer.validation import (  # noqa: PLC0415  # likewise
         TABLE_COLUMNS,
-        default_engine,
         render,
         render_details,
         render_page,
@@ -65,27 +63,25 @@ def fabric(
         to_json,
     )
 
-    for path in (json_file, page):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no directory {path.absolute().parent}")
-    name = engine or default_engine()
-    results = _run(select_cases(only or ()), name)
+    json_file, page = check_output("--json", json_file), check_output("--page", page)
+    check_engine(engine, "--engine")
+    results = _run(select_cases(only or ()), engine)
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_COLUMNS)
-    console.print(render(results, engine=name))
+    console.print(render(results, engine=engine))
     if only:
         for result in results:
             console.print(render_details(result))
     if json_file is not None:
-        _write(json_file, to_json(results, engine=name))
+        write_output(json_file, to_json(results, engine=engine))
     if page is not None:
         options = [
             *(f"--only {case}" for case in only or ()),
-            *([f"--engine {engine}"] * bool(engine)),
+            *([f"--engine {engine}"] * (engine != ENGINES[0])),
         ]
         command = " ".join(["onewafer validate fabric", *options])
-        _write(page, render_page(results, engine=name, command=command))
+        write_output(page, render_page(results, engine=engine, command=command))
     if strict and not all(result.is_hit for result in results):
         raise typer.Exit(1)
 
@@ -104,10 +100,3 @@ def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
             status.update(f"case {number} of {len(cases)}: {case.name}")
             results.append(run_case(case, bench))
     return results
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
-from onewafer.simulator import DEFAULT_ENGINE, Machine, needs_compilation
+from onewafer.simulator import DEFAULT_ENGINE, Machine, announce_compilation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -307,12 +307,9 @@ class Device:
 
     def _compile(self, machine: Machine) -> None:
         """Have the engine's kernels compiled, where that was never done, and say so."""
-        seconds = needs_compilation(machine.engine)
-        if seconds is not None:
-            self._limits.observer.say(
-                f"compiling the fast engine's kernels, once, about {seconds} s; "
-                "later runs find them on disk"
-            )
+        sentence = announce_compilation(machine.engine)
+        if sentence is not None:
+            self._limits.observer.say(sentence)
             machine.run(max_cycles=0)
 
     def _rest(self, machine: Machine) -> None:

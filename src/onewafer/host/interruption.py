@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onewafer.errors import OnewaferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from types import FrameType, TracebackType
     from typing import Self
@@ -24,6 +25,8 @@ _USUAL: dict[int, Handler] = {
     signal.SIGTERM: signal.SIG_DFL,
 }
 """Handlers that may be replaced for a while: who has set another one wants that one."""
+_TERMINATED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM, as shells give it."""
 
 
 class Interruption(str):
@@ -93,16 +96,36 @@ def interruption(request: StopRequest, sentence: str) -> BaseException:
     if request.signal != signal.SIGTERM:
         return KeyboardInterrupt(Interruption(sentence))
     sys.stderr.write(f"{sentence}\n")
-    return SystemExit(128 + signal.SIGTERM)
+    return SystemExit(_TERMINATED)
+
+
+@contextmanager
+def _ended_by_exceptions() -> Generator[None]:
+    """Let SIGTERM be an exception, as Ctrl-C is, so that no file stays that is half-written."""
+    is_usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not is_usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise SystemExit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
     """Write a checkpoint into a folder; return what to tell the user about it."""
     if folder is None:
-        return "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)"
+        return "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     path = _free_path(folder, machine.cycle)
     try:
-        machine.save_checkpoint(path, what=what)
+        with _ended_by_exceptions():
+            machine.save_checkpoint(path, what=what)
     except (OSError, OnewaferError) as error:
         return f"no checkpoint was written: {error}"
     return f"`onewafer resume {path}` goes on from there"

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from onewafer.settings import Settings
     from onewafer.simulator import Machine
 
+_FIRST_SLICE_PE_CYCLES = 1_000_000
+"""PEs times cycles: a tenth of a second or less if all work (`scalar-tasks`, docs/performance)."""
 _FIRST_SLICE_CYCLES = 1_000
+"""At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
+_MANY_PES = 10_000
+"""Their checkpoint takes long enough that somebody might think nothing happens."""
 _LARGEST_CHANGE = 4
 """From one slice to the next, as a factor."""
 
@@ -62,10 +67,10 @@ NO_LIMITS = RunLimits()
 class _Pace:
     """Chooses slices that take about `_SLICE_SECONDS` each."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, num_pes: int) -> None:
         self._clock = clock
         self._began_at = clock()
-        self._cycles = _FIRST_SLICE_CYCLES
+        self._cycles = max(1, min(_FIRST_SLICE_CYCLES, _FIRST_SLICE_PE_CYCLES // num_pes))
 
     def slice_cycles(self, left: int | None) -> int:
         """Begin a slice of at most `left` cycles; return how many it has."""
@@ -92,7 +97,7 @@ def run_until_rest(
     """
     watcher = limits.observer if observer is None else observer
     reporter = Reporter(machine, what, watcher, limits.clock)
-    pace = _Pace(limits.clock)
+    pace = _Pace(limits.clock, machine.image.width * machine.image.height)
     end = None if limits.max_cycles is None else machine.cycle + limits.max_cycles
     try:
         with StopRequest() as request:
@@ -101,13 +106,15 @@ def run_until_rest(
                     return
                 pace.end_slice()
                 if request.signal is not None:
+                    if len(machine.memory) >= _MANY_PES and limits.checkpoint_folder is not None:
+                        watcher.say("writing a checkpoint; a second Ctrl-C ends without it")
                     raise _interrupted(machine, what, limits, reporter, request)
                 reporter.look()
     finally:
         watcher.done()
     raise SimulationError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
-        f"(ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
+        f"(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
     )
 
 

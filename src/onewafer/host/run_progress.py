@@ -1,7 +1,7 @@
 """How far a run is: what observers are told, and who works.
 
-Looking costs a copy of every counter of the machine. So that it never takes a measurable part of a
-run, a `Reporter` looks at most once an interval, and less often where looking itself takes long.
+So that looking never takes a measurable part of a run, a `Reporter` looks at most once an interval,
+and less often where looking itself takes long.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from onewafer.simulator import Activity
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from onewafer.simulator import Machine, Statistics
+    from onewafer.simulator import Machine
 
     Clock = Callable[[], float]
     """Returns seconds since some moment."""
@@ -96,7 +96,7 @@ class Reporter:
         self._began_at = self._reported_at = clock()
         self._next_at = self._began_at + observer.interval_seconds
         self._start_cycle = machine.cycle
-        self._before: Statistics | None = None
+        self._before: Activity | None = None
 
     def look(self) -> None:
         """Report if it is time to."""
@@ -110,39 +110,37 @@ class Reporter:
 
     def activity(self) -> str:
         """Return who has worked since the last report (or the load), and where in the source."""
-        work, hops = self._work(self._machine.statistics())
-        return _describe(self._machine, work, has_traffic=hops > 0)
+        work = self._since_before(self._machine.activity())
+        return _describe(self._machine, work)
 
     def _progress(self, now: float) -> RunProgress:
-        statistics = self._machine.statistics()
-        work, hops = self._work(statistics)
-        self._before = statistics
+        counters = self._machine.activity()
+        work = self._since_before(counters)
+        self._before = counters
         return RunProgress(
             what=self._what,
             cycle=self._machine.cycle,
             passed_cycles=self._machine.cycle - self._start_cycle,
-            active_pes=int(np.count_nonzero(work)),
-            wavelets_per_second=hops / max(now - self._reported_at, 1e-9),
+            active_pes=int(np.count_nonzero(work.steps)),
+            wavelets_per_second=work.wavelet_hops / max(now - self._reported_at, 1e-9),
             elapsed_seconds=now - self._began_at,
-            activity=_describe(self._machine, work, has_traffic=hops > 0),
+            activity=_describe(self._machine, work),
         )
 
-    def _work(self, now: Statistics) -> tuple[NDArray[np.int64], int]:
-        """Return what each PE did, and the wavelet-hops, since the last report."""
-        work = now.instructions + now.dsd_elements
+    def _since_before(self, now: Activity) -> Activity:
+        """Return what was done since the last report."""
         if self._before is None:
-            return work, now.wavelet_hops
-        before = self._before
-        work = work - before.instructions - before.dsd_elements
-        return work, now.wavelet_hops - before.wavelet_hops
+            return now
+        hops = now.wavelet_hops - self._before.wavelet_hops
+        return Activity(now.steps - self._before.steps, hops)
 
 
-def _describe(machine: Machine, work: NDArray[np.int64], *, has_traffic: bool) -> str:
-    rows, columns = np.nonzero(work)
+def _describe(machine: Machine, work: Activity) -> str:
+    rows, columns = np.nonzero(work.steps)
     if not len(rows):
-        return "wavelets move, but no PE works" if has_traffic else "no PE has begun to work"
+        return "wavelets move, but no PE works" if work.wavelet_hops else "no PE has begun to work"
     busy = zip(columns[:_NUM_SHOWN].tolist(), rows[:_NUM_SHOWN].tolist(), strict=True)
     shown = "; ".join(f"PE ({x}, {y}) at {machine.describe_place(x, y)}" for x, y in busy)
-    more = f" and {len(rows) - _NUM_SHOWN} more" if len(rows) > _NUM_SHOWN else ""
-    verb = "1 PE works" if len(rows) == 1 else f"{len(rows)} PEs work"
+    more = f" and {len(rows) - _NUM_SHOWN:,} more" if len(rows) > _NUM_SHOWN else ""
+    verb = "1 PE works" if len(rows) == 1 else f"{len(rows):,} PEs work"
     return f"{verb}: {shown}{more}"

@@ -1,8 +1,12 @@
-"""Errors under a user's script, without our own frames: the script's frames and one message."""
+"""Errors under a user's script, without our own frames: the script's frames and one message.
+
+What our code called and caught on the way (NumPy, a file that is missing) is ours too.
+"""
 
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from pathlib import Path
 from traceback import StackSummary, TracebackException
 from typing import TYPE_CHECKING
@@ -28,15 +32,17 @@ def install_short_tracebacks() -> None:
 def show_error(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """Print an uncaught error as Python does; one of ours without our frames.
+    """Print an uncaught error as Python does; one of ours, or a Ctrl-C, without our frames.
 
-    A Ctrl-C that stopped a simulation is one sentence; Python then ends by the signal.
+    A Ctrl-C that stopped a simulation is one sentence. Python ends by the signal then.
     """
     place = Interruption.of(error)
     match error:
         case _ if place is not None:
             sys.stderr.write(f"\n{place}\n")
-        case OnewaferError() if not isinstance(error, InternalError):
+        case InternalError():
+            sys.__excepthook__(kind, error, traceback)
+        case OnewaferError() | KeyboardInterrupt():
             shown = TracebackException(kind, error, traceback)
             _drop_own_frames(shown)
             sys.stderr.write("".join(shown.format()))
@@ -45,8 +51,9 @@ def show_error(
 
 
 def _drop_own_frames(shown: TracebackException) -> None:
+    shown.__cause__ = None
     link: TracebackException | None = shown
     while link is not None:
-        kept = [frame for frame in link.stack if not frame.filename.startswith(_OWN_FOLDERS)]
-        link.stack = StackSummary.from_list(kept)
+        theirs = takewhile(lambda f: not f.filename.startswith(_OWN_FOLDERS), link.stack)
+        link.stack = StackSummary.from_list([*theirs])
         link = link.__cause__ or link.__context__

@@ -7,7 +7,6 @@ a dash.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from rich.text import Text
 from onewafer import __version__
 from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes, format_hertz, format_seconds, to_seconds
+from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,34 +194,7 @@ def write_json(report: Report, path: Path) -> None:
 
     A link or device (`/dev/stdout`) is written in place instead of being replaced.
     """
-    text = to_json(report)
-    if _is_written_in_place(path):
-        path.write_text(text, encoding="utf-8")
-        return
-    temporary = _sibling(path)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def try_to_write(path: Path) -> None:
-    """Raise the OSError that `write_json` would end with, as far as one can know before."""
-    if _is_written_in_place(path):
-        path.open("ab").close()
-        return
-    temporary = _sibling(path)
-    temporary.touch()
-    temporary.unlink()
-
-
-def _is_written_in_place(path: Path) -> bool:
-    return path.is_symlink() or (path.exists() and not path.is_file())
-
-
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    write_text(path, to_json(report))
 
 
 def _show(value: float | None, form: str) -> str | None:

@@ -2,17 +2,18 @@
 
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
 from onewafer.simulator.machine import Machine
-from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, needs_compilation
-from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
+from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
 __all__ = [
     "DEFAULT_ENGINE",
     "ENGINES",
+    "Activity",
     "Engine",
     "LoadedProgram",
     "Machine",
     "StallReason",
     "Statistics",
     "StopReason",
-    "needs_compilation",
+    "announce_compilation",
 ]

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, fields
@@ -32,8 +31,10 @@ from onewafer.arch import load_architecture
 from onewafer.errors import CheckpointError, ConfigurationError, ImageError
 from onewafer.image import decode_image, encode_image
 from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
+from onewafer.simulator.soundness import check_snapshot
 from onewafer.simulator.state import MachineState, make_state
 from onewafer.simulator.statistics import StallReason
+from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 FORMAT = "onewafer checkpoint"
-VERSION = 1
+VERSION = 2
 _BLOCK_BYTES = 512
 _CHUNK_BLOCKS = 1 << 16
 """Blocks that are looked at together: 32 MiB."""
@@ -108,22 +109,18 @@ def write_checkpoint(
         end=snapshot.end,
     )
     versions = {"format": FORMAT, "version": VERSION, "onewafer": __version__}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(
-            partial, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION
-        ) as archive:
-            archive.writestr("header.json", json.dumps({**versions, **asdict(header)}, indent=1))
-            archive.writestr("image.json", encoded.structure)
-            archive.writestr("image.npz", encoded.arrays)
-            for name, table in snapshot.tables.items():
-                _write_array(archive, f"table.{name}", table)
-            _write_array(archive, "stalls", snapshot.stalls)
-            for field in fields(MachineState):
-                _write_blocks(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(path) as target,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive,
+    ):
+        archive.writestr("header.json", json.dumps({**versions, **asdict(header)}, indent=1))
+        archive.writestr("image.json", encoded.structure)
+        archive.writestr("image.npz", encoded.arrays)
+        for name, table in snapshot.tables.items():
+            _write_array(archive, f"table.{name}", table)
+        _write_array(archive, "stalls", snapshot.stalls)
+        for field in fields(MachineState):
+            _write_blocks(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
 
 
 def _digest(architecture: Architecture) -> str:
@@ -171,6 +168,8 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
         CheckpointError: there is no such file, it is damaged, or it belongs to another version of
             onewafer or other numbers of the machine.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"{path}: this is no file, so no checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
             header = _read_header(archive.read("header.json"), path)
@@ -212,9 +211,18 @@ def _read_header(payload: bytes, path: Path) -> CheckpointHeader:
                     f"this is onewafer {__version__} (format {VERSION}), whose machine "
                     "may take other cycles: go on with the one that wrote it"
                 )
-            return CheckpointHeader(**rest)
+            header = CheckpointHeader(**rest)
+            _check_header(header)
+            return header
         case _:
             raise CheckpointError(f"{path}: this is no {FORMAT}")
+
+
+def _check_header(header: CheckpointHeader) -> None:
+    for field in fields(CheckpointHeader):
+        is_number = field.name in ("cycle", "end")
+        if type(getattr(header, field.name)) is not (int if is_number else str):
+            raise ValueError(f"the header's {field.name} is no {'number' if is_number else 'text'}")
 
 
 def _find_architecture(
@@ -246,13 +254,15 @@ def _read_snapshot(
     stalls = _read_array(archive, "stalls")
     if stalls.ndim != 2 or stalls.shape[1] != len(StallReason):  # noqa: PLR2004  # a matrix
         raise ValueError(f"stalls of shape {stalls.shape}")
-    return Snapshot(
+    snapshot = Snapshot(
         cycle=header.cycle,
         end=header.end,
         state=_read_state(archive, image, architecture),
         stalls=stalls,
         **{name: _read_table(archive, name) for name in COLUMNS},
     )
+    check_snapshot(snapshot, image)
+    return snapshot
 
 
 def _read_state(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
     from onewafer.simulator.snapshot import Snapshot
     from onewafer.simulator.state import MachineState
-    from onewafer.simulator.statistics import Statistics
+    from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 
@@ -53,7 +53,8 @@ class Engine(Protocol):
         """Go on until quiescent or for at most `max_cycles` cycles.
 
         Raise `DeadlockError` (M81), or `SimulationError` if the program did what the machine
-        cannot do.
+        cannot do. After the latter the cycle is that of the error and nothing of before it is
+        missing, but PEs may have gone on beyond it, on each engine differently far (M2).
         """
         ...
 
@@ -67,6 +68,10 @@ class Engine(Protocol):
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
+        ...
+
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works."""
         ...
 
     def snapshot(self) -> Snapshot:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.simulator.selection import Selection
     from onewafer.simulator.state import MachineState
-    from onewafer.simulator.statistics import Statistics
+    from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
 
@@ -202,6 +202,10 @@ class Machine:
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         return self._engine.statistics()
+
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works; they cost little."""
+        return self._engine.activity()
 
     def peek(self, x: int, y: int, address: int, num_bytes: int) -> bytes:
         """Return bytes of PE memory."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast.compilation import kernel_folder
+from onewafer.simulator.fast.compilation import Keeping, keeping, kernel_folder
 from onewafer.simulator.fast.loop import run_cycles
 from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.simulator.reference import ReferenceEngine
@@ -62,10 +62,21 @@ COMPILE_SECONDS = 60
 """What the kernels of the fast engine take on a machine of today, in one thread."""
 
 
-def needs_compilation(engine: str) -> int | None:
-    """Return about how many seconds an engine compiles at its first run; None: it need not."""
+def announce_compilation(engine: str) -> str | None:
+    """Return what to tell users if an engine will compile itself at its first run."""
     compiled: Sequence[object] | None = getattr(run_cycles, "signatures", None)
-    if engine != "fast" or compiled is None:  # None: Numba is switched off
+    if engine != "fast" or compiled is None or compiled:  # None: Numba is switched off
         return None
-    is_kept = any(kernel_folder().glob(f"**/*{run_cycles.__name__}*.nbc"))
-    return None if compiled or is_kept else COMPILE_SECONDS
+    match keeping(run_cycles):
+        case Keeping.KEPT:
+            return None
+        case Keeping.NOT_YET:
+            return (
+                f"compiling the fast engine's kernels, once, about {COMPILE_SECONDS} s; "
+                "later runs find them on disk"
+            )
+        case Keeping.IMPOSSIBLE:
+            return (
+                f"compiling the fast engine's kernels, about {COMPILE_SECONDS} s, as every time: "
+                f"{kernel_folder().parent} cannot be written (ONEWAFER_CACHE_DIR names another)"
+            )

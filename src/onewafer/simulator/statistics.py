@@ -37,6 +37,16 @@ class StallReason(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """The counters that say who works: cheap enough to look at often."""
+
+    steps: NDArray[np.int64]
+    """`[y, x]`: instructions and DSD elements."""
+    wavelet_hops: int
+    """Link traversals between PEs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Counters since the program was loaded. PE arrays are indexed `[y, x]`."""
 

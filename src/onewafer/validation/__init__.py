@@ -1,6 +1,6 @@
 """The simulated machine against published figures of the real one."""
 
-from onewafer.validation.bench import Bench, default_engine
+from onewafer.validation.bench import Bench
 from onewafer.validation.case import (
     Case,
     CaseResult,
@@ -29,7 +29,6 @@ __all__ = [
     "Point",
     "PointResult",
     "Target",
-    "default_engine",
     "render",
     "render_details",
     "render_page",

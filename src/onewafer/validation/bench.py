@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import InternalError
-from onewafer.simulator import ENGINES, Machine
+from onewafer.simulator import Machine
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ LARGEST_WORK = {"reference": 300_000}
 """The largest point (`Point.work`) that an engine takes about a minute for."""
 _LARGEST_WORK_OF_OTHERS = 10_000_000
 _PROGRAMS = "onewafer.validation.programs"
-
-
-def default_engine() -> str:
-    """Return the fastest engine that there is."""
-    return "fast" if "fast" in ENGINES else "reference"
 
 
 class Stopwatch:

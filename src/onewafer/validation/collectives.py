@@ -161,8 +161,8 @@ CASES = (
         "star reduce in a row, B·(P−1) + 2·T_R + 1",
         (
             "P−1 PEs send B words to PE 0, which adds them in as few operations as extents allow; "
-            "the streams merge in the routers (M56) where the machine would use switches, which we "
-            "do not simulate, so only the total is checked"
+            "the streams merge in the routers (M56) where the machine would use switches, so that "
+            "they mix, and only the total is checked"
         ),
         measure=_star,
         points=_points(star_cycles, lambda pes, words: pes * pes * words // 2),

@@ -31,6 +31,8 @@ fn pick(x: u16, y: u16) comptime_struct {
 fn paint(x: u16, y: u16, c: color, d: direction) void {
   @set_color_config(x, y, c, .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ d } } });
 }
+fn give(x: u16, y: u16) void { @set_tile_code(x, y, "pe.csl", .{ .a = x }); }
+fn give_twice(x: u16, y: u16) void { give(x, y); if (x == 3 and y == 1) give(x, y); }
 """
 
 
@@ -50,7 +52,10 @@ def both(layout, width=5, height=4):
 
 def summarize(result):
     program = result.program
-    said = [(d.code, d.message, str(d.primary and d.primary.span)) for d in result.diagnostics]
+    said = [
+        (d.code, d.message, str(d.primary and d.primary.span), d.secondary)
+        for d in result.diagnostics
+    ]
     if program is None:
         return said
     instances = [(i.name, i.pes, i.per_pe, i.params, len(i.globals)) for i in program.instances]
@@ -121,11 +126,24 @@ def test_an_iteration_of_its_own_each_is_not_grouped(monkeypatch):
         TILE.format(".a = x - 1, .c = 7 / @as(i32, x)"),
         "if (x == 4 and y == 3) { @set_tile_code(x, y); } else " + TILE.format(".a = y"),
         TILE.format(".a = unknown"),
+        "give_twice(x, y);",
     ],
 )
 def test_what_a_body_may_do(body):
     grouped, plain = both(NESTED.format(body))
     assert grouped == plain
+
+
+def test_a_finding_at_replay_says_who_called(monkeypatch):
+    counts = count_groups(monkeypatch)
+    (finding,), _ = both(NESTED.format("give_twice(x, y);"))
+    assert counts
+    assert finding[:2] == ("duplicate-tile-code", "PE (3, 1) has code already")
+    assert [place.label for place in finding[3]] == [
+        "set here first",
+        "`give` is called here",
+        "`give_twice` is called here",
+    ]
 
 
 def test_endless_loops_still_meet_the_limit():

@@ -19,13 +19,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl.sema.faults import Fault
 from onewafer.csl.sema.values import Decision, Decisions, Number, Scalar, Taint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
+
+    from onewafer.diagnostics import Span
 
 Row = tuple[int, ...]
 Effect = Callable[[Row], None]
@@ -131,6 +135,8 @@ class Recorder:
         self._decisions = Decisions()
         self._row: Row = ()
         self._steps: list[Effect | LoopRecord] = []
+        self._calls: list[tuple[Span, str]] = []
+        """Functions that the body is in, outermost first: a finding at replay names them."""
         self.num_enclosing = 1
         """Iterations that the loops being recorded have together."""
 
@@ -146,9 +152,18 @@ class Recorder:
         del self._steps[num_steps:]
         del self._decisions.entries[num_decisions:]
 
+    @contextmanager
+    def calling(self, span: Span, label: str) -> Generator[None]:
+        """Record a call of the body; `label` says at `span` that it is one."""
+        self._calls.append((span, label))
+        try:
+            yield
+        finally:
+            self._calls.pop()
+
     def add(self, effect: Effect) -> None:
         """Note an effect of the iteration that is being recorded."""
-        self._steps.append(effect)
+        self._steps.append(_called_from(self._calls[::-1], effect) if self._calls else effect)
 
     def taint(self, compute: Callable[[int], int]) -> Taint:
         """Return the taint of a number that the innermost loop's iteration gives."""
@@ -190,6 +205,20 @@ class Recorder:
         del entries[mark:]
         self._steps = outer_steps
         return group
+
+
+def _called_from(places: Sequence[tuple[Span, str]], effect: Effect) -> Effect:
+    """Return an effect whose faults show these places, innermost first, as a plain call's would."""
+
+    def carry_out(row: Row) -> None:
+        try:
+            effect(row)
+        except Fault as fault:
+            for span, label in places:
+                fault.add_place(span, label)
+            raise
+
+    return carry_out
 
 
 def evaluator(scalar: Scalar) -> Callable[[Sequence[Number]], Number]:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.errors import CheckpointError
 from onewafer.geometry import Direction
-from onewafer.image import Field, Opcode
 from onewafer.simulator import snapshot as tables
+from onewafer.simulator.arithmetic.control import CONTROL_MARK
 from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -24,6 +23,8 @@ from onewafer.simulator.fast.fields import (
     BLOCK_OPERATIONS,
     BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
+    COLOR_MASK,
+    CONTROL_TAG,
     FAR,
     FIFO_HEAD,
     FIFO_LAST_MOVE,
@@ -39,6 +40,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PORT,
     FIFOS_SENDER,
     FIFOS_WAITING_SINCE,
+    HAS_TAGS,
     INPUT,
     IS_AWAITED,
     LAST_END,
@@ -74,6 +76,7 @@ from onewafer.simulator.fast.fields import (
     OPERAND_KIND,
     OPERAND_STEP,
     OPS_OFFSET,
+    OPS_RESUME,
     OPS_START,
     OPS_THREAD,
     OPS_WAITING_SINCE,
@@ -91,6 +94,7 @@ from onewafer.simulator.fast.fields import (
     PE_MAIN_NEXT,
     PE_PATH_CYCLES,
     PE_PROGRAM,
+    PE_RINGS,
     PE_STALLED_SINCE,
     PE_STALLS,
     PE_TASK_STARTS,
@@ -98,20 +102,31 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CONFIGS,
     PROGRAM_DSDS,
     REASON_MASK,
+    RING,
+    RINGS_COUNT,
+    RINGS_HEAD,
+    RINGS_WIDTH,
     SCALAR,
+    SWITCH_COLOR,
+    SWITCH_COUNTER,
+    SWITCH_IS_TORN,
+    SWITCH_PE,
+    SWITCH_POSITION,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
+    T_RESUME,
     T_WINDOW_CYCLES,
     T_WINDOW_WORDS,
     VECTOR,
 )
+from onewafer.simulator.fast.switch_tables import find_turned
 from onewafer.simulator.snapshot import Snapshot, dtype_of
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.image import TileProgram, WaferImage
+    from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
 
@@ -121,41 +136,25 @@ if TYPE_CHECKING:
 WORD = 0xFFFF_FFFF
 _LOG2_MASK = 0x1F
 _FORMS = np.zeros(8, np.int64)
-_FORMS[[SCALAR, POINTER, VECTOR, INPUT, OUTPUT]] = (
+_FORMS[[SCALAR, POINTER, VECTOR, INPUT, OUTPUT, RING]] = (
     tables.SCALAR,
     tables.POINTER,
     tables.VECTOR,
     tables.INPUT,
     tables.OUTPUT,
+    tables.FIFO,
 )
 """Form of an operand in a snapshot by kind here; the block is the one left, see below."""
 _FORMS[3] = tables.BLOCK
 
 
-def refuse_what_is_not_saved(image: WaferImage) -> None:
-    """Raise `CheckpointError` if the machine has state that this file does not know."""
-    is_switched = any(len(c.positions) > 1 or c.filter or c.teardown for c in image.color_configs)
-    if is_switched or any(map(_has_unsaved_state, image.programs)):
-        raise CheckpointError(
-            "the fast engine cannot save a program with switches, control wavelets, filters, FIFOs "
-            "or map loops yet; run it with --engine reference"
-        )
-
-
-def _has_unsaved_state(program: TileProgram) -> bool:
-    is_map = program.code[:, Field.OPCODE] == Opcode.MAP_BEGIN
-    return bool(program.fifos) or any(d.is_control for d in program.dsds) or bool(is_map.any())
-
-
 def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:
     """Return everything about a machine between two runs."""
-    refuse_what_is_not_saved(loaded.image)
     base = int(s.clock[BASE])
     moved = count_link_wavelets(s)
     stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()
     departures = _departures(s, cycle, base)
     launches, arguments = _launches(s)
-    empty = {name: np.zeros(0, dtype_of(name)) for name in ("fifos", "switches")}
     return Snapshot(
         cycle=cycle,
         end=int(s.clock[LAST_END]) + base,
@@ -170,11 +169,12 @@ def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot
         ),
         links=_links(s, moved, base),
         departures=departures,
-        **_fifos(s, cycle, base),
+        **_queues(s, cycle, base),
         operations=_operations(s, base),
         launches=launches,
         launch_arguments=arguments,
-        **empty,
+        fifos=_rings(s),
+        switches=_switches(s, loaded.image),
     )
 
 
@@ -239,7 +239,7 @@ def _departures(s: Arrays, cycle: int, base: int) -> tables.Table:
     return _table("departures", pe=link // 4, direction=link % 4, cycle=cycles[link, nth])
 
 
-def _fifos(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
+def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
     """Return the tables of sources and channels."""
     rows = np.flatnonzero(s.fifos[:, FIFOS_OFFSET])
     offset = s.fifos[rows, FIFOS_OFFSET]
@@ -251,8 +251,10 @@ def _fifos(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
     ready = s.arena[at + FIFO_RING + 2 * place].astype(np.int64) + base
     word = s.arena[at + FIFO_RING + 2 * place + 1].astype(np.int64) & WORD
     color = s.fifos[rows[held], FIFOS_COLOR]
-    tagged = np.flatnonzero(color == ANY_COLOR)
-    color[tagged] = s.arena[(at + FIFO_RING + 2 * places + place)[tagged]]
+    tagged = np.flatnonzero(have_tags(s, rows)[held])
+    tag = s.arena[(at + FIFO_RING + 2 * places + place)[tagged]].astype(np.int64)
+    word[tagged] |= np.where(tag & CONTROL_TAG, CONTROL_MARK, 0)
+    color[tagged] = np.where(color[tagged] == ANY_COLOR, tag & COLOR_MASK, color[tagged])
 
     arrived = np.flatnonzero(is_channel[held])
     awaited = np.flatnonzero(is_channel & (s.arena[offset + FIFO_STATE] & IS_AWAITED != 0))
@@ -287,6 +289,17 @@ def _fifos(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
             color=s.fifos[rows[awaited], FIFOS_COLOR],
         ),
     }
+
+
+def have_tags(s: Arrays, rows: Integers) -> NDArray[np.bool_]:
+    """Tell of each of some queues whether its wavelets carry tags, see `fields.ANY_COLOR`."""
+    color: Integers = s.fifos[rows, FIFOS_COLOR]
+    is_channel = s.fifos[rows, FIFOS_SENDER] == NONE
+    is_buffer = ~is_channel & (s.fifos[rows, FIFOS_PORT] != int(Direction.RAMP))
+    is_marked = s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_SHAPE] & HAS_TAGS != 0
+    tagged = is_channel & is_marked
+    tagged |= is_buffer & np.isin(color, s.switches[:-1, SWITCH_COLOR])
+    return tagged | (color == ANY_COLOR)
 
 
 def _sources(
@@ -368,15 +381,17 @@ def _operations(s: Arrays, base: int) -> tables.Table:
         "finish_at": np.where(finish == FAR, tables.NEVER, finish + base),
         "reason": word(OP_REASON),
         "waiting_since": s.operations[rows, OPS_WAITING_SINCE] + base,
-        "is_prepared": np.zeros(len(rows), np.int64),
+        "is_prepared": s.operations[rows, OPS_RESUME] < s.timing[T_RESUME],
     }
-    first_dsd = program[:, PROGRAM_DSDS]
+    first = program[:, PROGRAM_DSDS], s.pes[pe, PE_RINGS]
     for name, at in (("dest", OP_DEST), ("src0", OP_SRC0), ("src1", OP_SRC1)):
-        columns |= _operand(s, offset + at, name, first_dsd)
+        columns |= _operand(s, offset + at, name, *first)
     return _table("operations", **columns)
 
 
-def _operand(s: Arrays, at: Integers, name: str, first_dsd: Integers) -> Columns:
+def _operand(
+    s: Arrays, at: Integers, name: str, first_dsd: Integers, first_ring: Integers
+) -> Columns:
     """Return the four columns of an operand."""
 
     def word(field: int) -> Integers:
@@ -391,15 +406,16 @@ def _operand(s: Arrays, at: Integers, name: str, first_dsd: Integers) -> Columns
     base = np.where(form == tables.POINTER, base & WORD, base)
     base = np.where(is_input, s.fifos[fifo, FIFOS_COLOR], base)
     base = np.where(is_output, s.fifos[fifo, FIFOS_NUMBER], base)
-    is_vector = form == tables.VECTOR
+    base = np.where(form == tables.FIFO, base - first_ring, base)
+    dsd = word(OPERAND_DSD)  # of fabric output: its tag
     stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
-    extra = np.where(is_output, word(OPERAND_DSD), 0)
-    extra = np.where(form == tables.BLOCK, word(OPERAND_DSD) - first_dsd, extra)
+    stride = np.where(form == tables.VECTOR, stride, 0)
+    extra = np.where(is_output, dsd & COLOR_MASK, 0)
     return {
         f"{name}_form": form,
         f"{name}_base": base,
-        f"{name}_stride": np.where(is_vector, stride, 0),
-        f"{name}_extra": extra,
+        f"{name}_stride": np.where(is_output, dsd & CONTROL_TAG != 0, stride),
+        f"{name}_extra": np.where(form == tables.BLOCK, dsd - first_dsd, extra),
     }
 
 
@@ -418,4 +434,33 @@ def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
             register=rows[launch, at],
             word=rows[launch, at + 1] & WORD,
         ),
+    )
+
+
+def _rings(s: Arrays) -> tables.Table:
+    """Return the FIFOs that hold something, or did."""
+    used = np.flatnonzero(s.rings[:, RINGS_WIDTH])
+    first: Integers = s.pes[:, PE_RINGS]
+    pe = np.searchsorted(first, used, side="right") - 1
+    rings = s.rings[used]
+    return _table(
+        "fifos",
+        pe=pe,
+        number=used - first[pe],
+        head=rings[:, RINGS_HEAD],
+        count=rings[:, RINGS_COUNT],
+        width=rings[:, RINGS_WIDTH],
+    )
+
+
+def _switches(s: Arrays, image: WaferImage) -> tables.Table:
+    """Return the switches that are not as they were loaded; between two cycles (M92)."""
+    switches = s.switches[find_turned(s, image)]
+    return _table(
+        "switches",
+        pe=switches[:, SWITCH_PE],
+        color=switches[:, SWITCH_COLOR],
+        position=switches[:, SWITCH_POSITION],
+        is_torn_down=switches[:, SWITCH_IS_TORN],
+        counter=switches[:, SWITCH_COUNTER],
     )

@@ -7,12 +7,15 @@ array at every call, which costs eight times the work itself; the arrays outlive
 nothing is lost. `forceinline` lets LLVM see the whole engine as one function.
 
 The cache can never be stale: its folder is named by a hash of every source that can end up in the
-machine code, so a changed constant is another folder. (Numba itself looks at one file only.)
+machine code, so a changed constant is another folder. (Numba itself looks at one file only.) What
+is damaged there is compiled again, and where nothing can be written nothing is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,9 +24,15 @@ import numba
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    UserProvidedCacheLocator,
+)
+from numba.core.serialize import dumps
 from numba.extending import intrinsic, overload
 
-from onewafer.settings import Settings
+from onewafer.settings import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,16 +100,91 @@ def _trailing_zeros(mask):  # noqa: ANN001, ANN202, ARG001  # of Numba
     return lambda mask: _count_trailing_zeros(numba.int64(mask))
 
 
+# --- machine code on disk ------------------------------------------------------------------------
+
+
+class _Contents(CompileResultCacheImpl):
+    """What a file holds: a kernel, and the digest of its bytes."""
+
+    # Of Numba's other places, the one beside the sources would be found by a single file's date.
+    _locator_classes = (UserProvidedCacheLocator,)
+
+    def reduce(self, data: Any) -> tuple[bytes, bytes]:  # noqa: ANN401  # of Numba
+        payload = dumps(super().reduce(data))
+        return hashlib.sha256(payload).digest(), payload
+
+    def rebuild(self, target_context: Any, payload: tuple[bytes, bytes]) -> Any:  # noqa: ANN401  # of Numba
+        return super().rebuild(target_context, pickle.loads(_checked(payload)))  # noqa: S301  # ours
+
+
+def _checked(payload: tuple[bytes, bytes]) -> bytes:
+    digest, content = payload
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("other bytes than were written")
+    return content
+
+
+class _KernelCache(FunctionCache):
+    """The files of one kernel."""
+
+    _impl_class = _Contents
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # of Numba
+        """Return what is kept; None if that is nothing, or is damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  # of bytes that nobody wrote, anything can come
+            try:
+                self.flush()
+            except OSError:
+                self.disable()
+            return None
+
+    def is_filled(self) -> bool:
+        """Tell whether there is something to load, and undamaged."""
+        files = self._cache_file
+        try:
+            names = files._load_index().values()  # noqa: SLF001  # of Numba
+            return bool([_checked(files._load_data(name)) for name in names])  # noqa: SLF001
+        except Exception:  # noqa: BLE001  # as above
+            return False
+
+    def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401  # of Numba
+        """Keep a kernel, if there is room."""
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            self.disable()
+
+
 def _keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of Numba
     """Switch the cache on for one dispatcher, in a folder of its own."""
     before = _config.CACHE_DIR
     _config.CACHE_DIR = str(folder)
     try:
-        dispatcher.enable_caching()
+        dispatcher._cache = _KernelCache(dispatcher.py_func)  # noqa: SLF001  # `enable_caching` does
     except RuntimeError:  # nothing can be written there: compile in every process
         return
     finally:
         _config.CACHE_DIR = before
+
+
+class Keeping(Enum):
+    """What is on disk of an entry."""
+
+    KEPT = "kept"
+    NOT_YET = "not yet"
+    IMPOSSIBLE = "impossible"
+    """The folder cannot be written."""
+
+
+def keeping(dispatcher: Any) -> Keeping:  # noqa: ANN401  # of Numba
+    """Return what is on disk of an entry."""
+    match dispatcher._cache:  # noqa: SLF001  # of Numba
+        case _KernelCache() as cache:
+            return Keeping.KEPT if cache.is_filled() else Keeping.NOT_YET
+        case _:
+            return Keeping.IMPOSSIBLE
 
 
 def kernel_folder() -> Path:
@@ -110,7 +194,7 @@ def kernel_folder() -> Path:
         digest.update(part.encode() + b"\0")
     for path in source_files():
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return Settings.from_environment().cache_folder / "kernels" / digest.hexdigest()[:20]
+    return cache_folder() / "kernels" / digest.hexdigest()[:20]
 
 
 def source_files() -> list[Path]:

@@ -56,6 +56,14 @@ def count_link_wavelets(s: Arrays) -> Integers:
     return counts.astype(np.int64).reshape(num_pes, num_ports)
 
 
+def count_hops(s: Arrays) -> int:
+    """Return the wavelets that left routers for another PE: what link buffers got."""
+    ports: Integers = s.fifos[: len(s.fifos) - len(s.blocks), FIFOS_PORT]
+    buffers = np.flatnonzero(ports != Direction.RAMP)
+    tails: Integers = s.arena[s.fifos[buffers, FIFOS_OFFSET] + FIFO_TAIL]
+    return int(s.fifos[buffers, FIFOS_PUSHED].sum() + tails.sum(dtype=np.int64))
+
+
 def count_stalls(s: Arrays, cycle: int) -> Integers:
     """Return the cycles that units have waited up to `cycle`, `[num_pes, reason]`."""
     stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()

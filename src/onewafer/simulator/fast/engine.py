@@ -15,8 +15,9 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
-from onewafer.simulator.fast.checkpoint import export_snapshot, refuse_what_is_not_saved
+from onewafer.simulator.fast.checkpoint import export_snapshot
 from onewafer.simulator.fast.counters import (
+    count_hops,
     count_link_wavelets,
     count_of_blocks,
     count_stalls,
@@ -61,7 +62,7 @@ from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.restoring import restore
 from onewafer.simulator.fast.views import find_fifos, report_deadlock
-from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
@@ -156,6 +157,15 @@ class FastEngine:
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works."""
+        s = self._arrays
+        steps = (
+            s.pes[:, PE_INSTRUCTIONS] + s.pes[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)
+        )
+        image = self._loaded.image
+        return Activity(steps.reshape(image.height, image.width), count_hops(s))
+
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         image, s = self._loaded.image, self._arrays
@@ -185,7 +195,6 @@ class FastEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
-        refuse_what_is_not_saved(self._loaded.image)
         self._use(restore(self._arrays, self._injector, snapshot))
         self._cycle = snapshot.cycle
         wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), self._cycle)

@@ -265,8 +265,10 @@ HOST_QUEUE = 1 << 16
     SWITCH_CHANNEL,  # 0: no queue of the PE takes the color
     SWITCH_BUFFERS,  # behind the four links; 0: the link leaves the rectangle
     SWITCH_SETS,  # receive (NONE: not valid) and transmit of each position
-) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22)
-NUM_SWITCH_FIELDS = SWITCH_SETS + 8
+    SWITCH_PE,
+    SWITCH_COLOR,
+    NUM_SWITCH_FIELDS,
+) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22, 30, 31, 32)
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------

@@ -9,7 +9,9 @@ import numpy as np
 from onewafer.geometry import Direction
 from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
 from onewafer.simulator import snapshot as tables
+from onewafer.simulator.arithmetic.control import CONTROL_MARK
 from onewafer.simulator.fast.agenda import NUM_SLOTS
+from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -24,6 +26,7 @@ from onewafer.simulator.fast.fields import (
     BLOCK_ROUTER_WAKE,
     BLOCK_SLOTS,
     CONFIG_RANK,
+    CONTROL_TAG,
     DSD_STRIDE,
     FAR,
     FIFO_LAST_MOVE,
@@ -43,6 +46,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_SENDER,
     FIFOS_WAITING_SINCE,
     FIFOS_WRITER,
+    HAS_TAGS,
     HEAP_SIZE,
     INPUT,
     IS_AWAITED,
@@ -106,6 +110,7 @@ from onewafer.simulator.fast.fields import (
     PE_PC,
     PE_PROGRAM,
     PE_RETURN_DEPTH,
+    PE_RINGS,
     PE_STALLED_SINCE,
     PE_STALLS,
     PE_TASK_STARTS,
@@ -114,12 +119,25 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CONFIGS,
     PROGRAM_DSDS,
     PROGRAM_QUEUES,
+    RING,
+    RINGS_COUNT,
+    RINGS_HEAD,
+    RINGS_READER,
+    RINGS_WIDTH,
+    RINGS_WRITER,
     SCALAR,
+    STEPWISE,
+    SWITCH_COLOR,
+    SWITCH_COUNTER,
+    SWITCH_IS_TORN,
+    SWITCH_PE,
+    SWITCH_POSITION,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
     T_RESUME,
     T_WINDOW_SHIFT,
     VECTOR,
+    WATCHED,
 )
 from onewafer.simulator.fast.operation import ENDLESS
 
@@ -139,6 +157,7 @@ _KINDS = {
     tables.BLOCK: BLOCK,
     tables.INPUT: INPUT,
     tables.OUTPUT: OUTPUT,
+    tables.FIFO: RING,
 }
 _WIDTHS: dict[str | None, int] = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
 _BYTES = {
@@ -162,6 +181,8 @@ def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
     _restore_sources(s, snapshot)
     _restore_channels(s, snapshot)
     _restore_links(s, snapshot)
+    _restore_switches(s, snapshot.switches)
+    _restore_rings(s, snapshot.fifos)
     _restore_operations(s, snapshot.operations)
     _restore_elements(s, snapshot)
     _restore_launches(s, snapshot)
@@ -196,7 +217,7 @@ def _find(keys: Integers, wanted: Integers) -> Integers:
     order = np.argsort(keys)
     found = order[np.minimum(np.searchsorted(keys[order], wanted), max(len(keys) - 1, 0))]
     if len(wanted) and (keys[found] != wanted).any():
-        raise KeyError("a queue or thread that this program does not have")
+        raise KeyError("a queue, switch or thread that this program does not have")
     return found
 
 
@@ -237,11 +258,7 @@ def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
     wavelets = snapshot.wavelets
     wavelets = wavelets[~is_host[wavelets["source"]]]
     at = offset[wavelets["source"]]
-    _fill(s, at, wavelets)
-    tagged = np.flatnonzero(s.fifos[found, FIFOS_COLOR][wavelets["source"]] == ANY_COLOR)
-    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
-    tags = at + FIFO_RING + 2 * places + _running(at)
-    s.arena[tags[tagged]] = wavelets["color"][tagged]
+    _fill(s, found[wavelets["source"]], wavelets)
     _restore_credits(s, offset[snapshot.credits["source"]], snapshot.credits["cycle"])
     waiting = np.unique(at)
     block = s.arena[waiting + FIFO_OWNER]
@@ -258,11 +275,18 @@ def _running(at: Integers) -> Integers:
     return running
 
 
-def _fill(s: Arrays, at: Integers, wavelets: Table) -> None:
-    """Put wavelets into empty FIFOs, in order; `at` is the FIFO of each."""
-    place = at + FIFO_RING + 2 * _running(at)
+def _fill(s: Arrays, rows: Integers, wavelets: Table) -> None:
+    """Put wavelets into empty FIFOs, in order; `rows` has the FIFO of each."""
+    at = s.fifos[rows, FIFOS_OFFSET]
+    number = _running(at)
+    place = at + FIFO_RING + 2 * number
     s.arena[place] = _since_base(s, wavelets["ready"])
     s.arena[place + 1] = _signed(wavelets["word"])
+    tagged = np.flatnonzero(have_tags(s, rows))
+    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
+    color = np.where(s.fifos[rows, FIFOS_COLOR] == ANY_COLOR, wavelets["color"], 0)
+    tag = color | np.where(wavelets["word"] & CONTROL_MARK, CONTROL_TAG, 0)
+    s.arena[(at + FIFO_RING + 2 * places + number)[tagged]] = tag[tagged]
     fifos, counts = np.unique(at, return_counts=True)
     s.arena[fifos + FIFO_TAIL] = counts
 
@@ -281,11 +305,11 @@ def _restore_channels(s: Arrays, snapshot: Snapshot) -> None:
     rows = np.flatnonzero((s.fifos[:, FIFOS_OFFSET] > 0) & (s.fifos[:, FIFOS_SENDER] == NONE))
     keys = s.fifos[rows, FIFOS_PE] * NUM_COLORS + s.fifos[rows, FIFOS_COLOR]
 
-    def offset_of(table: Table) -> Integers:
-        return s.fifos[rows[_find(keys, table["pe"] * NUM_COLORS + table["color"])], FIFOS_OFFSET]
+    def row_of(table: Table) -> Integers:
+        return rows[_find(keys, table["pe"] * NUM_COLORS + table["color"])]
 
-    _fill(s, offset_of(arrivals), arrivals)
-    s.arena[offset_of(awaited) + FIFO_STATE] = IS_AWAITED
+    _fill(s, row_of(arrivals), arrivals)
+    s.arena[s.fifos[row_of(awaited), FIFOS_OFFSET] + FIFO_STATE] = IS_AWAITED
 
 
 def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
@@ -312,6 +336,24 @@ def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
         s.links[:, LINK_WAVELETS] = np.bincount(link, minlength=len(s.links))
 
 
+# --- switches and rings --------------------------------------------------------------------------
+
+
+def _restore_switches(s: Arrays, table: Table) -> None:
+    keys = s.switches[:-1, SWITCH_PE] * NUM_COLORS + s.switches[:-1, SWITCH_COLOR]
+    row = _find(keys, table["pe"] * NUM_COLORS + table["color"])
+    s.switches[row, SWITCH_POSITION] = table["position"]
+    s.switches[row, SWITCH_COUNTER] = table["counter"]
+    s.switches[row, SWITCH_IS_TORN] = table["is_torn_down"]
+
+
+def _restore_rings(s: Arrays, table: Table) -> None:
+    row = s.pes[table["pe"], PE_RINGS] + table["number"]
+    s.rings[row, RINGS_HEAD] = table["head"]
+    s.rings[row, RINGS_COUNT] = table["count"]
+    s.rings[row, RINGS_WIDTH] = table["width"]
+
+
 # --- operations ----------------------------------------------------------------------------------
 
 
@@ -327,6 +369,8 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     forms = {at: _restore_operand(s, table, op, at) for at in (OP_DEST, OP_SRC0, OP_SRC1)}
     is_input = [forms[at] == tables.INPUT for at in (OP_SRC0, OP_SRC1)]
     is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
+    is_ring = np.any([form == tables.FIFO for form in forms.values()], axis=0)
+    is_watched = is_ring | _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
     accumulates = (forms[OP_DEST] == tables.POINTER) & (table["length"] > 1)
     accumulates &= _BYTES[OP_SRC0][kind] > 0
     accumulator = np.where(forms[OP_SRC1] == tables.SCALAR, OP_SRC1, 0)
@@ -337,7 +381,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
         OP_CONFIG: config,
         OP_RANK: rank,
         OP_PC: table["pc"],
-        OP_STEPS: is_fabric,
+        OP_STEPS: np.where(is_fabric | is_ring, STEPWISE, 0) | np.where(is_watched, WATCHED, 0),
         OP_IS_ENDLESS: is_fabric & (table["length"] == ENDLESS),
         OP_LENGTH: table["length"],
         OP_NEXT: table["next_element"],
@@ -353,7 +397,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     for field, values in words.items():
         s.arena[op + field] = values
     s.operations[row, OPS_START] = table["start"] - base
-    s.operations[row, OPS_RESUME] = s.timing[T_RESUME]  # no map loop is saved
+    s.operations[row, OPS_RESUME] = np.where(table["is_prepared"], 0, s.timing[T_RESUME])
     s.operations[row, OPS_WAITING_SINCE] = table["waiting_since"] - base
     block = s.blocks[pe]
     slot = (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
@@ -367,6 +411,13 @@ def _rows_of_threads(s: Arrays, pe: Integers, thread: Integers) -> Integers:
     offset: Integers = s.operations[rows, OPS_OFFSET]
     owner = np.searchsorted(blocks, offset, side="right") - 1
     return rows[_find(16 * owner + s.operations[rows, OPS_THREAD], 16 * pe + thread)]
+
+
+def _have_tagged_input(s: Arrays, op: Integers, at: int) -> NDArray[np.bool_]:
+    """Tell of each operation whether control wavelets may come by the channel of an operand."""
+    is_input = s.arena[op + at + OPERAND_KIND] == INPUT
+    channel = np.where(is_input, s.arena[op + at + OPERAND_BASE], 0)
+    return is_input & (s.arena[channel + FIFO_SHAPE] & HAS_TAGS != 0)
 
 
 def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers:
@@ -383,6 +434,8 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     is_plain = (form == tables.SCALAR) | (form == tables.POINTER)
     base = np.where(is_plain, _signed(base), base)
     base = np.where(is_input, channel, np.where(is_output, queue, base))
+    is_ring = form == tables.FIFO
+    base = np.where(is_ring, base + s.pes[pe, PE_RINGS], base)
     dsd = program[:, PROGRAM_DSDS] + extra
     is_block = form == tables.BLOCK
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
@@ -392,7 +445,9 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     s.arena[op + at + OPERAND_BASE] = base
     s.arena[op + at + OPERAND_STEP] = step
     s.arena[op + at + OPERAND_BYTES] = num_bytes
-    s.arena[op + at + OPERAND_DSD] = np.where(is_output, extra, dsd)
+    tag = extra | np.where(stride, CONTROL_TAG, 0)
+    s.arena[op + at + OPERAND_DSD] = np.where(is_output, tag, dsd)
+    s.rings[base[is_ring], RINGS_WRITER if at == OP_DEST else RINGS_READER] = op[is_ring]
     s.arena[base[is_input] + FIFO_READER] = op[is_input]
     s.fifos[s.arena[base[is_output] + FIFO_ROW], FIFOS_WRITER] = op[is_output]
     return form

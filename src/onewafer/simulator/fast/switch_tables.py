@@ -18,6 +18,7 @@ from onewafer.simulator.fast.fields import (
     SWITCH_BUFFERS,
     SWITCH_CHANGED,
     SWITCH_CHANNEL,
+    SWITCH_COLOR,
     SWITCH_COUNTER,
     SWITCH_COUNTS_CONTROL,
     SWITCH_COUNTS_DATA,
@@ -29,6 +30,7 @@ from onewafer.simulator.fast.fields import (
     SWITCH_MAXIMUM,
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
+    SWITCH_PE,
     SWITCH_POPS,
     SWITCH_POSITION,
     SWITCH_SETS,
@@ -40,9 +42,11 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import ColorConfig, WaferImage
+    from onewafer.simulator.fast.arrays import Arrays
 
     Integers = NDArray[np.int64]
 
+_STATE = [SWITCH_POSITION, SWITCH_COUNTER, SWITCH_IS_TORN]
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 _POPS = {
     PopMode.NO_POP: 0,
@@ -76,9 +80,21 @@ def make_switches(
     of_config = np.array(rows, np.int64).reshape(-1, NUM_SWITCH_FIELDS)
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     switches = of_config[config_of_color[pe, color]]
+    switches[:, SWITCH_PE] = pe
+    switches[:, SWITCH_COLOR] = color
     switches[:, SWITCH_CHANNEL] = channel
     switches[:, SWITCH_BUFFERS : SWITCH_BUFFERS + len(_LINKS)] = buffers
     return np.concatenate((switches, np.zeros((1, NUM_SWITCH_FIELDS), np.int64)))
+
+
+def find_turned(s: Arrays, image: WaferImage) -> Integers:
+    """Return the rows of the switches that are not as they were loaded."""
+    rows = s.switches[:-1]
+    at_load = np.array([_row(config) for config in image.color_configs], np.int64)
+    config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
+    of_config = at_load.reshape(-1, NUM_SWITCH_FIELDS)
+    loaded = of_config[config_of_color[rows[:, SWITCH_PE], rows[:, SWITCH_COLOR]]]
+    return np.flatnonzero((rows[:, _STATE] != loaded[:, _STATE]).any(axis=1))
 
 
 def _row(config: ColorConfig) -> list[int]:

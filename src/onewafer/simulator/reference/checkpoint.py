@@ -189,6 +189,7 @@ def export_routers(
         switches += [
             (pe, color, switch.position, switch.is_torn_down, switch.counter)
             for color, switch in router.switches.items()
+            if not switch.is_as_loaded
         ]
     return {
         "routers": make_table("routers", states),

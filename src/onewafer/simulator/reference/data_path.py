@@ -136,9 +136,11 @@ class DataPath:
                 continue
             reason = self._obstacle(operation, cycle) if operation.is_stepwise else None
             if reason is StallReason.FIFO and operation.config is None:
+                # It ends instead of waiting (M112).
                 operation.finish_at = cycle + 1
                 self._agenda.schedule(self._owner, operation.finish_at)
-            if reason is None:
+                self._note_stall(operation, cycle, None)
+            elif reason is None:
                 ready.append(operation)
             else:
                 self._note_stall(operation, cycle, reason)

@@ -32,7 +32,7 @@ from onewafer.simulator.reference.operation import OperationTiming
 from onewafer.simulator.reference.router import NEVER, OutputQueue, Router
 from onewafer.simulator.reference.wiring import wire_routers
 from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
-from onewafer.simulator.statistics import StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,17 +141,18 @@ class ReferenceEngine:
         self._agenda.note(self._cycle)
         self._agenda.schedule(router, self._cycle)
 
+    def activity(self) -> Activity:
+        """Return the few of these counters that say who works."""
+        return Activity(
+            steps=self._of_elements(lambda e: e.num_instructions + e.path.num_elements),
+            wavelet_hops=sum(link.num_wavelets for r in self._routers for link in r.links),
+        )
+
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         image = self._loaded.image
         shape = image.height, image.width
-
-        def of_elements(count: Callable[[ComputeElement], int]) -> NDArray[np.int64]:
-            counts = np.zeros(shape, np.int64)
-            for element in self._elements:
-                counts[element.y, element.x] = count(element)
-            return counts
-
+        of_elements = self._of_elements
         links = [[*(k.num_wavelets for k in r.links), r.num_to_ramp] for r in self._routers]
         return Statistics(
             cycles=self._cycle,
@@ -167,6 +168,14 @@ class ReferenceEngine:
                 for reason in StallReason
             },
         )
+
+    def _of_elements(self, count: Callable[[ComputeElement], int]) -> NDArray[np.int64]:
+        """Return a counter of the compute elements, `[y, x]`."""
+        image = self._loaded.image
+        counts = np.zeros((image.height, image.width), np.int64)
+        for element in self._elements:
+            counts[element.y, element.x] = count(element)
+        return counts
 
     def snapshot(self) -> Snapshot:
         """Return everything about the machine, in the words of no engine."""

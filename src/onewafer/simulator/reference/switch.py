@@ -57,11 +57,7 @@ class Switch:
     def __init__(self, config: ColorConfig, routes: tuple[Route | None, ...]) -> None:
         self._config = config
         self._routes = routes
-        self.position = config.current_position
-        self.is_torn_down = config.teardown
-        filter_ = config.filter
-        self.counter = filter_.initial if isinstance(filter_, CounterFilter) else 0
-        """Of a counter filter."""
+        self.position, self.is_torn_down, self.counter = self._state_at_load()
 
     @property
     def route(self) -> Route:
@@ -69,6 +65,12 @@ class Switch:
         route = self._routes[self.position]
         assert route is not None
         return route
+
+    @property
+    def is_as_loaded(self) -> bool:
+        """Whether nothing has changed the switch."""
+        state = self.position, self.is_torn_down, self.counter
+        return state == self._state_at_load()
 
     def takes(self, port: Direction, word: int) -> bool:
         """Tell whether the position in force lets a wavelet in from `port` (M57, M90)."""
@@ -96,6 +98,12 @@ class Switch:
         elif opcode == TEARDOWN:
             self.is_torn_down = True
         return popped(word) if opcode in _POPPING[self._config.pop_mode] else word
+
+    def _state_at_load(self) -> tuple[int, bool, int]:
+        """Return position, teardown and the count of a counter filter."""
+        config = self._config
+        initial = config.filter.initial if isinstance(config.filter, CounterFilter) else 0
+        return config.current_position, config.teardown, initial
 
     def _accepts(self, route: Route, port: Direction, word: int) -> bool:
         is_received = bool(route.receive >> port & 1)

@@ -120,10 +120,11 @@ def _base(fields: Mapping[str, Value], what: str, span: Span) -> tuple[Value, t.
                 span,
                 help="write `.{ .tensor_access = |i|{n} -> a[i] }`",
             )
-    return fields["base_address"], _element_of(fields["base_address"], span)
+    return fields["base_address"], element_of(fields["base_address"], span)
 
 
-def _element_of(base: Value, span: Span) -> t.Type:
+def element_of(base: Value, span: Span) -> t.Type:
+    """Return the type of the elements that a pointer leads to, or fail."""
     match type_of(base):
         case t.PointerType(t.ArrayType(_, element)) | t.PointerType(element):
             return element
@@ -363,7 +364,7 @@ def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value
         if isinstance(base.type, t.PointerType):
             not_comptime(base, span)
         base = places.address_of_variable(base)
-    _element_of(base, span)
+    element_of(base, span)
     pointer = places.expect_pointer(base, span)
     _known(site, args)
     _expect_dsd(dsd, site, _MEMORY)
@@ -379,7 +380,7 @@ def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if isinstance(base, Variable):
         is_pointer = isinstance(base.type, t.PointerType)
         base = a.load_variable(base, span) if is_pointer else places.address_of_variable(base)
-    _element_of(base, span)
+    element_of(base, span)
     return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
 
 

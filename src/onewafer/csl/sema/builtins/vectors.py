@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
 from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import DsrState
@@ -83,6 +84,7 @@ def _operation(
         value, span = remaining.pop(0)
         scalar = _scalar(a, value, span, info.scalar)
     operands = (args[0], *args[1 : 1 + (src0 is not None) + (src1 is not None)])
+    _check_operands(site, a, args, info)
     if not any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands):
         fail(
             "type-mismatch",
@@ -102,6 +104,20 @@ def _operation(
         )
     a.emit(ir.DsdStatement(operation, dest, src0, src1, scalar, config, site.span))
     return VOID_VALUE
+
+
+def _check_operands(site: Site, a: Analyzer, args: Sequence[Value], info: DsdOperationInfo) -> None:
+    remaining = iter(zip(args, site.argument_spans, strict=True))
+
+    def operand(element: str | None) -> Operand | None:
+        if element is None:
+            return None
+        value, span = next(remaining)
+        return Operand(value, span, t.num_bytes(_ELEMENTS[element]))
+
+    dest = operand(info.dest)
+    assert dest is not None
+    check_operands(site, a, dest, operand(info.src0), operand(info.src1))
 
 
 def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,7 @@ def _run(
     span: Span,
 ) -> Value:
     frame, session = Frame(module, code.size), module.session
+    label = f"`{declaration.name}` is called here"
     session.depth += 1
     try:
         if session.depth > MAX_CALL_DEPTH:
@@ -112,10 +114,11 @@ def _run(
                 value = operations.coerce(argument, expected, span, what)
             frame.slots[index] = value
         result_type = places.expect_type(code.result_type(frame), declaration.result.span)
-        signal = code.body(frame)
+        with nullcontext() if session.recorder is None else session.recorder.calling(span, label):
+            signal = code.body(frame)
         return _result(frame, signal, result_type, declaration)
     except Fault as fault:
-        fault.add_place(span, f"`{declaration.name}` is called here")
+        fault.add_place(span, label)
         raise
     finally:
         session.depth -= 1

@@ -1,0 +1,134 @@
+"""Warnings about operands that are permitted and surely not meant.
+
+The machine moves as many elements as it is told, of the operation's width, from where a DSD begins:
+past the end of the array if need be. What is only known at run time is not looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.descriptors import element_of
+from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.values import Dsd, Pointer, Scalar, Value, type_of
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
+from onewafer.image import DsdKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What a DSD operation is given at one place."""
+
+    value: Value
+    span: Span
+    num_bytes: int
+    """Of an element of the operation, here."""
+
+
+def check_operands(
+    site: Site, a: Analyzer, dest: Operand, src0: Operand | None, src1: Operand | None
+) -> None:
+    """Warn of arrays with elements of another width, and of DSDs that leave their array."""
+    length = _find_length([o for o in (src0, src1, dest) if o is not None])
+    for operand in (dest, src0, src1):
+        if operand is None or not isinstance(operand.value, Dsd) or operand.value.base is None:
+            continue
+        finding = _check_width(site, operand.value.base, operand)
+        if finding is None and length is not None:
+            finding = _check_reach(operand.value, operand.value.base, operand, length)
+        if finding is not None:
+            a.instance.report(Fault(finding))
+
+
+def _find_length(operands: Sequence[Operand]) -> Scalar | None:
+    """Return the length of the operation (M35); None if only the PE knows."""
+    for operand in operands:
+        match operand.value:
+            case Dsd(descriptor=descriptor) if descriptor.kind is DsdKind.FIFO:
+                continue
+            case Dsd(extent=Scalar(value=value)) if value == _ENDLESS:
+                return None
+            case Dsd(extent=extent):
+                if operations.decide(extent, bool, "extent", operand.span):
+                    return extent
+            case value if type_of(value) in t.DSDS or type_of(value) in _REGISTERS:
+                return None
+            case _:
+                continue
+    return Scalar(t.U16, 1)
+
+
+_REGISTERS = (t.DSR_DEST, t.DSR_SRC0, t.DSR_SRC1)
+_ENDLESS = 0x7FFF
+"""Of a fabric operand (M35)."""
+
+
+def _check_width(site: Site, base: Pointer, operand: Operand) -> Diagnostic | None:
+    held = t.num_bytes(element_of(base, operand.span))
+    if held == operand.num_bytes:
+        return None
+    return Diagnostic(
+        "element-size-mismatch",
+        f"`@{site.name}` works on elements of {8 * operand.num_bytes} bits here, "
+        f"and those of `{base.variable.name}` have {8 * held}",
+        Annotation(operand.span),
+        (Annotation(base.variable.span, f"`{base.variable.name}` is a `{base.variable.type}`"),),
+        ("the machine takes the width of the operation, whatever the array holds",),
+        "use the operation for these elements (`@…16` and `@…h` have 16 bits, `@…32` and `@…s` 32)",
+        severity=Severity.WARNING,
+    )
+
+
+def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> Diagnostic | None:
+    size = t.num_bytes(base.variable.type)
+
+    def excess(count: int) -> int:
+        """Return the elements that lie behind the array (negative: before it)."""
+        lowest, highest = _bounds(dsd, count)
+        first = base.offset + lowest * operand.num_bytes
+        end = base.offset + (highest + 1) * operand.num_bytes
+        if end > size:
+            return -(-(end - size) // operand.num_bytes)
+        return min(0, first // operand.num_bytes)
+
+    if dsd.stride.taint is not None or not operations.decide(
+        length, lambda count: excess(int(count)) != 0, "extent", operand.span
+    ):
+        return None
+    far = excess(int(length.value))
+    name, noun = base.variable.name, "element" if abs(far) == 1 else "elements"
+    side = f"past the end of `{name}`" if far > 0 else f"before the beginning of `{name}`"
+    made = (Annotation(dsd.span, "this is the DSD"),) if dsd.span is not None else ()
+    return Diagnostic(
+        "dsd-outside-array",
+        f"the operation reaches {abs(far):,} {noun} {side}",
+        Annotation(operand.span),
+        (*made, Annotation(base.variable.span, f"`{name}` has {size:,} bytes")),
+        ("at run time that is no error: what lies there in memory is read or overwritten",),
+        "make the extent of the DSD smaller, or the array larger",
+        severity=Severity.WARNING,
+    )
+
+
+def _bounds(dsd: Dsd, count: int) -> tuple[int, int]:
+    """Return the lowest and the highest of `count` elements, counted from the base.
+
+    Of a mem4d operand that is not read to its end, only the first.
+    """
+    loops = [(count, int(dsd.stride.value))]
+    if dsd.descriptor.kind is DsdKind.MEM4D:
+        loops = [*zip(dsd.descriptor.extents, dsd.descriptor.strides, strict=True)]
+        if count < dsd.extent.value:
+            return 0, 0
+    ends = [(extent - 1) * stride for extent, stride in loops]
+    return sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)

@@ -1,0 +1,177 @@
+"""Elementary functions as the wafer computes them: f32, operation by operation.
+
+These are the functions of `kernels/functions.csl` and `kernels/rsqrt.csl`, with the same operations
+in the same order, so that both agree in every bit. docs/numerics.md has their formulas and errors.
+All take and give f32 arrays of any shape.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh.arithmetic import maximum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[Any]  # of f32
+    Words = NDArray[np.uint32]
+
+_SIGN = np.uint32(0x80000000)
+_ONE, _TWO = np.float32(1), np.float32(2)
+
+_HALF_STEPS = np.float32(92.33248)
+"""128 / (2 ln 2)."""
+_ROUND = np.float32(12582912.0)
+"""1.5 · 2²³: added to a small number, it leaves a whole one in the last bits."""
+_ROUND_STEPS = np.float32(12582976.0)
+"""The same and 64, half of the 128 that are cut to."""
+_STEP_HIGH, _STEP_LOW = np.float32(1.0833740234375e-2), np.float32(-3.3155382e-6)
+"""2 ln 2 / 128, in two parts."""
+_EXPONENTIAL = (0.50000036, 0.16666612, 4.1661117e-2, 8.336187e-3, 1.4107504e-3, 1.9607862e-4)
+"""(eˣ − 1 − x) / x² for |x| up to ln 2."""
+_RECIPROCAL = (2.121212, -1.4545455, 0.32323232)
+"""1 / x for x from 1 to 2, within 1 %."""
+_NORMAL_TAIL = (
+    *(-0.6931471, 0.7978867, -0.3182893, 3.640767e-2, 4.904232e-3, 7.459855e-5),
+    *(-1.5732137e-4, -4.229266e-5, -5.757377e-6, -4.231341e-7, -1.3278901e-8),
+)
+"""ln Φ(x) for x from −6 to 0; below, it falls faster than ln Φ does."""
+_TANH_LINEAR, _TANH_CUBIC = np.float32(1.5957692), np.float32(7.1354814e-2)
+"""2 √(2/π), and that times 0.044715."""
+
+
+def _quietly(function: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+    """Let overflow and NaN pass without a warning."""
+
+    def quiet(x: Floats) -> Floats:
+        with np.errstate(all="ignore"):
+            return function(np.asarray(x, np.float32))
+
+    quiet.__doc__, quiet.__name__ = function.__doc__, function.__name__
+    return quiet
+
+
+@_quietly
+def exponential(x: Floats) -> Floats:
+    """Return eˣ, for x up to 177 (softmax has none above 0).
+
+    >>> float(exponential(np.float32(0))), float(exponential(np.float32(-np.inf)))
+    (1.0, 0.0)
+    """
+    tail, scale = _split(_at_least(x, -110))
+    return (tail + _ONE) * scale * scale
+
+
+@_quietly
+def sigmoid(x: Floats) -> Floats:
+    """Return 1 / (1 + e⁻ˣ)."""
+    tail, scale = _split(_minus_magnitude(x, -110))
+    small = (tail + _ONE) * scale * scale  # e^−|x|
+    share = _reciprocal(small + _ONE)
+    at_least = -_at_least(x * np.float32(-(2.0**127)), -1)  # 1 if x > 0, else at most 0
+    return maximum(small, at_least) * share
+
+
+@_quietly
+def silu(x: Floats) -> Floats:
+    """Return x / (1 + e⁻ˣ)."""
+    bounded = _minus_magnitude(x, -110)
+    return _gate(x, bounded, bounded)
+
+
+@_quietly
+def gelu_tanh(x: Floats) -> Floats:
+    """Return x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2."""
+    bounded = _minus_magnitude(x, -11)
+    exponent = (bounded * bounded * _TANH_CUBIC + _TANH_LINEAR) * bounded
+    return _gate(x, bounded, exponent)
+
+
+@_quietly
+def gelu(x: Floats) -> Floats:
+    """Return x · Φ(x) = x · (1 + erf(x / √2)) / 2."""
+    bounded = _minus_magnitude(x, -12.1)
+    tail, scale = _split(_polynomial(bounded, _NORMAL_TAIL))
+    part = (tail + _ONE) * scale * bounded * scale  # −|x| · Φ(−|x|)
+    return part + _above_zero(x)
+
+
+@_quietly
+def tanh(x: Floats) -> Floats:
+    """Return the hyperbolic tangent."""
+    tail, scale = _split(_minus_magnitude(x, -10) * _TWO)
+    square = scale * scale
+    less = tail * square + (square - _ONE)  # e^(−2|x|) − 1
+    magnitude = less * _reciprocal(less + _TWO)
+    return np.copysign(magnitude, x)
+
+
+@_quietly
+def rsqrt(x: Floats) -> Floats:
+    """Return 1 / √x: +∞ for +0, −∞ for −0, NaN below 0."""
+    is_plain = (x > 0) & (x < np.inf)
+    is_small = is_plain & (x < np.float32(2.0**-100))  # half of it may be subnormal
+    scaled = np.where(is_small, x * np.float32(2.0**24), np.where(is_plain, x, _ONE))
+    half = scaled * np.float32(0.5)
+    estimate = (np.uint32(0x5F375A86) - (_words(scaled) >> np.uint32(1))).view(np.float32)
+    for _ in range(2):
+        estimate = estimate * (np.float32(1.5) - half * estimate * estimate)
+    estimate = estimate + estimate * (np.float32(0.5) - half * estimate * estimate)
+    estimate = np.where(is_small, estimate * np.float32(4096), estimate)
+    return np.where(is_plain, estimate, np.where(x < 0, np.float32(np.nan), _ONE / x))
+
+
+def _words(x: Floats) -> Words:
+    return np.ascontiguousarray(x).view(np.uint32).reshape(x.shape)
+
+
+def _at_least(x: Floats, least: float) -> Floats:
+    return maximum(x, np.asarray(least, np.float32))
+
+
+def _minus_magnitude(x: Floats, least: float) -> Floats:
+    """Return −|x|, but not below `least`."""
+    return _at_least((_words(x) | _SIGN).view(np.float32), least)
+
+
+def _above_zero(x: Floats) -> Floats:
+    """Return max(x, −0)."""
+    return _at_least(x, -0.0)
+
+
+def _polynomial(x: Floats, coefficients: Sequence[float]) -> Floats:
+    """Evaluate by Horner's rule, every operation rounded."""
+    constant, *inner, last = (np.float32(value) for value in coefficients)
+    total = x * last
+    for coefficient in reversed(inner):
+        total = (total + coefficient) * x
+    return total + constant
+
+
+def _split(exponent: Floats) -> tuple[Floats, Floats]:
+    """Return tail and scale with e^exponent = (1 + tail) · scale²."""
+    steps = _words(exponent * _HALF_STEPS + _ROUND_STEPS) & ~np.uint32(0x7F)
+    whole = steps.view(np.float32) - _ROUND
+    scale = ((steps << np.uint32(16)) + np.uint32(0x3F800000)).view(np.float32)
+    rest = exponent - whole * _STEP_HIGH - whole * _STEP_LOW
+    return _polynomial(rest, _EXPONENTIAL) * rest * rest + rest, scale
+
+
+def _reciprocal(x: Floats) -> Floats:
+    """Return 1 / x for x from 1 to 2."""
+    estimate = _polynomial(x, _RECIPROCAL)
+    estimate = estimate * (_TWO - x * estimate)
+    return estimate + (_ONE - x * estimate) * estimate
+
+
+def _gate(x: Floats, bounded: Floats, exponent: Floats) -> Floats:
+    """Return x / (1 + e^−v), where `exponent` is −|v| and `bounded` is −|x|."""
+    tail, scale = _split(exponent)
+    root = (tail + _ONE) * scale
+    part = root * _reciprocal(root * scale + _ONE) * bounded * scale
+    return part + _above_zero(x)

@@ -1,0 +1,127 @@
+"""Whether a snapshot that was read from a file can be one: every number that leads somewhere.
+
+Engines index with these numbers and look at none of them twice; so nothing reaches an engine that
+is out of range. What is in range may still be wrong: checksums are for that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH, DsdOperation
+from onewafer.simulator.snapshot import BLOCK, FIFO, INPUT, NEVER, NONE, OUTPUT, SCALAR
+from onewafer.simulator.statistics import StallReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from onewafer.image import TileProgram, WaferImage
+    from onewafer.simulator.snapshot import Snapshot
+
+    Integers = NDArray[np.int64]
+    Counter = Callable[[Integers, Callable[[TileProgram], int]], Integers]
+
+_MAX_QUEUES = 16
+"""Output queues that any machine has."""
+_NUM_THREADS = 9
+_NUM_PORTS = 5
+_LIMITS = {
+    "main_thread": (0, 4),
+    "bulk_thread": (NONE, _NUM_THREADS),
+    "thread": (0, _NUM_THREADS),
+    "direction": (0, _NUM_PORTS - 1),
+    "port": (0, _NUM_PORTS),
+    "color": (0, NUM_COLORS),
+    "reason": (NONE, len(StallReason)),
+    "kind": (0, len(DsdOperation)),
+    "dest_form": (SCALAR, FIFO + 1),
+    "src0_form": (SCALAR, FIFO + 1),
+    "src1_form": (SCALAR, FIFO + 1),
+}
+"""First and last but one number of columns, in whatever table."""
+
+
+def check_snapshot(snapshot: Snapshot, image: WaferImage) -> None:
+    """Raise `ValueError` if a snapshot cannot be one of a machine that runs `image`."""
+    program_of_pe = image.program_of_pe.reshape(-1)
+    for name, cycle in (("cycle", snapshot.cycle), ("end", snapshot.end)):
+        if not 0 <= cycle < NEVER:
+            raise ValueError(f"the {name} is {cycle}")
+    limits = {**_LIMITS, "pe": (0, len(program_of_pe)), "source": (0, len(snapshot.sources))}
+    for name, table in snapshot.tables.items():
+        for column in table.dtype.names or ():
+            if column in limits:
+                _check(f"{name}.{column}", table[column], *limits[column])
+    if len(snapshot.stalls) != len(program_of_pe):
+        raise ValueError(f"stalls of {len(snapshot.stalls)} PEs")
+    _check_same("routers", snapshot.routers["pe"], np.arange(len(program_of_pe)))
+    _check_same("elements", snapshot.elements["pe"], np.flatnonzero(program_of_pe >= 0))
+    _check_programs(snapshot, image)
+
+
+def _check_programs(snapshot: Snapshot, image: WaferImage) -> None:
+    """Look at the numbers whose range depends on the program of the PE."""
+
+    def of(pes: Integers, count: Callable[[TileProgram], int]) -> Integers:
+        counts = np.array([*map(count, image.programs), 0], np.int64)
+        return counts[image.program_of_pe.reshape(-1)[pes]]
+
+    state, pes = snapshot.state, np.arange(image.program_of_pe.size)
+    num_instructions = of(pes, lambda program: len(program.code))
+    _check("program_counters", state.program_counters, 0, num_instructions + 1)
+    _check("return_stacks", state.return_stacks, 0, num_instructions[:, None] + 1)
+    _check("return_depths", state.return_depths, 0, RETURN_STACK_DEPTH + 1)
+    operations, fifos, launches = snapshot.operations, snapshot.fifos, snapshot.launch_arguments
+    configs = of(operations["pe"], lambda program: len(program.configs))
+    _check("operations.config", operations["config"], NONE, configs)
+    _check("fifos.number", fifos["number"], 0, of(fifos["pe"], lambda p: len(p.fifos)))
+    entries = of(snapshot.launches["pe"], lambda program: len(program.code))
+    _check("launches.entry", snapshot.launches["entry"], 0, entries)
+    positions = np.array([len(config.positions) for config in image.color_configs] + [0])
+    config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
+    switches = snapshot.switches
+    _check(
+        "switches.position",
+        switches["position"],
+        0,
+        positions[config_of_color[switches["pe"], switches["color"]]],
+    )
+    _check_operands(operations, of)
+    registers = of(launches["pe"], lambda program: program.num_registers)
+    _check("launch_arguments.register", launches["register"], 0, registers)
+
+
+def _check_operands(operations: NDArray[np.void], of: Counter) -> None:
+    limits: dict[int, tuple[str, Callable[[TileProgram], int]]] = {
+        INPUT: ("base", lambda _: NUM_COLORS),
+        OUTPUT: ("extra", lambda _: NUM_COLORS),
+        BLOCK: ("extra", lambda program: len(program.dsds)),
+        FIFO: ("base", lambda program: len(program.fifos)),
+    }
+    for operand in ("dest", "src0", "src1"):
+        for form, (part, count) in limits.items():
+            chosen = operations[operations[f"{operand}_form"] == form]
+            name = f"{operand}_{part}"
+            _check(f"operations.{name}", chosen[name], 0, of(chosen["pe"], count))
+        sent = operations[operations[f"{operand}_form"] == OUTPUT]
+        _check(f"operations.{operand}_base", sent[f"{operand}_base"], 0, _MAX_QUEUES)
+
+
+def _check(
+    name: str,
+    numbers: NDArray[np.signedinteger],
+    first: int,
+    behind: int | Integers,
+) -> None:
+    wrong = np.flatnonzero((numbers < first) | (numbers >= behind))
+    if len(wrong):
+        raise ValueError(f"{name} has {numbers.reshape(-1)[wrong[0]]}")
+
+
+def _check_same(name: str, found: Integers, expected: Integers) -> None:
+    if not np.array_equal(np.sort(found), expected):
+        raise ValueError(f"the table {name} has other PEs than the program")

@@ -1,0 +1,56 @@
+"""Output files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """Yield where to write; it becomes `path` if the block ends well, and is removed if not.
+
+    A link or a device (`/dev/stdout`) is written in place instead of being replaced.
+    """
+    if _is_written_in_place(path):
+        yield path
+        return
+    partial = _sibling(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8.
+
+    Raises:
+        OSError: it cannot be written; what stood there is still there.
+    """
+    with whole_file(path) as target:
+        target.write_text(text, encoding="utf-8")
+
+
+def try_to_write(path: Path) -> None:
+    """Raise the OSError that writing would end with, as far as one can know before."""
+    if _is_written_in_place(path):
+        path.open("ab").close()
+        return
+    partial = _sibling(path)
+    partial.touch()
+    partial.unlink()
+
+
+def _is_written_in_place(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")

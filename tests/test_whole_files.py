@@ -1,0 +1,46 @@
+"""Output files appear whole or not at all."""
+
+import pytest
+
+from onewafer.whole_files import try_to_write, whole_file, write_text
+
+
+def test_a_file_is_replaced_when_all_is_written(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with whole_file(path) as target:
+        target.write_text("new")
+        assert path.read_text() == "old"
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_an_end_in_the_middle_leaves_what_stood_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write_half():
+        with whole_file(path) as target:
+            target.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_link_is_written_through(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    link.symlink_to(target)
+    write_text(link, "text")
+    assert link.is_symlink()
+    assert target.read_text() == "text"
+
+
+def test_trying_leaves_nothing(tmp_path):
+    try_to_write(tmp_path / "file")
+    assert not [*tmp_path.iterdir()]
+    (tmp_path / "file").write_text("old")
+    try_to_write(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "old"
+    with pytest.raises(FileNotFoundError):
+        try_to_write(tmp_path / "missing" / "file")
