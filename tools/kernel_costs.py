@@ -17,7 +17,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,31 +26,59 @@ import numpy as np
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import FLOATING, Add, AddBias, DataType, Graph, Linear, Operation, Relu, Tensor
+from onewafer.graph import (
+    FLOATING,
+    Activation,
+    ActivationFunction,
+    Add,
+    AddBias,
+    DataType,
+    Graph,
+    LayerNorm,
+    Linear,
+    Multiply,
+    Operation,
+    Relu,
+    RmsNorm,
+    Scale,
+    Tensor,
+)
 from onewafer.image import (
+    IN_MAP,
+    INSTRUCTIONS,
     DsdOperation,
     Field,
     Opcode,
     OperandMode,
     ScalarType,
     SectionKind,
+    SymbolKind,
     TaskKind,
     cost_class,
     decode_operand,
 )
 from onewafer.mesh import Arena, Axis, Block, MeshOperation, emit_csl, shard
 from onewafer.mesh import operations as mesh
-from onewafer.mesh.entry import Entry, Kind
-from onewafer.mesh.kernel_costs import Counts, KernelCost, KernelCosts, product
+from onewafer.mesh.entry import Entry, Kind, num_tests
+from onewafer.mesh.kernel_costs import (
+    Counts,
+    KernelCost,
+    KernelCosts,
+    Part,
+    VectorOperation,
+    product,
+)
+from onewafer.mesh.norms import Groups
+from onewafer.mesh.operations.sizes import CHUNK
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from onewafer.image import Symbol, TileProgram, WaferImage
+    from onewafer.image import Symbol, Task, TileProgram, WaferImage
     from onewafer.mesh import MeshProgram
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
@@ -60,7 +88,12 @@ _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
 _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 _WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM)
 _DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
-_LOW_HALF, _HIGH_HALF = 0xFFFF, 0xFFFF0000
+_LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
+
+
+def _signed(word: int) -> int:
+    """Return the low half of a word as a signed number."""
+    return (word + 0x8000 & _LOW_HALF) - 0x8000
 
 
 class Walk:
@@ -72,7 +105,11 @@ class Walk:
     def __init__(self, program: TileProgram) -> None:
         self._program = program
         self._registers = [0] * (program.num_registers + 1)
-        self._dsr_lengths: dict[int, int] = {}
+        self._dsrs: dict[int, tuple[int, int]] = {}
+        self.visited: set[int] = set()
+        """Instructions that were walked through."""
+        self.touched: set[int] = set()
+        """Addresses that instructions named."""
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
             program.data
@@ -92,19 +129,28 @@ class Walk:
             row = [int(field) for field in self._program.code[pc]]
             opcode, immediate = Opcode(row[Field.OPCODE]), row[Field.IMM]
             cost = cost_class(opcode, row[Field.TYPE]).name.lower()
+            self.visited.add(pc)
             pc += 1
             match opcode:
                 case Opcode.DSD if immediate >= 0:
                     return counts
                 case Opcode.DSD:
-                    name = DsdOperation(row[Field.TYPE]).name.lower()
-                    counts[f"{name}({self._dsd_length(row)})"] += 1
+                    counts[str(self._vector_operation(row))] += 1
                     continue
                 case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
                     if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):
                         counts["branch_taken"] += 1
                         pc = immediate
                         continue
+                case Opcode.MAP_BEGIN:
+                    counts["map_begin"] += 1
+                    if self._registers[row[Field.RA]] == 0:
+                        pc = immediate
+                    continue
+                case Opcode.MAP_STEP:
+                    self._registers[row[Field.RA]] -= 1
+                    if self._registers[row[Field.RA]]:
+                        pc = immediate
                 case Opcode.JUMP:
                     pc = immediate
                 case Opcode.CALL:
@@ -122,7 +168,9 @@ class Walk:
     def _execute(self, opcode: Opcode, row: list[int]) -> None:
         registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
         left, right = registers[row[Field.RA]], registers[row[Field.RB]]
-        if opcode in _WITHOUT_RESULT or self._execute_dsd(opcode, row):
+        if opcode in _WITHOUT_RESULT:
+            return
+        if self._execute_dsd(opcode, row) or self._execute_map(opcode, row):
             return
         element = ScalarType(row[Field.TYPE])
         if opcode is Opcode.LOAD_IMMEDIATE:
@@ -151,9 +199,9 @@ class Walk:
         value = registers[row[Field.RB]] & _LOW_HALF
         match opcode:
             case Opcode.DSR_LOAD:
-                self._dsr_lengths[rd] = low >> 16
+                self._dsrs[rd] = low, high
             case Opcode.DSR_LOAD_CONSTANT:
-                self._dsr_lengths[rd] = (immediate & (_LOW_HALF | _HIGH_HALF)) >> 16
+                self._dsrs[rd] = immediate & _WORD, row[Field.AUX] & _WORD
             case Opcode.DSD_SET_BASE:
                 registers[rd : rd + 2] = low & _HIGH_HALF | value, high
             case Opcode.DSD_SET_LENGTH:
@@ -167,18 +215,43 @@ class Walk:
                 return False
         return True
 
-    def _dsd_length(self, row: list[int]) -> int:
-        """Return the elements of a DSD operation: those of src0, else src1, else dest, else 1."""
+    def _vector_operation(self, row: list[int]) -> VectorOperation:
+        """Return a DSD operation; its length is that of src0, else src1, else dest, else 1."""
         operands = {decode_operand(row[f])[0]: row[f] for f in (Field.RA, Field.RB, Field.RD)}
-        lengths = [self._dsr_lengths[operands[mode]] for mode in _DSR_MODES if mode in operands]
-        return next((length for length in lengths if length), 1)
+        dsrs = [self._dsrs[operands[mode]] for mode in _DSR_MODES if mode in operands]
+        length = next((low >> 16 for low, _ in dsrs if low >> 16), 1)
+        self.touched |= {low & _LOW_HALF for low, _ in dsrs}
+        return VectorOperation(
+            DsdOperation(row[Field.TYPE]).name.lower(),
+            str(length),
+            str(max(abs(_signed(high)) for _, high in dsrs)),
+            is_reduction=OperandMode.POINTER in operands,
+            is_mapped=row[Field.AUX] == IN_MAP,
+        )
+
+    def _execute_map(self, opcode: Opcode, row: list[int]) -> bool:
+        """Execute an instruction that moves elements in a map loop; return whether it was one."""
+        registers, pair = self._registers, row[Field.RA]
+        if opcode not in (Opcode.MAP_READ, Opcode.MAP_WRITE):
+            return False
+        element = ScalarType(row[Field.TYPE])
+        address = registers[pair] & _LOW_HALF
+        if opcode is Opcode.MAP_READ:
+            registers[row[Field.RD]] = self._read(address, element)
+        else:
+            self._write(address, registers[row[Field.RB]], element)
+        after = address + _signed(registers[pair + 1]) * element.num_bytes
+        registers[pair] = registers[pair] & _HIGH_HALF | after & _LOW_HALF
+        return True
 
     def _read(self, address: int, element: ScalarType) -> int:
+        self.touched.add(address)
         size = element.num_bytes
         word = int.from_bytes(self._memory[address : address + size], "little")
         return canonical(word, element)
 
     def _write(self, address: int, word: int, element: ScalarType) -> None:
+        self.touched.add(address)
         size = element.num_bytes
         self._memory[address : address + size] = (word & ((1 << 8 * size) - 1)).to_bytes(
             size, "little"
@@ -206,7 +279,17 @@ def graph_of_all_kinds(dtype: DataType) -> Graph:
         Add(tensor("y", 4, 8), "0.relu", "odd"),  # likewise, the other way
     ]
     parameters = (tensor("w", 8, 8), tensor("v", 8))
-    return Graph("all kinds", (tensor("x", 4, 8),), parameters, tuple(layers), ("y",))
+    layers += [
+        Multiply(tensor("product", 4, 8), "y", "y"),
+        Scale(tensor("scaled", 4, 8), "product", 0.5),
+        RmsNorm(tensor("rms", 4, 8), "scaled", "v", 1e-5),
+        LayerNorm(tensor("layer", 4, 8), "rms", "v", "v", 1e-5),
+    ]
+    source = "layer"
+    for function in ActivationFunction:
+        layers.append(Activation(tensor(function, 4, 8), source, function))
+        source = function
+    return Graph("all kinds", (tensor("x", 4, 8),), parameters, tuple(layers), (source,))
 
 
 def graph_of_one_kind(dtype: DataType) -> Graph:
@@ -234,18 +317,43 @@ class Compiled:
         return self.image.programs[int(self.image.program_of_pe[-1, -1])]
 
     def num_tests(self, kind: Kind) -> int:
-        """Return how many other kinds are asked for before this one."""
-        return sum(other < kind for other in self.kinds)
+        """Return how often the state machine asks in vain before it comes to this kind."""
+        return num_tests(kind, self.kinds)
+
+
+_ARENA_ELEMENTS = 2000
+"""So many that no operation of a sample reaches into the next arena."""
 
 
 def compile_graph(graph: Graph, arch: str) -> Compiled:
     """Compile a graph for 4×4 PEs."""
     architecture = load_architecture(arch)
     program = shard(graph, width=4, height=4, architecture=architecture)
+    program = dataclasses.replace(
+        program, arena_elements=dict.fromkeys(program.arena_elements, _ARENA_ELEMENTS)
+    )
     emitted = emit_csl.write_text(program)
     options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes from which samples are built."""
+
+    rows: int
+    inner: int
+    columns: int
+    num_pes: int = 4
+
+    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
+        """Return a block of rows × columns."""
+        return Block(arena, 0, self.rows, self.columns)
+
+    def vector(self) -> Block:
+        """Return a parameter of one row."""
+        return Block(Arena.PARAMETERS, 0, 1, self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,22 +365,18 @@ class Sample:
     """Products of sizes that say how often its loops run."""
     lengths: tuple[str, ...] = ()
     """Products of sizes that are lengths of its DSD operations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Sizes from which samples are built."""
-
-    rows: int
-    inner: int
     columns: int = 11
-    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
-    more or less."""
-    num_pes: int = 4
+    """More than the `inner` sizes: to find out which block is the shorter one takes a TURN an
+    instruction more or less."""
 
-    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
-        """Return a block of rows × columns."""
-        return Block(arena, 0, self.rows, self.columns)
+    def at(self, rows: int, inner: int) -> MeshOperation:
+        """Return the operation for some sizes."""
+        return self.build(Sizes(rows, inner, self.columns))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of all operations that it builds."""
+        return self.at(1, 1).kind
 
 
 def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
@@ -286,8 +390,8 @@ def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
     return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
 
 
-def _samples(axis: Axis) -> list[Sample]:
-    """Return the samples of operations that have an axis."""
+def _samples_along(axis: Axis) -> list[Sample]:
+    """Return the samples of operations whose kinds have an axis."""
     return [
         Sample(
             lambda sizes: _matmul(sizes, axis),
@@ -300,18 +404,87 @@ def _samples(axis: Axis) -> list[Sample]:
     ]
 
 
-def _add_bias(sizes: Sizes) -> MeshOperation:
-    bias = Block(Arena.PARAMETERS, 0, 1, sizes.columns)
-    return mesh.AddBias(sizes.block(), sizes.block(), bias)
+def _elementwise(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    return Sample(build, lengths=("elements",))
+
+
+def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    """Return a sample whose rows are whole chunks."""
+    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), columns=CHUNK)
+
+
+def _activation(function: ActivationFunction) -> Sample:
+    return _in_chunks(lambda sizes: mesh.Activation(sizes.block(), sizes.block(), function))
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    """Operands of a normalization of rows of `inner` whole chunks."""
+
+    sizes: Sizes
+
+    @property
+    def groups(self) -> Groups:
+        """One group, of all features of four PEs."""
+        return Groups(1, self.sizes.num_pes * self.input.columns)
+
+    @property
+    def input(self) -> Block:
+        """Rows of whole chunks."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, CHUNK * self.sizes.inner)
+
+    @property
+    def totals(self) -> Block:
+        """A number a row."""
+        return Block(Arena.ACCUMULATOR, 0, self.sizes.rows, 1)
+
+    @property
+    def vector(self) -> Block:
+        """A weight or bias."""
+        return Block(Arena.PARAMETERS, 0, 1, self.input.columns)
+
+    def sum_groups(self) -> MeshOperation:
+        """Return the first step of LayerNorm."""
+        return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
+
+    def sum_squares(self, sums: Block | None) -> MeshOperation:
+        """Return the next step, or the first one of RmsNorm."""
+        return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
+
+    def normalize(self, sums: Block | None) -> MeshOperation:
+        """Return the last step."""
+        bias = None if sums is None else self.vector
+        blocks = self.input, self.input, self.totals, self.vector
+        return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
+
+
+def _norm(build: Callable[[_Norm], MeshOperation]) -> Sample:
+    return Sample(
+        lambda sizes: build(_Norm(sizes)),
+        rounds=("pieces", "pieces*rows"),
+        lengths=("rows", "piece"),
+    )
 
 
 SAMPLES: tuple[Sample, ...] = (
-    *_samples(Axis.X),
-    *_samples(Axis.Y),
-    Sample(lambda sizes: mesh.Convert(sizes.block(), sizes.block()), lengths=("elements",)),
-    Sample(_add_bias, rounds=("rows",), lengths=("columns",)),
-    Sample(lambda sizes: mesh.Relu(sizes.block(), sizes.block()), lengths=("elements",)),
-    Sample(lambda sizes: mesh.Add(*[sizes.block()] * 3), lengths=("elements",)),
+    *_samples_along(Axis.X),
+    *_samples_along(Axis.Y),
+    _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
+    Sample(
+        lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.vector()),
+        rounds=("rows",),
+        lengths=("columns",),
+    ),
+    _elementwise(lambda sizes: mesh.Relu(sizes.block(), sizes.block())),
+    _elementwise(lambda sizes: mesh.Add(*[sizes.block()] * 3)),
+    _elementwise(lambda sizes: mesh.Multiply(*[sizes.block()] * 3)),
+    _in_chunks(lambda sizes: mesh.Scale(sizes.block(), sizes.block(), 0.5)),
+    *(_activation(function) for function in ActivationFunction),
+    _norm(lambda norm: norm.sum_squares(None)),
+    _norm(lambda norm: norm.normalize(None)),
+    _norm(lambda norm: norm.sum_groups()),
+    _norm(lambda norm: norm.sum_squares(norm.totals)),
+    _norm(lambda norm: norm.normalize(norm.totals)),
 )
 """One of every kind but those of the state machine itself."""
 
@@ -328,13 +501,13 @@ def measure(dtype: DataType, arch: str) -> KernelCosts:
     if _difference(_walk(full.first, add), _walk(small.first, add)) != predicted:
         raise AssertionError("the tests for kinds do not all cost the same")
     infer = _symbol(full.first, full.first.exports["infer"])
-    kinds = {sample.build(Sizes(1, 1)).kind: sample for sample in SAMPLES}
-    costs = {kind: _measure_sample(full, kinds[kind], test) for kind in full.kinds & set(kinds)}
-    for kind in full.kinds - set(kinds):
+    samples = {sample.kind: sample for sample in SAMPLES}
+    costs = {kind: _measure_sample(full, samples[kind], test) for kind in full.kinds & set(samples)}
+    for kind in full.kinds - set(samples):
         counts = _walk(full.first, Entry(kind, n=1))  # a REPEAT goes back
         costs[kind] = {"1": _plain(_difference(counts, _tests_before(full, kind, test)))}
     return KernelCosts(
-        num_bytes=max(_kernel_bytes(program) for program in full.image.programs),
+        parts=_parts(full, samples),
         launch=_plain(Walk(full.first).count(infer.address)),
         test=_plain(test),
         kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
@@ -344,24 +517,22 @@ def measure(dtype: DataType, arch: str) -> KernelCosts:
 def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
     terms = ("1", *sample.rounds)
+    program = compiled.last if sample.kind in _FROM_FAR_END else compiled.first
+    before = _tests_before(compiled, sample.kind, test)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
     for rows, inner in itertools.product((2, 3, 5), (1, 4, 7)):
-        operation = sample.build(Sizes(rows, inner))
-        sizes = operation.sizes()
-        program = compiled.last if operation.kind in _FROM_FAR_END else compiled.first
+        operation = sample.at(rows, inner)
+        sizes = operation.sizes(compiled.program, compiled.program.whole_launch())
         counts = _walk(program, operation.entry(compiled.program))
-        counts = _difference(counts, _tests_before(compiled, operation.kind, test))
-        walks.append(
-            _with_names(counts, {length: product(length, sizes) for length in sample.lengths})
-        )
+        lengths = {length: product(length, sizes) for length in sample.lengths}
+        walks.append(_with_names(_difference(counts, before), lengths))
         weights.append([product(term, sizes) for term in terms])
     names = sorted({name for walk in walks for name in walk})
     observed = np.array([[walk[name] for name in names] for walk in walks])
     coefficients = _solve(np.array(weights), observed)
     if coefficients is None:
-        kind = sample.build(Sizes(1, 1)).kind
-        raise AssertionError(f"the instructions of {kind.name} are not a sum over {terms}")
+        raise AssertionError(f"the instructions of {sample.kind.name} are not a sum over {terms}")
     return {
         term: _plain(Counter(dict(zip(names, map(int, row), strict=True))))
         for term, row in zip(terms, coefficients, strict=True)
@@ -383,14 +554,14 @@ def _with_names(counts: Counter[str], lengths: Mapping[str, int]) -> Counter[str
     """Replace the lengths of DSD operations by the names of the products of sizes they are."""
     named: Counter[str] = Counter()
     for name, count in counts.items():
-        operation, _, length = name.rstrip(")").partition("(")
-        if not length:
+        if "(" not in name:
             named[name] += count
             continue
-        fitting = [product for product, value in lengths.items() if value == int(length)]
+        operation = VectorOperation.parse(name)
+        fitting = [text for text, value in lengths.items() if value == int(operation.length)]
         if not fitting:
-            raise AssertionError(f"{operation} has {length} elements, none of {dict(lengths)}")
-        named[f"{operation}({fitting[0]})"] += count
+            raise AssertionError(f"{operation}: no such length in {dict(lengths)}")
+        named[str(dataclasses.replace(operation, length=fitting[0]))] += count
     return named
 
 
@@ -400,10 +571,17 @@ def _tests_before(compiled: Compiled, kind: Kind, test: Counter[str]) -> Counter
 
 def _walk(program: TileProgram, entry: Entry) -> Counter[str]:
     """Count one step of the state machine on an entry."""
-    step = next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
+    return _prepare(program, entry).count(_step(program).entry)
+
+
+def _prepare(program: TileProgram, entry: Entry) -> Walk:
     walker = Walk(program)
     walker.store(_symbol(program, "model.schedule").address, entry.words)
-    return walker.count(step.entry)
+    return walker
+
+
+def _step(program: TileProgram) -> Task:
+    return next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
 
 
 def _difference(left: Counter[str], right: Counter[str]) -> Counter[str]:
@@ -422,12 +600,74 @@ def _symbol(program: TileProgram, name: str) -> Symbol:
     return next(symbol for symbol in program.symbols if symbol.name == name)
 
 
+def _parts(compiled: Compiled, samples: Mapping[Kind, Sample]) -> tuple[Part, ...]:
+    """Cut the largest program into what is there for some kinds, and what is always there.
+
+    What only the walks of some kinds come to is there for these: instructions of the state machine,
+    whole functions, variables.
+    """
+    program = max(compiled.image.programs, key=_kernel_bytes)
+    visitors: defaultdict[str | int, set[str]] = defaultdict(set)
+    for kind in compiled.kinds:
+        entries = [Entry(kind, n=n) for n in (0, 1)]
+        if kind in samples:
+            operations = [samples[kind].at(rows, inner) for rows, inner in ((2, 1), (3, 4))]
+            entries = [operation.entry(compiled.program) for operation in operations]
+        for entry in entries:
+            for atom in _visit(program, entry):
+                visitors[atom].add(kind.name.lower())
+    num_bytes: Counter[tuple[str, ...]] = Counter()
+    for atom, size in _atoms(program).items():
+        if len(visitors[atom]) < len(compiled.kinds):
+            num_bytes[tuple(sorted(visitors[atom]))] += size
+    num_bytes[()] += _kernel_bytes(program) - num_bytes.total()
+    return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+
+
+def _atoms(program: TileProgram) -> dict[str | int, int]:
+    """Return the bytes of functions and variables by name, of the state machine's instructions."""
+    step = _step(program)
+    atoms: dict[str | int, int] = {}
+    for symbol in program.symbols:
+        if symbol.kind is SymbolKind.FUNCTION and symbol.address == step.entry:
+            for pc in _instructions(program, symbol):
+                atoms[pc] = INSTRUCTIONS[Opcode(int(program.code[pc][Field.OPCODE]))].num_bytes
+        elif symbol.name.removeprefix("model.") not in _ARRAYS:
+            atoms[symbol.name] = symbol.num_bytes
+    return atoms
+
+
+def _visit(program: TileProgram, entry: Entry) -> Iterator[str | int]:
+    """Yield the atoms that a step of the state machine comes to."""
+    step, walker = _step(program), _prepare(program, entry)
+    walker.count(step.entry)
+    for symbol in program.symbols:
+        if symbol.kind is SymbolKind.VARIABLE:
+            places = range(symbol.address, symbol.address + symbol.num_bytes)
+            if walker.touched.intersection(places):
+                yield symbol.name
+        elif symbol.address == step.entry:
+            yield from walker.visited.intersection(_instructions(program, symbol))
+        elif walker.visited.intersection(_instructions(program, symbol)):
+            yield symbol.name
+
+
+def _instructions(program: TileProgram, function: Symbol) -> range:
+    """Return the instructions of a function: they end where the next one begins."""
+    starts = [s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION]
+    later = [start for start in starts if start > function.address]
+    return range(function.address, min(later, default=len(program.code)))
+
+
+_ARRAYS = ("parameters", "activations", "sums", "schedule")
+"""What belongs to a model, not to the kernels."""
+
+
 def _kernel_bytes(program: TileProgram) -> int:
     """Return the bytes of a program without the runtime and without the model's own arrays."""
     counted = (SectionKind.CODE, SectionKind.DATA, SectionKind.STACK)
     total = sum(section.num_bytes for section in program.sections if section.kind in counted)
-    arrays = ("parameters", "activations", "sums", "schedule")
-    names = {f"model.{name}" for name in arrays}
+    names = {f"model.{name}" for name in _ARRAYS}
     return total - sum(symbol.num_bytes for symbol in program.symbols if symbol.name in names)
 
 

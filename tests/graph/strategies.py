@@ -30,13 +30,24 @@ from onewafer.graph import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.graph import Operation
 
 FLOATS = st.sampled_from([DataType.F16, DataType.F32])
 
 
+ROW_BY_ROW = ("linear", "bias", "relu", "add", "multiply", "scale", "activation", "rms", "layer")
+
+
 @st.composite
-def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) -> Graph:
+def graphs(
+    draw: st.DrawFn,
+    *,
+    max_features: int = 12,
+    max_operations: int = 6,
+    kinds: Sequence[str] = ROW_BY_ROW,
+) -> Graph:
     """Draw a chain of operations with residual connections, over anything, of one shape."""
     dtype = draw(FLOATS)
     batch = tuple(draw(st.lists(st.integers(1, 3), max_size=2)))
@@ -47,7 +58,7 @@ def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) 
     for index in range(draw(st.integers(0, max_operations))):
         source = live[-1]
         name = f"t{index}"
-        match draw(st.sampled_from(["linear", "bias", "relu", "add"])):
+        match draw(st.sampled_from(kinds)):
             case "linear":
                 out = draw(sizes)
                 parameters.append(Tensor(f"{name}.weight", (out, source.shape[-1]), dtype))
@@ -60,11 +71,32 @@ def graphs(draw: st.DrawFn, *, max_features: int = 12, max_operations: int = 6) 
             case "relu":
                 result = Tensor(name, source.shape, dtype)
                 operations.append(Relu(result, source.name))
-            case _:
+            case "scale":
+                result = Tensor(name, source.shape, dtype)
+                operations.append(Scale(result, source.name, draw(st.floats(-2, 2))))
+            case "activation":
+                result = Tensor(name, source.shape, dtype)
+                function = draw(st.sampled_from(ActivationFunction))
+                operations.append(Activation(result, source.name, function))
+            case "rms":
+                features = source.shape[-1]
+                divisors = [n for n in range(1, features + 1) if not features % n]
+                groups = draw(st.sampled_from(divisors))
+                parameters.append(Tensor(f"{name}.weight", (features // groups,), dtype))
+                result = Tensor(name, source.shape, dtype)
+                weight = parameters[-1].name
+                operations.append(RmsNorm(result, source.name, weight, 1e-6, groups))
+            case "layer":
+                pair = [f"{name}.weight", f"{name}.bias"]
+                parameters += [Tensor(item, source.shape[-1:], dtype) for item in pair]
+                result = Tensor(name, source.shape, dtype)
+                operations.append(LayerNorm(result, source.name, *pair, 1e-5))
+            case kind:
                 other = draw(st.sampled_from([t for t in live if t.shape == source.shape]))
                 result = Tensor(name, source.shape, dtype)
                 left, right = draw(st.permutations([source.name, other.name]))
-                operations.append(Add(result, left, right))
+                operation = Multiply if kind == "multiply" else Add
+                operations.append(operation(result, left, right))
         live.append(result)
     return Graph("random", (x,), tuple(parameters), tuple(operations), (live[-1].name,))
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.errors import HostError
-from onewafer.graph import FLOATING, Add, AddBias, DataType, Linear, Relu
+from onewafer.errors import HostError, UnsupportedOperationError
+from onewafer.graph import FLOATING, Add, AddBias, DataType, Graph, Linear, Relu, Scale, Tensor
 from onewafer.mesh import Block, error_bound, evaluate, numpy_dtype, shard
 from onewafer.mesh.program import Arena
 from tests.graph.strategies import graphs
@@ -15,6 +15,8 @@ from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_i
 
 WSE3 = load_architecture("wse3")
 sides = st.integers(1, 4)
+BOUNDED = ("linear", "bias", "relu", "add")
+"""Operations that `error_bound` knows."""
 
 
 def exact(graph, inputs, parameters):
@@ -37,7 +39,7 @@ def exact(graph, inputs, parameters):
     return {name: values[name] for name in graph.outputs}
 
 
-@given(graphs(), sides, sides, st.integers(0, 9))
+@given(graphs(kinds=BOUNDED), sides, sides, st.integers(0, 9))
 def test_outputs_are_within_half_the_bound_of_exact_arithmetic(graph, width, height, seed):
     program = shard(graph, width=width, height=height, architecture=WSE3)
     inputs = random_arrays(graph.inputs, seed)
@@ -71,10 +73,20 @@ def test_a_turn_keeps_every_value(features, width, height, dtype):
 
 def test_missing_arrays_are_named():
     program = shard(mlp([3, 2]), width=1, height=1, architecture=WSE3)
-    with pytest.raises(HostError, match="the input 'x' is missing"):
+    with pytest.raises(HostError, match=r"the parameter '0\.weight' is missing"):
         evaluate(program, {}, {})
+    with pytest.raises(HostError, match="the input 'x' is missing"):
+        evaluate(program, {}, random_arrays(program.graph.parameters, 0))
     with pytest.raises(HostError, match="'x' is missing"):
         error_bound(program, {}, {})
+
+
+def test_an_operation_without_a_bound_is_named():
+    x, y = (Tensor(name, (2, 3), DataType.F32) for name in "xy")
+    graph = Graph("g", (x,), (), (Scale(y, "x", 2.0),), ("y",))
+    program = shard(graph, width=1, height=1, architecture=WSE3)
+    with pytest.raises(UnsupportedOperationError, match="Scale, which defines 'y'"):
+        error_bound(program, random_arrays(graph.inputs, 0), {})
 
 
 def test_elementwise_operations_work_in_place_where_their_operand_dies():

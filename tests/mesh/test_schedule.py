@@ -30,7 +30,10 @@ def unfold(schedule):
             executed.append(words)
         elif turn < entry.n:
             turn, offset, state = turn + 1, offset + entry.right, state + entry.result
-            index -= entry.left // ENTRY_WORDS
+            back = entry.left
+            while back:
+                index -= 1
+                back -= len(schedule[index].words)
         else:
             turn, offset, state = 0, 0, 0
     return executed
@@ -39,7 +42,11 @@ def unfold(schedule):
 def check(program):
     plain = [operation.entry(program) for operation in program.operations]
     assert unfold(build_schedule(program)) == [list(entry.words) for entry in plain]
-    offsets = [placement.block.offset for placement in program.placements]
+    offsets = [
+        placement.block.offset
+        for placement in program.placements
+        if placement.block.arena is Arena.PARAMETERS
+    ]
     assert all(entry.words[word] in offsets for entry in plain for word in entry.parameter_words)
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType, Graph, Scale, Tensor
+from onewafer.graph import DataType, Tensor
 from onewafer.mesh import Add, Axis, Block, Turn, shard
+from onewafer.mesh.lowering import lowering_of
 from onewafer.mesh.program import Arena
 from tests.mesh.strategies import mlp, turned_input
 
@@ -40,7 +43,9 @@ def test_the_sum_is_formed_where_the_operand_was_turned_to():
 
 
 def test_operation_that_the_mesh_lacks_is_named():
-    x, y = (Tensor(name, (2, 3), DataType.F32) for name in "xy")
-    graph = Graph("g", (x,), (), (Scale(y, "x", 2.0),), ("y",))
-    with pytest.raises(UnsupportedOperationError, match=r"Scale that defines 'y'.*no form"):
-        sharded(graph, 1, 1)
+    @dataclass
+    class Sort:
+        result: Tensor
+
+    with pytest.raises(UnsupportedOperationError, match=r"Sort that defines 'y'.*no form"):
+        lowering_of(Sort(Tensor("y", (2, 3), DataType.F32)))

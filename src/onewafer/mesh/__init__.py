@@ -6,6 +6,7 @@ from onewafer.mesh.cost import Estimate, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.operations import (
+    Activation,
     Add,
     AddBias,
     Broadcast,
@@ -13,7 +14,12 @@ from onewafer.mesh.operations import (
     Convert,
     Matmul,
     MeshOperation,
+    Multiply,
+    Normalize,
     Relu,
+    Scale,
+    SumGroups,
+    SumSquares,
     Turn,
 )
 from onewafer.mesh.program import (
@@ -21,15 +27,18 @@ from onewafer.mesh.program import (
     Axis,
     Block,
     Distribution,
+    FeatureOrder,
+    Launch,
     Layout,
     MeshProgram,
     Placement,
     Role,
 )
-from onewafer.mesh.reference import evaluate
+from onewafer.mesh.reference import MeshEvaluator, evaluate
 from onewafer.mesh.shard import largest_rectangle, shard
 
 __all__ = [
+    "Activation",
     "Add",
     "AddBias",
     "Arena",
@@ -42,15 +51,23 @@ __all__ = [
     "EmittedPlacement",
     "EmittedProgram",
     "Estimate",
+    "FeatureOrder",
     "Footprint",
+    "Launch",
     "Layout",
     "Matmul",
+    "MeshEvaluator",
     "MeshOperation",
     "MeshProgram",
+    "Multiply",
+    "Normalize",
     "OperationCost",
     "Placement",
     "Relu",
     "Role",
+    "Scale",
+    "SumGroups",
+    "SumSquares",
     "Turn",
     "emit",
     "error_bound",

@@ -29,7 +29,7 @@ def bank(offset: int, dtype: DataType) -> int:
     return offset * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
 
 
-def row_banks(block: Block, dtype: DataType) -> Counter[int]:
-    """Return how many rows of a block begin in each bank, modulo 4."""
-    offsets = (block.offset + row * block.columns for row in range(block.rows))
+def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
+    """Return how many of the first rows of a block begin in each bank, modulo 4."""
+    offsets = (block.offset + row * block.columns for row in range(num_rows))
     return Counter(bank(offset, dtype) for offset in offsets)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.errors import HostError
+from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.graph import Add, AddBias, DataType, Linear, Relu
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.program import Axis
@@ -44,7 +44,7 @@ def error_bound(program: MeshProgram, inputs: Arrays, parameters: Arrays) -> dic
 
     The other evaluation (PyTorch on the host) may sum in any order, with or without fused
     multiply-adds, but sums in f32 and stores every tensor in the program's dtype. Raises HostError
-    for a missing array.
+    for a missing array, UnsupportedOperationError for an operation that is not listed above.
     """
     analysis = _Analysis(program, {**inputs, **parameters})
     return {name: 2 * analysis.errors[name] for name in program.graph.outputs}
@@ -84,7 +84,9 @@ class _Analysis:
                 total = errors[operation.left] + errors[operation.right]
                 errors[name] = self._rounded(name, total)
             case _:
-                pass  # `shard` refuses it
+                raise UnsupportedOperationError(
+                    f"{type(operation).__name__}, which defines {name!r}, has no known error bound"
+                )
 
     def _linear(self, operation: Linear) -> Float64:
         weight = np.abs(self.exact[operation.weight]).T

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
-from onewafer.mesh.entry import ENTRY_BYTES
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
-from onewafer.mesh.schedule import build_schedule
+from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.shard import largest_rectangle, shard
 from onewafer.units import format_bytes
 
@@ -40,7 +39,7 @@ class Footprint:
     runtime: int
     """memcpy and start-up."""
     kernels: int
-    """Code, frames and constants; an upper bound, with all kinds of operations."""
+    """Code, frames and constants; an upper bound."""
     weights: int
     activations: int
     buffers: int
@@ -75,13 +74,14 @@ class Footprint:
 
 def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
+    schedule = build_schedule(program)
     return Footprint(
         runtime=architecture.runtime_bytes,
-        kernels=kernel_costs(program.dtype).num_bytes,
+        kernels=kernel_costs(program.dtype).num_bytes(kinds_of(schedule)),
         weights=program.arena_bytes(Arena.PARAMETERS),
         activations=program.arena_bytes(Arena.ACTIVATIONS),
         buffers=program.arena_bytes(Arena.ACCUMULATOR),
-        schedule=ENTRY_BYTES * len(build_schedule(program)),
+        schedule=sum(entry.num_bytes for entry in schedule),
     )
 
 

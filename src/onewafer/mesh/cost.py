@@ -4,8 +4,9 @@ All PEs do the same work at the same pace, so the time of a program is the sum o
 along the chain of PEs that finish last. A collective starts at the far end of its axis and ends
 there; that PE is the last to finish one operation and the last to begin the next.
 
-    local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume); where
-                      both sources begin in the same banks, ⌈c·n / rate⌉ with c the conflict factor
+    local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume, or just
+                      ⌈n / rate⌉ in a map loop); where both sources begin in the same banks,
+                      ⌈c·n / rate⌉ with c the conflict factor
     chain reduce      s + instructions up to the issue + F + n·p + (P − 1)·(2R + H + 1)
     broadcast         s + instructions up to the issue + F + n·p + (P − 1)·H + 2R + 1
 
@@ -19,21 +20,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.entry import CONTROL_KINDS, Kind
-from onewafer.mesh.kernel_costs import kernel_costs, product
+from onewafer.mesh.entry import CONTROL_KINDS, Kind, num_tests
+from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from fractions import Fraction
 
     from onewafer.arch import Architecture, Timing
     from onewafer.mesh.kernel_costs import Counts, KernelCosts
     from onewafer.mesh.operations import MeshOperation
-    from onewafer.mesh.program import MeshProgram
+    from onewafer.mesh.program import Launch, MeshProgram
 
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
@@ -65,17 +66,20 @@ class Estimate:
         return self.launch_cycles + operations + self.control_cycles
 
 
-def estimate(program: MeshProgram, architecture: Architecture) -> Estimate:
-    """Return the cycles of one run."""
+def estimate(
+    program: MeshProgram, architecture: Architecture, launch: Launch | None = None
+) -> Estimate:
+    """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
     schedule = build_schedule(program)
     model = _CostModel(
         architecture.timing,
         kernel_costs(program.dtype),
         program,
+        launch or program.whole_launch(),
         kinds_of(schedule),
     )
     return Estimate(
-        launch_cycles=model.launch(),
+        launch_cycles=model.launch_cycles(),
         operations=tuple(
             OperationCost(operation.kind, model.operation(operation))
             for operation in program.operations
@@ -93,27 +97,27 @@ class _CostModel:
     timing: Timing
     kernels: KernelCosts
     program: MeshProgram
+    launch: Launch
     kinds: frozenset[Kind]
     """Kinds that the program has, and its state machine asks for."""
 
     def operation(self, operation: MeshOperation) -> int:
         """Return the cycles of one operation."""
         return (
-            self.step(operation.kind, operation.sizes())
-            + operation.traffic_cycles(self.program, self.timing)
+            self.step(operation.kind, operation.sizes(self.program, self.launch))
+            + operation.traffic_cycles(self.program, self.launch, self.timing)
             + self._conflict_cycles(operation)
         )
 
     def step(self, kind: Kind, sizes: Mapping[str, int] = _NO_SIZES) -> int:
         """Return the cycles of a step of the state machine, from the start of its task."""
-        num_tests = sum(other < kind for other in self.kinds)
         cycles = self.timing.task_start_cycles
-        cycles += num_tests * self._instructions(self.kernels.test, sizes)
+        cycles += num_tests(kind, self.kinds) * self._instructions(self.kernels.test, sizes)
         for rounds, counts in self.kernels.of(kind).items():
             cycles += product(rounds, sizes) * self._instructions(counts, sizes)
         return cycles
 
-    def launch(self) -> int:
+    def launch_cycles(self) -> int:
         """Return the cycles of the exported function."""
         timing = self.timing
         return timing.task_start_cycles + self._instructions(self.kernels.launch, _NO_SIZES)
@@ -124,19 +128,29 @@ class _CostModel:
         for name, count in counts.items():
             if name == "branch_taken":
                 cycles += count * timing.branch_taken_cycles
+            elif name == "map_begin":
+                cycles += count * timing.memory_setup_cycles
             elif name in timing.instruction_cycles:
                 cycles += count * timing.instruction_cycles[name]
             else:
-                operation, _, length = name.rstrip(")").partition("(")
-                cycles += count * self._memory_operation(operation, product(length, sizes))
+                cycles += count * self._vector_operation(VectorOperation.parse(name), sizes)
         return cycles
 
-    def _memory_operation(self, operation: str, num_elements: int) -> int:
+    def _vector_operation(self, operation: VectorOperation, sizes: Mapping[str, int]) -> int:
         timing = self.timing
+        num_elements = product(operation.length, sizes)
+        rate, stride = timing.elements_per_cycle[operation.name], product(operation.stride, sizes)
+        if operation.is_reduction and num_elements > 1:
+            rate = min(rate, timing.reduction_elements_per_cycle)
+        if stride > 1 and rate > 1:
+            rate = max(Fraction(1), rate / stride)
+        busy = math.ceil(num_elements / rate)
+        if operation.is_mapped:
+            return busy
         setup = timing.memory_setup_cycles
-        if operation in _WITH_SCALAR:
+        if operation.name in _WITH_SCALAR:
             setup += timing.scalar_setup_cycles
-        return setup + self._busy(operation, num_elements) + timing.resume_cycles
+        return setup + busy + timing.resume_cycles
 
     def _busy(self, operation: str, num_elements: Fraction | int) -> int:
         """Return the cycles that the data path takes for so many elements."""
@@ -144,7 +158,7 @@ class _CostModel:
 
     def _conflict_cycles(self, operation: MeshOperation) -> int:
         """Return the cycles by which bank conflicts make an operation longer."""
-        conflicts = operation.conflicts(self.program.dtype)
+        conflicts = operation.conflicts(self.program, self.launch)
         name, size = conflicts.operation, conflicts.num_elements
         longer = self._busy(name, size * self.timing.bank_conflict_factor) - self._busy(name, size)
         return conflicts.count * longer

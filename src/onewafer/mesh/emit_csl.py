@@ -21,7 +21,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.budget import verify
-from onewafer.mesh.entry import CONTROL_KINDS, ENTRY_WORDS, Kind
+from onewafer.mesh.entry import CONTROL_KINDS, Family, Kind, last_kind
 from onewafer.mesh.program import Arena, Distribution, Role
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
@@ -56,7 +56,7 @@ layout {{
     }}
   }}
 {exports}
-  @export_name("{launch}", fn()void);
+  @export_name("{launch}", fn({arguments})void);
 }}
 """
 
@@ -69,10 +69,16 @@ const element = {element};
 const last_x: u16 = {last_x};
 const last_y: u16 = {last_y};
 
+// Whether rows are consecutive tokens: a launch says where they begin and how many they are.
+const is_sequence = {is_sequence};
+
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
 
-// kind, result, left, right, n, rows, columns, inner (see pe.csl)
+// Families of kinds: the last kind of each, and whether the model has any.
+{families}
+
+// kind, result, left, right, n, rows, columns, inner, and more for some kinds (see pe.csl)
 const schedule = [{schedule_words}]u16{{
 {schedule}
 }};
@@ -135,7 +141,9 @@ class EmittedProgram:
     params: dict[str, str]
     """Of the entry file."""
     launch: str
-    """Exported function without arguments that runs the model once."""
+    """Exported function that runs the model once."""
+    is_sequence: bool
+    """Whether the function takes the first position and the number of valid rows, both u16."""
     inputs: dict[str, EmittedPlacement]
     """To be written before every launch: their memory is used for results too."""
     parameters: dict[str, tuple[EmittedPlacement, ...]]
@@ -168,6 +176,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         entry="layout.csl",
         params={"width": str(program.width), "height": str(program.height)},
         launch=LAUNCH,
+        is_sequence=program.sequence_rows is not None,
         inputs={item.placement.name: item for item in by_role[Role.INPUT]},
         parameters=parameters,
         outputs={item.placement.name: item for item in by_role[Role.OUTPUT]},
@@ -212,7 +221,10 @@ def _title(program: MeshProgram) -> str:
 
 def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
     exports = [f'  @export_name("{item.symbol}", [*]{item.dtype}, true);' for item in placements]
-    return _LAYOUT.format(title=_title(program), exports="\n".join(exports), launch=LAUNCH)
+    arguments = "u16, u16" if program.sequence_rows else ""
+    return _LAYOUT.format(
+        title=_title(program), exports="\n".join(exports), launch=LAUNCH, arguments=arguments
+    )
 
 
 def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
@@ -227,15 +239,15 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         kinds="\n".join(
             [f"const kind_{kind.name.lower()}: u16 = {kind.value};" for kind in Kind]
             + [
-                f"const has_{kind.name.lower()} = {str(kind in used).lower()};"
+                f"const has_{kind.name.lower()} = {_flag(kind in used)};"
                 for kind in Kind
                 if kind not in CONTROL_KINDS
             ]
         ),
-        schedule_words=ENTRY_WORDS * len(entries),
-        schedule="\n".join(
-            f"  {', '.join(str(int(word)) for word in entry.words)}," for entry in entries
-        ),
+        is_sequence=_flag(program.sequence_rows is not None),
+        families="\n".join(_family_text(family, used) for family in _ASKED_FOR),
+        schedule_words=sum(len(entry.words) for entry in entries),
+        schedule="\n".join(f"  {', '.join(map(str, entry.words))}," for entry in entries),
         arenas=_arena_text(program),
         pointers="\n".join(
             f"const {item.symbol}: [*]{element} = @ptrcast([*]{element}, "
@@ -244,6 +256,18 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         ),
         exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
     )
+
+
+_ASKED_FOR = tuple(family for family in Family if family is not Family.CONTROL)
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - what is written is the value
+    return "true" if value else "false"
+
+
+def _family_text(family: Family, used: frozenset[Kind]) -> str:
+    has_any = _flag(any(kind.family is family for kind in used))
+    return f"const has_{family} = {has_any};\nconst last_{family}: u16 = {last_kind(family)};"
 
 
 _ARENA_NAMES = {

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from enum import IntEnum, auto
+from enum import IntEnum, StrEnum, auto
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ENTRY_WORDS = 8
-ENTRY_BYTES = 2 * ENTRY_WORDS
+"""Words that every entry has; some kinds have more."""
+
+
+class Family(StrEnum):
+    """Kinds that the state machine asks for together, so that it asks few questions a step."""
+
+    DENSE = "dense"
+    ELEMENTWISE = "elementwise"
+    NORM = "norm"
+    CONTROL = "control"
 
 
 class Kind(IntEnum):
@@ -25,12 +39,47 @@ class Kind(IntEnum):
     ADD_BIAS = auto()
     RELU = auto()
     ADD = auto()
+    MULTIPLY = auto()
+    SCALE = auto()
+    SILU = auto()
+    GELU = auto()
+    GELU_TANH = auto()
+    SIGMOID = auto()
+    TANH = auto()
+    SUM_SQUARES = auto()
+    NORMALIZE = auto()
+    SUM = auto()
+    SUM_CENTRED_SQUARES = auto()
+    CENTRE_AND_NORMALIZE = auto()
     REPEAT = auto()
     STOP = auto()
 
+    @property
+    def family(self) -> Family:
+        """The family that it belongs to; kinds of one stand together."""
+        return next(family for family, last in _LAST_KINDS.items() if self <= last)
 
+
+_LAST_KINDS = {
+    Family.DENSE: Kind.CONVERT,
+    Family.ELEMENTWISE: Kind.TANH,
+    Family.NORM: Kind.CENTRE_AND_NORMALIZE,
+    Family.CONTROL: Kind.STOP,
+}
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
 """Kinds that every state machine has, so that depth alone never changes the code."""
+
+
+def last_kind(family: Family) -> Kind:
+    """Return the last kind of a family."""
+    return _LAST_KINDS[family]
+
+
+def num_tests(kind: Kind, kinds: Iterable[Kind]) -> int:
+    """Return how often a state machine with these kinds asks in vain before it comes to one."""
+    before = {other for other in kinds if other < kind}
+    families = {other.family for other in before} - {kind.family}
+    return len(families) + sum(other.family is kind.family for other in before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +97,12 @@ class Entry:
     """Elements of the result. MATMUL: columns of padding, over all PEs along the axis of the
     result. REPEAT: rounds after the first."""
     rows: int = 0
+    """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
     """MATMUL: rows of the weight block. TURN: columns of the input block."""
+    more: tuple[int, ...] = ()
+    """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()
     """Which of the words are offsets in the arena of parameters."""
     state_words: tuple[int, ...] = ()
@@ -58,5 +110,17 @@ class Entry:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """The eight words."""
-        return dataclasses.astuple(self)[:ENTRY_WORDS]
+        """All words, in the order in which `pe.csl` reads them."""
+        sizes = (self.n, self.rows, self.columns, self.inner)
+        return (int(self.kind), self.result, self.left, self.right, *sizes, *self.more)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the words."""
+        return 2 * len(self.words)
+
+
+def float_words(value: float) -> tuple[int, int]:
+    """Return a number in f32 as two words, low first."""
+    bits = int(np.float32(value).view(np.uint32))
+    return bits & 0xFFFF, bits >> 16

@@ -15,15 +15,14 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from onewafer.graph import DataType
     from onewafer.mesh.entry import Kind
 
 Counts = dict[str, int]
-"""Instructions by lower-case name of `image.CostClass`, taken branches as `branch_taken`;
-synchronous DSD operations by lower-case name of `image.DsdOperation` and, in brackets, the product
-of sizes that is their length: `fmacs(columns)`."""
+"""Instructions by lower-case name of `image.CostClass`, taken branches as `branch_taken`,
+beginnings of map loops as `map_begin`, synchronous DSD operations as texts of `VectorOperation`."""
 
 Sizes = dict[str, int]
 """Sizes of an operation by name, as `MeshOperation.sizes` gives them."""
@@ -37,17 +36,66 @@ Tests for other kinds are not in it. A collective counts up to the issue of its 
 
 
 @dataclass(frozen=True, slots=True)
+class VectorOperation:
+    """A synchronous DSD operation, as far as its time depends on it.
+
+    >>> VectorOperation.parse("fmuls(columns)(stride 2)(mapped)")
+    VectorOperation(name='fmuls', length='columns', stride='2', is_reduction=False, is_mapped=True)
+    """
+
+    name: str
+    """Lower-case name of `image.DsdOperation`."""
+    length: str
+    """Product of sizes."""
+    stride: str = "1"
+    """The largest one among its operands, a product of sizes or a number."""
+    is_reduction: bool = False
+    """Whether it puts all elements into one scalar."""
+    is_mapped: bool = False
+    """Whether it is part of a map loop, and has been set up before."""
+
+    @classmethod
+    def parse(cls, text: str) -> VectorOperation:
+        """Undo `str`."""
+        name, length, *rest = text.removesuffix(")").replace(")(", "(").split("(")
+        stride = next((part.removeprefix("stride ") for part in rest if " " in part), "1")
+        return cls(name, length, stride, "reduction" in rest, "mapped" in rest)
+
+    def __str__(self) -> str:
+        """Return its name in the file."""
+        stride = "" if self.stride == "1" else f"(stride {self.stride})"
+        reduction = "(reduction)" if self.is_reduction else ""
+        mapped = "(mapped)" if self.is_mapped else ""
+        return f"{self.name}({self.length}){stride}{reduction}{mapped}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Code or constants that a program has if it has one of some kinds."""
+
+    kinds: tuple[str, ...]
+    """Lower-case names of `entry.Kind`; none: every program has it."""
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class KernelCosts:
     """All kernels for one dtype."""
 
-    num_bytes: int
-    """Code, frames and constants of a program with all kinds of operations."""
+    parts: tuple[Part, ...]
+    """Code, frames and constants."""
     launch: Counts
     """The exported function that starts the state machine."""
     test: Counts
     """The state machine asks for a kind, and it is another one."""
     kinds: Mapping[str, KernelCost]
     """By lower-case name of `entry.Kind`."""
+
+    def num_bytes(self, kinds: Iterable[Kind]) -> int:
+        """Return the bytes of a program with these kinds; an upper bound."""
+        names = {kind.name.lower() for kind in kinds}
+        present = (part for part in self.parts if not part.kinds or names.intersection(part.kinds))
+        return sum(part.num_bytes for part in present)
 
     def of(self, kind: Kind) -> KernelCost:
         """Return the counts of a kind."""
@@ -60,7 +108,7 @@ def product(names: str, sizes: Mapping[str, int]) -> int:
     >>> product("rows*inner", {"rows": 3, "inner": 5}), product("1", {})
     (15, 1)
     """
-    return math.prod(sizes[name] for name in names.split("*") if name != "1")
+    return math.prod(int(name) if name.isdigit() else sizes[name] for name in names.split("*"))
 
 
 @cache
@@ -68,4 +116,5 @@ def kernel_costs(dtype: DataType) -> KernelCosts:
     """Return the committed counts for a dtype."""
     path = resources.files("onewafer.mesh") / "kernel_costs.json"
     table = json.loads(path.read_text(encoding="utf-8"))[dtype]
-    return KernelCosts(**table)
+    parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
+    return KernelCosts(parts, table["launch"], table["test"], table["kinds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,15 +94,29 @@ def _block_indices(
 
 
 def _matrix_shape(placement: Placement) -> tuple[int, int]:
-    rows, columns = int(np.prod(placement.shape[:-1])), placement.shape[-1]
-    return (columns, rows) if placement.is_transposed else (rows, columns)
+    rows, columns = math.prod(placement.shape[:-1]), placement.shape[-1]
+    if placement.is_transposed:
+        return columns, rows
+    return rows, columns * placement.copies
+
+
+def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which row and which column of the logical matrix is at each place on the wafer."""
+    rows, columns = _matrix_shape(placement)
+    return (
+        placement.row_order.features(rows)[:, np.newaxis],
+        placement.column_order.features(columns)[np.newaxis],
+    )
 
 
 def _to_matrix(array: NDArray[Any], placement: Placement) -> NDArray[Any]:
     matrix = array.reshape(-1, placement.shape[-1])
-    return matrix.T if placement.is_transposed else matrix
+    matrix = matrix.T if placement.is_transposed else np.tile(matrix, (1, placement.copies))
+    return matrix[_places(placement)]
 
 
 def _from_matrix(matrix: NDArray[Any], placement: Placement) -> NDArray[Any]:
-    logical = matrix.T if placement.is_transposed else matrix
+    logical = np.empty_like(matrix)
+    logical[_places(placement)] = matrix
+    logical = logical.T if placement.is_transposed else logical[:, : placement.shape[-1]]
     return np.ascontiguousarray(logical).reshape(placement.shape)

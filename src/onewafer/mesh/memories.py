@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.graph import DataType
+from onewafer.mesh import arithmetic
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.program import Arena, Axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.mesh.program import Block, MeshProgram
+    from onewafer.mesh.program import Block, Launch, MeshProgram
+
+    Array = NDArray[Any]
+
+_DTYPES = {Arena.ACCUMULATOR: np.dtype(np.float32), Arena.INDICES: np.dtype(np.int32)}
 
 
 class Memories:
-    """The arenas of all PEs of a program, zero at first."""
+    """The arenas of all PEs of a program, zero at first, and the launch that works on them.
+
+    What is read and written of a block are the rows that the launch has, the first ones.
+    """
 
     def __init__(self, program: MeshProgram) -> None:
-        self._is_half = program.dtype is DataType.F16
-        self._arenas: dict[Arena, NDArray[Any]] = {
+        self.launch: Launch = program.whole_launch()
+        """May be set to another one."""
+        self.program = program
+        self.is_half = program.dtype is DataType.F16
+        self._arenas: dict[Arena, Array] = {
             arena: np.zeros(
                 (program.height, program.width, elements),
-                np.float32 if arena is Arena.ACCUMULATOR else numpy_dtype(program.dtype),
+                _DTYPES.get(arena, numpy_dtype(program.dtype)),
             )
             for arena, elements in program.arena_elements.items()
         }
 
-    @property
-    def is_half(self) -> bool:
-        """Whether the program stores f16."""
-        return self._is_half
+    def num_rows(self, block: Block) -> int:
+        """Return how many rows of a block the launch works on."""
+        return self.program.num_rows(block, self.launch)
 
-    def read(self, block: Block) -> NDArray[Any]:
-        """Return a view `[height, width, num_elements]`."""
-        return self._arenas[block.arena][..., block.offset : block.offset + block.num_elements]
+    def whole(self, block: Block) -> Array:
+        """Return a view `[height, width, num_elements]` with all rows."""
+        return self.view(block, block.num_elements)
 
-    def matrix(self, block: Block) -> NDArray[Any]:
+    def read(self, block: Block) -> Array:
+        """Return a view `[height, width, elements]`."""
+        return self.view(block, self.num_rows(block) * block.columns)
+
+    def matrix(self, block: Block) -> Array:
         """Return a view or copy `[height, width, rows, columns]`."""
-        values = self.read(block)
-        return values.reshape(*values.shape[:2], block.rows, block.columns)
+        return self.view(block, self.num_rows(block), block.columns)
 
-    def along(self, axis: Axis, block: Block) -> NDArray[Any]:
-        """Return a view `[across, along, num_elements]`."""
+    def view(self, block: Block, *shape: int) -> Array:
+        """Return a view or copy `[height, width, …]` of the first elements of a block."""
+        arena = self._arenas[block.arena]
+        values = arena[..., block.offset : block.offset + math.prod(shape)]
+        return values.reshape(*values.shape[:2], *shape)
+
+    def along(self, axis: Axis, block: Block) -> Array:
+        """Return a view `[across, along, elements]`."""
         values = self.read(block)
         return values if axis is Axis.X else values.swapaxes(0, 1)
 
-    def write(self, block: Block, values: NDArray[Any]) -> None:
+    def at(self, axis: Axis) -> NDArray[np.intp]:
+        """Return the place of each PE along an axis, `[height, width]`."""
+        y, x = np.indices((self.program.height, self.program.width))
+        return x if axis is Axis.X else y
+
+    def write(self, block: Block, values: Array) -> None:
         """Store values of any shape with `[height, width]` in front."""
-        target = self.read(block)
+        target = self.view(block, values.size // (self.program.height * self.program.width))
         target[...] = values.reshape(target.shape)
+
+    def store(self, block: Block, values: NDArray[np.float32]) -> None:
+        """Store f32 values, rounded to the program's type."""
+        self.write(block, arithmetic.round_to_half(values) if self.is_half else values)

@@ -31,7 +31,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.graph import DataType, Graph
     from onewafer.mesh.operations import MeshOperation
 
@@ -58,6 +62,9 @@ class Distribution(StrEnum):
 
 class Arena(StrEnum):
     """A stretch of PE memory that operations address by element offsets."""
+
+    INDICES = "indices"
+    """Inputs that are rows of a table; i32."""
 
     PARAMETERS = "parameters"
     """Written once by the host; elements of the program's dtype."""
@@ -94,16 +101,53 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureOrder:
+    """In which order the features of a tensor lie on the wafer.
+
+    Features are those of heads, `head_dim` each. `members` consecutive heads interleave: the same
+    dimension of each of them, then the next dimension. If the dimensions are paired, those of the
+    first half of a head alternate with those of the second: 0, d/2, 1, d/2 + 1, …
+    """
+
+    head_dim: int = 1
+    members: int = 1
+    is_paired: bool = False
+
+    @property
+    def granule(self) -> int:
+        """Features that a block holds together: the members of a dimension, or of a pair."""
+        return self.members * (2 if self.is_paired else 1)
+
+    def features(self, num_features: int) -> NDArray[np.intp]:
+        """Return the feature at each place.
+
+        >>> FeatureOrder(head_dim=4, members=2, is_paired=True).features(8).tolist()
+        [0, 4, 2, 6, 1, 5, 3, 7]
+        """
+        index = np.arange(num_features).reshape(-1, self.members, self.head_dim)
+        if self.is_paired:
+            halves = index.reshape(*index.shape[:2], 2, -1)
+            index = halves.swapaxes(-1, -2).reshape(index.shape)
+        return index.swapaxes(-1, -2).reshape(-1)
+
+
+PLAIN_ORDER = FeatureOrder()
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How the features of an activation lie: blocked over an axis, `columns` of them on each PE."""
 
     axis: Axis
     columns: int
+    order: FeatureOrder = PLAIN_ORDER
 
     @classmethod
-    def cut(cls, features: int, axis: Axis, num_pes: int) -> Layout:
+    def cut(
+        cls, features: int, axis: Axis, num_pes: int, *, order: FeatureOrder = PLAIN_ORDER
+    ) -> Layout:
         """Return the layout with the narrowest blocks."""
-        return cls(axis, -(-features // num_pes))
+        return cls(axis, order.granule * -(-features // (order.granule * num_pes)), order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +164,23 @@ class Placement:
     block: Block
     is_transposed: bool = False
     """Whether the matrix on the wafer is the transposed logical one (weights)."""
+    row_order: FeatureOrder = PLAIN_ORDER
+    column_order: FeatureOrder = PLAIN_ORDER
+    copies: int = 1
+    """How often the columns lie beside each other (a vector that all heads share)."""
 
     @property
     def num_elements(self) -> int:
         """Elements of one PE's block, padding included."""
         return self.block.num_elements
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a launch says of the sequence: the first position, and how many rows are valid."""
+
+    start: int
+    num_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +196,8 @@ class MeshProgram:
     operations: tuple[MeshOperation, ...]
     arena_elements: dict[Arena, int]
     """Size of each arena on every PE."""
+    sequence_rows: int | None = None
+    """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
@@ -151,5 +209,17 @@ class MeshProgram:
 
     def arena_bytes(self, arena: Arena) -> int:
         """Return the bytes that an arena takes on every PE."""
-        element_bytes = 4 if arena is Arena.ACCUMULATOR else self.dtype.num_bytes
-        return self.arena_elements[arena] * element_bytes
+        return self.arena_elements[arena] * _ELEMENT_BYTES.get(arena, self.dtype.num_bytes)
+
+    def whole_launch(self) -> Launch:
+        """Return the launch of all rows from position 0 on."""
+        return Launch(0, self.sequence_rows or 0)
+
+    def num_rows(self, block: Block, launch: Launch) -> int:
+        """Return how many rows of a block of activations a launch works on."""
+        is_sequence = block.rows == self.sequence_rows and block.arena in _OF_ROWS
+        return launch.num_rows if is_sequence else block.rows
+
+
+_ELEMENT_BYTES = {Arena.ACCUMULATOR: 4, Arena.INDICES: 4}
+_OF_ROWS = (Arena.ACTIVATIONS, Arena.ACCUMULATOR)

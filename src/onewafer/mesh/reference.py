@@ -18,30 +18,49 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.program import MeshProgram
+    from onewafer.mesh.program import Launch, MeshProgram, Placement
 
     Arrays = Mapping[str, NDArray[Any]]
 
 
-def evaluate(program: MeshProgram, inputs: Arrays, parameters: Arrays) -> dict[str, NDArray[Any]]:
-    """Return the outputs by name, in the program's dtype, for logical inputs and parameters.
+class MeshEvaluator:
+    """A mesh program with its parameters; what it keeps from launch to launch stays with it."""
 
-    Raises HostError for a missing array or a wrong shape.
-    """
-    memories = Memories(program)
-    for placement in program.placements:
-        if placement.role is Role.OUTPUT:
-            continue
-        source = inputs if placement.role is Role.INPUT else parameters
-        if placement.name not in source:
+    def __init__(self, program: MeshProgram, parameters: Arrays) -> None:
+        """Raise HostError for a missing array or a wrong shape."""
+        self._program = program
+        self._memories = Memories(program)
+        for placement in program.with_role(Role.PARAMETER):
+            self._write(placement, parameters)
+
+    def run(self, inputs: Arrays, launch: Launch | None = None) -> dict[str, NDArray[Any]]:
+        """Return the outputs of a launch by name, in the program's dtype.
+
+        The launch has all rows and starts at position 0 unless another one is given; rows of the
+        outputs behind those that it has are left as they are. Raises HostError for a missing array
+        or a wrong shape.
+        """
+        program, memories = self._program, self._memories
+        memories.launch = launch or program.whole_launch()
+        for placement in program.with_role(Role.INPUT):
+            self._write(placement, inputs)
+        for operation in program.operations:
+            operation.execute(memories)
+        return {
+            placement.name: unpack(
+                placement, memories.whole(placement.block), program.width, program.height
+            )
+            for placement in program.with_role(Role.OUTPUT)
+        }
+
+    def _write(self, placement: Placement, arrays: Arrays) -> None:
+        program = self._program
+        if placement.name not in arrays:
             raise HostError(f"the {placement.role} {placement.name!r} is missing")
-        blocks = pack(placement, source[placement.name], program.width, program.height)
-        memories.write(placement.block, blocks)
-    for operation in program.operations:
-        operation.execute(memories)
-    return {
-        placement.name: unpack(
-            placement, memories.read(placement.block), program.width, program.height
-        )
-        for placement in program.with_role(Role.OUTPUT)
-    }
+        blocks = pack(placement, arrays[placement.name], program.width, program.height)
+        self._memories.write(placement.block, blocks)
+
+
+def evaluate(program: MeshProgram, inputs: Arrays, parameters: Arrays) -> dict[str, NDArray[Any]]:
+    """Return the outputs of one launch of all rows, as `MeshEvaluator` does."""
+    return MeshEvaluator(program, parameters).run(inputs)

@@ -31,6 +31,7 @@ def shard(graph: Graph, *, width: int, height: int, architecture: Architecture) 
     verify_graph(graph)
     _check_rectangle(width, height, architecture)
     builder = Builder(graph, width, height, choose_layouts(graph, width, height))
+    builder.prepare()
     for operation in graph.operations:
         builder.lower(operation)
     return builder.build()

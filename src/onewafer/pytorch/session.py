@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
-from onewafer.graph import with_rows
+from onewafer.graph import SEQUENTIAL, with_rows
 from onewafer.host import RunLimits
 from onewafer.mesh import numpy_dtype
 from onewafer.pytorch.capture import capture, check_call
@@ -236,6 +236,8 @@ class Session:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         program = self._program_of.get(call.capture)
+        if program is None and call.graph.is_sequence:
+            raise UnsupportedOperationError(_no_sequences(call.graph))
         if program is None:
             program = self._program_for(module, call.graph)
             self._program_of[call.capture] = program
@@ -278,6 +280,11 @@ class Session:
         )
         self.ledger.programs.append(record)
         return _ResidentProgram(executor, record, what, self.observer)
+
+
+def _no_sequences(graph: Graph) -> str:
+    names = dict.fromkeys(type(o).__name__ for o in graph.operations if isinstance(o, SEQUENTIAL))
+    return f"its rows belong together, for {', '.join(names)}; a launch takes independent rows"
 
 
 def _look(
@@ -328,8 +335,7 @@ class _ResidentProgram:
     def run(self, call: CapturedCall) -> object:
         """Send what changed, run the rows bucket by bucket, return the module's result."""
         self._update_parameters(call)
-        dtype = self._record.program.dtype
-        inputs = {name: _to_array(tensor, dtype) for name, tensor in call.inputs.items()}
+        inputs = {t.name: _to_array(call.inputs[t.name], t.dtype) for t in call.graph.inputs}
         chunks = [
             self._launch(inputs, slice(start, min(start + self._record.bucket, call.rows)))
             for start in range(0, call.rows, self._record.bucket)
@@ -378,7 +384,7 @@ def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
     return bool((array.view(bits) == sent.view(bits)).all())
 
 
-def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
+def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[Any]:
     return _convert(_to_numpy(tensor), dtype)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
 from onewafer.mesh.lowering.catalog import lowering_of
 from onewafer.mesh.lowering.phases import choose_phases, find_owners, turned_results
 from onewafer.mesh.operations import Broadcast, ChainReduce, Convert, MeshOperation, Turn
 from onewafer.mesh.program import (
+    PLAIN_ORDER,
     Arena,
     Axis,
     Block,
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph, Operation, Tensor
 
+_SCRATCH = "\0scratch"
+"""Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
 
 
@@ -72,6 +76,8 @@ class Builder:
         self._parameters: dict[tuple[str, Layout, Layout | None], Placement] = {}
         self._parameter_elements = 0
         self._accumulator_elements = 0
+        self._scratch_elements = 0
+        self._num_scratch = 0
         self._operations: list[MeshOperation] = []
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
@@ -85,6 +91,11 @@ class Builder:
         """Return the number of PEs along an axis."""
         return self._sizes[axis]
 
+    def prepare(self) -> None:
+        """Append what the operations of the graph need before the first of them."""
+        for operation in self._graph.operations:
+            lowering_of(operation).prepare(operation, self)
+
     def lower(self, operation: Operation) -> None:
         """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
         lowering_of(operation).lower(operation, self)
@@ -92,6 +103,7 @@ class Builder:
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
             del live[name]
         self._num_lowered += 1
+        self._scratch_elements = 0
 
     def build(self) -> MeshProgram:
         """Return the program."""
@@ -110,6 +122,7 @@ class Builder:
                 Arena.ACTIVATIONS: self._activations.num_elements,
                 Arena.ACCUMULATOR: self._accumulator_elements,
             },
+            sequence_rows=self._graph.inputs[0].shape[0] if self._graph.is_sequence else None,
         )
 
     # --- activations -------------------------------------------------------------------------
@@ -134,12 +147,21 @@ class Builder:
         return self.allocate(operation.result)
 
     def sums_of(self, result: Block) -> Block:
-        """Return the f32 block in which the sums of a result form."""
+        """Return the f32 block in which the sums of a result form: in place, or scratch."""
+        return result if self.dtype is DataType.F32 else self.scratch(result.rows, result.columns)
+
+    def scratch(self, rows: int, columns: int) -> Block:
+        """Return an f32 block for as long as the operation of the graph is being lowered."""
         if self.dtype is DataType.F32:
-            return result
-        sums = Block(Arena.ACCUMULATOR, 0, result.rows, result.columns)
-        self._accumulator_elements = max(self._accumulator_elements, sums.num_elements)
-        return sums
+            self._num_scratch += 1
+            name = f"{_SCRATCH}{self._num_scratch}"
+            self._last_use[name] = self._num_lowered
+            offset = self._activations.allocate(name, rows * columns, phase=0)
+            return Block(Arena.ACTIVATIONS, offset, rows, columns)
+        block = Block(Arena.ACCUMULATOR, self._scratch_elements, rows, columns)
+        self._scratch_elements += block.num_elements
+        self._accumulator_elements = max(self._accumulator_elements, self._scratch_elements)
+        return block
 
     def allocate_pair(
         self, operation: Operation, left: str, right: str
@@ -153,9 +175,16 @@ class Builder:
             return self.allocate_in_place(operation), *operands
         result = self.allocate(operation.result)
         sums = self.sums_of(result)
-        axis = self.layouts[operation.result.name].axis
+        layouts = self.layouts[left], self.layouts[right]
+        axis = layouts[0].axis
+        if layouts[1].axis is axis or any(layout.order != PLAIN_ORDER for layout in layouts):
+            raise UnsupportedOperationError(
+                f"{type(operation).__name__} that defines {operation.result.name!r}: {left!r} and "
+                f"{right!r} lie in different orders of features; leave it to the host"
+            )
         self.append(Turn(sums, self.blocks[right], axis))
-        self.all_reduce(sums, axis.other, result)
+        self.all_reduce(sums, axis.other)
+        self.store(sums, result)
         return result, self.blocks[left], result
 
     def _place_input(self, tensor: Tensor) -> Placement:
@@ -172,12 +201,13 @@ class Builder:
             rows=Distribution.LOCAL,
             columns=_BLOCKED[layout.axis],
             block=self.blocks[tensor.name],
+            column_order=layout.order,
         )
 
     # --- parameters --------------------------------------------------------------------------
 
-    def place_vector(self, name: str, layout: Layout) -> Block:
-        """Place a parameter of one row that lies as the rows of an activation do."""
+    def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
+        """Place a parameter of one row, or copies of it, as the rows of an activation lie."""
         if (name, layout, None) not in self._parameters:
             tensor = self._tensors[name]
             self._parameters[name, layout, None] = Placement(
@@ -188,6 +218,8 @@ class Builder:
                 rows=Distribution.LOCAL,
                 columns=_BLOCKED[layout.axis],
                 block=self._reserve(1, layout.columns),
+                column_order=layout.order,
+                copies=copies,
             )
         return self._parameters[name, layout, None].block
 
@@ -204,6 +236,8 @@ class Builder:
                 columns=_BLOCKED[columns.axis],
                 block=self._reserve(rows.columns, columns.columns),
                 is_transposed=True,
+                row_order=rows.order,
+                column_order=columns.order,
             )
         return self._parameters[name, rows, columns].block
 
@@ -219,11 +253,14 @@ class Builder:
         """Append an operation."""
         self._operations.append(operation)
 
-    def all_reduce(self, sums: Block, axis: Axis, result: Block) -> None:
-        """Add the partial sums of all PEs along an axis; store them as the result."""
+    def all_reduce(self, sums: Block, axis: Axis) -> None:
+        """Add the partial sums of all PEs along an axis."""
         if self.size(axis) > 1:
             self.append(ChainReduce(sums, axis))
             self.append(Broadcast(sums, axis))
+
+    def store(self, sums: Block, result: Block) -> None:
+        """Store sums as a result, unless they form in it."""
         if sums is not result:
             self.append(Convert(result, sums))
 

@@ -5,9 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Add, AddBias, Linear, Operation, Relu
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    LayerNorm,
+    Linear,
+    Multiply,
+    Operation,
+    Relu,
+    RmsNorm,
+    Scale,
+)
+from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.dense import LinearLowering
-from onewafer.mesh.lowering.elementwise import AddBiasLowering, AddLowering, ReluLowering
+from onewafer.mesh.lowering.elementwise import (
+    ActivationLowering,
+    AddBiasLowering,
+    PairLowering,
+    ReluLowering,
+    ScaleLowering,
+)
+from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +37,12 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     Linear: LinearLowering(),
     AddBias: AddBiasLowering(),
     Relu: ReluLowering(),
-    Add: AddLowering(),
+    Add: PairLowering[Add](mesh.Add),
+    Multiply: PairLowering[Multiply](mesh.Multiply),
+    Scale: ScaleLowering(),
+    Activation: ActivationLowering(),
+    RmsNorm: RmsNormLowering(),
+    LayerNorm: LayerNormLowering(),
 }
 
 

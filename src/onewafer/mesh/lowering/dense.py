@@ -10,7 +10,7 @@ from onewafer.mesh.operations import Matmul
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.orientation import Relations
+    from onewafer.mesh.relations import Relations
 
 
 class LinearLowering(Lowering[Linear]):
@@ -29,4 +29,5 @@ class LinearLowering(Lowering[Linear]):
         sums = builder.sums_of(result)
         features = operation.result.shape[-1]
         builder.append(Matmul(sums, source, weight, result_layout.axis, features))
-        builder.all_reduce(sums, layout.axis, result)
+        builder.all_reduce(sums, layout.axis)
+        builder.store(sums, result)

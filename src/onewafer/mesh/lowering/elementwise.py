@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Add, AddBias, Relu
+from onewafer.graph import Activation, AddBias, Relu, Scale
 from onewafer.mesh import operations as mesh
-from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.lowering import Lowering, OperationType
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.orientation import Relations
+    from onewafer.mesh.relations import Relations
 
 
-class AddBiasLowering(Lowering[AddBias]):
-    """Add a row that lies as the rows of the input do."""
+class _UnaryLowering(Lowering[OperationType]):
+    """An operation on one tensor."""
 
     works_in_place = True
 
-    def relate(self, operation: AddBias, relations: Relations) -> None:
+    def relate(self, operation: OperationType, relations: Relations) -> None:
         """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
+        (source,) = self.operands(operation)
+        relations.join(source, operation.result.name)
+
+
+class AddBiasLowering(_UnaryLowering[AddBias]):
+    """Add a row that lies as the rows of the input do."""
 
     def lower(self, operation: AddBias, builder: Builder) -> None:
         """Append the addition."""
@@ -29,14 +34,8 @@ class AddBiasLowering(Lowering[AddBias]):
         builder.append(mesh.AddBias(builder.allocate_in_place(operation), source, bias))
 
 
-class ReluLowering(Lowering[Relu]):
+class ReluLowering(_UnaryLowering[Relu]):
     """Take the maximum with zero."""
-
-    works_in_place = True
-
-    def relate(self, operation: Relu, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: Relu, builder: Builder) -> None:
         """Append the maximum."""
@@ -44,21 +43,45 @@ class ReluLowering(Lowering[Relu]):
         builder.append(mesh.Relu(builder.allocate_in_place(operation), source))
 
 
-class AddLowering(Lowering[Add]):
-    """Add two tensors; the right one is turned first if they lie along different axes."""
+class ScaleLowering(_UnaryLowering[Scale]):
+    """Multiply by a number."""
+
+    def lower(self, operation: Scale, builder: Builder) -> None:
+        """Append the multiplication."""
+        source = builder.blocks[operation.input]
+        result = builder.allocate_in_place(operation)
+        builder.append(mesh.Scale(result, source, operation.factor))
+
+
+class ActivationLowering(_UnaryLowering[Activation]):
+    """Apply a function to every element."""
+
+    def lower(self, operation: Activation, builder: Builder) -> None:
+        """Append the function."""
+        source = builder.blocks[operation.input]
+        result = builder.allocate_in_place(operation)
+        builder.append(mesh.Activation(result, source, operation.function))
+
+
+class PairLowering(Lowering[OperationType]):
+    """An operation on two tensors; the right one is turned if they lie along different axes."""
 
     works_in_place = True
 
-    def relate(self, operation: Add, relations: Relations) -> None:
+    def __init__(self, form: type[mesh.Add | mesh.Multiply]) -> None:
+        self._form = form
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
         """Let the result lie as the left operand does, and the right one too if it can."""
-        relations.join(operation.left, operation.result.name)
-        relations.join_if_possible(operation.right, operation.result.name)
+        left, right = self.operands(operation)
+        relations.join(left, operation.result.name)
+        relations.join_if_possible(right, operation.result.name)
 
-    def pair(self, operation: Add) -> tuple[str, str]:
+    def pair(self, operation: OperationType) -> tuple[str, str]:
         """Return both operands."""
-        return operation.left, operation.right
+        left, right = self.operands(operation)
+        return left, right
 
-    def lower(self, operation: Add, builder: Builder) -> None:
-        """Append the addition."""
-        result, left, right = builder.allocate_pair(operation, operation.left, operation.right)
-        builder.append(mesh.Add(result, left, right))
+    def lower(self, operation: OperationType, builder: Builder) -> None:
+        """Append the operation."""
+        builder.append(self._form(*builder.allocate_pair(operation, *self.pair(operation))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from onewafer.graph import Operation
+from onewafer.graph import Operation, activation_operands
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.orientation import Relations
+    from onewafer.mesh.relations import Relations
 
 OperationType = TypeVar("OperationType", bound=Operation)
 
@@ -23,6 +23,14 @@ class Lowering(ABC, Generic[OperationType]):
     @abstractmethod
     def relate(self, operation: OperationType, relations: Relations) -> None:
         """Say how the layouts of operands and result depend on one another."""
+
+    def operands(self, operation: OperationType) -> tuple[str, ...]:
+        """Return the inputs and results that the operation reads."""
+        return activation_operands(operation)
+
+    def prepare(self, operation: OperationType, builder: Builder) -> None:
+        """Append what is to be done once a launch, before the first operation of the graph."""
+        del operation, builder
 
     def pair(self, operation: OperationType) -> tuple[str, str] | None:
         """Return the operands of equal shape that one DSD operation reads, if there are two."""

@@ -2,10 +2,20 @@
 
 from onewafer.mesh.operations.collectives import Broadcast, ChainReduce
 from onewafer.mesh.operations.dense import Matmul, Turn
-from onewafer.mesh.operations.elementwise import Add, AddBias, Convert, Relu
+from onewafer.mesh.operations.elementwise import (
+    Activation,
+    Add,
+    AddBias,
+    Convert,
+    Multiply,
+    Relu,
+    Scale,
+)
+from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
 
 __all__ = [
+    "Activation",
     "Add",
     "AddBias",
     "Broadcast",
@@ -14,6 +24,11 @@ __all__ = [
     "Convert",
     "Matmul",
     "MeshOperation",
+    "Multiply",
+    "Normalize",
     "Relu",
+    "Scale",
+    "SumGroups",
+    "SumSquares",
     "Turn",
 ]

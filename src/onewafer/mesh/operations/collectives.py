@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Timing
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, MeshProgram
+    from onewafer.mesh.program import Block, Launch, MeshProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class ChainReduce(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.values)
+        return block_entry(program, self.kind, self.values)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -49,14 +48,14 @@ class ChainReduce(MeshOperation):
             total = arithmetic.add(values[:, index], total)
         values[:, 0] = total
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
-        return block_sizes(self.values)
+        return block_sizes(program, self.values, launch)
 
-    def traffic_cycles(self, program: MeshProgram, timing: Timing) -> int:
+    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
         """Return the cycles from the issue of its fabric operation to the end."""
         stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
-        stream = _stream_cycles("fadds", self.values.num_elements, timing)
+        stream = _stream_cycles("fadds", self.sizes(program, launch)["elements"], timing)
         return stream + (program.size(self.axis) - 1) * stage
 
 
@@ -74,23 +73,22 @@ class Broadcast(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.values)
+        return block_entry(program, self.kind, self.values)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values = memories.along(self.axis, self.values)
         values[:, 1:] = values[:, :1]
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
-        return block_sizes(self.values)
+        return block_sizes(program, self.values, launch)
 
-    def traffic_cycles(self, program: MeshProgram, timing: Timing) -> int:
+    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
         """Return the cycles from the issue of its fabric operation to the end."""
         num_links = program.size(self.axis) - 1
         travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
-        return _stream_cycles("fmovs", self.values.num_elements, timing) + travel
+        return _stream_cycles("fmovs", self.sizes(program, launch)["elements"], timing) + travel
 
 
 def _stream_cycles(operation: str, num_elements: int, timing: Timing) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, MeshProgram
+    from onewafer.mesh.program import Block, Launch, MeshProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,9 @@ class Matmul(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        entry = block_entry(self.kind, self.result, self.input, self.weight, self.weight.rows)
-        num_columns = program.size(self.axis) * self.result.columns
-        return dataclasses.replace(entry, n=num_columns - self.features)
+        padding = program.size(self.axis) * self.result.columns - self.features
+        blocks = self.result, self.input, self.weight
+        return block_entry(program, self.kind, *blocks, n=padding, inner=self.weight.rows)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -63,23 +62,23 @@ class Matmul(MeshOperation):
                 sums = arithmetic.add(sums, arithmetic.multiply(column, row))
             else:
                 sums = arithmetic.fused_multiply_add(sums, column, row)
-        y, x = np.indices(sums.shape[:2])[..., np.newaxis, np.newaxis]
-        first = (x if self.axis is Axis.X else y) * self.result.columns
+        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * self.result.columns
         is_feature = first + np.arange(self.result.columns) < self.features
         memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier."""
-        return {**block_sizes(self.result), "inner": self.weight.rows}
+        return {**block_sizes(program, self.result, launch), "inner": self.weight.rows}
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the multiply-adds, one for every row of the result and of the weight.
 
         In f16, the two sources advance differently.
         """
-        if dtype is DataType.F16:
+        if program.dtype is DataType.F16:
             return NO_CONFLICTS
-        sums, weights = row_banks(self.result, dtype), row_banks(self.weight, dtype)
+        sums = row_banks(self.result, program.num_rows(self.result, launch), program.dtype)
+        weights = row_banks(self.weight, self.weight.rows, program.dtype)
         count = sum(count * weights[bank] for bank, count in sums.items())
         return Conflicts(count, "fmacs", self.result.columns)
 
@@ -106,14 +105,13 @@ class Turn(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.result, self.input, inner=self.input.columns)
+        return block_entry(program, self.kind, self.result, self.input, inner=self.input.columns)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         source = memories.matrix(self.input).astype(np.float32)
-        y, x = np.indices(source.shape[:2])[..., np.newaxis]
-        to, along = (x, y) if self.axis is Axis.X else (y, x)
+        to = memories.at(self.axis)[..., np.newaxis]
+        along = memories.at(self.axis.other)[..., np.newaxis]
         columns = self.result.columns
         index = to * columns + np.arange(columns) - along * self.input.columns
         index = index[:, :, np.newaxis]
@@ -121,10 +119,10 @@ class Turn(MeshOperation):
         held = np.take_along_axis(source, np.where(is_held, index, 0), axis=-1)
         memories.write(self.result, np.where(is_held, held, np.float32(-0.0)))
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
         A row of what the blocks share is at most as long as the shorter of theirs.
         """
         shared = min(self.result.columns, self.input.columns)
-        return {**block_sizes(self.result), "shared": shared}
+        return {**block_sizes(program, self.result, launch), "shared": shared}

@@ -5,23 +5,70 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph import DataType
-from onewafer.mesh import arithmetic
+import numpy as np
+
+from onewafer.graph import ActivationFunction, DataType
+from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.banks import bank, row_banks
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.operations.sizes import block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, MeshProgram
+    from onewafer.mesh.program import Block, Launch, MeshProgram
+
+
+class _Unary(MeshOperation):
+    """An operation that reads one block."""
+
+    __slots__ = ()
+
+    result: Block
+    input: Block
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+
+class _Binary(MeshOperation):
+    """An operation that reads two blocks with one DSD operation."""
+
+    __slots__ = ()
+
+    result: Block
+    left: Block
+    right: Block
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.left, self.right)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Return the one DSD operation, if both operands begin in the same banks."""
+        left, right = (bank(block.offset, program.dtype) for block in (self.left, self.right))
+        elements = self.sizes(program, launch)["elements"]
+        return Conflicts(int(left == right), self.dsd_operation(program.dtype), elements)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class Convert(MeshOperation):
+class Convert(_Unary):
     """Round f32 sums to f16, to nearest even."""
 
     result: Block
@@ -32,18 +79,9 @@ class Convert(MeshOperation):
         """What the state machine knows it as."""
         return Kind.CONVERT
 
-    def entry(self, program: MeshProgram) -> Entry:
-        """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.result, self.input)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
-
-    def sizes(self) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
-        return block_sizes(self.result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +99,27 @@ class AddBias(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.result, self.input, self.bias)
+        return block_entry(program, self.kind, self.result, self.input, self.bias)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.bias))
         memories.write(self.result, rows)
 
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
-        return block_sizes(self.result)
+        return block_sizes(program, self.result, launch)
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as the bias."""
-        count = row_banks(self.input, dtype)[bank(self.bias.offset, dtype)]
-        return Conflicts(count, _addition(dtype), self.result.columns)
+        dtype = program.dtype
+        rows = row_banks(self.input, program.num_rows(self.input, launch), dtype)
+        count = rows[bank(self.bias.offset, dtype)]
+        return Conflicts(count, _in_type("fadd", dtype), self.result.columns)
 
 
 @dataclass(frozen=True, slots=True)
-class Relu(MeshOperation):
+class Relu(_Unary):
     """Take the maximum with +0; exact. −0 becomes +0, where PyTorch keeps it."""
 
     result: Block
@@ -91,22 +130,13 @@ class Relu(MeshOperation):
         """What the state machine knows it as."""
         return Kind.RELU
 
-    def entry(self, program: MeshProgram) -> Entry:
-        """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.result, self.input)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         memories.write(self.result, arithmetic.relu(memories.read(self.input)))
 
-    def sizes(self) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
-        return block_sizes(self.result)
-
 
 @dataclass(frozen=True, slots=True)
-class Add(MeshOperation):
+class Add(_Binary):
     """Add two blocks in the program's dtype, one rounding an element."""
 
     result: Block
@@ -118,25 +148,99 @@ class Add(MeshOperation):
         """What the state machine knows it as."""
         return Kind.ADD
 
-    def entry(self, program: MeshProgram) -> Entry:
-        """Return its words in the schedule."""
-        del program
-        return block_entry(self.kind, self.result, self.left, self.right)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         total = arithmetic.add(memories.read(self.left), memories.read(self.right))
         memories.write(self.result, total)
 
-    def sizes(self) -> Mapping[str, int]:
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return _in_type("fadd", dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply(_Binary):
+    """Multiply two blocks in the program's dtype, one rounding an element."""
+
+    result: Block
+    left: Block
+    right: Block
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.MULTIPLY
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        product = arithmetic.multiply(memories.read(self.left), memories.read(self.right))
+        memories.write(self.result, product)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return _in_type("fmul", dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(_Unary):
+    """Multiply by a number, rounded to f32, in f32; one rounding to the program's dtype."""
+
+    result: Block
+    input: Block
+    factor: float
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SCALE
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = float_words(self.factor)
+        return block_entry(program, self.kind, self.result, self.input, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.read(self.input).astype(np.float32)
+        factor = np.full((), self.factor, np.float32)
+        memories.store(self.result, arithmetic.multiply(values, factor))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
-        return block_sizes(self.result)
-
-    def conflicts(self, dtype: DataType) -> Conflicts:
-        """Return the one addition, if both operands begin in the same banks."""
-        count = int(bank(self.left.offset, dtype) == bank(self.right.offset, dtype))
-        return Conflicts(count, _addition(dtype), self.result.num_elements)
+        return with_chunks(block_sizes(program, self.result, launch))
 
 
-def _addition(dtype: DataType) -> str:
-    return "faddh" if dtype is DataType.F16 else "fadds"
+_ACTIVATIONS = {
+    ActivationFunction.SILU: (Kind.SILU, functions.silu),
+    ActivationFunction.GELU: (Kind.GELU, functions.gelu),
+    ActivationFunction.GELU_TANH: (Kind.GELU_TANH, functions.gelu_tanh),
+    ActivationFunction.SIGMOID: (Kind.SIGMOID, functions.sigmoid),
+    ActivationFunction.TANH: (Kind.TANH, functions.tanh),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(_Unary):
+    """Apply a function to every element, in f32; one rounding to the program's dtype."""
+
+    result: Block
+    input: Block
+    function: ActivationFunction
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return _ACTIVATIONS[self.function][0]
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.read(self.input).astype(np.float32)
+        memories.store(self.result, _ACTIVATIONS[self.function][1](values))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return with_chunks(block_sizes(program, self.result, launch))
+
+
+def _in_type(name: str, dtype: DataType) -> str:
+    return f"{name}{'h' if dtype is DataType.F16 else 's'}"

@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.arch import Timing
-    from onewafer.graph import DataType
     from onewafer.mesh.entry import Entry, Kind
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import MeshProgram
+    from onewafer.mesh.program import Launch, MeshProgram
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +53,15 @@ class MeshOperation(ABC):
         """Do on NumPy arrays what the kernel does: same order, same roundings, same bits."""
 
     @abstractmethod
-    def sizes(self) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on, by the names in `kernel_costs.json`."""
 
-    def traffic_cycles(self, program: MeshProgram, timing: Timing) -> int:
+    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
         """Return the cycles from the issue of its fabric operation to the end; 0: it has none."""
-        del program, timing
+        del program, launch, timing
         return 0
 
-    def conflicts(self, dtype: DataType) -> Conflicts:
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Return its DSD operations that bank conflicts make longer."""
-        del dtype
+        del program, launch
         return NO_CONFLICTS

@@ -5,39 +5,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.entry import Entry
-from onewafer.mesh.program import Arena
+from onewafer.mesh.program import Arena, Launch
 
 if TYPE_CHECKING:
     from onewafer.mesh.entry import Kind
-    from onewafer.mesh.program import Block
+    from onewafer.mesh.program import Block, MeshProgram
+
+_NO_ROWS = Launch(0, 0)
 
 
 def block_entry(
-    kind: Kind, result: Block, left: Block | None = None, right: Block | None = None, inner: int = 0
+    program: MeshProgram,
+    kind: Kind,
+    result: Block,
+    left: Block | None = None,
+    right: Block | None = None,
+    *,
+    n: int | None = None,
+    columns: int | None = None,
+    inner: int = 0,
+    more: tuple[int | Block, ...] = (),
 ) -> Entry:
-    """Return the entry of an operation that writes one block and reads up to two."""
-    blocks = (result, left, right)
+    """Return the entry of an operation that writes one block and reads up to two.
+
+    `n` and `columns` are those of the result unless something else is said.
+    `more` are further words, a block its offset. Operands in the arenas of parameters and state are
+    found further on when the entry is repeated.
+    """
+    places = (None, result, left, right, *[None] * 4, *more)
+    blocks = {word: item for word, item in enumerate(places) if item and not isinstance(item, int)}
     return Entry(
         kind,
         result.offset,
         left.offset if left else 0,
         right.offset if right else 0,
-        result.num_elements,
-        result.rows,
-        result.columns,
+        result.num_elements if n is None else n,
+        program.num_rows(result, _NO_ROWS),
+        result.columns if columns is None else columns,
         inner,
-        parameter_words=words_in(Arena.PARAMETERS, blocks),
-        state_words=words_in(Arena.STATE, blocks),
+        tuple(item if isinstance(item, int) else item.offset for item in more),
+        parameter_words=_words_in(Arena.PARAMETERS, blocks),
+        state_words=_words_in(Arena.STATE, blocks),
     )
 
 
-def words_in(arena: Arena, blocks: tuple[Block | None, ...]) -> tuple[int, ...]:
-    """Return which words of an entry are offsets in an arena; `blocks` stand from word 1 on."""
-    return tuple(
-        word for word, block in enumerate(blocks, start=1) if block and block.arena is arena
-    )
+def _words_in(arena: Arena, blocks: dict[int, Block]) -> tuple[int, ...]:
+    return tuple(word for word, block in blocks.items() if block.arena is arena)
 
 
-def block_sizes(block: Block) -> dict[str, int]:
+def block_sizes(program: MeshProgram, block: Block, launch: Launch) -> dict[str, int]:
     """Return the rows and columns of a block, and `elements`, its rows times columns."""
-    return {"rows": block.rows, "columns": block.columns, "elements": block.num_elements}
+    rows = program.num_rows(block, launch)
+    return {"rows": rows, "columns": block.columns, "elements": rows * block.columns}
+
+
+CHUNK = 64
+"""Elements that `kernels/functions.csl` computes at a time."""
+
+
+def with_chunks(sizes: dict[str, int]) -> dict[str, int]:
+    """Add `chunks`, in which `elements` are computed, and `chunk`, the elements of each.
+
+    All chunks but the last one are full; that they are equally long is close enough.
+    """
+    chunks = -(-sizes["elements"] // CHUNK)
+    return {**sizes, "chunks": chunks, "chunk": -(-sizes["elements"] // max(chunks, 1))}

@@ -27,6 +27,7 @@ from onewafer.simulator.fast.compilation import entry, kernel, merged, shared
 from onewafer.simulator.fast.data_path import serve
 from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
+from onewafer.simulator.fast.fetching import fetch_ahead
 from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
@@ -47,7 +48,6 @@ from onewafer.simulator.fast.fields import (
     HELP_AFTER,
     IS_RECORDING,
     LAST_END,
-    LINE_WORDS,
     LIST_START,
     MANY_PES,
     MAX_PHASES,
@@ -63,7 +63,7 @@ from onewafer.simulator.fast.fields import (
     WRITTEN_SLOTS,
 )
 from onewafer.simulator.fast.main_thread import attend
-from onewafer.simulator.fast.native import load_signal, opened, prefetch, store_signal
+from onewafer.simulator.fast.native import load_signal, opened, store_signal
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
 from onewafer.simulator.fast.signals import (
@@ -79,6 +79,7 @@ from onewafer.simulator.fast.signals import (
     is_complete,
     meet,
 )
+from onewafer.simulator.fast.staging import settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,8 +106,6 @@ MOST_LEAN_WINDOWS = 1 << 15
 """Windows of few PEs, one after the other, for which other threads are kept waiting."""
 FREE_LOOKS, LOOKS_PER_PE = 1 << 16, 1
 """How often the first thread may look for the others in vain. A look takes 5 to 50 ns, a PE 100."""
-NUM_FETCHED_LINES = 12
-"""Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
 @kernel
@@ -166,13 +165,6 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @merged
-def fetch_block(s: Arrays, block: int) -> None:
-    """Ask for the beginning of a block, while another PE is looked at."""
-    for line in range(NUM_FETCHED_LINES):
-        prefetch(s.arena, block + LINE_WORDS * line)
-
-
-@merged
 def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: int) -> None:
     """Bring every PE of a part to `end`; what is left to do in this window stays in the list."""
     s.clock[NOW] = start
@@ -183,7 +175,7 @@ def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: in
         count = s.wheel_counts[row, slot]
         place = s.lists[row, LIST_START]
         for i in range(place, place + count):
-            fetch_block(s, s.wheel[slot, i + 1])
+            fetch_ahead(s, slot, i, place + count, end)
             block = s.wheel[slot, i]
             s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
             if s.clock[FAILURE]:
@@ -212,7 +204,7 @@ def agree(bound: Bound) -> None:
 
 
 @shared
-def settle(bound: Bound) -> None:
+def gather(bound: Bound) -> None:
     """Let the first share's clock know what became known in a window, and all of the failure."""
     s = opened(bound, 0)
     for share in range(1, s.clock[NUM_SHARES]):
@@ -356,7 +348,7 @@ def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) 
             break
         if is_first:
             s.clock[NOW] = end
-            settle(bound)
+            gather(bound)
     if is_first:
         conclude(bound, outcome)
     return outcome
@@ -387,6 +379,14 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
         s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
         s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
         enlist(s, block, at)
+
+
+@entry
+def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
+    """Let the SRAM of some PEs be what their programs have made of it."""
+    s = opened(bound, 0)
+    for i in range(len(pes)):
+        settle(s, s.blocks[pes[i]])
 
 
 @kernel

@@ -1,0 +1,71 @@
+"""Normalization: local sums, all-reduces of one number a row and group, local scaling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.graph import LayerNorm, RmsNorm
+from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.norms import Groups
+from onewafer.mesh.operations import Normalize, SumGroups, SumSquares
+from onewafer.mesh.relations import Heads
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+
+class RmsNormLowering(Lowering[RmsNorm]):
+    """Sum squares, add them along the axis of the features, scale."""
+
+    works_in_place = True
+
+    def relate(self, operation: RmsNorm, relations: Relations) -> None:
+        """Let the result lie as the input does; groups of features lie as heads do."""
+        relations.join(operation.input, operation.result.name)
+        if operation.groups > 1:
+            features = operation.result.shape[-1]
+            relations.arrange(operation.input, Heads(features // operation.groups))
+
+    def lower(self, operation: RmsNorm, builder: Builder) -> None:
+        """Append the steps."""
+        layout = builder.layouts[operation.result.name]
+        size = operation.result.shape[-1] // operation.groups
+        members = layout.order.members if operation.groups > 1 else 1
+        groups = Groups(operation.groups, size, members)
+        weight = builder.place_vector(operation.weight, layout, copies=operation.groups)
+        source = builder.blocks[operation.input]
+        squares = builder.scratch(source.rows, groups.num_groups)
+        builder.append(SumSquares(squares, source, groups, layout.axis))
+        builder.all_reduce(squares, layout.axis)
+        result = builder.allocate_in_place(operation)
+        builder.append(
+            Normalize(result, source, squares, weight, groups, layout.axis, operation.epsilon)
+        )
+
+
+class LayerNormLowering(Lowering[LayerNorm]):
+    """Sum, sum squared differences from the mean, scale; an all-reduce after each sum."""
+
+    works_in_place = True
+
+    def relate(self, operation: LayerNorm, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        relations.join(operation.input, operation.result.name)
+
+    def lower(self, operation: LayerNorm, builder: Builder) -> None:
+        """Append the steps."""
+        layout = builder.layouts[operation.result.name]
+        axis, groups = layout.axis, Groups(1, operation.result.shape[-1])
+        weight = builder.place_vector(operation.weight, layout)
+        bias = builder.place_vector(operation.bias, layout)
+        source = builder.blocks[operation.input]
+        sums, squares = (builder.scratch(source.rows, 1) for _ in range(2))
+        builder.append(SumGroups(sums, source, groups, axis))
+        builder.all_reduce(sums, axis)
+        builder.append(SumSquares(squares, source, groups, axis, sums))
+        builder.all_reduce(squares, axis)
+        result = builder.allocate_in_place(operation)
+        builder.append(
+            Normalize(result, source, squares, weight, groups, axis, operation.epsilon, sums, bias)
+        )

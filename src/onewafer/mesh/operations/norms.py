@@ -1,0 +1,174 @@
+"""Normalization of groups of features: `kernels/norm.csl`, in steps between all-reduces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import norms
+from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.sizes import CHUNK, block_entry
+from onewafer.mesh.program import Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.norms import Groups
+    from onewafer.mesh.program import Block, Launch, MeshProgram
+
+
+class _OverGroups(MeshOperation):
+    """An operation on the groups that the features of an input form."""
+
+    __slots__ = ()
+
+    input: Block
+    groups: Groups
+    axis: Axis
+
+    def words(self) -> tuple[int, ...]:
+        """Return how the groups lie, for the schedule."""
+        groups = self.groups
+        axis = list(Axis).index(self.axis)
+        return (groups.num_groups, groups.group_size, groups.num_members, axis)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each."""
+        columns = self.input.columns
+        pieces = _most_pieces(self.groups, columns, program.size(self.axis))
+        rows = program.num_rows(self.input, launch)
+        return {"rows": rows, "pieces": pieces, "piece": -(-columns // pieces)}
+
+
+@dataclass(frozen=True, slots=True)
+class SumGroups(_OverGroups):
+    """Sum the features of each group that a PE has, in f32 and in ascending order from +0."""
+
+    totals: Block
+    """f32, a column a group."""
+    input: Block
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SUM
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks = self.totals, self.input
+        columns = self.input.columns
+        return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values, at = memories.matrix(self.input), memories.at(self.axis)
+        memories.write(self.totals, norms.sum_groups(values, at, self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class SumSquares(_OverGroups):
+    """Sum the squares of each group's features, or of their differences from the mean."""
+
+    totals: Block
+    """f32, a column a group."""
+    input: Block
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+    sums: Block | None = None
+    """Sums over all PEs, of which the means are made."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SUM_SQUARES if self.sums is None else Kind.SUM_CENTRED_SQUARES
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks = self.totals, self.input, self.sums
+        columns = self.input.columns
+        return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values, at = memories.matrix(self.input), memories.at(self.axis)
+        sums = None if self.sums is None else memories.matrix(self.sums)
+        memories.write(self.totals, norms.sum_squares(values, at, self.groups, sums=sums))
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Return the products of the values with themselves."""
+        sizes = self.sizes(program, launch)
+        return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
+
+
+@dataclass(frozen=True, slots=True)
+class Normalize(_OverGroups):
+    """Divide each group by its root mean square, scale it, and shift it if there is a bias.
+
+    In f32, one rounding to the program's dtype; padding becomes 0.
+    """
+
+    result: Block
+    input: Block
+    squares: Block
+    """Sums over all PEs."""
+    weight: Block
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+    epsilon: float
+    sums: Block | None = None
+    """Sums over all PEs, of which the means are made that are subtracted first."""
+    bias: Block | None = None
+    """Only together with `sums`."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.NORMALIZE if self.sums is None else Kind.CENTRE_AND_NORMALIZE
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = (*self.words(), self.squares, *float_words(self.epsilon))
+        if self.sums is not None and self.bias is not None:
+            more = (*more, self.sums, self.bias)
+        return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        result = norms.normalize(
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            squares=memories.matrix(self.squares),
+            epsilon=self.epsilon,
+            weight=memories.matrix(self.weight),
+            sums=None if self.sums is None else memories.matrix(self.sums),
+            bias=None if self.bias is None else memories.matrix(self.bias),
+        )
+        memories.write(self.result, result)
+
+
+@cache
+def _most_pieces(groups: Groups, columns: int, num_pes: int) -> int:
+    """Return the largest number of pieces, of one group and at most a chunk, that any PE works on.
+
+    Pieces end where bundles of members do, and come in rounds of one for each member.
+    """
+    bundle, longest = groups.group_size * groups.num_members, CHUNK * groups.num_members
+    most = 1
+    for start in range(0, min(num_pes * columns, groups.num_features), columns):
+        end = min(start + columns, groups.num_features)
+        rounds = 0
+        while start < end:
+            start = min(start + longest, (start // bundle + 1) * bundle, end)  # noqa: PLW2901
+            rounds += 1
+        most = max(most, rounds * groups.num_members)
+    return most

@@ -1,0 +1,141 @@
+"""What operations ask of the layouts of their operands and results, and how it fits together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.mesh.program import PLAIN_ORDER, Axis, FeatureOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What an operation on heads of features asks of their order; None: it does not care."""
+
+    head_dim: int
+    members: int | None = None
+    is_paired: bool | None = None
+
+    def merge(self, other: Heads) -> Heads | None:
+        """Return what both ask for; None if that is a contradiction."""
+        if self.head_dim != other.head_dim:
+            return None
+        members = {wish for wish in (self.members, other.members) if wish is not None}
+        paired = {wish for wish in (self.is_paired, other.is_paired) if wish is not None}
+        if len(members) > 1 or len(paired) > 1:
+            return None
+        return Heads(
+            self.head_dim,
+            members.pop() if members else None,
+            paired.pop() if paired else None,
+        )
+
+    @property
+    def order(self) -> FeatureOrder:
+        """The order that fulfils it."""
+        if (self.members or 1) == 1 and not self.is_paired:
+            return PLAIN_ORDER
+        return FeatureOrder(self.head_dim, self.members or 1, is_paired=bool(self.is_paired))
+
+
+class Relations:
+    """What operations say about the layouts of tensors."""
+
+    def __init__(self) -> None:
+        self._axes = _Turns()
+        self._classes = _Turns()
+        self._heads: dict[str, Heads] = {}
+        """By the root of the class of a tensor."""
+        self._wishes: list[tuple[str, str]] = []
+
+    def join(self, left: str, right: str) -> None:
+        """Let two tensors lie alike."""
+        self.align(left, right)
+        if not self._unite(left, right):
+            raise UnsupportedOperationError(
+                f"{left!r} and {right!r} must lie alike, but operations on heads of features ask "
+                "for different orders of their features; leave one of these to the host"
+            )
+
+    def join_if_possible(self, left: str, right: str) -> None:
+        """Let two tensors lie alike, unless that contradicts something."""
+        self._axes.relate(left, right, turned=False)
+        self._wishes.append((left, right))
+
+    def turn(self, left: str, right: str) -> None:
+        """Let two tensors lie along different axes."""
+        self._axes.relate(left, right, turned=True)
+        self._check_axes(left, right, turned=True)
+
+    def align(self, left: str, right: str) -> None:
+        """Let two tensors lie along the same axis."""
+        self._axes.relate(left, right, turned=False)
+        self._check_axes(left, right, turned=False)
+
+    def arrange(self, name: str, heads: Heads) -> None:
+        """Ask for an order of a tensor's features."""
+        root, _ = self._classes.find(name)
+        merged = self._heads.get(root, heads).merge(heads)
+        if merged is None:
+            raise UnsupportedOperationError(
+                f"operations on {name!r} and on what lies alike ask for different orders of the "
+                "features of heads; leave one of them to the host"
+            )
+        self._heads[root] = merged
+
+    def settle(self) -> None:
+        """Fulfil the wishes that contradict nothing."""
+        for left, right in self._wishes:
+            if self._axes.find(left) == self._axes.find(right):
+                self._unite(left, right)
+
+    def axis(self, name: str) -> Axis:
+        """Return the axis of a tensor; the first one related to it lies along x."""
+        return Axis.Y if self._axes.find(name)[1] else Axis.X
+
+    def order(self, name: str) -> FeatureOrder:
+        """Return the order of a tensor's features."""
+        heads = self._heads.get(self._classes.find(name)[0])
+        return heads.order if heads else PLAIN_ORDER
+
+    def _unite(self, left: str, right: str) -> bool:
+        """Make one class of two, unless they ask for different orders."""
+        left_root, right_root = self._classes.find(left)[0], self._classes.find(right)[0]
+        asked = [self._heads[root] for root in (left_root, right_root) if root in self._heads]
+        merged = asked[0].merge(asked[-1]) if asked else None
+        if asked and merged is None:
+            return False
+        self._classes.relate(left, right, turned=False)
+        if merged is not None:
+            self._heads[self._classes.find(left)[0]] = merged
+        return True
+
+    def _check_axes(self, left: str, right: str, *, turned: bool) -> None:
+        if (self._axes.find(left)[1] != self._axes.find(right)[1]) != turned:
+            raise UnsupportedOperationError(
+                f"{left!r} and {right!r} must lie along "
+                f"{'different axes' if turned else 'the same axis'} of the rectangle, which the "
+                "operations before forbid; compute one of them by a linear operation"
+            )
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Union-find over tensors; each knows whether it is turned against its parent."""
+
+    parent: dict[str, tuple[str, bool]] = field(default_factory=dict[str, tuple[str, bool]])
+
+    def find(self, name: str) -> tuple[str, bool]:
+        """Return the root of a tensor and whether the tensor is turned against it."""
+        turned = False
+        while name in self.parent:
+            name, step = self.parent[name]
+            turned ^= step
+        return name, turned
+
+    def relate(self, left: str, right: str, *, turned: bool) -> None:
+        """Relate two tensors, unless earlier relations have done so, alike or not."""
+        left_root, left_turned = self.find(left)
+        right_root, right_turned = self.find(right)
+        if left_root != right_root:
+            self.parent[right_root] = (left_root, left_turned ^ right_turned ^ turned)
