@@ -27,8 +27,8 @@ class Settings:
     shows_progress: bool = True
     """`ONEWAFER_PROGRESS`: whether long runs say how far they are, on stderr."""
     checkpoint_folder: Path | None = Path()
-    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint; None
-    (`off`): nowhere."""
+    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint: an absolute
+    path, or an empty one for the folder that is the current one then; None (`off`): nowhere."""
     max_memory: int | None = None
     """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
@@ -58,7 +58,7 @@ def cache_folder() -> Path:
     """
     folder = os.environ.get("ONEWAFER_CACHE_DIR", "")
     if folder:
-        return Path(folder)
+        return Path(folder).absolute()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "onewafer"
 
@@ -121,7 +121,7 @@ def _folder(name: str) -> Path | None:
     folder = Path(text)
     if not folder.is_dir():
         raise ConfigurationError(f"{name}={text!r}: there is no such folder; make it, or write off")
-    return folder
+    return folder.absolute() if text else folder
 
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

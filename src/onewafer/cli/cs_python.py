@@ -46,10 +46,13 @@ def main() -> NoReturn:
     try:
         variables, rest = split_arguments(arguments)
         os.environ.update(variables)  # noqa: TID251 - for the child
-        Settings.from_environment()  # refuses bad values before Python starts
+        settings = Settings.from_environment()  # refuses bad values before Python starts
     except ConfigurationError as error:
         sys.stderr.write(f"cs_python: {_in_terms_of_options(str(error), arguments)}\n")
         sys.exit(error.exit_code)
+    if settings.checkpoint_folder is not None and settings.checkpoint_folder.is_absolute():
+        # The script may be in another folder when it is interrupted.
+        os.environ["ONEWAFER_CHECKPOINT_DIR"] = str(settings.checkpoint_folder)  # noqa: TID251
     sys.stdout.flush()
     environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - likewise
     os.execve(sys.executable, [sys.executable, *rest], environment)  # noqa: S606 - our interpreter

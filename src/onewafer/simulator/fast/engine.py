@@ -54,6 +54,7 @@ from onewafer.simulator.fast.loop import (
     PAUSED,
     QUIESCENT,
     run_cycles,
+    settle_elements,
     wake_elements,
     wake_routers,
 )
@@ -239,6 +240,7 @@ class FastEngine:
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
         pes, state = self._programmed, self._loaded.state
+        settle_elements(self._bound, pes)
         state.program_counters[pes] = self._arrays.pes[pes, PE_PC]
         state.return_depths[pes] = self._arrays.pes[pes, PE_RETURN_DEPTH]
 

@@ -169,6 +169,13 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, RING = range(7)
 STEPWISE, WATCHED = 1, 2
 """Of `OP_STEPS`."""
 
+# --- arena: words on their way to SRAM, before the operations of a PE, see `staging` --------------
+
+STAGE_FIRST = 0
+"""Number of the first element that waits to be written, + 1; 0: none does. Its word follows, and
+those of the elements behind it."""
+NUM_STAGE_WORDS = LINE_WORDS
+
 # --- PEs -----------------------------------------------------------------------------------------
 
 (

@@ -14,6 +14,7 @@ from onewafer.simulator.fast.compilation import entry, kernel, merged, shared
 from onewafer.simulator.fast.data_path import serve
 from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
+from onewafer.simulator.fast.fetching import fetch_ahead
 from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
@@ -32,7 +33,6 @@ from onewafer.simulator.fast.fields import (
     FAULT_PE,
     IS_RECORDING,
     LAST_END,
-    LINE_WORDS,
     NEVER,
     NO_FAULT,
     NONE,
@@ -42,9 +42,10 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_SHIFT,
 )
 from onewafer.simulator.fast.main_thread import attend
-from onewafer.simulator.fast.native import opened, prefetch
+from onewafer.simulator.fast.native import opened
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
+from onewafer.simulator.fast.staging import settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
 """Why `run_cycles` returned."""
-NUM_FETCHED_LINES = 12
-"""Cache lines: about what a PE with one operation, two FIFOs and a link buffer has."""
 
 
 @kernel
@@ -116,18 +115,11 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @merged
-def fetch_block(s: Arrays, block: int) -> None:
-    """Ask for the beginning of a block, while another PE is looked at."""
-    for line in range(NUM_FETCHED_LINES):
-        prefetch(s.arena, block + LINE_WORDS * line)
-
-
-@merged
 def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
     """Bring every PE of a list to `end`; what is left to do in this window stays in the list."""
     count = s.wheel_counts[slot]
     for i in range(count):
-        fetch_block(s, s.wheel[slot, i + 1])
+        fetch_ahead(s, slot, i, count, end)
         block = s.wheel[slot, i]
         s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
         if s.clock[FAILURE]:
@@ -190,3 +182,11 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
         s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
         s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
         enlist(s, block, at)
+
+
+@entry
+def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
+    """Let the SRAM of some PEs be what their programs have made of it."""
+    s = opened(bound)
+    for i in range(len(pes)):
+        settle(s, s.blocks[pes[i]])
