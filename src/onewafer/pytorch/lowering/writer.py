@@ -301,7 +301,7 @@ class GraphWriter:
     def position_rows(self, table: External, value: Value) -> Tensor:
         """Return the rows of a table that broadcasts to a whole value, arranged as its matrix."""
         num_rows, num_features = value.tensor.shape
-        name = f"{table.name}__{num_rows}_{num_features}"
+        name = f"{table.name}__by_position"
         pieces = [piece for dimension in value.layout.dimensions for piece in dimension]
         order = sorted(range(len(pieces)), key=lambda index: -pieces[index][1])
         aten = torch.ops.aten
