@@ -27,8 +27,10 @@ class Settings:
     shows_progress: bool = True
     """`ONEWAFER_PROGRESS`: whether long runs say how far they are, on stderr."""
     checkpoint_folder: Path | None = Path()
-    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint; None
-    (`off`): nowhere."""
+    """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint: an absolute
+    path, or an empty one for the folder that is the current one then; None (`off`): nowhere."""
+    threads: int | None = None
+    """`ONEWAFER_THREADS`: how many threads may simulate; None: one for each core, within reason."""
     max_memory: int | None = None
     """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
@@ -47,6 +49,7 @@ class Settings:
             engine=_engine("ONEWAFER_ENGINE"),
             shows_progress=_switch("ONEWAFER_PROGRESS"),
             checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
+            threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
         )
 
@@ -58,7 +61,7 @@ def cache_folder() -> Path:
     """
     folder = os.environ.get("ONEWAFER_CACHE_DIR", "")
     if folder:
-        return Path(folder)
+        return Path(folder).absolute()
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "onewafer"
 
@@ -121,7 +124,7 @@ def _folder(name: str) -> Path | None:
     folder = Path(text)
     if not folder.is_dir():
         raise ConfigurationError(f"{name}={text!r}: there is no such folder; make it, or write off")
-    return folder
+    return folder.absolute() if text else folder
 
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -137,6 +140,13 @@ def _bytes(name: str) -> int | None:
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
     return number * scale
+
+
+def available_cores() -> int:
+    """Return how many threads of this process can run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def available_memory() -> int | None:

@@ -193,11 +193,20 @@ def test_sigterm_leaves_a_checkpoint_too(endless):
     assert len([*endless.glob("*.checkpoint")]) == 1
 
 
+def test_checkpoints_go_where_the_command_line_said(endless):
+    (endless / "folder").mkdir()
+    (endless / "elsewhere").mkdir()
+    script = LONG.format(signal="SIGINT").replace('"out"', '"../out"')
+    (endless / "run.py").write_text(f"import os\nos.chdir('elsewhere')\n{script}")
+    run("--engine=reference", "--checkpoint-dir", "folder", "run.py", cwd=endless)
+    assert [path.parent.name for path in endless.rglob("*.checkpoint")] == ["folder"]
+
+
 def test_checkpoints_can_be_off(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     options = ("--engine=reference", "--checkpoint-dir", "off")
     result = run(*options, "run.py", cwd=endless)
-    assert "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)" in result.stderr
+    assert "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR" in result.stderr
     assert not [*endless.glob("*.checkpoint")]
 
 

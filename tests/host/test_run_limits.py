@@ -262,7 +262,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     assert line.startswith("no checkpoint was written: ")
     assert line.endswith("No such file or directory")
     assert interruption.leave_checkpoint(machine, "it", None) == (
-        "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)"
+        "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     )
 
 

@@ -167,3 +167,18 @@ def test_every_f16_number(name):
         pe.launch(name, len(values))
         expected = getattr(functions, name)(values.astype(np.float32))
         assert_same_bits(pe.read("result", len(values)), stored(expected, "f16"))
+
+
+MOST_CYCLES = {
+    "wse2": {"exponential": 30, "rsqrt": 100} | dict.fromkeys(ACTIVATIONS, 60),
+    "wse3": {"exponential": 20, "rsqrt": 100} | dict.fromkeys(ACTIVATIONS, 40),
+}
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("name", ["exponential", "rsqrt", *ACTIVATIONS])
+def test_cycles_of_one_more_number(arch, name):
+    device = load(arch, "f32").device
+    long, short = (device.launch(name, n).cycles for n in (192, 128))
+    calls = 2 if name in ACTIVATIONS else 1
+    assert (long - short) / (64 * calls) <= MOST_CYCLES[arch][name]

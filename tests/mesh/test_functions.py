@@ -124,6 +124,17 @@ def test_errors_are_as_claimed(claim, stride):
         assert not is_far.any(), (x[is_far], result[is_far], in_units[is_far])
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu", "gelu", "gelu_tanh"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_f16_results_are_rounded_once(name):
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)].astype(np.float32)
+    result = getattr(functions, name)(x).astype(np.float16)
+    exact = next(claim.exact for claim in CLAIMS if claim.name == name)(x.astype(np.float64))
+    unit = np.spacing(abs(exact.astype(np.float16))).astype(np.float64)
+    assert (abs(result - exact) <= 0.51 * unit).all()
+
+
 @pytest.mark.parametrize("name", sorted({claim.name for claim in CLAIMS}))
 def test_nan_stays_nan(name):
     nan = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FFFFFFF], np.uint32).view(np.float32)
@@ -140,6 +151,17 @@ def test_exponential_of_zero_is_one_and_below_it_no_more():
     values = functions.exponential(x)
     assert values[0] == 1
     assert (values <= 1).all()
+
+
+@pytest.mark.parametrize("every", [256, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["exponential", "tanh"])
+def test_monotone_from_number_to_number(name, every):
+    """From −3e−8 to −110; between that and −0 the result is 1, or x."""
+    block = 1 << 16
+    for first in range(0x33000000, 0x42DC0000, every * block):
+        words = np.uint32(first) + np.arange(block + 1, dtype=np.uint32)
+        values = getattr(functions, name)(-words.view(np.float32))
+        assert (np.diff(values) <= 0).all(), hex(first)
 
 
 @pytest.mark.parametrize("stride", STRIDES)

@@ -467,6 +467,25 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [(".", "Is a directory"), ("", "Is a directory"), ("no/where", "No such file or directory")],
+)
+def test_a_place_that_cannot_be_written_is_said(path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        midway().save_checkpoint(path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    """As a link to one, here, so that a failure does no harm."""
+    device = tmp_path / "null"
+    device.symlink_to(os.devnull)
+    midway().save_checkpoint(device)
+    assert device.is_symlink()
+
+
 # --- switches, filters, FIFOs and map loops -------------------------------------------------------
 
 

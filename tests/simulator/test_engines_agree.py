@@ -112,6 +112,34 @@ def test_a_stream_that_is_held_up(slices):
     assert_agreement(*slow_reader(), slices)
 
 
+def memory_after_slices(make, image, architecture, num_cycles):
+    """Yield the memory of all PEs again and again while a launch of `main` goes on."""
+    state = load_state(image, architecture)
+    engine = make(LoadedProgram(image, architecture, state, None))
+    engine.run()
+    engine.launch("main", ())
+    while engine.run(max_cycles=num_cycles) is not StopReason.QUIESCENT:
+        yield state.memory.tobytes()
+    yield state.memory.tobytes()
+
+
+@pytest.mark.parametrize("stride", [1, -1, 2])
+@pytest.mark.parametrize("num_cycles", [3, 11])
+def test_memory_is_what_it_is_whenever_a_run_stops(stride, num_cycles):
+    """A stream that is received keeps words back, but not from the host."""
+    kernel = Kernel("receiver")
+    base = kernel.data("received", ScalarType.F32, [1.0] * 80)
+    kernel.function("main")
+    first = base + 4 * 39 if stride < 0 else base
+    vector = kernel.vector(first, 40, stride)
+    kernel.operate(DsdOperation.MOV32, vector, src1=kernel.incoming(3, 40))
+    placed = {(0, 0): sender(3, 40), (1, 0): kernel.finish()}
+    image = make_image(WSE3, placed, width=2, routes=eastward(3, 0, 1))
+    expected = list(memory_after_slices(ReferenceEngine, image, WSE3, num_cycles))
+    assert len(set(expected)) > 40 // num_cycles
+    assert list(memory_after_slices(FastEngine, image, WSE3, num_cycles)) == expected
+
+
 @LENIENT
 @given(programs(), st.sampled_from([None, None, 1, 13]))
 def test_generated_programs(program, slices):

@@ -30,8 +30,8 @@ MUTANTS = {
     ),
     "credit: in a bunch, known a cycle late": (
         "router.py",
-        "    credit = s.timing[T_CREDIT]",
-        "    credit = s.timing[T_CREDIT] + 1",
+        "credit, hop = s.timing[T_CREDIT], s.timing[T_HOP]",
+        "credit, hop = s.timing[T_CREDIT] + 1, s.timing[T_HOP]",
     ),
     "credit: a sender is woken a cycle late": (
         "links.py",
@@ -45,8 +45,33 @@ MUTANTS = {
     ),
     "latency: in a bunch, a hop takes a cycle more": (
         "router.py",
-        "copy(s, source, head, buffer, count, s.timing[T_HOP])",
-        "copy(s, source, head, buffer, count, s.timing[T_HOP] + 1)",
+        "s.arena[to] = at + hop",
+        "s.arena[to] = at + hop + 1",
+    ),
+    "multicast: in a bunch, the second target gets its wavelets late": (
+        "router.py",
+        "s.arena[to] = at + other_hop",
+        "s.arena[to] = at + other_hop + 1",
+    ),
+    "multicast: in a bunch, the second target is held to have room": (
+        "router.py",
+        "at = max(at, s.arena[other_free] + other_credit)",
+        "at = max(at, s.arena[other_free])",
+    ),
+    "words: every bunch begins at the first element": (
+        "words.py",
+        "k = first + done",
+        "k = done",
+    ),
+    "staging: the first word is not written": (
+        "staging.py",
+        "for k in range(first, s.arena[op + OP_NEXT]):",
+        "for k in range(first + 1, s.arena[op + OP_NEXT]):",
+    ),
+    "staging: words wait beyond the end of their operation": (
+        "elements.py",
+        "    settle(s, block)\n    s.arena[block + BLOCK_LONE] = 0",
+        "    s.arena[block + BLOCK_LONE] = 0",
     ),
     "latency: the ramp is a cycle short": (
         "elements.py",

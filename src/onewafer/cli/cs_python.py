@@ -18,6 +18,7 @@ from onewafer.settings import Settings
 _VARIABLES = {
     "--engine": "ONEWAFER_ENGINE",
     "--max-cycles": "ONEWAFER_MAX_CYCLES",
+    "--threads": "ONEWAFER_THREADS",
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
 }
 """Options with a value."""
@@ -29,6 +30,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
 
   --engine NAME           simulator: fast (the default) or reference (ONEWAFER_ENGINE)
   --max-cycles N          let a launch of more cycles fail (ONEWAFER_MAX_CYCLES)
+  --threads N             let at most so many threads simulate (ONEWAFER_THREADS)
   --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --onewafer-help         show this
@@ -46,10 +48,13 @@ def main() -> NoReturn:
     try:
         variables, rest = split_arguments(arguments)
         os.environ.update(variables)  # noqa: TID251 - for the child
-        Settings.from_environment()  # refuses bad values before Python starts
+        settings = Settings.from_environment()  # refuses bad values before Python starts
     except ConfigurationError as error:
         sys.stderr.write(f"cs_python: {_in_terms_of_options(str(error), arguments)}\n")
         sys.exit(error.exit_code)
+    if settings.checkpoint_folder is not None and settings.checkpoint_folder.is_absolute():
+        # The script may be in another folder when it is interrupted.
+        os.environ["ONEWAFER_CHECKPOINT_DIR"] = str(settings.checkpoint_folder)  # noqa: TID251
     sys.stdout.flush()
     environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - likewise
     os.execve(sys.executable, [sys.executable, *rest], environment)  # noqa: S606 - our interpreter

@@ -6,6 +6,7 @@ from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.operations import (
+    SEQUENTIAL,
     Activation,
     ActivationFunction,
     Add,
@@ -32,6 +33,7 @@ from onewafer.graph.verifier import verify_graph
 
 __all__ = [
     "FLOATING",
+    "SEQUENTIAL",
     "Activation",
     "ActivationFunction",
     "Add",

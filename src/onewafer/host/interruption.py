@@ -121,7 +121,7 @@ def _ended_by_exceptions() -> Generator[None]:
 def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
     """Write a checkpoint into a folder; return what to tell the user about it."""
     if folder is None:
-        return "no checkpoint was written (ONEWAFER_CHECKPOINT_DIR=off)"
+        return "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     path = _free_path(folder, machine.cycle)
     try:
         with _ended_by_exceptions():

@@ -29,7 +29,16 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
-from onewafer.pytorch.lowering import FORMATS, External, GraphWriter, Value, lower, to_rows
+from onewafer.pytorch.lowering import (
+    FORMATS,
+    INDICES,
+    External,
+    GraphWriter,
+    Layout,
+    Origin,
+    lower,
+    value_of,
+)
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone
 
@@ -41,7 +50,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.pytorch.lowering import Operand
+    from onewafer.pytorch.lowering import Operands
 
 
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
@@ -60,9 +69,15 @@ class WaferResult:
 
     name: str
     """An output of the graph."""
-    shape: tuple[int, ...]
+    layout: Layout
+    """Which element of the output each of the tensor's is."""
     dtype: torch.dtype
     device: torch.device
+
+    def build(self, output: NDArray[np.floating[Any]]) -> torch.Tensor:
+        """Return the tensor for an output of shape (rows, features)."""
+        values = torch.tensor(self.layout.take(output))
+        return torch.empty(values.shape, dtype=self.dtype, device=self.device).copy_(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +123,9 @@ class CapturedCall:
             match result:
                 case HostResult():
                     leaves.append(result.value)
-                case WaferResult(name, shape, dtype, device):
+                case WaferResult(name):
                     if name not in tensors:
-                        values = torch.tensor(outputs[name]).reshape(shape)
-                        tensors[name] = torch.empty(shape, dtype=dtype, device=device).copy_(values)
+                        tensors[name] = result.build(outputs[name])
                     leaves.append(tensors[name])
         return pytree.tree_unflatten(leaves, self.capture.result_spec)
 
@@ -126,19 +140,25 @@ class Capture:
     results: tuple[WaferResult | HostResult | External, ...]
     """An `External` is an argument or parameter that is returned as it is."""
     result_spec: pytree.TreeSpec
+    decided: tuple[External, ...] = ()
+    """Masks and the like that the graph was made for."""
+    on_host: tuple[str, ...] = ()
+    """What the host does with an argument before the wafer begins."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
-        rows = {
-            name: external.find(leaves).reshape(to_rows(external.shape))
-            for name, external in self.inputs.items()
-        }
-        parameters = {name: external.find(leaves) for name, external in self.parameters.items()}
+        known: dict[int, torch.Tensor] = {}
+        rows = {name: external.find(leaves, known) for name, external in self.inputs.items()}
+        parameters = {n: external.find(leaves, known) for n, external in self.parameters.items()}
         results = tuple(
-            HostResult(result.find(leaves)) if isinstance(result, External) else result
+            HostResult(result.find(leaves, known)) if isinstance(result, External) else result
             for result in self.results
         )
         return CapturedCall(self, rows, parameters, results)
+
+    def holds_for(self, leaves: Sequence[object]) -> bool:
+        """Tell whether a call with these leaves has the masks that the graph was made for."""
+        return _are_unchanged(self.decided, leaves)
 
 
 def capture(
@@ -204,6 +224,15 @@ def _read(
     operands = _bind_placeholders(program, owner, leaves)
     _check_effects(program, operands)
     writer = GraphWriter(name=type(owner).__name__, dtype=dtype)
+    try:
+        return _write(program, writer, operands)
+    except UnsupportedOperationError as error:
+        raise RefusedError(str(error), tuple(writer.decided.values())) from None
+
+
+def _write(
+    program: ExportedProgram, writer: GraphWriter, operands: dict[Node, Operands]
+) -> Capture:
     for node in program.graph.nodes:
         operand = lower(writer, node, operands) if node.op == "call_function" else None
         if operand is not None:
@@ -211,7 +240,33 @@ def _read(
     results = tuple(_read_results(program, writer, operands))
     graph = writer.finish()
     verify_graph(graph)
-    return Capture(graph, writer.inputs, writer.parameters, results, _result_spec(program))
+    return Capture(
+        graph,
+        writer.inputs,
+        writer.parameters,
+        results,
+        _result_spec(program),
+        tuple(writer.decided.values()),
+        tuple(writer.on_host),
+    )
+
+
+class RefusedError(UnsupportedOperationError):
+    """A refusal that holds for calls with certain masks and the like."""
+
+    def __init__(self, reason: str, decided: tuple[External, ...] = ()) -> None:
+        super().__init__(reason)
+        self._decided = decided
+
+    def holds_for(self, leaves: Sequence[object]) -> bool:
+        """Tell whether a call with these leaves would be refused for the same reason."""
+        return _are_unchanged(self._decided, leaves)
+
+
+def _are_unchanged(decided: Sequence[External], leaves: Sequence[object]) -> bool:
+    """Tell whether tensors are, in a call with these leaves, what they were when captured."""
+    known: dict[int, torch.Tensor] = {}
+    return all(torch.equal(one.find(leaves, known), one.tensor) for one in decided)
 
 
 def check_call(
@@ -261,7 +316,7 @@ def _check_arguments(leaves: Sequence[object]) -> None:
             raise UnsupportedOperationError(
                 f"an argument is a {kind}; the wafer takes plain tensors"
             )
-        if leaf.dtype not in FORMATS:
+        if leaf.dtype not in (*FORMATS, *INDICES, torch.bool):
             msg = f"an argument has dtype {leaf.dtype}; the wafer computes in float32 and float16"
             raise UnsupportedOperationError(msg)
         if leaf.numel() == 0:
@@ -290,7 +345,7 @@ def _is_in_place(node: Node) -> bool:
     return schema is not None and schema.is_mutable
 
 
-def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operand]) -> None:
+def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operands]) -> None:
     arguments = {
         node.name: operand.name
         for node, operand in operands.items()
@@ -309,7 +364,7 @@ def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operand]) -
 
 def _bind_placeholders(
     program: ExportedProgram, owner: torch.nn.Module, leaves: Sequence[object]
-) -> dict[Node, Operand]:
+) -> dict[Node, Operands]:
     """Return what each placeholder stands for: a tensor of the module or of the call."""
     parameters = dict(owner.named_parameters(remove_duplicate=False))
     buffers = dict(owner.named_buffers(remove_duplicate=False))
@@ -318,7 +373,7 @@ def _bind_placeholders(
     names = {id(v): f"p_{k.replace('.', '_')}" for k, v in parameters.items()} | {
         id(v): f"b_{k.replace('.', '_')}" for k, v in buffers.items()
     }
-    operands: dict[Node, Operand] = {}
+    operands: dict[Node, Operands] = {}
     used = set[str]()
     arguments = enumerate(leaves)
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
@@ -335,12 +390,26 @@ def _bind_placeholders(
             if position is not None and names.get(id(value), name) not in used:
                 name = names.get(id(value), name)  # unless another has it: `a.b` reads like `a_b`
             used.add(name)
-            operands[node] = External(name, value, tuple(value.shape), position)
+            is_held = position is None or id(value) in names or _is_of_module(node)
+            operands[node] = External(name, value, _origin(value, is_held=is_held), position)
     return operands
 
 
+def _is_of_module(node: Node) -> bool:
+    """Tell whether Dynamo made a parameter or buffer of some module an argument of its graph."""
+    return "_parameters_" in node.name or "_buffers_" in node.name
+
+
+def _origin(tensor: torch.Tensor, *, is_held: bool) -> Origin:
+    """Return what the elements of an argument or of a tensor that the module holds depend on."""
+    if is_held:
+        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        return Origin.PARAMETER if is_parameter else Origin.BUFFER
+    return Origin.DATA if tensor.is_floating_point() else Origin.CALL
+
+
 def _read_results(
-    program: ExportedProgram, writer: GraphWriter, operands: Mapping[Node, Operand]
+    program: ExportedProgram, writer: GraphWriter, operands: Mapping[Node, Operands]
 ) -> Iterator[WaferResult | HostResult | External]:
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     leaves: tuple[object, ...] = output.args[0]
@@ -353,15 +422,18 @@ def _read_results(
         match operands[leaf]:
             case External() as external if leaf.op == "placeholder":
                 yield external
-            case External():
+            case External(origin=Origin.DATA):
                 raise UnsupportedOperationError("the module returns a view or copy of its argument")
-            case Value(tensor=tensor, shape=shape):
-                if sources.setdefault(tensor.name, leaf) is not leaf:
+            case External() as external:
+                yield external  # no data take part: the host has it
+            case _:
+                value = value_of(writer, leaf, operands)
+                if sources.setdefault(value.tensor.name, leaf) is not leaf:
                     msg = "the module returns a view or copy of another of its results"
                     raise UnsupportedOperationError(msg)
                 like: torch.Tensor = leaf.meta["val"]
-                writer.add_output(tensor.name)
-                yield WaferResult(tensor.name, shape, like.dtype, like.device)
+                writer.add_output(value.tensor.name)
+                yield WaferResult(value.tensor.name, value.layout, like.dtype, like.device)
 
 
 def _result_spec(program: ExportedProgram) -> pytree.TreeSpec:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
-from onewafer.pytorch.capture import capture_graph
+from onewafer.pytorch.capture import RefusedError, capture_graph
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _GRAPHS_PER_CODE = 6
 """Graphs of one code object; Dynamo refuses more than eight and checks their guards one by one."""
+_MASKS_PER_SIGNATURE = 8
+"""Captures of one graph for arguments that differ in their elements only."""
 _MOST_GRAPHS = 48
 """Graphs of calls that look alike, after which the guards are taken to fail at every call."""
 
@@ -46,7 +48,8 @@ class CapturedGraph:
     def __init__(self, graph_module: torch.fx.GraphModule, dtype: DataType | None) -> None:
         self.graph_module = graph_module
         self._dtype = dtype
-        self._captures: dict[object, Capture | str] = {}
+        self._captures: dict[object, list[Capture | RefusedError]] = {}
+        """By signature; those of one signature are for different masks and the like."""
 
     def bind(self, owner: torch.nn.Module, args: Sequence[object]) -> CapturedCall:
         """Return the call with these arguments; raise UnsupportedOperationError, at once if known.
@@ -57,16 +60,21 @@ class CapturedGraph:
             (arg.dtype, arg.shape, arg.stride()) if isinstance(arg, torch.Tensor) else arg
             for arg in args
         )
-        captured = self._captures.get(signature)
-        if captured is None:
+        known = self._captures.setdefault(signature, [])
+        found = next((outcome for outcome in known if outcome.holds_for(args)), None)
+        if found is None:
             try:
-                captured = capture_graph(self.graph_module, args, owner, dtype=self._dtype)
+                found = capture_graph(self.graph_module, args, owner, dtype=self._dtype)
+            except RefusedError as error:
+                found = error
             except UnsupportedOperationError as error:
-                captured = str(error)
-            self._captures[signature] = captured
-        if isinstance(captured, str):
-            raise UnsupportedOperationError(captured)
-        return captured.bind(args)
+                found = RefusedError(str(error))
+            if len(known) >= _MASKS_PER_SIGNATURE:
+                del known[0]
+            known.append(found)
+        if isinstance(found, RefusedError):
+            raise UnsupportedOperationError(str(found))
+        return found.bind(args)
 
 
 def _call_forward(

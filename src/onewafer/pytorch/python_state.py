@@ -29,7 +29,8 @@ _TENSORS = ("_parameters", "_buffers")
 """Dictionaries in which export puts stand-ins while it runs the code."""
 _HOOKS = ("_forward_hooks", "_forward_hooks_always_called")
 """Dictionaries in which the watcher itself stands meanwhile."""
-_NOT_FOLLOWED = (frozenset(sys.stdlib_module_names) | {"torch", "numpy", "onewafer"}) - {"__main__"}
+_LIBRARIES = {"torch", "numpy", "transformers", "onewafer"}
+_NOT_FOLLOWED = (frozenset(sys.stdlib_module_names) | _LIBRARIES) - {"__main__"}
 """Packages whose objects have a state that is not the script's."""
 
 

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch._C import DisableTorchFunctionSubclass
 from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
-from onewafer.graph import with_rows
+from onewafer.graph import SEQUENTIAL, with_rows
 from onewafer.host import RunLimits
-from onewafer.mesh import numpy_dtype
+from onewafer.pytorch.arrays import convert, is_same, to_numpy
 from onewafer.pytorch.capture import capture, check_call
 from onewafer.pytorch.executable import (
     Activity,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.graph import DataType, Graph
+    from onewafer.graph import Graph
     from onewafer.host import RunObserver
     from onewafer.mesh import MeshProgram
     from onewafer.pytorch.capture import Capture, CapturedCall
@@ -236,6 +235,8 @@ class Session:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         program = self._program_of.get(call.capture)
+        if program is None and call.graph.is_sequence:
+            raise UnsupportedOperationError(_no_sequences(call.graph))
         if program is None:
             program = self._program_for(module, call.graph)
             self._program_of[call.capture] = program
@@ -278,6 +279,11 @@ class Session:
         )
         self.ledger.programs.append(record)
         return _ResidentProgram(executor, record, what, self.observer)
+
+
+def _no_sequences(graph: Graph) -> str:
+    names = dict.fromkeys(type(o).__name__ for o in graph.operations if isinstance(o, SEQUENTIAL))
+    return f"its rows belong together, for {', '.join(names)}; a launch takes independent rows"
 
 
 def _look(
@@ -328,8 +334,9 @@ class _ResidentProgram:
     def run(self, call: CapturedCall) -> object:
         """Send what changed, run the rows bucket by bucket, return the module's result."""
         self._update_parameters(call)
-        dtype = self._record.program.dtype
-        inputs = {name: _to_array(tensor, dtype) for name, tensor in call.inputs.items()}
+        inputs = {
+            t.name: convert(to_numpy(call.inputs[t.name]), t.dtype) for t in call.graph.inputs
+        }
         chunks = [
             self._launch(inputs, slice(start, min(start + self._record.bucket, call.rows)))
             for start in range(0, call.rows, self._record.bucket)
@@ -341,9 +348,9 @@ class _ResidentProgram:
 
     def _update_parameters(self, call: CapturedCall) -> None:
         dtype = self._record.program.dtype
-        arrays = {name: _to_numpy(tensor) for name, tensor in call.parameters.items()}
-        changed = {n: a for n, a in arrays.items() if not _is_same(a, self._sent.get(n))}
-        self._executor.send({name: _convert(array, dtype) for name, array in changed.items()})
+        arrays = {name: to_numpy(tensor) for name, tensor in call.parameters.items()}
+        changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
+        self._executor.send({name: convert(array, dtype) for name, array in changed.items()})
         self._record.parameters_sent += sum(name not in self._sent for name in changed)
         self._record.parameters_resent += sum(name in self._sent for name in changed)
         self._sent |= {name: array.copy() for name, array in changed.items()}
@@ -361,33 +368,3 @@ class _ResidentProgram:
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
         return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
-
-
-_BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
-"""Bytes of a number → integers of as many, which are equal where all bits are."""
-
-
-def _is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
-    """Tell whether two arrays have the same bits.
-
-    All bits are compared at each call: a write through `.data` or NumPy leaves no other trace.
-    """
-    if sent is None or (array.dtype, array.shape) != (sent.dtype, sent.shape):
-        return False
-    bits = _BITS[array.itemsize]
-    return bool((array.view(bits) == sent.view(bits)).all())
-
-
-def _to_array(tensor: torch.Tensor, dtype: DataType) -> NDArray[np.floating[Any]]:
-    return _convert(_to_numpy(tensor), dtype)
-
-
-def _to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    """Return the elements, those of a tensor in host memory without a copy."""
-    with DisableTorchFunctionSubclass():
-        return tensor.numpy(force=True)
-
-
-def _convert(array: NDArray[Any], dtype: DataType) -> NDArray[np.floating[Any]]:
-    with np.errstate(over="ignore"):  # an f32 beyond the range of f16 becomes an infinity
-        return array.astype(numpy_dtype(dtype))

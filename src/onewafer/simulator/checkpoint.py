@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, fields
@@ -35,6 +34,7 @@ from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
 from onewafer.simulator.soundness import check_snapshot
 from onewafer.simulator.state import MachineState, make_state
 from onewafer.simulator.statistics import StallReason
+from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,22 +109,18 @@ def write_checkpoint(
         end=snapshot.end,
     )
     versions = {"format": FORMAT, "version": VERSION, "onewafer": __version__}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(
-            partial, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION
-        ) as archive:
-            archive.writestr("header.json", json.dumps({**versions, **asdict(header)}, indent=1))
-            archive.writestr("image.json", encoded.structure)
-            archive.writestr("image.npz", encoded.arrays)
-            for name, table in snapshot.tables.items():
-                _write_array(archive, f"table.{name}", table)
-            _write_array(archive, "stalls", snapshot.stalls)
-            for field in fields(MachineState):
-                _write_blocks(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(path) as target,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive,
+    ):
+        archive.writestr("header.json", json.dumps({**versions, **asdict(header)}, indent=1))
+        archive.writestr("image.json", encoded.structure)
+        archive.writestr("image.npz", encoded.arrays)
+        for name, table in snapshot.tables.items():
+            _write_array(archive, f"table.{name}", table)
+        _write_array(archive, "stalls", snapshot.stalls)
+        for field in fields(MachineState):
+            _write_blocks(archive, f"state.{field.name}", getattr(snapshot.state, field.name))
 
 
 def _digest(architecture: Architecture) -> str:

@@ -69,6 +69,8 @@ from onewafer.simulator.fast.fifo import (
 )
 from onewafer.simulator.fast.operation import compute_elements
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.staging import settle
+from onewafer.simulator.fast.words import stream_words
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -172,22 +174,24 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
     count = set_cycles(s, block, op, cycle, horizon, most)
     if count == 0:
         return
-    start = cycle_of(s, op, 0)
+    start = cycle_of(s, first, out, 0)
     if s.arena[op + OP_HAS_STARTED] == 0:
         s.arena[op + OP_HAS_STARTED] = 1
         thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
         record(s, start, block, _DSD_START, thread, s.arena[op + OP_KIND])
     pe = s.arena[block + BLOCK_PE]
-    done = compute_elements(s, pe, op, count)
+    done = stream_words(s, block, op, count)
+    if done == NONE:
+        done = compute_elements(s, pe, op, count)
     if done < count:
-        place_fault(s, pe, s.arena[op + OP_PC], cycle_of(s, op, done))
+        place_fault(s, pe, s.arena[op + OP_PC], cycle_of(s, first, out, done))
         return
-    last = cycle_of(s, op, count - 1)
     pass_on(s, block, op, start, count)
-    s.arena[op + OP_LAST_SERVED] = last
+    path_free = s.arena[block + BLOCK_PATH_FREE]
+    s.arena[op + OP_LAST_SERVED] = path_free - s.arena[op + OP_ELEMENT_CYCLES]
     if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and not s.arena[op + OP_IS_ENDLESS]:
-        finish(s, block, op, s.arena[block + BLOCK_PATH_FREE])
-        wake_attention(s, block, s.arena[block + BLOCK_PATH_FREE])
+        finish(s, block, op, path_free)
+        wake_attention(s, block, path_free)
 
 
 @kernel
@@ -213,12 +217,39 @@ def set_cycles(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: i
     `cycle` is the earliest for the first one.
     """
     first, second, out = fabric_operands(s, op)
+    # Several calls: what an operation does not have is a constant, and its part of the loop gone.
+    if second:
+        return work_out_cycles(s, block, op, first, second, out, cycle, horizon, most)
+    if out == 0:
+        return work_out_cycles(s, block, op, first, 0, 0, cycle, horizon, most)
+    if first == 0:
+        return work_out_cycles(s, block, op, 0, 0, out, cycle, horizon, most)
+    return work_out_cycles(s, block, op, first, 0, out, cycle, horizon, most)
+
+
+@kernel
+def work_out_cycles(
+    s: Arrays,
+    block: int,
+    op: int,
+    first: int,
+    second: int,
+    out: int,
+    cycle: int,
+    horizon: int,
+    most: int,
+) -> int:
+    """Do what `set_cycles` says for the channels and the queue given; 0: none."""
     element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
     delay = 1 + s.timing[T_RAMP]
-    head, last = s.arena[first + FIFO_HEAD], last_place(s, first)
-    head2, last2 = s.arena[second + FIFO_HEAD], last_place(s, second)
-    tail, last_out = s.arena[out + FIFO_TAIL], last_place(s, out)
-    capacity = capacity_of(s, out)
+    head, last, head2, last2, tail, last_out, capacity = 0, 0, 0, 0, 0, 0, 0
+    if first:
+        head, last = s.arena[first + FIFO_HEAD], last_place(s, first)
+    if second:
+        head2, last2 = s.arena[second + FIFO_HEAD], last_place(s, second)
+    if out:
+        tail, last_out = s.arena[out + FIFO_TAIL], last_place(s, out)
+        capacity = capacity_of(s, out)
     no_input, no_room, count = 0, 0, 0
     while count < most:
         at = cycle
@@ -256,9 +287,8 @@ def set_cycles(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: i
 
 
 @kernel
-def cycle_of(s: Arrays, op: int, i: int) -> int:
+def cycle_of(s: Arrays, first: int, out: int, i: int) -> int:
     """Return the cycle that was worked out for an element."""
-    first, _, out = fabric_operands(s, op)
     if first:
         return s.arena[place_of(s, first, s.arena[first + FIFO_HEAD] + i)]
     return s.arena[place_of(s, out, s.arena[out + FIFO_TAIL] + i)] - 1 - s.timing[T_RAMP]
@@ -301,7 +331,8 @@ def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
         row = s.arena[op + OP_ROW]
         if before != NONE:
             waited = cycle - s.operations[row, OPS_WAITING_SINCE]
-            s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
+            if waited:  # most waits are not known to be none before they end
+                s.pes[s.arena[block + BLOCK_PE], PE_STALLS + before] += waited
         s.operations[row, OPS_WAITING_SINCE] = cycle
         s.arena[op + OP_REASON] = reason
 
@@ -310,6 +341,7 @@ def note_stall(s: Arrays, block: int, op: int, cycle: int, reason: int) -> None:
 def finish(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Let an operation that has nothing left to do end in `cycle`."""
     s.arena[op + OP_FINISH] = cycle
+    settle(s, block)
     s.arena[block + BLOCK_LONE] = 0
     s.arena[block + BLOCK_ARMED] &= ~(1 << slot_of(s, block, op))
 

@@ -65,6 +65,7 @@ from onewafer.simulator.fast.fifo import (
     capacity_of,
     head_of,
     last_place,
+    place_of,
     put,
     ready_cycle,
     room_cycle,
@@ -190,11 +191,11 @@ def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) 
     while True:
         ready = ready_cycle(s, source)
         if ready == FAR:
-            if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
-                s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
+            note_empty(s, block, source)
             return
         cycle = max(cycle, ready, s.arena[source + FIFO_LAST_MOVE] + 1)
-        if s.arena[source + FIFO_STATE] & REASON_MASK:
+        state = s.arena[source + FIFO_STATE]
+        if state & REASON_MASK:
             # What it waits for may begin later: what came before is settled.
             cycle = max(cycle, s.fifos[s.arena[source + FIFO_ROW], FIFOS_WAITING_SINCE])
         if cycle >= horizon:
@@ -204,14 +205,24 @@ def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) 
         if route == NO_ROUTE:
             wait(s, source, cycle, _NO_ROUTE)
             return
+        may_bunch = is_simple(s, source, route)
+        if may_bunch and state == 0 and move_many(s, block, source, route, cycle, horizon):
+            continue
         cycle = room_of_route(s, block, source, route, cycle)
         if cycle >= horizon:
             wake_router(s, block, cycle)
             return
-        if is_simple(s, source, route):
-            move_many(s, block, source, route, cycle, horizon)
+        if may_bunch:
+            end_wait(s, source, cycle)
         else:
             move(s, block, source, route, cycle)
+
+
+@kernel
+def note_empty(s: Arrays, block: int, source: int) -> None:
+    """Do not look at a source again before a wavelet comes, unless it shares its bit."""
+    if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
+        s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
 
 
 @kernel
@@ -226,71 +237,102 @@ def is_simple(s: Arrays, source: int, route: int) -> bool:
 
 
 @kernel
-def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> None:
-    """Move a wavelet in `cycle` and those behind it, as far as it is known when there is room."""
-    if s.arena[source + FIFO_STATE]:
-        end_wait(s, source, cycle)
-    num_targets = s.arena[route + ROUTE_NUM_TARGETS]
-    target = s.arena[route + ROUTE_TARGETS]
-    other = s.arena[route + ROUTE_TARGETS + num_targets - 1]
-    to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
-    credit = s.timing[T_CREDIT]
-    delay = 1 if to_ramp and num_targets == 1 else credit
-    other_delay = 1 if to_ramp else credit
+def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> int:
+    """Move wavelets from `cycle` on, as far as it is known when there is room; return how many.
 
+    Nobody knows yet that the first one waits, or waits for its place.
+    """
+    target = s.arena[route + ROUTE_TARGETS]
+    to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
+    credit, hop = s.timing[T_CREDIT], s.timing[T_HOP]
+    last_credit = 1 if to_ramp else credit
+    last_hop = s.timing[T_RAMP] if to_ramp else hop
     head = s.arena[source + FIFO_HEAD]
-    last = last_place(s, source)
-    before = s.arena[target + FIFO_TAIL] - capacity_of(s, target)
-    last_before = last_place(s, target)
-    other_before = s.arena[other + FIFO_TAIL] - capacity_of(s, other)
-    last_other = last_place(s, other)
+    # Two calls: with the number of targets as a constant the loop has half the instructions.
+    if s.arena[route + ROUTE_NUM_TARGETS] == 1:
+        last, last_target = target, 0
+        count, waited = move_bunch(
+            s, source, target, 0, cycle, horizon, last_credit, last_hop, 0, 0
+        )
+    else:
+        last = s.arena[route + ROUTE_TARGETS + 1]
+        last_target = target
+        count, waited = move_bunch(
+            s, source, target, last, cycle, horizon, credit, hop, last_credit, last_hop
+        )
+    if count == 0:
+        return 0
+    moved = s.arena[place_of(s, source, head + count - 1)]
+    s.arena[source + FIFO_LAST_MOVE] = moved
+    note(s, moved + 1)
+    if waited:
+        s.pes[s.arena[block + BLOCK_PE], PE_STALLS + _NO_CREDIT] += waited
+    first = s.arena[place_of(s, source, head)]
+    if last_target:
+        announce(s, last_target, first + hop)
+    if to_ramp:
+        expect(s, block, last, first + last_hop)
+    else:
+        announce(s, last, first + last_hop)
+    return count
+
+
+@kernel
+def move_bunch(
+    s: Arrays,
+    source: int,
+    target: int,
+    other: int,
+    cycle: int,
+    horizon: int,
+    credit: int,
+    hop: int,
+    other_credit: int,
+    other_hop: int,
+) -> tuple[int, int]:
+    """Move wavelets to one target or two (0: none); return their number and how long they waited.
+
+    Their cycles are left in their places.
+    """
+    head, last = s.arena[source + FIFO_HEAD], last_place(s, source)
+    tail, last_target = s.arena[target + FIFO_TAIL], last_place(s, target)
+    before = tail - capacity_of(s, target)
     most = min(s.arena[source + FIFO_TAIL] - head, s.arena[target + FIFO_HEAD] - before)
-    most = min(most, s.arena[other + FIFO_HEAD] - other_before)
+    other_tail, last_other, other_before = 0, 0, 0
+    if other:
+        other_tail, last_other = s.arena[other + FIFO_TAIL], last_place(s, other)
+        other_before = other_tail - capacity_of(s, other)
+        most = min(most, s.arena[other + FIFO_HEAD] - other_before)
     waited = 0
     count = 0
     at = cycle
     while count < most:
         place = source + FIFO_RING + 2 * (head + count & last)
         earliest = max(at, s.arena[place])
-        at = max(
-            earliest,
-            s.arena[target + FIFO_RING + 2 * (before + count & last_before)] + delay,
-            s.arena[other + FIFO_RING + 2 * (other_before + count & last_other)] + other_delay,
-        )
+        free = target + FIFO_RING + 2 * (before + count & last_target)
+        at = max(earliest, s.arena[free] + credit)
+        if other:
+            other_free = other + FIFO_RING + 2 * (other_before + count & last_other)
+            at = max(at, s.arena[other_free] + other_credit)
         if at >= horizon:
             break
         waited += at - earliest
+        word = s.arena[place + 1]
         s.arena[place] = at
+        to = target + FIFO_RING + 2 * (tail + count & last_target)
+        s.arena[to] = at + hop
+        s.arena[to + 1] = word
+        if other:
+            to = other + FIFO_RING + 2 * (other_tail + count & last_other)
+            s.arena[to] = at + other_hop
+            s.arena[to + 1] = word
         at += 1
         count += 1
     s.arena[source + FIFO_HEAD] = head + count
-    moved = at - 1 if count == most else s.arena[source + FIFO_RING + 2 * (head + count - 1 & last)]
-    s.arena[source + FIFO_LAST_MOVE] = moved
-    note(s, moved + 1)
-    if waited:
-        s.pes[s.arena[block + BLOCK_PE], PE_STALLS + _NO_CREDIT] += waited
-    num_links = num_targets - to_ramp
-    if to_ramp:
-        copy(s, source, head, other, count, s.timing[T_RAMP])
-        expect(s, block, other, cycle + s.timing[T_RAMP])
-    for i in range(num_links):
-        buffer = s.arena[route + ROUTE_TARGETS + i]
-        copy(s, source, head, buffer, count, s.timing[T_HOP])
-        announce(s, buffer, cycle + s.timing[T_HOP])
-
-
-@kernel
-def copy(s: Arrays, source: int, head: int, target: int, count: int, delay: int) -> None:
-    """Put wavelets that have left a source into a FIFO; they arrive after `delay`."""
-    last = last_place(s, source)
-    last_target = last_place(s, target)
-    tail = s.arena[target + FIFO_TAIL]
-    for i in range(count):
-        place = source + FIFO_RING + 2 * (head + i & last)
-        to = target + FIFO_RING + 2 * (tail + i & last_target)
-        s.arena[to] = s.arena[place] + delay
-        s.arena[to + 1] = s.arena[place + 1]
     s.arena[target + FIFO_TAIL] = tail + count
+    if other:
+        s.arena[other + FIFO_TAIL] = other_tail + count
+    return count, waited
 
 
 @kernel

@@ -1,8 +1,9 @@
 """The fabric in the arena: where everything of every PE lies, and what leads where.
 
 Everything is built with whole-array operations; a full wafer takes seconds. A block holds, each
-beginning with a cache line: the header, the operations, the output queues, the buffers behind links
-(by color, then port), the channels, and the routes (for wavelets from links, then from the PE).
+beginning with a cache line: the header, words on their way to SRAM, the operations, the output
+queues, the buffers behind links (by color, then port), the channels, and the routes (for wavelets
+from links, then from the PE).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from onewafer.simulator.fast.fields import (
     NO_ROUTE,
     NUM_OP_WORDS,
     NUM_ROUTE_WORDS,
+    NUM_STAGE_WORDS,
     PROGRAM_COLORS,
     RAMP_INPUT,
     ROUTE_DIRECTIONS,
@@ -165,7 +167,7 @@ def lay_out(
     is_switch = np.isin(np.arange(NUM_COLORS), sorted(switched)) & ~traffic.is_dead
     switch_pe, switch_color = np.divmod(np.flatnonzero(is_switch), NUM_COLORS)
     sizes = (
-        _lines(BLOCK_SOURCES + num_sources + 1),
+        _lines(BLOCK_SOURCES + num_sources + 1) + NUM_STAGE_WORDS * (num_operations > 0),
         NUM_OP_WORDS * num_operations,
         _of_pe(program_of_pe, [sum(q.num_words for q in t.outputs) for t in tables.layouts]),
         buffer_words * num_buffers,

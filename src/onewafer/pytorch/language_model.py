@@ -1,0 +1,236 @@
+"""A causal language model as one program that remembers a sequence.
+
+In: a module that gives logits for token ids, and what builds an executor for a graph. Out: logits
+for the next tokens of any sequence. The graph is that of one forward over a whole context without a
+cache; keys and values of the tokens seen so far stay with the executor, so a call runs only the
+tokens that it adds. Whatever sequence a call belongs to, the executor goes on from the
+longest beginning that it shares with the tokens that are there.
+
+Unknown here: caches of scripts (`wafer_cache`), rectangles, devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Attention,
+    DataType,
+    FirstRow,
+    PositionEmbedding,
+    Rotary,
+    with_rows,
+)
+from onewafer.pytorch.arrays import convert, is_same, to_numpy
+from onewafer.pytorch.capture import CapturedCall, WaferResult, capture
+from onewafer.pytorch.lowering import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.graph import Graph
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+_SHORT = 5
+"""Tokens of the second capture, which shows what depends on the length of the context."""
+
+
+class SequenceExecutor(Protocol):
+    """A program that remembers the keys and values of one sequence."""
+
+    def send(self, parameters: Arrays) -> None:
+        """Write parameters, which stay."""
+        ...
+
+    def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
+        """Run the first `num_rows` rows of the inputs as positions `start` and on.
+
+        Inputs have the rows of the graph. Outputs have `num_rows` valid rows, or one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CausalModel:
+    """What a language model computes for the tokens of a launch."""
+
+    call: CapturedCall
+    """One input, the ids of a whole context, and one output, the logits."""
+    leaves: tuple[object, ...]
+    """Those of the captured call."""
+    gives_all_rows: bool
+    """Whether there are logits for every token of a launch, not only for the last one."""
+
+    @property
+    def graph(self) -> Graph:
+        """The operations, with a row for every token of the context."""
+        return self.call.graph
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a sequence."""
+        return self.graph.inputs[0].shape[0]
+
+    def parameters(self) -> Mapping[str, torch.Tensor]:
+        """Return the parameters and tables as the module has them now."""
+        return self.call.capture.bind(self.leaves).parameters
+
+    def answer(self, logits: NDArray[Any]) -> object:
+        """Return what the module returns for logits (rows, vocabulary): its class of outputs."""
+        (result,) = self.call.results
+        assert isinstance(result, WaferResult), "checked when it was captured"  # invariant
+        layout = Layout.of_matrix((1, *logits.shape))
+        shown = replace(result, layout=layout)
+        return replace(self.call, results=(shown,)).restore({result.name: logits})
+
+
+def capture_causal(
+    module: torch.nn.Module, context: int, *, gives_all_rows: bool, dtype: DataType | None = None
+) -> CausalModel:
+    """Return what a language model computes, for contexts of up to `context` tokens.
+
+    Raises UnsupportedOperationError if its operations, or anything in its tables but the number of
+    positions, depend on how many tokens there are, or if a token looks ahead.
+    """
+    model = _capture(module, context, gives_all_rows=gives_all_rows, dtype=dtype)
+    _check_causal(model.graph)
+    if context > _SHORT:
+        short = _capture(module, _SHORT, gives_all_rows=gives_all_rows, dtype=dtype)
+        _check_length_is_free(model.call, short.call)
+    return model
+
+
+def _capture(
+    module: torch.nn.Module, tokens: int, *, gives_all_rows: bool, dtype: DataType | None
+) -> CausalModel:
+    arguments = {
+        "input_ids": torch.zeros(1, tokens, dtype=torch.int64),
+        "use_cache": False,
+        "logits_to_keep": 0 if gives_all_rows else 1,
+        "return_dict": True,
+    }
+    with torch.no_grad():
+        call = capture(module, (), arguments, dtype=dtype)
+    inputs, results = call.graph.inputs, call.results
+    is_plain = len(inputs) == 1 and inputs[0].dtype is DataType.I32
+    if not is_plain or len(results) != 1 or not isinstance(results[0], WaferResult):
+        raise UnsupportedOperationError("it does not turn token ids into logits and nothing else")
+    return CausalModel(call, tuple(arguments.values()), gives_all_rows)
+
+
+def _check_causal(graph: Graph) -> None:
+    for operation in graph.operations:
+        match operation:
+            case Attention(is_causal=False):
+                msg = f"{operation.result.name!r} attends to later tokens, so no cache can hold it"
+                raise UnsupportedOperationError(msg)
+            case FirstRow():
+                raise UnsupportedOperationError("it uses the first token of every launch")
+            case _:
+                pass
+
+
+def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:
+    """Refuse a model of which more than the number of positions depends on the context."""
+    one, other = (with_rows(call.graph, 1) for call in (long, short))
+    if (one.operations, one.outputs) != (other.operations, other.outputs):
+        raise UnsupportedOperationError("its operations depend on the number of tokens")
+    tables = _position_tables(long.graph)
+    for name, tensor in short.parameters.items():
+        whole = long.parameters[name]
+        found = whole[: len(tensor)] if name in tables else whole
+        if not torch.equal(found, tensor):
+            msg = f"{name!r} depends on more than the position of a token: on the number of tokens"
+            raise UnsupportedOperationError(msg)
+
+
+def _position_tables(graph: Graph) -> set[str]:
+    tables = set[str]()
+    for operation in graph.operations:
+        match operation:
+            case PositionEmbedding():
+                tables.add(operation.table)
+            case Rotary():
+                tables |= {operation.cosine, operation.sine}
+            case _:
+                pass
+    return tables
+
+
+class ResidentModel:
+    """A language model with an executor, and the tokens whose keys and values it has."""
+
+    def __init__(
+        self, model: CausalModel, build: Callable[[Graph], SequenceExecutor], rows: int
+    ) -> None:
+        """Build an executor whose launches take up to `rows` tokens; it has no parameters yet."""
+        self.model = model
+        self.num_launches = 0
+        self._graph = with_rows(model.graph, rows)
+        self._executor = build(self._graph)
+        self._rows = rows
+        self._tokens: list[int] = []
+        self._sent: dict[str, NDArray[Any]] = {}
+
+    def update(self) -> None:
+        """Send what has changed of the parameters; keys and values follow from them."""
+        arrays = {name: to_numpy(tensor) for name, tensor in self.model.parameters().items()}
+        changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
+        if changed:
+            dtype = self._graph.dtype
+            self._executor.send({name: convert(array, dtype) for name, array in changed.items()})
+            self._sent |= {name: array.copy() for name, array in changed.items()}
+            self._tokens = []
+
+    def logits(self, tokens: Sequence[int], count: int) -> NDArray[Any]:
+        """Return the logits (count, vocabulary) of the last tokens of a sequence.
+
+        Raises UnsupportedOperationError if the sequence is longer than the context, or for several
+        rows of logits from a program that has only the last one.
+        """
+        if len(tokens) > self.model.context:
+            msg = f"{len(tokens)} tokens are more than the {self.model.context} of its context"
+            raise UnsupportedOperationError(msg)
+        if count > 1 and not self.model.gives_all_rows:
+            raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
+        first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
+        parts = [
+            self._launch(tokens[start : start + self._rows], start)
+            for start in range(first, len(tokens), self._rows)
+        ]
+        if not self.model.gives_all_rows:
+            return parts[-1]
+        return np.concatenate(parts)[-count:]
+
+    def _launch(self, tokens: Sequence[int], start: int) -> NDArray[Any]:
+        graph = self._graph
+        ids = np.zeros((self._rows, 1), np.int32)
+        ids[: len(tokens), 0] = tokens
+        del self._tokens[start:]
+        outputs = self._executor.run({graph.inputs[0].name: ids}, start, len(tokens))
+        self._tokens += tokens
+        self.num_launches += 1
+        rows = len(tokens) if self.model.gives_all_rows else 1
+        return outputs[graph.outputs[0]][:rows]
+
+
+def _common_beginning(one: Iterable[int], other: Iterable[int]) -> int:
+    """Return how many tokens two sequences begin with in common.
+
+    >>> _common_beginning([1, 2, 3], [1, 2, 5, 6])
+    2
+    """
+    count = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count

@@ -1,0 +1,397 @@
+"""Sums, products and functions of single elements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, overload
+
+import torch
+
+from onewafer.graph import Activation, ActivationFunction, Add, AddBias, Multiply, Relu
+from onewafer.pytorch.lowering.normalisation import scale_normalised
+from onewafer.pytorch.lowering.operands import (
+    External,
+    Gate,
+    InverseRoot,
+    MeanSquare,
+    Normalised,
+    Origin,
+    Polynomial,
+    PositionProduct,
+    Scores,
+    Shifted,
+    SwappedHalves,
+    Value,
+    see,
+)
+from onewafer.pytorch.lowering.registry import Number, lowers
+from onewafer.pytorch.lowering.rotary import add_products, times_table
+from onewafer.pytorch.lowering.softmax import add_mask
+
+if TYPE_CHECKING:
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_MOST_EXPONENT = 3
+_CUBE_FACTOR = 0.044715
+_ROOT = math.sqrt(2 / math.pi)
+"""Constants of the function that PyTorch calls gelu with `approximate="tanh"`."""
+
+
+def _is_close(left: float, right: float) -> bool:
+    """Tell whether two constants are the same but for the digits that somebody wrote down."""
+    return math.isclose(left, right, rel_tol=1e-6)
+
+
+# --- functions of one operand ------------------------------------------------------------------
+
+
+@lowers("relu.default")
+def _lower_relu(writer: GraphWriter, call: Call) -> Operand:
+    source = writer.whole(_narrow(writer, call, call.operand(0)))
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(Relu(result, source.tensor.name))
+    return Value(result, source.layout)
+
+
+@lowers("silu.default")
+def _lower_silu(writer: GraphWriter, call: Call) -> Operand:
+    return _activate(writer, call, call.operand(0), ActivationFunction.SILU)
+
+
+@lowers("sigmoid.default")
+def _lower_sigmoid(writer: GraphWriter, call: Call) -> Operand:
+    return _activate(writer, call, call.operand(0), ActivationFunction.SIGMOID)
+
+
+@lowers("gelu.default")
+def _lower_gelu(writer: GraphWriter, call: Call) -> Operand:
+    match call.constant(1, "approximate", "none"):
+        case "none":
+            function = ActivationFunction.GELU
+        case "tanh":
+            function = ActivationFunction.GELU_TANH
+        case other:
+            raise call.unsupported(f"it approximates by {other!r}")
+    return _activate(writer, call, call.operand(0), function)
+
+
+@lowers("tanh.default")
+def _lower_tanh(writer: GraphWriter, call: Call) -> Operand:
+    operand = call.operand(0)
+    if isinstance(operand, Polynomial) and {*operand.terms} == {1, 3}:
+        first, third = operand.terms[1], operand.terms[3]
+        if _is_close(first, _ROOT) and _is_close(third, _ROOT * _CUBE_FACTOR):
+            return Gate(operand.value, is_shifted=False)
+    return _activate(writer, call, operand, ActivationFunction.TANH)
+
+
+def _activate(
+    writer: GraphWriter, call: Call, operand: Operand, function: ActivationFunction
+) -> Value:
+    source = writer.whole(_narrow(writer, call, operand))
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(Activation(result, source.tensor.name, function))
+    return Value(result, source.layout)
+
+
+def _narrow(writer: GraphWriter, call: Call, operand: Operand) -> Value:
+    """Return a value that is in the graph's format."""
+    value = writer.value(operand)
+    if value.is_wide:
+        raise call.unsupported("it computes in float32 with tensors of float16")
+    return value
+
+
+@lowers("neg.default")
+def _lower_neg(writer: GraphWriter, call: Call) -> Operand:
+    return _multiple(call, _admit(writer, call, call.operand(0)), -1.0)
+
+
+@lowers("pow.Tensor_Scalar")
+def _lower_power(writer: GraphWriter, call: Call) -> Operand:
+    operand, number = _admit(writer, call, call.operand(0)), call.operand_or_number(1)
+    exponent = number.value if isinstance(number, Number) else math.nan
+    if isinstance(operand, MeanSquare) and exponent == -0.5:  # noqa: PLR2004 - inverse root
+        return InverseRoot(operand.value, operand.epsilon)
+    if exponent not in (1.0, 2.0, 3.0):
+        raise call.unsupported(f"the exponent is {exponent}; only 2 and 3 have a form")
+    polynomial = _polynomial(writer, operand)
+    result = polynomial
+    for _ in range(round(exponent) - 1):
+        result = _multiply_polynomials(call, result, polynomial)
+    return _simplify(result)
+
+
+@lowers("square.default")
+def _lower_square(writer: GraphWriter, call: Call) -> Operand:
+    polynomial = _polynomial(writer, call.operand(0))
+    return _simplify(_multiply_polynomials(call, polynomial, polynomial))
+
+
+@overload
+def _admit(writer: GraphWriter, call: Call, operand: Operand) -> Operand: ...
+@overload
+def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operand | Number: ...
+def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operand | Number:
+    """Return an argument of the call as a value, unless it is a vector or table for others."""
+    if isinstance(operand, External) and operand.origin is Origin.DATA:
+        is_other = len(operand.shape) > 0 and operand.shape != call.shape
+        return operand if is_other else writer.value(operand)
+    return operand
+
+
+# --- sums --------------------------------------------------------------------------------------
+
+
+@lowers("add.Tensor", "add.Scalar")
+def _lower_add(writer: GraphWriter, call: Call) -> Operand:
+    if call.constant(2, "alpha", 1) != 1:
+        raise call.unsupported("alpha is not 1")
+    left, right = _commuting_operands(writer, call)
+    if isinstance(right, Number):
+        return _add_number(call, left, right.value)
+    return _add(writer, call, left, right)
+
+
+def _commuting_operands(writer: GraphWriter, call: Call) -> tuple[Operand, Operand | Number]:
+    """Return the two operands of a call; if one is a number, it is the second."""
+    left, right = (_admit(writer, call, call.operand_or_number(index)) for index in range(2))
+    if not isinstance(left, Number):
+        return left, right
+    if not isinstance(right, Number):
+        return right, left
+    raise call.unsupported("both operands are numbers")
+
+
+@lowers("sub.Tensor", "sub.Scalar")
+def _lower_subtract(writer: GraphWriter, call: Call) -> Operand:
+    if call.constant(2, "alpha", 1) != 1:
+        raise call.unsupported("alpha is not 1")
+    left, right = (_admit(writer, call, call.operand_or_number(index)) for index in range(2))
+    if isinstance(right, Number) and not isinstance(left, Number):
+        return _add_number(call, left, -right.value)
+    if isinstance(right, Number):
+        raise call.unsupported("both operands are numbers")
+    negative = _multiple(call, right, -1.0)
+    if isinstance(left, Number):
+        return _add_number(call, negative, left.value)
+    return _add(writer, call, left, negative)
+
+
+def _add_number(call: Call, operand: Operand, number: float) -> Operand:
+    match operand:
+        case MeanSquare(value, epsilon) if number > 0:
+            return MeanSquare(value, epsilon + number)
+        case Gate(value, is_shifted=False) if number == 1:
+            return Gate(value, is_shifted=True)
+        case Value() | Polynomial() if number == 0:
+            return operand
+        case Value():
+            return Polynomial(operand, {1: 1.0, 0: number})
+        case Polynomial():
+            terms = dict(operand.terms)
+            terms[0] = terms.get(0, 0.0) + number
+            return _simplify(replace(operand, terms=terms))
+        case _:
+            raise call.unsupported(f"its argument 1 is not a tensor: {number!r}")
+
+
+def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
+    match left, right:
+        case PositionProduct(), PositionProduct():
+            return add_products(writer, call, left, right)
+        case (Scores(), External() as mask) | (External() as mask, Scores()):
+            scores = left if isinstance(left, Scores) else right
+            assert isinstance(scores, Scores), "the other one is the mask"  # invariant
+            return add_mask(writer, call, scores, mask)
+        case (Value() | Polynomial(), Value() | Polynomial()) if _share_value(left, right):
+            first, second = _polynomial(writer, left), _polynomial(writer, right)
+            terms = dict(first.terms)
+            for exponent, factor in second.terms.items():
+                terms[exponent] = terms.get(exponent, 0.0) + factor
+            return _simplify(Polynomial(first.value, terms))
+        case (External() as stored, other) | (other, External() as stored):
+            return _add_stored(writer, call, other, stored)
+        case _:
+            return _combine(writer, call, left, right, Add)
+
+
+def _share_value(left: Operand, right: Operand) -> bool:
+    """Tell whether two operands are functions of one value, at least one of them a polynomial."""
+    first, second = (o.value if isinstance(o, Polynomial) else o for o in (left, right))
+    return first == second and (isinstance(left, Polynomial) or isinstance(right, Polynomial))
+
+
+def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: External) -> Operand:
+    """Add a stored vector, or a stored row for every position."""
+    if stored.origin is Origin.DATA and stored.shape != call.shape[-1:]:
+        raise call.unsupported(f"it broadcasts an argument of shape {stored.shape}")
+    if isinstance(operand, Shifted) and operand.value.shape == call.shape:
+        name = f"{call.node.name}__table"
+        table = writer.view(operand.table, name, torch.ops.aten.add.Tensor, stored)
+        return Shifted(operand.value, table)
+    value = _narrow(writer, call, operand)
+    if value.shape != call.shape:
+        raise call.unsupported(f"it broadcasts {value.shape} over {stored.shape}")
+    features = call.shape[-1:]
+    if stored.tensor.numel() == features[0] and stored.shape[-1:] == features:
+        name = f"{stored.name}__vector"
+        is_vector = stored.shape == features
+        vector = (
+            stored
+            if is_vector
+            else writer.view(stored, name, torch.ops.aten.reshape.default, list(features))
+        )
+        rows, bias = writer.rows(value), writer.parameter(vector, "bias")
+        result = writer.result(call.node.name, *rows.shape)
+        writer.emit(AddBias(result, rows.name, bias.name))
+        return see(result, call.shape)
+    name = f"{stored.name}__expanded"
+    table = writer.view(stored, name, torch.ops.aten.expand.default, list(call.shape))
+    return Shifted(value, table)
+
+
+def _combine(
+    writer: GraphWriter,
+    call: Call,
+    left: Operand,
+    right: Operand,
+    kind: type[Add | Multiply],
+) -> Value:
+    """Write an operation on two matrices whose values have equal shapes and layouts."""
+    for operand in (left, right):
+        if isinstance(operand, External):
+            raise call.unsupported(f"it takes the stored {operand.name!r}, which has no form here")
+    first, second = _narrow(writer, call, left), _narrow(writer, call, right)
+    for value in (first, second):
+        if math.prod(value.shape) != math.prod(call.shape):
+            raise call.unsupported(f"it broadcasts {value.shape} to {call.shape}")
+    first, second = (
+        writer.whole(replace(v, layout=v.layout.expand(call.shape))) for v in (first, second)
+    )
+    if (first.layout, first.tensor.shape) != (second.layout, second.tensor.shape):
+        first, second = (_canonical(writer, call, value) for value in (first, second))
+    result = writer.result(call.node.name, *first.tensor.shape)
+    writer.emit(kind(result, first.tensor.name, second.tensor.name))
+    return Value(result, first.layout)
+
+
+def _canonical(writer: GraphWriter, call: Call, value: Value) -> Value:
+    """Return a value whose matrix has the last dimension as features."""
+    return see(writer.rows(value), call.shape)
+
+
+# --- products ----------------------------------------------------------------------------------
+
+
+@lowers("mul.Tensor", "mul.Scalar")
+def _lower_multiply(writer: GraphWriter, call: Call) -> Operand:
+    left, right = _commuting_operands(writer, call)
+    if isinstance(right, Number):
+        return _multiple(call, left, right.value)
+    return _multiply(writer, call, left, right)
+
+
+@lowers("div.Tensor", "div.Scalar")
+def _lower_divide(writer: GraphWriter, call: Call) -> Operand:
+    operand, divisor = _admit(writer, call, call.operand(0)), call.operand_or_number(1)
+    if not isinstance(divisor, Number):
+        raise call.unsupported("it divides by a tensor")
+    if not divisor.value:
+        raise call.unsupported("it divides by zero")
+    return _multiple(call, operand, 1 / divisor.value)
+
+
+def _multiple(call: Call, operand: Operand, factor: float) -> Operand:
+    match operand:
+        case Value():
+            return _simplify(Polynomial(operand, {1: factor}))
+        case Polynomial(value, terms):
+            scaled = {exponent: factor * old for exponent, old in terms.items()}
+            return _simplify(Polynomial(value, scaled))
+        case Scores(mask=None):
+            return replace(operand, scale=operand.scale * factor)
+        case _ if factor == 1:
+            return operand
+        case _:
+            raise call.unsupported(f"it multiplies {_name(operand)} by {factor}")
+
+
+def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
+    match left, right:
+        case (Value() as value, InverseRoot() as root) | (InverseRoot() as root, Value() as value):
+            if value != root.value:
+                raise call.unsupported("it scales a value by the mean of squares of another")
+            return Normalised(value, root.epsilon)
+        case (Normalised() as norm, External() as weight) | (
+            External() as weight,
+            Normalised() as norm,
+        ):
+            return scale_normalised(writer, call, norm, weight)
+        case (SwappedHalves() | Value() as turned, External() as table) | (
+            External() as table,
+            SwappedHalves() | Value() as turned,
+        ):
+            return times_table(call, turned, table)
+        case (Polynomial() | Value() as factor, Gate() as gate) | (
+            Gate() as gate,
+            Polynomial() | Value() as factor,
+        ):
+            return _close_gate(writer, call, factor, gate)
+        case (Polynomial() | Value(), Polynomial() | Value()) if _share_base(left, right):
+            first, second = _polynomial(writer, left), _polynomial(writer, right)
+            return _simplify(_multiply_polynomials(call, first, second))
+        case _:
+            return _combine(writer, call, left, right, Multiply)
+
+
+def _share_base(left: Operand, right: Operand) -> bool:
+    first, second = (o.value if isinstance(o, Polynomial) else o for o in (left, right))
+    return first == second
+
+
+def _close_gate(writer: GraphWriter, call: Call, factor: Value | Polynomial, gate: Gate) -> Operand:
+    """Recognise `c · x · (1 + tanh(…))`, which is 2c · gelu(x)."""
+    polynomial = _polynomial(writer, factor)
+    if not gate.is_shifted or polynomial.value != gate.value or {*polynomial.terms} != {1}:
+        raise call.unsupported(f"it multiplies by {gate.what} something else than that part's x")
+    result = _activate(writer, call, gate.value, ActivationFunction.GELU_TANH)
+    return _simplify(Polynomial(result, {1: 2 * polynomial.terms[1]}))
+
+
+# --- polynomials -------------------------------------------------------------------------------
+
+
+def _polynomial(writer: GraphWriter, operand: Operand) -> Polynomial:
+    if isinstance(operand, Polynomial):
+        return operand
+    return Polynomial(writer.value(operand), {1: 1.0})
+
+
+def _multiply_polynomials(call: Call, left: Polynomial, right: Polynomial) -> Polynomial:
+    terms: dict[int, float] = {}
+    for one, factor in left.terms.items():
+        for other, second in right.terms.items():
+            terms[one + other] = terms.get(one + other, 0.0) + factor * second
+    if max(terms) > _MOST_EXPONENT:
+        raise call.unsupported(f"it makes a power of {max(terms)}")
+    return Polynomial(left.value, terms)
+
+
+def _simplify(polynomial: Polynomial) -> Operand:
+    """Return the value itself if it is one times the value."""
+    terms = {exponent: factor for exponent, factor in polynomial.terms.items() if factor}
+    return polynomial.value if terms == {1: 1.0} else Polynomial(polynomial.value, terms)
+
+
+def _name(operand: Operand) -> str:
+    match operand:
+        case External(name=name):
+            return repr(name)
+        case Value():
+            return "a value"
+        case _:
+            return operand.what

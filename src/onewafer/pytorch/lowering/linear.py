@@ -1,0 +1,76 @@
+"""Products with stored weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.graph import AddBias, Linear
+from onewafer.pytorch.lowering.operands import External, see
+from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.softmax import multiply_values
+
+if TYPE_CHECKING:
+    from onewafer.graph import Tensor
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_MATRIX = 2
+
+
+@lowers("linear.default")
+def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
+    rows = writer.rows(call.operand(0))
+    weight = writer.parameter(call.operand(1), "weight")
+    bias = call.optional(2, "bias")
+    return see(multiply(writer, call, rows, weight, bias), call.shape)
+
+
+@lowers("addmm.default")
+def _lower_addmm(writer: GraphWriter, call: Call) -> Operand:
+    if call.constant(3, "beta", 1) != 1 or call.constant(4, "alpha", 1) != 1:
+        raise call.unsupported("alpha or beta is not 1")
+    rows = writer.rows(call.operand(1))
+    weight = transposed(writer, call, call.operand(2))
+    return see(multiply(writer, call, rows, weight, call.operand(0)), call.shape)
+
+
+@lowers("mm.default", "matmul.default")
+def _lower_matmul(writer: GraphWriter, call: Call) -> Operand:
+    attention = multiply_values(writer, call, call.operand(0), call.operand(1))
+    if attention is not None:
+        return attention
+    rows = writer.rows(call.operand(0))
+    weight = transposed(writer, call, call.operand(1))
+    return see(multiply(writer, call, rows, weight, None), call.shape)
+
+
+def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:
+    """Return a stored weight of shape (in features, out features) as a parameter (out, in)."""
+    if isinstance(weight, External):
+        if len(weight.shape) != _MATRIX:
+            raise call.unsupported(f"its right operand has shape {weight.shape}, not a matrix")
+        name = f"{weight.name}__transposed"
+        weight = writer.view(weight, name, torch.ops.aten.transpose.int, 0, 1)
+    return writer.parameter(weight, "weight")
+
+
+def multiply(
+    writer: GraphWriter, call: Call, rows: Tensor, weight: Tensor, bias: Operand | None
+) -> Tensor:
+    """Write a linear operation, with a stored vector added if there is one."""
+    features = weight.shape[0]
+    name = call.node.name
+    product_name = name if bias is None else f"{name}_product"
+    product = writer.result(product_name, rows.shape[0], features)
+    writer.emit(Linear(product, rows.name, weight.name))
+    if bias is None:
+        return product
+    vector = writer.parameter(bias, "bias")
+    if vector.shape != (features,):
+        raise call.unsupported(f"it adds {vector.shape} to rows of {features} features")
+    result = writer.result(name, *product.shape)
+    writer.emit(AddBias(result, product.name, vector.name))
+    return result

@@ -1,0 +1,300 @@
+"""What a node of an exported graph stands for while it is lowered.
+
+    operand := External                  a tensor that the host has: an argument, a parameter, or
+                                         what is computed of such without the wafer
+             | Value                     a matrix of the graph, seen through a layout
+             | form                      part of a pattern whose end is an operation of the graph
+    form    := Polynomial | Gate         scalar functions of a value: Scale, gelu_tanh
+             | MeanSquare | InverseRoot | Normalised                  RmsNorm
+             | SwappedHalves | PositionProduct                        Rotary
+             | Shifted                   a value plus a table: PositionEmbedding
+             | Scores | Shares           Attention
+
+A form says exactly what it is, so that an operation either goes on with it or is refused: nothing
+is ever taken for a pattern that only looks like it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.lowering.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch.fx.node import Target
+
+    from onewafer.graph import Tensor
+
+
+class Origin(IntEnum):
+    """What the elements of a tensor that the host has depend on, at most."""
+
+    CONSTANT = 0
+    """Nothing that changes."""
+    BUFFER = 1
+    """Buffers of the module."""
+    PARAMETER = 2
+    """Parameters of the module."""
+    CALL = 3
+    """Arguments that are indices, masks or lengths."""
+    DATA = 4
+    """Arguments of a floating type: what the wafer computes with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How a tensor follows from others, on the host."""
+
+    target: Target
+    args: tuple[object, ...]
+    """With externals in the places of tensors."""
+    kwargs: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class External:
+    """A tensor that the host has, with its elements at the time of the capture.
+
+    Its use decides what it becomes: an input of the graph where rows are expected, a parameter
+    where a weight, bias or table is.
+    """
+
+    name: str
+    tensor: torch.Tensor
+    origin: Origin
+    position: int | None = None
+    """Place among the leaves of the call's arguments; None: the module or the graph holds it."""
+    step: Step | None = None
+    """None: it is an argument, a parameter, a buffer or a constant as it is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return tuple(self.tensor.shape)
+
+    def find(self, leaves: Sequence[object], known: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Return the tensor in a call with these leaves; `known` keeps what was computed for it."""
+        if id(self) not in known:
+            known[id(self)] = self._find(leaves, known)
+        return known[id(self)]
+
+    def _find(self, leaves: Sequence[object], known: dict[int, torch.Tensor]) -> torch.Tensor:
+        if self.step is not None:
+            return compute(self.step, lambda external: external.find(leaves, known))
+        found = self.tensor if self.position is None else leaves[self.position]
+        assert isinstance(found, torch.Tensor), "guards have compared the types"  # invariant
+        return found
+
+    def formats(self) -> set[torch.dtype]:
+        """Return the floating types of the arguments, parameters and constants it is made of."""
+        if self.step is None:
+            return {self.tensor.dtype} if self.tensor.is_floating_point() else set()
+        leaves = pytree.tree_leaves((self.step.args, self.step.kwargs))
+        sources = [leaf for leaf in leaves if isinstance(leaf, External)]
+        return set[torch.dtype]().union(*(source.formats() for source in sources))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An operation that gives several tensors, of which this is one."""
+
+    target: Target
+    index: int
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Compute all and return the one."""
+        assert callable(self.target), "only functions are lowered"  # invariant
+        return self.target(*args, **kwargs)[self.index]
+
+
+def compute(step: Step, find: Callable[[External], torch.Tensor]) -> Any:  # noqa: ANN401  # of a target
+    """Return what a step gives for the tensors that its externals stand for."""
+    assert callable(step.target), "only functions are lowered"  # invariant
+
+    def resolve(leaf: object) -> object:
+        return find(leaf) if isinstance(leaf, External) else leaf
+
+    args, kwargs = pytree.tree_map(resolve, (step.args, step.kwargs))
+    return step.target(*args, **kwargs)
+
+
+def derive(
+    name: str, target: Target, *args: object, **kwargs: object
+) -> External | tuple[External, ...] | None:
+    """Return the external, or the several, that an operation gives for others; None for none."""
+    step = Step(target, args, kwargs)
+    found: object = compute(step, lambda external: external.tensor)
+    origin = origin_of(args, kwargs)
+    if isinstance(found, torch.Tensor):
+        return External(name, found, origin, step=step)
+    if isinstance(found, tuple | list):
+        return tuple(
+            External(
+                f"{name}_{index}", tensor, origin, step=Step(Item(target, index), args, kwargs)
+            )
+            for index, tensor in enumerate(cast("list[torch.Tensor]", found))
+        )
+    return None
+
+
+def origin_of(*trees: object) -> Origin:
+    """Return the origin of what is computed of the externals in some structures."""
+    leaves = pytree.tree_leaves(trees)
+    origins = [leaf.origin for leaf in leaves if isinstance(leaf, External)]
+    return max(origins, default=Origin.CONSTANT)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A matrix of the graph, seen through a layout."""
+
+    tensor: Tensor
+    layout: Layout
+    is_wide: bool = False
+    """Whether the module has converted it to float32 for now; it is stored as float16."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the PyTorch tensor."""
+        return self.layout.shape
+
+
+def see(tensor: Tensor, shape: Sequence[int]) -> Value:
+    """Return a matrix seen with a PyTorch shape of the same elements in the same order."""
+    layout = Layout.of_matrix(tensor.shape).reshape(shape)
+    assert layout is not None, "a matrix in its order can be cut anywhere"  # invariant
+    return Value(tensor, layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Polynomial:
+    """A sum of powers of a value's elements, each with a factor."""
+
+    value: Value
+    terms: Mapping[int, float]
+    """Exponent, 0 to 3 → factor, none of which is 0."""
+    what = "a polynomial"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the PyTorch tensor."""
+        return self.value.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`tanh(√(2/π) · (x + 0.044715 · x³))`, or this plus 1, of a value's elements x."""
+
+    value: Value
+    is_shifted: bool
+    """Whether 1 is added."""
+    what = "a part of the function gelu"
+
+
+@dataclass(frozen=True, slots=True)
+class MeanSquare:
+    """The mean over the last dimension of a value's squares, plus a number."""
+
+    value: Value
+    epsilon: float
+    what = "a mean of squares"
+
+
+@dataclass(frozen=True, slots=True)
+class InverseRoot:
+    """One over the square root of a mean of squares."""
+
+    value: Value
+    epsilon: float
+    what = "one over the root of a mean of squares"
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A value over the root of its mean of squares: a norm that lacks its weight."""
+
+    value: Value
+    epsilon: float
+    what = "a norm without its weight"
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedHalves:
+    """A value with the halves of its last dimension swapped and the new first one negated."""
+
+    value: Value
+    what = "a value with its halves swapped"
+
+
+@dataclass(frozen=True, slots=True)
+class PositionProduct:
+    """A value, or a value with its halves swapped, times a table over positions."""
+
+    value: Value
+    is_swapped: bool
+    table: External
+    """Broadcasts to the shape of the value."""
+    what = "a product with a table of positions"
+
+
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """A value plus a table over positions."""
+
+    value: Value
+    table: External
+    """Of the value's shape."""
+    what = "a value plus a table of positions"
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scaled products of the rows of a query and of a key, plus a mask."""
+
+    query: Value
+    """Shape (1, heads, rows, features)."""
+    key: Value
+    """Shape (1, heads, rows, features)."""
+    scale: float
+    mask: External | None
+    """Boolean, true where a key is seen; broadcasts to (1, heads, rows, rows)."""
+    what = "the scores of an attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The softmax of scores over the keys."""
+
+    scores: Scores
+    what = "the shares of an attention"
+
+
+Form = (
+    Polynomial
+    | Gate
+    | MeanSquare
+    | InverseRoot
+    | Normalised
+    | SwappedHalves
+    | PositionProduct
+    | Shifted
+    | Scores
+    | Shares
+)
+Operand = External | Value | Form
+
+
+class FormError(UnsupportedOperationError):
+    """A form stands where a value must."""
+
+    def __init__(self, form: Form, reason: str) -> None:
+        super().__init__(reason)
+        self.form = form

@@ -1,0 +1,235 @@
+"""Which function lowers which ATen operation, and what such a function gets.
+
+A new operation is one function with the names it serves; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+import torch
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.lowering.operands import (
+    External,
+    FormError,
+    Operand,
+    Origin,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from torch.fx.node import Argument
+
+    from onewafer.pytorch.lowering.operands import Value
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+Operands = Operand | tuple[Operand, ...]
+"""What a node stands for: one tensor or several."""
+
+_WITHOUT_EFFECT = frozenset({"aten._assert_tensor_metadata.default"})
+"""Checks that export has made already."""
+
+
+class _Lowering(Protocol):
+    def __call__(self, writer: GraphWriter, call: Call) -> Operands: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An argument that is no tensor, or a tensor that always holds this one number."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One ATen call: its node and the operands that its arguments stand for."""
+
+    node: Node
+    operands: Mapping[Node, Operands]
+
+    @property
+    def name(self) -> str:
+        """Name of the operation, with its overload."""
+        return str(self.node.target)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return tuple(self.node.meta["val"].shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the result's elements."""
+        return self.node.meta["val"].dtype
+
+    def operand(self, index: int) -> Operand:
+        """Return the operand of an argument that must be a tensor."""
+        argument = self.node.args[index] if index < len(self.node.args) else None
+        found = self._find(argument)
+        if found is None:
+            raise self.unsupported(f"its argument {index} is not a tensor: {argument!r}")
+        return found
+
+    def operand_or_number(self, index: int) -> Operand | Number:
+        """Return the operand of an argument, or the number that it is or always holds."""
+        argument = self.node.args[index]
+        match self._find(argument):
+            case None if isinstance(argument, int | float) and not isinstance(argument, bool):
+                return Number(float(argument))
+            case External(tensor=tensor, origin=Origin.CONSTANT) if not tensor.shape:
+                return Number(float(tensor.item()))
+            case None:
+                raise self.unsupported(f"its argument {index} is not a tensor: {argument!r}")
+            case operand:
+                return operand
+
+    def operand_list(self, index: int) -> list[Operand]:
+        """Return the operands of an argument that must be a list of tensors."""
+        found = [self._find(item) for item in cast("Iterable[object]", self.node.args[index])]
+        if any(operand is None for operand in found):
+            raise self.unsupported(f"its argument {index} is not a list of tensors")
+        return [operand for operand in found if operand is not None]
+
+    def optional(self, index: int, name: str) -> Operand | None:
+        """Return the operand of an argument that may be left out."""
+        return self._find(self.constant(index, name, None))
+
+    def constant(self, index: int, name: str, default: object) -> object:
+        """Return a non-tensor argument, given by position or by name."""
+        if index < len(self.node.args):
+            return self.node.args[index]
+        return self.node.kwargs.get(name, default)
+
+    def unsupported(self, reason: str) -> UnsupportedOperationError:
+        """Return the error that names the operation, the reason and the user's line."""
+        return UnsupportedOperationError(f"{self.name}: {reason}{self._where()}")
+
+    def _find(self, argument: object) -> Operand | None:
+        found = self.operands.get(argument) if isinstance(argument, Node) else None
+        return None if isinstance(found, tuple) else found
+
+    def _where(self) -> str:
+        """Return the innermost line that is neither of PyTorch nor ours, if it is known."""
+        trace = self.node.meta.get("stack_trace")
+        if not isinstance(trace, str):
+            return ""
+        frames = re.findall(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)', trace)
+        ours = tuple(str(path) for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
+        for file, line, code in reversed(cast("list[tuple[str, str, str]]", frames)):
+            if not file.startswith(ours):
+                return f" ({Path(file).name}:{line}: `{code.strip()}`)"
+        return ""
+
+
+_LOWERINGS: dict[str, _Lowering] = {}
+_VIEWS: set[str] = set()
+
+
+def lowers(*names: str, is_view: bool = False) -> Callable[[_Lowering], _Lowering]:
+    """Register a function for ATen operations; views of arguments are taken on the host."""
+
+    def register(lowering: _Lowering) -> _Lowering:
+        full = [f"aten.{name}" for name in names]
+        _LOWERINGS.update(dict.fromkeys(full, lowering))
+        if is_view:
+            _VIEWS.update(full)
+        return lowering
+
+    return register
+
+
+def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) -> Operands | None:
+    """Translate one call of an exported graph; None if it computes nothing.
+
+    Raises UnsupportedOperationError with the name of the operation.
+    """
+    call = Call(node, operands)
+    if call.name in _WITHOUT_EFFECT:
+        return None
+    if node.target is operator.getitem:
+        return _get_item(call)
+    if _is_for_host(call):
+        return _compute_on_host(writer, call)
+    lowering = _LOWERINGS.get(call.name)
+    if lowering is None:
+        raise call.unsupported("the mesh program has no such operation")
+    try:
+        return lowering(writer, call)
+    except UnsupportedOperationError as error:
+        raise _name_operation(call, error) from None
+
+
+def _sources(call: Call) -> list[Node]:
+    """Return the arguments that are tensors."""
+    return [node for node in call.node.all_input_nodes if node in call.operands]
+
+
+def value_of(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) -> Value:
+    """Return a node that the module returns as a value."""
+    operand = operands[node]
+    call = Call(node, operands)
+    if isinstance(operand, tuple):
+        raise call.unsupported("several tensors are returned as one")
+    try:
+        return writer.own(writer.value(operand))
+    except UnsupportedOperationError as error:
+        raise _name_operation(call, error) from None
+
+
+def _name_operation(call: Call, error: UnsupportedOperationError) -> UnsupportedOperationError:
+    """Return an error that names the operation to blame: the one that made a form, if one did."""
+    if str(error).startswith("aten."):
+        return error
+    if isinstance(error, FormError):
+        for node in (call.node, *call.node.all_input_nodes):
+            if call.operands.get(node) is error.form:
+                return Call(node, call.operands).unsupported(str(error))
+    return call.unsupported(str(error))
+
+
+def _get_item(call: Call) -> Operand:
+    source, index = call.node.args
+    several = call.operands.get(source) if isinstance(source, Node) else None
+    if not isinstance(several, tuple) or not isinstance(index, int):
+        raise call.unsupported("it takes a part of something that is not several tensors")
+    return several[index]
+
+
+def _is_for_host(call: Call) -> bool:
+    """Tell whether the host computes a call: whatever the wafer's data do not take part in."""
+    sources = [call.operands[node] for node in _sources(call)]
+    origins = {source.origin for source in sources if isinstance(source, External)}
+    if not all(isinstance(source, External) for source in sources):
+        return False
+    if Origin.DATA in origins:
+        return call.name in _VIEWS
+    return not {Origin.CALL, Origin.PARAMETER} <= origins
+
+
+def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
+    target = call.node.target
+    if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
+        raise call.unsupported("it draws random numbers")
+
+    def external(node: Node) -> Argument:
+        return cast("Argument", call.operands[node])
+
+    args, kwargs = map_arg(call.node.args, external), map_arg(call.node.kwargs, external)
+    try:
+        return writer.derive(
+            call.node.name,
+            target,
+            *cast("tuple[object, ...]", args),
+            **cast("dict[str, object]", kwargs),
+        )
+    except RuntimeError as error:
+        raise call.unsupported(f"the host cannot compute it: {error}") from error

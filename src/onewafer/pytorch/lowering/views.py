@@ -1,0 +1,231 @@
+"""Operations that compute nothing: they look at the same elements in another way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from torch.fx import Node
+
+from onewafer.pytorch.lowering.operands import (
+    External,
+    InverseRoot,
+    MeanSquare,
+    Normalised,
+    Polynomial,
+    Scores,
+    Shares,
+    Value,
+)
+from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.writer import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.pytorch.lowering.layout import Layout
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+import torch
+
+
+@lowers(
+    "clone.default",
+    "contiguous.default",
+    "alias.default",
+    "detach.default",
+    "detach_.default",
+    "lift_fresh_copy.default",
+)
+def _lower_identity(writer: GraphWriter, call: Call) -> Operand:
+    del writer
+    return call.operand(0)
+
+
+@lowers("dropout.default", "dropout_.default")
+def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
+    del writer
+    if call.constant(2, "train", None):
+        raise call.unsupported("dropout in training mode draws random numbers; call model.eval()")
+    return call.operand(0)
+
+
+@lowers("native_dropout.default")
+def _lower_native_dropout(writer: GraphWriter, call: Call) -> Operand:
+    del writer
+    raise call.unsupported("dropout in training mode draws random numbers; call model.eval()")
+
+
+@lowers(
+    "to.dtype", "to.dtype_layout", "to.device", "_to_copy.default", "type_as.default", "to.other"
+)
+def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
+    """Let a module compute parts in float32 that the wafer computes in float32 anyhow."""
+    source = call.node.args[0]
+    have = source.meta["val"].dtype if isinstance(source, Node) else None
+    want, operand = call.dtype, call.operand(0)
+    if have == want:
+        return operand
+    if have in FORMATS and want in FORMATS:
+        match operand:
+            case Normalised() | MeanSquare() | InverseRoot() if want is torch.float16:
+                return replace(operand, value=replace(operand.value, is_wide=False))
+            case Scores() | Shares():
+                return _narrow_scores(operand)
+            case Value() if want is torch.float32 or operand.is_wide:
+                return replace(operand, is_wide=want is torch.float32)
+            case _:
+                pass
+    del writer
+    raise call.unsupported(f"it converts {have} to {want}; one number format holds for all")
+
+
+def _narrow_scores(operand: Scores | Shares) -> Scores | Shares:
+    """Return scores or their softmax in float16; the wafer has them in float32 in any case."""
+    if isinstance(operand, Shares):
+        return Shares(_narrow(operand.scores))
+    return _narrow(operand)
+
+
+def _narrow(scores: Scores) -> Scores:
+    query, key = (replace(part, is_wide=False) for part in (scores.query, scores.key))
+    return replace(scores, query=query, key=key)
+
+
+def relayout(writer: GraphWriter, operand: Operand, change: Callable[[Layout], Layout]) -> Operand:
+    """Return what an operand is when it is looked at in another way."""
+    if isinstance(operand, Polynomial):
+        value = replace(operand.value, layout=change(operand.value.layout))
+        return replace(operand, value=value)
+    value = writer.value(operand)
+    return replace(value, layout=change(value.layout))
+
+
+def _dimension(call: Call, index: int, name: str = "dim", default: int = 0) -> int:
+    """Return a dimension of the first argument as a number from 0."""
+    rank = len(_source_shape(call))
+    return cast("int", call.constant(index, name, default)) % rank
+
+
+def _source_shape(call: Call) -> tuple[int, ...]:
+    source = call.node.args[0]
+    assert isinstance(source, Node), "a view has a tensor"  # invariant
+    return tuple(source.meta["val"].shape)
+
+
+@lowers(
+    "view.default",
+    "_unsafe_view.default",
+    "reshape.default",
+    "view_as.default",
+    "reshape_as.default",
+    "flatten.using_ints",
+    "unflatten.int",
+    "squeeze.default",
+    "squeeze.dim",
+    "squeeze.dims",
+    "unsqueeze.default",
+    is_view=True,
+)
+def _lower_view(writer: GraphWriter, call: Call) -> Operand:
+    """See the same elements in the same order with another shape."""
+
+    def change(layout: Layout) -> Layout:
+        found = layout.reshape(call.shape)
+        if found is None:
+            raise call.unsupported(f"it cuts {layout.shape} as {call.shape}, across repetitions")
+        return found
+
+    return relayout(writer, call.operand(0), change)
+
+
+@lowers("transpose.int", "swapaxes.default", "t.default", "mT.default", is_view=True)
+def _lower_transpose(writer: GraphWriter, call: Call) -> Operand:
+    order = list(range(len(call.shape)))
+    if call.name in ("aten.transpose.int", "aten.swapaxes.default"):
+        first, second = _dimension(call, 1, "dim0"), _dimension(call, 2, "dim1")
+        order[first], order[second] = order[second], order[first]
+    else:
+        order[-2:] = order[:-3:-1]
+    return relayout(writer, call.operand(0), lambda layout: layout.permute(order))
+
+
+@lowers("permute.default", is_view=True)
+def _lower_permute(writer: GraphWriter, call: Call) -> Operand:
+    dimensions = cast("Sequence[int]", call.node.args[1])
+    order = [dimension % len(dimensions) for dimension in dimensions]
+    return relayout(writer, call.operand(0), lambda layout: layout.permute(order))
+
+
+@lowers("movedim.int", is_view=True)
+def _lower_movedim(writer: GraphWriter, call: Call) -> Operand:
+    source, target = _dimension(call, 1, "source"), _dimension(call, 2, "destination")
+    order = [index for index in range(len(call.shape)) if index != source]
+    order.insert(target, source)
+    return relayout(writer, call.operand(0), lambda layout: layout.permute(order))
+
+
+@lowers("expand.default", "expand_as.default", "broadcast_to.default", is_view=True)
+def _lower_expand(writer: GraphWriter, call: Call) -> Operand:
+    return relayout(writer, call.operand(0), lambda layout: layout.expand(call.shape))
+
+
+@lowers("repeat_interleave.self_int")
+def _lower_repeat_interleave(writer: GraphWriter, call: Call) -> Operand:
+    times = call.node.args[1]
+    if not isinstance(times, int) or call.constant(2, "dim", None) is None:
+        raise call.unsupported("it repeats elements of all dimensions")
+    dimension = _dimension(call, 2)
+    return relayout(writer, call.operand(0), lambda layout: layout.repeat(dimension, times))
+
+
+@lowers("slice.Tensor", "narrow.default", is_view=True)
+def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
+    dimension = _dimension(call, 1)
+    size = _source_shape(call)[dimension]
+    start = cast("int | None", call.constant(2, "start", None)) or 0
+    if call.name == "aten.slice.Tensor" and call.constant(4, "step", 1) != 1:
+        raise call.unsupported("it leaves out elements between others")
+    first = min(max(start + size if start < 0 else start, 0), size)
+    return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
+
+
+def _cut(call: Call, layout: Layout, dimension: int, start: int, size: int | None = None) -> Layout:
+    size = call.shape[dimension] if size is None else size
+    if size == 0:
+        raise call.unsupported("its result is empty")
+    found = layout.slice(dimension, start, size)
+    if found is None:
+        raise call.unsupported("it cuts across dimensions that were joined")
+    return found
+
+
+@lowers("select.int", is_view=True)
+def _lower_select(writer: GraphWriter, call: Call) -> Operand:
+    dimension = _dimension(call, 1)
+    index = cast("int", call.node.args[2]) % _source_shape(call)[dimension]
+    return relayout(writer, call.operand(0), lambda layout: layout.select(dimension, index))
+
+
+@lowers("split.Tensor", "split_with_sizes.default", "chunk.default", "unbind.int", is_view=True)
+def _lower_split(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    is_unbind = call.name == "aten.unbind.int"
+    dimension = _dimension(call, 1 if is_unbind else 2)
+    operand = call.operand(0)
+    if not isinstance(operand, External | Polynomial):
+        operand = writer.value(operand)
+    parts: list[Operand] = []
+    start = 0
+    for part in call.node.meta["val"]:
+        size = 1 if is_unbind else part.shape[dimension]
+
+        def change(layout: Layout, start: int = start, size: int = size) -> Layout:
+            if is_unbind:
+                return layout.select(dimension, start)
+            return _cut(call, layout, dimension, start, size)
+
+        parts.append(relayout(writer, operand, change))
+        start += size
+    return tuple(parts)

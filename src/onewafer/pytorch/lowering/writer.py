@@ -1,0 +1,504 @@
+"""A graph under construction: declares tensors, appends operations, settles layouts."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    DataType,
+    FirstRow,
+    Graph,
+    LastRow,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Scale,
+    Tensor,
+    activation_operands,
+    parameter_operands,
+)
+from onewafer.pytorch.lowering.operands import (
+    External,
+    FormError,
+    Normalised,
+    Operand,
+    Origin,
+    Polynomial,
+    PositionProduct,
+    Shifted,
+    Value,
+    derive,
+    see,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch.fx.node import Target
+
+    from onewafer.graph import Operation
+    from onewafer.pytorch.lowering.operands import Form
+
+    Indices = NDArray[np.int64]
+
+NOTHING = "nothing in it is for the wafer to compute"
+
+FORMATS = {torch.float32: DataType.F32, torch.float16: DataType.F16}
+"""PyTorch dtypes that the wafer computes in."""
+INDICES = (torch.int64, torch.int32)
+"""PyTorch dtypes of indices into a table."""
+
+
+def to_rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return (rows, features) of a PyTorch shape.
+
+    >>> to_rows((4, 3, 64)), to_rows((64,))
+    ((12, 64), (1, 64))
+    """
+    return math.prod(shape[:-1]), shape[-1]
+
+
+@dataclass(slots=True)
+class GraphWriter:
+    """A graph under construction."""
+
+    name: str
+    dtype: DataType | None
+    """None: that of the tensors, which must then have one."""
+    inputs: dict[str, External] = field(default_factory=dict[str, External])
+    """Graph input → a tensor of its shape."""
+    parameters: dict[str, External] = field(default_factory=dict[str, External])
+    decided: dict[int, External] = field(default_factory=dict[int, External])
+    """Tensors, by identity, whose elements the graph depends on: it holds for equal ones only."""
+    on_host: list[str] = field(default_factory=list[str])
+    """What the host does with an argument before the wafer begins."""
+    converts: bool = field(init=False)
+    _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
+    """Format → the first tensor that has it."""
+    _declared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    _operations: dict[str, Operation] = field(default_factory=dict[str, "Operation"])
+    """By the name of the result, in their order."""
+    _outputs: list[str] = field(default_factory=list[str])
+    _derived: dict[tuple[object, ...], External | tuple[External, ...] | None] = field(
+        default_factory=dict[tuple[object, ...], "External | tuple[External, ...] | None"]
+    )
+    """What the host computes, by operation and operands; those are kept, so identities hold."""
+    _computed: dict[int, tuple[Form, Value]] = field(
+        default_factory=dict[int, tuple["Form", Value]]
+    )
+    """Forms, by identity, that were computed."""
+    _selected: dict[tuple[str, tuple[int, ...]], Tensor] = field(
+        default_factory=dict[tuple[str, tuple[int, ...]], Tensor]
+    )
+
+    def __post_init__(self) -> None:
+        """Note whether the user chose the format, to which every tensor is then converted."""
+        self.converts = self.dtype is not None
+
+    # --- from operands to tensors ------------------------------------------------------------
+
+    def value(self, operand: Operand) -> Value:
+        """Return an operand as a value; an external one becomes an input."""
+        match operand:
+            case Value():
+                return operand
+            case External():
+                return self._input(operand)
+            case _ if id(operand) in self._computed:
+                return self._computed[id(operand)][1]
+            case _:
+                value = self._complete(operand)
+                self._computed[id(operand)] = operand, value
+                return value
+
+    def _complete(self, operand: Form) -> Value:
+        """Compute a form by operations."""
+        match operand:
+            case Polynomial():
+                return self._polynomial(operand)
+            case Shifted(value, table):
+                shifted = self.whole(value)
+                rows = self.position_rows(table, shifted)
+                sum_ = self.result(f"{shifted.tensor.name}_shifted", *shifted.tensor.shape)
+                self.emit(Add(sum_, shifted.tensor.name, rows.name))
+                return Value(sum_, shifted.layout)
+            case Normalised(value, epsilon):
+                weight = self.filled(1.0, value.shape[-1])
+                return self.rms_norm(f"{value.tensor.name}_normalised", value, weight, epsilon)
+            case PositionProduct(value, is_swapped=False, table=table):
+                source = self.whole(value)
+                rows = self.position_rows(table, source)
+                product = self.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
+                self.emit(Multiply(product, source.tensor.name, rows.name))
+                return Value(product, source.layout)
+            case _:
+                raise FormError(operand, f"{operand.what} has no form by itself")
+
+    def rows(self, operand: Operand) -> Tensor:
+        """Return an operand as a matrix whose features are the last dimension."""
+        value = self.value(operand)
+        dimensions = range(len(value.shape))
+        return self.matrix(value, dimensions[:-1], dimensions[-1:])
+
+    def matrix(self, value: Value, rows: Sequence[int], features: Sequence[int]) -> Tensor:
+        """Return a value as a matrix that has some of its dimensions as rows, others as features.
+
+        What the layout leaves out is left out of the operations that compute the value.
+        """
+        if value.is_wide:
+            msg = "it computes in float32 with tensors of float16; one number format holds for all"
+            raise UnsupportedOperationError(msg)
+        num_rows, num_features = value.tensor.shape
+        first_row, first_feature = divmod(value.layout.offset, num_features)
+        row_steps = value.layout.steps(*rows)
+        taken_features = value.layout.steps(*features) + first_feature
+        if (row_steps % num_features).any() or taken_features.max() >= num_features:
+            want = len(row_steps), len(taken_features)
+            msg = f"a view between two operations re-cuts the rows: {value.tensor.shape} to {want}"
+            raise UnsupportedOperationError(msg)
+        tensor = self._take_features(value.tensor, taken_features)
+        return self._take_rows(tensor, row_steps // num_features + first_row, num_rows)
+
+    def whole(self, value: Value) -> Value:
+        """Return a value whose layout has every element of its matrix once."""
+        pieces = sorted(
+            (stride, size) for pieces in value.layout.dimensions for size, stride in pieces
+        )
+        expected = 1
+        for stride, size in pieces:
+            if stride != expected:
+                return self._extract(value)
+            expected *= size
+        return value if expected == value.tensor.num_elements else self._extract(value)
+
+    def own(self, value: Value) -> Value:
+        """Return a value as a matrix without superfluous elements, if it can be one."""
+        try:
+            return replace(self.whole(replace(value, is_wide=False)), is_wide=value.is_wide)
+        except UnsupportedOperationError:
+            return value
+
+    def _extract(self, value: Value) -> Value:
+        """Return a part of a matrix as a matrix of its own."""
+        num_features = value.tensor.shape[1]
+        is_row = [
+            bool(pieces) and all(stride and stride % num_features == 0 for _, stride in pieces)
+            for pieces in value.layout.dimensions
+        ]
+        rows = [index for index, row in enumerate(is_row) if row]
+        features = [index for index, row in enumerate(is_row) if not row]
+        tensor = self.matrix(value, rows, features)
+        order = rows + features
+        seen = see(tensor, [value.shape[index] for index in order])
+        back = [order.index(dimension) for dimension in range(len(order))]
+        return Value(tensor, seen.layout.permute(back))
+
+    def _input(self, external: External) -> Value:
+        if not external.shape:
+            raise UnsupportedOperationError("a tensor without dimensions has no features")
+        shape = to_rows(external.shape)
+        name = f"{external.name}__{shape[1]}"
+        rows = self.view(external, name, torch.ops.aten.reshape.default, shape)
+        tensor = self._declare(name, rows)
+        self.inputs[name] = rows
+        return see(tensor, external.shape)
+
+    def indices(self, external: External) -> Tensor:
+        """Return an argument as indices of rows, one a row."""
+        name = f"{external.name}__1"
+        shape = (external.tensor.numel(), 1)
+        rows = self.view(external, name, torch.ops.aten.reshape.default, shape)
+        if external.tensor.dtype not in INDICES:
+            raise UnsupportedOperationError(f"indices have dtype {external.tensor.dtype}")
+        _check_shape(name, rows.shape)
+        self.inputs[name] = rows
+        return self._declared.setdefault(name, Tensor(name, shape, DataType.I32))
+
+    def _polynomial(self, operand: Polynomial) -> Value:
+        """Compute a multiple of a power; a sum of several has no operation."""
+        if 0 in operand.terms:
+            number = operand.terms[0]
+            raise FormError(operand, f"adding the number {number} to a value has no form")
+        if len(operand.terms) != 1:
+            raise FormError(operand, "a sum of powers of a value has no form")
+        ((exponent, factor),) = operand.terms.items()
+        source = self.whole(operand.value)
+        tensor = source.tensor
+        for power in range(2, exponent + 1):
+            product = self.result(f"{source.tensor.name}_power_{power}", *tensor.shape)
+            self.emit(Multiply(product, tensor.name, source.tensor.name))
+            tensor = product
+        if factor != 1:
+            scaled = self.result(f"{source.tensor.name}_scaled", *tensor.shape)
+            self.emit(Scale(scaled, tensor.name, factor))
+            tensor = scaled
+        return Value(tensor, source.layout)
+
+    def rms_norm(self, name: str, value: Value, weight: Operand, epsilon: float) -> Value:
+        """Write a norm over the last dimension; each group of features has the same weight."""
+        source = self.whole(replace(value, is_wide=False))
+        features, num_features = source.shape[-1], source.tensor.shape[1]
+        last = source.layout.dimensions[-1]
+        strides = [stride for pieces in source.layout.dimensions[:-1] for _, stride in pieces]
+        if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
+            msg = "the last dimension is not a group of features next to each other"
+            raise UnsupportedOperationError(msg)
+        vector = self.parameter(weight, "weight")
+        result = self.result(name, *source.tensor.shape)
+        groups = num_features // features
+        self.emit(RmsNorm(result, source.tensor.name, vector.name, epsilon, groups))
+        return Value(result, source.layout, is_wide=value.is_wide)
+
+    # --- parameters --------------------------------------------------------------------------
+
+    def parameter(self, operand: Operand, what: str) -> Tensor:
+        """Return an operand as a parameter that stays on the wafer."""
+        if not isinstance(operand, External):
+            msg = f"the {what} is computed in the module; the wafer keeps stored ones only"
+            raise UnsupportedOperationError(msg)
+        name = operand.name
+        while self.parameters.setdefault(name, operand) is not operand:
+            name += "_"  # a view of another has the name of this one
+        return self._declare(name, operand)
+
+    def derive(
+        self, name: str, target: Target, *args: object, **kwargs: object
+    ) -> External | tuple[External, ...] | None:
+        """Return what the host computes of externals, with a name; once for equal operations."""
+        leaves, structure = pytree.tree_flatten((args, kwargs))
+        key = target, str(structure), *(_identify(leaf) for leaf in cast("list[object]", leaves))
+        if key not in self._derived:
+            self._derived[key] = derive(name, target, *args, **kwargs)
+        return self._derived[key]
+
+    def filled(self, number: float, size: int) -> External:
+        """Return the vector that stands for a weight or bias that an operation does not have."""
+        name = f"{size}_times_{number:g}"
+        found = self.derive(name, torch.full, (size,), number, dtype=self.format)
+        assert isinstance(found, External), "full gives one tensor"  # invariant
+        return found
+
+    def view(self, external: External, name: str, target: Target, *args: object) -> External:
+        """Return what an operation that gives one tensor makes of an external."""
+        found = self.derive(name, target, external, *args)
+        assert isinstance(found, External), "the operation gives one tensor"  # invariant
+        return found
+
+    def position_rows(self, table: External, value: Value) -> Tensor:
+        """Return the rows of a table that broadcasts to a whole value, arranged as its matrix."""
+        num_rows, num_features = value.tensor.shape
+        name = f"{table.name}__by_position"
+        pieces = [piece for dimension in value.layout.dimensions for piece in dimension]
+        order = sorted(range(len(pieces)), key=lambda index: -pieces[index][1])
+        aten = torch.ops.aten
+        full = self.view(table, f"{name}_full", aten.expand.default, list(value.shape))
+        cut = self.view(full, f"{name}_cut", aten.reshape.default, [size for size, _ in pieces])
+        turned = self.view(cut, f"{name}_turned", aten.permute.default, order)
+        rows = self.view(turned, name, aten.reshape.default, list(value.tensor.shape))
+        parameter = self.parameter(rows, "table")
+        result = self.result(f"{name}_rows", num_rows, num_features)
+        self.emit(PositionEmbedding(result, parameter.name))
+        return result
+
+    def decide(self, external: External) -> torch.Tensor:
+        """Return the elements of a tensor, on which the graph may depend from now on."""
+        if external.origin is Origin.DATA:
+            raise UnsupportedOperationError(f"what it does depends on the data of {external.name}")
+        if external.origin is not Origin.CONSTANT:
+            self.decided[id(external)] = external
+        return external.tensor
+
+    # --- parts of matrices -------------------------------------------------------------------
+
+    def _take_rows(self, tensor: Tensor, rows: Indices, num_rows: int) -> Tensor:
+        if len(rows) == num_rows and (rows == np.arange(num_rows)).all():
+            return tensor
+        if len(rows) != 1 or rows[0] not in (0, num_rows - 1):
+            msg = "it takes other rows of a result than the first or the last"
+            raise UnsupportedOperationError(msg)
+        kind, place = (FirstRow, "first") if rows[0] == 0 else (LastRow, "last")
+        name = f"{tensor.name}_{place}_row"
+        if name not in self._operations:
+            self.emit(kind(self.result(name, 1, tensor.shape[1]), tensor.name))
+        return self._operations[name].result
+
+    def _take_features(self, tensor: Tensor, features: Indices) -> Tensor:
+        """Return a matrix with some features of another, in their order."""
+        if len(features) == tensor.shape[1] and (features == np.arange(len(features))).all():
+            return tensor
+        if len(np.unique(features)) < len(features):
+            raise UnsupportedOperationError("it repeats elements of a result")
+        key = tensor.name, tuple(features.tolist())
+        if key not in self._selected:
+            self._selected[key] = self._select(tensor, features)
+        return self._selected[key]
+
+    def _select(self, tensor: Tensor, features: Indices) -> Tensor:
+        """Compute only some features: leave out the others from the last operations."""
+        name = f"{tensor.name}_{_describe(features)}"
+        if tensor.name in self.inputs:
+            rows = self._index(self.inputs[tensor.name], name, 1, features)
+            self.inputs[name] = rows
+            return self._declare(name, rows)
+        operation = self._operations[tensor.name]
+        result = self.result(name, tensor.shape[0], len(features))
+
+        def part(operand: str) -> str:
+            return self._take_features(self.find(operand), features).name
+
+        def stored(parameter: str) -> str:
+            new = f"{parameter}_{_describe(features)}"
+            return self.parameter(
+                self._index(self.parameters[parameter], new, 0, features), "weight"
+            ).name
+
+        match operation:
+            case Linear():
+                self.emit(Linear(result, operation.input, stored(operation.weight)))
+            case AddBias():
+                self.emit(AddBias(result, part(operation.input), stored(operation.bias)))
+            case Relu():
+                self.emit(Relu(result, part(operation.input)))
+            case Activation():
+                self.emit(Activation(result, part(operation.input), operation.function))
+            case Scale():
+                self.emit(Scale(result, part(operation.input), operation.factor))
+            case Add():
+                self.emit(Add(result, part(operation.left), part(operation.right)))
+            case Multiply():
+                self.emit(Multiply(result, part(operation.left), part(operation.right)))
+            case _:
+                kind = type(operation).__name__
+                msg = f"it takes some features of the result of a {kind}, which makes all at once"
+                raise UnsupportedOperationError(msg)
+        return result
+
+    def _index(self, external: External, name: str, dimension: int, indices: Indices) -> External:
+        start, stop = int(indices[0]), int(indices[-1]) + 1
+        if len(indices) == stop - start and (np.diff(indices) == 1).all():
+            aten = torch.ops.aten
+            return self.view(external, name, aten.slice.Tensor, dimension, start, stop)
+        index = torch.tensor(indices.tolist())
+        return self.view(external, name, torch.index_select, dimension, index)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def emit(self, operation: Operation) -> None:
+        """Append an operation."""
+        self._operations[operation.result.name] = operation
+
+    @property
+    def format(self) -> torch.dtype:
+        """PyTorch's name of the graph's number format."""
+        (found,) = (mine for mine, theirs in FORMATS.items() if theirs is self.dtype)
+        return found
+
+    def find(self, name: str) -> Tensor:
+        """Return an input or a result by its name."""
+        operation = self._operations.get(name)
+        return self._declared[name] if operation is None else operation.result
+
+    def producer(self, tensor: Tensor) -> Operation | None:
+        """Return the operation that a result comes from; None for an input."""
+        return self._operations.get(tensor.name)
+
+    def result(self, name: str, rows: int, features: int) -> Tensor:
+        """Return the tensor for a new result, with a name like the given one."""
+        assert self.dtype is not None, "operands were declared before"  # invariant
+        _check_shape(name, (rows, features))
+        taken, number = name, 1
+        while taken in self._operations or taken in self._declared:
+            number += 1
+            taken = f"{name}_{number}"
+        return Tensor(taken, (rows, features), self.dtype)
+
+    def add_output(self, name: str) -> None:
+        """Make a result an output of the graph."""
+        if name not in self._outputs:
+            self._outputs.append(name)
+
+    def finish(self) -> Graph:
+        """Return the graph; refuse one that computes nothing or mixes batches."""
+        live = self._live_operations()
+        if not live:
+            raise UnsupportedOperationError(NOTHING)
+        read = {name for operation in live for name in activation_operands(operation)}
+        read |= {name for operation in live for name in parameter_operands(operation)}
+        read |= {*self._outputs}
+        self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
+        self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in read}
+        inputs = tuple(self._declared[name] for name in self.inputs)
+        batches = sorted({tensor.shape[0] for tensor in inputs})
+        if len(batches) > 1:
+            sizes = " and ".join(str(size) for size in batches)
+            raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
+        parameters = tuple(self._declared[name] for name in self.parameters)
+        return Graph(self.name, inputs, parameters, tuple(live), tuple(self._outputs))
+
+    def _live_operations(self) -> list[Operation]:
+        needed, live = {*self._outputs}, list["Operation"]()
+        for operation in reversed(self._operations.values()):
+            if operation.result.name in needed:
+                live.append(operation)
+                needed |= {*activation_operands(operation)}
+        return live[::-1]
+
+    def _declare(self, name: str, external: External) -> Tensor:
+        tensor = external.tensor
+        if tensor.dtype not in FORMATS:
+            msg = f"{name!r} has dtype {tensor.dtype}; the wafer computes in float32 and float16"
+            raise UnsupportedOperationError(msg)
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise UnsupportedOperationError(f"{name!r} has no plain elements in memory")
+        _check_shape(name, external.shape)
+        if external.step is None or tensor.dtype in external.formats():
+            self._formats.setdefault(tensor.dtype, name)
+        if not self.converts and len(self._formats) > 1:
+            (one, first), (other, second) = self._formats.items()
+            msg = f"{first!r} is {one} and {second!r} is {other}; one number format holds for all"
+            raise UnsupportedOperationError(msg)
+        if self.dtype is None:
+            self.dtype = FORMATS[tensor.dtype]
+        return self._declared.setdefault(name, Tensor(name, external.shape, self.dtype))
+
+
+def _identify(leaf: object) -> tuple[type, object]:
+    """Return what tells an argument of an operation from others."""
+    match leaf:
+        case External():
+            return External, id(leaf)
+        case float():
+            return float, leaf.hex()  # zeros have signs
+        case _:
+            return type(leaf), leaf
+
+
+def _describe(features: Indices) -> str:
+    """Return a name for some features, which tells them apart from others.
+
+    >>> _describe(np.array([4, 5, 6]))
+    '4_to_6'
+    """
+    if (np.diff(features) == 1).all():
+        return f"{features[0]}_to_{features[-1]}"
+    digest = zlib.crc32(features.tobytes())
+    return f"{features[0]}_and_{len(features) - 1}_more_{digest:08x}"
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise UnsupportedOperationError(f"{name!r} is empty: it has shape {shape}")

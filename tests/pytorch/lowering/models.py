@@ -1,0 +1,66 @@
+"""Small models of the transformers package with random weights, and what to call them with."""
+
+from __future__ import annotations
+
+import torch
+import transformers
+
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+}
+ENCODER = {name: size for name, size in SIZES.items() if name != "num_key_value_heads"}
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm", "gpt2", "bert", "vit")
+CAUSAL = FAMILIES[:-2]
+
+
+def build(family: str, attention: str = "sdpa", **changes: object) -> torch.nn.Module:
+    """Return a model whose norms and biases are random, too."""
+    torch.manual_seed(7)
+    match family:
+        case "llama":
+            config = transformers.LlamaConfig(**(SIZES | changes))
+            model = transformers.LlamaForCausalLM(config)
+        case "smollm":
+            sizes = SIZES | {"num_attention_heads": 3, "num_key_value_heads": 1}
+            config = transformers.LlamaConfig(**(sizes | {"tie_word_embeddings": True} | changes))
+            model = transformers.LlamaForCausalLM(config)
+        case "mistral":
+            model = transformers.MistralForCausalLM(
+                transformers.MistralConfig(**(SIZES | {"sliding_window": 32} | changes))
+            )
+        case "qwen2":
+            model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**(SIZES | changes)))
+        case "qwen3":
+            config = transformers.Qwen3Config(**(SIZES | {"head_dim": 8} | changes))
+            model = transformers.Qwen3ForCausalLM(config)
+        case "gpt2":
+            config = transformers.GPT2Config(
+                vocab_size=61, n_embd=24, n_layer=2, n_head=4, n_positions=32
+            )
+            model = transformers.GPT2LMHeadModel(config)
+        case "bert":
+            model = transformers.BertModel(transformers.BertConfig(**(ENCODER | changes)))
+        case _:
+            sizes = ENCODER | {"image_size": 24, "patch_size": 6}
+            del sizes["vocab_size"], sizes["max_position_embeddings"]
+            model = transformers.ViTModel(transformers.ViTConfig(**(sizes | changes)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.set_attn_implementation(attention)
+    return model.eval()
+
+
+def arguments(family: str, rows: int) -> dict[str, object]:
+    """Return the keywords of a call with that many tokens; an image has its own number."""
+    torch.manual_seed(rows)
+    if family == "vit":
+        return {"pixel_values": torch.randn(1, 3, 24, 24)}
+    ids = {"input_ids": torch.randint(0, 61, (1, rows))}
+    return ids if family == "bert" else ids | {"use_cache": False}

@@ -1,0 +1,327 @@
+"""What is recognised as a pattern, however it is spelled, and what only looks like one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Add,
+    Attention,
+    Evaluator,
+    Linear,
+    Multiply,
+    RmsNorm,
+    Rotary,
+    Scale,
+)
+from onewafer.pytorch import capture
+
+ROWS, FEATURES, HEADS = 5, 12, 2
+HEAD = FEATURES // HEADS
+
+
+class Function(nn.Module):
+    """A function of rows, with stored tensors that it may use."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(3)
+        self.function = function
+        self.layer = nn.Linear(FEATURES, FEATURES)
+        self.fused = nn.Linear(FEATURES, 3 * FEATURES)
+        self.weight = nn.Parameter(torch.randn(FEATURES))
+        self.table = nn.Parameter(torch.randn(ROWS, FEATURES))
+        angles = torch.arange(ROWS)[:, None] * torch.tensor([1.0, 0.1, 0.01])
+        self.register_buffer("cos", torch.cat([angles, angles], 1).cos())
+        self.register_buffer("sin", torch.cat([angles, angles], 1).sin())
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def check(function):
+    """Return the operations that a function becomes, which compute what PyTorch does."""
+    torch.manual_seed(4)
+    module, x = Function(function).eval(), torch.randn(ROWS, FEATURES)
+    with torch.no_grad():
+        call, expected = capture(module, (x,), {}), module(x)
+    parameters = {name: tensor.detach().numpy() for name, tensor in call.parameters.items()}
+    outputs = Evaluator(call.graph, parameters).run(
+        {name: tensor.numpy() for name, tensor in call.inputs.items()}
+    )
+    torch.testing.assert_close(call.restore(outputs), expected, rtol=1e-5, atol=1e-5)
+    return call.graph.operations
+
+
+def kinds(operations):
+    return [type(operation) for operation in operations]
+
+
+def refused(function, reason):
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError, match=reason):
+        capture(Function(function).eval(), (torch.randn(ROWS, FEATURES),), {})
+
+
+class TestRmsNorm:
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda m, x: m.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5)),
+            lambda m, x: (x * (x * x).mean(-1, keepdim=True).add(1e-5).rsqrt()) * m.weight,
+            lambda m, x: x * torch.pow((x**2).mean(-1, keepdim=True) + 1e-5, -0.5) * m.weight,
+            lambda m, x: functional.rms_norm(x, (FEATURES,), m.weight, 1e-5),
+            lambda m, x: (x * (x.square().mean(1, keepdim=True) + 1e-5).rsqrt()) * (1.0 + m.weight),
+        ],
+    )
+    def test_spellings(self, function):
+        (norm,) = check(function)
+        assert isinstance(norm, RmsNorm)
+        assert (norm.epsilon, norm.groups) == (1e-5, 1)
+
+    def test_without_weight_and_by_heads(self):
+        def function(m, x):
+            heads = m.layer(x).view(ROWS, HEADS, HEAD).transpose(0, 1)
+            normed = heads * torch.rsqrt(heads.pow(2).mean(-1, keepdim=True) + 1e-5)
+            return normed.transpose(0, 1).reshape(ROWS, FEATURES)
+
+        *_, norm = check(function)
+        assert norm.groups == HEADS
+
+    @pytest.mark.parametrize(
+        ("function", "reason"),
+        [
+            (lambda m, x: x * torch.rsqrt(x.pow(2).mean(0, keepdim=True) + 1), "other dimensions"),
+            (lambda m, x: x * torch.rsqrt(x.pow(3).mean(-1, keepdim=True) + 1), "mean of squares"),
+            (lambda m, x: x * torch.rsqrt(x.mean(-1, keepdim=True) + 1), "mean of squares"),
+            (
+                lambda m, x: m.layer(x) * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1),
+                "by the mean of squares of another",
+            ),
+            (
+                lambda m, x: x.pow(2).mean(-1, keepdim=True) + 1,
+                r"add\.Tensor: a mean of squares has no form",
+            ),
+            (lambda m, x: x * x.pow(2).mean(-1, keepdim=True), "a mean of squares has no form"),
+        ],
+    )
+    def test_what_is_none(self, function, reason):
+        refused(function, reason)
+
+
+class TestGelu:
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda m, x: (
+                0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x.pow(3))))
+            ),
+            lambda m, x: x * 0.5 * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x))),
+            lambda m, x: 0.5 * (x * (torch.tanh(0.79788456 * (x + 0.044715 * x**3)) + 1)),
+            lambda m, x: functional.gelu(x, approximate="tanh"),
+        ],
+    )
+    def test_spellings(self, function):
+        (operation,) = check(function)
+        assert operation.function is ActivationFunction.GELU_TANH
+
+    def test_other_functions_of_single_elements(self):
+        assert kinds(check(lambda m, x: x * torch.sigmoid(1.702 * x))) == [
+            Scale,
+            Activation,
+            Multiply,
+        ]
+        assert kinds(check(lambda m, x: torch.relu(x) ** 2))[1:] == [Multiply]
+        assert kinds(check(lambda m, x: x / 4 - x * 0.5)) == [Scale]
+        assert kinds(check(lambda m, x: -functional.silu(x))) == [Activation, Scale]
+        assert kinds(check(lambda m, x: x - m.layer(x)))[2:] == [Scale, Add]
+
+    @pytest.mark.parametrize(
+        ("function", "reason"),
+        [
+            (
+                lambda m, x: x * (1 + torch.tanh(0.8 * (x + 0.044715 * x**3))),
+                "a sum of powers of a value has no form",
+            ),
+            (
+                lambda m, x: (
+                    m.layer(x) * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+                ),
+                "something else than that part's x",
+            ),
+            (
+                lambda m, x: x * torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
+                "a part of the function gelu",
+            ),
+            (lambda m, x: x**4, "only 2 and 3"),
+            (lambda m, x: x**3 * x, "it makes a power of 4"),
+            (lambda m, x: 1 / x, r"aten\.reciprocal"),
+            (lambda m, x: x / m.weight, "divides by a tensor"),
+        ],
+    )
+    def test_what_is_none(self, function, reason):
+        refused(function, reason)
+
+
+def swapped(x):
+    half = x.shape[-1] // 2
+    return torch.cat([-x[..., half:], x[..., :half]], -1)
+
+
+def heads_of(x):
+    return x.view(1, ROWS, HEADS, HEAD).transpose(1, 2)
+
+
+def back(x):
+    return x.transpose(1, 2).reshape(ROWS, FEATURES)
+
+
+class TestRotary:
+    def test_heads_before_and_after_rows(self):
+        def before(m, x):
+            heads = heads_of(m.fused(x)[:, :FEATURES])
+            return back(heads * m.cos + swapped(heads) * m.sin)
+
+        def after(m, x):
+            heads = m.layer(x).view(ROWS, HEADS, HEAD)
+            cos, sin = m.cos.unsqueeze(1), m.sin.unsqueeze(1)
+            return (swapped(heads) * sin + heads * cos).flatten(1)
+
+        for function in (before, after):
+            *_, rotary = check(function)
+            assert isinstance(rotary, Rotary)
+            assert rotary.heads == HEADS
+
+    @pytest.mark.parametrize(
+        ("rotate", "reason"),
+        [
+            (
+                lambda m, h: h * m.cos + torch.cat([h[..., 3:], h[..., :3]], -1) * m.sin,
+                r"aten\.cat\.default: it joins computed tensors",
+            ),
+            (lambda m, h: h.relu() * m.cos + swapped(h) * m.sin, "not a rotation of one value"),
+            (lambda m, h: h * m.cos + h * m.sin, "not a rotation of one value"),
+            (lambda m, h: swapped(h) * m.cos + swapped(h) * m.sin, "not a rotation"),
+            (
+                lambda m, h: h * m.table.view(HEADS, ROWS, HEAD) + swapped(h) * m.sin,
+                "does not go by position and feature",
+            ),
+            (lambda m, h: h * m.cos[:1] + swapped(h) * m.sin[:1], "does not go by position"),
+            (lambda m, h: swapped(h) * m.sin, "a product with a table of positions has no form"),
+            (lambda m, h: swapped(h).relu(), "a value with its halves swapped has no form"),
+        ],
+    )
+    def test_what_is_none(self, rotate, reason):
+        refused(lambda m, x: back(rotate(m, heads_of(m.layer(x)))), reason)
+
+    def test_product_with_a_table_alone_is_one_of_rows(self):
+        operations = check(lambda m, x: back(heads_of(m.layer(x)) * m.cos))
+        assert kinds(operations)[-1] is Multiply
+
+
+def split_heads(m, x):
+    return [heads_of(part) for part in m.fused(x).chunk(3, -1)]
+
+
+def attend(mask):
+    def function(m, x):
+        query, key, value = split_heads(m, x)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(HEAD)
+        return back(torch.softmax(mask(scores), -1) @ value)
+
+    return function
+
+
+CAUSAL = torch.ones(ROWS, ROWS, dtype=torch.bool).tril()
+
+
+class TestAttention:
+    @pytest.mark.parametrize(
+        ("mask", "is_causal"),
+        [
+            (lambda s: s, False),
+            (lambda s: s.masked_fill(~CAUSAL, -torch.inf), True),
+            (lambda s: torch.where(CAUSAL, s, torch.finfo(s.dtype).min), True),
+            (lambda s: s + torch.where(CAUSAL, 0.0, -torch.inf), True),
+            (lambda s: s + torch.zeros(1, 1, ROWS, ROWS), False),
+        ],
+    )
+    def test_written_out(self, mask, is_causal):
+        operations = check(attend(mask))
+        (attention,) = [o for o in operations if isinstance(o, Attention)]
+        assert attention.is_causal is is_causal
+        assert math.isclose(attention.scale, 1 / math.sqrt(HEAD))
+        assert len([o for o in operations if isinstance(o, Linear)]) == 3
+
+    @pytest.mark.parametrize("is_causal", [False, True])
+    def test_one_operation_with_fewer_heads_of_keys(self, is_causal):
+        def function(m, x):
+            query, key, value = split_heads(m, x)
+            result = functional.scaled_dot_product_attention(
+                query, key[:, :1], value[:, :1], is_causal=is_causal, enable_gqa=True
+            )
+            return back(result)
+
+        (attention,) = [o for o in check(function) if isinstance(o, Attention)]
+        assert (attention.heads, attention.kv_heads) == (HEADS, 1)
+        assert attention.is_causal is is_causal
+
+    def test_fused_weight_whose_parts_are_interleaved_by_head(self):
+        def function(m, x):
+            heads = m.fused(x).view(1, ROWS, HEADS, 3, HEAD)
+            query, key, value = (heads[:, :, :, index].transpose(1, 2) for index in range(3))
+            return back(functional.scaled_dot_product_attention(query, key, value))
+
+        assert len([o for o in check(function) if isinstance(o, Linear)]) == 3
+
+    @pytest.mark.parametrize(
+        ("mask", "reason"),
+        [
+            (lambda s: s.masked_fill(~CAUSAL, -5.0), "does not hide a key"),
+            (lambda s: s + torch.full((ROWS, ROWS), 0.5), "something else than a mask"),
+            (lambda s: s.masked_fill(CAUSAL, -torch.inf), "neither causal nor empty"),
+            (
+                lambda s: s.masked_fill(~CAUSAL, -torch.inf).masked_fill(~CAUSAL, -torch.inf),
+                "masks scores twice",
+            ),
+            (lambda s: s.transpose(-1, -2), "the scores of an attention has no form"),
+            (lambda s: s.relu(), "the scores of an attention has no form"),
+        ],
+    )
+    def test_what_is_none(self, mask, reason):
+        refused(attend(mask), reason)
+
+    def test_softmax_of_something_else(self):
+        refused(lambda m, x: torch.softmax(x, -1), "only the softmax of an attention's scores")
+
+
+class TestStoredTensors:
+    def test_what_depends_on_no_argument_is_computed_by_the_host(self):
+        def function(m, x):
+            return functional.linear(x, (m.layer.weight * 2).T.contiguous(), m.weight - 1)
+
+        assert len(check(function)) == 2
+
+    def test_rows_of_a_stored_table(self):
+        assert len(check(lambda m, x: m.layer(x) + m.table)) == 4
+        assert len(check(lambda m, x: m.table * m.layer(x))) == 4
+        assert len(check(lambda m, x: (m.layer(x) + m.table) + m.table.exp())) == 4
+
+    def test_random_numbers_are_refused(self):
+        refused(lambda m, x: m.layer(x) + torch.rand_like(m.weight), "draws random numbers")
+
+    def test_some_features_of_a_norm_are_refused(self):
+        refused(
+            lambda m, x: functional.layer_norm(x, (FEATURES,))[:, :3].relu(),
+            "some features of the result of a LayerNorm",
+        )
+
+    def test_rows_in_the_middle_are_refused(self):
+        refused(lambda m, x: m.layer(m.layer(x)[2:3]), "other rows of a result than the first")

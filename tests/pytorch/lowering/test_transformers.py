@@ -1,0 +1,234 @@
+"""Unmodified classes of transformers: the captured graph computes what PyTorch does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    ActivationFunction,
+    Attention,
+    DataType,
+    Embedding,
+    Evaluator,
+    FirstRow,
+    LastRow,
+    Linear,
+    PositionEmbedding,
+    RmsNorm,
+    Rotary,
+)
+from onewafer.pytorch import capture
+from onewafer.pytorch.guarded import GuardedCall
+from tests.pytorch.lowering.models import CAUSAL, FAMILIES, arguments, build
+
+
+def captured(model, **kwargs):
+    with torch.no_grad():
+        return capture(model, (), kwargs)
+
+
+def computed(call):
+    """Return the module's result as the host evaluates the graph, in float64."""
+    parameters = {
+        name: tensor.detach().double().numpy() for name, tensor in call.parameters.items()
+    }
+    inputs = {name: tensor.numpy() for name, tensor in call.inputs.items()}
+    return call.restore(Evaluator(call.graph, parameters).run(inputs))
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=2e-5, atol=2e-5)
+
+
+def of_kind(call, kind):
+    return [operation for operation in call.graph.operations if isinstance(operation, kind)]
+
+
+@pytest.mark.parametrize(("attention", "rows"), [("sdpa", 1), ("sdpa", 7), ("eager", 5)], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_graph_computes_what_the_module_does(family, attention, rows):
+    model, kwargs = build(family, attention), arguments(family, rows)
+    call = captured(model, **kwargs)
+    with torch.no_grad():
+        assert_same(computed(call), model(**kwargs))
+    assert len(of_kind(call, Attention)) == 2
+    causal = family in CAUSAL and rows > 1
+    assert all(attend.is_causal == causal for attend in of_kind(call, Attention))
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_keys_and_values_are_not_repeated(kv_heads):
+    model, kwargs = build("llama", num_key_value_heads=kv_heads), arguments("llama", 6)
+    call = captured(model, **kwargs)
+    with torch.no_grad():
+        assert_same(computed(call), model(**kwargs))
+    assert all((a.heads, a.kv_heads) == (4, kv_heads) for a in of_kind(call, Attention))
+    assert {call.graph.tensor(a.key).shape for a in of_kind(call, Attention)} == {(6, 6 * kv_heads)}
+
+
+def test_llama_layer_has_no_superfluous_operation():
+    call = captured(build("llama"), **arguments("llama", 4))
+    kinds = Counter(type(operation).__name__ for operation in call.graph.operations)
+    layers = {"Linear": 7, "RmsNorm": 2, "Rotary": 2, "Attention": 1, "Add": 2}
+    layers |= {"Activation": 1, "Multiply": 1}
+    assert kinds == Counter({n: 2 * count for n, count in layers.items()}) + Counter(
+        ["Embedding", "RmsNorm", "Linear"]
+    )
+    tables = {operation.cosine for operation in of_kind(call, Rotary)}
+    assert len(tables) == 1  # all layers share it
+
+
+def test_tied_embedding_is_one_parameter():
+    call = captured(build("smollm"), **arguments("smollm", 4))
+    (embedding,) = of_kind(call, Embedding)
+    assert of_kind(call, Linear)[-1].weight == embedding.table
+    (ids,) = call.graph.inputs
+    assert (ids.shape, ids.dtype) == ((4, 1), DataType.I32)
+
+
+def test_norms_of_qwen3_heads_are_groups():
+    call = captured(build("qwen3"), **arguments("qwen3", 4))
+    assert Counter(norm.groups for norm in of_kind(call, RmsNorm)) == {1: 5, 4: 2, 2: 2}
+
+
+def test_fused_weights_of_gpt2_are_cut_and_its_function_is_recognised():
+    model = build("gpt2")
+    call = captured(model, **arguments("gpt2", 4))
+    assert len(of_kind(call, Linear)) == 2 * (3 + 1 + 2) + 1
+    (positions,) = of_kind(call, PositionEmbedding)
+    assert call.graph.tensor(positions.table).shape == (4, 24)
+    functions = {o.function for o in call.graph.operations if hasattr(o, "function")}
+    assert functions == {ActivationFunction.GELU_TANH}
+    stored = sum(t.num_elements for t in call.graph.parameters)
+    assert stored == sum(p.numel() for p in model.parameters()) - (32 - 4) * 24
+
+
+def test_token_types_are_looked_up_if_they_come_with_the_call():
+    model, kwargs = build("bert"), arguments("bert", 5)
+    kwargs["token_type_ids"] = torch.tensor([[0, 0, 1, 1, 0]])
+    call = captured(model, **kwargs)
+    with torch.no_grad():
+        assert_same(computed(call), model(**kwargs))
+    assert len(of_kind(call, Embedding)) == 2
+    assert len(of_kind(captured(model, **arguments("bert", 5)), Embedding)) == 1
+
+
+def test_pooler_takes_the_first_row():
+    for family in ("bert", "vit"):
+        call = captured(build(family), **arguments(family, 5))
+        assert len(of_kind(call, FirstRow)) == 1
+        assert call.graph.operations[-1].result.shape == (1, 24)
+
+
+def test_image_is_cut_by_the_host_and_the_class_token_is_a_row_of_a_table():
+    call = captured(build("vit"), **arguments("vit", 0))
+    (source,) = call.graph.inputs
+    assert source.shape == (1 + 16, 3 * 6 * 6)
+    assert not call.inputs[source.name][0].any()
+    assert len(of_kind(call, PositionEmbedding)) == 1
+    assert call.capture.on_host == (
+        "cutting 'pixel_values' into patches",
+        "adding 1 row of zeros",
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_only_the_last_row_reaches_the_head_if_only_its_logits_are_kept(family):
+    model, kwargs = build(family), arguments(family, 6) | {"logits_to_keep": 1}
+    call = captured(model, **kwargs)
+    with torch.no_grad():
+        assert_same(computed(call), model(**kwargs))
+    assert len(of_kind(call, LastRow)) == 1
+    assert call.graph.operations[-1].result.shape == (1, 61)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
+def test_keys_and_values_come_back_in_the_cache_of_the_module(family):
+    """Dynamo follows what the module does with its cache, which `torch.export` does not."""
+    calls = []
+
+    def run(module, call):
+        assert type(module) is type(model)
+        calls.append(call)
+        return computed(call)
+
+    model, guarded = build(family), GuardedCall(run, None)
+    kwargs = arguments(family, 5) | {"use_cache": True}
+    with torch.no_grad():
+        found, expected = guarded(model, (), kwargs), model(**kwargs)
+        guarded(model, (), kwargs)
+    assert calls[0].capture is calls[1].capture
+    torch.testing.assert_close(found.logits, expected.logits, rtol=2e-5, atol=2e-5)
+    caches = [result.get("cache", result.get("past_key_values")) for result in (found, expected)]
+    for mine, theirs in zip(*(cache.layers for cache in caches), strict=True):
+        torch.testing.assert_close(mine.keys, theirs.keys, rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(mine.values, theirs.values, rtol=2e-5, atol=2e-5)
+
+
+def test_half_precision_is_stored_as_such_and_normalised_in_single():
+    model = build("llama").half()
+    kwargs = arguments("llama", 5)
+    call = captured(model, **kwargs)
+    assert call.graph.dtype is DataType.F16
+    with torch.no_grad():
+        expected = model(**kwargs)
+    torch.testing.assert_close(computed(call).logits, expected.logits, rtol=2e-2, atol=2e-2)
+
+
+class TestMasks:
+    def test_a_mask_of_ones_is_no_mask(self):
+        model, kwargs = build("llama"), arguments("llama", 5)
+        kwargs["attention_mask"] = torch.ones(1, 5, dtype=torch.int64)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+
+    def test_capture_holds_for_equal_masks_only(self):
+        ones = torch.ones(1, 5, dtype=torch.int64)
+        model = build("bert")
+        ids = arguments("bert", 5)["input_ids"]
+        call = captured(model, input_ids=ids, attention_mask=ones)
+        assert call.capture.holds_for([ids + 1, ones.clone()])
+        assert not call.capture.holds_for([ids, torch.tensor([[1, 1, 1, 1, 0]])])
+
+    @pytest.mark.parametrize("family", ["llama", "bert"])
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    def test_padding_is_refused_with_the_pair_that_it_hides(self, family, attention):
+        kwargs = arguments(family, 5)
+        kwargs["attention_mask"] = torch.tensor([[0, 1, 1, 1, 1]])
+        reason = r"the mask is neither causal nor empty: row \d does not see row 0 \(padding"
+        with pytest.raises(UnsupportedOperationError, match=reason):
+            captured(build(family, attention), **kwargs)
+
+    def test_sliding_window_is_refused_where_it_hides_something(self):
+        model = build("mistral", sliding_window=3)
+        captured(model, **arguments("mistral", 3))
+        with pytest.raises(UnsupportedOperationError, match="row 3 does not see row 0"):
+            captured(model, **arguments("mistral", 4))
+
+    def test_two_sequences_are_refused(self):
+        model = build("llama")
+        with pytest.raises(
+            UnsupportedOperationError, match="several sequences; the wafer takes one at a time"
+        ):
+            captured(model, input_ids=torch.zeros(2, 3, dtype=torch.int64), use_cache=False)
+
+
+def test_refusal_names_the_line_of_the_model():
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = build("bert")
+
+        def forward(self, input_ids):
+            return self.inner(input_ids).last_hidden_state.cumsum(1)
+
+    reason = r"aten\.cumsum\.default: .* \(test_transformers\.py:\d+: `return self.*cumsum\(1\)`\)"
+    with pytest.raises(UnsupportedOperationError, match=reason):
+        captured(Odd(), **arguments("bert", 3))
