@@ -6,7 +6,9 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.mesh import footprint, num_tile_programs, shard, verify
+from onewafer.graph import DataType, Graph, RmsNorm, Tensor
+from onewafer.mesh import footprint, longest_context, num_tile_programs, shard, verify
+from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
@@ -42,6 +44,40 @@ def test_a_rectangle_that_is_too_small_names_one_that_is_not():
 def test_a_model_that_fits_no_rectangle_is_unsupported():
     with pytest.raises(UnsupportedOperationError, match="does not fit the largest rectangle"):
         verify(sharded([300_000, 300_000], 100, 100), WSE3)
+
+
+def long_llama(positions=4000, width=1, height=2, **options):
+    graph = llama(layers=4, features=64, kv_heads=4, positions=positions)
+    return shard(graph, width=width, height=height, architecture=WSE3, **options)
+
+
+def test_a_context_that_is_too_long_names_the_longest_that_fits():
+    with pytest.raises(
+        ConfigurationError, match=r"KV cache .* context of 4,000 positions"
+    ) as error:
+        verify(long_llama(width=6, height=6), WSE3)
+    message = str(error.value)
+    longest = int(re.search(r"context of at most ([\d,]+) pos", message)[1].replace(",", ""))
+    verify(long_llama(width=6, height=6, context=longest), WSE3)
+    with pytest.raises(ConfigurationError):
+        verify(long_llama(width=6, height=6, context=longest + 6), WSE3)  # a slot more
+    width, height = map(int, re.search(r"at least (\d+)×(\d+)", message).groups())
+    verify(long_llama(width=width, height=height), WSE3)
+
+
+def test_the_longest_context_is_a_limit_only_where_something_is_kept():
+    assert longest_context(sharded([8, 8], 2, 2), WSE3) is None
+    assert longest_context(long_llama(positions=50, width=6, height=6), WSE3) == 50
+    assert longest_context(long_llama(), WSE3) is None  # its weights alone are too large
+
+
+def test_more_features_than_a_word_counts_are_refused():
+    x, y = (Tensor(name, (1, 150_000), DataType.F16) for name in "xy")
+    weight = Tensor("w", (150_000,), DataType.F16)
+    graph = Graph("wide", (x,), (weight,), (RmsNorm(y, "x", "w", 1e-5),), ("y",))
+    program = shard(graph, width=100, height=1, architecture=WSE3)
+    with pytest.raises(UnsupportedOperationError, match=r"dimension of 150,000.*count to 65,535"):
+        verify(program, WSE3)
 
 
 def test_rectangles_beyond_the_wafer_are_refused():

@@ -10,6 +10,7 @@ from onewafer.errors import HostError
 from onewafer.graph import FLOATING
 from onewafer.mesh import Role, shard
 from onewafer.mesh.layout import pack, unpack
+from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=4)
@@ -30,11 +31,34 @@ def test_unpack_undoes_pack(features, batch, width, height, dtype):
         np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
 
 
+@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(FLOATING))
+def test_unpack_undoes_pack_of_heads_in_another_order(width, height, dtype):
+    graph = llama(dtype=dtype, has_head_norms=True, layers=1)
+    program = shard(graph, width=width, height=height, architecture=load_architecture("wse3"))
+    assert any(placement.column_order.members == 2 for placement in program.placements)
+    for placement in program.placements:
+        array = np.arange(1, np.prod(placement.shape) + 1).reshape(placement.shape)
+        blocks = pack(placement, array, width, height)
+        np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
+
+
 def test_weight_blocks_are_transposed_and_padded():
     program = shard(mlp([3, 2]), width=2, height=1, architecture=load_architecture("toy"))
     (weight, _) = program.with_role(Role.PARAMETER)
     blocks = pack(weight, np.array([[1, 2, 3], [4, 5, 6]]), 2, 1)
     np.testing.assert_array_equal(blocks, [[[1, 4, 2, 5], [3, 6, 0, 0]]])
+
+
+def test_only_positions_of_the_context_are_on_the_wafer():
+    """Of 8 rows, 5 lie over 2 PEs, the features of a head twice beside each other and in pairs."""
+    graph = llama(layers=1, features=8, heads=2, kv_heads=2, positions=8)
+    program = shard(graph, width=2, height=1, architecture=load_architecture("wse3"), context=5)
+    (cosine,) = [item for item in program.placements if item.name == "cosine"]
+    table = np.arange(32).reshape(8, 4)
+    blocks = pack(cosine, table, 2, 1).reshape(2, 3, 8)
+    expected = np.tile(table[:5, [0, 2, 1, 3]], (1, 2))
+    np.testing.assert_array_equal(blocks[0], expected[:3])
+    np.testing.assert_array_equal(blocks[1], [*expected[3:], np.zeros(8)])
 
 
 def test_wrong_shapes_are_refused():

@@ -1,7 +1,14 @@
 """Contract 4, the mesh program: a graph cut over a rectangle of PEs, and its three readers."""
 
 from onewafer.mesh.bounds import error_bound
-from onewafer.mesh.budget import Footprint, footprint, num_tile_programs, smallest_rectangle, verify
+from onewafer.mesh.budget import (
+    Footprint,
+    footprint,
+    longest_context,
+    num_tile_programs,
+    smallest_rectangle,
+    verify,
+)
 from onewafer.mesh.cost import Estimate, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.layout import numpy_dtype
@@ -75,6 +82,7 @@ __all__ = [
     "evaluate",
     "footprint",
     "largest_rectangle",
+    "longest_context",
     "num_tile_programs",
     "numpy_dtype",
     "shard",

@@ -13,7 +13,7 @@ from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperat
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
-from onewafer.mesh.shard import largest_rectangle, shard
+from onewafer.mesh.shard import largest_rectangle, most_positions, shard
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ INPUT_QUEUES = (2, 3, 4, 5)
 OUTPUT_QUEUES = (2, 3)
 LOCAL_TASK_IDS = (10,)
 
+MAX_WORD = 0xFFFF
+"""Of the schedule."""
 MAX_TILE_PROGRAMS = 16
 MAX_COLORS = 12
 MAX_QUEUES = 5
@@ -102,26 +104,69 @@ def num_tile_programs(program: MeshProgram) -> int:
 def verify(program: MeshProgram, architecture: Architecture) -> None:
     """Return if a program keeps all budgets.
 
-    Raises ConfigurationError if its rectangle is too small and says which would do, and
-    UnsupportedOperationError if the model fits no rectangle of the wafer.
+    Raises ConfigurationError if its rectangle is too small and says which would do, and how long a
+    context fits it; UnsupportedOperationError if the model fits no rectangle of the wafer, or has a
+    dimension that the kernels cannot count.
     """
     _check_plan(program, architecture)
     needed = footprint(program, architecture)
     if needed.total <= architecture.memory_bytes:
+        _check_words(program)
         return
+    positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
         f"{program.graph.name!r} on {program.width}×{program.height} PEs needs {needed} of each "
-        f"PE, which has {format_bytes(architecture.memory_bytes)}"
+        f"PE{positions}, which has {format_bytes(architecture.memory_bytes)}"
     )
+    longest = longest_context(program, architecture) if needed.state else None
+    shorter = f", or a context of at most {longest:,} positions" if longest else ""
     fitting = smallest_rectangle(program, architecture)
     if fitting is None:
         width, height = largest_rectangle(architecture)
         raise UnsupportedOperationError(
             f"{text}; it does not fit the largest rectangle of {architecture.title} either, "
-            f"{width}×{height} PEs: use a smaller batch, f16, or a smaller model"
+            f"{width}×{height} PEs: use a smaller batch, f16, or a smaller model{shorter}"
         )
     width, height = fitting
-    raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs")
+    raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
+
+
+def longest_context(program: MeshProgram, architecture: Architecture) -> int | None:
+    """Return how many positions a sequence may have at most on the program's rectangle.
+
+    None: there is no limit, or not even one position fits. Tables of positions of the model are a
+    limit, too.
+    """
+
+    def fits(context: int) -> bool:
+        candidate = shard(
+            program.graph,
+            width=program.width,
+            height=program.height,
+            architecture=architecture,
+            context=context,
+        )
+        return footprint(candidate, architecture).total <= architecture.memory_bytes
+
+    most = most_positions(program.graph)
+    if program.context is None or not fits(1):
+        return None
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _check_words(program: MeshProgram) -> None:
+    """Refuse a program whose schedule does not fit into words of 16 bits."""
+    largest = max(max(entry.words) for entry in build_schedule(program))
+    if largest > MAX_WORD:
+        raise UnsupportedOperationError(
+            f"{program.graph.name!r} on {program.width}×{program.height} PEs has a dimension of "
+            f"{largest:,}, and the kernels count to {MAX_WORD:,}; use a more nearly square "
+            "rectangle, or leave the operation to the host"
+        )
 
 
 def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:
@@ -129,7 +174,13 @@ def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tupl
     largest = largest_rectangle(architecture)
 
     def fits(width: int, height: int) -> bool:
-        candidate = shard(program.graph, width=width, height=height, architecture=architecture)
+        candidate = shard(
+            program.graph,
+            width=width,
+            height=height,
+            architecture=architecture,
+            context=program.context,
+        )
         return footprint(candidate, architecture).total <= architecture.memory_bytes
 
     def sides(length: int) -> tuple[int, int]:

@@ -59,7 +59,8 @@ def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> 
 def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Return the logical array of blocks `[height, width, num_elements]`; undo `pack`.
 
-    Of replicated blocks, that of the PE nearest to (0, 0) is taken.
+    The placement must have all rows. Of replicated blocks, that of the PE nearest to (0, 0) is
+    taken.
     """
     rows, columns = placement.block.rows, placement.block.columns
     if blocks.shape != (height, width, rows * columns):
@@ -97,7 +98,7 @@ def _matrix_shape(placement: Placement) -> tuple[int, int]:
     rows, columns = math.prod(placement.shape[:-1]), placement.shape[-1]
     if placement.is_transposed:
         return columns, rows
-    return rows, columns * placement.copies
+    return placement.num_rows or rows, columns * placement.copies
 
 
 def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -111,7 +112,10 @@ def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 def _to_matrix(array: NDArray[Any], placement: Placement) -> NDArray[Any]:
     matrix = array.reshape(-1, placement.shape[-1])
-    matrix = matrix.T if placement.is_transposed else np.tile(matrix, (1, placement.copies))
+    if placement.is_transposed:
+        matrix = matrix.T
+    else:
+        matrix = np.tile(matrix[: placement.num_rows], (1, placement.copies))
     return matrix[_places(placement)]
 
 

@@ -23,6 +23,14 @@ input never has to be laid out anew. Only an `Add` whose operands lie along diff
 that: a residual connection over an odd number of linear operations. `Turn` is to it what `Matmul`
 is to a linear operation: it leaves on each PE a share of a result that is blocked over the other
 axis, and the same all-reduce, along the axis of the input, makes the shares whole.
+
+Rows that are tokens of one sequence are worked on as far as the launch has them: the program says
+how many it has room for, a `Launch` how many there are and at which position they begin. Attention
+stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
+that a key is appended where it is needed, and no operation lays anything out anew. For that, query
+features lie where the key features are that they meet, and features that rotate together are
+neighbours: a `FeatureOrder` of the layout, which the host applies to the rows and columns of weights
+as it packs them.
 """
 
 from __future__ import annotations
@@ -170,6 +178,8 @@ class Placement:
     """Whether the matrix on the wafer is the transposed logical one (weights)."""
     row_order: FeatureOrder = PLAIN_ORDER
     column_order: FeatureOrder = PLAIN_ORDER
+    num_rows: int | None = None
+    """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
     copies: int = 1
     """How often the columns lie beside each other (a vector that all heads share)."""
 

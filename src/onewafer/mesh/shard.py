@@ -60,13 +60,11 @@ def _choose_context(graph: Graph, wanted: int | None) -> int | None:
     """Return how many positions a sequence may have; None: there is no limit."""
     if not graph.is_sequence:
         return None
-    lengths = {name: graph.tensor(name).shape[0] for name in _position_tables(graph)}
-    shortest = min(lengths, key=lengths.__getitem__, default=None)
+    shortest, most = _shortest_table(graph), most_positions(graph)
     if wanted is None:
         keeps = any(isinstance(item, Attention) and item.is_causal for item in graph.operations)
         rows = graph.inputs[0].shape[0]
-        return lengths[shortest] if shortest is not None else rows if keeps else None
-    most = MAX_POSITIONS if shortest is None else min(lengths[shortest], MAX_POSITIONS)
+        return most if shortest is not None else rows if keeps else None
     if not 1 <= wanted <= most:
         limit = f"{shortest!r} has {most} positions" if shortest else f"positions end at {most}"
         raise ConfigurationError(
@@ -74,6 +72,19 @@ def _choose_context(graph: Graph, wanted: int | None) -> int | None:
             f"use 1 to {most}"
         )
     return wanted
+
+
+def most_positions(graph: Graph) -> int:
+    """Return how many positions the tables of a graph and the words of a launch allow."""
+    shortest = _shortest_table(graph)
+    length = MAX_POSITIONS if shortest is None else graph.tensor(shortest).shape[0]
+    return min(length, MAX_POSITIONS)
+
+
+def _shortest_table(graph: Graph) -> str | None:
+    """Return the table that has the fewest positions."""
+    tables = _position_tables(graph)
+    return min(tables, key=lambda name: graph.tensor(name).shape[0], default=None)
 
 
 def _position_tables(graph: Graph) -> Iterator[str]:

@@ -323,9 +323,13 @@ class Builder:
         return self._parameters[name, rows, columns].block
 
     def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a table: its rows lie over the other axis than the features of each do."""
+        """Place a table of positions: they lie over the other axis than the features of each do.
+
+        Those beyond the context are left out.
+        """
         if (name, layout, layout) not in self._parameters:
             tensor, across = self._tensors[name], layout.axis.other
+            num_rows = min(tensor.shape[0], self._context or tensor.shape[0])
             self._parameters[name, layout, layout] = Placement(
                 name=name,
                 role=Role.PARAMETER,
@@ -333,8 +337,9 @@ class Builder:
                 dtype=tensor.dtype,
                 rows=_BLOCKED[across],
                 columns=_BLOCKED[layout.axis],
-                block=self._reserve(-(-tensor.shape[0] // self.size(across)), layout.columns),
+                block=self._reserve(-(-num_rows // self.size(across)), layout.columns),
                 column_order=layout.order,
+                num_rows=num_rows,
                 copies=copies,
             )
         return self._parameters[name, layout, layout].block
