@@ -29,8 +29,8 @@ how many it has room for, a `Launch` how many there are and at which position th
 stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
 that a key is appended where it is needed, and no operation lays anything out anew. For that, query
 features lie where the key features are that they meet, and features that rotate together are
-neighbours: a `FeatureOrder` of the layout, which the host applies to the rows and columns of weights
-as it packs them.
+neighbours: a `FeatureOrder` of the layout, which the host applies to rows and columns of weights as
+it packs them.
 """
 
 from __future__ import annotations
