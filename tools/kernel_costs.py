@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A program on 4×4 PEs, and the kinds that its state machine asks for."""
@@ -266,7 +267,7 @@ def _atoms(program: TileProgram) -> dict[str | int, int]:
         if symbol.kind is SymbolKind.FUNCTION and symbol.address == step.entry:
             for pc in _instructions(program, symbol):
                 atoms[pc] = INSTRUCTIONS[Opcode(int(program.code[pc][Field.OPCODE]))].num_bytes
-        elif symbol.name.removeprefix("model.") not in _ARRAYS:
+        elif symbol.name.removeprefix("model.").partition("+")[0] not in _ARRAYS:
             atoms[symbol.name] = symbol.num_bytes
     return atoms
 

@@ -105,17 +105,15 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     """Build a graph that needs every kind of operation on a rectangle of 4×4."""
     chain = _Chain(dtype)
     tensor = chain.tensor
-    parameters = [tensor("w", 8, 8), tensor("v", 8)]
-    if not is_sequence:
-        chain.append_all_of_rows()
-        operations = tuple(chain.operations)
-        return Graph("all kinds", (tensor("x"),), tuple(parameters), operations, ("tanh",))
+    shapes = {"w": (8, 8), "v": (8,), "table": (8, 8), "angles": (8, 4)}
+    parameters = tuple(tensor(name, *shape) for name, shape in shapes.items())
     chain.operations.append(Embedding(tensor("x"), "ids", "table"))
     chain.append_all_of_rows()
-    chain.append_all_of_sequences()
-    parameters += [tensor("table", 8, 8), tensor("angles", 8, 4)]
+    if is_sequence:
+        chain.append_all_of_sequences()
     ids = Tensor("ids", (4, 1), DataType.I32)
-    return Graph("all kinds", (ids,), tuple(parameters), tuple(chain.operations), ("end",))
+    operations = tuple(chain.operations)
+    return Graph("all kinds", (ids,), parameters, operations, (operations[-1].result.name,))
 
 
 def graph_of_few_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
@@ -198,6 +196,7 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     yield from _samples_along(Axis.Y)
     yield from _ELEMENTWISE
     yield from _NORMS
+    yield _LOOKUP
     if is_sequence:
         yield from _SEQUENCES
         yield from _attention_samples()
@@ -221,9 +220,7 @@ def _samples_along(axis: Axis) -> list[Sample]:
             rounds=("rows", "rows*inner"),
             lengths=("elements", "columns"),
         ),
-        Sample(
-            lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")
-        ),
+        Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
         Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
         Sample(lambda sizes: mesh.ChainMax(sizes.block(), axis)),
         Sample(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
@@ -335,14 +332,14 @@ def _rotate(sizes: Sizes) -> MeshOperation:
     return mesh.Rotate(values, values, angles, angles, angles, sizes.group)
 
 
+_LOOKUP = Sample(
+    _look_up_tokens,
+    rounds=("rows", "held", "held*columns"),
+    lengths=("elements",),
+    grid=_grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+    memory=_some_held,
+)
 _SEQUENCES = (
-    Sample(
-        _look_up_tokens,
-        rounds=("rows", "held", "held*columns"),
-        lengths=("elements",),
-        grid=_grid(rows=(3, 4, 8, 9), columns=(5, 11)),
-        memory=_some_held,
-    ),
     Sample(
         lambda sizes: mesh.LookUpPositions(
             sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
@@ -357,9 +354,7 @@ _SEQUENCES = (
         grid=_grid(rows=(2, 3), columns=(4, 6), group=(3, 5)),
     ),
     Sample(
-        lambda sizes: mesh.TakeRow(
-            sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True
-        ),
+        lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
     ),
 )
@@ -413,7 +408,7 @@ def _attention(
     rounds: tuple[str, ...] = (),
     lengths: tuple[str, ...] = (),
     strides: tuple[str, ...] = (),
-    grid: tuple[Sizes, ...] = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21)),  # noqa: B008 - a constant
+    grid: tuple[Sizes, ...] = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21)),
 ) -> Sample:
     return Sample(
         lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares

@@ -29,6 +29,8 @@ class Settings:
     checkpoint_folder: Path | None = Path()
     """`ONEWAFER_CHECKPOINT_DIR`: where a run that is interrupted leaves its checkpoint: an absolute
     path, or an empty one for the folder that is the current one then; None (`off`): nowhere."""
+    threads: int | None = None
+    """`ONEWAFER_THREADS`: how many threads may simulate; None: one for each core, within reason."""
     max_memory: int | None = None
     """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
@@ -47,6 +49,7 @@ class Settings:
             engine=_engine("ONEWAFER_ENGINE"),
             shows_progress=_switch("ONEWAFER_PROGRESS"),
             checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
+            threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
         )
 
@@ -137,6 +140,13 @@ def _bytes(name: str) -> int | None:
     if number < 1:
         raise ConfigurationError(f"{name}={text!r}: give bytes, as in 500M, 8G or 8000000000")
     return number * scale
+
+
+def available_cores() -> int:
+    """Return how many threads of this process can run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def available_memory() -> int | None:

@@ -20,8 +20,8 @@ class FakeMachine:
     engine = "fake"
     engine_note = None
 
-    def __init__(self, image, _architecture, *, engine, memory_limit):
-        assert (engine, memory_limit) == ("fast", None)
+    def __init__(self, image, _architecture, *, engine, memory_limit, threads):
+        assert (engine, memory_limit, threads) == ("fast", None, None)
         self.image = image
         self.memory = np.zeros((image.width * image.height, 1024), np.uint8)
         for y, x in np.ndindex(image.height, image.width):

@@ -23,6 +23,8 @@ class Conditions:
     """Runs after the first; their median is reported. 0: the first is the only one, and counts."""
     note: Callable[[str], None]
     """Told what happens, in a few words, for a progress line."""
+    threads: int = 1
+    """At most so many simulate."""
     max_memory: int | None = None
     """Bytes that a simulation may need; None: what the computer has available."""
 

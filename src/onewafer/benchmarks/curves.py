@@ -129,7 +129,7 @@ def _active(wide: int, side: int, num_words: int) -> Sizes:
 
 
 def measure_curve(
-    curve: Curve, *, engine: str, repeat: int, note: Callable[[str], None]
+    curve: Curve, *, engine: str, repeat: int, note: Callable[[str], None], threads: int = 1
 ) -> CurveResult:
     """Run every point of a curve in a process of its own."""
     results: list[SeriesResult] = []
@@ -142,7 +142,9 @@ def measure_curve(
                 note(f"{place}: {text}")
 
             benchmark = find_benchmark(series.benchmark)
-            outcome = run_benchmark(benchmark, sizes, engine=engine, repeat=repeat, note=tell)
+            outcome = run_benchmark(
+                benchmark, sizes, engine=engine, repeat=repeat, note=tell, threads=threads
+            )
             points.append((x, outcome))
         results.append(SeriesResult(label=series.label, points=tuple(points)))
     return CurveResult(curve=curve, series=tuple(results))

@@ -50,7 +50,7 @@ class Execution:
             self.image,
             workload.architecture(),
             engine=conditions.engine,
-            limits=RunLimits(max_memory=conditions.max_memory),
+            limits=RunLimits(max_memory=conditions.max_memory, threads=conditions.threads),
         )
         self._device.load()
         self._device.settle()  # an engine may put work off until it runs

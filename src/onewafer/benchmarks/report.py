@@ -51,6 +51,7 @@ class Results:
     facts: Facts
     outcomes: tuple[Outcome, ...]
     curves: tuple[CurveResult, ...] = ()
+    threads: int = 1
 
     @property
     def not_run(self) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ def to_json(results: Results) -> str:
     document = {
         "format": FORMAT,
         "engine": results.engine,
+        "threads": results.threads,
         "computer": results.facts.to_fields(),
         "benchmarks": [_outcome_fields(outcome) for outcome in results.outcomes],
         "not_run": list(results.not_run),

@@ -28,6 +28,7 @@ class Request:
     sizes: dict[str, int]
     engine: str
     repeat: int
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +65,16 @@ def run_benchmark(
     engine: str,
     repeat: int,
     note: Callable[[str], None],
+    threads: int = 1,
 ) -> Outcome:
     """Measure in a new process; `note` hears what it does. A failure is an outcome too."""
-    request = Request(benchmark=benchmark.name, sizes=dict(sizes), engine=engine, repeat=repeat)
+    request = Request(
+        benchmark=benchmark.name,
+        sizes=dict(sizes),
+        engine=engine,
+        repeat=repeat,
+        threads=threads,
+    )
     measurement: Measurement | None = None
     failure = ""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:

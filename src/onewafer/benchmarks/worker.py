@@ -44,6 +44,7 @@ def _measure(request: dict[str, Any]) -> int:
             engine=request["engine"],
             repeat=request["repeat"],
             note=lambda note: _send({"note": note}),
+            threads=request["threads"],
             max_memory=Settings.from_environment().max_memory,
         )
         measurement = benchmark.measure(conditions, request["sizes"])

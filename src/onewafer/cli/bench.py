@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onewafer.benchmarks import Benchmark, CurveResult, Outcome, Results
 
 _DEFAULT_REPEAT = 5
+_DEFAULT_THREADS = 1
+"""Rates are by processor second, and the goals are for one core."""
 
 
 def bench(
@@ -37,6 +39,9 @@ def bench(
         int, typer.Option(metavar="N", help="Timed runs of each; large ones run once.")
     ] = _DEFAULT_REPEAT,
     engine: Annotated[str, typer.Option(metavar="NAME", help="fast or reference.")] = ENGINES[0],
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Threads that may simulate.")
+    ] = _DEFAULT_THREADS,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
     ] = None,
@@ -54,15 +59,11 @@ def bench(
     Each benchmark runs in a process of its own, and every result is compared with NumPy's. The exit
     code is 1 if one could not be measured; a goal that is missed is said, and is no error.
     """
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
+    from onewafer.benchmarks import (  # noqa: PLC0415  # a subcommand loads what it uses
         BENCHMARKS,
-        TABLE_COLUMNS,
         Results,
         find_facts,
         load_average,
-        render,
         select_benchmarks,
     )
 
@@ -73,17 +74,30 @@ def bench(
     _check_options(engine, repeat, plots=plots)
     json_file, page = check_output("--json", json_file), check_output("--page", page)
     facts = find_facts()
-    outcomes, curves = _run(benchmarks, engine, repeat, quick=quick, with_curves=plots is not None)
+    outcomes, curves = _run(
+        benchmarks, engine, repeat, threads, quick=quick, with_curves=plots is not None
+    )
     facts = replace(facts, load_average_after=load_average())
-    results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves)
+    results = Results(engine=engine, facts=facts, outcomes=outcomes, curves=curves, threads=threads)
+    _show(results)
+    command = _command(
+        only or (), large=large, quick=quick, repeat=repeat, engine=engine, threads=threads
+    )
+    _write_files(results, command, json_file=json_file, page=page, plots=plots)
+    if any(outcome.measurement is None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _show(results: Results) -> None:
+    """Print the tables, in full where nobody watches."""
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # likewise
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_COLUMNS)
     console.print(render(results))
-    command = _command(only or (), large=large, quick=quick, repeat=repeat, engine=engine)
-    _write_files(results, command, json_file=json_file, page=page, plots=plots)
-    if any(outcome.measurement is None for outcome in outcomes):
-        raise typer.Exit(1)
 
 
 def _print_list(benchmarks: Sequence[Benchmark]) -> None:
@@ -109,7 +123,13 @@ def _check_options(engine: str, repeat: int, *, plots: Path | None) -> None:
 
 
 def _run(
-    benchmarks: Sequence[Benchmark], engine: str, repeat: int, *, quick: bool, with_curves: bool
+    benchmarks: Sequence[Benchmark],
+    engine: str,
+    repeat: int,
+    threads: int,
+    *,
+    quick: bool,
+    with_curves: bool,
 ) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
     """Run benchmarks, then curves, with a progress line if somebody watches."""
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
@@ -131,10 +151,11 @@ def _run(
                     engine=engine,
                     repeat=0 if benchmark.is_large else repeat,
                     note=_teller(status.update, place),
+                    threads=threads,
                 )
             )
         curves = [
-            measure_curve(curve, engine=engine, repeat=repeat, note=status.update)
+            measure_curve(curve, engine=engine, repeat=repeat, note=status.update, threads=threads)
             for curve in (growth_curves(quick=quick) if with_curves else ())
         ]
     return tuple(outcomes), tuple(curves)
@@ -144,13 +165,16 @@ def _teller(update: Callable[[str], None], place: str) -> Callable[[str], None]:
     return lambda text: update(f"{place}: {text}")
 
 
-def _command(names: Sequence[str], *, large: bool, quick: bool, repeat: int, engine: str) -> str:
+def _command(
+    names: Sequence[str], *, large: bool, quick: bool, repeat: int, engine: str, threads: int
+) -> str:
     options = [
         *(f"--only {name}" for name in names),
         *(["--large"] * large),
         *(["--quick"] * quick),
         *([f"--repeat {repeat}"] * (repeat != _DEFAULT_REPEAT)),
         *([f"--engine {engine}"] * (engine != ENGINES[0])),
+        *([f"--threads {threads}"] * (threads != _DEFAULT_THREADS)),
     ]
     return " ".join(["onewafer bench", *options])
 

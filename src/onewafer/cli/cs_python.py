@@ -18,6 +18,7 @@ from onewafer.settings import Settings
 _VARIABLES = {
     "--engine": "ONEWAFER_ENGINE",
     "--max-cycles": "ONEWAFER_MAX_CYCLES",
+    "--threads": "ONEWAFER_THREADS",
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
 }
 """Options with a value."""
@@ -29,6 +30,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
 
   --engine NAME           simulator: fast (the default) or reference (ONEWAFER_ENGINE)
   --max-cycles N          let a launch of more cycles fail (ONEWAFER_MAX_CYCLES)
+  --threads N             let at most so many threads simulate (ONEWAFER_THREADS)
   --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --onewafer-help         show this

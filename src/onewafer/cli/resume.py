@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
+from onewafer.cli.simulation_options import (
+    EngineOption,
+    MaxCyclesOption,
+    ThreadsOption,
+    read_settings,
+)
 from onewafer.errors import ConfigurationError, HostError
 from onewafer.whole_files import whole_file
 
@@ -33,6 +38,7 @@ def resume(
     *,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
+    threads: ThreadsOption = None,
     symbols: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +59,7 @@ def resume(
     Ctrl-C leaves another checkpoint.
     """
     symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
-    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
+    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 

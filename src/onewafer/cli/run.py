@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.simulation_options import EngineOption, MaxCyclesOption, read_settings
+from onewafer.cli.simulation_options import (
+    EngineOption,
+    MaxCyclesOption,
+    ThreadsOption,
+    read_settings,
+)
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -58,6 +63,7 @@ def run(
     cuda_alias: _CudaAliasOption = None,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
+    threads: ThreadsOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
@@ -73,7 +79,7 @@ def run(
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
     json_file = check_output("--json", json_file)
-    settings = read_settings(engine=engine, max_cycles=max_cycles, quiet=quiet)
+    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     _require_torch()
     options = _wafer_options(
         arch=arch,

@@ -26,9 +26,20 @@ MaxCyclesOption = Annotated[
         help="Let a run of more cycles fail [default: ONEWAFER_MAX_CYCLES, or no limit].",
     ),
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Let at most so many threads simulate [default: ONEWAFER_THREADS, or the cores].",
+    ),
+]
 
 
-def read_settings(*, engine: str | None, max_cycles: int | None, quiet: bool) -> Settings:
+def read_settings(
+    *, engine: str | None, max_cycles: int | None, threads: int | None, quiet: bool
+) -> Settings:
     """Return the settings of the environment, with what the command line says instead.
 
     Raises:
@@ -39,4 +50,6 @@ def read_settings(*, engine: str | None, max_cycles: int | None, quiet: bool) ->
         settings = replace(settings, engine=check_engine(engine, "--engine"))
     if max_cycles is not None:
         settings = replace(settings, max_cycles=max_cycles)
+    if threads is not None:
+        settings = replace(settings, threads=threads)
     return replace(settings, shows_progress=settings.shows_progress and not quiet)

@@ -95,7 +95,9 @@ class Device:
         Raises:
             CheckpointError: as `Machine.from_checkpoint`.
         """
-        machine = Machine.from_checkpoint(path, engine=engine, memory_limit=limits.max_memory)
+        machine = Machine.from_checkpoint(
+            path, engine=engine, memory_limit=limits.max_memory, threads=limits.threads
+        )
         device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
         device._pending = machine.interrupted or device._pending
         device._put_on(machine)
@@ -137,6 +139,7 @@ class Device:
                 self.architecture,
                 engine=self._engine,
                 memory_limit=self._limits.max_memory,
+                threads=self._limits.threads,
             )
         )
 

@@ -48,6 +48,8 @@ class RunLimits:
     """Where a run that Ctrl-C or SIGTERM stops leaves its checkpoint; None: nowhere."""
     max_memory: int | None = None
     """Bytes that the simulation may need; None: what the computer has available."""
+    threads: int | None = None
+    """How many threads may simulate; None: as many as are of use."""
     clock: Clock = perf_counter
 
     @classmethod
@@ -58,6 +60,7 @@ class RunLimits:
             choose_observer(settings),
             settings.checkpoint_folder,
             settings.max_memory,
+            settings.threads,
         )
 
 

@@ -146,7 +146,9 @@ class Generation:
                 module, context, gives_all_rows=gives_all_rows, dtype=options.dtype
             )
             build = self._build
-            return ResidentModel(model, lambda graph, most: build(module, graph, most), options.rows)
+            return ResidentModel(
+                model, lambda graph, most: build(module, graph, most), options.rows
+            )
         except UnsupportedOperationError as error:
             return str(error)
 

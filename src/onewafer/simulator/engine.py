@@ -39,6 +39,8 @@ class LoadedProgram:
     state: MachineState
     """Initialised: data and patches in memory, start-up flags set."""
     sink: EventSink | None = None
+    threads: int | None = None
+    """How many threads may work, None: as many as are of use; no result depends on it (M2)."""
 
 
 class Engine(Protocol):

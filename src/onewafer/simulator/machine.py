@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.simulator.selection import Selection
-    from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
 
@@ -40,16 +39,19 @@ class Machine:
         engine: str = DEFAULT_ENGINE,
         sink: EventSink | None = None,
         memory_limit: int | None = None,
+        threads: int | None = None,
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
         What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
         Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
-        computer's memory; None: what is available.
+        computer's memory; None: what is available. At most `threads` threads simulate; None: as
+        many as are of use.
         """
         selection = select_engine(engine, image)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
-        self._assemble(image, architecture, load_state(image, architecture), selection, sink)
+        state = load_state(image, architecture)
+        self._assemble(LoadedProgram(image, architecture, state, sink, threads), selection)
 
     @classmethod
     def from_checkpoint(
@@ -61,6 +63,7 @@ class Machine:
         architecture: Architecture | None = None,
         sink: EventSink | None = None,
         memory_limit: int | None = None,
+        threads: int | None = None,
     ) -> Machine:
         """Return the machine of a checkpoint file; it goes on as if it had never stopped.
 
@@ -79,31 +82,22 @@ class Machine:
         selection = select_engine(engine, image)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         machine = cls.__new__(cls)
-        machine._assemble(  # noqa: SLF001  # the other constructor
-            image, checkpoint.architecture, snapshot.state, selection, sink
-        )
+        loaded = LoadedProgram(image, checkpoint.architecture, snapshot.state, sink, threads)
+        machine._assemble(loaded, selection)  # noqa: SLF001  # the other constructor
         machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
         machine._interrupted = checkpoint.header.what  # noqa: SLF001  # likewise
         return machine
 
-    def _assemble(
-        self,
-        image: WaferImage,
-        architecture: Architecture,
-        state: MachineState,
-        selection: Selection,
-        sink: EventSink | None,
-    ) -> None:
-        self._image = image
-        self._architecture = architecture
+    def _assemble(self, loaded: LoadedProgram, selection: Selection) -> None:
+        self._image = loaded.image
+        self._architecture = loaded.architecture
         self._selection = selection
-        self._state = state
+        self._state = loaded.state
         self._interrupted = ""
         self._is_at_rest = False
         """Whether nothing can happen until the host does something: a run need not look at it."""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
-        loaded = LoadedProgram(image, architecture, state, sink)
         self._engine = self._selection.factory(loaded)
 
     @property

@@ -1,17 +1,19 @@
-"""Which PEs have to be looked at in which window of cycles: a wheel of lists, and a heap.
+"""Which PEs have to be looked at in which window of cycles: a wheel of lists, and heaps.
 
-A list of the wheel holds the PEs of one window, each at most once: a bit mask in the PE's block
-says where it stands. Nothing is ever taken off a list before its window. Looking at a PE that has
-nothing to do is harmless, because a look only acts on what has become possible by that cycle, and
-what is still to come asks again (all rules speak of cycles, none of looks). What is due later than
-the wheel reaches waits in a binary heap, each PE once, at the earliest cycle it asked for.
+The lists of a window hold its PEs, each at most once: a bit mask in the PE's block says where it
+stands. Each part of the PEs (see `sharing`) has one list for each share that puts PEs into it, so
+that no two threads write to one list. Nothing is ever taken off a list before its window. Looking
+at a PE that has nothing to do is harmless, because a look only acts on what has become possible by
+that cycle, and what is still to come asks again (all rules speak of cycles, none of looks). What is
+due later than the wheel reaches waits in the binary heap of its part, each PE once, at the earliest
+cycle it asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.fields import (
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
@@ -19,18 +21,31 @@ from onewafer.simulator.fast.fields import (
     BLOCK_ROUTER_WAKE,
     BLOCK_SLOTS,
     FAR,
-    HEAP_SIZE,
+    HEAP_FIRSTS,
+    HEAP_SIZES,
+    HEAP_STARTS,
     LAST_END,
+    LIST_PHASE,
+    LIST_SHARE,
+    LIST_SHIFT,
+    LIST_START,
     NEVER,
     NOW,
+    NUM_PHASES,
+    NUM_SHARES,
+    SHARE,
     T_WINDOW_SHIFT,
+    WRITTEN_SLOTS,
 )
+from onewafer.simulator.fast.native import opened
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.native import Bound
 
 NUM_SLOTS = 16
 """Windows that the wheel holds; a power of two."""
+_ALL_SLOTS = (1 << NUM_SLOTS) - 1
 
 
 @kernel
@@ -74,102 +89,140 @@ def wake_attention(s: Arrays, block: int, cycle: int) -> None:
 def enlist(s: Arrays, block: int, cycle: int) -> None:
     """Look at a PE in the window of `cycle`."""
     shift = s.timing[T_WINDOW_SHIFT]
-    if (cycle >> shift) - (s.clock[NOW] >> shift) >= NUM_SLOTS:
-        put_into_heap(s, block, cycle)
-        return
-    slot = (cycle >> shift) & (NUM_SLOTS - 1)
     slots = s.arena[block + BLOCK_SLOTS]
+    if (cycle >> shift) - (s.clock[NOW] >> shift) >= NUM_SLOTS:
+        if share_of(s, block) == s.clock[SHARE]:
+            put_into_heap(s, block, cycle)
+            return
+        # Only its own share may touch the heap: it shall look as soon as the wheel reaches.
+        cycle = s.clock[NOW] + (NUM_SLOTS - 1 << shift)
+    slot = (cycle >> shift) & (NUM_SLOTS - 1)
     if slots >> slot & 1 == 0:
         s.arena[block + BLOCK_SLOTS] = slots | 1 << slot
-        count = s.wheel_counts[slot]
-        s.wheel[slot, count] = block
-        s.wheel_counts[slot] = count + 1
+        row = (slots >> LIST_SHIFT) + s.clock[SHARE]
+        count = s.wheel_counts[row, slot]
+        s.wheel[slot, s.lists[row, LIST_START] + count] = block
+        s.wheel_counts[row, slot] = count + 1
+        s.clock[WRITTEN_SLOTS] |= 1 << slot
 
 
 @kernel
-def next_window(s: Arrays, until: int) -> int:
+def share_of(s: Arrays, block: int) -> int:
+    """Return the number of the share that a PE belongs to."""
+    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_SHARE]
+
+
+@kernel
+def first_list(s: Arrays, phase: int) -> int:
+    """Return the first list of the part that a share looks at in a phase."""
+    num_shares = s.clock[NUM_SHARES]
+    return (phase * num_shares + s.clock[SHARE]) * num_shares
+
+
+@kernel
+def next_window(bound: Bound, until: int) -> int:
     """Return the first cycle of the next window in which a PE has to be looked at, or NEVER.
 
-    NOW moves there, but not beyond `until`: the host may still schedule something from there on.
+    NOW, of the first share, moves there, but not beyond `until`: the host may still schedule
+    something from there on.
     """
+    s = opened(bound, 0)
     shift = s.timing[T_WINDOW_SHIFT]
-    while True:
-        now = s.clock[NOW]
+    slots, first = 0, NEVER
+    for share in range(s.clock[NUM_SHARES]):
+        other = opened(bound, share)
+        slots |= other.clock[WRITTEN_SLOTS]
+        for phase in range(s.clock[NUM_PHASES]):
+            first = min(first, other.clock[HEAP_FIRSTS + phase])
+    now = s.clock[NOW]
+    if slots:
         window = now >> shift
-        while s.clock[HEAP_SIZE] and (first_in_heap(s) >> shift) - window < NUM_SLOTS:
-            deal_out_first(s)
-        for i in range(NUM_SLOTS):
-            if s.wheel_counts[(window + i) & (NUM_SLOTS - 1)]:
-                start = max(now, window + i << shift)
-                s.clock[NOW] = min(start, until)
-                return start
-        if s.clock[HEAP_SIZE] == 0:
-            return NEVER
-        first = first_in_heap(s)
-        if first >= until:
-            s.clock[NOW] = until
-            return first
-        s.clock[NOW] = max(now, first >> shift << shift)
-
-
-# --- the heap ------------------------------------------------------------------------------------
+        turn = window & (NUM_SLOTS - 1)
+        turned = (slots >> turn | slots << NUM_SLOTS - turn) & _ALL_SLOTS
+        first = min(first, window + trailing_zeros(turned) << shift)
+    elif first == NEVER:
+        return NEVER
+    start = max(now, first >> shift << shift)
+    s.clock[NOW] = min(start, until)
+    return start
 
 
 @kernel
-def first_in_heap(s: Arrays) -> int:
-    """Return the earliest cycle that the heap knows."""
-    return s.heap_cycles[s.heap[1]]
+def count_pes(s: Arrays, slot: int) -> int:
+    """Return how many PEs the lists of a window hold."""
+    count = 0
+    for row in range(s.wheel_counts.shape[0]):
+        count += s.wheel_counts[row, slot]
+    return count
+
+
+# --- heaps ---------------------------------------------------------------------------------------
+
+
+@kernel
+def phase_of(s: Arrays, block: int) -> int:
+    """Return the phase in which a PE is looked at."""
+    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_PHASE]
 
 
 @shared
 def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
-    """Look at a PE in a cycle that the wheel does not reach, unless that comes before."""
+    """Look at a PE of the share in a cycle that the wheel does not reach, or before."""
     pe = s.arena[block + BLOCK_PE]
+    phase = phase_of(s, block)
+    heap = s.clock[HEAP_STARTS + phase]
     place = s.heap_places[pe]
     if place == 0:
-        place = s.clock[HEAP_SIZE] + 1
-        s.clock[HEAP_SIZE] = place
+        place = s.clock[HEAP_SIZES + phase] + 1
+        s.clock[HEAP_SIZES + phase] = place
     elif s.heap_cycles[pe] <= cycle:
         return
     s.heap_cycles[pe] = cycle
-    while place > 1 and s.heap_cycles[s.heap[place >> 1]] > cycle:
-        s.heap[place] = s.heap[place >> 1]
-        s.heap_places[s.heap[place]] = place
+    while place > 1 and s.heap_cycles[s.heap[heap + (place >> 1)]] > cycle:
+        other = s.heap[heap + (place >> 1)]
+        s.heap[heap + place] = other
+        s.heap_places[other] = place
         place >>= 1
-    s.heap[place] = pe
+    s.heap[heap + place] = pe
     s.heap_places[pe] = place
+    if place == 1:
+        s.clock[HEAP_FIRSTS + phase] = cycle
 
 
 @shared
-def deal_out_first(s: Arrays) -> None:
-    """Move the first PE of the heap to the wheel; whatever it waited for, it looks at it all."""
-    first = s.heap[1]
-    s.heap_places[first] = 0
-    size = s.clock[HEAP_SIZE] - 1
-    s.clock[HEAP_SIZE] = size
-    if size:
-        sink(s, s.heap[size + 1], size)
-    cycle = s.heap_cycles[first]
-    block = s.blocks[first]
-    wake_attention(s, block, cycle)
-    wake_element(s, block, cycle)
-    wake_router(s, block, cycle)
-    enlist(s, block, cycle)
+def deal_out(s: Arrays, phase: int, end: int) -> None:
+    """Put PEs from a heap on the wheel that are due before `end`; they look at all they have."""
+    heap = s.clock[HEAP_STARTS + phase]
+    while s.clock[HEAP_FIRSTS + phase] < end:
+        pe = s.heap[heap + 1]
+        s.heap_places[pe] = 0
+        size = s.clock[HEAP_SIZES + phase] - 1
+        s.clock[HEAP_SIZES + phase] = size
+        s.clock[HEAP_FIRSTS + phase] = NEVER
+        if size:
+            sink(s, heap, s.heap[heap + size + 1], size)
+            s.clock[HEAP_FIRSTS + phase] = s.heap_cycles[s.heap[heap + 1]]
+        cycle = s.heap_cycles[pe]
+        block = s.blocks[pe]
+        wake_attention(s, block, cycle)
+        wake_element(s, block, cycle)
+        wake_router(s, block, cycle)
+        enlist(s, block, cycle)
 
 
 @kernel
-def sink(s: Arrays, pe: int, size: int) -> None:
-    """Put a PE into the empty first place of the heap, or below it."""
+def sink(s: Arrays, heap: int, pe: int, size: int) -> None:
+    """Put a PE into the empty first place of a heap, or below it."""
     cycle = s.heap_cycles[pe]
     place = 1
     while 2 * place <= size:
-        below = 2 * place
-        if below < size and s.heap_cycles[s.heap[below + 1]] < s.heap_cycles[s.heap[below]]:
+        below = heap + 2 * place
+        if 2 * place < size and s.heap_cycles[s.heap[below + 1]] < s.heap_cycles[s.heap[below]]:
             below += 1
         if s.heap_cycles[s.heap[below]] >= cycle:
             break
-        s.heap[place] = s.heap[below]
-        s.heap_places[s.heap[place]] = place
-        place = below
-    s.heap[place] = pe
+        s.heap[heap + place] = s.heap[below]
+        s.heap_places[s.heap[below]] = place
+        place = below - heap
+    s.heap[heap + place] = pe
     s.heap_places[pe] = place

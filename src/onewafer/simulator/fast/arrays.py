@@ -54,19 +54,24 @@ class Arrays(NamedTuple):
     blocked_streams: Matrix
     # the agenda
     wheel: Matrix
-    """`[slots, 2 · num_pes]`: blocks of the PEs to look at in a window."""
+    """`[slots, places]`: blocks of the PEs to look at in a window, list after list."""
     wheel_counts: Matrix
+    """`[lists, slots]`: how long each list is."""
+    lists: Matrix
+    """`[lists, fields]`: where each list is, and whose."""
     blocks: Matrix
     """`[num_pes]`: offset of each PE's block."""
     heap: Matrix
-    """`[num_pes + 1]`: PEs that are woken later than the wheel reaches, the first one at 1."""
+    """PEs of the share that are woken later than the wheel reaches, phase by phase."""
     heap_places: Matrix
-    """`[num_pes]`: where each PE is in the heap; 0: not there."""
+    """`[num_pes]`: where each PE is in its heap; 0: not there."""
     heap_cycles: Matrix
     """`[num_pes]`: when it is woken."""
     candidates: Matrix
     """What contends in one PE in one cycle."""
     events: Matrix
+    signals: Matrix
+    """What threads tell each other, see `signals`."""
 
 
 DTYPES: dict[str, tuple[type[np.generic], int]] = {
@@ -85,11 +90,12 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "blocked_colors": (np.uint32, 1),
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
-    "wheel_counts": (np.int64, 1),
+    "wheel_counts": (np.int64, 2),
     "blocks": (np.int32, 1),
     "heap": (np.int32, 1),
     "heap_places": (np.int32, 1),
     "heap_cycles": (np.int64, 1),
     "candidates": (np.int64, 1),
+    "signals": (np.int64, 1),
 }
 """Element type and number of dimensions of each array."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS, PatchTarget
-from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.arrays import Arrays
 from onewafer.simulator.fast.epoch import EPOCH_CYCLES
 from onewafer.simulator.fast.fields import (
@@ -145,14 +144,12 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         blocked_tasks=state.blocked_tasks,
         blocked_colors=state.blocked_colors,
         blocked_streams=state.blocked_streams,
-        wheel=np.empty((NUM_SLOTS, 2 * num_pes), np.int32),
-        wheel_counts=np.zeros(NUM_SLOTS, np.int64),
         blocks=fabric.places.block.astype(np.int32),
-        heap=np.empty(num_pes + 1, np.int32),
         heap_places=np.zeros(num_pes, np.int32),
         heap_cycles=np.empty(num_pes, np.int64),
         candidates=np.zeros(int(fabric.num_sources.max(initial=0)) + 1, np.int64),
         events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
+        **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
     return arrays, fabric
 

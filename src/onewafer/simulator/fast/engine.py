@@ -53,7 +53,6 @@ from onewafer.simulator.fast.loop import (
     LIMIT,
     PAUSED,
     QUIESCENT,
-    run_cycles,
     settle_elements,
     wake_elements,
     wake_routers,
@@ -61,6 +60,13 @@ from onewafer.simulator.fast.loop import (
 from onewafer.simulator.fast.native import bind
 from onewafer.simulator.fast.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.restoring import restore
+from onewafer.simulator.fast.sharing import (
+    choose_division,
+    empty_agenda,
+    share_out,
+    with_arrays,
+)
+from onewafer.simulator.fast.team import Team
 from onewafer.simulator.fast.views import find_fifos, report_deadlock
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 from onewafer.trace import Event, EventKind
@@ -73,6 +79,7 @@ if TYPE_CHECKING:
     from onewafer.image import Symbol
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
+    from onewafer.simulator.fast.sharing import Division
     from onewafer.simulator.snapshot import Snapshot
 
 _BUDGET = 1 << 22
@@ -83,11 +90,18 @@ _NO_PES: NDArray[np.int64] = np.zeros(0, np.int64)
 class FastEngine:
     """Executes one loaded program."""
 
-    def __init__(self, loaded: LoadedProgram) -> None:
-        """Build the arrays. Raise `ImageError` if they cannot fit into memory."""
+    def __init__(self, loaded: LoadedProgram, division: Division | None = None) -> None:
+        """Build the arrays. Raise `ImageError` if they cannot fit into memory.
+
+        The division says which thread looks at which PE; no result depends on it.
+        """
         self._loaded = loaded
         arrays, fabric = build(loaded)
-        self._use(arrays)
+        if division is None:
+            division = choose_division(loaded)
+        self._shares = share_out(arrays, division)
+        self._team = Team(self._shares)
+        self._use(self._shares[0])
         self._injector = Injector(fabric)
         self._cycle = 0
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
@@ -108,7 +122,7 @@ class FastEngine:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
         while True:
-            outcome = run_cycles(self._bound, until, _BUDGET)
+            outcome = self._team.run(self._bound, until, _BUDGET)
             self._pass_events()
             match outcome:
                 case _ if outcome == PAUSED:
@@ -195,6 +209,7 @@ class FastEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become the machine of a snapshot; the engine was just made, with the snapshot's state."""
+        empty_agenda(self._shares)
         self._use(restore(self._arrays, self._injector, snapshot))
         self._cycle = snapshot.cycle
         wake_elements(self._bound, np.flatnonzero(self._program_of_pe >= 0), self._cycle)
@@ -204,7 +219,8 @@ class FastEngine:
         """Go on with these arrays."""
         self._arrays = arrays
         self._fifos: NDArray[np.int64] | None = None
-        self._bound = bind(arrays)
+        self._shares = with_arrays(self._shares, arrays)
+        self._bound = bind(self._shares)
 
     # --- the end of a run ------------------------------------------------------------------------
 

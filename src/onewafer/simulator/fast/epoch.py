@@ -33,7 +33,9 @@ from onewafer.simulator.fast.fields import (
     FIFOS_OFFSET,
     FIFOS_PUSHED,
     FIFOS_WAITING_SINCE,
-    HEAP_SIZE,
+    HEAP_FIRSTS,
+    HEAP_SIZES,
+    HEAP_STARTS,
     LAST_END,
     LINK_DEPARTURES,
     LINK_FREE,
@@ -42,6 +44,8 @@ from onewafer.simulator.fast.fields import (
     NOT_YET,
     NOW,
     NUM_OP_WORDS,
+    NUM_PHASES,
+    NUM_SHARES,
     OP_FINISH,
     OP_LAST_SERVED,
     OPS_START,
@@ -57,9 +61,11 @@ from onewafer.simulator.fast.fields import (
     SWITCH_CHANGED,
     T_WINDOW_SHIFT,
 )
+from onewafer.simulator.fast.native import opened
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays, Matrix
+    from onewafer.simulator.fast.native import Bound
 
 EPOCH_CYCLES = 1 << 30
 """When the base moves on, unless a test wants it sooner."""
@@ -82,12 +88,12 @@ def subtract(matrix: Matrix, column: int, cycles: int) -> None:
 
 
 @shared
-def rebase(s: Arrays) -> None:
-    """Let the base be (nearly) NOW."""
+def rebase(bound: Bound) -> None:
+    """Let the base be (nearly) NOW of the first share."""
+    s = opened(bound, 0)
     cycles = s.clock[NOW] & ~((NUM_SLOTS << s.timing[T_WINDOW_SHIFT]) - 1)
-    for field in (NOW, LAST_END, FAULT_CYCLE, FAILURE_CYCLE):
-        s.clock[field] -= cycles
-    s.clock[BASE] += cycles
+    for share in range(s.clock[NUM_SHARES]):
+        shift_clock(opened(bound, share), cycles)
     for pe in range(s.blocks.shape[0]):
         shift_block(s, pe, cycles)
     for row in range(s.fifos.shape[0]):
@@ -101,8 +107,20 @@ def rebase(s: Arrays) -> None:
     for field in range(LINK_FREE, s.links.shape[1]):
         if field == LINK_FREE or field >= LINK_DEPARTURES:
             subtract(s.links, field, cycles)
-    for place in range(1, s.clock[HEAP_SIZE] + 1):
-        s.heap_cycles[s.heap[place]] -= cycles
+
+
+@kernel
+def shift_clock(s: Arrays, cycles: int) -> None:
+    """Move the cycles of a share's clock and heaps."""
+    for field in (NOW, LAST_END, FAULT_CYCLE, FAILURE_CYCLE):
+        s.clock[field] -= cycles
+    s.clock[BASE] += cycles
+    for phase in range(s.clock[NUM_PHASES]):
+        heap, size = s.clock[HEAP_STARTS + phase], s.clock[HEAP_SIZES + phase]
+        for place in range(1, size + 1):
+            s.heap_cycles[s.heap[heap + place]] -= cycles
+        if size:
+            s.clock[HEAP_FIRSTS + phase] -= cycles
 
 
 @kernel

@@ -26,8 +26,10 @@ NONE = -1
 LINE_WORDS = 16
 """Words of a cache line."""
 
-# --- clock: one row of what belongs to the whole machine -----------------------------------------
+# --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ---
 
+MAX_PHASES = 3
+"""Parts of a window, in each of which shares cannot meet."""
 (
     BASE,  # what has to be added to the cycles in records
     REBASE_AT,  # when the base moves on
@@ -36,7 +38,15 @@ LINE_WORDS = 16
     IS_RECORDING,
     NUM_EVENTS,
     BUDGET,  # units and instructions to look at before `run_cycles` returns
-    HEAP_SIZE,
+    SHARE,  # number of the share
+    NUM_SHARES,
+    NUM_PHASES,
+    WRITTEN_SLOTS,  # bit set: slots of the wheel in whose lists the share has put PEs
+    MANY_PES,  # windows with so many PEs are worth several threads
+    HELP_AFTER,  # so many PEs in such windows are worth calling the threads
+    HEAP_STARTS,  # three columns, by phase: the place in `heap` before the first one
+    HEAP_SIZES,
+    HEAP_FIRSTS,  # the earliest cycle that a heap knows, or NEVER
     FAULT,  # of the unit that is looked at
     FAULT_PE,
     FAULT_PC,
@@ -44,7 +54,7 @@ LINE_WORDS = 16
     FAULT_DETAIL,
     FAULT_OTHER,
     FAILURE,  # the earliest fault so far, in six columns like those before
-) = range(15)
+) = (*range(13), 13, 16, 19, *range(22, 29))
 NUM_FAULT_FIELDS = FAILURE - FAULT
 FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
@@ -72,7 +82,7 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     BLOCK_ELEMENT_WAKE,  # when the compute element is looked at
     BLOCK_ROUTER_WAKE,  # when the router is looked at
     BLOCK_ATTENTION,  # when main thread, picker, or the end of an operation are looked at
-    BLOCK_SLOTS,  # bit set: slots of the wheel in which the PE stands
+    BLOCK_SLOTS,  # bit set: slots of the wheel in which the PE stands; first list << LIST_SHIFT
     BLOCK_LIVE,  # bit set: live operations
     BLOCK_ARMED,  # bit set: live operations that the data path may serve
     BLOCK_LONE,  # operation that goes ahead of the clock
@@ -85,6 +95,7 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     BLOCK_NUM_SOURCES,
     BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
 ) = range(16)
+LIST_SHIFT = 16
 SOURCE_GROUPS = 31
 """Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
 
@@ -380,6 +391,9 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
     T_RATES,
 ) = (*range(14), 15, 17)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
+
+LIST_START, LIST_SHARE, LIST_PHASE, NUM_LIST_FIELDS = range(4)
+"""Of a list of the wheel: its first place, and the part whose PEs it holds."""
 
 EVENT_FIELDS = 6
 """Cycle, y, x, kind, subject, value: as `trace.Event`."""

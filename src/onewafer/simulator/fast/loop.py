@@ -3,13 +3,26 @@
 Nothing that one PE does reaches another within a window (M1, M50, M53: its length is at most
 `hop_cycles` and `credit_cycles`). So every PE goes through a whole window at one look, compute
 element and router in turn; what they see of each other is stamped with cycles, see `fifo`.
+
+If a window has many PEs, several threads share it (see `sharing`, `signals` and `team`). The first
+thread chooses windows, and does them alone where the others would cost more than they bring.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.agenda import NUM_SLOTS, enlist, next_window, wake_element
+from onewafer.simulator.fast.agenda import (
+    NUM_SLOTS,
+    count_pes,
+    deal_out,
+    enlist,
+    first_list,
+    next_window,
+    note,
+    share_of,
+    wake_element,
+)
 from onewafer.simulator.fast.compilation import entry, kernel, merged, shared
 from onewafer.simulator.fast.data_path import serve
 from onewafer.simulator.fast.elements import stream
@@ -31,20 +44,41 @@ from onewafer.simulator.fast.fields import (
     FAULT,
     FAULT_CYCLE,
     FAULT_PE,
+    HEAP_FIRSTS,
+    HELP_AFTER,
     IS_RECORDING,
     LAST_END,
+    LIST_START,
+    MANY_PES,
+    MAX_PHASES,
     NEVER,
     NO_FAULT,
     NONE,
     NOW,
     NUM_FAULT_FIELDS,
+    NUM_PHASES,
+    NUM_SHARES,
     REBASE_AT,
     T_WINDOW_SHIFT,
+    WRITTEN_SLOTS,
 )
 from onewafer.simulator.fast.main_thread import attend
-from onewafer.simulator.fast.native import opened
+from onewafer.simulator.fast.native import load_signal, opened, store_signal
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.router import route_wavelets
+from onewafer.simulator.fast.signals import (
+    NUM_BUSY,
+    NUM_LEAN,
+    NUM_LOOKS,
+    PLANNED_END,
+    PLANNED_LIMIT,
+    PLANNED_START,
+    TURN,
+    arrive,
+    await_turn,
+    is_complete,
+    meet,
+)
 from onewafer.simulator.fast.staging import settle
 
 if TYPE_CHECKING:
@@ -54,8 +88,24 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
     from onewafer.simulator.fast.native import Bound
 
-QUIESCENT, LIMIT, FAULTED, PAUSED, EVENTS_FULL = range(5)
-"""Why `run_cycles` returned."""
+(
+    GOING_ON,
+    QUIESCENT,
+    LIMIT,
+    FAULTED,
+    PAUSED,
+    EVENTS_FULL,
+    HELP_WANTED,  # the windows are worth several threads
+    HELP_UNWANTED,  # they are not any more
+    HELP_FUTILE,  # they are, but threads wait for each other
+    BROKEN,  # another thread was torn off
+    TOGETHER,
+) = range(11)
+"""Why `run_cycles` returned, or how it goes on: alone, or with the other threads."""
+MOST_LEAN_WINDOWS = 1 << 15
+"""Windows of few PEs, one after the other, for which other threads are kept waiting."""
+FREE_LOOKS, LOOKS_PER_PE = 1 << 16, 1
+"""How often the first thread may look for the others in vain. A look takes 5 to 50 ns, a PE 100."""
 
 
 @kernel
@@ -115,59 +165,207 @@ def keep_earliest_fault(s: Arrays) -> None:
 
 
 @merged
-def visit_all(s: Arrays, slot: int, start: int, end: int, until: int) -> None:
-    """Bring every PE of a list to `end`; what is left to do in this window stays in the list."""
-    count = s.wheel_counts[slot]
-    for i in range(count):
-        fetch_ahead(s, slot, i, count, end)
-        block = s.wheel[slot, i]
-        s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
-        if s.clock[FAILURE]:
-            until = min(until, s.clock[FAILURE_CYCLE] + 1)
-            end = min(end, until)
-        visit(s, block, start, end, until)
-    left = s.wheel_counts[slot] - count
-    for i in range(left):
-        s.wheel[slot, i] = s.wheel[slot, count + i]
-    s.wheel_counts[slot] = left
-    s.clock[NOW] = end
+def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: int) -> None:
+    """Bring every PE of a part to `end`; what is left to do in this window stays in the list."""
+    s.clock[NOW] = start
+    if s.clock[HEAP_FIRSTS + phase] < end:
+        deal_out(s, phase, end)
+    first = first_list(s, phase)
+    for row in range(first, first + s.clock[NUM_SHARES]):
+        count = s.wheel_counts[row, slot]
+        place = s.lists[row, LIST_START]
+        for i in range(place, place + count):
+            fetch_ahead(s, slot, i, place + count, end)
+            block = s.wheel[slot, i]
+            s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
+            if s.clock[FAILURE]:
+                until = min(until, s.clock[FAILURE_CYCLE] + 1)
+                end = min(end, until)
+            visit(s, block, start, end, until)
+        left = s.wheel_counts[row, slot] - count
+        for i in range(place, place + left):
+            s.wheel[slot, i] = s.wheel[slot, i + count]
+        s.wheel_counts[row, slot] = left
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+@kernel
+def agree(bound: Bound) -> None:
+    """Let the clocks of all shares say what that of the first one says."""
+    s = opened(bound, 0)
+    for share in range(1, s.clock[NUM_SHARES]):
+        other = opened(bound, share)
+        for field in (BASE, NOW, IS_RECORDING):
+            other.clock[field] = s.clock[field]
+        for field in range(FAILURE, FAILURE + NUM_FAULT_FIELDS):
+            other.clock[field] = s.clock[field]
+
+
+@shared
+def gather(bound: Bound) -> None:
+    """Let the first share's clock know what became known in a window, and all of the failure."""
+    s = opened(bound, 0)
+    for share in range(1, s.clock[NUM_SHARES]):
+        other = opened(bound, share)
+        s.clock[BUDGET] += other.clock[BUDGET]
+        other.clock[BUDGET] = 0
+        if is_earlier_failure(other, s):
+            for field in range(FAILURE, FAILURE + NUM_FAULT_FIELDS):
+                s.clock[field] = other.clock[field]
+    if s.clock[FAILURE]:
+        s.clock[NOW] = min(s.clock[NOW], s.clock[FAILURE_CYCLE] + 1)
+        agree(bound)
+
+
+@kernel
+def is_earlier_failure(s: Arrays, other: Arrays) -> bool:
+    """Tell whether the failure of a share is the one that counts (M2)."""
+    if not s.clock[FAILURE] or not other.clock[FAILURE]:
+        return s.clock[FAILURE] != NO_FAULT
+    if s.clock[FAILURE_CYCLE] != other.clock[FAILURE_CYCLE]:
+        return s.clock[FAILURE_CYCLE] < other.clock[FAILURE_CYCLE]
+    return s.clock[FAILURE_PE] < other.clock[FAILURE_PE]
+
+
+@shared
+def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
+    """Choose the next window, and tell who does it; or say why there is none."""
+    s = opened(bound, 0)
+    if s.clock[BUDGET] <= 0:
+        return PAUSED
+    if s.clock[NUM_SHARES] > 1:
+        outcome = judge_help(s, session)
+        if outcome != GOING_ON:
+            return outcome
+    if s.clock[NOW] >= s.clock[REBASE_AT]:
+        rebase(bound)
+    limit = until - s.clock[BASE]
+    start = next_window(bound, limit)
+    if s.clock[FAILURE] and start > s.clock[FAILURE_CYCLE]:
+        return FAULTED
+    if start == NEVER:
+        return QUIESCENT
+    if start >= limit:
+        return LIMIT
+    shift = s.timing[T_WINDOW_SHIFT]
+    end = min((start >> shift) + 1 << shift, limit)
+    slot = (start >> shift) & (NUM_SLOTS - 1)
+    if s.clock[NUM_SHARES] == 1 and s.clock[HEAP_FIRSTS] < end:
+        deal_out(s, 0, end)
+    count = count_pes(s, slot)
+    if not has_room_for_events(s, count << shift):
+        return EVENTS_FULL
+    for share in range(s.clock[NUM_SHARES]):
+        opened(bound, share).clock[WRITTEN_SLOTS] &= ~(1 << slot)
+    s.signals[PLANNED_START] = start
+    s.signals[PLANNED_END] = end
+    s.signals[PLANNED_LIMIT] = limit
+    s.clock[BUDGET] -= max(count, 1)
+    if count < s.clock[MANY_PES]:
+        s.signals[NUM_LEAN] += 1
+        return GOING_ON
+    s.signals[NUM_LEAN] = 0
+    s.signals[NUM_BUSY] += count
+    return TOGETHER if has_team else GOING_ON
+
+
+@kernel
+def judge_help(s: Arrays, session: int) -> int:
+    """Say if it is time to call the other threads, or to send them away; else `GOING_ON`.
+
+    Windows of many PEs are worth it, unless the others keep this one waiting: the computer has
+    something else to do, or all the work is with one of them.
+    """
+    if session == 0:
+        return HELP_WANTED if s.signals[NUM_BUSY] >= s.clock[HELP_AFTER] else GOING_ON
+    if s.signals[NUM_LEAN] >= MOST_LEAN_WINDOWS:
+        return HELP_UNWANTED
+    if s.signals[NUM_LOOKS] > FREE_LOOKS + LOOKS_PER_PE * s.signals[NUM_BUSY]:
+        return HELP_FUTILE
+    return GOING_ON
+
+
+@shared
+def conclude(bound: Bound, outcome: int) -> None:
+    """Let the first share's clock say how far the machine is."""
+    s = opened(bound, 0)
+    for share in range(1, s.clock[NUM_SHARES]):
+        note(s, opened(bound, share).clock[LAST_END])
+    if outcome == QUIESCENT:
+        s.clock[NOW] = min(s.clock[NOW], s.clock[LAST_END])
 
 
 @entry
-def run_cycles(bound: Bound, until: int, budget: int) -> int:
-    """Go on to before cycle `until`, or until about `budget` PEs or instructions."""
-    s = opened(bound)
+def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) -> int:
+    """Go on to before cycle `until`, or until about `budget` PEs or instructions.
+
+    In a session (0: there is none) threads of the other shares come in by this same function, and
+    do their parts of the windows for which the first share wants them, until it is closed.
+    """
+    s = opened(bound, share)
+    is_first = share == 0
+    num_shares, num_phases = s.clock[NUM_SHARES], s.clock[NUM_PHASES]
     shift = s.timing[T_WINDOW_SHIFT]
-    s.clock[BUDGET] = budget
-    while s.clock[BUDGET] > 0:
-        if s.clock[NOW] >= s.clock[REBASE_AT]:
-            rebase(s)
-        limit = until - s.clock[BASE]
-        start = next_window(s, limit)
-        if s.clock[FAILURE] and start > s.clock[FAILURE_CYCLE]:
-            return FAULTED
-        if start == NEVER:
-            s.clock[NOW] = min(s.clock[NOW], s.clock[LAST_END])
-            return QUIESCENT
-        if start >= limit:
-            return LIMIT
-        end = min((start >> shift) + 1 << shift, limit)
+    turn = load_signal(s.signals, TURN)
+    has_team = False
+    outcome = GOING_ON
+    if is_first:
+        agree(bound)
+        s.clock[BUDGET] = budget
+    else:
+        arrive(s, share, session)
+    while True:
+        if is_first:
+            if session and not has_team:
+                has_team = is_complete(s, session)
+            outcome = plan(bound, until, session, has_team)
+            if outcome != GOING_ON and outcome != TOGETHER:
+                break
+            if outcome == TOGETHER:
+                turn += 1
+                store_signal(s.signals, TURN, turn)
+        else:
+            if not await_turn(s, turn, session):
+                break
+            turn += 1
+            outcome = TOGETHER
+        start, end, limit = planned_window(s)
         slot = (start >> shift) & (NUM_SLOTS - 1)
-        count = s.wheel_counts[slot]
-        if not has_room_for_events(s, count << shift):
-            return EVENTS_FULL
-        visit_all(s, slot, start, end, limit)
-        s.clock[BUDGET] -= count
-    return PAUSED
+        first, last = 0, num_shares
+        if outcome == TOGETHER:
+            first, last = share, share + 1
+        phase = 0
+        while phase < num_phases:
+            for member in range(first, last):
+                visit_part(opened(bound, member), phase, slot, start, end, limit)
+            if outcome == TOGETHER and not meet(s, share, session, turn * MAX_PHASES + phase):
+                outcome = BROKEN
+                break
+            phase += 1
+        if outcome == BROKEN:
+            break
+        if is_first:
+            s.clock[NOW] = end
+            gather(bound)
+    if is_first:
+        conclude(bound, outcome)
+    return outcome
+
+
+@kernel
+def planned_window(s: Arrays) -> tuple[int, int, int]:
+    """Return start, end and limit of the window of the turn."""
+    return s.signals[PLANNED_START], s.signals[PLANNED_END], s.signals[PLANNED_LIMIT]
 
 
 @entry
 def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     """Look at the routers of some PEs in `cycle`."""
-    s = opened(bound)
-    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    agree(bound)
     for i in range(len(pes)):
-        block = s.blocks[pes[i]]
+        s, block, at = owner_of(bound, pes[i], cycle)
         s.arena[block + BLOCK_ROUTER_WAKE] = min(at, s.arena[block + BLOCK_ROUTER_WAKE])
         enlist(s, block, at)
 
@@ -175,10 +373,9 @@ def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
 @entry
 def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     """Look at the main threads of some PEs in `cycle`."""
-    s = opened(bound)
-    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    agree(bound)
     for i in range(len(pes)):
-        block = s.blocks[pes[i]]
+        s, block, at = owner_of(bound, pes[i], cycle)
         s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
         s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
         enlist(s, block, at)
@@ -187,6 +384,15 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
 @entry
 def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
     """Let the SRAM of some PEs be what their programs have made of it."""
-    s = opened(bound)
+    s = opened(bound, 0)
     for i in range(len(pes)):
         settle(s, s.blocks[pes[i]])
+
+
+@kernel
+def owner_of(bound: Bound, pe: int, cycle: int) -> tuple[Arrays, int, int]:
+    """Return the arrays of the share of a PE, its block, and a cycle of the run as theirs."""
+    s = opened(bound, 0)
+    block = s.blocks[pe]
+    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    return opened(bound, share_of(s, block)), block, at

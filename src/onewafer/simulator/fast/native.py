@@ -16,9 +16,13 @@ and get the `Arrays` themselves.
 
 from __future__ import annotations
 
+import ctypes
 import operator
+import platform
+import sys
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -49,6 +53,15 @@ _infer_global: Any = infer_global
 _from_dtype: Any = from_dtype
 _intrinsic: Any = intrinsic
 _INT64 = ir.IntType(64)
+_WORD_BYTES = 8
+_PAUSES = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "amd64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (ir.IntType(32)(1),)),
+    "arm64": ("llvm.aarch64.hint", (ir.IntType(32)(1),)),
+}
+_PAUSE = _PAUSES.get(platform.machine().lower())
+"""How a processor is told that it only waits; None: not at all."""
 _FRAME_WORDS = 6
 """Of an array: address and up to five dimensions."""
 
@@ -57,23 +70,24 @@ Bound = Any
 """What `bind` returns."""
 
 
-def bind(arrays: Arrays) -> Bound:
-    """Return what kernels take; `arrays` has to outlive it."""
+def bind(shares: tuple[Arrays, ...]) -> Bound:
+    """Return what kernels take: the arrays of each share, which have to outlive it."""
     if _config.DISABLE_JIT:
-        return arrays
-    frame = np.zeros((len(arrays), _FRAME_WORDS), np.int64)
-    for row, (name, array) in zip(frame, arrays._asdict().items(), strict=True):
-        assert array.dtype == DTYPES[name][0], name
-        assert array.ndim == DTYPES[name][1], name
-        assert array.flags.c_contiguous, name
-        row[0] = array.ctypes.data
-        row[1 : 1 + array.ndim] = array.shape
-    return frame.reshape(-1)
+        return shares
+    frames = np.zeros((len(shares), len(Arrays._fields), _FRAME_WORDS), np.int64)
+    for frame, arrays in zip(frames, shares, strict=True):
+        for row, (name, array) in zip(frame, arrays._asdict().items(), strict=True):
+            assert array.dtype == DTYPES[name][0], name
+            assert array.ndim == DTYPES[name][1], name
+            assert array.flags.c_contiguous, name
+            row[0] = array.ctypes.data
+            row[1 : 1 + array.ndim] = array.shape
+    return frames.reshape(-1)
 
 
-def opened(bound: Bound) -> Arrays:
-    """Return the arrays behind what `bind` returned."""
-    return bound
+def opened(bound: Bound, share: int) -> Arrays:
+    """Return the arrays of a share behind what `bind` returned."""
+    return bound[share]
 
 
 class StateType(types.Type):
@@ -107,17 +121,20 @@ class _AddressModel(models.PrimitiveModel):
 
 
 @_intrinsic
-def _open(_context, bound):
+def _open(_context, bound, share):
     def generate(context, builder, sig, arguments):
         array = context.make_array(sig.args[0])(context, builder, arguments[0])
-        return builder.bitcast(array.data, ir.PointerType(_INT64))
+        number = context.cast(builder, arguments[1], sig.args[1], types.int64)
+        place = builder.mul(number, _INT64(len(Arrays._fields) * _FRAME_WORDS))
+        start = builder.bitcast(array.data, ir.PointerType(_INT64))
+        return builder.gep(start, [place], inbounds=True)
 
-    return _STATE(bound), generate
+    return _STATE(bound, share), generate
 
 
 @overload(opened)
-def _opened(bound):  # noqa: ARG001
-    return lambda bound: _open(bound)  # noqa: PLW0108  # Numba wants a Python function
+def _opened(bound, share):  # noqa: ARG001
+    return lambda bound, share: _open(bound, share)  # noqa: PLW0108  # Numba wants a function
 
 
 # --- attributes ----------------------------------------------------------------------------------
@@ -255,3 +272,98 @@ def _tell_apart(builder, access, table: TableType) -> None:
     zero = _INT64(0)
     kind = module.add_metadata([ir.MetaDataString(module, table.field), root, zero])
     access.set_metadata("tbaa", module.add_metadata([kind, kind, zero]))
+
+
+# --- words that threads use to talk --------------------------------------------------------------
+
+
+def load_signal(table: Any, index: Any) -> int:
+    """Return a word; all that its writer wrote before can be seen."""
+    return table[index]
+
+
+def store_signal(table: Any, index: Any, value: Any) -> None:
+    """Set a word; whoever sees it sees all that was written before."""
+    table[index] = value
+
+
+@_intrinsic
+def _load_signal(_context, table, index):
+    def generate(context, builder, sig, arguments):
+        address = _address(context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1])
+        return builder.load_atomic(address, "seq_cst", _WORD_BYTES)
+
+    return types.int64(table, index), generate
+
+
+@overload(load_signal)
+def _signal_loaded(table, index):  # noqa: ARG001
+    return lambda table, index: _load_signal(table, index)  # noqa: PLW0108  # as above
+
+
+@_intrinsic
+def _store_signal(_context, table, index, value):
+    def generate(context, builder, sig, arguments):
+        address = _address(context, builder, sig.args[0], arguments[0], sig.args[1], arguments[1])
+        word = context.cast(builder, arguments[2], sig.args[2], types.int64)
+        builder.store_atomic(word, address, "seq_cst", _WORD_BYTES)
+        return context.get_dummy_value()
+
+    return types.none(table, index, value), generate
+
+
+@overload(store_signal)
+def _signal_stored(table, index, value):  # noqa: ARG001
+    return lambda table, index, value: _store_signal(table, index, value)  # noqa: PLW0108
+
+
+def relax() -> None:
+    """Let a core that only waits do so without haste."""
+
+
+@_intrinsic
+def _relax(_context):
+    def generate(context, builder, _sig, _arguments):
+        if _PAUSE is not None:
+            name, options = _PAUSE
+            kind = ir.FunctionType(ir.VoidType(), [option.type for option in options])
+            function = cgutils.get_or_insert_function(builder.module, kind, name)
+            builder.call(function, options)
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@overload(relax)
+def _relaxed():
+    return lambda: _relax()  # noqa: PLW0108  # as above
+
+
+def give_way() -> None:
+    """Let the system run another thread on this core."""
+
+
+@_intrinsic
+def _give_way(_context):
+    def generate(context, builder, _sig, _arguments):
+        kind = ir.FunctionType(ir.IntType(32), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, _YIELD), [])
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+@overload(give_way)
+def _gave_way():
+    return lambda: _give_way()  # noqa: PLW0108  # as above
+
+
+def _find_yield() -> Any:
+    """Return the system's function that lets other threads run."""
+    if sys.platform == "win32":
+        return ctypes.CDLL("kernel32").SwitchToThread
+    return ctypes.CDLL(None).sched_yield
+
+
+_YIELD = "onewafer_yield"
+llvm.add_symbol(_YIELD, ctypes.cast(_find_yield(), ctypes.c_void_p).value)

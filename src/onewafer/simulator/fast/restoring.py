@@ -24,7 +24,6 @@ from onewafer.simulator.fast.fields import (
     BLOCK_OPERATIONS,
     BLOCK_PATH_FREE,
     BLOCK_ROUTER_WAKE,
-    BLOCK_SLOTS,
     CONFIG_RANK,
     CONTROL_TAG,
     DSD_STRIDE,
@@ -47,7 +46,6 @@ from onewafer.simulator.fast.fields import (
     FIFOS_WAITING_SINCE,
     FIFOS_WRITER,
     HAS_TAGS,
-    HEAP_SIZE,
     INPUT,
     IS_AWAITED,
     LAST_END,
@@ -190,10 +188,6 @@ def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
 
 
 def _put_to_sleep(s: Arrays) -> None:
-    s.wheel_counts[:] = 0
-    s.heap_places[:] = 0
-    s.clock[HEAP_SIZE] = 0
-    s.arena[s.blocks + BLOCK_SLOTS] = 0
     for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION):
         s.arena[s.blocks + field] = FAR
 
