@@ -92,13 +92,17 @@ class _Chain:
             PositionEmbedding(tensor("places"), "table"),
             Add(tensor("placed"), "entry", "places"),
             Rotary(tensor("rotated"), "placed", "angles", "angles", 2),
-            Attention(tensor("first"), *["rotated"] * 3, 2, 2, 0.5, is_causal=True),
+            _attend(tensor("first"), "rotated"),
             Linear(tensor("across"), "first", "w"),
-            Attention(tensor("second"), *["across"] * 3, 2, 2, 0.5, is_causal=True),
+            _attend(tensor("second"), "across"),
             FirstRow(tensor("one", 1, 8), "second"),
             LastRow(tensor("last", 1, 8), "second"),
             Add(tensor("end", 1, 8), "one", "last"),
         ]
+
+
+def _attend(result: Tensor, source: str) -> Attention:
+    return Attention(result, source, source, source, 2, 2, 0.5, is_causal=True)
 
 
 def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
