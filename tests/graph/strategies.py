@@ -106,6 +106,8 @@ class _Sequence:
     """A graph over the tokens of a sequence, under construction."""
 
     dtype: DataType
+    has_equal_heads: bool
+    """Whether heads of values are as wide as those of keys."""
     parameters: list[Tensor] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 
@@ -127,7 +129,8 @@ class _Sequence:
         heads, causal = kv_heads * group, draw(st.booleans())
         query = self.linear(source, heads * pairs * 2)
         key = self.linear(source, kv_heads * pairs * 2)
-        value = self.linear(source, kv_heads * draw(st.integers(1, 3)))
+        value_features = pairs * 2 if self.has_equal_heads else draw(st.integers(1, 3))
+        value = self.linear(source, kv_heads * value_features)
         result = self.tensor(source.shape[0], value.shape[1] // kv_heads * heads)
         scale = draw(st.floats(0.125, 2))
         self.operations.append(
@@ -151,10 +154,16 @@ _OF_POSITIONS = ["position", "rotary", "attention", "first", "last"]
 
 
 @st.composite
-def sequences(draw: st.DrawFn, *, max_rows: int = 4, max_operations: int = 6) -> Graph:
+def sequences(
+    draw: st.DrawFn,
+    *,
+    max_rows: int = 4,
+    max_operations: int = 6,
+    has_equal_heads: bool = False,
+) -> Graph:
     """Draw a chain of all operations over the tokens of one sequence."""
     rows, features, vocabulary = (draw(st.integers(1, most)) for most in (max_rows, 6, 9))
-    sequence = _Sequence(draw(FLOATS))
+    sequence = _Sequence(draw(FLOATS), has_equal_heads)
     ids = Tensor("ids", (rows, 1), DataType.I32)
     table = sequence.parameter("table", vocabulary, features)
     sequence.operations.append(Embedding(sequence.tensor(rows, features), "ids", table))

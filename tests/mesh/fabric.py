@@ -11,13 +11,13 @@ from onewafer.mesh import emit
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
-    from onewafer.mesh import EmittedProgram, MeshProgram
+    from onewafer.mesh import EmittedProgram, Launch, MeshProgram
 
     Arrays = Mapping[str, NDArray[Any]]
 
@@ -38,6 +38,38 @@ def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> Wafe
         params=emitted.params,
     )
     return compile_program(options, MemoryFiles(emitted.files))
+
+
+def run_launches(
+    program: MeshProgram,
+    architecture: Architecture,
+    parameters: Arrays,
+    launches: Sequence[tuple[Arrays, Launch]],
+    *,
+    engine: str = DEFAULT_ENGINE,
+    prepare: Callable[[Device], None] = lambda _: None,
+    change: Callable[[EmittedProgram], EmittedProgram] = lambda emitted: emitted,
+) -> list[FabricRun]:
+    """Compile, load, copy parameters in; then launch one after the other on a sequence."""
+    emitted = change(emit(program, architecture))
+    device = Device(compile_emitted(emitted, architecture), architecture, engine=engine)
+    device.load()
+    prepare(device)
+    for name, placements in emitted.parameters.items():
+        for placement in placements:
+            device.write(placement.symbol, placement.pack(parameters[name]))
+    runs: list[FabricRun] = []
+    for inputs, launch in launches:
+        for name, placement in emitted.inputs.items():
+            device.write(placement.symbol, placement.pack(inputs[name]))
+        arguments = (launch.start, launch.num_rows) if emitted.is_sequence else ()
+        report = device.launch(emitted.launch, *arguments)
+        outputs = {
+            name: placement.unpack(device.read(placement.symbol, placement.num_elements))
+            for name, placement in emitted.outputs.items()
+        }
+        runs.append(FabricRun(outputs, report.cycles))
+    return runs
 
 
 def run_on_fabric(

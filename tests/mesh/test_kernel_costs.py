@@ -4,15 +4,18 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import pytest
+
 import onewafer.mesh
-from onewafer.graph import DataType
-from onewafer.mesh.entry import Kind
+from onewafer.graph import FLOATING, DataType
+from onewafer.mesh.entry import Family, Kind
 from onewafer.mesh.kernel_costs import kernel_costs
 
 ROOT = Path(__file__).parents[2]
 
 
-def load_tool():
+def load_tool(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")  # where its own helpers are
     spec = importlib.util.spec_from_file_location("kernel_costs", ROOT / "tools/kernel_costs.py")
     tool = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = tool  # dataclasses look their module up
@@ -20,17 +23,31 @@ def load_tool():
     return tool
 
 
-def test_the_committed_counts_are_those_of_the_listing():
+def test_the_committed_counts_are_those_of_the_listing(monkeypatch):
     committed = Path(onewafer.mesh.__file__).with_name("kernel_costs.json")
-    assert committed.read_text(encoding="utf-8") == load_tool().generate(), (
+    assert committed.read_text(encoding="utf-8") == load_tool(monkeypatch).generate(), (
         "the kernels or the compiler changed: run `python tools/kernel_costs.py`"
     )
 
 
 def test_every_kind_has_counts():
-    half, single = (kernel_costs(dtype) for dtype in (DataType.F16, DataType.F32))
+    half, single = (kernel_costs(dtype, is_sequence=True) for dtype in (DataType.F16, DataType.F32))
     assert set(half.kinds) == {kind.name.lower() for kind in Kind}
     assert set(half.kinds) - set(single.kinds) == {"convert"}
     for kind in (Kind.MATMUL_X, Kind.MATMUL_Y):
-        assert half.of(kind)["rows*inner"]["fmachs(columns)"] == 1
-        assert single.of(kind)["rows*inner"]["fmacs(columns)"] == 1
+        assert half.of(kind)["rows*inner"]["fmachs(columns)(mapped)"] == 1
+        assert single.of(kind)["rows*inner"]["fmacs(columns)(mapped)"] == 1
+
+
+@pytest.mark.parametrize("dtype", FLOATING)
+def test_only_operations_that_know_positions_make_a_sequence(dtype):
+    plain, sequence = (kernel_costs(dtype, is_sequence=flag) for flag in (False, True))
+    families = {Kind[name.upper()].family for name in sequence.kinds.keys() - plain.kinds.keys()}
+    assert families == {Family.SEQUENCE, Family.ATTENTION, Family.DENSE}  # a maximum along an axis
+
+
+def test_kinds_that_a_program_lacks_take_no_bytes():
+    costs = kernel_costs(DataType.F16, is_sequence=True)
+    few = costs.num_bytes({Kind.ADD, Kind.REPEAT, Kind.STOP})
+    assert 500 < few < 1500
+    assert costs.num_bytes(Kind) > 10_000

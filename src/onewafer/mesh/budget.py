@@ -42,8 +42,10 @@ class Footprint:
     """Code, frames and constants; an upper bound."""
     weights: int
     activations: int
+    state: int
+    """What is kept from launch to launch: the KV cache."""
     buffers: int
-    """Partial sums of an f16 program."""
+    """Partial sums of an f16 program, shares of attention."""
     schedule: int
 
     @property
@@ -54,6 +56,7 @@ class Footprint:
             + self.kernels
             + self.weights
             + self.activations
+            + self.state
             + self.buffers
             + self.schedule
         )
@@ -65,22 +68,27 @@ class Footprint:
             ("kernels", self.kernels),
             ("weights", self.weights),
             ("activations", self.activations),
+            ("KV cache", self.state),
             ("buffers", self.buffers),
             ("schedule", self.schedule),
         )
-        listed = ", ".join(f"{name} {format_bytes(size)}" for name, size in parts)
+        listed = ", ".join(
+            f"{name} {format_bytes(size)}" for name, size in parts if size or name != "KV cache"
+        )
         return f"{format_bytes(self.total)} ({listed})"
 
 
 def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
     schedule = build_schedule(program)
+    kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
     return Footprint(
         runtime=architecture.runtime_bytes,
-        kernels=kernel_costs(program.dtype).num_bytes(kinds_of(schedule)),
+        kernels=kernels.num_bytes(kinds_of(schedule)),
         weights=program.arena_bytes(Arena.PARAMETERS),
-        activations=program.arena_bytes(Arena.ACTIVATIONS),
-        buffers=program.arena_bytes(Arena.ACCUMULATOR),
+        activations=program.arena_bytes(Arena.ACTIVATIONS) + program.arena_bytes(Arena.INDICES),
+        state=program.arena_bytes(Arena.STATE),
+        buffers=program.arena_bytes(Arena.ACCUMULATOR) + program.arena_bytes(Arena.TABLES),
         schedule=sum(entry.num_bytes for entry in schedule),
     )
 

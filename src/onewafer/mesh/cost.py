@@ -73,7 +73,7 @@ def estimate(
     schedule = build_schedule(program)
     model = _CostModel(
         architecture.timing,
-        kernel_costs(program.dtype),
+        kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None),
         program,
         launch or program.whole_launch(),
         kinds_of(schedule),

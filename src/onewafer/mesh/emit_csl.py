@@ -71,6 +71,8 @@ const last_y: u16 = {last_y};
 
 // Whether rows are consecutive tokens: a launch says where they begin and how many they are.
 const is_sequence = {is_sequence};
+// Whether something is kept from launch to launch.
+const has_state = {has_state};
 
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
@@ -150,7 +152,7 @@ class EmittedProgram:
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
     roles: dict[str, str]
-    """Symbol of an array in the image → `weights`, `activations` or `buffers`."""
+    """Symbol of an array in the image → `weights`, `activations`, `state` or `buffers`."""
 
 
 def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
@@ -184,6 +186,9 @@ def write_text(program: MeshProgram) -> EmittedProgram:
             "model.parameters": "weights",
             "model.activations": "activations",
             "model.sums": "buffers",
+            "model.state": "state",
+            "model.indices": "activations",
+            "model.tables": "buffers",
             "model.schedule": "buffers",
         },
     )
@@ -245,12 +250,13 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
             ]
         ),
         is_sequence=_flag(program.sequence_rows is not None),
+        has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),
         families="\n".join(_family_text(family, used) for family in _ASKED_FOR),
         schedule_words=sum(len(entry.words) for entry in entries),
         schedule="\n".join(f"  {', '.join(map(str, entry.words))}," for entry in entries),
         arenas=_arena_text(program),
         pointers="\n".join(
-            f"const {item.symbol}: [*]{element} = @ptrcast([*]{element}, "
+            f"const {item.symbol}: [*]{item.dtype} = @ptrcast([*]{item.dtype}, "
             f"&{item.placement.block.arena}[{item.placement.block.offset}]);"
             for item in placements
         ),
@@ -274,15 +280,21 @@ _ARENA_NAMES = {
     Arena.PARAMETERS: "parameters",
     Arena.ACTIVATIONS: "activations",
     Arena.ACCUMULATOR: "sums",
+    Arena.STATE: "state",
+    Arena.INDICES: "indices",
+    Arena.TABLES: "tables",
 }
+_ALWAYS = (Arena.PARAMETERS, Arena.ACTIVATIONS)
+_ELEMENTS = {Arena.ACCUMULATOR: "f32", Arena.INDICES: "i32", Arena.TABLES: "u16"}
 
 
 def _arena_text(program: MeshProgram) -> str:
     lines: list[str] = []
     for arena, name in _ARENA_NAMES.items():
-        if arena is Arena.ACCUMULATOR and program.dtype is DataType.F32:
+        is_there = arena in _ALWAYS or program.arena_elements.get(arena, 0) > 0
+        if not is_there and not (arena is Arena.ACCUMULATOR and program.dtype is DataType.F16):
             continue
-        element = "f32" if arena is Arena.ACCUMULATOR else str(program.dtype)
+        element = _ELEMENTS.get(arena, str(program.dtype))
         elements = max(1, program.arena_elements[arena])
         lines.append(f"var {name} align({PERIOD_BYTES}) = @zeros([{elements}]{element});")
     return "\n".join(lines)

@@ -21,6 +21,8 @@ class Family(StrEnum):
     DENSE = "dense"
     ELEMENTWISE = "elementwise"
     NORM = "norm"
+    SEQUENCE = "sequence"
+    ATTENTION = "attention"
     CONTROL = "control"
 
 
@@ -33,6 +35,8 @@ class Kind(IntEnum):
     BROADCAST_X = auto()
     CHAIN_REDUCE_Y = auto()
     BROADCAST_Y = auto()
+    CHAIN_MAX_X = auto()
+    CHAIN_MAX_Y = auto()
     TURN_X = auto()
     TURN_Y = auto()
     CONVERT = auto()
@@ -51,6 +55,21 @@ class Kind(IntEnum):
     SUM = auto()
     SUM_CENTRED_SQUARES = auto()
     CENTRE_AND_NORMALIZE = auto()
+    ROTATE = auto()
+    LOOK_UP_TOKENS = auto()
+    LOOK_UP_POSITIONS = auto()
+    TAKE_ROW = auto()
+    APPEND = auto()
+    SCORE = auto()
+    REDUCE_SCORES_X = auto()
+    BROADCAST_SCORES_X = auto()
+    REDUCE_SCORES_Y = auto()
+    BROADCAST_SCORES_Y = auto()
+    FIND_MAXIMA = auto()
+    WEIGH = auto()
+    SUM_VALUES = auto()
+    DIVIDE = auto()
+    SHARE = auto()
     REPEAT = auto()
     STOP = auto()
 
@@ -64,6 +83,8 @@ _LAST_KINDS = {
     Family.DENSE: Kind.CONVERT,
     Family.ELEMENTWISE: Kind.TANH,
     Family.NORM: Kind.CENTRE_AND_NORMALIZE,
+    Family.SEQUENCE: Kind.TAKE_ROW,
+    Family.ATTENTION: Kind.SHARE,
     Family.CONTROL: Kind.STOP,
 }
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
@@ -100,7 +121,8 @@ class Entry:
     """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
-    """MATMUL: rows of the weight block. TURN: columns of the input block."""
+    """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
+    table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -111,10 +111,16 @@ def product(names: str, sizes: Mapping[str, int]) -> int:
     return math.prod(int(name) if name.isdigit() else sizes[name] for name in names.split("*"))
 
 
+def table_name(dtype: DataType, *, is_sequence: bool) -> str:
+    """Return the name of a table in the file."""
+    return f"{dtype} sequence" if is_sequence else str(dtype)
+
+
 @cache
-def kernel_costs(dtype: DataType) -> KernelCosts:
-    """Return the committed counts for a dtype."""
+def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
+    """Return the committed counts for a dtype, and for launches that say their rows or do not."""
     path = resources.files("onewafer.mesh") / "kernel_costs.json"
-    table = json.loads(path.read_text(encoding="utf-8"))[dtype]
+    tables = json.loads(path.read_text(encoding="utf-8"))
+    table = tables[table_name(dtype, is_sequence=is_sequence)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
     return KernelCosts(parts, table["launch"], table["test"], table["kinds"])

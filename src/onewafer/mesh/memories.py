@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-_DTYPES = {Arena.ACCUMULATOR: np.dtype(np.float32), Arena.INDICES: np.dtype(np.int32)}
+_DTYPES = {
+    Arena.ACCUMULATOR: np.dtype(np.float32),
+    Arena.INDICES: np.dtype(np.int32),
+    Arena.TABLES: np.dtype(np.uint16),
+}
 
 
 class Memories:

@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.errors import HostError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,6 +67,8 @@ class Arena(StrEnum):
 
     INDICES = "indices"
     """Inputs that are rows of a table; i32."""
+    TABLES = "tables"
+    """What a launch works out once for all layers: heads and slots; u16."""
 
     PARAMETERS = "parameters"
     """Written once by the host; elements of the program's dtype."""
@@ -198,6 +202,8 @@ class MeshProgram:
     """Size of each arena on every PE."""
     sequence_rows: int | None = None
     """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
+    context: int | None = None
+    """Positions that a sequence may have; None: there is no limit."""
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
@@ -209,11 +215,26 @@ class MeshProgram:
 
     def arena_bytes(self, arena: Arena) -> int:
         """Return the bytes that an arena takes on every PE."""
-        return self.arena_elements[arena] * _ELEMENT_BYTES.get(arena, self.dtype.num_bytes)
+        return self.arena_elements.get(arena, 0) * _ELEMENT_BYTES.get(arena, self.dtype.num_bytes)
 
     def whole_launch(self) -> Launch:
         """Return the launch of all rows from position 0 on."""
         return Launch(0, self.sequence_rows or 0)
+
+    def check(self, launch: Launch) -> None:
+        """Raise HostError for a launch that the program has no room for."""
+        if self.sequence_rows is None:
+            return
+        if not 1 <= launch.num_rows <= self.sequence_rows:
+            raise HostError(
+                f"a launch of {launch.num_rows} rows does not work: "
+                f"the program was built for 1 to {self.sequence_rows}"
+            )
+        if self.context is not None and launch.start + launch.num_rows > self.context:
+            raise HostError(
+                f"{launch.num_rows} rows from position {launch.start} on do not fit: "
+                f"the program was built for {self.context} positions"
+            )
 
     def num_rows(self, block: Block, launch: Launch) -> int:
         """Return how many rows of a block of activations a launch works on."""
@@ -221,5 +242,5 @@ class MeshProgram:
         return launch.num_rows if is_sequence else block.rows
 
 
-_ELEMENT_BYTES = {Arena.ACCUMULATOR: 4, Arena.INDICES: 4}
+_ELEMENT_BYTES = {Arena.ACCUMULATOR: 4, Arena.INDICES: 4, Arena.TABLES: 2}
 _OF_ROWS = (Arena.ACTIVATIONS, Arena.ACCUMULATOR)

@@ -37,11 +37,12 @@ class MeshEvaluator:
         """Return the outputs of a launch by name, in the program's dtype.
 
         The launch has all rows and starts at position 0 unless another one is given; rows of the
-        outputs behind those that it has are left as they are. Raises HostError for a missing array
-        or a wrong shape.
+        outputs behind those that it has are left as they are. Raises HostError for a missing array,
+        a wrong shape, or a launch that the program has no room for.
         """
         program, memories = self._program, self._memories
         memories.launch = launch or program.whole_launch()
+        program.check(memories.launch)
         for placement in program.with_role(Role.INPUT):
             self._write(placement, inputs)
         for operation in program.operations:

@@ -11,30 +11,80 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import verify_graph
+from onewafer.graph import Attention, PositionEmbedding, Rotary, verify_graph
 from onewafer.mesh.lowering import Builder
 from onewafer.mesh.orientation import choose_layouts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.arch import Architecture
     from onewafer.graph import Graph
     from onewafer.mesh.program import MeshProgram
 
 
-def shard(graph: Graph, *, width: int, height: int, architecture: Architecture) -> MeshProgram:
+MAX_POSITIONS = 0xFFFF
+"""What a launch can name."""
+
+
+def shard(
+    graph: Graph,
+    *,
+    width: int,
+    height: int,
+    architecture: Architecture,
+    context: int | None = None,
+) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
+
+    `context` is how many positions a sequence may have: causal attention keeps keys and values of
+    so many. Unless it is given, it is what the tables of positions hold, or else the rows of a
+    launch.
 
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
-    room for. Whether the program fits into the memory of a PE is for `verify` to say.
+    room for or a context that tables of positions are too short for. Whether the program fits into
+    the memory of a PE is for `verify` to say.
     """
     verify_graph(graph)
     _check_rectangle(width, height, architecture)
-    builder = Builder(graph, width, height, choose_layouts(graph, width, height))
+    layouts = choose_layouts(graph, width, height)
+    builder = Builder(graph, (width, height), layouts, _choose_context(graph, context))
     builder.prepare()
     for operation in graph.operations:
         builder.lower(operation)
     return builder.build()
+
+
+def _choose_context(graph: Graph, wanted: int | None) -> int | None:
+    """Return how many positions a sequence may have; None: there is no limit."""
+    if not graph.is_sequence:
+        return None
+    lengths = {name: graph.tensor(name).shape[0] for name in _position_tables(graph)}
+    shortest = min(lengths, key=lengths.__getitem__, default=None)
+    if wanted is None:
+        keeps = any(isinstance(item, Attention) and item.is_causal for item in graph.operations)
+        rows = graph.inputs[0].shape[0]
+        return lengths[shortest] if shortest is not None else rows if keeps else None
+    most = MAX_POSITIONS if shortest is None else min(lengths[shortest], MAX_POSITIONS)
+    if not 1 <= wanted <= most:
+        limit = f"{shortest!r} has {most} positions" if shortest else f"positions end at {most}"
+        raise ConfigurationError(
+            f"a context of {wanted} positions is not possible for {graph.name!r}: {limit}; "
+            f"use 1 to {most}"
+        )
+    return wanted
+
+
+def _position_tables(graph: Graph) -> Iterator[str]:
+    for operation in graph.operations:
+        match operation:
+            case PositionEmbedding(_, table):
+                yield table
+            case Rotary(_, _, cosine, sine):
+                yield from (cosine, sine)
+            case _:
+                pass
 
 
 def largest_rectangle(architecture: Architecture) -> tuple[int, int]:

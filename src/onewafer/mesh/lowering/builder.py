@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import InternalError, UnsupportedOperationError
 from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
 from onewafer.mesh.lowering.catalog import lowering_of
 from onewafer.mesh.lowering.phases import choose_phases, find_owners, turned_results
-from onewafer.mesh.operations import Broadcast, ChainReduce, Convert, MeshOperation, Turn
+from onewafer.mesh.operations import (
+    AttentionShape,
+    Broadcast,
+    ChainMax,
+    ChainReduce,
+    Convert,
+    MeshOperation,
+    Turn,
+)
 from onewafer.mesh.program import (
     PLAIN_ORDER,
     Arena,
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph, Operation, Tensor
 
-_SCRATCH = "\0scratch"
+_UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
 
@@ -59,12 +67,25 @@ class Builder:
     """A mesh program in the making."""
 
     def __init__(
-        self, graph: Graph, width: int, height: int, layouts: Mapping[str, Layout]
+        self,
+        graph: Graph,
+        rectangle: tuple[int, int],
+        layouts: Mapping[str, Layout],
+        context: int | None,
     ) -> None:
+        width, height = rectangle
         self.layouts = layouts
         """How every input and result lies."""
         self.blocks: dict[str, Block] = {}
         """Where every input and result was put."""
+        self.angles: dict[tuple[str, Layout], Block] = {}
+        """Rows of tables of `Rotary`, looked up once a launch."""
+        self.shapes: dict[object, AttentionShape] = {}
+        """Shapes of attention whose shares are worked out once a launch."""
+        self.num_tables = 0
+        """Words of their shares."""
+        self._rows = graph.inputs[0].shape[0] if graph.is_sequence else None
+        self._context = context
         self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
         self._tensors = {tensor.name: tensor for tensor in graph.tensors}
@@ -76,8 +97,11 @@ class Builder:
         self._parameters: dict[tuple[str, Layout, Layout | None], Placement] = {}
         self._parameter_elements = 0
         self._accumulator_elements = 0
+        self._kept_elements = 0
         self._scratch_elements = 0
-        self._num_scratch = 0
+        self._num_unnamed = 0
+        self._state_elements = 0
+        self._num_indices = 0
         self._operations: list[MeshOperation] = []
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
@@ -86,6 +110,27 @@ class Builder:
     def dtype(self) -> DataType:
         """The one dtype of the graph."""
         return self._graph.dtype
+
+    @property
+    def context(self) -> int:
+        """The positions that a sequence may have."""
+        return self._context or self.sequence_rows
+
+    @property
+    def sequence_rows(self) -> int:
+        """The rows of a full launch of a sequence."""
+        if self._rows is None:
+            raise InternalError("rows of this graph are no sequence")
+        return self._rows
+
+    @property
+    def rows_block(self) -> Block:
+        """A block that has the rows of the launch."""
+        return Block(Arena.ACTIVATIONS, 0, self.sequence_rows, 1)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor of the graph."""
+        return self._tensors[name]
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
@@ -103,7 +148,7 @@ class Builder:
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
             del live[name]
         self._num_lowered += 1
-        self._scratch_elements = 0
+        self._scratch_elements = self._kept_elements
 
     def build(self) -> MeshProgram:
         """Return the program."""
@@ -121,8 +166,12 @@ class Builder:
                 Arena.PARAMETERS: self._parameter_elements,
                 Arena.ACTIVATIONS: self._activations.num_elements,
                 Arena.ACCUMULATOR: self._accumulator_elements,
+                Arena.STATE: self._state_elements,
+                Arena.INDICES: self._num_indices,
+                Arena.TABLES: self.num_tables,
             },
-            sequence_rows=self._graph.inputs[0].shape[0] if self._graph.is_sequence else None,
+            sequence_rows=self._rows,
+            context=self._context,
         )
 
     # --- activations -------------------------------------------------------------------------
@@ -153,15 +202,34 @@ class Builder:
     def scratch(self, rows: int, columns: int) -> Block:
         """Return an f32 block for as long as the operation of the graph is being lowered."""
         if self.dtype is DataType.F32:
-            self._num_scratch += 1
-            name = f"{_SCRATCH}{self._num_scratch}"
-            self._last_use[name] = self._num_lowered
-            offset = self._activations.allocate(name, rows * columns, phase=0)
-            return Block(Arena.ACTIVATIONS, offset, rows, columns)
+            return self._allocate_unnamed(rows, columns, last_use=self._num_lowered)
         block = Block(Arena.ACCUMULATOR, self._scratch_elements, rows, columns)
         self._scratch_elements += block.num_elements
         self._accumulator_elements = max(self._accumulator_elements, self._scratch_elements)
         return block
+
+    def keep(self, rows: int, columns: int) -> Block:
+        """Return an f32 block for the whole launch; only before any operation is lowered."""
+        if self.dtype is DataType.F32:
+            return self._allocate_unnamed(rows, columns, last_use=len(self._graph.operations))
+        block = self.scratch(rows, columns)
+        self._kept_elements = self._scratch_elements
+        return block
+
+    def place_cache(self, elements: int, *, is_kept: bool) -> Block:
+        """Return a block for keys and values: kept for good, or while the operation is lowered."""
+        if not is_kept:
+            return self._allocate_unnamed(1, elements, last_use=self._num_lowered)
+        block = Block(Arena.STATE, self._state_elements, 1, elements)
+        self._state_elements += elements
+        return block
+
+    def _allocate_unnamed(self, rows: int, columns: int, *, last_use: int) -> Block:
+        self._num_unnamed += 1
+        name = f"{_UNNAMED}{self._num_unnamed}"
+        self._last_use[name] = last_use
+        offset = self._activations.allocate(name, rows * columns, phase=0)
+        return Block(Arena.ACTIVATIONS, offset, rows, columns)
 
     def allocate_pair(
         self, operation: Operation, left: str, right: str
@@ -188,8 +256,21 @@ class Builder:
         return result, self.blocks[left], result
 
     def _place_input(self, tensor: Tensor) -> Placement:
-        self.allocate(tensor)
-        return self._placement(tensor, Role.INPUT)
+        if tensor.dtype is not DataType.I32:
+            self.allocate(tensor)
+            return self._placement(tensor, Role.INPUT)
+        block = Block(Arena.INDICES, self._num_indices, tensor.num_elements, 1)
+        self._num_indices += block.num_elements
+        self.blocks[tensor.name] = block
+        return Placement(
+            name=tensor.name,
+            role=Role.INPUT,
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            rows=Distribution.LOCAL,
+            columns=Distribution.LOCAL,
+            block=block,
+        )
 
     def _placement(self, tensor: Tensor, role: Role) -> Placement:
         layout = self.layouts[tensor.name]
@@ -241,6 +322,23 @@ class Builder:
             )
         return self._parameters[name, rows, columns].block
 
+    def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
+        """Place a table: its rows lie over the other axis than the features of each do."""
+        if (name, layout, layout) not in self._parameters:
+            tensor, across = self._tensors[name], layout.axis.other
+            self._parameters[name, layout, layout] = Placement(
+                name=name,
+                role=Role.PARAMETER,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                rows=_BLOCKED[across],
+                columns=_BLOCKED[layout.axis],
+                block=self._reserve(-(-tensor.shape[0] // self.size(across)), layout.columns),
+                column_order=layout.order,
+                copies=copies,
+            )
+        return self._parameters[name, layout, layout].block
+
     def _reserve(self, rows: int, columns: int) -> Block:
         block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)
         end = block.offset + block.num_elements
@@ -258,6 +356,12 @@ class Builder:
         if self.size(axis) > 1:
             self.append(ChainReduce(sums, axis))
             self.append(Broadcast(sums, axis))
+
+    def all_reduce_max(self, values: Block, axis: Axis) -> None:
+        """Take the largest of the values of all PEs along an axis."""
+        if self.size(axis) > 1:
+            self.append(ChainMax(values, axis))
+            self.append(Broadcast(values, axis))
 
     def store(self, sums: Block, result: Block) -> None:
         """Store sums as a result, unless they form in it."""

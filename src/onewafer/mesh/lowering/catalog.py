@@ -9,15 +9,22 @@ from onewafer.graph import (
     Activation,
     Add,
     AddBias,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
     LayerNorm,
     Linear,
     Multiply,
     Operation,
+    PositionEmbedding,
     Relu,
     RmsNorm,
+    Rotary,
     Scale,
 )
 from onewafer.mesh import operations as mesh
+from onewafer.mesh.lowering.attention import AttentionLowering
 from onewafer.mesh.lowering.dense import LinearLowering
 from onewafer.mesh.lowering.elementwise import (
     ActivationLowering,
@@ -27,6 +34,13 @@ from onewafer.mesh.lowering.elementwise import (
     ScaleLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
+from onewafer.mesh.lowering.tokens import (
+    EmbeddingLowering,
+    FirstRowLowering,
+    LastRowLowering,
+    PositionEmbeddingLowering,
+    RotaryLowering,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +57,12 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     Activation: ActivationLowering(),
     RmsNorm: RmsNormLowering(),
     LayerNorm: LayerNormLowering(),
+    Embedding: EmbeddingLowering(),
+    PositionEmbedding: PositionEmbeddingLowering(),
+    Rotary: RotaryLowering(),
+    Attention: AttentionLowering(),
+    FirstRow: FirstRowLowering(),
+    LastRow: LastRowLowering(),
 }
 
 

@@ -1,6 +1,18 @@
 """The operations of a mesh program, a file a family: `operation` says what each answers."""
 
-from onewafer.mesh.operations.collectives import Broadcast, ChainReduce
+from onewafer.mesh.operations.attention import (
+    Append,
+    AttentionShape,
+    BroadcastScores,
+    Divide,
+    FindMaxima,
+    ReduceScores,
+    Score,
+    Share,
+    SumValues,
+    Weigh,
+)
+from onewafer.mesh.operations.collectives import Broadcast, ChainMax, ChainReduce
 from onewafer.mesh.operations.dense import Matmul, Turn
 from onewafer.mesh.operations.elementwise import (
     Activation,
@@ -13,22 +25,38 @@ from onewafer.mesh.operations.elementwise import (
 )
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 __all__ = [
     "Activation",
     "Add",
     "AddBias",
+    "Append",
+    "AttentionShape",
     "Broadcast",
+    "BroadcastScores",
+    "ChainMax",
     "ChainReduce",
     "Conflicts",
     "Convert",
+    "Divide",
+    "FindMaxima",
+    "LookUpPositions",
+    "LookUpTokens",
     "Matmul",
     "MeshOperation",
     "Multiply",
     "Normalize",
+    "ReduceScores",
     "Relu",
+    "Rotate",
     "Scale",
+    "Score",
+    "Share",
     "SumGroups",
     "SumSquares",
+    "SumValues",
+    "TakeRow",
     "Turn",
+    "Weigh",
 ]

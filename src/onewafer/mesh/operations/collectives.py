@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onewafer.mesh import arithmetic
 from onewafer.mesh.entry import Kind
@@ -13,16 +13,37 @@ from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
 
     from onewafer.arch import Timing
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Block, Launch, MeshProgram
 
+    Array = NDArray[Any]
+
+
+class _Collective(MeshOperation):
+    """A collective on one block."""
+
+    __slots__ = ()
+
+    values: Block
+    axis: Axis
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.values)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.values, launch)
+
 
 @dataclass(frozen=True, slots=True)
-class ChainReduce(MeshOperation):
+class ChainReduce(_Collective):
     """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
 
     PE i computes `own + (sum of the PEs i + 1, i + 2, …)`, one rounding a PE.
@@ -36,31 +57,40 @@ class ChainReduce(MeshOperation):
         """What the state machine knows it as."""
         return Kind.CHAIN_REDUCE_X if self.axis is Axis.X else Kind.CHAIN_REDUCE_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
-        """Return its words in the schedule."""
-        return block_entry(program, self.kind, self.values)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        values = memories.along(self.axis, self.values)
-        total = values[:, -1]
-        for index in range(values.shape[1] - 2, -1, -1):
-            total = arithmetic.add(values[:, index], total)
-        values[:, 0] = total
-
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
-        return block_sizes(program, self.values, launch)
+        reduce_along(memories.along(self.axis, self.values), arithmetic.add)
 
     def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
         """Return the cycles from the issue of its fabric operation to the end."""
-        stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
-        stream = _stream_cycles("fadds", self.sizes(program, launch)["elements"], timing)
-        return stream + (program.size(self.axis) - 1) * stage
+        elements = self.sizes(program, launch)["elements"]
+        return reduce_cycles(elements, program.size(self.axis), timing)
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast(MeshOperation):
+class ChainMax(_Collective):
+    """Take the largest of f32 blocks along an axis into PE 0 of it; NaN if one has NaN."""
+
+    values: Block
+    axis: Axis
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.CHAIN_MAX_X if self.axis is Axis.X else Kind.CHAIN_MAX_Y
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        reduce_along(memories.along(self.axis, self.values), arithmetic.maximum)
+
+    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
+        """Return the cycles from the issue of its fabric operation to the end."""
+        elements = self.sizes(program, launch)["elements"]
+        return reduce_cycles(elements, program.size(self.axis), timing, operation="fmaxs")
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(_Collective):
     """Copy the f32 block of PE 0 of an axis to all others of it."""
 
     values: Block
@@ -71,24 +101,40 @@ class Broadcast(MeshOperation):
         """What the state machine knows it as."""
         return Kind.BROADCAST_X if self.axis is Axis.X else Kind.BROADCAST_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
-        """Return its words in the schedule."""
-        return block_entry(program, self.kind, self.values)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values = memories.along(self.axis, self.values)
         values[:, 1:] = values[:, :1]
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
-        return block_sizes(program, self.values, launch)
-
     def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
         """Return the cycles from the issue of its fabric operation to the end."""
-        num_links = program.size(self.axis) - 1
-        travel = 2 * timing.ramp_cycles + num_links * timing.hop_cycles + 1
-        return _stream_cycles("fmovs", self.sizes(program, launch)["elements"], timing) + travel
+        elements = self.sizes(program, launch)["elements"]
+        return broadcast_cycles(elements, program.size(self.axis), timing)
+
+
+def reduce_along(values: Array, combine: Callable[[Array, Array], Array]) -> None:
+    """Combine what the PEs of an axis have, from the last to the first, into the first.
+
+    `values` are `[across, along, …]`.
+    """
+    total = values[:, -1]
+    for index in range(values.shape[1] - 2, -1, -1):
+        total = combine(values[:, index], total)
+    values[:, 0] = total
+
+
+def reduce_cycles(
+    num_elements: int, num_pes: int, timing: Timing, *, operation: str = "fadds"
+) -> int:
+    """Return the cycles of a chain, from the issue of its fabric operation to the end."""
+    stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
+    return _stream_cycles(operation, num_elements, timing) + (num_pes - 1) * stage
+
+
+def broadcast_cycles(num_elements: int, num_pes: int, timing: Timing) -> int:
+    """Return the cycles of a broadcast, from the issue of its fabric operation to the end."""
+    travel = 2 * timing.ramp_cycles + (num_pes - 1) * timing.hop_cycles + 1
+    return _stream_cycles("fmovs", num_elements, timing) + travel
 
 
 def _stream_cycles(operation: str, num_elements: int, timing: Timing) -> int:

@@ -1,0 +1,120 @@
+"""Attention: local work, an all-reduce along the features, two along the positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import Attention
+from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.operations import (
+    Append,
+    AttentionShape,
+    BroadcastScores,
+    Divide,
+    FindMaxima,
+    ReduceScores,
+    Score,
+    Share,
+    SumValues,
+    Weigh,
+)
+from onewafer.mesh.relations import Heads
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+MAX_GROUP = 63
+"""Query heads of one kv head: strides of DSDs end at 127, and pairs of features take two."""
+
+
+class AttentionLowering(Lowering[Attention]):
+    """Queries, keys and values lie along one axis, the positions of the cache along the other."""
+
+    def relate(self, operation: Attention, relations: Relations) -> None:
+        """Let heads lie so that a query feature is where the key features are that it meets."""
+        query, key, value = operation.query, operation.key, operation.value
+        head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads
+        if group > MAX_GROUP:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: {group} query heads share a key head, "
+                f"at most {MAX_GROUP} can; leave it to the host"
+            )
+        relations.join(query, operation.result.name)
+        relations.join(key, value)
+        relations.align(query, key)
+        is_paired = head_dim % 2 == 0
+        relations.arrange(query, Heads(head_dim, group, is_paired))
+        relations.arrange(key, Heads(head_dim, 1, is_paired))
+
+    def prepare(self, operation: Attention, builder: Builder) -> None:
+        """Check the value heads, work out what every PE has a share of."""
+        key, value = builder.tensor(operation.key).shape, builder.tensor(operation.value).shape
+        if key != value:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: the heads of the values have "
+                f"{value[-1] // operation.kv_heads} features, those of the keys "
+                f"{key[-1] // operation.kv_heads}, which must be equal; leave it to the host"
+            )
+        shape = _shape(operation, builder, table=builder.num_tables)
+        if shape_key(shape) not in builder.shapes:
+            builder.shapes[shape_key(shape)] = shape
+            builder.num_tables += shape.table_words
+            builder.append(Share(shape, builder.rows_block))
+
+    def lower(self, operation: Attention, builder: Builder) -> None:
+        """Append all steps."""
+        shape = builder.shapes[shape_key(_shape(operation, builder, table=0))]
+        axis, rows = shape.axis, shape.rows
+        cache = builder.place_cache(shape.cache_elements, is_kept=shape.is_causal)
+        blocks = builder.blocks
+        query, key, value = (
+            blocks[name] for name in (operation.query, operation.key, operation.value)
+        )
+        builder.append(Append(shape, cache, key, value))
+        scores = builder.scratch(rows, shape.num_heads * shape.capacity)
+        builder.append(Score(shape, scores, query, cache))
+        if builder.size(axis) > 1:
+            builder.append(ReduceScores(shape, scores))
+            builder.append(BroadcastScores(shape, scores))
+        maxima = builder.scratch(rows, shape.most)
+        builder.append(FindMaxima(shape, maxima, scores, operation.scale))
+        builder.all_reduce_max(maxima, axis.other)
+        totals = builder.scratch(rows, shape.totals_columns)
+        builder.append(Weigh(shape, totals, scores, maxima))
+        builder.append(SumValues(shape, totals, scores, cache))
+        builder.all_reduce(totals, axis.other)
+        builder.append(Divide(shape, builder.allocate(operation.result), totals))
+
+
+def shape_key(shape: AttentionShape) -> tuple[object, ...]:
+    """Return what must be equal for two attentions to have the same shares."""
+    return (shape.axis, shape.kv_heads, shape.group, shape.head_dim, shape.is_causal)
+
+
+def _shape(operation: Attention, builder: Builder, *, table: int) -> AttentionShape:
+    layout = builder.layouts[operation.key]
+    rows = operation.result.shape[0]
+    positions = builder.context if operation.is_causal else rows
+    return AttentionShape(
+        axis=layout.axis,
+        num_pes=builder.size(layout.axis),
+        kv_heads=operation.kv_heads,
+        group=operation.heads // operation.kv_heads,
+        head_dim=builder.tensor(operation.key).shape[-1] // operation.kv_heads,
+        width=layout.columns,
+        capacity=-(-positions // builder.size(layout.axis.other)),
+        is_causal=operation.is_causal,
+        rows=rows,
+        table=table,
+    )
+
+
+def _head_dim(operation: Attention) -> int:
+    """Return the features of a value head, which are those of a result head."""
+    return operation.result.shape[-1] // operation.heads
+
+
+def _where(operation: Attention) -> str:
+    return f"Attention that defines {operation.result.name!r}"

@@ -1,0 +1,128 @@
+"""Operations on the tokens of a sequence: lookups, rotation, one row of many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
+from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
+from onewafer.mesh.program import FeatureOrder, Layout
+from onewafer.mesh.relations import Heads
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Block
+    from onewafer.mesh.relations import Relations
+
+
+class EmbeddingLowering(Lowering[Embedding]):
+    """Each PE takes the rows that it has from the table; an all-reduce brings them together.
+
+    The table lies as the weight of a linear operation from the result to a vocabulary, so that the
+    two can be one.
+    """
+
+    def relate(self, operation: Embedding, relations: Relations) -> None:
+        """Ask for nothing."""
+
+    def lower(self, operation: Embedding, builder: Builder) -> None:
+        """Append the lookup and the all-reduce."""
+        layout = builder.layouts[operation.result.name]
+        across = layout.axis.other
+        entries = Layout.cut(builder.tensor(operation.table).shape[0], across, builder.size(across))
+        table = builder.place_weight(operation.table, layout, entries)
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        indices = builder.blocks[operation.indices]
+        builder.append(LookUpTokens(sums, indices, table, across))
+        builder.all_reduce(sums, across)
+        builder.store(sums, result)
+
+
+class PositionEmbeddingLowering(Lowering[PositionEmbedding]):
+    """As `EmbeddingLowering`, with positions blocked over the other axis."""
+
+    def relate(self, operation: PositionEmbedding, relations: Relations) -> None:
+        """Ask for nothing."""
+
+    def lower(self, operation: PositionEmbedding, builder: Builder) -> None:
+        """Append the lookup and the all-reduce."""
+        layout = builder.layouts[operation.result.name]
+        across = layout.axis.other
+        table = builder.place_table(operation.table, layout)
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        builder.append(LookUpPositions(sums, table, across))
+        builder.all_reduce(sums, across)
+        builder.store(sums, result)
+
+
+class RotaryLowering(Lowering[Rotary]):
+    """Rotate by angles that are looked up once a launch for all layers."""
+
+    works_in_place = True
+
+    def relate(self, operation: Rotary, relations: Relations) -> None:
+        """Ask for features that are rotated together to be neighbours."""
+        relations.join(operation.input, operation.result.name)
+        head_dim = operation.result.shape[-1] // operation.heads
+        relations.arrange(operation.input, Heads(head_dim, is_paired=True))
+
+    def prepare(self, operation: Rotary, builder: Builder) -> None:
+        """Look up the angles, unless they have been already."""
+        rows = operation.result.shape[0]
+        layout, copies = _angle_layout(operation, builder)
+        for name in (operation.cosine, operation.sine):
+            if (name, layout) in builder.angles:
+                continue
+            table = builder.place_table(name, layout, copies=copies)
+            angles = builder.keep(rows, layout.columns)
+            builder.append(LookUpPositions(angles, table, layout.axis.other))
+            builder.all_reduce(angles, layout.axis.other)
+            builder.angles[name, layout] = angles
+
+    def lower(self, operation: Rotary, builder: Builder) -> None:
+        """Append the rotation."""
+        layout, _ = _angle_layout(operation, builder)
+        members = builder.layouts[operation.result.name].order.members
+        source = builder.blocks[operation.input]
+        cosine: Block = builder.angles[operation.cosine, layout]
+        sine: Block = builder.angles[operation.sine, layout]
+        scratch = builder.scratch(cosine.rows, 2 * cosine.columns)
+        result = builder.allocate_in_place(operation)
+        builder.append(Rotate(result, source, cosine, sine, scratch, members))
+
+
+def _angle_layout(operation: Rotary, builder: Builder) -> tuple[Layout, int]:
+    """Return how a row of angles lies: a column for all members; and the copies of a head's."""
+    layout = builder.layouts[operation.result.name]
+    order = FeatureOrder(layout.order.head_dim, 1, is_paired=True)
+    columns = layout.columns // layout.order.members
+    return Layout(layout.axis, columns, order), operation.heads // layout.order.members
+
+
+class FirstRowLowering(Lowering[FirstRow]):
+    """Copy the first row."""
+
+    def relate(self, operation: FirstRow, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        relations.join(operation.input, operation.result.name)
+
+    def lower(self, operation: FirstRow, builder: Builder) -> None:
+        """Append the copy."""
+        source = builder.blocks[operation.input]
+        builder.append(TakeRow(builder.allocate(operation.result), source, is_last=False))
+
+
+class LastRowLowering(Lowering[LastRow]):
+    """Copy the last valid row."""
+
+    def relate(self, operation: LastRow, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        relations.join(operation.input, operation.result.name)
+
+    def lower(self, operation: LastRow, builder: Builder) -> None:
+        """Append the copy."""
+        source = builder.blocks[operation.input]
+        builder.append(TakeRow(builder.allocate(operation.result), source, is_last=True))

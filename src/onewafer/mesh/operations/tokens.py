@@ -1,0 +1,176 @@
+"""Operations that know which tokens the rows are: lookups in tables, rotation, one row of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import attention
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.program import Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Block, Launch, MeshProgram
+
+
+def axis_word(axis: Axis) -> int:
+    """Return an axis as a word of the schedule."""
+    return list(Axis).index(axis)
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpTokens(MeshOperation):
+    """Take columns of a table as rows of the result, −0 where another PE has the column.
+
+    The table is that of a linear operation: its entries are columns, blocked over an axis.
+    """
+
+    result: Block
+    """f32."""
+    indices: Block
+    table: Block
+    axis: Axis
+    """Over which the entries of the table are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.LOOK_UP_TOKENS
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, more = (self.result, self.indices, self.table), (axis_word(self.axis),)
+        return block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = memories.num_rows(self.result)
+        indices = memories.view(self.indices, rows)
+        table = memories.matrix(self.table)
+        held = attention.look_up_tokens(table, indices, b=memories.at(self.axis))
+        memories.write(self.result, held)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; tokens spread evenly over the PEs."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "held": -(-sizes["rows"] // program.size(self.axis))}
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpPositions(MeshOperation):
+    """Take the rows of a table at the positions of the launch, −0 where another PE has the row."""
+
+    result: Block
+    """f32."""
+    table: Block
+    axis: Axis
+    """Over which the rows of the table are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.LOOK_UP_POSITIONS
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = (axis_word(self.axis),)
+        inner = self.table.rows
+        blocks = self.result, None, self.table
+        return block_entry(program, self.kind, *blocks, inner=inner, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        held = attention.look_up_positions(
+            memories.matrix(self.table),
+            start=memories.launch.start,
+            rows=memories.num_rows(self.result),
+            b=memories.at(self.axis),
+        )
+        memories.write(self.result, held)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "held": min(sizes["rows"], self.table.rows) * self.result.columns}
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate(MeshOperation):
+    """Rotate pairs of neighbouring features by the angles of the position of their row.
+
+    In f32, one rounding an operation, and one more to the program's dtype.
+    """
+
+    result: Block
+    input: Block
+    cosine: Block
+    """f32, a column for the features of all members."""
+    sine: Block
+    scratch: Block
+    """f32, twice the size of `cosine`."""
+    members: int
+    """Columns of the result for each column of `cosine`."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.ROTATE
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(
+            program,
+            self.kind,
+            self.result,
+            self.input,
+            columns=self.cosine.columns,
+            inner=self.members,
+            more=(self.cosine, self.sine, self.scratch),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, width = memories.num_rows(self.input), self.cosine.columns
+        values = memories.view(self.input, rows, width, self.members)
+        cosine, sine = memories.matrix(self.cosine), memories.matrix(self.sine)
+        memories.write(self.result, attention.rotate(values, cosine, sine))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        elements = block_sizes(program, self.cosine, launch)["elements"]
+        return {"members": self.members, "elements": elements, "pairs": elements // 2}
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRow(MeshOperation):
+    """Copy one row: the first one, or the last one of the launch."""
+
+    result: Block
+    input: Block
+    is_last: bool
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.TAKE_ROW
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input, inner=int(self.is_last))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = memories.matrix(self.input)
+        memories.write(self.result, np.array(rows[..., -1 if self.is_last else 0, :]))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)

@@ -1,0 +1,463 @@
+"""Graphs and operations from which the costs of kernels are measured.
+
+A helper of `kernel_costs.py`. A graph has all kinds of operations or one; a sample is an operation
+of any size, with the products of sizes that its instructions are counted by.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Add,
+    AddBias,
+    Attention,
+    DataType,
+    Embedding,
+    FirstRow,
+    Graph,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    Operation,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    Tensor,
+)
+from onewafer.mesh import Arena, Axis, Block, Launch, MeshOperation
+from onewafer.mesh import operations as mesh
+from onewafer.mesh.norms import Groups
+from onewafer.mesh.operations.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onewafer.mesh.entry import Kind
+
+NUM_PES = 4
+"""Along both axes."""
+
+
+# --- graphs --------------------------------------------------------------------------------------
+
+
+class _Chain:
+    """A graph of tensors of 4×8 under construction."""
+
+    def __init__(self, dtype: DataType) -> None:
+        self.dtype = dtype
+        self.operations: list[Operation] = []
+
+    def tensor(self, name: str, *shape: int) -> Tensor:
+        """Return a tensor of that shape, or of 4×8."""
+        return Tensor(name, shape or (4, 8), self.dtype)
+
+    def append_all_of_rows(self) -> None:
+        """Append operations that know no positions; the first reads `x`, the last is `tanh`."""
+        tensor, source = self.tensor, "x"
+        for index in range(6):  # after the first, pairs of equal layers, for a REPEAT
+            self.operations += [
+                Linear(tensor(f"{index}.product"), source, "w"),
+                AddBias(tensor(f"{index}.sum"), f"{index}.product", "v"),
+                Relu(tensor(f"{index}.relu"), f"{index}.sum"),
+            ]
+            source = f"{index}.relu"
+        self.operations += [
+            Add(tensor("even"), source, "x"),
+            Add(tensor("odd"), "even", "0.relu"),  # turns its right operand
+            Add(tensor("y"), "0.relu", "odd"),  # likewise, the other way
+            Multiply(tensor("product"), "y", "y"),
+            Scale(tensor("scaled"), "product", 0.5),
+            RmsNorm(tensor("rms"), "scaled", "v", 1e-5),
+            LayerNorm(tensor("layer"), "rms", "v", "v", 1e-5),
+        ]
+        source = "layer"
+        for function in ActivationFunction:
+            self.operations.append(Activation(tensor(function), source, function))
+            source = function
+
+    def append_all_of_sequences(self) -> None:
+        """Append operations that know positions, and attention along either axis."""
+        tensor = self.tensor
+        self.operations += [
+            Linear(tensor("entry"), "tanh", "w"),
+            PositionEmbedding(tensor("places"), "table"),
+            Add(tensor("placed"), "entry", "places"),
+            Rotary(tensor("rotated"), "placed", "angles", "angles", 2),
+            _attend(tensor("first"), "rotated"),
+            Linear(tensor("across"), "first", "w"),
+            _attend(tensor("second"), "across"),
+            FirstRow(tensor("one", 1, 8), "second"),
+            LastRow(tensor("last", 1, 8), "second"),
+            Add(tensor("end", 1, 8), "one", "last"),
+        ]
+
+
+def _attend(result: Tensor, source: str) -> Attention:
+    return Attention(result, source, source, source, 2, 2, 0.5, is_causal=True)
+
+
+def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
+    """Build a graph that needs every kind of operation on a rectangle of 4×4."""
+    chain = _Chain(dtype)
+    tensor = chain.tensor
+    shapes = {"w": (8, 8), "v": (8,), "table": (8, 8), "angles": (8, 4)}
+    parameters = tuple(tensor(name, *shape) for name, shape in shapes.items())
+    chain.operations.append(Embedding(tensor("x"), "ids", "table"))
+    chain.append_all_of_rows()
+    if is_sequence:
+        chain.append_all_of_sequences()
+    ids = Tensor("ids", (4, 1), DataType.I32)
+    operations = tuple(chain.operations)
+    return Graph("all kinds", (ids,), parameters, operations, (operations[-1].result.name,))
+
+
+def graph_of_few_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
+    """Build a graph that needs nothing but an addition, and to be a sequence one row of it."""
+    chain = _Chain(dtype)
+    tensor = chain.tensor
+    operations: tuple[Operation, ...] = (Add(tensor("y"), "x", "x"),)
+    if is_sequence:
+        operations = (*operations, FirstRow(tensor("z", 1, 8), "y"))
+    return Graph("few kinds", (tensor("x"),), (), operations, (operations[-1].result.name,))
+
+
+# --- samples -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes from which samples are built."""
+
+    rows: int
+    inner: int = 1
+    columns: int = 11
+    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
+    more or less."""
+    heads: int = 2
+    """Heads of keys that a PE has features of."""
+    group: int = 3
+    share: int = 6
+    """Features of each head on a PE."""
+    slots: int = 16
+
+    @property
+    def launch(self) -> Launch:
+        """The launch of all rows at whose end all slots are in use."""
+        return Launch(NUM_PES * self.slots - self.rows, self.rows)
+
+    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
+        """Return a block of rows × columns."""
+        return Block(arena, 0, self.rows, self.columns)
+
+    def row(self, *, arena: Arena = Arena.PARAMETERS) -> Block:
+        """Return a block of one row."""
+        return Block(arena, 0, 1, self.columns)
+
+
+def _grid(**values: tuple[int, ...]) -> tuple[Sizes, ...]:
+    """Return all combinations of some sizes."""
+    combinations = itertools.product(*values.values())
+    return tuple(Sizes(**dict(zip(values, items, strict=True))) for items in combinations)
+
+
+_ROWS_AND_INNER = _grid(rows=(2, 3, 5), inner=(1, 4, 7))
+"""Such that no two products are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An operation of any size, for the walks of its kind."""
+
+    build: Callable[[Sizes], MeshOperation]
+    rounds: tuple[str, ...] = ()
+    """Products of sizes that say how often its loops run."""
+    lengths: tuple[str, ...] = ()
+    """Products of sizes that are lengths of its DSD operations."""
+    strides: tuple[str, ...] = ()
+    """Products of sizes that are strides of them, unless these are 1."""
+    grid: tuple[Sizes, ...] = _ROWS_AND_INNER
+    memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
+    """u16 words that it finds in variables."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of all operations that it builds."""
+        return self.build(self.grid[0]).kind
+
+
+def samples(*, is_sequence: bool) -> Iterator[Sample]:
+    """Yield one sample of every kind but those of the state machine itself."""
+    yield from _samples_along(Axis.X)
+    yield from _samples_along(Axis.Y)
+    yield from _ELEMENTWISE
+    yield from _NORMS
+    yield _LOOKUP
+    if is_sequence:
+        yield from _SEQUENCES
+        yield from _attention_samples()
+
+
+def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
+    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
+    weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
+    return mesh.Matmul(sizes.block(), operand, weight, axis, NUM_PES * sizes.columns)
+
+
+def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
+    return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
+
+
+def _samples_along(axis: Axis) -> list[Sample]:
+    """Return the samples of operations whose kinds have an axis."""
+    return [
+        Sample(
+            lambda sizes: _matmul(sizes, axis),
+            rounds=("rows", "rows*inner"),
+            lengths=("elements", "columns"),
+        ),
+        Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
+        Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
+        Sample(lambda sizes: mesh.ChainMax(sizes.block(), axis)),
+        Sample(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
+    ]
+
+
+def _elementwise(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    return Sample(build, lengths=("elements",))
+
+
+def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    """Return a sample whose rows are whole chunks."""
+    grid = _grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
+    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=grid)
+
+
+def _activation(function: ActivationFunction) -> Sample:
+    return _in_chunks(lambda sizes: mesh.Activation(sizes.block(), sizes.block(), function))
+
+
+_ELEMENTWISE = (
+    _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
+    Sample(
+        lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.row()),
+        rounds=("rows",),
+        lengths=("columns",),
+    ),
+    _elementwise(lambda sizes: mesh.Relu(sizes.block(), sizes.block())),
+    _elementwise(lambda sizes: mesh.Add(*[sizes.block()] * 3)),
+    _elementwise(lambda sizes: mesh.Multiply(*[sizes.block()] * 3)),
+    _in_chunks(lambda sizes: mesh.Scale(sizes.block(), sizes.block(), 0.5)),
+    *(_activation(function) for function in ActivationFunction),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    """Operands of a normalization of rows of `inner` whole chunks."""
+
+    sizes: Sizes
+
+    @property
+    def groups(self) -> Groups:
+        """One group, of all features of all PEs."""
+        return Groups(1, NUM_PES * self.input.columns)
+
+    @property
+    def input(self) -> Block:
+        """Rows of whole chunks."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, CHUNK * self.sizes.inner)
+
+    @property
+    def totals(self) -> Block:
+        """A number a row."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
+
+    @property
+    def vector(self) -> Block:
+        """A weight or bias."""
+        return Block(Arena.PARAMETERS, 0, 1, self.input.columns)
+
+    def sum_groups(self) -> MeshOperation:
+        """Return the first step of LayerNorm."""
+        return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
+
+    def sum_squares(self, sums: Block | None) -> MeshOperation:
+        """Return the next step, or the first one of RmsNorm."""
+        return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
+
+    def normalize(self, sums: Block | None) -> MeshOperation:
+        """Return the last step."""
+        bias = None if sums is None else self.vector
+        blocks = self.input, self.input, self.totals, self.vector
+        return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
+
+
+def _norm(build: Callable[[_Norm], MeshOperation]) -> Sample:
+    return Sample(
+        lambda sizes: build(_Norm(sizes)),
+        rounds=("pieces", "pieces*rows"),
+        lengths=("rows", "piece"),
+    )
+
+
+_NORMS = (
+    _norm(lambda norm: norm.sum_squares(None)),
+    _norm(lambda norm: norm.normalize(None)),
+    _norm(lambda norm: norm.sum_groups()),
+    _norm(lambda norm: norm.sum_squares(norm.totals)),
+    _norm(lambda norm: norm.normalize(norm.totals)),
+)
+
+
+def _look_up_tokens(sizes: Sizes) -> MeshOperation:
+    indices = Block(Arena.INDICES, 0, sizes.rows, 1)
+    table = Block(Arena.PARAMETERS, 0, sizes.columns, 5)
+    return mesh.LookUpTokens(sizes.block(), indices, table, Axis.X)
+
+
+def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Let the table of the PE have one of as many tokens as there are PEs."""
+    held = -(-sizes.rows // NUM_PES)
+    return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
+
+
+def _rotate(sizes: Sizes) -> MeshOperation:
+    angles = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.columns)
+    values = replace(angles, columns=sizes.columns * sizes.group)
+    return mesh.Rotate(values, values, angles, angles, angles, sizes.group)
+
+
+_LOOKUP = Sample(
+    _look_up_tokens,
+    rounds=("rows", "held", "held*columns"),
+    lengths=("elements",),
+    grid=_grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+    memory=_some_held,
+)
+_SEQUENCES = (
+    Sample(
+        lambda sizes: mesh.LookUpPositions(
+            sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
+        ),
+        lengths=("elements", "held"),
+    ),
+    Sample(
+        _rotate,
+        rounds=("members",),
+        lengths=("elements", "pairs"),
+        strides=("members", "2*members"),
+        grid=_grid(rows=(2, 3), columns=(4, 6), group=(3, 5)),
+    ),
+    Sample(
+        lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
+        lengths=("columns",),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """Operands of the steps of attention; all features lie on the first PE."""
+
+    sizes: Sizes
+    axis: Axis = Axis.X
+
+    @property
+    def shape(self) -> mesh.AttentionShape:
+        """The shape."""
+        sizes = self.sizes
+        return mesh.AttentionShape(
+            axis=self.axis,
+            num_pes=NUM_PES,
+            kv_heads=sizes.heads,
+            group=sizes.group,
+            head_dim=sizes.share,
+            width=sizes.heads * sizes.share,
+            capacity=sizes.slots + 1,
+            is_causal=True,
+            rows=sizes.rows,
+            table=0,
+        )
+
+    @property
+    def kept(self) -> Block:
+        """A cache."""
+        return Block(Arena.STATE, 0, 1, self.shape.cache_elements)
+
+    def block(self, columns: int = 1) -> Block:
+        """Return a block with the rows of the launch."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, columns)
+
+
+def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the table that `Share` fills, all rows attending to all slots."""
+    heads = (0, sizes.heads, *[sizes.share] * sizes.heads)
+    numbers = (sizes.slots, sizes.launch.start, *[sizes.slots] * sizes.rows)
+    return {"model.tables": numbers + heads}
+
+
+def _attention(
+    build: Callable[[_Attention], MeshOperation],
+    *,
+    axis: Axis = Axis.X,
+    rounds: tuple[str, ...] = (),
+    lengths: tuple[str, ...] = (),
+    strides: tuple[str, ...] = (),
+    grid: tuple[Sizes, ...] = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21)),
+) -> Sample:
+    return Sample(
+        lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares
+    )
+
+
+def _attention_samples() -> Iterator[Sample]:
+    yield _attention(
+        lambda its: mesh.Share(its.shape, its.block()),
+        rounds=("rows", "heads"),
+    )
+    yield _attention(
+        lambda its: mesh.Append(its.shape, its.kept, its.block(), its.block()),
+        rounds=("kept", "kept*heads"),
+        lengths=("width", "share"),
+        strides=("capacity",),
+    )
+    yield _attention(
+        lambda its: mesh.Score(its.shape, its.block(), its.block(), its.kept),
+        rounds=("rows", "rows*heads", "rows*heads*group", "rows*group*width"),
+        lengths=("rows*num_heads*slots", "slots"),
+        grid=_grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
+    )
+    for axis in Axis:
+        yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
+        yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
+    yield _attention(
+        lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
+        rounds=("rows", "rows*heads*group"),
+        lengths=("rows*most", "heads*group*slots", "slots"),
+    )
+    yield _attention(
+        lambda its: mesh.Weigh(its.shape, its.block(), its.block(), its.block()),
+        rounds=("rows", "rows*heads*group", "rows*chunks"),
+        lengths=("rows*totals", "slots", "chunk"),
+        grid=_grid(rows=(4, 8), heads=(2, 4), group=(2, 4), slots=(16, 32)),
+    )
+    yield _attention(
+        lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
+        rounds=("rows", "rows*heads", "rows*heads*group", "rows*heads*group*slots"),
+        lengths=("share",),
+    )
+    yield _attention(
+        lambda its: mesh.Divide(its.shape, its.block(), its.block()),
+        rounds=("heads", "heads*group", "rows*heads*group"),
+        lengths=("share",),
+        strides=("group",),
+    )

@@ -1,0 +1,209 @@
+"""Walk through the instructions of one step of the state machine, and count them.
+
+A helper of `kernel_costs.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from onewafer.image import (
+    IN_MAP,
+    DsdOperation,
+    Field,
+    Opcode,
+    OperandMode,
+    ScalarType,
+    TaskKind,
+    cost_class,
+    decode_operand,
+)
+from onewafer.mesh.kernel_costs import VectorOperation
+from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
+
+if TYPE_CHECKING:
+    from onewafer.image import Task, TileProgram
+
+_BINARY = range(Opcode.ADD, Opcode.REM + 1)
+_BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
+_COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
+_WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM)
+_DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
+_LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
+
+
+def _signed(word: int) -> int:
+    """Return the low half of a word as a signed number."""
+    return (word + 0x8000 & _LOW_HALF) - 0x8000
+
+
+class Walk:
+    """The scalar part of one task: registers, memory, and what has been counted.
+
+    DSD operations are counted by name and length, and not executed.
+    """
+
+    def __init__(self, program: TileProgram) -> None:
+        self._program = program
+        self._registers = [0] * (program.num_registers + 1)
+        self._dsrs: dict[int, tuple[int, int]] = {}
+        self.visited: set[int] = set()
+        """Instructions that were walked through."""
+        self.touched: set[int] = set()
+        """Addresses that instructions named."""
+        self._memory = bytearray(1 << 16)
+        self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
+            program.data
+        )
+
+    def store(self, address: int, words: tuple[int, ...]) -> None:
+        """Put u16 words into memory."""
+        for index, word in enumerate(words):
+            self._write(address + 2 * index, word, ScalarType.U16)
+
+    def count_step(self) -> Counter[str]:
+        """Walk one step of the state machine."""
+        return self.count(step_task(self._program).entry)
+
+    def count(self, entry: int) -> Counter[str]:
+        """Walk from an instruction to the end of its task, or to an asynchronous operation."""
+        counts: Counter[str] = Counter()
+        stack: list[int] = []
+        pc = entry
+        while True:
+            row = [int(field) for field in self._program.code[pc]]
+            opcode, immediate = Opcode(row[Field.OPCODE]), row[Field.IMM]
+            cost = cost_class(opcode, row[Field.TYPE]).name.lower()
+            self.visited.add(pc)
+            pc += 1
+            match opcode:
+                case Opcode.DSD if immediate >= 0:
+                    return counts
+                case Opcode.DSD:
+                    counts[str(self._vector_operation(row))] += 1
+                    continue
+                case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
+                    if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):
+                        counts["branch_taken"] += 1
+                        pc = immediate
+                        continue
+                case Opcode.MAP_BEGIN:
+                    counts["map_begin"] += 1
+                    if self._registers[row[Field.RA]] == 0:
+                        pc = immediate
+                    continue
+                case Opcode.MAP_STEP:
+                    self._registers[row[Field.RA]] -= 1
+                    if self._registers[row[Field.RA]]:
+                        pc = immediate
+                case Opcode.JUMP:
+                    pc = immediate
+                case Opcode.CALL:
+                    stack.append(pc)
+                    pc = immediate
+                case Opcode.RETURN if stack:
+                    pc = stack.pop()
+                case Opcode.END_TASK | Opcode.RETURN:
+                    counts[cost] += 1
+                    return counts
+                case _:
+                    self._execute(opcode, row)
+            counts[cost] += 1
+
+    def _execute(self, opcode: Opcode, row: list[int]) -> None:
+        registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
+        left, right = registers[row[Field.RA]], registers[row[Field.RB]]
+        if opcode in _WITHOUT_RESULT:
+            return
+        if self._execute_dsd(opcode, row) or self._execute_map(opcode, row):
+            return
+        element = ScalarType(row[Field.TYPE])
+        if opcode is Opcode.LOAD_IMMEDIATE:
+            registers[rd] = canonical(immediate, element)
+        elif opcode is Opcode.COORDINATE:  # all walks are on PE (0, 0)
+            registers[rd] = 0
+        elif opcode is Opcode.MOVE:
+            registers[rd] = left
+        elif opcode is Opcode.LOAD:
+            registers[rd] = self._read(left + immediate, element)
+        elif opcode is Opcode.STORE:
+            self._write(left + immediate, right, element)
+        elif opcode in _BINARY or opcode in _BITWISE or opcode in _COMPARISONS:
+            registers[rd] = binary(opcode, element)(left, right)
+        elif opcode in (Opcode.NEG, Opcode.NOT):
+            registers[rd] = unary(opcode, element)(left)
+        elif opcode is Opcode.CONVERT:
+            registers[rd] = conversion(element, ScalarType(immediate))(left)
+        else:
+            raise NotImplementedError(f"the kernels use {opcode.name}, which this tool cannot walk")
+
+    def _execute_dsd(self, opcode: Opcode, row: list[int]) -> bool:
+        """Execute an instruction on DSD values or DSRs; return whether it was one."""
+        registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
+        low, high = registers[row[Field.RA]], registers[min(row[Field.RA] + 1, len(registers) - 1)]
+        value = registers[row[Field.RB]] & _LOW_HALF
+        match opcode:
+            case Opcode.DSR_LOAD:
+                self._dsrs[rd] = low, high
+            case Opcode.DSR_LOAD_CONSTANT:
+                self._dsrs[rd] = immediate & _WORD, row[Field.AUX] & _WORD
+            case Opcode.DSD_SET_BASE:
+                registers[rd : rd + 2] = low & _HIGH_HALF | value, high
+            case Opcode.DSD_SET_LENGTH:
+                registers[rd : rd + 2] = low & _LOW_HALF | value << 16, high
+            case Opcode.DSD_SET_STRIDE:
+                registers[rd : rd + 2] = low, high & _HIGH_HALF | value
+            case Opcode.DSD_ADVANCE:
+                address = low + canonical(value, ScalarType.I16) * immediate
+                registers[rd : rd + 2] = low & _HIGH_HALF | address & _LOW_HALF, high
+            case _:
+                return False
+        return True
+
+    def _vector_operation(self, row: list[int]) -> VectorOperation:
+        """Return a DSD operation; its length is that of src0, else src1, else dest, else 1."""
+        operands = {decode_operand(row[f])[0]: row[f] for f in (Field.RA, Field.RB, Field.RD)}
+        dsrs = [self._dsrs[operands[mode]] for mode in _DSR_MODES if mode in operands]
+        length = next((low >> 16 for low, _ in dsrs if low >> 16), 1)
+        self.touched |= {low & _LOW_HALF for low, _ in dsrs}
+        return VectorOperation(
+            DsdOperation(row[Field.TYPE]).name.lower(),
+            str(length),
+            str(max(abs(_signed(high)) for _, high in dsrs)),
+            is_reduction=OperandMode.POINTER in operands,
+            is_mapped=row[Field.AUX] == IN_MAP,
+        )
+
+    def _execute_map(self, opcode: Opcode, row: list[int]) -> bool:
+        """Execute an instruction that moves elements in a map loop; return whether it was one."""
+        registers, pair = self._registers, row[Field.RA]
+        if opcode not in (Opcode.MAP_READ, Opcode.MAP_WRITE):
+            return False
+        element = ScalarType(row[Field.TYPE])
+        address = registers[pair] & _LOW_HALF
+        if opcode is Opcode.MAP_READ:
+            registers[row[Field.RD]] = self._read(address, element)
+        else:
+            self._write(address, registers[row[Field.RB]], element)
+        after = address + _signed(registers[pair + 1]) * element.num_bytes
+        registers[pair] = registers[pair] & _HIGH_HALF | after & _LOW_HALF
+        return True
+
+    def _read(self, address: int, element: ScalarType) -> int:
+        self.touched.add(address)
+        size = element.num_bytes
+        word = int.from_bytes(self._memory[address : address + size], "little")
+        return canonical(word, element)
+
+    def _write(self, address: int, word: int, element: ScalarType) -> None:
+        self.touched.add(address)
+        size = element.num_bytes
+        self._memory[address : address + size] = (word & ((1 << 8 * size) - 1)).to_bytes(
+            size, "little"
+        )
+
+
+def step_task(program: TileProgram) -> Task:
+    """Return the task that is the state machine."""
+    return next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
