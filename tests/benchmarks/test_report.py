@@ -126,8 +126,10 @@ def test_tables_say_met_missed_and_not_measured():
 
 def test_json_has_everything():
     document = json.loads(to_json(RESULTS))
-    assert list(document) == ["format", "engine", "computer", "benchmarks", "not_run", "curves"]
+    names = ["format", "engine", "threads", "computer", "benchmarks", "not_run", "curves"]
+    assert list(document) == names
     assert (document["format"], document["engine"]) == ("onewafer-benchmarks-1", "fast")
+    assert document["threads"] == RESULTS.threads == 1
     assert document["computer"]["cpu"] == "Some CPU"
     chained, product = document["benchmarks"]
     assert chained["sizes"] == {"width": 64, "height": 64, "num_words": 128}

@@ -30,8 +30,9 @@ from tests.pytorch.lowering.models import CAUSAL, arguments, build
 class HostExecutor:
     """The face of an executor over the host evaluator."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, context):
         self.graph = graph
+        self.context = context
         self.parameters = {}
         self.evaluator = None
         self.launches = []
@@ -46,6 +47,9 @@ class HostExecutor:
             assert inputs[tensor.name].dtype == np.int32
         self.launches.append((start, num_rows))
         return self.evaluator.run(inputs, start, num_rows)
+
+    def finish(self, num_tokens):
+        self.answered = num_tokens
 
 
 class Wafer:
@@ -65,9 +69,9 @@ class Wafer:
     def launches(self):
         return [launch for executor in self.executors for launch in executor.launches]
 
-    def _build(self, module, graph):
+    def _build(self, module, graph, context):
         assert module is self.model
-        self.executors.append(HostExecutor(graph))
+        self.executors.append(HostExecutor(graph, context))
         return self.executors[-1]
 
     @contextmanager
@@ -145,8 +149,8 @@ def test_sampled_tokens_are_those_of_the_host():
 
 
 def test_loop_of_a_script_with_its_own_cache():
-    model, wafer = build("qwen2"), Wafer(build("qwen2"))
-    wafer.model = model
+    model = build("qwen2")
+    wafer = Wafer(model)
     with wafer.intercept():
         first = model(IDS, use_cache=True)
         assert first.logits.shape == (1, 6, 61)

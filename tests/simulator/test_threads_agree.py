@@ -15,6 +15,7 @@ from onewafer.simulator.loading import load_state
 from tests.simulator.cutting import cutting, without_wakes
 from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs
+from tests.simulator.test_after_errors import FailingBuilder, fail, load, stop_before, work_of
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES, observe, slow_reader
 
 SMALL_BRICK = 2, 2
@@ -145,7 +146,7 @@ def test_a_stream_that_is_held_up_agrees(num_shares, slices):
     assert_same(*slow_reader(), slices, divided(num_shares))
 
 
-@LENIENT
+@settings(LENIENT, max_examples=120)
 @given(ALL_PROGRAMS, SLICES)
 def test_divisions_agree(program, slices):
     assert_same(*program, slices, divided(2), divided(3))
@@ -172,12 +173,23 @@ def test_new_bases_agree(program, slices):
     assert_same(*program, slices, ShortEpochs)
 
 
-@settings(LENIENT, max_examples=50)
+@settings(LENIENT, max_examples=20)
 @given(ALL_PROGRAMS, st.sampled_from([None, 29]))
 def test_cut_runs_agree(program, slices):
     make = cutting(divided(3), FastEngine, divided(2))
     make.num_shares = "cut"
     assert_same(*program, slices, make)
+
+
+@settings(LENIENT, max_examples=40)
+@given(feature_programs(FailingBuilder))
+def test_errors_agree_that_nothing_before_is_missing(program):
+    engine = load(divided(3), program)
+    if fail(engine) is None:
+        return
+    before = work_of(stop_before(load(FastEngine, program), engine.cycle))
+    for name, counts in work_of(engine).items():
+        assert (counts >= before[name]).all(), name
 
 
 def stream_engine(make):

@@ -14,7 +14,7 @@ import numpy as np
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import Arena, emit, estimate, evaluate
+from onewafer.mesh import Arena, MeshEvaluator, emit, estimate
 from onewafer.pytorch.options import Fidelity
 from onewafer.simulator import DEFAULT_ENGINE
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.mesh import EmittedPlacement, MeshProgram
+    from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
     from onewafer.simulator import Statistics
 
     Arrays = Mapping[str, NDArray[np.floating[Any]]]
@@ -109,8 +109,14 @@ class Executor(Protocol):
         """Write parameters to the wafer, where they stay."""
         ...
 
-    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
-        """Run one bucket of rows; return the outputs and what happened."""
+    def run(
+        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
+    ) -> tuple[Arrays, Activity]:
+        """Run one bucket of rows; return the outputs and what happened.
+
+        `launch` says where in a sequence the rows are and how many are valid, for a program whose
+        rows are one; None: all, from position 0 on.
+        """
         ...
 
 
@@ -188,15 +194,20 @@ class FabricExecutor:
             for placement in self._emitted.parameters[name]:
                 self._write(placement, array)
 
-    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
+    def run(
+        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
+    ) -> tuple[Arrays, Activity]:
         """Run one bucket of rows; return the outputs and what happened."""
+        where = launch or self.program.whole_launch()
+        self.program.check(where)
+        arguments = (where.start, where.num_rows) if self._emitted.is_sequence else ()
         for name, array in inputs.items():
             self._write(self._emitted.inputs[name], array)
         before = self._device.machine.statistics()
-        launch = self._device.launch(self._emitted.launch, observer=observer)
+        report = self._device.launch(self._emitted.launch, *arguments, observer=observer)
         after = self._device.machine.statistics()
         outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
-        return outputs, _difference(before, after, launch.cycles)
+        return outputs, _difference(before, after, report.cycles)
 
     def _write(self, placement: EmittedPlacement, array: NDArray[np.floating[Any]]) -> None:
         """Send every block once; the wafer makes the replicas."""
@@ -223,23 +234,35 @@ class ModelExecutor:
         self.bytes_in = 0
         self.bytes_out = 0
         self.expected_cycles = estimate(program, architecture).cycles
+        self._architecture = architecture
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
+        self._evaluator: MeshEvaluator | None = None
+        """None: parameters have come since the last run."""
 
     def send(self, parameters: Arrays) -> None:
         """Keep parameters for the coming runs."""
         self._parameters |= parameters
+        self._evaluator = None
         self.bytes_in += self._count_bytes(parameters)
 
-    def run(self, inputs: Arrays, observer: RunObserver | None) -> tuple[Arrays, Activity]:
+    def run(
+        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
+    ) -> tuple[Arrays, Activity]:
         """Evaluate one bucket of rows; only the cycles are known."""
         del observer
-        outputs = evaluate(self.program, inputs, self._parameters)
+        if self._evaluator is None:
+            self._evaluator = MeshEvaluator(self.program, self._parameters)
+        outputs = self._evaluator.run(inputs, launch)
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
-        return outputs, Activity(cycles=self.expected_cycles)
+        cycles = self.expected_cycles
+        if launch is not None:
+            cycles = estimate(self.program, self._architecture, launch).cycles
+        return outputs, Activity(cycles=cycles)
 
     def _count_bytes(self, arrays: Arrays) -> int:
-        return sum(array.size for array in arrays.values()) * self.program.dtype.num_bytes
+        tensors = (self.program.graph.tensor(name) for name in arrays)
+        return sum(tensor.num_bytes for tensor in tensors)
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:

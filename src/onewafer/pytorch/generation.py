@@ -87,11 +87,14 @@ class Generation:
 
     def __init__(
         self,
-        build: Callable[[torch.nn.Module, Graph], SequenceExecutor],
+        build: Callable[[torch.nn.Module, Graph, int], SequenceExecutor],
         on_host: Callable[[], AbstractContextManager[object]],
         options: SequenceOptions,
     ) -> None:
-        """Take what builds an executor, and a context in which module calls run on the host."""
+        """Take what builds an executor, and a context in which module calls run on the host.
+
+        `build` gets the module, the graph, and how many tokens a sequence may have at most.
+        """
         self._build = build
         self._on_host = on_host
         self._options = options
@@ -143,7 +146,9 @@ class Generation:
                 module, context, gives_all_rows=gives_all_rows, dtype=options.dtype
             )
             build = self._build
-            return ResidentModel(model, lambda graph: build(module, graph), options.rows)
+            return ResidentModel(
+                model, lambda graph, most: build(module, graph, most), options.rows
+            )
         except UnsupportedOperationError as error:
             return str(error)
 
@@ -194,6 +199,11 @@ def is_language_model(
     names = inspect.signature(module.forward).parameters
     is_causal = any(name in names for name in _CACHE_NAMES) and "logits_to_keep" in names
     return is_causal and isinstance(ids, torch.Tensor)
+
+
+def has_cache(kwargs: Mapping[str, object]) -> bool:
+    """Tell whether a call gives a cache."""
+    return any(kwargs.get(name) is not None for name in _CACHE_NAMES)
 
 
 def read_request(

@@ -49,7 +49,8 @@ def intercept_calls(session: Session) -> Generator[None]:
             torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
         )
         is_traced &= not is_another_thread_tracing()
-        if is_traced or nesting.depth or os.getpid() != process_id:
+        is_inner = nesting.depth or session.is_on_host
+        if is_traced or is_inner or os.getpid() != process_id:
             return original(module, *args, **kwargs)
         nesting.depth += 1
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import (
     Attention,
     DataType,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]
 
+_SHORTEST_CONTEXT = 16
+"""Tokens that a sequence may have at least, or it is not worth a program."""
 _SHORT = 5
 """Tokens of the second capture, which shows what depends on the length of the context."""
 
@@ -55,6 +57,10 @@ class SequenceExecutor(Protocol):
 
         Inputs have the rows of the graph. Outputs have `num_rows` valid rows, or one.
         """
+        ...
+
+    def finish(self, num_tokens: int) -> None:
+        """Note that a call which added that many tokens has been answered."""
         ...
 
 
@@ -169,20 +175,27 @@ class ResidentModel:
     """A language model with an executor, and the tokens whose keys and values it has."""
 
     def __init__(
-        self, model: CausalModel, build: Callable[[Graph], SequenceExecutor], rows: int
+        self, model: CausalModel, build: Callable[[Graph, int], SequenceExecutor], rows: int
     ) -> None:
-        """Build an executor whose launches take up to `rows` tokens; it has no parameters yet."""
+        """Build an executor whose launches take up to `rows` tokens; it has no parameters yet.
+
+        `build` gets the graph and the most tokens of a sequence; it raises ConfigurationError if
+        they do not fit, and is asked for half as many.
+        """
         self.model = model
         self.num_launches = 0
-        self._graph = with_rows(model.graph, rows)
-        self._executor = build(self._graph)
+        self.context, self._graph, self._executor = _build_longest(model, build, rows)
+        self._tables = _position_tables(self._graph)
         self._rows = rows
         self._tokens: list[int] = []
         self._sent: dict[str, NDArray[Any]] = {}
 
     def update(self) -> None:
         """Send what has changed of the parameters; keys and values follow from them."""
-        arrays = {name: to_numpy(tensor) for name, tensor in self.model.parameters().items()}
+        arrays = {
+            name: to_numpy(tensor[: self.context] if name in self._tables else tensor)
+            for name, tensor in self.model.parameters().items()
+        }
         changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
         if changed:
             dtype = self._graph.dtype
@@ -196,8 +209,8 @@ class ResidentModel:
         Raises UnsupportedOperationError if the sequence is longer than the context, or for several
         rows of logits from a program that has only the last one.
         """
-        if len(tokens) > self.model.context:
-            msg = f"{len(tokens)} tokens are more than the {self.model.context} of its context"
+        if len(tokens) > self.context:
+            msg = f"{len(tokens)} tokens are more than the {self.context} of its context"
             raise UnsupportedOperationError(msg)
         if count > 1 and not self.model.gives_all_rows:
             raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
@@ -206,6 +219,7 @@ class ResidentModel:
             self._launch(tokens[start : start + self._rows], start)
             for start in range(first, len(tokens), self._rows)
         ]
+        self._executor.finish(len(tokens) - first)
         if not self.model.gives_all_rows:
             return parts[-1]
         return np.concatenate(parts)[-count:]
@@ -220,6 +234,31 @@ class ResidentModel:
         self.num_launches += 1
         rows = len(tokens) if self.model.gives_all_rows else 1
         return outputs[graph.outputs[0]][:rows]
+
+
+def _build_longest(
+    model: CausalModel, build: Callable[[Graph, int], SequenceExecutor], rows: int
+) -> tuple[int, Graph, SequenceExecutor]:
+    """Return the longest context that fits, of those halved again and again, and its executor."""
+    context = model.context
+    while True:
+        graph = _with_positions(with_rows(model.graph, rows), context)
+        try:
+            return context, graph, build(graph, context)
+        except ConfigurationError:
+            if context // 2 < _SHORTEST_CONTEXT:
+                raise
+            context //= 2
+
+
+def _with_positions(graph: Graph, count: int) -> Graph:
+    """Return the same graph with fewer positions in its tables."""
+    tables = _position_tables(graph)
+    parameters = tuple(
+        replace(tensor, shape=(count, tensor.shape[1])) if tensor.name in tables else tensor
+        for tensor in graph.parameters
+    )
+    return replace(graph, parameters=parameters)
 
 
 def _common_beginning(one: Iterable[int], other: Iterable[int]) -> int:

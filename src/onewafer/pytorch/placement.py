@@ -54,9 +54,22 @@ def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Me
     return _place_bucket(with_rows(graph, 1), architecture, options)
 
 
-def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
+def place_sequence(
+    graph: Graph, architecture: Architecture, options: WaferOptions, *, context: int | None = None
+) -> MeshProgram:
+    """Return the mesh program of a graph whose rows are one sequence, in the fastest rectangle.
+
+    `context` is how many positions its keys and values have room for. Raises ConfigurationError as
+    `place` does.
+    """
+    return _place_bucket(graph, architecture, options, context)
+
+
+def _place_bucket(
+    graph: Graph, architecture: Architecture, options: WaferOptions, context: int | None = None
+) -> MeshProgram:
     if options.rectangle is not None:
-        return _build(graph, options.rectangle, architecture)
+        return _build(graph, options.rectangle, architecture, context)
     for rectangles in _candidates(architecture):
         side = rectangles[-1][0]
         if side > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
@@ -64,13 +77,13 @@ def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOption
         programs = [
             program
             for rectangle in rectangles
-            if (program := _build_if_it_fits(graph, rectangle, architecture)) is not None
+            if (program := _build_if_it_fits(graph, rectangle, architecture, context)) is not None
         ]
         if programs:
             return min(
                 programs, key=lambda p: (estimate(p, architecture).cycles, p.width * p.height)
             )
-    program = _build(graph, largest_rectangle(architecture), architecture)
+    program = _build(graph, largest_rectangle(architecture), architecture, context)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     raise ConfigurationError(
         f"{graph.name!r} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
@@ -79,9 +92,11 @@ def _place_bucket(graph: Graph, architecture: Architecture, options: WaferOption
     )
 
 
-def _build(graph: Graph, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:
+def _build(
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
+) -> MeshProgram:
     width, height = rectangle
-    program = shard(graph, width=width, height=height, architecture=architecture)
+    program = shard(graph, width=width, height=height, architecture=architecture, context=context)
     try:
         verify(program, architecture)
     except UnsupportedOperationError as error:
@@ -91,10 +106,10 @@ def _build(graph: Graph, rectangle: tuple[int, int], architecture: Architecture)
 
 
 def _build_if_it_fits(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
 ) -> MeshProgram | None:
     try:
-        return _build(graph, rectangle, architecture)
+        return _build(graph, rectangle, architecture, context)
     except ConfigurationError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -20,8 +20,9 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
-from onewafer.graph import SEQUENTIAL, with_rows
+from onewafer.graph import with_rows
 from onewafer.host import RunLimits
+from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
 from onewafer.pytorch.capture import capture, check_call
 from onewafer.pytorch.executable import (
@@ -31,13 +32,19 @@ from onewafer.pytorch.executable import (
     Simulation,
     build_executor,
 )
+from onewafer.pytorch.generation import (
+    Generation,
+    SequenceOptions,
+    has_cache,
+    is_language_model,
+)
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.lowering import NOTHING
-from onewafer.pytorch.placement import choose_bucket, place
+from onewafer.pytorch.placement import choose_bucket, place, place_sequence
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -47,7 +54,9 @@ if TYPE_CHECKING:
     from onewafer.host import RunObserver
     from onewafer.mesh import MeshProgram
     from onewafer.pytorch.capture import Capture, CapturedCall
+    from onewafer.pytorch.executable import Arrays
     from onewafer.pytorch.guarded import CapturedGraph
+    from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
 
 
@@ -130,6 +139,12 @@ _MOST_ALIKE = 256
 """Looks of calls of one module that are remembered, the latest ones."""
 
 
+class _OnHost(threading.local):
+    """How deep in calls for the host this thread is."""
+
+    depth = 0
+
+
 class Session:
     """One simulated wafer and the programs on it."""
 
@@ -159,6 +174,10 @@ class Session:
         self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
+        self._on_host = _OnHost()
+        self._generation = Generation(
+            self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
+        )
         self._lock = threading.RLock()
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
@@ -181,6 +200,8 @@ class Session:
         with self._lock:
             try:
                 check_call(module, args, kwargs)
+                if is_language_model(module, args, kwargs):
+                    return self._continue(module, args, kwargs)
                 return self._call(module, args, kwargs)
             except OnewaferError:
                 raise
@@ -197,6 +218,39 @@ class Session:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+
+    @property
+    def is_on_host(self) -> bool:
+        """Whether this thread makes calls now that are to run on the host."""
+        return self._on_host.depth > 0
+
+    @contextmanager
+    def _calls_on_host(self) -> Generator[None]:
+        self._on_host.depth += 1
+        try:
+            yield
+        finally:
+            self._on_host.depth -= 1
+
+    def _continue(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Go on with a sequence of tokens; a call that does more is like those of other modules."""
+        try:
+            return self._generation.call(module, args, kwargs)
+        except UnsupportedOperationError:
+            if has_cache(kwargs):
+                raise  # the host goes on with it
+        return self._call(module, args, kwargs)
+
+    def _load_sequence(
+        self, module: torch.nn.Module, graph: Graph, context: int
+    ) -> SequenceExecutor:
+        """Return the program of a language model."""
+        program = place_sequence(graph, self.architecture, self.options, context=context)
+        reason = f"a language model with a context of {program.context} tokens"
+        executor, record, what = self._compile(module, program, reason, is_first=True)
+        return _SequenceProgram(executor, record, what, self.observer)
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -235,8 +289,6 @@ class Session:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         program = self._program_of.get(call.capture)
-        if program is None and call.graph.is_sequence:
-            raise UnsupportedOperationError(_no_sequences(call.graph))
         if program is None:
             program = self._program_for(module, call.graph)
             self._program_of[call.capture] = program
@@ -245,19 +297,27 @@ class Session:
     def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too."""
         programs = self._programs.setdefault(module, {})
-        wanted = with_rows(graph, choose_bucket(graph.inputs[0].shape[0], self.options.max_batch))
+        wanted = graph
+        if not graph.is_sequence:
+            bucket = choose_bucket(graph.inputs[0].shape[0], self.options.max_batch)
+            wanted = with_rows(graph, bucket)
         if wanted not in programs:
-            program = place(wanted, self.architecture, self.options)
+            place_graph = place_sequence if graph.is_sequence else place
+            program = place_graph(wanted, self.architecture, self.options)
             resident = programs.get(program.graph)
             if resident is None:
-                resident = self._load(module, program, [*programs.values()])
+                others = [*programs.values()]
+                reason = _explain(others, program.graph)
+                parts = self._compile(module, program, reason, is_first=not others)
+                resident = _ResidentProgram(*parts, self.observer)
                 programs[program.graph] = resident
             programs[wanted] = resident
         return programs[wanted]
 
-    def _load(
-        self, module: torch.nn.Module, program: MeshProgram, others: list[_ResidentProgram]
-    ) -> _ResidentProgram:
+    def _compile(
+        self, module: torch.nn.Module, program: MeshProgram, reason: str, *, is_first: bool
+    ) -> tuple[Executor, ProgramRecord, str]:
+        """Return an executor, its record in the ledger, and a name for messages."""
         name = type(module).__name__
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
@@ -270,20 +330,15 @@ class Session:
             name,
             self.options,
             self.architecture,
-            _explain(others, program.graph),
-            not others,
+            reason,
+            is_first,
             program,
             executor.engine,
             executor.num_tile_programs,
             executor.memory,
         )
         self.ledger.programs.append(record)
-        return _ResidentProgram(executor, record, what, self.observer)
-
-
-def _no_sequences(graph: Graph) -> str:
-    names = dict.fromkeys(type(o).__name__ for o in graph.operations if isinstance(o, SEQUENTIAL))
-    return f"its rows belong together, for {', '.join(names)}; a launch takes independent rows"
+        return executor, record, what
 
 
 def _look(
@@ -313,8 +368,8 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
     return "the module computes something else"
 
 
-class _ResidentProgram:
-    """A program on the wafer with the parameters it holds."""
+class _LaunchedProgram:
+    """An executor whose launches are watched and counted."""
 
     def __init__(
         self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
@@ -323,6 +378,43 @@ class _ResidentProgram:
         self._record = record
         self._what = what
         self._observer = observer
+
+    def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
+        observer, expected = self._observer, self._executor.expected_cycles
+        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
+            outputs, activity = self._executor.run(inputs, watcher, launch)
+        self._record.launches += 1
+        self._record.activity += activity
+        self._record.bytes_in = self._executor.bytes_in
+        self._record.bytes_out = self._executor.bytes_out
+        return outputs
+
+
+class _SequenceProgram(_LaunchedProgram):
+    """A language model that remembers a sequence."""
+
+    def send(self, parameters: Arrays) -> None:
+        """Write parameters, which stay."""
+        self._executor.send(parameters)
+        self._record.parameters_sent += len(parameters)
+
+    def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
+        """Run the first rows of the inputs as positions `start` and on."""
+        return self._launch(inputs, Launch(start, num_rows))
+
+    def finish(self, num_tokens: int) -> None:
+        """Count a call and its tokens."""
+        self._record.calls += 1
+        self._record.samples += num_tokens
+
+
+class _ResidentProgram(_LaunchedProgram):
+    """A program on the wafer with the parameters it holds."""
+
+    def __init__(
+        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+    ) -> None:
+        super().__init__(executor, record, what, observer)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
 
@@ -338,7 +430,7 @@ class _ResidentProgram:
             t.name: convert(to_numpy(call.inputs[t.name]), t.dtype) for t in call.graph.inputs
         }
         chunks = [
-            self._launch(inputs, slice(start, min(start + self._record.bucket, call.rows)))
+            self._run_rows(inputs, slice(start, min(start + self._record.bucket, call.rows)))
             for start in range(0, call.rows, self._record.bucket)
         ]
         self._record.calls += 1
@@ -355,16 +447,11 @@ class _ResidentProgram:
         self._record.parameters_resent += sum(name in self._sent for name in changed)
         self._sent |= {name: array.copy() for name, array in changed.items()}
 
-    def _launch(
-        self, inputs: Mapping[str, NDArray[np.floating[Any]]], rows: slice
-    ) -> dict[str, NDArray[np.floating[Any]]]:
-        padding = self._record.bucket - (rows.stop - rows.start)
+    def _run_rows(self, inputs: Arrays, rows: slice) -> Arrays:
+        """Run rows of a bucket; those of a sequence come all at once."""
+        num_rows = rows.stop - rows.start
+        padding = self._record.bucket - num_rows
         padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
-        observer, expected = self._observer, self._executor.expected_cycles
-        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
-            outputs, activity = self._executor.run(padded, watcher)
-        self._record.launches += 1
-        self._record.activity += activity
-        self._record.bytes_in = self._executor.bytes_in
-        self._record.bytes_out = self._executor.bytes_out
-        return {name: array[: rows.stop - rows.start] for name, array in outputs.items()}
+        is_sequence = self._record.program.graph.is_sequence
+        outputs = self._launch(padded, Launch(0, num_rows) if is_sequence else None)
+        return {name: array[:num_rows] for name, array in outputs.items()}
