@@ -1,7 +1,12 @@
 """Profiles of the property tests: `ci` (bounded, the same cases every time) and `deep`.
 
 Choose with `pytest --hypothesis-profile=deep`.
+
+Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
+interrupt a run would wait for ever.
 """
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +20,5 @@ settings.register_profile(
 )
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
