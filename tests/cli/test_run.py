@@ -22,7 +22,7 @@ SCRIPT = """
     model(torch.ones(2, 6)).sum().backward()
     with torch.no_grad():
         print(tuple(model(torch.ones(2, 6)).shape))
-        torch.nn.Tanh()(torch.ones(2))
+        torch.nn.Softplus()(torch.ones(2))
 """
 
 
@@ -41,7 +41,7 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert out == "script ['--arch', 'mine']\n(2, 3)\n"
     assert "2×3, 6 PEs used" in err
     assert "Sequential: the result needs a gradient" in err
-    assert "Tanh: aten.tanh.default" in err
+    assert "Softplus: aten.softplus.default" in err
     fields = json.loads(report.read_text())
     assert fields["format"] == "onewafer-report-1"
     assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
@@ -49,7 +49,7 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert (program["arch"], program["profile"]) == ("wse3", "sdk")
     assert (program["width"], program["height"], program["clock_hertz"]) == (2, 3, 1e9)
     assert program["seconds_per_launch"] == program["cycles"] / 1e9
-    assert fields["fallbacks"][0]["module"] == "Tanh"
+    assert fields["fallbacks"][0]["module"] == "Softplus"
     assert sorted(tmp_path.iterdir()) == [report, tmp_path / "script.py"]
 
 
