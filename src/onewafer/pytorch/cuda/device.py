@@ -261,8 +261,9 @@ def device_replacements(session: Session, notice: Callable[[], None]) -> Iterato
     yield torch.accelerator, "current_accelerator", _name_accelerator
     for name in ("range_push", "range_pop", "mark"):
         yield torch.cuda.nvtx, name, _do_nothing
-    for name in ("CUDAGraph", "graph", "make_graphed_callables"):
-        yield torch.cuda, name, _refuse_graphs
+    for name in ("CUDAGraph", "graph"):
+        yield torch.cuda, name, _Graph
+    yield torch.cuda, "make_graphed_callables", _refuse_graphs
     yield torch.cuda, "is_current_stream_capturing", _is_never
     yield torch.backends.cuda, "is_built", functions.is_initialized
     yield torch.backends.cudnn, "is_acceptable", _is_never
@@ -306,6 +307,13 @@ def _refuse_graphs(*_: object, **__: object) -> None:
         "the script records CUDA graphs, which the wafer does not have nor need: programs stay on "
         "it from call to call; call the model itself, or run with --no-cuda-alias"
     )
+
+
+class _Graph:
+    """Stands for the classes of CUDA graphs: libraries name them in annotations."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        _refuse_graphs()
 
 
 class _GeneratorType(type):
