@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.graph import FLOATING
+from onewafer.graph import FLOATING, DataType, Graph, RmsNorm, Tensor
 from onewafer.image import SectionKind
 from onewafer.mesh import (
     emit,
@@ -100,6 +100,14 @@ def test_special_values_pass_through():
     parameters = {"0.weight": weight, "0.bias": -np.ones(4, np.float32)}
     run = run_on_fabric(program, ARCHITECTURES["wse3"], {"x": x}, parameters)
     assert_same_bits(run.outputs["0.sum"], evaluate(program, {"x": x}, parameters)["0.sum"])
+
+
+@pytest.mark.parametrize("rectangle", [(1, 1), (3, 2), (5, 1)], ids=str)
+def test_norms_of_groups_of_several_sizes_follow_one_another(rectangle):
+    x, y, z = (Tensor(name, (3, 12), DataType.F16) for name in "xyz")
+    weights = (Tensor("four", (4,), DataType.F16), Tensor("two", (2,), DataType.F16))
+    norms = (RmsNorm(y, "x", "four", 1e-5, 3), RmsNorm(z, "y", "two", 1e-5, 6))
+    check(Graph("norms", (x,), weights, norms, ("z",)), *rectangle, ARCHITECTURES["wse3"])
 
 
 @pytest.mark.parametrize("dtype", FLOATING)

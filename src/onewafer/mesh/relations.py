@@ -10,32 +10,45 @@ from onewafer.mesh.program import PLAIN_ORDER, Axis, FeatureOrder
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What an operation on heads of features asks of their order; None: it does not care."""
+    """What operations on heads of features ask of their order; None: they do not care."""
 
-    head_dim: int
+    head_dims: frozenset[int]
+    """Features of a head; as long as the order is plain, heads of several sizes go together."""
     members: int | None = None
     is_paired: bool | None = None
 
+    @classmethod
+    def of(
+        cls, head_dim: int, members: int | None = None, *, is_paired: bool | None = None
+    ) -> Heads:
+        """Return what one operation asks for."""
+        return cls(frozenset({head_dim}), members, is_paired)
+
     def merge(self, other: Heads) -> Heads | None:
         """Return what both ask for; None if that is a contradiction."""
-        if self.head_dim != other.head_dim:
-            return None
         members = {wish for wish in (self.members, other.members) if wish is not None}
         paired = {wish for wish in (self.is_paired, other.is_paired) if wish is not None}
         if len(members) > 1 or len(paired) > 1:
             return None
-        return Heads(
-            self.head_dim,
+        merged = Heads(
+            self.head_dims | other.head_dims,
             members.pop() if members else None,
             paired.pop() if paired else None,
         )
+        return merged if merged.is_plain or len(merged.head_dims) == 1 else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the features lie in their logical order."""
+        return (self.members or 1) == 1 and not self.is_paired
 
     @property
     def order(self) -> FeatureOrder:
         """The order that fulfils it."""
-        if (self.members or 1) == 1 and not self.is_paired:
+        if self.is_plain:
             return PLAIN_ORDER
-        return FeatureOrder(self.head_dim, self.members or 1, is_paired=bool(self.is_paired))
+        (head_dim,) = self.head_dims
+        return FeatureOrder(head_dim, self.members or 1, is_paired=bool(self.is_paired))
 
 
 class Relations:

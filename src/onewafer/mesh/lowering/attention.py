@@ -45,8 +45,8 @@ class AttentionLowering(Lowering[Attention]):
         relations.join(key, value)
         relations.align(query, key)
         is_paired = head_dim % 2 == 0
-        relations.arrange(query, Heads(head_dim, group, is_paired))
-        relations.arrange(key, Heads(head_dim, 1, is_paired))
+        relations.arrange(query, Heads.of(head_dim, group, is_paired=is_paired))
+        relations.arrange(key, Heads.of(head_dim, 1, is_paired=is_paired))
 
     def prepare(self, operation: Attention, builder: Builder) -> None:
         """Check the value heads, work out what every PE has a share of."""

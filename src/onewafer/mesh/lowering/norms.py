@@ -25,7 +25,7 @@ class RmsNormLowering(Lowering[RmsNorm]):
         relations.join(operation.input, operation.result.name)
         if operation.groups > 1:
             features = operation.result.shape[-1]
-            relations.arrange(operation.input, Heads(features // operation.groups))
+            relations.arrange(operation.input, Heads.of(features // operation.groups))
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
         """Append the steps."""

@@ -67,7 +67,7 @@ class RotaryLowering(Lowering[Rotary]):
         """Ask for features that are rotated together to be neighbours."""
         relations.join(operation.input, operation.result.name)
         head_dim = operation.result.shape[-1] // operation.heads
-        relations.arrange(operation.input, Heads(head_dim, is_paired=True))
+        relations.arrange(operation.input, Heads.of(head_dim, is_paired=True))
 
     def prepare(self, operation: Rotary, builder: Builder) -> None:
         """Look up the angles, unless they have been already."""
