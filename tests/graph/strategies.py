@@ -146,7 +146,8 @@ class _Sequence:
         shape = (max_positions, rotated.shape[1] // heads)
         cosine = self.parameter(f"{result.name}.cosine", *shape)
         sine = self.parameter(f"{result.name}.sine", *shape)
-        self.operations.append(Rotary(result, rotated.name, cosine, sine, heads))
+        swapped = draw(st.sampled_from([None, *range(0, shape[1] + 1, 2)]))
+        self.operations.append(Rotary(result, rotated.name, cosine, sine, heads, swapped))
 
 
 _ROW_BY_ROW = ["linear", "multiply", "scale", "activation", "rms", "layer"]
@@ -168,7 +169,7 @@ def sequences(
     table = sequence.parameter("table", vocabulary, features)
     sequence.operations.append(Embedding(sequence.tensor(rows, features), "ids", table))
     for _ in range(draw(st.integers(0, max_operations))):
-        has_all_rows = sequence.operations[-1].result.shape[0] == rows
+        has_all_rows = not any(isinstance(o, FirstRow | LastRow) for o in sequence.operations)
         kinds = _ROW_BY_ROW + _OF_POSITIONS if has_all_rows else _ROW_BY_ROW
         _append(draw, sequence, draw(st.sampled_from(kinds)), max_positions=rows + 3)
     last = sequence.operations[-1].result.name

@@ -186,8 +186,11 @@ class _Launch:
     def _rotate(self, operation: Rotary) -> Array:
         rows = self._values[operation.input]
         heads = rows.reshape(len(rows), operation.heads, -1)
-        first, second = np.split(heads, 2, axis=-1)
-        swapped = np.concatenate([-second, first], axis=-1)
+        count = operation.num_swapped
+        first, second = np.split(heads[..., :count], 2, axis=-1)
+        even, odd = heads[..., count::2], heads[..., count + 1 :: 2]
+        neighbours = np.stack([-odd, even], axis=-1).reshape(*heads.shape[:-1], -1)
+        swapped = np.concatenate([-second, first, neighbours], axis=-1)
         cosine = self._at_positions(operation.cosine)[:, np.newaxis]
         sine = self._at_positions(operation.sine)[:, np.newaxis]
         return (heads * cosine + swapped * sine).reshape(rows.shape)

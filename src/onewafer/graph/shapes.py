@@ -133,8 +133,10 @@ def _wrong_rotary(operation: Rotary, tensors: Mapping[str, Tensor]) -> str | Non
     features = source.shape[-1]
     if operation.heads < 1 or features % (2 * operation.heads):
         return f"it cuts {features} features into {operation.heads} heads of two equal halves"
+    head, swapped = features // operation.heads, operation.num_swapped
+    if swapped % 2 or not 0 <= swapped <= head:
+        return f"it swaps halves of {swapped} features; must be even, at most the {head} of a head"
     cosine, sine = tensors[operation.cosine].shape, tensors[operation.sine].shape
-    head = features // operation.heads
     if len(cosine) != _MATRIX or cosine[1] != head or sine != cosine:
         return f"the tables have shapes {cosine} and {sine}, must both be (positions, {head})"
     return _not_a_matrix("input", source)

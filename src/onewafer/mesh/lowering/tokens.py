@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
-from onewafer.mesh.program import FeatureOrder, Layout
+from onewafer.mesh.program import Layout
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RotaryLowering(Lowering[Rotary]):
         """Ask for features that are rotated together to be neighbours."""
         relations.join(operation.input, operation.result.name)
         head_dim = operation.result.shape[-1] // operation.heads
-        relations.arrange(operation.input, Heads.of(head_dim, is_paired=True))
+        relations.arrange(operation.input, Heads.of(head_dim, swapped=operation.num_swapped))
 
     def prepare(self, operation: Rotary, builder: Builder) -> None:
         """Look up the angles, unless they have been already."""
@@ -97,7 +98,7 @@ class RotaryLowering(Lowering[Rotary]):
 def _angle_layout(operation: Rotary, builder: Builder) -> tuple[Layout, int]:
     """Return how a row of angles lies: a column for all members; and the copies of a head's."""
     layout = builder.layouts[operation.result.name]
-    order = FeatureOrder(layout.order.head_dim, 1, is_paired=True)
+    order = replace(layout.order, members=1)
     columns = layout.columns // layout.order.members
     return Layout(layout.axis, columns, order), operation.heads // layout.order.members
 

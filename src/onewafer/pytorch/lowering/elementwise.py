@@ -17,11 +17,11 @@ from onewafer.pytorch.lowering.operands import (
     MeanSquare,
     Normalised,
     Origin,
+    Partners,
     Polynomial,
     PositionProduct,
     Scores,
     Shifted,
-    SwappedHalves,
     Value,
     see,
 )
@@ -202,7 +202,7 @@ def _add_number(call: Call, operand: Operand, number: float) -> Operand:
 def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
     match left, right:
         case PositionProduct(), PositionProduct():
-            return add_products(writer, call, left, right)
+            return add_products(call, left, right)
         case (Scores(), External() as mask) | (External() as mask, Scores()):
             scores = left if isinstance(left, Scores) else right
             assert isinstance(scores, Scores), "the other one is the mask"  # invariant
@@ -331,9 +331,9 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             Normalised() as norm,
         ):
             return scale_normalised(writer, call, norm, weight)
-        case (SwappedHalves() | Value() as turned, External() as table) | (
+        case (Partners() | Value() as turned, External() as table) | (
             External() as table,
-            SwappedHalves() | Value() as turned,
+            Partners() | Value() as turned,
         ):
             return times_table(call, turned, table)
         case (Polynomial() | Value() as factor, Gate() as gate) | (

@@ -6,7 +6,7 @@
              | form                      part of a pattern whose end is an operation of the graph
     form    := Polynomial | Gate         scalar functions of a value: Scale, gelu_tanh
              | MeanSquare | InverseRoot | Normalised                  RmsNorm
-             | SwappedHalves | PositionProduct                        Rotary
+             | Partners | StackedPartners | PositionProduct | Rotated  Rotary
              | Shifted                   a value plus a table: PositionEmbedding
              | Scores | Shares           Attention
 
@@ -227,22 +227,48 @@ class Normalised:
 
 
 @dataclass(frozen=True, slots=True)
-class SwappedHalves:
-    """A value with the halves of its last dimension swapped and the new first one negated."""
+class Partners:
+    """A value with the other of its pair in each feature's place, negated in that of the first."""
 
     value: Value
-    what = "a value with its halves swapped"
+    swapped: int
+    """As of the graph's `Rotary`: all features if halves are paired, 0 if neighbours are."""
+    what = "a value with the features of pairs swapped"
+
+
+@dataclass(frozen=True, slots=True)
+class StackedPartners:
+    """`Partners` of neighbours with a dimension for the two of a pair."""
+
+    value: Value
+    """As it is without that dimension."""
+    what = "a value with neighbours swapped and stacked"
 
 
 @dataclass(frozen=True, slots=True)
 class PositionProduct:
-    """A value, or a value with its halves swapped, times a table over positions."""
+    """A value, or the partners of its features, times a table over positions."""
 
     value: Value
-    is_swapped: bool
+    swapped: int | None
+    """That of the partners; None: the value itself."""
     table: External
     """Broadcasts to the shape of the value."""
     what = "a product with a table of positions"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A value whose pairs of features are rotated, perhaps only the beginning of heads."""
+
+    value: Value
+    swapped: int
+    """As of the graph's `Rotary`."""
+    cosine: External
+    """Broadcasts to the shape of the value."""
+    sine: External
+    """Broadcasts to the shape of the value."""
+    what = "a rotated value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +309,10 @@ Form = (
     | MeanSquare
     | InverseRoot
     | Normalised
-    | SwappedHalves
+    | Partners
+    | StackedPartners
     | PositionProduct
+    | Rotated
     | Shifted
     | Scores
     | Shares

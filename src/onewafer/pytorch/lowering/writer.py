@@ -38,11 +38,13 @@ from onewafer.pytorch.lowering.operands import (
     Origin,
     Polynomial,
     PositionProduct,
+    Rotated,
     Shifted,
     Value,
     derive,
     see,
 )
+from onewafer.pytorch.lowering.rotary import write_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +141,9 @@ class GraphWriter:
             case Normalised(value, epsilon):
                 weight = self.filled(1.0, value.shape[-1])
                 return self.rms_norm(f"{value.tensor.name}_normalised", value, weight, epsilon)
-            case PositionProduct(value, is_swapped=False, table=table):
+            case Rotated():
+                return write_rotation(self, operand)
+            case PositionProduct(value, swapped=None, table=table):
                 source = self.whole(value)
                 rows = self.position_rows(table, source)
                 product = self.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
