@@ -80,11 +80,14 @@ def test_rms_norm(groups):
     np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-12)
 
 
-def test_layer_norm():
-    x, w, b = random(1, 5, 12), random(2, 12), random(3, 12)
-    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3)
-    expected = functional.layer_norm(t(x), (12,), t(w), t(b), 1e-3).numpy()
-    np.testing.assert_allclose(compute(norm, {"x": x, "w": w, "b": b}), expected, rtol=1e-10)
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_layer_norm(groups):
+    size = 12 // groups
+    x, w, b = random(1, 5, 12), random(2, size), random(3, size)
+    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3, groups)
+    found = compute(norm, {"x": x, "w": w, "b": b})
+    expected = functional.layer_norm(t(x).reshape(5, groups, size), (size,), t(w), t(b), 1e-3)
+    np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-8)
 
 
 @pytest.mark.parametrize("start", [0, 4])

@@ -140,6 +140,7 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 1e-6, 3),)}, "into 3 groups"),
         ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 0.0),)}, "epsilon is 0.0"),
         ({"operations": (LayerNorm(tensor("y", 2, 4), "x", "b", "b", 1e-6),)}, "the weight"),
+        ({"operations": (LayerNorm(tensor("y", 2, 4), "x", "b", "b", 1e-6, 3),)}, "into 3 groups"),
         ({"operations": (LastRow(tensor("y", 2, 4), "x"),)}, "must be (1, 4)"),
         (
             {"operations": (PositionEmbedding(tensor("y", 1, 4), "w"),)},

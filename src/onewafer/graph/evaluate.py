@@ -162,10 +162,11 @@ class _Launch:
 
     def _normalise(self, operation: LayerNorm) -> Array:
         rows = self._values[operation.input]
-        centred = rows - rows.mean(axis=-1, keepdims=True)
+        groups = rows.reshape(*rows.shape[:-1], operation.groups, -1)
+        centred = groups - groups.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(variance + operation.epsilon) * self._values[operation.weight]
-        return scaled + self._values[operation.bias]
+        return (scaled + self._values[operation.bias]).reshape(rows.shape)
 
     def _look_up(self, operation: Embedding) -> Array:
         indices, table = self._values[operation.indices][:, 0], self._values[operation.table]

@@ -14,7 +14,7 @@ where a tensor lives, in which order its elements are added.
                 | Scale(result, input, factor)       result = input · factor
                 | Activation(result, input, function)
                 | RmsNorm(result, input, weight, epsilon, groups)
-                | LayerNorm(result, input, weight, bias, epsilon)
+                | LayerNorm(result, input, weight, bias, epsilon, groups)
                 | Embedding(result, indices, table)  result[r] = table[indices[r]]
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
                 | Rotary(result, input, cosine, sine, heads, swapped)

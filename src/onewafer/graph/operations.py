@@ -112,18 +112,21 @@ class RmsNorm:
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Give every row mean 0 and variance 1, and scale and shift its features.
+    """Give each group of features of a row mean 0 and variance 1, and scale and shift it.
 
-    `result = (input − mean) / √(variance + epsilon) · weight + bias`, the variance over n.
+    For a group g of n features of a row, with the variance over n:
+    `result[g] = (input[g] − mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
     """
 
     result: Tensor
     input: str
     weight: str
-    """A parameter of shape (features,)."""
+    """A parameter of shape (features / groups,), the same for all groups."""
     bias: str
-    """A parameter of shape (features,)."""
+    """A parameter of shape (features / groups,), the same for all groups."""
     epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
 
 @dataclass(frozen=True, slots=True)

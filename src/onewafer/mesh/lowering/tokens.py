@@ -75,21 +75,21 @@ class RotaryLowering(Lowering[Rotary]):
         rows = operation.result.shape[0]
         layout, copies = _angle_layout(operation, builder)
         for name in (operation.cosine, operation.sine):
-            if (name, layout) in builder.angles:
+            if (name, layout, copies) in builder.angles:
                 continue
             table = builder.place_table(name, layout, copies=copies)
             angles = builder.keep(rows, layout.columns)
             builder.append(LookUpPositions(angles, table, layout.axis.other))
             builder.all_reduce(angles, layout.axis.other)
-            builder.angles[name, layout] = angles
+            builder.angles[name, layout, copies] = angles
 
     def lower(self, operation: Rotary, builder: Builder) -> None:
         """Append the rotation."""
-        layout, _ = _angle_layout(operation, builder)
+        layout, copies = _angle_layout(operation, builder)
         members = builder.layouts[operation.result.name].order.members
         source = builder.blocks[operation.input]
-        cosine: Block = builder.angles[operation.cosine, layout]
-        sine: Block = builder.angles[operation.sine, layout]
+        cosine: Block = builder.angles[operation.cosine, layout, copies]
+        sine: Block = builder.angles[operation.sine, layout, copies]
         scratch = builder.scratch(cosine.rows, 2 * cosine.columns)
         result = builder.allocate_in_place(operation)
         builder.append(Rotate(result, source, cosine, sine, scratch, members))

@@ -40,11 +40,12 @@ def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partner
     found = _negated_and_plain(parts)
     if found is None or dimension != len(call.shape) - 1:
         return None
-    second, first = found
+    second, first, factor = found
     half = first.shape[-1]
     whole = _join(first, second)
-    is_half = whole is not None and second.shape[-1] == half
-    return Partners(replace(first, layout=whole), 2 * half) if is_half else None
+    if whole is None or second.shape[-1] != half:
+        return None
+    return Partners(replace(first, layout=whole), _PAIR * half, factor)
 
 
 def stack_neighbours(
@@ -54,7 +55,7 @@ def stack_neighbours(
     found = _negated_and_plain(parts)
     if found is None or dimension != len(call.shape) - 1:
         return None
-    odd, even = found
+    odd, even, factor = found
     *rest, last = even.layout.dimensions
     count = even.shape[-1]
     if last not in ((), ((count, _PAIR),)):
@@ -63,17 +64,27 @@ def stack_neighbours(
     parts_of_whole = [whole.every(len(rest), start, _PAIR) for start in range(_PAIR)]
     if parts_of_whole != [even.layout, odd.layout]:
         return None
-    return StackedPartners(replace(even, layout=whole))
+    return StackedPartners(Partners(replace(even, layout=whole), 0, factor))
 
 
-def _negated_and_plain(parts: Sequence[Operand]) -> tuple[Value, Value] | None:
-    """Return two parts of one matrix of which the first one is negated, if they are such."""
+def _negated_and_plain(parts: Sequence[Operand]) -> tuple[Value, Value, float] | None:
+    """Return two parts of one matrix, and a factor: they are its multiples, the first negated."""
     match parts:
-        case [Polynomial(negated, terms), Value() as plain] if terms == {1: -1.0}:
-            is_one = (negated.tensor, negated.is_wide) == (plain.tensor, plain.is_wide)
-            return (negated, plain) if is_one else None
+        case [Polynomial(negated, minus), Value() | Polynomial() as other] if {*minus} == {1}:
+            pass
         case _:
             return None
+    plain, factor = _multiple_of(other)
+    if (negated.tensor, negated.is_wide) != (plain.tensor, plain.is_wide) or minus[1] != -factor:
+        return None
+    return negated, plain, factor
+
+
+def _multiple_of(operand: Value | Polynomial) -> tuple[Value, float]:
+    """Return a value and the factor by which it is multiplied; 0 if an operand is no multiple."""
+    if isinstance(operand, Value):
+        return operand, 1.0
+    return operand.value, operand.terms[1] if {*operand.terms} == {1} else 0.0
 
 
 def _join(first: Value, second: Value) -> Layout | None:
@@ -88,24 +99,34 @@ def _join(first: Value, second: Value) -> Layout | None:
     return whole if parts == (first.layout, second.layout) else None
 
 
-def times_table(call: Call, operand: Operand, table: External) -> PositionProduct:
+def times_table(
+    call: Call, operand: Value | Polynomial | Partners, table: External
+) -> PositionProduct:
     """Note a product with a table whose rows depend on the position only."""
     match operand:
-        case Partners(value, swapped):
+        case Partners(value, swapped, factor):
             pass
-        case _:
-            value, swapped = operand, None
-    if not isinstance(value, Value) or value.shape != call.shape:
+        case Value() | Polynomial():
+            (value, factor), swapped = _multiple_of(operand), None
+    if value.shape != call.shape:
         raise call.unsupported(f"it broadcasts a value over {table.shape}")
-    return PositionProduct(value, swapped, table)
+    if not factor:
+        raise call.unsupported("it multiplies a sum of powers by a table")
+    return PositionProduct(value, swapped, table, factor)
 
 
-def add_products(call: Call, left: PositionProduct, right: PositionProduct) -> Rotated:
-    """Return the rotation that the sum of these products is."""
+def add_products(
+    writer: GraphWriter, call: Call, left: PositionProduct, right: PositionProduct
+) -> Rotated | Polynomial:
+    """Return the rotation, or the multiple of one, that the sum of these products is."""
     plain, partners = (right, left) if right.swapped is None else (left, right)
-    if plain.swapped is not None or partners.swapped is None or plain.value != partners.value:
+    is_one = (plain.value, plain.factor) == (partners.value, partners.factor)
+    if plain.swapped is not None or partners.swapped is None or not is_one:
         raise call.unsupported("it adds two products that are not a rotation of one value")
-    return Rotated(plain.value, partners.swapped, plain.table, partners.table)
+    rotated = Rotated(plain.value, partners.swapped, plain.table, partners.table)
+    if plain.factor == 1:
+        return rotated
+    return Polynomial(writer.value(rotated), {1: plain.factor})
 
 
 def extend(

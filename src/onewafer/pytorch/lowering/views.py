@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, cast
 from torch.fx import Node
 
 from onewafer.pytorch.lowering.operands import (
+    Centred,
     External,
     InverseRoot,
+    Mean,
     MeanSquare,
     Normalised,
     Origin,
-    Partners,
     Polynomial,
     Rotated,
     Scores,
@@ -81,7 +82,10 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
         return operand
     if have in FORMATS and want in FORMATS:
         match operand:
-            case Normalised() | MeanSquare() | InverseRoot() if want is torch.float16:
+            case InverseRoot(square) if want is torch.float16:
+                narrow = replace(square.value, is_wide=False)
+                return InverseRoot(replace(square, value=narrow))
+            case Normalised() | Mean() | Centred() | MeanSquare() if want is torch.float16:
                 return replace(operand, value=replace(operand.value, is_wide=False))
             case Scores() | Shares():
                 return _narrow_scores(operand)
@@ -146,8 +150,8 @@ def _source_shape(call: Call) -> tuple[int, ...]:
 def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     """See the same elements in the same order with another shape."""
     operand = call.operand(0)
-    if isinstance(operand, StackedPartners) and operand.value.shape == call.shape:
-        return Partners(operand.value, 0)
+    if isinstance(operand, StackedPartners) and operand.partners.value.shape == call.shape:
+        return operand.partners
 
     def change(layout: Layout) -> Layout:
         found = layout.reshape(call.shape)
