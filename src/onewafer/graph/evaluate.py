@@ -205,7 +205,12 @@ class _Launch:
         heads = query.reshape(len(query), operation.kv_heads, groups, -1)
         keys = keys.reshape(len(keys), operation.kv_heads, -1)
         values = values.reshape(len(values), operation.kv_heads, -1)
-        scores = np.einsum("rhgd,shd->rhgs", heads, keys) * operation.scale
+        scores = np.einsum("rhgd,shd->rhgs", heads, keys)
+        if operation.bias is not None:
+            bias = self._values[operation.bias]
+            by_row = bias.reshape(-1, operation.heads, bias.shape[-1])
+            scores = scores + by_row[: len(query), :, : len(keys)].reshape(scores.shape)
+        scores = scores * operation.scale
         if operation.is_causal:
             position = self._start + np.arange(len(query))
             is_later = np.arange(len(keys)) > position[:, np.newaxis]

@@ -18,7 +18,8 @@ where a tensor lives, in which order its elements are added.
                 | Embedding(result, indices, table)  result[r] = table[indices[r]]
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
                 | Rotary(result, input, cosine, sine, heads, swapped)
-                | Attention(result, query, key, value, heads, kv_heads, scale, is_causal)
+                | Attention(result, query, key, value, heads, kv_heads, scale, is_causal,
+                |           bias)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
     output     := name of an input or a result

@@ -78,11 +78,11 @@ def _read_field(
             return _read_tensor(cast("dict[str, object]", value))
         case "ActivationFunction", str():
             return ActivationFunction(value)
-        case ("str", str()) | ("bool", bool()):
+        case ("str" | "str | None", str()) | ("bool", bool()):
             return value
         case "int" | "int | None", int() if not isinstance(value, bool):
             return value
-        case "int | None", None:
+        case "int | None" | "str | None", None:
             return None
         case "float", int() | float() if not isinstance(value, bool):
             return float(value)

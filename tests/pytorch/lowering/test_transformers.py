@@ -29,6 +29,7 @@ from tests.pytorch.lowering.models import (
     VARIANTS,
     arguments,
     build,
+    build_biased,
     build_variant,
 )
 
@@ -228,18 +229,48 @@ class TestMasks:
 
     @pytest.mark.parametrize("family", ["llama", "bert"])
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-    def test_padding_is_refused_with_the_pair_that_it_hides(self, family, attention):
-        kwargs = arguments(family, 5)
-        kwargs["attention_mask"] = torch.tensor([[0, 1, 1, 1, 1]])
-        reason = r"the mask is neither causal nor empty: row \d does not see row 0 \(padding"
-        with pytest.raises(UnsupportedOperationError, match=reason):
-            captured(build(family, attention), **kwargs)
+    def test_padding_is_a_bias_that_other_padding_shares_the_graph_with(self, family, attention):
+        model, kwargs = build(family, attention), arguments(family, 5)
+        paddings = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+        calls = []
+        for padding in paddings:
+            kwargs["attention_mask"] = torch.tensor([padding])
+            calls.append(captured(model, **kwargs))
+            with torch.no_grad():
+                assert_same(computed(calls[-1]), model(**kwargs))
+        assert calls[0].graph == calls[1].graph
+        assert {attend.is_causal for attend in of_kind(calls[0], Attention)} == {False}
+        leaves = [kwargs["input_ids"], kwargs["attention_mask"]]
+        bound = calls[0].capture
+        assert bound.holds_for(leaves if family == "bert" else [leaves[0], False, leaves[1]])
 
-    def test_sliding_window_is_refused_where_it_hides_something(self):
-        model = build("mistral", sliding_window=3)
-        captured(model, **arguments("mistral", 3))
-        with pytest.raises(UnsupportedOperationError, match="row 3 does not see row 0"):
-            captured(model, **arguments("mistral", 4))
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    def test_sliding_window_is_a_bias_where_it_hides_something(self, attention):
+        model = build("mistral", attention, sliding_window=3)
+        for rows, is_causal in ((3, True), (6, False)):
+            kwargs = arguments("mistral", rows)
+            call = captured(model, **kwargs)
+            with torch.no_grad():
+                assert_same(computed(call), model(**kwargs))
+            assert all(a.is_causal is is_causal for a in of_kind(call, Attention))
+
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    def test_a_row_that_sees_nothing_is_refused(self, attention):
+        model = build("bert", attention)
+        mask = torch.ones(1, 1, 5, 5, dtype=torch.bool)
+        mask[..., 2, :] = False
+        with pytest.raises(UnsupportedOperationError, match="leaves a row nothing to see"):
+            captured(model, **arguments("bert", 5), attention_mask=mask)
+
+    @pytest.mark.parametrize("name", ["Bloom", "Mpt", "GPTNeo", "MPNet"])
+    def test_biases_by_position_and_head(self, name):
+        model, kwargs = build_biased(name), arguments("bert" if name == "MPNet" else "llama", 6)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        biases = [attend.bias for attend in of_kind(call, Attention)]
+        assert len(biases) == 2
+        assert any(bias is not None for bias in biases)
 
     def test_two_sequences_are_refused(self):
         model = build("llama")
