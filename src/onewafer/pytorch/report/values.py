@@ -1,0 +1,103 @@
+"""What a run cost, as values and as JSON. A figure that nobody measured is None."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.whole_files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onewafer.pytorch.executable import PeMemory
+
+FORMAT = "onewafer-report-1"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramReport:
+    """One compiled program: where it ran and what it cost over all its launches."""
+
+    module: str
+    compiled_because: str
+    arch: str
+    arch_title: str
+    profile: str
+    fidelity: str
+    engine: str | None
+    """Which engine simulated; None where nothing was."""
+    dtype: str
+    clock_hertz: float
+    width: int
+    height: int
+    bucket_rows: int
+    tile_programs: int | None
+    memory_bytes: int
+    """SRAM of a PE."""
+    memory: PeMemory | None
+    """Use of the fullest PE."""
+    calls: int
+    launches: int
+    samples: int
+    cycles: int
+    """Over all launches."""
+    cycles_per_launch: float | None
+    cycles_per_sample: float | None
+    seconds_per_launch: float | None
+    seconds_per_sample: float | None
+    wavelet_hops_per_launch: float | None
+    busy_pe_fraction: float | None
+    """Main thread cycles + data path cycles ÷ PEs × cycles; work of both at once counts twice."""
+    busy_link_fraction: float | None
+    """Wavelets over links between PEs ÷ links × cycles."""
+    bytes_in: int
+    """Over all launches, weights included. Replicas are made on the wafer and not counted."""
+    bytes_out: int
+    """Over all launches."""
+    parameters_sent: int
+    parameters_resent: int
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle, all of which the program uses."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class HostCalls:
+    """Calls of one module class that ran on the host for one reason."""
+
+    module: str
+    reason: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run."""
+
+    version: str
+    wafer_calls: int
+    compilations: int
+    recompilations: int
+    """Compilations of a module beyond its first."""
+    gradient_calls: tuple[HostCalls, ...]
+    """Calls that needed gradients."""
+    fallbacks: tuple[HostCalls, ...]
+    """Calls that the wafer could not do."""
+    programs: tuple[ProgramReport, ...]
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON, every field under its name."""
+    return json.dumps({"format": FORMAT, **asdict(report)}, indent=2) + "\n"
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write the report to a file: completely or not at all.
+
+    A link or device (`/dev/stdout`) is written in place instead of being replaced.
+    """
+    write_text(path, to_json(report))
