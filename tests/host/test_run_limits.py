@@ -95,6 +95,32 @@ def test_the_limit_names_who_is_still_at_work():
     )
 
 
+class Every:
+    """Looks at the machine every few cycles."""
+
+    def __init__(self, interval):
+        self.interval = interval
+        self.next_look = 0
+        self.looks = []
+
+    def look(self, machine):
+        self.looks.append((self.next_look, machine.cycle))
+        self.next_look = machine.cycle + self.interval
+
+
+@pytest.mark.parametrize("interval", [1, 7, 5000])
+def test_a_sampler_looks_when_it_wants_to_and_changes_nothing(interval):
+    plain, sampled = (device(counting(4000), RunLimits()) for _ in range(2))
+    expected = plain.launch("main")
+    sampled.settle()
+    sampler = Every(interval)
+    sampler.next_look = sampled.machine.cycle + 3
+    found = sampled.launch("main", sampler=sampler)
+    assert found.cycles == expected.cycles
+    assert all(wanted == cycle for wanted, cycle in sampler.looks)
+    assert len(sampler.looks) == (found.cycles - 4) // interval + 1
+
+
 def test_the_limit_is_one_of_each_launch():
     limited = device(looping(), RunLimits(max_cycles=50))
     for _ in range(20):

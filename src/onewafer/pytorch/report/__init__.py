@@ -7,7 +7,10 @@ from onewafer.pytorch.report.building import build_report
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
+    CacheReport,
     HostCalls,
+    PartReport,
+    PhaseReport,
     ProgramReport,
     Report,
     to_json,
@@ -16,7 +19,10 @@ from onewafer.pytorch.report.values import (
 
 __all__ = [
     "FORMAT",
+    "CacheReport",
     "HostCalls",
+    "PartReport",
+    "PhaseReport",
     "ProgramReport",
     "Report",
     "build_report",

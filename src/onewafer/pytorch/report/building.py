@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer import __version__
-from onewafer.pytorch.options import Fidelity
-from onewafer.pytorch.report.values import HostCalls, ProgramReport, Report
+from onewafer.graph import Attention
+from onewafer.mesh import longest_context
+from onewafer.pytorch.report.phases import busy_links, busy_pes, ratio, report_phases
+from onewafer.pytorch.report.values import CacheReport, HostCalls, ProgramReport, Report
 from onewafer.units import to_seconds
 
 if TYPE_CHECKING:
@@ -36,12 +38,9 @@ def build_report(ledger: Ledger) -> Report:
 
 def _report_program(record: ProgramRecord) -> ProgramReport:
     program, activity, options = record.program, record.activity, record.options
-    clock_hertz = options.clock_hertz or record.architecture.clock_hertz
-    pe_cycles = activity.cycles * program.width * program.height
-    link_cycles = activity.cycles * _count_links(program.width, program.height)
-    is_simulated = options.fidelity is Fidelity.FABRIC
-    per_launch = _ratio(activity.cycles, record.launches)
-    per_sample = _ratio(activity.cycles, record.samples)
+    clock_hertz = record.clock_hertz
+    per_launch = ratio(activity.cycles, record.launches)
+    per_sample = ratio(activity.cycles, record.samples)
     return ProgramReport(
         module=record.module,
         compiled_because=record.reason,
@@ -58,6 +57,8 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         tile_programs=record.num_tile_programs,
         memory_bytes=record.architecture.memory_bytes,
         memory=record.memory,
+        cache=_report_cache(record),
+        on_host=record.on_host,
         calls=record.calls,
         launches=record.launches,
         samples=record.samples,
@@ -67,25 +68,36 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         seconds_per_launch=_seconds(per_launch, clock_hertz),
         seconds_per_sample=_seconds(per_sample, clock_hertz),
         wavelet_hops_per_launch=(
-            _ratio(activity.wavelet_hops, record.launches) if is_simulated else None
+            ratio(activity.wavelet_hops, record.launches) if record.is_simulated else None
         ),
-        busy_pe_fraction=_ratio(activity.busy_pe_cycles, pe_cycles) if is_simulated else None,
-        busy_link_fraction=_ratio(activity.link_wavelets, link_cycles) if is_simulated else None,
+        busy_pe_fraction=busy_pes(record, activity),
+        busy_link_fraction=busy_links(record, activity),
         bytes_in=record.bytes_in,
         bytes_out=record.bytes_out,
         parameters_sent=record.parameters_sent,
         parameters_resent=record.parameters_resent,
+        phases=report_phases(record),
     )
 
 
-def _count_links(width: int, height: int) -> int:
-    """Return the number of links between neighbours, each direction counted."""
-    return 2 * ((width - 1) * height + width * (height - 1))
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def _report_cache(record: ProgramRecord) -> CacheReport | None:
+    program, reserved = record.program, record.memory.cache_bytes
+    if program.context is None or not reserved:
+        return None
+    shapes = [
+        program.graph.tensor(name).shape[-1]
+        for operation in program.graph.operations
+        if isinstance(operation, Attention) and operation.is_causal
+        for name in (operation.key, operation.value)
+    ]
+    return CacheReport(
+        bytes_per_token=sum(shapes) * program.dtype.num_bytes,
+        bytes_per_token_per_pe=reserved / program.context,
+        context=program.context,
+        longest_context=longest_context(program, record.architecture, has_tables=False),
+    )
 
 
 def _seconds(cycles: float | None, clock_hertz: float) -> float | None:
+    """Return the time of cycles that may be unknown."""
     return None if cycles is None else to_seconds(cycles, clock_hertz=clock_hertz)

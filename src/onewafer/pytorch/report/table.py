@@ -8,7 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.units import format_bytes, format_hertz, format_seconds
+from onewafer.pytorch.report.phase_table import render_phases
+from onewafer.pytorch.report.words import count, show_time
+from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,63 +24,86 @@ def _show(value: float | None, form: str) -> str | None:
     return None if value is None else form.format(value)
 
 
-def _count(number: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> _count(1, "launch"), _count(1200, "launch"), _count(2, "row")
-    ('1 launch', '1,200 launches', '2 rows')
-    """
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
-
-
 def _show_calls(p: ProgramReport) -> str:
-    return f"{p.calls:,} in {_count(p.launches, 'launch')}, {_count(p.samples, 'sample')}"
+    rows = count(p.samples, "sample" if p.cache is None else "token")
+    return f"{p.calls:,} in {count(p.launches, 'launch')}, {rows}"
 
 
-def _show_time(seconds: float | None, clock_hertz: float) -> str | None:
-    return None if seconds is None else f"{format_seconds(seconds)} at {format_hertz(clock_hertz)}"
-
-
-def _show_memory(program: ProgramReport) -> str | None:
+def _show_memory(program: ProgramReport) -> str:
     memory = program.memory
-    if memory is None:
-        return None
     share = memory.total_bytes / program.memory_bytes
-    return f"{format_bytes(memory.total_bytes)} ({share:.0%}) at PE ({memory.x}, {memory.y})"
+    where = "in closed form" if memory.x is None else f"at PE ({memory.x}, {memory.y})"
+    return f"{format_bytes(memory.total_bytes)} ({share:.0%}) {where}"
+
+
+def _show_context(program: ProgramReport) -> str | None:
+    cache = program.cache
+    if cache is None:
+        return None
+    text = f"{count(cache.context, 'token')}"
+    return f"{text}; {cache.longest_context:,} would fit" if cache.longest_context else text
+
+
+def _show_cache(program: ProgramReport) -> str | None:
+    cache = program.cache
+    if cache is None:
+        return None
+    return f"{format_bytes(cache.bytes_per_token)}, {cache.bytes_per_token_per_pe:.3g} B on each PE"
+
+
+def _unless_sequence(
+    show: Callable[[ProgramReport], str | None],
+) -> Callable[[ProgramReport], str | None]:
+    """Leave a row out where launches of prefill and decode would be mixed."""
+    return lambda program: show(program) if program.cache is None else None
 
 
 _Row = tuple[str, "Callable[[ProgramReport], str | None]"]
 
 _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
-        ("program", lambda p: f"{p.module}, {_count(p.bucket_rows, 'row')}, {p.dtype}"),
+        ("program", lambda p: f"{p.module}, {count(p.bucket_rows, 'row')}, {p.dtype}"),
         ("compiled because", lambda p: p.compiled_because),
         ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
         ("engine", lambda p: p.engine),
-        ("rectangle", lambda p: f"{p.width}×{p.height}, {_count(p.num_pes, 'PE')} used"),
+        ("rectangle", lambda p: f"{p.width}×{p.height}, {count(p.num_pes, 'PE')} used"),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),
     (
         ("SRAM, fullest PE", _show_memory),
-        ("  code, runtime", lambda p: p.memory and format_bytes(p.memory.code_bytes)),
-        ("  weights", lambda p: p.memory and format_bytes(p.memory.weight_bytes)),
-        ("  activations", lambda p: p.memory and format_bytes(p.memory.activation_bytes)),
-        ("  buffers", lambda p: p.memory and format_bytes(p.memory.buffer_bytes)),
+        ("  code, runtime", lambda p: format_bytes(p.memory.code_bytes)),
+        ("  weights", lambda p: format_bytes(p.memory.weight_bytes)),
+        ("  activations", lambda p: format_bytes(p.memory.activation_bytes)),
+        ("  KV cache", lambda p: format_bytes(p.memory.cache_bytes) if p.cache else None),
+        ("  buffers", lambda p: format_bytes(p.memory.buffer_bytes)),
     ),
     (
-        ("cycles a launch", lambda p: _show(p.cycles_per_launch, "{:,.0f}")),
-        ("time a launch", lambda p: _show_time(p.seconds_per_launch, p.clock_hertz)),
-        ("cycles a sample", lambda p: _show(p.cycles_per_sample, "{:,.0f}")),
-        ("time a sample", lambda p: _show_time(p.seconds_per_sample, p.clock_hertz)),
-        ("wavelet-hops a launch", lambda p: _show(p.wavelet_hops_per_launch, "{:,.0f}")),
-        ("PEs busy", lambda p: _show(p.busy_pe_fraction, "{:.1%}")),
-        ("links busy", lambda p: _show(p.busy_link_fraction, "{:.1%}")),
+        ("KV cache a token", _show_cache),
+        ("context", _show_context),
+    ),
+    (
+        ("cycles a launch", _unless_sequence(lambda p: _show(p.cycles_per_launch, "{:,.0f}"))),
+        (
+            "time a launch",
+            _unless_sequence(lambda p: show_time(p.seconds_per_launch, p.clock_hertz)),
+        ),
+        ("cycles a sample", _unless_sequence(lambda p: _show(p.cycles_per_sample, "{:,.0f}"))),
+        (
+            "time a sample",
+            _unless_sequence(lambda p: show_time(p.seconds_per_sample, p.clock_hertz)),
+        ),
+        (
+            "wavelet-hops a launch",
+            _unless_sequence(lambda p: _show(p.wavelet_hops_per_launch, "{:,.0f}")),
+        ),
+        ("PEs busy", _unless_sequence(lambda p: _show(p.busy_pe_fraction, "{:.1%}"))),
+        ("links busy", _unless_sequence(lambda p: _show(p.busy_link_fraction, "{:.1%}"))),
     ),
     (
         ("all calls", _show_calls),
         ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
         ("all bytes out", lambda p: format_bytes(p.bytes_out)),
+        ("host, before", lambda p: "; ".join(p.on_host) or None),
         ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
     ),
 )
@@ -95,8 +120,10 @@ def render(report: Report) -> RenderableType:
         parts += [Text("onewafer report", style="bold"), _render_programs(shown)]
     left_out = len(report.programs) - len(shown)
     if left_out:
-        more = _count(left_out, "more program")
+        more = count(left_out, "more program")
         parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
+    if shown and shown[0].phases:
+        parts.append(render_phases(shown[0]))
     parts.append(_render_calls(report))
     return Group(*parts)
 
