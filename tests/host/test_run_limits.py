@@ -1,5 +1,6 @@
 """A program that never ends is not silent, can be bounded, and can be stopped and gone on with."""
 
+import itertools
 import os
 import signal
 import threading
@@ -118,7 +119,10 @@ def test_a_sampler_looks_when_it_wants_to_and_changes_nothing(interval):
     found = sampled.launch("main", sampler=sampler)
     assert found.cycles == expected.cycles
     assert all(wanted == cycle for wanted, cycle in sampler.looks)
-    assert len(sampler.looks) == (found.cycles - 4) // interval + 1
+    cycles = [cycle for _, cycle in sampler.looks]
+    assert cycles[0] == found.start_cycle + 3
+    assert {after - before for before, after in itertools.pairwise(cycles)} == {interval}
+    assert found.end_cycle - interval <= cycles[-1] <= found.end_cycle
 
 
 def test_the_limit_is_one_of_each_launch():
