@@ -67,6 +67,10 @@ def run(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
     ] = None,
+    explain_placement: Annotated[
+        bool,
+        typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
@@ -98,6 +102,7 @@ def run(
         settings,
         cuda_alias=cuda_alias,
         json_file=json_file,
+        explains_placement=explain_placement,
         quiet=quiet,
     )
     raise typer.Exit(code)
@@ -142,6 +147,7 @@ def _run(
     *,
     cuda_alias: bool | None,
     json_file: Path | None,
+    explains_placement: bool,
     quiet: bool,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
@@ -152,6 +158,7 @@ def _run(
         Session,
         build_report,
         render,
+        render_placement,
         run_script,
         to_json,
     )
@@ -174,6 +181,8 @@ def _run(
         write_output(json_file, to_json(report))
     if not quiet:
         console.print(render(report))
+    if explains_placement:
+        console.print(render_placement(report))
     if result.error is not None:
         raise result.error
     return result.exit_code
