@@ -274,7 +274,7 @@ def test_placement_is_explained_in_words():
     assert "│ Linear     │     2 │       32 │ y     │   16 │ 2 heads interleaved │" in text
     pinned = replace(PROGRAM, placement=replace(PROGRAM.placement, is_pinned=True, turns=2))
     text = shown(replace(REPORT, programs=(pinned,)), width=80, form=render_placement)
-    assert "4×2 was asked for, and fits with 64 rows a launch." in text
+    assert "4×2 was asked for, and fits with 64 rows a\nlaunch." in text
     assert "2 tensors had to be laid out anew" in text
     assert "no program was placed" in shown(replace(REPORT, programs=()), form=render_placement)
 

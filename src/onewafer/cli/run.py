@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _FidelityOption = Annotated[
     str,
     typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+]
+_JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
+]
+_ExplainOption = Annotated[
+    bool,
+    typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
 ]
 _CudaAliasOption = Annotated[
     bool | None,
@@ -64,13 +71,8 @@ def run(
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
-    ] = None,
-    explain_placement: Annotated[
-        bool,
-        typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
-    ] = False,
+    json_file: _JsonOption = None,
+    explain_placement: _ExplainOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
