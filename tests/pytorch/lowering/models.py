@@ -103,6 +103,20 @@ def build_biased(name: str) -> torch.nn.Module:
     return _randomise(model, "eager")
 
 
+def build_pair(name: str, attention: str = "sdpa") -> torch.nn.Module:
+    """Return an encoder with a decoder that attends to it."""
+    torch.manual_seed(7)
+    sizes = {"vocab_size": 61, "d_model": 24, "decoder_start_token_id": 0, "pad_token_id": 0}
+    if name == "T5":
+        config = transformers.T5Config(**sizes, d_kv=6, d_ff=40, num_layers=1, num_heads=4)
+        return _randomise(transformers.T5ForConditionalGeneration(config), attention)
+    for part in ("encoder", "decoder"):
+        more = {"layers": 1, "attention_heads": 4, "ffn_dim": 40}
+        sizes |= {f"{part}_{item}": size for item, size in more.items()}
+    config = transformers.BartConfig(**sizes, max_position_embeddings=32)
+    return _randomise(transformers.BartForConditionalGeneration(config), attention)
+
+
 def _randomise(model: torch.nn.Module, attention: str) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():

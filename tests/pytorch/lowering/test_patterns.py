@@ -387,6 +387,14 @@ class TestAttention:
         (attention,) = [o for o in check(attend(mask)) if isinstance(o, Attention)]
         assert attention.bias is not None
 
+    def test_fewer_keys_than_queries(self):
+        def function(m, x):
+            keys = heads_of(x)[:, :, :2]
+            return back(functional.scaled_dot_product_attention(heads_of(x), keys, keys))
+
+        (attention,) = check(function)
+        assert attention.bias is not None
+
     def test_without_the_dimension_of_a_batch(self):
         def function(m, x):
             query, key, value = (part.squeeze(0) for part in split_heads(m, x))

@@ -30,6 +30,7 @@ from tests.pytorch.lowering.models import (
     arguments,
     build,
     build_biased,
+    build_pair,
     build_variant,
 )
 
@@ -209,6 +210,60 @@ def test_half_precision_is_stored_as_such_and_normalised_in_single():
     with torch.no_grad():
         expected = model(**kwargs)
     torch.testing.assert_close(computed(call).logits, expected.logits, rtol=2e-2, atol=2e-2)
+
+
+class TestEncodersWithDecoders:
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("rows", [(7, 4), (4, 7), (5, 5), (3, 1)], ids=str)
+    @pytest.mark.parametrize("name", ["Bart", "T5"])
+    def test_all_inputs_get_the_rows_of_the_longest(self, name, rows, attention):
+        model, kwargs = build_pair(name, attention), pair_of_sequences(*rows)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert {tensor.shape[0] for tensor in call.graph.inputs} == {max(rows)}
+        assert len(of_kind(call, Attention)) == 3
+
+    def test_only_what_has_keys_behind_its_sequence_gets_a_bias(self):
+        model = build_pair("Bart")
+        for rows, num_biases in (((7, 4), 0), ((4, 7), 2), ((5, 5), 0)):
+            call = captured(model, **pair_of_sequences(*rows))
+            biases = [attend.bias for attend in of_kind(call, Attention)]
+            assert len(biases) - biases.count(None) == num_biases
+
+    @pytest.mark.parametrize("rows", [(7, 4), (4, 7)], ids=str)
+    def test_with_padding(self, rows):
+        model, kwargs = build_pair("T5"), pair_of_sequences(*rows)
+        mask = torch.ones(1, rows[0], dtype=torch.int64)
+        mask[0, -2:] = 0
+        call = captured(model, **kwargs, attention_mask=mask)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs, attention_mask=mask))
+
+    def test_the_last_row_of_a_shorter_sequence_is_refused(self):
+        class Last(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build_pair("Bart")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).logits[:, -1].tanh()
+
+        call = captured(Last(), **pair_of_sequences(4, 7))
+        with torch.no_grad():
+            expected = Last()(**pair_of_sequences(4, 7))
+        torch.testing.assert_close(computed(call), expected, rtol=2e-5, atol=2e-5)
+        with pytest.raises(UnsupportedOperationError, match="which a LastRow would mix"):
+            captured(Last(), **pair_of_sequences(7, 4))
+
+
+def pair_of_sequences(rows, decoder_rows):
+    torch.manual_seed(rows)
+    return {
+        "input_ids": torch.randint(1, 61, (1, rows)),
+        "decoder_input_ids": torch.randint(1, 61, (1, decoder_rows)),
+        "use_cache": False,
+    }
 
 
 class TestMasks:

@@ -108,7 +108,7 @@ def _scores(call: Call, query: Value, key: Value) -> Scores:
         raise call.unsupported(
             f"it attends within {query.shape[0]} sequences; the wafer takes one at a time"
         )
-    if query.shape != key.shape:
+    if query.shape[:2] != key.shape[:2] or query.shape[3] != key.shape[3]:
         raise call.unsupported(f"the query has shape {query.shape} and the key {key.shape}")
     return Scores(query, key, 1.0)
 
@@ -172,9 +172,11 @@ def _write_attention(
     writer: GraphWriter, call: Call, scores: Scores, value: Value, *, is_causal: bool
 ) -> Value:
     query, value = scores.query, _with_batch(value)
-    if len(value.shape) != _RANK or value.shape[:3] != query.shape[:3]:
-        raise call.unsupported(f"the query has shape {query.shape} and the value {value.shape}")
+    if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
+        raise call.unsupported(f"the key has shape {scores.key.shape} and the value {value.shape}")
     _, heads, rows, _ = query.shape
+    if is_causal and rows != value.shape[2]:
+        raise call.unsupported(f"it is causal with {rows} rows and {value.shape[2]} keys")
     key_layout, key_times = scores.key.layout.without_repetition(1)
     value_layout, value_times = value.layout.without_repetition(1)
     if key_times != value_times:

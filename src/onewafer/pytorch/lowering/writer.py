@@ -46,6 +46,7 @@ from onewafer.pytorch.lowering.operands import (
     derive,
     see,
 )
+from onewafer.pytorch.lowering.padding import pad_sequences
 from onewafer.pytorch.lowering.rotary import write_rotation
 
 if TYPE_CHECKING:
@@ -455,17 +456,20 @@ class GraphWriter:
         if not live:
             raise UnsupportedOperationError(NOTHING)
         read = {name for operation in live for name in activation_operands(operation)}
-        read |= {name for operation in live for name in parameter_operands(operation)}
         read |= {*self._outputs}
         self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
-        self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in read}
         inputs = tuple(self._declared[name] for name in self.inputs)
+        graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
         batches = sorted({tensor.shape[0] for tensor in inputs})
-        if len(batches) > 1:
+        if len(batches) > 1 and not graph.is_sequence:
             sizes = " and ".join(str(size) for size in batches)
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
+        if len(batches) > 1:
+            graph = pad_sequences(self, graph)
+        stored = {name for operation in graph.operations for name in parameter_operands(operation)}
+        self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
-        return Graph(self.name, inputs, parameters, tuple(live), tuple(self._outputs))
+        return replace(graph, parameters=parameters)
 
     def _live_operations(self) -> list[Operation]:
         needed, live = {*self._outputs}, list["Operation"]()
