@@ -4,6 +4,7 @@ from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
     Footprint,
     footprint,
+    keeps_budgets,
     longest_context,
     num_tile_programs,
     smallest_rectangle,
@@ -91,6 +92,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "footprint",
+    "keeps_budgets",
     "largest_rectangle",
     "longest_context",
     "num_tile_programs",

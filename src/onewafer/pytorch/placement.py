@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import with_rows
-from onewafer.mesh import estimate, largest_rectangle, shard, smallest_rectangle, verify
+from onewafer.mesh import (
+    estimate,
+    keeps_budgets,
+    largest_rectangle,
+    shard,
+    smallest_rectangle,
+    verify,
+)
 from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes
 
@@ -108,10 +115,15 @@ def _build(
 def _build_if_it_fits(
     graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
 ) -> MeshProgram | None:
+    """Return the program if it fits; what would is not worth a search for each of many."""
+    width, height = rectangle
     try:
-        return _build(graph, rectangle, architecture, context)
+        program = shard(
+            graph, width=width, height=height, architecture=architecture, context=context
+        )
     except ConfigurationError:
         return None
+    return program if keeps_budgets(program, architecture) else None
 
 
 def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:
