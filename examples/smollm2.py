@@ -52,8 +52,12 @@ def main():
     arguments = read_arguments()
     folder, file = find_model()
 
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
+    import torch  # noqa: PLC0415  # not before it is known to be installed
+    from transformers import (  # noqa: PLC0415  # likewise
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        TextStreamer,
+    )
 
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
     model = AutoModelForCausalLM.from_pretrained(

@@ -3,8 +3,8 @@
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
     Footprint,
+    check_words,
     footprint,
-    keeps_budgets,
     longest_context,
     num_tile_programs,
     smallest_rectangle,
@@ -30,7 +30,9 @@ from onewafer.mesh.operations import (
     SumSquares,
     Turn,
 )
+from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import (
+    PLAIN_ORDER,
     Arena,
     Axis,
     Block,
@@ -54,6 +56,7 @@ from onewafer.mesh.shard import largest_rectangle, shard
 
 __all__ = [
     "CONTROL",
+    "PLAIN_ORDER",
     "Activation",
     "Add",
     "AddBias",
@@ -87,12 +90,13 @@ __all__ = [
     "SumGroups",
     "SumSquares",
     "Turn",
+    "check_words",
+    "choose_layouts",
     "emit",
     "error_bound",
     "estimate",
     "evaluate",
     "footprint",
-    "keeps_budgets",
     "largest_rectangle",
     "longest_context",
     "num_tile_programs",

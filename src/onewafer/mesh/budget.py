@@ -108,12 +108,6 @@ def num_tile_programs(program: MeshProgram) -> int:
     return counts[0] * counts[1]
 
 
-def keeps_budgets(program: MeshProgram, architecture: Architecture) -> bool:
-    """Tell whether a program keeps the budgets; `verify` also looks for what would."""
-    has_room = footprint(program, architecture).total <= architecture.memory_bytes
-    return has_room and _largest_word(program) <= MAX_WORD
-
-
 def verify(program: MeshProgram, architecture: Architecture) -> None:
     """Return if a program keeps all budgets.
 
@@ -124,7 +118,7 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     _check_plan(program, architecture)
     needed = footprint(program, architecture)
     if needed.total <= architecture.memory_bytes:
-        _check_words(program)
+        check_words(program)
         return
     positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
@@ -186,19 +180,15 @@ def _with_long_tables(graph: Graph) -> Graph:
     return replace(graph, parameters=parameters)
 
 
-def _check_words(program: MeshProgram) -> None:
-    """Refuse a program whose schedule does not fit into words of 16 bits."""
-    largest = _largest_word(program)
+def check_words(program: MeshProgram) -> None:
+    """Raise UnsupportedOperationError if a schedule does not fit into words of 16 bits."""
+    largest = max(max(entry.words) for entry in build_schedule(program))
     if largest > MAX_WORD:
         raise UnsupportedOperationError(
             f"{program.graph.name!r} on {program.width}×{program.height} PEs has a dimension of "
             f"{largest:,}, and the kernels count to {MAX_WORD:,}; use a more nearly square "
             "rectangle, or leave the operation to the host"
         )
-
-
-def _largest_word(program: MeshProgram) -> int:
-    return max(max(entry.words) for entry in build_schedule(program))
 
 
 def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:

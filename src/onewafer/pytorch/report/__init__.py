@@ -4,6 +4,7 @@ In: the ledger of a session. Out: a `Report`.
 """
 
 from onewafer.pytorch.report.building import build_report
+from onewafer.pytorch.report.placement import render_placement
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
@@ -11,8 +12,10 @@ from onewafer.pytorch.report.values import (
     HostCalls,
     PartReport,
     PhaseReport,
+    PlacementReport,
     ProgramReport,
     Report,
+    TensorReport,
     to_json,
     write_json,
 )
@@ -23,10 +26,13 @@ __all__ = [
     "HostCalls",
     "PartReport",
     "PhaseReport",
+    "PlacementReport",
     "ProgramReport",
     "Report",
+    "TensorReport",
     "build_report",
     "render",
+    "render_placement",
     "to_json",
     "write_json",
 ]
