@@ -6,7 +6,7 @@ Weights are random; what is computed with them does not matter, how long it take
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -27,7 +27,7 @@ ARCHITECTURE = load_architecture("wse3")
 _ROWS = 16
 """Of a full launch of a language model."""
 _CONTEXT = 32
-_SIZES = {
+_SIZES: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 24,
     "intermediate_size": 40,
@@ -35,8 +35,8 @@ _SIZES = {
     "num_attention_heads": 4,
     "max_position_embeddings": _CONTEXT,
 }
-_GROUPED = {**_SIZES, "num_key_value_heads": 2}
-_EXAMPLE = {
+_GROUPED: dict[str, Any] = {**_SIZES, "num_key_value_heads": 2}
+_EXAMPLE: dict[str, Any] = {
     "vocab_size": 256,
     "hidden_size": 64,
     "intermediate_size": 160,
@@ -74,7 +74,6 @@ class CostProgram:
         )
 
     def _graph(self) -> Graph:
-        torch.manual_seed(0)
         module = self.build().eval()
         if self.context is not None:
             model = capture_causal(module, self.context, gives_all_rows=False, dtype=self.dtype)
@@ -89,7 +88,7 @@ def _arguments_of(module: torch.nn.Module) -> dict[str, object]:
     return {"input_ids": torch.zeros(1, 5, dtype=torch.int64)}
 
 
-def _llama(sizes: dict[str, int]) -> torch.nn.Module:
+def _llama(sizes: dict[str, Any]) -> torch.nn.Module:
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes))
 
 
