@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
+from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from onewafer.pytorch import parts as parts_module
 from onewafer.pytorch.parts import Parts, is_worth_offering
+from onewafer.pytorch.report import PartCalls
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -57,6 +58,12 @@ def test_parts_run_on_the_wafer_and_are_counted(wafer):
     assert wafer.ledger.part_calls == {("Sequential", "Refused"): 2, ("Linear", "Refused"): 2}
     assert refusals(wafer) == {"Refused": 2}
     assert [record.calls for record in wafer.ledger.programs] == [2, 2]
+    report = build_report(wafer.ledger)
+    assert report.parts == (
+        PartCalls("Sequential", "Refused", 2),
+        PartCalls("Linear", "Refused", 2),
+    )
+    assert report.wafer_calls == 4
 
 
 def test_a_refused_part_has_parts_of_its_own(wafer):

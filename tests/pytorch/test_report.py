@@ -6,7 +6,7 @@ from rich.console import Console
 
 from onewafer.pytorch import Report, render, to_json, write_json
 from onewafer.pytorch.executable import PeMemory
-from onewafer.pytorch.report import HostCalls, ProgramReport
+from onewafer.pytorch.report import HostCalls, PartCalls, ProgramReport
 
 PROGRAM = ProgramReport(
     module="Sequential",
@@ -47,6 +47,7 @@ REPORT = Report(
     recompilations=0,
     gradient_calls=(HostCalls("Sequential", "the result needs a gradient", 460),),
     fallbacks=(),
+    parts=(),
     programs=(PROGRAM,),
 )
 
@@ -118,6 +119,17 @@ def test_busiest_programs_are_shown_and_the_rest_counted():
     assert "16 rows" in text
     assert "2 rows" not in text
     assert "and 2 more programs with fewer cycles; --json has them all" in text
+
+
+def test_parts_of_refused_modules_are_named():
+    fallbacks = (HostCalls("GPTJModel", "no form", 2),)
+    parts = (PartCalls("Linear", "GPTJModel", 1200), PartCalls("MLP", "GPTJModel", 4))
+    lines = shown(replace(REPORT, fallbacks=fallbacks, parts=parts)).splitlines()
+    assert lines[-3:] == [
+        "host fallbacks      2 × GPTJModel: no form",
+        "parts on the wafer  1,200 × Linear of GPTJModel",
+        "                    4 × MLP of GPTJModel",
+    ]
 
 
 def test_report_of_nothing():

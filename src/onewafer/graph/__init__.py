@@ -5,6 +5,7 @@ from onewafer.graph.counts import count_bytes, count_flop
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
+from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
     SEQUENTIAL,
     Activation,
@@ -47,6 +48,7 @@ __all__ = [
     "GraphError",
     "LastRow",
     "LayerNorm",
+    "LayerPart",
     "Linear",
     "Multiply",
     "Operation",
@@ -61,6 +63,7 @@ __all__ = [
     "count_flop",
     "evaluate_graph",
     "from_json",
+    "layer_parts",
     "parameter_operands",
     "to_json",
     "verify_graph",

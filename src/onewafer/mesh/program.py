@@ -208,6 +208,8 @@ class MeshProgram:
     placements: tuple[Placement, ...]
     """A parameter used in both orientations has two."""
     operations: tuple[MeshOperation, ...]
+    sources: tuple[int, ...]
+    """For each mesh operation the index of the operation of the graph that it is a step of."""
     arena_elements: dict[Arena, int]
     """Size of each arena on every PE."""
     sequence_rows: int | None = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from onewafer.pytorch.executable import PeMemory
-    from onewafer.pytorch.session import Ledger, ProgramRecord
+    from onewafer.pytorch.ledger import Ledger, ProgramRecord
 
 FORMAT = "onewafer-report-1"
 
@@ -90,6 +90,16 @@ class HostCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCalls:
+    """Calls on the wafer of one class of modules that are parts of a module that it refused."""
+
+    module: str
+    whole: str
+    """Class of the module that the script called, whose code ran on the host."""
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A whole run."""
 
@@ -102,6 +112,8 @@ class Report:
     """Calls that needed gradients."""
     fallbacks: tuple[HostCalls, ...]
     """Calls that the wafer could not do."""
+    parts: tuple[PartCalls, ...]
+    """Of the calls on the wafer those that were made by a module's code on the host."""
     programs: tuple[ProgramReport, ...]
 
 
@@ -122,6 +134,9 @@ def build_report(ledger: Ledger) -> Report:
         ),
         fallbacks=tuple(
             HostCalls(module, reason, calls) for (module, reason), calls in ledger.fallbacks.items()
+        ),
+        parts=tuple(
+            PartCalls(module, whole, calls) for (module, whole), calls in ledger.part_calls.items()
         ),
         programs=programs,
     )
@@ -304,6 +319,9 @@ def _render_calls(report: Report) -> Table:
     )
     table.add_row("calls on the host", *_lines(report.gradient_calls))
     table.add_row("host fallbacks", *_lines(report.fallbacks))
+    if report.parts:
+        parts = [f"{part.calls:,} × {part.module} of {part.whole}" for part in report.parts]
+        table.add_row("parts on the wafer", "\n".join(parts))
     return table
 
 

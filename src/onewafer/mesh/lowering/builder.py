@@ -103,6 +103,9 @@ class Builder:
         self._state_elements = 0
         self._num_indices = 0
         self._operations: list[MeshOperation] = []
+        self._sources: list[int] = []
+        self._source = 0
+        """Index of the operation of the graph that is being prepared or lowered."""
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
 
@@ -138,11 +141,13 @@ class Builder:
 
     def prepare(self) -> None:
         """Append what the operations of the graph need before the first of them."""
-        for operation in self._graph.operations:
+        for index, operation in enumerate(self._graph.operations):
+            self._source = index
             lowering_of(operation).prepare(operation, self)
 
     def lower(self, operation: Operation) -> None:
         """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
+        self._source = self._num_lowered
         lowering_of(operation).lower(operation, self)
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
@@ -162,6 +167,7 @@ class Builder:
             dtype=self.dtype,
             placements=(*self._inputs, *self._parameters.values(), *outputs),
             operations=tuple(self._operations),
+            sources=tuple(self._sources),
             arena_elements={
                 Arena.PARAMETERS: self._parameter_elements,
                 Arena.ACTIVATIONS: self._activations.num_elements,
@@ -355,6 +361,7 @@ class Builder:
     def append(self, operation: MeshOperation) -> None:
         """Append an operation."""
         self._operations.append(operation)
+        self._sources.append(self._source)
 
     def all_reduce(self, sums: Block, axis: Axis) -> None:
         """Add the partial sums of all PEs along an axis."""
