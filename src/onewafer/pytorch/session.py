@@ -18,7 +18,12 @@ from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
-from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
+from onewafer.errors import (
+    ConfigurationError,
+    InternalError,
+    OnewaferError,
+    UnsupportedOperationError,
+)
 from onewafer.graph import with_rows
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
@@ -164,7 +169,8 @@ class Session:
     ) -> object:
         """Return what `call` would for a part of a call of `whole` that the wafer refused.
 
-        Raises UnsupportedOperationError also where parts that look alike or their number say so.
+        Raises UnsupportedOperationError also where parts that look alike or their number say so,
+        and where a part does not fit the user's rectangle.
         """
         look = _look(part, args, kwargs)
         with self._lock:
@@ -174,6 +180,9 @@ class Session:
             except UnsupportedOperationError as error:
                 self._parts.keep_refusal(part, look, str(error))
                 raise
+            except ConfigurationError as error:  # of a whole module, it would stop the script
+                self._parts.keep_refusal(part, look, str(error))
+                raise UnsupportedOperationError(str(error)) from None
             self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
             return result
 
