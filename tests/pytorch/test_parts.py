@@ -10,7 +10,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from onewafer.pytorch import parts as parts_module
 from onewafer.pytorch.parts import Parts, is_worth_offering
-from onewafer.pytorch.report import PartCalls
+from onewafer.pytorch.report import InnerCalls
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -59,9 +59,9 @@ def test_parts_run_on_the_wafer_and_are_counted(wafer):
     assert refusals(wafer) == {"Refused": 2}
     assert [record.calls for record in wafer.ledger.programs] == [2, 2]
     report = build_report(wafer.ledger)
-    assert report.parts == (
-        PartCalls("Sequential", "Refused", 2),
-        PartCalls("Linear", "Refused", 2),
+    assert report.inner_calls == (
+        InnerCalls("Sequential", "Refused", 2),
+        InnerCalls("Linear", "Refused", 2),
     )
     assert report.wafer_calls == 4
 
@@ -214,6 +214,15 @@ def test_parts_and_their_shapes_are_limited(wafer, monkeypatch):
         "2 parts of Refused were offered before it": 5,
         "its calls have more than 3 shapes": 4,
     }
+
+
+def test_a_part_that_does_not_fit_the_rectangle_runs_on_the_host(wafer):
+    model = Refused(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 300), nn.Linear(300, 300)))
+    run(wafer, model, X)
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 2}
+    reasons = [reason for module, reason in wafer.ledger.fallbacks if module != "Refused"]
+    assert len(reasons) == 2
+    assert all("use a rectangle of at least" in reason for reason in reasons)
 
 
 def test_parts_are_not_kept_alive():

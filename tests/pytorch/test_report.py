@@ -4,9 +4,18 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from onewafer.graph import LayerPart
 from onewafer.pytorch import Report, render, to_json, write_json
 from onewafer.pytorch.executable import PeMemory
-from onewafer.pytorch.report import HostCalls, PartCalls, ProgramReport
+from onewafer.pytorch.ledger import Phase
+from onewafer.pytorch.report import (
+    CacheReport,
+    HostCalls,
+    InnerCalls,
+    PartReport,
+    PhaseReport,
+    ProgramReport,
+)
 
 PROGRAM = ProgramReport(
     module="Sequential",
@@ -23,7 +32,9 @@ PROGRAM = ProgramReport(
     bucket_rows=64,
     tile_programs=8,
     memory_bytes=49152,
-    memory=PeMemory(1, 0, 6000, 1234, 2048, 1006),
+    memory=PeMemory(1, 0, 6000, 1234, 2048, 0, 1006),
+    cache=None,
+    on_host=(),
     calls=6,
     launches=6,
     samples=360,
@@ -39,6 +50,52 @@ PROGRAM = ProgramReport(
     bytes_out=15360,
     parameters_sent=4,
     parameters_resent=2,
+    phases=(),
+)
+
+
+def part(name, measured, expected, *, is_collective=False):
+    busy = None if measured is None else 0.5
+    return PartReport(name, is_collective, measured, busy, expected)
+
+
+DECODE = PhaseReport(
+    phase=Phase.DECODE,
+    calls=14,
+    launches=14,
+    rows=14,
+    cycles=14 * 40_000,
+    cycles_per_row=40_000.0,
+    seconds_per_row=40_000 / 850e6,
+    rows_per_second=850e6 / 40_000,
+    expected_cycles_per_row=40_800.0,
+    busy_pe_fraction=0.9,
+    busy_link_fraction=0.003,
+    parts=(
+        part(LayerPart.ATTENTION, 20_000.0, 21_000.0),
+        part(LayerPart.ATTENTION, 6_000.0, 5_500.0, is_collective=True),
+        part(LayerPart.MLP, 10_000.0, 10_500.0),
+        part(LayerPart.MLP, 3_000.0, 2_800.0, is_collective=True),
+        part(None, 1_000.0, 1_000.0),
+    ),
+)
+PREFILL = replace(
+    DECODE,
+    phase=Phase.PREFILL,
+    calls=1,
+    launches=1,
+    rows=1_234,
+    cycles_per_row=9_000.0,
+    expected_cycles_per_row=8_910.0,
+    rows_per_second=850e6 / 9_000,
+)
+MODEL = replace(
+    PROGRAM,
+    module="LlamaForCausalLM",
+    memory=PeMemory(1, 0, 6000, 1234, 2048, 512, 1006),
+    cache=CacheReport(512, 8.0, 64, 496),
+    on_host=("cutting 'pixels' into patches", "adding 1 row of zeros"),
+    phases=(PREFILL, DECODE),
 )
 REPORT = Report(
     version="0.1.0",
@@ -47,7 +104,7 @@ REPORT = Report(
     recompilations=0,
     gradient_calls=(HostCalls("Sequential", "the result needs a gradient", 460),),
     fallbacks=(),
-    parts=(),
+    inner_calls=(),
     programs=(PROGRAM,),
 )
 
@@ -87,8 +144,8 @@ host fallbacks      none
 """
 
 
-def shown(report):
-    console = Console(width=100, force_terminal=False)
+def shown(report, width=100):
+    console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
         console.print(render(report))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
@@ -99,11 +156,79 @@ def test_table_has_every_figure():
 
 
 def test_unknown_figures_leave_no_row():
-    modelled = replace(PROGRAM, memory=None, tile_programs=None, wavelet_hops_per_launch=None)
+    modelled = replace(PROGRAM, tile_programs=None, wavelet_hops_per_launch=None)
     text = shown(replace(REPORT, programs=(modelled,)))
-    assert "SRAM" not in text
+    assert "tile programs" not in text
     assert "wavelet-hops" not in text
     assert "cycles a launch" in text
+
+
+PHASES = """\
+┌───────────────────┬────────────────────────────┬────────────────────────────┐
+│ costs of a token  │                    prefill │                     decode │
+├───────────────────┼────────────────────────────┼────────────────────────────┤
+│ tokens            │            1,234 in 1 call │             14 in 14 calls │
+│ cycles            │                      9,000 │                     40,000 │
+│ closed form       │              8,910 (-1.0%) │             40,800 (+2.0%) │
+│ time              │                    47.1 µs │                    47.1 µs │
+│ tokens/s, 850 MHz │                     94,444 │                     21,250 │
+│ PEs busy          │                      90.0% │                      90.0% │
+│ links busy        │                       0.3% │                       0.3% │
+├───────────────────┼────────────────────────────┼────────────────────────────┤
+│ cycles by part    │  measured      closed form │  measured      closed form │
+│ attention         │    20,000 222%      21,000 │    20,000  50%      21,000 │
+│ MLP               │    10,000 111%      10,500 │    10,000  25%      10,500 │
+│ collectives       │     9,000 100%       8,300 │     9,000  22%       8,300 │
+│ launch, repeats   │     1,000  11%       1,000 │     1,000   2%       1,000 │
+│   of them idle    │       900  10%           – │     4,000  10%           – │
+└───────────────────┴────────────────────────────┴────────────────────────────┘
+measured: where PEs are, the mean of all, looked at some 64 times a launch;
+closed form (docs/costs.md): of the PE that is last; idle: by counters of PEs
+"""
+
+
+def test_prefill_and_decode_of_a_language_model_are_told_apart():
+    text = shown(replace(REPORT, programs=(MODEL,)), width=80)
+    assert PHASES in text
+    for row in (
+        "│   KV cache       │ 512 B ",
+        "│ KV cache a token │ 512 B, 8 B on each PE ",
+        "│ context          │ 64 tokens; 496 would fit ",
+        "│ all calls        │ 6 in 6 launches, 360 tokens ",
+        "│ host, before     │ cutting 'pixels' into patches; adding 1 row of zeros",
+    ):
+        assert row in text
+    for mixed in ("cycles a launch", "time a sample", "wavelet-hops"):
+        assert mixed not in text
+
+
+BATCH = """\
+┌────────────────────┬───────────────────┐
+│ costs of a sample  │             batch │
+├────────────────────┼───────────────────┤
+│ cycles             │            40,000 │
+│ samples/s, 850 MHz │            21,250 │
+├────────────────────┼───────────────────┤
+│ cycles by part     │ closed form share │
+│ MLP                │      40,000   98% │
+│ launch, repeats    │         800    2% │
+└────────────────────┴───────────────────┘
+calls on the wafer  6
+"""
+
+
+def test_closed_form_stands_alone_where_nothing_was_simulated():
+    batch = replace(
+        DECODE,
+        phase=Phase.BATCH,
+        busy_pe_fraction=None,
+        busy_link_fraction=None,
+        parts=(part(LayerPart.MLP, None, 40_000.0), part(None, None, 800.0)),
+    )
+    model = replace(PROGRAM, memory=replace(PROGRAM.memory, x=None, y=None), phases=(batch,))
+    text = shown(replace(REPORT, programs=(model,)), width=80)
+    assert "10,288 B (21%) in closed form" in text
+    assert BATCH in text
 
 
 def test_one_of_a_kind_is_singular():
@@ -121,14 +246,14 @@ def test_busiest_programs_are_shown_and_the_rest_counted():
     assert "and 2 more programs with fewer cycles; --json has them all" in text
 
 
-def test_parts_of_refused_modules_are_named():
+def test_calls_on_the_wafer_inside_refused_modules_are_named():
     fallbacks = (HostCalls("GPTJModel", "no form", 2),)
-    parts = (PartCalls("Linear", "GPTJModel", 1200), PartCalls("MLP", "GPTJModel", 4))
-    lines = shown(replace(REPORT, fallbacks=fallbacks, parts=parts)).splitlines()
+    inner = (InnerCalls("Linear", "GPTJModel", 1200), InnerCalls("MLP", "GPTJModel", 4))
+    lines = shown(replace(REPORT, fallbacks=fallbacks, inner_calls=inner)).splitlines()
     assert lines[-3:] == [
         "host fallbacks      2 × GPTJModel: no form",
-        "parts on the wafer  1,200 × Linear of GPTJModel",
-        "                    4 × MLP of GPTJModel",
+        "inner calls         1,200 × Linear of GPTJModel, on the wafer",
+        "                    4 × MLP of GPTJModel, on the wafer",
     ]
 
 
@@ -145,6 +270,22 @@ def test_json_has_every_field_by_name(tmp_path):
     assert fields["format"] == "onewafer-report-1"
     assert fields["programs"][0]["memory"]["weight_bytes"] == 1234
     assert fields["gradient_calls"][0]["calls"] == 460
+
+
+def test_json_has_phases_and_parts():
+    (program,) = json.loads(to_json(replace(REPORT, programs=(MODEL,))))["programs"]
+    assert program["cache"]["longest_context"] == 496
+    assert program["on_host"][1] == "adding 1 row of zeros"
+    prefill, decode = program["phases"]
+    assert (prefill["phase"], decode["phase"]) == ("prefill", "decode")
+    assert decode["parts"][1] == {
+        "part": "attention",
+        "is_collective": True,
+        "cycles_per_row": 6_000.0,
+        "busy_fraction": 0.5,
+        "expected_cycles_per_row": 5_500.0,
+    }
+    assert decode["parts"][-1]["part"] is None
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

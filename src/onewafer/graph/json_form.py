@@ -69,7 +69,9 @@ def _read_operation(item: dict[str, object]) -> Operation:
     return kind(**fields)  # pyright: ignore[reportArgumentType]  # types are those of the fields
 
 
-def _read_field(kind: str, value: object) -> Tensor | ActivationFunction | str | float | bool:
+def _read_field(
+    kind: str, value: object
+) -> Tensor | ActivationFunction | str | float | bool | None:
     """Return a field of an operation from its JSON, by the name of the field's type."""
     match kind, value:
         case "Tensor", dict():
@@ -78,8 +80,10 @@ def _read_field(kind: str, value: object) -> Tensor | ActivationFunction | str |
             return ActivationFunction(value)
         case ("str", str()) | ("bool", bool()):
             return value
-        case "int", int() if not isinstance(value, bool):
+        case "int" | "int | None", int() if not isinstance(value, bool):
             return value
+        case "int | None", None:
+            return None
         case "float", int() | float() if not isinstance(value, bool):
             return float(value)
         case _:

@@ -78,7 +78,7 @@ class Builder:
         """How every input and result lies."""
         self.blocks: dict[str, Block] = {}
         """Where every input and result was put."""
-        self.angles: dict[tuple[str, Layout], Block] = {}
+        self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
@@ -94,7 +94,8 @@ class Builder:
         owners = find_owners(graph, self._last_use, self._turned)
         self._phases = choose_phases(graph, owners, self._turned)
         self._activations = _FirstFit(period(self.dtype))
-        self._parameters: dict[tuple[str, Layout, Layout | None], Placement] = {}
+        self._parameters: dict[tuple[object, ...], Placement] = {}
+        """By name, layouts and copies."""
         self._parameter_elements = 0
         self._accumulator_elements = 0
         self._kept_elements = 0
@@ -295,9 +296,9 @@ class Builder:
 
     def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
         """Place a parameter of one row, or copies of it, as the rows of an activation lie."""
-        if (name, layout, None) not in self._parameters:
+        if (name, layout, copies) not in self._parameters:
             tensor = self._tensors[name]
-            self._parameters[name, layout, None] = Placement(
+            self._parameters[name, layout, copies] = Placement(
                 name=name,
                 role=Role.PARAMETER,
                 shape=tensor.shape,
@@ -308,7 +309,7 @@ class Builder:
                 column_order=layout.order,
                 copies=copies,
             )
-        return self._parameters[name, layout, None].block
+        return self._parameters[name, layout, copies].block
 
     def place_weight(self, name: str, rows: Layout, columns: Layout) -> Block:
         """Place a weight: its in features lie as `rows` says, its out features as `columns`."""
@@ -333,10 +334,10 @@ class Builder:
 
         Those beyond the context are left out.
         """
-        if (name, layout, layout) not in self._parameters:
+        if (name, layout, layout, copies) not in self._parameters:
             tensor, across = self._tensors[name], layout.axis.other
             num_rows = min(tensor.shape[0], self._context or tensor.shape[0])
-            self._parameters[name, layout, layout] = Placement(
+            self._parameters[name, layout, layout, copies] = Placement(
                 name=name,
                 role=Role.PARAMETER,
                 shape=tensor.shape,
@@ -348,7 +349,7 @@ class Builder:
                 num_rows=num_rows,
                 copies=copies,
             )
-        return self._parameters[name, layout, layout].block
+        return self._parameters[name, layout, layout, copies].block
 
     def _reserve(self, rows: int, columns: int) -> Block:
         block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)

@@ -1,0 +1,34 @@
+"""What a run cost: values, JSON and a table.
+
+In: the ledger of a session. Out: a `Report`.
+"""
+
+from onewafer.pytorch.report.building import build_report
+from onewafer.pytorch.report.table import render
+from onewafer.pytorch.report.values import (
+    FORMAT,
+    CacheReport,
+    HostCalls,
+    InnerCalls,
+    PartReport,
+    PhaseReport,
+    ProgramReport,
+    Report,
+    to_json,
+    write_json,
+)
+
+__all__ = [
+    "FORMAT",
+    "CacheReport",
+    "HostCalls",
+    "InnerCalls",
+    "PartReport",
+    "PhaseReport",
+    "ProgramReport",
+    "Report",
+    "build_report",
+    "render",
+    "to_json",
+    "write_json",
+]
