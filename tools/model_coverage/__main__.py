@@ -6,7 +6,7 @@
     python -m tools.model_coverage --check                exit with 1 if the page is out of date
 
 The record (docs/coverage.json) is written after every model, the page (docs/coverage.md) from the
-record at the end. Needs the extra `coverage` of the developers: transformers, timm.
+record at the end. Needs the extra `coverage` (transformers, timm).
 
 Exit code: 0 everything ran with right values, 1 something did not, or the page is out of date.
 """
@@ -147,9 +147,7 @@ def _begin(choice: _Choice) -> Record:
         return fresh
     found = load(choice.record)
     if found.versions != fresh.versions:
-        sys.exit(
-            f"{choice.record} was measured with {found.versions} on {found.rectangle}: run all"
-        )
+        sys.exit(f"{choice.record} was measured with other versions of libraries: run everything")
     return found
 
 

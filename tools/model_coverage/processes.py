@@ -102,6 +102,7 @@ def _start(trial: Trial, limits: Limits) -> _Running:
 
 def _serve(trial: Trial, limits: Limits, sender: Connection) -> None:
     """Send the outcome; runs in a process of its own."""
+    torch.set_num_threads(1)  # a fork has no threads
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends this process
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     used = int(time.process_time())  # a fork begins at zero, but for the part of a second

@@ -88,8 +88,9 @@ class Outcome:
     @property
     def is_right(self) -> bool:
         """Whether it ran and gave what PyTorch gives, within the tolerance."""
-        has_run = self.place is not Place.FAILED and self.difference is not None
-        return has_run and self.difference <= TOLERANCE
+        if self.place is Place.FAILED or self.difference is None:
+            return False
+        return self.difference <= TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
