@@ -86,6 +86,22 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     assert expected == pytest.approx(measured, rel=0.1)
 
 
+def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--fidelity", "model", "--json", str(report)]
+    assert execute(["run", *options, script]) == 0
+    assert "placement of" not in capsys.readouterr().err
+    assert execute(["run", *options, "--explain-placement", script]) == 0
+    err = capsys.readouterr().err
+    assert err.index("host fallbacks") < err.index("placement of Sequential")
+    assert "chosen" in err
+    (program,) = json.loads(report.read_text())["programs"]
+    placement = program["placement"]
+    assert len(placement["candidates"]) == 16
+    assert {tensor["axis"] for tensor in placement["tensors"]} == {"x", "y"}
+    assert not placement["is_pinned"]
+
+
 def test_quiet_is_quiet(script, capsys):
     assert execute(["run", "--quiet", "--fidelity", "model", script]) == 0
     assert capsys.readouterr().err == ""

@@ -77,7 +77,7 @@ def test_launches_add_up_and_fractions_are_fractions(model):
 def test_memory_is_that_of_the_fullest_pe(model):
     wafer = Session(WaferOptions(rectangle=(WIDTH, HEIGHT)))
     graph = capture(model, (torch.randn(ROWS, FEATURES),), {}).graph
-    program = place(graph, wafer.architecture, wafer.options)
+    program = place(graph, wafer.architecture, wafer.options).program
     executor = build_executor(program, wafer.architecture, Fidelity.FABRIC)
     memory, image = executor.memory, executor.image
     totals = [sum(section.num_bytes for section in p.sections) for p in image.programs]

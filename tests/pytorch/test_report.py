@@ -5,16 +5,20 @@ import pytest
 from rich.console import Console
 
 from onewafer.graph import LayerPart
-from onewafer.pytorch import Report, render, to_json, write_json
+from onewafer.mesh import Axis
+from onewafer.pytorch import Report, render, render_placement, to_json, write_json
 from onewafer.pytorch.executable import PeMemory
 from onewafer.pytorch.ledger import Phase
+from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (
     CacheReport,
     HostCalls,
     InnerCalls,
     PartReport,
     PhaseReport,
+    PlacementReport,
     ProgramReport,
+    TensorReport,
 )
 
 PROGRAM = ProgramReport(
@@ -34,6 +38,22 @@ PROGRAM = ProgramReport(
     memory_bytes=49152,
     memory=PeMemory(1, 0, 6000, 1234, 2048, 0, 1006),
     cache=None,
+    placement=PlacementReport(
+        rows=64,
+        refused_rows=(256, 128),
+        is_pinned=False,
+        candidates=(
+            Candidate(1, 1, 60_000, None, "10,848 B too many"),
+            Candidate(2, 2, 20_000, 15_000, None),
+            Candidate(4, 2, 10_288, 10_000, None),
+            Candidate(4, 4, 9_000, 10_000, None),
+        ),
+        tensors=(
+            TensorReport("x", "input", 1, 64, Axis.X, 16, "as numbered"),
+            TensorReport("y", "Linear", 2, 32, Axis.Y, 16, "2 heads interleaved"),
+        ),
+        turns=0,
+    ),
     on_host=(),
     calls=6,
     launches=6,
@@ -144,10 +164,10 @@ host fallbacks      none
 """
 
 
-def shown(report, width=100):
+def shown(report, width=100, form=render):
     console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
-        console.print(render(report))
+        console.print(form(report))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
@@ -229,6 +249,36 @@ def test_closed_form_stands_alone_where_nothing_was_simulated():
     text = shown(replace(REPORT, programs=(model,)), width=80)
     assert "10,288 B (21%) in closed form" in text
     assert BATCH in text
+
+
+PLACEMENT = """\
+placement of Sequential
+256, 128 rows a launch fit nowhere. 4×2 was chosen: of the rectangles whose PEs
+have room, the one that takes fewest cycles (closed form) for a launch of 64
+rows. A PE has 49,152 B. `--rectangle` pins another.
+┏━━━━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━┓
+┃ rectangle ┃ bytes a PE ┃ cycles ┃ verdict               ┃
+┡━━━━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━┩
+│ 1×1       │   60,000 B │      – │ 10,848 B too many     │
+│ 2×2       │   20,000 B │ 15,000 │ 1.50 times the cycles │
+│ 4×2       │   10,288 B │ 10,000 │ chosen                │
+│ 4×4       │    9,000 B │ 10,000 │ as fast, on more PEs  │
+└───────────┴────────────┴────────┴───────────────────────┘
+The first tensor lies along x; every linear operation turns the axis, others
+keep it, and what is added must lie alike: none had to be turned. To exchange x
+and y, exchange the sides.
+"""
+
+
+def test_placement_is_explained_in_words():
+    text = shown(REPORT, width=80, form=render_placement)
+    assert text.startswith(PLACEMENT)
+    assert "│ Linear     │     2 │       32 │ y     │   16 │ 2 heads interleaved │" in text
+    pinned = replace(PROGRAM, placement=replace(PROGRAM.placement, is_pinned=True, turns=2))
+    text = shown(replace(REPORT, programs=(pinned,)), width=80, form=render_placement)
+    assert "4×2 was asked for, and fits with 64 rows a\nlaunch." in text
+    assert "2 tensors had to be laid out anew" in text
+    assert "no program was placed" in shown(replace(REPORT, programs=()), form=render_placement)
 
 
 def test_one_of_a_kind_is_singular():

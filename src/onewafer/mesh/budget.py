@@ -118,7 +118,7 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     _check_plan(program, architecture)
     needed = footprint(program, architecture)
     if needed.total <= architecture.memory_bytes:
-        _check_words(program)
+        check_words(program)
         return
     positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
@@ -180,8 +180,8 @@ def _with_long_tables(graph: Graph) -> Graph:
     return replace(graph, parameters=parameters)
 
 
-def _check_words(program: MeshProgram) -> None:
-    """Refuse a program whose schedule does not fit into words of 16 bits."""
+def check_words(program: MeshProgram) -> None:
+    """Raise UnsupportedOperationError if a schedule does not fit into words of 16 bits."""
     largest = max(max(entry.words) for entry in build_schedule(program))
     if largest > MAX_WORD:
         raise UnsupportedOperationError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onewafer.mesh import Launch, MeshProgram
     from onewafer.pytorch.executable import PeMemory
     from onewafer.pytorch.options import WaferOptions
+    from onewafer.pytorch.placement import Placed
 
 
 class Phase(StrEnum):
@@ -55,7 +56,8 @@ class ProgramRecord:
     """Why it was compiled."""
     is_first: bool
     """Whether it is the first one of its module."""
-    program: MeshProgram
+    placed: Placed
+    """Its mesh program, and how that was chosen."""
     engine: str | None
     """Which engine simulates; None where nothing is simulated."""
     num_tile_programs: int | None
@@ -71,6 +73,11 @@ class ProgramRecord:
     parameters_sent: int = 0
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""
+
+    @property
+    def program(self) -> MeshProgram:
+        """The graph, cut over its rectangle."""
+        return self.placed.program
 
     @property
     def bucket(self) -> int:

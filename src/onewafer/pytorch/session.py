@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
-    from onewafer.mesh import MeshProgram
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.executable import Activity, Arrays
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.parts import Look
+    from onewafer.pytorch.placement import Placed
 
 
 class Observer(Protocol):
@@ -225,9 +225,9 @@ class Session:
         self, module: torch.nn.Module, graph: Graph, context: int
     ) -> SequenceExecutor:
         """Return the program of a language model."""
-        program = place_sequence(graph, self.architecture, self.options, context=context)
-        reason = f"a language model with a context of {program.context} tokens"
-        executor, record, what = self._compile(module, program, reason, is_first=True)
+        placed = place_sequence(graph, self.architecture, self.options, context=context)
+        reason = f"a language model with a context of {placed.program.context} tokens"
+        executor, record, what = self._compile(module, placed, reason, is_first=True)
         return _SequenceProgram(executor, record, what, self.observer)
 
     def _call(
@@ -281,30 +281,31 @@ class Session:
             wanted = with_rows(graph, bucket)
         if wanted not in programs:
             place_graph = place_sequence if graph.is_sequence else place
-            program = place_graph(wanted, self.architecture, self.options)
-            resident = programs.get(program.graph)
+            placed = place_graph(wanted, self.architecture, self.options)
+            placed_graph = placed.program.graph
+            resident = programs.get(placed_graph)
             if resident is None:
                 others = [*programs.values()]
-                reason = _explain(others, program.graph)
+                reason = _explain(others, placed_graph)
                 parts = self._compile(
-                    module, program, reason, is_first=not others, on_host=captured.on_host
+                    module, placed, reason, is_first=not others, on_host=captured.on_host
                 )
                 resident = _ResidentProgram(*parts, self.observer)
-                programs[program.graph] = resident
+                programs[placed_graph] = resident
             programs[wanted] = resident
         return programs[wanted]
 
     def _compile(
         self,
         module: torch.nn.Module,
-        program: MeshProgram,
+        placed: Placed,
         reason: str,
         *,
         is_first: bool,
         on_host: tuple[str, ...] = (),
     ) -> tuple[Executor, ProgramRecord, str]:
         """Return an executor, its record in the ledger, and a name for messages."""
-        name = type(module).__name__
+        name, program = type(module).__name__, placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
         what = f"{name}, {rows} on {program.width}×{program.height} PEs"
@@ -318,7 +319,7 @@ class Session:
             self.architecture,
             reason,
             is_first,
-            program,
+            placed,
             executor.engine,
             executor.num_tile_programs,
             executor.memory,

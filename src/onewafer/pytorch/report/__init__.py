@@ -4,6 +4,7 @@ In: the ledger of a session. Out: a `Report`.
 """
 
 from onewafer.pytorch.report.building import build_report
+from onewafer.pytorch.report.placement import render_placement
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
@@ -12,8 +13,10 @@ from onewafer.pytorch.report.values import (
     InnerCalls,
     PartReport,
     PhaseReport,
+    PlacementReport,
     ProgramReport,
     Report,
+    TensorReport,
     to_json,
     write_json,
 )
@@ -25,10 +28,13 @@ __all__ = [
     "InnerCalls",
     "PartReport",
     "PhaseReport",
+    "PlacementReport",
     "ProgramReport",
     "Report",
+    "TensorReport",
     "build_report",
     "render",
+    "render_placement",
     "to_json",
     "write_json",
 ]

@@ -8,6 +8,7 @@ from onewafer import __version__
 from onewafer.graph import Attention
 from onewafer.mesh import longest_context
 from onewafer.pytorch.report.phases import busy_links, busy_pes, ratio, report_phases
+from onewafer.pytorch.report.placement import explain_placement
 from onewafer.pytorch.report.values import (
     CacheReport,
     HostCalls,
@@ -67,6 +68,7 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         memory_bytes=record.architecture.memory_bytes,
         memory=record.memory,
         cache=_report_cache(record),
+        placement=explain_placement(record.placed),
         on_host=record.on_host,
         calls=record.calls,
         launches=record.launches,

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onewafer.graph import LayerPart
+    from onewafer.mesh import Axis
     from onewafer.pytorch.executable import PeMemory
     from onewafer.pytorch.ledger import Phase
+    from onewafer.pytorch.placement import Candidate
 
 FORMAT = "onewafer-report-1"
 
@@ -75,6 +77,41 @@ class CacheReport:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorReport:
+    """Tensors that lie alike: inputs and results of one kind of operation."""
+
+    first: str
+    """The name of the first one."""
+    operation: str
+    """What defines them: `input`, or a kind of operation of the graph."""
+    count: int
+    features: int
+    axis: Axis
+    """Along which the features are cut; the PEs across hold the same ones."""
+    features_per_pe: int
+    """Padding included."""
+    order: str
+    """How the features are numbered along the axis, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementReport:
+    """How the rectangle was chosen, and what follows from it."""
+
+    rows: int
+    """Of the launch whose cycles decided."""
+    refused_rows: tuple[int, ...]
+    """Rows of larger launches that no rectangle had room for."""
+    is_pinned: bool
+    """Whether the user chose the rectangle."""
+    candidates: tuple[Candidate, ...]
+    """In the order in which they were considered."""
+    tensors: tuple[TensorReport, ...]
+    turns: int
+    """Operations that lay a tensor out along the other axis."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramReport:
     """One compiled program: where it ran and what it cost over all its launches."""
 
@@ -98,6 +135,7 @@ class ProgramReport:
     """Use of the fullest PE; in closed form where nothing was compiled."""
     cache: CacheReport | None
     """None: nothing stays from launch to launch."""
+    placement: PlacementReport
     on_host: tuple[str, ...]
     """What the host does with arguments before the wafer begins."""
     calls: int
