@@ -6,7 +6,7 @@
     python -m tools.model_coverage --check                exit with 1 if the page is out of date
 
 The record (docs/coverage.json) is written after every model, the page (docs/coverage.md) from the
-record at the end. Needs the extra `coverage` (transformers, timm).
+record at the end. Needs transformers (extra `models`) and timm.
 
 Exit code: 0 everything ran with right values, 1 something did not, or the page is out of date.
 """
