@@ -227,3 +227,26 @@ def test_attention_without_a_mask_sees_this_launch_only():
     expected = scores / scores.sum(axis=1, keepdims=True) @ x
     for found in (evaluate_graph(graph, {"x": x}, {}), Evaluator(graph, {}).run({"x": x}, 5)):
         np.testing.assert_allclose(found["r"], expected, rtol=1e-12)
+
+
+def test_results_are_rounded_to_what_they_are_stored_as():
+    graph = Graph(
+        "twice",
+        (Tensor("x", (2, 3), DataType.F16),),
+        (Tensor("w", (3, 3), DataType.F16),),
+        (
+            Linear(Tensor("y", (2, 3), DataType.F16), "x", "w"),
+            Linear(Tensor("z", (2, 3), DataType.F16), "y", "w"),
+        ),
+        ("z",),
+    )
+    rows, weight = (
+        random(seed, *shape).astype(np.float16) for seed, shape in ((0, (2, 3)), (1, (3, 3)))
+    )
+    evaluator = Evaluator(graph, {"w": weight}, dtype=np.float32, stored_as=np.float16)
+    wide, narrow = weight.T.astype(np.float32), np.float16
+    once = (rows.astype(np.float32) @ wide).astype(narrow).astype(np.float32)
+    expected = (once @ wide).astype(narrow)
+    found = evaluator.run({"x": rows})["z"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)

@@ -199,7 +199,7 @@ PHASES = """\
 │ attention         │    20,000 222%      21,000 │    20,000  50%      21,000 │
 │ MLP               │    10,000 111%      10,500 │    10,000  25%      10,500 │
 │ collectives       │     9,000 100%       8,300 │     9,000  22%       8,300 │
-│ launch, repeats   │     1,000  11%       1,000 │     1,000   2%       1,000 │
+│ start and end     │     1,000  11%       1,000 │     1,000   2%       1,000 │
 │   of them idle    │       900  10%           – │     4,000  10%           – │
 └───────────────────┴────────────────────────────┴────────────────────────────┘
 measured: where PEs are, the mean of all, looked at some 64 times a launch;
@@ -231,7 +231,7 @@ BATCH = """\
 ├────────────────────┼───────────────────┤
 │ cycles by part     │ closed form share │
 │ MLP                │      40,000   98% │
-│ launch, repeats    │         800    2% │
+│ start and end      │         800    2% │
 └────────────────────┴───────────────────┘
 calls on the wafer  6
 """

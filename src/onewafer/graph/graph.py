@@ -33,6 +33,7 @@ rows. A launch gives `num_rows` valid rows, the first of them at position `start
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
@@ -40,6 +41,8 @@ from onewafer.graph.operations import SEQUENTIAL
 from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import DataType, Tensor
 
@@ -57,13 +60,12 @@ class Graph:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Inputs, parameters and results, in this order."""
-        results = tuple(operation.result for operation in self.operations)
-        return self.inputs + self.parameters + results
+        return (*self._each_tensor(),)
 
     @property
     def dtype(self) -> DataType:
         """The one floating type of the graph; raise GraphError if it has none."""
-        for tensor in self.tensors:
+        for tensor in self._each_tensor():
             if tensor.dtype in FLOATING:
                 return tensor.dtype
         raise GraphError(f"graph {self.name!r} has no tensor of a floating type")
@@ -75,7 +77,11 @@ class Graph:
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of that name; raise GraphError if there is none."""
-        for tensor in self.tensors:
+        for tensor in self._each_tensor():
             if tensor.name == name:
                 return tensor
         raise GraphError(f"graph {self.name!r} has no tensor {name!r}")
+
+    def _each_tensor(self) -> Iterator[Tensor]:
+        results = (operation.result for operation in self.operations)
+        return chain(self.inputs, self.parameters, results)

@@ -22,6 +22,7 @@ array of these dimensions. `rows` are the rows that are worked on, the valid one
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,7 @@ def local_heads(a: int, *, width: int, head_dim: int, features: int) -> LocalHea
     return LocalHeads(a * width // head_dim, tuple(sizes))
 
 
+@cache
 def most_heads(num_pes: int, *, width: int, head_dim: int, features: int) -> int:
     """Return the largest number of kv heads that any of the PEs along A has features of."""
     return max(
