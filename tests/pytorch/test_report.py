@@ -13,6 +13,7 @@ from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (
     CacheReport,
     HostCalls,
+    InnerCalls,
     PartReport,
     PhaseReport,
     PlacementReport,
@@ -123,6 +124,7 @@ REPORT = Report(
     recompilations=0,
     gradient_calls=(HostCalls("Sequential", "the result needs a gradient", 460),),
     fallbacks=(),
+    inner_calls=(),
     programs=(PROGRAM,),
 )
 
@@ -292,6 +294,17 @@ def test_busiest_programs_are_shown_and_the_rest_counted():
     assert "16 rows" in text
     assert "2 rows" not in text
     assert "and 2 more programs with fewer cycles; --json has them all" in text
+
+
+def test_calls_on_the_wafer_inside_refused_modules_are_named():
+    fallbacks = (HostCalls("GPTJModel", "no form", 2),)
+    inner = (InnerCalls("Linear", "GPTJModel", 1200), InnerCalls("MLP", "GPTJModel", 4))
+    lines = shown(replace(REPORT, fallbacks=fallbacks, inner_calls=inner)).splitlines()
+    assert lines[-3:] == [
+        "host fallbacks      2 × GPTJModel: no form",
+        "inner calls         1,200 × Linear of GPTJModel, on the wafer",
+        "                    4 × MLP of GPTJModel, on the wafer",
+    ]
 
 
 def test_report_of_nothing():
