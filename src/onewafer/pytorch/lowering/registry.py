@@ -253,6 +253,8 @@ def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
         raise call.unsupported("it draws random numbers")
 
     def external(node: Node) -> Argument:
+        if node not in call.operands:
+            raise call.unsupported(f"its argument {node.name} is a number taken from a tensor")
         return cast("Argument", call.operands[node])
 
     args, kwargs = map_arg(call.node.args, external), map_arg(call.node.kwargs, external)
