@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import LayerNorm
+from onewafer.pytorch.lowering.maps import mean_of_rows
 from onewafer.pytorch.lowering.operands import (
     External,
     InverseRoot,
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 
 @lowers("mean.dim")
 def _lower_mean(writer: GraphWriter, call: Call) -> Operand:
-    del writer
     operand = call.operand(0)
-    if not isinstance(operand, Polynomial) or operand.terms != {2: 1.0}:
-        raise call.unsupported("only the mean of squares has a form, as a part of a norm")
     dimensions = cast("Sequence[int]", call.constant(1, "dim", ()))
+    if not isinstance(operand, Polynomial) or operand.terms != {2: 1.0}:
+        return mean_of_rows(writer, call, dimensions)
     if [dimension % len(operand.shape) for dimension in dimensions] != [len(operand.shape) - 1]:
         raise call.unsupported("the mean of squares is over other dimensions than the last")
     if not call.constant(2, "keepdim", default=False):

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
+    SEQUENTIAL,
     Activation,
     Add,
     AddBias,
@@ -86,6 +87,8 @@ class GraphWriter:
     """Tensors, by identity, whose elements the graph depends on: it holds for equal ones only."""
     on_host: list[str] = field(default_factory=list[str])
     """What the host does with an argument before the wafer begins."""
+    samples: int | None = None
+    """Of how many samples the rows are maps; None: no operation works on maps."""
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
@@ -262,6 +265,13 @@ class GraphWriter:
         groups = num_features // features
         self.emit(RmsNorm(result, source.tensor.name, vector.name, epsilon, groups))
         return Value(result, source.layout, is_wide=value.is_wide)
+
+    def note_samples(self, samples: int) -> None:
+        """Note of how many samples the rows of an operation are maps, or refuse it."""
+        if self.samples not in (None, samples):
+            msg = f"its rows are maps of {samples} samples, those before it of {self.samples}"
+            raise UnsupportedOperationError(msg)
+        self.samples = samples
 
     # --- parameters --------------------------------------------------------------------------
 
@@ -443,11 +453,25 @@ class GraphWriter:
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in read}
         inputs = tuple(self._declared[name] for name in self.inputs)
         batches = sorted({tensor.shape[0] for tensor in inputs})
-        if len(batches) > 1:
+        if self.samples is not None:
+            self._check_samples(batches, live)
+        elif len(batches) > 1:
             sizes = " and ".join(str(size) for size in batches)
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
         parameters = tuple(self._declared[name] for name in self.parameters)
         return Graph(self.name, inputs, parameters, tuple(live), tuple(self._outputs))
+
+    def _check_samples(self, batches: Sequence[int], live: Sequence[Operation]) -> None:
+        """Refuse inputs that are not of all samples, and positions of several."""
+        assert self.samples is not None, "there are maps"  # invariant
+        is_sequence = any(isinstance(operation, SEQUENTIAL) for operation in live)
+        if self.samples > 1 and is_sequence:
+            msg = f"it works on maps of {self.samples} samples and on positions of a sequence"
+            raise UnsupportedOperationError(msg)
+        for rows in batches:
+            if rows % self.samples:
+                msg = f"an input has {rows} rows for {self.samples} samples"
+                raise UnsupportedOperationError(msg)
 
     def _live_operations(self) -> list[Operation]:
         needed, live = {*self._outputs}, list["Operation"]()
