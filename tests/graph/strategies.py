@@ -40,6 +40,10 @@ FLOATS = st.sampled_from([DataType.F16, DataType.F32])
 ROW_BY_ROW = ("linear", "bias", "relu", "add", "multiply", "scale", "activation", "rms", "layer")
 
 
+def _divisors(number: int) -> st.SearchStrategy[int]:
+    return st.sampled_from([n for n in range(1, number + 1) if not number % n])
+
+
 @st.composite
 def graphs(
     draw: st.DrawFn,
@@ -80,17 +84,18 @@ def graphs(
                 operations.append(Activation(result, source.name, function))
             case "rms":
                 features = source.shape[-1]
-                divisors = [n for n in range(1, features + 1) if not features % n]
-                groups = draw(st.sampled_from(divisors))
+                groups = draw(_divisors(features))
                 parameters.append(Tensor(f"{name}.weight", (features // groups,), dtype))
                 result = Tensor(name, source.shape, dtype)
                 weight = parameters[-1].name
                 operations.append(RmsNorm(result, source.name, weight, 1e-6, groups))
             case "layer":
+                features = source.shape[-1]
+                groups = draw(_divisors(features))
                 pair = [f"{name}.weight", f"{name}.bias"]
-                parameters += [Tensor(item, source.shape[-1:], dtype) for item in pair]
+                parameters += [Tensor(item, (features // groups,), dtype) for item in pair]
                 result = Tensor(name, source.shape, dtype)
-                operations.append(LayerNorm(result, source.name, *pair, 1e-5))
+                operations.append(LayerNorm(result, source.name, *pair, 1e-5, groups))
             case kind:
                 other = draw(st.sampled_from([t for t in live if t.shape == source.shape]))
                 result = Tensor(name, source.shape, dtype)
@@ -146,7 +151,8 @@ class _Sequence:
         shape = (max_positions, rotated.shape[1] // heads)
         cosine = self.parameter(f"{result.name}.cosine", *shape)
         sine = self.parameter(f"{result.name}.sine", *shape)
-        self.operations.append(Rotary(result, rotated.name, cosine, sine, heads))
+        swapped = draw(st.sampled_from([None, *range(0, shape[1] + 1, 2)]))
+        self.operations.append(Rotary(result, rotated.name, cosine, sine, heads, swapped))
 
 
 _ROW_BY_ROW = ["linear", "multiply", "scale", "activation", "rms", "layer"]
@@ -168,7 +174,7 @@ def sequences(
     table = sequence.parameter("table", vocabulary, features)
     sequence.operations.append(Embedding(sequence.tensor(rows, features), "ids", table))
     for _ in range(draw(st.integers(0, max_operations))):
-        has_all_rows = sequence.operations[-1].result.shape[0] == rows
+        has_all_rows = not any(isinstance(o, FirstRow | LastRow) for o in sequence.operations)
         kinds = _ROW_BY_ROW + _OF_POSITIONS if has_all_rows else _ROW_BY_ROW
         _append(draw, sequence, draw(st.sampled_from(kinds)), max_positions=rows + 3)
     last = sequence.operations[-1].result.name
@@ -190,13 +196,14 @@ def _append(draw: st.DrawFn, sequence: _Sequence, kind: str, *, max_positions: i
         case "activation":
             operations.append(Activation(result, name, draw(st.sampled_from(ActivationFunction))))
         case "rms":
-            groups = draw(st.sampled_from([n for n in range(1, features + 1) if not features % n]))
+            groups = draw(_divisors(features))
             weight = parameter(f"{result.name}.weight", features // groups)
             operations.append(RmsNorm(result, name, weight, 1e-6, groups))
         case "layer":
-            weight = parameter(f"{result.name}.weight", features)
-            bias = parameter(f"{result.name}.bias", features)
-            operations.append(LayerNorm(result, name, weight, bias, 1e-5))
+            groups = draw(_divisors(features))
+            weight = parameter(f"{result.name}.weight", features // groups)
+            bias = parameter(f"{result.name}.bias", features // groups)
+            operations.append(LayerNorm(result, name, weight, bias, 1e-5, groups))
         case "position":
             positions = parameter(f"{result.name}.table", max_positions, features)
             operations.append(PositionEmbedding(result, positions))

@@ -80,26 +80,41 @@ def test_rms_norm(groups):
     np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-12)
 
 
-def test_layer_norm():
-    x, w, b = random(1, 5, 12), random(2, 12), random(3, 12)
-    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3)
-    expected = functional.layer_norm(t(x), (12,), t(w), t(b), 1e-3).numpy()
-    np.testing.assert_allclose(compute(norm, {"x": x, "w": w, "b": b}), expected, rtol=1e-10)
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_layer_norm(groups):
+    size = 12 // groups
+    x, w, b = random(1, 5, 12), random(2, size), random(3, size)
+    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3, groups)
+    found = compute(norm, {"x": x, "w": w, "b": b})
+    expected = functional.layer_norm(t(x).reshape(5, groups, size), (size,), t(w), t(b), 1e-3)
+    np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-8)
 
 
 @pytest.mark.parametrize("start", [0, 4])
-def test_rotary_turns_pairs_of_features(start):
+@pytest.mark.parametrize(
+    ("swapped", "pairs"),
+    [
+        (None, [(0, 3), (1, 4), (2, 5)]),
+        (6, [(0, 3), (1, 4), (2, 5)]),
+        (4, [(0, 2), (1, 3), (4, 5)]),
+        (0, [(0, 1), (2, 3), (4, 5)]),
+    ],
+)
+def test_rotary_turns_pairs_of_features(start, swapped, pairs):
     """As complex numbers, a head is multiplied by e^(i·angle)."""
-    heads, half = 2, 3
-    angles = np.arange(POSITIONS)[:, np.newaxis] * random(4, half)
-    cosine, sine = (np.tile(f(angles), 2) for f in (np.cos, np.sin))
-    x = random(5, 5, heads * 2 * half)
-    rotary = Rotary(Tensor("r", x.shape, F32), "x", "c", "s", heads)
+    heads, head = 2, 6
+    angles = np.arange(POSITIONS)[:, np.newaxis] * random(4, len(pairs))
+    real, imaginary = np.array(pairs).T
+    cosine, sine = (np.empty((POSITIONS, head)) for _ in range(2))
+    for feature in (real, imaginary):
+        cosine[:, feature], sine[:, feature] = np.cos(angles), np.sin(angles)
+    x = random(5, 5, heads * head)
+    rotary = Rotary(Tensor("r", x.shape, F32), "x", "c", "s", heads, swapped)
     found = compute(rotary, {"x": x, "c": cosine, "s": sine}, start=start)
 
     def to_complex(rows: np.ndarray) -> np.ndarray:
-        parts = rows.reshape(len(rows), heads, 2, half)
-        return parts[:, :, 0] + 1j * parts[:, :, 1]
+        parts = rows.reshape(len(rows), heads, head)
+        return parts[..., real] + 1j * parts[..., imaginary]
 
     turned = to_complex(x) * np.exp(1j * angles[start : start + 5])[:, np.newaxis]
     np.testing.assert_allclose(to_complex(found), turned, rtol=1e-12)

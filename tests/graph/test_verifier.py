@@ -89,11 +89,11 @@ def attend(q=8, k=4, v=6, result=12, *, heads=4, kv_heads=2, scale=1.0, rows=3):
 TABLE = tensor("t", 9, 4)
 
 
-def rotate(x=8, cosine=(9, 4), sine=(9, 4), heads=2):
+def rotate(x=8, cosine=(9, 4), sine=(9, 4), heads=2, swapped=None):
     return {
         "inputs": (tensor("x", 2, x),),
         "parameters": (tensor("c", *cosine), tensor("s", *sine)),
-        "operations": (Rotary(tensor("y", 2, x), "x", "c", "s", heads),),
+        "operations": (Rotary(tensor("y", 2, x), "x", "c", "s", heads, swapped),),
     }
 
 
@@ -122,6 +122,8 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         (attend(rows=1), "the key has shape (1, 4), must be (3, 4)"),
         (rotate(x=6, heads=2), "cuts 6 features into 2 heads of two equal halves"),
         (rotate(cosine=(9, 2)), "shapes (9, 2) and (9, 4), must both be (positions, 4)"),
+        (rotate(swapped=3), "swaps halves of 3 features; must be even, at most the 4 of a head"),
+        (rotate(swapped=6), "swaps halves of 6 features; must be even, at most the 4 of a head"),
         (rotate(sine=(8, 4)), "shapes (9, 4) and (8, 4), must both be (positions, 4)"),
         (embed(tensor("i", 2, 1)), "'i' has dtype f32, indices must be i32 inputs"),
         (embed(indices("i", 2, 2)), "the indices have shape (2, 2), must be (rows, 1)"),
@@ -138,6 +140,7 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 1e-6, 3),)}, "into 3 groups"),
         ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 0.0),)}, "epsilon is 0.0"),
         ({"operations": (LayerNorm(tensor("y", 2, 4), "x", "b", "b", 1e-6),)}, "the weight"),
+        ({"operations": (LayerNorm(tensor("y", 2, 4), "x", "b", "b", 1e-6, 3),)}, "into 3 groups"),
         ({"operations": (LastRow(tensor("y", 2, 4), "x"),)}, "must be (1, 4)"),
         (
             {"operations": (PositionEmbedding(tensor("y", 1, 4), "w"),)},

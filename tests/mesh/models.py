@@ -87,6 +87,7 @@ def llama(
     positions: int = 8,
     dtype: DataType = DataType.F32,
     has_head_norms: bool = False,
+    swapped: int | None = None,
 ) -> Graph:
     """Build a decoder with RMSNorm, rotary positions, grouped queries, SwiGLU, tied embeddings."""
     model = _Model(rows, dtype)
@@ -107,7 +108,7 @@ def llama(
             if has_head_norms:
                 lines[key] = model.rms_norm(name(f"{key}.norm"), lines[key], sizes[key], count)
             rotated = model.tensor(name(f"{key}.rotated"), sizes[key])
-            lines[key] = model.append(Rotary(rotated, lines[key], *tables, count))
+            lines[key] = model.append(Rotary(rotated, lines[key], *tables, count, swapped))
         attended = model.append(
             Attention(
                 model.tensor(name("attended"), heads * head_dim),

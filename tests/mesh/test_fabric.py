@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.graph import FLOATING, DataType, Graph, RmsNorm, Tensor
+from onewafer.graph import (
+    FLOATING,
+    DataType,
+    Graph,
+    LayerNorm,
+    Linear,
+    RmsNorm,
+    Tensor,
+    evaluate_graph,
+)
 from onewafer.image import SectionKind
 from onewafer.mesh import (
     emit,
@@ -108,6 +117,29 @@ def test_norms_of_groups_of_several_sizes_follow_one_another(rectangle):
     weights = (Tensor("four", (4,), DataType.F16), Tensor("two", (2,), DataType.F16))
     norms = (RmsNorm(y, "x", "four", 1e-5, 3), RmsNorm(z, "y", "two", 1e-5, 6))
     check(Graph("norms", (x,), weights, norms, ("z",)), *rectangle, ARCHITECTURES["wse3"])
+
+
+@pytest.mark.parametrize("kind", [RmsNorm, LayerNorm])
+def test_a_weight_of_groups_is_repeated_as_often_as_each_norm_has_groups(kind):
+    """On 8×8 PEs one group of 4 features and two lie in blocks of the same size."""
+    sizes = {"x": 5, "y": 4, "z": 8}
+    x, y, z = (Tensor(name, (3, size), DataType.F32) for name, size in sizes.items())
+    vectors = ("four",) if kind is RmsNorm else ("four", "other")
+    parameters = tuple(Tensor(name, (4,), DataType.F32) for name in vectors)
+    weights = tuple(Tensor(f"{t.name}.weight", (t.shape[1], 5), DataType.F32) for t in (y, z))
+    operations = []
+    for tensor, weight in zip((y, z), weights, strict=True):
+        operations.append(Linear(tensor, "x", weight.name))
+        normed = Tensor(f"{tensor.name}.normed", tensor.shape, DataType.F32)
+        operations.append(kind(normed, tensor.name, *vectors, 1e-5, tensor.shape[1] // 4))
+    outputs = ("y.normed", "z.normed")
+    graph = Graph("norms", (x,), (*parameters, *weights), tuple(operations), outputs)
+    check(graph, 8, 8, ARCHITECTURES["wse3"])
+    inputs, arrays = random_arrays(graph.inputs, 0), random_arrays(graph.parameters, 1)
+    program = shard(graph, width=8, height=8, architecture=ARCHITECTURES["wse3"])
+    found, exact = evaluate(program, inputs, arrays), evaluate_graph(graph, inputs, arrays)
+    for name in outputs:
+        np.testing.assert_allclose(found[name], exact[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", FLOATING)

@@ -31,9 +31,9 @@ def test_unpack_undoes_pack(features, batch, width, height, dtype):
         np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
 
 
-@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(FLOATING))
-def test_unpack_undoes_pack_of_heads_in_another_order(width, height, dtype):
-    graph = llama(dtype=dtype, has_head_norms=True, layers=1)
+@given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(FLOATING), st.sampled_from([0, 2, 4]))
+def test_unpack_undoes_pack_of_heads_in_another_order(width, height, dtype, swapped):
+    graph = llama(dtype=dtype, has_head_norms=True, layers=1, swapped=swapped)
     program = shard(graph, width=width, height=height, architecture=load_architecture("wse3"))
     assert any(placement.column_order.members == 2 for placement in program.placements)
     for placement in program.placements:

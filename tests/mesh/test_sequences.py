@@ -121,6 +121,13 @@ def test_llama_generates_with_a_cache(rectangle, architecture, dtype):
     compare_with_exact(graph, outputs, GENERATION)
 
 
+@pytest.mark.parametrize("swapped", [0, 2, 4])
+def test_pairs_of_rotated_features_lie_side_by_side(swapped):
+    graph = llama(features=24, swapped=swapped, layers=1)
+    outputs = check(graph, (3, 2), WSE3, GENERATION)
+    compare_with_exact(graph, outputs, GENERATION)
+
+
 @pytest.mark.parametrize(("model", "launches"), [(gpt2, GENERATION), (bert, ((0, 5), (0, 2)))])
 @pytest.mark.parametrize("rectangle", [(2, 3), (4, 2)], ids=str)
 def test_other_families(model, launches, rectangle):

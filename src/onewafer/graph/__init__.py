@@ -5,6 +5,7 @@ from onewafer.graph.counts import count_bytes, count_flop
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
+from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
     ON_MAPS,
     SEQUENTIAL,
@@ -57,6 +58,7 @@ __all__ = [
     "GraphError",
     "LastRow",
     "LayerNorm",
+    "LayerPart",
     "Linear",
     "MaxPool",
     "MeanRows",
@@ -75,6 +77,7 @@ __all__ = [
     "count_flop",
     "evaluate_graph",
     "from_json",
+    "layer_parts",
     "num_samples",
     "parameter_operands",
     "to_json",

@@ -189,10 +189,11 @@ class _Launch:
 
     def _normalise(self, operation: LayerNorm) -> Array:
         rows = self._values[operation.input]
-        centred = rows - rows.mean(axis=-1, keepdims=True)
+        groups = rows.reshape(*rows.shape[:-1], operation.groups, -1)
+        centred = groups - groups.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(variance + operation.epsilon) * self._values[operation.weight]
-        return scaled + self._values[operation.bias]
+        return (scaled + self._values[operation.bias]).reshape(rows.shape)
 
     def _look_up(self, operation: Embedding) -> Array:
         indices, table = self._values[operation.indices][:, 0], self._values[operation.table]
@@ -213,8 +214,11 @@ class _Launch:
     def _rotate(self, operation: Rotary) -> Array:
         rows = self._values[operation.input]
         heads = rows.reshape(len(rows), operation.heads, -1)
-        first, second = np.split(heads, 2, axis=-1)
-        swapped = np.concatenate([-second, first], axis=-1)
+        count = operation.num_swapped
+        first, second = np.split(heads[..., :count], 2, axis=-1)
+        even, odd = heads[..., count::2], heads[..., count + 1 :: 2]
+        neighbours = np.stack([-odd, even], axis=-1).reshape(*heads.shape[:-1], -1)
+        swapped = np.concatenate([-second, first, neighbours], axis=-1)
         cosine = self._at_positions(operation.cosine)[:, np.newaxis]
         sine = self._at_positions(operation.sine)[:, np.newaxis]
         return (heads * cosine + swapped * sine).reshape(rows.shape)

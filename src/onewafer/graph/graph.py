@@ -15,10 +15,10 @@ where a tensor lives, in which order its elements are added.
                 | Scale(result, input, factor)       result = input · factor
                 | Activation(result, input, function)
                 | RmsNorm(result, input, weight, epsilon, groups)
-                | LayerNorm(result, input, weight, bias, epsilon)
+                | LayerNorm(result, input, weight, bias, epsilon, groups)
                 | Embedding(result, indices, table)  result[r] = table[indices[r]]
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
-                | Rotary(result, input, cosine, sine, heads)
+                | Rotary(result, input, cosine, sine, heads, swapped)
                 | Attention(result, query, key, value, heads, kv_heads, scale, is_causal)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]

@@ -72,7 +72,7 @@ def _read_operation(item: dict[str, object]) -> Operation:
 
 def _read_field(
     kind: str, value: object
-) -> Tensor | ActivationFunction | Window | str | float | bool:
+) -> Tensor | ActivationFunction | Window | str | float | bool | None:
     """Return a field of an operation from its JSON, by the name of the field's type."""
     match kind, value:
         case "Tensor", dict():
@@ -83,8 +83,10 @@ def _read_field(
             return Window(**{str(k): int(v) for k, v in cast("dict[str, int]", value).items()})
         case ("str", str()) | ("bool", bool()):
             return value
-        case "int", int() if not isinstance(value, bool):
+        case "int" | "int | None", int() if not isinstance(value, bool):
             return value
+        case "int | None", None:
+            return None
         case "float", int() | float() if not isinstance(value, bool):
             return float(value)
         case _:

@@ -126,18 +126,21 @@ class RmsNorm:
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Give every row mean 0 and variance 1, and scale and shift its features.
+    """Give each group of features of a row mean 0 and variance 1, and scale and shift it.
 
-    `result = (input − mean) / √(variance + epsilon) · weight + bias`, the variance over n.
+    For a group g of n features of a row, with the variance over n:
+    `result[g] = (input[g] − mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
     """
 
     result: Tensor
     input: str
     weight: str
-    """A parameter of shape (features,)."""
+    """A parameter of shape (features / groups,), the same for all groups."""
     bias: str
-    """A parameter of shape (features,)."""
+    """A parameter of shape (features / groups,), the same for all groups."""
     epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +165,11 @@ class PositionEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """Rotate the features of each head by angles that depend on the position; two-dimensional.
+    """Rotate pairs of features of each head by angles of the position; two-dimensional.
 
-    For a head x of d features at position p, with the halves swapped and one negated:
-    `result = x · cosine[p] + (−x[d/2:], x[:d/2]) · sine[p]`.
+    For a head x at position p and each pair of features a, b:
+    `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
+    `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
 
     result: Tensor
@@ -176,6 +180,15 @@ class Rotary:
     """A parameter of shape (positions, features of a head)."""
     heads: int
     """Groups of consecutive features that are rotated alike."""
+    swapped: int | None = None
+    """Features at the beginning of a head, None for all, of which those of the first half are
+    paired with those of the second; after them neighbours are pairs."""
+
+    @property
+    def num_swapped(self) -> int:
+        """Features at the beginning of a head whose halves are paired."""
+        whole = self.result.shape[-1] // self.heads
+        return whole if self.swapped is None else self.swapped
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,12 +108,10 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
                 return f"the operands have shapes {left} and {right}, which must be equal"
             return None
         case RmsNorm():
-            return _wrong_rms_norm(operation, tensors)
+            return _wrong_norm(operation, tensors, {"weight": operation.weight})
         case LayerNorm():
-            features = tensors[operation.input].shape[-1]
-            return _wrong_vector("weight", tensors[operation.weight], features) or _wrong_vector(
-                "bias", tensors[operation.bias], features
-            )
+            vectors = {"weight": operation.weight, "bias": operation.bias}
+            return _wrong_norm(operation, tensors, vectors)
         case Embedding():
             indices = tensors[operation.indices].shape
             if len(indices) != _MATRIX or indices[1] != 1:
@@ -153,11 +151,16 @@ def _wrong_table(table: Tensor, rows: str) -> str | None:
     return f"the table has shape {table.shape}, must be ({rows}, features)"
 
 
-def _wrong_rms_norm(operation: RmsNorm, tensors: Mapping[str, Tensor]) -> str | None:
+def _wrong_norm(
+    operation: RmsNorm | LayerNorm, tensors: Mapping[str, Tensor], vectors: Mapping[str, str]
+) -> str | None:
     features, groups = tensors[operation.input].shape[-1], operation.groups
     if groups < 1 or features % groups:
         return f"it cuts {features} features into {groups} groups, which must divide them"
-    return _wrong_vector("weight", tensors[operation.weight], features // groups)
+    findings = (
+        _wrong_vector(what, tensors[name], features // groups) for what, name in vectors.items()
+    )
+    return next((finding for finding in findings if finding is not None), None)
 
 
 def _wrong_rotary(operation: Rotary, tensors: Mapping[str, Tensor]) -> str | None:
@@ -165,8 +168,10 @@ def _wrong_rotary(operation: Rotary, tensors: Mapping[str, Tensor]) -> str | Non
     features = source.shape[-1]
     if operation.heads < 1 or features % (2 * operation.heads):
         return f"it cuts {features} features into {operation.heads} heads of two equal halves"
+    head, swapped = features // operation.heads, operation.num_swapped
+    if swapped % 2 or not 0 <= swapped <= head:
+        return f"it swaps halves of {swapped} features; must be even, at most the {head} of a head"
     cosine, sine = tensors[operation.cosine].shape, tensors[operation.sine].shape
-    head = features // operation.heads
     if len(cosine) != _MATRIX or cosine[1] != head or sine != cosine:
         return f"the tables have shapes {cosine} and {sine}, must both be (positions, {head})"
     return _not_a_matrix("input", source)

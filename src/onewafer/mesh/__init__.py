@@ -9,7 +9,7 @@ from onewafer.mesh.budget import (
     smallest_rectangle,
     verify,
 )
-from onewafer.mesh.cost import Estimate, OperationCost, estimate
+from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.operations import (
@@ -41,10 +41,18 @@ from onewafer.mesh.program import (
     Placement,
     Role,
 )
+from onewafer.mesh.purposes import (
+    CONTROL,
+    Purpose,
+    purposes,
+    purposes_of_words,
+    split_estimate,
+)
 from onewafer.mesh.reference import MeshEvaluator, evaluate
 from onewafer.mesh.shard import largest_rectangle, shard
 
 __all__ = [
+    "CONTROL",
     "Activation",
     "Add",
     "AddBias",
@@ -58,6 +66,7 @@ __all__ = [
     "EmittedPlacement",
     "EmittedProgram",
     "Estimate",
+    "Estimator",
     "FeatureOrder",
     "Footprint",
     "Launch",
@@ -70,6 +79,7 @@ __all__ = [
     "Normalize",
     "OperationCost",
     "Placement",
+    "Purpose",
     "Relu",
     "Role",
     "Scale",
@@ -85,7 +95,10 @@ __all__ = [
     "longest_context",
     "num_tile_programs",
     "numpy_dtype",
+    "purposes",
+    "purposes_of_words",
     "shard",
     "smallest_rectangle",
+    "split_estimate",
     "verify",
 ]

@@ -66,30 +66,37 @@ class Estimate:
         return self.launch_cycles + operations + self.control_cycles
 
 
+class Estimator:
+    """The closed form of one program, for launches of any number of rows at any position."""
+
+    def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
+        self._program = program
+        self._timing = architecture.timing
+        self._kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
+        schedule = build_schedule(program)
+        self._kinds = kinds_of(schedule)
+        self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)
+
+    def estimate(self, launch: Launch | None = None) -> Estimate:
+        """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
+        program = self._program
+        where = launch or program.whole_launch()
+        model = _CostModel(self._timing, self._kernels, program, where, self._kinds)
+        return Estimate(
+            launch_cycles=model.launch_cycles(),
+            operations=tuple(
+                OperationCost(operation.kind, model.operation(operation))
+                for operation in program.operations
+            ),
+            control_cycles=sum((entry.n + 1) * model.step(entry.kind) for entry in self._control),
+        )
+
+
 def estimate(
     program: MeshProgram, architecture: Architecture, launch: Launch | None = None
 ) -> Estimate:
     """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
-    schedule = build_schedule(program)
-    model = _CostModel(
-        architecture.timing,
-        kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None),
-        program,
-        launch or program.whole_launch(),
-        kinds_of(schedule),
-    )
-    return Estimate(
-        launch_cycles=model.launch_cycles(),
-        operations=tuple(
-            OperationCost(operation.kind, model.operation(operation))
-            for operation in program.operations
-        ),
-        control_cycles=sum(
-            (entry.n + 1) * model.step(entry.kind)
-            for entry in schedule
-            if entry.kind in CONTROL_KINDS
-        ),
-    )
+    return Estimator(program, architecture).estimate(launch)
 
 
 @dataclass(frozen=True, slots=True)

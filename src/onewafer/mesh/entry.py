@@ -96,6 +96,10 @@ _LAST_KINDS = {
 }
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
 """Kinds that every state machine has, so that depth alone never changes the code."""
+COLLECTIVE_KINDS = frozenset(
+    kind for kind in Kind if kind.name.startswith(("CHAIN_", "BROADCAST_", "REDUCE_"))
+)
+"""Kinds that move values along an axis, in which PEs wait for one another."""
 
 
 def last_kind(family: Family) -> Kind:

@@ -117,29 +117,32 @@ class FeatureOrder:
     """In which order the features of a tensor lie on the wafer.
 
     Features are those of heads, `head_dim` each. `members` consecutive heads interleave: the same
-    dimension of each of them, then the next dimension. If the dimensions are paired, those of the
-    first half of a head alternate with those of the second: 0, d/2, 1, d/2 + 1, …
+    dimension of each of them, then the next dimension. If dimensions are paired, those of the first
+    half of `swapped` dimensions alternate with those of the second: 0, s/2, 1, s/2 + 1, …; the
+    dimensions after them are pairs of neighbours as they are numbered.
     """
 
     head_dim: int = 1
     members: int = 1
-    is_paired: bool = False
+    swapped: int | None = None
+    """Even, at most `head_dim`; None: dimensions are not paired."""
 
     @property
     def granule(self) -> int:
         """Features that a block holds together: the members of a dimension, or of a pair."""
-        return self.members * (2 if self.is_paired else 1)
+        return self.members * (1 if self.swapped is None else 2)
 
     def features(self, num_features: int) -> NDArray[np.intp]:
         """Return the feature at each place.
 
-        >>> FeatureOrder(head_dim=4, members=2, is_paired=True).features(8).tolist()
+        >>> FeatureOrder(head_dim=4, members=2, swapped=4).features(8).tolist()
         [0, 4, 2, 6, 1, 5, 3, 7]
         """
         index = np.arange(num_features).reshape(-1, self.members, self.head_dim)
-        if self.is_paired:
-            halves = index.reshape(*index.shape[:2], 2, -1)
-            index = halves.swapaxes(-1, -2).reshape(index.shape)
+        if self.swapped:
+            halves = index[..., : self.swapped].reshape(*index.shape[:2], 2, -1)
+            paired = halves.swapaxes(-1, -2).reshape(*index.shape[:2], -1)
+            index = np.concatenate([paired, index[..., self.swapped :]], axis=-1)
         return index.swapaxes(-1, -2).reshape(-1)
 
 
@@ -211,6 +214,8 @@ class MeshProgram:
     placements: tuple[Placement, ...]
     """A parameter used in both orientations has two."""
     operations: tuple[MeshOperation, ...]
+    sources: tuple[int, ...]
+    """For each mesh operation the index of the operation of the graph that it is a step of."""
     arena_elements: dict[Arena, int]
     """Size of each arena on every PE."""
     sequence_rows: int | None = None

@@ -15,32 +15,30 @@ class Heads:
     head_dims: frozenset[int]
     """Features of a head; as long as the order is plain, heads of several sizes go together."""
     members: int | None = None
-    is_paired: bool | None = None
+    swapped: int | None = None
 
     @classmethod
-    def of(
-        cls, head_dim: int, members: int | None = None, *, is_paired: bool | None = None
-    ) -> Heads:
+    def of(cls, head_dim: int, members: int | None = None, *, swapped: int | None = None) -> Heads:
         """Return what one operation asks for."""
-        return cls(frozenset({head_dim}), members, is_paired)
+        return cls(frozenset({head_dim}), members, swapped)
 
     def merge(self, other: Heads) -> Heads | None:
         """Return what both ask for; None if that is a contradiction."""
         members = {wish for wish in (self.members, other.members) if wish is not None}
-        paired = {wish for wish in (self.is_paired, other.is_paired) if wish is not None}
-        if len(members) > 1 or len(paired) > 1:
+        swapped = {wish for wish in (self.swapped, other.swapped) if wish is not None}
+        if len(members) > 1 or len(swapped) > 1:
             return None
         merged = Heads(
             self.head_dims | other.head_dims,
             members.pop() if members else None,
-            paired.pop() if paired else None,
+            swapped.pop() if swapped else None,
         )
         return merged if merged.is_plain or len(merged.head_dims) == 1 else None
 
     @property
     def is_plain(self) -> bool:
         """Whether the features lie in their logical order."""
-        return (self.members or 1) == 1 and not self.is_paired
+        return (self.members or 1) == 1 and self.swapped is None
 
     @property
     def order(self) -> FeatureOrder:
@@ -48,7 +46,7 @@ class Heads:
         if self.is_plain:
             return PLAIN_ORDER
         (head_dim,) = self.head_dims
-        return FeatureOrder(head_dim, self.members or 1, is_paired=bool(self.is_paired))
+        return FeatureOrder(head_dim, self.members or 1, self.swapped)
 
 
 class Relations:
@@ -95,6 +93,11 @@ class Relations:
                 "features of heads; leave one of them to the host"
             )
         self._heads[root] = merged
+
+    def swapped(self, name: str) -> int | None:
+        """Return how many dimensions of heads are to be paired by halves; None: nobody has said."""
+        heads = self._heads.get(self._classes.find(name)[0])
+        return heads.swapped if heads else None
 
     def settle(self) -> None:
         """Fulfil the wishes that contradict nothing."""

@@ -25,6 +25,34 @@ def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
     return (*_fold_repetitions(entries), Entry(Kind.STOP))
 
 
+def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
+    """Return for each entry the index of the operation that it is, None for REPEAT and STOP.
+
+    An entry that repeats is the operation of the first round.
+    """
+    indices: list[int | None] = []
+    words: list[int] = []
+    operation = 0
+    for entry in schedule:
+        words.append(len(entry.words))
+        is_operation = entry.kind not in CONTROL_KINDS
+        indices.append(operation if is_operation else None)
+        if is_operation:
+            operation += 1
+        elif entry.kind is Kind.REPEAT:
+            operation += entry.n * _num_repeated(words, entry.left)
+    return tuple(indices)
+
+
+def _num_repeated(words: Sequence[int], num_words: int) -> int:
+    """Return how many entries a REPEAT, the last entry so far, goes back over."""
+    count, total = 0, words[-1]
+    while total < num_words:
+        count += 1
+        total += words[-1 - count]
+    return count
+
+
 def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
     """Return the kinds that the state machine of a schedule asks for."""
     return frozenset(entry.kind for entry in schedule) | CONTROL_KINDS

@@ -32,6 +32,7 @@ from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
     FORMATS,
     INDICES,
+    Decision,
     External,
     GraphWriter,
     Layout,
@@ -140,7 +141,7 @@ class Capture:
     results: tuple[WaferResult | HostResult | External, ...]
     """An `External` is an argument or parameter that is returned as it is."""
     result_spec: pytree.TreeSpec
-    decided: tuple[External, ...] = ()
+    decided: tuple[Decision, ...] = ()
     """Masks and the like that the graph was made for."""
     on_host: tuple[str, ...] = ()
     """What the host does with an argument before the wafer begins."""
@@ -254,7 +255,7 @@ def _write(
 class RefusedError(UnsupportedOperationError):
     """A refusal that holds for calls with certain masks and the like."""
 
-    def __init__(self, reason: str, decided: tuple[External, ...] = ()) -> None:
+    def __init__(self, reason: str, decided: tuple[Decision, ...] = ()) -> None:
         super().__init__(reason)
         self._decided = decided
 
@@ -263,10 +264,10 @@ class RefusedError(UnsupportedOperationError):
         return _are_unchanged(self._decided, leaves)
 
 
-def _are_unchanged(decided: Sequence[External], leaves: Sequence[object]) -> bool:
+def _are_unchanged(decided: Sequence[Decision], leaves: Sequence[object]) -> bool:
     """Tell whether tensors are, in a call with these leaves, what they were when captured."""
     known: dict[int, torch.Tensor] = {}
-    return all(torch.equal(one.find(leaves, known), one.tensor) for one in decided)
+    return all(decision.holds(leaves, known) for decision in decided)
 
 
 def check_call(

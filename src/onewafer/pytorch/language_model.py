@@ -86,7 +86,12 @@ class CausalModel:
         return self.graph.inputs[0].shape[0]
 
     def parameters(self) -> Mapping[str, torch.Tensor]:
-        """Return the parameters and tables as the module has them now."""
+        """Return the parameters and tables as the module has them now.
+
+        Raises UnsupportedOperationError if numbers have changed that the graph was made for.
+        """
+        if not self.call.capture.holds_for(self.leaves):
+            raise UnsupportedOperationError("its buffers no longer hold what they did at first")
         return self.call.capture.bind(self.leaves).parameters
 
     def answer(self, logits: NDArray[Any]) -> object:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from onewafer.pytorch.executable import PeMemory
-    from onewafer.pytorch.session import Ledger, ProgramRecord
+    from onewafer.pytorch.ledger import Ledger, ProgramRecord
 
 FORMAT = "onewafer-report-1"
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -26,9 +25,7 @@ from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
 from onewafer.pytorch.capture import capture, check_call
 from onewafer.pytorch.executable import (
-    Activity,
     Executor,
-    PeMemory,
     Simulation,
     build_executor,
 )
@@ -39,6 +36,7 @@ from onewafer.pytorch.generation import (
     is_language_model,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.ledger import Ledger, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.placement import choose_bucket, place, place_sequence
 from onewafer.settings import Settings
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.arch import Architecture
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
     from onewafer.mesh import MeshProgram
@@ -70,59 +67,6 @@ class Observer(Protocol):
     def simulating(self, what: str, expected_cycles: int) -> AbstractContextManager[RunObserver]:
         """Enter while a launch runs; the value watches it."""
         ...
-
-
-@dataclass(slots=True)
-class ProgramRecord:
-    """What one compiled program did so far; it outlives the program."""
-
-    module: str
-    options: WaferOptions
-    architecture: Architecture
-    reason: str
-    """Why it was compiled."""
-    is_first: bool
-    """Whether it is the first one of its module."""
-    program: MeshProgram
-    engine: str | None
-    """Which engine simulates; None where nothing is simulated."""
-    num_tile_programs: int | None
-    """None where nothing was compiled."""
-    memory: PeMemory | None
-    """Of the fullest PE; None where nothing was compiled."""
-    calls: int = 0
-    launches: int = 0
-    samples: int = 0
-    """Rows without padding."""
-    activity: Activity = field(default_factory=Activity)
-    bytes_in: int = 0
-    """Written to the wafer, weights included."""
-    bytes_out: int = 0
-    parameters_sent: int = 0
-    parameters_resent: int = 0
-    """Tensors sent again because they had changed."""
-
-    @property
-    def bucket(self) -> int:
-        """Rows of one launch."""
-        return self.program.graph.inputs[0].shape[0]
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Everything a report is made from."""
-
-    programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
-    gradient_calls: Counter[str] = field(default_factory=Counter[str])
-    """Module class → calls that needed gradients."""
-    fallbacks: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    """(module class, reason) → calls that the wafer could not do."""
-
-    @property
-    def num_calls(self) -> int:
-        """Calls that the session has seen, wherever they ran."""
-        wafer = sum(record.calls for record in self.programs)
-        return wafer + self.gradient_calls.total() + self.fallbacks.total()
 
 
 @dataclass(slots=True)

@@ -17,6 +17,19 @@ SIZES = {
 ENCODER = {name: size for name, size in SIZES.items() if name != "num_key_value_heads"}
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm", "gpt2", "bert", "vit")
 CAUSAL = FAMILIES[:-2]
+VARIANTS = {
+    "Gemma": {"head_dim": 8},
+    "Phi": {},
+    "Phi3": {"pad_token_id": 0},
+    "GPTNeoX": {"rotary_pct": 0.5},
+    "GPTJ": {"rotary_dim": 4},
+    "Glm": {"head_dim": 8, "pad_token_id": 0},
+    "Helium": {"head_dim": 8},
+    "Cohere": {},
+    "Persimmon": {},
+    "StableLm": {},
+}
+"""Causal language models that spell norms and rotary positions otherwise, by their classes."""
 
 
 def build(family: str, attention: str = "sdpa", **changes: object) -> torch.nn.Module:
@@ -50,6 +63,22 @@ def build(family: str, attention: str = "sdpa", **changes: object) -> torch.nn.M
             sizes = ENCODER | {"image_size": 24, "patch_size": 6}
             del sizes["vocab_size"], sizes["max_position_embeddings"]
             model = transformers.ViTModel(transformers.ViTConfig(**(sizes | changes)))
+    return _randomise(model, attention)
+
+
+def build_variant(name: str, attention: str = "sdpa") -> torch.nn.Module:
+    """Return a causal language model of `VARIANTS`."""
+    torch.manual_seed(7)
+    changes = VARIANTS[name]
+    if name == "GPTJ":
+        sizes = {"vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 32}
+    else:
+        sizes = (ENCODER if name == "Persimmon" else SIZES) | {"hidden_size": 32}
+    config = getattr(transformers, f"{name}Config")(**(sizes | changes))
+    return _randomise(getattr(transformers, f"{name}ForCausalLM")(config), attention)
+
+
+def _randomise(model: torch.nn.Module, attention: str) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

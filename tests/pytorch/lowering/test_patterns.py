@@ -16,6 +16,7 @@ from onewafer.graph import (
     Add,
     Attention,
     Evaluator,
+    LayerNorm,
     Linear,
     Multiply,
     RmsNorm,
@@ -100,7 +101,22 @@ class TestRmsNorm:
         [
             (lambda m, x: x * torch.rsqrt(x.pow(2).mean(0, keepdim=True) + 1), "other dimensions"),
             (lambda m, x: x * torch.rsqrt(x.pow(3).mean(-1, keepdim=True) + 1), "mean of squares"),
-            (lambda m, x: x * torch.rsqrt(x.mean(-1, keepdim=True) + 1), "mean of squares"),
+            (lambda m, x: x * torch.rsqrt(x.mean(-1, keepdim=True) + 1), r"add\.Tensor"),
+            (lambda m, x: x * x.mean(-1, keepdim=True), "a mean of features has no form"),
+            (lambda m, x: (x - x.mean(-1, keepdim=True)).relu(), "less its mean has no form"),
+            (lambda m, x: m.layer(x) - x.mean(-1, keepdim=True), "a mean of features"),
+            (
+                lambda m, x: 2 * x * torch.rsqrt((3 * x).pow(2).mean(-1, keepdim=True) + 1),
+                "by the mean of squares of another",
+            ),
+            (
+                lambda m, x: x * torch.rsqrt(centred(x).pow(2).mean(-1, keepdim=True) + 1),
+                "by the mean of squares of another",
+            ),
+            (
+                lambda m, x: centred(x) * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1),
+                "by the mean of squares of another",
+            ),
             (
                 lambda m, x: m.layer(x) * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1),
                 "by the mean of squares of another",
@@ -114,6 +130,37 @@ class TestRmsNorm:
     )
     def test_what_is_none(self, function, reason):
         refused(function, reason)
+
+
+def centred(x):
+    return x - x.mean(-1, keepdim=True)
+
+
+class TestLayerNorm:
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda m, x: m.weight * (centred(x) * torch.rsqrt(variance(x) + 1e-5)),
+            lambda m, x: centred(x) * (variance(x) + 1e-5).rsqrt() * m.weight + m.layer.bias,
+            lambda m, x: functional.layer_norm(x, (FEATURES,), m.weight, m.layer.bias, 1e-5),
+        ],
+    )
+    def test_spellings(self, function):
+        norm = check(function)[0]
+        assert isinstance(norm, LayerNorm)
+        assert (norm.epsilon, norm.groups) == (1e-5, 1)
+
+    def test_of_heads(self):
+        def function(m, x):
+            heads = heads_of(m.layer(x))
+            return back(functional.layer_norm(heads, (HEAD,), m.weight[:HEAD], m.weight[HEAD:]))
+
+        *_, norm = check(function)
+        assert norm.groups == HEADS
+
+
+def variance(x):
+    return centred(x).pow(2).mean(-1, keepdim=True)
 
 
 class TestGelu:
@@ -131,6 +178,17 @@ class TestGelu:
     def test_spellings(self, function):
         (operation,) = check(function)
         assert operation.function is ActivationFunction.GELU_TANH
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda m, x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))),
+            lambda m, x: 0.5 * (x * (torch.erf(x * 0.70710678) + 1)),
+        ],
+    )
+    def test_spellings_with_the_error_function(self, function):
+        (operation,) = check(function)
+        assert operation.function is ActivationFunction.GELU
 
     def test_other_functions_of_single_elements(self):
         assert kinds(check(lambda m, x: x * torch.sigmoid(1.702 * x))) == [
@@ -160,6 +218,7 @@ class TestGelu:
                 lambda m, x: x * torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
                 "a part of the function gelu",
             ),
+            (lambda m, x: x * (1 + torch.erf(x * 0.8)), r"only erf\(x / √2\) has a form"),
             (lambda m, x: x**4, "only 2 and 3"),
             (lambda m, x: x**3 * x, "it makes a power of 4"),
             (lambda m, x: 1 / x, r"aten\.reciprocal"),
@@ -173,6 +232,22 @@ class TestGelu:
 def swapped(x):
     half = x.shape[-1] // 2
     return torch.cat([-x[..., half:], x[..., :half]], -1)
+
+
+def neighbours(x):
+    return torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(-2)
+
+
+def by_pair(table):
+    return table[:, : HEAD // 2].repeat_interleave(2, -1)
+
+
+def partly(x, rotate):
+    return torch.cat([rotate(x[..., :4]), x[..., 4:]], -1)
+
+
+def half_turned(m, x):
+    return x * m.cos[:, :4] + swapped(x) * m.sin[:, :4]
 
 
 def heads_of(x):
@@ -200,12 +275,46 @@ class TestRotary:
             assert rotary.heads == HEADS
 
     @pytest.mark.parametrize(
+        ("rotate", "swapped"),
+        [
+            (lambda m, h: 0.5 * h * m.cos + swapped(0.5 * h) * m.sin, None),
+            (lambda m, h: h * by_pair(m.cos) + neighbours(h) * by_pair(m.sin), 0),
+            (lambda m, h: 2 * h * by_pair(m.cos) + neighbours(2 * h) * by_pair(m.sin), 0),
+            (lambda m, h: partly(h, lambda x: x * m.cos[:, :4] + swapped(x) * m.sin[:, :4]), 4),
+            (lambda m, h: partly(h, lambda x: x * m.cos[:, :4] + neighbours(x) * m.sin[:, :4]), 0),
+        ],
+    )
+    def test_pairs(self, rotate, swapped):
+        operations = check(lambda m, x: back(rotate(m, heads_of(m.layer(x)))))
+        (rotary,) = [o for o in operations if isinstance(o, Rotary)]
+        assert (rotary.heads, rotary.swapped) == (HEADS, swapped)
+
+    @pytest.mark.parametrize(
         ("rotate", "reason"),
         [
             (
                 lambda m, h: h * m.cos + torch.cat([h[..., 3:], h[..., :3]], -1) * m.sin,
                 r"aten\.cat\.default: it joins computed tensors",
             ),
+            (
+                lambda m, h: h * m.cos + torch.stack([h[..., 1::2], h[..., ::2]], -1).flatten(-2),
+                r"aten\.stack\.default: it joins computed tensors that are no pairs",
+            ),
+            (
+                lambda m, h: torch.stack([-h[..., ::2], h[..., 1::2]], -1).flatten(-2) * m.sin,
+                "no pairs of a rotation",
+            ),
+            (lambda m, h: h * m.cos + neighbours(2 * h) * m.sin, "not a rotation of one value"),
+            (lambda m, h: neighbours(h).relu(), "features of pairs swapped has no form"),
+            (
+                lambda m, h: torch.cat([half_turned(m, h[..., :4]), h[..., 2:4]], -1),
+                "it joins computed tensors",
+            ),
+            (
+                lambda m, h: torch.cat([h[..., 4:], half_turned(m, h[..., :4])], -1),
+                "it joins computed tensors",
+            ),
+            (lambda m, h: h[..., ::4].repeat(1, 1, 1, 3), "leaves out elements between others"),
             (lambda m, h: h.relu() * m.cos + swapped(h) * m.sin, "not a rotation of one value"),
             (lambda m, h: h * m.cos + h * m.sin, "not a rotation of one value"),
             (lambda m, h: swapped(h) * m.cos + swapped(h) * m.sin, "not a rotation"),
@@ -215,7 +324,10 @@ class TestRotary:
             ),
             (lambda m, h: h * m.cos[:1] + swapped(h) * m.sin[:1], "does not go by position"),
             (lambda m, h: swapped(h) * m.sin, "a product with a table of positions has no form"),
-            (lambda m, h: swapped(h).relu(), "a value with its halves swapped has no form"),
+            (
+                lambda m, h: swapped(h).relu(),
+                "features of pairs swapped has no form",
+            ),
         ],
     )
     def test_what_is_none(self, rotate, reason):

@@ -23,7 +23,14 @@ from onewafer.graph import (
 )
 from onewafer.pytorch import capture
 from onewafer.pytorch.guarded import GuardedCall
-from tests.pytorch.lowering.models import CAUSAL, FAMILIES, arguments, build
+from tests.pytorch.lowering.models import (
+    CAUSAL,
+    FAMILIES,
+    VARIANTS,
+    arguments,
+    build,
+    build_variant,
+)
 
 
 def captured(model, **kwargs):
@@ -60,6 +67,28 @@ def test_graph_computes_what_the_module_does(family, attention, rows):
     assert len(of_kind(call, Attention)) == 2
     causal = family in CAUSAL and rows > 1
     assert all(attend.is_causal == causal for attend in of_kind(call, Attention))
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_other_spellings_of_norms_and_rotary_positions(name, attention):
+    model, kwargs = build_variant(name, attention), arguments("llama", 6)
+    call = captured(model, **kwargs)
+    with torch.no_grad():
+        assert_same(computed(call), model(**kwargs))
+    assert len(of_kind(call, Attention)) == 2
+    assert len(of_kind(call, Rotary)) == 4
+
+
+def test_a_language_model_is_captured_anew_once_its_scale_of_embeddings_has_changed():
+    model, kwargs = build_variant("Gemma"), arguments("llama", 4)
+    call = captured(model, **kwargs)
+    leaves = [kwargs["input_ids"], False]
+    assert call.capture.holds_for(leaves)
+    model.model.embed_tokens.embed_scale.mul_(2)
+    assert not call.capture.holds_for(leaves)
+    with torch.no_grad():
+        assert_same(computed(captured(model, **kwargs)), model(**kwargs))
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])

@@ -44,9 +44,11 @@ class AttentionLowering(Lowering[Attention]):
         relations.join(query, operation.result.name)
         relations.join(key, value)
         relations.align(query, key)
-        is_paired = head_dim % 2 == 0
-        relations.arrange(query, Heads.of(head_dim, group, is_paired=is_paired))
-        relations.arrange(key, Heads.of(head_dim, 1, is_paired=is_paired))
+        wishes = (relations.swapped(query), relations.swapped(key))
+        asked = [wish for wish in wishes if wish is not None]
+        swapped = asked[0] if asked else head_dim if head_dim % 2 == 0 else None
+        relations.arrange(query, Heads.of(head_dim, group, swapped=swapped))
+        relations.arrange(key, Heads.of(head_dim, 1, swapped=swapped))
 
     def prepare(self, operation: Attention, builder: Builder) -> None:
         """Check the value heads, work out what every PE has a share of."""

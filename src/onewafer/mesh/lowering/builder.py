@@ -79,7 +79,7 @@ class Builder:
         """How every input and result lies."""
         self.blocks: dict[str, Block] = {}
         """Where every input and result was put."""
-        self.angles: dict[tuple[str, Layout], Block] = {}
+        self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
@@ -95,7 +95,8 @@ class Builder:
         owners = find_owners(graph, self._last_use, self._turned)
         self._phases = choose_phases(graph, owners, self._turned)
         self._activations = _FirstFit(period(self.dtype))
-        self._parameters: dict[tuple[str, Layout, Layout | None], Placement] = {}
+        self._parameters: dict[tuple[object, ...], Placement] = {}
+        """By name, layouts and copies."""
         self._parameter_elements = 0
         self._accumulator_elements = 0
         self._kept_elements = 0
@@ -104,6 +105,9 @@ class Builder:
         self._state_elements = 0
         self._num_indices = 0
         self._operations: list[MeshOperation] = []
+        self._sources: list[int] = []
+        self._source = 0
+        """Index of the operation of the graph that is being prepared or lowered."""
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
 
@@ -139,11 +143,13 @@ class Builder:
 
     def prepare(self) -> None:
         """Append what the operations of the graph need before the first of them."""
-        for operation in self._graph.operations:
+        for index, operation in enumerate(self._graph.operations):
+            self._source = index
             lowering_of(operation).prepare(operation, self)
 
     def lower(self, operation: Operation) -> None:
         """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
+        self._source = self._num_lowered
         lowering_of(operation).lower(operation, self)
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
@@ -163,6 +169,7 @@ class Builder:
             dtype=self.dtype,
             placements=(*self._inputs, *self._parameters.values(), *outputs),
             operations=tuple(self._operations),
+            sources=tuple(self._sources),
             arena_elements={
                 Arena.PARAMETERS: self._parameter_elements,
                 Arena.ACTIVATIONS: self._activations.num_elements,
@@ -290,9 +297,9 @@ class Builder:
 
     def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
         """Place a parameter of rows, or copies of them, as the rows of an activation lie."""
-        if (name, layout, None) not in self._parameters:
+        if (name, layout, copies) not in self._parameters:
             tensor = self._tensors[name]
-            self._parameters[name, layout, None] = Placement(
+            self._parameters[name, layout, copies] = Placement(
                 name=name,
                 role=Role.PARAMETER,
                 shape=tensor.shape,
@@ -303,7 +310,7 @@ class Builder:
                 column_order=layout.order,
                 copies=copies,
             )
-        return self._parameters[name, layout, None].block
+        return self._parameters[name, layout, copies].block
 
     def place_weight(self, name: str, rows: Layout, columns: Layout) -> Block:
         """Place a weight: its in features lie as `rows` says, its out features as `columns`.
@@ -333,10 +340,10 @@ class Builder:
 
         Those beyond the context are left out.
         """
-        if (name, layout, layout) not in self._parameters:
+        if (name, layout, layout, copies) not in self._parameters:
             tensor, across = self._tensors[name], layout.axis.other
             num_rows = min(tensor.shape[0], self._context or tensor.shape[0])
-            self._parameters[name, layout, layout] = Placement(
+            self._parameters[name, layout, layout, copies] = Placement(
                 name=name,
                 role=Role.PARAMETER,
                 shape=tensor.shape,
@@ -348,7 +355,7 @@ class Builder:
                 num_rows=num_rows,
                 copies=copies,
             )
-        return self._parameters[name, layout, layout].block
+        return self._parameters[name, layout, layout, copies].block
 
     def _reserve(self, rows: int, columns: int) -> Block:
         block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)
@@ -361,6 +368,7 @@ class Builder:
     def append(self, operation: MeshOperation) -> None:
         """Append an operation."""
         self._operations.append(operation)
+        self._sources.append(self._source)
 
     def all_reduce(self, sums: Block, axis: Axis) -> None:
         """Add the partial sums of all PEs along an axis."""

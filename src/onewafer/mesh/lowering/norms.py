@@ -12,6 +12,7 @@ from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Layout
     from onewafer.mesh.relations import Relations
 
 
@@ -22,17 +23,12 @@ class RmsNormLowering(Lowering[RmsNorm]):
 
     def relate(self, operation: RmsNorm, relations: Relations) -> None:
         """Let the result lie as the input does; groups of features lie as heads do."""
-        relations.join(operation.input, operation.result.name)
-        if operation.groups > 1:
-            features = operation.result.shape[-1]
-            relations.arrange(operation.input, Heads.of(features // operation.groups))
+        _relate(operation, relations)
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
         """Append the steps."""
         layout = builder.layouts[operation.result.name]
-        size = operation.result.shape[-1] // operation.groups
-        members = layout.order.members if operation.groups > 1 else 1
-        groups = Groups(operation.groups, size, members)
+        groups = _groups(operation, layout)
         weight = builder.place_vector(operation.weight, layout, copies=operation.groups)
         source = builder.blocks[operation.input]
         squares = builder.scratch(source.rows, groups.num_groups)
@@ -50,17 +46,19 @@ class LayerNormLowering(Lowering[LayerNorm]):
     works_in_place = True
 
     def relate(self, operation: LayerNorm, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
+        """Let the result lie as the input does; groups of features lie as heads do."""
+        _relate(operation, relations)
 
     def lower(self, operation: LayerNorm, builder: Builder) -> None:
         """Append the steps."""
         layout = builder.layouts[operation.result.name]
-        axis, groups = layout.axis, Groups(1, operation.result.shape[-1])
-        weight = builder.place_vector(operation.weight, layout)
-        bias = builder.place_vector(operation.bias, layout)
+        axis, groups = layout.axis, _groups(operation, layout)
+        weight, bias = (
+            builder.place_vector(vector, layout, copies=operation.groups)
+            for vector in (operation.weight, operation.bias)
+        )
         source = builder.blocks[operation.input]
-        sums, squares = (builder.scratch(source.rows, 1) for _ in range(2))
+        sums, squares = (builder.scratch(source.rows, groups.num_groups) for _ in range(2))
         builder.append(SumGroups(sums, source, groups, axis))
         builder.all_reduce(sums, axis)
         builder.append(SumSquares(squares, source, groups, axis, sums))
@@ -69,3 +67,15 @@ class LayerNormLowering(Lowering[LayerNorm]):
         builder.append(
             Normalize(result, source, squares, weight, groups, axis, operation.epsilon, sums, bias)
         )
+
+
+def _relate(operation: RmsNorm | LayerNorm, relations: Relations) -> None:
+    relations.join(operation.input, operation.result.name)
+    if operation.groups > 1:
+        features = operation.result.shape[-1]
+        relations.arrange(operation.input, Heads.of(features // operation.groups))
+
+
+def _groups(operation: RmsNorm | LayerNorm, layout: Layout) -> Groups:
+    members = layout.order.members if operation.groups > 1 else 1
+    return Groups(operation.groups, operation.result.shape[-1] // operation.groups, members)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
-from onewafer.mesh.program import FeatureOrder, Layout
+from onewafer.mesh.program import Layout
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
@@ -67,28 +68,28 @@ class RotaryLowering(Lowering[Rotary]):
         """Ask for features that are rotated together to be neighbours."""
         relations.join(operation.input, operation.result.name)
         head_dim = operation.result.shape[-1] // operation.heads
-        relations.arrange(operation.input, Heads.of(head_dim, is_paired=True))
+        relations.arrange(operation.input, Heads.of(head_dim, swapped=operation.num_swapped))
 
     def prepare(self, operation: Rotary, builder: Builder) -> None:
         """Look up the angles, unless they have been already."""
         rows = operation.result.shape[0]
         layout, copies = _angle_layout(operation, builder)
         for name in (operation.cosine, operation.sine):
-            if (name, layout) in builder.angles:
+            if (name, layout, copies) in builder.angles:
                 continue
             table = builder.place_table(name, layout, copies=copies)
             angles = builder.keep(rows, layout.columns)
             builder.append(LookUpPositions(angles, table, layout.axis.other))
             builder.all_reduce(angles, layout.axis.other)
-            builder.angles[name, layout] = angles
+            builder.angles[name, layout, copies] = angles
 
     def lower(self, operation: Rotary, builder: Builder) -> None:
         """Append the rotation."""
-        layout, _ = _angle_layout(operation, builder)
+        layout, copies = _angle_layout(operation, builder)
         members = builder.layouts[operation.result.name].order.members
         source = builder.blocks[operation.input]
-        cosine: Block = builder.angles[operation.cosine, layout]
-        sine: Block = builder.angles[operation.sine, layout]
+        cosine: Block = builder.angles[operation.cosine, layout, copies]
+        sine: Block = builder.angles[operation.sine, layout, copies]
         scratch = builder.scratch(cosine.rows, 2 * cosine.columns)
         result = builder.allocate_in_place(operation)
         builder.append(Rotate(result, source, cosine, sine, scratch, members))
@@ -97,7 +98,7 @@ class RotaryLowering(Lowering[Rotary]):
 def _angle_layout(operation: Rotary, builder: Builder) -> tuple[Layout, int]:
     """Return how a row of angles lies: a column for all members; and the copies of a head's."""
     layout = builder.layouts[operation.result.name]
-    order = FeatureOrder(layout.order.head_dim, 1, is_paired=True)
+    order = replace(layout.order, members=1)
     columns = layout.columns // layout.order.members
     return Layout(layout.axis, columns, order), operation.heads // layout.order.members
 

@@ -33,7 +33,7 @@ from onewafer.pytorch.lowering import (
     views as _views,
 )
 from onewafer.pytorch.lowering.layout import Layout
-from onewafer.pytorch.lowering.operands import External, Operand, Origin, Value
+from onewafer.pytorch.lowering.operands import Decision, External, Operand, Origin, Value
 from onewafer.pytorch.lowering.registry import Operands, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
 
@@ -45,6 +45,7 @@ __all__ = [
     "FORMATS",
     "INDICES",
     "NOTHING",
+    "Decision",
     "External",
     "GraphWriter",
     "Layout",

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import torch
 
 from onewafer.graph import Activation, ActivationFunction, Add, AddBias, Multiply, Relu
-from onewafer.pytorch.lowering.normalisation import scale_normalised
+from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
+    Centred,
     External,
     Gate,
     InverseRoot,
+    Mean,
     MeanSquare,
     Normalised,
     Origin,
+    Partners,
     Polynomial,
     PositionProduct,
     Scores,
     Shifted,
-    SwappedHalves,
     Value,
     see,
 )
@@ -84,8 +86,18 @@ def _lower_tanh(writer: GraphWriter, call: Call) -> Operand:
     if isinstance(operand, Polynomial) and {*operand.terms} == {1, 3}:
         first, third = operand.terms[1], operand.terms[3]
         if _is_close(first, _ROOT) and _is_close(third, _ROOT * _CUBE_FACTOR):
-            return Gate(operand.value, is_shifted=False)
+            return Gate(operand.value, ActivationFunction.GELU_TANH)
     return _activate(writer, call, operand, ActivationFunction.TANH)
+
+
+@lowers("erf.default")
+def _lower_erf(writer: GraphWriter, call: Call) -> Operand:
+    del writer
+    match call.operand(0):
+        case Polynomial(value, terms) if {*terms} == {1} and _is_close(terms[1], math.sqrt(0.5)):
+            return Gate(value, ActivationFunction.GELU)
+        case _:
+            raise call.unsupported("only erf(x / √2) has a form, as a part of the function gelu")
 
 
 def _activate(
@@ -107,15 +119,17 @@ def _narrow(writer: GraphWriter, call: Call, operand: Operand) -> Value:
 
 @lowers("neg.default")
 def _lower_neg(writer: GraphWriter, call: Call) -> Operand:
-    return _multiple(call, _admit(writer, call, call.operand(0)), -1.0)
+    return _multiple(call, _admit_tensor(writer, call, 0), -1.0)
 
 
 @lowers("pow.Tensor_Scalar")
 def _lower_power(writer: GraphWriter, call: Call) -> Operand:
-    operand, number = _admit(writer, call, call.operand(0)), call.operand_or_number(1)
+    operand, number = _admit_tensor(writer, call, 0), call.operand_or_number(1)
     exponent = number.value if isinstance(number, Number) else math.nan
     if isinstance(operand, MeanSquare) and exponent == -0.5:  # noqa: PLR2004 - inverse root
-        return InverseRoot(operand.value, operand.epsilon)
+        return InverseRoot(operand)
+    if isinstance(operand, Centred) and exponent == 2:  # noqa: PLR2004 - a square
+        return replace(operand, is_squared=True)
     if exponent not in (1.0, 2.0, 3.0):
         raise call.unsupported(f"the exponent is {exponent}; only 2 and 3 have a form")
     polynomial = _polynomial(writer, operand)
@@ -127,19 +141,30 @@ def _lower_power(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("square.default")
 def _lower_square(writer: GraphWriter, call: Call) -> Operand:
-    polynomial = _polynomial(writer, call.operand(0))
+    operand = call.operand(0)
+    if isinstance(operand, Centred):
+        return replace(operand, is_squared=True)
+    polynomial = _polynomial(writer, operand)
     return _simplify(_multiply_polynomials(call, polynomial, polynomial))
 
 
-@overload
-def _admit(writer: GraphWriter, call: Call, operand: Operand) -> Operand: ...
-@overload
-def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operand | Number: ...
 def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operand | Number:
-    """Return an argument of the call as a value, unless it is a vector or table for others."""
+    """Return an argument of the call as a value, unless it is a vector or table for others.
+
+    The graph is made for the one number that a buffer or a parameter without dimensions holds now.
+    """
+    if isinstance(operand, External) and not operand.shape and operand.origin is not Origin.DATA:
+        return Number(float(writer.decide(operand)))
     if isinstance(operand, External) and operand.origin is Origin.DATA:
         is_other = len(operand.shape) > 0 and operand.shape != call.shape
         return operand if is_other else writer.value(operand)
+    return operand
+
+
+def _admit_tensor(writer: GraphWriter, call: Call, index: int) -> Operand:
+    operand = _admit(writer, call, call.operand(index))
+    if isinstance(operand, Number):
+        raise call.unsupported(f"its argument {index} is the number {operand.value}")
     return operand
 
 
@@ -175,6 +200,8 @@ def _lower_subtract(writer: GraphWriter, call: Call) -> Operand:
         return _add_number(call, left, -right.value)
     if isinstance(right, Number):
         raise call.unsupported("both operands are numbers")
+    if isinstance(right, Mean) and left == right.value:
+        return Centred(right.value)
     negative = _multiple(call, right, -1.0)
     if isinstance(left, Number):
         return _add_number(call, negative, left.value)
@@ -183,10 +210,10 @@ def _lower_subtract(writer: GraphWriter, call: Call) -> Operand:
 
 def _add_number(call: Call, operand: Operand, number: float) -> Operand:
     match operand:
-        case MeanSquare(value, epsilon) if number > 0:
-            return MeanSquare(value, epsilon + number)
-        case Gate(value, is_shifted=False) if number == 1:
-            return Gate(value, is_shifted=True)
+        case MeanSquare() if number > 0:
+            return replace(operand, epsilon=operand.epsilon + number)
+        case Gate(is_shifted=False) if number == 1:
+            return replace(operand, is_shifted=True)
         case Value() | Polynomial() if number == 0:
             return operand
         case Value():
@@ -297,7 +324,8 @@ def _lower_multiply(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("div.Tensor", "div.Scalar")
 def _lower_divide(writer: GraphWriter, call: Call) -> Operand:
-    operand, divisor = _admit(writer, call, call.operand(0)), call.operand_or_number(1)
+    operand = _admit_tensor(writer, call, 0)
+    divisor = _admit(writer, call, call.operand_or_number(1))
     if not isinstance(divisor, Number):
         raise call.unsupported("it divides by a tensor")
     if not divisor.value:
@@ -322,18 +350,16 @@ def _multiple(call: Call, operand: Operand, factor: float) -> Operand:
 
 def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
     match left, right:
-        case (Value() as value, InverseRoot() as root) | (InverseRoot() as root, Value() as value):
-            if value != root.value:
-                raise call.unsupported("it scales a value by the mean of squares of another")
-            return Normalised(value, root.epsilon)
+        case (InverseRoot(square), other) | (other, InverseRoot(square)):
+            return normalise(writer, call, other, square)
         case (Normalised() as norm, External() as weight) | (
             External() as weight,
             Normalised() as norm,
         ):
             return scale_normalised(writer, call, norm, weight)
-        case (SwappedHalves() | Value() as turned, External() as table) | (
+        case (Partners() | Value() | Polynomial() as turned, External() as table) | (
             External() as table,
-            SwappedHalves() | Value() as turned,
+            Partners() | Value() | Polynomial() as turned,
         ):
             return times_table(call, turned, table)
         case (Polynomial() | Value() as factor, Gate() as gate) | (
@@ -354,11 +380,11 @@ def _share_base(left: Operand, right: Operand) -> bool:
 
 
 def _close_gate(writer: GraphWriter, call: Call, factor: Value | Polynomial, gate: Gate) -> Operand:
-    """Recognise `c · x · (1 + tanh(…))`, which is 2c · gelu(x)."""
+    """Recognise `c · x · (1 + tanh(…))`, which is 2c · gelu(x), and the same with erf."""
     polynomial = _polynomial(writer, factor)
     if not gate.is_shifted or polynomial.value != gate.value or {*polynomial.terms} != {1}:
         raise call.unsupported(f"it multiplies by {gate.what} something else than that part's x")
-    result = _activate(writer, call, gate.value, ActivationFunction.GELU_TANH)
+    result = _activate(writer, call, gate.value, gate.function)
     return _simplify(Polynomial(result, {1: 2 * polynomial.terms[1]}))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import AddBias, Embedding, Linear
-from onewafer.pytorch.lowering.operands import External, Origin, Shifted, see
+from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, see
 from onewafer.pytorch.lowering.registry import lowers
-from onewafer.pytorch.lowering.rotary import swap_halves
+from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,10 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if len(parts) == 1:
         return parts[0]
     dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
-    swapped = swap_halves(call, parts, dimension)
-    if swapped is not None:
-        return swapped
+    rotary = swap_halves(call, parts, dimension) or extend(writer, call, parts, dimension)
+    if rotary is not None:
+        return rotary
+    parts = [writer.value(part) if isinstance(part, Rotated) else part for part in parts]
     computed = [index for index, part in enumerate(parts) if not isinstance(part, External)]
     stored = [part for part in parts if isinstance(part, External)]
     if len(computed) != 1 or dimension != len(call.shape) - 2:
@@ -52,6 +53,16 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if math.prod(value.shape[:-2]) != 1:
         raise call.unsupported("it joins stored rows to each of several sequences")
     return _join_rows(writer, call, value, stored[:place], stored[place:])
+
+
+@lowers("stack.default")
+def _lower_stack(writer: GraphWriter, call: Call) -> Operand:
+    del writer
+    dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
+    pairs = stack_neighbours(call, call.operand_list(0), dimension)
+    if pairs is None:
+        raise call.unsupported("it joins computed tensors that are no pairs of a rotation")
+    return pairs
 
 
 def _is_empty(part: Operand) -> bool:

@@ -91,6 +91,21 @@ class Layout:
         dimensions[dimension] = pieces
         return Layout(tuple(dimensions), self.offset + offset)
 
+    def every(self, dimension: int, start: int, step: int) -> Layout | None:
+        """Return the layout of each `step`-th index of a dimension; None if that has no form.
+
+        The dimension must be whole steps long, the first index be in the first step.
+
+        >>> Layout.of_matrix((2, 6)).every(1, 1, 3).steps(1)
+        array([0, 3])
+        """
+        size = self.shape[dimension]
+        if size % step or start >= step:
+            return None
+        shape = [*self.shape[:dimension], size // step, step, *self.shape[dimension + 1 :]]
+        split = self.reshape(shape)
+        return None if split is None else split.select(dimension + 1, start)
+
     def select(self, dimension: int, index: int) -> Layout:
         """Return the layout without a dimension, at one of its indices."""
         offset, rest = self.offset, index

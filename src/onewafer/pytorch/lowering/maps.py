@@ -388,22 +388,28 @@ def _average(writer: GraphWriter, call: Call, maps: _Maps, window: Window) -> Op
     return maps.see(result, sides)
 
 
+def reduces_rows(writer: GraphWriter, operand: Operand, dimensions: Sequence[int]) -> bool:
+    """Tell whether dimensions of a value are those of rows, not of features."""
+    value = writer.value(operand)
+    return bool(dimensions) and all(_is_of_rows(value, index) for index in dimensions)
+
+
+def _is_of_rows(value: Value, dimension: int) -> bool:
+    """Tell whether a dimension goes over more than one row, and over whole rows."""
+    pieces = value.layout.dimensions[dimension]
+    num_features = value.tensor.shape[1]
+    return bool(pieces) and all(stride % num_features == 0 for _, stride in pieces)
+
+
 def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> Operand:
     """Write the mean of a value over dimensions that are all rows of each sample."""
     value = writer.value(call.operand(0))
-    if value.is_wide:
-        raise call.unsupported("it computes in float32 with tensors of float16")
-    num_features = value.tensor.shape[1]
-    reduced = [dimension % len(value.shape) for dimension in dimensions]
-    kept = [index for index in range(len(value.shape)) if index not in reduced]
-    is_sample = {
-        index: all(stride % num_features == 0 for _, stride in value.layout.dimensions[index])
-        and bool(value.layout.dimensions[index])
-        for index in kept
-    }
-    samples = [index for index in kept if is_sample[index]]
-    features = [index for index in kept if not is_sample[index]]
-    tensor = writer.matrix(value, samples + sorted(reduced), features)
+    rank = len(value.shape)
+    reduced = sorted(dimension % rank for dimension in dimensions)
+    kept = [index for index in range(rank) if index not in reduced]
+    samples = [index for index in kept if _is_of_rows(value, index)]
+    features = [index for index in kept if index not in samples]
+    tensor = writer.matrix(value, samples + reduced, features)
     num_samples = math.prod(value.shape[index] for index in samples)
     writer.note_samples(num_samples)
     result = writer.result(call.node.name, num_samples, tensor.shape[1])
@@ -411,7 +417,7 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
     order = samples + features
     seen = see(result, [value.shape[index] for index in order])
     layout = seen.layout.permute([order.index(index) for index in kept])
-    found = layout.reshape(call.shape)  # which may keep the dimensions as such of size 1
+    found = layout.reshape(call.shape)  # which may keep the dimensions with a size of 1
     assert found is not None, "dimensions of size 1 cut nothing"  # invariant
     return Value(result, found)
 

@@ -1,21 +1,21 @@
-"""Norms: as one operation of PyTorch, and as the chain of which models write RMSNorm."""
+"""Norms: as one operation of PyTorch, and as the chains of which models write them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
 
-from onewafer.graph import LayerNorm
-from onewafer.pytorch.lowering.maps import mean_of_rows
+from onewafer.pytorch.lowering.maps import mean_of_rows, reduces_rows
 from onewafer.pytorch.lowering.operands import (
+    Centred,
     External,
     InverseRoot,
+    Mean,
     MeanSquare,
     Normalised,
     Polynomial,
-    see,
+    Value,
 )
 from onewafer.pytorch.lowering.registry import lowers
 
@@ -30,14 +30,31 @@ if TYPE_CHECKING:
 @lowers("mean.dim")
 def _lower_mean(writer: GraphWriter, call: Call) -> Operand:
     operand = call.operand(0)
-    dimensions = cast("Sequence[int]", call.constant(1, "dim", ()))
-    if not isinstance(operand, Polynomial) or operand.terms != {2: 1.0}:
+    dimensions = cast("Sequence[int]", call.constant(1, "dim", None) or ())
+    if isinstance(operand, Value | External) and reduces_rows(writer, operand, dimensions):
         return mean_of_rows(writer, call, dimensions)
-    if [dimension % len(operand.shape) for dimension in dimensions] != [len(operand.shape) - 1]:
-        raise call.unsupported("the mean of squares is over other dimensions than the last")
+    form = _mean(writer, operand)
+    if form is None:
+        raise call.unsupported("only the mean of squares has a form, as a part of a norm")
+    rank = len(form.value.shape)
+    if [dimension % rank for dimension in dimensions] != [rank - 1]:
+        raise call.unsupported("the mean is over other dimensions than the last")
     if not call.constant(2, "keepdim", default=False):
-        raise call.unsupported("the mean of squares does not keep its dimension")
-    return MeanSquare(operand.value, 0.0)
+        raise call.unsupported("the mean does not keep its dimension")
+    return form
+
+
+def _mean(writer: GraphWriter, operand: Operand) -> Mean | MeanSquare | None:
+    """Return the mean over the last dimension, as a part of a norm."""
+    match operand:
+        case Polynomial(value, {2: factor}) if len(operand.terms) == 1 and factor > 0:
+            return MeanSquare(value, 0.0, factor)
+        case Centred(value, is_squared=True):
+            return MeanSquare(value, 0.0, is_centred=True)
+        case Value() | External():
+            return Mean(writer.value(operand))
+        case _:
+            return None
 
 
 @lowers("rsqrt.default")
@@ -46,7 +63,23 @@ def _lower_inverse_root(writer: GraphWriter, call: Call) -> Operand:
     operand = call.operand(0)
     if not isinstance(operand, MeanSquare):
         raise call.unsupported("only the root of a mean of squares has a form, as a part of a norm")
-    return InverseRoot(operand.value, operand.epsilon)
+    return InverseRoot(operand)
+
+
+def normalise(writer: GraphWriter, call: Call, operand: Operand, square: MeanSquare) -> Normalised:
+    """Return the norm of which a value and the mean of its squares are the parts."""
+    match operand:
+        case Centred(value, is_squared=False):
+            own = MeanSquare(value, square.epsilon, is_centred=True)
+        case Polynomial(value, {1: factor}) if len(operand.terms) == 1:
+            own = MeanSquare(value, square.epsilon, factor * factor)
+            value = writer.value(operand)
+        case _:
+            value = writer.value(operand)
+            own = MeanSquare(value, square.epsilon)
+    if own != square:
+        raise call.unsupported("it scales a value by the mean of squares of another")
+    return Normalised(value, square.epsilon, square.is_centred)
 
 
 def scale_normalised(
@@ -59,7 +92,7 @@ def scale_normalised(
     if weight.shape != (features,):
         name = f"{weight.name}__vector"
         weight = writer.view(weight, name, torch.ops.aten.reshape.default, [features])
-    return writer.rms_norm(call.node.name, norm.value, weight, norm.epsilon)
+    return writer.norm(call.node.name, norm, weight)
 
 
 @lowers("rms_norm.default")
@@ -72,7 +105,7 @@ def _lower_rms_norm(writer: GraphWriter, call: Call) -> Operand:
         epsilon = torch.finfo(call.dtype).eps
     if weight is None:
         weight = writer.filled(1.0, value.shape[-1])
-    return writer.rms_norm(call.node.name, value, weight, cast("float", epsilon))
+    return writer.norm(call.node.name, Normalised(value, cast("float", epsilon)), weight)
 
 
 @lowers("layer_norm.default")
@@ -81,13 +114,10 @@ def _lower_layer_norm(writer: GraphWriter, call: Call) -> Operand:
     _check_normalised_shape(call)
     features = value.shape[-1]
     weight, bias = call.optional(2, "weight"), call.optional(3, "bias")
-    rows = writer.rows(replace(value, is_wide=False))
-    scale = writer.parameter(weight or writer.filled(1.0, features), "weight")
-    shift = writer.parameter(bias or writer.filled(0.0, features), "bias")
+    weight = weight or writer.filled(1.0, features)
     epsilon = cast("float", call.constant(4, "eps", 1e-5))
-    result = writer.result(call.node.name, *rows.shape)
-    writer.emit(LayerNorm(result, rows.name, scale.name, shift.name, epsilon))
-    return replace(see(result, call.shape), is_wide=value.is_wide)
+    norm = Normalised(value, epsilon, is_centred=True)
+    return writer.norm(call.node.name, norm, weight, bias)
 
 
 def _check_normalised_shape(call: Call) -> None:

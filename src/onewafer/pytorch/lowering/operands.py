@@ -4,9 +4,9 @@
                                          what is computed of such without the wafer
              | Value                     a matrix of the graph, seen through a layout
              | form                      part of a pattern whose end is an operation of the graph
-    form    := Polynomial | Gate         scalar functions of a value: Scale, gelu_tanh
-             | MeanSquare | InverseRoot | Normalised                  RmsNorm
-             | SwappedHalves | PositionProduct                        Rotary
+    form    := Polynomial | Gate         scalar functions of a value: Scale, gelu
+             | Mean | Centred | MeanSquare | InverseRoot | Normalised RmsNorm, LayerNorm
+             | Partners | StackedPartners | PositionProduct | Rotated  Rotary
              | Shifted                   a value plus a table: PositionEmbedding
              | Scores | Shares           Attention
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from torch.fx.node import Target
 
-    from onewafer.graph import Tensor
+    from onewafer.graph import ActivationFunction, Tensor
 
 
 class Origin(IntEnum):
@@ -100,6 +100,19 @@ class External:
         leaves = pytree.tree_leaves((self.step.args, self.step.kwargs))
         sources = [leaf for leaf in leaves if isinstance(leaf, External)]
         return set[torch.dtype]().union(*(source.formats() for source in sources))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A tensor that the host has, whose elements a graph was made for."""
+
+    external: External
+    elements: torch.Tensor
+    """As they were: a copy, for whoever holds the tensor may write into it."""
+
+    def holds(self, leaves: Sequence[object], known: dict[int, torch.Tensor]) -> bool:
+        """Tell whether the tensor has the same elements in a call with these leaves."""
+        return torch.equal(self.external.find(leaves, known), self.elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +204,51 @@ class Polynomial:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`tanh(√(2/π) · (x + 0.044715 · x³))`, or this plus 1, of a value's elements x."""
+    """`tanh(√(2/π) · (x + 0.044715 · x³))` or `erf(x / √2)` of a value's elements x.
+
+    Plus 1 and times x/2, it is one of the two functions that are called gelu.
+    """
 
     value: Value
-    is_shifted: bool
+    function: ActivationFunction
+    """The one of which it is a part."""
+    is_shifted: bool = False
     """Whether 1 is added."""
     what = "a part of the function gelu"
 
 
 @dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean over the last dimension of a value."""
+
+    value: Value
+    what = "a mean of features"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the PyTorch tensor."""
+        return (*self.value.shape[:-1], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Centred:
+    """A value less the mean over its last dimension."""
+
+    value: Value
+    is_squared: bool = False
+    what = "a value less its mean"
+
+
+@dataclass(frozen=True, slots=True)
 class MeanSquare:
-    """The mean over the last dimension of a value's squares, plus a number."""
+    """The mean over the last dimension of the squares of a value, plus a number."""
 
     value: Value
     epsilon: float
+    factor: float = 1.0
+    """The squares are those of this times the value, `c²` if they are those of `c · value`."""
+    is_centred: bool = False
+    """Whether the squares are those of the value less its mean."""
     what = "a mean of squares"
 
 
@@ -212,8 +256,7 @@ class MeanSquare:
 class InverseRoot:
     """One over the square root of a mean of squares."""
 
-    value: Value
-    epsilon: float
+    square: MeanSquare
     what = "one over the root of a mean of squares"
 
 
@@ -223,26 +266,58 @@ class Normalised:
 
     value: Value
     epsilon: float
+    is_centred: bool = False
+    """Whether the mean is subtracted first."""
     what = "a norm without its weight"
 
 
 @dataclass(frozen=True, slots=True)
-class SwappedHalves:
-    """A value with the halves of its last dimension swapped and the new first one negated."""
+class Partners:
+    """A value with the other of its pair in each feature's place, negated in that of the first."""
 
     value: Value
-    what = "a value with its halves swapped"
+    swapped: int
+    """As of the graph's `Rotary`: all features if halves are paired, 0 if neighbours are."""
+    factor: float = 1.0
+    """By which all is multiplied."""
+    what = "a value with the features of pairs swapped"
+
+
+@dataclass(frozen=True, slots=True)
+class StackedPartners:
+    """`Partners` of neighbours with a dimension for the two of a pair."""
+
+    partners: Partners
+    """As they are without that dimension."""
+    what = "a value with neighbours swapped and stacked"
 
 
 @dataclass(frozen=True, slots=True)
 class PositionProduct:
-    """A value, or a value with its halves swapped, times a table over positions."""
+    """A value, or the partners of its features, times a table over positions."""
 
     value: Value
-    is_swapped: bool
+    swapped: int | None
+    """That of the partners; None: the value itself."""
     table: External
     """Broadcasts to the shape of the value."""
+    factor: float = 1.0
+    """By which all is multiplied."""
     what = "a product with a table of positions"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A value whose pairs of features are rotated, perhaps only the beginning of heads."""
+
+    value: Value
+    swapped: int
+    """As of the graph's `Rotary`."""
+    cosine: External
+    """Broadcasts to the shape of the value."""
+    sine: External
+    """Broadcasts to the shape of the value."""
+    what = "a rotated value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +355,15 @@ class Shares:
 Form = (
     Polynomial
     | Gate
+    | Mean
+    | Centred
     | MeanSquare
     | InverseRoot
     | Normalised
-    | SwappedHalves
+    | Partners
+    | StackedPartners
     | PositionProduct
+    | Rotated
     | Shifted
     | Scores
     | Shares

@@ -21,6 +21,7 @@ from onewafer.pytorch.lowering.operands import (
     FormError,
     Operand,
     Origin,
+    Rotated,
 )
 
 if TYPE_CHECKING:
@@ -132,16 +133,24 @@ class Call:
 
 _LOWERINGS: dict[str, _Lowering] = {}
 _VIEWS: set[str] = set()
+_TAKES_ROTATED: set[str] = set()
 
 
-def lowers(*names: str, is_view: bool = False) -> Callable[[_Lowering], _Lowering]:
-    """Register a function for ATen operations; views of arguments are taken on the host."""
+def lowers(
+    *names: str, is_view: bool = False, takes_rotated: bool = False
+) -> Callable[[_Lowering], _Lowering]:
+    """Register a function for ATen operations; views of arguments are taken on the host.
+
+    Rotations are written before other operations see them, unless they take them as forms.
+    """
 
     def register(lowering: _Lowering) -> _Lowering:
         full = [f"aten.{name}" for name in names]
         _LOWERINGS.update(dict.fromkeys(full, lowering))
         if is_view:
             _VIEWS.update(full)
+        if takes_rotated:
+            _TAKES_ROTATED.update(full)
         return lowering
 
     return register
@@ -163,9 +172,20 @@ def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) ->
     if lowering is None:
         raise call.unsupported("the mesh program has no such operation")
     try:
+        if call.name not in _TAKES_ROTATED:
+            call = _with_values(writer, call)
         return lowering(writer, call)
     except UnsupportedOperationError as error:
         raise _name_operation(call, error) from None
+
+
+def _with_values(writer: GraphWriter, call: Call) -> Call:
+    """Return the call with values in the places of rotations."""
+    rotated = [node for node in _sources(call) if isinstance(call.operands[node], Rotated)]
+    if not rotated:
+        return call
+    values = {node: writer.value(cast("Rotated", call.operands[node])) for node in rotated}
+    return Call(call.node, {**call.operands, **values})
 
 
 def _sources(call: Call) -> list[Node]:

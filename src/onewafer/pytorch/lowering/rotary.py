@@ -1,4 +1,9 @@
-"""Rotary positions: `x · cos + (−x₂, x₁) · sin` over the two halves of every head."""
+"""Rotary positions: `x · cos + partners(x) · sin` over the features of every head.
+
+Features are rotated in pairs, (a, b) to (a · cos − b · sin, b · cos + a · sin). Models pair the
+halves of a head, as Llama does, or neighbours, as GPT-J does, and some rotate only the beginning of
+a head and join it with the rest: the rest has angles of 0 here.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Rotary
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.operands import (
     External,
+    Partners,
     Polynomial,
     PositionProduct,
-    SwappedHalves,
+    Rotated,
+    StackedPartners,
     Value,
 )
 
@@ -24,48 +32,131 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
+_PAIR = 2
 
-def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> SwappedHalves | None:
+
+def swap_halves(call: Call, parts: Sequence[Operand], dimension: int) -> Partners | None:
     """Return the value whose negated second half and first half these parts are, if they are."""
+    found = _negated_and_plain(parts)
+    if found is None or dimension != len(call.shape) - 1:
+        return None
+    second, first, factor = found
+    half = first.shape[-1]
+    whole = _join(first, second)
+    if whole is None or second.shape[-1] != half:
+        return None
+    return Partners(replace(first, layout=whole), _PAIR * half, factor)
+
+
+def stack_neighbours(
+    call: Call, parts: Sequence[Operand], dimension: int
+) -> StackedPartners | None:
+    """Return the value whose negated odd and even features these parts are, if they are."""
+    found = _negated_and_plain(parts)
+    if found is None or dimension != len(call.shape) - 1:
+        return None
+    odd, even, factor = found
+    *rest, last = even.layout.dimensions
+    count = even.shape[-1]
+    if last not in ((), ((count, _PAIR),)):
+        return None
+    whole = Layout((*rest, ((_PAIR * count, 1),)), even.layout.offset)
+    parts_of_whole = [whole.every(len(rest), start, _PAIR) for start in range(_PAIR)]
+    if parts_of_whole != [even.layout, odd.layout]:
+        return None
+    return StackedPartners(Partners(replace(even, layout=whole), 0, factor))
+
+
+def _negated_and_plain(parts: Sequence[Operand]) -> tuple[Value, Value, float] | None:
+    """Return two parts of one matrix, and a factor: they are its multiples, the first negated."""
     match parts:
-        case [Polynomial(second, terms), Value() as first] if terms == {1: -1.0}:
+        case [Polynomial(negated, minus), Value() | Polynomial() as other] if {*minus} == {1}:
             pass
         case _:
             return None
-    if dimension != len(call.shape) - 1 or first.tensor != second.tensor:
+    plain, factor = _multiple_of(other)
+    if (negated.tensor, negated.is_wide) != (plain.tensor, plain.is_wide) or minus[1] != -factor:
         return None
-    half = first.shape[-1]
-    whole = _join(first, second, half)
-    return None if whole is None else SwappedHalves(replace(first, layout=whole))
+    return negated, plain, factor
 
 
-def _join(first: Value, second: Value, half: int) -> Layout | None:
-    """Return the layout whose halves along the last dimension two others are."""
+def _multiple_of(operand: Value | Polynomial) -> tuple[Value, float]:
+    """Return a value and the factor by which it is multiplied; 0 if an operand is no multiple."""
+    if isinstance(operand, Value):
+        return operand, 1.0
+    return operand.value, operand.terms[1] if {*operand.terms} == {1} else 0.0
+
+
+def _join(first: Value, second: Value) -> Layout | None:
+    """Return the layout whose beginning and end along the last dimension two others are."""
     *rest, last = first.layout.dimensions
-    if last not in ((), ((half, 1),)):
+    begin, end = first.shape[-1], second.shape[-1]
+    if last not in ((), ((begin, 1),)):
         return None
-    whole = Layout((*rest, ((2 * half, 1),)), first.layout.offset)
-    end = len(rest)
-    halves = whole.slice(end, 0, half), whole.slice(end, half, half)
-    return whole if halves == (first.layout, second.layout) else None
+    whole = Layout((*rest, ((begin + end, 1),)), first.layout.offset)
+    axis = len(rest)
+    parts = whole.slice(axis, 0, begin), whole.slice(axis, begin, end)
+    return whole if parts == (first.layout, second.layout) else None
 
 
-def times_table(call: Call, operand: Operand, table: External) -> PositionProduct:
+def times_table(
+    call: Call, operand: Value | Polynomial | Partners, table: External
+) -> PositionProduct:
     """Note a product with a table whose rows depend on the position only."""
-    value = operand.value if isinstance(operand, SwappedHalves) else operand
-    if not isinstance(value, Value) or value.shape != call.shape:
+    match operand:
+        case Partners(value, swapped, factor):
+            pass
+        case Value() | Polynomial():
+            (value, factor), swapped = _multiple_of(operand), None
+    if value.shape != call.shape:
         raise call.unsupported(f"it broadcasts a value over {table.shape}")
-    return PositionProduct(value, isinstance(operand, SwappedHalves), table)
+    if not factor:
+        raise call.unsupported("it multiplies a sum of powers by a table")
+    return PositionProduct(value, swapped, table, factor)
 
 
 def add_products(
     writer: GraphWriter, call: Call, left: PositionProduct, right: PositionProduct
-) -> Value:
-    """Write the rotation that the sum of these products is."""
-    plain, swapped = (left, right) if right.is_swapped else (right, left)
-    if plain.is_swapped or not swapped.is_swapped or plain.value != swapped.value:
+) -> Rotated | Polynomial:
+    """Return the rotation, or the multiple of one, that the sum of these products is."""
+    plain, partners = (right, left) if right.swapped is None else (left, right)
+    is_one = (plain.value, plain.factor) == (partners.value, partners.factor)
+    if plain.swapped is not None or partners.swapped is None or not is_one:
         raise call.unsupported("it adds two products that are not a rotation of one value")
-    source = writer.whole(replace(plain.value, is_wide=False))
+    rotated = Rotated(plain.value, partners.swapped, plain.table, partners.table)
+    if plain.factor == 1:
+        return rotated
+    return Polynomial(writer.value(rotated), {1: plain.factor})
+
+
+def extend(
+    writer: GraphWriter, call: Call, parts: Sequence[Operand], dimension: int
+) -> Rotated | None:
+    """Return the rotation of whole heads whose rotated beginnings and other features these are."""
+    match parts:
+        case [Rotated(value, swapped, cosine, sine), Value() as rest]:
+            pass
+        case _:
+            return None
+    if dimension != len(call.shape) - 1 or value.tensor != rest.tensor:
+        return None
+    whole, count = _join(value, rest), rest.shape[-1]
+    features = value.shape[-1]
+    is_by_feature = cosine.shape[-1:] == sine.shape[-1:] == (features,)
+    if whole is None or count % _PAIR or not is_by_feature or value.is_wide != rest.is_wide:
+        return None
+    aten, margins = torch.ops.aten.constant_pad_nd.default, [0, count]
+    return Rotated(
+        replace(value, layout=whole),
+        swapped,
+        writer.view(cosine, f"{cosine.name}__{features + count}", aten, margins, 1.0),
+        writer.view(sine, f"{sine.name}__{features + count}", aten, margins, 0.0),
+    )
+
+
+def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
+    """Write a rotation; raise UnsupportedOperationError if it has no form."""
+    source = writer.whole(replace(rotated.value, is_wide=False))
     features, num_features = source.shape[-1], source.tensor.shape[1]
     is_head = source.layout.dimensions[-1] == ((features, 1),)
     rows = [
@@ -80,23 +171,24 @@ def add_products(
         for _, stride in pieces
     ]
     if len(rows) > 1:
-        raise call.unsupported(
-            "it rotates rows of several sequences; the wafer takes one at a time"
-        )
+        msg = "it rotates rows of several sequences; the wafer takes one at a time"
+        raise UnsupportedOperationError(msg)
     if not is_head or any(stride % features for stride in others):
-        raise call.unsupported("the last dimension is not a head of features next to each other")
+        msg = "the last dimension is not a head of features next to each other"
+        raise UnsupportedOperationError(msg)
     row = rows[0] if rows else None
-    tables = [_table(writer, call, product.table, source, row) for product in (plain, swapped)]
-    cosine, sine = (writer.parameter(table, "table") for table in tables)
-    result = writer.result(call.node.name, *source.tensor.shape)
+    cosine, sine = (
+        writer.parameter(_table(writer, table, source, row), "table")
+        for table in (rotated.cosine, rotated.sine)
+    )
+    result = writer.result(f"{source.tensor.name}_rotated", *source.tensor.shape)
+    swapped = None if rotated.swapped == features else rotated.swapped
     heads = num_features // features
-    writer.emit(Rotary(result, source.tensor.name, cosine.name, sine.name, heads))
-    return Value(result, source.layout, is_wide=plain.value.is_wide)
+    writer.emit(Rotary(result, source.tensor.name, cosine.name, sine.name, heads, swapped))
+    return Value(result, source.layout, is_wide=rotated.value.is_wide)
 
 
-def _table(
-    writer: GraphWriter, call: Call, table: External, value: Value, row: int | None
-) -> External:
+def _table(writer: GraphWriter, table: External, value: Value, row: int | None) -> External:
     """Return a table of shape (positions, features of a head)."""
     shape = (1,) * (len(value.shape) - len(table.shape)) + table.shape
     rows = value.tensor.shape[0]
@@ -105,8 +197,7 @@ def _table(
     if row is not None:
         expected[row] = rows
     if list(shape) != expected:
-        raise call.unsupported(
-            f"a table of shape {table.shape} does not go by position and feature"
-        )
+        msg = f"a table of shape {table.shape} does not go by position and feature"
+        raise UnsupportedOperationError(msg)
     name = f"{table.name}__table"
     return writer.view(table, name, torch.ops.aten.reshape.default, [rows, expected[-1]])

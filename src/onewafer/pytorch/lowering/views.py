@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, cast
 from torch.fx import Node
 
 from onewafer.pytorch.lowering.operands import (
+    Centred,
     External,
     InverseRoot,
+    Mean,
     MeanSquare,
     Normalised,
+    Origin,
     Polynomial,
+    Rotated,
     Scores,
     Shares,
+    StackedPartners,
     Value,
 )
 from onewafer.pytorch.lowering.registry import lowers
@@ -38,6 +43,7 @@ import torch
     "detach.default",
     "detach_.default",
     "lift_fresh_copy.default",
+    takes_rotated=True,
 )
 def _lower_identity(writer: GraphWriter, call: Call) -> Operand:
     del writer
@@ -59,7 +65,13 @@ def _lower_native_dropout(writer: GraphWriter, call: Call) -> Operand:
 
 
 @lowers(
-    "to.dtype", "to.dtype_layout", "to.device", "_to_copy.default", "type_as.default", "to.other"
+    "to.dtype",
+    "to.dtype_layout",
+    "to.device",
+    "_to_copy.default",
+    "type_as.default",
+    "to.other",
+    takes_rotated=True,
 )
 def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
     """Let a module compute parts in float32 that the wafer computes in float32 anyhow."""
@@ -70,10 +82,16 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
         return operand
     if have in FORMATS and want in FORMATS:
         match operand:
-            case Normalised() | MeanSquare() | InverseRoot() if want is torch.float16:
+            case InverseRoot(square) if want is torch.float16:
+                narrow = replace(square.value, is_wide=False)
+                return InverseRoot(replace(square, value=narrow))
+            case Normalised() | Mean() | Centred() | MeanSquare() if want is torch.float16:
                 return replace(operand, value=replace(operand.value, is_wide=False))
             case Scores() | Shares():
                 return _narrow_scores(operand)
+            case Rotated() if want is torch.float32 or operand.value.is_wide:
+                value = replace(operand.value, is_wide=want is torch.float32)
+                return replace(operand, value=value)
             case Value() if want is torch.float32 or operand.is_wide:
                 return replace(operand, is_wide=want is torch.float32)
             case _:
@@ -131,6 +149,9 @@ def _source_shape(call: Call) -> tuple[int, ...]:
 )
 def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     """See the same elements in the same order with another shape."""
+    operand = call.operand(0)
+    if isinstance(operand, StackedPartners) and operand.partners.value.shape == call.shape:
+        return operand.partners
 
     def change(layout: Layout) -> Layout:
         found = layout.reshape(call.shape)
@@ -138,7 +159,7 @@ def _lower_view(writer: GraphWriter, call: Call) -> Operand:
             raise call.unsupported(f"it cuts {layout.shape} as {call.shape}, across repetitions")
         return found
 
-    return relayout(writer, call.operand(0), change)
+    return relayout(writer, operand, change)
 
 
 @lowers("transpose.int", "swapaxes.default", "t.default", "mT.default", is_view=True)
@@ -186,9 +207,19 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
     dimension = _dimension(call, 1)
     size = _source_shape(call)[dimension]
     start = cast("int | None", call.constant(2, "start", None)) or 0
-    if call.name == "aten.slice.Tensor" and call.constant(4, "step", 1) != 1:
-        raise call.unsupported("it leaves out elements between others")
     first = min(max(start + size if start < 0 else start, 0), size)
+    if 0 in call.shape:
+        return External(call.node.name, torch.empty(call.shape, dtype=call.dtype), Origin.CONSTANT)
+    if call.name == "aten.slice.Tensor" and call.constant(4, "step", 1) != 1:
+        step = cast("int", call.constant(4, "step", 1))
+
+        def thin(layout: Layout) -> Layout:
+            found = layout.every(dimension, first, step)
+            if found is None or found.shape != call.shape:
+                raise call.unsupported("it leaves out elements between others")
+            return found
+
+        return relayout(writer, call.operand(0), thin)
     return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
 
 

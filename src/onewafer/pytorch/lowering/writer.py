@@ -21,6 +21,7 @@ from onewafer.graph import (
     FirstRow,
     Graph,
     LastRow,
+    LayerNorm,
     Linear,
     Multiply,
     PositionEmbedding,
@@ -32,6 +33,7 @@ from onewafer.graph import (
     parameter_operands,
 )
 from onewafer.pytorch.lowering.operands import (
+    Decision,
     External,
     FormError,
     Normalised,
@@ -39,11 +41,13 @@ from onewafer.pytorch.lowering.operands import (
     Origin,
     Polynomial,
     PositionProduct,
+    Rotated,
     Shifted,
     Value,
     derive,
     see,
 )
+from onewafer.pytorch.lowering.rotary import write_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +87,8 @@ class GraphWriter:
     inputs: dict[str, External] = field(default_factory=dict[str, External])
     """Graph input → a tensor of its shape."""
     parameters: dict[str, External] = field(default_factory=dict[str, External])
-    decided: dict[int, External] = field(default_factory=dict[int, External])
-    """Tensors, by identity, whose elements the graph depends on: it holds for equal ones only."""
+    decided: dict[int, Decision] = field(default_factory=dict[int, Decision])
+    """By the identity of tensors whose elements the graph depends on: it holds for equal ones."""
     on_host: list[str] = field(default_factory=list[str])
     """What the host does with an argument before the wafer begins."""
     samples: int | None = None
@@ -139,11 +143,14 @@ class GraphWriter:
                 sum_ = self.result(f"{shifted.tensor.name}_shifted", *shifted.tensor.shape)
                 self.emit(Add(sum_, shifted.tensor.name, rows.name))
                 return Value(sum_, shifted.layout)
-            case Normalised(value, epsilon):
+            case Normalised(value):
                 weight = self.filled(1.0, value.shape[-1])
-                return self.rms_norm(f"{value.tensor.name}_normalised", value, weight, epsilon)
-            case PositionProduct(value, is_swapped=False, table=table):
-                source = self.whole(value)
+                return self.norm(f"{value.tensor.name}_normalised", operand, weight)
+            case Rotated():
+                return write_rotation(self, operand)
+            case PositionProduct(value, swapped=None, table=table, factor=factor):
+                scaled = value if factor == 1 else self.value(Polynomial(value, {1: factor}))
+                source = self.whole(scaled)
                 rows = self.position_rows(table, source)
                 product = self.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
                 self.emit(Multiply(product, source.tensor.name, rows.name))
@@ -251,8 +258,14 @@ class GraphWriter:
             tensor = scaled
         return Value(tensor, source.layout)
 
-    def rms_norm(self, name: str, value: Value, weight: Operand, epsilon: float) -> Value:
-        """Write a norm over the last dimension; each group of features has the same weight."""
+    def norm(
+        self, name: str, norm: Normalised, weight: Operand, bias: Operand | None = None
+    ) -> Value:
+        """Write a norm over the last dimension; each group of features has the same weight.
+
+        Only one of a value less its mean has a bias.
+        """
+        value = norm.value
         source = self.whole(replace(value, is_wide=False))
         features, num_features = source.shape[-1], source.tensor.shape[1]
         last = source.layout.dimensions[-1]
@@ -260,10 +273,14 @@ class GraphWriter:
         if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
             msg = "the last dimension is not a group of features next to each other"
             raise UnsupportedOperationError(msg)
-        vector = self.parameter(weight, "weight")
-        result = self.result(name, *source.tensor.shape)
-        groups = num_features // features
-        self.emit(RmsNorm(result, source.tensor.name, vector.name, epsilon, groups))
+        vector = self.parameter(weight, "weight").name
+        result, groups = self.result(name, *source.tensor.shape), num_features // features
+        if norm.is_centred:
+            shift = self.parameter(bias or self.filled(0.0, features), "bias").name
+            operands = source.tensor.name, vector, shift
+            self.emit(LayerNorm(result, *operands, norm.epsilon, groups))
+        else:
+            self.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
         return Value(result, source.layout, is_wide=value.is_wide)
 
     def note_samples(self, samples: int) -> None:
@@ -329,7 +346,8 @@ class GraphWriter:
         if external.origin is Origin.DATA:
             raise UnsupportedOperationError(f"what it does depends on the data of {external.name}")
         if external.origin is not Origin.CONSTANT:
-            self.decided[id(external)] = external
+            found = Decision(external, external.tensor.detach().clone())
+            self.decided.setdefault(id(external), found)
         return external.tensor
 
     # --- parts of matrices -------------------------------------------------------------------

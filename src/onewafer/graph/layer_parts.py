@@ -1,0 +1,191 @@
+"""Which part of a layer each operation of a graph belongs to, told from the graph alone.
+
+Names of modules differ from model to model, what attention reads and feeds does not:
+
+* norms are norms wherever they stand, those of heads as well;
+* the embedding is lookups and what joins them before anything else happens, and what inputs pass
+  before the first norm (the patches of a picture);
+* attention is the operation itself, what only leads to it (projections, rotation), and what follows
+  up to the residual connection, that included;
+* the head is what comes after the last layer and leads to outputs only, one row of many included;
+* linear operations that are left, with what stands between them, are the MLP.
+
+A graph without attention has no head and no embedding but lookups.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from onewafer.graph.operations import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    activation_operands,
+)
+
+if TYPE_CHECKING:
+    from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
+
+
+class LayerPart(StrEnum):
+    """What an operation is there for."""
+
+    EMBEDDING = "embedding"
+    ATTENTION = "attention"
+    MLP = "MLP"
+    NORMS = "norms"
+    HEAD = "head"
+    OTHER = "other"
+
+
+_NORMS = (RmsNorm, LayerNorm)
+_LOOKUPS = (Embedding, PositionEmbedding)
+_JOINING = (Add, AddBias, Multiply, Scale)
+_LEADING = (Linear, Rotary, *_JOINING)
+"""What may stand between a norm and attention."""
+_FOLLOWING = (Linear, *_JOINING)
+"""What may stand between attention and a residual connection."""
+_LAST = (Linear, AddBias, Scale, Multiply, Activation, Relu, FirstRow, LastRow)
+"""What may stand between the last layer and an output."""
+_BETWEEN = (AddBias, Activation, Relu, *_JOINING)
+"""What belongs to the operation that it comes after."""
+_MOST_PROJECTIONS = 2
+"""Linear operations between attention and a residual connection."""
+
+
+def layer_parts(graph: Graph) -> tuple[LayerPart, ...]:
+    """Return the part of each operation of a graph, in order."""
+    return _Assignment(graph).complete()
+
+
+class _Assignment:
+    """Parts that are known so far."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._operations = graph.operations
+        self._parts: dict[int, LayerPart] = {}
+        self._defined = {op.result.name: i for i, op in enumerate(graph.operations)}
+        self._readers: dict[str, list[int]] = {}
+        for index, operation in enumerate(graph.operations):
+            for name in activation_operands(operation):
+                self._readers.setdefault(name, []).append(index)
+
+    def complete(self) -> tuple[LayerPart, ...]:
+        """Return the part of every operation."""
+        self._assign_kinds()
+        if LayerPart.ATTENTION in self._parts.values():
+            self._assign_what_leads_to_attention()
+            self._assign_what_follows_attention()
+            self._assign_what_inputs_pass()
+            self._assign_head()
+        self._assign_rest()
+        return tuple(self._parts[index] for index in range(len(self._operations)))
+
+    def _assign_kinds(self) -> None:
+        for index, operation in enumerate(self._operations):
+            match operation:
+                case RmsNorm() | LayerNorm():
+                    self._parts[index] = LayerPart.NORMS
+                case Embedding() | PositionEmbedding():
+                    self._parts[index] = LayerPart.EMBEDDING
+                case Attention():
+                    self._parts[index] = LayerPart.ATTENTION
+                case _:
+                    if isinstance(operation, _JOINING) and self._all_come_from_lookups(operation):
+                        self._parts[index] = LayerPart.EMBEDDING
+
+    def _all_come_from_lookups(self, operation: Operation) -> bool:
+        sources = [self._defined.get(name) for name in activation_operands(operation)]
+        return all(
+            source is not None and self._parts.get(source) is LayerPart.EMBEDDING
+            for source in sources
+        )
+
+    def _assign_what_leads_to_attention(self) -> None:
+        """Go backwards past norms, which stay norms, to what others read as well."""
+        leads = {i for i, part in self._parts.items() if part is LayerPart.ATTENTION}
+        for index, operation in reversed([*enumerate(self._operations)]):
+            readers = self._readers.get(operation.result.name, [])
+            if not readers or not leads.issuperset(readers) or self._is_output(operation):
+                continue
+            if index not in self._parts and isinstance(operation, _LEADING):
+                self._parts[index] = LayerPart.ATTENTION
+                leads.add(index)
+            elif isinstance(operation, _NORMS):
+                leads.add(index)
+
+    def _assign_what_follows_attention(self) -> None:
+        """Go on to the residual connection, past a norm as well if it comes right after that."""
+        steps: dict[int, int] = {}
+        """Operation → linear operations and norms since attention."""
+        for index, operation in enumerate(self._operations):
+            if isinstance(operation, Attention):
+                steps[index] = 0
+                continue
+            sources = [self._defined.get(name, -1) for name in activation_operands(operation)]
+            known = [steps[source] for source in sources if source in steps]
+            if not known:
+                continue
+            if isinstance(operation, _NORMS):
+                steps[index] = _MOST_PROJECTIONS
+            elif isinstance(operation, _FOLLOWING) and index not in self._parts:
+                count = max(known) + isinstance(operation, Linear)
+                if count > _MOST_PROJECTIONS:
+                    continue
+                self._parts[index] = LayerPart.ATTENTION
+                if len(known) == len(sources) or not isinstance(operation, Add):
+                    steps[index] = count
+
+    def _assign_what_inputs_pass(self) -> None:
+        passed = {tensor.name for tensor in self._graph.inputs}
+        for index, operation in enumerate(self._operations):
+            is_free = self._parts.get(index, LayerPart.EMBEDDING) is LayerPart.EMBEDDING
+            is_plain = isinstance(operation, (*_LOOKUPS, *_FOLLOWING))
+            if is_free and is_plain and passed.issuperset(activation_operands(operation)):
+                self._parts[index] = LayerPart.EMBEDDING
+                passed.add(operation.result.name)
+
+    def _assign_head(self) -> None:
+        """Go backwards from the outputs past norms to a residual connection."""
+        heads: set[int] = set()
+        for index, operation in reversed([*enumerate(self._operations)]):
+            readers = self._readers.get(operation.result.name, [])
+            if not heads.issuperset(readers) or not (readers or self._is_output(operation)):
+                continue
+            if index not in self._parts and isinstance(operation, _LAST):
+                self._parts[index] = LayerPart.HEAD
+                heads.add(index)
+            elif isinstance(operation, _NORMS):
+                heads.add(index)
+
+    def _assign_rest(self) -> None:
+        """Take linear operations for the MLP, and what is left for a part of what it reads."""
+        for index, operation in enumerate(self._operations):
+            if index in self._parts:
+                continue
+            if isinstance(operation, Linear):
+                self._parts[index] = LayerPart.MLP
+                continue
+            sources = [self._defined.get(name) for name in activation_operands(operation)]
+            before = {self._parts[source] for source in sources if source is not None}
+            follows = isinstance(operation, _BETWEEN) and bool(before - {LayerPart.OTHER})
+            self._parts[index] = LayerPart.MLP if follows else LayerPart.OTHER
+
+    def _is_output(self, operation: Operation) -> bool:
+        return operation.result.name in self._graph.outputs

@@ -1,0 +1,60 @@
+"""What the cycles of a program are spent for: a part of a layer, its work or its collectives.
+
+In: a mesh program, and cycles by mesh operation or by entry of the schedule. Out: cycles by
+`Purpose`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph import LayerPart, layer_parts
+from onewafer.mesh.entry import COLLECTIVE_KINDS
+from onewafer.mesh.schedule import build_schedule, operations_of
+
+if TYPE_CHECKING:
+    from onewafer.mesh.cost import Estimate
+    from onewafer.mesh.program import MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a step of a program is there for."""
+
+    part: LayerPart | None
+    """None: to begin and end the launch, and to repeat layers."""
+    is_collective: bool = False
+    """Whether values move between PEs, else each works on its own."""
+
+
+CONTROL = Purpose(None)
+
+
+def purposes(program: MeshProgram) -> tuple[Purpose, ...]:
+    """Return the purpose of each mesh operation, in order."""
+    parts = layer_parts(program.graph)
+    return tuple(
+        Purpose(parts[source], operation.kind in COLLECTIVE_KINDS)
+        for operation, source in zip(program.operations, program.sources, strict=True)
+    )
+
+
+def purposes_of_words(program: MeshProgram) -> tuple[Purpose, ...]:
+    """Return the purpose of the entry that each word of the schedule belongs to."""
+    known = purposes(program)
+    schedule = build_schedule(program)
+    words: list[Purpose] = []
+    for entry, index in zip(schedule, operations_of(schedule), strict=True):
+        words += [CONTROL if index is None else known[index]] * len(entry.words)
+    return tuple(words)
+
+
+def split_estimate(program: MeshProgram, estimate: Estimate) -> Counter[Purpose]:
+    """Return the cycles of an estimate by purpose; they add up to its cycles."""
+    cycles: Counter[Purpose] = Counter()
+    cycles[CONTROL] = estimate.launch_cycles + estimate.control_cycles
+    for purpose, operation in zip(purposes(program), estimate.operations, strict=True):
+        cycles[purpose] += operation.cycles
+    return cycles
