@@ -1,8 +1,8 @@
 """Choose the bucket and the rectangle for a graph.
 
-In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of rows. A bucket
-is a power of two, so that few programs serve many batch sizes; more rows than the largest bucket
-take several launches.
+In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of samples: rows,
+or maps where rows are their places. A bucket is a power of two, so that few programs serve many
+batch sizes; more than the largest bucket take several launches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import with_rows
+from onewafer.graph import num_samples, with_samples
 from onewafer.mesh import estimate, largest_rectangle, shard, smallest_rectangle, verify
 from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes
@@ -39,19 +39,27 @@ def choose_bucket(rows: int, max_batch: int) -> int:
     return min(1 << (rows - 1).bit_length(), largest)
 
 
+def choose_samples(graph: Graph, max_rows: int) -> int:
+    """Return the bucket for a graph's samples: at most so many that no tensor has more rows."""
+    samples = num_samples(graph)
+    tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
+    rows = max(tensor.shape[0] for tensor in tensors) // samples
+    return choose_bucket(samples, max(1, max_rows // max(1, rows)))
+
+
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
-    Raises ConfigurationError if not even one row fits, or only on more PEs than anybody wants to
+    Raises ConfigurationError if not even one sample fits, or only on more PEs than anybody wants to
     simulate without having asked for it.
     """
-    bucket = choose_bucket(graph.inputs[0].shape[0], options.max_batch)
+    bucket = choose_samples(graph, options.max_batch)
     while bucket > 1:
         try:
-            return _place_bucket(with_rows(graph, bucket), architecture, options)
+            return _place_bucket(with_samples(graph, bucket), architecture, options)
         except ConfigurationError:
             bucket //= 2
-    return _place_bucket(with_rows(graph, 1), architecture, options)
+    return _place_bucket(with_samples(graph, 1), architecture, options)
 
 
 def place_sequence(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import AddBias, Embedding, Linear
-from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, see
+from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.pytorch.lowering.operands import Operand, Value
+    from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -32,7 +32,7 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     return see(result, call.shape)
 
 
-@lowers("cat.default")
+@lowers("cat.default", takes_rotated=True)
 def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     parts = [part for part in call.operand_list(0) if not _is_empty(part)]
     if len(parts) == 1:
