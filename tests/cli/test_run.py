@@ -75,7 +75,31 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     ):
         assert row in err
     (program,) = json.loads(report.read_text())["programs"]
-    assert None not in program.values()
+    assert [name for name, value in program.items() if value is None] == ["cache"]
+    (phase,) = program["phases"]
+    assert phase["phase"] == "batch"
+    assert all(None not in part.values() for part in phase["parts"] if part["part"])
+    measured = sum(part["cycles_per_row"] for part in phase["parts"])
+    assert measured == pytest.approx(phase["cycles_per_row"])
+    expected = sum(part["expected_cycles_per_row"] for part in phase["parts"])
+    assert expected == pytest.approx(phase["expected_cycles_per_row"])
+    assert expected == pytest.approx(measured, rel=0.1)
+
+
+def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_path, capsys):
+    report = tmp_path / "report.json"
+    options = ["--fidelity", "model", "--json", str(report)]
+    assert execute(["run", *options, script]) == 0
+    assert "placement of" not in capsys.readouterr().err
+    assert execute(["run", *options, "--explain-placement", script]) == 0
+    err = capsys.readouterr().err
+    assert err.index("host fallbacks") < err.index("placement of Sequential")
+    assert "chosen" in err
+    (program,) = json.loads(report.read_text())["programs"]
+    placement = program["placement"]
+    assert len(placement["candidates"]) == 16
+    assert {tensor["axis"] for tensor in placement["tensors"]} == {"x", "y"}
+    assert not placement["is_pinned"]
 
 
 def test_quiet_is_quiet(script, capsys):

@@ -1,5 +1,6 @@
 """A program that never ends is not silent, can be bounded, and can be stopped and gone on with."""
 
+import itertools
 import os
 import signal
 import threading
@@ -93,6 +94,35 @@ def test_the_limit_names_who_is_still_at_work():
         "(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle 12,345: 5 PEs work: "
         "PE (0, 0) at loop.csl:7:3; PE (1, 0) at loop.csl:7:3; PE (2, 0) at loop.csl:7:3 and 2 more"
     )
+
+
+class Every:
+    """Looks at the machine every few cycles."""
+
+    def __init__(self, interval):
+        self.interval = interval
+        self.next_look = 0
+        self.looks = []
+
+    def look(self, machine):
+        self.looks.append((self.next_look, machine.cycle))
+        self.next_look = machine.cycle + self.interval
+
+
+@pytest.mark.parametrize("interval", [1, 7, 5000])
+def test_a_sampler_looks_when_it_wants_to_and_changes_nothing(interval):
+    plain, sampled = (device(counting(4000), RunLimits()) for _ in range(2))
+    expected = plain.launch("main")
+    sampled.settle()
+    sampler = Every(interval)
+    sampler.next_look = sampled.machine.cycle + 3
+    found = sampled.launch("main", sampler=sampler)
+    assert found.cycles == expected.cycles
+    assert all(wanted == cycle for wanted, cycle in sampler.looks)
+    cycles = [cycle for _, cycle in sampler.looks]
+    assert cycles[0] == found.start_cycle + 3
+    assert {after - before for before, after in itertools.pairwise(cycles)} == {interval}
+    assert found.end_cycle - interval <= cycles[-1] <= found.end_cycle
 
 
 def test_the_limit_is_one_of_each_launch():

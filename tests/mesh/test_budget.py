@@ -71,6 +71,14 @@ def test_the_longest_context_is_a_limit_only_where_something_is_kept():
     assert longest_context(long_llama(), WSE3) is None  # its weights alone are too large
 
 
+def test_more_positions_than_the_model_has_may_fit():
+    program = long_llama(positions=50, width=6, height=6)
+    longest = longest_context(program, WSE3, has_tables=False)
+    assert longest > 50
+    options = {"width": 6, "height": 6}
+    assert longest == longest_context(long_llama(positions=longest + 100, **options), WSE3)
+
+
 def test_more_features_than_a_word_counts_are_refused():
     x, y = (Tensor(name, (1, 150_000), DataType.F16) for name in "xy")
     weight = Tensor("w", (150_000,), DataType.F16)

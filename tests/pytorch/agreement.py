@@ -17,7 +17,8 @@ def assert_agrees(session, model, x, result):
         call = capture(model, (x,), {})
     assert (result.shape, result.dtype) == (expected.shape, expected.dtype)
     assert not result.requires_grad
-    program = replace(place(call.graph, session.architecture, session.options), graph=call.graph)
+    placed = place(call.graph, session.architecture, session.options)
+    program = replace(placed.program, graph=call.graph)
     arrays = [
         {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         for tensors in (call.inputs, call.parameters)

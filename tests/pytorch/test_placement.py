@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, Linear, Tensor
-from onewafer.mesh import estimate, verify
+from onewafer.mesh import estimate, footprint, verify
 from onewafer.pytorch import Fidelity, WaferOptions
 from onewafer.pytorch.placement import choose_bucket, place
 
@@ -35,7 +35,7 @@ def test_bucket_is_a_bounded_power_of_two(rows, max_batch):
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (10, 64), (300, 200)])
 def test_default_rectangle_fits_in_eight_by_eight(width, height):
-    program = place(linear(4, width, height), WSE3, WaferOptions())
+    program = place(linear(4, width, height), WSE3, WaferOptions()).program
     verify(program, WSE3)
     assert max(program.width, program.height) <= 8
 
@@ -44,21 +44,53 @@ def test_default_rectangle_is_the_fastest_of_the_usual_ones():
     graph = linear(4, 64, 32)
     sides = (1, 2, 4, 8)
     cycles = [
-        estimate(place(graph, WSE3, WaferOptions(rectangle=(width, height))), WSE3).cycles
+        estimate(place(graph, WSE3, WaferOptions(rectangle=(width, height))).program, WSE3).cycles
         for width in sides
         for height in sides
     ]
     assert min(cycles) < max(cycles)
-    assert estimate(place(graph, WSE3, WaferOptions()), WSE3).cycles == min(cycles)
+    assert estimate(place(graph, WSE3, WaferOptions()).program, WSE3).cycles == min(cycles)
+
+
+def test_the_choice_says_what_was_considered_and_why_it_was_refused():
+    placed = place(linear(4, 300, 200), WSE3, WaferOptions())
+    assert not placed.is_pinned
+    sides = [(c.width, c.height) for c in placed.candidates]
+    assert sides == [(width, height) for height in (1, 2, 4, 8) for width in (1, 2, 4, 8)]
+    fitting = [c for c in placed.candidates if c.refusal is None]
+    assert 1 < len(fitting) < len(sides)
+    for candidate in placed.candidates:
+        assert (candidate.cycles is None) == (candidate.num_bytes > WSE3.memory_bytes)
+        if candidate.cycles is None:
+            lacking = candidate.num_bytes - WSE3.memory_bytes
+            assert candidate.refusal == f"{lacking:,} B too many"
+    best = min(fitting, key=lambda c: c.cycles)
+    assert (placed.program.width, placed.program.height) == (best.width, best.height)
+    assert best.cycles == estimate(placed.program, WSE3).cycles
+    assert best.num_bytes == footprint(placed.program, WSE3).total
+
+
+def test_a_pinned_rectangle_is_the_only_candidate():
+    placed = place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(3, 2)))
+    assert placed.is_pinned
+    (candidate,) = placed.candidates
+    assert (candidate.width, candidate.height, candidate.refusal) == (3, 2, None)
+
+
+def test_rows_that_fit_nowhere_are_remembered():
+    placed = place(linear(64, 300, 200), WSE3, WaferOptions(rectangle=(4, 4)))
+    bucket = placed.program.graph.inputs[0].shape[0]
+    assert placed.refused_rows[0] == 64
+    assert placed.refused_rows[-1] == 2 * bucket
 
 
 def test_larger_models_get_larger_rectangles():
-    program = place(linear(1, 2048, 1024), WSE3, WaferOptions())
+    program = place(linear(1, 2048, 1024), WSE3, WaferOptions()).program
     assert program.width == program.height == 16
 
 
 def test_given_rectangle_is_taken_or_refused():
-    program = place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(3, 2)))
+    program = place(linear(4, 8, 8), WSE3, WaferOptions(rectangle=(3, 2))).program
     assert (program.width, program.height) == (3, 2)
     with pytest.raises(ConfigurationError, match="at least"):
         place(linear(4, 300, 300), WSE3, WaferOptions(rectangle=(1, 1)))
@@ -72,8 +104,8 @@ def test_nobody_simulates_a_quarter_of_a_wafer_unasked():
         ConfigurationError, match=r"at least (\d+)×\d+ PEs.* fidelity 'model'"
     ) as error:
         place(graph, WSE3, WaferOptions())
-    program = place(graph, WSE3, WaferOptions(fidelity=Fidelity.MODEL))
+    program = place(graph, WSE3, WaferOptions(fidelity=Fidelity.MODEL)).program
     assert program.width == 512
     side = int(re.search(r"at least (\d+)", str(error.value)).group(1))
-    program = place(graph, WSE3, WaferOptions(rectangle=(side, side)))
+    program = place(graph, WSE3, WaferOptions(rectangle=(side, side))).program
     assert (program.width, program.height) == (side, side)

@@ -4,9 +4,21 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from onewafer.pytorch import Report, render, to_json, write_json
+from onewafer.graph import LayerPart
+from onewafer.mesh import Axis
+from onewafer.pytorch import Report, render, render_placement, to_json, write_json
 from onewafer.pytorch.executable import PeMemory
-from onewafer.pytorch.report import HostCalls, ProgramReport
+from onewafer.pytorch.ledger import Phase
+from onewafer.pytorch.placement import Candidate
+from onewafer.pytorch.report import (
+    CacheReport,
+    HostCalls,
+    PartReport,
+    PhaseReport,
+    PlacementReport,
+    ProgramReport,
+    TensorReport,
+)
 
 PROGRAM = ProgramReport(
     module="Sequential",
@@ -23,7 +35,25 @@ PROGRAM = ProgramReport(
     bucket_rows=64,
     tile_programs=8,
     memory_bytes=49152,
-    memory=PeMemory(1, 0, 6000, 1234, 2048, 1006),
+    memory=PeMemory(1, 0, 6000, 1234, 2048, 0, 1006),
+    cache=None,
+    placement=PlacementReport(
+        rows=64,
+        refused_rows=(256, 128),
+        is_pinned=False,
+        candidates=(
+            Candidate(1, 1, 60_000, None, "10,848 B too many"),
+            Candidate(2, 2, 20_000, 15_000, None),
+            Candidate(4, 2, 10_288, 10_000, None),
+            Candidate(4, 4, 9_000, 10_000, None),
+        ),
+        tensors=(
+            TensorReport("x", "input", 1, 64, Axis.X, 16, "as numbered"),
+            TensorReport("y", "Linear", 2, 32, Axis.Y, 16, "2 heads interleaved"),
+        ),
+        turns=0,
+    ),
+    on_host=(),
     calls=6,
     launches=6,
     samples=360,
@@ -39,6 +69,52 @@ PROGRAM = ProgramReport(
     bytes_out=15360,
     parameters_sent=4,
     parameters_resent=2,
+    phases=(),
+)
+
+
+def part(name, measured, expected, *, is_collective=False):
+    busy = None if measured is None else 0.5
+    return PartReport(name, is_collective, measured, busy, expected)
+
+
+DECODE = PhaseReport(
+    phase=Phase.DECODE,
+    calls=14,
+    launches=14,
+    rows=14,
+    cycles=14 * 40_000,
+    cycles_per_row=40_000.0,
+    seconds_per_row=40_000 / 850e6,
+    rows_per_second=850e6 / 40_000,
+    expected_cycles_per_row=40_800.0,
+    busy_pe_fraction=0.9,
+    busy_link_fraction=0.003,
+    parts=(
+        part(LayerPart.ATTENTION, 20_000.0, 21_000.0),
+        part(LayerPart.ATTENTION, 6_000.0, 5_500.0, is_collective=True),
+        part(LayerPart.MLP, 10_000.0, 10_500.0),
+        part(LayerPart.MLP, 3_000.0, 2_800.0, is_collective=True),
+        part(None, 1_000.0, 1_000.0),
+    ),
+)
+PREFILL = replace(
+    DECODE,
+    phase=Phase.PREFILL,
+    calls=1,
+    launches=1,
+    rows=1_234,
+    cycles_per_row=9_000.0,
+    expected_cycles_per_row=8_910.0,
+    rows_per_second=850e6 / 9_000,
+)
+MODEL = replace(
+    PROGRAM,
+    module="LlamaForCausalLM",
+    memory=PeMemory(1, 0, 6000, 1234, 2048, 512, 1006),
+    cache=CacheReport(512, 8.0, 64, 496),
+    on_host=("cutting 'pixels' into patches", "adding 1 row of zeros"),
+    phases=(PREFILL, DECODE),
 )
 REPORT = Report(
     version="0.1.0",
@@ -86,10 +162,10 @@ host fallbacks      none
 """
 
 
-def shown(report):
-    console = Console(width=100, force_terminal=False)
+def shown(report, width=100, form=render):
+    console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
-        console.print(render(report))
+        console.print(form(report))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
@@ -98,11 +174,109 @@ def test_table_has_every_figure():
 
 
 def test_unknown_figures_leave_no_row():
-    modelled = replace(PROGRAM, memory=None, tile_programs=None, wavelet_hops_per_launch=None)
+    modelled = replace(PROGRAM, tile_programs=None, wavelet_hops_per_launch=None)
     text = shown(replace(REPORT, programs=(modelled,)))
-    assert "SRAM" not in text
+    assert "tile programs" not in text
     assert "wavelet-hops" not in text
     assert "cycles a launch" in text
+
+
+PHASES = """\
+┌───────────────────┬────────────────────────────┬────────────────────────────┐
+│ costs of a token  │                    prefill │                     decode │
+├───────────────────┼────────────────────────────┼────────────────────────────┤
+│ tokens            │            1,234 in 1 call │             14 in 14 calls │
+│ cycles            │                      9,000 │                     40,000 │
+│ closed form       │              8,910 (-1.0%) │             40,800 (+2.0%) │
+│ time              │                    47.1 µs │                    47.1 µs │
+│ tokens/s, 850 MHz │                     94,444 │                     21,250 │
+│ PEs busy          │                      90.0% │                      90.0% │
+│ links busy        │                       0.3% │                       0.3% │
+├───────────────────┼────────────────────────────┼────────────────────────────┤
+│ cycles by part    │  measured      closed form │  measured      closed form │
+│ attention         │    20,000 222%      21,000 │    20,000  50%      21,000 │
+│ MLP               │    10,000 111%      10,500 │    10,000  25%      10,500 │
+│ collectives       │     9,000 100%       8,300 │     9,000  22%       8,300 │
+│ launch, repeats   │     1,000  11%       1,000 │     1,000   2%       1,000 │
+│   of them idle    │       900  10%           – │     4,000  10%           – │
+└───────────────────┴────────────────────────────┴────────────────────────────┘
+measured: where PEs are, the mean of all, looked at some 64 times a launch;
+closed form (docs/costs.md): of the PE that is last; idle: by counters of PEs
+"""
+
+
+def test_prefill_and_decode_of_a_language_model_are_told_apart():
+    text = shown(replace(REPORT, programs=(MODEL,)), width=80)
+    assert PHASES in text
+    for row in (
+        "│   KV cache       │ 512 B ",
+        "│ KV cache a token │ 512 B, 8 B on each PE ",
+        "│ context          │ 64 tokens; 496 would fit ",
+        "│ all calls        │ 6 in 6 launches, 360 tokens ",
+        "│ host, before     │ cutting 'pixels' into patches; adding 1 row of zeros",
+    ):
+        assert row in text
+    for mixed in ("cycles a launch", "time a sample", "wavelet-hops"):
+        assert mixed not in text
+
+
+BATCH = """\
+┌────────────────────┬───────────────────┐
+│ costs of a sample  │             batch │
+├────────────────────┼───────────────────┤
+│ cycles             │            40,000 │
+│ samples/s, 850 MHz │            21,250 │
+├────────────────────┼───────────────────┤
+│ cycles by part     │ closed form share │
+│ MLP                │      40,000   98% │
+│ launch, repeats    │         800    2% │
+└────────────────────┴───────────────────┘
+calls on the wafer  6
+"""
+
+
+def test_closed_form_stands_alone_where_nothing_was_simulated():
+    batch = replace(
+        DECODE,
+        phase=Phase.BATCH,
+        busy_pe_fraction=None,
+        busy_link_fraction=None,
+        parts=(part(LayerPart.MLP, None, 40_000.0), part(None, None, 800.0)),
+    )
+    model = replace(PROGRAM, memory=replace(PROGRAM.memory, x=None, y=None), phases=(batch,))
+    text = shown(replace(REPORT, programs=(model,)), width=80)
+    assert "10,288 B (21%) in closed form" in text
+    assert BATCH in text
+
+
+PLACEMENT = """\
+placement of Sequential
+256, 128 rows a launch fit nowhere. 4×2 was chosen: of the rectangles whose PEs
+have room, the one that takes fewest cycles (closed form) for a launch of 64
+rows. A PE has 49,152 B. `--rectangle` pins another.
+┏━━━━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━┓
+┃ rectangle ┃ bytes a PE ┃ cycles ┃ verdict               ┃
+┡━━━━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━┩
+│ 1×1       │   60,000 B │      – │ 10,848 B too many     │
+│ 2×2       │   20,000 B │ 15,000 │ 1.50 times the cycles │
+│ 4×2       │   10,288 B │ 10,000 │ chosen                │
+│ 4×4       │    9,000 B │ 10,000 │ as fast, on more PEs  │
+└───────────┴────────────┴────────┴───────────────────────┘
+The first tensor lies along x; every linear operation turns the axis, others
+keep it, and what is added must lie alike: none had to be turned. To exchange x
+and y, exchange the sides.
+"""
+
+
+def test_placement_is_explained_in_words():
+    text = shown(REPORT, width=80, form=render_placement)
+    assert text.startswith(PLACEMENT)
+    assert "│ Linear     │     2 │       32 │ y     │   16 │ 2 heads interleaved │" in text
+    pinned = replace(PROGRAM, placement=replace(PROGRAM.placement, is_pinned=True, turns=2))
+    text = shown(replace(REPORT, programs=(pinned,)), width=80, form=render_placement)
+    assert "4×2 was asked for, and fits with 64 rows a\nlaunch." in text
+    assert "2 tensors had to be laid out anew" in text
+    assert "no program was placed" in shown(replace(REPORT, programs=()), form=render_placement)
 
 
 def test_one_of_a_kind_is_singular():
@@ -133,6 +307,22 @@ def test_json_has_every_field_by_name(tmp_path):
     assert fields["format"] == "onewafer-report-1"
     assert fields["programs"][0]["memory"]["weight_bytes"] == 1234
     assert fields["gradient_calls"][0]["calls"] == 460
+
+
+def test_json_has_phases_and_parts():
+    (program,) = json.loads(to_json(replace(REPORT, programs=(MODEL,))))["programs"]
+    assert program["cache"]["longest_context"] == 496
+    assert program["on_host"][1] == "adding 1 row of zeros"
+    prefill, decode = program["phases"]
+    assert (prefill["phase"], decode["phase"]) == ("prefill", "decode")
+    assert decode["parts"][1] == {
+        "part": "attention",
+        "is_collective": True,
+        "cycles_per_row": 6_000.0,
+        "busy_fraction": 0.5,
+        "expected_cycles_per_row": 5_500.0,
+    }
+    assert decode["parts"][-1]["part"] is None
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType
-from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
+from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from tests.pytorch.lowering.models import CAUSAL, arguments, build
 
 IDS = torch.tensor([[5, 17, 3, 42, 8, 29]])
@@ -33,14 +33,66 @@ def test_generate_gives_the_tokens_of_the_host(family):
 def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     model = build("llama", num_hidden_layers=1)
     expected = model.generate(IDS, **GREEDY)
-    cycles = []
+    cycles, reports = [], []
     for fidelity in (Fidelity.FABRIC, Fidelity.MODEL):
         wafer = session(fidelity, rectangle=(2, 2))
         with intercept_calls(wafer):
             assert torch.equal(model.generate(IDS, **GREEDY), expected)
         assert not wafer.ledger.fallbacks
         cycles.append(wafer.ledger.programs[0].activity.cycles)
+        reports.append(build_report(wafer.ledger).programs[0])
+    for simulated, modelled in zip(*(report.phases for report in reports), strict=True):
+        assert (simulated.phase, simulated.rows) == (modelled.phase, modelled.rows)
+        assert abs(simulated.expected_error) < 0.05
+        assert simulated.expected_cycles_per_row == modelled.cycles_per_row
+        measured = [part.cycles_per_row for part in simulated.parts]
+        assert sum(measured) == pytest.approx(simulated.cycles_per_row)
+        assert sum(part.expected_cycles_per_row for part in modelled.parts) == pytest.approx(
+            modelled.cycles_per_row
+        )
+    decode = reports[0].phases[1]
+    for part in decode.parts:  # one row: the mean of all PEs is near the one that is last
+        distance = abs(part.expected_cycles_per_row - part.cycles_per_row)
+        assert distance < 0.05 * decode.cycles_per_row, part
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_prompt_and_tokens_are_reported_apart_with_all_parts_of_a_layer(family):
+    model, wafer = build(family), session()
+    with intercept_calls(wafer):
+        model.generate(IDS, **GREEDY)
+    (program,) = build_report(wafer.ledger).programs
+    prefill, decode = program.phases
+    assert (prefill.phase, prefill.rows, prefill.calls) == ("prefill", 6, 1)
+    assert (decode.phase, decode.rows, decode.calls) == ("decode", 3, 3)
+    assert prefill.cycles_per_row < decode.cycles_per_row
+    assert decode.rows_per_second == pytest.approx(1 / decode.seconds_per_row)
+    parts = {part.part for part in decode.parts}
+    assert parts == {"embedding", "attention", "MLP", "norms", "head", None}
+    cache = program.cache
+    heads = getattr(model.config, "num_key_value_heads", model.config.num_attention_heads)
+    head_dim = getattr(model.config, "head_dim", None)
+    head_dim = head_dim or model.config.hidden_size // model.config.num_attention_heads
+    layers = model.config.num_hidden_layers
+    assert cache.bytes_per_token == layers * 2 * heads * head_dim * 4
+    assert cache.bytes_per_token <= cache.bytes_per_token_per_pe * program.num_pes
+    assert cache.longest_context > cache.context == 32
+
+
+def test_what_the_host_does_first_is_in_the_report():
+    wafer = session()
+    with intercept_calls(wafer), torch.no_grad():
+        build("vit")(**arguments("vit", 0))
+    (program,) = build_report(wafer.ledger).programs
+    cutting, adding = program.on_host
+    assert cutting.startswith("cutting")
+    assert cutting.endswith("into patches")
+    assert adding == "adding 1 row of zeros"
+    (batch,) = program.phases
+    assert {part.part for part in batch.parts} == {
+        "embedding", "attention", "MLP", "norms", "head", None,
+    }  # fmt: skip
 
 
 def test_a_token_costs_its_id_and_its_logits_in_traffic():

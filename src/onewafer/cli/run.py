@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 _FidelityOption = Annotated[
     str,
     typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+]
+_JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
+]
+_ExplainOption = Annotated[
+    bool,
+    typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
 ]
 _CudaAliasOption = Annotated[
     bool | None,
@@ -64,9 +71,8 @@ def run(
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
-    ] = None,
+    json_file: _JsonOption = None,
+    explain_placement: _ExplainOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
@@ -98,6 +104,7 @@ def run(
         settings,
         cuda_alias=cuda_alias,
         json_file=json_file,
+        explains_placement=explain_placement,
         quiet=quiet,
     )
     raise typer.Exit(code)
@@ -142,6 +149,7 @@ def _run(
     *,
     cuda_alias: bool | None,
     json_file: Path | None,
+    explains_placement: bool,
     quiet: bool,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
@@ -152,6 +160,7 @@ def _run(
         Session,
         build_report,
         render,
+        render_placement,
         run_script,
         to_json,
     )
@@ -174,6 +183,8 @@ def _run(
         write_output(json_file, to_json(report))
     if not quiet:
         console.print(render(report))
+    if explains_placement:
+        console.print(render_placement(report))
     if result.error is not None:
         raise result.error
     return result.exit_code

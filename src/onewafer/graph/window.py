@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,17 +66,25 @@ class Window:
         return self.result_height * self.result_width
 
     def sources(self) -> NDArray[np.intp]:
-        """Return the place of each tap in the map, −1 outside: `[result places, taps]`.
+        """Return the place of each tap in the map, −1 outside: `[result places, taps]`, read-only.
 
         >>> Window(1, 3, kernel_width=2, left=1).sources().tolist()
         [[-1, 0], [0, 1], [1, 2]]
         """
-        y = _taps(self.result_height, self.stride_y, self.top, self.kernel_height, self.dilation_y)
-        x = _taps(self.result_width, self.stride_x, self.left, self.kernel_width, self.dilation_x)
-        rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
-        is_inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.width)
-        places = np.where(is_inside, rows * self.width + columns, -1)
-        return places.reshape(self.num_result_places, self.num_taps)
+        return _sources(self)
+
+
+@lru_cache(maxsize=64)
+def _sources(w: Window) -> NDArray[np.intp]:
+    """Return what `Window.sources` does, once for equal windows and not to be written."""
+    y = _taps(w.result_height, w.stride_y, w.top, w.kernel_height, w.dilation_y)
+    x = _taps(w.result_width, w.stride_x, w.left, w.kernel_width, w.dilation_x)
+    rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
+    is_inside = (rows >= 0) & (rows < w.height) & (columns >= 0) & (columns < w.width)
+    places = np.where(is_inside, rows * w.width + columns, -1)
+    places = places.reshape(w.num_result_places, w.num_taps)
+    places.setflags(write=False)
+    return places
 
 
 def _taps(size: int, stride: int, margin: int, kernel: int, dilation: int) -> NDArray[np.intp]:

@@ -6,7 +6,7 @@ from onewafer.host.device import Device, LaunchReport
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.interruption import Interruption
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
-from onewafer.host.run_limits import NO_LIMITS, RunLimits
+from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
@@ -26,6 +26,7 @@ __all__ = [
     "RunLimits",
     "RunObserver",
     "RunProgress",
+    "Sampler",
     "SdkRuntime",
     "Task",
     "WarningsOnly",

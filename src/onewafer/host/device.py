@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.host.exports import Placement
+    from onewafer.host.run_limits import Sampler
     from onewafer.host.run_progress import RunObserver
     from onewafer.host.scalars import Argument
     from onewafer.image import Export, WaferImage
@@ -251,17 +252,19 @@ class Device:
         name: str,
         *arguments: Argument,
         observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
     ) -> LaunchReport:
         """Run an exported function on every PE until nothing moves any more.
 
-        `observer` watches this launch instead of the observer of the device's limits.
+        `observer` watches this launch instead of the observer of the device's limits. `sampler`
+        looks at the machine at cycles that it chooses, and changes nothing.
 
         Raises:
             HostError: unknown function, or arguments that do not fit its parameters.
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
         words = encode_arguments(self._exports.function(name), arguments)
-        return self._launch(name, words, observer)
+        return self._launch(name, words, observer, sampler)
 
     def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
         """Launch with arguments that are already encoded as 32-bit words.
@@ -269,16 +272,20 @@ class Device:
         Raises:
             HostError, SimulationError: as `launch`.
         """
-        return self._launch(name, encode_raw_words(self._exports.function(name), words), None)
+        return self._launch(name, encode_raw_words(self._exports.function(name), words))
 
     def _launch(
-        self, name: str, words: tuple[int, ...], observer: RunObserver | None
+        self,
+        name: str,
+        words: tuple[int, ...],
+        observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
     ) -> LaunchReport:
         machine = self._running(f"launch {name!r}")
         self._rest(machine)
         start = machine.cycle
         machine.launch(name, words)
-        run_until_rest(machine, f"the launch of {name!r}", self._limits, observer)
+        run_until_rest(machine, f"the launch of {name!r}", self._limits, observer, sampler)
         return LaunchReport(name, start, machine.cycle)
 
     def _read(

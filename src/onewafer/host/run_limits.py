@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter  # noqa: TID251  # decides how long slices are; results do not know
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import SimulationError
 from onewafer.host.interruption import StopRequest, interruption, leave_checkpoint
@@ -67,6 +67,19 @@ class RunLimits:
 NO_LIMITS = RunLimits()
 
 
+class Sampler(Protocol):
+    """Somebody who looks at the machine at cycles of its own choice."""
+
+    @property
+    def next_look(self) -> int:
+        """The cycle of the machine at which it wants to look next; after a look, a later one."""
+        ...
+
+    def look(self, machine: Machine) -> None:
+        """Look at a machine that stands between two cycles."""
+        ...
+
+
 class _Pace:
     """Chooses slices that take about `_SLICE_SECONDS` each."""
 
@@ -80,19 +93,25 @@ class _Pace:
         self._began_at = self._clock()
         return self._cycles if left is None else min(self._cycles, left)
 
-    def end_slice(self) -> None:
-        """Learn from how long the slice took."""
+    def end_slice(self, cycles: int) -> None:
+        """Learn from how long the slice took, unless it was shorter than wanted."""
+        if cycles < self._cycles:
+            return
         seconds = max(self._clock() - self._began_at, 1e-6)
         change = min(max(_SLICE_SECONDS / seconds, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)
         self._cycles = max(1, int(self._cycles * change))
 
 
 def run_until_rest(
-    machine: Machine, what: str, limits: RunLimits, observer: RunObserver | None = None
+    machine: Machine,
+    what: str,
+    limits: RunLimits,
+    observer: RunObserver | None = None,
+    sampler: Sampler | None = None,
 ) -> None:
     """Run a machine until nothing moves any more; `what` completes "the limit is reached in …".
 
-    `observer` watches instead of that of the limits.
+    `observer` watches instead of that of the limits, `sampler` looks at cycles that it chooses.
 
     Raises:
         SimulationError: the program failed, or takes more cycles than the limits allow.
@@ -105,9 +124,14 @@ def run_until_rest(
     try:
         with StopRequest() as request:
             while (left := None if end is None else end - machine.cycle) != 0:
-                if machine.run(max_cycles=pace.slice_cycles(left)) is StopReason.QUIESCENT:
+                cycles = pace.slice_cycles(left)
+                if sampler is not None:
+                    cycles = min(cycles, max(1, sampler.next_look - machine.cycle))
+                if machine.run(max_cycles=cycles) is StopReason.QUIESCENT:
                     return
-                pace.end_slice()
+                pace.end_slice(cycles)
+                if sampler is not None and machine.cycle >= sampler.next_look:
+                    sampler.look(machine)
                 if request.signal is not None:
                     if len(machine.memory) >= _MANY_PES and limits.checkpoint_folder is not None:
                         watcher.say("writing a checkpoint; a second Ctrl-C ends without it")

@@ -3,6 +3,7 @@
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
     Footprint,
+    check_words,
     footprint,
     longest_context,
     num_tile_programs,
@@ -29,7 +30,9 @@ from onewafer.mesh.operations import (
     SumSquares,
     Turn,
 )
+from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import (
+    PLAIN_ORDER,
     Arena,
     Axis,
     Block,
@@ -53,6 +56,7 @@ from onewafer.mesh.shard import largest_rectangle, shard
 
 __all__ = [
     "CONTROL",
+    "PLAIN_ORDER",
     "Activation",
     "Add",
     "AddBias",
@@ -86,6 +90,8 @@ __all__ = [
     "SumGroups",
     "SumSquares",
     "Turn",
+    "check_words",
+    "choose_layouts",
     "emit",
     "error_bound",
     "estimate",

@@ -6,18 +6,25 @@ queues and roles are checked against the architecture, and the bytes of a PE aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
-from onewafer.mesh.shard import largest_rectangle, most_positions, shard
+from onewafer.mesh.shard import (
+    MAX_POSITIONS,
+    largest_rectangle,
+    most_positions,
+    position_tables,
+    shard,
+)
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from onewafer.arch import Architecture
+    from onewafer.graph import Graph
     from onewafer.mesh.program import MeshProgram
 
 COLORS = (0, 1, 2, 3, 4, 5)
@@ -111,7 +118,7 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     _check_plan(program, architecture)
     needed = footprint(program, architecture)
     if needed.total <= architecture.memory_bytes:
-        _check_words(program)
+        check_words(program)
         return
     positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
@@ -131,16 +138,19 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
 
 
-def longest_context(program: MeshProgram, architecture: Architecture) -> int | None:
+def longest_context(
+    program: MeshProgram, architecture: Architecture, *, has_tables: bool = True
+) -> int | None:
     """Return how many positions a sequence may have at most on the program's rectangle.
 
     None: there is no limit, or not even one position fits. Tables of positions of the model are a
-    limit, too.
+    limit, too, unless they are left out of account: then they are as long as the context.
     """
+    graph = program.graph if has_tables else _with_long_tables(program.graph)
 
     def fits(context: int) -> bool:
         candidate = shard(
-            program.graph,
+            graph,
             width=program.width,
             height=program.height,
             architecture=architecture,
@@ -148,7 +158,7 @@ def longest_context(program: MeshProgram, architecture: Architecture) -> int | N
         )
         return footprint(candidate, architecture).total <= architecture.memory_bytes
 
-    most = most_positions(program.graph)
+    most = most_positions(graph)
     if program.context is None or not fits(1):
         return None
     low, high = 1, most
@@ -158,8 +168,20 @@ def longest_context(program: MeshProgram, architecture: Architecture) -> int | N
     return low
 
 
-def _check_words(program: MeshProgram) -> None:
-    """Refuse a program whose schedule does not fit into words of 16 bits."""
+def _with_long_tables(graph: Graph) -> Graph:
+    """Return a graph whose tables have every position that a launch can name."""
+    tables = {*position_tables(graph)}
+    parameters = tuple(
+        replace(tensor, shape=(MAX_POSITIONS, *tensor.shape[1:]))
+        if tensor.name in tables
+        else tensor
+        for tensor in graph.parameters
+    )
+    return replace(graph, parameters=parameters)
+
+
+def check_words(program: MeshProgram) -> None:
+    """Raise UnsupportedOperationError if a schedule does not fit into words of 16 bits."""
     largest = max(max(entry.words) for entry in build_schedule(program))
     if largest > MAX_WORD:
         raise UnsupportedOperationError(

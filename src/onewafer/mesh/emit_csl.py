@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LAUNCH = "infer"
 """Exported function that runs the model once."""
+POSITION = "entry"
+"""Variable of every PE: how many words of the schedule it has read."""
 
 _LAYOUT = """\
 // {title}
@@ -144,6 +146,8 @@ class EmittedProgram:
     """Of the entry file."""
     launch: str
     """Exported function that runs the model once."""
+    position: str
+    """Variable of every PE, u16: how many words of the schedule it has read."""
     is_sequence: bool
     """Whether the function takes the first position and the number of valid rows, both u16."""
     inputs: dict[str, EmittedPlacement]
@@ -178,6 +182,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         entry="layout.csl",
         params={"width": str(program.width), "height": str(program.height)},
         launch=LAUNCH,
+        position=POSITION,
         is_sequence=program.sequence_rows is not None,
         inputs={item.placement.name: item for item in by_role[Role.INPUT]},
         parameters=parameters,

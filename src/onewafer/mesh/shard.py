@@ -83,11 +83,12 @@ def most_positions(graph: Graph) -> int:
 
 def _shortest_table(graph: Graph) -> str | None:
     """Return the table that has the fewest positions."""
-    tables = _position_tables(graph)
+    tables = position_tables(graph)
     return min(tables, key=lambda name: graph.tensor(name).shape[0], default=None)
 
 
-def _position_tables(graph: Graph) -> Iterator[str]:
+def position_tables(graph: Graph) -> Iterator[str]:
+    """Yield the parameters that have a row for every position, some perhaps several times."""
     for operation in graph.operations:
         match operation:
             case PositionEmbedding(_, table):

@@ -13,7 +13,14 @@ from onewafer.pytorch.capture import CapturedCall, capture
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.options import Fidelity, WaferOptions
 from onewafer.pytorch.progress import ProgressLine
-from onewafer.pytorch.report import Report, build_report, render, to_json, write_json
+from onewafer.pytorch.report import (
+    Report,
+    build_report,
+    render,
+    render_placement,
+    to_json,
+    write_json,
+)
 from onewafer.pytorch.script import ScriptResult, run_script
 from onewafer.pytorch.session import Session
 
@@ -31,6 +38,7 @@ __all__ = [
     "intercept_calls",
     "onewafer",
     "render",
+    "render_placement",
     "run_script",
     "to_json",
     "write_json",

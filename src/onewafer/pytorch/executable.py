@@ -6,7 +6,7 @@ In: a verified mesh program. Out: outputs and what they cost. Two executors shar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import Arena, MeshEvaluator, emit, estimate
+from onewafer.mesh import Arena, Estimator, MeshEvaluator, emit, footprint
 from onewafer.pytorch.options import Fidelity
+from onewafer.pytorch.sampling import PurposeSampler, Spent
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
+    from onewafer.mesh import EmittedPlacement, Launch, MeshProgram, Purpose
     from onewafer.simulator import Statistics
 
     Arrays = Mapping[str, NDArray[np.floating[Any]]]
@@ -36,20 +37,29 @@ if TYPE_CHECKING:
 class PeMemory:
     """Bytes of SRAM on the fullest PE, and which PE that is."""
 
-    x: int
-    y: int
+    x: int | None
+    """None, as y: nothing was compiled, and the closed form is the same for all PEs."""
+    y: int | None
     code_bytes: int
     """Instructions and the memcpy runtime."""
     weight_bytes: int
     activation_bytes: int
     """Inputs, results and outputs."""
+    cache_bytes: int
+    """Keys and values that stay from launch to launch."""
     buffer_bytes: int
     """Everything else: partial sums, schedule table, frames."""
 
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.code_bytes + self.weight_bytes + self.activation_bytes + self.buffer_bytes
+        return (
+            self.code_bytes
+            + self.weight_bytes
+            + self.activation_bytes
+            + self.cache_bytes
+            + self.buffer_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +72,32 @@ class Activity:
     """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
     link_wavelets: int = 0
     """Wavelets over links between PEs of the program."""
+    spent: Mapping[Purpose, Spent] = field(default_factory=dict["Purpose", "Spent"])
+    """What for, measured; empty if nobody looked."""
 
     def __add__(self, other: Activity) -> Activity:
         """Return the sum of both."""
+        purposes = dict.fromkeys((*self.spent, *other.spent))
         return Activity(
             self.cycles + other.cycles,
             self.wavelet_hops + other.wavelet_hops,
             self.busy_pe_cycles + other.busy_pe_cycles,
             self.link_wavelets + other.link_wavelets,
+            {p: self.spent.get(p, _NOTHING) + other.spent.get(p, _NOTHING) for p in purposes},
         )
+
+
+_NOTHING = Spent(0.0, 0.0)
 
 
 class Executor(Protocol):
     """A mesh program that is ready to run."""
 
     program: MeshProgram
-    expected_cycles: int
-    """Of a launch, by the closed form."""
+
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return about how many cycles a launch takes; None: one of all rows."""
+        ...
 
     @property
     def engine(self) -> str | None:
@@ -91,8 +110,8 @@ class Executor(Protocol):
         ...
 
     @property
-    def memory(self) -> PeMemory | None:
-        """Memory of the fullest PE; None where nothing was compiled."""
+    def memory(self) -> PeMemory:
+        """Memory of the fullest PE."""
         ...
 
     @property
@@ -152,7 +171,9 @@ class FabricExecutor:
         self, program: MeshProgram, architecture: Architecture, simulation: Simulation
     ) -> None:
         self.program = program
-        self.expected_cycles = estimate(program, architecture).cycles
+        self._estimator = Estimator(program, architecture)
+        self._last_cycles: dict[int, int] = {}
+        """Rows of a launch → cycles of the last one with so many."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
@@ -162,6 +183,14 @@ class FabricExecutor:
             self.image, architecture, engine=simulation.engine, limits=simulation.limits
         )
         self._device.load()
+        self._sampler = PurposeSampler(program, self.image, self._emitted.position)
+
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return the cycles of the last launch of so many rows, or else the closed form."""
+        rows = (launch or self.program.whole_launch()).num_rows
+        if rows not in self._last_cycles:
+            self._last_cycles[rows] = self._estimator.estimate(launch).cycles
+        return self._last_cycles[rows]
 
     @property
     def engine(self) -> str | None:
@@ -174,7 +203,7 @@ class FabricExecutor:
         return len(self.image.programs)
 
     @property
-    def memory(self) -> PeMemory | None:
+    def memory(self) -> PeMemory:
         """Memory of the fullest PE."""
         return measure_memory(self.image, self.program)
 
@@ -203,11 +232,17 @@ class FabricExecutor:
         arguments = (where.start, where.num_rows) if self._emitted.is_sequence else ()
         for name, array in inputs.items():
             self._write(self._emitted.inputs[name], array)
-        before = self._device.machine.statistics()
-        report = self._device.launch(self._emitted.launch, *arguments, observer=observer)
-        after = self._device.machine.statistics()
+        machine, sampler = self._device.machine, self._sampler
+        before = machine.statistics()
+        sampler.begin(machine, self.expect(launch))
+        report = self._device.launch(
+            self._emitted.launch, *arguments, observer=observer, sampler=sampler
+        )
+        after = machine.statistics()
+        self._last_cycles[where.num_rows] = report.cycles
         outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
-        return outputs, _difference(before, after, report.cycles)
+        activity = _difference(before, after, report.cycles)
+        return outputs, replace(activity, spent=sampler.spent(report.cycles))
 
     def _write(self, placement: EmittedPlacement, array: NDArray[np.floating[Any]]) -> None:
         """Send every block once; the wafer makes the replicas."""
@@ -227,17 +262,20 @@ class ModelExecutor:
 
     engine = None
     num_tile_programs = None
-    memory = None
 
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self.program = program
         self.bytes_in = 0
         self.bytes_out = 0
-        self.expected_cycles = estimate(program, architecture).cycles
-        self._architecture = architecture
+        self.memory = expect_memory(program, architecture)
+        self._estimator = Estimator(program, architecture)
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
         self._evaluator: MeshEvaluator | None = None
         """None: parameters have come since the last run."""
+
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return the cycles of a launch in closed form."""
+        return self._estimator.estimate(launch).cycles
 
     def send(self, parameters: Arrays) -> None:
         """Keep parameters for the coming runs."""
@@ -255,10 +293,7 @@ class ModelExecutor:
         outputs = self._evaluator.run(inputs, launch)
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
-        cycles = self.expected_cycles
-        if launch is not None:
-            cycles = estimate(self.program, self._architecture, launch).cycles
-        return outputs, Activity(cycles=cycles)
+        return outputs, Activity(cycles=self.expect(launch))
 
     def _count_bytes(self, arrays: Arrays) -> int:
         tensors = (self.program.graph.tensor(name) for name in arrays)
@@ -274,8 +309,23 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     code = _section_bytes(tile, SectionKind.CODE) + _section_bytes(tile, SectionKind.RUNTIME)
     weights = program.arena_bytes(Arena.PARAMETERS)
     activations = program.arena_bytes(Arena.ACTIVATIONS)
-    rest = int(per_pe[y, x]) - code - weights - activations
-    return PeMemory(x, y, code, weights, activations, rest)
+    cache = program.arena_bytes(Arena.STATE)
+    rest = int(per_pe[y, x]) - code - weights - activations - cache
+    return PeMemory(x, y, code, weights, activations, cache, rest)
+
+
+def expect_memory(program: MeshProgram, architecture: Architecture) -> PeMemory:
+    """Return the memory of any PE in closed form, an upper bound."""
+    needed = footprint(program, architecture)
+    return PeMemory(
+        x=None,
+        y=None,
+        code_bytes=needed.runtime + needed.kernels,
+        weight_bytes=needed.weights,
+        activation_bytes=needed.activations,
+        cache_bytes=needed.state,
+        buffer_bytes=needed.buffers + needed.schedule,
+    )
 
 
 def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:

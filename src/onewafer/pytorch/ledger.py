@@ -7,15 +7,42 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.pytorch.executable import Activity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.arch import Architecture
-    from onewafer.mesh import MeshProgram
+    from onewafer.mesh import Launch, MeshProgram
     from onewafer.pytorch.executable import PeMemory
     from onewafer.pytorch.options import WaferOptions
+    from onewafer.pytorch.placement import Placed
+
+
+class Phase(StrEnum):
+    """What a call does with a program."""
+
+    PREFILL = "prefill"
+    """It adds several tokens to a sequence, or begins one."""
+    DECODE = "decode"
+    """It adds one token to a sequence."""
+    BATCH = "batch"
+    """It has rows that no later call goes on from."""
+
+
+@dataclass(slots=True)
+class PhaseRecord:
+    """The calls of one phase."""
+
+    calls: int = 0
+    rows: int = 0
+    """Tokens or samples, without padding."""
+    launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
+    """None: a launch of all rows."""
+    activity: Activity = field(default_factory=Activity)
 
 
 @dataclass(slots=True)
@@ -29,18 +56,17 @@ class ProgramRecord:
     """Why it was compiled."""
     is_first: bool
     """Whether it is the first one of its module."""
-    program: MeshProgram
+    placed: Placed
+    """Its mesh program, and how that was chosen."""
     engine: str | None
     """Which engine simulates; None where nothing is simulated."""
     num_tile_programs: int | None
     """None where nothing was compiled."""
-    memory: PeMemory | None
-    """Of the fullest PE; None where nothing was compiled."""
-    calls: int = 0
-    launches: int = 0
-    samples: int = 0
-    """Rows without padding."""
-    activity: Activity = field(default_factory=Activity)
+    memory: PeMemory
+    """Of the fullest PE."""
+    on_host: tuple[str, ...] = ()
+    """What the host does with arguments before the wafer begins."""
+    phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     bytes_in: int = 0
     """Written to the wafer, weights included."""
     bytes_out: int = 0
@@ -49,9 +75,55 @@ class ProgramRecord:
     """Tensors sent again because they had changed."""
 
     @property
+    def program(self) -> MeshProgram:
+        """The graph, cut over its rectangle."""
+        return self.placed.program
+
+    @property
     def bucket(self) -> int:
         """Rows of one launch."""
         return self.program.graph.inputs[0].shape[0]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the fabric's activity was measured."""
+        return self.engine is not None
+
+    @property
+    def clock_hertz(self) -> float:
+        """The clock that cycles are turned into time with."""
+        return self.options.clock_hertz or self.architecture.clock_hertz
+
+    @property
+    def calls(self) -> int:
+        """Calls of all phases."""
+        return sum(phase.calls for phase in self.phases.values())
+
+    @property
+    def launches(self) -> int:
+        """Launches of all phases."""
+        return sum(phase.launches.total() for phase in self.phases.values())
+
+    @property
+    def samples(self) -> int:
+        """Tokens or samples of all phases, without padding."""
+        return sum(phase.rows for phase in self.phases.values())
+
+    @property
+    def activity(self) -> Activity:
+        """What happened in all phases."""
+        return sum((phase.activity for phase in self.phases.values()), start=Activity())
+
+    def count_call(
+        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Activity]]
+    ) -> None:
+        """Add a call, what it launched, and what happened then."""
+        record = self.phases.setdefault(phase, PhaseRecord())
+        record.calls += 1
+        record.rows += rows
+        for launch, activity in launches:
+            record.launches[launch] += 1
+            record.activity += activity
 
 
 @dataclass(slots=True)

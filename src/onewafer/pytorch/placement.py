@@ -1,17 +1,30 @@
 """Choose the bucket and the rectangle for a graph.
 
-In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of samples: rows,
-or maps where rows are their places. A bucket is a power of two, so that few programs serve many
-batch sizes; more than the largest bucket take several launches.
+In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of samples, and the
+rectangles that were considered. A sample is a row, or the map whose places are rows. A bucket is a
+power of two, so that few programs serve many batch sizes; more than the largest bucket take several
+launches.
+
+The rectangle decides how everything lies: the first tensor lies along x, and what the operations
+ask of the others follows from that (`mesh.orientation`). To exchange the axes, exchange the sides.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import num_samples, with_samples
-from onewafer.mesh import estimate, largest_rectangle, shard, smallest_rectangle, verify
+from onewafer.mesh import (
+    check_words,
+    estimate,
+    footprint,
+    largest_rectangle,
+    shard,
+    smallest_rectangle,
+    verify,
+)
 from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes
 
@@ -47,24 +60,56 @@ def choose_samples(graph: Graph, max_rows: int) -> int:
     return choose_bucket(samples, max(1, max_rows // max(1, rows)))
 
 
-def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> MeshProgram:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rectangle that was considered."""
+
+    width: int
+    height: int
+    num_bytes: int | None
+    """Of SRAM that each PE would need; None: the graph cannot be cut over it."""
+    cycles: int | None
+    """Of a launch of all rows, in closed form; None: refused."""
+    refusal: str | None
+    """Why it will not do; None: it will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A mesh program that fits, and how its rectangle was chosen."""
+
+    program: MeshProgram
+    candidates: tuple[Candidate, ...]
+    """In the order in which they were considered, the chosen one among them."""
+    is_pinned: bool
+    """Whether the user chose."""
+    refused_rows: tuple[int, ...] = ()
+    """Larger buckets that did not fit."""
+
+
+def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Placed:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
     Raises ConfigurationError if not even one sample fits, or only on more PEs than anybody wants to
     simulate without having asked for it.
     """
     bucket = choose_samples(graph, options.max_batch)
+    refused: list[int] = []
     while bucket > 1:
+        candidate = with_samples(graph, bucket)
         try:
-            return _place_bucket(with_samples(graph, bucket), architecture, options)
+            placed = _place_bucket(candidate, architecture, options)
+            return replace(placed, refused_rows=tuple(refused))
         except ConfigurationError:
+            refused.append(candidate.inputs[0].shape[0])
             bucket //= 2
-    return _place_bucket(with_samples(graph, 1), architecture, options)
+    placed = _place_bucket(with_samples(graph, 1), architecture, options)
+    return replace(placed, refused_rows=tuple(refused))
 
 
 def place_sequence(
     graph: Graph, architecture: Architecture, options: WaferOptions, *, context: int | None = None
-) -> MeshProgram:
+) -> Placed:
     """Return the mesh program of a graph whose rows are one sequence, in the fastest rectangle.
 
     `context` is how many positions its keys and values have room for. Raises ConfigurationError as
@@ -75,22 +120,24 @@ def place_sequence(
 
 def _place_bucket(
     graph: Graph, architecture: Architecture, options: WaferOptions, context: int | None = None
-) -> MeshProgram:
+) -> Placed:
     if options.rectangle is not None:
-        return _build(graph, options.rectangle, architecture, context)
+        program = _build(graph, options.rectangle, architecture, context)
+        return Placed(program, (_measure(program, architecture),), is_pinned=True)
+    considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
         side = rectangles[-1][0]
         if side > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
             break
-        programs = [
-            program
-            for rectangle in rectangles
-            if (program := _build_if_it_fits(graph, rectangle, architecture, context)) is not None
-        ]
-        if programs:
-            return min(
-                programs, key=lambda p: (estimate(p, architecture).cycles, p.width * p.height)
-            )
+        best: tuple[tuple[int, int], MeshProgram] | None = None
+        for rectangle in rectangles:
+            candidate, program = _consider(graph, rectangle, architecture, context)
+            considered.append(candidate)
+            if program is not None and candidate.cycles is not None:
+                rank = candidate.cycles, program.width * program.height
+                best = (rank, program) if best is None or rank < best[0] else best
+        if best is not None:
+            return Placed(best[1], tuple(considered), is_pinned=False)
     program = _build(graph, largest_rectangle(architecture), architecture, context)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     raise ConfigurationError(
@@ -113,13 +160,32 @@ def _build(
     return program
 
 
-def _build_if_it_fits(
+def _consider(
     graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
-) -> MeshProgram | None:
+) -> tuple[Candidate, MeshProgram | None]:
+    """Return what a rectangle would cost, with its program if it will do."""
+    width, height = rectangle
     try:
-        return _build(graph, rectangle, architecture, context)
-    except ConfigurationError:
-        return None
+        program = shard(
+            graph, width=width, height=height, architecture=architecture, context=context
+        )
+    except ConfigurationError as error:
+        return Candidate(width, height, None, None, str(error)), None
+    candidate = _measure(program, architecture)
+    return candidate, program if candidate.refusal is None else None
+
+
+def _measure(program: MeshProgram, architecture: Architecture) -> Candidate:
+    width, height = program.width, program.height
+    needed, room = footprint(program, architecture).total, architecture.memory_bytes
+    if needed > room:
+        return Candidate(width, height, needed, None, f"{format_bytes(needed - room)} too many")
+    try:
+        check_words(program)
+    except UnsupportedOperationError as error:
+        return Candidate(width, height, needed, None, str(error))
+    cycles = estimate(program, architecture).cycles
+    return Candidate(width, height, needed, cycles, None)
 
 
 def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:

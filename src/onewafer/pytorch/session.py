@@ -36,7 +36,7 @@ from onewafer.pytorch.generation import (
     is_language_model,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
-from onewafer.pytorch.ledger import Ledger, ProgramRecord
+from onewafer.pytorch.ledger import Ledger, Phase, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.placement import choose_samples, place, place_sequence
 from onewafer.settings import Settings
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
-    from onewafer.mesh import MeshProgram
     from onewafer.pytorch.capture import Capture, CapturedCall
-    from onewafer.pytorch.executable import Arrays
+    from onewafer.pytorch.executable import Activity, Arrays
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
+    from onewafer.pytorch.placement import Placed
 
 
 class Observer(Protocol):
@@ -191,9 +191,9 @@ class Session:
         self, module: torch.nn.Module, graph: Graph, context: int
     ) -> SequenceExecutor:
         """Return the program of a language model."""
-        program = place_sequence(graph, self.architecture, self.options, context=context)
-        reason = f"a language model with a context of {program.context} tokens"
-        executor, record, what = self._compile(module, program, reason, is_first=True)
+        placed = place_sequence(graph, self.architecture, self.options, context=context)
+        reason = f"a language model with a context of {placed.program.context} tokens"
+        executor, record, what = self._compile(module, placed, reason, is_first=True)
         return _SequenceProgram(executor, record, what, self.observer)
 
     def _call(
@@ -234,34 +234,43 @@ class Session:
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         program = self._program_of.get(call.capture)
         if program is None:
-            program = self._program_for(module, call.graph)
+            program = self._program_for(module, call.capture)
             self._program_of[call.capture] = program
         return program.run(call)
 
-    def _program_for(self, module: torch.nn.Module, graph: Graph) -> _ResidentProgram:
+    def _program_for(self, module: torch.nn.Module, captured: Capture) -> _ResidentProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too."""
         programs = self._programs.setdefault(module, {})
-        wanted = graph
+        wanted = graph = captured.graph
         if not graph.is_sequence:
             wanted = with_samples(graph, choose_samples(graph, self.options.max_batch))
         if wanted not in programs:
             place_graph = place_sequence if graph.is_sequence else place
-            program = place_graph(wanted, self.architecture, self.options)
-            resident = programs.get(program.graph)
+            placed = place_graph(wanted, self.architecture, self.options)
+            placed_graph = placed.program.graph
+            resident = programs.get(placed_graph)
             if resident is None:
                 others = [*programs.values()]
-                reason = _explain(others, program.graph)
-                parts = self._compile(module, program, reason, is_first=not others)
+                reason = _explain(others, placed_graph)
+                parts = self._compile(
+                    module, placed, reason, is_first=not others, on_host=captured.on_host
+                )
                 resident = _ResidentProgram(*parts, self.observer)
-                programs[program.graph] = resident
+                programs[placed_graph] = resident
             programs[wanted] = resident
         return programs[wanted]
 
     def _compile(
-        self, module: torch.nn.Module, program: MeshProgram, reason: str, *, is_first: bool
+        self,
+        module: torch.nn.Module,
+        placed: Placed,
+        reason: str,
+        *,
+        is_first: bool,
+        on_host: tuple[str, ...] = (),
     ) -> tuple[Executor, ProgramRecord, str]:
         """Return an executor, its record in the ledger, and a name for messages."""
-        name = type(module).__name__
+        name, program = type(module).__name__, placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
         what = f"{name}, {rows} on {program.width}×{program.height} PEs"
@@ -275,10 +284,11 @@ class Session:
             self.architecture,
             reason,
             is_first,
-            program,
+            placed,
             executor.engine,
             executor.num_tile_programs,
             executor.memory,
+            on_host,
         )
         self.ledger.programs.append(record)
         return executor, record, what
@@ -322,16 +332,21 @@ class _LaunchedProgram:
         self._record = record
         self._what = what
         self._observer = observer
+        self._launched: list[tuple[Launch | None, Activity]] = []
 
     def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
-        observer, expected = self._observer, self._executor.expected_cycles
+        observer, expected = self._observer, self._executor.expect(launch)
         with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
             outputs, activity = self._executor.run(inputs, watcher, launch)
-        self._record.launches += 1
-        self._record.activity += activity
+        self._launched.append((launch, activity))
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
         return outputs
+
+    def _count_call(self, phase: Phase, rows: int) -> None:
+        """Count a call with the launches since the last one."""
+        self._record.count_call(phase, rows, self._launched)
+        self._launched.clear()
 
 
 class _SequenceProgram(_LaunchedProgram):
@@ -348,8 +363,9 @@ class _SequenceProgram(_LaunchedProgram):
 
     def finish(self, num_tokens: int) -> None:
         """Count a call and its tokens."""
-        self._record.calls += 1
-        self._record.samples += num_tokens
+        launch, _ = self._launched[-1]
+        is_decode = num_tokens == 1 and launch is not None and launch.start > 0
+        self._count_call(Phase.DECODE if is_decode else Phase.PREFILL, num_tokens)
 
 
 class _ResidentProgram(_LaunchedProgram):
@@ -378,8 +394,8 @@ class _ResidentProgram(_LaunchedProgram):
             self._run_samples(inputs, range(start, min(start + bucket, total)), total)
             for start in range(0, total, bucket)
         ]
-        self._record.calls += 1
-        self._record.samples += call.rows if call.graph.is_sequence else total
+        samples = call.rows if call.graph.is_sequence else total
+        self._count_call(Phase.BATCH, samples)
         outputs = {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
         return call.restore(outputs)
 

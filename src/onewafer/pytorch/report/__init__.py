@@ -1,0 +1,38 @@
+"""What a run cost: values, JSON and a table.
+
+In: the ledger of a session. Out: a `Report`.
+"""
+
+from onewafer.pytorch.report.building import build_report
+from onewafer.pytorch.report.placement import render_placement
+from onewafer.pytorch.report.table import render
+from onewafer.pytorch.report.values import (
+    FORMAT,
+    CacheReport,
+    HostCalls,
+    PartReport,
+    PhaseReport,
+    PlacementReport,
+    ProgramReport,
+    Report,
+    TensorReport,
+    to_json,
+    write_json,
+)
+
+__all__ = [
+    "FORMAT",
+    "CacheReport",
+    "HostCalls",
+    "PartReport",
+    "PhaseReport",
+    "PlacementReport",
+    "ProgramReport",
+    "Report",
+    "TensorReport",
+    "build_report",
+    "render",
+    "render_placement",
+    "to_json",
+    "write_json",
+]

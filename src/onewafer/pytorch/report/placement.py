@@ -1,0 +1,155 @@
+"""How a rectangle was chosen and how tensors lie on it, as values and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from onewafer.mesh import PLAIN_ORDER, Turn, choose_layouts
+from onewafer.pytorch.report.values import PlacementReport, TensorReport
+from onewafer.pytorch.report.words import count
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from onewafer.mesh import Layout, MeshProgram
+    from onewafer.pytorch.placement import Candidate, Placed
+    from onewafer.pytorch.report.values import ProgramReport, Report
+
+
+def explain_placement(placed: Placed) -> PlacementReport:
+    """Return how a program's rectangle was chosen, and how its tensors lie."""
+    program = placed.program
+    return PlacementReport(
+        rows=program.graph.inputs[0].shape[0],
+        refused_rows=placed.refused_rows,
+        is_pinned=placed.is_pinned,
+        candidates=placed.candidates,
+        tensors=tuple(_report_tensors(program)),
+        turns=sum(isinstance(operation, Turn) for operation in program.operations),
+    )
+
+
+def _report_tensors(program: MeshProgram) -> Iterator[TensorReport]:
+    graph = program.graph
+    layouts = choose_layouts(graph, program.width, program.height)
+    defined = [("input", tensor) for tensor in graph.inputs]
+    defined += [(type(operation).__name__, operation.result) for operation in graph.operations]
+    alike: Counter[tuple[str, int, Layout]] = Counter()
+    first: dict[tuple[str, int, Layout], str] = {}
+    for operation, tensor in defined:
+        key = operation, tensor.shape[-1], layouts[tensor.name]
+        alike[key] += 1
+        first.setdefault(key, tensor.name)
+    for (operation, features, layout), number in alike.items():
+        yield TensorReport(
+            first=first[operation, features, layout],
+            operation=operation,
+            count=number,
+            features=features,
+            axis=layout.axis,
+            features_per_pe=layout.columns,
+            order=_describe_order(layout),
+        )
+
+
+def _describe_order(layout: Layout) -> str:
+    order = layout.order
+    if order == PLAIN_ORDER:
+        return "as numbered"
+    words = [f"{order.members} heads interleaved"] if order.members > 1 else []
+    if order.swapped is not None:
+        words.append("rotating pairs adjacent")
+    return ", ".join(words) or f"heads of {order.head_dim}"
+
+
+def render_placement(report: Report) -> RenderableType:
+    """Return for a terminal why every program has the rectangle that it has."""
+    parts: list[RenderableType] = []
+    for program in report.programs:
+        parts += _render_program(program)
+    return Group(*parts) if parts else Text("no program was placed on the wafer")
+
+
+def _render_program(program: ProgramReport) -> Iterator[RenderableType]:
+    placement = program.placement
+    yield Text(f"placement of {program.module}", style="bold")
+    yield Text(_how_chosen(program))
+    yield _render_candidates(program)
+    yield Text(_how_it_lies(program))
+    yield _render_tensors(placement)
+
+
+def _how_chosen(program: ProgramReport) -> str:
+    placement = program.placement
+    rectangle = f"{program.width}×{program.height}"
+    refused = [f"{rows:,}" for rows in placement.refused_rows]
+    sentences = [f"{', '.join(refused)} rows a launch fit nowhere."] if refused else []
+    rows = count(placement.rows, "row")
+    if placement.is_pinned:
+        sentences.append(f"{rectangle} was asked for, and fits with {rows} a launch.")
+    else:
+        sentences.append(
+            f"{rectangle} was chosen: of the rectangles whose PEs have room, the one that takes "
+            f"fewest cycles (closed form) for a launch of {rows}. A PE has "
+            f"{format_bytes(program.memory_bytes)}. `--rectangle` pins another."
+        )
+    return " ".join(sentences)
+
+
+def _render_candidates(program: ProgramReport) -> Table:
+    candidates = program.placement.candidates
+    chosen = next(c for c in candidates if (c.width, c.height) == (program.width, program.height))
+    table = Table("rectangle", "bytes a PE", "cycles", "verdict")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for candidate in candidates:
+        is_chosen = candidate is chosen
+        table.add_row(
+            f"{candidate.width}×{candidate.height}",
+            "–" if candidate.num_bytes is None else format_bytes(candidate.num_bytes),
+            "–" if candidate.cycles is None else f"{candidate.cycles:,}",
+            "chosen" if is_chosen else _verdict(candidate, chosen),
+            style="bold" if is_chosen else None,
+        )
+    return table
+
+
+def _verdict(candidate: Candidate, chosen: Candidate) -> str:
+    if candidate.refusal is not None:
+        return candidate.refusal
+    if candidate.cycles is None or chosen.cycles is None or candidate.cycles == chosen.cycles:
+        return "as fast, on more PEs"
+    return f"{candidate.cycles / chosen.cycles:.2f} times the cycles"
+
+
+def _how_it_lies(program: ProgramReport) -> str:
+    turns = program.placement.turns
+    anew = f"{count(turns, 'tensor')} had to be laid out anew" if turns else "none had to be turned"
+    return (
+        "The first tensor lies along x; every linear operation turns the axis, others keep it, and "
+        f"what is added must lie alike: {anew}. To exchange x and y, exchange the sides."
+    )
+
+
+def _render_tensors(placement: PlacementReport) -> Table:
+    table = Table("defined by", "alike", "features", "along", "a PE", "order")
+    for index in (1, 2, 4):
+        table.columns[index].justify = "right"
+    for tensor in placement.tensors:
+        table.add_row(
+            tensor.operation,
+            f"{tensor.count:,}",
+            f"{tensor.features:,}",
+            tensor.axis,
+            f"{tensor.features_per_pe:,}",
+            tensor.order,
+        )
+    return table

@@ -1,0 +1,204 @@
+"""What a run cost, as values and as JSON. A figure that nobody measured is None."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.whole_files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onewafer.graph import LayerPart
+    from onewafer.mesh import Axis
+    from onewafer.pytorch.executable import PeMemory
+    from onewafer.pytorch.ledger import Phase
+    from onewafer.pytorch.placement import Candidate
+
+FORMAT = "onewafer-report-1"
+
+
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What a part of the layers costs a token or sample."""
+
+    part: LayerPart | None
+    """None: to begin and end launches, and to repeat layers."""
+    is_collective: bool
+    """Whether values move between PEs, else each works on its own."""
+    cycles_per_row: float | None
+    """Measured, the mean of all PEs, waiting included; None where nothing was simulated."""
+    busy_fraction: float | None
+    """Of these cycles, those in which the main thread or the data path works."""
+    expected_cycles_per_row: float
+    """In closed form, on the PE that finishes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseReport:
+    """Calls of one kind: those that read a prompt, that add a token, that have samples."""
+
+    phase: Phase
+    calls: int
+    launches: int
+    rows: int
+    """Tokens or samples, without padding."""
+    cycles: int
+    """Over all launches."""
+    cycles_per_row: float
+    seconds_per_row: float
+    rows_per_second: float
+    expected_cycles_per_row: float
+    """In closed form."""
+    busy_pe_fraction: float | None
+    busy_link_fraction: float | None
+    parts: tuple[PartReport, ...]
+
+    @property
+    def expected_error(self) -> float:
+        """By how much the closed form is larger than what was measured, as a fraction of that."""
+        return self.expected_cycles_per_row / self.cycles_per_row - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """The keys and values of a language model, which stay on the wafer."""
+
+    bytes_per_token: int
+    """On the whole wafer, over all layers."""
+    bytes_per_token_per_pe: float
+    """What a PE reserves, shared out over the positions that there is room for."""
+    context: int
+    """Positions that there is room for."""
+    longest_context: int | None
+    """Positions that would fit on the same rectangle, if the model has so many; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorReport:
+    """Tensors that lie alike: inputs and results of one kind of operation."""
+
+    first: str
+    """The name of the first one."""
+    operation: str
+    """What defines them: `input`, or a kind of operation of the graph."""
+    count: int
+    features: int
+    axis: Axis
+    """Along which the features are cut; the PEs across hold the same ones."""
+    features_per_pe: int
+    """Padding included."""
+    order: str
+    """How the features are numbered along the axis, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementReport:
+    """How the rectangle was chosen, and what follows from it."""
+
+    rows: int
+    """Of the launch whose cycles decided."""
+    refused_rows: tuple[int, ...]
+    """Rows of larger launches that no rectangle had room for."""
+    is_pinned: bool
+    """Whether the user chose the rectangle."""
+    candidates: tuple[Candidate, ...]
+    """In the order in which they were considered."""
+    tensors: tuple[TensorReport, ...]
+    turns: int
+    """Operations that lay a tensor out along the other axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramReport:
+    """One compiled program: where it ran and what it cost over all its launches."""
+
+    module: str
+    compiled_because: str
+    arch: str
+    arch_title: str
+    profile: str
+    fidelity: str
+    engine: str | None
+    """Which engine simulated; None where nothing was."""
+    dtype: str
+    clock_hertz: float
+    width: int
+    height: int
+    bucket_rows: int
+    tile_programs: int | None
+    memory_bytes: int
+    """SRAM of a PE."""
+    memory: PeMemory
+    """Use of the fullest PE; in closed form where nothing was compiled."""
+    cache: CacheReport | None
+    """None: nothing stays from launch to launch."""
+    placement: PlacementReport
+    on_host: tuple[str, ...]
+    """What the host does with arguments before the wafer begins."""
+    calls: int
+    launches: int
+    samples: int
+    cycles: int
+    """Over all launches."""
+    cycles_per_launch: float | None
+    cycles_per_sample: float | None
+    seconds_per_launch: float | None
+    seconds_per_sample: float | None
+    wavelet_hops_per_launch: float | None
+    busy_pe_fraction: float | None
+    """Main thread cycles + data path cycles ÷ PEs × cycles; work of both at once counts twice."""
+    busy_link_fraction: float | None
+    """Wavelets over links between PEs ÷ links × cycles."""
+    bytes_in: int
+    """Over all launches, weights included. Replicas are made on the wafer and not counted."""
+    bytes_out: int
+    """Over all launches."""
+    parameters_sent: int
+    parameters_resent: int
+    phases: tuple[PhaseReport, ...]
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle, all of which the program uses."""
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class HostCalls:
+    """Calls of one module class that ran on the host for one reason."""
+
+    module: str
+    reason: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run."""
+
+    version: str
+    wafer_calls: int
+    compilations: int
+    recompilations: int
+    """Compilations of a module beyond its first."""
+    gradient_calls: tuple[HostCalls, ...]
+    """Calls that needed gradients."""
+    fallbacks: tuple[HostCalls, ...]
+    """Calls that the wafer could not do."""
+    programs: tuple[ProgramReport, ...]
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON, every field under its name."""
+    return json.dumps({"format": FORMAT, **asdict(report)}, indent=2) + "\n"
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write the report to a file: completely or not at all.
+
+    A link or device (`/dev/stdout`) is written in place instead of being replaced.
+    """
+    write_text(path, to_json(report))

@@ -1,0 +1,116 @@
+"""Where PEs spend their cycles, measured: looked at again and again while a launch runs.
+
+Every PE keeps in memory how far it is in the schedule, so a look costs no cycle of the wafer and
+changes nothing. What a PE was busy with since the last look is counted for the step that it is at
+now; a launch has so many looks that this does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import purposes_of_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.image import WaferImage
+    from onewafer.mesh import MeshProgram, Purpose
+    from onewafer.simulator import Machine
+
+LOOKS = 64
+"""About so many in each launch."""
+_GOLDEN = 0.6180339887498949
+"""Launches differ in when the first look is, so that together they see every step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Cycles that a PE spends on something, the mean of all PEs."""
+
+    cycles: float
+    busy_cycles: float
+    """Those of the main thread and of the data path; work of both at once counts twice."""
+
+    def __add__(self, other: Spent) -> Spent:
+        """Return the sum of both."""
+        return Spent(self.cycles + other.cycles, self.busy_cycles + other.busy_cycles)
+
+
+class PurposeSampler:
+    """Looks at which step of the schedule each PE is."""
+
+    def __init__(
+        self, program: MeshProgram, image: WaferImage, position: str, *, looks: int = LOOKS
+    ) -> None:
+        """Take a program, its image, and the variable that says how far a PE is in the schedule."""
+        self.next_look = 0
+        self._looks = looks
+        self._addresses = _addresses(image, position)
+        self._pes = np.arange(len(self._addresses))
+        words = purposes_of_words(program)
+        self._purposes = tuple(dict.fromkeys(words))
+        number = {purpose: index for index, purpose in enumerate(self._purposes)}
+        # The variable stands behind the words that were read; 0 is behind the last ones, too.
+        self._number_of_position = np.array([number[words[at - 1]] for at in range(len(words) + 1)])
+        self._num_launches = 0
+        self._begin_counts()
+
+    def begin(self, machine: Machine, expected_cycles: int) -> None:
+        """Begin with a launch that will take about so many cycles."""
+        self._begin_counts()
+        self._interval = max(1, expected_cycles // self._looks)
+        offset = int(self._num_launches * _GOLDEN % 1.0 * self._interval)
+        self.next_look = machine.cycle + 1 + offset
+        self._num_launches += 1
+        self._busy_before, self._cycle_before = _busy_cycles(machine), machine.cycle
+
+    def look(self, machine: Machine) -> None:
+        """Note where every PE is."""
+        self.next_look = machine.cycle + self._interval
+        memory = machine.memory
+        low, high = (memory[self._pes, self._addresses + byte] for byte in (0, 1))
+        positions = low.astype(np.intp) | high.astype(np.intp) << 8
+        numbers = self._number_of_position[positions]
+        busy = _busy_cycles(machine)
+        elapsed = machine.cycle - self._cycle_before
+        worked = (busy - self._busy_before) / elapsed
+        size = len(self._purposes)
+        self._seen += np.bincount(numbers, minlength=size)
+        self._worked += np.bincount(numbers, weights=worked, minlength=size)
+        self._busy_before, self._cycle_before = busy, machine.cycle
+
+    def spent(self, cycles: int) -> dict[Purpose, Spent]:
+        """Return what the launch, which took so many cycles, spent them on; empty without looks."""
+        total = int(self._seen.sum())
+        return {
+            purpose: Spent(cycles * float(seen) / total, cycles * float(worked) / total)
+            for purpose, seen, worked in zip(self._purposes, self._seen, self._worked, strict=True)
+            if seen
+        }
+
+    def _begin_counts(self) -> None:
+        self._seen = np.zeros(len(self._purposes))
+        self._worked = np.zeros(len(self._purposes))
+        self._interval = 1
+        self._busy_before = np.zeros(len(self._pes), np.int64)
+        self._cycle_before = 0
+
+
+def _addresses(image: WaferImage, name: str) -> NDArray[np.intp]:
+    """Return where a variable is in the memory of each PE."""
+    by_program = np.array(
+        [
+            next(symbol.address for symbol in tile.symbols if symbol.name == name)
+            for tile in image.programs
+        ]
+    )
+    return by_program[image.program_of_pe.reshape(-1)].astype(np.intp)
+
+
+def _busy_cycles(machine: Machine) -> NDArray[np.int64]:
+    statistics = machine.statistics()
+    return (statistics.main_thread_cycles + statistics.data_path_cycles).reshape(-1)
