@@ -111,7 +111,7 @@ class _Chain:
             Rotary(tensor("rotated"), "placed", "angles", "angles", 2),
             _attend(tensor("first"), "rotated"),
             Linear(tensor("across"), "first", "w"),
-            _attend(tensor("second"), "across"),
+            replace(_attend(tensor("second"), "across"), is_causal=False, bias="bias"),
             FirstRow(tensor("one", 1, 8), "second"),
             LastRow(tensor("last", 1, 8), "second"),
             Add(tensor("end", 1, 8), "one", "last"),
@@ -127,7 +127,7 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     """Build a graph that needs every kind of operation on a rectangle of 4×4."""
     chain = _Chain(dtype)
     tensor = chain.tensor
-    shapes = {"w": (8, 8), "v": (8,), "table": (8, 8), "angles": (8, 4)}
+    shapes = {"w": (8, 8), "v": (8,), "table": (8, 8), "angles": (8, 4), "bias": (8, 4)}
     shapes |= {"taps": (2, 8, 8), "tap vectors": (2, 8)}
     parameters = tuple(tensor(name, *shape) for name, shape in shapes.items())
     chain.operations.append(Embedding(tensor("x"), "ids", "table"))
@@ -546,6 +546,13 @@ def _attention_samples() -> Iterator[Sample]:
         rounds=("rows", "rows*heads", "rows*heads*group", "rows*group*width"),
         lengths=("rows*num_heads*slots", "slots"),
         grid=_grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
+    )
+    yield _attention(
+        lambda its: mesh.BiasScores(
+            its.shape, its.block(), Block(Arena.PARAMETERS, 0, its.sizes.rows + 1, 22)
+        ),
+        rounds=("biased",),
+        lengths=("slots",),
     )
     for axis in Axis:
         yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)

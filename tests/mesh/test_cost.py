@@ -4,7 +4,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING
-from onewafer.mesh import estimate, shard
+from onewafer.mesh import cost, estimate, shard
 from tests.mesh.strategies import mlp
 
 
@@ -33,3 +33,22 @@ def test_parts_add_up():
     assert len(result.operations) == len(program.operations)
     parts = sum(operation.cycles for operation in result.operations)
     assert result.cycles == result.launch_cycles + parts + result.control_cycles
+
+
+def test_layers_that_repeat_are_counted_once(monkeypatch):
+    """A token of a deep model must not wait for the closed form of every layer."""
+    counted = []
+
+    def count(model, kind, sizes):
+        counted.append(kind)
+        return step(model, kind, sizes)
+
+    step = cost._CostModel._step
+    monkeypatch.setattr(cost._CostModel, "_step", count)
+    architecture, numbers = load_architecture("wse3"), []
+    for layers in (8, 40):
+        counted.clear()
+        program = shard(mlp([8] * (layers + 1)), width=2, height=2, architecture=architecture)
+        estimate(program, architecture)
+        numbers.append(len(counted))
+    assert numbers[0] == numbers[1]

@@ -18,7 +18,8 @@ from onewafer.mesh import (
     shard,
     split_estimate,
 )
-from onewafer.mesh.schedule import build_schedule, operations_of
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.schedule import build_schedule, operations_of, steps_of
 from tests.mesh.models import bert, gpt2, llama
 
 WSE3 = load_architecture("wse3")
@@ -53,6 +54,17 @@ def test_entries_know_their_operations_whatever_repeats(layers):
     named = [index for index in indices if index is not None]
     assert named == sorted(set(named))
     assert named[-1] == len(program.operations) - 1
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_steps_are_all_operations_in_order(layers):
+    program = shard(llama(layers=layers), width=2, height=2, architecture=WSE3)
+    schedule = build_schedule(program)
+    steps = steps_of(schedule)
+    assert [index for index in steps if index is not None] == [*range(len(program.operations))]
+    repeats = [entry for entry in schedule if entry.kind is Kind.REPEAT]
+    assert steps.count(None) == sum(entry.n + 1 for entry in repeats) + 1
+    assert steps[-1] is None
 
 
 def test_every_word_has_the_purpose_of_its_entry():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import Add, Arena, Block, shard
+from onewafer.mesh import Add, Arena, Block, schedule, shard
 from onewafer.mesh.entry import ENTRY_WORDS, Entry, Kind
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
@@ -87,3 +87,20 @@ def test_parameters_and_state_repeat_at_strides_of_their_own():
     assert (schedule[1].right, schedule[1].result, schedule[1].n) == (10, 6, 2)
     plain = [operation.entry(program) for operation in operations]
     assert unfold(schedule) == [list(entry.words) for entry in plain]
+
+
+def test_the_work_of_folding_grows_as_the_program_does(monkeypatch):
+    compared = []
+
+    def count(body, again):
+        compared.append(len(body))
+        return strides(body, again)
+
+    strides = schedule._strides
+    monkeypatch.setattr(schedule, "_strides", count)
+    work = []
+    for layers in (40, 160):
+        compared.clear()
+        build_schedule(shard(mlp([8] * (layers + 1)), width=2, height=2, architecture=WSE3))
+        work.append(sum(compared))
+    assert work[1] < 5 * work[0]

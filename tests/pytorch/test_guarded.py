@@ -195,10 +195,10 @@ def test_training_mode_and_back(wafer, captures):
         dropped = module(X)
     with torch.no_grad():
         torch.manual_seed(0)
-        assert torch.equal(dropped, module(X))
+        assert torch.allclose(dropped, module(X), atol=1e-6)
     module.eval()
     both(wafer, module, X)
-    assert len(captures) == 2
+    assert len(captures) == 3  # and of the linear layer, when dropout refuses what is around it
     assert wafer.ledger.fallbacks.total() == 1
 
 
@@ -211,8 +211,9 @@ def test_hooks_that_come_and_go(wafer):
         hook.remove()
         assert torch.equal(module(X)[0], plain)
     assert not torch.allclose(hooked, plain)
-    ((_, reason),) = wafer.ledger.fallbacks
-    assert "module 'second' has forward hooks" in reason
+    whole, second = (reason for _, reason in wafer.ledger.fallbacks)
+    assert "module 'second' has forward hooks" in whole
+    assert "the module has forward hooks" in second
 
 
 def test_grad_and_inference_modes(wafer):
@@ -261,7 +262,7 @@ def test_list_that_grows_is_right_and_captured_a_bounded_number_of_times(
     with intercept_calls(wafer), torch.no_grad():
         results = [module(X + i) for i in range(12)]
     assert all(map(torch.equal, module.log, results))
-    assert len(captures) <= 8
+    assert len(captures) <= 8 + 1  # that of the layer in it
     ((_, reason),) = wafer.ledger.fallbacks
     assert reason == "its code changes the attribute 'last'"
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, Linear, Tensor
-from onewafer.mesh import estimate, footprint, verify
-from onewafer.pytorch import Fidelity, WaferOptions
+from onewafer.mesh import budget, estimate, footprint, verify
+from onewafer.pytorch import Fidelity, WaferOptions, placement
 from onewafer.pytorch.placement import choose_bucket, place
 
 WSE3 = load_architecture("wse3")
@@ -109,3 +109,22 @@ def test_nobody_simulates_a_quarter_of_a_wafer_unasked():
     side = int(re.search(r"at least (\d+)", str(error.value)).group(1))
     program = place(graph, WSE3, WaferOptions(rectangle=(side, side))).program
     assert (program.width, program.height) == (side, side)
+
+
+def test_search_tries_few_rectangles_and_asks_of_none_what_would_fit_instead(monkeypatch):
+    tried = []
+
+    def count(graph, *, width, height, **options):
+        tried.append((width, height))
+        return shard(graph, width=width, height=height, **options)
+
+    def ask(*_):
+        raise AssertionError("a search in a search")
+
+    shard = placement.shard
+    monkeypatch.setattr(placement, "shard", count)
+    monkeypatch.setattr(budget, "smallest_rectangle", ask)
+    monkeypatch.setattr(budget, "longest_context", ask)
+    program = place(linear(1, 8192, 4096), WSE3, WaferOptions()).program
+    assert (program.width, program.height) == (64, 64)
+    assert len(tried) == len(set(tried)) == 16 + 3

@@ -13,6 +13,7 @@ from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (
     CacheReport,
     HostCalls,
+    InnerCalls,
     PartReport,
     PhaseReport,
     PlacementReport,
@@ -123,6 +124,7 @@ REPORT = Report(
     recompilations=0,
     gradient_calls=(HostCalls("Sequential", "the result needs a gradient", 460),),
     fallbacks=(),
+    inner_calls=(),
     programs=(PROGRAM,),
 )
 
@@ -197,7 +199,7 @@ PHASES = """\
 │ attention         │    20,000 222%      21,000 │    20,000  50%      21,000 │
 │ MLP               │    10,000 111%      10,500 │    10,000  25%      10,500 │
 │ collectives       │     9,000 100%       8,300 │     9,000  22%       8,300 │
-│ launch, repeats   │     1,000  11%       1,000 │     1,000   2%       1,000 │
+│ start and end     │     1,000  11%       1,000 │     1,000   2%       1,000 │
 │   of them idle    │       900  10%           – │     4,000  10%           – │
 └───────────────────┴────────────────────────────┴────────────────────────────┘
 measured: where PEs are, the mean of all, looked at some 64 times a launch;
@@ -229,7 +231,7 @@ BATCH = """\
 ├────────────────────┼───────────────────┤
 │ cycles by part     │ closed form share │
 │ MLP                │      40,000   98% │
-│ launch, repeats    │         800    2% │
+│ start and end      │         800    2% │
 └────────────────────┴───────────────────┘
 calls on the wafer  6
 """
@@ -292,6 +294,17 @@ def test_busiest_programs_are_shown_and_the_rest_counted():
     assert "16 rows" in text
     assert "2 rows" not in text
     assert "and 2 more programs with fewer cycles; --json has them all" in text
+
+
+def test_calls_on_the_wafer_inside_refused_modules_are_named():
+    fallbacks = (HostCalls("GPTJModel", "no form", 2),)
+    inner = (InnerCalls("Linear", "GPTJModel", 1200), InnerCalls("MLP", "GPTJModel", 4))
+    lines = shown(replace(REPORT, fallbacks=fallbacks, inner_calls=inner)).splitlines()
+    assert lines[-3:] == [
+        "host fallbacks      2 × GPTJModel: no form",
+        "inner calls         1,200 × Linear of GPTJModel, on the wafer",
+        "                    4 × MLP of GPTJModel, on the wafer",
+    ]
 
 
 def test_report_of_nothing():

@@ -11,8 +11,7 @@ from onewafer.arch import load_architecture
 from onewafer.host import Device
 from onewafer.mesh import CONTROL, Purpose, emit, purposes, shard
 from onewafer.mesh.budget import LOCAL_TASK_IDS
-from onewafer.mesh.entry import Kind
-from onewafer.mesh.schedule import build_schedule, operations_of
+from onewafer.mesh.schedule import build_schedule, steps_of
 from onewafer.pytorch.sampling import PurposeSampler
 from onewafer.simulator import Machine
 from onewafer.trace import EventKind, EventRecorder
@@ -25,34 +24,6 @@ LAUNCH = (2, 1)
 
 def program_of(layers=2):
     return shard(llama(layers=layers), width=2, height=3, architecture=WSE3)
-
-
-def unrolled(program):
-    """Return the purpose of every step of a launch, and of the control steps between them."""
-    schedule = build_schedule(program)
-    known = purposes(program)
-    indices = operations_of(schedule)
-    for at, (entry, index) in enumerate(zip(schedule, indices, strict=True)):
-        if index is not None:
-            yield known[index]
-        elif entry.kind is Kind.REPEAT:
-            length = indices_since(schedule, at, entry.left)
-            first = indices[at - length]
-            for round_ in range(1, entry.n + 1):
-                yield CONTROL
-                begin = first + round_ * length
-                yield from known[begin : begin + length]
-            yield CONTROL
-        else:
-            yield CONTROL
-
-
-def indices_since(schedule, at, num_words):
-    length, words = 0, len(schedule[at].words)
-    while words < num_words:
-        length += 1
-        words += len(schedule[at - length].words)
-    return length
 
 
 def traced_shares(program, image):
@@ -68,7 +39,9 @@ def traced_shares(program, image):
         if event.cycle >= begin and event.subject == LOCAL_TASK_IDS[0]:
             starts.setdefault((event.x, event.y), []).append(event.cycle)
     spent: Counter[Purpose] = Counter()
-    steps = list(unrolled(program))
+    known = purposes(program)
+    indices = steps_of(build_schedule(program))
+    steps = [CONTROL if index is None else known[index] for index in indices]
     for cycles in starts.values():
         assert len(cycles) == len(steps)
         spent[CONTROL] += cycles[0] - begin

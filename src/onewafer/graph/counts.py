@@ -83,7 +83,8 @@ def _count_attention_flop(graph: Graph, operation: Attention) -> int:
     result_features = operation.result.shape[-1]
     pairs = rows * (rows + 1) // 2 if operation.is_causal else rows * rows
     products = 2 * pairs * (query_features + result_features)
-    return products + _SOFTMAX_FLOP * pairs * operation.heads + rows * result_features
+    softmax = _SOFTMAX_FLOP + (operation.bias is not None)
+    return products + softmax * pairs * operation.heads + rows * result_features
 
 
 def count_bytes(graph: Graph, operation: Operation) -> int:

@@ -1,8 +1,8 @@
 """Compute a graph with NumPy on the host: what every other reader is compared with.
 
 In: a graph, parameters, and for each launch inputs and its place in the sequence. Out: outputs.
-Nothing here is rounded to the graph's types: all is computed in one floating type of the caller's
-choice, float64 unless told otherwise.
+All is computed in one floating type of the caller's choice, float64 unless told otherwise; results
+are rounded to a narrower one if the caller names one.
 """
 
 from __future__ import annotations
@@ -55,12 +55,26 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 class Evaluator:
     """A well-formed graph with its parameters; it remembers the keys and values of a sequence."""
 
-    def __init__(self, graph: Graph, parameters: Arrays, *, dtype: DTypeLike = np.float64) -> None:
-        """Take the parameters by name; raise HostError if one is missing or has another shape."""
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Arrays,
+        *,
+        dtype: DTypeLike = np.float64,
+        stored_as: DTypeLike | None = None,
+    ) -> None:
+        """Take the parameters by name; raise HostError if one is missing or has another shape.
+
+        Results are rounded to `stored_as`, then computed on with in `dtype`. Parameters that have
+        this type are not copied and must not change.
+        """
         self.graph = graph
         self._dtype = dtype
+        self._stored_as = stored_as
         self._parameters = {
-            tensor.name: _find("parameter", tensor.name, tensor.shape, parameters).astype(dtype)
+            tensor.name: _find("parameter", tensor.name, tensor.shape, parameters).astype(
+                dtype, copy=False
+            )
             for tensor in graph.parameters
         }
         self._cache: dict[str, tuple[Array, Array]] = {}
@@ -86,8 +100,8 @@ class Evaluator:
         rows = values[self.graph.inputs[0].name].shape[0]
         launch = _Launch(values, self._cache, start, rows)
         for operation in self.graph.operations:
-            result = launch.compute(operation)
-            values[operation.result.name] = np.asarray(result, dtype=self._dtype)
+            result = np.asarray(launch.compute(operation), dtype=self._stored_as)
+            values[operation.result.name] = result.astype(self._dtype, copy=False)
         return {name: values[name] for name in self.graph.outputs}
 
 
@@ -232,7 +246,12 @@ class _Launch:
         heads = query.reshape(len(query), operation.kv_heads, groups, -1)
         keys = keys.reshape(len(keys), operation.kv_heads, -1)
         values = values.reshape(len(values), operation.kv_heads, -1)
-        scores = np.einsum("rhgd,shd->rhgs", heads, keys) * operation.scale
+        scores = np.einsum("rhgd,shd->rhgs", heads, keys)
+        if operation.bias is not None:
+            bias = self._values[operation.bias]
+            by_row = bias.reshape(-1, operation.heads, bias.shape[-1])
+            scores = scores + by_row[: len(query), :, : len(keys)].reshape(scores.shape)
+        scores = scores * operation.scale
         if operation.is_causal:
             position = self._start + np.arange(len(query))
             is_later = np.arange(len(keys)) > position[:, np.newaxis]

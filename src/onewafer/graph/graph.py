@@ -19,7 +19,8 @@ where a tensor lives, in which order its elements are added.
                 | Embedding(result, indices, table)  result[r] = table[indices[r]]
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
                 | Rotary(result, input, cosine, sine, heads, swapped)
-                | Attention(result, query, key, value, heads, kv_heads, scale, is_causal)
+                | Attention(result, query, key, value, heads, kv_heads, scale, is_causal,
+                |           bias)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
                 | Convolution(result, input, weight, window)
@@ -39,6 +40,7 @@ or, where operations work on maps, all rows of some samples, map after map.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
@@ -46,6 +48,8 @@ from onewafer.graph.operations import ON_MAPS, SEQUENTIAL
 from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import DataType, Tensor
 
@@ -63,13 +67,12 @@ class Graph:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Inputs, parameters and results, in this order."""
-        results = tuple(operation.result for operation in self.operations)
-        return self.inputs + self.parameters + results
+        return (*self._each_tensor(),)
 
     @property
     def dtype(self) -> DataType:
         """The one floating type of the graph; raise GraphError if it has none."""
-        for tensor in self.tensors:
+        for tensor in self._each_tensor():
             if tensor.dtype in FLOATING:
                 return tensor.dtype
         raise GraphError(f"graph {self.name!r} has no tensor of a floating type")
@@ -86,7 +89,11 @@ class Graph:
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of that name; raise GraphError if there is none."""
-        for tensor in self.tensors:
+        for tensor in self._each_tensor():
             if tensor.name == name:
                 return tensor
         raise GraphError(f"graph {self.name!r} has no tensor {name!r}")
+
+    def _each_tensor(self) -> Iterator[Tensor]:
+        results = (operation.result for operation in self.operations)
+        return chain(self.inputs, self.parameters, results)

@@ -81,11 +81,11 @@ def _read_field(
             return ActivationFunction(value)
         case "Window", dict():
             return Window(**{str(k): int(v) for k, v in cast("dict[str, int]", value).items()})
-        case ("str", str()) | ("bool", bool()):
+        case ("str" | "str | None", str()) | ("bool", bool()):
             return value
         case "int" | "int | None", int() if not isinstance(value, bool):
             return value
-        case "int | None", None:
+        case "int | None" | "str | None", None:
             return None
         case "float", int() | float() if not isinstance(value, bool):
             return float(value)

@@ -198,7 +198,8 @@ class Attention:
     Query head h, the h-th group of features, meets key and value head h // (heads / kv_heads):
     `result[r, h] = Σₛ softmaxₛ(scale · query[r, h] · key[s, …]) · value[s, …]`. If causal, s runs
     over the rows of this and of all earlier launches of the sequence up to position start + r, so
-    that keys and values stay with the program; else over the rows of this launch.
+    that keys and values stay with the program; else over the rows of this launch. A bias is added
+    to the products before they are scaled: `scale · (query[r, h] · key[s, …] + bias[r, h, s])`.
     """
 
     result: Tensor
@@ -212,6 +213,9 @@ class Attention:
     kv_heads: int
     scale: float
     is_causal: bool
+    bias: str | None = None
+    """A parameter of shape (rows · heads, rows), row r of head h as row r · heads + h; only if not
+    causal. A mask has large negative numbers where a key is not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,13 +359,14 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.table,)
         case Rotary():
             return (operation.cosine, operation.sine)
+        case Attention():
+            return () if operation.bias is None else (operation.bias,)
         case (
             Relu()
             | Add()
             | Multiply()
             | Scale()
             | Activation()
-            | Attention()
             | FirstRow()
             | LastRow()
             | MaxPool()

@@ -194,7 +194,16 @@ def _wrong_attention(operation: Attention, tensors: Mapping[str, Tensor]) -> str
         return f"the key has shape {key.shape}, must be {expected}"
     if value.shape[0] != rows or value.shape[1] % kv_heads:
         return f"the value has shape {value.shape}, must be ({rows}, a multiple of {kv_heads})"
-    return None
+    return None if operation.bias is None else _wrong_bias(operation, rows, tensors[operation.bias])
+
+
+def _wrong_bias(operation: Attention, rows: int, bias: Tensor) -> str | None:
+    if operation.is_causal:
+        return "it is causal and has a bias; only attention to all rows of a launch can have one"
+    expected = (rows * operation.heads, rows)
+    if bias.shape == expected:
+        return None
+    return f"the bias has shape {bias.shape}, must be (rows · heads, rows) = {expected}"
 
 
 def _num_places(operation: OnMaps) -> int:

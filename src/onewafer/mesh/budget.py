@@ -147,6 +147,9 @@ def longest_context(
     limit, too, unless they are left out of account: then they are as long as the context.
     """
     graph = program.graph if has_tables else _with_long_tables(program.graph)
+    arenas = program.arena_elements
+    # Code and schedule are the same for any context, and to fold the schedule takes long.
+    other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
 
     def fits(context: int) -> bool:
         candidate = shard(
@@ -156,7 +159,8 @@ def longest_context(
             architecture=architecture,
             context=context,
         )
-        return footprint(candidate, architecture).total <= architecture.memory_bytes
+        arena_bytes = sum(map(candidate.arena_bytes, candidate.arena_elements))
+        return other_bytes + arena_bytes <= architecture.memory_bytes
 
     most = most_positions(graph)
     if program.context is None or not fits(1):

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
+_Step = tuple["Kind | tuple[str, int]", ...]
+"""A kind of operation and its sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,13 @@ class Estimator:
         schedule = build_schedule(program)
         self._kinds = kinds_of(schedule)
         self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)
+        self._steps: dict[_Step, int] = {}
 
     def estimate(self, launch: Launch | None = None) -> Estimate:
         """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
         program = self._program
         where = launch or program.whole_launch()
-        model = _CostModel(self._timing, self._kernels, program, where, self._kinds)
+        model = _CostModel(self._timing, self._kernels, program, where, self._kinds, self._steps)
         return Estimate(
             launch_cycles=model.launch_cycles(),
             operations=tuple(
@@ -107,6 +110,8 @@ class _CostModel:
     launch: Launch
     kinds: frozenset[Kind]
     """Kinds that the program has, and its state machine asks for."""
+    steps: dict[_Step, int]
+    """What steps take that have been asked for, whatever the launch: layers repeat them."""
 
     def operation(self, operation: MeshOperation) -> int:
         """Return the cycles of one operation."""
@@ -118,6 +123,12 @@ class _CostModel:
 
     def step(self, kind: Kind, sizes: Mapping[str, int] = _NO_SIZES) -> int:
         """Return the cycles of a step of the state machine, from the start of its task."""
+        key = (kind, *sizes.items())
+        if key not in self.steps:
+            self.steps[key] = self._step(kind, sizes)
+        return self.steps[key]
+
+    def _step(self, kind: Kind, sizes: Mapping[str, int]) -> int:
         cycles = self.timing.task_start_cycles
         cycles += num_tests(kind, self.kinds) * self._instructions(self.kernels.test, sizes)
         for rounds, counts in self.kernels.of(kind).items():

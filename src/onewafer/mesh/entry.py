@@ -67,6 +67,7 @@ class Kind(IntEnum):
     TAKE_ROW = auto()
     APPEND = auto()
     SCORE = auto()
+    BIAS_SCORES = auto()
     REDUCE_SCORES_X = auto()
     BROADCAST_SCORES_X = auto()
     REDUCE_SCORES_Y = auto()

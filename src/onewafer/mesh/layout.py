@@ -10,7 +10,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph import DataType
-from onewafer.mesh.program import Distribution
+from onewafer.mesh.program import Distribution, InTurns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,8 +90,8 @@ def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) 
     y = index.get(Distribution.BLOCKED_Y, first)
     whole = blocks.reshape(height, width, rows, columns)[y, x]
     padded = whole.swapaxes(1, 2).reshape(row_blocks * rows, column_blocks * columns)
-    shape = _matrix_shape(placement)
-    return _from_matrix(padded[: shape[0], : shape[1]], placement)
+    num_rows, num_columns = (index.size for index in _places(placement))
+    return _from_matrix(padded[:num_rows, :num_columns], placement)
 
 
 def _block_indices(
@@ -115,7 +115,10 @@ def _matrix_shape(placement: Placement) -> tuple[int, int]:
 
 
 def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which row and which column of the logical matrix is at each place on the wafer."""
+    """Return which row and which column of the logical matrix is at each place on the wafer.
+
+    The column behind all others stands for places in between that have none.
+    """
     rows, columns = _matrix_shape(placement)
     return (
         placement.row_order.features(rows)[:, np.newaxis],
@@ -129,11 +132,15 @@ def _to_matrix(array: NDArray[Any], placement: Placement) -> NDArray[Any]:
         matrix = matrix.T
     else:
         matrix = np.tile(matrix[: placement.num_rows], (1, placement.copies))
+    if isinstance(placement.column_order, InTurns):
+        matrix = np.pad(matrix, ((0, 0), (0, 1)))
     return matrix[_places(placement)]
 
 
 def _from_matrix(matrix: NDArray[Any], placement: Placement) -> NDArray[Any]:
-    logical = np.empty_like(matrix)
+    rows, columns = _matrix_shape(placement)
+    logical = np.empty((rows, columns + 1), matrix.dtype)
     logical[_places(placement)] = matrix
+    logical = logical[:, :columns]
     logical = logical.T if placement.is_transposed else logical[:, : placement.shape[-1]]
     return np.ascontiguousarray(logical).reshape(placement.shape)

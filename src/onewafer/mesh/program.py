@@ -150,6 +150,23 @@ PLAIN_ORDER = FeatureOrder()
 
 
 @dataclass(frozen=True, slots=True)
+class InTurns:
+    """Positions that lie on the PEs along an axis in turns: position s on PE s mod `num_pes`."""
+
+    num_pes: int
+
+    def features(self, num_features: int) -> NDArray[np.intp]:
+        """Return the position at each place, one behind all positions where there is none.
+
+        >>> InTurns(2).features(5).tolist()
+        [0, 2, 4, 1, 3, 5]
+        """
+        share = -(-num_features // self.num_pes)
+        places = np.arange(self.num_pes * share).reshape(share, self.num_pes).T.reshape(-1)
+        return np.minimum(places, num_features)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How the features of an activation lie: blocked over an axis, `columns` of them on each PE."""
 
@@ -180,7 +197,7 @@ class Placement:
     is_transposed: bool = False
     """Whether the matrix on the wafer is the transposed logical one (weights)."""
     row_order: FeatureOrder = PLAIN_ORDER
-    column_order: FeatureOrder = PLAIN_ORDER
+    column_order: FeatureOrder | InTurns = PLAIN_ORDER
     num_rows: int | None = None
     """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
     copies: int = 1

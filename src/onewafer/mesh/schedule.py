@@ -44,6 +44,28 @@ def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
     return tuple(indices)
 
 
+def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
+    """Return for each step of a launch, repetitions included, which operation it is.
+
+    None: a REPEAT, at the end of each round, or the STOP.
+    """
+    indices = operations_of(schedule)
+    steps: list[int | None] = []
+    at, rounds, ahead = 0, 0, 0
+    while at < len(schedule):
+        entry, index = schedule[at], indices[at]
+        steps.append(None if index is None else index + ahead)
+        at += 1
+        if entry.kind is not Kind.REPEAT:
+            continue
+        if rounds < entry.n:
+            length = _num_repeated([len(e.words) for e in schedule[:at]], entry.left)
+            rounds, ahead, at = rounds + 1, ahead + length, at - 1 - length
+        else:
+            rounds, ahead = 0, 0
+    return tuple(steps)
+
+
 def _num_repeated(words: Sequence[int], num_words: int) -> int:
     """Return how many entries a REPEAT, the last entry so far, goes back over."""
     count, total = 0, words[-1]
@@ -87,20 +109,33 @@ class _Repetition:
 def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
     """Fold, from left to right, the repetition that saves most at each place."""
     folded: list[Entry] = []
+    shapes = _number_shapes(entries)
     start = 0
     while start < len(entries):
-        found = [
-            _repetition(entries, start, length)
-            for length in range(1, (len(entries) - start) // 2 + 1)
-        ]
-        best = max(found, key=lambda repetition: repetition.saving, default=None)
-        if best is None or best.saving < 1:
+        best = _best_repetition(entries, shapes, start)
+        if best is None:
             folded.append(entries[start])
             start += 1
             continue
         folded += [*entries[start : start + best.length], _repeat(best, entries)]
         start += best.length * (best.rounds + 1)
     return folded
+
+
+def _best_repetition(
+    entries: Sequence[Entry], shapes: Sequence[int], start: int
+) -> _Repetition | None:
+    """Return the repetition from an entry on that saves most, the shortest one; None if none."""
+    best, most = None, 0
+    num_left = len(entries) - start
+    for length in range(1, num_left // 2 + 1):
+        if num_left - length - 1 <= most:  # what a body of that length can save at best
+            break
+        if shapes[start + length] == shapes[start]:
+            found = _repetition(entries, shapes, start, length)
+            if found.saving > most:
+                best, most = found, found.saving
+    return best
 
 
 def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
@@ -110,12 +145,22 @@ def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
     return dataclasses.replace(repeat, left=sum(len(entry.words) for entry in (*body, repeat)))
 
 
-def _repetition(entries: Sequence[Entry], start: int, length: int) -> _Repetition:
+def _number_shapes(entries: Sequence[Entry]) -> list[int]:
+    """Return a number for each entry, equal where all words are that a repetition must share."""
+    numbers: dict[tuple[int | None, ...], int] = {}
+    return [numbers.setdefault(_fixed_words(entry), len(numbers)) for entry in entries]
+
+
+def _repetition(
+    entries: Sequence[Entry], shapes: Sequence[int], start: int, length: int
+) -> _Repetition:
     """Count how often the `length` entries from `start` on come again right after themselves."""
     strides, rounds = _Strides(), 0
     while True:
         again = start + (rounds + 1) * length
-        step = _strides(entries[start : start + length], entries[again : again + length])
+        is_alike = shapes[start : start + length] == shapes[again : again + length]
+        body = entries[start : start + length]
+        step = _strides(body, entries[again : again + length]) if is_alike else None
         if step is None or (rounds > 0 and step != strides.times(rounds + 1)):
             return _Repetition(start, length, rounds, strides)
         strides = strides if rounds else step
@@ -123,14 +168,10 @@ def _repetition(entries: Sequence[Entry], start: int, length: int) -> _Repetitio
 
 
 def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
-    """Return by how much the operands of `again` lie further on; None: it is no repetition."""
-    if len(again) < len(body):
-        return None
+    """Return by how much the operands of `again`, alike, lie further on; None: not all alike."""
     parameter_steps: set[int] = set()
     state_steps: set[int] = set()
     for first, second in zip(body, again, strict=True):
-        if _fixed_words(first) != _fixed_words(second):
-            return None
         parameter_steps |= _steps(first, second, first.parameter_words)
         state_steps |= _steps(first, second, first.state_words)
     if len(parameter_steps) > 1 or len(state_steps) > 1:
@@ -139,10 +180,10 @@ def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
     return strides if min(strides.parameters, strides.state) >= 0 else None
 
 
-def _fixed_words(entry: Entry) -> list[int | None]:
+def _fixed_words(entry: Entry) -> tuple[int | None, ...]:
     """Return the words of an entry that a repetition must have in common."""
     moving = {*entry.parameter_words, *entry.state_words}
-    return [None if index in moving else word for index, word in enumerate(entry.words)]
+    return tuple(None if index in moving else word for index, word in enumerate(entry.words))
 
 
 def _steps(first: Entry, second: Entry, indices: tuple[int, ...]) -> set[int]:

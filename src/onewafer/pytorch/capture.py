@@ -252,6 +252,10 @@ def _write(
     )
 
 
+class SurroundingsError(UnsupportedOperationError):
+    """A refusal for what surrounds a call, which holds for every call made inside it, too."""
+
+
 class RefusedError(UnsupportedOperationError):
     """A refusal that holds for calls with certain masks and the like."""
 
@@ -285,20 +289,20 @@ def check_call(
 def _check_surroundings(leaves: Sequence[object]) -> None:
     """Refuse where somebody wants PyTorch to show or change every operation."""
     if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
-        raise UnsupportedOperationError("the call is inside a torch.func transform")
+        raise SurroundingsError("the call is inside a torch.func transform")
     mode = get_current_dispatch_mode()
     if mode is not None:
-        raise UnsupportedOperationError(f"the call is under a {type(mode).__name__}")
+        raise SurroundingsError(f"the call is under a {type(mode).__name__}")
     # Autocast changes what is computed from tensors of its own device only.
     devices = {"cpu"} | {leaf.device.type for leaf in leaves if isinstance(leaf, torch.Tensor)}
     if any(torch.is_autocast_enabled(device) for device in devices):
-        raise UnsupportedOperationError("the call is under autocast, which mixes number formats")
+        raise SurroundingsError("the call is under autocast, which mixes number formats")
 
 
 def _check_hooks(module: torch.nn.Module) -> None:
     if any(_GLOBAL_HOOKS):
         msg = "there are global forward hooks, which would see tensors that are never computed"
-        raise UnsupportedOperationError(msg)
+        raise SurroundingsError(msg)
     modules = cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules())
     for name, inner in modules:
         attributes = vars(inner)  # no public accessor to the hooks

@@ -1,7 +1,8 @@
 """A graph on a device: weights resident, one launch a bucket of rows.
 
 In: a verified mesh program. Out: outputs and what they cost. Two executors share one face:
-`FabricExecutor` (CSL, image, simulated wafer) and `ModelExecutor` (closed form and NumPy).
+`FabricExecutor` (CSL, image, simulated wafer) and `ModelExecutor` (closed form, and values as a
+host computes them).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import Arena, Estimator, MeshEvaluator, emit, footprint
+from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
+from onewafer.pytorch.arrays import convert
 from onewafer.pytorch.options import Fidelity
 from onewafer.pytorch.sampling import PurposeSampler, Spent
 from onewafer.simulator import DEFAULT_ENGINE
@@ -258,7 +261,11 @@ class FabricExecutor:
 
 
 class ModelExecutor:
-    """The program in closed form: estimated cycles, values from the NumPy reader."""
+    """The program in closed form: cycles by the estimate, values as a host computes them.
+
+    Operations are computed in f32, each as a whole, and their results rounded to the program's
+    type; the order of sums is the host's, so that values agree with `fabric` within its rounding.
+    """
 
     engine = None
     num_tile_programs = None
@@ -269,13 +276,17 @@ class ModelExecutor:
         self.bytes_out = 0
         self.memory = expect_memory(program, architecture)
         self._estimator = Estimator(program, architecture)
+        self._cycles: dict[Launch | None, int] = {}
+        """Of the launches that have been asked for."""
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
-        self._evaluator: MeshEvaluator | None = None
+        self._evaluator: Evaluator | None = None
         """None: parameters have come since the last run."""
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of a launch in closed form."""
-        return self._estimator.estimate(launch).cycles
+        if launch not in self._cycles:
+            self._cycles[launch] = self._estimator.estimate(launch).cycles
+        return self._cycles[launch]
 
     def send(self, parameters: Arrays) -> None:
         """Keep parameters for the coming runs."""
@@ -288,9 +299,19 @@ class ModelExecutor:
     ) -> tuple[Arrays, Activity]:
         """Evaluate one bucket of rows; only the cycles are known."""
         del observer
+        where = launch or self.program.whole_launch()
+        self.program.check(where)
         if self._evaluator is None:
-            self._evaluator = MeshEvaluator(self.program, self._parameters)
-        outputs = self._evaluator.run(inputs, launch)
+            self._evaluator = Evaluator(
+                self.program.graph,
+                self._parameters,
+                dtype=np.float32,
+                stored_as=numpy_dtype(self.program.dtype),
+            )
+        num_rows = where.num_rows if self.program.sequence_rows else None
+        with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
+            found = self._evaluator.run(inputs, where.start, num_rows)
+        outputs = {n: convert(array, self.program.dtype) for n, array in found.items()}
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
         return outputs, Activity(cycles=self.expect(launch))

@@ -1,14 +1,16 @@
 """Which module calls go to the wafer, while a script runs unmodified.
 
 The outermost `nn.Module` call whose result needs no gradient runs on the wafer, all others on the
-host. Calls inside a call are part of it. Any thread may call; the wafer serves one at a time.
+host. Calls inside a call belong to it, but if the wafer refuses a call, those inside it are offered
+in its place (`parts` says which). Any thread may call; the wafer serves one at a time.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,8 +22,10 @@ from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
+from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
@@ -31,9 +35,12 @@ if TYPE_CHECKING:
 
 
 class _Nesting(threading.local):
-    """How deep in module calls this thread is."""
+    """Where this thread is among the module calls of a script."""
 
-    depth = 0
+    is_inside = False
+    """Whether a call made now belongs to one whose place is decided."""
+    whole: torch.nn.Module | None = None
+    """The outermost module, which the wafer refused: a call made now is one of a part of it."""
 
 
 @contextmanager
@@ -41,6 +48,7 @@ def intercept_calls(session: Session) -> Generator[None]:
     """Send eligible module calls to a session; restore `nn.Module.__call__` whatever happens."""
     original: Callable[..., object] = torch.nn.Module.__call__
     nesting = _Nesting()
+    router = _Router(session, original, nesting)
     process_id = os.getpid()
 
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
@@ -49,14 +57,16 @@ def intercept_calls(session: Session) -> Generator[None]:
             torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
         )
         is_traced &= not is_another_thread_tracing()
-        is_inner = nesting.depth or session.is_on_host
+        is_inner = nesting.is_inside or session.is_on_host
         if is_traced or is_inner or os.getpid() != process_id:
             return original(module, *args, **kwargs)
-        nesting.depth += 1
+        if nesting.whole is not None and not is_worth_offering(module, args, kwargs):
+            return original(module, *args, **kwargs)  # what it calls may be
+        nesting.is_inside = True
         try:
-            return _route(session, original, module, args, kwargs)
+            return router.route(module, args, kwargs)
         finally:
-            nesting.depth -= 1
+            nesting.is_inside = False
 
     torch.nn.Module.__call__ = call
     try:
@@ -65,33 +75,58 @@ def intercept_calls(session: Session) -> Generator[None]:
         torch.nn.Module.__call__ = original
 
 
-def _route(
-    session: Session,
-    original: Callable[..., object],
-    module: torch.nn.Module,
-    args: tuple[object, ...],
-    kwargs: dict[str, object],
-) -> object:
-    """Run an outermost call where it belongs, and count it."""
-    if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
-        module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-    elif isinstance(module, OptimizedModule):
-        # With our backend, the call below comes back to the session graph by graph.
-        seen = session.ledger.num_calls
-        compiled = partial(original, module)
+@dataclass(frozen=True, slots=True)
+class _Router:
+    """Runs calls where they belong, and counts them."""
+
+    session: Session
+    original: Callable[..., object]
+    """`nn.Module.__call__` as it was."""
+    nesting: _Nesting
+
+    def route(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        """Run the outermost call of a script, or the call of a part."""
+        if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
+            module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        elif isinstance(module, OptimizedModule):
+            return self._call_compiled(module, args, kwargs)
+        if needs_gradient(module, args, kwargs):
+            self.session.count_gradient_call(module)
+            return self.original(module, *args, **kwargs)
+        whole = self.nesting.whole
+        call = self.session.call if whole is None else partial(self.session.call_part, whole)
+        try:
+            return call_plain(partial(call, module), args, kwargs)
+        except UnsupportedOperationError as error:
+            self.session.count_fallback(module, str(error))
+            offers_parts = not isinstance(error, SurroundingsError)
+        # Outside the handler, so that an error of the module shows no other error as its context.
+        with self._parts_of(module) if offers_parts else nullcontext():
+            return self.original(module, *args, **kwargs)
+
+    def _call_compiled(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        """Call what the script compiled; if for our backend, graph by graph comes back to us."""
+        seen = self.session.ledger.num_calls
+        compiled = partial(self.original, module)
         result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
-        if session.ledger.num_calls == seen:
-            session.count_fallback(module, "it is compiled by another backend of torch.compile")
+        if self.session.ledger.num_calls == seen:
+            reason = "it is compiled by another backend of torch.compile"
+            self.session.count_fallback(module, reason)
         return result
-    if needs_gradient(module, args, kwargs):
-        session.count_gradient_call(module)
-        return original(module, *args, **kwargs)
-    try:
-        return call_plain(partial(session.call, module), args, kwargs)
-    except UnsupportedOperationError as error:
-        session.count_fallback(module, str(error))
-    # Outside the handler, so that an error of the module shows no other error as its context.
-    return original(module, *args, **kwargs)
+
+    @contextmanager
+    def _parts_of(self, module: torch.nn.Module) -> Generator[None]:
+        """Offer the calls made inside as parts, of the outermost module where there is one."""
+        nesting, whole = self.nesting, self.nesting.whole
+        nesting.is_inside, nesting.whole = False, module if whole is None else whole
+        try:
+            yield
+        finally:
+            nesting.is_inside, nesting.whole = True, whole
 
 
 def needs_gradient(

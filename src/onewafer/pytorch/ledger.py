@@ -135,6 +135,11 @@ class Ledger:
     """Module class → calls that needed gradients."""
     fallbacks: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """(module class, reason) → calls that the wafer could not do."""
+    part_calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """(class of a part, class of the refused module it is of) → calls on the wafer.
+
+    The records of programs count these calls, too.
+    """
 
     @property
     def num_calls(self) -> int:

@@ -22,7 +22,7 @@ class Fidelity(StrEnum):
     FABRIC = "fabric"
     """Compiled from CSL and simulated wavelet by wavelet: values and cycles of the wafer."""
     MODEL = "model"
-    """Cycles from the closed-form cost, values from the NumPy reader of the mesh program."""
+    """Cycles from the closed-form cost, values as the host computes them."""
 
 
 @dataclass(frozen=True, slots=True)

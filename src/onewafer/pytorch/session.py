@@ -18,7 +18,12 @@ from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
-from onewafer.errors import InternalError, OnewaferError, UnsupportedOperationError
+from onewafer.errors import (
+    ConfigurationError,
+    InternalError,
+    OnewaferError,
+    UnsupportedOperationError,
+)
 from onewafer.graph import num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
@@ -38,6 +43,7 @@ from onewafer.pytorch.generation import (
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.ledger import Ledger, Phase, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
+from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import choose_samples, place, place_sequence
 from onewafer.settings import Settings
 
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
+    from onewafer.pytorch.parts import Look
     from onewafer.pytorch.placement import Placed
 
 
@@ -115,9 +122,10 @@ class Session:
             weakref.WeakKeyDictionary()
         )
         """The same programs by what led to them, which is found without comparing graphs."""
-        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[object, _Alike]] = (
+        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
+        self._parts = Parts()
         self._on_host = _OnHost()
         self._generation = Generation(
             self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
@@ -151,6 +159,32 @@ class Session:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+
+    def call_part(
+        self,
+        whole: torch.nn.Module,
+        part: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        """Return what `call` would for a part of a call of `whole` that the wafer refused.
+
+        Raises UnsupportedOperationError also where parts that look alike or their number say so,
+        and where a part does not fit the user's rectangle.
+        """
+        look = _look(part, args, kwargs)
+        with self._lock:
+            self._parts.admit(whole, part, look)
+            try:
+                result = self.call(part, args, kwargs)
+            except UnsupportedOperationError as error:
+                self._parts.keep_refusal(part, look, str(error))
+                raise
+            except ConfigurationError as error:  # of a whole module, it would stop the script
+                self._parts.keep_refusal(part, look, str(error))
+                raise UnsupportedOperationError(str(error)) from None
+            self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
+            return result
 
     def call_graph(self, graph: CapturedGraph, args: tuple[object, ...]) -> object:
         """Return what `call` would for a graph that Dynamo made, whose guards hold."""
@@ -221,7 +255,7 @@ class Session:
             raise
         return self._run(module, call)
 
-    def _alike(self, module: torch.nn.Module, look: object) -> _Alike:
+    def _alike(self, module: torch.nn.Module, look: Look) -> _Alike:
         known = self._calls.setdefault(module, {})
         if look not in known:
             if len(known) >= _MOST_ALIKE:
@@ -294,9 +328,7 @@ class Session:
         return executor, record, what
 
 
-def _look(
-    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> object:
+def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Look:
     """Return what tells calls of a module apart without running its code."""
     leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
     shapes = tuple(

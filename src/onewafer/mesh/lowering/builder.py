@@ -26,6 +26,7 @@ from onewafer.mesh.program import (
     Axis,
     Block,
     Distribution,
+    InTurns,
     Layout,
     MeshProgram,
     Placement,
@@ -356,6 +357,25 @@ class Builder:
                 copies=copies,
             )
         return self._parameters[name, layout, layout, copies].block
+
+    def place_score_bias(self, name: str, axis: Axis, capacity: int) -> Block:
+        """Place the bias of an attention whose features lie along an axis.
+
+        Its rows are blocked over that axis, the positions of keys lie over the other in turns.
+        """
+        if (name, axis) not in self._parameters:
+            tensor = self._tensors[name]
+            self._parameters[name, axis] = Placement(
+                name=name,
+                role=Role.PARAMETER,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                rows=_BLOCKED[axis],
+                columns=_BLOCKED[axis.other],
+                block=self._reserve(-(-tensor.shape[0] // self.size(axis)), capacity),
+                column_order=InTurns(self.size(axis.other)),
+            )
+        return self._parameters[name, axis].block
 
     def _reserve(self, rows: int, columns: int) -> Block:
         block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)

@@ -3,6 +3,7 @@
 from onewafer.mesh.operations.attention import (
     Append,
     AttentionShape,
+    BiasScores,
     BroadcastScores,
     Divide,
     FindMaxima,
@@ -35,6 +36,7 @@ __all__ = [
     "AddBias",
     "Append",
     "AttentionShape",
+    "BiasScores",
     "Broadcast",
     "BroadcastScores",
     "ChainMax",

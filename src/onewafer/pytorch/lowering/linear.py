@@ -41,7 +41,7 @@ def _lower_addmm(writer: GraphWriter, call: Call) -> Operand:
     return see(multiply(writer, call, rows, weight, call.operand(0)), call.shape)
 
 
-@lowers("mm.default", "matmul.default")
+@lowers("mm.default", "matmul.default", "bmm.default")
 def _lower_matmul(writer: GraphWriter, call: Call) -> Operand:
     attention = multiply_values(writer, call, call.operand(0), call.operand(1))
     if attention is not None:

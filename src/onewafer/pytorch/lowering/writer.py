@@ -13,7 +13,6 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
-    SEQUENTIAL,
     Activation,
     Add,
     AddBias,
@@ -47,6 +46,7 @@ from onewafer.pytorch.lowering.operands import (
     derive,
     see,
 )
+from onewafer.pytorch.lowering.padding import pad_sequences
 from onewafer.pytorch.lowering.rotary import write_rotation
 
 if TYPE_CHECKING:
@@ -465,25 +465,27 @@ class GraphWriter:
         if not live:
             raise UnsupportedOperationError(NOTHING)
         read = {name for operation in live for name in activation_operands(operation)}
-        read |= {name for operation in live for name in parameter_operands(operation)}
         read |= {*self._outputs}
         self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
-        self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in read}
         inputs = tuple(self._declared[name] for name in self.inputs)
+        graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
         batches = sorted({tensor.shape[0] for tensor in inputs})
         if self.samples is not None:
-            self._check_samples(batches, live)
-        elif len(batches) > 1:
+            self._check_samples(batches, is_sequence=graph.is_sequence)
+        elif len(batches) > 1 and not graph.is_sequence:
             sizes = " and ".join(str(size) for size in batches)
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
+        elif len(batches) > 1:
+            graph = pad_sequences(self, graph)
+        stored = {name for operation in graph.operations for name in parameter_operands(operation)}
+        self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
-        return Graph(self.name, inputs, parameters, tuple(live), tuple(self._outputs))
+        return replace(graph, parameters=parameters)
 
-    def _check_samples(self, batches: Sequence[int], live: Sequence[Operation]) -> None:
+    def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
         """Refuse inputs that are not of all samples, and positions of several."""
         assert self.samples is not None, "there are maps"  # invariant
-        is_sequence = any(isinstance(operation, SEQUENTIAL) for operation in live)
-        if self.samples > 1 and is_sequence:
+        if is_sequence and (self.samples > 1 or len(batches) > 1):
             msg = f"it works on maps of {self.samples} samples and on positions of a sequence"
             raise UnsupportedOperationError(msg)
         for rows in batches:

@@ -9,7 +9,13 @@ from onewafer.graph import Attention
 from onewafer.mesh import longest_context
 from onewafer.pytorch.report.phases import busy_links, busy_pes, ratio, report_phases
 from onewafer.pytorch.report.placement import explain_placement
-from onewafer.pytorch.report.values import CacheReport, HostCalls, ProgramReport, Report
+from onewafer.pytorch.report.values import (
+    CacheReport,
+    HostCalls,
+    InnerCalls,
+    ProgramReport,
+    Report,
+)
 from onewafer.units import to_seconds
 
 if TYPE_CHECKING:
@@ -32,6 +38,9 @@ def build_report(ledger: Ledger) -> Report:
         ),
         fallbacks=tuple(
             HostCalls(module, reason, calls) for (module, reason), calls in ledger.fallbacks.items()
+        ),
+        inner_calls=tuple(
+            InnerCalls(module, whole, calls) for (module, whole), calls in ledger.part_calls.items()
         ),
         programs=programs,
     )

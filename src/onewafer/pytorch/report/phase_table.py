@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onewafer.pytorch.report.values import PartReport, PhaseReport, ProgramReport
 
-_CONTROL = "launch, repeats"
+_CONTROL = "start and end"
 _COLLECTIVES = "collectives"
 _MEASURED_CELL = "{:>9} {:>4} {:>11}"
 _NUM_MEASURED = 3

@@ -152,6 +152,9 @@ def _render_calls(report: Report) -> Table:
     )
     table.add_row("calls on the host", *_lines(report.gradient_calls))
     table.add_row("host fallbacks", *_lines(report.fallbacks))
+    if report.inner_calls:
+        inner = [f"{c.calls:,} × {c.module} of {c.whole}, on the wafer" for c in report.inner_calls]
+        table.add_row("inner calls", "\n".join(inner))
     return table
 
 

@@ -176,6 +176,16 @@ class HostCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class InnerCalls:
+    """Calls on the wafer of one class of modules inside a module that it refused."""
+
+    module: str
+    whole: str
+    """Class of the module that the script called, whose code ran on the host."""
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A whole run."""
 
@@ -188,6 +198,8 @@ class Report:
     """Calls that needed gradients."""
     fallbacks: tuple[HostCalls, ...]
     """Calls that the wafer could not do."""
+    inner_calls: tuple[InnerCalls, ...]
+    """Of the calls on the wafer those that the code of such a module made."""
     programs: tuple[ProgramReport, ...]
 
 

@@ -1,0 +1,91 @@
+"""Which parts of a call are offered to the wafer after the wafer refused the call as a whole.
+
+The host then runs the module's own code, and each module that this code calls may be a part: if it
+is refused, too, its parts follow. A part is called with real tensors in the order of the host's
+code, so hooks, random numbers and effects of the code around it are what they were.
+
+Each part costs a capture and a program. Hence only what multiplies matrices is worth the way to the
+wafer; modules of one class that look alike are refused together; and there are limits.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.errors import UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_PARTS = 128
+"""Parts of one module that are offered, over all its calls; the first ones."""
+_MOST_LOOKS = 4
+"""Looks of calls of one part, which differ in shapes: each is captured and compiled."""
+_LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+"""Modules whose matrix is a table to pick rows from."""
+
+Look = Hashable
+"""What tells calls of a module apart; compared, never read."""
+_LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, set[Look]]
+
+
+class Parts:
+    """What a session was offered after refusals, and what it said to modules that look alike."""
+
+    def __init__(self) -> None:
+        self._looks: weakref.WeakKeyDictionary[torch.nn.Module, _LooksOfParts] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Whole → part → looks of the calls that were offered."""
+        self._refusals: dict[Look, str] = {}
+
+    def admit(self, whole: torch.nn.Module, part: torch.nn.Module, look: Look) -> None:
+        """Count that a part is offered in a call of this look; `whole` is what the script calls.
+
+        Raises UnsupportedOperationError if the limits are reached, or if the part is new and one
+        that looks alike was refused.
+        """
+        parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
+        if part not in parts:
+            reason = self._refusals.get(_look_of_part(part, look))
+            if reason is not None:
+                raise UnsupportedOperationError(reason)
+            if len(parts) >= _MOST_PARTS:
+                msg = f"{_MOST_PARTS} parts of {type(whole).__name__} were offered before it"
+                raise UnsupportedOperationError(msg)
+        looks = parts.setdefault(part, set())
+        if look not in looks and len(looks) >= _MOST_LOOKS:
+            raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
+        looks.add(look)
+
+    def keep_refusal(self, part: torch.nn.Module, look: Look, reason: str) -> None:
+        """Remember why a part was refused, for modules that look alike."""
+        self._refusals[_look_of_part(part, look)] = reason
+
+
+def is_worth_offering(
+    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> bool:
+    """Tell whether a part multiplies matrices, and takes nothing but tensors and plain values.
+
+    What holds a state, a cache for instance, belongs to the code around it.
+    """
+    leaves = cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))
+    plain = (torch.Tensor, bool, int, float, str, type(None))
+    return all(isinstance(leaf, plain) for leaf in leaves) and any(
+        parameter.dim() > 1
+        for inner in module.modules()
+        if not isinstance(inner, _LOOKUPS)
+        for parameter in inner.parameters(recurse=False)
+    )
+
+
+def _look_of_part(module: torch.nn.Module, look: Look) -> Look:
+    """Return what modules have in common that look alike in a call of this look."""
+    shapes = tuple((parameter.dtype, parameter.shape) for parameter in module.parameters())
+    return type(module), shapes, look

@@ -1,0 +1,248 @@
+"""What runs on the wafer of a module that it refused as a whole."""
+
+import gc
+
+import pytest
+import torch
+from torch import nn
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
+from onewafer.pytorch import parts as parts_module
+from onewafer.pytorch.parts import Parts, is_worth_offering
+from onewafer.pytorch.report import InnerCalls
+
+X = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+
+@pytest.fixture
+def wafer():
+    return Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2)))
+
+
+class Refused(nn.Module):
+    """The wafer has no sine."""
+
+    def __init__(self, *inner):
+        super().__init__()
+        self.inner = nn.ModuleList(inner)
+
+    def forward(self, x):
+        for module in self.inner:
+            x = module(torch.sin(x))
+        return x
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+
+
+def run(wafer, model, *args, **kwargs):
+    """Return the result on the wafer after a comparison with the host."""
+    with torch.no_grad():
+        expected = model(*args, **kwargs)
+        with intercept_calls(wafer):
+            found = model(*args, **kwargs)
+    assert torch.allclose(expected, found, atol=1e-6)
+    return found
+
+
+def refusals(wafer):
+    return {module: calls for (module, _), calls in wafer.ledger.fallbacks.items()}
+
+
+def test_parts_run_on_the_wafer_and_are_counted(wafer):
+    model = Refused(mlp(), nn.Linear(4, 2))
+    run(wafer, model, X)
+    run(wafer, model, X)
+    assert wafer.ledger.part_calls == {("Sequential", "Refused"): 2, ("Linear", "Refused"): 2}
+    assert refusals(wafer) == {"Refused": 2}
+    assert [record.calls for record in wafer.ledger.programs] == [2, 2]
+    report = build_report(wafer.ledger)
+    assert report.inner_calls == (
+        InnerCalls("Sequential", "Refused", 2),
+        InnerCalls("Linear", "Refused", 2),
+    )
+    assert report.wafer_calls == 4
+
+
+def test_a_refused_part_has_parts_of_its_own(wafer):
+    run(wafer, Refused(nn.Linear(4, 4), Refused(mlp())), X)
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 1, ("Sequential", "Refused"): 1}
+    assert refusals(wafer) == {"Refused": 2}
+
+
+def test_parts_of_an_accepted_module_are_not_offered(wafer):
+    run(wafer, mlp(), X)
+    assert not wafer.ledger.part_calls
+    assert [record.module for record in wafer.ledger.programs] == ["Sequential"]
+
+
+def test_only_what_multiplies_matrices_is_offered(wafer):
+    class Lookup(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.norm = nn.Embedding(5, 4), nn.LayerNorm(4)
+
+        def forward(self, ids):
+            return torch.sin(self.norm(self.table(ids)))
+
+    run(wafer, Lookup(), torch.tensor([[1, 2, 3]]))
+    assert not wafer.ledger.programs
+    assert refusals(wafer) == {"Lookup": 1}
+
+
+def test_what_takes_a_state_is_not_offered_but_its_parts_are(wafer):
+    class Memory:
+        def __init__(self):
+            self.seen = []
+
+    class Remembering(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x, memory):
+            memory.seen.append(self.linear(x))
+            return memory.seen[-1]
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Remembering()
+
+        def forward(self, x, memory):
+            return torch.sin(self.inner(x, memory))
+
+    memory = Memory()
+    result = run(wafer, Outer(), X, memory)
+    assert wafer.ledger.part_calls == {("Linear", "Outer"): 1}
+    assert torch.equal(torch.sin(memory.seen[1]), result)
+    assert len(memory.seen) == 2
+
+
+def test_hooks_see_every_call_once(wafer):
+    model, seen = Refused(mlp(), nn.Linear(4, 2)), []
+    for module in (model, model.inner[0]):
+        module.register_forward_hook(lambda module, _args, _result: seen.append(module))
+    with torch.no_grad(), intercept_calls(wafer):
+        model(X)
+    assert seen == [model.inner[0], model]
+    # The first part has a hook that wants its result; what is in that part has none.
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 3}
+
+
+def test_what_surrounds_a_call_refuses_its_parts_as_well(wafer):
+    model = Refused(nn.Linear(4, 4))
+    with torch.no_grad(), intercept_calls(wafer), torch.autocast("cpu"):
+        model(X)
+    assert not wafer.ledger.part_calls
+    assert refusals(wafer) == {"Refused": 1}
+
+
+def test_random_numbers_come_in_the_host_s_order(wafer):
+    model = Refused(mlp(), nn.Dropout(), mlp(), nn.Dropout()).train()
+    with torch.no_grad():
+        torch.manual_seed(0)
+        expected = model(X)
+        torch.manual_seed(0)
+        with intercept_calls(wafer):
+            found = model(X)
+    assert torch.allclose(expected, found, atol=1e-6)
+    assert wafer.ledger.part_calls == {("Sequential", "Refused"): 2}
+
+
+def test_a_part_that_writes_its_argument_does_so_once(wafer):
+    class Writing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x.add_(self.linear(x))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Writing()
+
+        def forward(self, x):
+            x = torch.sin(x)
+            return self.inner(x) + x
+
+    run(wafer, Outer(), X)
+    assert refusals(wafer) == {"Outer": 1, "Writing": 1}
+    assert wafer.ledger.part_calls == {("Linear", "Outer"): 1}
+
+
+def test_an_error_in_a_refused_module_leaves_the_next_call_outermost(wafer):
+    class Failing(Refused):
+        def forward(self, x):
+            super().forward(x)
+            raise KeyError("mine")
+
+    with torch.no_grad(), intercept_calls(wafer):
+        with pytest.raises(KeyError, match="mine"):
+            Failing(nn.Linear(4, 4))(X)
+        mlp()(X)
+    assert wafer.ledger.part_calls == {("Linear", "Failing"): 1}
+    assert sum(record.calls for record in wafer.ledger.programs) == 2
+
+
+def test_modules_that_look_alike_are_refused_together():
+    parts, whole, first, second = Parts(), mlp(), nn.Linear(4, 4), nn.Linear(4, 4)
+    parts.admit(whole, first, "look")
+    parts.keep_refusal(first, "look", "no form")
+    parts.admit(whole, first, "look")  # it has a memory of its own, by values too
+    with pytest.raises(UnsupportedOperationError, match="no form"):
+        parts.admit(whole, second, "look")
+    parts.admit(whole, second, "another look")
+    parts.admit(whole, nn.Linear(4, 5), "look")
+
+
+def test_parts_and_their_shapes_are_limited(wafer, monkeypatch):
+    monkeypatch.setattr(parts_module, "_MOST_PARTS", 2)
+    monkeypatch.setattr(parts_module, "_MOST_LOOKS", 3)
+    model = Refused(*(nn.Linear(4, 4) for _ in range(3)))
+    for num_rows in range(1, 6):
+        run(wafer, model, X[:1].expand(num_rows, 4))
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 6}
+    reasons = {
+        r: calls for (module, r), calls in wafer.ledger.fallbacks.items() if module == "Linear"
+    }
+    assert reasons == {
+        "2 parts of Refused were offered before it": 5,
+        "its calls have more than 3 shapes": 4,
+    }
+
+
+def test_a_part_that_does_not_fit_the_rectangle_runs_on_the_host(wafer):
+    model = Refused(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 300), nn.Linear(300, 300)))
+    run(wafer, model, X)
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 2}
+    reasons = [reason for module, reason in wafer.ledger.fallbacks if module != "Refused"]
+    assert len(reasons) == 2
+    assert all("use a rectangle of at least" in reason for reason in reasons)
+
+
+def test_parts_are_not_kept_alive():
+    parts, whole, part = Parts(), mlp(), nn.Linear(4, 4)
+    parts.admit(whole, part, "look")
+    del part
+    gc.collect()
+    (looks,) = parts._looks.values()
+    assert not looks
+
+
+@pytest.mark.parametrize(
+    ("module", "kwargs", "is_worth"),
+    [
+        (nn.Linear(4, 4), {}, True),
+        (nn.Sequential(nn.LayerNorm(4), nn.Conv1d(1, 1, 1)), {"scale": (2.0, None, ["x"])}, True),
+        (nn.Linear(4, 4), {"cache": object()}, False),
+        (nn.Sequential(nn.LayerNorm(4), nn.Embedding(3, 4)), {}, False),
+        (nn.ReLU(), {}, False),
+    ],
+)
+def test_worth(module, kwargs, is_worth):
+    assert is_worth_offering(module, (X,), kwargs) == is_worth

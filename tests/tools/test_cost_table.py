@@ -1,0 +1,59 @@
+"""The page of costs is current, and what it is made of is what the machine does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(monkeypatch, name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    load(monkeypatch, "cost_programs")
+    return load(monkeypatch, "cost_table")
+
+
+def named(tool, name):
+    return next(cost for cost in tool.PROGRAMS if cost.name == name)
+
+
+def test_the_page_has_the_closed_forms_of_today(tool):
+    page = tool.PATH.read_text(encoding="utf-8")
+    programs = [named(tool, name) for name in ("Llama", "BERT")]
+    assert tool.stale_lines(page, programs) == []
+    (stale, *_) = tool.stale_lines(page.replace("| BERT |", "| Bert |"), programs)
+    assert stale.startswith("| BERT | 4×4 | 5 rows |")
+
+
+def test_every_launch_on_the_page_is_within_its_tolerance(tool):
+    page = tool.PATH.read_text(encoding="utf-8")
+    launches, operations = page.split("## Operations")
+    errors = [float(text) for text in re.findall(r"\(([+-][\d.]+)%\) \|$", launches, re.MULTILINE)]
+    assert len(errors) == sum(len(cost.launches) for cost in tool.PROGRAMS)
+    assert max(map(abs, errors)) < 10
+    for kind in ("matmul_x", "chain_reduce_x", "broadcast_y", "weigh", "normalize", "rotate"):
+        assert f"| {kind}, f32 |" in operations
+
+
+def test_cycles_of_operations_are_those_of_the_launch(tool):
+    cost = named(tool, "BERT")
+    program = cost.shard()
+    ((launch, points, expected),) = tool.expect(cost, program)
+    (measured,) = tool.measure(program, [launch])
+    assert len(measured.operations) == len(points) == len(program.operations)
+    assert sum(measured.operations) <= measured.cycles
+    assert measured.cycles - sum(measured.operations) < 0.05 * measured.cycles  # start and repeats
+    assert abs(expected - measured.cycles) < 0.1 * measured.cycles

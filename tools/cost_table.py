@@ -1,0 +1,394 @@
+"""Write `docs/costs.md`: the closed form of every kind of mesh operation beside the fabric.
+
+    python tools/cost_table.py            simulate the programs and write the page (minutes)
+    python tools/cost_table.py --check    exit with 1 if the closed forms in it are out of date
+
+The fabric's cycles of an operation are from the trace: from the latest start of its step on any PE
+to the latest start of the next step. They add up to the cycles of the launch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cost_programs import ARCHITECTURE, PROGRAMS
+
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.graph import Embedding
+from onewafer.mesh import Estimator, emit, numpy_dtype
+from onewafer.mesh.budget import LOCAL_TASK_IDS
+from onewafer.mesh.entry import COLLECTIVE_KINDS, Kind
+from onewafer.mesh.kernel_costs import kernel_costs
+from onewafer.mesh.schedule import build_schedule, steps_of
+from onewafer.simulator import Machine
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cost_programs import CostProgram
+    from numpy.typing import NDArray
+
+    from onewafer.graph import DataType
+    from onewafer.mesh import Launch, MeshProgram
+    from onewafer.mesh.kernel_costs import Counts
+    from onewafer.trace import Event
+
+PATH = Path(__file__).parents[1] / "docs" / "costs.md"
+_MOST_POINTS = 3
+"""Sizes of a kind that are shown."""
+
+
+# --- the fabric ----------------------------------------------------------------------------------
+
+
+class StepStarts:
+    """Keeps the latest start of each step of the state machine, over all PEs."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self.latest: list[int] = []
+
+    def record(self, event: Event) -> None:
+        """Take one event."""
+        if event.kind is not EventKind.TASK_START or event.subject != LOCAL_TASK_IDS[0]:
+            return
+        place = event.x, event.y
+        step = self._counts[place]
+        self._counts[place] = step + 1
+        if step == len(self.latest):
+            self.latest.append(event.cycle)
+        self.latest[step] = max(self.latest[step], event.cycle)
+
+    def clear(self) -> None:
+        """Forget the steps of the last launch."""
+        self._counts.clear()
+        self.latest = []
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One launch on the fabric."""
+
+    cycles: int
+    operations: tuple[int, ...]
+    """Cycles of each mesh operation."""
+
+
+def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measured]:
+    """Compile a program, give it random parameters, and yield what each launch takes."""
+    emitted = emit(program, ARCHITECTURE)
+    options = CompileOptions(entry=emitted.entry, architecture=ARCHITECTURE, params=emitted.params)
+    image = compile_program(options, MemoryFiles(emitted.files))
+    steps = StepStarts()
+    machine = Machine(image, ARCHITECTURE, sink=steps)
+    machine.run()
+    _write_memory(program, machine)
+    for launch in launches:
+        steps.clear()
+        start = machine.cycle
+        machine.launch(emitted.launch, (launch.start, launch.num_rows))
+        machine.run()
+        ends = [*steps.latest[1:], machine.cycle]
+        cycles = [end - begin for begin, end in zip(steps.latest, ends, strict=True)]
+        yield Measured(machine.cycle - start, tuple(_of_operations(program, cycles)))
+
+
+def _write_memory(program: MeshProgram, machine: Machine) -> None:
+    """Fill the parameters of every PE, and give all of them the same token ids."""
+    generator = np.random.default_rng(0)
+    dtype = numpy_dtype(program.dtype)
+    ids = _draw_ids(program, generator).tobytes()
+    for y in range(program.height):
+        for x in range(program.width):
+            symbol = machine.symbol(x, y, "model.parameters")
+            size = symbol.num_bytes // program.dtype.num_bytes
+            values = (0.3 * generator.standard_normal(size)).astype(dtype)
+            machine.poke(x, y, symbol.address, values.tobytes())
+            if ids:
+                machine.poke(x, y, machine.symbol(x, y, "model.indices").address, ids)
+
+
+def _draw_ids(program: MeshProgram, generator: np.random.Generator) -> NDArray[np.int32]:
+    """Return tokens for every row of a launch, none where the program takes no tokens."""
+    graph = program.graph
+    lookups = [operation for operation in graph.operations if isinstance(operation, Embedding)]
+    if not lookups:
+        return np.zeros(0, np.int32)
+    vocabulary = graph.tensor(lookups[0].table).shape[0]
+    return generator.integers(0, vocabulary, graph.inputs[0].shape[0]).astype(np.int32)
+
+
+def _of_operations(program: MeshProgram, cycles: list[int]) -> Iterator[int]:
+    """Yield the cycles of the steps that are mesh operations, in their order."""
+    steps = steps_of(build_schedule(program))
+    for index, count in zip(steps, cycles, strict=True):
+        if index is not None:
+            yield count
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One kind of operation at one size."""
+
+    kind: Kind
+    dtype: DataType
+    sizes: str
+    expected: int
+    measured: int
+
+    @property
+    def excess(self) -> float:
+        """How far the closed form is off, as a multiple of what is promised."""
+        return abs(self.expected - self.measured) / max(0.1 * self.measured, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One launch of one program."""
+
+    name: str
+    width: int
+    height: int
+    launch: Launch
+    expected: int
+    measured: int
+
+
+_KIND_COLUMNS = ("operation", "sizes", "closed form", "fabric", "error")
+_LAUNCH_COLUMNS = ("model", "PEs", "launch", "closed form", "fabric", "error")
+
+
+def expect(cost: CostProgram, program: MeshProgram) -> list[tuple[Launch, list[Point], int]]:
+    """Return the closed form of every launch: of its operations, not yet measured, and in all."""
+    estimator = Estimator(program, ARCHITECTURE)
+    found: list[tuple[Launch, list[Point], int]] = []
+    for launch in cost.launches:
+        estimate = estimator.estimate(launch)
+        points = [
+            Point(
+                operation.kind,
+                program.dtype,
+                _show_sizes(operation.kind, program.dtype, operation.sizes(program, launch)),
+                one.cycles,
+                0,
+            )
+            for operation, one in zip(program.operations, estimate.operations, strict=True)
+        ]
+        found.append((launch, points, estimate.cycles))
+    return found
+
+
+def _show_sizes(kind: Kind, dtype: DataType, sizes: Mapping[str, int]) -> str:
+    """Return the sizes that the terms of a kind name; for collectives, how many words they move."""
+    used = set(re.findall(r"[a-z_]+", _formula(kind, dtype)))
+    if kind in COLLECTIVE_KINDS:
+        used |= {"rows", "columns", "num_heads", "slots"}
+    shown = [f"{name} {size}" for name, size in sizes.items() if name in used]
+    return ", ".join(shown) or "–"
+
+
+def run_all() -> tuple[list[Line], list[Point]]:
+    """Simulate every program."""
+    lines: list[Line] = []
+    points: list[Point] = []
+    for cost in PROGRAMS:
+        print(f"simulating {cost.name}", file=sys.stderr)
+        program = cost.shard()
+        found = measure(program, cost.launches)
+        for (launch, expected, total), measured in zip(expect(cost, program), found, strict=True):
+            lines.append(Line(cost.name, cost.width, cost.height, launch, total, measured.cycles))
+            points += [
+                Point(point.kind, point.dtype, point.sizes, point.expected, cycles)
+                for point, cycles in zip(expected, measured.operations, strict=True)
+            ]
+    return lines, points
+
+
+def _choose(points: list[Point]) -> list[Point]:
+    """Return the least, the middle and the most costly size of a kind, each where it is worst."""
+    worst: dict[tuple[DataType, str, int], Point] = {}
+    for point in points:
+        key = point.dtype, point.sizes, point.expected
+        if key not in worst or point.excess > worst[key].excess:
+            worst[key] = point
+    known = sorted(worst.values(), key=lambda point: (point.expected, point.sizes))
+    if len(known) <= _MOST_POINTS:
+        return known
+    return [known[0], known[len(known) // 2], known[-1]]
+
+
+def _formula(kind: Kind, dtype: DataType) -> str:
+    """Return the terms of a kind: cycles of instructions and DSD operations by size."""
+    terms: list[str] = []
+    for rounds, counts in kernel_costs(dtype, is_sequence=True).of(kind).items():
+        inner = _terms_of(counts)
+        if rounds == "1":
+            terms += inner
+        elif inner:
+            text = " + ".join(inner)
+            terms.append(f"{rounds.replace('*', '·')}·{text if len(inner) == 1 else f'({text})'}")
+    return " + ".join(terms) + (" + traffic" if kind in COLLECTIVE_KINDS else "")
+
+
+def _terms_of(counts: Counts) -> list[str]:
+    timing = ARCHITECTURE.timing
+    costs = {
+        **timing.instruction_cycles,
+        "branch_taken": timing.branch_taken_cycles,
+        "map_begin": timing.memory_setup_cycles,
+    }
+    scalar = sum(count * costs[name] for name, count in counts.items() if name in costs)
+    terms = [str(scalar)] if scalar else []
+    for name, count in counts.items():
+        if name not in costs:
+            terms.append(f"{count}·{name}" if count > 1 else name)
+    return terms
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], aligned: int) -> str:
+    """Return a table whose last `aligned` columns are numbers."""
+    rule = ["---"] * (len(columns) - aligned) + ["---:"] * aligned
+    lines = [columns, tuple(rule), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _error(expected: int, measured: int) -> str:
+    return f"{expected - measured:+,} ({expected / measured - 1:+.1%})"
+
+
+def _show_line(line: Line) -> tuple[str, ...]:
+    rows = line.launch.num_rows
+    what = f"{rows} rows" if rows > 1 else f"1 token at position {line.launch.start}"
+    rectangle = f"{line.width}×{line.height}"
+    error = _error(line.expected, line.measured)
+    return line.name, rectangle, what, f"{line.expected:,}", f"{line.measured:,}", error
+
+
+def _show_point(point: Point) -> tuple[str, ...]:
+    name = f"{point.kind.name.lower()}, {point.dtype}"
+    error = _error(point.expected, point.measured)
+    return name, point.sizes, f"{point.expected:,}", f"{point.measured:,}", error
+
+
+_HEAD = """\
+# What operations cost
+
+<!-- Generated by `python tools/cost_table.py`, which simulates the models below. -->
+
+Every operation of a mesh program has a closed form: cycles from sizes, without a simulation.
+Fidelity `model` counts with it, the rectangle is chosen by it, and the report shows it beside what
+the fabric took. It shall be within 10 % or 200 cycles of an operation, whichever is more, and
+within 10 % of a launch: tests hold launches of all families to it, and below is what it is today.
+This page shows it against the fabric ({title}, `{profile}` timing).
+
+The formula is that of `src/onewafer/mesh/cost.py`: the start of a task, the questions of the state
+machine before it comes to the kind, the instructions and DSD operations of the kernel as they are
+in the compiled listing (`kernel_costs.json`), and for collectives the traffic:
+
+```
+chain reduce   F + n·p + (P − 1)·(2R + H + 1)
+broadcast      F + n·p + (P − 1)·H + 2R + 1
+```
+
+with n wavelets, F the set-up of a fabric operation, p the cycles a wavelet, R the ramp, H the hop,
+P the PEs along the axis. The fabric's cycles of an operation go from the latest start of its step
+on any PE to the latest start of the next step, so that they add up to the launch.
+
+## Launches
+
+A launch of one row is a token of decode; its position is how many tokens the KV cache has before.
+
+"""
+_OPERATIONS = """
+
+## Operations
+
+The launches above have {total:,} operations, of which {kept:,} are within the promise; the one that
+is furthest off is a `{kind}` of {measured:,} cycles with a closed form of {expected:,}. Of each
+kind, the least, a middle and the most costly size follow, each where the closed form is worst.
+It takes the tokens of a launch to be spread evenly over the embedding table (`look_up_tokens`), and
+in attention every row to see as many positions as the last one, which is too much for a prompt.
+
+"""
+_TERMS = """
+
+## Terms
+
+Cycles of the kernels, in f32 if they are there for it, from the start of the task on, without the
+questions before. A DSD operation has its length in parentheses; it takes its set-up, its elements
+at the rate of the data path, and the resumption, or only its elements if it is mapped.
+
+"""
+
+
+def write_page(lines: list[Line], points: list[Point]) -> str:
+    """Return the page."""
+    by_kind: defaultdict[Kind, list[Point]] = defaultdict(list)
+    for point in points:
+        by_kind[point.kind].append(point)
+    rows = [_show_point(point) for kind in sorted(by_kind) for point in _choose(by_kind[kind])]
+    kept = sum(point.excess <= 1 for point in points)
+    formulas = [
+        f"{kind.name.lower():<20} {_formula(kind, max(p.dtype for p in found))}"
+        for kind, found in sorted(by_kind.items())
+    ]
+    worst = max(points, key=lambda point: point.excess)
+    operations = _OPERATIONS.format(
+        total=len(points),
+        kept=kept,
+        kind=worst.kind.name.lower(),
+        measured=worst.measured,
+        expected=worst.expected,
+    )
+    parts = (
+        _HEAD.format(title=ARCHITECTURE.title, profile=ARCHITECTURE.profile),
+        _table(_LAUNCH_COLUMNS, map(_show_line, lines), 3),
+        operations,
+        _table(_KIND_COLUMNS, rows, 3),
+        _TERMS,
+        "```\n" + "\n".join(formulas) + "\n```\n",
+    )
+    return "".join(parts)
+
+
+def stale_lines(page: str, programs: Iterable[CostProgram] = PROGRAMS) -> list[str]:
+    """Return the launches whose closed form is not what the page says."""
+    stale: list[str] = []
+    for cost in programs:
+        for launch, _, total in expect(cost, cost.shard()):
+            line = Line(cost.name, cost.width, cost.height, launch, total, total)
+            begin = f"| {' | '.join(_show_line(line)[:4])} |"
+            if begin not in page:
+                stale.append(begin)
+    return stale
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether it is current")
+    if not parser.parse_args().check:
+        PATH.write_text(write_page(*run_all()), encoding="utf-8")
+        print(f"wrote {PATH}")
+        return 0
+    stale = stale_lines(PATH.read_text(encoding="utf-8"))
+    for line in stale:
+        print(f"not in {PATH.name}: {line}")
+    if stale:
+        print("run `python tools/cost_table.py`")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
