@@ -38,7 +38,7 @@ def random(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def compute(operation, arrays, *, start=0):
+def compute(operation, arrays, *, start=0, num_rows=None):
     """Return the result of one operation; x, y and z are its inputs, all others parameters."""
     inputs = {n: a for n, a in arrays.items() if n in "xyz"}
     parameters = {n: a for n, a in arrays.items() if n not in "xyz"}
@@ -49,7 +49,7 @@ def compute(operation, arrays, *, start=0):
         (operation,),
         (operation.result.name,),
     )
-    return Evaluator(graph, parameters).run(inputs, start)[operation.result.name]
+    return Evaluator(graph, parameters).run(inputs, start, num_rows)[operation.result.name]
 
 
 def t(array: np.ndarray) -> torch.Tensor:
@@ -139,6 +139,26 @@ def test_attention(heads, kv_heads, is_causal):
     found = compute(attention, {"x": query, "y": key, "z": value})
     np.testing.assert_allclose(
         found, expected[0].transpose(0, 1).reshape(rows, -1).numpy(), rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize("num_rows", [3, 5])
+def test_attention_with_a_bias(num_rows):
+    rows, heads, head = 5, 2, 4
+    query, key, value = (random(seed, rows, heads * head) for seed in (1, 2, 3))
+    bias = random(4, rows * heads, rows)
+    bias[1::3, 2] = -1e30
+    attention = Attention(
+        Tensor("r", query.shape, F32), "x", "y", "z", heads, heads, 0.3, is_causal=False, bias="b"
+    )
+    found = compute(attention, {"x": query, "y": key, "z": value, "b": bias}, num_rows=num_rows)
+    q, k, v = (
+        t(a[:num_rows]).reshape(num_rows, heads, -1).transpose(0, 1) for a in (query, key, value)
+    )
+    mask = t(bias).reshape(rows, heads, rows).transpose(0, 1)[:, :num_rows, :num_rows]
+    expected = functional.scaled_dot_product_attention(q, k, v, 0.3 * mask, scale=0.3)
+    np.testing.assert_allclose(
+        found, expected.transpose(0, 1).reshape(num_rows, -1).numpy(), rtol=1e-10
     )
 
 

@@ -77,13 +77,22 @@ def test_all_findings_come_at_once():
         verify_graph(broken)
 
 
-def attend(q=8, k=4, v=6, result=12, *, heads=4, kv_heads=2, scale=1.0, rows=3):
+def attend(q=8, k=4, v=6, result=12, *, heads=4, kv_heads=2, scale=1.0, rows=3, bias=None):
     """Return the changes that make a graph of one attention over inputs of these features."""
     inputs = (tensor("q", 3, q), tensor("k", rows, k), tensor("v", rows, v))
     operation = Attention(
-        tensor("y", 3, result), "q", "k", "v", heads, kv_heads, scale, is_causal=True
+        tensor("y", 3, result), "q", "k", "v", heads, kv_heads, scale, is_causal=not bias
     )
-    return {"inputs": inputs, "operations": (operation,)}
+    if bias is None:
+        return {"inputs": inputs, "operations": (operation,)}
+    operation = dataclasses.replace(operation, bias="b")
+    return {"inputs": inputs, "parameters": (tensor("b", *bias),), "operations": (operation,)}
+
+
+def bias_of_causal():
+    changes = attend(bias=(12, 3))
+    (operation,) = changes["operations"]
+    return changes | {"operations": (dataclasses.replace(operation, is_causal=True),)}
 
 
 TABLE = tensor("t", 9, 4)
@@ -104,7 +113,9 @@ def embed(ids, *, table=TABLE, outputs=("y",)):
 
 
 @pytest.mark.parametrize(
-    "change", [attend(), rotate(), embed(indices("i", 2, 1))], ids=["attend", "rotate", "embed"]
+    "change",
+    [attend(), attend(bias=(12, 3)), rotate(), embed(indices("i", 2, 1))],
+    ids=["attend", "bias", "rotate", "embed"],
 )
 def test_the_graphs_that_are_broken_below_are_well_formed(change):
     verify_graph(dataclasses.replace(GOOD, **change))
@@ -120,6 +131,9 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         (attend(result=6), "must be (3, 12)"),
         (attend(scale=0.0), "the scale is 0.0, must be positive"),
         (attend(rows=1), "the key has shape (1, 4), must be (3, 4)"),
+        (attend(bias=(12, 4)), "must be (rows · heads, rows) = (12, 3)"),
+        (attend(bias=(3, 3)), "the bias has shape (3, 3)"),
+        (bias_of_causal(), "it is causal and has a bias"),
         (rotate(x=6, heads=2), "cuts 6 features into 2 heads of two equal halves"),
         (rotate(cosine=(9, 2)), "shapes (9, 2) and (9, 4), must both be (positions, 4)"),
         (rotate(swapped=3), "swaps halves of 3 features; must be even, at most the 4 of a head"),

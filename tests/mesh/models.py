@@ -137,7 +137,14 @@ def llama(
 
 
 def _transformer_layer(
-    model: _Model, name: str, source: str, features: int, heads: int, *, is_causal: bool
+    model: _Model,
+    name: str,
+    source: str,
+    features: int,
+    heads: int,
+    *,
+    is_causal: bool,
+    bias: str | None = None,
 ) -> str:
     """Append attention and a multilayer perceptron with biases; return the sum with the source."""
     query, key, value = (
@@ -154,6 +161,7 @@ def _transformer_layer(
             heads,
             (features // heads) ** -0.5,
             is_causal=is_causal,
+            bias=bias,
         )
     )
     projected = model.linear_with_bias(f"{name}.output", attended, features, features)
@@ -192,7 +200,7 @@ def gpt2(
 
 def bert(
     *, rows: int = 5, layers: int = 2, features: int = 12, heads: int = 2, positions: int = 8,
-    dtype: DataType = DataType.F32,
+    dtype: DataType = DataType.F32, has_bias: bool = False,
 ) -> Graph:  # fmt: skip
     """Build an encoder with bidirectional attention and a pooler of the first row."""
     model = _Model(rows, dtype)
@@ -201,8 +209,11 @@ def bert(
     embedded = model.append(Embedding(model.tensor("embedded", features), "ids", "tokens"))
     places = model.append(PositionEmbedding(model.tensor("places", features), "positions"))
     hidden = model.layer_norm("first", model.add("both", embedded, places, features), features)
+    bias = model.parameter("bias", rows * heads, rows) if has_bias else None
     for layer in range(layers):
-        middle = _transformer_layer(model, str(layer), hidden, features, heads, is_causal=False)
+        middle = _transformer_layer(
+            model, str(layer), hidden, features, heads, is_causal=False, bias=bias
+        )
         normed = model.layer_norm(f"{layer}.norm", middle, features)
         down = _perceptron(model, str(layer), normed, features, "gelu")
         total = model.add(f"{layer}.total", normed, down, features)

@@ -135,6 +135,16 @@ def test_other_families(model, launches, rectangle):
     compare_with_exact(model(), outputs, launches)
 
 
+@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize(
+    ("rectangle", "architecture"), [((1, 1), "wse3"), ((3, 2), "wse2"), ((4, 7), "wse3")], ids=str
+)
+def test_attention_with_a_bias(rectangle, architecture, dtype):
+    graph = bert(dtype=dtype, has_bias=True)
+    outputs = check(graph, rectangle, ARCHITECTURES[architecture], ((0, 5), (0, 2)))
+    compare_with_exact(graph, outputs, ((0, 5), (0, 2)))
+
+
 def compare_with_exact(graph, outputs, launches):
     """Compare with f64; f16 rounds every stored tensor."""
     tolerance = 2e-2 if graph.dtype is DataType.F16 else 1e-5

@@ -8,7 +8,7 @@ import torch
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
-from tests.pytorch.lowering.models import CAUSAL, arguments, build
+from tests.pytorch.lowering.models import CAUSAL, arguments, build, build_pair
 
 IDS = torch.tensor([[5, 17, 3, 42, 8, 29]])
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
@@ -54,6 +54,28 @@ def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     for part in decode.parts:  # one row: the mean of all PEs is near the one that is last
         distance = abs(part.expected_cycles_per_row - part.cycles_per_row)
         assert distance < 0.05 * decode.cycles_per_row, part
+    assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
+
+
+@pytest.mark.parametrize("name", ["Bart", "T5"])
+def test_an_encoder_with_a_decoder_on_the_fabric(name):
+    model = build_pair(name)
+    kwargs = {
+        "input_ids": IDS,
+        "decoder_input_ids": IDS[:, :4] + 1,
+        "attention_mask": torch.tensor([[1, 1, 1, 1, 1, 0]]),
+        "use_cache": False,
+    }
+    with torch.no_grad():
+        expected = model(**kwargs)
+    cycles = []
+    for fidelity in (Fidelity.FABRIC, Fidelity.MODEL):
+        wafer = session(fidelity, rectangle=(2, 2))
+        with torch.no_grad(), intercept_calls(wafer):
+            found = model(**kwargs)
+        assert not wafer.ledger.fallbacks
+        torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
+        cycles.append(wafer.ledger.programs[0].activity.cycles)
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
 
 

@@ -9,17 +9,22 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     PositionEmbedding,
     Relu,
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
     parameter_operands,
 )
@@ -42,13 +47,22 @@ def count_flop(graph: Graph, operation: Operation) -> int:
     """Return the floating point operations of one operation in a launch at position 0.
 
     A multiply-add counts as two, a function of one element as one. Causal attention counts the keys
-    that are not masked.
+    that are not masked; a window counts all its taps, those outside the map too, as PyTorch does.
     """
     elements = operation.result.num_elements
     match operation:
         case Linear():
             return 2 * elements * graph.tensor(operation.input).shape[-1]
-        case AddBias() | Relu() | Add() | Multiply() | Scale() | Activation():
+        case Convolution():
+            taps = operation.window.num_taps
+            return 2 * elements * taps * graph.tensor(operation.input).shape[-1]
+        case Depthwise():
+            return 2 * elements * operation.window.num_taps
+        case MaxPool():
+            return elements * operation.window.num_taps
+        case MeanRows():
+            return elements * (operation.rows + 1)
+        case AddBias() | Relu() | Add() | Multiply() | ScaleFeatures() | Scale() | Activation():
             return elements
         case RmsNorm():
             return _RMS_NORM_FLOP * elements
@@ -69,7 +83,8 @@ def _count_attention_flop(graph: Graph, operation: Attention) -> int:
     result_features = operation.result.shape[-1]
     pairs = rows * (rows + 1) // 2 if operation.is_causal else rows * rows
     products = 2 * pairs * (query_features + result_features)
-    return products + _SOFTMAX_FLOP * pairs * operation.heads + rows * result_features
+    softmax = _SOFTMAX_FLOP + (operation.bias is not None)
+    return products + softmax * pairs * operation.heads + rows * result_features
 
 
 def count_bytes(graph: Graph, operation: Operation) -> int:

@@ -6,7 +6,8 @@ of features need not end where heads end. The `group` query heads that share a k
 features beside each other: a block of q is `[rows, width, group]`, and so is one of the result.
 
     append       kv_append.csl     k and v of the launch's rows into the cache
-    scores       scores.csl        partial Q·Kᵀ; then a sum along A
+    scores       scores.csl        partial Q·Kᵀ
+    add_bias     score_bias.csl    partial Q·Kᵀ + a share of the bias; then a sum along A
     maxima       softmax.csl       scaled scores, largest of each row; then a maximum along B
     weights      softmax.csl       exp(score − maximum), sums of them
     values       values.csl        weighted sums of v; then one sum of both along B
@@ -169,6 +170,21 @@ def scores(
         sums = np.where(is_seen, sums, _MINUS_ZERO)
         result[..., head * group : (head + 1) * group, :] = sums
     return result
+
+
+def add_bias(scores: Sums, bias: Floats, *, at: int) -> None:
+    """Add what the PE `at` along A has of a bias to its `scores` `[…, rows, num_heads, slots]`.
+
+    `bias` is `[…, share, capacity]`; its rows are those of `scores` with all heads, from row
+    `at` · share on.
+    """
+    *_, rows, num_heads, slots = scores.shape
+    share = bias.shape[-2]
+    first = at * share
+    for index in range(first, min(first + share, rows * num_heads)):
+        sums = scores[..., index // num_heads, index % num_heads, :]
+        more = bias[..., index - first, :slots].astype(np.float32)
+        sums[...] = arithmetic.add(sums, more)
 
 
 def maxima(

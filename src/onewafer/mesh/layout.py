@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph import DataType
-from onewafer.mesh.program import Distribution
+from onewafer.mesh.program import Distribution, InTurns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +46,9 @@ def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> 
             f"{placement.role} {placement.name!r} has shape {array.shape}, "
             f"the program was built for {placement.shape}"
         )
+    if placement.num_matrices > 1:
+        one = _first_matrix(placement)
+        return np.concatenate([pack(one, part, width, height) for part in array], axis=-1)
     matrix = _to_matrix(array.astype(numpy_dtype(placement.dtype)), placement)
     rows, columns = placement.block.rows, placement.block.columns
     row_blocks = num_blocks(placement.rows, width, height)
@@ -54,6 +58,15 @@ def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> 
     blocks = padded.reshape(row_blocks, rows, column_blocks, columns).swapaxes(1, 2)
     row_index, column_index = _block_indices(placement, width, height)
     return np.ascontiguousarray(blocks[row_index, column_index]).reshape(height, width, -1)
+
+
+def _first_matrix(placement: Placement) -> Placement:
+    """Return the placement of the first of several matrices."""
+    block = placement.block
+    rows = block.rows // placement.num_matrices
+    return replace(
+        placement, shape=placement.shape[1:], block=replace(block, rows=rows), num_matrices=1
+    )
 
 
 def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) -> NDArray[Any]:
@@ -77,8 +90,8 @@ def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) 
     y = index.get(Distribution.BLOCKED_Y, first)
     whole = blocks.reshape(height, width, rows, columns)[y, x]
     padded = whole.swapaxes(1, 2).reshape(row_blocks * rows, column_blocks * columns)
-    shape = _matrix_shape(placement)
-    return _from_matrix(padded[: shape[0], : shape[1]], placement)
+    num_rows, num_columns = (index.size for index in _places(placement))
+    return _from_matrix(padded[:num_rows, :num_columns], placement)
 
 
 def _block_indices(
@@ -102,7 +115,10 @@ def _matrix_shape(placement: Placement) -> tuple[int, int]:
 
 
 def _places(placement: Placement) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return which row and which column of the logical matrix is at each place on the wafer."""
+    """Return which row and which column of the logical matrix is at each place on the wafer.
+
+    The column behind all others stands for places in between that have none.
+    """
     rows, columns = _matrix_shape(placement)
     return (
         placement.row_order.features(rows)[:, np.newaxis],
@@ -116,11 +132,15 @@ def _to_matrix(array: NDArray[Any], placement: Placement) -> NDArray[Any]:
         matrix = matrix.T
     else:
         matrix = np.tile(matrix[: placement.num_rows], (1, placement.copies))
+    if isinstance(placement.column_order, InTurns):
+        matrix = np.pad(matrix, ((0, 0), (0, 1)))
     return matrix[_places(placement)]
 
 
 def _from_matrix(matrix: NDArray[Any], placement: Placement) -> NDArray[Any]:
-    logical = np.empty_like(matrix)
+    rows, columns = _matrix_shape(placement)
+    logical = np.empty((rows, columns + 1), matrix.dtype)
     logical[_places(placement)] = matrix
+    logical = logical[:, :columns]
     logical = logical.T if placement.is_transposed else logical[:, : placement.shape[-1]]
     return np.ascontiguousarray(logical).reshape(placement.shape)

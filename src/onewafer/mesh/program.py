@@ -150,6 +150,23 @@ PLAIN_ORDER = FeatureOrder()
 
 
 @dataclass(frozen=True, slots=True)
+class InTurns:
+    """Positions that lie on the PEs along an axis in turns: position s on PE s mod `num_pes`."""
+
+    num_pes: int
+
+    def features(self, num_features: int) -> NDArray[np.intp]:
+        """Return the position at each place, one behind all positions where there is none.
+
+        >>> InTurns(2).features(5).tolist()
+        [0, 2, 4, 1, 3, 5]
+        """
+        share = -(-num_features // self.num_pes)
+        places = np.arange(self.num_pes * share).reshape(share, self.num_pes).T.reshape(-1)
+        return np.minimum(places, num_features)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """How the features of an activation lie: blocked over an axis, `columns` of them on each PE."""
 
@@ -180,11 +197,14 @@ class Placement:
     is_transposed: bool = False
     """Whether the matrix on the wafer is the transposed logical one (weights)."""
     row_order: FeatureOrder = PLAIN_ORDER
-    column_order: FeatureOrder = PLAIN_ORDER
+    column_order: FeatureOrder | InTurns = PLAIN_ORDER
     num_rows: int | None = None
     """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
     copies: int = 1
     """How often the columns lie beside each other (a vector that all heads share)."""
+    num_matrices: int = 1
+    """Matrices that lie one after the other in a block; the first dimension counts them if there
+    are several (weights of a convolution, one a tap)."""
 
     @property
     def num_elements(self) -> int:
@@ -244,6 +264,11 @@ class MeshProgram:
             raise HostError(
                 f"a launch of {launch.num_rows} rows does not work: "
                 f"the program was built for 1 to {self.sequence_rows}"
+            )
+        if self.graph.has_maps and launch.num_rows < self.sequence_rows:
+            raise HostError(
+                f"a launch of {launch.num_rows} rows does not work: "
+                f"they are the places of maps, which have {self.sequence_rows}"
             )
         if self.context is not None and launch.start + launch.num_rows > self.context:
             raise HostError(

@@ -140,6 +140,9 @@ def _capture(
 def _check_causal(graph: Graph) -> None:
     for operation in graph.operations:
         match operation:
+            case Attention(bias=str()):
+                msg = f"{operation.result.name!r} has another mask than a causal one, or a bias"
+                raise UnsupportedOperationError(msg)
             case Attention(is_causal=False):
                 msg = f"{operation.result.name!r} attends to later tokens, so no cache can hold it"
                 raise UnsupportedOperationError(msg)

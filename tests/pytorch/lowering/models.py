@@ -78,6 +78,45 @@ def build_variant(name: str, attention: str = "sdpa") -> torch.nn.Module:
     return _randomise(getattr(transformers, f"{name}ForCausalLM")(config), attention)
 
 
+def build_biased(name: str) -> torch.nn.Module:
+    """Return a model that adds something to its scores of attention: ALiBi, windows, biases."""
+    torch.manual_seed(7)
+    sizes = {"vocab_size": 61, "hidden_size": 24, "pad_token_id": 0}
+    match name:
+        case "Bloom":
+            config = transformers.BloomConfig(**sizes, n_layer=2, n_head=4)
+            model = transformers.BloomForCausalLM(config)
+        case "Mpt":
+            config = transformers.MptConfig(
+                vocab_size=61, d_model=24, n_layers=2, n_heads=4, max_seq_len=32
+            )
+            model = transformers.MptForCausalLM(config)
+        case "GPTNeo":
+            layers = {"num_layers": 2, "num_heads": 4, "window_size": 3}
+            kinds = {"attention_types": [[["global", "local"], 1]]}
+            config = transformers.GPTNeoConfig(
+                **sizes, **layers, **kinds, max_position_embeddings=32
+            )
+            model = transformers.GPTNeoForCausalLM(config)
+        case _:
+            model = transformers.MPNetModel(transformers.MPNetConfig(**ENCODER))
+    return _randomise(model, "eager")
+
+
+def build_pair(name: str, attention: str = "sdpa") -> torch.nn.Module:
+    """Return an encoder with a decoder that attends to it."""
+    torch.manual_seed(7)
+    sizes = {"vocab_size": 61, "d_model": 24, "decoder_start_token_id": 0, "pad_token_id": 0}
+    if name == "T5":
+        config = transformers.T5Config(**sizes, d_kv=6, d_ff=40, num_layers=1, num_heads=4)
+        return _randomise(transformers.T5ForConditionalGeneration(config), attention)
+    for part in ("encoder", "decoder"):
+        more = {"layers": 1, "attention_heads": 4, "ffn_dim": 40}
+        sizes |= {f"{part}_{item}": size for item, size in more.items()}
+    config = transformers.BartConfig(**sizes, max_position_embeddings=32)
+    return _randomise(transformers.BartForConditionalGeneration(config), attention)
+
+
 def _randomise(model: torch.nn.Module, attention: str) -> torch.nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():

@@ -352,6 +352,8 @@ def attend(mask):
 
 
 CAUSAL = torch.ones(ROWS, ROWS, dtype=torch.bool).tril()
+BAND = CAUSAL & CAUSAL.T.roll(1, 0)
+BIAS = torch.linspace(-1, 2, HEADS * ROWS * ROWS).reshape(HEADS, ROWS, ROWS)
 
 
 class TestAttention:
@@ -371,6 +373,37 @@ class TestAttention:
         assert attention.is_causal is is_causal
         assert math.isclose(attention.scale, 1 / math.sqrt(HEAD))
         assert len([o for o in operations if isinstance(o, Linear)]) == 3
+
+    @pytest.mark.parametrize(
+        "mask",
+        [
+            lambda s: s + torch.arange(ROWS) * 0.5,
+            lambda s: (s + BIAS).masked_fill(~CAUSAL, -torch.inf),
+            lambda s: s.masked_fill(~CAUSAL, -torch.inf).masked_fill(~CAUSAL.roll(1, 0), -1e38),
+            lambda s: s + torch.finfo(s.dtype).min * ~BAND,
+        ],
+    )
+    def test_with_a_bias(self, mask):
+        (attention,) = [o for o in check(attend(mask)) if isinstance(o, Attention)]
+        assert attention.bias is not None
+
+    def test_fewer_keys_than_queries(self):
+        def function(m, x):
+            keys = m.layer(x[:2]).view(1, 2, HEADS, HEAD).transpose(1, 2)
+            return back(functional.scaled_dot_product_attention(heads_of(m.layer(x)), keys, keys))
+
+        *_, attention = check(function)
+        assert attention.bias is not None
+
+    def test_without_the_dimension_of_a_batch(self):
+        def function(m, x):
+            query, key, value = (part.squeeze(0) for part in split_heads(m, x))
+            scores = torch.baddbmm(BIAS, query, key.transpose(1, 2), beta=2.0, alpha=0.3)
+            shares = torch.softmax(scores.view(1, HEADS, ROWS, ROWS), -1).view(HEADS, ROWS, ROWS)
+            return (shares @ value).transpose(0, 1).reshape(ROWS, FEATURES)
+
+        (attention,) = [o for o in check(function) if isinstance(o, Attention)]
+        assert attention.scale == 0.3
 
     @pytest.mark.parametrize("is_causal", [False, True])
     def test_one_operation_with_fewer_heads_of_keys(self, is_causal):
@@ -397,12 +430,10 @@ class TestAttention:
         ("mask", "reason"),
         [
             (lambda s: s.masked_fill(~CAUSAL, -5.0), "does not hide a key"),
-            (lambda s: s + torch.full((ROWS, ROWS), 0.5), "something else than a mask"),
-            (lambda s: s.masked_fill(CAUSAL, -torch.inf), "neither causal nor empty"),
-            (
-                lambda s: s.masked_fill(~CAUSAL, -torch.inf).masked_fill(~CAUSAL, -torch.inf),
-                "masks scores twice",
-            ),
+            (lambda s: s.masked_fill(CAUSAL, -torch.inf), "leaves a row nothing to see"),
+            (lambda s: s + torch.full((ROWS, ROWS), torch.nan), "has NaN or ∞"),
+            (lambda s: 2 * s.masked_fill(~CAUSAL, -torch.inf), "multiplies the scores"),
+            (lambda s: (s + torch.ones(2, 1, ROWS, ROWS))[:1], "does not go over scores"),
             (lambda s: s.transpose(-1, -2), "the scores of an attention has no form"),
             (lambda s: s.relu(), "the scores of an attention has no form"),
         ],

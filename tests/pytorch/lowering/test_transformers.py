@@ -29,6 +29,8 @@ from tests.pytorch.lowering.models import (
     VARIANTS,
     arguments,
     build,
+    build_biased,
+    build_pair,
     build_variant,
 )
 
@@ -210,6 +212,60 @@ def test_half_precision_is_stored_as_such_and_normalised_in_single():
     torch.testing.assert_close(computed(call).logits, expected.logits, rtol=2e-2, atol=2e-2)
 
 
+class TestEncodersWithDecoders:
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("rows", [(7, 4), (4, 7), (5, 5), (3, 1)], ids=str)
+    @pytest.mark.parametrize("name", ["Bart", "T5"])
+    def test_all_inputs_get_the_rows_of_the_longest(self, name, rows, attention):
+        model, kwargs = build_pair(name, attention), pair_of_sequences(*rows)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert {tensor.shape[0] for tensor in call.graph.inputs} == {max(rows)}
+        assert len(of_kind(call, Attention)) == 3
+
+    def test_only_what_has_keys_behind_its_sequence_gets_a_bias(self):
+        model = build_pair("Bart")
+        for rows, num_biases in (((7, 4), 0), ((4, 7), 2), ((5, 5), 0)):
+            call = captured(model, **pair_of_sequences(*rows))
+            biases = [attend.bias for attend in of_kind(call, Attention)]
+            assert len(biases) - biases.count(None) == num_biases
+
+    @pytest.mark.parametrize("rows", [(7, 4), (4, 7)], ids=str)
+    def test_with_padding(self, rows):
+        model, kwargs = build_pair("T5"), pair_of_sequences(*rows)
+        mask = torch.ones(1, rows[0], dtype=torch.int64)
+        mask[0, -2:] = 0
+        call = captured(model, **kwargs, attention_mask=mask)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs, attention_mask=mask))
+
+    def test_the_last_row_of_a_shorter_sequence_is_refused(self):
+        class Last(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build_pair("Bart")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).logits[:, -1].tanh()
+
+        call = captured(Last(), **pair_of_sequences(4, 7))
+        with torch.no_grad():
+            expected = Last()(**pair_of_sequences(4, 7))
+        torch.testing.assert_close(computed(call), expected, rtol=2e-5, atol=2e-5)
+        with pytest.raises(UnsupportedOperationError, match="which a LastRow would mix"):
+            captured(Last(), **pair_of_sequences(7, 4))
+
+
+def pair_of_sequences(rows, decoder_rows):
+    torch.manual_seed(rows)
+    return {
+        "input_ids": torch.randint(1, 61, (1, rows)),
+        "decoder_input_ids": torch.randint(1, 61, (1, decoder_rows)),
+        "use_cache": False,
+    }
+
+
 class TestMasks:
     def test_a_mask_of_ones_is_no_mask(self):
         model, kwargs = build("llama"), arguments("llama", 5)
@@ -228,18 +284,48 @@ class TestMasks:
 
     @pytest.mark.parametrize("family", ["llama", "bert"])
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-    def test_padding_is_refused_with_the_pair_that_it_hides(self, family, attention):
-        kwargs = arguments(family, 5)
-        kwargs["attention_mask"] = torch.tensor([[0, 1, 1, 1, 1]])
-        reason = r"the mask is neither causal nor empty: row \d does not see row 0 \(padding"
-        with pytest.raises(UnsupportedOperationError, match=reason):
-            captured(build(family, attention), **kwargs)
+    def test_padding_is_a_bias_that_other_padding_shares_the_graph_with(self, family, attention):
+        model, kwargs = build(family, attention), arguments(family, 5)
+        paddings = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+        calls = []
+        for padding in paddings:
+            kwargs["attention_mask"] = torch.tensor([padding])
+            calls.append(captured(model, **kwargs))
+            with torch.no_grad():
+                assert_same(computed(calls[-1]), model(**kwargs))
+        assert calls[0].graph == calls[1].graph
+        assert {attend.is_causal for attend in of_kind(calls[0], Attention)} == {False}
+        leaves = [kwargs["input_ids"], kwargs["attention_mask"]]
+        bound = calls[0].capture
+        assert bound.holds_for(leaves if family == "bert" else [leaves[0], False, leaves[1]])
 
-    def test_sliding_window_is_refused_where_it_hides_something(self):
-        model = build("mistral", sliding_window=3)
-        captured(model, **arguments("mistral", 3))
-        with pytest.raises(UnsupportedOperationError, match="row 3 does not see row 0"):
-            captured(model, **arguments("mistral", 4))
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    def test_sliding_window_is_a_bias_where_it_hides_something(self, attention):
+        model = build("mistral", attention, sliding_window=3)
+        for rows, is_causal in ((3, True), (6, False)):
+            kwargs = arguments("mistral", rows)
+            call = captured(model, **kwargs)
+            with torch.no_grad():
+                assert_same(computed(call), model(**kwargs))
+            assert all(a.is_causal is is_causal for a in of_kind(call, Attention))
+
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    def test_a_row_that_sees_nothing_is_refused(self, attention):
+        model = build("bert", attention)
+        mask = torch.ones(1, 1, 5, 5, dtype=torch.bool)
+        mask[..., 2, :] = False
+        with pytest.raises(UnsupportedOperationError, match="leaves a row nothing to see"):
+            captured(model, **arguments("bert", 5), attention_mask=mask)
+
+    @pytest.mark.parametrize("name", ["Bloom", "Mpt", "GPTNeo", "MPNet"])
+    def test_biases_by_position_and_head(self, name):
+        model, kwargs = build_biased(name), arguments("bert" if name == "MPNet" else "llama", 6)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        biases = [attend.bias for attend in of_kind(call, Attention)]
+        assert len(biases) == 2
+        assert any(bias is not None for bias in biases)
 
     def test_two_sequences_are_refused(self):
         model = build("llama")

@@ -10,6 +10,7 @@ from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations import (
     Append,
     AttentionShape,
+    BiasScores,
     BroadcastScores,
     Divide,
     FindMaxima,
@@ -77,6 +78,9 @@ class AttentionLowering(Lowering[Attention]):
         builder.append(Append(shape, cache, key, value))
         scores = builder.scratch(rows, shape.num_heads * shape.capacity)
         builder.append(Score(shape, scores, query, cache))
+        if operation.bias is not None:
+            bias = builder.place_score_bias(operation.bias, axis, shape.capacity)
+            builder.append(BiasScores(shape, scores, bias))
         if builder.size(axis) > 1:
             builder.append(ReduceScores(shape, scores))
             builder.append(BroadcastScores(shape, scores))

@@ -1,6 +1,6 @@
 """Attention over a cache of keys and values, in steps between collectives.
 
-    Share ─▶ Append ─▶ Score ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
+    Share ─▶ Append ─▶ Score (─▶ BiasScores) ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
     ─▶ ChainMax, Broadcast along B ─▶ Weigh ─▶ SumValues ─▶ ChainReduce, Broadcast along B ─▶ Divide
 
 The features of queries, keys and values lie along A, the positions of the cache along B. The
@@ -298,6 +298,43 @@ class Score(_Step):
                 column.lengths,
                 slots=column.slots,
                 num_heads=shape.num_heads,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BiasScores(_Step):
+    """Add a bias to the partial sums of scores; each PE along A has a share of all heads' rows."""
+
+    shape: AttentionShape
+    scores: Block
+    bias: Block
+    """Parameters: its share of the rows, a column for every slot."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.BIAS_SCORES
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return scores and bias."""
+        return self.scores, self.scores, self.bias
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return (self.bias.rows,)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on: `biased` rows are those of the first PE."""
+        sizes = self.shape.sizes(program, launch)
+        return {**sizes, "biased": min(self.bias.rows, sizes["rows"] * sizes["num_heads"])}
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, bias = self.shape, memories.matrix(self.bias)
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            attention.add_bias(
+                column.of(scores, shape.axis), column.of(bias, shape.axis), at=column.a
             )
 
 

@@ -233,7 +233,7 @@ def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Oper
         case (Scores(), External() as mask) | (External() as mask, Scores()):
             scores = left if isinstance(left, Scores) else right
             assert isinstance(scores, Scores), "the other one is the mask"  # invariant
-            return add_mask(writer, call, scores, mask)
+            return add_mask(call, scores, mask)
         case (Value() | Polynomial(), Value() | Polynomial()) if _share_value(left, right):
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             terms = dict(first.terms)
@@ -340,7 +340,7 @@ def _multiple(call: Call, operand: Operand, factor: float) -> Operand:
         case Polynomial(value, terms):
             scaled = {exponent: factor * old for exponent, old in terms.items()}
             return _simplify(Polynomial(value, scaled))
-        case Scores(mask=None):
+        case Scores(masks=()):
             return replace(operand, scale=operand.scale * factor)
         case _ if factor == 1:
             return operand

@@ -332,15 +332,16 @@ class Shifted:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scaled products of the rows of a query and of a key, plus a mask."""
+    """Scaled products of the rows of a query and of a key, plus masks."""
 
     query: Value
     """Shape (1, heads, rows, features)."""
     key: Value
     """Shape (1, heads, rows, features)."""
     scale: float
-    mask: External | None
-    """Boolean, true where a key is seen; broadcasts to (1, heads, rows, rows)."""
+    masks: tuple[External, ...] = ()
+    """Boolean, true where a key is seen, or numbers that are added to the scaled products; they
+    broadcast to (1, heads, rows of the query, rows of the key)."""
     what = "the scores of an attention"
 
 

@@ -38,6 +38,13 @@ Operands = Operand | tuple[Operand, ...]
 _WITHOUT_EFFECT = frozenset({"aten._assert_tensor_metadata.default"})
 """Checks that export has made already."""
 
+_OF_MASKS = frozenset(
+    f"aten.{name}"
+    for name in ("add.Tensor", "where.self", "where.ScalarOther", "masked_fill.Scalar")
+)
+"""What joins masks of a call with learned biases, tensors by head, query and key."""
+_MASK_RANK = 4
+
 
 class _Lowering(Protocol):
     def __call__(self, writer: GraphWriter, call: Call) -> Operands: ...
@@ -225,13 +232,18 @@ def _get_item(call: Call) -> Operand:
 
 
 def _is_for_host(call: Call) -> bool:
-    """Tell whether the host computes a call: whatever the wafer's data do not take part in."""
+    """Tell whether the host computes a call: whatever the wafer's data do not take part in.
+
+    What arguments and parameters are joined for is the wafer's, but for masks.
+    """
     sources = [call.operands[node] for node in _sources(call)]
     origins = {source.origin for source in sources if isinstance(source, External)}
     if not all(isinstance(source, External) for source in sources):
         return False
     if Origin.DATA in origins:
         return call.name in _VIEWS
+    if call.name in _OF_MASKS and len(call.shape) >= _MASK_RANK:
+        return True
     return not {Origin.CALL, Origin.PARAMETER} <= origins
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import Attention
+from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
 from onewafer.pytorch.lowering.operands import External, Origin, Scores, Shares, Value, see
 from onewafer.pytorch.lowering.registry import Number, lowers
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _RANK = 4
 """Dimensions of a query: batch, heads, rows, features."""
-_HIDES = {torch.float32: -1e30, torch.float16: -6e4}
-"""Format → a mask with less than this leaves nothing of an exponential."""
 
 
 # --- one operation -----------------------------------------------------------------------------
@@ -43,7 +42,7 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
     if mask is not None:
         if not isinstance(mask, External):
             raise call.unsupported("the mask is computed on the wafer")
-        scores = add_mask(writer, call, scores, mask)
+        scores = add_mask(call, scores, mask)
     return _write_attention(writer, call, scores, value, is_causal=is_causal)
 
 
@@ -64,12 +63,42 @@ def multiply_values(
     match left, right:
         case Shares(scores), Value():
             return _write_attention(writer, call, scores, right, is_causal=False)
-        case Value(), Value() if len(left.shape) == len(right.shape) == _RANK:
-            order = (0, 1, 3, 2)
+        case Value(), Value() if len(left.shape) == len(right.shape) in (_RANK - 1, _RANK):
+            order = (*range(len(right.shape) - 2), -1, -2)
             key = replace(right, layout=right.layout.permute(order))
-            return _scores(call, left, key)
+            return _scores(call, _with_batch(left), _with_batch(key))
         case _:
             return None
+
+
+def _with_batch(value: Value) -> Value:
+    """Return a value that has heads first as the one of a batch; others as they are."""
+    if len(value.shape) == _RANK:
+        return value
+    return replace(value, layout=value.layout.expand((1, *value.shape)))
+
+
+@lowers("baddbmm.default")
+def _lower_biased_product(writer: GraphWriter, call: Call) -> Operand:
+    """Return the scores that a stored bias plus a product of values are."""
+    bias, left, right = (call.operand(index) for index in range(3))
+    scores = multiply_values(writer, call, left, right)
+    if not isinstance(scores, Scores) or not isinstance(bias, External):
+        raise call.unsupported("it is no product of queries and keys plus a stored bias")
+    beta, alpha = call.constant(3, "beta", 1), call.constant(4, "alpha", 1)
+    if beta != 1:
+        bias = writer.view(bias, f"{bias.name}__scaled", torch.ops.aten.mul.Tensor, beta)
+    return add_mask(call, replace(scores, scale=float(cast("float", alpha))), bias)
+
+
+def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
+    """Return scores seen with another shape: with or without the dimension of a batch of one."""
+    scores = operand.scores if isinstance(operand, Shares) else operand
+    _, heads, rows, _ = scores.query.shape
+    full = (heads, rows, scores.key.shape[2])
+    if call.shape not in (full, (1, *full)):
+        raise call.unsupported(f"it sees the scores of an attention, {full}, as {call.shape}")
+    return operand
 
 
 def _scores(call: Call, query: Value, key: Value) -> Scores:
@@ -79,9 +108,9 @@ def _scores(call: Call, query: Value, key: Value) -> Scores:
         raise call.unsupported(
             f"it attends within {query.shape[0]} sequences; the wafer takes one at a time"
         )
-    if query.shape != key.shape:
+    if query.shape[:2] != key.shape[:2] or query.shape[3] != key.shape[3]:
         raise call.unsupported(f"the query has shape {query.shape} and the key {key.shape}")
-    return Scores(query, key, 1.0, None)
+    return Scores(query, key, 1.0)
 
 
 @lowers("softmax.int", "_softmax.default")
@@ -90,7 +119,7 @@ def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
     operand, dimension = call.operand(0), cast("int", call.node.args[1])
     if not isinstance(operand, Scores):
         raise call.unsupported("only the softmax of an attention's scores has a form")
-    if dimension % _RANK != _RANK - 1:
+    if dimension % len(call.shape) != len(call.shape) - 1:
         raise call.unsupported("the softmax of an attention is not over the keys")
     return Shares(operand)
 
@@ -100,10 +129,9 @@ def _lower_masked_fill(writer: GraphWriter, call: Call) -> Operand:
     scores, hidden, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
     if not isinstance(scores, Scores) or not isinstance(hidden, External):
         raise call.unsupported("only scores of an attention can be masked, by a stored mask")
-    if not isinstance(fill, Number) or fill.value > _HIDES[call.dtype]:
-        raise call.unsupported("what it fills in does not hide a key")
+    _check_fill(writer, call, fill)
     seen = writer.view(hidden, f"{hidden.name}__seen", torch.logical_not)
-    return add_mask(writer, call, scores, seen)
+    return add_mask(call, scores, seen)
 
 
 @lowers("where.self", "where.ScalarOther")
@@ -111,25 +139,30 @@ def _lower_where(writer: GraphWriter, call: Call) -> Operand:
     seen, scores, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
     if not isinstance(scores, Scores) or not isinstance(seen, External):
         raise call.unsupported("only scores of an attention can be masked, by a stored mask")
-    if isinstance(fill, External) and fill.origin is Origin.CONSTANT:
-        fill = Number(float(fill.tensor.max()))
-    if not isinstance(fill, Number) or fill.value > _HIDES[call.dtype]:
+    _check_fill(writer, call, fill)
+    return add_mask(call, scores, seen)
+
+
+def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None:
+    """Refuse what leaves something of a key where it stands in the place of a score."""
+    if isinstance(fill, External) and fill.origin is not Origin.DATA:
+        largest = writer.view(fill, f"{fill.name}__largest", torch.max)
+        fill = Number(float(writer.decide(largest)))
+    if not isinstance(fill, Number) or not fill.value < HIDES[call.dtype]:
         raise call.unsupported("what it fills in does not hide a key")
-    return add_mask(writer, call, scores, seen)
 
 
-def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) -> Scores:
-    """Return scores with a mask: boolean, true where a key is seen, or what is added to scores."""
-    if scores.mask is not None:
-        raise call.unsupported("it masks scores twice")
-    values = writer.decide(mask)
-    if values.dtype is torch.bool:
-        return replace(scores, mask=mask)
-    threshold = _HIDES.get(values.dtype)
-    if threshold is None or not ((values == 0) | (values < threshold)).all():
-        raise call.unsupported("it adds to the scores something else than a mask")
-    seen = writer.view(mask, f"{mask.name}__seen", torch.ops.aten.eq.Scalar, 0)
-    return replace(scores, mask=seen)
+def add_mask(call: Call, scores: Scores, mask: External) -> Scores:
+    """Return scores with one more mask."""
+    _, heads, rows, _ = scores.query.shape
+    full = (1, heads, rows, scores.key.shape[2])
+    shape = (1,) * (len(full) - len(mask.shape)) + mask.shape
+    fits = all(size in (1, whole) for size, whole in zip(shape, full, strict=True))
+    if len(shape) != len(full) or not fits:
+        raise call.unsupported(f"a mask of shape {mask.shape} does not go over scores of {full}")
+    if mask.tensor.dtype not in (torch.bool, *HIDES):
+        raise call.unsupported(f"the mask has dtype {mask.tensor.dtype}")
+    return replace(scores, masks=(*scores.masks, mask))
 
 
 # --- the operation of the graph ----------------------------------------------------------------
@@ -138,10 +171,12 @@ def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) ->
 def _write_attention(
     writer: GraphWriter, call: Call, scores: Scores, value: Value, *, is_causal: bool
 ) -> Value:
-    query = scores.query
-    if len(value.shape) != _RANK or value.shape[:3] != query.shape[:3]:
-        raise call.unsupported(f"the query has shape {query.shape} and the value {value.shape}")
+    query, value = scores.query, _with_batch(value)
+    if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
+        raise call.unsupported(f"the key has shape {scores.key.shape} and the value {value.shape}")
     _, heads, rows, _ = query.shape
+    if is_causal and rows != value.shape[2]:
+        raise call.unsupported(f"it is causal with {rows} rows and {value.shape[2]} keys")
     key_layout, key_times = scores.key.layout.without_repetition(1)
     value_layout, value_times = value.layout.without_repetition(1)
     if key_times != value_times:
@@ -154,8 +189,7 @@ def _write_attention(
     query_rows, key_rows, value_rows = (
         writer.matrix(replace(part, is_wide=False), [0, 2], [1, 3]) for part in parts
     )
-    if scores.mask is not None:
-        is_causal = _is_causal(call, scores.mask, rows)
+    visibility, bias = read_masks(writer, scores)
     features = heads * value.shape[-1]
     result = writer.result(call.node.name, rows, features)
     writer.emit(
@@ -167,27 +201,11 @@ def _write_attention(
             heads,
             heads // key_times,
             scores.scale,
-            is_causal,
+            is_causal or visibility is Visibility.CAUSAL,
+            None if bias is None else writer.parameter(bias, "bias").name,
         )
     )
-    seen = see(result, (1, rows, heads, value.shape[-1]))
-    is_wide = query.is_wide or value.is_wide
-    return Value(result, seen.layout.permute((0, 2, 1, 3)), is_wide=is_wide)
-
-
-def _is_causal(call: Call, mask: External, rows: int) -> bool:
-    """Tell whether a mask hides exactly what comes later; refuse one that hides anything else."""
-    leading = mask.shape[:-2]
-    seen = mask.tensor.expand(*leading, rows, rows)
-    if seen.all():
-        return False
-    causal = torch.ones(rows, rows, dtype=torch.bool, device=seen.device).tril()
-    if (seen == causal).all():
-        return True
-    too_few = causal & ~seen
-    if too_few.any():
-        _, row, key = (int(index) for index in too_few.reshape(-1, rows, rows).nonzero()[0])
-        what = f"row {row} does not see row {key} (padding, or a sliding window)"
-    else:
-        what = "some rows see later rows and others do not"
-    raise call.unsupported(f"the mask is neither causal nor empty: {what}")
+    seen = see(result, (1, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))
+    if len(call.shape) < _RANK:
+        seen = seen.select(0, 0)
+    return Value(result, seen, is_wide=query.is_wide or value.is_wide)

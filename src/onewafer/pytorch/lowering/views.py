@@ -23,6 +23,7 @@ from onewafer.pytorch.lowering.operands import (
     Value,
 )
 from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.softmax import see_scores
 from onewafer.pytorch.lowering.writer import FORMATS
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def _source_shape(call: Call) -> tuple[int, ...]:
 def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     """See the same elements in the same order with another shape."""
     operand = call.operand(0)
+    if isinstance(operand, Scores | Shares):
+        return see_scores(call, operand)
     if isinstance(operand, StackedPartners) and operand.partners.value.shape == call.shape:
         return operand.partners
 

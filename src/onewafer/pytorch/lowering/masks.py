@@ -1,0 +1,106 @@
+"""What is added to the scores of an attention: masks, and biases by position and head.
+
+A graph knows attention to all rows, causal attention, and attention with a bias. Which of them a
+model needs depends on the elements of its masks, and is decided again for every call; the elements
+of a bias are a parameter like others, so that all masks of a kind share one program.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.lowering.operands import External
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.pytorch.lowering.operands import Scores
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+HIDES = {torch.float32: -1e30, torch.float16: -6e4}
+"""Format → a mask with less than this leaves nothing of an exponential."""
+
+
+class Visibility(IntEnum):
+    """What all that is added to the scores of an attention does."""
+
+    ALL = 0
+    """Nothing: every row sees every row."""
+    CAUSAL = 1
+    """It hides exactly what comes later."""
+    BIASED = 2
+    """Anything else that leaves every row something to see."""
+    NOTHING = 3
+    """It leaves a row nothing to see, or is not a number: the result is none."""
+
+
+def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, External | None]:
+    """Return what the masks of some scores do, and the bias that they are, if they must be one.
+
+    The bias has shape (rows · heads, keys), and is added before scores are scaled.
+    """
+    if not scores.masks:
+        return Visibility.ALL, None
+    _, heads, rows, _ = scores.query.shape
+    keys = scores.key.shape[2]
+    name = "__and__".join(mask.name for mask in scores.masks)
+    kind = writer.derive(f"{name}__kind", _visibility, [*scores.masks], rows, keys)
+    assert isinstance(kind, External), "a function that gives one tensor"  # invariant
+    visibility = Visibility(int(writer.decide(kind)))
+    if visibility is Visibility.NOTHING:
+        raise UnsupportedOperationError("the mask leaves a row nothing to see, or has NaN or ∞")
+    if visibility is not Visibility.BIASED:
+        return visibility, None
+    bias = writer.derive(
+        f"{name}__bias", _bias, [*scores.masks], (heads, rows, keys), scores.scale, writer.format
+    )
+    assert isinstance(bias, External), "a function that gives one tensor"  # invariant
+    return visibility, bias
+
+
+def _visibility(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Tensor:
+    """Return the `Visibility` of the sum of some masks, as a tensor."""
+    total = _sum(masks)
+    total = total.expand(*total.shape[:-2], rows, keys)
+    is_hidden = total < HIDES[total.dtype]
+    has_infinite_rows = (total == -torch.inf).all(-1).any()
+    if has_infinite_rows or not (total < torch.inf).all():
+        return torch.tensor(Visibility.NOTHING)
+    if (total[~is_hidden] != 0).any():
+        return torch.tensor(Visibility.BIASED)
+    if not is_hidden.any():
+        return torch.tensor(Visibility.ALL)
+    is_later = torch.ones(rows, keys, dtype=torch.bool, device=total.device).triu(1)
+    is_causal = rows == keys and bool((is_hidden == is_later).all())
+    return torch.tensor(Visibility.CAUSAL if is_causal else Visibility.BIASED)
+
+
+def _bias(
+    masks: Sequence[torch.Tensor],
+    shape: tuple[int, int, int],
+    scale: float,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Return the sum of some masks over a scale, (rows · heads, keys), without infinities."""
+    heads, rows, keys = shape
+    total = (_sum(masks).float() / scale).clamp(min=HIDES[dtype])
+    by_head = total.reshape(-1, *total.shape[-2:]).expand(heads, rows, keys)
+    return by_head.transpose(0, 1).reshape(rows * heads, keys).to(dtype)
+
+
+def _sum(masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return what some masks add to scores; boolean ones are true where a key is seen."""
+    numbers = [
+        torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)
+        if mask.dtype is torch.bool
+        else mask
+        for mask in masks
+    ]
+    total = numbers[0]
+    for more in numbers[1:]:
+        total = total + more
+    return total.reshape(*(1,) * (2 - total.dim()), *total.shape)

@@ -1,0 +1,156 @@
+"""Sequences of several lengths in one launch: all get the rows of the longest.
+
+An encoder and a decoder have inputs of different numbers of rows; a launch has one. Rows behind a
+sequence are zeros at first and whatever follows from them; nothing of them reaches a result: most
+operations work row by row, causal attention does not look ahead, and other attention gets a bias
+that hides the keys behind the sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    Embedding,
+    FirstRow,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    activation_operands,
+)
+from onewafer.pytorch.lowering.masks import HIDES
+from onewafer.pytorch.lowering.operands import External, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.graph import Graph, Operation, Tensor
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_ROW_BY_ROW = (
+    Linear,
+    AddBias,
+    Relu,
+    Add,
+    Multiply,
+    Scale,
+    Activation,
+    RmsNorm,
+    LayerNorm,
+    Embedding,
+)
+
+
+def pad_sequences(writer: GraphWriter, graph: Graph) -> Graph:
+    """Return a graph whose inputs all have the rows of the longest, and change the writer's.
+
+    Its parameters are left out. Results have their valid rows first. Raises
+    UnsupportedOperationError where rows behind a sequence could reach a result.
+    """
+    rows = max(tensor.shape[0] for tensor in graph.inputs)
+    padding = _Padding(writer, graph, rows)
+    operations = tuple(padding.pad(operation) for operation in graph.operations)
+    inputs = tuple(padding.pad_input(tensor) for tensor in graph.inputs)
+    return replace(graph, inputs=inputs, operations=operations, parameters=())
+
+
+class _Padding:
+    """The change of a graph to more rows."""
+
+    def __init__(self, writer: GraphWriter, graph: Graph, rows: int) -> None:
+        self._writer = writer
+        self._rows = rows
+        self._valid = {tensor.name: tensor.shape[0] for tensor in graph.inputs}
+        """Rows of each tensor that mean something."""
+        self._padded = {tensor.name for tensor in graph.inputs}
+        """Tensors that have `rows` rows."""
+
+    def pad_input(self, tensor: Tensor) -> Tensor:
+        """Return an input with more rows."""
+        external = self._writer.inputs[tensor.name]
+        self._writer.inputs[tensor.name] = self._pad(external, below=self._rows - tensor.shape[0])
+        return replace(tensor, shape=(self._rows, *tensor.shape[1:]))
+
+    def pad(self, operation: Operation) -> Operation:
+        """Return an operation with more rows."""
+        result = operation.result
+        self._valid[result.name] = result.shape[0]
+        operands = activation_operands(operation)
+        self._check_rows(operation, operands)
+        if operands and self._padded.isdisjoint(operands):
+            return operation
+        match operation:
+            case FirstRow():
+                return operation
+            case LastRow() if self._valid[operation.input] == self._rows:
+                return operation
+            case PositionEmbedding():
+                operation = replace(operation, table=self._table(operation.table))
+            case Rotary():
+                tables = self._table(operation.cosine), self._table(operation.sine)
+                operation = replace(operation, cosine=tables[0], sine=tables[1])
+            case Attention():
+                operation = self._attention(operation)
+            case _ if isinstance(operation, _ROW_BY_ROW):
+                pass
+            case _:
+                kind = type(operation).__name__
+                msg = f"its inputs have different numbers of rows, which a {kind} would mix"
+                raise UnsupportedOperationError(msg)
+        self._padded.add(result.name)
+        return replace(operation, result=replace(result, shape=(self._rows, *result.shape[1:])))
+
+    def _check_rows(self, operation: Operation, operands: Sequence[str]) -> None:
+        """Refuse operands of different rows, but for the queries and keys of an attention."""
+        are_padded = {name in self._padded for name in operands}
+        rows = {self._valid[name] for name in operands if not isinstance(operation, Attention)}
+        if len(are_padded) > 1 or len(rows) > 1:
+            kind = type(operation).__name__
+            raise UnsupportedOperationError(f"a {kind} has operands of different numbers of rows")
+
+    def _attention(self, operation: Attention) -> Attention:
+        """Return an attention that sees no key behind the sequence."""
+        rows, keys = self._valid[operation.query], self._valid[operation.key]
+        if operation.is_causal or (operation.bias is None and keys == self._rows):
+            return operation
+        writer, heads = self._writer, operation.heads
+        if operation.bias is None:
+            name = f"{heads}_heads_{rows}_by_{keys}"
+            zeros = torch.zeros(rows * heads, keys, dtype=writer.format)
+            found = writer.derive(name, torch.clone, External(name, zeros, Origin.CONSTANT))
+            assert isinstance(found, External), "a copy is one tensor"  # invariant
+            bias = found
+        else:
+            bias = writer.parameters[operation.bias]
+        hidden = HIDES[writer.format]
+        wide = self._pad(bias, right=self._rows - keys, number=hidden)
+        padded = self._pad(wide, below=(self._rows - rows) * heads)
+        return replace(operation, bias=writer.parameter(padded, "bias").name)
+
+    def _table(self, name: str) -> str:
+        table = self._writer.parameters[name]
+        padded = self._pad(table, below=max(self._rows - table.shape[0], 0))
+        return self._writer.parameter(padded, "table").name
+
+    def _pad(
+        self, external: External, *, below: int = 0, right: int = 0, number: float = 0.0
+    ) -> External:
+        if not below and not right:
+            return external
+        name, margins = f"{external.name}__{below}_below_{right}_right", [0, right, 0, below]
+        pad = torch.ops.aten.constant_pad_nd.default
+        return self._writer.view(external, name, pad, margins, number)
