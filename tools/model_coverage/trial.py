@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from onewafer.pytorch.ledger import Ledger
     from tools.model_coverage.model import Model
 
+_MOST_CHARACTERS = 300
+"""Of a message; longer ones are cut."""
+
 
 def try_model(model: Model, fidelity: Fidelity) -> Outcome:
     """Run a model on the host and on the wafer."""
@@ -123,5 +126,6 @@ def describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     kind = "" if isinstance(error, OnewaferError) else f"{type(error).__name__}: "
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{kind}{first}{where}"
+    words = " ".join(str(error).split()) or "no message"
+    shown = words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]}…"
+    return f"{kind}{shown}{where}"
