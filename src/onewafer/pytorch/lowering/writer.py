@@ -97,6 +97,8 @@ class GraphWriter:
     """What the host does with an argument before the wafer begins."""
     sequences: int | None = None
     """How many sequences the rows are, one after the other; None: no operation has asked."""
+    samples: int | None = None
+    """Of how many samples the rows are maps; None: no operation works on maps."""
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
@@ -293,6 +295,13 @@ class GraphWriter:
             msg = f"its rows are {sequences} sequences, those before it {self.sequences}"
             raise UnsupportedOperationError(msg)
         self.sequences = sequences
+
+    def note_samples(self, samples: int) -> None:
+        """Note of how many samples the rows of an operation are maps, or refuse it."""
+        if self.samples not in (None, samples):
+            msg = f"its rows are maps of {samples} samples, those before it of {self.samples}"
+            raise UnsupportedOperationError(msg)
+        self.samples = samples
 
     # --- parameters --------------------------------------------------------------------------
 
@@ -492,18 +501,24 @@ class GraphWriter:
         inputs = tuple(self._declared[name] for name in self.inputs)
         graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
         batches = sorted({tensor.shape[0] for tensor in inputs})
+        if not graph.is_sequence:
+            self.sequences = None  # what asked for them is not needed
         if (self.sequences or 1) > 1:
             return self._finish_sequences(graph, batches)
-        if len(batches) > 1 and not graph.is_sequence:
+        if self.samples is not None:
+            self._check_samples(batches, is_sequence=graph.is_sequence)
+        elif len(batches) > 1 and not graph.is_sequence:
             sizes = " and ".join(str(size) for size in batches)
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
-        if len(batches) > 1:
+        elif len(batches) > 1:
             graph = pad_sequences(self, graph)
         return self._with_parameters(graph)
 
     def _finish_sequences(self, graph: Graph, batches: Sequence[int]) -> Graph:
         """Return the graph for one of several sequences."""
         assert self.sequences is not None, "there are several"  # invariant
+        if self.samples is not None:
+            self.note_samples(self.sequences)
         if len(batches) > 1 or batches[0] % self.sequences:
             sizes = " and ".join(str(size) for size in batches)
             msg = f"its inputs have {sizes} rows; {self.sequences} sequences have one number"
@@ -516,6 +531,17 @@ class GraphWriter:
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
         return replace(graph, parameters=parameters)
+
+    def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
+        """Refuse inputs that are not of all samples, and positions of several."""
+        assert self.samples is not None, "there are maps"  # invariant
+        if is_sequence and (self.samples > 1 or len(batches) > 1):
+            msg = f"it works on maps of {self.samples} samples and on positions of a sequence"
+            raise UnsupportedOperationError(msg)
+        for rows in batches:
+            if rows % self.samples:
+                msg = f"an input has {rows} rows for {self.samples} samples"
+                raise UnsupportedOperationError(msg)
 
     def _live_operations(self) -> list[Operation]:
         needed, live = {*self._outputs}, list["Operation"]()
