@@ -7,6 +7,7 @@ host and are counted with the reason.
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from onewafer.errors import (
     OnewaferError,
     UnsupportedOperationError,
 )
-from onewafer.graph import with_rows
+from onewafer.graph import DataType, with_rows
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
@@ -34,6 +35,7 @@ from onewafer.pytorch.executable import (
     Simulation,
     build_executor,
 )
+from onewafer.pytorch.finiteness import FinitenessCheck, NonFiniteWarning
 from onewafer.pytorch.generation import (
     Generation,
     SequenceOptions,
@@ -227,8 +229,8 @@ class Session:
         """Return the program of a language model."""
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
-        executor, record, what = self._compile(module, placed, reason, is_first=True)
-        return _SequenceProgram(executor, record, what, self.observer)
+        parts = self._compile(module, placed, reason, is_first=True)
+        return _SequenceProgram(*parts, self.observer)
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -303,8 +305,8 @@ class Session:
         *,
         is_first: bool,
         on_host: tuple[str, ...] = (),
-    ) -> tuple[Executor, ProgramRecord, str]:
-        """Return an executor, its record in the ledger, and a name for messages."""
+    ) -> tuple[Executor, ProgramRecord, FinitenessCheck, str]:
+        """Return an executor, its record in the ledger, a check, and a name for messages."""
         name, program = type(module).__name__, placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
@@ -326,7 +328,14 @@ class Session:
             on_host,
         )
         self.ledger.programs.append(record)
-        return executor, record, what
+        host_stores = _stored_type(module) if self.options.dtype else program.dtype
+        return executor, record, FinitenessCheck(program, host_stores), what
+
+
+def _stored_type(module: torch.nn.Module) -> DataType:
+    """Return the type of a module's results on the host."""
+    is_half = any(parameter.dtype == torch.float16 for parameter in module.parameters())
+    return DataType.F16 if is_half else DataType.F32
 
 
 def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Look:
@@ -355,16 +364,26 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
 
 
 class _LaunchedProgram:
-    """An executor whose launches are watched and counted."""
+    """An executor whose launches are watched, checked and counted."""
 
     def __init__(
-        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+        self,
+        executor: Executor,
+        record: ProgramRecord,
+        check: FinitenessCheck,
+        what: str,
+        observer: Observer | None,
     ) -> None:
         self._executor = executor
         self._record = record
+        self._check = check
         self._what = what
         self._observer = observer
         self._launched: list[tuple[Launch | None, Activity]] = []
+
+    def _send(self, parameters: Arrays) -> None:
+        self._executor.send(parameters)
+        self._check.send(parameters)
 
     def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
         observer, expected = self._observer, self._executor.expect(launch)
@@ -373,6 +392,10 @@ class _LaunchedProgram:
         self._launched.append((launch, activity))
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
+        not_finite = self._check.check(inputs, launch, outputs)
+        if not_finite is not None:
+            self._record.not_finite = not_finite
+            warnings.warn(f"{self._what}: {not_finite}", NonFiniteWarning, stacklevel=2)
         return outputs
 
     def _count_call(self, phase: Phase, rows: int) -> None:
@@ -386,7 +409,7 @@ class _SequenceProgram(_LaunchedProgram):
 
     def send(self, parameters: Arrays) -> None:
         """Write parameters, which stay."""
-        self._executor.send(parameters)
+        self._send(parameters)
         self._record.parameters_sent += len(parameters)
 
     def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
@@ -404,9 +427,14 @@ class _ResidentProgram(_LaunchedProgram):
     """A program on the wafer with the parameters it holds."""
 
     def __init__(
-        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+        self,
+        executor: Executor,
+        record: ProgramRecord,
+        check: FinitenessCheck,
+        what: str,
+        observer: Observer | None,
     ) -> None:
-        super().__init__(executor, record, what, observer)
+        super().__init__(executor, record, check, what, observer)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
 
@@ -433,7 +461,7 @@ class _ResidentProgram(_LaunchedProgram):
         dtype = self._record.program.dtype
         arrays = {name: to_numpy(tensor) for name, tensor in call.parameters.items()}
         changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
-        self._executor.send({name: convert(array, dtype) for name, array in changed.items()})
+        self._send({name: convert(array, dtype) for name, array in changed.items()})
         self._record.parameters_sent += sum(name not in self._sent for name in changed)
         self._record.parameters_resent += sum(name in self._sent for name in changed)
         self._sent |= {name: array.copy() for name, array in changed.items()}
