@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from onewafer.graph import AddBias, Embedding, Linear
-from onewafer.pytorch.lowering.linear import multiply
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
+from onewafer.pytorch.lowering.sequences import of_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
+
+
+_SEQUENCES_RANK = 3
+"""Dimensions of a tensor of sequences: sequences, rows, features."""
 
 
 @lowers("embedding.default")
@@ -31,55 +34,6 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
     writer.emit(Embedding(result, ids.name, table.name))
     return see(result, call.shape)
-
-
-@lowers("conv2d.default")
-def _lower_patches(writer: GraphWriter, call: Call) -> Operand:
-    """Multiply patches that do not overlap: the host cuts them out, which computes nothing."""
-    image, weight = call.operand(0), call.operand(1)
-    if not isinstance(image, External) or not isinstance(weight, External):
-        raise call.unsupported("only images that come with the call are cut into patches")
-    out, channels, height, width = weight.shape
-    batch, image_channels, image_height, image_width = image.shape
-    is_cut = (
-        _pair(call.constant(3, "stride", 1)) == (height, width)
-        and _pair(call.constant(4, "padding", 0)) == (0, 0)
-        and _pair(call.constant(5, "dilation", 1)) == (1, 1)
-        and call.constant(6, "groups", 1) == 1
-        and channels == image_channels
-        and image_height % height == 0
-        and image_width % width == 0
-    )
-    if not is_cut:
-        raise call.unsupported("its patches overlap, or leave out a part of the image")
-    rows, columns = image_height // height, image_width // width
-    cut = (batch, channels, rows, height, columns, width)
-    aten, name = torch.ops.aten, f"{image.name}__patches"
-    pieces = writer.view(image, f"{name}_cut", aten.reshape.default, cut)
-    order = (0, 2, 4, 1, 3, 5)
-    turned = writer.view(pieces, f"{name}_turned", aten.permute.default, order)
-    shape = (batch * rows * columns, channels * height * width)
-    patches = writer.view(turned, name, aten.reshape.default, shape)
-    flat = writer.view(weight, f"{weight.name}__flat", aten.reshape.default, (out, shape[1]))
-    tensor = multiply(
-        writer,
-        call,
-        writer.rows(patches),
-        writer.parameter(flat, "weight"),
-        call.optional(2, "bias"),
-    )
-    writer.on_host.append(f"cutting {image.name!r} into patches")
-    value = see(tensor, (batch, rows, columns, out))
-    return Value(value.tensor, value.layout.permute((0, 3, 1, 2)))
-
-
-def _pair(value: object) -> tuple[int, int]:
-    match value:
-        case int():
-            return value, value
-        case _:
-            numbers = [*cast("Sequence[int]", value)]
-            return numbers[0], numbers[-1]
 
 
 @lowers("cat.default", takes_rotated=True)
@@ -100,9 +54,18 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("it joins an argument and computed rows")
     (place,) = computed
     value = writer.value(parts[place])
-    if math.prod(value.shape[:-2]) != 1:
-        raise call.unsupported("it joins stored rows to each of several sequences")
-    return _join_rows(writer, call, value, stored[:place], stored[place:])
+    if len(value.shape) > _SEQUENCES_RANK:
+        raise call.unsupported("it joins stored rows to parts of sequences")
+    alike = [_of_one_sequence(writer, call, part) for part in stored]
+    return _join_rows(writer, call, value, alike[:place], alike[place:])
+
+
+def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> External:
+    """Return stored rows that are alike for all sequences, for one of them."""
+    one = part if len(part.shape) < _SEQUENCES_RANK else of_one_sequence(writer, part)
+    if one is None:
+        raise call.unsupported(f"it joins other rows of {part.name!r} to each sequence")
+    return one
 
 
 @lowers("stack.default")
@@ -143,13 +106,15 @@ def _join_rows(
     above, below = (sum(part.shape[-2] for part in parts) for parts in (before, after))
     margins = [0, 0, above, below]
     old = writer.inputs[producer.input]
-    padded = writer.view(old, f"{old.name}__{above}_{below}", aten.constant_pad_nd.default, margins)
+    num_rows = value.shape[-2]
+    cut = writer.view(old, f"{old.name}__cut", aten.reshape.default, [-1, num_rows, old.shape[-1]])
+    padded = writer.view(cut, f"{old.name}__{above}_{below}", aten.constant_pad_nd.default, margins)
     rows = writer.rows(padded)
     result = writer.result(name, rows.shape[0], source.shape[1])
     writer.emit(Linear(result, rows.name, producer.weight))
     count = above + below
     writer.on_host.append(f"adding {count} row{'s' * (count > 1)} of zeros")
-    shape = [*value.shape[:-2], value.shape[-2], source.shape[1]]
+    shape = [1] * (len(value.shape) - 2) + [num_rows, source.shape[1]]
     if bias is None:
         zeros = torch.zeros(shape, dtype=writer.format)
         middle = External(f"{name}__zeros", zeros, Origin.CONSTANT)
