@@ -46,7 +46,7 @@ def test_operation_and_pe_are_named_once(fidelity):
     (warning,) = caught
     message = (
         "Sequential, 2 rows on 2×2 PEs: an infinity arises on the wafer first in Linear with "
-        "1.weight (result 'linear_1'), at PE (0, 0); on the host, which stores f32, no result "
+        "p_1_weight (result 'linear_1'), at PE (0, 0); on the host, which stores f32, no result "
         "there is larger than 3.6e+05; f16 holds numbers up to 65,504; leave out the option "
         "dtype, or write f32"
     )
@@ -74,7 +74,7 @@ def test_what_the_host_has_as_well_is_no_surprise(number):
     assert wafer.ledger.programs[0].not_finite is None
 
 
-@pytest.mark.parametrize(("weight", "size", "name"), [(1e5, 0.0, "0.weight"), (1.0, 1e5, "input")])
+@pytest.mark.parametrize(("weight", "size", "name"), [(1e5, 0.0, "p_0_weight"), (1.0, 1e5, "")])
 def test_numbers_that_the_wafer_cannot_hold_are_named(weight, size, name):
     model = narrowing(weight=weight)
     with pytest.warns(NonFiniteWarning, match=rf"'{name}.*' is not finite on the wafer: f16 holds"):

@@ -14,7 +14,7 @@ from onewafer.graph import DataType, Evaluator, parameter_operands
 from onewafer.mesh import find_non_finite, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,8 @@ class FinitenessCheck:
     program: MeshProgram
     host_stores: DataType
     """The type of the host's results: the module's own, whatever the wafer stores."""
+    tell: Callable[[str], None]
+    """Gets the sentence."""
     is_over: bool = False
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _launches: list[tuple[Arrays, Launch]] = field(default_factory=list["tuple[Arrays, Launch]"])
@@ -44,26 +46,33 @@ class FinitenessCheck:
 
     def send(self, parameters: Arrays) -> None:
         """Note parameters, which must not change from then on, and forget the sequence."""
-        self._parameters |= parameters
-        self._launches.clear()
+        if not self.is_over:
+            self._parameters |= parameters
+            self._launches.clear()
 
-    def check(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> str | None:
-        """Return where the first number of a launch comes from that only the wafer has, if any."""
+    def check(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> None:
+        """Tell where the first number of a launch comes from that only the wafer has, if any."""
         if self.is_over:
-            return None
+            return
         where = launch or self.program.whole_launch()
         self._launches = [known for known in self._launches if known[1].start < where.start]
         self._launches.append((inputs, where))
         if self._is_finite(outputs, where):
-            return None
+            return
+        found = self._look_for_origin(inputs)
         self.is_over = True
+        self._launches.clear()
+        self._parameters.clear()
+        if found is not None:
+            self.tell(found)
+
+    def _look_for_origin(self, inputs: Arrays) -> str | None:
         if self._is_narrower:
             for name, array in (*inputs.items(), *self._parameters.items()):
                 if not np.isfinite(array).all():
                     return f"{name!r} is not finite on the wafer: {self._range}{_ADVICE}"
         host = self._run_on_host()
         found = find_non_finite(self.program, self._parameters, self._launches, host)
-        self._launches.clear()
         return None if found is None else self._describe(found, host[found.launch])
 
     def _is_finite(self, outputs: Arrays, launch: Launch) -> bool:

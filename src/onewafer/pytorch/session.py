@@ -132,6 +132,8 @@ class Session:
         self._generation = Generation(
             self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
         )
+        self._unsaid: list[str] = []
+        """Warnings that are due when the call has its result."""
         self._lock = threading.RLock()
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
@@ -155,12 +157,15 @@ class Session:
             try:
                 check_call(module, args, kwargs)
                 if is_language_model(module, args, kwargs):
-                    return self._continue(module, args, kwargs)
-                return self._call(module, args, kwargs)
+                    result = self._continue(module, args, kwargs)
+                else:
+                    result = self._call(module, args, kwargs)
             except OnewaferError:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+            self._warn()
+            return result
 
     def call_part(
         self,
@@ -193,11 +198,20 @@ class Session:
         with self._lock:
             try:
                 check_call(graph.graph_module, args, {})
-                return self._run(graph.graph_module, graph.bind(graph.graph_module, args))
+                result = self._run(graph.graph_module, graph.bind(graph.graph_module, args))
             except OnewaferError:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+            self._warn()
+            return result
+
+    def _warn(self) -> None:
+        """Say what was found to be not finite, now that the caller's filters hold."""
+        found = [*self._unsaid]
+        self._unsaid.clear()
+        for text in found:
+            warnings.warn(text, NonFiniteWarning, stacklevel=3)
 
     @property
     def is_on_host(self) -> bool:
@@ -328,7 +342,12 @@ class Session:
         )
         self.ledger.programs.append(record)
         host_stores = _stored_type(module) if self.options.dtype else program.dtype
-        return executor, record, FinitenessCheck(program, host_stores), what
+
+        def tell(found: str) -> None:
+            record.not_finite = found
+            self._unsaid.append(f"{what}: {found}")
+
+        return executor, record, FinitenessCheck(program, host_stores, tell), what
 
 
 def _stored_type(module: torch.nn.Module) -> DataType:
@@ -392,10 +411,7 @@ class _LaunchedProgram:
         self._launched.append((launch, activity))
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
-        not_finite = self._check.check(inputs, launch, outputs)
-        if not_finite is not None:
-            self._record.not_finite = not_finite
-            warnings.warn(f"{self._what}: {not_finite}", NonFiniteWarning, stacklevel=2)
+        self._check.check(inputs, launch, outputs)
         return outputs
 
     def _count_call(self, phase: Phase, rows: int) -> None:
