@@ -16,13 +16,17 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    Convolution,
     DataType,
+    Depthwise,
     Embedding,
     FirstRow,
     Graph,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     Operation,
     PositionEmbedding,
@@ -30,7 +34,9 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     Tensor,
+    Window,
 )
 from onewafer.mesh import Arena, Axis, Block, Launch, MeshOperation
 from onewafer.mesh import operations as mesh
@@ -75,7 +81,8 @@ class _Chain:
             Add(tensor("odd"), "even", "0.relu"),  # turns its right operand
             Add(tensor("y"), "0.relu", "odd"),  # likewise, the other way
             Multiply(tensor("product"), "y", "y"),
-            Scale(tensor("scaled"), "product", 0.5),
+            Scale(tensor("half"), "product", 0.5),
+            ScaleFeatures(tensor("scaled"), "half", "v"),
             RmsNorm(tensor("rms"), "scaled", "v", 1e-5),
             LayerNorm(tensor("layer"), "rms", "v", "v", 1e-5),
         ]
@@ -84,11 +91,21 @@ class _Chain:
             self.operations.append(Activation(tensor(function), source, function))
             source = function
 
+    def append_all_on_maps(self) -> None:
+        """Append operations on a map of 2×2 places."""
+        tensor, window = self.tensor, Window(2, 2, 1, 2, right=1)
+        self.operations += [
+            Convolution(tensor("convolved"), "tanh", "taps", window),
+            Depthwise(tensor("weighed"), "convolved", "tap vectors", window),
+            MaxPool(tensor("largest"), "weighed", window),
+            MeanRows(tensor("mean", 1, 8), "largest", 4),
+        ]
+
     def append_all_of_sequences(self) -> None:
         """Append operations that know positions, and attention along either axis."""
         tensor = self.tensor
         self.operations += [
-            Linear(tensor("entry"), "tanh", "w"),
+            Linear(tensor("entry"), "largest", "w"),
             PositionEmbedding(tensor("places"), "table"),
             Add(tensor("placed"), "entry", "places"),
             Rotary(tensor("rotated"), "placed", "angles", "angles", 2),
@@ -98,6 +115,7 @@ class _Chain:
             FirstRow(tensor("one", 1, 8), "second"),
             LastRow(tensor("last", 1, 8), "second"),
             Add(tensor("end", 1, 8), "one", "last"),
+            Add(tensor("all", 1, 8), "end", "mean"),
         ]
 
 
@@ -110,9 +128,11 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     chain = _Chain(dtype)
     tensor = chain.tensor
     shapes = {"w": (8, 8), "v": (8,), "table": (8, 8), "angles": (8, 4), "bias": (8, 4)}
+    shapes |= {"taps": (2, 8, 8), "tap vectors": (2, 8)}
     parameters = tuple(tensor(name, *shape) for name, shape in shapes.items())
     chain.operations.append(Embedding(tensor("x"), "ids", "table"))
     chain.append_all_of_rows()
+    chain.append_all_on_maps()
     if is_sequence:
         chain.append_all_of_sequences()
     ids = Tensor("ids", (4, 1), DataType.I32)
@@ -200,6 +220,7 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     yield from _samples_along(Axis.Y)
     yield from _ELEMENTWISE
     yield from _NORMS
+    yield from _ON_MAPS
     yield _LOOKUP
     if is_sequence:
         yield from _SEQUENCES
@@ -249,6 +270,11 @@ _ELEMENTWISE = (
     _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
     Sample(
         lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.row()),
+        rounds=("rows",),
+        lengths=("columns",),
+    ),
+    Sample(
+        lambda sizes: mesh.ScaleFeatures(sizes.block(), sizes.block(), sizes.row()),
         rounds=("rows",),
         lengths=("columns",),
     ),
@@ -315,6 +341,91 @@ _NORMS = (
     _norm(lambda norm: norm.sum_groups()),
     _norm(lambda norm: norm.sum_squares(norm.totals)),
     _norm(lambda norm: norm.normalize(norm.totals)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Operands of an operation on `slots` maps.
+
+    The result has `rows` lines of `group` places each, the kernel `heads` lines of `share` taps.
+    """
+
+    sizes: Sizes
+
+    @property
+    def window(self) -> Window:
+        """A window without margins, so that all taps are in the map."""
+        sizes = self.sizes
+        height, width = sizes.rows + sizes.heads - 1, sizes.group + sizes.share - 1
+        return Window(height, width, sizes.heads, sizes.share)
+
+    @property
+    def result(self) -> Block:
+        """Rows of all maps."""
+        rows = self.sizes.slots * self.window.num_result_places
+        return Block(Arena.ACTIVATIONS, 0, rows, self.sizes.columns)
+
+    def input(self, columns: int) -> Block:
+        """Return the block that is read."""
+        rows = self.sizes.slots * self.window.num_places
+        return Block(Arena.ACTIVATIONS, 0, rows, columns)
+
+    def convolve(self) -> MeshOperation:
+        """Return a convolution."""
+        sizes, window = self.sizes, self.window
+        weight = Block(Arena.PARAMETERS, 0, window.num_taps * sizes.inner, sizes.columns)
+        blocks = self.result, self.input(sizes.inner), weight
+        return mesh.Convolve(*blocks, window, Axis.X, NUM_PES * sizes.columns)
+
+    def weigh(self) -> MeshOperation:
+        """Return a weighted sum of taps."""
+        columns = self.sizes.columns
+        weight = Block(Arena.PARAMETERS, 0, self.window.num_taps, columns)
+        return mesh.WeighTaps(self.result, self.input(columns), weight, self.window)
+
+    def max_pool(self) -> MeshOperation:
+        """Return a maximum."""
+        return mesh.MaxPool(self.result, self.input(self.sizes.columns), self.window)
+
+    def mean_rows(self) -> MeshOperation:
+        """Return a mean of `group` rows of each of `rows` samples."""
+        sizes = self.sizes
+        source = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
+        return mesh.MeanRows(sizes.block(), source, sizes.block())
+
+
+def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
+    return Sample(
+        lambda sizes: build(_Maps(sizes)),
+        rounds=("kernel_height", "taps", "passes", "lines", "lines*columns"),
+        lengths=("elements", "strip"),
+        strides=("step",),
+        grid=(
+            *_grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
+            *_grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
+        ),
+    )
+
+
+_ON_MAPS = (
+    Sample(
+        lambda sizes: _Maps(sizes).mean_rows(),
+        rounds=("samples", "rows"),
+        lengths=("elements", "columns"),
+        grid=_grid(rows=(2, 3, 5), group=(3, 4)),
+    ),
+    Sample(
+        lambda sizes: _Maps(sizes).convolve(),
+        rounds=("samples", "height", "places", "lines", "steps"),
+        lengths=("elements", "columns"),
+        grid=(
+            *_grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
+            *_grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
+        ),
+    ),
+    _pool(lambda maps: maps.weigh()),
+    _pool(lambda maps: maps.max_pool()),
 )
 
 

@@ -7,17 +7,22 @@ from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
+    ON_MAPS,
     SEQUENTIAL,
     Activation,
     ActivationFunction,
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     Operation,
     PositionEmbedding,
@@ -25,22 +30,27 @@ from onewafer.graph.operations import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
     parameter_operands,
 )
-from onewafer.graph.shapes import with_rows
+from onewafer.graph.shapes import num_samples, with_rows, with_samples
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
+from onewafer.graph.window import Window
 
 __all__ = [
     "FLOATING",
+    "ON_MAPS",
     "SEQUENTIAL",
     "Activation",
     "ActivationFunction",
     "Add",
     "AddBias",
     "Attention",
+    "Convolution",
     "DataType",
+    "Depthwise",
     "Embedding",
     "Evaluator",
     "FirstRow",
@@ -50,6 +60,8 @@ __all__ = [
     "LayerNorm",
     "LayerPart",
     "Linear",
+    "MaxPool",
+    "MeanRows",
     "Multiply",
     "Operation",
     "PositionEmbedding",
@@ -57,15 +69,19 @@ __all__ = [
     "RmsNorm",
     "Rotary",
     "Scale",
+    "ScaleFeatures",
     "Tensor",
+    "Window",
     "activation_operands",
     "count_bytes",
     "count_flop",
     "evaluate_graph",
     "from_json",
     "layer_parts",
+    "num_samples",
     "parameter_operands",
     "to_json",
     "verify_graph",
     "with_rows",
+    "with_samples",
 ]

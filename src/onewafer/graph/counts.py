@@ -9,17 +9,22 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     PositionEmbedding,
     Relu,
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
     parameter_operands,
 )
@@ -42,13 +47,22 @@ def count_flop(graph: Graph, operation: Operation) -> int:
     """Return the floating point operations of one operation in a launch at position 0.
 
     A multiply-add counts as two, a function of one element as one. Causal attention counts the keys
-    that are not masked.
+    that are not masked; a window counts all its taps, those outside the map too, as PyTorch does.
     """
     elements = operation.result.num_elements
     match operation:
         case Linear():
             return 2 * elements * graph.tensor(operation.input).shape[-1]
-        case AddBias() | Relu() | Add() | Multiply() | Scale() | Activation():
+        case Convolution():
+            taps = operation.window.num_taps
+            return 2 * elements * taps * graph.tensor(operation.input).shape[-1]
+        case Depthwise():
+            return 2 * elements * operation.window.num_taps
+        case MaxPool():
+            return elements * operation.window.num_taps
+        case MeanRows():
+            return elements * (operation.rows + 1)
+        case AddBias() | Relu() | Add() | Multiply() | ScaleFeatures() | Scale() | Activation():
             return elements
         case RmsNorm():
             return _RMS_NORM_FLOP * elements

@@ -19,17 +19,22 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     PositionEmbedding,
     Relu,
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
 )
 from onewafer.graph.tensor import DataType
 
@@ -144,6 +149,8 @@ class _Launch:
                 return values[operation.left] + values[operation.right]
             case Multiply():
                 return values[operation.left] * values[operation.right]
+            case ScaleFeatures():
+                return values[operation.input] * values[operation.factors]
             case Scale():
                 return values[operation.input] * operation.factor
             case Activation():
@@ -164,8 +171,28 @@ class _Launch:
                 return values[operation.input][:1]
             case LastRow():
                 return values[operation.input][-1:]
+            case Convolution():
+                taps = self._gather(operation, missing=0)
+                result = np.einsum("spti,toi->spo", taps, values[operation.weight])
+                return result.reshape(-1, result.shape[-1])
+            case Depthwise():
+                taps = self._gather(operation, missing=0)
+                return (taps * values[operation.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
+            case MaxPool():
+                taps = self._gather(operation, missing=-np.inf)
+                return taps.max(axis=2).reshape(-1, taps.shape[-1])
+            case MeanRows():
+                rows = values[operation.input]
+                return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
             case _:
                 assert_never(operation)
+
+    def _gather(self, operation: Convolution | Depthwise | MaxPool, missing: float) -> Array:
+        """Return the rows at the taps of every place: `[samples, places, taps, features]`."""
+        rows, sources = self._values[operation.input], operation.window.sources()
+        maps = rows.reshape(-1, operation.window.num_places, rows.shape[-1])
+        is_inside = (sources >= 0)[:, :, np.newaxis]
+        return np.where(is_inside, maps[:, sources], missing)
 
     def _normalise_root(self, operation: RmsNorm) -> Array:
         rows = self._values[operation.input]

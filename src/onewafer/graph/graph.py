@@ -11,6 +11,7 @@ where a tensor lives, in which order its elements are added.
                 | Relu(result, input)                result = max(input, 0)
                 | Add(result, left, right)           result = left + right, equal shapes
                 | Multiply(result, left, right)      result = left · right, equal shapes
+                | ScaleFeatures(result, input, factors)  result[…, f] = input[…, f] · factors[f]
                 | Scale(result, input, factor)       result = input · factor
                 | Activation(result, input, function)
                 | RmsNorm(result, input, weight, epsilon, groups)
@@ -22,13 +23,18 @@ where a tensor lives, in which order its elements are added.
                 |           bias)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
+                | Convolution(result, input, weight, window)
+                | Depthwise(result, input, weight, window)
+                | MaxPool(result, input, window)
+                | MeanRows(result, input, rows)
     output     := name of an input or a result
     Tensor     := name shape dtype                   dtype := f16 | f32 | i32 (indices only)
 
 Operations stand in the order of execution and name their operands; every name is defined once and
 before its use. Weights, biases and tables are parameters, the other operands inputs or results. One
 floating dtype holds for the whole graph; the last dimension is the features, all before it are
-rows. A launch gives `num_rows` valid rows, the first of them at position `start` of the sequence.
+rows. A launch gives `num_rows` valid rows, the first of them at position `start` of the sequence;
+or, where operations work on maps, all rows of some samples, map after map.
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import SEQUENTIAL
+from onewafer.graph.operations import ON_MAPS, SEQUENTIAL
 from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
@@ -75,6 +81,11 @@ class Graph:
     def is_sequence(self) -> bool:
         """Whether the rows of a launch are tokens of one sequence, else they are independent."""
         return any(isinstance(operation, SEQUENTIAL) for operation in self.operations)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the rows of a launch are whole maps, so that it always has all of them."""
+        return any(isinstance(operation, ON_MAPS) for operation in self.operations)
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of that name; raise GraphError if there is none."""

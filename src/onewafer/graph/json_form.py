@@ -10,6 +10,7 @@ from onewafer.errors import GraphError
 from onewafer.graph.graph import Graph
 from onewafer.graph.operations import ActivationFunction, Operation
 from onewafer.graph.tensor import DataType, Tensor
+from onewafer.graph.window import Window
 
 FORMAT = "onewafer-graph-1"
 
@@ -71,13 +72,15 @@ def _read_operation(item: dict[str, object]) -> Operation:
 
 def _read_field(
     kind: str, value: object
-) -> Tensor | ActivationFunction | str | float | bool | None:
+) -> Tensor | ActivationFunction | Window | str | float | bool | None:
     """Return a field of an operation from its JSON, by the name of the field's type."""
     match kind, value:
         case "Tensor", dict():
             return _read_tensor(cast("dict[str, object]", value))
         case "ActivationFunction", str():
             return ActivationFunction(value)
+        case "Window", dict():
+            return Window(**{str(k): int(v) for k, v in cast("dict[str, int]", value).items()})
         case ("str" | "str | None", str()) | ("bool", bool()):
             return value
         case "int" | "int | None", int() if not isinstance(value, bool):

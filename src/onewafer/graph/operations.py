@@ -3,6 +3,9 @@
 Rows and features are the last two dimensions; operations that say "two-dimensional" below need a
 tensor that has no others. Where an operation knows positions, its rows are consecutive tokens of
 one sequence: row r of a launch that begins at `start` is at position start + r.
+
+Where an operation works on maps (images and the like), its rows are the places of one map after the
+other, all places of a sample together, in reading order: sample · places + y · width + x.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from onewafer.graph.tensor import Tensor
+    from onewafer.graph.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,16 @@ class Multiply:
     result: Tensor
     left: str
     right: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFeatures:
+    """Multiply every row by a vector of features, element by element."""
+
+    result: Tensor
+    input: str
+    factors: str
+    """A parameter of shape (features,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +234,61 @@ class LastRow:
     input: str
 
 
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """Multiply the rows at the taps of a window by a weight each; two-dimensional, on maps.
+
+    `result[p, o] = Σₜ Σᵢ input[tap t of p, i] · weight[t, o, i]`, over the taps inside the map.
+    """
+
+    result: Tensor
+    input: str
+    weight: str
+    """A parameter of shape (taps, out features, in features)."""
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Depthwise:
+    """Weigh each feature by itself over the taps of a window; two-dimensional, on maps.
+
+    `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
+    """
+
+    result: Tensor
+    input: str
+    weight: str
+    """A parameter of shape (taps, features)."""
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Take the largest of each feature over the taps of a window; two-dimensional, on maps."""
+
+    result: Tensor
+    input: str
+    window: Window
+    """Every place of the result has a tap inside the map."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRows:
+    """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
+
+    result: Tensor
+    input: str
+    rows: int
+    """Rows of a sample: the places of its map."""
+
+
 Operation = (
     Linear
     | AddBias
     | Relu
     | Add
     | Multiply
+    | ScaleFeatures
     | Scale
     | Activation
     | RmsNorm
@@ -236,10 +299,16 @@ Operation = (
     | Attention
     | FirstRow
     | LastRow
+    | Convolution
+    | Depthwise
+    | MaxPool
+    | MeanRows
 )
 
 SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
+ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows)
+"""Operations for which so many consecutive rows belong together as a map has places."""
 
 
 def activation_operands(operation: Operation) -> tuple[str, ...]:
@@ -249,6 +318,7 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             Linear()
             | AddBias()
             | Relu()
+            | ScaleFeatures()
             | Scale()
             | Activation()
             | RmsNorm()
@@ -256,6 +326,10 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             | Rotary()
             | FirstRow()
             | LastRow()
+            | Convolution()
+            | Depthwise()
+            | MaxPool()
+            | MeanRows()
         ):
             return (operation.input,)
         case Add() | Multiply():
@@ -273,8 +347,10 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
 def parameter_operands(operation: Operation) -> tuple[str, ...]:
     """Return the names of the parameters that an operation reads."""
     match operation:
-        case Linear() | RmsNorm():
+        case Linear() | RmsNorm() | Convolution() | Depthwise():
             return (operation.weight,)
+        case ScaleFeatures():
+            return (operation.factors,)
         case AddBias():
             return (operation.bias,)
         case LayerNorm():
@@ -285,7 +361,17 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.cosine, operation.sine)
         case Attention():
             return () if operation.bias is None else (operation.bias,)
-        case Relu() | Add() | Multiply() | Scale() | Activation() | FirstRow() | LastRow():
+        case (
+            Relu()
+            | Add()
+            | Multiply()
+            | Scale()
+            | Activation()
+            | FirstRow()
+            | LastRow()
+            | MaxPool()
+            | MeanRows()
+        ):
             return ()
         case _:
             assert_never(operation)

@@ -7,33 +7,43 @@ from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import GraphError
 from onewafer.graph.operations import (
+    ON_MAPS,
     Activation,
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     PositionEmbedding,
     Relu,
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onewafer.graph.graph import Graph
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import Tensor
 
+    OnMaps = Convolution | Depthwise | MaxPool | MeanRows
+
 _MATRIX = 2
 """Dimensions of a matrix."""
+_STACK = 3
+"""Dimensions of several matrices."""
 
 
 def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
@@ -44,7 +54,16 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
     match operation:
         case Linear():
             return (*tensors[operation.input].shape[:-1], tensors[operation.weight].shape[0])
-        case AddBias() | Relu() | Scale() | Activation() | RmsNorm() | LayerNorm() | Rotary():
+        case (
+            AddBias()
+            | Relu()
+            | ScaleFeatures()
+            | Scale()
+            | Activation()
+            | RmsNorm()
+            | LayerNorm()
+            | Rotary()
+        ):
             return tensors[operation.input].shape
         case Add() | Multiply():
             return tensors[operation.left].shape
@@ -57,6 +76,14 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             return (tensors[operation.query].shape[0], features)
         case FirstRow() | LastRow():
             return (1, tensors[operation.input].shape[-1])
+        case Convolution():
+            places = num_maps(operation, tensors) * operation.window.num_result_places
+            return (places, tensors[operation.weight].shape[1])
+        case Depthwise() | MaxPool():
+            places = num_maps(operation, tensors) * operation.window.num_result_places
+            return (places, tensors[operation.input].shape[1])
+        case MeanRows():
+            return (num_maps(operation, tensors), tensors[operation.input].shape[1])
         case _:
             assert_never(operation)
 
@@ -72,6 +99,9 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
         case AddBias():
             features = tensors[operation.input].shape[-1]
             return _wrong_vector("bias", tensors[operation.bias], features)
+        case ScaleFeatures():
+            features = tensors[operation.input].shape[-1]
+            return _wrong_vector("vector of factors", tensors[operation.factors], features)
         case Add() | Multiply():
             left, right = tensors[operation.left].shape, tensors[operation.right].shape
             if left != right:
@@ -95,6 +125,8 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return _wrong_attention(operation, tensors)
         case FirstRow() | LastRow():
             return _not_a_matrix("input", tensors[operation.input])
+        case Convolution() | Depthwise() | MaxPool() | MeanRows():
+            return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
         case Relu() | Scale() | Activation():
             return None
         case _:
@@ -174,25 +206,102 @@ def _wrong_bias(operation: Attention, rows: int, bias: Tensor) -> str | None:
     return f"the bias has shape {bias.shape}, must be (rows · heads, rows) = {expected}"
 
 
+def _num_places(operation: OnMaps) -> int:
+    """Return the rows that each sample has of the operand."""
+    return operation.rows if isinstance(operation, MeanRows) else operation.window.num_places
+
+
+def num_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> int:
+    """Return how many maps the rows of the operand are."""
+    return tensors[operation.input].shape[0] // _num_places(operation)
+
+
+def _wrong_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return what is wrong with the window, or with how it cuts the rows into maps."""
+    if isinstance(operation, MeanRows):
+        what, sizes = f"it takes the mean of {operation.rows} rows", [operation.rows]
+    else:
+        window = operation.window
+        what = f"its map has {window.height}×{window.width} places"
+        sizes = [window.height, window.width, window.kernel_height, window.kernel_width]
+        sizes += [window.stride_y, window.stride_x, window.dilation_y, window.dilation_x]
+        if min(window.top, window.left, window.bottom, window.right) < 0:
+            return "a margin of its window is negative"
+    if min(sizes) < 1:
+        return f"{what}; sizes, strides and dilations must be at least 1"
+    source = tensors[operation.input]
+    places = _num_places(operation)
+    if len(source.shape) == _MATRIX and source.shape[0] % places:
+        return f"{what}, which must divide the {source.shape[0]} rows"
+    return _not_a_matrix("input", source)
+
+
+def _wrong_taps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return what is wrong with the taps of a window and their weights."""
+    if isinstance(operation, MeanRows):
+        return None
+    window = operation.window
+    kernel = f"a kernel of {window.kernel_height}×{window.kernel_width} taps"
+    if min(window.result_height, window.result_width) < 1:
+        return f"{kernel} does not fit its map of {window.height}×{window.width} places"
+    features = tensors[operation.input].shape[1]
+    match operation:
+        case Convolution(weight=name):
+            weight, last = tensors[name].shape, "out features, "
+            is_right = len(weight) == _STACK and (weight[0], weight[2]) == (
+                window.num_taps,
+                features,
+            )
+        case Depthwise(weight=name):
+            weight, last = tensors[name].shape, ""
+            is_right = weight == (window.num_taps, features)
+        case MaxPool():
+            if (window.sources() < 0).all(axis=1).any():
+                return f"{kernel} lies outside the map for some places of the result"
+            return None
+    if is_right:
+        return None
+    return f"the weight has shape {weight}, must be ({window.num_taps}, {last}{features})"
+
+
+def num_samples(graph: Graph) -> int:
+    """Return how many samples the rows of a launch are: maps, or else rows; a sequence is one."""
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    for operation in graph.operations:
+        if isinstance(operation, ON_MAPS):
+            return num_maps(operation, tensors)
+    return 1 if graph.is_sequence else graph.inputs[0].shape[0]
+
+
+def with_samples(graph: Graph, samples: int) -> Graph:
+    """Return the same graph for another number of samples.
+
+    The graph must be well formed and two-dimensional, else GraphError is raised.
+    """
+    old = num_samples(graph)
+    return _with_inputs(graph, lambda rows: rows // old * samples)
+
+
 def with_rows(graph: Graph, rows: int) -> Graph:
     """Return the same graph for another number of rows; what has one row by itself keeps it.
 
     The graph must be well formed and two-dimensional, else GraphError is raised.
     """
+    return _with_inputs(graph, lambda _: rows)
+
+
+def _with_inputs(graph: Graph, resize: Callable[[int], int]) -> Graph:
     if any(len(tensor.shape) != _MATRIX for tensor in graph.inputs):
         raise GraphError(f"graph {graph.name!r} has inputs that are not of shape (rows, features)")
-    inputs = tuple(replace(tensor, shape=(rows, tensor.shape[1])) for tensor in graph.inputs)
+    inputs = tuple(
+        replace(tensor, shape=(resize(tensor.shape[0]), tensor.shape[1])) for tensor in graph.inputs
+    )
     tensors = {tensor.name: tensor for tensor in (*inputs, *graph.parameters)}
     operations: list[Operation] = []
     for operation in graph.operations:
-        features = operation.result.shape[-1]
-        match operation:
-            case FirstRow() | LastRow():
-                shape = (1, features)
-            case PositionEmbedding():
-                shape = (rows, features)
-            case _:
-                shape = (tensors[activation_operands(operation)[0]].shape[0], features)
+        shape = result_shape(operation, tensors)
+        if isinstance(operation, PositionEmbedding):
+            shape = (resize(shape[0]), shape[1])
         result = replace(operation.result, shape=shape)
         tensors[result.name] = result
         operations.append(replace(operation, result=result))

@@ -11,6 +11,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from onewafer.graph import DataType
     from onewafer.mesh.program import Block
 
@@ -27,6 +30,11 @@ def period(dtype: DataType) -> int:
 def bank(offset: int, dtype: DataType) -> int:
     """Return in which bank, modulo 4, an element of an arena lies."""
     return offset * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
+
+
+def bank_of(offsets: NDArray[np.int64], dtype: DataType) -> NDArray[np.int64]:
+    """Return in which bank, modulo 4, each of some elements of an arena lies."""
+    return offsets * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
 
 
 def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:

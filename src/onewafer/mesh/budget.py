@@ -200,13 +200,16 @@ def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tupl
     largest = largest_rectangle(architecture)
 
     def fits(width: int, height: int) -> bool:
-        candidate = shard(
-            program.graph,
-            width=width,
-            height=height,
-            architecture=architecture,
-            context=program.context,
-        )
+        try:
+            candidate = shard(
+                program.graph,
+                width=width,
+                height=height,
+                architecture=architecture,
+                context=program.context,
+            )
+        except ConfigurationError:  # its blocks are too wide for a kernel
+            return False
         return footprint(candidate, architecture).total <= architecture.memory_bytes
 
     def sides(length: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ class Family(StrEnum):
     DENSE = "dense"
     ELEMENTWISE = "elementwise"
     NORM = "norm"
+    MAPS = "maps"
     SEQUENCE = "sequence"
     ATTENTION = "attention"
     CONTROL = "control"
@@ -41,6 +42,7 @@ class Kind(IntEnum):
     TURN_Y = auto()
     CONVERT = auto()
     ADD_BIAS = auto()
+    SCALE_FEATURES = auto()
     RELU = auto()
     ADD = auto()
     MULTIPLY = auto()
@@ -55,6 +57,10 @@ class Kind(IntEnum):
     SUM = auto()
     SUM_CENTRED_SQUARES = auto()
     CENTRE_AND_NORMALIZE = auto()
+    MEAN_ROWS = auto()
+    CONVOLVE = auto()
+    DEPTHWISE = auto()
+    MAX_POOL = auto()
     ROTATE = auto()
     LOOK_UP_TOKENS = auto()
     LOOK_UP_POSITIONS = auto()
@@ -84,6 +90,7 @@ _LAST_KINDS = {
     Family.DENSE: Kind.CONVERT,
     Family.ELEMENTWISE: Kind.TANH,
     Family.NORM: Kind.CENTRE_AND_NORMALIZE,
+    Family.MAPS: Kind.MAX_POOL,
     Family.SEQUENCE: Kind.TAKE_ROW,
     Family.ATTENTION: Kind.SHARE,
     Family.CONTROL: Kind.STOP,
@@ -120,14 +127,15 @@ class Entry:
     right: int = 0
     """REPEAT: elements by which the parameters of the next round lie further on."""
     n: int = 0
-    """Elements of the result. MATMUL: columns of padding, over all PEs along the axis of the
-    result. REPEAT: rounds after the first."""
+    """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
+    the result. REPEAT: rounds after the first."""
     rows: int = 0
     """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
     """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
-    table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last."""
+    table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
+    columns of the input block. MEAN_ROWS: rows of a sample."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

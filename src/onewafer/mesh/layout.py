@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,9 @@ def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> 
             f"{placement.role} {placement.name!r} has shape {array.shape}, "
             f"the program was built for {placement.shape}"
         )
+    if placement.num_matrices > 1:
+        one = _first_matrix(placement)
+        return np.concatenate([pack(one, part, width, height) for part in array], axis=-1)
     matrix = _to_matrix(array.astype(numpy_dtype(placement.dtype)), placement)
     rows, columns = placement.block.rows, placement.block.columns
     row_blocks = num_blocks(placement.rows, width, height)
@@ -54,6 +58,15 @@ def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> 
     blocks = padded.reshape(row_blocks, rows, column_blocks, columns).swapaxes(1, 2)
     row_index, column_index = _block_indices(placement, width, height)
     return np.ascontiguousarray(blocks[row_index, column_index]).reshape(height, width, -1)
+
+
+def _first_matrix(placement: Placement) -> Placement:
+    """Return the placement of the first of several matrices."""
+    block = placement.block
+    rows = block.rows // placement.num_matrices
+    return replace(
+        placement, shape=placement.shape[1:], block=replace(block, rows=rows), num_matrices=1
+    )
 
 
 def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) -> NDArray[Any]:

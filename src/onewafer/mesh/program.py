@@ -202,6 +202,9 @@ class Placement:
     """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
     copies: int = 1
     """How often the columns lie beside each other (a vector that all heads share)."""
+    num_matrices: int = 1
+    """Matrices that lie one after the other in a block; the first dimension counts them if there
+    are several (weights of a convolution, one a tap)."""
 
     @property
     def num_elements(self) -> int:
@@ -261,6 +264,11 @@ class MeshProgram:
             raise HostError(
                 f"a launch of {launch.num_rows} rows does not work: "
                 f"the program was built for 1 to {self.sequence_rows}"
+            )
+        if self.graph.has_maps and launch.num_rows < self.sequence_rows:
+            raise HostError(
+                f"a launch of {launch.num_rows} rows does not work: "
+                f"they are the places of maps, which have {self.sequence_rows}"
             )
         if self.context is not None and launch.start + launch.num_rows > self.context:
             raise HostError(

@@ -1,8 +1,9 @@
 """Choose the bucket and the rectangle for a graph.
 
-In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of rows, and the
-rectangles that were considered. A bucket is a power of two, so that few programs serve many batch
-sizes; more rows than the largest bucket take several launches.
+In: a graph with the rows of a call. Out: a mesh program that fits, for a bucket of samples, and the
+rectangles that were considered. A sample is a row, or the map whose places are rows. A bucket is a
+power of two, so that few programs serve many batch sizes; more than the largest bucket take several
+launches.
 
 The rectangle decides how everything lies: the first tensor lies along x, and what the operations
 ask of the others follows from that (`mesh.orientation`). To exchange the axes, exchange the sides.
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import DataType, with_rows
+from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
     check_words,
     estimate,
@@ -51,6 +52,14 @@ def choose_bucket(rows: int, max_batch: int) -> int:
     return min(1 << (rows - 1).bit_length(), largest)
 
 
+def choose_samples(graph: Graph, max_rows: int) -> int:
+    """Return the bucket for a graph's samples: at most so many that no tensor has more rows."""
+    samples = num_samples(graph)
+    tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
+    rows = max(tensor.shape[0] for tensor in tensors) // samples
+    return choose_bucket(samples, max(1, max_rows // max(1, rows)))
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A rectangle that was considered."""
@@ -81,19 +90,20 @@ class Placed:
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Placed:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
-    Raises ConfigurationError if not even one row fits, or only on more PEs than anybody wants to
+    Raises ConfigurationError if not even one sample fits, or only on more PEs than anybody wants to
     simulate without having asked for it.
     """
-    bucket = choose_bucket(graph.inputs[0].shape[0], options.max_batch)
+    bucket = choose_samples(graph, options.max_batch)
     refused: list[int] = []
     while bucket > 1:
+        candidate = with_samples(graph, bucket)
         try:
-            placed = _place_bucket(with_rows(graph, bucket), architecture, options)
+            placed = _place_bucket(candidate, architecture, options)
             return replace(placed, refused_rows=tuple(refused))
         except ConfigurationError:
-            refused.append(bucket)
+            refused.append(candidate.inputs[0].shape[0])
             bucket //= 2
-    placed = _place_bucket(with_rows(graph, 1), architecture, options)
+    placed = _place_bucket(with_samples(graph, 1), architecture, options)
     return replace(placed, refused_rows=tuple(refused))
 
 

@@ -24,7 +24,7 @@ from onewafer.errors import (
     OnewaferError,
     UnsupportedOperationError,
 )
-from onewafer.graph import with_rows
+from onewafer.graph import num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
@@ -44,7 +44,7 @@ from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.ledger import Ledger, Phase, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
-from onewafer.pytorch.placement import choose_bucket, place, place_sequence
+from onewafer.pytorch.placement import choose_samples, place, place_sequence
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -277,8 +277,7 @@ class Session:
         programs = self._programs.setdefault(module, {})
         wanted = graph = captured.graph
         if not graph.is_sequence:
-            bucket = choose_bucket(graph.inputs[0].shape[0], self.options.max_batch)
-            wanted = with_rows(graph, bucket)
+            wanted = with_samples(graph, choose_samples(graph, self.options.max_batch))
         if wanted not in programs:
             place_graph = place_sequence if graph.is_sequence else place
             placed = place_graph(wanted, self.architecture, self.options)
@@ -349,7 +348,8 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
     if not programs:
         return "first call"
     rows = graph.inputs[0].shape[0]
-    if any(with_rows(resident.graph, rows) == graph for resident in programs):
+    resize, size = (with_samples, num_samples(graph)) if graph.has_maps else (with_rows, rows)
+    if any(resize(resident.graph, size) == graph for resident in programs):
         return f"new shape: bucket of {rows} rows" if rows > 1 else "new shape: bucket of 1 row"
     return "the module computes something else"
 
@@ -416,16 +416,18 @@ class _ResidentProgram(_LaunchedProgram):
         return self._record.program.graph
 
     def run(self, call: CapturedCall) -> object:
-        """Send what changed, run the rows bucket by bucket, return the module's result."""
+        """Send what changed, run the samples bucket by bucket, return the module's result."""
         self._update_parameters(call)
         inputs = {
             t.name: convert(to_numpy(call.inputs[t.name]), t.dtype) for t in call.graph.inputs
         }
+        total, bucket = num_samples(call.graph), num_samples(self.graph)
         chunks = [
-            self._run_rows(inputs, slice(start, min(start + self._record.bucket, call.rows)))
-            for start in range(0, call.rows, self._record.bucket)
+            self._run_samples(inputs, range(start, min(start + bucket, total)), total)
+            for start in range(0, total, bucket)
         ]
-        self._count_call(Phase.BATCH, call.rows)
+        samples = call.rows if call.graph.is_sequence else total
+        self._count_call(Phase.BATCH, samples)
         outputs = {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
         return call.restore(outputs)
 
@@ -438,11 +440,16 @@ class _ResidentProgram(_LaunchedProgram):
         self._record.parameters_resent += sum(name in self._sent for name in changed)
         self._sent |= {name: array.copy() for name, array in changed.items()}
 
-    def _run_rows(self, inputs: Arrays, rows: slice) -> Arrays:
-        """Run rows of a bucket; those of a sequence come all at once."""
-        num_rows = rows.stop - rows.start
-        padding = self._record.bucket - num_rows
-        padded = {n: np.pad(array[rows], ((0, padding), (0, 0))) for n, array in inputs.items()}
-        is_sequence = self._record.program.graph.is_sequence
-        outputs = self._launch(padded, Launch(0, num_rows) if is_sequence else None)
-        return {name: array[:num_rows] for name, array in outputs.items()}
+    def _run_samples(self, inputs: Arrays, samples: range, total: int) -> Arrays:
+        """Run some samples, at most a bucket of them; a sequence is one, with all its rows."""
+        bucket = num_samples(self.graph)
+
+        def cut(array: NDArray[Any]) -> NDArray[Any]:
+            rows = len(array) // total
+            part = array[samples.start * rows : samples.stop * rows]
+            return np.pad(part, ((0, bucket * rows - len(part)), (0, 0)))
+
+        program = self._record.program
+        launch = program.whole_launch() if self.graph.is_sequence else None
+        outputs = self._launch({name: cut(array) for name, array in inputs.items()}, launch)
+        return {n: array[: len(array) // bucket * len(samples)] for n, array in outputs.items()}

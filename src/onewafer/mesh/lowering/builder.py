@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -296,7 +297,7 @@ class Builder:
     # --- parameters --------------------------------------------------------------------------
 
     def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a parameter of one row, or copies of it, as the rows of an activation lie."""
+        """Place a parameter of rows, or copies of them, as the rows of an activation lie."""
         if (name, layout, copies) not in self._parameters:
             tensor = self._tensors[name]
             self._parameters[name, layout, copies] = Placement(
@@ -306,16 +307,20 @@ class Builder:
                 dtype=tensor.dtype,
                 rows=Distribution.LOCAL,
                 columns=_BLOCKED[layout.axis],
-                block=self._reserve(1, layout.columns),
+                block=self._reserve(math.prod(tensor.shape[:-1]), layout.columns),
                 column_order=layout.order,
                 copies=copies,
             )
         return self._parameters[name, layout, copies].block
 
     def place_weight(self, name: str, rows: Layout, columns: Layout) -> Block:
-        """Place a weight: its in features lie as `rows` says, its out features as `columns`."""
+        """Place a weight: its in features lie as `rows` says, its out features as `columns`.
+
+        Of several weights, those of the taps of a kernel, one lies after the other.
+        """
         if (name, rows, columns) not in self._parameters:
             tensor = self._tensors[name]
+            num_matrices = math.prod(tensor.shape[:-2])
             self._parameters[name, rows, columns] = Placement(
                 name=name,
                 role=Role.PARAMETER,
@@ -323,10 +328,11 @@ class Builder:
                 dtype=tensor.dtype,
                 rows=_BLOCKED[rows.axis],
                 columns=_BLOCKED[columns.axis],
-                block=self._reserve(rows.columns, columns.columns),
+                block=self._reserve(num_matrices * rows.columns, columns.columns),
                 is_transposed=True,
                 row_order=rows.order,
                 column_order=columns.order,
+                num_matrices=num_matrices,
             )
         return self._parameters[name, rows, columns].block
 

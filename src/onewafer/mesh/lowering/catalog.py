@@ -10,11 +10,15 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     Operation,
     PositionEmbedding,
@@ -22,16 +26,23 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
 )
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.attention import AttentionLowering
 from onewafer.mesh.lowering.dense import LinearLowering
 from onewafer.mesh.lowering.elementwise import (
     ActivationLowering,
-    AddBiasLowering,
     PairLowering,
     ReluLowering,
     ScaleLowering,
+    VectorLowering,
+)
+from onewafer.mesh.lowering.maps import (
+    ConvolutionLowering,
+    DepthwiseLowering,
+    MaxPoolLowering,
+    MeanRowsLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
 from onewafer.mesh.lowering.tokens import (
@@ -49,7 +60,8 @@ if TYPE_CHECKING:
 
 LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     Linear: LinearLowering(),
-    AddBias: AddBiasLowering(),
+    AddBias: VectorLowering[AddBias](mesh.AddBias),
+    ScaleFeatures: VectorLowering[ScaleFeatures](mesh.ScaleFeatures),
     Relu: ReluLowering(),
     Add: PairLowering[Add](mesh.Add),
     Multiply: PairLowering[Multiply](mesh.Multiply),
@@ -63,6 +75,10 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     Attention: AttentionLowering(),
     FirstRow: FirstRowLowering(),
     LastRow: LastRowLowering(),
+    Convolution: ConvolutionLowering(),
+    Depthwise: DepthwiseLowering(),
+    MaxPool: MaxPoolLowering(),
+    MeanRows: MeanRowsLowering(),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Activation, AddBias, Relu, Scale
+from onewafer.graph import Activation, Relu, Scale, parameter_operands
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering, OperationType
 
@@ -24,14 +24,18 @@ class _UnaryLowering(Lowering[OperationType]):
         relations.join(source, operation.result.name)
 
 
-class AddBiasLowering(_UnaryLowering[AddBias]):
-    """Add a row that lies as the rows of the input do."""
+class VectorLowering(_UnaryLowering[OperationType]):
+    """An operation with a stored row, which lies as the rows of the input do."""
 
-    def lower(self, operation: AddBias, builder: Builder) -> None:
-        """Append the addition."""
-        bias = builder.place_vector(operation.bias, builder.layouts[operation.result.name])
-        source = builder.blocks[operation.input]
-        builder.append(mesh.AddBias(builder.allocate_in_place(operation), source, bias))
+    def __init__(self, form: type[mesh.AddBias | mesh.ScaleFeatures]) -> None:
+        self._form = form
+
+    def lower(self, operation: OperationType, builder: Builder) -> None:
+        """Append the operation."""
+        (source,), (name,) = self.operands(operation), parameter_operands(operation)
+        vector = builder.place_vector(name, builder.layouts[operation.result.name])
+        block = builder.blocks[source]
+        builder.append(self._form(builder.allocate_in_place(operation), block, vector))
 
 
 class ReluLowering(_UnaryLowering[Relu]):

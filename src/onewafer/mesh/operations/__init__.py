@@ -23,7 +23,9 @@ from onewafer.mesh.operations.elementwise import (
     Multiply,
     Relu,
     Scale,
+    ScaleFeatures,
 )
+from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, WeighTaps
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
@@ -41,11 +43,14 @@ __all__ = [
     "ChainReduce",
     "Conflicts",
     "Convert",
+    "Convolve",
     "Divide",
     "FindMaxima",
     "LookUpPositions",
     "LookUpTokens",
     "Matmul",
+    "MaxPool",
+    "MeanRows",
     "MeshOperation",
     "Multiply",
     "Normalize",
@@ -53,6 +58,7 @@ __all__ = [
     "Relu",
     "Rotate",
     "Scale",
+    "ScaleFeatures",
     "Score",
     "Share",
     "SumGroups",
@@ -61,4 +67,5 @@ __all__ = [
     "TakeRow",
     "Turn",
     "Weigh",
+    "WeighTaps",
 ]

@@ -84,38 +84,79 @@ class Convert(_Unary):
         memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
 
 
-@dataclass(frozen=True, slots=True)
-class AddBias(MeshOperation):
-    """Add one row to each row in the program's dtype, one rounding an element."""
+class _WithVector(MeshOperation):
+    """An operation that reads a block and a vector for each of its rows."""
+
+    __slots__ = ()
 
     result: Block
     input: Block
-    bias: Block
-
-    @property
-    def kind(self) -> Kind:
-        """What the state machine knows it as."""
-        return Kind.ADD_BIAS
+    vector: Block
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        return block_entry(program, self.kind, self.result, self.input, self.bias)
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.bias))
-        memories.write(self.result, rows)
+        return block_entry(program, self.kind, self.result, self.input, self.vector)
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
-        """Count the rows that begin in the same banks as the bias."""
+        """Count the rows that begin in the same banks as the vector."""
         dtype = program.dtype
         rows = row_banks(self.input, program.num_rows(self.input, launch), dtype)
-        count = rows[bank(self.bias.offset, dtype)]
-        return Conflicts(count, _in_type("fadd", dtype), self.result.columns)
+        count = rows[bank(self.vector.offset, dtype)]
+        return Conflicts(count, self.dsd_operation(dtype), self.result.columns)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class AddBias(_WithVector):
+    """Add one row to each row in the program's dtype, one rounding an element."""
+
+    result: Block
+    input: Block
+    vector: Block
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.ADD_BIAS
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.vector))
+        memories.write(self.result, rows)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return _in_type("fadd", dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFeatures(_WithVector):
+    """Multiply each row by one row in the program's dtype, one rounding an element."""
+
+    result: Block
+    input: Block
+    vector: Block
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SCALE_FEATURES
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = arithmetic.multiply(memories.matrix(self.input), memories.matrix(self.vector))
+        memories.write(self.result, rows)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return _in_type("fmul", dtype)
 
 
 @dataclass(frozen=True, slots=True)

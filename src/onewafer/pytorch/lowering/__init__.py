@@ -18,6 +18,9 @@ from onewafer.pytorch.lowering import (
     linear as _linear,
 )
 from onewafer.pytorch.lowering import (
+    maps as _maps,
+)
+from onewafer.pytorch.lowering import (
     normalisation as _normalisation,
 )
 from onewafer.pytorch.lowering import (
@@ -34,7 +37,7 @@ from onewafer.pytorch.lowering.operands import Decision, External, Operand, Orig
 from onewafer.pytorch.lowering.registry import Operands, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
 
-FAMILIES = (_elementwise, _embedding, _linear, _normalisation, _rotary, _softmax, _views)
+FAMILIES = (_elementwise, _embedding, _linear, _maps, _normalisation, _rotary, _softmax, _views)
 """Modules that register what they lower when they are imported."""
 
 __all__ = [

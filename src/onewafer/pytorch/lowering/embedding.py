@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import AddBias, Embedding, Linear
-from onewafer.pytorch.lowering.linear import multiply
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
@@ -31,55 +30,6 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
     writer.emit(Embedding(result, ids.name, table.name))
     return see(result, call.shape)
-
-
-@lowers("conv2d.default")
-def _lower_patches(writer: GraphWriter, call: Call) -> Operand:
-    """Multiply patches that do not overlap: the host cuts them out, which computes nothing."""
-    image, weight = call.operand(0), call.operand(1)
-    if not isinstance(image, External) or not isinstance(weight, External):
-        raise call.unsupported("only images that come with the call are cut into patches")
-    out, channels, height, width = weight.shape
-    batch, image_channels, image_height, image_width = image.shape
-    is_cut = (
-        _pair(call.constant(3, "stride", 1)) == (height, width)
-        and _pair(call.constant(4, "padding", 0)) == (0, 0)
-        and _pair(call.constant(5, "dilation", 1)) == (1, 1)
-        and call.constant(6, "groups", 1) == 1
-        and channels == image_channels
-        and image_height % height == 0
-        and image_width % width == 0
-    )
-    if not is_cut:
-        raise call.unsupported("its patches overlap, or leave out a part of the image")
-    rows, columns = image_height // height, image_width // width
-    cut = (batch, channels, rows, height, columns, width)
-    aten, name = torch.ops.aten, f"{image.name}__patches"
-    pieces = writer.view(image, f"{name}_cut", aten.reshape.default, cut)
-    order = (0, 2, 4, 1, 3, 5)
-    turned = writer.view(pieces, f"{name}_turned", aten.permute.default, order)
-    shape = (batch * rows * columns, channels * height * width)
-    patches = writer.view(turned, name, aten.reshape.default, shape)
-    flat = writer.view(weight, f"{weight.name}__flat", aten.reshape.default, (out, shape[1]))
-    tensor = multiply(
-        writer,
-        call,
-        writer.rows(patches),
-        writer.parameter(flat, "weight"),
-        call.optional(2, "bias"),
-    )
-    writer.on_host.append(f"cutting {image.name!r} into patches")
-    value = see(tensor, (batch, rows, columns, out))
-    return Value(value.tensor, value.layout.permute((0, 3, 1, 2)))
-
-
-def _pair(value: object) -> tuple[int, int]:
-    match value:
-        case int():
-            return value, value
-        case _:
-            numbers = [*cast("Sequence[int]", value)]
-            return numbers[0], numbers[-1]
 
 
 @lowers("cat.default", takes_rotated=True)

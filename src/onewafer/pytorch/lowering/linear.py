@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.graph import AddBias, Linear
+from onewafer.pytorch.lowering.maps import multiply_maps
 from onewafer.pytorch.lowering.operands import External, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import multiply_values
@@ -22,6 +23,9 @@ _MATRIX = 2
 
 @lowers("linear.default")
 def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
+    whole = multiply_maps(writer, call, call.operand(0), call.operand(1), call.optional(2, "bias"))
+    if whole is not None:
+        return whole
     rows = writer.rows(call.operand(0))
     weight = writer.parameter(call.operand(1), "weight")
     bias = call.optional(2, "bias")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from onewafer.pytorch.lowering.maps import mean_of_rows, reduces_rows
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 @lowers("mean.dim")
 def _lower_mean(writer: GraphWriter, call: Call) -> Operand:
     operand = call.operand(0)
+    dimensions = cast("Sequence[int]", call.constant(1, "dim", None) or ())
+    if isinstance(operand, Value | External) and reduces_rows(writer, operand, dimensions):
+        return mean_of_rows(writer, call, dimensions)
     form = _mean(writer, operand)
     if form is None:
         raise call.unsupported("only the mean of squares has a form, as a part of a norm")
     rank = len(form.value.shape)
-    dimensions = cast("Sequence[int]", call.constant(1, "dim", ()))
     if [dimension % rank for dimension in dimensions] != [rank - 1]:
         raise call.unsupported("the mean is over other dimensions than the last")
     if not call.constant(2, "keepdim", default=False):

@@ -91,6 +91,8 @@ class GraphWriter:
     """By the identity of tensors whose elements the graph depends on: it holds for equal ones."""
     on_host: list[str] = field(default_factory=list[str])
     """What the host does with an argument before the wafer begins."""
+    samples: int | None = None
+    """Of how many samples the rows are maps; None: no operation works on maps."""
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
@@ -281,6 +283,13 @@ class GraphWriter:
             self.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
         return Value(result, source.layout, is_wide=value.is_wide)
 
+    def note_samples(self, samples: int) -> None:
+        """Note of how many samples the rows of an operation are maps, or refuse it."""
+        if self.samples not in (None, samples):
+            msg = f"its rows are maps of {samples} samples, those before it of {self.samples}"
+            raise UnsupportedOperationError(msg)
+        self.samples = samples
+
     # --- parameters --------------------------------------------------------------------------
 
     def parameter(self, operand: Operand, what: str) -> Tensor:
@@ -461,15 +470,28 @@ class GraphWriter:
         inputs = tuple(self._declared[name] for name in self.inputs)
         graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
         batches = sorted({tensor.shape[0] for tensor in inputs})
-        if len(batches) > 1 and not graph.is_sequence:
+        if self.samples is not None:
+            self._check_samples(batches, is_sequence=graph.is_sequence)
+        elif len(batches) > 1 and not graph.is_sequence:
             sizes = " and ".join(str(size) for size in batches)
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
-        if len(batches) > 1:
+        elif len(batches) > 1:
             graph = pad_sequences(self, graph)
         stored = {name for operation in graph.operations for name in parameter_operands(operation)}
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
         return replace(graph, parameters=parameters)
+
+    def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
+        """Refuse inputs that are not of all samples, and positions of several."""
+        assert self.samples is not None, "there are maps"  # invariant
+        if is_sequence and (self.samples > 1 or len(batches) > 1):
+            msg = f"it works on maps of {self.samples} samples and on positions of a sequence"
+            raise UnsupportedOperationError(msg)
+        for rows in batches:
+            if rows % self.samples:
+                msg = f"an input has {rows} rows for {self.samples} samples"
+                raise UnsupportedOperationError(msg)
 
     def _live_operations(self) -> list[Operation]:
         needed, live = {*self._outputs}, list["Operation"]()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.executable import Activity
     from onewafer.pytorch.ledger import PhaseRecord, ProgramRecord
 
-_MOST_ESTIMATES = 32
+_MOST_ESTIMATES = 16
 """Launches of a phase whose closed form is worked out; of more, so many from first to last."""
 _ORDER = (*LayerPart, None)
 

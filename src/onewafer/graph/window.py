@@ -1,0 +1,93 @@
+"""Which places of a map a place of the result is made of: kernels, strides, margins, dilations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A kernel of taps that is moved over a map of height × width places, row by row.
+
+    Tap (i, j) of the result's place (y, x) is the place (y · stride_y + i · dilation_y − top,
+    x · stride_x + j · dilation_x − left) of the map. A tap outside the map counts as zeros, or, in
+    a maximum, not at all. What has one spatial dimension is a map of height 1.
+    """
+
+    height: int
+    """Of the map that is read, in places."""
+    width: int
+    kernel_height: int = 1
+    """In taps."""
+    kernel_width: int = 1
+    stride_y: int = 1
+    stride_x: int = 1
+    top: int = 0
+    """Margins around the map, in places."""
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+    dilation_y: int = 1
+    """Places from one tap to the next."""
+    dilation_x: int = 1
+
+    @property
+    def num_places(self) -> int:
+        """Places of the map: rows of the operand for each sample."""
+        return self.height * self.width
+
+    @property
+    def num_taps(self) -> int:
+        """Taps of the kernel."""
+        return self.kernel_height * self.kernel_width
+
+    @property
+    def result_height(self) -> int:
+        """Height of the result; below 1 if the kernel is larger than the map with its margins."""
+        reach = self.dilation_y * (self.kernel_height - 1) + 1
+        return (self.height + self.top + self.bottom - reach) // self.stride_y + 1
+
+    @property
+    def result_width(self) -> int:
+        """Width of the result; below 1 if the kernel is larger than the map with its margins."""
+        reach = self.dilation_x * (self.kernel_width - 1) + 1
+        return (self.width + self.left + self.right - reach) // self.stride_x + 1
+
+    @property
+    def num_result_places(self) -> int:
+        """Places of the result: its rows for each sample."""
+        return self.result_height * self.result_width
+
+    def sources(self) -> NDArray[np.intp]:
+        """Return the place of each tap in the map, −1 outside: `[result places, taps]`, read-only.
+
+        >>> Window(1, 3, kernel_width=2, left=1).sources().tolist()
+        [[-1, 0], [0, 1], [1, 2]]
+        """
+        return _sources(self)
+
+
+@lru_cache(maxsize=64)
+def _sources(w: Window) -> NDArray[np.intp]:
+    """Return what `Window.sources` does, once for equal windows and not to be written."""
+    y = _taps(w.result_height, w.stride_y, w.top, w.kernel_height, w.dilation_y)
+    x = _taps(w.result_width, w.stride_x, w.left, w.kernel_width, w.dilation_x)
+    rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
+    is_inside = (rows >= 0) & (rows < w.height) & (columns >= 0) & (columns < w.width)
+    places = np.where(is_inside, rows * w.width + columns, -1)
+    places = places.reshape(w.num_result_places, w.num_taps)
+    places.setflags(write=False)
+    return places
+
+
+def _taps(size: int, stride: int, margin: int, kernel: int, dilation: int) -> NDArray[np.intp]:
+    """Return where the taps are along one dimension: `[size, kernel]`."""
+    first = np.arange(size)[:, np.newaxis] * stride - margin
+    return first + np.arange(kernel) * dilation

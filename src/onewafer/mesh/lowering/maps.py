@@ -1,0 +1,135 @@
+"""Operations on maps; all PEs have all places, and their share of the features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import Convolution, Depthwise, MaxPool, MeanRows
+from onewafer.mesh import operations as mesh
+from onewafer.mesh.lowering.lowering import Lowering, OperationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.graph import Window
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Layout
+    from onewafer.mesh.relations import Relations
+
+_MOST_STRIDE = 127
+"""Elements that a DSD steps over at most."""
+
+
+class ConvolutionLowering(Lowering[Convolution]):
+    """Multiply the blocks tap by tap, and add the partial sums along the axis of the input."""
+
+    def relate(self, operation: Convolution, relations: Relations) -> None:
+        """Let the result lie along the other axis than the input."""
+        relations.turn(operation.input, operation.result.name)
+
+    def lower(self, operation: Convolution, builder: Builder) -> None:
+        """Append the multiplications and the all-reduce."""
+        source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
+        result_layout = builder.layouts[operation.result.name]
+        weight = builder.place_weight(operation.weight, layout, result_layout)
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        features = operation.result.shape[-1]
+        window = upright(operation.window)
+        for column in _columns(window):
+            builder.append(
+                mesh.Convolve(sums, source, weight, window, result_layout.axis, features, column)
+            )
+        builder.all_reduce(sums, layout.axis)
+        builder.store(sums, result)
+
+
+def upright(window: Window) -> Window:
+    """Return the window of a map of height 1 as that of a map of width 1, if taps are apart.
+
+    The rows of both are the same; taps that are not neighbours in a line are lines of their own.
+    """
+    if window.dilation_x == 1 or (window.height, window.kernel_height) != (1, 1):
+        return window
+    if window.top or window.bottom:
+        return window
+    return replace(
+        window,
+        height=window.width,
+        width=1,
+        kernel_height=window.kernel_width,
+        kernel_width=1,
+        stride_y=window.stride_x,
+        stride_x=1,
+        top=window.left,
+        left=0,
+        bottom=window.right,
+        right=0,
+        dilation_y=window.dilation_x,
+        dilation_x=1,
+    )
+
+
+def _columns(window: Window) -> Iterator[int | None]:
+    """Yield the columns of a kernel, unless its taps are neighbours in a line."""
+    if window.dilation_x == 1 or window.kernel_width == 1:
+        yield None
+    else:
+        yield from range(window.kernel_width)
+
+
+class _OfFeaturesLowering(Lowering[OperationType]):
+    """An operation on each feature by itself."""
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        (source,) = self.operands(operation)
+        relations.join(source, operation.result.name)
+
+
+class DepthwiseLowering(_OfFeaturesLowering[Depthwise]):
+    """Weigh the taps; the weights lie as the rows of the input do."""
+
+    def lower(self, operation: Depthwise, builder: Builder) -> None:
+        """Append the weighted sum."""
+        layout = builder.layouts[operation.result.name]
+        _check_stride(operation, layout)
+        weight = builder.place_vector(operation.weight, layout)
+        source = builder.blocks[operation.input]
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        builder.append(mesh.WeighTaps(sums, source, weight, operation.window))
+        builder.store(sums, result)
+
+
+class MaxPoolLowering(_OfFeaturesLowering[MaxPool]):
+    """Take the largest of the taps."""
+
+    def lower(self, operation: MaxPool, builder: Builder) -> None:
+        """Append the maximum."""
+        _check_stride(operation, builder.layouts[operation.result.name])
+        source = builder.blocks[operation.input]
+        builder.append(mesh.MaxPool(builder.allocate(operation.result), source, operation.window))
+
+
+class MeanRowsLowering(_OfFeaturesLowering[MeanRows]):
+    """Add up rows and scale."""
+
+    def lower(self, operation: MeanRows, builder: Builder) -> None:
+        """Append the mean."""
+        source = builder.blocks[operation.input]
+        result = builder.allocate(operation.result)
+        builder.append(mesh.MeanRows(result, source, builder.sums_of(result)))
+
+
+def _check_stride(operation: Depthwise | MaxPool, layout: Layout) -> None:
+    """Refuse blocks so wide that a vector of places does not reach from one to the next."""
+    most = _MOST_STRIDE // operation.window.stride_x
+    if layout.columns > most:
+        raise ConfigurationError(
+            f"{type(operation).__name__} that defines {operation.result.name!r} has "
+            f"{layout.columns} features on each PE, and its kernel reaches over at most {most}; "
+            f"use more PEs along {layout.axis}"
+        )

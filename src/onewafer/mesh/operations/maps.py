@@ -1,0 +1,398 @@
+"""Operations on maps: a window of taps moves over the places of each, which all PEs have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.graph import DataType
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import bank, bank_of, row_banks
+from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.operations.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.operations.tokens import axis_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.graph import Window
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Axis, Block, Launch, MeshProgram
+
+_WORD = 0xFFFF
+
+
+def window_words(window: Window, samples: int) -> tuple[int, ...]:
+    """Return a window and the number of maps as `kernels/pe.csl` reads them."""
+    maps = (samples, window.height, window.width, window.result_height, window.result_width)
+    kernel = (window.kernel_height, window.kernel_width, window.stride_y, window.stride_x)
+    margins = (window.top & _WORD, window.left & _WORD)
+    return (*maps, *kernel, *margins, window.dilation_y, window.dilation_x)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve(MeshOperation):
+    """Multiply the rows at the taps of a window by a weight each, a partial sum.
+
+    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the map: the
+    sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a term, as
+    that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps are not
+    neighbours in a line of the map, the columns are added one by one, an operation for each.
+    """
+
+    result: Block
+    """f32, rows of all maps."""
+    input: Block
+    weight: Block
+    """The columns of the input for each tap of the whole kernel, one tap after the other."""
+    window: Window
+    axis: Axis
+    """Over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
+    column: int | None = None
+    """The only column of the kernel that is taken, added to what is there unless it is the first;
+    None: all of them, which are neighbours."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.CONVOLVE
+
+    @property
+    def samples(self) -> int:
+        """Maps."""
+        return self.input.rows // self.window.num_places
+
+    @property
+    def part(self) -> Window:
+        """The window of the taps that are taken."""
+        window = self.window
+        if self.column is None:
+            return window
+        shift = self.column * window.dilation_x
+        return replace(
+            window,
+            kernel_width=1,
+            left=window.left - shift,
+            right=window.right - window.dilation_x * (window.kernel_width - 1) + shift,
+            dilation_x=1,
+        )
+
+    @property
+    def taps(self) -> range:
+        """The taps of the whole kernel that are taken."""
+        if self.column is None:
+            return range(self.window.num_taps)
+        return range(self.column, self.window.num_taps, self.window.kernel_width)
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        inner, columns = self.input.columns, self.result.columns
+        first = self.weight.offset + self.taps.start * inner * columns
+        return block_entry(
+            program,
+            self.kind,
+            self.result,
+            self.input,
+            replace(self.weight, offset=first),
+            n=program.size(self.axis) * columns - self.features,
+            inner=inner,
+            more=(
+                *window_words(self.part, self.samples),
+                axis_word(self.axis),
+                self.window.kernel_width * inner,
+                int(bool(self.column)),
+            ),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        inner, columns = self.input.columns, self.result.columns
+        maps = _maps(memories, self.input, self.window).astype(np.float32)
+        weights = memories.view(self.weight, self.window.num_taps, inner, columns)
+        weights = weights.astype(np.float32)
+        shape = (*maps.shape[:3], self.window.num_result_places, columns)
+        sums = np.zeros(shape, np.float32)
+        if self.column:
+            sums[...] = memories.matrix(self.result).reshape(shape)
+        for tap, sources in zip(self.taps, self.part.sources().T, strict=True):
+            (places,) = np.nonzero(sources >= 0)
+            rows, partial = maps[..., sources[places], :], sums[..., places, :]
+            for k in range(inner):
+                column = rows[..., k, np.newaxis]
+                row = weights[:, :, np.newaxis, np.newaxis, tap, k]
+                partial = _accumulate(memories, partial, column, row)
+            sums[..., places, :] = partial
+        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
+        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
+        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+
+        The `height` and the `places` that have taps in the map, `lines` of the kernel inside it and
+        their `steps`, over all places.
+        """
+        part, samples = self.part, self.samples
+        taps = (part.kernel_height, part.kernel_width)
+        is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
+        width = int(is_tap.any(axis=(0, 2, 3)).sum())
+        height = int(np.ptp(np.flatnonzero(is_tap.any(axis=(1, 2, 3))))) + 1 if width else 0
+        return {
+            **block_sizes(program, self.result, launch),
+            "samples": samples,
+            "height": samples * height,
+            "places": samples * height * width,
+            "lines": samples * int(is_tap.any(axis=3).sum()),
+            "steps": samples * int(is_tap.sum()) * self.input.columns,
+        }
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the multiply-adds, one for every place, tap inside the map and row of its weight.
+
+        In f16, the two sources advance differently.
+        """
+        del launch
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        inner, columns = self.input.columns, self.result.columns
+        weights = np.zeros((len(self.taps), 4), np.int64)
+        for index, tap in enumerate(self.taps):
+            first = self.weight.offset + tap * inner * columns
+            rows = row_banks(replace(self.weight, offset=first), inner, program.dtype)
+            weights[index, [*rows]] = [*rows.values()]
+        is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
+        places = self.result.offset + np.arange(len(is_tap)) * columns
+        count = (is_tap @ weights)[np.arange(len(is_tap)), bank_of(places, program.dtype)].sum()
+        return Conflicts(int(count), "fmacs", columns)
+
+
+class _Pool(MeshOperation):
+    """An operation on each feature by itself, in strips of places of a line."""
+
+    __slots__ = ()
+
+    result: Block
+    input: Block
+    window: Window
+
+    @property
+    def samples(self) -> int:
+        """Maps."""
+        return self.input.rows // self.window.num_places
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on.
+
+        `passes` are taps over all maps, `lines` those of the result that they reach, `strip` the
+        places of a line that they reach on average.
+        """
+        window, samples = self.window, self.samples
+        is_tap = self._taps_by_line()
+        lines = samples * int(is_tap.any(axis=2).sum())
+        return {
+            **block_sizes(program, self.result, launch),
+            "step": window.stride_x * self.result.columns,
+            "kernel_height": window.kernel_height,
+            "taps": window.num_taps,
+            "passes": samples * window.num_taps,
+            "lines": lines,
+            "strip": -(-samples * int(is_tap.sum()) // lines),
+        }
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the strips that begin in the same banks in the result and in the input.
+
+        Where places are left out, or the result has other elements, they advance differently.
+        """
+        kind = self.dsd_operation(program.dtype)
+        if self.window.stride_x > 1 or kind == "fmachs":
+            return NO_CONFLICTS
+        is_tap = self._taps_by_line()
+        taps, lines = np.nonzero(is_tap.any(axis=2))
+        first = is_tap.argmax(axis=2)[taps, lines]
+        places = lines * self.window.result_width + first
+        sources = self.window.sources()[places, taps]
+        maps = np.arange(self.samples)[:, np.newaxis]
+        features = np.arange(self.result.columns)
+        begins = [
+            block.offset + (maps * size + rows)[..., np.newaxis] * self.result.columns + features
+            for block, size, rows in (
+                (self.result, self.window.num_result_places, places),
+                (self.input, self.window.num_places, sources),
+            )
+        ]
+        left, right = (bank_of(begin, program.dtype) for begin in begins)
+        strip = self.sizes(program, launch)["strip"]
+        return Conflicts(int((left == right).sum()), kind, strip)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        raise NotImplementedError
+
+    def _taps_by_line(self) -> NDArray[np.bool_]:
+        """Return which places each tap reaches: `[taps, lines of the result, places]`."""
+        window = self.window
+        is_tap = (window.sources() >= 0).T
+        return is_tap.reshape(window.num_taps, window.result_height, window.result_width)
+
+
+@dataclass(frozen=True, slots=True)
+class WeighTaps(_Pool):
+    """Add up each feature by itself over the taps of a window, each times a weight.
+
+    The sum starts at +0 and takes the taps inside the map in ascending order, one rounding a term.
+    """
+
+    result: Block
+    """f32."""
+    input: Block
+    weight: Block
+    """A row a tap."""
+    window: Window
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.DEPTHWISE
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = window_words(self.window, self.samples)
+        return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        maps = _maps(memories, self.input, self.window).astype(np.float32)
+        weights = memories.matrix(self.weight).astype(np.float32)
+        shape = (*maps.shape[:3], self.window.num_result_places, self.result.columns)
+        sums = np.zeros(shape, np.float32)
+        for tap, sources in enumerate(self.window.sources().T):
+            (places,) = np.nonzero(sources >= 0)
+            row = weights[:, :, np.newaxis, np.newaxis, tap]
+            rows = maps[..., sources[places], :]
+            sums[..., places, :] = _accumulate(memories, sums[..., places, :], rows, row)
+        memories.write(self.result, sums)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return "fmachs" if dtype is DataType.F16 else "fmacs"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool(_Pool):
+    """Take the largest of each feature over the taps inside the map; exact.
+
+    It is NaN if one is NaN, and +0 is above −0.
+    """
+
+    result: Block
+    input: Block
+    window: Window
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.MAX_POOL
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = window_words(self.window, self.samples)
+        return block_entry(program, self.kind, self.result, self.input, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        maps = _maps(memories, self.input, self.window)
+        shape = (*maps.shape[:3], self.window.num_result_places, self.result.columns)
+        largest = np.full(shape, -np.inf, maps.dtype)
+        for sources in self.window.sources().T:
+            (places,) = np.nonzero(sources >= 0)
+            rows = maps[..., sources[places], :]
+            largest[..., places, :] = arithmetic.maximum(largest[..., places, :], rows)
+        memories.write(self.result, largest)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return "fmaxh" if dtype is DataType.F16 else "fmaxs"
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRows(MeshOperation):
+    """Add up the rows of each sample in f32, and multiply by one over their number.
+
+    The sum starts at +0 and takes rows in ascending order; each term and the product are rounded
+    once, and once more to the program's dtype.
+    """
+
+    result: Block
+    input: Block
+    sums: Block
+    """f32, as large as the result; the result itself in an f32 program."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.MEAN_ROWS
+
+    @property
+    def samples(self) -> int:
+        """Rows of the result."""
+        return self.result.rows
+
+    @property
+    def rows(self) -> int:
+        """Rows of a sample."""
+        return self.input.rows // self.samples
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = (self.samples, self.sums, *float_words(1 / self.rows))
+        return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = memories.view(self.input, self.samples, self.rows, self.input.columns)
+        sums = np.zeros((*rows.shape[:3], self.input.columns), np.float32)
+        for r in range(self.rows):
+            sums = arithmetic.add(sums, rows[:, :, :, r].astype(np.float32))
+        factor = np.full((), 1 / self.rows, np.float32)
+        memories.store(self.result, arithmetic.multiply(sums, factor))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "samples": self.samples, "rows": self.input.rows}
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the rows that begin in the same banks as their sums; f16 rows advance otherwise."""
+        del launch
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        count = 0
+        for sample in range(self.samples):
+            first = self.input.offset + sample * self.rows * self.input.columns
+            rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
+            count += rows[bank(self.sums.offset + sample * self.sums.columns, program.dtype)]
+        return Conflicts(count, "fadds", self.result.columns)
+
+
+def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
+    """Return the rows of a block as `[height, width, samples, places, columns]`."""
+    samples = block.rows // window.num_places
+    return memories.view(block, samples, window.num_places, block.columns)
+
+
+def _accumulate(
+    memories: Memories, sums: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
+) -> NDArray[Any]:
+    """Add a product to f32 sums, rounded once."""
+    if memories.is_half:  # the product of two f16 is exact in f32
+        return arithmetic.add(sums, arithmetic.multiply(left, right))
+    return arithmetic.fused_multiply_add(sums, left, right)

@@ -1,0 +1,380 @@
+"""Convolutions, pools and batch norms of PyTorch: as graphs, on the wafer, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Add,
+    AddBias,
+    Convolution,
+    DataType,
+    Depthwise,
+    Evaluator,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanRows,
+    Relu,
+    ScaleFeatures,
+    Window,
+    num_samples,
+)
+from onewafer.mesh import estimate
+from onewafer.pytorch import Fidelity, Session, WaferOptions, capture, intercept_calls
+
+SAMPLES = 2
+
+
+def with_random_norms(module):
+    """Give batch norms statistics and weights that matter; evaluate from now on."""
+    for each in module.modules():
+        if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.running_mean is not None:
+            each.running_mean.normal_()
+            each.running_var.uniform_(0.5, 2.0)
+            if each.affine:
+                nn.init.normal_(each.weight)
+                nn.init.normal_(each.bias)
+    return module.eval()
+
+
+def captured(module, *shape):
+    """Return the graph that a module becomes, which computes what PyTorch does."""
+    torch.manual_seed(len(shape))
+    with_random_norms(module)
+    x = torch.randn(shape)
+    with torch.no_grad():
+        call, expected = capture(module, (x,), {}), module(x)
+    parameters = {name: tensor.detach().numpy() for name, tensor in call.parameters.items()}
+    outputs = Evaluator(call.graph, parameters).run(
+        {name: tensor.numpy() for name, tensor in call.inputs.items()}
+    )
+    torch.testing.assert_close(call.restore(outputs), expected, rtol=1e-5, atol=1e-5)
+    return call.graph
+
+
+def kinds(graph):
+    return [type(operation) for operation in graph.operations]
+
+
+class Function(nn.Module):
+    def __init__(self, function, *layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, *self.layers)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2, "padding": 1},
+        {"stride": (2, 1), "padding": (0, 2), "dilation": (1, 2)},
+        {"padding": "same", "dilation": 2},
+        {"padding": "valid", "bias": False},
+    ],
+)
+def test_convolutions(options):
+    graph = captured(nn.Conv2d(3, 4, (3, 2), **options), SAMPLES, 3, 7, 6)
+    assert kinds(graph) == [Convolution, AddBias][: 1 + options.get("bias", True)]
+    assert num_samples(graph) == SAMPLES
+    assert graph.inputs[0].shape == (SAMPLES * 42, 3)
+
+
+def test_one_map_without_a_batch():
+    captured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 2)), 3, 6, 6)
+
+
+@pytest.mark.parametrize("shape", [(SAMPLES, 3, 9), (3, 9)])
+def test_convolutions_in_one_dimension(shape):
+    graph = captured(nn.Conv1d(3, 4, 3, padding=2, dilation=2), *shape)
+    (convolution, _) = graph.operations
+    assert convolution.window == Window(1, 9, 1, 3, left=2, right=2, dilation_x=2)
+
+
+def test_features_each_by_itself():
+    graph = captured(nn.Conv2d(4, 4, 3, groups=4, padding=1), SAMPLES, 4, 5, 5)
+    assert kinds(graph) == [Depthwise, AddBias]
+
+
+def test_one_tap_is_linear_unless_it_leaves_places_out():
+    layers = nn.Conv2d(3, 5, 2), nn.Conv2d(5, 4, 1), nn.Conv2d(4, 3, 1, stride=2)
+    graph = captured(nn.Sequential(*layers), SAMPLES, 3, 6, 6)
+    assert kinds(graph)[::2] == [Convolution, Linear, Convolution]
+
+
+def test_patches_of_several_images_and_then_maps():
+    """The stem of many models cuts the image; what follows is a convolution of the patches."""
+    graph = captured(nn.Sequential(nn.Conv2d(3, 6, 2, 2), nn.Conv2d(6, 4, 3)), SAMPLES, 3, 8, 8)
+    assert kinds(graph) == [Linear, AddBias, Convolution, AddBias]
+    assert graph.inputs[0].shape == (SAMPLES * 16, 12)
+    graph = captured(nn.Conv1d(3, 4, 2, 2), SAMPLES, 3, 8)
+    assert kinds(graph) == [Linear, AddBias]
+
+
+@pytest.mark.parametrize(
+    ("pool", "kind"),
+    [
+        (nn.MaxPool2d(2), MaxPool),
+        (nn.MaxPool2d(3, 2, 1), MaxPool),
+        (nn.MaxPool2d(3, 2, ceil_mode=True), MaxPool),
+        (nn.MaxPool2d(2, 1, dilation=2), MaxPool),
+        (nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), Depthwise),
+        (nn.AvgPool2d((3, 2), 2, (1, 0)), Depthwise),
+        (nn.AvgPool2d(8), MeanRows),
+        (nn.AdaptiveAvgPool2d(1), MeanRows),
+        (nn.AdaptiveAvgPool2d((4, 2)), Depthwise),
+    ],
+)
+def test_pools(pool, kind):
+    graph = captured(pool, SAMPLES, 3, 8, 8)
+    assert kinds(graph) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("pool", "kind"),
+    [
+        (nn.MaxPool1d(3, 2), MaxPool),
+        (nn.AvgPool1d(2), Depthwise),
+        (nn.AdaptiveAvgPool1d(1), MeanRows),
+    ],
+)
+def test_pools_in_one_dimension(pool, kind):
+    assert kinds(captured(pool, SAMPLES, 3, 8)) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (nn.BatchNorm2d(4), (SAMPLES, 4, 3, 2)),
+        (nn.BatchNorm2d(4, affine=False), (SAMPLES, 4, 3, 2)),
+        (nn.BatchNorm1d(4), (SAMPLES, 4, 3)),
+        (nn.BatchNorm1d(4, eps=0.1), (SAMPLES, 4)),
+    ],
+)
+def test_batch_norms(norm, shape):
+    assert kinds(captured(norm, *shape)) == [ScaleFeatures, AddBias]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, layer: layer(x).mean((2, 3)),
+        lambda x, layer: layer(x).mean([-1, -2], keepdim=True),
+        lambda x, layer: layer(x).flatten(2).mean(2),
+        lambda x, layer: layer(x).flatten(2).transpose(1, 2).mean(1),
+    ],
+)
+def test_means_over_places(function):
+    graph = captured(Function(function, nn.Conv2d(3, 4, 2)), SAMPLES, 3, 5, 4)
+    assert kinds(graph)[2:] == [MeanRows]
+
+
+def test_means_over_rows_of_one_sequence():
+    graph = captured(Function(lambda x, layer: layer(x).mean(1), nn.Linear(6, 4)), 1, 5, 6)
+    assert kinds(graph) == [Linear, AddBias, MeanRows]
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [
+        lambda maps: maps.flatten(1),
+        lambda maps: maps.permute(0, 2, 3, 1).flatten(1),
+        lambda maps: maps.transpose(2, 3).reshape(SAMPLES, -1),
+    ],
+)
+def test_a_linear_layer_on_flattened_maps_is_a_kernel_as_large_as_they_are(flatten):
+    layers = nn.Conv2d(3, 4, 2), nn.Linear(4 * 12, 5)
+    model = Function(lambda x, layer, head: head(flatten(layer(x)).relu()), *layers)
+    graph = captured(model, SAMPLES, 3, 5, 4)
+    *_, relu, head, _ = graph.operations
+    assert isinstance(relu, Relu)
+    assert head.window == Window(1, 12, 1, 12)
+    assert graph.outputs == (graph.operations[-1].result.name,)
+
+
+def test_features_last_between_convolutions():
+    """As in ConvNeXt: a norm and a linear layer over the features of each place."""
+
+    def function(x, depthwise, norm, linear):
+        inner = linear(norm(depthwise(x).permute(0, 2, 3, 1)))
+        return x + inner.permute(0, 3, 1, 2)
+
+    layers = nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.LayerNorm(4), nn.Linear(4, 4)
+    stem = nn.Conv2d(3, 4, 2)
+    graph = captured(nn.Sequential(stem, Function(function, *layers)), SAMPLES, 3, 5, 5)
+    assert [kind for kind in kinds(graph) if kind is not AddBias] == [
+        *(Convolution, Depthwise, LayerNorm, Linear, Add)
+    ]
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "reason"),
+    [
+        (nn.Conv2d(4, 6, 3, groups=2), (1, 4, 5, 5), "its 4 features are in 2 groups"),
+        (nn.Conv2d(4, 8, 3, groups=4), (1, 4, 5, 5), "its 4 features are in 4 groups"),
+        (nn.BatchNorm2d(4, track_running_stats=False), (2, 4, 5, 5), "training mode"),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer places at the bor"),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer places at the border"),
+        (nn.AvgPool2d(2, divisor_override=3), (1, 4, 6, 6), "divides by another number"),
+        (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"its windows over \(5, 6\) places differ in size"),
+        (
+            Function(lambda x, layer: layer(layer(x).transpose(0, 1)), nn.Conv2d(2, 2, 2)),
+            (2, 2, 5, 5),
+            "re-cuts the rows",
+        ),
+        (
+            Function(lambda x, layer: layer(layer(x).reshape(4, 2, 4, 2)), nn.Conv2d(2, 2, 2)),
+            (2, 2, 5, 5),
+            "re-cuts the rows",
+        ),
+        (
+            Function(lambda x, a: functional.conv2d(a(x), a(x)), nn.Conv2d(3, 3, 2)),
+            (3, 3, 4, 4),
+            "the weight is computed in the module",
+        ),
+    ],
+)  # fmt: skip
+def test_what_has_no_form_says_why(module, shape, reason):
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError, match=reason):
+        capture(module.eval(), (torch.randn(shape),), {})
+
+
+# --- on the wafer --------------------------------------------------------------------------------
+
+
+class LeNet(nn.Module):
+    """What newcomers try first."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 6, 3)
+        self.hidden = nn.Linear(6 * 4, 12)
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = functional.max_pool2d(functional.relu(self.first(x)), 2)
+        x = functional.max_pool2d(functional.relu(self.second(x)), 2)
+        return self.head(functional.relu(self.hidden(torch.flatten(x, 1))))
+
+
+class Block(nn.Module):
+    """Two convolutions and a residual connection, as in ResNet."""
+
+    def __init__(self, features, out, stride):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(features, out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out, out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out),
+        )
+        self.short = nn.Sequential()
+        if stride > 1 or features != out:
+            self.short.append(nn.Conv2d(features, out, 1, stride, bias=False))
+            self.short.append(nn.BatchNorm2d(out))
+
+    def forward(self, x):
+        return functional.relu(self.body(x) + self.short(x), inplace=True)
+
+
+class ResNet(nn.Module):
+    """A stem, two blocks, a mean over places, a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 5, 2, 2, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.blocks = nn.Sequential(Block(4, 4, 1), Block(4, 6, 2))
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = self.pool(functional.relu(self.norm(self.stem(x))))
+        return self.head(self.blocks(x).mean((2, 3)))
+
+
+MODELS = {
+    "LeNet": (LeNet, (3, 1, 14, 14)),
+    "ResNet": (ResNet, (2, 3, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("build", "shape"), MODELS.values(), ids=MODELS)
+def test_models_run_on_the_fabric(build, shape, dtype):
+    torch.manual_seed(1)
+    model, x = with_random_norms(build()).to(dtype), torch.randn(shape, dtype=dtype)
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(3, 2)))
+    with torch.no_grad():
+        expected = model.float()(x.float())
+        model.to(dtype)
+        with intercept_calls(session):
+            result = model(x)
+    assert not session.ledger.fallbacks
+    (record,) = session.ledger.programs
+    assert (record.launches, record.samples) == (shape[0], shape[0])
+    expected_cycles = estimate(record.program, session.architecture).cycles
+    assert abs(record.activity.cycles / record.launches / expected_cycles - 1) < 0.1
+    assert result.dtype is dtype
+    tolerance = 1e-5 if dtype is torch.float32 else 2e-2
+    scale = expected.abs().max()
+    assert (result.float() - expected).abs().max() <= tolerance * scale
+
+
+def test_small_maps_share_a_launch():
+    model, x = nn.Conv1d(3, 4, 3, padding=1).eval(), torch.randn(5, 3, 8)
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, max_batch=17))
+    with torch.no_grad(), intercept_calls(session):
+        result = model(x)
+    (record,) = session.ledger.programs
+    assert num_samples(record.program.graph) == 2
+    assert (record.launches, record.samples) == (3, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(result, model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_another_batch_needs_no_other_program():
+    model = LeNet().eval()
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL))
+    with torch.no_grad(), intercept_calls(session):
+        for samples in (1, 2, 3):
+            model(torch.randn(samples, 1, 14, 14))
+    assert len(session.ledger.programs) == 1
+    assert session.ledger.programs[0].launches == 6
+
+
+def test_statistics_that_change_are_sent_again():
+    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4)).eval()
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL))
+    x = torch.randn(1, 3, 4, 4)
+    with torch.no_grad(), intercept_calls(session):
+        model(x)
+        model[1].running_var.fill_(4.0)
+        result = model(x)
+    with torch.no_grad():
+        torch.testing.assert_close(result, model(x), rtol=1e-5, atol=1e-5)
+    assert session.ledger.programs[0].parameters_resent > 0
+
+
+def test_the_wafer_converts_to_its_own_format():
+    model, x = with_random_norms(ResNet()), torch.randn(1, 3, 16, 16)
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, dtype=DataType.F16))
+    with torch.no_grad():
+        expected = model(x)
+        with intercept_calls(session):
+            result = model(x)
+    assert not session.ledger.fallbacks
+    assert (result - expected).abs().max() <= 2e-2 * expected.abs().max()
