@@ -1,12 +1,13 @@
 """What runs on the wafer of a module that it refused as a whole."""
 
 import gc
+from importlib import import_module
 
 import pytest
 import torch
 from torch import nn
 
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import GraphError, UnsupportedOperationError
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from onewafer.pytorch import parts as parts_module
 from onewafer.pytorch.parts import Parts, is_worth_offering
@@ -246,3 +247,15 @@ def test_parts_are_not_kept_alive():
 )
 def test_worth(module, kwargs, is_worth):
     assert is_worth_offering(module, (X,), kwargs) == is_worth
+
+
+def test_operations_that_make_no_graph_together_refuse_the_module(wafer, monkeypatch):
+    def refuse(graph):
+        if len(graph.operations) > 2:
+            raise GraphError("graph is not well formed:\n  - too long")
+
+    monkeypatch.setattr(import_module("onewafer.pytorch.capture"), "verify_graph", refuse)
+    run(wafer, mlp(), X)
+    ((module, reason),) = wafer.ledger.fallbacks
+    assert (module, reason) == ("Sequential", "graph is not well formed: - too long")
+    assert wafer.ledger.part_calls == {("Linear", "Sequential"): 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,11 +43,19 @@ def captured(model, **kwargs):
 
 def computed(call):
     """Return the module's result as the host evaluates the graph, in float64."""
+    return call.restore(joined([evaluated(part) for part in call.split()]))
+
+
+def evaluated(call):
     parameters = {
         name: tensor.detach().double().numpy() for name, tensor in call.parameters.items()
     }
     inputs = {name: tensor.numpy() for name, tensor in call.inputs.items()}
-    return call.restore(Evaluator(call.graph, parameters).run(inputs))
+    return Evaluator(call.graph, parameters).run(inputs)
+
+
+def joined(parts):
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def assert_same(found, expected):
@@ -212,6 +221,20 @@ def test_half_precision_is_stored_as_such_and_normalised_in_single():
     torch.testing.assert_close(computed(call).logits, expected.logits, rtol=2e-2, atol=2e-2)
 
 
+def test_fewer_positions_than_rows_of_the_input_are_refused():
+    class Halved(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.narrow = torch.nn.Conv1d(24, 24, 3, stride=2, padding=1)
+            self.inner = build("bert").encoder.layer[0]
+
+        def forward(self, x):
+            return self.inner(self.narrow(x).transpose(1, 2))
+
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError, match=r"is over 4 rows.*have 8"):
+        capture(Halved(), (torch.randn(1, 24, 8),), {})
+
+
 class TestEncodersWithDecoders:
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
     @pytest.mark.parametrize("rows", [(7, 4), (4, 7), (5, 5), (3, 1)], ids=str)
@@ -327,12 +350,89 @@ class TestMasks:
         assert len(biases) == 2
         assert any(bias is not None for bias in biases)
 
-    def test_two_sequences_are_refused(self):
+
+class TestBatches:
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_sequences_share_the_graph_of_one(self, family, attention):
+        model, kwargs = build(family, attention), batch(family, 3, rows=5)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert call.graph == captured(model, **arguments(family, 5)).graph
+        assert call.capture.sequences == 3
+
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("family", ["bert", "llama"])
+    def test_each_sequence_has_its_own_padding(self, family, attention):
+        model, kwargs = build(family, attention), batch(family, 3, rows=5)
+        kwargs["attention_mask"] = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        biases = {a.bias for a in of_kind(call, Attention)}
+        assert len(biases) == 1
+        assert call.graph.tensor(*biases).shape == (4 * 5, 5)
+
+    @pytest.mark.parametrize("first", [0, 1])
+    @pytest.mark.parametrize("sequences", [1, 3])
+    def test_the_mean_of_rows_with_and_without_the_first(self, sequences, first):
+        class Mean(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build("bert")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).last_hidden_state[:, first:].mean(1)
+
+        kwargs = batch("bert", sequences, rows=5)
+        call = captured(Mean(), **kwargs)
+        with torch.no_grad():
+            expected = Mean()(**kwargs)
+        torch.testing.assert_close(computed(call), expected, rtol=2e-5, atol=2e-5)
+        assert len(of_kind(call, FirstRow)) == first
+
+    def test_the_mean_of_other_rows_is_refused(self):
+        class Mean(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build("bert")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).last_hidden_state[:, 2:].mean(1)
+
+        with pytest.raises(UnsupportedOperationError, match="it takes other rows of a result"):
+            captured(Mean(), **batch("bert", 1, rows=5))
+
+    def test_the_last_rows_of_sequences(self):
         model = build("llama")
+        kwargs = batch("llama", 2, rows=4) | {"logits_to_keep": 1}
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert len(of_kind(call, LastRow)) == 1
+
+    def test_positions_that_differ_are_refused(self):
+        kwargs = batch("llama", 2, rows=4)
+        kwargs["position_ids"] = torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]])
+        with pytest.raises(UnsupportedOperationError, match="does not go by position and feature"):
+            captured(build("llama"), **kwargs)
+
+    def test_several_encoders_with_decoders_are_refused(self):
+        pair = {n: v.repeat(2, 1) for n, v in pair_of_sequences(4, 6).items() if n != "use_cache"}
         with pytest.raises(
-            UnsupportedOperationError, match="several sequences; the wafer takes one at a time"
+            UnsupportedOperationError, match="8 and 12 rows; 2 sequences have one number"
         ):
-            captured(model, input_ids=torch.zeros(2, 3, dtype=torch.int64), use_cache=False)
+            captured(build_pair("Bart"), **pair, use_cache=False)
+
+
+def batch(family, sequences, rows):
+    """Return the keywords of a call with several sequences that differ."""
+    torch.manual_seed(sequences)
+    if family == "vit":
+        return {"pixel_values": torch.randn(sequences, 3, 24, 24)}
+    kwargs = arguments(family, rows)
+    return kwargs | {"input_ids": torch.randint(0, 61, (sequences, rows))}
 
 
 def test_refusal_names_the_line_of_the_model():

@@ -276,9 +276,7 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
         result = writer.result(call.node.name, *rows.shape)
         writer.emit(AddBias(result, rows.name, bias.name))
         return see(result, call.shape)
-    name = f"{stored.name}__expanded"
-    table = writer.view(stored, name, torch.ops.aten.expand.default, list(call.shape))
-    return Shifted(value, table)
+    return Shifted(value, stored)
 
 
 def _combine(
