@@ -230,3 +230,7 @@ def test_the_list_has_enough_classes_and_no_name_twice():
         Tokens,
         Floats,
     }
+
+
+def test_the_page_in_the_documents_follows_from_its_record():
+    assert command.main(["--check"]) == 0
