@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import (
 )
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType, Graph, verify_graph
+from onewafer.graph import DataType, Graph, GraphError, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
@@ -240,7 +240,11 @@ def _write(
             operands[node] = operand
     results = tuple(_read_results(program, writer, operands))
     graph = writer.finish()
-    verify_graph(graph)
+    try:
+        verify_graph(graph)
+    except GraphError as error:  # rows of one launch must go together, which no operation sees
+        finding = str(error).splitlines()[-1].removeprefix("  - ")
+        raise UnsupportedOperationError(finding) from None
     return Capture(
         graph,
         writer.inputs,
