@@ -17,6 +17,7 @@ from onewafer.graph import (
     MeanRows,
     Relu,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
 )
@@ -25,7 +26,7 @@ from tests.graph.strategies import FLOATS
 if TYPE_CHECKING:
     from onewafer.graph import Operation
 
-KINDS = ("convolution", "depthwise", "max pool", "linear", "bias", "factors", "relu", "add")
+KINDS = ("convolution", "depthwise", "max pool", "linear", "bias", "factors", "relu", "add", "gate")
 
 
 @st.composite
@@ -86,6 +87,13 @@ def maps(
                 operations.append(Relu(result, old))
             case "add":
                 operations.append(Add(result, old, old))
+            case "gate":
+                gate = Tensor(f"{name}.gate", (samples, columns), dtype)
+                places = height * width
+                operations += [
+                    MeanRows(gate, old, places),
+                    ScaleMaps(result, old, gate.name, places),
+                ]
             case kind:
                 window = draw(windows(height, width))
                 if kind == "max pool" and (window.sources() < 0).all(axis=1).any():

@@ -21,6 +21,7 @@ from onewafer.graph import (
     MeanRows,
     Relu,
     ScaleFeatures,
+    ScaleMaps,
     Window,
     num_samples,
 )
@@ -231,6 +232,34 @@ def test_batch_norms(norm, shape):
 def test_means_over_places(function):
     graph = captured(Function(function, nn.Conv2d(3, 4, 2)), SAMPLES, 3, 5, 4)
     assert kinds(graph)[2:] == [MeanRows]
+
+
+@pytest.mark.parametrize("samples", [1, SAMPLES])
+def test_gates_over_all_places(samples):
+    """As in squeeze-and-excitation: features are weighed by what all places say together."""
+
+    def function(x, layer, first, second):
+        maps = layer(x)
+        gate = second(first(maps.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        return gate * maps
+
+    layers = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+    graph = captured(Function(function, *layers), samples, 3, 5, 4)
+    assert kinds(graph)[-1] is ScaleMaps
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 2)))
+    model, x = Function(function, *layers).eval(), torch.randn(samples, 3, 5, 4)
+    with torch.no_grad(), intercept_calls(session):
+        result = model(x)
+    assert not session.ledger.fallbacks
+    with torch.no_grad():
+        torch.testing.assert_close(result, model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_means_over_one_place_are_that_place():
+    graph = captured(
+        Function(lambda x, layer: layer(x).mean((2, 3)), nn.Conv2d(3, 4, 2)), 2, 3, 2, 2
+    )
+    assert kinds(graph) == [Convolution, AddBias]
 
 
 def test_means_over_rows_of_one_sequence():

@@ -383,6 +383,55 @@ class MeanRows(MeshOperation):
         return Conflicts(count, "fadds", self.result.columns)
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleMaps(MeshOperation):
+    """Multiply all rows of each sample by one row, in the program's dtype, rounded once."""
+
+    result: Block
+    input: Block
+    factors: Block
+    """A row a sample."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SCALE_MAPS
+
+    @property
+    def rows(self) -> int:
+        """Rows of a sample."""
+        return self.input.rows // self.factors.rows
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, samples = (self.result, self.input, self.factors), self.factors.rows
+        return block_entry(program, self.kind, *blocks, inner=self.rows, more=(samples,))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        samples, columns = self.factors.rows, self.input.columns
+        maps = memories.view(self.input, samples, self.rows, columns)
+        factors = memories.view(self.factors, samples, 1, columns)
+        memories.write(self.result, arithmetic.multiply(maps, factors))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "samples": self.factors.rows, "rows": self.input.rows}
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the rows that begin in the same banks as their factors."""
+        del launch
+        count = 0
+        for sample in range(self.factors.rows):
+            first = self.input.offset + sample * self.rows * self.input.columns
+            rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
+            factors = self.factors.offset + sample * self.factors.columns
+            count += rows[bank(factors, program.dtype)]
+        kind = "fmulh" if program.dtype is DataType.F16 else "fmuls"
+        return Conflicts(count, kind, self.result.columns)
+
+
 def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
     """Return the rows of a block as `[height, width, samples, places, columns]`."""
     samples = block.rows // window.num_places

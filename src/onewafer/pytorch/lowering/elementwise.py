@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.graph import Activation, ActivationFunction, Add, AddBias, Multiply, Relu
-from onewafer.pytorch.lowering.maps import scale_features, shift_features
+from onewafer.pytorch.lowering.maps import scale_features, scale_maps, shift_features
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
@@ -376,7 +376,8 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             return _simplify(_multiply_polynomials(call, first, second))
         case _:
-            return _combine(writer, call, left, right, Multiply)
+            gated = scale_maps(writer, call, left, right)
+            return _combine(writer, call, left, right, Multiply) if gated is None else gated
 
 
 def _share_base(left: Operand, right: Operand) -> bool:

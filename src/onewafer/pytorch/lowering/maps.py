@@ -8,7 +8,7 @@ nothing; everything after it is a layout.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -22,6 +22,7 @@ from onewafer.graph import (
     MaxPool,
     MeanRows,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
 )
@@ -397,9 +398,11 @@ def _average(writer: GraphWriter, call: Call, maps: _Maps, window: Window) -> Op
 
 
 def reduces_rows(writer: GraphWriter, operand: Operand, dimensions: Sequence[int]) -> bool:
-    """Tell whether dimensions of a value are those of rows, not of features."""
+    """Tell whether dimensions of a value are those of rows, not of features, or of size 1."""
     value = writer.value(operand)
-    return bool(dimensions) and all(_is_of_rows(value, index) for index in dimensions)
+    return bool(dimensions) and all(
+        value.shape[index] == 1 or _is_of_rows(value, index) for index in dimensions
+    )
 
 
 def _is_of_rows(value: Value, dimension: int) -> bool:
@@ -412,6 +415,10 @@ def _is_of_rows(value: Value, dimension: int) -> bool:
 def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> Operand:
     """Write the mean of a value over dimensions that are all rows of each sample."""
     value = writer.value(call.operand(0))
+    if math.prod(value.shape[index] for index in dimensions) == 1:
+        same = value.layout.reshape(call.shape)
+        assert same is not None, "dimensions of size 1 cut nothing"  # invariant
+        return replace(value, layout=same)
     rank = len(value.shape)
     reduced = sorted(dimension % rank for dimension in dimensions)
     kept = [index for index in range(rank) if index not in reduced]
@@ -497,6 +504,35 @@ def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
     if shifted is None:
         raise call.unsupported("only learned numbers, one a feature, can scale and shift a value")
     return shifted
+
+
+def scale_maps(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Value | None:
+    """Write a product with a computed row for all places of a sample; None if it is none."""
+    if isinstance(left, External) or isinstance(right, External):
+        return None
+    first, second = writer.value(left), writer.value(right)
+    maps, gate = (first, second) if first.shape == call.shape else (second, first)
+    if maps.shape != call.shape or len(gate.shape) != len(maps.shape):
+        return None
+    if maps.is_wide or gate.is_wide:
+        return None
+    rank = len(maps.shape)
+    places = [index for index in range(rank) if gate.shape[index] != maps.shape[index]]
+    if not places or any(gate.shape[index] != 1 for index in places):
+        return None
+    kept = [index for index in range(rank) if index not in places]
+    samples = [index for index in kept if _is_of_rows(maps, index)]
+    features = [index for index in kept if index not in samples]
+    rows = writer.matrix(maps, samples + places, features)
+    factors = writer.matrix(gate, samples, features)
+    num_samples = factors.shape[0]
+    writer.note_samples(num_samples)
+    result = writer.result(call.node.name, *rows.shape)
+    size = rows.shape[0] // num_samples
+    writer.emit(ScaleMaps(result, rows.name, factors.name, size))
+    order = samples + places + features
+    seen = see(result, [maps.shape[index] for index in order])
+    return Value(result, seen.layout.permute([order.index(index) for index in range(rank)]))
 
 
 # --- batch norm --------------------------------------------------------------------------------
