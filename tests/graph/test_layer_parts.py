@@ -10,14 +10,19 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    Convolution,
     DataType,
+    Depthwise,
     Graph,
     LayerNorm,
     LayerPart,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     Relu,
     RmsNorm,
+    ScaleFeatures,
     Tensor,
     layer_parts,
 )
@@ -146,6 +151,26 @@ def test_what_follows_attention_without_a_residual_ends_with_its_projections():
     parts = layer.parts("end")
     assert parts["0"] is parts["1"] is ATTENTION
     assert parts["2"] is parts["active"] is MLP
+
+
+def test_a_residual_net_is_convolution_up_to_its_head():
+    layer = Layer()
+    window = None  # of no account here
+    layer.add(Convolution, "c", "x", "c.w", window)
+    layer.add(ScaleFeatures, "scaled", "c", "s")
+    layer.add(AddBias, "b", "scaled", "s")
+    layer.add(Relu, "r", "b")
+    layer.add(MaxPool, "p", "r", window)
+    layer.add(Depthwise, "d", "p", "d.w", window)
+    layer.add(Add, "sum", "p", "d")
+    layer.add(Activation, "active", "sum", ActivationFunction.SILU)
+    layer.add(MeanRows, "mean", "active", 3)
+    layer.add(Linear, "product", "mean", "w")
+    layer.add(AddBias, "logits", "product", "b")
+    parts = layer.parts("logits")
+    head = {"mean", "product", "logits"}
+    assert {name for name, part in parts.items() if part is HEAD} == head
+    assert {part for name, part in parts.items() if name not in head} == {LayerPart.CONVOLUTION}
 
 
 def test_arithmetic_on_inputs_alone_is_of_no_part():

@@ -5,12 +5,13 @@ Names of modules differ from model to model, what attention reads and feeds does
 * norms are norms wherever they stand, those of heads as well;
 * the embedding is lookups and what joins them before anything else happens, and what inputs pass
   before the first norm (the patches of a picture);
+* convolutions and pools keep what comes after them element by element;
 * attention is the operation itself, what only leads to it (projections, rotation), and what follows
   up to the residual connection, that included;
 * the head is what comes after the last layer and leads to outputs only, one row of many included;
 * linear operations that are left, with what stands between them, are the MLP.
 
-A graph without attention has no head and no embedding but lookups.
+A graph without attention has no embedding but lookups, one without convolutions either no head.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    Convolution,
+    Depthwise,
     Embedding,
     FirstRow,
     LastRow,
     LayerNorm,
     Linear,
+    MaxPool,
+    MeanRows,
     Multiply,
     PositionEmbedding,
     Relu,
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
 )
 
@@ -46,6 +52,7 @@ class LayerPart(StrEnum):
     """What an operation is there for."""
 
     EMBEDDING = "embedding"
+    CONVOLUTION = "convolution"
     ATTENTION = "attention"
     MLP = "MLP"
     NORMS = "norms"
@@ -55,14 +62,15 @@ class LayerPart(StrEnum):
 
 _NORMS = (RmsNorm, LayerNorm)
 _LOOKUPS = (Embedding, PositionEmbedding)
-_JOINING = (Add, AddBias, Multiply, Scale)
+_JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
 _LEADING = (Linear, Rotary, *_JOINING)
 """What may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
 """What may stand between attention and a residual connection."""
-_LAST = (Linear, AddBias, Scale, Multiply, Activation, Relu, FirstRow, LastRow)
+_ROWS = (FirstRow, LastRow, MeanRows)
+_LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_ROWS)
 """What may stand between the last layer and an output."""
-_BETWEEN = (AddBias, Activation, Relu, *_JOINING)
+_BETWEEN = (Activation, Relu, *_JOINING)
 """What belongs to the operation that it comes after."""
 _MOST_PROJECTIONS = 2
 """Linear operations between attention and a residual connection."""
@@ -93,6 +101,7 @@ class _Assignment:
             self._assign_what_leads_to_attention()
             self._assign_what_follows_attention()
             self._assign_what_inputs_pass()
+        if not {LayerPart.ATTENTION, LayerPart.CONVOLUTION}.isdisjoint(self._parts.values()):
             self._assign_head()
         self._assign_rest()
         return tuple(self._parts[index] for index in range(len(self._operations)))
@@ -106,16 +115,21 @@ class _Assignment:
                     self._parts[index] = LayerPart.EMBEDDING
                 case Attention():
                     self._parts[index] = LayerPart.ATTENTION
+                case Convolution() | Depthwise() | MaxPool():
+                    self._parts[index] = LayerPart.CONVOLUTION
+                case _ if isinstance(operation, _BETWEEN):
+                    self._keep_part(index, operation)
                 case _:
-                    if isinstance(operation, _JOINING) and self._all_come_from_lookups(operation):
-                        self._parts[index] = LayerPart.EMBEDDING
+                    pass
 
-    def _all_come_from_lookups(self, operation: Operation) -> bool:
-        sources = [self._defined.get(name) for name in activation_operands(operation)]
-        return all(
-            source is not None and self._parts.get(source) is LayerPart.EMBEDDING
-            for source in sources
-        )
+    def _keep_part(self, index: int, operation: Operation) -> None:
+        """Let an operation on single elements of lookups or convolutions be of their part."""
+        sources = [self._defined.get(name, -1) for name in activation_operands(operation)]
+        before = {self._parts.get(source) for source in sources}
+        if before == {LayerPart.CONVOLUTION}:
+            self._parts[index] = LayerPart.CONVOLUTION
+        elif before == {LayerPart.EMBEDDING} and isinstance(operation, _JOINING):
+            self._parts[index] = LayerPart.EMBEDDING
 
     def _assign_what_leads_to_attention(self) -> None:
         """Go backwards past norms, which stay norms, to what others read as well."""
@@ -170,7 +184,8 @@ class _Assignment:
                 continue
             if index not in self._parts and isinstance(operation, _LAST):
                 self._parts[index] = LayerPart.HEAD
-                heads.add(index)
+                if not isinstance(operation, _ROWS):  # before it, rows are those of the layers
+                    heads.add(index)
             elif isinstance(operation, _NORMS):
                 heads.add(index)
 
