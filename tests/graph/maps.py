@@ -88,20 +88,16 @@ def maps(
             case "add":
                 operations.append(Add(result, old, old))
             case "gate":
-                gate = Tensor(f"{name}.gate", (samples, columns), dtype)
-                places = height * width
-                operations += [
-                    MeanRows(gate, old, places),
-                    ScaleMaps(result, old, gate.name, places),
-                ]
+                gate, places = Tensor(f"{name}.gate", (samples, columns), dtype), height * width
+                operations.append(MeanRows(gate, old, places))
+                operations.append(ScaleMaps(result, old, gate.name, places))
             case kind:
                 window = draw(windows(height, width))
                 if kind == "max pool" and (window.sources() < 0).all(axis=1).any():
                     window = Window(height, width, height, width)
                 height, width = window.result_height, window.result_width
-                rows, taps = samples * height * width, window.num_taps
-                out = draw(features) if kind == "convolution" else columns
-                result = Tensor(name, (rows, out), dtype)
+                taps, out = window.num_taps, draw(features) if kind == "convolution" else columns
+                result = Tensor(name, (samples * height * width, out), dtype)
                 match kind:
                     case "convolution":
                         weight = parameter(taps, out, columns)
