@@ -43,6 +43,7 @@ def read_arguments():
     parser = argparse.ArgumentParser(description="Ask SmolLM2-135M-Instruct a question.")
     parser.add_argument("question", nargs="?", default="Why is the sky blue?")
     parser.add_argument("--tokens", type=int, default=10, help="most tokens of the answer")
+    parser.add_argument("--plain", action="store_true", help="continue the text as it stands")
     parser.add_argument("--dtype", choices=["float32", "float16"], default="float32")
     return parser.parse_args()
 
@@ -63,10 +64,13 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=getattr(torch, arguments.dtype)
     ).eval()
-    question = [{"role": "user", "content": arguments.question}]
-    prompt = tokenizer.apply_chat_template(
-        question, add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
+    if arguments.plain:
+        prompt = tokenizer(arguments.question, return_tensors="pt")
+    else:
+        question = [{"role": "user", "content": arguments.question}]
+        prompt = tokenizer.apply_chat_template(
+            question, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
     tokens = model.generate(
         **prompt,
         max_new_tokens=arguments.tokens,

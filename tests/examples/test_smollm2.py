@@ -129,6 +129,14 @@ def test_answer_is_the_same_on_the_wafer(example, monkeypatch, capsys):
     assert record.samples == 8 + len(tokens) - 1
 
 
+def test_plain_text_is_continued_without_the_template(example, monkeypatch, capsys):
+    arguments = ["smollm2.py", "--plain", "the sky is", "--tokens", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    SmallModel().put_into(example, monkeypatch)
+    example.main()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("3 tokens of prompt, then [")
+
+
 def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
 

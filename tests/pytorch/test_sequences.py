@@ -57,6 +57,47 @@ def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
 
 
+def test_a_batch_of_padded_sequences_on_the_fabric():
+    model = build("bert", num_hidden_layers=1)
+    kwargs = {
+        "input_ids": torch.stack([IDS[0], IDS[0] + 2, IDS[0] + 5]),
+        "attention_mask": torch.tensor(
+            [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
+        ),
+    }
+    with torch.no_grad():
+        expected = model(**kwargs)
+    cycles = []
+    for fidelity in (Fidelity.FABRIC, Fidelity.MODEL):
+        wafer = session(fidelity, rectangle=(2, 2))
+        with torch.no_grad(), intercept_calls(wafer):
+            found = model(**kwargs)
+        assert not wafer.ledger.fallbacks
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
+        (record,) = wafer.ledger.programs
+        assert (record.calls, record.launches, record.samples) == (1, 3, 18)
+        assert record.parameters_resent == 2
+        cycles.append(record.activity.cycles)
+    assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
+
+
+def test_batches_of_any_size_share_a_program():
+    model, wafer = build("vit"), session()
+    for size in (1, 3, 2):
+        pixels = torch.randn(size, 3, 24, 24)
+        with torch.no_grad():
+            expected = model(pixel_values=pixels)
+            with intercept_calls(wafer):
+                found = model(pixel_values=pixels)
+        torch.testing.assert_close(
+            found.pooler_output, expected.pooler_output, rtol=1e-4, atol=1e-4
+        )
+    assert not wafer.ledger.fallbacks
+    (record,) = wafer.ledger.programs
+    assert (record.calls, record.launches) == (3, 6)
+
+
 @pytest.mark.parametrize("name", ["Bart", "T5"])
 def test_an_encoder_with_a_decoder_on_the_fabric(name):
     model = build_pair(name)
@@ -156,16 +197,17 @@ def test_encoders_take_all_rows_in_one_launch(family):
     assert wafer.ledger.programs[0].launches == 1
 
 
-def test_padding_runs_on_the_host_and_the_same_model_without_it_on_the_wafer():
+def test_all_paddings_share_a_program_and_calls_without_padding_another():
     model, kwargs, wafer = build("bert"), arguments("bert", 5), session()
-    with intercept_calls(wafer), torch.no_grad():
-        for mask in ([[1, 1, 1, 1, 0]], [[1, 1, 1, 1, 1]], [[1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1]]):
-            model(**kwargs, attention_mask=torch.tensor(mask))
-    (whole,) = (record for record in wafer.ledger.programs if record.module == "BertModel")
-    assert whole.calls == 2
-    refused = {(m, r): n for (m, r), n in wafer.ledger.fallbacks.items() if m == "BertModel"}
-    assert sum(refused.values()) == 2
-    assert all("neither causal nor empty" in reason for _, reason in wafer.ledger.fallbacks)
+    for mask in ([[1, 1, 1, 1, 0]], [[1, 1, 1, 1, 1]], [[1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1]]):
+        with torch.no_grad():
+            expected = model(**kwargs, attention_mask=torch.tensor(mask))
+            with intercept_calls(wafer):
+                found = model(**kwargs, attention_mask=torch.tensor(mask))
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
+    assert not wafer.ledger.fallbacks
+    assert [record.calls for record in wafer.ledger.programs] == [2, 2]
 
 
 def test_several_sequences_go_on_on_the_host_with_what_the_wafer_has_begun():

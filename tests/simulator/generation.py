@@ -273,3 +273,59 @@ class PeBuilder:
         kernel.task(
             TaskKind.DATA, task_id, label, argument_registers=registers, argument_types=types
         )
+
+
+_READING = (DsdOperation.MOV32, DsdOperation.FADDS, DsdOperation.FMACS)
+"""Of which a wavelet takes less than a cycle, about one and two."""
+
+
+@st.composite
+def shared_links(draw):
+    """Draw an image in which a multicast shares both its links with a stream each, on silicon.
+
+    Every color has a buffer of its own behind a link, so that what the streams do to each other is
+    in the windows of the links (M55) and in the order of service (M54) only.
+    """
+    words, south, east = (draw(st.integers(1, 40)) for _ in range(3))
+    routes = {
+        (0, 0, 3): route(RAMP, Direction.EAST),
+        (1, 0, 3): route(Direction.WEST, Direction.EAST, Direction.SOUTH),
+        (2, 0, 3): route(Direction.WEST, RAMP),
+        (1, 1, 3): route(Direction.NORTH, RAMP),
+        (1, 0, 4): route(RAMP, Direction.SOUTH),
+        (1, 1, 4): route(Direction.NORTH, RAMP),
+        (1, 0, 5): route(RAMP, Direction.EAST),
+        (2, 0, 5): route(Direction.WEST, RAMP),
+    }
+    placed = {
+        (0, 0): draw_streams(draw, sends=[(3, words)]),
+        (1, 0): draw_streams(draw, sends=[(4, south), (5, east)]),
+        (2, 0): draw_streams(draw, receptions=[(3, words), (5, east)]),
+        (1, 1): draw_streams(draw, receptions=[(3, words), (4, south)]),
+    }
+    return SILICON, make_image(SILICON, placed, width=3, height=2, routes=routes)
+
+
+def draw_streams(draw, *, sends=(), receptions=()):
+    """Return a PE that sends or receives streams (color, words) at once, after some time."""
+    kernel = Kernel("streams")
+    streams = (*sends, *receptions)
+    bases = [kernel.data(f"color {c}", ScalarType.F32, [1.0] * words) for c, words in streams]
+    kernel.function("main")
+    kernel.spin(draw(st.integers(0, 20)))
+    for i, ((color, words), base) in enumerate(zip(streams, bases, strict=True)):
+        vector, config = kernel.vector(base, words), background(1 + i)
+        if sends:
+            target = kernel.outgoing(color, words, queue=2 + i)
+            kernel.operate(DsdOperation.MOV32, target, src1=vector, config=config)
+            continue
+        source = kernel.incoming(color, words, queue=2 + i)
+        match draw(st.sampled_from(_READING)):
+            case DsdOperation.MOV32:
+                kernel.operate(DsdOperation.MOV32, vector, src1=source, config=config)
+            case DsdOperation.FADDS:
+                kernel.operate(DsdOperation.FADDS, vector, vector, source, config=config)
+            case kind:
+                half = kernel.immediate(ScalarType.F32, 0.5)
+                kernel.operate(kind, vector, vector, source, half, config=config)
+    return kernel.finish()

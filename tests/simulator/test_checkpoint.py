@@ -53,7 +53,7 @@ from tests.simulator.assembly import (
 )
 from tests.simulator.cutting import cutting
 from tests.simulator.feature_generation import ENTRIES, feature_programs
-from tests.simulator.generation import programs
+from tests.simulator.generation import programs, shared_links
 from tests.simulator.test_engines_agree import (
     LENIENT,
     MAX_CYCLES,
@@ -130,7 +130,7 @@ def assert_same(found, expected):
 
 
 CUTS = st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ENGINES)), min_size=1, max_size=3)
-PROGRAMS = st.one_of(programs(), feature_programs())
+PROGRAMS = st.one_of(programs(), feature_programs(), shared_links())
 
 
 def assert_goes_on(folder, program, engine, cuts):

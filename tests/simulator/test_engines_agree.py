@@ -20,7 +20,7 @@ from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder
 from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 from tests.simulator.feature_generation import feature_programs
-from tests.simulator.generation import programs
+from tests.simulator.generation import programs, shared_links
 
 MAX_CYCLES = 20_000
 LENIENT = settings(
@@ -143,6 +143,13 @@ def test_memory_is_what_it_is_whenever_a_run_stops(stride, num_cycles):
 @LENIENT
 @given(programs(), st.sampled_from([None, None, 1, 13]))
 def test_generated_programs(program, slices):
+    assert_agreement(*program, slices)
+
+
+@settings(LENIENT, max_examples=50)
+@given(shared_links(), st.sampled_from([None, None, 1, 13]))
+def test_streams_that_share_links(program, slices):
+    """M54, M55, M58: a multicast and two streams, in turn, over links that are full."""
     assert_agreement(*program, slices)
 
 

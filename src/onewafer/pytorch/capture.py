@@ -12,7 +12,7 @@ taken on the host, where they cost nothing either.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -109,6 +109,25 @@ class CapturedCall:
         """Rows of the call's batch."""
         return self.graph.inputs[0].shape[0]
 
+    def split(self) -> tuple[CapturedCall, ...]:
+        """Return a call for each sequence, of which only inputs and parameters have a meaning."""
+        count = self.capture.sequences
+        if count == 1:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                inputs={n: _take(tensor, index, count) for n, tensor in self.inputs.items()},
+                parameters={
+                    name: tensor
+                    if tuple(tensor.shape) == self.graph.tensor(name).shape
+                    else _take(tensor, index, count)
+                    for name, tensor in self.parameters.items()
+                },
+            )
+            for index in range(count)
+        )
+
     @property
     def needs_gradient(self) -> bool:
         """Whether autograd would record the call now, for any tensor that it reads."""
@@ -145,6 +164,9 @@ class Capture:
     """Masks and the like that the graph was made for."""
     on_host: tuple[str, ...] = ()
     """What the host does with an argument before the wafer begins."""
+    sequences: int = 1
+    """The graph is that of one of so many sequences, of which inputs, and parameters that have more
+    rows than those of the graph, have the rows one after the other."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -253,6 +275,7 @@ def _write(
         _result_spec(program),
         tuple(writer.decided.values()),
         tuple(writer.on_host),
+        writer.sequences or 1,
     )
 
 
@@ -270,6 +293,12 @@ class RefusedError(UnsupportedOperationError):
     def holds_for(self, leaves: Sequence[object]) -> bool:
         """Tell whether a call with these leaves would be refused for the same reason."""
         return _are_unchanged(self._decided, leaves)
+
+
+def _take(tensor: torch.Tensor, index: int, count: int) -> torch.Tensor:
+    """Return one of equal parts of a tensor's rows."""
+    rows = len(tensor) // count
+    return tensor[index * rows : (index + 1) * rows]
 
 
 def _are_unchanged(decided: Sequence[Decision], leaves: Sequence[object]) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import num_samples, with_samples
+from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
     check_words,
     estimate,
@@ -140,10 +140,11 @@ def _place_bucket(
             return Placed(best[1], tuple(considered), is_pinned=False)
     program = _build(graph, largest_rectangle(architecture), architecture, context)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
+    smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
     raise ConfigurationError(
         f"{graph.name!r} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
         f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory; "
-        f"choose fidelity 'model', or the rectangle {width}×{height} to do it nevertheless"
+        f"choose fidelity 'model', {smaller}or the rectangle {width}×{height} to do it nevertheless"
     )
 
 

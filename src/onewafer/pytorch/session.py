@@ -416,7 +416,16 @@ class _ResidentProgram(_LaunchedProgram):
         return self._record.program.graph
 
     def run(self, call: CapturedCall) -> object:
-        """Send what changed, run the samples bucket by bucket, return the module's result."""
+        """Run the sequences of a call one after the other, return the module's result."""
+        parts = [self._run_part(part) for part in call.split()]
+        is_sequence = call.graph.is_sequence
+        samples = call.rows * len(parts) if is_sequence else num_samples(call.graph)
+        self._count_call(Phase.BATCH, samples)
+        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return call.restore(outputs)
+
+    def _run_part(self, call: CapturedCall) -> Arrays:
+        """Send what changed, run the samples bucket by bucket."""
         self._update_parameters(call)
         inputs = {
             t.name: convert(to_numpy(call.inputs[t.name]), t.dtype) for t in call.graph.inputs
@@ -426,10 +435,7 @@ class _ResidentProgram(_LaunchedProgram):
             self._run_samples(inputs, range(start, min(start + bucket, total)), total)
             for start in range(0, total, bucket)
         ]
-        samples = call.rows if call.graph.is_sequence else total
-        self._count_call(Phase.BATCH, samples)
-        outputs = {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
-        return call.restore(outputs)
+        return {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
 
     def _update_parameters(self, call: CapturedCall) -> None:
         dtype = self._record.program.dtype

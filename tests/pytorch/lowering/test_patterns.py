@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -54,12 +55,16 @@ def check(function):
     module, x = Function(function).eval(), torch.randn(ROWS, FEATURES)
     with torch.no_grad():
         call, expected = capture(module, (x,), {}), module(x)
-    parameters = {name: tensor.detach().numpy() for name, tensor in call.parameters.items()}
-    outputs = Evaluator(call.graph, parameters).run(
-        {name: tensor.numpy() for name, tensor in call.inputs.items()}
-    )
+    assert call.capture.sequences == 1
+    outputs = evaluate(call)
     torch.testing.assert_close(call.restore(outputs), expected, rtol=1e-5, atol=1e-5)
     return call.graph.operations
+
+
+def evaluate(call):
+    parameters = {name: tensor.detach().numpy() for name, tensor in call.parameters.items()}
+    inputs = {name: tensor.numpy() for name, tensor in call.inputs.items()}
+    return Evaluator(call.graph, parameters).run(inputs)
 
 
 def kinds(operations):
@@ -456,6 +461,23 @@ class TestStoredTensors:
         assert len(check(lambda m, x: m.layer(x) + m.table)) == 4
         assert len(check(lambda m, x: m.table * m.layer(x))) == 4
         assert len(check(lambda m, x: (m.layer(x) + m.table) + m.table.exp())) == 4
+
+    def test_rows_of_a_table_for_each_of_several_sequences(self):
+        torch.manual_seed(4)
+        x = torch.randn(3, ROWS, FEATURES)
+        for table, reason in (
+            (lambda m: m.table, None),
+            (lambda m: m.table.expand(3, -1, -1) * 2, None),
+            (lambda m: functional.embedding(torch.arange(5).expand(3, -1), m.table), None),
+            (lambda m: torch.stack([m.table, m.table + 1, m.table]), "stack"),
+        ):
+            module = Function(lambda m, x, table=table: m.layer(x) + table(m)).eval()
+            with torch.no_grad():
+                call, expected = capture(module, (x,), {}), module(x)
+            outputs = [evaluate(part) for part in call.split()]
+            assert call.capture.sequences == (3 if reason is None else 1)
+            joined = {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
+            torch.testing.assert_close(call.restore(joined), expected, rtol=1e-5, atol=1e-5)
 
     def test_random_numbers_are_refused(self):
         refused(lambda m, x: m.layer(x) + torch.rand_like(m.weight), "draws random numbers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,11 +43,19 @@ def captured(model, **kwargs):
 
 def computed(call):
     """Return the module's result as the host evaluates the graph, in float64."""
+    return call.restore(joined([evaluated(part) for part in call.split()]))
+
+
+def evaluated(call):
     parameters = {
         name: tensor.detach().double().numpy() for name, tensor in call.parameters.items()
     }
     inputs = {name: tensor.numpy() for name, tensor in call.inputs.items()}
-    return call.restore(Evaluator(call.graph, parameters).run(inputs))
+    return Evaluator(call.graph, parameters).run(inputs)
+
+
+def joined(parts):
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def assert_same(found, expected):
@@ -327,12 +336,59 @@ class TestMasks:
         assert len(biases) == 2
         assert any(bias is not None for bias in biases)
 
-    def test_two_sequences_are_refused(self):
+
+class TestBatches:
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_sequences_share_the_graph_of_one(self, family, attention):
+        model, kwargs = build(family, attention), batch(family, 3, rows=5)
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert call.graph == captured(model, **arguments(family, 5)).graph
+        assert call.capture.sequences == 3
+
+    @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.parametrize("family", ["bert", "llama"])
+    def test_each_sequence_has_its_own_padding(self, family, attention):
+        model, kwargs = build(family, attention), batch(family, 3, rows=5)
+        kwargs["attention_mask"] = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]])
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        biases = {a.bias for a in of_kind(call, Attention)}
+        assert len(biases) == 1
+        assert call.graph.tensor(*biases).shape == (4 * 5, 5)
+
+    def test_the_last_rows_of_sequences(self):
         model = build("llama")
+        kwargs = batch("llama", 2, rows=4) | {"logits_to_keep": 1}
+        call = captured(model, **kwargs)
+        with torch.no_grad():
+            assert_same(computed(call), model(**kwargs))
+        assert len(of_kind(call, LastRow)) == 1
+
+    def test_positions_that_differ_are_refused(self):
+        kwargs = batch("llama", 2, rows=4)
+        kwargs["position_ids"] = torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]])
+        with pytest.raises(UnsupportedOperationError, match="does not go by position and feature"):
+            captured(build("llama"), **kwargs)
+
+    def test_several_encoders_with_decoders_are_refused(self):
+        pair = {n: v.repeat(2, 1) for n, v in pair_of_sequences(4, 6).items() if n != "use_cache"}
         with pytest.raises(
-            UnsupportedOperationError, match="several sequences; the wafer takes one at a time"
+            UnsupportedOperationError, match="8 and 12 rows; 2 sequences have one number"
         ):
-            captured(model, input_ids=torch.zeros(2, 3, dtype=torch.int64), use_cache=False)
+            captured(build_pair("Bart"), **pair, use_cache=False)
+
+
+def batch(family, sequences, rows):
+    """Return the keywords of a call with several sequences that differ."""
+    torch.manual_seed(sequences)
+    if family == "vit":
+        return {"pixel_values": torch.randn(sequences, 3, 24, 24)}
+    kwargs = arguments(family, rows)
+    return kwargs | {"input_ids": torch.randint(0, 61, (sequences, rows))}
 
 
 def test_refusal_names_the_line_of_the_model():

@@ -192,8 +192,8 @@ class _Pool(MeshOperation):
         """Return the sizes that its cost depends on.
 
         `passes` are taps over all maps, `lines` those of the result that they reach, `strip` the
-        places of a line that they reach on average. To see that a tap reaches none takes about three
-        quarters of what it takes to begin with one that does.
+        places of a line that they reach on average. To see that a tap reaches none takes three
+        quarters of the time to begin with one that does.
         """
         window, samples = self.window, self.samples
         is_tap = self._taps_by_line()

@@ -280,9 +280,7 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
     shifted = shift_features(writer, call, value, stored)
     if shifted is not None:
         return shifted
-    name = f"{stored.name}__expanded"
-    table = writer.view(stored, name, torch.ops.aten.expand.default, list(call.shape))
-    return Shifted(value, table)
+    return Shifted(value, stored)
 
 
 def _combine(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -11,6 +10,7 @@ from onewafer.graph import AddBias, Embedding, Linear
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
+from onewafer.pytorch.lowering.sequences import of_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
+
+
+_SEQUENCES_RANK = 3
+"""Dimensions of a tensor of sequences: sequences, rows, features."""
 
 
 @lowers("embedding.default")
@@ -50,9 +54,18 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("it joins an argument and computed rows")
     (place,) = computed
     value = writer.value(parts[place])
-    if math.prod(value.shape[:-2]) != 1:
-        raise call.unsupported("it joins stored rows to each of several sequences")
-    return _join_rows(writer, call, value, stored[:place], stored[place:])
+    if len(value.shape) > _SEQUENCES_RANK:
+        raise call.unsupported("it joins stored rows to parts of sequences")
+    alike = [_of_one_sequence(writer, call, part) for part in stored]
+    return _join_rows(writer, call, value, alike[:place], alike[place:])
+
+
+def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> External:
+    """Return stored rows that are alike for all sequences, for one of them."""
+    one = part if len(part.shape) < _SEQUENCES_RANK else of_one_sequence(writer, part)
+    if one is None:
+        raise call.unsupported(f"it joins other rows of {part.name!r} to each sequence")
+    return one
 
 
 @lowers("stack.default")
@@ -93,13 +106,15 @@ def _join_rows(
     above, below = (sum(part.shape[-2] for part in parts) for parts in (before, after))
     margins = [0, 0, above, below]
     old = writer.inputs[producer.input]
-    padded = writer.view(old, f"{old.name}__{above}_{below}", aten.constant_pad_nd.default, margins)
+    num_rows = value.shape[-2]
+    cut = writer.view(old, f"{old.name}__cut", aten.reshape.default, [-1, num_rows, old.shape[-1]])
+    padded = writer.view(cut, f"{old.name}__{above}_{below}", aten.constant_pad_nd.default, margins)
     rows = writer.rows(padded)
     result = writer.result(name, rows.shape[0], source.shape[1])
     writer.emit(Linear(result, rows.name, producer.weight))
     count = above + below
     writer.on_host.append(f"adding {count} row{'s' * (count > 1)} of zeros")
-    shape = [*value.shape[:-2], value.shape[-2], source.shape[1]]
+    shape = [1] * (len(value.shape) - 2) + [num_rows, source.shape[1]]
     if bias is None:
         zeros = torch.zeros(shape, dtype=writer.format)
         middle = External(f"{name}__zeros", zeros, Origin.CONSTANT)

@@ -25,6 +25,10 @@ HIDES = {torch.float32: -1e30, torch.float16: -6e4}
 """Format → a mask with less than this leaves nothing of an exponential."""
 
 
+_RANK = 4
+"""Dimensions of scores: sequences, heads, rows, keys."""
+
+
 class Visibility(IntEnum):
     """What all that is added to the scores of an attention does."""
 
@@ -41,7 +45,8 @@ class Visibility(IntEnum):
 def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, External | None]:
     """Return what the masks of some scores do, and the bias that they are, if they must be one.
 
-    The bias has shape (rows · heads, keys), and is added before scores are scaled.
+    The bias has shape (rows · heads, keys), once or for each sequence, and is added before scores
+    are scaled.
     """
     if not scores.masks:
         return Visibility.ALL, None
@@ -85,11 +90,15 @@ def _bias(
     scale: float,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """Return the sum of some masks over a scale, (rows · heads, keys), without infinities."""
+    """Return the sum of some masks over a scale, without infinities.
+
+    Its shape is (sequences · rows · heads, keys), with one sequence if the masks are alike for all.
+    """
     heads, rows, keys = shape
     total = (_sum(masks).float() / scale).clamp(min=HIDES[dtype])
-    by_head = total.reshape(-1, *total.shape[-2:]).expand(heads, rows, keys)
-    return by_head.transpose(0, 1).reshape(rows * heads, keys).to(dtype)
+    leading = (1,) * (_RANK - total.dim()) + total.shape[:-2]
+    by_head = total.reshape(*leading, *total.shape[-2:]).expand(-1, heads, rows, keys)
+    return by_head.transpose(1, 2).reshape(-1, keys).to(dtype)
 
 
 def _sum(masks: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -326,7 +326,7 @@ class Shifted:
 
     value: Value
     table: External
-    """Of the value's shape."""
+    """Broadcasts to the shape of the value."""
     what = "a value plus a table of positions"
 
 

@@ -30,6 +30,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatures,
     activation_operands,
 )
 from onewafer.pytorch.lowering.masks import HIDES
@@ -48,6 +49,7 @@ _ROW_BY_ROW = (
     Add,
     Multiply,
     Scale,
+    ScaleFeatures,
     Activation,
     RmsNorm,
     LayerNorm,

@@ -7,6 +7,7 @@ a head and join it with the rest: the rest has angles of 0 here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -170,13 +171,13 @@ def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
         if index not in rows
         for _, stride in pieces
     ]
-    if len(rows) > 1:
-        msg = "it rotates rows of several sequences; the wafer takes one at a time"
-        raise UnsupportedOperationError(msg)
+    rows.sort(key=lambda index: source.layout.dimensions[index][0][1])
+    sequences = math.prod(source.shape[index] for index in rows[1:])
     if not is_head or any(stride % features for stride in others):
         msg = "the last dimension is not a head of features next to each other"
         raise UnsupportedOperationError(msg)
     row = rows[0] if rows else None
+    writer.note_sequences(sequences)
     cosine, sine = (
         writer.parameter(_table(writer, table, source, row), "table")
         for table in (rotated.cosine, rotated.sine)
@@ -191,7 +192,7 @@ def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
 def _table(writer: GraphWriter, table: External, value: Value, row: int | None) -> External:
     """Return a table of shape (positions, features of a head)."""
     shape = (1,) * (len(value.shape) - len(table.shape)) + table.shape
-    rows = value.tensor.shape[0]
+    rows = 1 if row is None else value.shape[row]
     expected = [1] * len(shape)
     expected[-1] = value.shape[-1]
     if row is not None:

@@ -94,9 +94,10 @@ def _lower_biased_product(writer: GraphWriter, call: Call) -> Operand:
 def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
     """Return scores seen with another shape: with or without the dimension of a batch of one."""
     scores = operand.scores if isinstance(operand, Shares) else operand
-    _, heads, rows, _ = scores.query.shape
+    sequences, heads, rows, _ = scores.query.shape
     full = (heads, rows, scores.key.shape[2])
-    if call.shape not in (full, (1, *full)):
+    without_batch = full if sequences == 1 else None
+    if call.shape not in (without_batch, (sequences, *full)):
         raise call.unsupported(f"it sees the scores of an attention, {full}, as {call.shape}")
     return operand
 
@@ -104,10 +105,6 @@ def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
 def _scores(call: Call, query: Value, key: Value) -> Scores:
     if len(query.shape) != _RANK or len(key.shape) != _RANK:
         raise call.unsupported("its operands are not of shape (batch, heads, rows, features)")
-    if query.shape[0] != 1:
-        raise call.unsupported(
-            f"it attends within {query.shape[0]} sequences; the wafer takes one at a time"
-        )
     if query.shape[:2] != key.shape[:2] or query.shape[3] != key.shape[3]:
         raise call.unsupported(f"the query has shape {query.shape} and the key {key.shape}")
     return Scores(query, key, 1.0)
@@ -154,8 +151,8 @@ def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None
 
 def add_mask(call: Call, scores: Scores, mask: External) -> Scores:
     """Return scores with one more mask."""
-    _, heads, rows, _ = scores.query.shape
-    full = (1, heads, rows, scores.key.shape[2])
+    sequences, heads, rows, _ = scores.query.shape
+    full = (sequences, heads, rows, scores.key.shape[2])
     shape = (1,) * (len(full) - len(mask.shape)) + mask.shape
     fits = all(size in (1, whole) for size, whole in zip(shape, full, strict=True))
     if len(shape) != len(full) or not fits:
@@ -174,7 +171,8 @@ def _write_attention(
     query, value = scores.query, _with_batch(value)
     if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
         raise call.unsupported(f"the key has shape {scores.key.shape} and the value {value.shape}")
-    _, heads, rows, _ = query.shape
+    sequences, heads, rows, _ = query.shape
+    writer.note_sequences(sequences)
     if is_causal and rows != value.shape[2]:
         raise call.unsupported(f"it is causal with {rows} rows and {value.shape[2]} keys")
     key_layout, key_times = scores.key.layout.without_repetition(1)
@@ -191,7 +189,7 @@ def _write_attention(
     )
     visibility, bias = read_masks(writer, scores)
     features = heads * value.shape[-1]
-    result = writer.result(call.node.name, rows, features)
+    result = writer.result(call.node.name, sequences * rows, features)
     writer.emit(
         Attention(
             result,
@@ -205,7 +203,7 @@ def _write_attention(
             None if bias is None else writer.parameter(bias, "bias").name,
         )
     )
-    seen = see(result, (1, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))
+    seen = see(result, (sequences, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))
     if len(call.shape) < _RANK:
         seen = seen.select(0, 0)
     return Value(result, seen, is_wide=query.is_wide or value.is_wide)

@@ -48,6 +48,7 @@ from onewafer.pytorch.lowering.operands import (
 )
 from onewafer.pytorch.lowering.padding import pad_sequences
 from onewafer.pytorch.lowering.rotary import write_rotation
+from onewafer.pytorch.lowering.sequences import of_one_sequence, take_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Form
 
     Indices = NDArray[np.int64]
+
+_MATRIX = 2
+"""Dimensions of a matrix."""
 
 NOTHING = "nothing in it is for the wafer to compute"
 
@@ -91,6 +95,8 @@ class GraphWriter:
     """By the identity of tensors whose elements the graph depends on: it holds for equal ones."""
     on_host: list[str] = field(default_factory=list[str])
     """What the host does with an argument before the wafer begins."""
+    sequences: int | None = None
+    """How many sequences the rows are, one after the other; None: no operation has asked."""
     samples: int | None = None
     """Of how many samples the rows are maps; None: no operation works on maps."""
     converts: bool = field(init=False)
@@ -283,6 +289,13 @@ class GraphWriter:
             self.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
         return Value(result, source.layout, is_wide=value.is_wide)
 
+    def note_sequences(self, sequences: int) -> None:
+        """Note of how many sequences the rows of an operation are, or refuse it."""
+        if self.sequences not in (None, sequences):
+            msg = f"its rows are {sequences} sequences, those before it {self.sequences}"
+            raise UnsupportedOperationError(msg)
+        self.sequences = sequences
+
     def note_samples(self, samples: int) -> None:
         """Note of how many samples the rows of an operation are maps, or refuse it."""
         if self.samples not in (None, samples):
@@ -326,9 +339,22 @@ class GraphWriter:
         return found
 
     def position_rows(self, table: External, value: Value) -> Tensor:
-        """Return the rows of a table that broadcasts to a whole value, arranged as its matrix."""
+        """Return the rows of a table that broadcasts to a whole value, arranged as its matrix.
+
+        A table that is alike for all sequences is stored for one.
+        """
         num_rows, num_features = value.tensor.shape
+        if len(table.shape) == len(value.shape) > _MATRIX:
+            table = of_one_sequence(self, table) or table
+        sequences = _num_sequences(value, table.shape)
+        self.note_sequences(sequences)
         name = f"{table.name}__by_position"
+        if sequences > 1:
+            layout = value.layout.select(0, 0)
+            shape = (num_rows // sequences, num_features)
+            value = Value(replace(value.tensor, shape=shape), layout)
+            rest = table.shape[-len(layout.dimensions) :]
+            table = self.view(table, f"{name}_one", torch.ops.aten.reshape.default, list(rest))
         pieces = [piece for dimension in value.layout.dimensions for piece in dimension]
         order = sorted(range(len(pieces)), key=lambda index: -pieces[index][1])
         aten = torch.ops.aten
@@ -355,13 +381,18 @@ class GraphWriter:
     def _take_rows(self, tensor: Tensor, rows: Indices, num_rows: int) -> Tensor:
         if len(rows) == num_rows and (rows == np.arange(num_rows)).all():
             return tensor
-        if len(rows) != 1 or rows[0] not in (0, num_rows - 1):
+        sequences = len(rows)
+        length = num_rows // sequences
+        starts = np.arange(sequences) * length
+        is_first = bool((rows == starts).all())
+        if num_rows % sequences or not (is_first or (rows == starts + length - 1).all()):
             msg = "it takes other rows of a result than the first or the last"
             raise UnsupportedOperationError(msg)
-        kind, place = (FirstRow, "first") if rows[0] == 0 else (LastRow, "last")
+        self.note_sequences(sequences)
+        kind, place = (FirstRow, "first") if is_first else (LastRow, "last")
         name = f"{tensor.name}_{place}_row"
         if name not in self._operations:
-            self.emit(kind(self.result(name, 1, tensor.shape[1]), tensor.name))
+            self.emit(kind(self.result(name, sequences, tensor.shape[1]), tensor.name))
         return self._operations[name].result
 
     def _take_features(self, tensor: Tensor, features: Indices) -> Tensor:
@@ -470,6 +501,10 @@ class GraphWriter:
         inputs = tuple(self._declared[name] for name in self.inputs)
         graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
         batches = sorted({tensor.shape[0] for tensor in inputs})
+        if not graph.is_sequence:
+            self.sequences = None  # what asked for them is not needed
+        if (self.sequences or 1) > 1:
+            return self._finish_sequences(graph, batches)
         if self.samples is not None:
             self._check_samples(batches, is_sequence=graph.is_sequence)
         elif len(batches) > 1 and not graph.is_sequence:
@@ -477,6 +512,21 @@ class GraphWriter:
             raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
         elif len(batches) > 1:
             graph = pad_sequences(self, graph)
+        return self._with_parameters(graph)
+
+    def _finish_sequences(self, graph: Graph, batches: Sequence[int]) -> Graph:
+        """Return the graph for one of several sequences."""
+        assert self.sequences is not None, "there are several"  # invariant
+        if self.samples is not None:
+            self.note_samples(self.sequences)
+        if len(batches) > 1 or batches[0] % self.sequences:
+            sizes = " and ".join(str(size) for size in batches)
+            msg = f"its inputs have {sizes} rows; {self.sequences} sequences have one number"
+            raise UnsupportedOperationError(msg)
+        return take_one_sequence(self._with_parameters(graph), self.sequences)
+
+    def _with_parameters(self, graph: Graph) -> Graph:
+        """Return a graph with the parameters that it reads, and forget all others."""
         stored = {name for operation in graph.operations for name in parameter_operands(operation)}
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
@@ -518,6 +568,18 @@ class GraphWriter:
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]
         return self._declared.setdefault(name, Tensor(name, external.shape, self.dtype))
+
+
+def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
+    """Return of how many sequences a value's rows are if a table is alike for all of them."""
+    num_rows, num_features = value.tensor.shape
+    if len(value.shape) <= _MATRIX:
+        return 1
+    first = value.layout.dimensions[0]
+    is_alike = len(table) < len(value.shape) or table[0] == 1
+    count = value.shape[0]
+    is_outermost = first == ((count, num_rows // count * num_features),)
+    return count if is_alike and is_outermost else 1
 
 
 def _identify(leaf: object) -> tuple[type, object]:

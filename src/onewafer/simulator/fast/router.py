@@ -143,6 +143,9 @@ def route_in_order(s: Arrays, block: int, cycle: int) -> None:
         stream_source(s, block, source, cycle, cycle + 1)
         if s.arena[source + FIFO_LAST_MOVE] == cycle:
             taken |= ports
+    if taken and s.timing[T_HAS_LINK_WINDOW]:
+        # A link that is busy for longer now may be what the others wait for from the next cycle on.
+        wake_router(s, block, cycle + 1)
 
 
 @kernel
@@ -208,7 +211,7 @@ def stream_source(s: Arrays, block: int, source: int, cycle: int, horizon: int) 
         may_bunch = is_simple(s, source, route)
         if may_bunch and state == 0 and move_many(s, block, source, route, cycle, horizon):
             continue
-        cycle = room_of_route(s, block, source, route, cycle)
+        cycle = room_of_route(s, block, source, route, cycle, horizon)
         if cycle >= horizon:
             wake_router(s, block, cycle)
             return
@@ -336,11 +339,12 @@ def move_bunch(
 
 
 @kernel
-def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int) -> int:
+def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> int:
     """Return when all targets can take a wavelet that is there in `cycle`; FAR: not known yet.
 
     What has become free stays free until a wavelet of this router takes it, so that the wavelet
-    waits for one target after the other.
+    waits for one target after the other. Waits that begin at `horizon` or later are not noted, as
+    something may come between; then a cycle from there on is returned, in which to look again.
     """
     num_targets = s.arena[route + ROUTE_NUM_TARGETS]
     has_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1
@@ -351,14 +355,17 @@ def room_of_route(s: Arrays, block: int, source: int, route: int, cycle: int) ->
             free = s.links[link_of(s, block, route, i), LINK_FREE]
             if free > cycle:
                 wait(s, source, cycle, _LINK_BUSY)
+                if free >= horizon:
+                    return free
                 cycle = free
         room = room_cycle(s, target, 1 if is_channel else s.timing[T_CREDIT])
         if room > cycle:
             wait(s, source, cycle, _NO_CREDIT)
-            cycle = room
             if room == FAR:
                 s.arena[target + FIFO_STATE] |= IS_AWAITED
-                break
+            if room >= horizon:
+                return room
+            cycle = room
     return cycle
 
 

@@ -209,6 +209,8 @@ class Router:
             elif switch is not None:
                 taken |= ports
                 moves.append((self, source, switch, switch.route))
+        if taken and any(source.reason is not None for source in candidates):
+            wake = cycle + 1  # M58: what a move has taken may be what is in their way then
         if wake < NEVER:
             agenda.schedule(self, wake)
 
