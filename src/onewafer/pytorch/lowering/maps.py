@@ -473,8 +473,9 @@ def _find_vector(
 
     What depends on positions may look like it where there is only one; a parameter does not.
     """
-    is_learned = isinstance(stored, External) and stored.origin is Origin.PARAMETER
-    if not is_learned or not isinstance(operand, Value) or operand.is_wide:
+    if not isinstance(stored, External) or stored.origin is not Origin.PARAMETER:
+        return None
+    if not isinstance(operand, Value) or operand.is_wide:
         return None
     if operand.shape != call.shape:
         return None
