@@ -55,6 +55,7 @@ PROGRAM = ProgramReport(
         turns=0,
     ),
     on_host=(),
+    not_finite=None,
     calls=6,
     launches=6,
     samples=360,
@@ -115,6 +116,7 @@ MODEL = replace(
     memory=PeMemory(1, 0, 6000, 1234, 2048, 512, 1006),
     cache=CacheReport(512, 8.0, 64, 496),
     on_host=("cutting 'pixels' into patches", "adding 1 row of zeros"),
+    not_finite=None,
     phases=(PREFILL, DECODE),
 )
 REPORT = Report(

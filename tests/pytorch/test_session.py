@@ -9,7 +9,7 @@ from torch import nn
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import DataType
-from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report
+from onewafer.pytorch import Fidelity, NonFiniteWarning, Session, WaferOptions, build_report
 from tests.pytorch.agreement import assert_agrees
 
 
@@ -123,7 +123,8 @@ def test_f16_on_the_wafer_comes_back_as_the_model_s_f32():
 def test_what_f16_cannot_hold_becomes_an_infinity():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(1e6)
-    result = call(session(dtype=DataType.F16), model, torch.ones(1, 1))
+    with pytest.warns(NonFiniteWarning, match="is not finite on the wafer"):
+        result = call(session(dtype=DataType.F16), model, torch.ones(1, 1))
     assert result.item() == float("inf")
 
 

@@ -12,6 +12,7 @@ from onewafer.mesh.budget import (
 )
 from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
+from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.operations import (
     Activation,
@@ -80,6 +81,7 @@ __all__ = [
     "MeshOperation",
     "MeshProgram",
     "Multiply",
+    "NonFinite",
     "Normalize",
     "OperationCost",
     "Placement",
@@ -96,6 +98,7 @@ __all__ = [
     "error_bound",
     "estimate",
     "evaluate",
+    "find_non_finite",
     "footprint",
     "largest_rectangle",
     "longest_context",

@@ -49,6 +49,10 @@ class Memories:
         """Return how many rows of a block the launch works on."""
         return self.program.num_rows(block, self.launch)
 
+    def arena(self, arena: Arena) -> Array:
+        """Return all of an arena, `[height, width, elements]`."""
+        return self._arenas[arena]
+
     def whole(self, block: Block) -> Array:
         """Return a view `[height, width, num_elements]` with all rows."""
         return self.view(block, block.num_elements)

@@ -14,7 +14,7 @@ from onewafer.mesh.memories import Memories
 from onewafer.mesh.program import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -33,11 +33,17 @@ class MeshEvaluator:
         for placement in program.with_role(Role.PARAMETER):
             self._write(placement, parameters)
 
-    def run(self, inputs: Arrays, launch: Launch | None = None) -> dict[str, NDArray[Any]]:
+    def run(
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        after_step: Callable[[int, Memories], None] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Return the outputs of a launch by name, in the program's dtype.
 
         The launch has all rows and starts at position 0 unless another one is given; rows of the
-        outputs behind those that it has are left as they are. Raises HostError for a missing array,
+        outputs behind those that it has are left as they are. `after_step` is called after every
+        operation with its index and the memories. Raises HostError for a missing array,
         a wrong shape, or a launch that the program has no room for.
         """
         program, memories = self._program, self._memories
@@ -45,8 +51,10 @@ class MeshEvaluator:
         program.check(memories.launch)
         for placement in program.with_role(Role.INPUT):
             self._write(placement, inputs)
-        for operation in program.operations:
+        for step, operation in enumerate(program.operations):
             operation.execute(memories)
+            if after_step is not None:
+                after_step(step, memories)
         return {
             placement.name: unpack(
                 placement, memories.whole(placement.block), program.width, program.height

@@ -5,11 +5,12 @@ A call travels through the files in this order: `intercept` (which calls go to t
 `language_model` (a call that goes on with a sequence of tokens) or `guarded` (a capture
 holds while Dynamo's guards do) → `capture` and `lowering` (module to `graph`; `effects` undoes what
 else its code does) → `placement` (bucket and rectangle) → `executable` (mesh program, CSL, image,
-device) → `report`.
+device) → `finiteness` (where an infinity comes from) → `report`.
 """
 
 from onewafer.pytorch.backend import HostFallbackWarning, onewafer
 from onewafer.pytorch.capture import CapturedCall, capture
+from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.options import Fidelity, WaferOptions
 from onewafer.pytorch.progress import ProgressLine
@@ -28,6 +29,7 @@ __all__ = [
     "CapturedCall",
     "Fidelity",
     "HostFallbackWarning",
+    "NonFiniteWarning",
     "ProgressLine",
     "Report",
     "ScriptResult",

@@ -66,6 +66,8 @@ class ProgramRecord:
     """Of the fullest PE."""
     on_host: tuple[str, ...] = ()
     """What the host does with arguments before the wafer begins."""
+    not_finite: str | None = None
+    """Where the first infinity or NaN came from that only the wafer had."""
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     bytes_in: int = 0
     """Written to the wafer, weights included."""

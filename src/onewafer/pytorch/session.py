@@ -7,6 +7,7 @@ host and are counted with the reason.
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from onewafer.errors import (
     OnewaferError,
     UnsupportedOperationError,
 )
-from onewafer.graph import num_samples, with_rows, with_samples
+from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
@@ -34,6 +35,7 @@ from onewafer.pytorch.executable import (
     Simulation,
     build_executor,
 )
+from onewafer.pytorch.finiteness import FinitenessCheck, NonFiniteWarning
 from onewafer.pytorch.generation import (
     Generation,
     SequenceOptions,
@@ -130,6 +132,8 @@ class Session:
         self._generation = Generation(
             self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
         )
+        self._unsaid: list[str] = []
+        """Warnings that are due when the call has its result."""
         self._lock = threading.RLock()
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
@@ -153,12 +157,15 @@ class Session:
             try:
                 check_call(module, args, kwargs)
                 if is_language_model(module, args, kwargs):
-                    return self._continue(module, args, kwargs)
-                return self._call(module, args, kwargs)
+                    result = self._continue(module, args, kwargs)
+                else:
+                    result = self._call(module, args, kwargs)
             except OnewaferError:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+            self._warn()
+            return result
 
     def call_part(
         self,
@@ -191,11 +198,20 @@ class Session:
         with self._lock:
             try:
                 check_call(graph.graph_module, args, {})
-                return self._run(graph.graph_module, graph.bind(graph.graph_module, args))
+                result = self._run(graph.graph_module, graph.bind(graph.graph_module, args))
             except OnewaferError:
                 raise
             except Exception as error:
                 raise InternalError(f"{type(error).__name__}: {error}") from error
+            self._warn()
+            return result
+
+    def _warn(self) -> None:
+        """Say what was found to be not finite, now that the caller's filters hold."""
+        found = [*self._unsaid]
+        self._unsaid.clear()
+        for text in found:
+            warnings.warn(text, NonFiniteWarning, stacklevel=3)
 
     @property
     def is_on_host(self) -> bool:
@@ -227,8 +243,8 @@ class Session:
         """Return the program of a language model."""
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
-        executor, record, what = self._compile(module, placed, reason, is_first=True)
-        return _SequenceProgram(executor, record, what, self.observer)
+        parts = self._compile(module, placed, reason, is_first=True)
+        return _SequenceProgram(*parts, self.observer)
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -302,8 +318,8 @@ class Session:
         *,
         is_first: bool,
         on_host: tuple[str, ...] = (),
-    ) -> tuple[Executor, ProgramRecord, str]:
-        """Return an executor, its record in the ledger, and a name for messages."""
+    ) -> tuple[Executor, ProgramRecord, FinitenessCheck, str]:
+        """Return an executor, its record in the ledger, a check, and a name for messages."""
         name, program = type(module).__name__, placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
@@ -325,7 +341,19 @@ class Session:
             on_host,
         )
         self.ledger.programs.append(record)
-        return executor, record, what
+        host_stores = _stored_type(module) if self.options.dtype else program.dtype
+
+        def tell(found: str) -> None:
+            record.not_finite = found
+            self._unsaid.append(f"{what}: {found}")
+
+        return executor, record, FinitenessCheck(program, host_stores, tell), what
+
+
+def _stored_type(module: torch.nn.Module) -> DataType:
+    """Return the type of a module's results on the host."""
+    is_half = any(parameter.dtype == torch.float16 for parameter in module.parameters())
+    return DataType.F16 if is_half else DataType.F32
 
 
 def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Look:
@@ -355,16 +383,26 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
 
 
 class _LaunchedProgram:
-    """An executor whose launches are watched and counted."""
+    """An executor whose launches are watched, checked and counted."""
 
     def __init__(
-        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+        self,
+        executor: Executor,
+        record: ProgramRecord,
+        check: FinitenessCheck,
+        what: str,
+        observer: Observer | None,
     ) -> None:
         self._executor = executor
         self._record = record
+        self._check = check
         self._what = what
         self._observer = observer
         self._launched: list[tuple[Launch | None, Activity]] = []
+
+    def _send(self, parameters: Arrays) -> None:
+        self._executor.send(parameters)
+        self._check.send(parameters)
 
     def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
         observer, expected = self._observer, self._executor.expect(launch)
@@ -373,6 +411,7 @@ class _LaunchedProgram:
         self._launched.append((launch, activity))
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out
+        self._check.check(inputs, launch, outputs)
         return outputs
 
     def _count_call(self, phase: Phase, rows: int) -> None:
@@ -386,7 +425,7 @@ class _SequenceProgram(_LaunchedProgram):
 
     def send(self, parameters: Arrays) -> None:
         """Write parameters, which stay."""
-        self._executor.send(parameters)
+        self._send(parameters)
         self._record.parameters_sent += len(parameters)
 
     def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
@@ -404,9 +443,14 @@ class _ResidentProgram(_LaunchedProgram):
     """A program on the wafer with the parameters it holds."""
 
     def __init__(
-        self, executor: Executor, record: ProgramRecord, what: str, observer: Observer | None
+        self,
+        executor: Executor,
+        record: ProgramRecord,
+        check: FinitenessCheck,
+        what: str,
+        observer: Observer | None,
     ) -> None:
-        super().__init__(executor, record, what, observer)
+        super().__init__(executor, record, check, what, observer)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
 
@@ -441,7 +485,7 @@ class _ResidentProgram(_LaunchedProgram):
         dtype = self._record.program.dtype
         arrays = {name: to_numpy(tensor) for name, tensor in call.parameters.items()}
         changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
-        self._executor.send({name: convert(array, dtype) for name, array in changed.items()})
+        self._send({name: convert(array, dtype) for name, array in changed.items()})
         self._record.parameters_sent += sum(name not in self._sent for name in changed)
         self._record.parameters_resent += sum(name in self._sent for name in changed)
         self._sent |= {name: array.copy() for name, array in changed.items()}

@@ -410,6 +410,14 @@ class TestAttention:
         (attention,) = [o for o in check(function) if isinstance(o, Attention)]
         assert attention.scale == 0.3
 
+    def test_one_head_of_keys_for_all_queries(self):
+        def function(m, x):
+            query, key, value = split_heads(m, x)
+            return back(functional.scaled_dot_product_attention(query, key[:, :1], value[:, :1]))
+
+        (attention,) = [o for o in check(function) if isinstance(o, Attention)]
+        assert (attention.heads, attention.kv_heads) == (HEADS, 1)
+
     @pytest.mark.parametrize("is_causal", [False, True])
     def test_one_operation_with_fewer_heads_of_keys(self, is_causal):
         def function(m, x):
@@ -478,6 +486,23 @@ class TestStoredTensors:
             assert call.capture.sequences == (3 if reason is None else 1)
             joined = {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
             torch.testing.assert_close(call.restore(joined), expected, rtol=1e-5, atol=1e-5)
+
+    def test_a_list_of_indices_that_follow_one_another_is_a_view(self):
+        assert len(check(lambda m, x: m.layer(x)[:, [-3, -2, -1]])) == 2
+        assert len(check(lambda m, x: m.layer(x)[:, [2]])) == 2
+        for function, reason in (
+            (lambda m, x: m.layer(x)[:, [0, 2]], r"the elements \[0, 2\], which do not follow"),
+            (lambda m, x: m.layer(x)[[0, 1], [0, 1]], "other ways than by one list"),
+        ):
+            refused(function, reason)
+
+    def test_stored_rows_join_others_to_which_a_table_has_been_added(self):
+        def function(m, x):
+            rows = m.layer(x)[None] + m.table
+            return torch.cat([m.table[None, :2].exp(), rows, m.table[None, :1]], 1)
+
+        operations = check(function)
+        assert operations[-1].result.shape == (2 + ROWS + 1, FEATURES)
 
     def test_random_numbers_are_refused(self):
         refused(lambda m, x: m.layer(x) + torch.rand_like(m.weight), "draws random numbers")

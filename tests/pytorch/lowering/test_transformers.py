@@ -221,6 +221,20 @@ def test_half_precision_is_stored_as_such_and_normalised_in_single():
     torch.testing.assert_close(computed(call).logits, expected.logits, rtol=2e-2, atol=2e-2)
 
 
+def test_fewer_positions_than_rows_of_the_input_are_refused():
+    class Halved(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.narrow = torch.nn.Conv1d(24, 24, 3, stride=2, padding=1)
+            self.inner = build("bert").encoder.layer[0]
+
+        def forward(self, x):
+            return self.inner(self.narrow(x).transpose(1, 2))
+
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError, match=r"is over 4 rows.*have 8"):
+        capture(Halved(), (torch.randn(1, 24, 8),), {})
+
+
 class TestEncodersWithDecoders:
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
     @pytest.mark.parametrize("rows", [(7, 4), (4, 7), (5, 5), (3, 1)], ids=str)
@@ -359,6 +373,36 @@ class TestBatches:
         biases = {a.bias for a in of_kind(call, Attention)}
         assert len(biases) == 1
         assert call.graph.tensor(*biases).shape == (4 * 5, 5)
+
+    @pytest.mark.parametrize("first", [0, 1])
+    @pytest.mark.parametrize("sequences", [1, 3])
+    def test_the_mean_of_rows_with_and_without_the_first(self, sequences, first):
+        class Mean(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build("bert")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).last_hidden_state[:, first:].mean(1)
+
+        kwargs = batch("bert", sequences, rows=5)
+        call = captured(Mean(), **kwargs)
+        with torch.no_grad():
+            expected = Mean()(**kwargs)
+        torch.testing.assert_close(computed(call), expected, rtol=2e-5, atol=2e-5)
+        assert len(of_kind(call, FirstRow)) == first
+
+    def test_the_mean_of_other_rows_is_refused(self):
+        class Mean(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build("bert")
+
+            def forward(self, **kwargs):
+                return self.inner(**kwargs).last_hidden_state[:, 2:].mean(1)
+
+        with pytest.raises(UnsupportedOperationError, match="it takes other rows of a result"):
+            captured(Mean(), **batch("bert", 1, rows=5))
 
     def test_the_last_rows_of_sequences(self):
         model = build("llama")

@@ -53,11 +53,14 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if any(part.origin is Origin.DATA for part in stored):
         raise call.unsupported("it joins an argument and computed rows")
     (place,) = computed
-    value = writer.value(parts[place])
+    part, table = parts[place], None
+    if isinstance(part, Shifted):
+        part, table = part.value, _of_one_sequence(writer, call, part.table)
+    value = writer.value(part)
     if len(value.shape) > _SEQUENCES_RANK:
         raise call.unsupported("it joins stored rows to parts of sequences")
     alike = [_of_one_sequence(writer, call, part) for part in stored]
-    return _join_rows(writer, call, value, alike[:place], alike[place:])
+    return _join_rows(writer, call, (value, table), alike[:place], alike[place:])
 
 
 def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> External:
@@ -86,16 +89,17 @@ def _is_empty(part: Operand) -> bool:
 def _join_rows(
     writer: GraphWriter,
     call: Call,
-    value: Value,
+    shifted: tuple[Value, External | None],
     before: Sequence[External],
     after: Sequence[External],
 ) -> Shifted:
-    """Put stored rows around those of a linear operation.
+    """Put stored rows around those of a linear operation, to which a table may be added first.
 
     The wafer has all rows from the start: those of the input are zero where the stored rows will
     be, and so is their product with the weight; stored rows and bias are a table over positions.
     """
     aten, name = torch.ops.aten, call.node.name
+    value, shift = shifted
     source = writer.rows(value)
     producer, bias = writer.producer(source), None
     if isinstance(producer, AddBias):
@@ -120,6 +124,8 @@ def _join_rows(
         middle = External(f"{name}__zeros", zeros, Origin.CONSTANT)
     else:
         middle = writer.view(bias, f"{name}__bias", aten.expand.default, shape)
+    if shift is not None:
+        middle = writer.view(middle, f"{name}__shifted", aten.add.Tensor, shift)
     table = writer.derive(f"{name}__table", aten.cat.default, [*before, middle, *after], -2)
     assert isinstance(table, External), "cat gives one tensor"  # invariant
     return Shifted(see(result, call.shape), table)

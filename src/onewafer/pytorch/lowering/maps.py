@@ -15,17 +15,20 @@ import numpy as np
 import torch
 
 from onewafer.graph import (
+    Add,
     AddBias,
     Convolution,
     Depthwise,
     Linear,
     MaxPool,
     MeanRows,
+    Scale,
     ScaleFeatures,
     ScaleMaps,
     Tensor,
     Window,
 )
+from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 
@@ -412,8 +415,38 @@ def _is_of_rows(value: Value, dimension: int) -> bool:
     return bool(pieces) and all(stride % num_features == 0 for _, stride in pieces)
 
 
+def _with_first_row(value: Value, reduced: Sequence[int]) -> Value | None:
+    """Return a value with the first row of each sample, if it is all that a value lacks of them."""
+    num_rows, num_features = value.tensor.shape
+    if len(reduced) != 1 or value.layout.offset != num_features:
+        return None
+    (dimension,) = reduced
+    dimensions = list(value.layout.dimensions)
+    if dimensions[dimension] != ((value.shape[dimension], num_features),):
+        return None
+    dimensions[dimension] = ((value.shape[dimension] + 1, num_features),)
+    whole = replace(value, layout=Layout(tuple(dimensions)))
+    is_whole = math.prod(whole.shape) == num_rows * num_features
+    return whole if is_whole else None
+
+
+def _subtract_share(writer: GraphWriter, mean: Tensor, row: Tensor, count: int) -> Tensor:
+    """Return the mean of all rows but one, given that of `count` rows and the one."""
+    scaled, share, result = (
+        writer.result(f"{mean.name}_{what}", *mean.shape)
+        for what in ("scaled", "share", "of_the_others")
+    )
+    writer.emit(Scale(scaled, mean.name, count / (count - 1)))
+    writer.emit(Scale(share, row.name, -1 / (count - 1)))
+    writer.emit(Add(result, scaled.name, share.name))
+    return result
+
+
 def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> Operand:
-    """Write the mean of a value over dimensions that are all rows of each sample."""
+    """Write the mean of a value over dimensions that are all rows of each sample.
+
+    The first row of each may be left out: then its share is subtracted from the mean of all.
+    """
     value = writer.value(call.operand(0))
     if math.prod(value.shape[index] for index in dimensions) == 1:
         same = value.layout.reshape(call.shape)
@@ -421,6 +454,8 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
         return replace(value, layout=same)
     rank = len(value.shape)
     reduced = sorted(dimension % rank for dimension in dimensions)
+    whole = _with_first_row(value, reduced)
+    value, skips_first = (value, False) if whole is None else (whole, True)
     kept = [index for index in range(rank) if index not in reduced]
     samples = [index for index in kept if _is_of_rows(value, index)]
     features = [index for index in kept if index not in samples]
@@ -428,7 +463,14 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
     num_samples = math.prod(value.shape[index] for index in samples)
     writer.note_samples(num_samples)
     result = writer.result(call.node.name, num_samples, tensor.shape[1])
-    writer.emit(MeanRows(result, tensor.name, tensor.shape[0] // num_samples))
+    num_rows = tensor.shape[0] // num_samples
+    writer.emit(MeanRows(result, tensor.name, num_rows))
+    if skips_first:
+        first = replace(value, layout=value.layout.select(reduced[0], 0))
+        kept_now = [index - (index > reduced[0]) for index in samples + features]
+        split = len(samples)
+        row = writer.matrix(first, kept_now[:split], kept_now[split:])
+        result = _subtract_share(writer, result, row, num_rows)
     order = samples + features
     seen = see(result, [value.shape[index] for index in order])
     layout = seen.layout.permute([order.index(index) for index in kept])

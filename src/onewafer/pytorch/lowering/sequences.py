@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, PositionEmbedding, Rotary
+from onewafer.graph import Attention, LastRow, PositionEmbedding, Rotary
 from onewafer.pytorch.lowering.operands import External
 
 if TYPE_CHECKING:
@@ -92,6 +92,24 @@ def take_one_sequence(graph: Graph, sequences: int) -> Graph:
     for operation in one.operations:
         _check_table(one, operation)
     return one
+
+
+def check_rows(graph: Graph) -> None:
+    """Refuse a sequence whose positions are other rows than those that come with the call."""
+    rows = {tensor.shape[0] for tensor in graph.inputs}
+    for operation in graph.operations:
+        match operation:
+            case PositionEmbedding() | Rotary() | Attention():
+                found = operation.result.shape[0]
+            case LastRow():
+                found = graph.tensor(operation.input).shape[0]
+            case _:
+                continue
+        if rows != {found}:
+            kind = type(operation).__name__
+            numbers = " and ".join(str(number) for number in sorted(rows))
+            msg = f"a {kind} is over {found} rows, and inputs have {numbers}"
+            raise UnsupportedOperationError(msg)
 
 
 def _shorten(tensor: Tensor, sequences: int) -> Tensor:

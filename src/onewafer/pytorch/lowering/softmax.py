@@ -34,8 +34,13 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
     scale = call.constant(6, "scale", None)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
-    if call.constant(7, "enable_gqa", default=False):
-        key, value = (_repeat_heads(call, query, source) for source in (key, value))
+    is_grouped = call.constant(7, "enable_gqa", default=False)
+    key, value = (
+        _repeat_heads(call, query, source)
+        if len(source.shape) == _RANK and (is_grouped or source.shape[1] == 1)
+        else source
+        for source in (key, value)
+    )
     scores = _scores(call, query, key)
     scores = replace(scores, scale=cast("float", scale))
     mask = call.optional(3, "attn_mask")

@@ -24,7 +24,7 @@ from onewafer.pytorch.lowering.operands import (
 )
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import see_scores
-from onewafer.pytorch.lowering.writer import FORMATS
+from onewafer.pytorch.lowering.writer import FORMATS, INDICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -223,6 +223,26 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
             return found
 
         return relayout(writer, call.operand(0), thin)
+    return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
+
+
+@lowers("index.Tensor")
+def _lower_index(writer: GraphWriter, call: Call) -> Operand:
+    """Take consecutive indices of one dimension, given as a stored list of them."""
+    places = cast("Sequence[Node | None]", call.node.args[1])
+    given = {dimension: node for dimension, node in enumerate(places) if node is not None}
+    indices = [call.operands[node] for node in given.values()]
+    match indices:
+        case [External() as index] if len(index.shape) == 1 and index.tensor.dtype in INDICES:
+            pass
+        case _:
+            raise call.unsupported("it takes elements in other ways than by one list of indices")
+    (dimension,) = given
+    size = _source_shape(call)[dimension]
+    wanted = [int(number) % size for number in writer.decide(index)]
+    if not wanted or wanted != [*range(wanted[0], wanted[0] + len(wanted))]:
+        raise call.unsupported(f"it takes the elements {wanted}, which do not follow one another")
+    first = wanted[0]
     return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
 
 

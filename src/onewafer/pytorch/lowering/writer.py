@@ -48,7 +48,7 @@ from onewafer.pytorch.lowering.operands import (
 )
 from onewafer.pytorch.lowering.padding import pad_sequences
 from onewafer.pytorch.lowering.rotary import write_rotation
-from onewafer.pytorch.lowering.sequences import of_one_sequence, take_one_sequence
+from onewafer.pytorch.lowering.sequences import check_rows, of_one_sequence, take_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -530,6 +530,8 @@ class GraphWriter:
         stored = {name for operation in graph.operations for name in parameter_operands(operation)}
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
+        if graph.is_sequence:
+            check_rows(graph)
         return replace(graph, parameters=parameters)
 
     def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:

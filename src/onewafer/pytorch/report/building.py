@@ -70,6 +70,7 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         cache=_report_cache(record),
         placement=explain_placement(record.placed),
         on_host=record.on_host,
+        not_finite=record.not_finite,
         calls=record.calls,
         launches=record.launches,
         samples=record.samples,

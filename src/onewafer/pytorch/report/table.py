@@ -104,6 +104,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
         ("all bytes out", lambda p: format_bytes(p.bytes_out)),
         ("host, before", lambda p: "; ".join(p.on_host) or None),
+        ("not finite", lambda p: p.not_finite),
         ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
     ),
 )

@@ -138,6 +138,8 @@ class ProgramReport:
     placement: PlacementReport
     on_host: tuple[str, ...]
     """What the host does with arguments before the wafer begins."""
+    not_finite: str | None
+    """Where the first infinity or NaN came from that only the wafer had."""
     calls: int
     launches: int
     samples: int

@@ -1,0 +1,92 @@
+"""Where on the wafer the first number arises that is not finite, though the host's is.
+
+In: a program, and the launches that led to such a number with what the host has for each. Out: the
+operation of the graph and the PE. The launches are made again, by the NumPy reader.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh.program import Arena
+from onewafer.mesh.reference import MeshEvaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Launch, MeshProgram
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class NonFinite:
+    """An infinity or a NaN that the host has not got."""
+
+    launch: int
+    """Which of the launches."""
+    operation: int
+    """Which operation of the graph."""
+    x: int
+    y: int
+    value: float
+
+
+def find_non_finite(
+    program: MeshProgram,
+    parameters: Arrays,
+    launches: Sequence[tuple[Arrays, Launch]],
+    host: Sequence[Arrays],
+) -> NonFinite | None:
+    """Return where the first number arises that is not finite, though all of the host's are.
+
+    The launches (inputs, place in the sequence) begin where the sequence does; `host` has the
+    result of every operation of the graph for each of them. Raises HostError as
+    `MeshEvaluator` does.
+    """
+    evaluator, watch = MeshEvaluator(program, parameters), _Watch(program)
+    with np.errstate(all="ignore"):
+        for number, ((inputs, launch), results) in enumerate(zip(launches, host, strict=True)):
+            watch.begin(number, results)
+            evaluator.run(inputs, launch, after_step=watch.look)
+            if watch.found is not None:
+                return watch.found
+    return None
+
+
+class _Watch:
+    """Looks at the activations of all PEs whenever an operation of the graph has ended."""
+
+    def __init__(self, program: MeshProgram) -> None:
+        self.found: NonFinite | None = None
+        self._program = program
+        self._launch = 0
+        self._host: Arrays = {}
+        self._before: NDArray[np.bool_] | None = None
+        """Where numbers were not finite; those stay in memory until something is put there."""
+
+    def begin(self, launch: int, host: Arrays) -> None:
+        """Go on with the next launch, for which the host has these results."""
+        self._launch, self._host = launch, host
+
+    def look(self, step: int, memories: Memories) -> None:
+        """Note the first new number that is not finite."""
+        sources = self._program.sources
+        is_last = step + 1 == len(sources) or sources[step + 1] != sources[step]
+        if self.found is not None or not is_last:
+            return
+        activations = memories.arena(Arena.ACTIVATIONS)
+        is_bad = ~np.isfinite(activations)
+        is_new = is_bad if self._before is None else is_bad & ~self._before
+        self._before = is_bad
+        operation = self._program.graph.operations[sources[step]]
+        if is_new.any() and np.isfinite(self._host[operation.result.name]).all():
+            y, x, element = np.argwhere(is_new)[0].tolist()
+            value = float(activations[y, x, element])
+            self.found = NonFinite(self._launch, sources[step], x, y, value)
