@@ -156,7 +156,7 @@ def test_positions_and_places_of_other_maps_are_refused_with_a_reason():
 
     with (
         torch.no_grad(),
-        pytest.raises(UnsupportedOperationError, match="it has 16 rows, a launch"),
+        pytest.raises(UnsupportedOperationError, match="over 16 rows, and inputs have 25"),
     ):
         capture(Function(function, nn.Conv2d(3, 4, 2)).eval(), (torch.randn(1, 3, 5, 5),), {})
 
