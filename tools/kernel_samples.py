@@ -35,6 +35,7 @@ from onewafer.graph import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
 )
@@ -98,7 +99,9 @@ class _Chain:
             Convolution(tensor("convolved"), "tanh", "taps", window),
             Depthwise(tensor("weighed"), "convolved", "tap vectors", window),
             MaxPool(tensor("largest"), "weighed", window),
-            MeanRows(tensor("mean", 1, 8), "largest", 4),
+            MeanRows(tensor("average", 1, 8), "largest", 4),
+            ScaleMaps(tensor("gated"), "largest", "average", 4),
+            MeanRows(tensor("mean", 1, 8), "gated", 4),
         ]
 
     def append_all_of_sequences(self) -> None:
@@ -394,6 +397,12 @@ class _Maps:
         source = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
         return mesh.MeanRows(sizes.block(), source, sizes.block())
 
+    def scale_maps(self) -> MeshOperation:
+        """Return a product of `group` rows of each of `rows` samples with a row each."""
+        sizes = self.sizes
+        maps = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
+        return mesh.ScaleMaps(maps, maps, sizes.block())
+
 
 def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
     return Sample(
@@ -413,6 +422,12 @@ _ON_MAPS = (
         lambda sizes: _Maps(sizes).mean_rows(),
         rounds=("samples", "rows"),
         lengths=("elements", "columns"),
+        grid=_grid(rows=(2, 3, 5), group=(3, 4)),
+    ),
+    Sample(
+        lambda sizes: _Maps(sizes).scale_maps(),
+        rounds=("samples", "rows"),
+        lengths=("columns",),
         grid=_grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(

@@ -17,6 +17,7 @@ from onewafer.graph import (
     MeanRows,
     Relu,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
 )
@@ -25,7 +26,7 @@ from tests.graph.strategies import FLOATS
 if TYPE_CHECKING:
     from onewafer.graph import Operation
 
-KINDS = ("convolution", "depthwise", "max pool", "linear", "bias", "factors", "relu", "add")
+KINDS = ("convolution", "depthwise", "max pool", "linear", "bias", "factors", "relu", "add", "gate")
 
 
 @st.composite
@@ -86,14 +87,17 @@ def maps(
                 operations.append(Relu(result, old))
             case "add":
                 operations.append(Add(result, old, old))
+            case "gate":
+                gate, places = Tensor(f"{name}.gate", (samples, columns), dtype), height * width
+                operations.append(MeanRows(gate, old, places))
+                operations.append(ScaleMaps(result, old, gate.name, places))
             case kind:
                 window = draw(windows(height, width))
                 if kind == "max pool" and (window.sources() < 0).all(axis=1).any():
                     window = Window(height, width, height, width)
                 height, width = window.result_height, window.result_width
-                rows, taps = samples * height * width, window.num_taps
-                out = draw(features) if kind == "convolution" else columns
-                result = Tensor(name, (rows, out), dtype)
+                taps, out = window.num_taps, draw(features) if kind == "convolution" else columns
+                result = Tensor(name, (samples * height * width, out), dtype)
                 match kind:
                     case "convolution":
                         weight = parameter(taps, out, columns)

@@ -25,6 +25,7 @@ from onewafer.graph import (
     MeanRows,
     Relu,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
     count_bytes,
@@ -150,6 +151,22 @@ def test_means_and_factors():
     np.testing.assert_array_equal(scaled, X * factors)
 
 
+def test_gates_are_broadcast_over_places():
+    gate = MeanRows(tensor("m", 2, FEATURES), "x", len(X) // 2)
+    result = ScaleMaps(tensor("y", *X.shape), "x", "m", len(X) // 2)
+    graph = Graph("g", (tensor("x", *X.shape),), (), (gate, result), ("y",))
+    verify_graph(graph)
+    maps = images(X)
+    expected = maps * maps.mean(dim=(2, 3), keepdim=True)
+    np.testing.assert_allclose(
+        evaluate_graph(graph, {"x": X}, {})["y"], rows_of(expected), atol=1e-12
+    )
+    assert count_flop(graph, result) == X.size
+    wrong = dataclasses.replace(graph, operations=(gate, dataclasses.replace(result, factors="x")))
+    with pytest.raises(GraphError, match=re.escape("factors are (48, 3), must be (2, 3)")):
+        verify_graph(wrong)
+
+
 def test_flop_are_those_of_pytorch():
     window = Window(4, 6, 3, 2, top=1)
     x, weight = tensor("x", 48, 3), tensor("w", 6, 5, 3)
@@ -205,8 +222,8 @@ def with_window(**changes: int) -> dict[str, object]:
             {"operations": (MaxPool(tensor("y", 20, 4), "x", Window(2, 3, 1, 1, top=3)),)},
             "a kernel of 1×1 taps lies outside the map for some places of the result",
         ),
-        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 5),)}, "the mean of 5 rows, which must"),
-        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 0),)}, "the mean of 0 rows; sizes"),
+        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 5),)}, "a sample has 5 rows, which must"),
+        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 0),)}, "a sample has 0 rows; sizes"),
         (
             {"operations": (CONVOLUTION, MeanRows(tensor("z", 1, 5), "y", 4))},
             "it has 1 maps, those before it have 2",

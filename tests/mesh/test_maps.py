@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.errors import ConfigurationError, HostError
+from onewafer.errors import ConfigurationError, HostError, UnsupportedOperationError
 from onewafer.graph import (
     FLOATING,
     Attention,
@@ -18,8 +18,10 @@ from onewafer.graph import (
     DataType,
     Depthwise,
     Graph,
+    Linear,
     MaxPool,
     MeanRows,
+    ScaleMaps,
     Tensor,
     Window,
     evaluate_graph,
@@ -172,6 +174,26 @@ def test_means(rectangle, dtype):
     graph = Graph("mean", (x,), (), (MeanRows(y, "x", 7),), ("y",))
     check(graph, *rectangle, WSE3)
     compare_with_exact(graph)
+
+
+@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize("rectangle", RECTANGLES, ids=str)
+def test_gates(rectangle, dtype):
+    x, gate, y = (Tensor(name, (rows, 5), dtype) for name, rows in (("x", 21), ("m", 3), ("y", 21)))
+    operations = (MeanRows(gate, "x", 7), ScaleMaps(y, "x", "m", 7))
+    check(Graph("gates", (x,), (), operations, ("y", "m")), *rectangle, WSE3)
+
+
+def test_gates_that_lie_along_another_axis_are_for_the_host():
+    x, gate, turned, y = (
+        Tensor(name, (rows, 4), DataType.F32)
+        for name, rows in (("x", 6), ("m", 1), ("t", 1), ("y", 6))
+    )
+    weight = Tensor("w", (4, 4), DataType.F32)
+    operations = (MeanRows(gate, "x", 6), Linear(turned, "m", "w"), ScaleMaps(y, "x", "t", 6))
+    graph = Graph("gates", (x,), (weight,), operations, ("y",))
+    with pytest.raises(UnsupportedOperationError, match="'t' and 'y' must lie along the same axis"):
+        shard(graph, width=2, height=2, architecture=WSE3)
 
 
 def test_a_weight_lies_tap_after_tap():

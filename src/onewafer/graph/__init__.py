@@ -31,6 +31,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
     activation_operands,
     parameter_operands,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "Rotary",
     "Scale",
     "ScaleFeatures",
+    "ScaleMaps",
     "Tensor",
     "Window",
     "activation_operands",

@@ -25,6 +25,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
     activation_operands,
     parameter_operands,
 )
@@ -62,7 +63,16 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return elements * operation.window.num_taps
         case MeanRows():
             return elements * (operation.rows + 1)
-        case AddBias() | Relu() | Add() | Multiply() | ScaleFeatures() | Scale() | Activation():
+        case (
+            AddBias()
+            | Relu()
+            | Add()
+            | Multiply()
+            | ScaleFeatures()
+            | ScaleMaps()
+            | Scale()
+            | Activation()
+        ):
             return elements
         case RmsNorm():
             return _RMS_NORM_FLOP * elements

@@ -35,6 +35,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
 )
 from onewafer.graph.tensor import DataType
 
@@ -181,6 +182,9 @@ class _Launch:
             case MaxPool():
                 taps = self._gather(operation, missing=-np.inf)
                 return taps.max(axis=2).reshape(-1, taps.shape[-1])
+            case ScaleMaps():
+                factors = np.repeat(values[operation.factors], operation.rows, axis=0)
+                return values[operation.input] * factors
             case MeanRows():
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)

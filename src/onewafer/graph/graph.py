@@ -27,6 +27,7 @@ where a tensor lives, in which order its elements are added.
                 | Depthwise(result, input, weight, window)
                 | MaxPool(result, input, window)
                 | MeanRows(result, input, rows)
+                | ScaleMaps(result, input, factors, rows)
     output     := name of an input or a result
     Tensor     := name shape dtype                   dtype := f16 | f32 | i32 (indices only)
 

@@ -282,6 +282,18 @@ class MeanRows:
     """Rows of a sample: the places of its map."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleMaps:
+    """Multiply all rows of each sample by a row of factors (a gate); two-dimensional, on maps."""
+
+    result: Tensor
+    input: str
+    factors: str
+    """An input or a result of shape (samples, features)."""
+    rows: int
+    """Rows of a sample: the places of its map."""
+
+
 Operation = (
     Linear
     | AddBias
@@ -303,11 +315,12 @@ Operation = (
     | Depthwise
     | MaxPool
     | MeanRows
+    | ScaleMaps
 )
 
 SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
-ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows)
+ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps)
 """Operations for which so many consecutive rows belong together as a map has places."""
 
 
@@ -334,6 +347,8 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.input,)
         case Add() | Multiply():
             return (operation.left, operation.right)
+        case ScaleMaps():
+            return (operation.input, operation.factors)
         case Embedding():
             return (operation.indices,)
         case PositionEmbedding():
@@ -371,6 +386,7 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             | LastRow()
             | MaxPool()
             | MeanRows()
+            | ScaleMaps()
         ):
             return ()
         case _:

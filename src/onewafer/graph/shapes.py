@@ -28,6 +28,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
     activation_operands,
 )
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import Tensor
 
-    OnMaps = Convolution | Depthwise | MaxPool | MeanRows
+    OnMaps = Convolution | Depthwise | MaxPool | MeanRows | ScaleMaps
 
 _MATRIX = 2
 """Dimensions of a matrix."""
@@ -63,6 +64,7 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             | RmsNorm()
             | LayerNorm()
             | Rotary()
+            | ScaleMaps()
         ):
             return tensors[operation.input].shape
         case Add() | Multiply():
@@ -125,7 +127,7 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return _wrong_attention(operation, tensors)
         case FirstRow() | LastRow():
             return _not_a_matrix("input", tensors[operation.input])
-        case Convolution() | Depthwise() | MaxPool() | MeanRows():
+        case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
             return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
         case Relu() | Scale() | Activation():
             return None
@@ -208,7 +210,8 @@ def _wrong_bias(operation: Attention, rows: int, bias: Tensor) -> str | None:
 
 def _num_places(operation: OnMaps) -> int:
     """Return the rows that each sample has of the operand."""
-    return operation.rows if isinstance(operation, MeanRows) else operation.window.num_places
+    is_whole = isinstance(operation, MeanRows | ScaleMaps)
+    return operation.rows if is_whole else operation.window.num_places
 
 
 def num_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> int:
@@ -218,8 +221,8 @@ def num_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> int:
 
 def _wrong_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the window, or with how it cuts the rows into maps."""
-    if isinstance(operation, MeanRows):
-        what, sizes = f"it takes the mean of {operation.rows} rows", [operation.rows]
+    if isinstance(operation, MeanRows | ScaleMaps):
+        what, sizes = f"a sample has {operation.rows} rows", [operation.rows]
     else:
         window = operation.window
         what = f"its map has {window.height}×{window.width} places"
@@ -240,6 +243,10 @@ def _wrong_taps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the taps of a window and their weights."""
     if isinstance(operation, MeanRows):
         return None
+    if isinstance(operation, ScaleMaps):
+        expected = (num_maps(operation, tensors), tensors[operation.input].shape[1])
+        found = tensors[operation.factors].shape
+        return None if found == expected else f"the factors are {found}, must be {expected}"
     window = operation.window
     kernel = f"a kernel of {window.kernel_height}×{window.kernel_width} taps"
     if min(window.result_height, window.result_width) < 1:

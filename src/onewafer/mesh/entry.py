@@ -58,6 +58,7 @@ class Kind(IntEnum):
     SUM_CENTRED_SQUARES = auto()
     CENTRE_AND_NORMALIZE = auto()
     MEAN_ROWS = auto()
+    SCALE_MAPS = auto()
     CONVOLVE = auto()
     DEPTHWISE = auto()
     MAX_POOL = auto()
@@ -135,7 +136,8 @@ class Entry:
     inner: int = 0
     """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
     table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
-    columns of the input block. MEAN_ROWS: rows of a sample."""
+    columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a
+    sample."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -25,8 +25,8 @@ from torch.utils._python_dispatch import (
     _get_current_dispatch_mode as get_current_dispatch_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 
-from onewafer.errors import GraphError, UnsupportedOperationError
-from onewafer.graph import DataType, Graph, verify_graph
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType, Graph, GraphError, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
@@ -264,8 +264,9 @@ def _write(
     graph = writer.finish()
     try:
         verify_graph(graph)
-    except GraphError as error:  # operations that have a form each, but none together
-        raise UnsupportedOperationError(" ".join(str(error).split())) from None
+    except GraphError as error:  # rows of one launch must go together, which no operation sees
+        finding = str(error).splitlines()[-1].removeprefix("  - ")
+        raise UnsupportedOperationError(finding) from None
     return Capture(
         graph,
         writer.inputs,

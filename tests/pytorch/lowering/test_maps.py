@@ -21,6 +21,7 @@ from onewafer.graph import (
     MeanRows,
     Relu,
     ScaleFeatures,
+    ScaleMaps,
     Window,
     num_samples,
 )
@@ -104,6 +105,62 @@ def test_features_each_by_itself():
     assert kinds(graph) == [Depthwise, AddBias]
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3, groups=2), nn.Conv1d(4, 8, 3, groups=4)])
+def test_features_in_groups_are_multiplied_by_zero_across_them(layer):
+    shape = (SAMPLES, 4, 5, 5)[: len(layer.weight.shape)]
+    graph = captured(layer, *shape)
+    assert kinds(graph) == [Convolution, AddBias]
+    with torch.no_grad():
+        call = capture(layer.eval(), (torch.zeros(shape),), {})
+    name = next(o.weight for o in call.graph.operations if isinstance(o, Convolution))
+    zeros = (call.parameters[name] == 0).sum()
+    assert zeros == call.parameters[name].numel() - layer.weight.numel()
+
+
+class Scaled(nn.Module):
+    """Numbers that are learned for each feature, as in LayerScale and in affine layers."""
+
+    def __init__(self, function, features):
+        super().__init__()
+        torch.manual_seed(5)
+        self.layer = nn.Conv2d(3, features, 2)
+        self.factors = nn.Parameter(torch.randn(features))
+        self.shifts = nn.Parameter(torch.randn(features, 1, 1))
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self, self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda m, x: x * m.factors.reshape(1, -1, 1, 1), [ScaleFeatures]),
+        (lambda m, x: m.shifts * x, [ScaleFeatures]),
+        (lambda m, x: x + m.shifts, [AddBias]),
+        (lambda m, x: (x.permute(0, 2, 3, 1) * m.factors).permute(0, 3, 1, 2), [ScaleFeatures]),
+        (lambda m, x: torch.addcmul(m.shifts, m.shifts, x), [ScaleFeatures, AddBias]),
+    ],
+)
+def test_numbers_learned_for_each_feature(function, expected):
+    graph = captured(Scaled(function, 4), SAMPLES, 3, 5, 4)
+    assert kinds(graph)[2:] == expected
+
+
+def test_positions_and_places_of_other_maps_are_refused_with_a_reason():
+    """A launch is one number of positions; the rows of a smaller map are others."""
+
+    def function(x, layer):
+        rows = layer(x).flatten(2).transpose(1, 2).unsqueeze(1)
+        return functional.scaled_dot_product_attention(rows, rows, rows)
+
+    with (
+        torch.no_grad(),
+        pytest.raises(UnsupportedOperationError, match="over 16 rows, and inputs have 25"),
+    ):
+        capture(Function(function, nn.Conv2d(3, 4, 2)).eval(), (torch.randn(1, 3, 5, 5),), {})
+
+
 def test_one_tap_is_linear_unless_it_leaves_places_out():
     layers = nn.Conv2d(3, 5, 2), nn.Conv2d(5, 4, 1), nn.Conv2d(4, 3, 1, stride=2)
     graph = captured(nn.Sequential(*layers), SAMPLES, 3, 6, 6)
@@ -177,6 +234,34 @@ def test_means_over_places(function):
     assert kinds(graph)[2:] == [MeanRows]
 
 
+@pytest.mark.parametrize("samples", [1, SAMPLES])
+def test_gates_over_all_places(samples):
+    """As in squeeze-and-excitation: features are weighed by what all places say together."""
+
+    def function(x, layer, first, second):
+        maps = layer(x)
+        gate = second(first(maps.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        return gate * maps
+
+    layers = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+    graph = captured(Function(function, *layers), samples, 3, 5, 4)
+    assert kinds(graph)[-1] is ScaleMaps
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 2)))
+    model, x = Function(function, *layers).eval(), torch.randn(samples, 3, 5, 4)
+    with torch.no_grad(), intercept_calls(session):
+        result = model(x)
+    assert not session.ledger.fallbacks
+    with torch.no_grad():
+        torch.testing.assert_close(result, model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_means_over_one_place_are_that_place():
+    graph = captured(
+        Function(lambda x, layer: layer(x).mean((2, 3)), nn.Conv2d(3, 4, 2)), 2, 3, 2, 2
+    )
+    assert kinds(graph) == [Convolution, AddBias]
+
+
 def test_means_over_rows_of_one_sequence():
     graph = captured(Function(lambda x, layer: layer(x).mean(1), nn.Linear(6, 4)), 1, 5, 6)
     assert kinds(graph) == [Linear, AddBias, MeanRows]
@@ -221,8 +306,6 @@ def test_features_last_between_convolutions():
 @pytest.mark.parametrize(
     ("module", "shape", "reason"),
     [
-        (nn.Conv2d(4, 6, 3, groups=2), (1, 4, 5, 5), "its 4 features are in 2 groups"),
-        (nn.Conv2d(4, 8, 3, groups=4), (1, 4, 5, 5), "its 4 features are in 4 groups"),
         (nn.BatchNorm2d(4, track_running_stats=False), (2, 4, 5, 5), "training mode"),
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer places at the bor"),
         (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer places at the border"),

@@ -27,6 +27,7 @@ from onewafer.graph import (
     Rotary,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
 )
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.attention import AttentionLowering
@@ -43,6 +44,7 @@ from onewafer.mesh.lowering.maps import (
     DepthwiseLowering,
     MaxPoolLowering,
     MeanRowsLowering,
+    ScaleMapsLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
 from onewafer.mesh.lowering.tokens import (
@@ -79,6 +81,7 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     Depthwise: DepthwiseLowering(),
     MaxPool: MaxPoolLowering(),
     MeanRows: MeanRowsLowering(),
+    ScaleMaps: ScaleMapsLowering(),
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Convolution, Depthwise, MaxPool, MeanRows
+from onewafer.graph import Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering, OperationType
 
@@ -122,6 +122,20 @@ class MeanRowsLowering(_OfFeaturesLowering[MeanRows]):
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         builder.append(mesh.MeanRows(result, source, builder.sums_of(result)))
+
+
+class ScaleMapsLowering(Lowering[ScaleMaps]):
+    """Multiply the rows of each sample by its row of factors, which lies as they do."""
+
+    def relate(self, operation: ScaleMaps, relations: Relations) -> None:
+        """Let all three lie alike."""
+        relations.join(operation.input, operation.result.name)
+        relations.join(operation.factors, operation.result.name)
+
+    def lower(self, operation: ScaleMaps, builder: Builder) -> None:
+        """Append the product."""
+        source, factors = (builder.blocks[name] for name in (operation.input, operation.factors))
+        builder.append(mesh.ScaleMaps(builder.allocate(operation.result), source, factors))
 
 
 def _check_stride(operation: Depthwise | MaxPool, layout: Layout) -> None:

@@ -25,7 +25,7 @@ from onewafer.mesh.operations.elementwise import (
     Scale,
     ScaleFeatures,
 )
-from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, WeighTaps
+from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
@@ -59,6 +59,7 @@ __all__ = [
     "Rotate",
     "Scale",
     "ScaleFeatures",
+    "ScaleMaps",
     "Score",
     "Share",
     "SumGroups",

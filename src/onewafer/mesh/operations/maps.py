@@ -192,19 +192,21 @@ class _Pool(MeshOperation):
         """Return the sizes that its cost depends on.
 
         `passes` are taps over all maps, `lines` those of the result that they reach, `strip` the
-        places of a line that they reach on average.
+        places of a line that they reach on average. To see that a tap reaches none takes three
+        quarters of the time to begin with one that does.
         """
         window, samples = self.window, self.samples
         is_tap = self._taps_by_line()
         lines = samples * int(is_tap.any(axis=2).sum())
+        reached = int(is_tap.any(axis=(1, 2)).sum())
         return {
             **block_sizes(program, self.result, launch),
             "step": window.stride_x * self.result.columns,
             "kernel_height": window.kernel_height,
-            "taps": window.num_taps,
-            "passes": samples * window.num_taps,
+            "taps": (reached + 3 * window.num_taps) // 4,
+            "passes": samples * reached,
             "lines": lines,
-            "strip": -(-samples * int(is_tap.sum()) // lines),
+            "strip": -(-samples * int(is_tap.sum()) // max(lines, 1)),
         }
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
@@ -381,6 +383,55 @@ class MeanRows(MeshOperation):
             rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
             count += rows[bank(self.sums.offset + sample * self.sums.columns, program.dtype)]
         return Conflicts(count, "fadds", self.result.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleMaps(MeshOperation):
+    """Multiply all rows of each sample by one row, in the program's dtype, rounded once."""
+
+    result: Block
+    input: Block
+    factors: Block
+    """A row a sample."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SCALE_MAPS
+
+    @property
+    def rows(self) -> int:
+        """Rows of a sample."""
+        return self.input.rows // self.factors.rows
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, samples = (self.result, self.input, self.factors), self.factors.rows
+        return block_entry(program, self.kind, *blocks, inner=self.rows, more=(samples,))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        samples, columns = self.factors.rows, self.input.columns
+        maps = memories.view(self.input, samples, self.rows, columns)
+        factors = memories.view(self.factors, samples, 1, columns)
+        memories.write(self.result, arithmetic.multiply(maps, factors))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "samples": self.factors.rows, "rows": self.input.rows}
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the rows that begin in the same banks as their factors."""
+        del launch
+        count = 0
+        for sample in range(self.factors.rows):
+            first = self.input.offset + sample * self.rows * self.input.columns
+            rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
+            factors = self.factors.offset + sample * self.factors.columns
+            count += rows[bank(factors, program.dtype)]
+        kind = "fmulh" if program.dtype is DataType.F16 else "fmuls"
+        return Conflicts(count, kind, self.result.columns)
 
 
 def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.graph import Activation, ActivationFunction, Add, AddBias, Multiply, Relu
+from onewafer.pytorch.lowering.maps import scale_features, scale_maps, shift_features
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
@@ -276,6 +277,9 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
         result = writer.result(call.node.name, *rows.shape)
         writer.emit(AddBias(result, rows.name, bias.name))
         return see(result, call.shape)
+    shifted = shift_features(writer, call, value, stored)
+    if shifted is not None:
+        return shifted
     return Shifted(value, stored)
 
 
@@ -359,7 +363,8 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             External() as table,
             Partners() | Value() | Polynomial() as turned,
         ):
-            return times_table(call, turned, table)
+            scaled = scale_features(writer, call, turned, table)
+            return times_table(call, turned, table) if scaled is None else scaled
         case (Polynomial() | Value() as factor, Gate() as gate) | (
             Gate() as gate,
             Polynomial() | Value() as factor,
@@ -369,7 +374,8 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             return _simplify(_multiply_polynomials(call, first, second))
         case _:
-            return _combine(writer, call, left, right, Multiply)
+            gated = scale_maps(writer, call, left, right)
+            return _combine(writer, call, left, right, Multiply) if gated is None else gated
 
 
 def _share_base(left: Operand, right: Operand) -> bool:

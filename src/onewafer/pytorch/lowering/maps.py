@@ -24,11 +24,12 @@ from onewafer.graph import (
     MeanRows,
     Scale,
     ScaleFeatures,
+    ScaleMaps,
     Tensor,
     Window,
 )
 from onewafer.pytorch.lowering.layout import Layout
-from onewafer.pytorch.lowering.operands import External, Value, see
+from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
@@ -161,15 +162,13 @@ def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
         maps.samples * window.num_result_places,
         weight.shape[0],
     )
-    if groups == 1:
-        _emit_convolution(writer, product, maps, weight, window)
-    elif groups == weight.shape[0] == maps.features:
+    if groups == weight.shape[0] == maps.features > 1:
         taps = _stack(writer, weight, (window.num_taps, groups))
         writer.emit(Depthwise(product, maps.tensor.name, taps.name, window))
     else:
-        raise call.unsupported(
-            f"its {maps.features} features are in {groups} groups; all or each by itself has a form"
-        )
+        if groups > 1:
+            weight = writer.view(weight, f"{weight.name}__of_all", join_groups, groups)
+        _emit_convolution(writer, product, maps, weight, window)
     return maps.see(_add_bias(writer, call, product, bias), sides)
 
 
@@ -195,6 +194,16 @@ def _stack(writer: GraphWriter, weight: External, shape: Sequence[int]) -> Tenso
     return writer.parameter(
         writer.view(turned, f"{weight.name}__taps", _aten.reshape.default, shape), "weight"
     )
+
+
+def join_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
+    """Return the weight of a convolution in groups as one over all features, zero across groups."""
+    out, features = weight.shape[:2]
+    whole = weight.new_zeros((out, groups * features, *weight.shape[2:]))
+    for group in range(groups):
+        rows = slice(group * out // groups, (group + 1) * out // groups)
+        whole[rows, group * features : (group + 1) * features] = weight[rows]
+    return whole
 
 
 def _emit_convolution(
@@ -392,9 +401,11 @@ def _average(writer: GraphWriter, call: Call, maps: _Maps, window: Window) -> Op
 
 
 def reduces_rows(writer: GraphWriter, operand: Operand, dimensions: Sequence[int]) -> bool:
-    """Tell whether dimensions of a value are those of rows, not of features."""
+    """Tell whether dimensions of a value are those of rows, not of features, or of size 1."""
     value = writer.value(operand)
-    return bool(dimensions) and all(_is_of_rows(value, index) for index in dimensions)
+    return bool(dimensions) and all(
+        value.shape[index] == 1 or _is_of_rows(value, index) for index in dimensions
+    )
 
 
 def _is_of_rows(value: Value, dimension: int) -> bool:
@@ -437,6 +448,10 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
     The first row of each may be left out: then its share is subtracted from the mean of all.
     """
     value = writer.value(call.operand(0))
+    if math.prod(value.shape[index] for index in dimensions) == 1:
+        same = value.layout.reshape(call.shape)
+        assert same is not None, "dimensions of size 1 cut nothing"  # invariant
+        return replace(value, layout=same)
     rank = len(value.shape)
     reduced = sorted(dimension % rank for dimension in dimensions)
     whole = _with_first_row(value, reduced)
@@ -462,6 +477,105 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
     found = layout.reshape(call.shape)  # which may keep the dimensions with a size of 1
     assert found is not None, "dimensions of size 1 cut nothing"  # invariant
     return Value(result, found)
+
+
+# --- one number a feature ----------------------------------------------------------------------
+
+
+def scale_features(
+    writer: GraphWriter, call: Call, operand: Operand, stored: Operand
+) -> Value | None:
+    """Write a product with one learned number a feature; None if it is something else."""
+    found = _find_vector(writer, call, operand, stored)
+    if found is None:
+        return None
+    source, vector = found
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(ScaleFeatures(result, source.tensor.name, vector.name))
+    return Value(result, source.layout)
+
+
+def shift_features(
+    writer: GraphWriter, call: Call, operand: Operand, stored: Operand
+) -> Value | None:
+    """Write a sum with one learned number a feature; None if it is something else."""
+    found = _find_vector(writer, call, operand, stored)
+    if found is None:
+        return None
+    source, vector = found
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(AddBias(result, source.tensor.name, vector.name))
+    return Value(result, source.layout)
+
+
+def _find_vector(
+    writer: GraphWriter, call: Call, operand: Operand, stored: Operand
+) -> tuple[Value, Tensor] | None:
+    """Return a value as a whole matrix, and what is stored as the vector of its features.
+
+    What depends on positions may look like it where there is only one; a parameter does not.
+    """
+    if not isinstance(stored, External) or stored.origin is not Origin.PARAMETER:
+        return None
+    if not isinstance(operand, Value) or operand.is_wide:
+        return None
+    if operand.shape != call.shape:
+        return None
+    source = writer.own(operand)
+    num_features = source.tensor.shape[1]
+    shape = (1,) * (len(call.shape) - len(stored.shape)) + stored.shape
+    varying = [index for index, size in enumerate(shape) if size > 1]
+    if len(varying) != 1 or source.layout.dimensions[varying[0]] != ((num_features, 1),):
+        return None
+    if stored.shape != (num_features,):
+        name = f"{stored.name}__vector"
+        stored = writer.view(stored, name, _aten.reshape.default, [num_features])
+    return source, writer.parameter(stored, "vector")
+
+
+@lowers("addcmul.default")
+def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
+    """Write `shift + value · factors · operand` where both are one number a feature."""
+    factor, first, second = (call.operand(index) for index in (0, 1, 2))
+    stored, operand = (first, second) if isinstance(first, External) else (second, first)
+    if call.constant(3, "value", 1) != 1:
+        raise call.unsupported("its factor is not 1")
+    if isinstance(operand, External):
+        operand = writer.value(operand)
+    scaled = scale_features(writer, call, operand, stored)
+    shifted = None if scaled is None else shift_features(writer, call, scaled, factor)
+    if shifted is None:
+        raise call.unsupported("only learned numbers, one a feature, can scale and shift a value")
+    return shifted
+
+
+def scale_maps(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Value | None:
+    """Write a product with a computed row for all places of a sample; None if it is none."""
+    if isinstance(left, External) or isinstance(right, External):
+        return None
+    first, second = writer.value(left), writer.value(right)
+    maps, gate = (first, second) if first.shape == call.shape else (second, first)
+    if maps.shape != call.shape or len(gate.shape) != len(maps.shape):
+        return None
+    if maps.is_wide or gate.is_wide:
+        return None
+    rank = len(maps.shape)
+    places = [index for index in range(rank) if gate.shape[index] != maps.shape[index]]
+    if not places or any(gate.shape[index] != 1 for index in places):
+        return None
+    kept = [index for index in range(rank) if index not in places]
+    samples = [index for index in kept if _is_of_rows(maps, index)]
+    features = [index for index in kept if index not in samples]
+    rows = writer.matrix(maps, samples + places, features)
+    factors = writer.matrix(gate, samples, features)
+    num_samples = factors.shape[0]
+    writer.note_samples(num_samples)
+    result = writer.result(call.node.name, *rows.shape)
+    size = rows.shape[0] // num_samples
+    writer.emit(ScaleMaps(result, rows.name, factors.name, size))
+    order = samples + places + features
+    seen = see(result, [maps.shape[index] for index in order])
+    return Value(result, seen.layout.permute([order.index(index) for index in range(rank)]))
 
 
 # --- batch norm --------------------------------------------------------------------------------
