@@ -258,6 +258,7 @@ _ACTIVATIONS = {
     ActivationFunction.SIGMOID: (Kind.SIGMOID, functions.sigmoid),
     ActivationFunction.TANH: (Kind.TANH, functions.tanh),
 }
+_SQUARING = (ActivationFunction.TANH, ActivationFunction.GELU_TANH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,11 @@ class Activation(_Unary):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Return the square that some functions take, whose sources are one part of the scratch."""
+        elements = self.sizes(program, launch)["elements"]
+        return Conflicts(int(self.function in _SQUARING), "fmuls", elements)
 
 
 def _in_type(name: str, dtype: DataType) -> str:
