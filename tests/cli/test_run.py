@@ -75,7 +75,7 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     ):
         assert row in err
     (program,) = json.loads(report.read_text())["programs"]
-    assert [name for name, value in program.items() if value is None] == ["cache"]
+    assert [name for name, value in program.items() if value is None] == ["cache", "not_finite"]
     (phase,) = program["phases"]
     assert phase["phase"] == "batch"
     assert all(None not in part.values() for part in phase["parts"] if part["part"])

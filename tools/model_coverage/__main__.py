@@ -6,7 +6,7 @@
     python -m tools.model_coverage --check                exit with 1 if the page is out of date
 
 The record (docs/coverage.json) is written after every model, the page (docs/coverage.md) from the
-record at the end. Needs transformers (extra `models`) and timm.
+record at the end. Needs transformers and timm: extra `coverage`.
 
 Exit code: 0 everything ran with right values, 1 something did not, or the page is out of date.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from onewafer.pytorch.options import Fidelity
 from onewafer.whole_files import write_text
+from tools.model_coverage.model import Group
 from tools.model_coverage.models import MODELS
 from tools.model_coverage.page import model_rows, render, shares
 from tools.model_coverage.record import Place, Record, load, new_record, save
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None, models: Sequence[Model] = MODEL
     from tools.model_coverage.processes import Limits  # noqa: PLC0415  # loads torch: takes seconds
 
     chosen = _choose(models, options.only)
-    if chosen is None:
+    if chosen is None or _lacks_timm(chosen):
         return 2
     return _run(
         _Choice(
@@ -105,6 +107,14 @@ def _choose(models: Sequence[Model], names: Sequence[str] | None) -> Sequence[Mo
         print(f"no model {', '.join(unknown)} in tools/model_coverage/models.py", file=sys.stderr)
         return None
     return [known[name] for name in names]
+
+
+def _lacks_timm(models: Sequence[Model]) -> bool:
+    """Tell whether timm is needed and not there, and say so then."""
+    if find_spec("timm") is not None or all(model.group is not Group.TIMM for model in models):
+        return False
+    print("models of timm need it: pip install 'onewafer[coverage]'", file=sys.stderr)
+    return True
 
 
 def _check(record: Path, page: Path) -> int:

@@ -7,7 +7,7 @@ import platform
 import re
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path  # noqa: TC003  # doctests of dataclasses resolve it
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +123,15 @@ def _key(outcome: Outcome) -> tuple[str, str]:
 
 def new_record() -> Record:
     """Return a record without outcomes, with the versions of what is installed."""
-    versions = {"Python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}}
-    return Record(versions)
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return Record({"Python": platform.python_version(), **libraries})
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def save(record: Record, path: Path) -> None:
