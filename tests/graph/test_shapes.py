@@ -10,9 +10,13 @@ from onewafer.graph import (
     GraphError,
     LastRow,
     Linear,
+    PositionEmbedding,
     Relu,
+    Rotary,
     Tensor,
+    position_tables,
     verify_graph,
+    with_positions,
     with_rows,
 )
 from tests.graph.strategies import sequences
@@ -39,6 +43,25 @@ def test_only_what_has_rows_of_its_own_keeps_them():
         return Graph("g", (tensor("x", rows, 4),), (tensor("w", 3, 4),), operations, ("c",))
 
     assert with_rows(build(5), 8) == build(8)
+
+
+def test_tables_get_other_positions_and_nothing_else_does():
+    def tensor(name: str, *shape: int) -> Tensor:
+        return Tensor(name, shape, DataType.F16)
+
+    def build(positions: int) -> Graph:
+        operations = (
+            PositionEmbedding(tensor("a", 3, 4), "t"),
+            Rotary(tensor("b", 3, 4), "a", "c", "s", 2),
+            Rotary(tensor("d", 3, 4), "b", "c", "s", 2),
+            Linear(tensor("e", 3, 5), "d", "w"),
+        )
+        tables = tensor("t", positions, 4), tensor("c", positions, 2), tensor("s", positions, 2)
+        parameters = (*tables, tensor("w", 5, 4))
+        return Graph("g", (tensor("x", 3, 1),), parameters, operations, ("e",))
+
+    assert position_tables(build(8)) == ("t", "c", "s")
+    assert with_positions(build(8), 20) == build(20)
 
 
 def test_more_dimensions_are_refused():

@@ -35,7 +35,13 @@ from onewafer.graph.operations import (
     activation_operands,
     parameter_operands,
 )
-from onewafer.graph.shapes import num_samples, with_rows, with_samples
+from onewafer.graph.shapes import (
+    num_samples,
+    position_tables,
+    with_positions,
+    with_rows,
+    with_samples,
+)
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
@@ -82,8 +88,10 @@ __all__ = [
     "layer_parts",
     "num_samples",
     "parameter_operands",
+    "position_tables",
     "to_json",
     "verify_graph",
+    "with_positions",
     "with_rows",
     "with_samples",
 ]

@@ -297,6 +297,30 @@ def with_rows(graph: Graph, rows: int) -> Graph:
     return _with_inputs(graph, lambda _: rows)
 
 
+def position_tables(graph: Graph) -> tuple[str, ...]:
+    """Return the parameters that have a row for every position, each once."""
+    tables: dict[str, None] = {}
+    for operation in graph.operations:
+        match operation:
+            case PositionEmbedding(_, table):
+                tables[table] = None
+            case Rotary(_, _, cosine, sine):
+                tables |= {cosine: None, sine: None}
+            case _:
+                pass
+    return tuple(tables)
+
+
+def with_positions(graph: Graph, count: int) -> Graph:
+    """Return the same graph with tables of another number of positions."""
+    tables = position_tables(graph)
+    parameters = tuple(
+        replace(tensor, shape=(count, *tensor.shape[1:])) if tensor.name in tables else tensor
+        for tensor in graph.parameters
+    )
+    return replace(graph, parameters=parameters)
+
+
 def _with_inputs(graph: Graph, resize: Callable[[int], int]) -> Graph:
     if any(len(tensor.shape) != _MATRIX for tensor in graph.inputs):
         raise GraphError(f"graph {graph.name!r} has inputs that are not of shape (rows, features)")

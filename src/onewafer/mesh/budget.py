@@ -6,10 +6,11 @@ queues and roles are checked against the architecture, and the bytes of a PE aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
+from onewafer.graph import with_positions
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
@@ -17,14 +18,12 @@ from onewafer.mesh.shard import (
     MAX_POSITIONS,
     largest_rectangle,
     most_positions,
-    position_tables,
     shard,
 )
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from onewafer.arch import Architecture
-    from onewafer.graph import Graph
     from onewafer.mesh.program import MeshProgram
 
 COLORS = (0, 1, 2, 3, 4, 5)
@@ -146,7 +145,7 @@ def longest_context(
     None: there is no limit, or not even one position fits. Tables of positions of the model are a
     limit, too, unless they are left out of account: then they are as long as the context.
     """
-    graph = program.graph if has_tables else _with_long_tables(program.graph)
+    graph = program.graph if has_tables else with_positions(program.graph, MAX_POSITIONS)
     arenas = program.arena_elements
     # Code and schedule are the same for any context, and to fold the schedule takes long.
     other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
@@ -170,18 +169,6 @@ def longest_context(
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
-
-
-def _with_long_tables(graph: Graph) -> Graph:
-    """Return a graph whose tables have every position that a launch can name."""
-    tables = {*position_tables(graph)}
-    parameters = tuple(
-        replace(tensor, shape=(MAX_POSITIONS, *tensor.shape[1:]))
-        if tensor.name in tables
-        else tensor
-        for tensor in graph.parameters
-    )
-    return replace(graph, parameters=parameters)
 
 
 def check_words(program: MeshProgram) -> None:

@@ -11,13 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Attention, PositionEmbedding, Rotary, verify_graph
+from onewafer.graph import Attention, position_tables, verify_graph
 from onewafer.mesh.lowering import Builder
 from onewafer.mesh.orientation import choose_layouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from onewafer.arch import Architecture
     from onewafer.graph import Graph
     from onewafer.mesh.program import MeshProgram
@@ -85,18 +83,6 @@ def _shortest_table(graph: Graph) -> str | None:
     """Return the table that has the fewest positions."""
     tables = position_tables(graph)
     return min(tables, key=lambda name: graph.tensor(name).shape[0], default=None)
-
-
-def position_tables(graph: Graph) -> Iterator[str]:
-    """Yield the parameters that have a row for every position, some perhaps several times."""
-    for operation in graph.operations:
-        match operation:
-            case PositionEmbedding(_, table):
-                yield table
-            case Rotary(_, _, cosine, sine):
-                yield from (cosine, sine)
-            case _:
-                pass
 
 
 def largest_rectangle(architecture: Architecture) -> tuple[int, int]:

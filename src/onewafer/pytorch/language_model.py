@@ -22,8 +22,8 @@ from onewafer.graph import (
     Attention,
     DataType,
     FirstRow,
-    PositionEmbedding,
-    Rotary,
+    position_tables,
+    with_positions,
     with_rows,
 )
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
@@ -157,26 +157,13 @@ def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:
     one, other = (with_rows(call.graph, 1) for call in (long, short))
     if (one.operations, one.outputs) != (other.operations, other.outputs):
         raise UnsupportedOperationError("its operations depend on the number of tokens")
-    tables = _position_tables(long.graph)
+    tables = position_tables(long.graph)
     for name, tensor in short.parameters.items():
         whole = long.parameters[name]
         found = whole[: len(tensor)] if name in tables else whole
         if not torch.equal(found, tensor):
             msg = f"{name!r} depends on more than the position of a token: on the number of tokens"
             raise UnsupportedOperationError(msg)
-
-
-def _position_tables(graph: Graph) -> set[str]:
-    tables = set[str]()
-    for operation in graph.operations:
-        match operation:
-            case PositionEmbedding():
-                tables.add(operation.table)
-            case Rotary():
-                tables |= {operation.cosine, operation.sine}
-            case _:
-                pass
-    return tables
 
 
 class ResidentModel:
@@ -193,7 +180,7 @@ class ResidentModel:
         self.model = model
         self.num_launches = 0
         self.context, self._graph, self._executor = _build_longest(model, build, rows)
-        self._tables = _position_tables(self._graph)
+        self._tables = position_tables(self._graph)
         self._rows = rows
         self._tokens: list[int] = []
         self._sent: dict[str, NDArray[Any]] = {}
@@ -250,23 +237,13 @@ def _build_longest(
     """Return the longest context that fits, of those halved again and again, and its executor."""
     context = model.context
     while True:
-        graph = _with_positions(with_rows(model.graph, rows), context)
+        graph = with_positions(with_rows(model.graph, rows), context)
         try:
             return context, graph, build(graph, context)
         except ConfigurationError:
             if context // 2 < _SHORTEST_CONTEXT:
                 raise
             context //= 2
-
-
-def _with_positions(graph: Graph, count: int) -> Graph:
-    """Return the same graph with fewer positions in its tables."""
-    tables = _position_tables(graph)
-    parameters = tuple(
-        replace(tensor, shape=(count, tensor.shape[1])) if tensor.name in tables else tensor
-        for tensor in graph.parameters
-    )
-    return replace(graph, parameters=parameters)
 
 
 def _common_beginning(one: Iterable[int], other: Iterable[int]) -> int:
