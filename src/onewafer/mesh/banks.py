@@ -8,7 +8,8 @@ decide; `lowering.phases` chooses them.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from onewafer.graph import DataType
     from onewafer.mesh.program import Block
+
+_Offsets = TypeVar("_Offsets", int, "NDArray[np.int64]")
 
 PERIOD_BYTES = 16
 """Addresses that differ by a multiple of it lie in the same banks, as far as conflicts go."""
@@ -27,17 +30,26 @@ def period(dtype: DataType) -> int:
     return PERIOD_BYTES // dtype.num_bytes
 
 
-def bank(offset: int, dtype: DataType) -> int:
-    """Return in which bank, modulo 4, an element of an arena lies."""
+def bank(offset: _Offsets, dtype: DataType) -> _Offsets:
+    """Return in which bank, modulo 4, an element of an arena lies, or each of several."""
     return offset * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
-
-
-def bank_of(offsets: NDArray[np.int64], dtype: DataType) -> NDArray[np.int64]:
-    """Return in which bank, modulo 4, each of some elements of an arena lies."""
-    return offsets * dtype.num_bytes % PERIOD_BYTES // WORD_BYTES
 
 
 def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
     """Return how many of the first rows of a block begin in each bank, modulo 4."""
     offsets = (block.offset + row * block.columns for row in range(num_rows))
     return Counter(bank(offset, dtype) for offset in offsets)
+
+
+def count_shared(block: Block, vectors: Block, num_rows: int, dtype: DataType) -> int:
+    """Return how many rows of a block begin in the same banks as the vector that they meet.
+
+    The first rows meet the first of the `vectors`, and so on, equally many each.
+    """
+    share = num_rows // vectors.rows
+    count = 0
+    for index in range(vectors.rows):
+        rows = replace(block, offset=block.offset + index * share * block.columns)
+        vector = bank(vectors.offset + index * vectors.columns, dtype)
+        count += row_banks(rows, share, dtype)[vector]
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from onewafer.graph import ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
-from onewafer.mesh.banks import bank, row_banks
+from onewafer.mesh.banks import bank, count_shared
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes, with_chunks
+from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type, with_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +63,9 @@ class _Binary(MeshOperation):
         elements = self.sizes(program, launch)["elements"]
         return Conflicts(int(left == right), self.dsd_operation(program.dtype), elements)
 
+    @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,13 @@ class _WithVector(MeshOperation):
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as the vector."""
-        dtype = program.dtype
-        rows = row_banks(self.input, program.num_rows(self.input, launch), dtype)
-        count = rows[bank(self.vector.offset, dtype)]
-        return Conflicts(count, self.dsd_operation(dtype), self.result.columns)
+        num_rows = program.num_rows(self.input, launch)
+        count = count_shared(self.input, self.vector, num_rows, program.dtype)
+        return Conflicts(count, self.dsd_operation(program.dtype), self.result.columns)
 
+    @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class AddBias(_WithVector):
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        return _in_type("fadd", dtype)
+        return in_type("fadd", dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class ScaleFeatures(_WithVector):
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        return _in_type("fmul", dtype)
+        return in_type("fmul", dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Add(_Binary):
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        return _in_type("fadd", dtype)
+        return in_type("fadd", dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Multiply(_Binary):
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        return _in_type("fmul", dtype)
+        return in_type("fmul", dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +287,3 @@ class Activation(_Unary):
         """Return the square that some functions take, whose sources are one part of the scratch."""
         elements = self.sizes(program, launch)["elements"]
         return Conflicts(int(self.function in _SQUARING), "fmuls", elements)
-
-
-def _in_type(name: str, dtype: DataType) -> str:
-    return f"{name}{'h' if dtype is DataType.F16 else 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
-from onewafer.mesh.banks import bank, bank_of, row_banks
+from onewafer.mesh.banks import bank, count_shared, row_banks
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.operation import NO_CONFLICTS, Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type
 from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Convolve(MeshOperation):
             weights[index, [*rows]] = [*rows.values()]
         is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
         places = self.result.offset + np.arange(len(is_tap)) * columns
-        count = (is_tap @ weights)[np.arange(len(is_tap)), bank_of(places, program.dtype)].sum()
+        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(places, program.dtype)].sum()
         return Conflicts(int(count), "fmacs", columns)
 
 
@@ -231,13 +232,13 @@ class _Pool(MeshOperation):
                 (self.input, self.window.num_places, sources),
             )
         ]
-        left, right = (bank_of(begin, program.dtype) for begin in begins)
+        left, right = (bank(begin, program.dtype) for begin in begins)
         strip = self.sizes(program, launch)["strip"]
         return Conflicts(int((left == right).sum()), kind, strip)
 
+    @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        raise NotImplementedError
 
     def _taps_by_line(self) -> NDArray[np.bool_]:
         """Return which places each tap reaches: `[taps, lines of the result, places]`."""
@@ -322,7 +323,7 @@ class MaxPool(_Pool):
 
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-        return "fmaxh" if dtype is DataType.F16 else "fmaxs"
+        return in_type("fmax", dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,11 +378,7 @@ class MeanRows(MeshOperation):
         del launch
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
-        count = 0
-        for sample in range(self.samples):
-            first = self.input.offset + sample * self.rows * self.input.columns
-            rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
-            count += rows[bank(self.sums.offset + sample * self.sums.columns, program.dtype)]
+        count = count_shared(self.input, self.sums, self.input.rows, program.dtype)
         return Conflicts(count, "fadds", self.result.columns)
 
 
@@ -424,14 +421,8 @@ class ScaleMaps(MeshOperation):
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as their factors."""
         del launch
-        count = 0
-        for sample in range(self.factors.rows):
-            first = self.input.offset + sample * self.rows * self.input.columns
-            rows = row_banks(replace(self.input, offset=first), self.rows, program.dtype)
-            factors = self.factors.offset + sample * self.factors.columns
-            count += rows[bank(factors, program.dtype)]
-        kind = "fmulh" if program.dtype is DataType.F16 else "fmuls"
-        return Conflicts(count, kind, self.result.columns)
+        count = count_shared(self.input, self.factors, self.input.rows, program.dtype)
+        return Conflicts(count, in_type("fmul", program.dtype), self.result.columns)
 
 
 def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:

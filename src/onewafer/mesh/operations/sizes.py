@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.graph import DataType
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.program import Arena, Launch
 
@@ -47,6 +48,15 @@ def block_entry(
         parameter_words=_words_in(Arena.PARAMETERS, blocks),
         state_words=_words_in(Arena.STATE, blocks),
     )
+
+
+def in_type(operation: str, dtype: DataType) -> str:
+    """Return the name of a DSD operation on elements of a type.
+
+    >>> in_type("fadd", DataType.F16)
+    'faddh'
+    """
+    return f"{operation}{'h' if dtype is DataType.F16 else 's'}"
 
 
 def _words_in(arena: Arena, blocks: dict[int, Block]) -> tuple[int, ...]:
