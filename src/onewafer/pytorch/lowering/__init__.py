@@ -9,19 +9,25 @@ A new operation is one function with the names it serves, in the file of its fam
 """
 
 from onewafer.pytorch.lowering import (
+    convolution as _convolution,
+)
+from onewafer.pytorch.lowering import (
     elementwise as _elementwise,
 )
 from onewafer.pytorch.lowering import (
     embedding as _embedding,
 )
 from onewafer.pytorch.lowering import (
+    features as _features,
+)
+from onewafer.pytorch.lowering import (
     linear as _linear,
 )
 from onewafer.pytorch.lowering import (
-    maps as _maps,
+    normalisation as _normalisation,
 )
 from onewafer.pytorch.lowering import (
-    normalisation as _normalisation,
+    pools as _pools,
 )
 from onewafer.pytorch.lowering import (
     rotary as _rotary,
@@ -37,7 +43,18 @@ from onewafer.pytorch.lowering.operands import Decision, External, Operand, Orig
 from onewafer.pytorch.lowering.registry import Operands, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
 
-FAMILIES = (_elementwise, _embedding, _linear, _maps, _normalisation, _rotary, _softmax, _views)
+FAMILIES = (
+    _convolution,
+    _elementwise,
+    _embedding,
+    _features,
+    _linear,
+    _normalisation,
+    _pools,
+    _rotary,
+    _softmax,
+    _views,
+)
 """Modules that register what they lower when they are imported."""
 
 __all__ = [

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onewafer.graph import Activation, ActivationFunction, Add, AddBias, Multiply, Relu
-from onewafer.pytorch.lowering.maps import scale_features, scale_maps, shift_features
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Add,
+    AddBias,
+    Multiply,
+    Relu,
+    ScaleFeatures,
+)
+from onewafer.pytorch.lowering.features import apply_to_features, scale_maps
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
@@ -277,7 +285,7 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
         result = writer.result(call.node.name, *rows.shape)
         writer.emit(AddBias(result, rows.name, bias.name))
         return see(result, call.shape)
-    shifted = shift_features(writer, call, value, stored)
+    shifted = apply_to_features(writer, call, AddBias, value, stored)
     if shifted is not None:
         return shifted
     return Shifted(value, stored)
@@ -363,7 +371,7 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             External() as table,
             Partners() | Value() | Polynomial() as turned,
         ):
-            scaled = scale_features(writer, call, turned, table)
+            scaled = apply_to_features(writer, call, ScaleFeatures, turned, table)
             return times_table(call, turned, table) if scaled is None else scaled
         case (Polynomial() | Value() as factor, Gate() as gate) | (
             Gate() as gate,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onewafer.graph import AddBias, Linear
-from onewafer.pytorch.lowering.maps import multiply_maps
+from onewafer.pytorch.lowering.convolution import multiply_maps
 from onewafer.pytorch.lowering.operands import External, see
+from onewafer.pytorch.lowering.products import multiply
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import multiply_values
 
@@ -59,22 +59,3 @@ def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:
         name = f"{weight.name}__transposed"
         weight = writer.view(weight, name, torch.ops.aten.transpose.int, 0, 1)
     return writer.parameter(weight, "weight")
-
-
-def multiply(
-    writer: GraphWriter, call: Call, rows: Tensor, weight: Tensor, bias: Operand | None
-) -> Tensor:
-    """Write a linear operation, with a stored vector added if there is one."""
-    features = weight.shape[0]
-    name = call.node.name
-    product_name = name if bias is None else f"{name}_product"
-    product = writer.result(product_name, rows.shape[0], features)
-    writer.emit(Linear(product, rows.name, weight.name))
-    if bias is None:
-        return product
-    vector = writer.parameter(bias, "bias")
-    if vector.shape != (features,):
-        raise call.unsupported(f"it adds {vector.shape} to rows of {features} features")
-    result = writer.result(name, *product.shape)
-    writer.emit(AddBias(result, product.name, vector.name))
-    return result

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from onewafer.pytorch.lowering.maps import mean_of_rows, reduces_rows
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -18,6 +17,7 @@ from onewafer.pytorch.lowering.operands import (
     Value,
 )
 from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.row_means import mean_of_rows, reduces_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,178 @@
+"""Convolutions, and linear operations on whole maps, which are convolutions too."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from onewafer.graph import Convolution, Depthwise, Linear, Tensor, Window
+from onewafer.pytorch.lowering.maps import Kernel, Maps, numbers, read_maps
+from onewafer.pytorch.lowering.operands import External, Value, see
+from onewafer.pytorch.lowering.products import add_bias, multiply, name_product
+from onewafer.pytorch.lowering.registry import lowers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_aten = torch.ops.aten
+
+
+@lowers("conv2d.default", "conv2d.padding")
+def _lower_conv2d(writer: GraphWriter, call: Call) -> Operand:
+    return _convolve(writer, call, 2)
+
+
+@lowers("conv1d.default", "conv1d.padding")
+def _lower_conv1d(writer: GraphWriter, call: Call) -> Operand:
+    return _convolve(writer, call, 1)
+
+
+def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
+    weight, groups = call.operand(1), cast("int", call.constant(6, "groups", 1))
+    if not isinstance(weight, External):
+        raise call.unsupported("the weight is computed in the module; the wafer keeps stored ones")
+    kernel = _kernel_of(call, weight, num_sides)
+    image = call.operand(0)
+    if groups == 1 and isinstance(image, External) and _is_cut(image, kernel):
+        return _multiply_patches(writer, call, image, weight)
+    maps = read_maps(writer, call, num_sides)
+    sides = call.shape[-num_sides:]
+    window = kernel.over(maps.sides, sides)
+    bias = call.optional(2, "bias")
+    num_rows = maps.samples * window.num_result_places
+    product = name_product(writer, call, num_rows, weight.shape[0], bias)
+    if groups == weight.shape[0] == maps.features > 1:
+        taps = _stack(writer, weight, (window.num_taps, groups))
+        writer.emit(Depthwise(product, maps.tensor.name, taps.name, window))
+    else:
+        if groups > 1:
+            weight = writer.view(weight, f"{weight.name}__of_all", join_groups, groups)
+        _emit_convolution(writer, product, maps, weight, window)
+    return maps.see(add_bias(writer, call, product, bias), sides)
+
+
+def _kernel_of(call: Call, weight: External, num_sides: int) -> Kernel:
+    taps = weight.shape[2:]
+    stride = numbers(call.constant(3, "stride", 1), num_sides)
+    dilation = numbers(call.constant(5, "dilation", 1), num_sides)
+    padding = call.constant(4, "padding", 0)
+    match padding:
+        case "valid":
+            before = (0,) * num_sides
+        case "same":
+            before = tuple(d * (k - 1) // 2 for d, k in zip(dilation, taps, strict=True))
+        case _:
+            before = numbers(padding, num_sides)
+    return Kernel(taps, stride, before, dilation)
+
+
+def _stack(writer: GraphWriter, weight: External, shape: Sequence[int]) -> Tensor:
+    """Return a weight (out, in, *taps) as a parameter whose first dimension is that of the taps."""
+    order = (*range(2, len(weight.shape)), 0, 1)
+    turned = writer.view(weight, f"{weight.name}__turned", _aten.permute.default, order)
+    return writer.parameter(
+        writer.view(turned, f"{weight.name}__taps", _aten.reshape.default, shape), "weight"
+    )
+
+
+def join_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
+    """Return the weight of a convolution in groups as one over all features, zero across groups."""
+    out, features = weight.shape[:2]
+    whole = weight.new_zeros((out, groups * features, *weight.shape[2:]))
+    for group in range(groups):
+        rows = slice(group * out // groups, (group + 1) * out // groups)
+        whole[rows, group * features : (group + 1) * features] = weight[rows]
+    return whole
+
+
+def _emit_convolution(
+    writer: GraphWriter, product: Tensor, maps: Maps, weight: External, window: Window
+) -> None:
+    """Write a convolution, or a linear operation where each place is its own only tap."""
+    out, features = weight.shape[:2]
+    if window == Window(window.height, window.width):
+        name = f"{weight.name}__matrix"
+        matrix = writer.view(weight, name, _aten.reshape.default, (out, features))
+        parameter = writer.parameter(matrix, "weight")
+        writer.emit(Linear(product, maps.tensor.name, parameter.name))
+        return
+    taps = _stack(writer, weight, (window.num_taps, out, features))
+    writer.emit(Convolution(product, maps.tensor.name, taps.name, window))
+
+
+def _is_cut(image: External, kernel: Kernel) -> bool:
+    """Tell whether the kernel cuts a batch of images into patches that do not overlap."""
+    sides = image.shape[-len(kernel.taps) :]
+    return (
+        len(image.shape) == len(sides) + 2
+        and kernel.stride == kernel.taps
+        and not any(kernel.before)
+        and set(kernel.dilation) == {1}
+        and not any(size % taps for size, taps in zip(sides, kernel.taps, strict=True))
+    )
+
+
+def _multiply_patches(
+    writer: GraphWriter, call: Call, image: External, weight: External
+) -> Operand:
+    """Multiply patches that do not overlap: the host cuts them out, which computes nothing."""
+    batch, features = image.shape[:2]
+    out, taps = weight.shape[0], weight.shape[2:]
+    sides = tuple(size // n for size, n in zip(image.shape[2:], taps, strict=True))
+    name = f"{image.name}__patches"
+    cut = [size for pair in zip(sides, taps, strict=True) for size in pair]
+    pieces = writer.view(image, f"{name}_cut", _aten.reshape.default, (batch, features, *cut))
+    places = range(2, 2 + len(cut), 2)
+    order = (0, *places, 1, *(place + 1 for place in places))
+    turned = writer.view(pieces, f"{name}_turned", _aten.permute.default, order)
+    shape = (batch * math.prod(sides), features * math.prod(taps))
+    rows = writer.rows(writer.view(turned, name, _aten.reshape.default, shape))
+    flat = writer.view(weight, f"{weight.name}__flat", _aten.reshape.default, (out, shape[1]))
+    writer.on_host.append(f"cutting {image.name!r} into patches")
+    matrix = writer.parameter(flat, "weight")
+    result = multiply(writer, call, rows, matrix, call.optional(2, "bias"))
+    return Maps(rows, batch, sides, is_batch=True).see(result, sides)
+
+
+def multiply_maps(
+    writer: GraphWriter, call: Call, operand: Operand, weight: Operand, bias: Operand | None
+) -> Operand | None:
+    """Write a linear operation on whole maps that were flattened; None if there are none.
+
+    It is a convolution whose kernel is as large as the map; the host puts the columns of the weight
+    into the order of the places.
+    """
+    if not isinstance(operand, Value) or not isinstance(weight, External) or operand.is_wide:
+        return None
+    num_rows, features = operand.tensor.shape
+    steps = operand.layout.steps(len(operand.shape) - 1)
+    samples = math.prod(operand.shape[:-1])
+    places = len(steps) // features
+    starts = operand.layout.steps(*range(len(operand.shape) - 1))
+    is_whole = (
+        places > 1
+        and places * samples == num_rows
+        and operand.layout.offset == 0
+        and (np.sort(steps) == np.arange(places * features)).all()
+        and (starts == np.arange(samples) * places * features).all()
+    )
+    if not is_whole:
+        return None
+    writer.note_samples(samples)
+    out = weight.shape[0]
+    index = torch.tensor(np.argsort(steps).tolist())
+    name = f"{weight.name}__by_place"
+    sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)
+    cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, (out, places, features))
+    taps = writer.parameter(writer.view(cut, name, _aten.permute.default, (1, 0, 2)), "weight")
+    product = name_product(writer, call, samples, out, bias)
+    window = Window(1, places, 1, places)
+    writer.emit(Convolution(product, operand.tensor.name, taps.name, window))
+    return see(add_bias(writer, call, product, bias), call.shape)
