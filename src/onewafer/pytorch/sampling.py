@@ -21,16 +21,10 @@ if TYPE_CHECKING:
     from onewafer.mesh import MeshProgram, Purpose
     from onewafer.simulator import Machine
 
-_LOOKS, _FEW_LOOKS = 64, 16
-_MANY_PES = 4096
-"""A look at so many takes milliseconds; there are also more of them to see in one look."""
+LOOKS = 64
+"""About how often a launch is looked at: a look costs little beside what is simulated between."""
 _GOLDEN = 0.6180339887498949
 """Launches differ in when the first look is, so that together they see every step."""
-
-
-def usual_looks(num_pes: int) -> int:
-    """Return about how often a launch is looked at."""
-    return _FEW_LOOKS if num_pes > _MANY_PES else _LOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +49,14 @@ class PurposeSampler:
         image: WaferImage,
         position: str,
         *,
-        looks: int | None = None,
+        looks: int = LOOKS,
     ) -> None:
         """Take a program, its image, and the variable that says how far a PE is in the schedule.
 
-        `looks` is about how often to look in a launch, `usual_looks` unless it is given.
+        `looks` is about how often to look in a launch.
         """
         self.next_look = 0
-        self._looks = looks or usual_looks(program.width * program.height)
+        self._looks = looks
         self._addresses = _addresses(image, position)
         self._pes = np.arange(len(self._addresses))
         words = purposes_of_words(program)

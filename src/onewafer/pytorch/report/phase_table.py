@@ -11,7 +11,7 @@ from rich.text import Text
 
 from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.report.words import count
-from onewafer.pytorch.sampling import usual_looks
+from onewafer.pytorch.sampling import LOOKS
 from onewafer.units import format_hertz, format_seconds
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MEASURED_CELL = "{:>9} {:>4} {:>11}"
 _NUM_MEASURED = 3
 _EXPECTED_CELL = "{:>11} {:>5}"
 _NOTE = (
-    "measured: where PEs are, the mean of all, looked at some {looks} times a launch;\n"
+    f"measured: where PEs are, the mean of all, looked at some {LOOKS} times a launch;\n"
     "closed form (docs/costs.md): of the PE that is last; idle: by counters of PEs"
 )
 
@@ -53,8 +53,7 @@ def render_phases(program: ProgramReport) -> RenderableType:
         table.add_row(name, *cells)
     if not is_measured:
         return table
-    note = _NOTE.format(looks=usual_looks(program.num_pes))
-    return Group(table, Text(note, style="dim"))
+    return Group(table, Text(_NOTE, style="dim"))
 
 
 def _cell(*figures: str) -> str:
