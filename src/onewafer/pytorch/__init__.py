@@ -1,11 +1,12 @@
 """Run PyTorch modules on a simulated wafer: capture, executable, `torch.compile` backend.
 
 A call travels through the files in this order: `intercept` (which calls go to the wafer) or
-`backend` (`torch.compile`) → `session` (programs, parameters, the ledger) → `generation` and
+`backend` (`torch.compile`) → `session` (which program, the ledger) → `generation` and
 `language_model` (a call that goes on with a sequence of tokens) or `guarded` (a capture
 holds while Dynamo's guards do) → `capture` and `lowering` (module to `graph`; `effects` undoes what
-else its code does) → `placement` (bucket and rectangle) → `executable` (mesh program, CSL, image,
-device) → `finiteness` (where an infinity comes from) → `report`.
+else its code does) → `placement` (bucket and rectangle) → `programs` (launches, parameters) →
+`executable` (mesh program, CSL, image, device) → `finiteness` (where an infinity comes from) →
+`report`.
 """
 
 from onewafer.pytorch.backend import HostFallbackWarning, onewafer

@@ -1,4 +1,4 @@
-"""Calls on the wafer: programs by module, parameters kept up to date, everything counted.
+"""Calls on the wafer: programs by module, found again or compiled.
 
 One session is one wafer with the programs of one script. Calls that the wafer cannot do run on the
 host and are counted with the reason.
@@ -11,9 +11,8 @@ import warnings
 import weakref
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch._dynamo import config as dynamo_config
 from torch.utils import _pytree as pytree
@@ -27,8 +26,6 @@ from onewafer.errors import (
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
-from onewafer.mesh import Launch
-from onewafer.pytorch.arrays import convert, is_same, to_numpy
 from onewafer.pytorch.capture import capture, check_call
 from onewafer.pytorch.executable import (
     Executor,
@@ -43,39 +40,24 @@ from onewafer.pytorch.generation import (
     is_language_model,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
-from onewafer.pytorch.ledger import Ledger, Phase, ProgramRecord
+from onewafer.pytorch.ledger import Ledger, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import choose_samples, place, place_sequence
+from onewafer.pytorch.programs import ResidentProgram, SequenceProgram
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from contextlib import AbstractContextManager
-
-    from numpy.typing import NDArray
 
     from onewafer.graph import Graph
-    from onewafer.host import RunObserver
     from onewafer.pytorch.capture import Capture, CapturedCall
-    from onewafer.pytorch.executable import Activity, Arrays
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.parts import Look
     from onewafer.pytorch.placement import Placed
-
-
-class Observer(Protocol):
-    """Somebody who watches long work, a progress line for instance."""
-
-    def compiling(self, what: str) -> AbstractContextManager[object]:
-        """Enter while a program is compiled."""
-        ...
-
-    def simulating(self, what: str, expected_cycles: int) -> AbstractContextManager[RunObserver]:
-        """Enter while a launch runs; the value watches it."""
-        ...
+    from onewafer.pytorch.programs import Observer
 
 
 @dataclass(slots=True)
@@ -117,10 +99,10 @@ class Session:
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
-        self._programs: weakref.WeakKeyDictionary[
-            torch.nn.Module, dict[Graph, _ResidentProgram]
-        ] = weakref.WeakKeyDictionary()
-        self._program_of: weakref.WeakKeyDictionary[Capture, _ResidentProgram] = (
+        self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, ResidentProgram]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._program_of: weakref.WeakKeyDictionary[Capture, ResidentProgram] = (
             weakref.WeakKeyDictionary()
         )
         """The same programs by what led to them, which is found without comparing graphs."""
@@ -244,7 +226,7 @@ class Session:
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
         parts = self._compile(module, placed, reason, is_first=True)
-        return _SequenceProgram(*parts, self.observer)
+        return SequenceProgram(*parts, self.observer)
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -288,7 +270,7 @@ class Session:
             self._program_of[call.capture] = program
         return program.run(call)
 
-    def _program_for(self, module: torch.nn.Module, captured: Capture) -> _ResidentProgram:
+    def _program_for(self, module: torch.nn.Module, captured: Capture) -> ResidentProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too."""
         programs = self._programs.setdefault(module, {})
         wanted = graph = captured.graph
@@ -305,7 +287,7 @@ class Session:
                 parts = self._compile(
                     module, placed, reason, is_first=not others, on_host=captured.on_host
                 )
-                resident = _ResidentProgram(*parts, self.observer)
+                resident = ResidentProgram(*parts, self.observer)
                 programs[placed_graph] = resident
             programs[wanted] = resident
         return programs[wanted]
@@ -371,7 +353,7 @@ def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str
     return shapes, str(structure), states
 
 
-def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
+def _explain(programs: list[ResidentProgram], graph: Graph) -> str:
     """Return why a program is compiled, given those that the module has."""
     if not programs:
         return "first call"
@@ -380,126 +362,3 @@ def _explain(programs: list[_ResidentProgram], graph: Graph) -> str:
     if any(resize(resident.graph, size) == graph for resident in programs):
         return f"new shape: bucket of {rows} rows" if rows > 1 else "new shape: bucket of 1 row"
     return "the module computes something else"
-
-
-class _LaunchedProgram:
-    """An executor whose launches are watched, checked and counted."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        record: ProgramRecord,
-        check: FinitenessCheck,
-        what: str,
-        observer: Observer | None,
-    ) -> None:
-        self._executor = executor
-        self._record = record
-        self._check = check
-        self._what = what
-        self._observer = observer
-        self._launched: list[tuple[Launch | None, Activity]] = []
-
-    def _send(self, parameters: Arrays) -> None:
-        self._executor.send(parameters)
-        self._check.send(parameters)
-
-    def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
-        observer, expected = self._observer, self._executor.expect(launch)
-        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
-            outputs, activity = self._executor.run(inputs, watcher, launch)
-        self._launched.append((launch, activity))
-        self._record.bytes_in = self._executor.bytes_in
-        self._record.bytes_out = self._executor.bytes_out
-        self._check.check(inputs, launch, outputs)
-        return outputs
-
-    def _count_call(self, phase: Phase, rows: int) -> None:
-        """Count a call with the launches since the last one."""
-        self._record.count_call(phase, rows, self._launched)
-        self._launched.clear()
-
-
-class _SequenceProgram(_LaunchedProgram):
-    """A language model that remembers a sequence."""
-
-    def send(self, parameters: Arrays) -> None:
-        """Write parameters, which stay."""
-        self._send(parameters)
-        self._record.parameters_sent += len(parameters)
-
-    def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
-        """Run the first rows of the inputs as positions `start` and on."""
-        return self._launch(inputs, Launch(start, num_rows))
-
-    def finish(self, num_tokens: int) -> None:
-        """Count a call and its tokens."""
-        launch, _ = self._launched[-1]
-        is_decode = num_tokens == 1 and launch is not None and launch.start > 0
-        self._count_call(Phase.DECODE if is_decode else Phase.PREFILL, num_tokens)
-
-
-class _ResidentProgram(_LaunchedProgram):
-    """A program on the wafer with the parameters it holds."""
-
-    def __init__(
-        self,
-        executor: Executor,
-        record: ProgramRecord,
-        check: FinitenessCheck,
-        what: str,
-        observer: Observer | None,
-    ) -> None:
-        super().__init__(executor, record, check, what, observer)
-        self._sent: dict[str, NDArray[Any]] = {}
-        """Parameters as they are on the wafer, in the module's number format."""
-
-    @property
-    def graph(self) -> Graph:
-        """What it computes, with the rows of its bucket."""
-        return self._record.program.graph
-
-    def run(self, call: CapturedCall) -> object:
-        """Run the sequences of a call one after the other, return the module's result."""
-        parts = [self._run_part(part) for part in call.split()]
-        is_sequence = call.graph.is_sequence
-        samples = call.rows * len(parts) if is_sequence else num_samples(call.graph)
-        self._count_call(Phase.BATCH, samples)
-        outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return call.restore(outputs)
-
-    def _run_part(self, call: CapturedCall) -> Arrays:
-        """Send what changed, run the samples bucket by bucket."""
-        self._update_parameters(call)
-        inputs = {
-            t.name: convert(to_numpy(call.inputs[t.name]), t.dtype) for t in call.graph.inputs
-        }
-        total, bucket = num_samples(call.graph), num_samples(self.graph)
-        chunks = [
-            self._run_samples(inputs, range(start, min(start + bucket, total)), total)
-            for start in range(0, total, bucket)
-        ]
-        return {name: np.concatenate([c[name] for c in chunks]) for name in call.graph.outputs}
-
-    def _update_parameters(self, call: CapturedCall) -> None:
-        dtype = self._record.program.dtype
-        arrays = {name: to_numpy(tensor) for name, tensor in call.parameters.items()}
-        changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
-        self._send({name: convert(array, dtype) for name, array in changed.items()})
-        self._record.parameters_sent += sum(name not in self._sent for name in changed)
-        self._record.parameters_resent += sum(name in self._sent for name in changed)
-        self._sent |= {name: array.copy() for name, array in changed.items()}
-
-    def _run_samples(self, inputs: Arrays, samples: range, total: int) -> Arrays:
-        """Run some samples, at most a bucket of them; a sequence is one, with all its rows."""
-        bucket = num_samples(self.graph)
-
-        def cut(array: NDArray[Any]) -> NDArray[Any]:
-            rows = len(array) // total
-            part = array[samples.start * rows : samples.stop * rows]
-            return np.pad(part, ((0, bucket * rows - len(part)), (0, 0)))
-
-        program = self._record.program
-        launch = program.whole_launch() if self.graph.is_sequence else None
-        outputs = self._launch({name: cut(array) for name, array in inputs.items()}, launch)
-        return {n: array[: len(array) // bucket * len(samples)] for n, array in outputs.items()}
