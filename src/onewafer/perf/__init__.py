@@ -1,0 +1,35 @@
+"""What a model costs on a machine: equations from a graph to seconds, joules and bytes.
+
+In: a `Model`, a `Job`, a machine of `arch`. Out: an `Answer` whose `Breakdown` adds up to its time.
+Unknown here: torch, values, the simulator; whoever wants cycles of a mesh program asks `mesh`.
+"""
+
+from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
+from onewafer.perf.breakdown import Breakdown, Item, Limit, total
+from onewafer.perf.jobs import Decode, Job, Pass, Precision, Prefill, Serve, Train
+from onewafer.perf.model import Model, Segment
+from onewafer.perf.published import PublishedFigure, Role, published_figures
+
+__all__ = [
+    "Answer",
+    "Breakdown",
+    "Choice",
+    "Comparison",
+    "Decode",
+    "Item",
+    "Job",
+    "Limit",
+    "Memory",
+    "Model",
+    "Pass",
+    "Precision",
+    "Prefill",
+    "PublishedFigure",
+    "Refusal",
+    "Role",
+    "Segment",
+    "Serve",
+    "Train",
+    "published_figures",
+    "total",
+]

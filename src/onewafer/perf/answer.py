@@ -1,0 +1,111 @@
+"""What a comparison says of one system: times, rates, energy, memory, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.perf.breakdown import Breakdown, Limit
+    from onewafer.perf.jobs import Job, Precision
+    from onewafer.perf.published import PublishedFigure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """How the work is laid over a system, and what else was considered."""
+
+    text: str
+    """In a few words, as `pipeline over 34 regions` or `tensor parallelism 8`."""
+    reason: str
+    """Why this one, in a sentence."""
+    num_considered: int = 1
+    is_pinned: bool = False
+    """Whether the user chose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes on the fullest device (a GPU, a wafer) and over the system."""
+
+    weight_bytes: int
+    cache_bytes: int
+    """Keys and values at the job's context."""
+    other_bytes: int
+    """Activations, buffers, code, reserves; in training gradients and optimizer states too."""
+    available_bytes: int
+    """That the system has, over all devices in use."""
+    longest_context: int | None = None
+    """Tokens that each sequence of the batch could have; None: no cache, or no limit."""
+
+    @property
+    def used_bytes(self) -> int:
+        """The sum."""
+        return self.weight_bytes + self.cache_bytes + self.other_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One job of one model on one system. What a job does not have is None."""
+
+    system: str
+    """As the user wrote it: `cs3`, `h100x8`."""
+    title: str
+    """`CS-3, WSE-3 at 850 MHz`, `8 × H100 SXM`."""
+    job: Job
+    precision: Precision
+    choice: Choice
+    breakdown: Breakdown
+    """Of one token for each sequence (Decode), of the pass (Prefill), of a step (Train), of the
+    time of one token of each request (Serve)."""
+    memory: Memory
+    num_devices: int
+    """Wafers or GPUs."""
+    watts: float
+    """Of the whole system during the job."""
+    energy_basis: str
+    """What the watts are, with source."""
+    ttft_seconds: float | None = None
+    """Time to the first token: of a prompt of `context` tokens for Decode."""
+    tpot_seconds: float | None = None
+    """Time per output token of each sequence."""
+    tokens_per_second: float
+    """Of the whole system: output tokens (Decode, Serve), prompt tokens (Prefill), trained tokens
+    (Train)."""
+    joules_per_token: float
+    mfu: float | None = None
+    """Model FLOP utilisation, 0 to 1, of the peak at the job's precision."""
+    total_seconds: float | None = None
+    """Of the whole run (Train)."""
+    published: tuple[PublishedFigure, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Assumptions and fallbacks that the user should know, a sentence each."""
+
+    @property
+    def limit(self) -> Limit | None:
+        """What most of the time is spent waiting for."""
+        return self.breakdown.limit
+
+    @property
+    def tokens_per_second_per_user(self) -> float | None:
+        """Rate at which one reader sees tokens; None where nobody reads."""
+        return None if self.tpot_seconds is None else 1 / self.tpot_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A system that cannot do the job, with what would."""
+
+    system: str
+    title: str
+    reason: str
+    """What is too large, bytes needed and available, and the smallest system that would do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One job of one model on several systems, in the order in which they were named."""
+
+    model: str
+    job: Job
+    results: tuple[Answer | Refusal, ...]

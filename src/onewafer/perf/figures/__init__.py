@@ -1,0 +1,1 @@
+"""Published figures as data, one TOML file a topic."""

@@ -1,0 +1,122 @@
+"""What is asked of a system: one frozen value a job, checked when it is made.
+
+In all of them the model is given apart, and so is the machine: a job says how much work there is,
+not who does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from onewafer.errors import ConfigurationError
+
+
+class Precision(StrEnum):
+    """Number format of weights and of the products with them; sums are wider."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP8 = "fp8"
+    FP4 = "fp4"
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes of one weight, without the scales of blocks."""
+        return {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "fp4": 0.5}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decode:
+    """One more token for each sequence of a batch, at a context that is there already."""
+
+    batch: int = 1
+    """Sequences that are decoded together."""
+    context: int
+    """Tokens that each sequence has, the new one included."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        _at_least_one(batch=self.batch, context=self.context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefill:
+    """All tokens of the prompts of a batch, up to the first token of the answer."""
+
+    batch: int = 1
+    tokens: int
+    """Tokens of each prompt."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        _at_least_one(batch=self.batch, tokens=self.tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """Requests that keep coming: so many at a time, each with a prompt and an answer."""
+
+    concurrency: int
+    """Requests that are being answered at any time: one leaves, the next begins."""
+    prompt: int
+    """Tokens of a prompt."""
+    answer: int
+    """Tokens of an answer."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        _at_least_one(concurrency=self.concurrency, prompt=self.prompt, answer=self.answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """A training run from scratch: forward, backward, optimizer."""
+
+    tokens: float
+    """Of the whole run."""
+    sequence: int
+    """Tokens of a sequence."""
+    batch: int
+    """Sequences of an optimizer step, all machines together."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        _at_least_one(tokens=self.tokens, sequence=self.sequence, batch=self.batch)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of an optimizer step."""
+        return self.sequence * self.batch
+
+
+Job: TypeAlias = Decode | Prefill | Serve | Train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One forward pass of a batch of equal sequences: what all jobs are made of."""
+
+    sequences: int
+    new_tokens: int
+    """That each sequence adds."""
+    cached_tokens: int = 0
+    """That each sequence had before; their keys and values are in the cache."""
+
+    @property
+    def rows(self) -> int:
+        """Tokens that go through the layers."""
+        return self.sequences * self.new_tokens
+
+    @property
+    def context(self) -> int:
+        """Tokens of a sequence after the pass."""
+        return self.cached_tokens + self.new_tokens
+
+
+def _at_least_one(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not number >= 1:
+            raise ConfigurationError(f"{name} is {number:g}; it must be at least 1")
