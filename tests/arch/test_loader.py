@@ -12,7 +12,7 @@ from onewafer.arch import (
     architecture_names,
     catalog_entries,
     load_architecture,
-    loader,
+    sourced,
 )
 from onewafer.errors import ConfigurationError
 from onewafer.image import CostClass, DsdOperation
@@ -91,5 +91,5 @@ def test_unknown_profile():
 )
 def test_unsourced_numbers_are_refused(item, message):
     with pytest.raises(ConfigurationError) as caught:
-        loader._entries({"facts": {"width": item}}, "facts", "wsex")
+        sourced.entries_of({"facts": {"width": item}}, "facts", "wsex")
     assert message in str(caught.value)

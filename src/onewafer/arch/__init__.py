@@ -1,14 +1,15 @@
 """Machines as data: what each generation has and how long each thing takes, with sources."""
 
 from onewafer.arch.architecture import Architecture, DataTaskKey
-from onewafer.arch.loader import (
-    CatalogEntry,
-    Confidence,
-    architecture_names,
-    catalog_entries,
-    load_architecture,
-)
+from onewafer.arch.loader import architecture_names, catalog_entries, load_architecture
+from onewafer.arch.sourced import CatalogEntry, Confidence
 from onewafer.arch.timing import Timing
+from onewafer.arch.wafer_system import (
+    WaferSystem,
+    load_wafer_system,
+    wafer_system_entries,
+    wafer_system_names,
+)
 
 __all__ = [
     "Architecture",
@@ -16,7 +17,11 @@ __all__ = [
     "Confidence",
     "DataTaskKey",
     "Timing",
+    "WaferSystem",
     "architecture_names",
     "catalog_entries",
     "load_architecture",
+    "load_wafer_system",
+    "wafer_system_entries",
+    "wafer_system_names",
 ]

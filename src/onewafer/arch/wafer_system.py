@@ -1,0 +1,69 @@
+"""Systems around a wafer as values: clocks, power, links between wafers, weight servers.
+
+The numbers live in `wafer_systems/<name>.toml`, each with its unit and source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onewafer.arch.sourced import CatalogEntry, entries_of, fitted, names_in, read_document
+
+_FOLDER = "onewafer.arch.wafer_systems"
+
+
+@dataclass(frozen=True, slots=True)
+class WaferSystem:
+    """One system with one wafer, which a cluster has many of."""
+
+    name: str
+    """`cs2`, `cs3`."""
+    title: str
+    wafer: str
+    """Name of the `Architecture`."""
+    num_cores: int
+    """PEs that the advertised peak counts."""
+    fp16_products_per_cycle: int
+    """Multiply-adds on dense fp16 operands that a PE could begin in a cycle."""
+    fp32_products_per_cycle: int
+    slowest_clock_hertz: float
+    """The ends of the range of published clocks."""
+    fastest_clock_hertz: float
+    busy_watts: float
+    """Of the whole system, cooling included."""
+    idle_watts: float
+    crossing_seconds: float
+    """From the edge of one wafer to the edge of the next, without the time of the bytes."""
+    max_systems: int
+    """Of a cluster."""
+    weight_server_bytes: int
+    """Weights and optimizer state that a cluster can keep outside the wafers (MemoryX)."""
+    tree_fan_out: int
+    """Links of a node of the tree that sends weights and sums gradients (SwarmX)."""
+
+    def peak_flop_per_second(self, *, bits: int, clock_hertz: float) -> float:
+        """Return the dense peak of one wafer for operands of 16 or 32 bits."""
+        products = self.fp16_products_per_cycle if bits == 16 else self.fp32_products_per_cycle  # noqa: PLR2004
+        return 2.0 * self.num_cores * products * clock_hertz
+
+
+def wafer_system_names() -> tuple[str, ...]:
+    """Return the names of all systems, sorted."""
+    return names_in(_FOLDER)
+
+
+def load_wafer_system(name: str) -> WaferSystem:
+    """Return a system; raise ConfigurationError if there is none of that name.
+
+    >>> load_wafer_system("cs3").wafer
+    'wse3'
+    """
+    document = read_document(_FOLDER, name, "wafer system")
+    facts = {entry.path.split(".", 1)[1]: entry.value for entry in wafer_system_entries(name)}
+    known: dict[str, object] = {**facts, "name": name, "title": document["title"]}
+    return WaferSystem(**fitted(known, WaferSystem, name))  # pyright: ignore[reportArgumentType]  # from TOML
+
+
+def wafer_system_entries(name: str) -> tuple[CatalogEntry, ...]:
+    """Return every sourced number behind `load_wafer_system(name)`."""
+    return tuple(entries_of(read_document(_FOLDER, name, "wafer system"), "facts", name))

@@ -1,0 +1,1 @@
+"""Systems around a wafer as data, one TOML file each."""
