@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MEGAHERTZ, _GIGAHERTZ = 1e6, 1e9
+_HUNDRED = 100
 
 
 def to_seconds(cycles: float, *, clock_hertz: float) -> float:
@@ -29,7 +30,7 @@ def format_count(count: float) -> str:
     ('2.53 M', '12', '1 M')
     """
     rounded = float(f"{count:.3g}")
-    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if rounded >= size:
             return f"{rounded / size:.3g} {prefix}"
     return f"{rounded:.3g}"
@@ -65,3 +66,30 @@ def format_hertz(hertz: float) -> str:
     """
     is_giga = hertz >= _GIGAHERTZ
     return f"{hertz / _GIGAHERTZ:g} GHz" if is_giga else f"{hertz / _MEGAHERTZ:g} MHz"
+
+
+def format_size(num_bytes: float) -> str:
+    """Return a byte count with three significant digits and a decimal prefix (1 GB = 10⁹ bytes).
+
+    >>> format_size(16_060_522_496), format_size(48_000), format_size(7)
+    ('16.1 GB', '48 kB', '7 B')
+    """
+    rounded = float(f"{num_bytes:.3g}")
+    for prefix, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if rounded >= size:
+            return f"{_three_digits(rounded / size)} {prefix}"
+    return f"{_three_digits(rounded)} B"
+
+
+def format_rate(per_second: float) -> str:
+    """Return a rate with three significant digits, all places before the point written out.
+
+    >>> format_rate(1803.7), format_rate(0.01234), format_rate(88.4)
+    ('1,800', '0.0123', '88.4')
+    """
+    rounded = float(f"{per_second:.3g}")
+    return f"{rounded:,.0f}" if rounded >= _HUNDRED else _three_digits(rounded)
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.3g}" if number < 1e3 else f"{number:.0f}"  # noqa: PLR2004  # no exponent

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from onewafer.perf.jobs import Job, Precision
     from onewafer.perf.published import PublishedFigure
 
+_SECONDS_PER_HOUR = 3_600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -77,6 +79,8 @@ class Answer:
     """Model FLOP utilisation, 0 to 1, of the peak at the job's precision."""
     total_seconds: float | None = None
     """Of the whole run (Train)."""
+    price_per_hour: float | None = None
+    """Of the whole system, in the user's currency; None: the user named no price."""
     published: tuple[PublishedFigure, ...] = ()
     notes: tuple[str, ...] = ()
     """Assumptions and fallbacks that the user should know, a sentence each."""
@@ -90,6 +94,13 @@ class Answer:
     def tokens_per_second_per_user(self) -> float | None:
         """Rate at which one reader sees tokens; None where nobody reads."""
         return None if self.tpot_seconds is None else 1 / self.tpot_seconds
+
+    @property
+    def price_per_million_tokens(self) -> float | None:
+        """What a million tokens cost while the system does nothing else."""
+        if self.price_per_hour is None:
+            return None
+        return self.price_per_hour / _SECONDS_PER_HOUR / self.tokens_per_second * 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

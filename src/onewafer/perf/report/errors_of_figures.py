@@ -1,0 +1,21 @@
+"""How far an answer is from what somebody published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.errors import InternalError
+from onewafer.perf.report.quantities import QUANTITIES
+
+if TYPE_CHECKING:
+    from onewafer.perf.answer import Answer
+    from onewafer.perf.published import PublishedFigure
+
+
+def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
+    """Return (ours − theirs) / theirs; None if the answer does not have the quantity."""
+    for quantity in QUANTITIES:
+        if quantity.name == figure.quantity:
+            ours = quantity.read(answer)
+            return None if ours is None else (ours - figure.value) / figure.value
+    raise InternalError(f"figure {figure.name!r} is of {figure.quantity!r}, which no answer has")

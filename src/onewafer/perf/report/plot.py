@@ -1,0 +1,97 @@
+# pyright: basic
+# Matplotlib's type hints are partial.
+"""A comparison as a picture: where the time of a token goes on each system, bars on one scale."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf.answer import Answer
+from onewafer.perf.breakdown import Limit
+from onewafer.perf.report.table import describe
+from onewafer.units import format_rate, format_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onewafer.perf.answer import Comparison
+
+_COLORS = {
+    Limit.COMPUTE: "#009e73",
+    Limit.SRAM_BANDWIDTH: "#56b4e9",
+    Limit.FABRIC_LATENCY: "#0072b2",
+    Limit.FABRIC_BANDWIDTH: "#004b75",
+    Limit.OFF_WAFER: "#f0e442",
+    Limit.HBM: "#d55e00",
+    Limit.NVLINK: "#e69f00",
+    Limit.NETWORK: "#cc79a7",
+    Limit.LAUNCH: "#999999",
+    Limit.BUBBLE: "#dddddd",
+}
+"""Told apart by everybody: Okabe and Ito, and grays."""
+_WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 9.0, 0.62, 1.7
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}
+
+
+def require_matplotlib() -> None:
+    """Raise `ConfigurationError` if Matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "plots need Matplotlib, which is not installed: pip install 'onewafer[view]'"
+        )
+
+
+def draw(comparison: Comparison, path: Path) -> None:
+    """Write the picture of a comparison; the ending of the file says the format.
+
+    Raises:
+        ConfigurationError: there is nothing to draw, or the file cannot be written.
+    """
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
+
+    answers = [result for result in comparison.results if isinstance(result, Answer)]
+    if not answers:
+        raise ConfigurationError("no system can do the job, so there is nothing to draw")
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": comparison.model}):
+        height = _FRAME_INCHES + _BAR_INCHES * len(answers)
+        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
+        axes = figure.subplots()
+        _draw_bars(axes, answers)
+        axes.set_title(f"{comparison.model}: {describe(comparison.job)}", loc="left", fontsize=10)
+        is_svg = path.suffix == ".svg"
+        try:
+            figure.savefig(path, dpi=150, metadata={"Date": None} if is_svg else None)
+        except (OSError, ValueError) as error:  # ValueError: an ending that Matplotlib lacks
+            raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _draw_bars(axes: Any, answers: list[Answer]) -> None:  # noqa: ANN401  # Matplotlib's
+    shown: dict[Limit, None] = {}
+    longest = max(answer.breakdown.seconds for answer in answers)
+    for row, answer in enumerate(answers):
+        left = 0.0
+        by_limit = answer.breakdown.by(lambda item: item.limit)
+        for limit in Limit:
+            if not (seconds := by_limit.get(limit, 0.0)):
+                continue
+            label = None if limit in shown else limit.value
+            axes.barh(row, seconds, left=left, color=_COLORS[limit], label=label, height=0.6)
+            shown[limit] = None
+            left += seconds
+        axes.text(left + 0.01 * longest, row, _caption(answer), va="center")
+    axes.set_yticks(range(len(answers)), [f"{a.system}\n{a.choice.text}" for a in answers])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.28 * longest)
+    axes.xaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds) if seconds else "0")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+
+
+def _caption(answer: Answer) -> str:
+    rate = answer.tokens_per_second_per_user
+    if rate is None:
+        return f"{format_rate(answer.tokens_per_second)} tokens/s"
+    return f"{format_rate(rate)} tokens/s a user"

@@ -1,0 +1,98 @@
+"""What is said of an answer, a line a quantity: name, unit, and how people read it.
+
+Table, JSON and frame show these, so that none has what another lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.perf.jobs import Prefill, Train
+from onewafer.units import format_duration, format_rate, format_seconds, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.perf.answer import Answer
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One number of an answer."""
+
+    name: str
+    """As in JSON and in frames, with its unit."""
+    title: str
+    read: Callable[[Answer], float | None]
+    write: Callable[[float], str]
+    """How people read it."""
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _whole(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _energy(joules: float) -> str:
+    return f"{format_rate(joules)} J" if joules >= 1 else f"{format_rate(1e3 * joules)} mJ"
+
+
+def _power(watts: float) -> str:
+    return f"{format_rate(watts / 1e3)} kW"
+
+
+def _long(seconds: float) -> str:
+    days = seconds / _DAY
+    return f"{format_rate(days)} days" if days >= 2 else format_duration(seconds)  # noqa: PLR2004
+
+
+QUANTITIES = (
+    Quantity("num_devices", "wafers or GPUs", lambda a: a.num_devices, _whole),
+    Quantity(
+        "tokens_per_second_per_user",
+        "tokens/s per user",
+        lambda a: a.tokens_per_second_per_user,
+        format_rate,
+    ),
+    Quantity(
+        "tokens_per_second", "tokens/s of the system", lambda a: a.tokens_per_second, format_rate
+    ),
+    Quantity("ttft_seconds", "time to first token", lambda a: a.ttft_seconds, format_seconds),
+    Quantity("tpot_seconds", "time per output token", lambda a: a.tpot_seconds, format_seconds),
+    Quantity("total_seconds", "time of the run", lambda a: a.total_seconds, _long),
+    Quantity("joules_per_token", "energy per token", lambda a: a.joules_per_token, _energy),
+    Quantity("watts", "power", lambda a: a.watts, _power),
+    Quantity(
+        "price_per_million_tokens",
+        "price of 1 M tokens",
+        lambda a: a.price_per_million_tokens,
+        format_rate,
+    ),
+    Quantity("mfu", "model FLOP utilisation", lambda a: a.mfu if _has_mfu(a) else None, _percent),
+    Quantity("memory_used_bytes", "memory used", lambda a: a.memory.used_bytes, format_size),
+    Quantity(
+        "memory_available_bytes",
+        "memory of the system",
+        lambda a: a.memory.available_bytes,
+        format_size,
+    ),
+    Quantity("weight_bytes", "weights", lambda a: a.memory.weight_bytes, format_size),
+    Quantity("cache_bytes", "KV cache", lambda a: a.memory.cache_bytes, format_size),
+    Quantity("longest_context", "longest context", lambda a: a.memory.longest_context, _whole),
+    Quantity(
+        "cross_checked_fraction",
+        "time cross-checked",
+        lambda a: a.breakdown.cross_checked_fraction,
+        _percent,
+    ),
+)
+
+
+def _has_mfu(answer: Answer) -> bool:
+    return isinstance(answer.job, Prefill | Train)

@@ -1,0 +1,133 @@
+"""What people, programs and pandas are shown of a comparison."""
+
+import json
+import math
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from onewafer.errors import ConfigurationError, InternalError
+from onewafer.perf import Comparison, Prefill, Serve, Train
+from onewafer.perf.report import draw, render, to_json, to_pandas
+from onewafer.perf.report.errors_of_figures import error_of
+from onewafer.perf.report.table import describe
+from tests.perf.comparisons import COMPARISON, FIGURE, GPU, JOB, TOO_SMALL, WAFER
+
+
+@pytest.fixture
+def text():
+    return _print(COMPARISON)
+
+
+def _print(comparison):
+    console = Console(width=140, file=StringIO(), color_system=None)
+    console.print(render(comparison))
+    return console.file.getvalue()
+
+
+def _line(text, start):
+    return next(line for line in text.splitlines() if start in line)
+
+
+def test_a_row_a_quantity_and_a_column_a_system(text):
+    assert "2,000" in _line(text, "tokens/s per user")
+    assert "500" in _line(text, "tokens/s per user")
+    assert "500 µs" in _line(text, "time per output token")
+    assert "11.5 J" in _line(text, "energy per token")
+
+
+def test_a_published_figure_stands_beside_ours_with_the_error(text):
+    assert "1,800 tokens/s (+11 %)" in text
+
+
+def test_the_limit_is_shown_with_its_share_of_the_time(text):
+    assert "fabric latency (60 % of the time)" in text
+
+
+def test_work_that_nothing_was_compared_with_is_marked(text):
+    assert "experts *" in text
+    assert "80.0 %" in _line(text, "cross-checked")
+
+
+def test_a_system_that_cannot_says_what_could(text):
+    assert "a100x4 would do" in text
+
+
+def test_a_price_is_shown_only_if_there_is_one(text):
+    price = 20 / 3600 / 500 * 1e6
+    assert f"{price:.1f}" in _line(text, "price of 1 M tokens")
+
+    assert "price" not in _print(Comparison(model="m", job=JOB, results=(WAFER,)))
+
+
+def test_json_holds_every_item_and_the_error_of_every_figure():
+    document = json.loads(to_json(COMPARISON))
+    wafer, gpu, too_small = document["results"]
+
+    assert document["job"] == {"kind": "decode", "batch": 1, "context": 4096}
+    assert math.isclose(sum(item["seconds"] for item in wafer["breakdown"]), 5e-4)
+    assert wafer["published"][0]["error"] == pytest.approx(1 / 9)
+    assert gpu["mapping"]["is_pinned"]
+    assert too_small["refused"] == TOO_SMALL.reason
+
+
+def test_a_frame_has_a_row_a_system():
+    pytest.importorskip("pandas")
+    frame = to_pandas(COMPARISON)
+
+    assert [*frame.index] == ["cs3", "h100x8", "a100"]
+    assert frame.loc["cs3", "tokens_per_second_per_user"] == pytest.approx(2000)
+    assert frame.loc["h100x8", "limit"] in {"HBM bandwidth", "NVLink"}
+    assert frame.loc["a100", "refused"] == TOO_SMALL.reason
+
+
+def test_a_figure_of_something_that_no_answer_has_is_our_bug():
+    with pytest.raises(InternalError, match="flavour"):
+        error_of(WAFER, replace(FIGURE, quantity="flavour"))
+
+
+def test_a_figure_of_something_that_this_answer_lacks_has_no_error():
+    assert error_of(GPU, replace(FIGURE, quantity="ttft_seconds")) is None
+
+
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_the_picture_is_in_the_format_of_its_ending(tmp_path, ending):
+    path = tmp_path / f"comparison.{ending}"
+    draw(COMPARISON, path)
+
+    start = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[ending]
+    assert path.read_bytes().startswith(start)
+
+
+def test_the_same_comparison_makes_the_same_picture(tmp_path):
+    for name in ("one.svg", "two.svg"):
+        draw(COMPARISON, tmp_path / name)
+
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("comparison", "name", "said"),
+    [
+        (COMPARISON, "picture.pictures", "not supported"),
+        (Comparison(model="m", job=JOB, results=(TOO_SMALL,)), "picture.svg", "nothing to draw"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(tmp_path, comparison, name, said):
+    with pytest.raises(ConfigurationError, match=said):
+        draw(comparison, tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (Prefill(batch=2, tokens=8192), "prefill, batch 2, prompts of 8,192 tokens"),
+        (Serve(concurrency=64, prompt=1024, answer=128), "serving 64 requests at a time"),
+        (Train(tokens=15e12, sequence=8192, batch=2048), "training on 15 T tokens"),
+    ],
+)
+def test_a_job_in_words(job, words):
+    assert words in describe(job)
