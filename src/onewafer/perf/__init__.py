@@ -9,6 +9,7 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.jobs import Decode, Job, Pass, Precision, Prefill, Serve, Train
 from onewafer.perf.model import Model, Segment
 from onewafer.perf.published import PublishedFigure, Role, published_figures
+from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
 
 __all__ = [
     "Answer",
@@ -16,12 +17,15 @@ __all__ = [
     "Choice",
     "Comparison",
     "Decode",
+    "ErrorStatistics",
+    "FigureResult",
     "Item",
     "Job",
     "Limit",
     "Memory",
     "Model",
     "Pass",
+    "PerfValidation",
     "Precision",
     "Prefill",
     "PublishedFigure",

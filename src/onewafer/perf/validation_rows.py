@@ -1,0 +1,87 @@
+"""Rows of a validation: published figures one by one, and errors over many measured points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.perf.published import Role
+
+if TYPE_CHECKING:
+    from onewafer.perf.published import PublishedFigure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureResult:
+    """One published figure, and what the equations say."""
+
+    figure: PublishedFigure
+    ours: float | None
+    """In the figure's unit; None: not computed, for the reason in `finding`."""
+    target: float
+    """Error that is allowed, as a fraction of theirs."""
+    rule: str
+    """How ours is taken, fixed before it was run."""
+    range: tuple[float, float] | None = None
+    """Ours at the ends of what is not known, as the range of published clocks."""
+    finding: str = ""
+    """Why it misses, as far as it was found, or why it cannot be compared."""
+
+    @property
+    def error(self) -> float | None:
+        """(ours − theirs) / theirs."""
+        if self.ours is None:
+            return None
+        return (self.ours - self.figure.value) / self.figure.value
+
+    @property
+    def is_hit(self) -> bool:
+        """Whether ours is within the target."""
+        return self.error is not None and abs(self.error) <= self.target
+
+    @property
+    def is_validation(self) -> bool:
+        """Whether a hit says anything: it is computed, and no constant was fitted on it."""
+        return self.ours is not None and self.figure.role is Role.VALIDATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorStatistics:
+    """Errors over a group of measured points that no constant was fitted on."""
+
+    group: str
+    """As `h100 · vllm · qwen3-32b`."""
+    quantity: str
+    """`tpot_seconds` or `ttft_seconds`."""
+    num_points: int
+    mean_error: float
+    """Mean of |ours − theirs| / theirs."""
+    median_error: float
+    """Median of the same."""
+    bias: float
+    """Median of (ours − theirs) / theirs."""
+    target: float | None = None
+    """Of the median; None: no target is set for the group."""
+
+    @property
+    def is_hit(self) -> bool:
+        """Whether the median is within the target, or there is none."""
+        return self.target is None or self.median_error <= self.target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfValidation:
+    """All rows of a validation."""
+
+    figures: tuple[FigureResult, ...] = ()
+    statistics: tuple[ErrorStatistics, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was left out and why, where the points come from."""
+
+    def __add__(self, other: PerfValidation) -> PerfValidation:
+        """Return the rows of both."""
+        return PerfValidation(
+            figures=self.figures + other.figures,
+            statistics=self.statistics + other.statistics,
+            notes=self.notes + other.notes,
+        )
