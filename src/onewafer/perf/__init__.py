@@ -6,7 +6,7 @@ Unknown here: torch, values, the simulator; whoever wants cycles of a mesh progr
 
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
-from onewafer.perf.jobs import Decode, Job, Pass, Precision, Prefill, Serve, Train
+from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
 from onewafer.perf.model import Model, Segment
 from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
@@ -19,6 +19,7 @@ __all__ = [
     "Decode",
     "ErrorStatistics",
     "FigureResult",
+    "Goal",
     "Item",
     "Job",
     "Limit",

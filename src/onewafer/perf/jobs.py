@@ -28,6 +28,15 @@ class Precision(StrEnum):
         return {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "fp4": 0.5}[self.value]
 
 
+class Goal(StrEnum):
+    """What a search over mappings looks for."""
+
+    LATENCY = "latency"
+    """The most tokens per second for each user."""
+    THROUGHPUT = "throughput"
+    """The most tokens per second of the whole system."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decode:
     """One more token for each sequence of a batch, at a context that is there already."""
