@@ -1,6 +1,15 @@
 """Machines as data: what each generation has and how long each thing takes, with sources."""
 
 from onewafer.arch.architecture import Architecture, DataTaskKey
+from onewafer.arch.gpu import (
+    Gpu,
+    GpuCluster,
+    find_cluster,
+    gpu_entries,
+    gpu_names,
+    load_cluster,
+    load_gpu,
+)
 from onewafer.arch.loader import architecture_names, catalog_entries, load_architecture
 from onewafer.arch.sourced import CatalogEntry, Confidence
 from onewafer.arch.timing import Timing
@@ -16,11 +25,18 @@ __all__ = [
     "CatalogEntry",
     "Confidence",
     "DataTaskKey",
+    "Gpu",
+    "GpuCluster",
     "Timing",
     "WaferSystem",
     "architecture_names",
     "catalog_entries",
+    "find_cluster",
+    "gpu_entries",
+    "gpu_names",
     "load_architecture",
+    "load_cluster",
+    "load_gpu",
     "load_wafer_system",
     "wafer_system_entries",
     "wafer_system_names",

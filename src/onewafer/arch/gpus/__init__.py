@@ -1,0 +1,1 @@
+"""GPUs as data, one file each."""
