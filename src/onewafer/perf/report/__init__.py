@@ -1,8 +1,25 @@
-"""Comparisons for people (table, picture), for programs (JSON) and for pandas."""
+"""Comparisons and validations for people (table, picture), for programs (JSON) and for pandas."""
 
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
 from onewafer.perf.report.plot import draw, require_matplotlib
 from onewafer.perf.report.table import TABLE_COLUMNS, render
+from onewafer.perf.report.validation_table import (
+    VALIDATION_COLUMNS,
+    render_validation,
+    render_validation_page,
+    validation_to_json,
+)
 
-__all__ = ["TABLE_COLUMNS", "draw", "render", "require_matplotlib", "to_json", "to_pandas"]
+__all__ = [
+    "TABLE_COLUMNS",
+    "VALIDATION_COLUMNS",
+    "draw",
+    "render",
+    "render_validation",
+    "render_validation_page",
+    "require_matplotlib",
+    "to_json",
+    "to_pandas",
+    "validation_to_json",
+]
