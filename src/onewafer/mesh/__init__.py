@@ -14,6 +14,7 @@ from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
+from onewafer.mesh.limits import Waits, split_waits
 from onewafer.mesh.operations import (
     Activation,
     Add,
@@ -92,6 +93,7 @@ __all__ = [
     "SumGroups",
     "SumSquares",
     "Turn",
+    "Waits",
     "check_words",
     "choose_layouts",
     "emit",
@@ -109,5 +111,6 @@ __all__ = [
     "shard",
     "smallest_rectangle",
     "split_estimate",
+    "split_waits",
     "verify",
 ]

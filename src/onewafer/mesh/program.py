@@ -239,6 +239,8 @@ class MeshProgram:
     """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
     context: int | None = None
     """Positions that a sequence may have; None: there is no limit."""
+    num_prepared: int = 0
+    """Operations at the beginning that are done once a launch, for all layers of the graph."""
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""

@@ -107,6 +107,8 @@ class Builder:
         self._num_indices = 0
         self._operations: list[MeshOperation] = []
         self._sources: list[int] = []
+        self._num_prepared = 0
+        """Operations before those of the first operation of the graph."""
         self._source = 0
         """Index of the operation of the graph that is being prepared or lowered."""
         self._num_lowered = 0
@@ -147,6 +149,7 @@ class Builder:
         for index, operation in enumerate(self._graph.operations):
             self._source = index
             lowering_of(operation).prepare(operation, self)
+        self._num_prepared = len(self._operations)
 
     def lower(self, operation: Operation) -> None:
         """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
@@ -181,6 +184,7 @@ class Builder:
             },
             sequence_rows=self._rows,
             context=self._context,
+            num_prepared=self._num_prepared,
         )
 
     # --- activations -------------------------------------------------------------------------

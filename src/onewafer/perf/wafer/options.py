@@ -1,0 +1,59 @@
+"""What a user may choose of how a wafer does its work; everything has a default."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf.jobs import Goal, Precision
+
+
+class Mode(StrEnum):
+    """How a model is laid over wafers."""
+
+    WHOLE = "whole wafer"
+    """One rectangle a wafer, whose layers are computed one after the other by all of its PEs."""
+    PIPELINE = "pipeline"
+    """Each layer, or a few, on a region of its own; activations go from region to region."""
+    STREAMING = "weight streaming"
+    """Weights come from outside, layer by layer; activations and the KV cache stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaferOptions:
+    """Choices for wafers."""
+
+    precision: Precision = Precision.FP16
+    profile: str = "silicon"
+    """`silicon`, measured on real machines, or `sdk`, as the vendor's simulator has it."""
+    clock_hertz: float | None = None
+    """None: the usual clock of the wafer."""
+    density: float = 1.0
+    """Share of the weights of linear operations that are not zero, unstructured: only they are
+    multiplied and stored."""
+    mode: Mode | None = None
+    """None: whichever is best for the goal."""
+    region: tuple[int, int] | None = None
+    """Width and height of the regions of layers in PEs; None: whichever is best."""
+    goal: Goal = Goal.LATENCY
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        clock = self.clock_hertz
+        if clock is not None and not (math.isfinite(clock) and clock > 0):
+            raise ConfigurationError(f"a clock of {clock:g} Hz does not tick; write 850e6")
+        if not 0 < self.density <= 1:
+            raise ConfigurationError(
+                f"a density of {self.density:g} is not possible; write 0.25 for weights of which "
+                "three in four are zero, 1 for dense ones"
+            )
+        if self.precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
+            raise ConfigurationError(
+                f"a wafer has no arithmetic for {self.precision}; write fp16, bf16 or fp32"
+            )
+        if self.region is not None and min(self.region) < 1:
+            raise ConfigurationError(
+                f"a region of {self.region} PEs is not possible; write 160×160"
+            )

@@ -1,0 +1,104 @@
+"""Systems of wafers as users name them: `cs3`, `cs3x4`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.arch import load_architecture, load_wafer_system, wafer_system_names
+from onewafer.errors import ConfigurationError
+from onewafer.units import format_hertz
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture, WaferSystem
+    from onewafer.perf.wafer.options import WaferOptions
+
+_NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d+))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wafers:
+    """So many systems of one kind."""
+
+    name: str
+    """As the user wrote it."""
+    system: WaferSystem
+    num_wafers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Systems with a timing profile and a clock: what equations need of them."""
+
+    wafers: Wafers
+    architecture: Architecture
+    clock_hertz: float
+
+    @property
+    def system(self) -> WaferSystem:
+        """One of the systems."""
+        return self.wafers.system
+
+    @property
+    def num_wafers(self) -> int:
+        """How many wafers there are."""
+        return self.wafers.num_wafers
+
+    @property
+    def title(self) -> str:
+        """As a table of answers names it: `4 × CS-3, WSE-3 at 850 MHz`."""
+        count = f"{self.num_wafers} × " if self.num_wafers > 1 else ""
+        wafer = self.architecture.title.partition(" (")[0]
+        return f"{count}{self.system.title}, {wafer} at {format_hertz(self.clock_hertz)}"
+
+    def seconds(self, cycles: float) -> float:
+        """Return the time of a cycle count."""
+        return cycles / self.clock_hertz
+
+
+def system_names() -> tuple[str, ...]:
+    """Return the names of single systems."""
+    return wafer_system_names()
+
+
+def parse_system(name: str) -> Wafers | None:
+    """Return the systems of a name, None if it does not begin with a wafer system.
+
+    Raises ConfigurationError for a number of systems that nobody can have.
+
+    >>> parse_system("cs3x4").num_wafers, parse_system("h100x8")
+    (4, None)
+    """
+    found = _NAME.fullmatch(name.strip())
+    if found is None or found["family"].lower() not in wafer_system_names():
+        return None
+    system = load_wafer_system(found["family"].lower())
+    count = int(found["count"] or 1)
+    if not 1 <= count <= system.max_systems:
+        raise ConfigurationError(
+            f"{name!r}: a cluster has 1 to {system.max_systems:,} {system.title}; "
+            f"write {system.name} for one, {system.name}x4 for four"
+        )
+    return Wafers(name, system, count)
+
+
+def machine(system: str | Wafers, options: WaferOptions) -> Machine:
+    """Return the systems with the profile and the clock of the options, or the usual clock.
+
+    Raises ConfigurationError for a name that is no wafer system.
+    """
+    wafers = parse_system(system) if isinstance(system, str) else system
+    if wafers is None:
+        raise ConfigurationError(
+            f"there is no wafer system {system!r}; write one of {', '.join(system_names())}, "
+            "or several as in cs3x4"
+        )
+    architecture = load_architecture(wafers.system.wafer, profile=options.profile)
+    clock = options.clock_hertz or architecture.clock_hertz
+    return Machine(wafers, architecture, clock)
+
+
+def with_wafers(machine: Machine, num_wafers: int) -> Machine:
+    """Return the same machine with another number of wafers."""
+    return replace(machine, wafers=replace(machine.wafers, num_wafers=num_wafers))
