@@ -32,9 +32,10 @@ _PAGE_HEAD = """\
 
 `onewafer compare` answers with equations: the closed form of the mesh program on the wafer, and
 measured tables with a model of the serving engine on GPUs. This page recomputes what others have
-published. A figure is *validation* if no constant of ours was fitted on it or taken from it, *calibration*
-otherwise; a calibration row shows that the model says what it was told, nothing more. Rules were
-fixed before they were run. A miss stays in the table, with the reason as far as it was found.
+published. A figure is *validation* if no constant of ours was fitted on it or taken from it,
+*calibration* otherwise; a calibration row shows that the model says what it was told, nothing more.
+Rules were fixed before they were run. A miss stays in the table, with the reason as far as it was
+found.
 """
 
 
