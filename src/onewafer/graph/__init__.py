@@ -35,6 +35,7 @@ from onewafer.graph.operations import (
     activation_operands,
     parameter_operands,
 )
+from onewafer.graph.segments import Segment, fold
 from onewafer.graph.shapes import (
     num_samples,
     position_tables,
@@ -45,6 +46,7 @@ from onewafer.graph.shapes import (
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
+from onewafer.graph.work import Work, count_work
 
 __all__ = [
     "FLOATING",
@@ -78,12 +80,16 @@ __all__ = [
     "Scale",
     "ScaleFeatures",
     "ScaleMaps",
+    "Segment",
     "Tensor",
     "Window",
+    "Work",
     "activation_operands",
     "count_bytes",
     "count_flop",
+    "count_work",
     "evaluate_graph",
+    "fold",
     "from_json",
     "layer_parts",
     "num_samples",

@@ -81,20 +81,36 @@ def count_flop(graph: Graph, operation: Operation) -> int:
         case Rotary():
             return _ROTARY_FLOP * elements
         case Attention():
-            return _count_attention_flop(graph, operation)
+            return attention_flop(graph, operation)
         case Embedding() | PositionEmbedding() | FirstRow() | LastRow():
             return 0
         case _:
             assert_never(operation)
 
 
-def _count_attention_flop(graph: Graph, operation: Attention) -> int:
+def attention_flop(graph: Graph, operation: Attention, *, cached_tokens: int = 0) -> int:
+    """Return the floating point operations of an attention after some tokens of its sequence.
+
+    Only causal attention sees them, and of those in its window only.
+    """
     rows, query_features = graph.tensor(operation.query).shape
     result_features = operation.result.shape[-1]
-    pairs = rows * (rows + 1) // 2 if operation.is_causal else rows * rows
+    pairs = _num_pairs(rows, operation, cached_tokens)
     products = 2 * pairs * (query_features + result_features)
     softmax = _SOFTMAX_FLOP + (operation.bias is not None)
     return products + softmax * pairs * operation.heads + rows * result_features
+
+
+def _num_pairs(rows: int, operation: Attention, cached_tokens: int) -> int:
+    """Return how many keys all rows see together."""
+    if not operation.is_causal:
+        return rows * rows
+    window = operation.window
+    if window is None:
+        return rows * cached_tokens + rows * (rows + 1) // 2
+    growing = min(rows, max(0, window - cached_tokens))
+    """Rows that see the whole sequence so far."""
+    return growing * cached_tokens + growing * (growing + 1) // 2 + (rows - growing) * window
 
 
 def count_bytes(graph: Graph, operation: Operation) -> int:

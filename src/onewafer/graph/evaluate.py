@@ -258,8 +258,10 @@ class _Launch:
         scores = scores * operation.scale
         if operation.is_causal:
             position = self._start + np.arange(len(query))
-            is_later = np.arange(len(keys)) > position[:, np.newaxis]
-            scores = np.where(is_later[:, np.newaxis, np.newaxis], -np.inf, scores)
+            distance = position[:, np.newaxis] - np.arange(len(keys))
+            window = len(keys) if operation.window is None else operation.window
+            is_hidden = (distance < 0) | (distance >= window)
+            scores = np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
         shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
         return np.einsum("rhgs,shd->rhgd", shares, values).reshape(len(query), -1)

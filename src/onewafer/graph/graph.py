@@ -20,7 +20,7 @@ where a tensor lives, in which order its elements are added.
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
                 | Rotary(result, input, cosine, sine, heads, swapped)
                 | Attention(result, query, key, value, heads, kv_heads, scale, is_causal,
-                |           bias)
+                |           bias, window)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
                 | Convolution(result, input, weight, window)

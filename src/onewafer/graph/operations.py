@@ -200,6 +200,7 @@ class Attention:
     over the rows of this and of all earlier launches of the sequence up to position start + r, so
     that keys and values stay with the program; else over the rows of this launch. A bias is added
     to the products before they are scaled: `scale · (query[r, h] · key[s, …] + bias[r, h, s])`.
+    A window leaves out what lies further back: s > start + r − window.
     """
 
     result: Tensor
@@ -216,6 +217,8 @@ class Attention:
     bias: str | None = None
     """A parameter of shape (rows · heads, rows), row r of head h as row r · heads + h; only if not
     causal. A mask has large negative numbers where a key is not seen."""
+    window: int | None = None
+    """Most rows that a row sees, itself and those right before it; only if causal. None: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,8 @@ def _wrong_attention(operation: Attention, tensors: Mapping[str, Tensor]) -> str
         return f"the key has shape {key.shape}, must be {expected}"
     if value.shape[0] != rows or value.shape[1] % kv_heads:
         return f"the value has shape {value.shape}, must be ({rows}, a multiple of {kv_heads})"
+    if operation.window is not None and not (operation.is_causal and operation.window >= 1):
+        return f"it has a window of {operation.window}, which must be at least 1 and causal"
     return None if operation.bias is None else _wrong_bias(operation, rows, tensors[operation.bias])
 
 

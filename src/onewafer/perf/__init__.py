@@ -4,9 +4,11 @@ In: a `Model`, a `Job`, a machine of `arch`. Out: an `Answer` whose `Breakdown` 
 Unknown here: torch, values, the simulator; whoever wants cycles of a mesh program asks `mesh`.
 """
 
+from onewafer.graph import Segment
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
+from onewafer.perf.known_models import CatalogEntry, find_model, known_models
 from onewafer.perf.model import Model, Segment
 from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
@@ -14,6 +16,7 @@ from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfVal
 __all__ = [
     "Answer",
     "Breakdown",
+    "CatalogEntry",
     "Choice",
     "Comparison",
     "Decode",
@@ -35,6 +38,8 @@ __all__ = [
     "Segment",
     "Serve",
     "Train",
+    "find_model",
+    "known_models",
     "published_figures",
     "total",
 ]

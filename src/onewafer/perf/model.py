@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Attention, Rotary
+from onewafer.graph import Attention, count_work, with_rows
 
 if TYPE_CHECKING:
-    from onewafer.graph import Graph, Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Equal pieces of a model that follow each other, as the graph of one of them.
-
-    Between pieces only one tensor passes (the residual stream), which is the input and the output
-    of the graph; token ids come into the first piece, logits out of the last one. The graph has
-    the names of the first of the pieces.
-    """
-
-    graph: Graph
-    repeats: int
-
-    @property
-    def weights(self) -> tuple[Tensor, ...]:
-        """The parameters of one piece that are learned: no tables of rotations, no masks."""
-        tables: set[str] = set()
-        for operation in self.graph.operations:
-            match operation:
-                case Rotary():
-                    tables |= {operation.cosine, operation.sine}
-                case Attention(bias=str() as bias):
-                    tables.add(bias)
-                case _:
-                    pass
-        return tuple(tensor for tensor in self.graph.parameters if tensor.name not in tables)
+    from onewafer.graph import Graph, Operation, Segment, Work
+    from onewafer.perf.jobs import Pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +28,18 @@ class Model:
     """Where the configuration comes from."""
     notes: tuple[str, ...] = ()
     """What of the model the graph leaves out, a sentence each."""
+    fixed_tokens: int | None = None
+    """Rows of every sequence where the model fixes them, as the patches of a picture; None: it
+    takes sequences of any length."""
 
     @property
     def num_weights(self) -> int:
-        """Elements of all weights; a tensor that two segments share (tied embeddings) once."""
+        """Elements of all weights; a tensor that several pieces share (tied embeddings) once."""
         counted: dict[str, int] = {}
         for segment in self.segments:
             for tensor in segment.weights:
-                counted[tensor.name] = segment.repeats * tensor.num_elements
+                copies = 1 if tensor.name in segment.shared else segment.repeats
+                counted[tensor.name] = copies * tensor.num_elements
         return sum(counted.values())
 
     @property
@@ -76,3 +55,23 @@ class Model:
             )
             for segment in self.segments
         )
+
+    def graph_for(self, segment: Segment, tokens: int) -> Graph:
+        """Return a segment's graph with so many new tokens of one sequence as rows.
+
+        A model with fixed tokens keeps them.
+        """
+        return segment.graph if self.fixed_tokens is not None else with_rows(segment.graph, tokens)
+
+    def work(self, segment: Segment, of: Pass) -> tuple[tuple[Operation, Work], ...]:
+        """Return the operations of one piece of a segment with what they do in a pass.
+
+        The shapes of an operation (its `result`, and the tensors of `graph_for`) are those of one
+        sequence, its work is that of all: a linear operation has `of.rows` rows in all, but
+        attention meets `of.cached_tokens` and new tokens of each sequence by itself, and what
+        comes after `LastRow` has one row a sequence. A model with fixed tokens does all of them
+        for each sequence of a pass.
+        """
+        graph = self.graph_for(segment, of.new_tokens)
+        counts = partial(count_work, graph, sequences=of.sequences, cached_tokens=of.cached_tokens)
+        return tuple((operation, counts(operation)) for operation in graph.operations)

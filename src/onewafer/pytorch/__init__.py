@@ -6,11 +6,12 @@ A call travels through the files in this order: `intercept` (which calls go to t
 holds while Dynamo's guards do) → `capture` and `lowering` (module to `graph`; `effects` undoes what
 else its code does) → `placement` (bucket and rectangle) → `programs` (launches, parameters) →
 `executable` (mesh program, CSL, image, device) → `finiteness` (where an infinity comes from) →
-`report`.
+`report`. Beside them, `describe` captures a module of `weightless` size for comparisons in `perf`.
 """
 
 from onewafer.pytorch.backend import HostFallbackWarning, onewafer
 from onewafer.pytorch.capture import CapturedCall, capture
+from onewafer.pytorch.describe import describe_model, describe_module
 from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.options import Fidelity, WaferOptions
@@ -38,6 +39,8 @@ __all__ = [
     "WaferOptions",
     "build_report",
     "capture",
+    "describe_model",
+    "describe_module",
     "intercept_calls",
     "onewafer",
     "render",

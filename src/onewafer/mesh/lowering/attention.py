@@ -35,6 +35,11 @@ class AttentionLowering(Lowering[Attention]):
 
     def relate(self, operation: Attention, relations: Relations) -> None:
         """Let heads lie so that a query feature is where the key features are that it meets."""
+        if operation.window is not None:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: it sees a window of {operation.window} tokens, and the mesh "
+                "program has no form of that; leave it to the host"
+            )
         query, key, value = operation.query, operation.key, operation.value
         head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads
         if group > MAX_GROUP:

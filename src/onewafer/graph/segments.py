@@ -1,0 +1,201 @@
+"""A graph as runs of equal pieces: a model of a hundred layers is a few small graphs.
+
+In: a well-formed graph. Out: segments whose pieces, one after the other, are its operations. A
+graph is cut where exactly one tensor is read by what follows (the residual stream, between its
+additions); a run of consecutive cuts that repeats, whatever the names, becomes one segment. So a
+layer is usually two cuts, attention and MLP, and models that alternate kinds of layers have longer
+runs. What does not repeat stays together: the embedding before the layers, the head after them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from onewafer.graph.graph import Graph
+from onewafer.graph.operations import activation_operands, parameter_operands
+from onewafer.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterator, Sequence
+
+    from onewafer.graph.operations import Operation
+
+    _Piece = tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Equal pieces of a model that follow each other, as the graph of one of them.
+
+    Between pieces only one tensor passes (the residual stream), which is the input and the output
+    of the graph; token ids come into the first piece, logits out of the last one. The graph has
+    the names of the first of the pieces.
+    """
+
+    graph: Graph
+    repeats: int
+    shared: frozenset[str] = frozenset()
+    """Parameters that are one tensor in all pieces; of others each piece has its own."""
+    constants: frozenset[str] = frozenset()
+    """Parameters that nobody learned: tables of rotations, masks, ones where no weight is."""
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The parameters of one piece that are learned."""
+        return tuple(t for t in self.graph.parameters if t.name not in self.constants)
+
+
+def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...]:
+    """Return a well-formed graph as segments; `constants` are its parameters that are not learned.
+
+    Where several runs begin with an operation, the one that covers most operations is taken, and
+    of those the one with the shortest piece.
+    """
+    atoms = _cut(graph)
+    kinds = _number([_signature(graph, atom) for atom in atoms])
+    segments: list[Segment] = []
+    alone: list[Operation] = []
+    """Those before the next run."""
+    cutter = _Cutter(graph, frozenset(constants))
+    index = 0
+    while index < len(atoms):
+        period, repeats = _longest_run(atoms, kinds, index)
+        if repeats == 1:
+            alone += atoms[index]
+            index += 1
+            continue
+        segments += [cutter.segment([(*alone,)])] if alone else []
+        alone = []
+        pieces = [_join(atoms[index + i * period :][:period]) for i in range(repeats)]
+        segments.append(cutter.segment(pieces))
+        index += period * repeats
+    return (*segments, *([cutter.segment([(*alone,)])] if alone else []))
+
+
+def _cut(graph: Graph) -> list[_Piece]:
+    """Return the operations between cuts."""
+    last = {name: len(graph.operations) for name in graph.outputs}
+    for index, operation in reversed([*enumerate(graph.operations)]):
+        for name in activation_operands(operation):
+            last.setdefault(name, index)
+    live = {tensor.name for tensor in graph.inputs if tensor.name in last}
+    atoms: list[_Piece] = []
+    start = 0
+    for index, operation in enumerate(graph.operations):
+        live -= {name for name in activation_operands(operation) if last[name] == index}
+        live |= {operation.result.name} & {*last}
+        if len(live) == 1:
+            atoms.append(graph.operations[start : index + 1])
+            start = index + 1
+    return [*atoms, *([graph.operations[start:]] if start < len(graph.operations) else [])]
+
+
+def _signature(graph: Graph, piece: _Piece) -> Hashable:
+    """Return what pieces have in common that are equal up to names."""
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    numbers: dict[str, int] = {}
+
+    def number(name: str) -> tuple[int, tuple[int, ...]]:
+        return numbers.setdefault(name, len(numbers)), tensors[name].shape
+
+    return tuple(
+        (
+            type(operation),
+            tuple(number(name) for name in _names(operation)),
+            number(operation.result.name),
+            _other_fields(operation),
+        )
+        for operation in piece
+    )
+
+
+def _names(operation: Operation) -> tuple[str, ...]:
+    return (*activation_operands(operation), *parameter_operands(operation))
+
+
+def _other_fields(operation: Operation) -> tuple[Hashable, ...]:
+    """Return the fields that name no tensor."""
+    names = _names(operation)
+    values = (getattr(operation, field.name) for field in fields(operation))
+    return tuple(
+        value
+        for value in values
+        if not isinstance(value, Tensor | tuple) and not (type(value) is str and value in names)
+    )
+
+
+def _number(signatures: Sequence[Hashable]) -> list[int]:
+    """Return small numbers that are equal where signatures are."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(signature, len(numbers)) for signature in signatures]
+
+
+def _longest_run(atoms: Sequence[_Piece], kinds: Sequence[int], start: int) -> tuple[int, int]:
+    """Return the period, in atoms, and the repetitions of the run that begins with an atom."""
+    best, covered = (1, 1), 0
+    for period in range(1, (len(kinds) - start) // 2 + 1):
+        repeats = 1
+        piece = kinds[start : start + period]
+        while kinds[start + repeats * period :][:period] == piece:
+            repeats += 1
+        while repeats > 1 and not _is_regular(atoms, start, period, repeats):
+            repeats -= 1
+        count = sum(len(atom) for atom in atoms[start : start + period * repeats])
+        if repeats > 1 and count > covered:
+            best, covered = (period, repeats), count
+    return best
+
+
+def _is_regular(atoms: Sequence[_Piece], start: int, period: int, repeats: int) -> bool:
+    """Tell whether pieces have each parameter in common, or each its own."""
+    pieces = [_parameters(_join(atoms[start + i * period :][:period])) for i in range(repeats)]
+    return all(len({*names}) in (1, repeats) for names in zip(*pieces, strict=True))
+
+
+def _join(atoms: Sequence[_Piece]) -> _Piece:
+    return tuple(operation for atom in atoms for operation in atom)
+
+
+def _parameters(piece: _Piece) -> list[str]:
+    return [*dict.fromkeys(name for op in piece for name in parameter_operands(op))]
+
+
+class _Cutter:
+    """Makes graphs of parts of one."""
+
+    def __init__(self, graph: Graph, constants: frozenset[str]) -> None:
+        self._graph = graph
+        self._constants = constants
+        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._read: dict[str, int] = {name: len(graph.operations) for name in graph.outputs}
+        """Name → the last operation that reads it."""
+        self._index: dict[str, int] = {}
+        for index, operation in enumerate(graph.operations):
+            self._index[operation.result.name] = index
+            for name in activation_operands(operation):
+                self._read[name] = max(index, self._read.get(name, 0))
+
+    def segment(self, pieces: Sequence[_Piece]) -> Segment:
+        """Return equal pieces as one segment."""
+        parameters = [_parameters(piece) for piece in pieces]
+        shared = {
+            names[0] for names in zip(*parameters, strict=True) if len({*names}) < len(pieces)
+        }
+        constants = self._constants.intersection(parameters[0])
+        return Segment(self._part(pieces[0]), len(pieces), frozenset(shared), frozenset(constants))
+
+    def _part(self, piece: _Piece) -> Graph:
+        results = {operation.result.name for operation in piece}
+        end = self._index[piece[-1].result.name]
+        return Graph(
+            self._graph.name,
+            tuple(self._tensors[name] for name in self._sources(piece) if name not in results),
+            tuple(self._tensors[name] for name in _parameters(piece)),
+            piece,
+            tuple(op.result.name for op in piece if self._read.get(op.result.name, -1) > end),
+        )
+
+    @staticmethod
+    def _sources(piece: _Piece) -> Iterator[str]:
+        yield from dict.fromkeys(name for op in piece for name in activation_operands(op))

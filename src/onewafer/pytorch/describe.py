@@ -1,0 +1,173 @@
+"""From a name or a module to a `perf.Model`: what a comparison of machines begins with.
+
+In: a name of the catalogue, or a module and how it is called. Out: a model whose graph has one
+sequence of a few tokens, cut into segments. No weight has elements, so a model of any size takes
+seconds. Unknown here: jobs, machines, number formats, all of which the graph serves alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+import torch
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType, PositionEmbedding, fold
+from onewafer.perf import Model, find_model
+from onewafer.pytorch.capture import capture
+from onewafer.pytorch.lowering import Origin
+from onewafer.pytorch.weightless import build_weightless, without_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from onewafer.graph import Graph
+    from onewafer.perf import CatalogEntry
+
+    Progress = Callable[[str], None]
+
+TOKENS = 16
+"""Of the captured sequence, unless the caller says otherwise: other numbers follow from it."""
+
+
+def describe_model(name: str, *, progress: Progress | None = None) -> Model:
+    """Return a model of the catalogue; `progress` gets a line before work that takes seconds.
+
+    Raises ConfigurationError if there is no model of that name, or if transformers, which knows
+    what its layers compute, is missing or too old.
+    """
+    entry = find_model(name)
+    if progress is not None:
+        progress(f"capturing {entry.title}: {entry.published_weights} weights, none in memory")
+    module = build_weightless(lambda: _build(entry))
+    return _describe(
+        module,
+        _arguments(module, TOKENS),
+        name=entry.name,
+        title=entry.title,
+        max_context=entry.max_context,
+        source=entry.source,
+        notes=(entry.note,) if entry.note else (),
+    )
+
+
+def describe_module(
+    module: torch.nn.Module,
+    arguments: Mapping[str, object] | None = None,
+    *,
+    tokens: int = TOKENS,
+    name: str | None = None,
+) -> Model:
+    """Return what a module computes, wherever its weights are; it is not called and stays as it is.
+
+    `arguments` are those of one call by their names; None makes them for a class of transformers,
+    with so many `tokens`. Raises ConfigurationError for other classes without arguments, and
+    UnsupportedOperationError if its code cannot be captured.
+    """
+    stand_in = without_weights(module)
+    kind = type(module).__name__
+    config = getattr(module, "config", None)
+    return _describe(
+        stand_in,
+        _arguments(stand_in, tokens) if arguments is None else arguments,
+        name=name or kind,
+        title=kind,
+        max_context=getattr(config, "max_position_embeddings", None),
+        source=f"the class {type(module).__module__}.{kind}",
+        notes=(),
+    )
+
+
+def _describe(
+    module: torch.nn.Module,
+    arguments: Mapping[str, object],
+    *,
+    name: str,
+    title: str,
+    max_context: int | None,
+    source: str,
+    notes: tuple[str, ...],
+) -> Model:
+    call = capture(module, (), arguments, dtype=DataType.F16).capture
+    constants = {
+        name for name, tensor in call.parameters.items() if tensor.origin is not Origin.PARAMETER
+    }
+    return Model(
+        name=name,
+        title=title,
+        segments=fold(_with_all_positions(call.graph, constants, max_context), constants=constants),
+        max_context=max_context,
+        source=source,
+        notes=notes,
+        fixed_tokens=None if _takes_tokens(call.graph) else call.graph.inputs[0].shape[0],
+    )
+
+
+def _with_all_positions(graph: Graph, constants: Collection[str], count: int | None) -> Graph:
+    """Return the graph with learned tables of positions as long as the model's context.
+
+    What is captured of them is the rows of the captured tokens.
+    """
+    learned = {
+        operation.table
+        for operation in graph.operations
+        if isinstance(operation, PositionEmbedding) and operation.table not in constants
+    }
+    parameters = tuple(
+        replace(tensor, shape=(count, *tensor.shape[1:]))
+        if count is not None and tensor.name in learned
+        else tensor
+        for tensor in graph.parameters
+    )
+    return replace(graph, parameters=parameters)
+
+
+def _takes_tokens(graph: Graph) -> bool:
+    """Tell whether sequences may be of any length: rows of token ids, or independent rows."""
+    return not graph.has_maps and all(tensor.dtype is DataType.I32 for tensor in graph.inputs)
+
+
+def _build(entry: CatalogEntry) -> torch.nn.Module:
+    """Make the module of an entry with the classes of transformers."""
+    try:
+        import transformers  # noqa: PLC0415  # an extra, and slow to import
+    except ImportError:
+        raise ConfigurationError(
+            f"transformers says what the layers of {entry.name} compute, and it is not installed: "
+            "pip install 'onewafer[models]'"
+        ) from None
+    kind = cast("_Architecture | None", getattr(transformers, entry.architecture, None))
+    if kind is None:
+        raise ConfigurationError(
+            f"transformers {transformers.__version__} has no {entry.architecture}, which "
+            f"{entry.name} is: pip install -U transformers"
+        )
+    return kind(kind.config_class(**entry.config))
+
+
+class _Architecture(Protocol):
+    """A class of transformers."""
+
+    config_class: Callable[..., object]
+
+    def __call__(self, config: object) -> torch.nn.Module: ...
+
+
+def _arguments(module: torch.nn.Module, tokens: int) -> dict[str, object]:
+    """Return arguments of a call of a class of transformers: one sequence, or one picture."""
+    config = getattr(module, "config", None)
+    match getattr(module, "main_input_name", None):
+        case "input_ids" if hasattr(module, "prepare_inputs_for_generation"):
+            ids = torch.zeros(1, tokens, dtype=torch.int64)
+            return {"input_ids": ids, "use_cache": False, "logits_to_keep": 1}
+        case "input_ids":
+            return {"input_ids": torch.zeros(1, tokens, dtype=torch.int64)}
+        case "pixel_values":
+            size = getattr(config, "image_size", 224)
+            return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), size, size)}
+        case _:
+            raise ConfigurationError(
+                f"{type(module).__name__} is no class of transformers with token ids or pictures: "
+                "say how it is called, as in describe_module(module, {'x': torch.zeros(1, 64)})"
+            )
