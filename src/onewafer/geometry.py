@@ -6,9 +6,12 @@ arrays over PEs are indexed `[y, x]`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,3 +80,15 @@ class Rectangle:
     def __str__(self) -> str:
         """Return `width×height at (x, y)`."""
         return f"{self.width}×{self.height} at ({self.x}, {self.y})"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of `WIDTHxHEIGHT`.
+
+    >>> parse_size("8x4")
+    (8, 4)
+    """
+    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text.strip())
+    if match is None:
+        raise ConfigurationError(f"rectangle {text!r}: write WIDTHxHEIGHT in PEs, e.g. 8x4")
+    return int(match[1]), int(match[2])

@@ -1,6 +1,10 @@
-"""Cycles, bytes and hertz, and how people read them."""
+"""Cycles, bytes and hertz, and how people read and write them."""
 
 from __future__ import annotations
+
+import re
+
+from onewafer.errors import ConfigurationError
 
 _MEGAHERTZ, _GIGAHERTZ = 1e6, 1e9
 _HUNDRED = 100
@@ -93,3 +97,18 @@ def format_rate(per_second: float) -> str:
 
 def _three_digits(number: float) -> str:
     return f"{number:.3g}" if number < 1e3 else f"{number:.0f}"  # noqa: PLR2004  # no exponent
+
+
+_HERTZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
+
+
+def parse_hertz(text: str) -> float:
+    """Return hertz of a number with an optional unit.
+
+    >>> parse_hertz("850MHz")
+    850000000.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kmg]?hz)?", text.strip().lower())
+    if match is None or float(match[1]) == 0:
+        raise ConfigurationError(f"clock {text!r}: write a frequency, e.g. 850MHz or 1.1GHz")
+    return float(match[1]) * _HERTZ[match[2] or ""]

@@ -1,9 +1,11 @@
 import pytest
 
 from onewafer.errors import ConfigurationError
+from onewafer.geometry import parse_size
 from onewafer.graph import DataType
 from onewafer.pytorch import Fidelity, WaferOptions
-from onewafer.pytorch.options import options_from_mapping, parse_clock, parse_rectangle
+from onewafer.pytorch.options import options_from_mapping
+from onewafer.units import parse_hertz
 
 
 def test_mapping_sets_what_it_names_and_keeps_the_rest():
@@ -47,5 +49,5 @@ def test_wrong_options_say_what_to_write(mapping, message):
 
 
 def test_texts():
-    assert parse_rectangle("8×4") == (8, 4)
-    assert [parse_clock(t) for t in ("850 MHz", "1GHz", "5e8", "12 khz")] == [85e7, 1e9, 5e8, 12e3]
+    assert parse_size("8×4") == (8, 4)
+    assert [parse_hertz(t) for t in ("850 MHz", "1GHz", "5e8", "12 khz")] == [85e7, 1e9, 5e8, 12e3]

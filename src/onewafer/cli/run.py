@@ -19,6 +19,8 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError
+from onewafer.geometry import parse_size
+from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
@@ -123,19 +125,17 @@ def _wafer_options(
 ) -> WaferOptions:
     from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
     from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
-        parse_clock,
         parse_dtype,
         parse_fidelity,
-        parse_rectangle,
     )
 
     return WaferOptions(
         arch=arch,
         profile=profile,
         fidelity=parse_fidelity(fidelity),
-        rectangle=None if rectangle is None else parse_rectangle(rectangle),
+        rectangle=None if rectangle is None else parse_size(rectangle),
         dtype=None if dtype is None else parse_dtype(dtype),
-        clock_hertz=None if clock is None else parse_clock(clock),
+        clock_hertz=None if clock is None else parse_hertz(clock),
         max_batch=max_batch,
         engine=engine,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
+from onewafer.geometry import parse_size
 from onewafer.graph import FLOATING, DataType
 from onewafer.settings import ENGINES
+from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,33 +60,6 @@ class WaferOptions:
             raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
 
 
-def parse_rectangle(text: str) -> tuple[int, int]:
-    """Return (width, height) of `WIDTHxHEIGHT`.
-
-    >>> parse_rectangle("8x4")
-    (8, 4)
-    """
-    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text.strip())
-    if match is None:
-        raise ConfigurationError(f"rectangle {text!r}: write WIDTHxHEIGHT in PEs, e.g. 8x4")
-    return int(match[1]), int(match[2])
-
-
-_HERTZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
-
-
-def parse_clock(text: str) -> float:
-    """Return hertz of a number with an optional unit.
-
-    >>> parse_clock("850MHz")
-    850000000.0
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)\s*([kmg]?hz)?", text.strip().lower())
-    if match is None or float(match[1]) == 0:
-        raise ConfigurationError(f"clock {text!r}: write a frequency, e.g. 850MHz or 1.1GHz")
-    return float(match[1]) * _HERTZ[match[2] or ""]
-
-
 def parse_fidelity(text: str) -> Fidelity:
     """Return the fidelity of that name."""
     _check_choice("fidelity", text, tuple(Fidelity))
@@ -114,11 +88,11 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
             case "dtype", str():
                 chosen[name] = parse_dtype(value)
             case "rectangle", str():
-                chosen[name] = parse_rectangle(value)
+                chosen[name] = parse_size(value)
             case "rectangle", (int(width), int(height)):
                 chosen[name] = (width, height)
             case "clock", str():
-                chosen["clock_hertz"] = parse_clock(value)
+                chosen["clock_hertz"] = parse_hertz(value)
             case "clock", (int() | float()):
                 chosen["clock_hertz"] = float(value)
             case "max_batch", int():
