@@ -9,7 +9,7 @@ from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
 from onewafer.perf.known_models import CatalogEntry, find_model, known_models
-from onewafer.perf.model import Model, Segment
+from onewafer.perf.model import Model
 from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
 
