@@ -1,0 +1,140 @@
+"""Which job the options of `onewafer compare` ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import Decode, Prefill, Serve, Train
+
+if TYPE_CHECKING:
+    from onewafer.perf import Job, Model
+
+USUAL_CONTEXT = 4_096
+"""Tokens of a sequence or a prompt, if the model takes as many."""
+USUAL_PROMPT, USUAL_ANSWER = 1_024, 1_024
+USUAL_CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Points of the curve of serving."""
+USUAL_TOKENS_PER_STEP = 1 << 24
+"""Of training; 16 M as of Llama 3 405B (arXiv 2407.21783, table 4)."""
+TOKENS_PER_WEIGHT = 20
+"""Of training; Hoffmann et al., arXiv 2203.15556."""
+
+
+class JobKind(StrEnum):
+    """The flags of jobs, without their dashes."""
+
+    DECODE = "decode"
+    PREFILL = "prefill"
+    SERVE = "serve"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What the user said of a job; None: not said."""
+
+    batch: int | None = None
+    context: int | None = None
+    concurrency: int | None = None
+    prompt: int | None = None
+    answer: int | None = None
+    tokens: float | None = None
+    sequence: int | None = None
+
+
+_NUMBERS_OF = {
+    JobKind.DECODE: ("batch", "context"),
+    JobKind.PREFILL: ("batch", "context"),
+    JobKind.SERVE: ("concurrency", "prompt", "answer"),
+    JobKind.TRAIN: ("batch", "tokens", "sequence"),
+}
+
+
+def choose_kind(*, decode: bool, prefill: bool, serve: bool, train: bool) -> JobKind:
+    """Return the one kind of job that flags name; without a flag, decode.
+
+    Raises ConfigurationError for several.
+    """
+    flags = zip(JobKind, (decode, prefill, serve, train), strict=True)
+    named = [kind for kind, is_named in flags if is_named]
+    if len(named) > 1:
+        both = " and ".join(f"--{kind}" for kind in named)
+        raise ConfigurationError(f"{both} are different jobs; name one of them")
+    return named[0] if named else JobKind.DECODE
+
+
+def check_numbers(kind: JobKind, numbers: Numbers) -> None:
+    """Raise ConfigurationError for numbers that belong to another job."""
+    for field in fields(numbers):
+        if getattr(numbers, field.name) is None or field.name in _NUMBERS_OF[kind]:
+            continue
+        owners = [f"--{other}" for other, names in _NUMBERS_OF.items() if field.name in names]
+        own = ", ".join(f"--{name}" for name in _NUMBERS_OF[kind])
+        raise ConfigurationError(
+            f"--{field.name} belongs to {' and '.join(owners)}; --{kind} takes {own}"
+        )
+
+
+def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]:
+    """Return the job, or the points of the curve of serving, with what is usual filled in.
+
+    Raises ConfigurationError for numbers that mean nothing.
+    """
+    most = model.max_context or USUAL_CONTEXT
+    usual = min(USUAL_CONTEXT, most)
+    batch = _first(numbers.batch, 1)
+    match kind:
+        case JobKind.DECODE:
+            return (Decode(batch=batch, context=_first(numbers.context, usual)),)
+        case JobKind.PREFILL:
+            return (Prefill(batch=batch, tokens=_first(numbers.context, usual)),)
+        case JobKind.SERVE:
+            points = USUAL_CONCURRENCIES if numbers.concurrency is None else (numbers.concurrency,)
+            prompt = _first(numbers.prompt, min(USUAL_PROMPT, max(1, most // 2)))
+            answer = _first(numbers.answer, min(USUAL_ANSWER, max(1, most - prompt)))
+            return tuple(Serve(concurrency=n, prompt=prompt, answer=answer) for n in points)
+        case JobKind.TRAIN:
+            sequence = _first(numbers.sequence, usual)
+            whole = max(1, USUAL_TOKENS_PER_STEP // max(1, sequence))
+            tokens = numbers.tokens
+            if tokens is None:
+                tokens = TOKENS_PER_WEIGHT * model.num_weights
+            batch = _first(numbers.batch, whole)
+            return (Train(tokens=tokens, sequence=sequence, batch=batch),)
+
+
+def _first(said: int | None, usual: int) -> int:
+    return usual if said is None else said
+
+
+def split_systems(*texts: str) -> tuple[str, ...]:
+    """Return the names in lists separated by commas, each once, in the order of appearance.
+
+    >>> split_systems("cs3", "h100x8, b200x8,cs3")
+    ('cs3', 'h100x8', 'b200x8')
+    """
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def parse_prices(texts: list[str]) -> dict[str, float]:
+    """Return what a device of a family costs for an hour, from texts like `h100=2.5`.
+
+    >>> parse_prices(["h100=2.5", "cs3=120"])
+    {'h100': 2.5, 'cs3': 120.0}
+    """
+    prices: dict[str, float] = {}
+    for text in texts:
+        family, _, amount = text.partition("=")
+        try:
+            prices[family.strip().lower()] = float(amount)
+        except ValueError:
+            raise ConfigurationError(
+                f"--price {text!r}: write a device and its price for an hour, as in h100=2.5"
+            ) from None
+        if not 0 <= prices[family.strip().lower()] < float("inf"):
+            raise ConfigurationError(f"--price {text!r}: a price is a number that is not negative")
+    return prices

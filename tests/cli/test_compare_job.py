@@ -1,0 +1,127 @@
+"""Which job the options of `onewafer compare` ask for."""
+
+import pytest
+
+from onewafer.cli.compare_job import (
+    USUAL_CONCURRENCIES,
+    JobKind,
+    Numbers,
+    build_jobs,
+    check_numbers,
+    choose_kind,
+    parse_prices,
+    split_systems,
+)
+from onewafer.errors import ConfigurationError
+from onewafer.graph import DataType, Graph, Linear, Segment, Tensor
+from onewafer.perf import Decode, Model, Prefill, Serve, Train
+
+
+def _model(max_context=None):
+    graph = Graph(
+        name="layer",
+        inputs=(Tensor("x", (4, 8), DataType.F16),),
+        parameters=(Tensor("w", (16, 8), DataType.F16),),
+        operations=(Linear(Tensor("y", (4, 16), DataType.F16), "x", "w"),),
+        outputs=("y",),
+    )
+    return Model(
+        name="m", title="M", segments=(Segment(graph=graph, repeats=10),), max_context=max_context
+    )
+
+
+def _flags(*named):
+    return {kind.value: kind in named for kind in JobKind}
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_a_flag_names_its_job(kind):
+    assert choose_kind(**_flags(kind)) is kind
+
+
+def test_without_a_flag_it_is_decode():
+    assert choose_kind(**_flags()) is JobKind.DECODE
+
+
+def test_two_flags_are_two_jobs():
+    with pytest.raises(ConfigurationError, match="--prefill and --train are different jobs"):
+        choose_kind(**_flags(JobKind.PREFILL, JobKind.TRAIN))
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "job"),
+    [
+        (JobKind.DECODE, Numbers(), Decode(batch=1, context=4096)),
+        (JobKind.DECODE, Numbers(batch=8, context=100), Decode(batch=8, context=100)),
+        (JobKind.PREFILL, Numbers(context=512), Prefill(batch=1, tokens=512)),
+        (
+            JobKind.SERVE,
+            Numbers(concurrency=4, answer=7),
+            Serve(concurrency=4, prompt=1024, answer=7),
+        ),
+        (JobKind.TRAIN, Numbers(), Train(tokens=20 * 1280, sequence=4096, batch=4096)),
+        (
+            JobKind.TRAIN,
+            Numbers(tokens=1e6, sequence=8, batch=2),
+            Train(tokens=1e6, sequence=8, batch=2),
+        ),
+    ],
+)
+def test_what_is_not_said_is_usual(kind, numbers, job):
+    assert build_jobs(kind, numbers, _model()) == (job,)
+
+
+def test_usual_numbers_keep_to_the_context_of_the_model():
+    model = _model(max_context=1024)
+
+    assert build_jobs(JobKind.DECODE, Numbers(), model)[0].context == 1024
+    (serve, *_) = build_jobs(JobKind.SERVE, Numbers(), model)
+    assert serve.prompt + serve.answer == 1024
+
+
+def test_serving_without_a_number_of_requests_is_a_curve():
+    jobs = build_jobs(JobKind.SERVE, Numbers(prompt=10, answer=20), _model())
+
+    assert tuple(job.concurrency for job in jobs) == USUAL_CONCURRENCIES
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (JobKind.DECODE, Numbers(batch=0)),
+        (JobKind.PREFILL, Numbers(context=-1)),
+        (JobKind.SERVE, Numbers(answer=0)),
+        (JobKind.TRAIN, Numbers(sequence=0)),
+    ],
+)
+def test_no_work_is_refused(kind, numbers):
+    with pytest.raises(ConfigurationError, match="must be at least 1"):
+        build_jobs(kind, numbers, _model())
+
+
+def test_a_number_of_another_job_is_refused_with_whose_it_is():
+    with pytest.raises(
+        ConfigurationError, match="--tokens belongs to --train; --decode takes --batch, --context"
+    ):
+        check_numbers(JobKind.DECODE, Numbers(tokens=1e9))
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_numbers_of_the_job_pass(kind):
+    of_all = {
+        JobKind.DECODE: Numbers(batch=1, context=2),
+        JobKind.PREFILL: Numbers(batch=1, context=2),
+        JobKind.SERVE: Numbers(concurrency=1, prompt=1, answer=1),
+        JobKind.TRAIN: Numbers(batch=1, tokens=1, sequence=1),
+    }
+    check_numbers(kind, of_all[kind])
+
+
+def test_systems_are_named_once():
+    assert split_systems("cs3,,", " h100x8 ,cs3") == ("cs3", "h100x8")
+
+
+@pytest.mark.parametrize("text", ["h100", "h100=", "h100=cheap", "h100=-1", "h100=nan", "h100=inf"])
+def test_a_price_is_a_number(text):
+    with pytest.raises(ConfigurationError, match="--price"):
+        parse_prices([text])
