@@ -1,0 +1,227 @@
+"""Measured kernels of the package aiconfigurator-core: products, attention, collectives.
+
+Only the columns and rows that an answer needs are read, and nothing is kept on disk.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from onewafer.perf.gpu.collectives import Collective
+from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+from onewafer.perf.gpu.latency_table import Points
+from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
+    from numpy.typing import NDArray
+
+    _Columns = dict[str, NDArray[np.float64]]
+
+_PACKAGE = "aiconfigurator_core"
+_MILLISECONDS = 1e-3
+_NCCL_NAMES = {
+    Collective.ALL_REDUCE: "all_reduce",
+    Collective.ALL_GATHER: "all_gather",
+    Collective.REDUCE_SCATTER: "reduce_scatter",
+    Collective.ALL_TO_ALL: "alltoall",
+}
+_ELEMENT_BYTES = 2
+"""Sizes of messages are elements of bf16: NCCL's tables of one-byte elements go twice as far."""
+
+
+@dataclass(frozen=True, slots=True)
+class AiconfiguratorTables:
+    """The tables of one GPU and one engine, newest versions first."""
+
+    gpu: str
+    """As the package names its folders: `h100_sxm`."""
+    engine: str
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for people."""
+        return f"kernels measured by aiconfigurator-core ({self.gpu}, {self.engine})"
+
+    def gemm(self, number_format: NumberFormat) -> Points | None:
+        """Return products by rows, outputs and inputs.
+
+        Those in fp8 were measured with the search for the scale of the rows, which a checkpoint
+        with static scales does not need: its time is subtracted.
+        """
+        filters = [("gemm_dtype", "==", number_format.value)]
+        found = self._read("gemm/{engine}", "gemm_perf", ("m", "n", "k"), filters)
+        if found is not None and number_format is NumberFormat.FP8:
+            scales = self._read("quantize/{engine}", "computescale_perf", ("m", "k"), [])
+            found = found if scales is None else _without_scales(found, scales)
+        return None if found is None else _points(found, ("m", "n", "k"))
+
+    def decode_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return attention of one new token by sequences and context, of the nearest shape."""
+        table = "generation_attention_perf"
+        columns = ("batch_size", "step")
+        found = self._attention(table, columns, shape, cache_format)
+        if found is None:
+            return None
+        nearest, rows = found
+        rows["step"] = rows["step"] + 1  # tokens before the new one
+        return AttentionPoints(nearest, _points(rows, columns))
+
+    def prefill_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return causal attention by sequences and tokens of each, of the nearest shape."""
+        columns = ("batch_size", "isl")
+        found = self._attention("context_attention_perf", columns, shape, cache_format)
+        return None if found is None else AttentionPoints(found[0], _points(found[1], columns))
+
+    def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
+        """Return a collective within a domain by bytes: the engine's own all-reduce, else NCCL."""
+        own = self._own_all_reduce(num_gpus) if collective is Collective.ALL_REDUCE else None
+        return self._nccl(collective, num_gpus) if own is None else own
+
+    def _own_all_reduce(self, num_gpus: int) -> CollectivePoints | None:
+        columns = ("num_gpus", "message_size", "kernel_source")
+        folder = f"comm/{_ALL_REDUCE_OF.get(self.engine, self.engine)}"
+        found = self._read(folder, "custom_allreduce_perf", columns, [])
+        if found is None:
+            return None
+        graphs = np.array(["eager" not in str(name) for name in found["kernel_source"]])
+        return _collective_points(found, graphs, num_gpus)
+
+    def _nccl(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
+        if collective not in _NCCL_NAMES:
+            return None
+        filters = [("op_name", "==", _NCCL_NAMES[collective]), ("nccl_dtype", "==", "half")]
+        found = self._read("comm/nccl", "nccl_perf", ("num_gpus", "message_size"), filters)
+        if found is None:
+            return None
+        whole = np.ones(len(found["latency"]), bool)
+        return _collective_points(found, whole, num_gpus)
+
+    def _attention(
+        self,
+        table: str,
+        sizes: tuple[str, str],
+        shape: AttentionShape,
+        cache_format: NumberFormat,
+    ) -> tuple[AttentionShape, _Columns] | None:
+        heads = ("num_heads", "num_key_value_heads")
+        cache = "fp8" if cache_format in _FP8 else "bfloat16"
+        filters = [("head_dim", "==", shape.features), ("kv_cache_dtype", "==", cache)]
+        found = self._read("attention/{engine}", table, (*sizes, *heads, "window_size"), filters)
+        if found is None:
+            return None
+        whole = found["window_size"] == _nearest_window(found["window_size"], shape.window)
+        distance = np.abs(np.log(found[heads[0]] / shape.heads))
+        distance += np.abs(np.log(found[heads[1]] / shape.kv_heads))
+        chosen = whole & (distance <= np.min(distance[whole]) + 1e-9)
+        rows = {name: values[chosen] for name, values in found.items()}
+        num_heads, num_kv_heads = (int(rows[name][0]) for name in heads)
+        chosen = (rows[heads[0]] == num_heads) & (rows[heads[1]] == num_kv_heads)
+        nearest = AttentionShape(num_heads, num_kv_heads, shape.features, shape.window)
+        return nearest, {name: values[chosen] for name, values in rows.items()}
+
+    def _read(
+        self,
+        folder: str,
+        table: str,
+        columns: Sequence[str],
+        filters: Sequence[tuple[str, str, object]],
+    ) -> _Columns | None:
+        """Return columns and latency of the rows that fit, of the newest version with any."""
+        folder = folder.format(engine=self.engine)
+        root = resources.files(_PACKAGE).joinpath("systems", "data", self.gpu, *folder.split("/"))
+        if not root.is_dir():
+            return None
+        for version in sorted(root.iterdir(), key=_version, reverse=True):
+            file = version.joinpath(f"{table}.parquet")
+            if file.is_file() and (rows := _read_parquet(file, [*columns, "latency"], filters)):
+                return rows
+        return None
+
+
+_ALL_REDUCE_OF = {"vllm": "trtllm"}
+"""Engines that use the all-reduce of another one: vLLM takes that of TensorRT-LLM from FlashInfer
+(`enable_fi_allreduce_fusion`), and falls back to its own where that is not there."""
+_LEAST_SHARE = 0.2
+"""Of a measured product that is the product: two tables are subtracted, and both have noise."""
+_FP8 = (NumberFormat.FP8, NumberFormat.FP8_BLOCK, NumberFormat.FP4)
+
+
+def is_installed() -> bool:
+    """Tell whether the package and what reads its files are there."""
+    try:
+        import_module(_PACKAGE)
+        import_module("pyarrow.parquet")
+    except ImportError:
+        return False
+    return True
+
+
+def _read_parquet(
+    file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, str, object]]
+) -> _Columns | None:
+    parquet = cast("Any", import_module("pyarrow.parquet"))  # has no types
+    with resources.as_file(file) as path:
+        table = parquet.read_table(path, columns=list(columns), filters=list(filters) or None)
+    if table.num_rows == 0:
+        return None
+    return {name: table.column(name).to_numpy(zero_copy_only=False) for name in columns}
+
+
+def _points(rows: _Columns, sizes: Sequence[str]) -> Points:
+    return Points(
+        tuple(rows[name].astype(np.float64) for name in sizes), rows["latency"] * _MILLISECONDS
+    )
+
+
+def _without_scales(products: _Columns, scales: _Columns) -> _Columns:
+    """Subtract the time of the search for the scale of m rows of k features from products."""
+    found = {
+        (m, k): seconds
+        for m, k, seconds in zip(
+            scales["m"].tolist(), scales["k"].tolist(), scales["latency"].tolist(), strict=True
+        )
+    }
+    sizes = zip(products["m"].tolist(), products["k"].tolist(), strict=True)
+    search = np.array([found.get(size, 0.0) for size in sizes])
+    least = products["latency"] * _LEAST_SHARE
+    return {**products, "latency": np.maximum(products["latency"] - search, least)}
+
+
+def _collective_points(
+    rows: _Columns, chosen: NDArray[np.bool_], num_gpus: int
+) -> CollectivePoints:
+    """Return the points of the number of GPUs that is nearest to the one that was asked for."""
+    sizes = rows["num_gpus"].astype(np.float64)
+    nearest = int(min(np.unique(sizes[chosen]), key=lambda size: abs(np.log(size / num_gpus))))
+    chosen = chosen & (sizes == nearest)
+    message = rows["message_size"][chosen].astype(np.float64) * _ELEMENT_BYTES
+    return CollectivePoints(nearest, Points((message,), rows["latency"][chosen] * _MILLISECONDS))
+
+
+def _nearest_window(windows: NDArray[np.float64], wanted: int | None) -> float:
+    """Return the measured window for a model's; 0 is none."""
+    if wanted is None or not np.any(windows > 0):
+        return 0.0
+    return float(min(np.unique(windows[windows > 0]), key=lambda size: abs(np.log(size / wanted))))
+
+
+def _version(folder: Traversable) -> tuple[tuple[int, ...], bool, int]:
+    """Order `1.3.0rc20` before `1.3.0`, and both after `1.2`."""
+    text = folder.name
+    release = tuple(
+        int(number) for number in re.findall(r"\d+", text.split("rc")[0].split("post")[0])
+    )
+    candidate = re.search(r"rc(\d+)", text)
+    return release, candidate is None, int(candidate.group(1)) if candidate else 0

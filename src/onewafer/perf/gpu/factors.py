@@ -1,0 +1,94 @@
+"""Tables of measured factors on the ideal roofline of one GPU, each built when it is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.perf.gpu.collectives import flat_seconds, nvlink
+from onewafer.perf.gpu.kernels import (
+    decode_bytes,
+    decode_flop,
+    gemm_bytes,
+    gemm_flop,
+    prefill_bytes,
+    prefill_flop,
+    prefill_pairs,
+)
+from onewafer.perf.gpu.latency_table import build_table
+from onewafer.perf.gpu.roofline import load_roofline
+
+if TYPE_CHECKING:
+    from onewafer.arch import Gpu
+    from onewafer.perf.gpu.collectives import Collective
+    from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+    from onewafer.perf.gpu.latency_table import LatencyTable
+    from onewafer.perf.gpu.measurements import Measurements
+
+
+class MeasuredFactors:
+    """Factors by kind of kernel; None where nothing was measured."""
+
+    def __init__(self, gpu: Gpu, measurements: Measurements) -> None:
+        self._gpu = gpu
+        self._measurements = measurements
+        self._roofline = load_roofline()
+        self.gemm = cache(self._gemm)
+        self.decode_attention = cache(self._decode_attention)
+        self.prefill_attention = cache(self._prefill_attention)
+        self.collective = cache(self._collective)
+
+    def _gemm(self, number_format: NumberFormat) -> LatencyTable | None:
+        """Return factors by rows, outputs and inputs."""
+        points = self._measurements.gemm(number_format)
+        if points is None:
+            return None
+        rows, outputs, inputs = points.sizes
+        flop = gemm_flop(rows, outputs, inputs)
+        num_bytes = gemm_bytes(rows, outputs, inputs, number_format)
+        peak = number_format.peak_flop_per_second(self._gpu)
+        return build_table(points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
+
+    def _decode_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> LatencyTable | None:
+        """Return factors by sequences and context."""
+        found = self._measurements.decode_attention(shape, cache_format)
+        if found is None:
+            return None
+        sequences, context = found.points.sizes
+        seen = context if found.shape.window is None else np.minimum(context, found.shape.window)
+        flop = decode_flop(sequences, seen, found.shape)
+        num_bytes = decode_bytes(sequences, seen, found.shape, cache_format)
+        peak = self._gpu.bf16_flop_per_second
+        return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
+
+    def _prefill_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> LatencyTable | None:
+        """Return factors by sequences and tokens of each."""
+        found = self._measurements.prefill_attention(shape, cache_format)
+        if found is None:
+            return None
+        sequences, tokens = found.points.sizes
+        none = np.zeros_like(tokens)
+        pairs = prefill_pairs(tokens, none)
+        if (window := found.shape.window) is not None:
+            hidden = np.maximum(tokens - window, 0.0)
+            pairs = pairs - hidden * (hidden + 1.0) / 2.0
+        flop = prefill_flop(sequences, pairs, found.shape)
+        num_bytes = prefill_bytes(sequences, tokens, none, found.shape, cache_format)
+        peak = self._gpu.bf16_flop_per_second
+        return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
+
+    def _collective(self, collective: Collective, num_gpus: int) -> LatencyTable | None:
+        """Return factors on the formula of `collectives` by bytes."""
+        found = self._measurements.collective(collective, num_gpus)
+        if found is None:
+            return None
+        link = nvlink(self._gpu)
+        sizes: list[float] = found.points.sizes[0].tolist()
+        formula = [flat_seconds(collective, size, found.num_gpus, link) for size in sizes]
+        return build_table(found.points, np.array(formula))

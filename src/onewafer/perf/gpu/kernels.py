@@ -1,0 +1,209 @@
+"""Kernels that an inference engine launches on one GPU, with what they compute and move.
+
+    kernel := Gemm(rows, outputs, inputs, number_format)
+            | DecodeAttention(shape, sequences, context, cache_format)     one new token each
+            | PrefillAttention(shape, sequences, new_tokens, cached_tokens, cache_format, is_causal)
+            | Elementwise(num_bytes)                  norms, rotations, activations: fused, in HBM
+            | Communication(collective, num_bytes, group)
+
+Sizes are those of one GPU, after tensors were sharded. The arithmetic is in functions of numbers or
+arrays, so that tables of measured kernels use the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf.jobs import Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onewafer.arch import Gpu
+    from onewafer.perf.gpu.collectives import Collective, Group
+
+    _Number = TypeVar("_Number", float, np.ndarray[tuple[int, ...], np.dtype[np.float64]])
+
+_HALF_BYTES = 2.0
+"""Of an activation: bf16, whatever the format of the products."""
+
+
+class NumberFormat(StrEnum):
+    """How operands of matrix products, or keys and values of the cache, are stored."""
+
+    FP32 = "float32"
+    BF16 = "bfloat16"
+    """fp16, too."""
+    FP8 = "fp8"
+    """One scale a tensor."""
+    FP8_BLOCK = "fp8_block"
+    """One scale for 128 × 128 weights, one for 128 features of a row."""
+    FP4 = "nvfp4"
+    """One fp8 scale for 16 elements."""
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes of an element, with its share of scales of blocks."""
+        return _BYTES[self]
+
+    def peak_flop_per_second(self, gpu: Gpu) -> float:
+        """Return the dense peak of a GPU; raise ConfigurationError if it has no such arithmetic."""
+        peak = {
+            NumberFormat.FP32: gpu.fp32_flop_per_second,
+            NumberFormat.BF16: gpu.bf16_flop_per_second,
+            NumberFormat.FP8: gpu.fp8_flop_per_second,
+            NumberFormat.FP8_BLOCK: gpu.fp8_flop_per_second,
+            NumberFormat.FP4: gpu.fp4_flop_per_second,
+        }[self]
+        if not peak:
+            raise ConfigurationError(
+                f"{gpu.title} has no {self.value} arithmetic; use --precision bf16 or another GPU"
+            )
+        return peak
+
+
+_BYTES = {
+    NumberFormat.FP32: 4.0,
+    NumberFormat.BF16: 2.0,
+    NumberFormat.FP8: 1.0,
+    NumberFormat.FP8_BLOCK: 1.0 + 4 / 128**2,
+    NumberFormat.FP4: 0.5 + 1 / 16,
+}
+
+
+def product_format(precision: Precision, *, has_block_scales: bool = False) -> NumberFormat:
+    """Return the format of matrix products at a precision."""
+    formats = {
+        Precision.FP32: NumberFormat.FP32,
+        Precision.BF16: NumberFormat.BF16,
+        Precision.FP16: NumberFormat.BF16,
+        Precision.FP8: NumberFormat.FP8_BLOCK if has_block_scales else NumberFormat.FP8,
+        Precision.FP4: NumberFormat.FP4,
+    }
+    return formats[precision]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """Heads of one GPU."""
+
+    heads: int
+    kv_heads: int
+    features: int
+    """Of a head, of keys and of values."""
+    window: int | None = None
+    """Most tokens that a token sees; None: all before it."""
+
+    def seen(self, context: int) -> int:
+        """Return how many tokens of a context the last of them sees."""
+        return context if self.window is None else min(context, self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """Multiply rows by a weight: `rows × inputs` by `inputs × outputs`."""
+
+    rows: int
+    outputs: int
+    inputs: int
+    number_format: NumberFormat
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeAttention:
+    """Attention of one new token of each sequence over its keys and values."""
+
+    shape: AttentionShape
+    sequences: int
+    context: int
+    """Tokens of a sequence, the new one included."""
+    cache_format: NumberFormat
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillAttention:
+    """Attention of many new tokens of each sequence."""
+
+    shape: AttentionShape
+    sequences: int
+    new_tokens: int
+    cached_tokens: int
+    cache_format: NumberFormat
+    is_causal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """A fused kernel that reads and writes so many bytes and computes little."""
+
+    num_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Communication:
+    """A collective of activations, whose size is that of the whole tensor."""
+
+    collective: Collective
+    num_bytes: float
+    group: Group
+
+
+Kernel = Gemm | DecodeAttention | PrefillAttention | Elementwise | Communication
+
+
+def gemm_flop(rows: _Number, outputs: _Number, inputs: _Number) -> _Number:
+    """Return the operations of a product, a multiply-add counted as two."""
+    return 2.0 * rows * outputs * inputs
+
+
+def gemm_bytes(
+    rows: _Number, outputs: _Number, inputs: _Number, number_format: NumberFormat
+) -> _Number:
+    """Return the bytes of both operands in their format and of the result in bf16."""
+    operands = (rows * inputs + outputs * inputs) * number_format.num_bytes
+    return operands + rows * outputs * _HALF_BYTES
+
+
+def decode_flop(sequences: _Number, context: _Number, shape: AttentionShape) -> _Number:
+    """Return the operations of the products with keys and with values."""
+    return 4.0 * sequences * context * (shape.heads * shape.features)
+
+
+def decode_bytes(
+    sequences: _Number, context: _Number, shape: AttentionShape, cache_format: NumberFormat
+) -> _Number:
+    """Return the bytes of keys and values, which are read once, and of queries and results."""
+    cache = context * (2 * shape.kv_heads * shape.features * cache_format.num_bytes)
+    return sequences * (cache + 2 * shape.heads * shape.features * _HALF_BYTES)
+
+
+def prefill_pairs(
+    new_tokens: _Number, cached_tokens: _Number, *, is_causal: bool = True
+) -> _Number:
+    """Return how many pairs of a query and a key a sequence has."""
+    if is_causal:
+        return new_tokens * cached_tokens + new_tokens * (new_tokens + 1.0) / 2.0
+    return new_tokens * (new_tokens + cached_tokens)
+
+
+def prefill_flop(sequences: _Number, pairs: _Number, shape: AttentionShape) -> _Number:
+    """Return the operations of the products with keys and with values."""
+    return 4.0 * sequences * pairs * (shape.heads * shape.features)
+
+
+def prefill_bytes(
+    sequences: _Number,
+    new_tokens: _Number,
+    cached_tokens: _Number,
+    shape: AttentionShape,
+    cache_format: NumberFormat,
+) -> _Number:
+    """Return the bytes of queries, results and new keys and values, and of the cache."""
+    new = new_tokens * ((2 * shape.heads + 2 * shape.kv_heads) * shape.features * _HALF_BYTES)
+    cache = (new_tokens + cached_tokens) * (
+        2 * shape.kv_heads * shape.features * cache_format.num_bytes
+    )
+    return sequences * (new + cache)

@@ -1,0 +1,79 @@
+"""What must be measured of a GPU to time kernels without a formula: a contract with two writers.
+
+`aiconfigurator` reads it from the tables of a package; a profile that was measured on the user's
+own card can stand in. Everything is optional: where something is None, the formula is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from onewafer.perf.gpu.collectives import Collective
+    from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+    from onewafer.perf.gpu.latency_table import Points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionPoints:
+    """Measured attention of one shape, the nearest one to what was asked."""
+
+    shape: AttentionShape
+    points: Points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CollectivePoints:
+    """A measured collective of a number of GPUs, the nearest one to what was asked."""
+
+    num_gpus: int
+    points: Points
+    """Bytes of the whole tensor."""
+
+
+class Measurements(Protocol):
+    """Measured kernels of one GPU and one engine."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for people."""
+        ...
+
+    def gemm(self, number_format: NumberFormat) -> Points | None:
+        """Return products by rows, outputs and inputs."""
+        ...
+
+    def decode_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return attention of one new token by sequences and context."""
+        ...
+
+    def prefill_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return causal attention of whole prompts by sequences and tokens of each."""
+        ...
+
+    def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
+        """Return a collective within a domain by bytes."""
+        ...
+
+
+class NoMeasurements:
+    """What stands where nothing was measured."""
+
+    source = "no measurements: rooflines with stated efficiencies"
+
+    def gemm(self, number_format: NumberFormat) -> None:
+        """Return nothing."""
+
+    def decode_attention(self, shape: AttentionShape, cache_format: NumberFormat) -> None:
+        """Return nothing."""
+
+    def prefill_attention(self, shape: AttentionShape, cache_format: NumberFormat) -> None:
+        """Return nothing."""
+
+    def collective(self, collective: Collective, num_gpus: int) -> None:
+        """Return nothing."""

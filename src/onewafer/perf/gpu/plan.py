@@ -1,0 +1,78 @@
+"""How a model is laid over GPUs, and which layouts there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf.gpu.sharding import most_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.arch import GpuCluster
+    from onewafer.perf import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Sizes of the groups of GPUs; their product is the number of GPUs in use."""
+
+    tensor: int = 1
+    """GPUs that share each layer, neighbours in a domain where they fit."""
+    pipeline: int = 1
+    """Stages, each with a part of the layers."""
+    replicas: int = 1
+    """Copies of the whole model, each with its own requests (data parallelism)."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for name, size in (
+            ("tensor", self.tensor),
+            ("pipeline", self.pipeline),
+            ("replicas", self.replicas),
+        ):
+            if size < 1:
+                raise ConfigurationError(f"a plan with {name} = {size}; it must be at least 1")
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs in use."""
+        return self.gpus_per_replica * self.replicas
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs of one copy of the model."""
+        return self.tensor * self.pipeline
+
+    def __str__(self) -> str:
+        """Return the plan in words: `tensor parallelism 8, 2 pipeline stages`."""
+        parts = [f"tensor parallelism {self.tensor}"] if self.tensor > 1 else []
+        parts += [f"{self.pipeline} pipeline stages"] if self.pipeline > 1 else []
+        parts += [f"{self.replicas} replicas"] if self.replicas > 1 else []
+        return ", ".join(parts) or "one GPU"
+
+
+def num_layers(model: Model) -> int:
+    """Return the pieces of the longest run of equal ones: what stages are made of."""
+    return max(segment.repeats for segment in model.segments)
+
+
+def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
+    """Return the sizes of tensor-parallel groups up to `most`: divisors of the number of heads."""
+    heads = [most_shards(segment) for segment in model.segments]
+    fewest = min((count for count in heads if count > 1), default=1)
+    return tuple(size for size in range(1, min(fewest, most) + 1) if fewest % size == 0)
+
+
+def plans(model: Model, cluster: GpuCluster) -> Iterator[Plan]:
+    """Return every plan that a cluster has the GPUs for, small groups first.
+
+    Only as many replicas as fit are considered: idle GPUs make nothing faster.
+    """
+    for tensor in tensor_sizes(model, cluster.count):
+        for pipeline in range(1, min(num_layers(model), cluster.count // tensor) + 1):
+            yield Plan(
+                tensor=tensor, pipeline=pipeline, replicas=cluster.count // (tensor * pipeline)
+            )

@@ -1,0 +1,394 @@
+"""A piece of a model as the kernels of one GPU of a tensor-parallel group, sizes of rows left open.
+
+In: the graph of a segment, the size of the group. Out: parts in the order of execution:
+
+    part := Product(name, outputs, inputs, rows, is_quantized)  linear operations of one input: one
+          | Attend(shape, is_causal)
+          | Fused(name, elements, rows)                         elementwise operations, one kernel
+          | Exchange(collective, elements, rows)                between the GPUs of the group
+
+Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
+whose input is whole gives each GPU a part of the outputs (column parallel); one whose input is in
+parts gives everybody a sum of parts (row parallel), so that an all-reduce follows. GPUs that are
+more than the heads of keys and values have copies of them. Norms and residual connections are done
+by everybody. Weights of embedding and head are sharded by the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    Embedding,
+    LastRow,
+    LayerNorm,
+    LayerPart,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    ScaleFeatures,
+    activation_operands,
+    layer_parts,
+    parameter_operands,
+)
+from onewafer.perf.gpu.collectives import Collective
+from onewafer.perf.gpu.kernels import AttentionShape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onewafer.graph import Graph, Operation, Segment
+
+
+class Rows(Enum):
+    """How many rows a part has."""
+
+    ALL = "all"
+    """Every token of the pass."""
+    LAST = "last"
+    """One a sequence: the token whose successor is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product with a weight."""
+
+    name: str
+    outputs: int
+    inputs: int
+    rows: Rows
+    is_quantized: bool
+    """Whether the weight has the precision of the job; that of the head stays in bf16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """Attention of the heads of one GPU."""
+
+    shape: AttentionShape
+    is_causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """Elementwise operations in one kernel."""
+
+    name: str
+    elements: int
+    """That are read and written for each row."""
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A collective of the group."""
+
+    collective: Collective
+    elements: int
+    """Of each row, over the group."""
+    rows: Rows
+
+
+Part = Product | Attend | Fused | Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class ShardedPiece:
+    """One piece of a segment on one GPU."""
+
+    parts: tuple[Part, ...]
+    quantized_weights: int
+    """Elements on one GPU whose format is that of the job."""
+    plain_weights: int
+    """Elements on one GPU that stay in bf16."""
+    cached_features: int
+    """Elements of keys and values of a token on one GPU."""
+
+
+def shard(segment: Segment, group_size: int, *, is_last: bool = False) -> ShardedPiece:
+    """Return a piece of a segment on one of so many GPUs; heads must be a multiple of them.
+
+    What the last segment of a model ends with is its head.
+    """
+    return _Sharder(segment, group_size, is_last=is_last).piece()
+
+
+def most_shards(segment: Segment) -> int:
+    """Return the heads of attention, of which each GPU needs one at least; without attention 1."""
+    heads = (op.heads for op in segment.graph.operations if isinstance(op, Attention))
+    return min(heads, default=1)
+
+
+_ELEMENTWISE = (
+    Activation,
+    Add,
+    AddBias,
+    LayerNorm,
+    Multiply,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    ScaleFeatures,
+)
+_NORMS = (LayerNorm, RmsNorm)
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """Elementwise operations that become one kernel."""
+
+    start: int
+    """Index of the first of them."""
+    members: list[Operation] = field(default_factory=list["Operation"])
+
+    @property
+    def results(self) -> set[str]:
+        return {operation.result.name for operation in self.members}
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a product does it while it writes its result."""
+        return all(isinstance(operation, AddBias) for operation in self.members)
+
+
+class _Sharder:
+    def __init__(self, segment: Segment, group_size: int, *, is_last: bool) -> None:
+        self._segment = segment
+        self._graph: Graph = segment.graph
+        self._size = group_size
+        self._operations = self._graph.operations
+        self._kinds = [
+            LayerPart.HEAD if is_last and self._is_output_product(operation) else kind
+            for operation, kind in zip(self._operations, layer_parts(self._graph), strict=True)
+        ]
+        self._source = {op.result.name: op for op in self._operations}
+        self._kv_heads = self._find_heads_of_keys_and_values()
+        self._local: dict[str, int] = {t.name: t.shape[-1] for t in self._graph.inputs}
+        """Features of a tensor on one GPU."""
+        self._rows: dict[str, Rows] = {t.name: Rows.ALL for t in self._graph.inputs}
+        self._parts: list[tuple[int, Part]] = []
+        """With the index of the operation that they begin with."""
+        self._clusters: list[_Cluster] = []
+        self._products: dict[tuple[str, LayerPart], tuple[int, int]] = {}
+        """Input → index of its operation and of its part."""
+        self._position: dict[str, int] = {t.name: -1 for t in self._graph.inputs}
+
+    def piece(self) -> ShardedPiece:
+        """Return the parts, weights and cache of one GPU."""
+        for index, operation in enumerate(self._operations):
+            self._visit(index, operation)
+        self._add_fused()
+        quantized, plain = self._count_weights()
+        shapes = [
+            part.shape for _, part in self._parts if isinstance(part, Attend) and part.is_causal
+        ]
+        return ShardedPiece(
+            tuple(part for _, part in sorted(self._parts, key=lambda entry: entry[0])),
+            quantized,
+            plain,
+            sum(2 * shape.kv_heads * shape.features for shape in shapes),
+        )
+
+    def _is_output_product(self, operation: Operation) -> bool:
+        return isinstance(operation, Linear) and operation.result.name in self._graph.outputs
+
+    def _visit(self, index: int, operation: Operation) -> None:
+        operands = activation_operands(operation)
+        name = operation.result.name
+        self._position[name] = index
+        last = any(self._rows[operand] is Rows.LAST for operand in operands)
+        self._rows[name] = Rows.LAST if last or isinstance(operation, LastRow) else Rows.ALL
+        match operation:
+            case Linear():
+                self._add_product(index, operation)
+            case Attention():
+                self._add_attention(index, operation)
+            case Embedding():
+                self._add_embedding(index, operation)
+            case PositionEmbedding():
+                self._local[name] = operation.result.shape[-1]
+                self._parts.append((index, Fused("embedding", 2 * self._local[name], Rows.ALL)))
+            case _:
+                self._pass_on(index, operation)
+
+    def _pass_on(self, index: int, operation: Operation) -> None:
+        """Let a result be sharded as what it comes from, and gather what must be whole."""
+        operands = activation_operands(operation)
+        whole = operation.result.shape[-1]
+        widths = {self._local[operand] for operand in operands}
+        is_whole_norm = isinstance(operation, _NORMS) and operation.groups == 1
+        if len(widths) > 1 or (is_whole_norm and widths != {whole}):
+            for operand in operands:
+                self._gather(index, operand, whole)
+            widths = {whole}
+        (self._local[operation.result.name],) = widths
+        if isinstance(operation, _ELEMENTWISE):
+            self._cluster_of(index, operation).members.append(operation)
+
+    def _gather(self, index: int, name: str, whole: int) -> None:
+        if self._local[name] != whole:
+            part = Exchange(Collective.ALL_GATHER, whole, self._rows[name])
+            self._parts.append((index, part))
+            self._local[name] = whole
+
+    def _cluster_of(self, index: int, operation: Operation) -> _Cluster:
+        """Return a cluster if all that the operation reads was there before it or is in it."""
+        operands = activation_operands(operation)
+        for cluster in reversed(self._clusters):
+            inside = cluster.results
+            if not inside.isdisjoint(operands):
+                before = (o for o in operands if o not in inside)
+                if all(self._position[operand] < cluster.start for operand in before):
+                    return cluster
+        self._clusters.append(_Cluster(index))
+        return self._clusters[-1]
+
+    def _add_product(self, index: int, operation: Linear) -> None:
+        kind = self._kinds[index]
+        name, is_head = operation.result.name, kind is LayerPart.HEAD
+        if is_head:
+            self._rows[name] = Rows.LAST
+        outputs, inputs = self._graph.tensor(operation.weight).shape
+        rows = self._rows[name]
+        if self._local[operation.input] != inputs:  # in parts: sums of parts come out
+            local = self._local[operation.input]
+            self._parts.append((index, Product(_title(kind), outputs, local, rows, not is_head)))
+            self._parts.append((index, Exchange(Collective.ALL_REDUCE, outputs, rows)))
+            self._local[name] = outputs
+            return
+        own = self._own_outputs(name, outputs)
+        self._join_product(
+            index, operation.input, Product(_title(kind), own, inputs, rows, not is_head)
+        )
+        self._local[name] = own
+        self._position[name] = self._products[operation.input, kind][0]
+        if is_head:
+            self._gather(index, name, outputs)
+
+    def _join_product(self, index: int, source: str, product: Product) -> None:
+        """Add a product, or its outputs to the one that has the same input."""
+        key = (source, self._kinds[index])
+        if key not in self._products:
+            self._products[key] = (index, len(self._parts))
+            self._parts.append((index, product))
+            return
+        start, place = self._products[key]
+        before = self._parts[place][1]
+        assert isinstance(before, Product)
+        joined = replace(before, outputs=before.outputs + product.outputs)
+        self._parts[place] = (start, joined)
+
+    def _own_outputs(self, name: str, outputs: int) -> int:
+        """Return the outputs of one GPU: those of its heads of keys or values, or its share."""
+        heads = self._kv_heads.get(name)
+        if heads is not None:
+            return outputs // heads * -(-heads // self._size)
+        return -(-outputs // self._size)
+
+    def _add_attention(self, index: int, operation: Attention) -> None:
+        heads = -(-operation.heads // self._size)
+        kv_heads = -(-operation.kv_heads // self._size)
+        query = self._graph.tensor(operation.query).shape[-1] // operation.heads
+        value = operation.result.shape[-1] // operation.heads
+        shape = AttentionShape(heads, kv_heads, (query + value) // 2, operation.window)
+        self._parts.append((index, Attend(shape, operation.is_causal)))
+        self._local[operation.result.name] = heads * value
+        self._join_clusters({operation.query, operation.key, operation.value})
+
+    def _join_clusters(self, names: set[str]) -> None:
+        """Rotate queries and keys in one kernel, which writes the cache as well."""
+        leading = [cluster for cluster in self._clusters if not names.isdisjoint(cluster.results)]
+        for cluster in leading[1:]:
+            leading[0].members += cluster.members
+            self._clusters.remove(cluster)
+
+    def _add_embedding(self, index: int, operation: Embedding) -> None:
+        features = operation.result.shape[-1]
+        self._local[operation.result.name] = features
+        self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
+        if self._size > 1:
+            self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
+
+    def _add_fused(self) -> None:
+        """Add the clusters; what a piece ends with is done by the norm that begins the next one."""
+        costs = [(c, self._elements(c)) for c in self._clusters if not c.is_free]
+        first = next((c for c, _ in costs if self._begins_with_norm(c)), None)
+        carried = 0
+        for cluster, elements in costs:
+            if first not in (None, cluster) and self._is_last_addition(cluster):
+                carried += elements
+        for cluster, elements in costs:
+            if first not in (None, cluster) and self._is_last_addition(cluster):
+                continue
+            rows = self._rows[cluster.members[-1].result.name]
+            own = elements + (carried if cluster is first else 0)
+            self._parts.append((cluster.start, Fused("norms and activations", own, rows)))
+
+    def _elements(self, cluster: _Cluster) -> int:
+        """Return what a cluster reads from outside and writes for others, of each row."""
+        inside = cluster.results
+        read = {o for m in cluster.members for o in activation_operands(m)} - inside
+        outside = [op for op in self._operations if op.result.name not in inside]
+        wanted = {o for op in outside for o in activation_operands(op)} | {*self._graph.outputs}
+        return sum(self._local[name] for name in read | (inside & wanted))
+
+    def _begins_with_norm(self, cluster: _Cluster) -> bool:
+        inputs = {tensor.name for tensor in self._graph.inputs}
+        first = cluster.members[0]
+        return isinstance(first, _NORMS) and first.input in inputs
+
+    def _is_last_addition(self, cluster: _Cluster) -> bool:
+        match cluster.members:
+            case [Add() as addition]:
+                return addition.result.name in self._graph.outputs
+            case _:
+                return False
+
+    def _find_heads_of_keys_and_values(self) -> dict[str, int]:
+        """Return the heads of the linear results that keys and values come from."""
+        found: dict[str, int] = {}
+        for operation in self._operations:
+            if isinstance(operation, Attention):
+                for name in (operation.key, operation.value):
+                    for source in self._linear_sources(name):
+                        found[source] = operation.kv_heads
+        return found
+
+    def _linear_sources(self, name: str) -> Iterable[str]:
+        operation = self._source.get(name)
+        if isinstance(operation, Linear):
+            yield name
+        elif isinstance(operation, _ELEMENTWISE):
+            for operand in activation_operands(operation):
+                yield from self._linear_sources(operand)
+
+    def _count_weights(self) -> tuple[int, int]:
+        """Return the elements on one GPU in the job's format, and those in bf16."""
+        products = [part for _, part in self._parts if isinstance(part, Product)]
+        quantized = sum(p.outputs * p.inputs for p in products if p.is_quantized)
+        plain = sum(p.outputs * p.inputs for p in products if not p.is_quantized)
+        learned = {tensor.name: tensor.num_elements for tensor in self._segment.weights}
+        for operation in self._operations:
+            match operation:
+                case Linear():
+                    pass
+                case Embedding():
+                    plain += -(-learned.get(operation.table, 0) // self._size)
+                case _:
+                    plain += sum(learned.get(name, 0) for name in parameter_operands(operation))
+        return quantized, plain
+
+
+def _title(kind: LayerPart) -> str:
+    return "attention projections" if kind is LayerPart.ATTENTION else str(kind)
