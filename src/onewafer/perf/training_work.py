@@ -1,0 +1,127 @@
+"""The work of a training step, whatever does it: graphs of whole sequences, and their model FLOP.
+
+In: a model. Out: graphs in which every token has a successor to learn, and the operations of a
+token that count for MFU: products only, forward once and backward twice, nothing recomputed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import Attention, Convolution, Depthwise, LastRow, Linear, with_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import Graph, Operation, Segment
+    from onewafer.perf.model import Model
+
+BACKWARD_PRODUCTS = 2
+"""For each product of the forward pass: gradients of its input and of its weight."""
+
+
+class AttentionPairs(StrEnum):
+    """Which pairs of tokens count as model FLOP of causal attention."""
+
+    ALL = "all"
+    """Chowdhery et al. (PaLM, arXiv 2204.02311), appendix B: 12 · layers · heads · head features ·
+    tokens for each token of a sequence. Megatron-LM of 2024 prints it so, Llama 3 cites it."""
+    CAUSAL = "causal"
+    """Those that the mask lets through; Megatron-Bridge of 2025 prints it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPiece:
+    """One of the equal pieces of a segment, every row of which is a token with a successor."""
+
+    segment: Segment
+    graph: Graph
+
+    @property
+    def repeats(self) -> int:
+        """How many pieces follow each other."""
+        return self.segment.repeats
+
+
+def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
+    """Return the pieces of a model for one whole sequence.
+
+    Raise ConfigurationError for a sequence that the model was not made for.
+    """
+    check_sequence(model, sequence)
+    return tuple(
+        TrainingPiece(segment, all_rows(model.graph_for(segment, sequence)))
+        for segment in model.segments
+    )
+
+
+def check_sequence(model: Model, sequence: int) -> None:
+    """Raise ConfigurationError for a sequence that the model was not made for."""
+    if model.fixed_tokens is not None and sequence != model.fixed_tokens:
+        raise ConfigurationError(
+            f"{model.title} has {model.fixed_tokens} tokens a sample, not {sequence:,}; "
+            f"write --sequence {model.fixed_tokens}"
+        )
+    if model.max_context is not None and sequence > model.max_context:
+        raise ConfigurationError(
+            f"{model.title} was made for {model.max_context:,} tokens, not {sequence:,}; "
+            f"write --sequence {model.max_context} or less"
+        )
+
+
+def all_rows(graph: Graph) -> Graph:
+    """Return the graph without the operations that go on with the last token alone."""
+    sources = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
+    if not sources:
+        return graph
+    kept = [op for op in graph.operations if not isinstance(op, LastRow)]
+    operations = tuple(_read_instead(operation, sources) for operation in kept)
+    outputs = tuple(sources.get(name, name) for name in graph.outputs)
+    rows = graph.inputs[0].shape[0]
+    return with_rows(replace(graph, operations=operations, outputs=outputs), rows)
+
+
+def _read_instead(operation: Operation, sources: Mapping[str, str]) -> Operation:
+    """Return an operation that reads other tensors."""
+    values = {field.name: getattr(operation, field.name) for field in fields(operation)}
+    changes = {key: sources[v] for key, v in values.items() if type(v) is str and v in sources}
+    return replace(operation, **changes)
+
+
+def product_flop(graph: Graph, operation: Operation, pairs: AttentionPairs) -> int:
+    """Return the operations of the products of one sequence, a multiply-add counted as two."""
+    elements = operation.result.num_elements
+    match operation:
+        case Linear():
+            return 2 * elements * graph.tensor(operation.input).shape[-1]
+        case Convolution():
+            taps = operation.window.num_taps
+            return 2 * elements * taps * graph.tensor(operation.input).shape[-1]
+        case Depthwise():
+            return 2 * elements * operation.window.num_taps
+        case Attention():
+            query_rows, query_features = graph.tensor(operation.query).shape
+            features = query_features + operation.result.shape[-1]
+            return 2 * _num_pairs(query_rows, operation, pairs) * features
+        case _:
+            return 0
+
+
+def _num_pairs(rows: int, operation: Attention, pairs: AttentionPairs) -> int:
+    window = min(rows, operation.window or rows)
+    if pairs is AttentionPairs.ALL or not operation.is_causal:
+        return rows * window
+    return window * (window + 1) // 2 + (rows - window) * window
+
+
+def model_flop_per_token(model: Model, sequence: int, pairs: AttentionPairs) -> float:
+    """Return what a token of a sequence costs in training, forward and backward."""
+    forward = sum(
+        piece.repeats * product_flop(piece.graph, operation, pairs)
+        for piece in training_pieces(model, sequence)
+        for operation in piece.graph.operations
+    )
+    return (1 + BACKWARD_PRODUCTS) * forward / sequence
