@@ -52,6 +52,12 @@ class PublishedFigure:
     note: str = ""
 
 
+def topics() -> tuple[str, ...]:
+    """Return the names of the files of figures, sorted."""
+    files = (file.name for file in resources.files(_FOLDER).iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
+
+
 @lru_cache
 def published_figures(topic: str) -> tuple[PublishedFigure, ...]:
     """Return the figures of one file, in its order; raise ConfigurationError for a bad entry."""

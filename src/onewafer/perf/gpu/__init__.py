@@ -4,3 +4,18 @@ In: a `Model`, a `Job`, a cluster of GPUs of `arch`. Out: an `Answer` or a `Refu
 latencies of kernels come from the package aiconfigurator-core (extra `gpu`); without it, kernels
 are as fast as a roofline lets them, which the answer says.
 """
+
+from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+from onewafer.perf.gpu.latency_table import Points
+from onewafer.perf.gpu.measurements import AttentionPoints
+from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
+
+__all__ = [
+    "AttentionPoints",
+    "AttentionShape",
+    "NumberFormat",
+    "Points",
+    "Profile",
+    "profile_to_json",
+    "read_profile",
+]

@@ -1,0 +1,141 @@
+"""One job of one model on several systems, each by the equations of its family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import TYPE_CHECKING, assert_never
+
+from onewafer.arch import find_cluster, gpu_names
+from onewafer.errors import ConfigurationError
+from onewafer.perf import gpu, wafer
+from onewafer.perf.answer import Answer, Comparison, Refusal
+from onewafer.perf.jobs import Decode, Prefill, Serve, Train
+from onewafer.perf.published import PublishedFigure, published_figures, topics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.perf.jobs import Job
+    from onewafer.perf.model import Model
+
+_NO_PRICES: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions:
+    """What the user may choose; everything else is searched for, or usual."""
+
+    wafer: wafer.WaferOptions = field(default_factory=wafer.WaferOptions)
+    gpu: gpu.GpuOptions = field(default_factory=gpu.GpuOptions)
+    prices: Mapping[str, float] = _NO_PRICES
+    """Device (`cs3`, `h100`) → price of one of them for an hour, in the user's currency."""
+
+
+def compare(
+    model: Model, job: Job, systems: Sequence[str], options: CompareOptions | None = None
+) -> Comparison:
+    """Return what a job takes on each system, named as in `cs3`, `cs3x4`, `h100x8`.
+
+    Raises ConfigurationError for a name that is no system, for a price of a device that is not
+    asked about, and for a job that the model cannot do. A system that is too small is no error: it
+    has a `Refusal` among the results.
+    """
+    chosen = options or CompareOptions()
+    check_job(model, job)
+    devices = {name: device_of(name) for name in systems}
+    if foreign := sorted({*chosen.prices} - {*devices.values()}):
+        raise ConfigurationError(
+            f"there is a price for {foreign[0]}, which no system here has; they have: "
+            f"{', '.join(sorted({*devices.values()}))}"
+        )
+    results = tuple(_result(model, job, name, chosen) for name in systems)
+    return Comparison(model=model.name, job=job, results=results)
+
+
+def device_of(system: str) -> str:
+    """Return the name of one device of a system.
+
+    Raises ConfigurationError, with the nearest names, if there is no such system.
+
+    >>> device_of("h100x8"), device_of("cs3")
+    ('h100', 'cs3')
+    """
+    if (wafers := wafer.parse_system(system)) is not None:
+        return wafers.system.name
+    if (cluster := find_cluster(system)) is not None:
+        return cluster.gpu.name
+    names = (*wafer.system_names(), *gpu_names())
+    kind, _, count = system.strip().lower().partition("x")
+    nearest = get_close_matches(kind, names, n=2, cutoff=0.5)
+    number = f"x{count}" if count.isdigit() and int(count) else ""
+    hint = f"; nearest: {', '.join(name + number for name in nearest)}" if nearest else ""
+    raise ConfigurationError(
+        f"there is no system {system!r}{hint}. Systems are {', '.join(names)}, several of a kind "
+        "with x and their number, as in h100x8"
+    )
+
+
+def check_job(model: Model, job: Job) -> None:
+    """Raise ConfigurationError if a model cannot do a job on any machine."""
+    tokens = _longest_sequence(job)
+    if model.fixed_tokens is not None and tokens != model.fixed_tokens:
+        raise ConfigurationError(
+            f"{model.name} always has {model.fixed_tokens:,} tokens a sequence, not {tokens:,}"
+        )
+    if model.max_context is not None and tokens > model.max_context:
+        raise ConfigurationError(
+            f"{model.name} was made for sequences of up to {model.max_context:,} tokens; "
+            f"{tokens:,} are too many"
+        )
+    if isinstance(job, Decode | Serve) and not model.cached_features:
+        raise ConfigurationError(
+            f"{model.name} reads whole sequences and gives no next token; ask for --prefill"
+        )
+
+
+def _longest_sequence(job: Job) -> int:
+    match job:
+        case Decode():
+            return job.context
+        case Prefill():
+            return job.tokens
+        case Serve():
+            return job.prompt + job.answer
+        case Train():
+            return job.sequence
+        case _:
+            assert_never(job)
+
+
+def _result(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
+    if (wafers := wafer.parse_system(name)) is not None:
+        result = wafer.estimate(model, job, wafers, options.wafer)
+    else:
+        cluster = find_cluster(name)
+        assert cluster is not None, "checked before"
+        result = gpu.estimate(model, job, cluster, options.gpu)
+    if isinstance(result, Refusal):
+        return result
+    device = device_of(name)
+    price = options.prices.get(device)
+    return replace(
+        result,
+        published=_published(model, job, device),
+        price_per_hour=None if price is None else price * result.num_devices,
+    )
+
+
+def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ...]:
+    """Return the figures of the same model, kind of job and device, whatever their number."""
+    kind = type(job).__name__.lower()
+    return tuple(
+        figure
+        for topic in topics()
+        for figure in published_figures(topic)
+        if figure.model == model.name
+        and device_of(figure.system) == device
+        and figure.conditions.get("job") == kind
+        and figure.conditions.get("is_comparable", True)
+    )

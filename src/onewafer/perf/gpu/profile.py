@@ -1,0 +1,192 @@
+"""Kernels that were measured on the user's own GPU, as a file: the other writer of `measurements`.
+
+In: what `onewafer calibrate gpu` measured, or its file. Out: a `Profile`, which stands in for the
+tables of aiconfigurator-core. The file is JSON: sizes beside seconds, nothing derived.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from onewafer import __version__
+from onewafer.errors import ConfigurationError
+from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+from onewafer.perf.gpu.latency_table import Points
+from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from onewafer.perf.gpu.collectives import Collective
+
+    Fields = Mapping[str, Any]
+
+FORMAT = "onewafer-gpu-profile-1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What was measured on one GPU; a `Measurements`, without collectives."""
+
+    device: str
+    """As its driver calls it: `NVIDIA H100 80GB HBM3`."""
+    software: str
+    """What measured it: `PyTorch 2.13.0, CUDA 13.0`."""
+    copy_bytes_per_second: float
+    """Read and written, of a copy of a large tensor."""
+    launch_seconds: float
+    """From one kernel that does nothing to the next."""
+    products: Mapping[NumberFormat, Points]
+    """By rows, outputs and inputs."""
+    decode: tuple[AttentionPoints, ...]
+    """Of one new token, by sequences and context, keys and values in bf16."""
+    prefill: tuple[AttentionPoints, ...]
+    """Causal, of whole prompts, by sequences and tokens, keys and values in bf16."""
+
+    @property
+    def source(self) -> str:
+        """Where the points come from, for people."""
+        return f"kernels measured on {self.device} by `onewafer calibrate gpu` ({self.software})"
+
+    def gemm(self, number_format: NumberFormat) -> Points | None:
+        """Return products by rows, outputs and inputs."""
+        return self.products.get(number_format)
+
+    def decode_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return attention of one new token by sequences and context, of the nearest shape."""
+        return _nearest(self.decode, shape, cache_format)
+
+    def prefill_attention(
+        self, shape: AttentionShape, cache_format: NumberFormat
+    ) -> AttentionPoints | None:
+        """Return causal attention of whole prompts by sequences and tokens, of the nearest one."""
+        return _nearest(self.prefill, shape, cache_format)
+
+    def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
+        """Return None: one process with one GPU has nobody to communicate with."""
+        del collective, num_gpus
+        return None
+
+
+def _nearest(
+    measured: tuple[AttentionPoints, ...], shape: AttentionShape, cache_format: NumberFormat
+) -> AttentionPoints | None:
+    """Return the points of the shape whose heads are nearest, of those with as many features."""
+    fitting = [points for points in measured if points.shape.features == shape.features]
+    if cache_format is not NumberFormat.BF16 or not fitting:
+        return None
+    return min(
+        fitting,
+        key=lambda points: (
+            abs(math.log(points.shape.heads / shape.heads))
+            + abs(math.log(points.shape.kv_heads / shape.kv_heads))
+        ),
+    )
+
+
+def profile_to_json(profile: Profile) -> str:
+    """Return the text of a profile's file."""
+    document = {
+        "format": FORMAT,
+        "version": __version__,
+        "device": profile.device,
+        "software": profile.software,
+        "copy_bytes_per_second": profile.copy_bytes_per_second,
+        "launch_seconds": profile.launch_seconds,
+        "products": {
+            name.value: _points_fields(points, ("rows", "outputs", "inputs"))
+            for name, points in profile.products.items()
+        },
+        "decode": [_attention_fields(points, "context") for points in profile.decode],
+        "prefill": [_attention_fields(points, "tokens") for points in profile.prefill],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def read_profile(path: Path) -> Profile:
+    """Return the profile in a file.
+
+    Raises ConfigurationError if it cannot be read, or is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is no JSON: {error}") from None
+    if not isinstance(document, dict) or cast("Fields", document).get("format") != FORMAT:
+        raise ConfigurationError(
+            f"{path} is no profile of a GPU (format {FORMAT}); write one with "
+            "`onewafer calibrate gpu --output FILE`"
+        )
+    try:
+        return _profile(cast("Fields", document))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} is damaged: {type(error).__name__}: {error}; measure again"
+        ) from None
+
+
+def _profile(document: Fields) -> Profile:
+    return Profile(
+        device=str(document["device"]),
+        software=str(document["software"]),
+        copy_bytes_per_second=_positive(document["copy_bytes_per_second"]),
+        launch_seconds=_positive(document["launch_seconds"]),
+        products={
+            NumberFormat(name): _points(fields, ("rows", "outputs", "inputs"))
+            for name, fields in document["products"].items()
+        },
+        decode=tuple(_attention(fields, "context") for fields in document["decode"]),
+        prefill=tuple(_attention(fields, "tokens") for fields in document["prefill"]),
+    )
+
+
+def _points_fields(points: Points, names: tuple[str, ...]) -> dict[str, object]:
+    sizes: dict[str, object] = {
+        name: [int(size) for size in axis] for name, axis in zip(names, points.sizes, strict=True)
+    }
+    return {**sizes, "seconds": points.seconds.tolist()}
+
+
+def _attention_fields(measured: AttentionPoints, length: str) -> dict[str, object]:
+    shape = measured.shape
+    return {
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads,
+        "features": shape.features,
+        **_points_fields(measured.points, ("sequences", length)),
+    }
+
+
+def _points(fields: Fields, names: tuple[str, ...]) -> Points:
+    columns = [np.array(fields[name], dtype=np.float64) for name in (*names, "seconds")]
+    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
+        raise ValueError("sizes and seconds are not of one length")
+    if not columns[0].size or any(not np.all((c > 0) & np.isfinite(c)) for c in columns):
+        raise ValueError("sizes and seconds must be positive, and at least one of each")
+    return Points(tuple(columns[:-1]), columns[-1])
+
+
+def _attention(fields: Fields, length: str) -> AttentionPoints:
+    shape = AttentionShape(
+        int(_positive(fields["heads"])),
+        int(_positive(fields["kv_heads"])),
+        int(_positive(fields["features"])),
+    )
+    return AttentionPoints(shape, _points(fields, ("sequences", length)))
+
+
+def _positive(value: object) -> float:
+    number = float(cast("float", value))
+    if not 0 < number < math.inf:
+        raise ValueError(f"{value} is not positive")
+    return number
