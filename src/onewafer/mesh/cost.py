@@ -94,6 +94,14 @@ class Estimator:
             control_cycles=sum((entry.n + 1) * model.step(entry.kind) for entry in self._control),
         )
 
+    def repeat_cycles(self) -> int:
+        """Return the cycles of the step of the schedule that goes back to the layer before it."""
+        where = self._program.whole_launch()
+        model = _CostModel(
+            self._timing, self._kernels, self._program, where, self._kinds, self._steps
+        )
+        return model.step(Kind.REPEAT)
+
 
 def estimate(
     program: MeshProgram, architecture: Architecture, launch: Launch | None = None

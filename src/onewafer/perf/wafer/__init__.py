@@ -1,6 +1,18 @@
 """Inference on wafers: the closed form of the mesh program, laid over one wafer or several."""
 
+from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import Mode, WaferOptions
-from onewafer.perf.wafer.system import Wafers, parse_system, system_names
+from onewafer.perf.wafer.system import Machine, Wafers, machine, parse_system, system_names
+from onewafer.perf.wafer.validation import validate
 
-__all__ = ["Mode", "WaferOptions", "Wafers", "parse_system", "system_names"]
+__all__ = [
+    "Machine",
+    "Mode",
+    "WaferOptions",
+    "Wafers",
+    "estimate",
+    "machine",
+    "parse_system",
+    "system_names",
+    "validate",
+]

@@ -1,0 +1,190 @@
+"""Ways to do a job, and what the best one is called: the last step before an `Answer`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import largest_rectangle
+from onewafer.perf.answer import Answer, Choice, Memory
+from onewafer.perf.jobs import Precision
+from onewafer.perf.wafer.options import Mode
+from onewafer.units import format_hertz
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from onewafer.perf.breakdown import Breakdown
+    from onewafer.perf.jobs import Job
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.plan import Plan
+    from onewafer.perf.wafer.region import Bytes, Work
+    from onewafer.perf.wafer.streaming import Streamed
+    from onewafer.perf.wafer.system import Machine
+    from onewafer.perf.wafer.workload import Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One way to do a job: how it is laid over wafers, how long it takes, what it needs."""
+
+    mode: Mode
+    text: str
+    breakdown: Breakdown
+    """Of what the job's answer breaks down; see `Answer`."""
+    tokens: float
+    """That the breakdown's time, or `period`, yields over the whole system."""
+    period: float
+    """Seconds between such yields."""
+    memory: Memory
+    busy_fraction: float
+    """Share of the PEs of all wafers that work, 0 to 1."""
+    num_considered: int
+    load: Load
+    """Of a launch."""
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+    mfu: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the whole system."""
+        return self.tokens / self.period
+
+
+def answer(
+    job: Job,
+    machine: Machine,
+    options: WaferOptions,
+    outcomes: Sequence[Outcome],
+    *,
+    best: Outcome,
+) -> Answer:
+    """Return the answer with the best of several outcomes."""
+    watts = _watts(machine, best.busy_fraction)
+    return Answer(
+        system=machine.wafers.name,
+        title=machine.title,
+        job=job,
+        precision=options.precision,
+        choice=_choice(outcomes, best, options),
+        breakdown=best.breakdown,
+        memory=best.memory,
+        num_devices=machine.num_wafers,
+        watts=watts,
+        energy_basis=_energy_basis(machine, best.busy_fraction),
+        ttft_seconds=best.ttft_seconds,
+        tpot_seconds=best.tpot_seconds,
+        tokens_per_second=best.tokens_per_second,
+        joules_per_token=watts / best.tokens_per_second,
+        mfu=best.mfu,
+        notes=(*_notes(machine, options), *best.notes),
+    )
+
+
+def plan_memory(
+    plan: Plan, machine: Machine, *, replicas: int, longest_context: int | None
+) -> Memory:
+    """Return the bytes of all PEs of all regions, and those that the wafers in use have."""
+    return _memory(
+        ((replicas * stage.cost.num_pes, stage.cost.bytes) for stage in plan.stages),
+        machine,
+        num_wafers=replicas * plan.num_wafers,
+        longest_context=longest_context,
+    )
+
+
+def streamed_memory(streamed: Streamed, machine: Machine) -> Memory:
+    """Return the bytes of all PEs of all wafers."""
+    width, height = streamed.rectangle
+    count = machine.num_wafers
+    return _memory(
+        [(width * height * count, streamed.bytes)], machine, num_wafers=count, longest_context=None
+    )
+
+
+def describe(plan: Plan) -> str:
+    """Return a plan in a few words."""
+    wafers = f" on {plan.num_wafers} wafers" if plan.num_wafers > 1 else ""
+    kinds = Counter((stage.cost.work, stage.cost.rectangle) for stage in plan.stages)
+    work, (width, height) = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
+    if plan.mode is Mode.WHOLE:
+        return f"{width}×{height} PEs a wafer, layer after layer{wafers}"
+    pieces = _num_pieces(work)
+    group = "a layer" if pieces == 1 else f"{pieces} layers"
+    return f"pipeline over {len(plan.stages)} regions, {group} each on {width}×{height} PEs{wafers}"
+
+
+def _num_pieces(work: Work) -> int:
+    return max(count for _, count in work)
+
+
+def _memory(
+    parts: Iterable[tuple[int, Bytes]],
+    machine: Machine,
+    *,
+    num_wafers: int,
+    longest_context: int | None,
+) -> Memory:
+    parts = tuple(parts)
+    width, height = largest_rectangle(machine.architecture)
+    return Memory(
+        weight_bytes=round(sum(num_pes * one.weights for num_pes, one in parts)),
+        cache_bytes=sum(num_pes * one.cache for num_pes, one in parts),
+        other_bytes=sum(num_pes * one.other for num_pes, one in parts),
+        available_bytes=num_wafers * width * height * machine.architecture.memory_bytes,
+        longest_context=longest_context,
+    )
+
+
+def _choice(outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions) -> Choice:
+    others = [one for one in outcomes if one.mode is not best.mode]
+    is_pinned = options.mode is not None or options.region is not None
+    reasons = [f"{one.mode} would reach {_rate(one.tokens_per_second)} tokens/s" for one in others]
+    what = "it is as asked for" if is_pinned else "it is the fastest that fits"
+    return Choice(
+        text=best.text,
+        reason="; ".join([what, *reasons]),
+        num_considered=sum(one.num_considered for one in outcomes),
+        is_pinned=is_pinned,
+    )
+
+
+def _rate(tokens_per_second: float) -> str:
+    """Return a rate with three significant digits.
+
+    >>> _rate(2451.3), _rate(0.12345)
+    ('2,450', '0.123')
+    """
+    return f"{float(f'{tokens_per_second:.3g}'):,g}"
+
+
+def _watts(machine: Machine, busy: float) -> float:
+    system = machine.system
+    each = system.idle_watts + busy * (system.busy_watts - system.idle_watts)
+    return machine.num_wafers * each
+
+
+def _energy_basis(machine: Machine, busy: float) -> str:
+    system = machine.system
+    return (
+        f"{system.title} with cooling: {system.idle_watts / 1e3:g} kW idle (25PT, on a CS-2) to "
+        f"{system.busy_watts / 1e3:g} kW busy; {busy:.0%} of the PEs are busy"
+    )
+
+
+def _notes(machine: Machine, options: WaferOptions) -> tuple[str, ...]:
+    system = machine.system
+    slowest, fastest = map(format_hertz, (system.slowest_clock_hertz, system.fastest_clock_hertz))
+    clock = format_hertz(machine.clock_hertz)
+    notes = [f"the clock is {clock}; published clocks run from {slowest} to {fastest}"]
+    if options.precision is Precision.BF16:
+        notes.append("bf16 costs what fp16 costs: both are 16 bits wide")
+    if options.density < 1:
+        notes.append(
+            f"of the weights {options.density:.0%} are multiplied and stored; no kernel does that "
+            "yet, and where they are is not stored"
+        )
+    return tuple(notes)

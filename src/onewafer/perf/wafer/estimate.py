@@ -1,0 +1,205 @@
+"""Answer a job on wafers: the one question that a comparison asks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.mesh import largest_rectangle
+from onewafer.perf.answer import Answer, Refusal
+from onewafer.perf.jobs import Decode, Goal, Job, Prefill, Serve
+from onewafer.perf.wafer.answers import Outcome, answer, streamed_memory
+from onewafer.perf.wafer.inference import (
+    decode_demand,
+    decode_outcome,
+    mfu,
+    prefill_demand,
+    prefill_outcome,
+    serve_demand,
+    serve_outcome,
+)
+from onewafer.perf.wafer.layouts import lay_out
+from onewafer.perf.wafer.options import Mode, WaferOptions
+from onewafer.perf.wafer.region import Regions
+from onewafer.perf.wafer.search import fewest_wafers
+from onewafer.perf.wafer.streaming import Streamed, search_streaming
+from onewafer.perf.wafer.system import machine as machine_of
+from onewafer.perf.wafer.workload import has_windows, is_causal
+
+if TYPE_CHECKING:
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.layouts import Demand, Layout
+    from onewafer.perf.wafer.system import Machine, Wafers
+
+_RESIDENT = (Mode.PIPELINE, Mode.WHOLE)
+
+
+def estimate(
+    model: Model, job: Job, system: str | Wafers, options: WaferOptions | None = None
+) -> Answer | Refusal:
+    """Return what a job of a model costs on wafers, or why they cannot do it.
+
+    Weights stay on the wafers, unless the options ask for weight streaming, or prompts are read
+    faster by it. Raises ConfigurationError for a job that the model has nothing to do with, or that
+    is no inference.
+    """
+    options = options or WaferOptions()
+    machine = machine_of(system, options)
+    demand = _demand(model, job)
+    outcomes: list[Outcome] = []
+    refusals: tuple[str, ...] = ()
+    for mode in _RESIDENT:
+        if options.mode in (None, mode):
+            layout, reasons = lay_out(model, demand, machine, options, mode=mode)
+            refusals += reasons
+            found = layout and _outcome(model, job, layout, machine, options)
+            outcomes += [found] if found else []
+    if options.mode is Mode.STREAMING or (options.mode is None and isinstance(job, Prefill)):
+        streamed = _streamed(model, job, demand, machine, options)
+        outcomes += [streamed] if streamed else []
+    if not outcomes:
+        return _refusal(model, demand, machine, options, refusals)
+    best = max(outcomes, key=lambda one: _value(one, options.goal))
+    best = replace(best, notes=(*best.notes, *_model_notes(model, job)))
+    return answer(job, machine, options, outcomes, best=best)
+
+
+def _demand(model: Model, job: Job) -> Demand:
+    if not isinstance(job, Prefill) and not is_causal(model):
+        raise ConfigurationError(
+            f"{model.title} keeps no keys and values, so it has nothing to decode; ask for prefill"
+        )
+    match job:
+        case Decode():
+            return decode_demand(job)
+        case Serve():
+            return serve_demand(job)
+        case Prefill():
+            return prefill_demand(model, job)
+        case _:
+            raise ConfigurationError("training is no inference; ask estimate_training")
+
+
+def _outcome(
+    model: Model, job: Job, layout: Layout, machine: Machine, options: WaferOptions
+) -> Outcome | None:
+    match job:
+        case Decode():
+            return decode_outcome(model, job, layout, machine, options)
+        case Serve():
+            return serve_outcome(model, job, layout, machine, options)
+        case Prefill():
+            return prefill_outcome(model, job, layout, machine, options)
+        case _:
+            return None
+
+
+def _value(outcome: Outcome, goal: Goal) -> float:
+    if goal is Goal.LATENCY and outcome.tpot_seconds is not None:
+        return 1 / outcome.tpot_seconds
+    return outcome.tokens_per_second
+
+
+def _streamed(
+    model: Model, job: Job, demand: Demand, machine: Machine, options: WaferOptions
+) -> Outcome | None:
+    """Return the best outcome with weights from outside: each wafer has its share of sequences."""
+    if isinstance(job, Serve):
+        return None
+    sequences = -(-demand.sequences // machine.num_wafers)
+    best: tuple[Streamed, Regions] | None = None
+    considered = 0
+    for load in demand.loads(sequences):
+        regions = Regions(model, load, machine=machine, options=options)
+        launches = demand.launches_of(sequences, load.rows)
+        found = search_streaming(regions, machine, options, launches=launches)
+        if found is None or (best is not None and found.seconds >= best[0].seconds):
+            break
+        considered += found.num_considered
+        best = found, regions
+    if best is None:
+        return None
+    streamed, regions = best
+    width, height = streamed.rectangle
+    largest = math.prod(largest_rectangle(machine.architecture))
+    is_prefill = isinstance(job, Prefill)
+    return Outcome(
+        mode=Mode.STREAMING,
+        text=f"weights layer by layer onto {width}×{height} PEs of each wafer",
+        breakdown=streamed.breakdown,
+        tokens=demand.sequences * (regions.load.capacity if is_prefill else 1),
+        period=streamed.seconds,
+        memory=streamed_memory(streamed, machine),
+        busy_fraction=min(1.0, streamed.busy_pe_seconds / (streamed.seconds * largest)),
+        num_considered=considered,
+        load=regions.load,
+        ttft_seconds=streamed.seconds if is_prefill else None,
+        tpot_seconds=None if is_prefill else streamed.seconds,
+        mfu=mfu(model, job, streamed.seconds, machine, options) if is_prefill else None,
+    )
+
+
+def _refusal(
+    model: Model,
+    demand: Demand,
+    machine: Machine,
+    options: WaferOptions,
+    refusals: tuple[str, ...],
+) -> Refusal:
+    regions = Regions(model, demand.load, machine=machine, options=options)
+    weights = sum(
+        segment.repeats * size
+        for segment, size in zip(model.segments, regions.weight_bytes, strict=True)
+    )
+    cache = demand.sequences * demand.load.capacity * model.cached_features * regions.element_bytes
+    wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
+    needs = f"{model.title} needs {_gigabytes(weights)} for weights"
+    if cache:
+        needs += f" and {_gigabytes(cache)} for keys and values"
+    wafers = "1 wafer has" if machine.num_wafers == 1 else f"{machine.num_wafers} wafers have"
+    reason = f"{needs}, besides code and buffers; {wafers} {_gigabytes(wafer * machine.num_wafers)}"
+    fewest = fewest_wafers(regions, machine)
+    if fewest is not None:
+        reason += f"; {machine.system.name}x{fewest} would do"
+    elif refusals:
+        reason += f"; {refusals[0]}"
+    if options.mode is not Mode.STREAMING:
+        reason += f"; or stream the weights (mode '{Mode.STREAMING}')"
+    return Refusal(
+        system=machine.wafers.name,
+        title=machine.title,
+        reason=reason,
+    )
+
+
+def _model_notes(model: Model, job: Job) -> tuple[str, ...]:
+    context = _context(job)
+    notes = [*model.notes]
+    if model.max_context is not None and context > model.max_context:
+        notes.append(
+            f"{model.title} was made for {model.max_context:,} tokens, fewer than {context:,}"
+        )
+    if has_windows(model, context):
+        notes.append(
+            "attention with a window is counted as if it saw and kept all positions: the mesh "
+            "program has no windows"
+        )
+    return tuple(notes)
+
+
+def _context(job: Job) -> int:
+    match job:
+        case Decode():
+            return job.context
+        case Serve():
+            return job.prompt + job.answer
+        case Prefill():
+            return job.tokens
+        case _:
+            return job.sequence
+
+
+def _gigabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB"

@@ -1,0 +1,211 @@
+"""Decode, prefill and serve on a layout: from the pace of launches to what a user sees."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.jobs import Pass, Precision
+from onewafer.perf.wafer.answers import Outcome, describe, plan_memory
+from onewafer.perf.wafer.layouts import Demand, longest_context, read_prompt
+from onewafer.perf.wafer.plan import WAITING, busy_fraction
+from onewafer.perf.wafer.workload import Load, is_causal
+
+if TYPE_CHECKING:
+    from onewafer.perf.answer import Memory
+    from onewafer.perf.jobs import Decode, Prefill, Serve
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.layouts import Layout
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.plan import Pace
+    from onewafer.perf.wafer.system import Machine
+
+LONGEST_CONTEXT = 65_535
+"""Positions that a launch can name."""
+
+
+def decode_demand(job: Decode) -> Demand:
+    """Return one token for each sequence, at the end of its context."""
+    return _tokens(job.batch, position=job.context - 1, capacity=job.context)
+
+
+def serve_demand(job: Serve) -> Demand:
+    """Return one token for each request, in the middle of its answer; caches hold all of it."""
+    middle = job.prompt + job.answer // 2
+    return _tokens(job.concurrency, position=middle, capacity=job.prompt + job.answer)
+
+
+def _tokens(sequences: int, *, position: int, capacity: int) -> Demand:
+    return Demand(
+        sequences=sequences,
+        load=Load(
+            rows=1,
+            position=position,
+            capacity=capacity,
+            sequences=sequences,
+            are_sequences=sequences > 1,
+        ),
+        most_rows=sequences,
+        launches_of=lambda sequences, rows: -(-sequences // rows),
+        seconds=lambda latency, period, launches: max(latency, launches * period),
+    )
+
+
+def prefill_demand(model: Model, job: Prefill) -> Demand:
+    """Return all tokens of all prompts: a launch has some of one prompt, all if they are bound."""
+    tokens = model.fixed_tokens or job.tokens
+    rows = 1 if is_causal(model) else tokens
+    return Demand(
+        sequences=job.batch,
+        load=Load(rows=rows, position=0, capacity=tokens, sequences=job.batch),
+        most_rows=tokens,
+        launches_of=lambda sequences, rows: sequences * -(-tokens // rows),
+        seconds=lambda latency, period, launches: latency + (launches - 1) * period,
+    )
+
+
+def decode_outcome(
+    model: Model, job: Decode, layout: Layout, machine: Machine, options: WaferOptions
+) -> Outcome:
+    """Return what decoding takes: a token of each sequence goes round all stages."""
+    pace = layout.pace()
+    seconds = pace.steps(layout.launches)
+    prompt = read_prompt(layout, model, options, tokens=job.context)
+    return Outcome(
+        mode=layout.plan.mode,
+        text=_text(layout),
+        breakdown=pace.breakdown + _waiting(seconds - pace.latency_seconds),
+        tokens=job.batch,
+        period=seconds,
+        memory=_memory(layout, model, options),
+        busy_fraction=_busy(layout, pace, layout.launches, seconds, machine),
+        num_considered=layout.num_considered,
+        load=layout.regions.load,
+        ttft_seconds=None if prompt is None else prompt[0].sequence(prompt[1]),
+        tpot_seconds=seconds,
+        notes=_batch_notes(layout),
+    )
+
+
+def prefill_outcome(
+    model: Model, job: Prefill, layout: Layout, machine: Machine, options: WaferOptions
+) -> Outcome:
+    """Return what reading prompts takes: the slowest stage sets the pace, after the first launch.
+
+    Time is that of the slowest stage for all launches; the other stages of one launch are waited
+    for once, as the pipeline fills and drains.
+    """
+    pace = layout.pace()
+    seconds = pace.sequence(layout.launches)
+    slowest = pace.slowest.scaled(layout.launches)
+    return Outcome(
+        mode=layout.plan.mode,
+        text=_text(layout),
+        breakdown=slowest + _waiting(seconds - slowest.seconds),
+        tokens=job.batch * (model.fixed_tokens or job.tokens),
+        period=seconds,
+        memory=_memory(layout, model, options),
+        busy_fraction=_busy(layout, pace, layout.launches, seconds, machine),
+        num_considered=layout.num_considered,
+        load=layout.regions.load,
+        ttft_seconds=seconds,
+        mfu=mfu(model, job, seconds, machine, options),
+        notes=(_rows_note(layout),),
+    )
+
+
+def serve_outcome(
+    model: Model, job: Serve, layout: Layout, machine: Machine, options: WaferOptions
+) -> Outcome | None:
+    """Return what requests that keep coming see; None if there is no room to read prompts.
+
+    Each request reads its prompt, then takes its tokens one after the other. Alone it would take
+    the latencies; all of them together need the slowest stage for a time. The longer of the two is
+    how long a request stays, and it sees everything later in this proportion.
+    """
+    pace = layout.pace()
+    prompt = read_prompt(layout, model, options, tokens=job.prompt)
+    if prompt is None:
+        return None
+    reading, launches = prompt
+    alone = reading.sequence(launches) + job.answer * pace.latency_seconds
+    requests = -(-job.concurrency // layout.replicas)
+    rounds = layout.launches * job.answer * pace.period_seconds
+    together = rounds + requests * launches * reading.period_seconds
+    stay = max(alone, together)
+    share = stay / alone
+    seconds = pace.latency_seconds * share
+    busy_rounds = layout.launches * job.answer + requests * launches
+    return Outcome(
+        mode=layout.plan.mode,
+        text=_text(layout),
+        breakdown=pace.breakdown + _waiting(seconds - pace.latency_seconds),
+        tokens=job.concurrency * job.answer,
+        period=stay,
+        memory=_memory(layout, model, options),
+        busy_fraction=_busy(layout, pace, busy_rounds, stay, machine),
+        num_considered=layout.num_considered,
+        load=layout.regions.load,
+        ttft_seconds=reading.sequence(launches) * share,
+        tpot_seconds=seconds,
+        notes=_batch_notes(layout),
+    )
+
+
+def mfu(
+    model: Model, job: Prefill, seconds: float, machine: Machine, options: WaferOptions
+) -> float:
+    """Return the FLOP of a pass, causal attention counted as such, by those of the dense peak."""
+    of_pass = Pass(sequences=job.batch, new_tokens=model.fixed_tokens or job.tokens)
+    flop = sum(
+        segment.repeats * work.flop
+        for segment in model.segments
+        for _, work in model.work(segment, of_pass)
+    )
+    bits = 32 if options.precision is Precision.FP32 else 16
+    peak = machine.system.peak_flop_per_second(bits=bits, clock_hertz=machine.clock_hertz)
+    return flop / (seconds * peak * machine.num_wafers)
+
+
+def _waiting(seconds: float) -> Breakdown:
+    """Return the time in which all stages that could work wait for others."""
+    if seconds <= 0 or math.isclose(seconds, 0.0, abs_tol=1e-15):
+        return Breakdown()
+    return Breakdown((Item(name=WAITING, seconds=seconds, limit=Limit.BUBBLE),))
+
+
+def _busy(layout: Layout, pace: Pace, launches: float, seconds: float, machine: Machine) -> float:
+    return busy_fraction(pace, launches * layout.replicas, seconds, machine)
+
+
+def _memory(layout: Layout, model: Model, options: WaferOptions) -> Memory:
+    longest = None
+    if is_causal(model):
+        most = min(LONGEST_CONTEXT, model.max_context or LONGEST_CONTEXT)
+        longest = longest_context(layout, model, options, most=most)
+    return plan_memory(
+        layout.plan, layout.machine, replicas=layout.replicas, longest_context=longest
+    )
+
+
+def _text(layout: Layout) -> str:
+    replicas = f"{layout.replicas} replicas, each a " if layout.replicas > 1 else ""
+    return replicas + describe(layout.plan)
+
+
+def _batch_notes(layout: Layout) -> tuple[str, ...]:
+    rows = layout.regions.load.rows
+    if rows == 1:
+        return ()
+    note = (
+        f"a launch has a token each of {rows} sequences, with caches of their own: kernels have "
+        "rows of one sequence today, and the cost is that of as many of its rows"
+    )
+    return (note,)
+
+
+def _rows_note(layout: Layout) -> str:
+    rows = layout.regions.load.rows
+    tokens = "a token" if rows == 1 else f"{rows} tokens"
+    return f"a launch has {tokens} of a prompt: more have no room, or do not help"

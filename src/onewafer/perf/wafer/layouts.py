@@ -1,0 +1,199 @@
+"""Lay a model over wafers for many launches: rows of a launch, replicas, regions.
+
+More rows of a launch share its fixed costs, more launches keep more stages busy; what is better is
+found by doubling the rows as long as it helps, and the same goes for replicas of the whole model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.plan import Plan, pace
+from onewafer.perf.wafer.region import Regions
+from onewafer.perf.wafer.search import search_pipeline, search_whole
+from onewafer.perf.wafer.system import with_wafers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.plan import Pace
+    from onewafer.perf.wafer.system import Machine
+    from onewafer.perf.wafer.workload import Load
+
+_SEARCHES = {Mode.PIPELINE: search_pipeline, Mode.WHOLE: search_whole}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What all wafers together are asked for, before it is cut into launches."""
+
+    sequences: int
+    load: Load
+    """Of launches of one row, or of as many as a launch must have."""
+    most_rows: int
+    """Of a launch."""
+    launches_of: Callable[[int, int], int]
+    """How many launches it takes, by sequences and rows of each."""
+    seconds: Callable[[float, float, int], float]
+    """How long they take, from latency, period, and their number."""
+
+    def loads(self, sequences: int) -> Iterator[Load]:
+        """Yield loads of ever more rows, with the caches of so many sequences."""
+        load = replace(self.load, sequences=sequences)
+        rows, most = load.rows, self.most_rows
+        if load.are_sequences:
+            most = min(most, sequences)
+        while True:
+            yield with_more_rows(load, rows)
+            if rows >= most:
+                return
+            rows = min(2 * rows, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The best way found in one mode."""
+
+    plan: Plan
+    regions: Regions
+    machine: Machine
+    """The wafers of one replica."""
+    replicas: int
+    launches: int
+    """Of a replica."""
+    seconds: float
+    num_considered: int
+    refusals: tuple[str, ...] = ()
+
+    def pace(self) -> Pace:
+        """Return how fast launches go through it."""
+        load = self.regions.load
+        unchecked = load.are_sequences and load.rows > 1
+        return pace(self.plan, self.regions, self.machine, is_unchecked=unchecked)
+
+
+def with_more_rows(load: Load, rows: int) -> Load:
+    """Return a load of more rows.
+
+    Rows of one sequence are in the middle of it, so that the load is the mean of all launches. Rows
+    of several sequences are all at the same position; the closed form, in which every row has a
+    position of its own, takes them to be later by up to `rows`.
+    """
+    if not load.are_sequences:
+        return replace(load, rows=rows, position=max(0, load.capacity - rows) // 2)
+    return replace(load, rows=rows, capacity=load.capacity + rows - 1)
+
+
+def lay_out(
+    model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
+) -> tuple[Layout | None, tuple[str, ...]]:
+    """Return the best layout of a mode, None with the reasons if nothing has room."""
+    best: Layout | None = None
+    refusals: tuple[str, ...] = ()
+    considered, replicas = 0, 1
+    while replicas <= min(machine.num_wafers, demand.sequences):
+        share = with_wafers(machine, machine.num_wafers // replicas)
+        sequences = -(-demand.sequences // replicas)
+        found, reasons, count = _doubled(
+            model, demand, share, options, mode=mode, sequences=sequences
+        )
+        considered += count
+        refusals += reasons
+        if found is None or (best is not None and found.seconds >= best.seconds):
+            break
+        best = replace(found, replicas=replicas)
+        replicas *= 2
+    if best is not None:
+        best = replace(best, num_considered=considered)
+    return best, tuple(dict.fromkeys(refusals))
+
+
+def _doubled(
+    model: Model,
+    demand: Demand,
+    machine: Machine,
+    options: WaferOptions,
+    *,
+    mode: Mode,
+    sequences: int,
+) -> tuple[Layout | None, tuple[str, ...], int]:
+    """Double the rows of a launch as long as that helps."""
+    best: Layout | None = None
+    considered = 0
+    refusals: tuple[str, ...] = ()
+    for load in demand.loads(sequences):
+        regions = Regions(model, load, machine=machine, options=options)
+        launches = demand.launches_of(sequences, load.rows)
+
+        def score(latency: float, period: float, launches: int = launches) -> float:
+            return demand.seconds(latency, period, launches)
+
+        found = _SEARCHES[mode](regions, machine, options, score)
+        considered += found.num_considered
+        refusals += regions.refusals
+        if found.plan is None or (best is not None and found.seconds >= best.seconds):
+            break
+        best = Layout(found.plan, regions, machine, 1, launches, found.seconds, 0)
+    return best, refusals, considered
+
+
+def longest_context(layout: Layout, model: Model, options: WaferOptions, *, most: int) -> int:
+    """Return how many positions the caches of a layout have room for, at most `most`."""
+    load = layout.regions.load
+    distinct = {(stage.cost.work, stage.cost.rectangle) for stage in layout.plan.stages}
+    room = layout.machine.architecture.memory_bytes
+
+    def fits(context: int) -> bool:
+        longer = replace(load, capacity=context, position=max(0, context - load.rows))
+        regions = Regions(model, longer, machine=layout.machine, options=options)
+        needed = (regions.bytes(work, rectangle) for work, rectangle in distinct)
+        return all(one is not None and one.total <= room for one in needed)
+
+    low, high = load.capacity, max(load.capacity, most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def read_prompt(
+    layout: Layout, model: Model, options: WaferOptions, *, tokens: int
+) -> tuple[Pace, int] | None:
+    """Return the pace of launches that read a prompt on a layout, and how many of them it takes.
+
+    Launches have as many rows as have room beside the caches, if that is faster. None: not even one
+    row has.
+    """
+    best: tuple[float, Pace, int] | None = None
+    rows = 1
+    while True:
+        launches = -(-tokens // rows)
+        found = _read(layout, model, options, tokens=tokens, rows=rows)
+        seconds = math.inf if found is None else found.sequence(launches)
+        if found is None or (best is not None and seconds >= best[0]):
+            break
+        best = seconds, found, launches
+        if rows >= tokens:
+            break
+        rows = min(2 * rows, tokens)
+    return None if best is None else best[1:]
+
+
+def _read(
+    layout: Layout, model: Model, options: WaferOptions, *, tokens: int, rows: int
+) -> Pace | None:
+    load = layout.regions.load
+    capacity = max(load.capacity, tokens)
+    reading = replace(
+        load, rows=rows, position=(tokens - rows) // 2, capacity=capacity, are_sequences=False
+    )
+    regions = Regions(model, reading, machine=layout.machine, options=options)
+    stages = layout.plan.stages
+    if any(regions.cost(stage.cost.work, stage.cost.rectangle) is None for stage in stages):
+        return None
+    return pace(layout.plan, regions, layout.machine)

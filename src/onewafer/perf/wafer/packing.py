@@ -1,0 +1,108 @@
+"""Put regions on wafers, in the order in which activations go through them.
+
+Regions fill shelves across a wafer, each as high as its highest region; a shelf that is full is
+followed by the next one, a wafer that is full by the next one. Every other shelf runs the other
+way, so that regions that follow each other are neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from onewafer.perf.wafer.region import Rectangle
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a region lies."""
+
+    wafer: int
+    x: int
+    """Of its PE nearest to the corner of the wafer, in PEs that programs can use."""
+    y: int
+    width: int
+    height: int
+
+    def overlaps(self, other: Site) -> bool:
+        """Tell whether a PE belongs to both."""
+        return (
+            self.wafer == other.wafer
+            and self.x < other.x + other.width
+            and other.x < self.x + self.width
+            and self.y < other.y + other.height
+            and other.y < self.y + self.height
+        )
+
+    def is_inside(self, wafer: Rectangle) -> bool:
+        """Tell whether all PEs are those of a wafer."""
+        width, height = wafer
+        return (
+            0 <= self.x <= self.x + self.width <= width
+            and 0 <= self.y <= self.y + self.height <= height
+        )
+
+    def hops_to(self, other: Site) -> int:
+        """Return the hops from a PE to the one at the same place in another region."""
+        return abs(self.x - other.x) + abs(self.y - other.y)
+
+
+def pack(rectangles: Iterable[Rectangle], wafer: Rectangle) -> tuple[Site, ...] | None:
+    """Return a site for each rectangle, in order; None if one is larger than a wafer."""
+    sites: list[Site] = []
+    shelves = _shelves(rectangles, wafer[0])
+    number, y = 0, 0
+    for index, shelf in enumerate(shelves):
+        height = max(rectangle[1] for rectangle in shelf)
+        if height > wafer[1] or shelf[0][0] > wafer[0]:
+            return None
+        if y + height > wafer[1]:
+            number, y = number + 1, 0
+        x = 0
+        for width, own_height in shelf:
+            left = x if index % 2 == 0 else wafer[0] - x - width
+            sites.append(Site(number, left, y, width, own_height))
+            x += width
+        y += height
+    return tuple(sites)
+
+
+def num_wafers(sites: Sequence[Site]) -> int:
+    """Return how many wafers sites are on."""
+    return 1 + max(site.wafer for site in sites)
+
+
+def has_overlap(sites: Sequence[Site]) -> bool:
+    """Tell whether any two sites share a PE: neighbours in x order of a sweep are compared."""
+    active: list[Site] = []
+    for site in sorted(sites, key=lambda site: (site.wafer, site.x)):
+        active = [
+            other
+            for other in active
+            if other.wafer == site.wafer and other.x + other.width > site.x
+        ]
+        if any(site.overlaps(other) for other in active):
+            return True
+        active.append(site)
+    return False
+
+
+def crossings(sites: Sequence[Site]) -> int:
+    """Return how often activations go from wafer to wafer."""
+    return sum(first.wafer != second.wafer for first, second in pairwise(sites))
+
+
+def _shelves(rectangles: Iterable[Rectangle], width: int) -> list[list[Rectangle]]:
+    shelves: list[list[Rectangle]] = []
+    used = width + 1
+    for rectangle in rectangles:
+        if used + rectangle[0] > width or not shelves:
+            shelves.append([])
+            used = 0
+        shelves[-1].append(rectangle)
+        used += rectangle[0]
+    return shelves

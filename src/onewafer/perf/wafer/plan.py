@@ -1,0 +1,181 @@
+"""A model laid over wafers: stages on sites, and how activations get from one to the next.
+
+    latency of a launch   Σ stages + Σ hops between regions + Σ crossings between wafers + tokens
+    period of a pipeline  the slowest stage with its hop, or the bytes of a crossing at the link
+
+What goes from region to region does it as a broadcast does: each row of PEs of a region carries its
+share of the columns, and the next region spreads them. No kernel does that today, so nothing of it
+has been compared with a simulation. Tokens go in, and logits out to whoever samples, over the edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import largest_rectangle
+from onewafer.perf.breakdown import Breakdown, Item, Limit, total
+from onewafer.perf.wafer.packing import num_wafers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.perf.wafer.options import Mode
+    from onewafer.perf.wafer.packing import Site
+    from onewafer.perf.wafer.region import RegionCost, Regions
+    from onewafer.perf.wafer.system import Machine
+
+_WAVELET_BYTES = 4
+LAUNCH = "launch"
+HOPS = "hops between regions"
+CROSSINGS = "crossings between wafers"
+TOKENS = "tokens in and out"
+WAITING = "waiting for other stages"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A region with its work and its site."""
+
+    cost: RegionCost
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All stages of a model, in the order of execution."""
+
+    mode: Mode
+    stages: tuple[Stage, ...]
+
+    @property
+    def num_wafers(self) -> int:
+        """Wafers that have a stage."""
+        return num_wafers([stage.site for stage in self.stages])
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of all regions."""
+        return sum(stage.cost.num_pes for stage in self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast launches of one load go through a plan."""
+
+    latency_seconds: float
+    """From the token that goes in to the logits that come out."""
+    period_seconds: float
+    """Between launches that follow each other through full stages."""
+    breakdown: Breakdown
+    """Of the latency."""
+    slowest: Breakdown
+    """Of the period."""
+    busy_pe_seconds: float
+    """PEs times seconds that work on one launch."""
+
+    def steps(self, launches: int) -> float:
+        """Return the seconds of one launch of each of so many, that follow in a circle."""
+        return max(self.latency_seconds, launches * self.period_seconds)
+
+    def sequence(self, launches: float) -> float:
+        """Return the seconds of so many launches, one close behind the other."""
+        return self.latency_seconds + (launches - 1) * self.period_seconds
+
+
+def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool = False) -> Pace:
+    """Return the pace of launches of a plan; `is_unchecked` are those that no kernel does today.
+
+    The stages must have room for the load of `regions`.
+    """
+    work = [
+        Breakdown((*_stage_items(stage, regions, machine, is_unchecked=is_unchecked),))
+        for stage in plan.stages
+    ]
+    moves = [*(Breakdown((*_move_items(move, machine),)) for move in _moves(plan, regions)), None]
+    periods = [
+        part if move is None else part + move for part, move in zip(work, moves, strict=True)
+    ]
+    breakdown = merged(total(periods)) + Breakdown((_token_item(plan, regions, machine),))
+    return Pace(
+        latency_seconds=breakdown.seconds,
+        period_seconds=max(part.seconds for part in periods),
+        breakdown=breakdown,
+        slowest=max(periods, key=lambda part: part.seconds),
+        busy_pe_seconds=math.fsum(
+            part.seconds * stage.cost.num_pes for part, stage in zip(work, plan.stages, strict=True)
+        ),
+    )
+
+
+def merged(breakdown: Breakdown) -> Breakdown:
+    """Return a breakdown with one item for all that differ in nothing but their time."""
+    groups = breakdown.by(lambda item: replace(item, seconds=0.0))
+    return Breakdown(tuple(replace(item, seconds=time) for item, time in groups.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Activations that leave a stage for the next one."""
+
+    source: Site
+    target: Site
+    num_bytes: int
+
+
+def _moves(plan: Plan, regions: Regions) -> Iterator[_Move]:
+    for first, second in pairwise(plan.stages):
+        graph = regions.graphs[first.cost.work[-1][0]]
+        yield _Move(first.site, second.site, graph.tensor(graph.outputs[0]).num_bytes)
+
+
+def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
+    """Yield the way of activations from a region to the next one, on a wafer or between two."""
+    source, target = move.source, move.target
+    if source.wafer != target.wafer:
+        yield _off_wafer(CROSSINGS, move.num_bytes, machine)
+        return
+    timing = machine.architecture.timing
+    shares = -(-source.width // source.height)  # columns of PEs that a row of PEs carries
+    wavelets = shares * -(-move.num_bytes // (_WAVELET_BYTES * source.width))
+    stream = 1 + math.ceil((wavelets - 1) * timing.link_window_cycles / timing.link_window_words)
+    hops = source.hops_to(target) + source.height + target.height
+    travel = timing.fabric_setup_cycles + 2 * timing.ramp_cycles + hops * timing.hop_cycles
+    for cycles, limit in ((travel, Limit.FABRIC_LATENCY), (stream, Limit.FABRIC_BANDWIDTH)):
+        seconds = machine.seconds(cycles)
+        yield Item(name=HOPS, seconds=seconds, limit=limit, is_cross_checked=False)
+
+
+def _token_item(plan: Plan, regions: Regions, machine: Machine) -> Item:
+    """Return the way of logits out, to whoever samples, and of tokens in."""
+    graph = regions.graphs[plan.stages[-1].cost.work[-1][0]]
+    return _off_wafer(TOKENS, graph.tensor(graph.outputs[0]).num_bytes, machine)
+
+
+def _off_wafer(name: str, num_bytes: int, machine: Machine) -> Item:
+    link = num_bytes / machine.architecture.io_bytes_per_second
+    seconds = machine.system.crossing_seconds + link
+    return Item(name=name, seconds=seconds, limit=Limit.OFF_WAFER, is_cross_checked=False)
+
+
+def _stage_items(
+    stage: Stage, regions: Regions, machine: Machine, *, is_unchecked: bool
+) -> Iterator[Item]:
+    """Yield what a stage waits for, by part of a layer."""
+    split = regions.split(stage.cost.work, stage.cost.rectangle)
+    for (part, limit), cycles in split.items():
+        yield Item(
+            name=LAUNCH if part is None else part.value,
+            seconds=machine.seconds(cycles),
+            limit=limit,
+            is_cross_checked=not (is_unchecked or regions.density < 1),
+        )
+
+
+def busy_fraction(pace: Pace, launches: float, seconds: float, machine: Machine) -> float:
+    """Return which share of the PEs of all wafers works, 0 to 1, on so many launches in a time."""
+    width, height = largest_rectangle(machine.architecture)
+    available = width * height * machine.num_wafers * seconds
+    return min(1.0, launches * pace.busy_pe_seconds / available)

@@ -1,0 +1,354 @@
+"""What a rectangle of PEs takes to compute some pieces of a model, and the memory that it needs.
+
+In: graphs of pieces, a load, a rectangle. Out: cycles and bytes, both read from the mesh program of
+one piece of each kind: pieces that come again cost what the first one costs, and a step of the
+schedule that goes back to it. What a launch does once for all layers is counted once.
+
+    cycles = once + Σ over segments of pieces · (cycles of a piece [+ one REPEAT])
+    bytes  = code, activations, buffers, tables + Σ pieces · (weights + sequences · cache)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import Attention, Linear
+from onewafer.mesh import (
+    Arena,
+    Estimator,
+    Launch,
+    Role,
+    check_words,
+    footprint,
+    shard,
+    split_waits,
+)
+from onewafer.perf.breakdown import Limit
+from onewafer.perf.wafer.workload import Load, again, graphs_of, join, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from onewafer.graph import Graph, LayerPart
+    from onewafer.mesh import Estimate, Footprint, MeshProgram, Waits
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.system import Machine
+
+Work = tuple[tuple[int, int], ...]
+"""What a region computes, in order: indices of segments, and how many of their pieces."""
+Rectangle = tuple[int, int]
+"""Width and height in PEs."""
+Split = dict["tuple[LayerPart | None, Limit]", float]
+"""Cycles by part of a layer, None for the launch itself, and by what they wait for."""
+
+_ONCE = -1
+"""In place of a segment: what a launch does once."""
+_ALIGNMENT = 16
+"""Bytes to which blocks of parameters are padded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of every PE of a region."""
+
+    weights: float
+    cache: int
+    other: int
+    """Code, activations, buffers, tables, the schedule."""
+
+    @property
+    def total(self) -> float:
+        """The sum."""
+        return self.weights + self.cache + self.other
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCost:
+    """One launch of a region that has room for its work."""
+
+    work: Work
+    rectangle: Rectangle
+    cycles: float
+    bytes: Bytes
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle."""
+        return self.rectangle[0] * self.rectangle[1]
+
+
+class Regions:
+    """Costs of regions of one model for one load; each mesh program is built once."""
+
+    def __init__(
+        self, model: Model, load: Load, *, machine: Machine, options: WaferOptions
+    ) -> None:
+        self.load = load
+        self.segments = model.segments
+        self.architecture = machine.architecture
+        self.graphs = graphs_of(model, load, options.precision)
+        self.density = options.density
+        self._measured: dict[tuple[tuple[int, ...], Rectangle], _Measured | str] = {}
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of a weight, an activation, or a key."""
+        return self.graphs[0].dtype.num_bytes
+
+    @property
+    def num_programs(self) -> int:
+        """How many mesh programs have been asked for their cost."""
+        return len(self._measured)
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why rectangles will not do, whatever their memory; each reason once."""
+        reasons = (found for found in self._measured.values() if isinstance(found, str))
+        return tuple(dict.fromkeys(reasons))
+
+    @cached_property
+    def parts(self) -> tuple[tuple[LayerPart, ...], ...]:
+        """The part of each operation of each segment."""
+        return parts_of(self.graphs)
+
+    @cached_property
+    def weight_bytes(self) -> tuple[float, ...]:
+        """Bytes of the learned parameters of a piece of each segment, without padding."""
+        return tuple(
+            sum(
+                graph.tensor(t.name).num_bytes * self.stored_share(graph, t.name)
+                for t in segment.weights
+            )
+            for segment, graph in zip(self.segments, self.graphs, strict=True)
+        )
+
+    def stored_share(self, graph: Graph, name: str) -> float:
+        """Return which share of a parameter is stored: of sparse weights what is not zero."""
+        is_product = any(isinstance(op, Linear) and op.weight == name for op in graph.operations)
+        return self.density if is_product else 1.0
+
+    def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
+        """Return the cost of some work on a rectangle, None if there is no room for it."""
+        room = self.architecture.memory_bytes
+        least = sum(count * self.weight_bytes[index] for index, count in work)
+        if least > rectangle[0] * rectangle[1] * room:
+            return None
+        needed = self.bytes(work, rectangle)
+        if needed is None or needed.total > room:
+            return None
+        return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
+
+    def bytes(self, work: Work, rectangle: Rectangle) -> Bytes | None:
+        """Return the bytes of every PE, however many there is room for; None: no such program."""
+        try:
+            return self._measure(work, rectangle).bytes_of(work)
+        except (ConfigurationError, UnsupportedOperationError):
+            return None
+
+    def split(self, work: Work, rectangle: Rectangle) -> Split:
+        """Return the cycles of a cost by part and limit; they add up to it."""
+        return self._measure(work, rectangle).split(work)
+
+    def _measure(self, work: Work, rectangle: Rectangle) -> _Measured:
+        indices = tuple(index for index, _ in work)
+        key = indices, rectangle
+        if key not in self._measured:
+            try:
+                self._measured[key] = self._build(indices, rectangle)
+            except (ConfigurationError, UnsupportedOperationError) as error:
+                self._measured[key] = str(error)
+        found = self._measured[key]
+        if isinstance(found, str):
+            raise ConfigurationError(found)
+        return found
+
+    def _build(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
+        measured = _Measured(self, [(i, self.graphs[i]) for i in indices], rectangle)
+        (first, *others) = indices
+        if others or self.segments[first].repeats == 1 or not measured.is_turned:
+            return measured
+        # What comes out lies along the other axis than what goes in: so every other piece does.
+        graph, segment = self.graphs[first], self.segments[first]
+        second = again(graph, shared=segment.shared | segment.constants)
+        return _Measured(self, [(first, graph), (first, second)], rectangle)
+
+
+class _Measured:
+    """The mesh program of one piece of each kind, and what it says of more of them."""
+
+    def __init__(
+        self, regions: Regions, pieces: Sequence[tuple[int, Graph]], rectangle: Rectangle
+    ) -> None:
+        self._regions = regions
+        self._pieces = pieces
+        load, architecture = regions.load, regions.architecture
+        has_cache = any(map(_cached_features, (graph for _, graph in pieces)))
+        self._program: MeshProgram = shard(
+            join([graph for _, graph in pieces]),
+            width=rectangle[0],
+            height=rectangle[1],
+            architecture=architecture,
+            context=load.capacity if has_cache else None,
+        )
+        check_words(self._program)
+        self._launch = Launch(load.position, load.rows)
+        self._rounds = Counter(index for index, _ in pieces)
+        """Pieces of each segment in the program."""
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether what comes out lies along the other axis than what goes in."""
+        given = self._program.with_role(Role.INPUT)[0]
+        return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
+
+    def cycles_of(self, work: Work) -> float:
+        """Return the cycles of a launch."""
+        cycles = self._cycles
+        return cycles[_ONCE] + sum(
+            count * cycles[index] / self._rounds[index] + self._repeats(count)
+            for index, count in work
+        )
+
+    def split(self, work: Work) -> Split:
+        """Return the cycles of a launch by part and limit."""
+        counts = Counter(dict(work))
+        split: Split = {}
+        for (index, part), waits in zip(self._places, self._waits, strict=True):
+            factor = 1 if index == _ONCE else counts[index] / self._rounds[index]
+            for limit, cycles in _by_limit(waits):
+                split[part, limit] = split.get((part, limit), 0.0) + cycles * factor
+        control = self._control_cycles + sum(map(self._repeats, counts.values()))
+        split[None, Limit.COMPUTE] = control
+        return {key: cycles for key, cycles in split.items() if cycles}
+
+    def bytes_of(self, work: Work) -> Bytes:
+        """Return the bytes of every PE."""
+        counts = Counter(dict(work))
+        weights, caches = self._weight_bytes, self._cache_bytes
+        needed = self._footprint
+        return Bytes(
+            weights=sum(counts[index] * size for index, size in weights.items()),
+            cache=self._regions.load.sequences
+            * sum(counts[index] * size for index, size in caches.items()),
+            other=needed.total - needed.state - self._learned_bytes,
+        )
+
+    def _repeats(self, count: int) -> int:
+        """Return the cycles of the steps that go back to the first piece."""
+        return count * self._estimator.repeat_cycles() if count > 1 else 0
+
+    @cached_property
+    def _estimator(self) -> Estimator:
+        return Estimator(self._program, self._regions.architecture)
+
+    @cached_property
+    def _estimate(self) -> Estimate:
+        return self._estimator.estimate(self._launch)
+
+    @cached_property
+    def _footprint(self) -> Footprint:
+        return footprint(self._program, self._regions.architecture)
+
+    @property
+    def _control_cycles(self) -> int:
+        return self._estimate.launch_cycles + self._estimate.control_cycles
+
+    @cached_property
+    def _cycles(self) -> Mapping[int, int]:
+        """Cycles of all operations by segment."""
+        cycles: Counter[int] = Counter({_ONCE: self._control_cycles})
+        of_operations = (
+            [cost.cycles for cost in self._estimate.operations]
+            if self._regions.density == 1.0
+            else [waits.cycles for waits in self._waits]
+        )
+        for (index, _), of_operation in zip(self._places, of_operations, strict=True):
+            cycles[index] += of_operation
+        return cycles
+
+    @cached_property
+    def _waits(self) -> tuple[Waits, ...]:
+        """What each operation waits for; of products, only what is not zero."""
+        architecture, density = self._regions.architecture, self._regions.density
+        waits = split_waits(self._program, self._launch, self._estimate, architecture)
+        if density == 1.0:
+            return waits
+        products = self._program.operations
+        return tuple(
+            replace(wait, memory=-int(-wait.memory * density // 1))
+            if operation.kind.name.startswith("MATMUL")
+            else wait
+            for operation, wait in zip(products, waits, strict=True)
+        )
+
+    @cached_property
+    def _places(self) -> tuple[tuple[int, LayerPart], ...]:
+        """The segment and the part of each mesh operation."""
+        of_operations = [
+            (index, part) for index, _ in self._pieces for part in self._regions.parts[index]
+        ]
+        prepared, places = self._program.num_prepared, self._program.sources
+        return tuple(
+            (_ONCE if at < prepared else of_operations[source][0], of_operations[source][1])
+            for at, source in enumerate(places)
+        )
+
+    @cached_property
+    def _weight_bytes(self) -> Mapping[int, float]:
+        """Bytes of the weights of one piece of each segment; a shared one counts for the first."""
+        return {
+            index: sum(size * share for size, share in sizes) / self._rounds[index]
+            for index, sizes in self._learned.items()
+        }
+
+    @property
+    def _learned_bytes(self) -> int:
+        return sum(size for sizes in self._learned.values() for size, _ in sizes)
+
+    @cached_property
+    def _learned(self) -> Mapping[int, list[tuple[int, float]]]:
+        """By segment: the bytes of each learned parameter, and the share that is stored."""
+        owners: dict[str, tuple[int, float]] = {}
+        for index, graph in self._pieces:
+            constant = self._regions.segments[index].constants
+            for tensor in graph.parameters:
+                if tensor.name not in constant:
+                    share = self._regions.stored_share(graph, tensor.name)
+                    owners.setdefault(tensor.name, (index, share))
+        learned: dict[int, list[tuple[int, float]]] = {}
+        for placement in self._program.with_role(Role.PARAMETER):
+            if placement.name in owners:
+                index, share = owners[placement.name]
+                size = placement.num_elements * placement.dtype.num_bytes
+                learned.setdefault(index, []).append((-(-size // _ALIGNMENT) * _ALIGNMENT, share))
+        return learned
+
+    @cached_property
+    def _cache_bytes(self) -> Mapping[int, int]:
+        """Bytes of keys and values of one sequence, by segment, in one piece of it."""
+        features = {index: _cached_features(graph) for index, graph in self._pieces}
+        total = sum(features[index] for index, _ in self._pieces)
+        size = self._program.arena_bytes(Arena.STATE)
+        return {index: size * share // total for index, share in features.items() if share}
+
+
+def _cached_features(graph: Graph) -> int:
+    """Return the features of keys and values that a graph keeps of each position."""
+    return sum(
+        graph.tensor(name).shape[-1]
+        for operation in graph.operations
+        if isinstance(operation, Attention) and operation.is_causal
+        for name in (operation.key, operation.value)
+    )
+
+
+def _by_limit(waits: Waits) -> Iterator[tuple[Limit, int]]:
+    yield Limit.COMPUTE, waits.instructions
+    yield Limit.SRAM_BANDWIDTH, waits.memory
+    yield Limit.FABRIC_LATENCY, waits.travel
+    yield Limit.FABRIC_BANDWIDTH, waits.wavelets

@@ -1,0 +1,322 @@
+"""Choose regions: how many pieces each computes, its sides, and where it lies.
+
+A region's sides are those of a wafer divided by whole numbers, so that equal regions fill it. Every
+rectangle is asked once for its cost; the rest is arithmetic on these costs: of each segment, the
+regions are taken that have the least
+
+    cycles of all pieces + price · PEs of all regions,   among those with no stage longer than a cap
+
+for a row of prices and of caps. Each pair gives a plan; those that look best are packed on wafers,
+and the best one that fits is the choice. A price of zero asks for nothing but speed, a high one for
+little space: in between lies what a fixed number of wafers has room for.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import largest_rectangle
+from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.packing import Site, num_wafers, pack
+from onewafer.perf.wafer.plan import Plan, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.region import Rectangle, RegionCost, Regions, Work
+    from onewafer.perf.wafer.system import Machine
+
+    Score = Callable[[float, float], float]
+    """Seconds, the fewer the better, from the latency of a launch and the longest stage."""
+    Floats = NDArray[np.float64]
+
+NUM_RECTANGLES = 48
+"""Rectangles that are tried for a segment: so many mesh programs are built."""
+_MOST_UNEQUAL = 6
+"""Ratio of the sides of a rectangle."""
+_GROUPS = (1, 2, 3, 4, 6, 8)
+"""Pieces of a region."""
+_REACH = 2
+"""Lengths of sides that are tried on either side of a chosen one."""
+_MOST_ROUNDS = 4
+_GROWTH = 1.12
+"""Of the sides of a rectangle that is alone on its wafer, from one that is tried to the next."""
+_NUM_PRICES = 24
+_NUM_CAPS = 16
+_NUM_PACKED = 32
+"""Plans that are packed, those that look best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best plan, if there is one, and how many were considered."""
+
+    plan: Plan | None
+    seconds: float
+    num_considered: int
+
+
+_NOTHING = Found(None, math.inf, 0)
+
+
+def fastest(found: Sequence[Found]) -> Found:
+    """Return the best of several, with what was considered for all."""
+    best = min(found, key=lambda one: one.seconds, default=_NOTHING)
+    return replace(best, num_considered=sum(one.num_considered for one in found))
+
+
+def rectangles(
+    machine: Machine, *, least_bytes: float, is_alone: bool = False
+) -> tuple[Rectangle, ...]:
+    """Return rectangles that hold so many bytes, the whole wafer among them, small ones first.
+
+    They fill a wafer side by side, or one `is_alone` on it and may have any size.
+    """
+    wafer = largest_rectangle(machine.architecture)
+    room = machine.architecture.memory_bytes
+    fitting = [
+        (width, height)
+        for width, height in product(*map(_steps if is_alone else _shares, wafer))
+        if width * height * room >= least_bytes
+        and max(width, height) <= _MOST_UNEQUAL * min(width, height)
+    ]
+    fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
+    step = max(1.0, len(fitting) / NUM_RECTANGLES)
+    kept = {fitting[int(at * step)] for at in range(min(NUM_RECTANGLES, len(fitting)))}
+    return tuple(sorted(kept | {wafer}, key=lambda sides: (sides[0] * sides[1], sides)))
+
+
+def search_pipeline(
+    regions: Regions, machine: Machine, options: WaferOptions, score: Score
+) -> Found:
+    """Return the best plan with a region for each piece or for a few of them.
+
+    Rectangles are thinned out at first; then those beside the chosen ones are tried, until none of
+    them is better.
+    """
+    tried = [
+        _pinned(regions, index, options) or rectangles(machine, least_bytes=least)
+        for index, least in enumerate(regions.weight_bytes)
+    ]
+    best, picked = _search(regions, machine, score, tried)
+    for _ in range(_MOST_ROUNDS):
+        tried = [
+            of_segment
+            if _pinned(regions, index, options)
+            else tuple(dict.fromkeys((*of_segment, *_neighbours(rectangle, machine))))
+            for index, (of_segment, rectangle) in enumerate(zip(tried, picked, strict=True))
+        ]
+        found, picked = _search(regions, machine, score, tried)
+        if not found.seconds < best.seconds:
+            return replace(best, num_considered=found.num_considered)
+        best = found
+    return best
+
+
+def _steps(side: int) -> list[int]:
+    """Return lengths up to a side, each about an eighth longer than the one before."""
+    count = max(2, math.ceil(math.log(side) / math.log(_GROWTH)))
+    return sorted({int(length) for length in np.geomspace(1, side, count)})
+
+
+def _pinned(regions: Regions, index: int, options: WaferOptions) -> tuple[Rectangle, ...]:
+    """Return the rectangle that the user wants for the layers, nothing for other segments."""
+    is_layers = regions.segments[index].repeats > 1 or len(regions.segments) == 1
+    return (options.region,) if options.region is not None and is_layers else ()
+
+
+def _neighbours(rectangle: Rectangle | None, machine: Machine) -> Iterator[Rectangle]:
+    """Yield the rectangles whose sides are a little shorter or longer."""
+    if rectangle is None:
+        return
+    wafer = largest_rectangle(machine.architecture)
+    widths, heights = (
+        _near(side, _shares(longest)) for side, longest in zip(rectangle, wafer, strict=True)
+    )
+    yield from product(widths, heights)
+
+
+def _near(side: int, lengths: Sequence[int]) -> Sequence[int]:
+    at = bisect_left(lengths, side)
+    return lengths[max(0, at - _REACH) : at + _REACH + 1]
+
+
+def _search(
+    regions: Regions,
+    machine: Machine,
+    score: Score,
+    tried: Sequence[tuple[Rectangle, ...]],
+) -> tuple[Found, tuple[Rectangle | None, ...]]:
+    """Return the best plan of some rectangles, and which of them look best for each segment."""
+    choices = [[*_choices(index, regions, of_one)] for index, of_one in enumerate(tried)]
+    considered = len(_GROUPS) * sum(map(len, tried))
+    if not all(choices):
+        return Found(None, math.inf, considered), (None,) * len(tried)
+    tables = [_Table.of(of_segment) for of_segment in choices]
+    looks: dict[tuple[int, ...], float] = {}
+    for price, cap in product(_prices(tables), _caps(tables)):
+        picked = tuple(table.pick(price, cap) for table in tables)
+        if picked not in looks:
+            looks[picked] = _look(picked, tables, machine, score)
+    considered += len(looks)
+    ranked = sorted(looks, key=lambda picked: looks[picked])
+    for picked in ranked[:_NUM_PACKED]:
+        if math.isinf(looks[picked]):
+            break
+        regular = [of_segment[at] for of_segment, at in zip(choices, picked, strict=True)]
+        plan = place([cost for costs in regular for cost in costs], machine)
+        if plan is not None:
+            sides = tuple(costs[0].rectangle for costs in regular)
+            return Found(plan, looks[picked], considered), sides
+    least = (int(np.argmin(table.pes)) for table in tables)
+    sides = tuple(
+        of_segment[at][0].rectangle for of_segment, at in zip(choices, least, strict=True)
+    )
+    return Found(None, math.inf, considered), sides
+
+
+def search_whole(regions: Regions, machine: Machine, options: WaferOptions, score: Score) -> Found:
+    """Return the best plan with one rectangle a wafer."""
+    works = share_out(regions, machine.num_wafers)
+    least = max(sum(count * regions.weight_bytes[i] for i, count in work) for work in works)
+    tried = (
+        (options.region,)
+        if options.region
+        else rectangles(machine, least_bytes=least, is_alone=True)
+    )
+    best = Found(None, math.inf, len(tried))
+    for rectangle in tried:
+        costs = [regions.cost(work, rectangle) for work in works]
+        stages = tuple(
+            Stage(cost, Site(number, 0, 0, *rectangle))
+            for number, cost in enumerate(costs)
+            if cost is not None
+        )
+        if len(stages) < len(works):
+            continue
+        cycles = [stage.cost.cycles for stage in stages]
+        seconds = score(machine.seconds(math.fsum(cycles)), machine.seconds(max(cycles)))
+        if seconds < best.seconds:
+            best = replace(best, plan=Plan(Mode.WHOLE, stages), seconds=seconds)
+    return best
+
+
+def fewest_wafers(regions: Regions, machine: Machine) -> int | None:
+    """Return how many wafers hold a pipeline that takes as little of them as possible.
+
+    None: some piece fits no rectangle of a wafer.
+    """
+    width, height = largest_rectangle(machine.architecture)
+
+    def share(costs: tuple[RegionCost, ...]) -> float:
+        return sum(1 / (width // c.rectangle[0] * (height // c.rectangle[1])) for c in costs)
+
+    smallest: list[RegionCost] = []
+    for index, least in enumerate(regions.weight_bytes):
+        choices = [*_choices(index, regions, rectangles(machine, least_bytes=least))]
+        if not choices:
+            return None
+        smallest += min(choices, key=share)
+    sites = pack([cost.rectangle for cost in smallest], (width, height))
+    return None if sites is None else num_wafers(sites)
+
+
+def share_out(regions: Regions, num_wafers: int) -> tuple[Work, ...]:
+    """Return the pieces of a model in order, cut into runs of about equal weights."""
+    pieces = [i for i, segment in enumerate(regions.segments) for _ in range(segment.repeats)]
+    sizes = np.array([max(regions.weight_bytes[index], 1.0) for index in pieces])
+    middles = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+    of_wafer: list[Counter[int]] = [Counter() for _ in range(num_wafers)]
+    for index, middle in zip(pieces, middles.tolist(), strict=True):
+        of_wafer[min(num_wafers - 1, int(middle * num_wafers))][index] += 1
+    return tuple(tuple(sorted(work.items())) for work in of_wafer if work)
+
+
+def place(costs: Sequence[RegionCost], machine: Machine) -> Plan | None:
+    """Return the plan of regions in their order; None if they need more wafers than there are."""
+    sites = pack([cost.rectangle for cost in costs], largest_rectangle(machine.architecture))
+    if sites is None or num_wafers(sites) > machine.num_wafers:
+        return None
+    stages = tuple(Stage(cost, site) for cost, site in zip(costs, sites, strict=True))
+    return Plan(Mode.PIPELINE, stages)
+
+
+def _shares(side: int) -> list[int]:
+    """Return a side divided by 1, 2, 3, …, each length once."""
+    return sorted({side // parts for parts in range(1, side + 1)})
+
+
+def _choices(
+    index: int, regions: Regions, tried: Sequence[Rectangle]
+) -> Iterator[tuple[RegionCost, ...]]:
+    """Yield ways to compute all pieces of a segment: equal regions, the last one with the rest."""
+    repeats = regions.segments[index].repeats
+    for rectangle in tried:
+        for group in dict.fromkeys(min(size, repeats) for size in _GROUPS):
+            full, rest = divmod(repeats, group)
+            cost = regions.cost(((index, group),), rectangle)
+            if cost is None:
+                break
+            last = [regions.cost(((index, rest),), rectangle)] if rest else []
+            yield (*[cost] * full, *(c for c in last if c is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The choices of a segment as arrays."""
+
+    cycles: Floats
+    """Of all pieces."""
+    slowest: Floats
+    """Of the longest stage."""
+    pes: Floats
+    """Of all regions."""
+
+    @classmethod
+    def of(cls, choices: Sequence[tuple[RegionCost, ...]]) -> _Table:
+        return cls(
+            np.array([math.fsum(cost.cycles for cost in costs) for costs in choices]),
+            np.array([max(cost.cycles for cost in costs) for costs in choices]),
+            np.array([float(sum(cost.num_pes for cost in costs)) for costs in choices]),
+        )
+
+    def pick(self, price: float, cap: float) -> int:
+        """Return the best choice under a cap, or else the one whose stages are shortest."""
+        value = np.where(self.slowest <= cap, self.cycles + price * self.pes, np.inf)
+        at = int(np.argmin(value))
+        return at if np.isfinite(value[at]) else int(np.argmin(self.slowest))
+
+
+def _prices(tables: Sequence[_Table]) -> list[float]:
+    """Return prices of a PE in cycles, from nothing to more than any speed is worth."""
+    most = max(float(table.cycles.max() / table.pes.min()) for table in tables)
+    return [0.0, *np.geomspace(most * 1e-6, most * 10, _NUM_PRICES).tolist()]
+
+
+def _caps(tables: Sequence[_Table]) -> list[float]:
+    """Return bounds for the longest stage: none, and quantiles of what stages take."""
+    slowest = np.concatenate([table.slowest for table in tables])
+    return [math.inf, *np.quantile(slowest, np.linspace(0, 0.75, _NUM_CAPS)).tolist()]
+
+
+def _look(
+    picked: tuple[int, ...], tables: Sequence[_Table], machine: Machine, score: Score
+) -> float:
+    """Return the score of a choice before it is packed; infinite if it cannot fit."""
+    width, height = largest_rectangle(machine.architecture)
+    at = [*zip(tables, picked, strict=True)]
+    if sum(table.pes[index] for table, index in at) > machine.num_wafers * width * height:
+        return math.inf
+    cycles = sum(float(table.cycles[index]) for table, index in at)
+    slowest = max(float(table.slowest[index]) for table, index in at)
+    return score(machine.seconds(cycles), machine.seconds(slowest))

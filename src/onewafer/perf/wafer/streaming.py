@@ -1,0 +1,129 @@
+"""Weights from outside, layer by layer: what a model costs that no wafers could hold.
+
+A weight server sends the weights of a piece to all wafers at once, over the edge of each; meanwhile
+the wafers compute the piece before on all their sequences. Activations and the KV cache stay. So
+
+    seconds of a pass = Σ pieces · max(bytes of its weights / edge bandwidth, launches · seconds)
+    bytes of a PE     = 2 · weights of the largest piece + caches of all pieces + activations + code
+
+and a wafer more is as many sequences more: they share nothing but the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.wafer.plan import LAUNCH, TOKENS
+from onewafer.perf.wafer.region import Bytes
+from onewafer.perf.wafer.search import rectangles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.region import Rectangle, RegionCost, Regions
+    from onewafer.perf.wafer.system import Machine
+
+WEIGHTS = "weights from outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One pass of so many launches through all layers, on every wafer."""
+
+    rectangle: Rectangle
+    breakdown: Breakdown
+    bytes: Bytes
+    busy_pe_seconds: float
+    """PEs times seconds that work, on one wafer."""
+    num_considered: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the pass."""
+        return self.breakdown.seconds
+
+
+def search_streaming(
+    regions: Regions, machine: Machine, options: WaferOptions, *, launches: int
+) -> Streamed | None:
+    """Return the fastest pass of `launches` on each wafer, None if no rectangle has room."""
+    least = 2 * max(regions.weight_bytes)
+    tried = (
+        (options.region,)
+        if options.region
+        else rectangles(machine, least_bytes=least, is_alone=True)
+    )
+    passes = (stream(regions, machine, sides, launches=launches) for sides in tried)
+    found = [one for one in passes if one is not None]
+    if not found:
+        return None
+    return replace(min(found, key=lambda one: one.seconds), num_considered=len(tried))
+
+
+def stream(
+    regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
+) -> Streamed | None:
+    """Return a pass with all pieces on one rectangle of each wafer; None if it has no room."""
+    costs = [regions.cost(((i, 1),), rectangle) for i in range(len(regions.segments))]
+    found = [cost for cost in costs if cost is not None]
+    needed = _bytes(regions, found, rectangle, launches=launches)
+    if len(found) < len(costs) or needed.total > machine.architecture.memory_bytes:
+        return None
+    items = [item for cost in found for item in _items(cost, regions, machine, launches)]
+    items.append(
+        Item(
+            name=TOKENS,
+            seconds=machine.system.crossing_seconds,
+            limit=Limit.OFF_WAFER,
+            is_cross_checked=False,
+        )
+    )
+    busy = math.fsum(
+        regions.segments[cost.work[0][0]].repeats * launches * machine.seconds(cost.cycles)
+        for cost in found
+    )
+    width, height = rectangle
+    return Streamed(rectangle, Breakdown(tuple(items)), needed, busy * width * height, 1)
+
+
+def _bytes(
+    regions: Regions, costs: list[RegionCost], rectangle: Rectangle, *, launches: int
+) -> Bytes:
+    """Return the bytes of each PE; the activations of all launches wait for the next piece."""
+    width, height = rectangle
+    waiting = max(
+        (
+            regions.graphs[cost.work[0][0]].tensor(name).num_bytes
+            for cost in costs
+            for name in regions.graphs[cost.work[0][0]].outputs
+            if cost is not costs[-1]
+        ),
+        default=0,
+    )
+    return Bytes(
+        weights=2 * max((cost.bytes.weights for cost in costs), default=0),
+        cache=sum(regions.segments[c.work[0][0]].repeats * c.bytes.cache for c in costs),
+        other=max((cost.bytes.other for cost in costs), default=0)
+        + -(-launches * waiting // (width * height)),
+    )
+
+
+def _items(cost: RegionCost, regions: Regions, machine: Machine, launches: int) -> Iterator[Item]:
+    """Yield what all pieces of a segment wait for: their own work, then the rest of the weights."""
+    index = cost.work[0][0]
+    repeats = regions.segments[index].repeats
+    for (part, limit), cycles in regions.split(cost.work, cost.rectangle).items():
+        yield Item(
+            name=LAUNCH if part is None else part.value,
+            seconds=repeats * launches * machine.seconds(cycles),
+            limit=limit,
+            is_cross_checked=False,
+        )
+    arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
+    late = repeats * (arrival - launches * machine.seconds(cost.cycles))
+    if late > 0:
+        yield Item(name=WEIGHTS, seconds=late, limit=Limit.OFF_WAFER, is_cross_checked=False)

@@ -1,0 +1,189 @@
+"""Jobs on wafers: parts add up, more of anything never hurts, refusals say what would do."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
+from onewafer.perf.wafer.region import Regions
+from onewafer.perf.wafer.search import share_out
+from onewafer.perf.wafer.streaming import WEIGHTS
+from onewafer.perf.wafer.workload import Load
+from tests.perf.wafer.models import llama, llama_70b
+
+SMALL = llama(layers=3, features=64, inner=128, vocabulary=96)
+
+
+@pytest.mark.parametrize("mode", [Mode.PIPELINE, Mode.WHOLE, Mode.STREAMING])
+def test_the_parts_of_a_token_are_its_time(mode):
+    answer = estimate(SMALL, Decode(context=64), "cs3", WaferOptions(mode=mode))
+
+    assert answer.breakdown.seconds == pytest.approx(answer.tpot_seconds)
+    assert answer.tokens_per_second == pytest.approx(1 / answer.tpot_seconds)
+    assert answer.choice.is_pinned
+    assert 0 < answer.memory.used_bytes <= answer.memory.available_bytes
+    assert answer.joules_per_token == pytest.approx(answer.watts / answer.tokens_per_second)
+    assert 16_100 <= answer.watts <= 23_000
+
+
+def test_prefill_is_the_slowest_stage_for_all_launches_and_the_others_once():
+    answer = estimate(SMALL, Prefill(batch=3, tokens=48), "cs3")
+
+    assert answer.breakdown.seconds == pytest.approx(answer.ttft_seconds)
+    assert answer.tokens_per_second == pytest.approx(3 * 48 / answer.ttft_seconds)
+    assert 0 < answer.mfu < 1
+
+
+@settings(max_examples=3, deadline=None)
+@given(slow=st.floats(750e6, 1000e6), factor=st.floats(1.0, 1.1))
+def test_a_higher_clock_is_never_slower(slow, factor):
+    slower, faster = (
+        estimate(SMALL, Decode(context=32), "cs3", WaferOptions(clock_hertz=clock))
+        for clock in (slow, slow * factor)
+    )
+
+    assert faster.tpot_seconds <= slower.tpot_seconds
+
+
+def test_off_wafer_time_does_not_depend_on_the_clock():
+    outside = {
+        estimate(SMALL, Decode(context=32), "cs3", WaferOptions(clock_hertz=clock)).breakdown.by(
+            lambda item: item.limit
+        )[Limit.OFF_WAFER]
+        for clock in (750e6, 1.1e9)
+    }
+
+    assert len(outside) == 1
+
+
+def test_more_context_and_more_sequences_never_make_a_token_faster():
+    times = [
+        estimate(SMALL, Decode(batch=batch, context=context), "cs3").tpot_seconds
+        for batch, context in ((1, 16), (1, 256), (8, 256))
+    ]
+
+    assert times == sorted(times)
+
+
+def test_many_sequences_fill_the_pipeline():
+    one, many = (estimate(SMALL, Decode(batch=n, context=64), "cs3") for n in (1, 4))
+
+    assert many.tokens_per_second > 2 * one.tokens_per_second
+    assert many.watts > one.watts
+
+
+def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
+    refusal = estimate(llama_70b(), Decode(context=1000), "cs3")
+
+    assert isinstance(refusal, Refusal)
+    assert "141.1 GB for weights" in refusal.reason
+    assert "1 wafer has 43.4 GB" in refusal.reason
+    fewest = int(refusal.reason.partition("cs3x")[2].split()[0])
+    assert 4 < fewest < 9
+
+
+def test_streaming_takes_at_least_what_the_edge_of_the_wafer_lets_through():
+    """141 GB at 150 GB/s: 0.94 s a token, for as many sequences as there is room for."""
+    options = WaferOptions(mode=Mode.STREAMING)
+    answer = estimate(llama_70b(), Decode(batch=4, context=1000), "cs3", options)
+
+    assert answer.tpot_seconds == pytest.approx(141.1e9 / 150e9, rel=0.01)
+    assert answer.breakdown.by(lambda item: item.name)[WEIGHTS] > 0.8
+    assert answer.limit is Limit.OFF_WAFER
+
+
+def test_serving_shares_the_stages_between_prompts_and_answers():
+    few, many = (
+        estimate(SMALL, Serve(concurrency=n, prompt=32, answer=16), "cs3") for n in (1, 64)
+    )
+
+    assert many.tokens_per_second > few.tokens_per_second
+    assert many.tpot_seconds > few.tpot_seconds
+    assert many.ttft_seconds > few.ttft_seconds
+    assert few.tpot_seconds == pytest.approx(few.breakdown.seconds)
+
+
+def test_a_pinned_region_is_taken():
+    options = WaferOptions(mode=Mode.PIPELINE, region=(6, 5))
+    answer = estimate(SMALL, Decode(context=32), "cs3", options)
+
+    assert "on 6×5 PEs" in answer.choice.text
+    assert answer.choice.is_pinned
+
+
+def test_the_goal_decides_between_the_rate_of_one_and_of_all():
+    job = Decode(batch=4, context=64)
+    fast, many = (
+        estimate(SMALL, job, "cs3", WaferOptions(goal=goal))
+        for goal in (Goal.LATENCY, Goal.THROUGHPUT)
+    )
+
+    assert fast.tpot_seconds <= many.tpot_seconds
+    assert many.tokens_per_second >= fast.tokens_per_second
+
+
+def test_bf16_costs_what_fp16_costs_and_says_so():
+    half, brain = (
+        estimate(SMALL, Decode(context=32), "cs3", WaferOptions(precision=precision))
+        for precision in (Precision.FP16, Precision.BF16)
+    )
+
+    assert brain.tpot_seconds == half.tpot_seconds
+    assert any("bf16 costs what fp16 costs" in note for note in brain.notes)
+
+
+def test_pieces_are_shared_out_in_order_by_their_weights():
+    options = WaferOptions()
+    regions = Regions(
+        llama_70b(),
+        Load(rows=1, capacity=16),
+        machine=machine("cs3x4", options),
+        options=options,
+    )
+    works = share_out(regions, 4)
+
+    assert [index for work in works for index, _ in work] == [0, 1, 1, 1, 1, 2]
+    assert sum(count for work in works for index, count in work if index == 1) == 80
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"density": 0.0}, "write 0.25"),
+        ({"clock_hertz": -1.0}, "write 850e6"),
+        ({"precision": Precision.FP8}, "write fp16, bf16 or fp32"),
+        ({"region": (0, 4)}, "write 160×160"),
+    ],
+)
+def test_choices_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        WaferOptions(**options)
+
+
+def test_names_of_systems():
+    assert parse_system("h100x8") is None
+    assert parse_system("CS3x4").num_wafers == 4
+    with pytest.raises(ConfigurationError, match="write cs3 for one, cs3x4 for four"):
+        parse_system("cs3x0")
+    with pytest.raises(ConfigurationError, match="write one of cs2, cs3"):
+        estimate(SMALL, Decode(context=8), "h100")
+
+
+def test_what_keeps_no_keys_has_nothing_to_decode():
+    segments = (SMALL.segments[0], SMALL.segments[2])
+    with pytest.raises(ConfigurationError, match="ask for prefill"):
+        estimate(replace(SMALL, segments=segments), Decode(context=8), "cs3")
+    with pytest.raises(ConfigurationError, match="estimate_training"):
+        estimate(SMALL, Train(tokens=1e9, sequence=8, batch=8), "cs3")
+
+
+def test_an_answer_names_machine_and_clock():
+    answer = estimate(SMALL, Decode(context=8), "cs3x2", WaferOptions(clock_hertz=1.1e9))
+
+    assert isinstance(answer, Answer)
+    assert answer.title == "2 × CS-3, WSE-3 at 1.1 GHz"
+    assert answer.num_devices == 2

@@ -1,0 +1,125 @@
+"""A region costs what the mesh program of all its layers costs: two readers, one program."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.mesh import Estimator, Launch, footprint, shard
+from onewafer.perf.wafer.options import WaferOptions
+from onewafer.perf.wafer.region import Regions
+from onewafer.perf.wafer.system import machine
+from onewafer.perf.wafer.workload import Load, again, graphs_of, join
+from tests.perf.wafer.models import llama
+
+OPTIONS = WaferOptions()
+MACHINE = machine("cs3", OPTIONS)
+
+
+def regions_of(model, *, rows=1, position=0, capacity=64, sequences=1, options=OPTIONS):
+    load = Load(rows=rows, position=position, capacity=capacity, sequences=sequences)
+    return Regions(model, load, machine=machine("cs3", options), options=options)
+
+
+def whole_graph(model, load):
+    """Return one graph of all layers of a model."""
+    graphs = []
+    for segment, graph in zip(
+        model.segments, graphs_of(model, load, OPTIONS.precision), strict=True
+    ):
+        kept = segment.shared | segment.constants
+        for _ in range(segment.repeats):
+            graphs.append(graph)
+            graph = again(graph, shared=kept)  # noqa: PLW2901
+    return join(graphs)
+
+
+@pytest.mark.parametrize("rectangle", [(1, 1), (5, 3), (8, 8), (16, 12)])
+@pytest.mark.parametrize(("rows", "position"), [(1, 63), (4, 20)])
+def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, position):
+    model = llama(layers=5)
+    regions = regions_of(model, rows=rows, position=position)
+    work = tuple((index, segment.repeats) for index, segment in enumerate(model.segments))
+    width, height = rectangle
+    program = shard(
+        whole_graph(model, regions.load),
+        width=width,
+        height=height,
+        architecture=MACHINE.architecture,
+        context=64,
+    )
+    cycles = Estimator(program, MACHINE.architecture).estimate(Launch(position, rows)).cycles
+    needed = footprint(program, MACHINE.architecture)
+    found = regions.bytes(work, rectangle)
+
+    assert sum(regions.split(work, rectangle).values()) == pytest.approx(cycles, rel=0.002)
+    assert found.weights + found.other == pytest.approx(needed.total - needed.state, rel=0.002)
+    assert found.cache == needed.state
+
+
+@settings(max_examples=15, deadline=None)
+@given(sides=st.tuples(st.integers(2, 24), st.integers(2, 24)), layers=st.integers(1, 6))
+def test_the_split_of_a_cost_is_its_cycles(sides, layers):
+    regions = regions_of(llama(layers=layers))
+    work = ((1, layers),)
+    cost = regions.cost(work, sides)
+
+    if cost is not None:
+        assert sum(regions.split(work, sides).values()) == pytest.approx(cost.cycles)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    layers=st.integers(1, 5),
+    position=st.integers(0, 60),
+    more=st.integers(1, 60),
+    rows=st.integers(1, 4),
+)
+def test_more_layers_rows_and_context_never_take_less(layers, position, more, rows):
+    model = llama(layers=12)
+
+    def cycles(count, **load):
+        cost = regions_of(model, capacity=160, **load).cost(((1, count),), (6, 6))
+        return cost.cycles
+
+    least = cycles(layers, rows=rows, position=position)
+    assert cycles(layers + 1, rows=rows, position=position) > least
+    assert cycles(layers, rows=rows, position=position + more) >= least
+    assert cycles(layers, rows=rows + 1, position=position) > least
+
+
+def test_decode_gets_slower_again_with_too_many_pes():
+    """Chains grow with the sides of a rectangle, work shrinks with their product."""
+    regions = regions_of(llama(features=256, inner=1024), position=63)
+    times = [regions.cost(((1, 4),), (side, side)).cycles for side in (16, 32, 64, 256)]
+
+    assert times[0] > times[1] < times[2] < times[3]
+
+
+def test_caches_of_several_sequences_take_so_many_times_the_bytes():
+    one, four = (regions_of(llama(), sequences=count) for count in (1, 4))
+
+    assert four.bytes(((1, 2),), (4, 4)).cache == 4 * one.bytes(((1, 2),), (4, 4)).cache > 0
+
+
+def test_sparse_weights_save_products_and_bytes_and_nothing_else():
+    model, rectangle, work = llama(features=256, inner=1024), (24, 24), ((1, 4),)
+    dense, sparse = (
+        regions_of(model, options=WaferOptions(density=density)) for density in (1.0, 0.25)
+    )
+    before, after = (regions.split(work, rectangle) for regions in (dense, sparse))
+    changed = {
+        limit.value for (part, limit), cycles in before.items() if after[part, limit] != cycles
+    }
+
+    assert changed == {"SRAM bandwidth"}
+    assert sparse.cost(work, rectangle).cycles < dense.cost(work, rectangle).cycles
+    before, after = (regions.bytes(work, rectangle) for regions in (dense, sparse))
+    assert after.weights == pytest.approx(before.weights / 4, rel=0.1)  # norms stay dense
+    assert (after.cache, after.other) == (before.cache, before.other)
+
+
+def test_what_has_no_room_has_no_cost():
+    regions = regions_of(llama(features=512, inner=2048))
+
+    assert regions.cost(((1, 4),), (2, 2)) is None
+    assert regions.cost(((1, 4),), (40, 40)) is not None
