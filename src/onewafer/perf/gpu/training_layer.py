@@ -1,0 +1,266 @@
+"""What one micro-batch takes in one piece of a model on one GPU, forward and backward.
+
+In: the parts of a sharded piece, a plan. Out: two breakdowns. Of each product of the forward pass
+the backward pass has two: rows × inputs × outputs for the gradient of the input, outputs × inputs ×
+rows for that of the weight.
+
+With sequence parallelism (Korthikanti et al., 2022, arXiv 2205.05198) what lies between products is
+sharded by rows: each all-reduce becomes a reduce-scatter after the second product of a block and an
+all-gather before the first, forward; backward the other way round, and the input of the first
+product is gathered again for the gradient of its weight. A transfer overlaps with the product that
+it feeds or empties, part by part: all but one of the parts are hidden if the product takes as long
+(`--tp-comm-overlap` of Megatron-LM; Wang et al., ASPLOS 2023).
+
+Context parallelism sends keys and values round a ring while attention works on those that are there
+(Liu et al., 2023, arXiv 2310.01889), and with them their gradients on the way back. Early and late
+parts of a sequence are paired, so that all GPUs have as many pairs under a causal mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.gpu.collectives import Collective, Group
+from onewafer.perf.gpu.kernels import (
+    Communication,
+    Elementwise,
+    Gemm,
+    NumberFormat,
+    PrefillAttention,
+)
+from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onewafer.perf.gpu.clock import KernelClock, KernelTime
+    from onewafer.perf.gpu.sharding import Part
+    from onewafer.perf.gpu.training_constants import TrainingConstants
+    from onewafer.perf.gpu.training_plan import TrainingPlan
+
+ACTIVATION_BYTES = 2
+"""bf16, between kernels and on the way to other GPUs."""
+TENSOR_PARALLELISM = "tensor parallelism"
+CONTEXT_PARALLELISM = "context parallelism"
+ELEMENTWISE = "norms and activations"
+LOSS = "loss"
+CASTS = "casts to fp8"
+
+
+@dataclass(frozen=True, slots=True)
+class PieceTime:
+    """One micro-batch in one piece."""
+
+    forward: Breakdown
+    backward: Breakdown
+    elementwise: Breakdown
+    """Of the forward pass: what selective recomputation does again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """Rows of some sequences on one GPU of a group of context parallelism."""
+
+    tokens: int
+    """That go through the layers."""
+    outputs: int
+    """That go through the head."""
+    sequences: int
+    sequence: int
+    """Tokens of a sequence, over all GPUs of the group."""
+
+
+class PieceClock:
+    """Times the parts of a piece for one plan."""
+
+    def __init__(
+        self,
+        clock: KernelClock,
+        plan: TrainingPlan,
+        micro_batch: MicroBatch,
+        *,
+        products: NumberFormat,
+        constants: TrainingConstants,
+    ) -> None:
+        self._clock = clock
+        self._plan = plan
+        self._rows = micro_batch
+        self._format = products
+        self._constants = constants
+        self._group = Group(plan.tensor)
+        self._forward: list[Item] = []
+        self._backward: list[Item] = []
+
+    def time(self, parts: tuple[Part, ...], *, whole: frozenset[int]) -> PieceTime:
+        """Return the time of the parts of a piece; those at `whole` are sharded by rows."""
+        self._forward, self._backward = [], []
+        for index, part in enumerate(parts):
+            follower = parts[index + 1] if index + 1 < len(parts) else None
+            match part:
+                case Product():
+                    self._add_product(part, is_row_parallel=_is_sum(follower))
+                case Attend():
+                    self._add_attention(part)
+                case Fused():
+                    self._add_elementwise(part, is_whole=index in whole)
+                case Exchange():
+                    self._add_exchange(part, parts[index - 1])
+        again = [item for item in self._forward if item.name == ELEMENTWISE]
+        return PieceTime(_merge(self._forward), _merge(self._backward), _merge(again))
+
+    def _add_product(self, product: Product, *, is_row_parallel: bool) -> None:
+        is_head = not product.is_quantized
+        number_format = NumberFormat.BF16 if is_head else self._format
+        rows = self._rows.outputs if is_head else self._rows.tokens
+        outputs, inputs = product.outputs, product.inputs
+        forward = self._clock.time(Gemm(rows, outputs, inputs, number_format))
+        of_input = self._clock.time(Gemm(rows, inputs, outputs, number_format))
+        of_weight = self._clock.time(Gemm(outputs, inputs, rows, number_format))
+        for items, times in ((self._forward, [forward]), (self._backward, [of_input, of_weight])):
+            for time in times:
+                items.append(self._compute(product.name, time))
+        if self._plan.tensor > 1:
+            width = outputs if is_row_parallel else inputs
+            times = (forward, of_input, of_weight)
+            self._add_transfers(rows * width, times, is_row_parallel=is_row_parallel)
+        if number_format in (NumberFormat.FP8, NumberFormat.FP8_BLOCK):
+            self._add_casts(rows, product, is_row_parallel=is_row_parallel)
+        if is_head:
+            self._add_loss(rows * outputs)
+
+    def _add_transfers(
+        self,
+        elements: int,
+        products: tuple[KernelTime, KernelTime, KernelTime],
+        *,
+        is_row_parallel: bool,
+    ) -> None:
+        """Add what the products forward, of the input and of the weight do not hide."""
+        forward, of_input, of_weight = products
+        gather = self._exchange(Collective.ALL_GATHER, elements)
+        scatter = self._exchange(Collective.REDUCE_SCATTER, elements)
+        if is_row_parallel:
+            self._forward.append(self._exposed(scatter, forward))
+            self._backward.append(self._exposed(gather, of_input))
+            return
+        self._forward.append(self._exposed(gather, forward))
+        self._backward.append(self._exposed(gather, of_input))
+        self._backward.append(self._exposed(scatter, of_weight))
+
+    def _add_casts(self, rows: int, product: Product, *, is_row_parallel: bool) -> None:
+        """Add what makes operands of fp8: whole ones are made where they are sharded by rows."""
+        tensor = self._plan.tensor
+        inputs = product.inputs / (1 if is_row_parallel else tensor)
+        outputs = product.outputs / (tensor if is_row_parallel else 1)
+        for items, width in ((self._forward, inputs), (self._backward, outputs)):
+            num_bytes = rows * width * self._constants.cast_traffic_bytes
+            items.append(_item(CASTS, self._clock.time(Elementwise(num_bytes))))
+
+    def _add_loss(self, logits: int) -> None:
+        half = Elementwise(logits * self._constants.loss_traffic_bytes / 2)
+        for items in (self._forward, self._backward):
+            items.append(_item(LOSS, self._clock.time(half)))
+
+    def _add_attention(self, part: Attend) -> None:
+        rows, context = self._rows, self._plan.context
+        kernel = PrefillAttention(
+            part.shape, rows.sequences, rows.sequence, 0, NumberFormat.BF16, part.is_causal
+        )
+        whole = self._compute("attention", self._clock.time(kernel))
+        forward = whole.seconds / context
+        backward = forward * self._constants.attention_backward
+        for items, seconds in ((self._forward, forward), (self._backward, backward)):
+            items.append(
+                Item(
+                    name="attention",
+                    seconds=seconds,
+                    limit=whole.limit,
+                    is_cross_checked=whole.is_cross_checked,
+                )
+            )
+        if context > 1:
+            num_bytes = rows.tokens * 2 * part.shape.kv_heads * part.shape.features
+            self._add_ring(num_bytes * ACTIVATION_BYTES, forward, backward)
+
+    def _add_ring(self, num_bytes: float, forward: float, backward: float) -> None:
+        group = Group(self._plan.context, stride=self._plan.tensor)
+        step = self._clock.time(Communication(Collective.SEND, num_bytes, group))
+        steps = self._plan.context - 1
+        for items, seconds, tensors in (
+            (self._forward, forward, 1),
+            (self._backward, backward, 2),  # keys and values, and their gradients
+        ):
+            exposed = max(0.0, steps * (tensors * step.seconds - seconds / self._plan.context))
+            items.append(Item(name=CONTEXT_PARALLELISM, seconds=exposed, limit=step.limit))
+
+    def _add_elementwise(self, part: Fused, *, is_whole: bool) -> None:
+        rows = self._rows.tokens / (self._plan.tensor if is_whole else 1)
+        num_bytes = rows * part.elements * ACTIVATION_BYTES
+        backward = num_bytes * self._constants.elementwise_backward
+        name = ELEMENTWISE if part.name == ELEMENTWISE else part.name
+        self._forward.append(_item(name, self._clock.time(Elementwise(num_bytes))))
+        self._backward.append(_item(name, self._clock.time(Elementwise(backward))))
+
+    def _add_exchange(self, part: Exchange, before: Part) -> None:
+        """Add an exchange that belongs to no product: of an embedding, of a norm over features."""
+        if isinstance(before, Product):
+            return  # sums of parts overlap with it; logits stay where they are
+        elements = self._rows.tokens * part.elements
+        forward, backward = Collective.REDUCE_SCATTER, Collective.ALL_GATHER
+        if part.collective is Collective.ALL_GATHER:
+            forward, backward = backward, forward
+        self._forward.append(_item(TENSOR_PARALLELISM, self._exchange(forward, elements)))
+        self._backward.append(_item(TENSOR_PARALLELISM, self._exchange(backward, elements)))
+
+    def _exchange(self, collective: Collective, elements: int) -> KernelTime:
+        return self._clock.time(Communication(collective, elements * ACTIVATION_BYTES, self._group))
+
+    def _exposed(self, transfer: KernelTime, product: KernelTime) -> Item:
+        """Return what a product does not hide: one part of the transfer at least."""
+        hidden = product.seconds / self._constants.sustained_share
+        seconds = max(transfer.seconds - hidden, transfer.seconds / self._plan.tensor)
+        return Item(
+            name=TENSOR_PARALLELISM,
+            seconds=seconds,
+            limit=transfer.limit,
+            is_cross_checked=transfer.is_measured,
+        )
+
+    def _compute(self, name: str, time: KernelTime) -> Item:
+        seconds = time.seconds / self._constants.sustained_share
+        return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)
+
+
+def _is_sum(follower: Part | None) -> bool:
+    """Tell whether a product makes sums of parts, which the group adds."""
+    match follower:
+        case Exchange(collective=Collective.ALL_REDUCE):
+            return True
+        case _:
+            return False
+
+
+def _item(name: str, time: KernelTime) -> Item:
+    return Item(
+        name=name, seconds=time.seconds, limit=time.limit, is_cross_checked=time.is_measured
+    )
+
+
+def _merge(items: Iterable[Item]) -> Breakdown:
+    """Return items of equal name, limit and standing as one each."""
+    return merged(Breakdown((*items,)))
+
+
+def merged(breakdown: Breakdown) -> Breakdown:
+    """Return a breakdown whose items of equal name, limit and standing are one each."""
+    groups: dict[tuple[str, Limit, bool], float] = breakdown.by(
+        lambda item: (item.name, item.limit, item.is_cross_checked)
+    )
+    return Breakdown(
+        tuple(
+            Item(name=name, seconds=seconds, limit=limit, is_cross_checked=is_checked)
+            for (name, limit, is_checked), seconds in groups.items()
+        )
+    )

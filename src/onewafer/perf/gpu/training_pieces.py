@@ -1,0 +1,189 @@
+"""The pieces of a model under a plan: times, weights and kept bytes on one GPU.
+
+Each is computed once for all plans that lay a piece out alike, whatever their pipelines are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from onewafer.perf.breakdown import Breakdown, Item
+from onewafer.perf.gpu.collectives import Collective, Group
+from onewafer.perf.gpu.kernels import Communication, NumberFormat
+from onewafer.perf.gpu.sharding import Fused, Product, shard
+from onewafer.perf.gpu.training_layer import ACTIVATION_BYTES, MicroBatch, PieceClock
+from onewafer.perf.gpu.training_memory import kept_bytes
+from onewafer.perf.gpu.training_plan import Recompute, TrainingPlan
+from onewafer.perf.training_work import training_pieces
+
+if TYPE_CHECKING:
+    from onewafer.perf.breakdown import Limit
+    from onewafer.perf.gpu.clock import KernelClock
+    from onewafer.perf.gpu.sharding import Part, ShardedPiece
+    from onewafer.perf.gpu.training_constants import TrainingConstants
+    from onewafer.perf.gpu.training_layer import PieceTime
+    from onewafer.perf.jobs import Train
+    from onewafer.perf.model import Model
+
+DATA_PARALLELISM = "data parallelism"
+RECOMPUTATION = "recomputation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPiece:
+    """One piece of a segment on one GPU under a plan; times are those of one micro-batch."""
+
+    forward: Breakdown
+    backward: Breakdown
+    """Recomputation included."""
+    forward_seconds: float
+    backward_seconds: float
+    num_weights: int
+    """Elements, before replicas share them."""
+    kept_bytes: float
+    """That one micro-batch leaves for the backward pass."""
+    working_bytes: float
+    """Of everything that the backward pass of one micro-batch reads."""
+    logits: int
+    """Elements that the loss is computed of."""
+
+
+class Pieces:
+    """The pieces of one model for one job."""
+
+    def __init__(
+        self,
+        model: Model,
+        job: Train,
+        clock: KernelClock,
+        *,
+        products: NumberFormat,
+        constants: TrainingConstants,
+    ) -> None:
+        self.segments = model.segments
+        self.constants = constants
+        self._job, self._clock, self._products = job, clock, products
+        self._graphs = tuple(piece.graph for piece in training_pieces(model, job.sequence))
+        self._sharded = cache(self._shard)
+        self._timed = cache(self._time)
+        self._kept = cache(self._keep)
+        self._planned = cache(self._plan)
+
+    @property
+    def residual_features(self) -> int:
+        """Features of what passes between layers."""
+        longest = max(range(len(self.segments)), key=lambda index: self.segments[index].repeats)
+        return self._graphs[longest].inputs[0].shape[-1]
+
+    def planned(self, index: int, plan: TrainingPlan) -> PlannedPiece:
+        """Return a piece of a segment under a plan."""
+        data = plan.data if plan.shards_weights else 1
+        return self._planned(index, replace(plan, pipeline=1, interleave=1, data=data))
+
+    def num_tokens(self, plan: TrainingPlan) -> int:
+        """Return the rows of a micro-batch on one GPU."""
+        return plan.micro_batch * self._job.sequence // plan.context
+
+    def _plan(self, index: int, plan: TrainingPlan) -> PlannedPiece:
+        timed = self._timed(index, plan.tensor, plan.context, plan.micro_batch)
+        again = {
+            Recompute.NONE: Breakdown(),
+            Recompute.SELECTIVE: timed.elementwise,
+            Recompute.FULL: timed.forward,
+        }[plan.recompute]
+        forward, backward = timed.forward, timed.backward + _renamed(again, RECOMPUTATION)
+        piece = self._sharded(index, plan.tensor)
+        num_weights = piece.quantized_weights + piece.plain_weights
+        if plan.shards_weights:
+            forward, backward = self._with_gathers(forward, backward, num_weights, plan)
+        tokens = self.num_tokens(plan) / plan.tensor
+        return PlannedPiece(
+            forward=forward,
+            backward=backward,
+            forward_seconds=forward.seconds,
+            backward_seconds=backward.seconds,
+            num_weights=num_weights,
+            kept_bytes=self._kept(index, plan.recompute) * tokens,
+            working_bytes=self._kept(index, Recompute.NONE) * tokens,
+            logits=self._micro_batch(index, plan).outputs * _logits_of_row(piece),
+        )
+
+    def _shard(self, index: int, tensor: int) -> ShardedPiece:
+        is_last = index == len(self.segments) - 1
+        return shard(self.segments[index], tensor, is_last=is_last)
+
+    def _time(self, index: int, tensor: int, context: int, micro_batch: int) -> PieceTime:
+        plan = TrainingPlan(tensor=tensor, context=context, micro_batch=micro_batch)
+        rows = self._micro_batch(index, plan)
+        clock = PieceClock(
+            self._clock, plan, rows, products=self._products, constants=self.constants
+        )
+        parts = self._sharded(index, tensor).parts
+        return clock.time(parts, whole=_whole(parts, self._sharded(index, 1).parts))
+
+    def _micro_batch(self, index: int, plan: TrainingPlan) -> MicroBatch:
+        graph = self._graphs[index]
+        outputs = graph.tensor(graph.outputs[0]).shape[0]
+        return MicroBatch(
+            tokens=self.num_tokens(plan),
+            outputs=max(1, plan.micro_batch * outputs // plan.context),
+            sequences=plan.micro_batch,
+            sequence=self._job.sequence,
+        )
+
+    def _keep(self, index: int, recompute: Recompute) -> float:
+        is_small = self._products in (NumberFormat.FP8, NumberFormat.FP8_BLOCK)
+        operand_bytes = self._products.num_bytes if is_small else ACTIVATION_BYTES
+        return kept_bytes(self._graphs[index], recompute, operand_bytes=operand_bytes)
+
+    def _with_gathers(
+        self, forward: Breakdown, backward: Breakdown, num_weights: int, plan: TrainingPlan
+    ) -> tuple[Breakdown, Breakdown]:
+        """Add what gathering weights and adding gradients takes longer than the piece."""
+        group = Group(plan.optimizer_shards, stride=plan.tensor)
+        whole = num_weights * self._products.num_bytes
+        gradients = num_weights * self.constants.gradient_bytes
+        gather = self._clock.time(Communication(Collective.ALL_GATHER, whole, group))
+        scatter = self._clock.time(Communication(Collective.REDUCE_SCATTER, gradients, group))
+
+        def with_rest(direction: Breakdown, seconds: float) -> Breakdown:
+            rest = max(0.0, seconds - direction.seconds)
+            return direction + Breakdown((_transfer(DATA_PARALLELISM, rest, gather.limit),))
+
+        return (
+            with_rest(forward, gather.seconds),
+            with_rest(backward, gather.seconds + scatter.seconds),
+        )
+
+
+def _transfer(name: str, seconds: float, limit: Limit) -> Item:
+    return Item(name=name, seconds=seconds, limit=limit, is_cross_checked=False)
+
+
+def _whole(parts: tuple[Part, ...], alone: tuple[Part, ...]) -> frozenset[int]:
+    """Return the places of elementwise parts that are as wide as on a GPU by itself.
+
+    Those have whole features, so that sequence parallelism shards them by rows.
+    """
+    places = [index for index, part in enumerate(parts) if isinstance(part, Fused)]
+    widths = [part.elements for part in alone if isinstance(part, Fused)]
+    return frozenset(
+        index
+        for index, width in zip(places, widths, strict=True)
+        if _elements(parts[index]) == width
+    )
+
+
+def _elements(part: Part) -> int:
+    assert isinstance(part, Fused)
+    return part.elements
+
+
+def _logits_of_row(piece: ShardedPiece) -> int:
+    return sum(p.outputs for p in piece.parts if isinstance(p, Product) and not p.is_quantized)
+
+
+def _renamed(breakdown: Breakdown, name: str) -> Breakdown:
+    return Breakdown(tuple(replace(item, name=name) for item in breakdown.items))

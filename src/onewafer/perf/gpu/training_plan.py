@@ -1,0 +1,199 @@
+"""How a training step is laid over GPUs, and which layouts there are.
+
+Sizes of groups follow Megatron-LM (Narayanan et al., SC'21, arXiv 2104.04473): tensor parallelism
+within a domain, then context, data and pipeline parallelism, neighbours in this order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from itertools import product
+from typing import TYPE_CHECKING, TypeVar
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf.gpu.plan import tensor_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from onewafer.arch import GpuCluster
+    from onewafer.perf.jobs import Train
+    from onewafer.perf.model import Model
+
+_Choice = TypeVar("_Choice")
+
+_SHORTEST_PART = 1024
+"""Tokens of a sequence that context parallelism leaves to a GPU: with fewer, rings never hide."""
+_MICRO_BATCHES = (1, 2, 4, 8)
+
+
+class Recompute(StrEnum):
+    """What the backward pass computes again instead of keeping it (Korthikanti et al., 2022)."""
+
+    NONE = "none"
+    SELECTIVE = "selective"
+    """Norms, activations, rotations: results that take much room and little time. Attention keeps
+    its operands; its scores are never stored (FlashAttention)."""
+    FULL = "full"
+    """Whole layers, of which only the input is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingPlan:
+    """Sizes of groups of GPUs; the product of the first four is the number of GPUs."""
+
+    tensor: int = 1
+    """GPUs that share each layer, with sequence parallelism between its products."""
+    context: int = 1
+    """GPUs that share each sequence; keys and values go round in a ring."""
+    pipeline: int = 1
+    """Stages, each with a part of the layers."""
+    data: int = 1
+    """Replicas, each with its own sequences, over which optimizer states are sharded."""
+    interleave: int = 1
+    """Parts of the layers that each stage has (virtual stages)."""
+    micro_batch: int = 1
+    """Sequences that go through a stage at once."""
+    shards_weights: bool = False
+    """Whether weights and gradients are sharded over replicas, too, and gathered layer by layer."""
+    recompute: Recompute = Recompute.NONE
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs in use."""
+        return self.tensor * self.context * self.pipeline * self.data
+
+    @property
+    def optimizer_shards(self) -> int:
+        """GPUs that optimizer states of a weight are spread over."""
+        return self.data * self.context
+
+    def num_micro_batches(self, batch: int) -> int:
+        """Return how many go through every stage in a step of so many sequences."""
+        return batch // (self.data * self.micro_batch)
+
+    def __str__(self) -> str:
+        """Return the plan in words."""
+        sizes = [
+            (self.tensor, "tensor parallelism {}"),
+            (self.context, "context parallelism {}"),
+            (self.pipeline, "{} pipeline stages"),
+            (self.interleave, "each in {} parts"),
+            (self.data, "{} replicas"),
+        ]
+        parts = [text.format(f"{size:,}") for size, text in sizes if size > 1]
+        parts += ["sharded weights"] if self.shards_weights else []
+        parts.append(f"micro-batches of {self.micro_batch}")
+        if self.recompute is not Recompute.NONE:
+            parts.append(f"{self.recompute} recomputation")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedPlan:
+    """What of a plan the user chose; None: whatever is fastest."""
+
+    tensor: int | None = None
+    context: int | None = None
+    pipeline: int | None = None
+    interleave: int | None = None
+    micro_batch: int | None = None
+    shards_weights: bool | None = None
+    recompute: Recompute | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is int and value < 1:
+                raise ConfigurationError(f"a plan with {field.name} = {value}; write at least 1")
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the user chose anything."""
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+
+def training_plans(
+    model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
+) -> Iterator[TrainingPlan]:
+    """Return every plan that uses all GPUs for whole micro-batches; recomputation is left open."""
+    for plan in _groups(model, job, cluster, pinned):
+        if job.batch % plan.data == 0:
+            yield from _schedules(plan, job, num_pieces(model), pinned)
+
+
+def _groups(
+    model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
+) -> Iterator[TrainingPlan]:
+    """Return the sizes of groups that use all GPUs, whatever the batch."""
+    gpus, layers = cluster.count, num_pieces(model)
+    tensors = _choices(pinned.tensor, tensor_sizes(model, cluster.gpu.gpus_per_domain))
+    contexts = _choices(pinned.context, _context_sizes(job))
+    pipelines = _choices(pinned.pipeline, range(1, layers + 1))
+    for tensor, context, pipeline in product(tensors, contexts, pipelines):
+        data, left = divmod(gpus, tensor * context * pipeline)
+        if not left:
+            yield TrainingPlan(tensor=tensor, context=context, pipeline=pipeline, data=data)
+
+
+def _schedules(
+    plan: TrainingPlan, job: Train, layers: int, pinned: PinnedPlan
+) -> Iterator[TrainingPlan]:
+    """Return the plan with every size of micro-batches and every schedule of its stages."""
+    for size in _choices(pinned.micro_batch, _MICRO_BATCHES):
+        if job.batch % (plan.data * size):
+            continue
+        count = job.batch // (plan.data * size)
+        for parts in _choices(pinned.interleave, _interleavings(plan.pipeline, layers)):
+            if parts > 1 and (plan.pipeline == 1 or count % plan.pipeline):
+                continue  # Megatron-LM sends micro-batches in groups of the number of stages
+            if plan.pipeline * parts > layers + 2:
+                continue  # embedding and head may have a part of their own, others need a layer
+            for shards in _choices(pinned.shards_weights, _shardings(plan)):
+                yield replace(plan, micro_batch=size, interleave=parts, shards_weights=shards)
+
+
+def num_pieces(model: Model) -> int:
+    """Return the layers that stages can be made of: embedding and head go with the outer ones."""
+    return sum(s.repeats for s in model.segments if s.repeats > 1) or 1
+
+
+def nearest_batches(
+    model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
+) -> tuple[int, ...]:
+    """Return the nearest batches, below and above, that a plan divides evenly; () if none does."""
+    units: set[int] = set()
+    for plan in _groups(model, job, cluster, pinned):
+        unit = plan.data * (pinned.micro_batch or 1)
+        units.add(unit * plan.pipeline if (pinned.interleave or 1) > 1 else unit)
+    below = {job.batch // unit * unit for unit in units} - {0}
+    above = {-(-job.batch // unit) * unit for unit in units}
+    return tuple(
+        dict.fromkeys([*([max(below)] if below else []), *([min(above)] if above else [])])
+    )
+
+
+def _choices(pinned: _Choice | None, free: Iterable[_Choice]) -> Iterable[_Choice]:
+    return free if pinned is None else (pinned,)
+
+
+def _context_sizes(job: Train) -> tuple[int, ...]:
+    sizes = [1]
+    while job.sequence % (4 * sizes[-1]) == 0 and job.sequence // (2 * sizes[-1]) >= _SHORTEST_PART:
+        sizes.append(2 * sizes[-1])  # each GPU has two parts, an early and a late one
+    return tuple(sizes)
+
+
+def _interleavings(pipeline: int, layers: int) -> tuple[int, ...]:
+    """Return divisors of the layers of a stage."""
+    if pipeline == 1:
+        return (1,)
+    most = -(-layers // pipeline)
+    return tuple(parts for parts in range(1, most + 1) if most % parts == 0)
+
+
+def _shardings(plan: TrainingPlan) -> tuple[bool, ...]:
+    can_shard = plan.pipeline == 1 and plan.optimizer_shards > 1
+    return (False, True) if can_shard else (False,)

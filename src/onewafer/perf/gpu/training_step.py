@@ -1,0 +1,190 @@
+"""How long an optimizer step takes under a plan, and whether its GPUs have the memory.
+
+In: a model, a job, a plan, a clock for kernels. Out: a breakdown whose items add up to the step:
+
+    step = m · slowest stage                     m micro-batches, forward and backward
+         + (Σ other stages) / v                  bubble of the pipeline; (p − 1) / (v · m) of the
+                                                 work where stages are equal (SC'21, section 2.2)
+         + sends that nothing hides
+         + gradients and weights of replicas, less what the last micro-batch's backward and the
+           first one's forward pass hide
+         + optimizer
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from onewafer.perf.breakdown import Breakdown, Item, Limit, total
+from onewafer.perf.gpu.collectives import Collective, Group
+from onewafer.perf.gpu.kernels import Communication, Elementwise
+from onewafer.perf.gpu.training_layer import ACTIVATION_BYTES, merged
+from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
+from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces
+from onewafer.perf.gpu.training_plan import Recompute
+from onewafer.perf.gpu.training_stages import divide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.perf.gpu.clock import KernelClock, KernelTime
+    from onewafer.perf.gpu.kernels import NumberFormat
+    from onewafer.perf.gpu.training_constants import TrainingConstants
+    from onewafer.perf.gpu.training_pieces import PlannedPiece
+    from onewafer.perf.gpu.training_plan import TrainingPlan
+    from onewafer.perf.gpu.training_stages import Stage
+    from onewafer.perf.jobs import Train
+    from onewafer.perf.model import Model
+
+OPTIMIZER = "optimizer"
+SENDS = "between stages"
+BUBBLE = "pipeline bubble"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage under a plan; times are those of one micro-batch."""
+
+    pieces: tuple[tuple[PlannedPiece, int], ...]
+    forward: float
+    backward: float
+    num_weights: int
+    """Elements on one GPU, before replicas share them."""
+
+    @property
+    def seconds(self) -> float:
+        return self.forward + self.backward
+
+    @property
+    def num_pieces(self) -> int:
+        return sum(count for _, count in self.pieces)
+
+
+class TrainingSteps:
+    """Times steps of one model and job under any plan."""
+
+    def __init__(
+        self,
+        model: Model,
+        job: Train,
+        clock: KernelClock,
+        *,
+        products: NumberFormat,
+        constants: TrainingConstants,
+    ) -> None:
+        self._job, self._clock, self._constants = job, clock, constants
+        self._pieces = Pieces(model, job, clock, products=products, constants=constants)
+        self._divided = cache(partial(divide, model.segments))
+
+    def seconds(self, plan: TrainingPlan) -> float:
+        """Return the time of a step: the sum of the breakdown."""
+        stages = self._stages(plan)
+        work = plan.num_micro_batches(self._job.batch) * _slowest(stages).seconds
+        return work + math.fsum(item.seconds for item in self._rest(plan, stages))
+
+    def breakdown(self, plan: TrainingPlan) -> Breakdown:
+        """Return where the time of a step goes."""
+        stages = self._stages(plan)
+        work = total(
+            direction.scaled(count)
+            for piece, count in _slowest(stages).pieces
+            for direction in (piece.forward, piece.backward)
+        )
+        repeated = work.scaled(plan.num_micro_batches(self._job.batch))
+        return merged(repeated + Breakdown((*self._rest(plan, stages),)))
+
+    def memory(self, plan: TrainingPlan) -> GpuMemory:
+        """Return the bytes of the fullest GPU: of the first stage, or the last, with the head."""
+        stages = self._stages(plan)
+        found = [self._memory(plan, place, stages[place]) for place in {0, len(stages) - 1}]
+        return max(found, key=lambda memory: memory.total)
+
+    def _stages(self, plan: TrainingPlan) -> tuple[_Stage, ...]:
+        known: dict[Stage, _Stage] = {}
+        stages = self._divided(plan.pipeline, plan.interleave)
+        for stage in stages:
+            if stage not in known:
+                known[stage] = self._stage(plan, stage)
+        return tuple(known[stage] for stage in stages)
+
+    def _stage(self, plan: TrainingPlan, stage: Stage) -> _Stage:
+        pieces = tuple((self._pieces.planned(index, plan), count) for index, count in stage)
+        return _Stage(
+            pieces,
+            forward=sum(piece.forward_seconds * count for piece, count in pieces),
+            backward=sum(piece.backward_seconds * count for piece, count in pieces),
+            num_weights=sum(piece.num_weights * count for piece, count in pieces),
+        )
+
+    def _rest(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Iterator[Item]:
+        """Return what comes on top of the micro-batches of the slowest stage."""
+        slowest = _slowest(stages)
+        fullest = max(stages, key=lambda stage: stage.num_weights)
+        if plan.pipeline > 1:
+            others = math.fsum(stage.seconds for stage in stages) - slowest.seconds
+            yield Item(name=BUBBLE, seconds=others / plan.interleave, limit=Limit.BUBBLE)
+            yield self._sends(plan, slowest)
+        if not plan.shards_weights:
+            yield self._replicas(plan, fullest)
+        traffic = self._constants.optimizer_traffic_bytes / plan.optimizer_shards
+        update = self._clock.time(Elementwise(fullest.num_weights * traffic))
+        yield _item(OPTIMIZER, update.seconds, update)
+
+    def _sends(self, plan: TrainingPlan, stage: _Stage) -> Item:
+        """Return what sends between stages take: 2 (p − 1) while the pipeline fills and empties.
+
+        In between, a stage with one part waits for each, one with several sends what one part made
+        while it works on the next.
+        """
+        elements = self._pieces.num_tokens(plan) * self._pieces.residual_features
+        num_bytes = elements * ACTIVATION_BYTES / plan.tensor
+        group = Group(2, stride=plan.tensor * plan.context * plan.data)
+        send = self._clock.time(Communication(Collective.SEND, num_bytes, group))
+        count = plan.num_micro_batches(self._job.batch) * plan.interleave
+        waits = send.seconds
+        if plan.interleave > 1:
+            waits = max(0.0, send.seconds - stage.forward / plan.interleave)
+        return _item(SENDS, 2 * ((plan.pipeline - 1) * send.seconds + count * waits), send)
+
+    def _replicas(self, plan: TrainingPlan, stage: _Stage) -> Item:
+        """Return what is left of adding gradients and of gathering weights: one piece at least.
+
+        Gradients of a piece are added while the backward pass of the last micro-batch is in the one
+        before it; weights are gathered while the first one's forward pass is in the one before.
+        """
+        gradients = stage.num_weights * self._constants.gradient_bytes
+        weights = stage.num_weights * self._constants.weight_bytes
+        group = Group(plan.optimizer_shards, stride=plan.tensor)
+        scatter = self._clock.time(Communication(Collective.REDUCE_SCATTER, gradients, group))
+        gather = self._clock.time(Communication(Collective.ALL_GATHER, weights, group))
+        seconds = max(scatter.seconds - stage.backward, scatter.seconds / stage.num_pieces)
+        seconds += max(gather.seconds - stage.forward, gather.seconds / stage.num_pieces)
+        return _item(DATA_PARALLELISM, seconds, scatter)
+
+    def _memory(self, plan: TrainingPlan, place: int, stage: _Stage) -> GpuMemory:
+        constants, pieces = self._constants, stage.pieces
+        largest = max(piece.num_weights for piece, _ in pieces)
+        weights, gradients, optimizer = state_bytes(stage.num_weights, largest, plan, constants)
+        kept = sum(piece.kept_bytes * count for piece, count in pieces)
+        activations = kept * in_flight(plan, plan.num_micro_batches(self._job.batch), stage=place)
+        if plan.recompute is not Recompute.NONE:
+            activations += max(piece.working_bytes - piece.kept_bytes for piece, _ in pieces)
+        activations += constants.loss_bytes * sum(piece.logits for piece, _ in pieces)
+        return GpuMemory(
+            weights=weights,
+            gradients=gradients,
+            optimizer=optimizer,
+            activations=activations,
+            reserve=self._clock.gpu.reserve_bytes,
+        )
+
+
+def _slowest(stages: tuple[_Stage, ...]) -> _Stage:
+    return max(stages, key=lambda stage: stage.seconds)
+
+
+def _item(name: str, seconds: float, time: KernelTime) -> Item:
+    return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)

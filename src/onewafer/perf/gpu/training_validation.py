@@ -1,0 +1,101 @@
+"""Published training runs on GPUs beside ours; the rule is at the head of their file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from onewafer.arch import load_cluster
+from onewafer.perf.answer import Refusal
+from onewafer.perf.gpt import GptShape, gpt_model
+from onewafer.perf.gpu.training import TrainingOptions, estimate_training
+from onewafer.perf.gpu.training_plan import PinnedPlan
+from onewafer.perf.jobs import Precision, Train
+from onewafer.perf.published import published_figures
+from onewafer.perf.training_work import AttentionPairs
+from onewafer.perf.validation_rows import FigureResult, PerfValidation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from onewafer.perf.answer import Answer
+    from onewafer.perf.model import Model
+    from onewafer.perf.published import PublishedFigure
+
+_TOPIC = "gpu_training"
+_TARGET = 0.1
+_RULE = "published plan, batch and sequence; what is not published is what the search takes"
+_MOST_TOKENS = 1e12
+"""Of the run; rates do not depend on it."""
+
+
+def validate_training(
+    load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
+) -> PerfValidation:
+    """Return every published training run with ours; `load_model` loads models of the catalogue."""
+    results: list[FigureResult] = []
+    for figure in published_figures(_TOPIC):
+        if progress is not None:
+            progress(figure.name)
+        results.append(_result(figure, load_model))
+    return PerfValidation(figures=tuple(results))
+
+
+def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> FigureResult:
+    blank = FigureResult(figure=figure, ours=None, target=_TARGET, rule=_RULE, finding=figure.note)
+    if not figure.conditions.get("is_comparable", True):
+        return blank
+    answer = estimate(figure, load_model)
+    if isinstance(answer, Refusal):
+        return replace(blank, finding=answer.reason)
+    return replace(blank, ours=_quantity(answer, figure), finding=_where(answer))
+
+
+def estimate(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Answer | Refusal:
+    """Return ours of a comparable figure."""
+    conditions = figure.conditions
+    job = Train(
+        tokens=_MOST_TOKENS,
+        sequence=cast("int", conditions["sequence"]),
+        batch=cast("int", conditions["batch"]),
+    )
+    options = TrainingOptions(
+        precision=Precision(str(conditions["precision"])),
+        plan=_plan(conditions),
+        attention_pairs=AttentionPairs(str(conditions.get("attention_pairs", AttentionPairs.ALL))),
+    )
+    return estimate_training(_model(figure, load_model), job, load_cluster(figure.system), options)
+
+
+def _plan(conditions: Mapping[str, object]) -> PinnedPlan:
+    names = ("tensor", "context", "pipeline", "interleave", "micro_batch", "shards_weights")
+    known = {name: conditions[name] for name in names if name in conditions}
+    return PinnedPlan(**known)  # pyright: ignore[reportArgumentType]  # from TOML
+
+
+def _model(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Model:
+    sizes = ("layers", "hidden", "heads", "vocabulary")
+    if "layers" not in figure.conditions:
+        return load_model(figure.model)
+    known = {name: cast("int", figure.conditions[name]) for name in sizes}
+    positions = cast("int", figure.conditions["sequence"])
+    return gpt_model(figure.model, GptShape(**known, positions=positions), source=figure.source)
+
+
+def _quantity(answer: Answer, figure: PublishedFigure) -> float | None:
+    match figure.quantity:
+        case "mfu":
+            return answer.mfu
+        case "tokens_per_second_per_device":
+            return answer.tokens_per_second / answer.num_devices
+        case _:
+            return None
+
+
+def _where(answer: Answer) -> str:
+    """Say under which plan ours was taken, and where its time goes."""
+    items = answer.breakdown.by(lambda item: item.name)
+    largest = sorted(items, key=lambda name: items[name], reverse=True)[:4]
+    seconds = answer.breakdown.seconds
+    shares = ", ".join(f"{name} {items[name] / seconds:.0%}" for name in largest)
+    return f"{answer.choice.text}: {shares}"
