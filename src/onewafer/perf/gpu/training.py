@@ -174,7 +174,7 @@ class _Search:
         )
 
     def _notes(self, best: _Candidate) -> tuple[str, ...]:
-        share = load_training_constants().sustained_share
+        share = load_training_constants().share_of(self._format)
         pairs = "all pairs of tokens"
         if self._options.attention_pairs is AttentionPairs.CAUSAL:
             pairs = "the pairs under a causal mask"

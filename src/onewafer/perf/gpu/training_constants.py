@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from onewafer.arch.sourced import entries_of, fitted, read_document
+from onewafer.perf.gpu.kernels import NumberFormat
 
 _FOLDER = "onewafer.perf.gpu"
 
@@ -15,7 +16,9 @@ class TrainingConstants:
     """Shares, and bytes of a weight, a logit or an element."""
 
     sustained_share: float
-    """Of the speed of products and attention measured alone, what is left in a long run."""
+    """Of the speed of products and attention measured alone, what is left in a long run in bf16."""
+    sustained_share_fp8: float
+    """The same with products in fp8."""
     attention_backward: float
     """Time of the backward pass of attention, of its forward pass."""
     elementwise_backward: float
@@ -31,6 +34,11 @@ class TrainingConstants:
     """Of a logit that are read and written, forward and backward."""
     cast_traffic_bytes: float
     """Of an operand of fp8 products that are read and written to make it."""
+
+    def share_of(self, products: NumberFormat) -> float:
+        """Return the sustained share at a format of products."""
+        is_fp8 = products in (NumberFormat.FP8, NumberFormat.FP8_BLOCK)
+        return self.sustained_share_fp8 if is_fp8 else self.sustained_share
 
 
 @lru_cache

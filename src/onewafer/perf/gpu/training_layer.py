@@ -89,6 +89,7 @@ class PieceClock:
         self._rows = micro_batch
         self._format = products
         self._constants = constants
+        self._share = constants.share_of(products)
         self._group = Group(plan.tensor)
         self._forward: list[Item] = []
         self._backward: list[Item] = []
@@ -219,7 +220,7 @@ class PieceClock:
 
     def _exposed(self, transfer: KernelTime, product: KernelTime) -> Item:
         """Return what a product does not hide: one part of the transfer at least."""
-        hidden = product.seconds / self._constants.sustained_share
+        hidden = product.seconds / self._share
         seconds = max(transfer.seconds - hidden, transfer.seconds / self._plan.tensor)
         return Item(
             name=TENSOR_PARALLELISM,
@@ -229,7 +230,7 @@ class PieceClock:
         )
 
     def _compute(self, name: str, time: KernelTime) -> Item:
-        seconds = time.seconds / self._constants.sustained_share
+        seconds = time.seconds / self._share
         return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)
 
 

@@ -12,7 +12,7 @@ from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.jobs import Precision, Train
 from onewafer.perf.published import published_figures
-from onewafer.perf.training_work import AttentionPairs
+from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
 from onewafer.perf.validation_rows import FigureResult, PerfValidation
 
 if TYPE_CHECKING:
@@ -45,13 +45,21 @@ def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Figu
     blank = FigureResult(figure=figure, ours=None, target=_TARGET, rule=_RULE, finding=figure.note)
     if not figure.conditions.get("is_comparable", True):
         return blank
-    answer = estimate(figure, load_model)
+    model = _model(figure, load_model)
+    answer = estimate(figure, model)
     if isinstance(answer, Refusal):
         return replace(blank, finding=answer.reason)
-    return replace(blank, ours=_quantity(answer, figure), finding=_where(answer))
+    ours = _quantity(answer, figure)
+    reason = str(figure.conditions.get("miss", ""))
+    return replace(
+        blank,
+        ours=ours,
+        range=_range(figure, model, ours),
+        finding=f"{reason}; {_where(answer)}" if reason else _where(answer),
+    )
 
 
-def estimate(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Answer | Refusal:
+def estimate(figure: PublishedFigure, model: Model) -> Answer | Refusal:
     """Return ours of a comparable figure."""
     conditions = figure.conditions
     job = Train(
@@ -64,7 +72,16 @@ def estimate(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Ans
         plan=_plan(conditions),
         attention_pairs=AttentionPairs(str(conditions.get("attention_pairs", AttentionPairs.ALL))),
     )
-    return estimate_training(_model(figure, load_model), job, load_cluster(figure.system), options)
+    return estimate_training(model, job, load_cluster(figure.system), options)
+
+
+def _range(figure: PublishedFigure, model: Model, ours: float | None) -> tuple[float, float] | None:
+    """Return ours under both counts of attention, if the source does not say which one is its."""
+    if ours is None or figure.conditions.get("is_count_published", True):
+        return None
+    sequence = cast("int", figure.conditions["sequence"])
+    every, masked = (model_flop_per_token(model, sequence, pairs) for pairs in AttentionPairs)
+    return ours * masked / every, ours
 
 
 def _plan(conditions: Mapping[str, object]) -> PinnedPlan:
