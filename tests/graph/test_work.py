@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.graph import Attention, DataType, Graph, Tensor, count_work
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Experts,
+    Graph,
+    Linear,
+    Opaque,
+    Tensor,
+    cached_features,
+    count_bytes,
+    count_flop,
+    count_work,
+    from_json,
+    to_json,
+    verify_graph,
+    with_rows,
+)
 
 
 def attention(rows, window, *, is_causal=True):
@@ -44,3 +62,74 @@ def test_attention_to_all_rows_has_no_cache():
 
     assert work.cached == 0
     assert work.flop == count_work(graph, operation).flop
+
+
+def experts(rows, *, num_experts=8, per_row=2):
+    """Return a graph of experts whose choice is a softmax that has no other form."""
+    x, logits, chosen, result = (
+        Tensor(name, (rows, size), DataType.F16)
+        for name, size in (("x", 16), ("logits", num_experts), ("chosen", per_row), ("y", 16))
+    )
+    weights = [
+        Tensor("router", (num_experts, 16), DataType.F16),
+        Tensor("up", (num_experts, 64, 16), DataType.F16),
+        Tensor("bias", (num_experts, 64), DataType.F16),
+        Tensor("down", (num_experts, 16, 32), DataType.F16),
+    ]
+    operations = (
+        Linear(logits, "x", "router"),
+        Opaque(chosen, "aten.topk.default", ("logits",), (), 4.0, keeps_rows=True),
+        Experts(result, "x", "chosen", ("up", "bias", "down"), num_experts, per_row, 32),
+    )
+    return Graph("experts", (x,), (*weights,), operations, ("y",))
+
+
+def test_experts_and_what_is_opaque_are_graphs_like_others():
+    graph = experts(5)
+
+    verify_graph(graph)
+
+    assert from_json(to_json(graph)) == graph
+    assert with_rows(experts(3), 5) == graph
+
+
+def test_rows_compute_with_the_experts_that_they_chose():
+    graph = experts(3)
+
+    flop = count_flop(graph, graph.operations[-1])
+
+    one = 2 * 64 * 16 + 2 * 16 * 32 + 64 + 2 * 32 + 2 * 16
+    assert flop == 3 * 2 * one
+
+
+def test_one_row_reads_its_experts_and_many_rows_read_all():
+    graph = experts(1)
+    every = 8 * (64 * 16 + 64 + 16 * 32)
+
+    def read(sequences):
+        return count_work(graph, graph.operations[-1], sequences=sequences).weights
+
+    assert read(1) == every * 2 // 8
+    assert every / 4 < read(3) < every * 3 / 4
+    assert read(1000) == every
+    assert count_bytes(graph, graph.operations[-1]) == 2 * (read(1) + 16 + 2 + 16)
+
+
+def test_a_view_moves_nothing():
+    result = Tensor("v", (4, 2), DataType.F16)
+    view = Opaque(result, "aten.slice.Tensor", ("x",), (), 0.0, keeps_rows=True, is_view=True)
+    graph = Graph("view", (Tensor("x", (4, 8), DataType.F16),), (), (view,), ("v",))
+
+    work = count_work(graph, view, sequences=3)
+
+    assert (work.flop, work.weights, work.activations, work.cached) == (0, 0, 0, 0)
+    assert count_bytes(graph, view) == 0
+
+
+def test_keys_and_values_that_share_numbers_are_kept_once():
+    graph, operation = attention(1, None)
+    shared = replace(operation, cached_features=9)
+
+    assert cached_features(graph, operation) == 16
+    assert cached_features(graph, shared) == 9
+    assert count_work(graph, shared, cached_tokens=10).cached == 90

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 
-from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType
+from onewafer.arch import load_architecture
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import Attention, DataType, Experts, Opaque, count_flop
+from onewafer.mesh import shard
 from onewafer.pytorch import capture, describe_module
 from onewafer.pytorch.weightless import build_weightless, without_weights
-from tests.pytorch.lowering.models import CAUSAL, build
+from tests.pytorch.lowering.models import CAUSAL, SIZES, build
+
+
+def build_experts(family):
+    sizes = SIZES | {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
+    sizes |= {"num_experts": 4, "moe_intermediate_size": 40} if family == "Qwen3Moe" else {}
+    sizes |= {"sliding_window": 99} if family == "GptOss" else {}
+    config = getattr(transformers, f"{family}Config")(**sizes)
+    return getattr(transformers, f"{family}ForCausalLM")(config)
 
 
 def num_elements(module):
@@ -39,6 +50,59 @@ def test_layers_are_one_segment_and_all_weights_count(family):
     assert [segment.repeats for segment in model.segments] == [1, 2, 1]
     assert model.num_weights == num_elements(module)
     assert model.fixed_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("family", "repeats"),
+    [("Mixtral", [1, 2, 1]), ("Qwen3Moe", [1, 2, 1]), ("GptOss", [1])],
+)
+def test_experts_are_one_operation_that_has_all_their_weights(family, repeats):
+    module = build_experts(family)
+
+    model = describe_module(module)
+
+    assert [segment.repeats for segment in model.segments] == repeats
+    assert model.num_weights == num_elements(module)
+    experts = [op for s in model.segments for op in s.graph.operations if isinstance(op, Experts)]
+    assert {(op.num_experts, op.experts_per_row, op.hidden_features) for op in experts} == {
+        (4, 2, 40)
+    }
+
+
+def test_windows_and_sinks_are_seen_in_short_sequences():
+    model = describe_module(build_experts("GptOss"))
+
+    attentions = [
+        op for s in model.segments for op in s.graph.operations if isinstance(op, Attention)
+    ]
+    assert [(op.window, op.sinks is not None) for op in attentions] == [(99, True), (None, True)]
+    assert model.cached_elements(1000) == (99 + 1000) * model.cached_features // 2
+
+
+def test_what_has_no_form_is_counted_as_pytorch_counts_it():
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(8, 8)
+
+        def forward(self, x):
+            sorted_, _ = torch.sort(self.linear(x), dim=-1)
+            return torch.einsum("brf,bsf->brs", sorted_, sorted_)
+
+    model = describe_module(Odd(), {"x": torch.zeros(1, 17, 8)})
+
+    (segment,) = model.segments
+    sort, product = (op for op in segment.graph.operations if isinstance(op, Opaque))
+    assert (sort.function, product.function) == ("aten.sort.default", "aten.einsum.default")
+    assert count_flop(segment.graph, sort) == 17 * 8
+    assert count_flop(segment.graph, product) == 2 * 17 * 17 * 8
+
+
+def test_the_mesh_refuses_what_is_only_counted():
+    model = describe_module(build_experts("Mixtral"))
+
+    with pytest.raises(UnsupportedOperationError, match="mesh program has no form"):
+        shard(model.segments[1].graph, width=2, height=2, architecture=load_architecture("toy"))
 
 
 def test_a_module_on_the_meta_device_is_described_like_another():

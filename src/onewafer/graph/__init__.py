@@ -7,6 +7,7 @@ from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
+    COUNTED,
     ON_MAPS,
     SEQUENTIAL,
     Activation,
@@ -17,6 +18,7 @@ from onewafer.graph.operations import (
     Convolution,
     Depthwise,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
     LayerNorm,
@@ -24,6 +26,7 @@ from onewafer.graph.operations import (
     MaxPool,
     MeanRows,
     Multiply,
+    Opaque,
     Operation,
     PositionEmbedding,
     Relu,
@@ -46,9 +49,10 @@ from onewafer.graph.shapes import (
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
-from onewafer.graph.work import Work, count_work
+from onewafer.graph.work import Work, cached_features, count_work
 
 __all__ = [
+    "COUNTED",
     "FLOATING",
     "ON_MAPS",
     "SEQUENTIAL",
@@ -62,6 +66,7 @@ __all__ = [
     "Depthwise",
     "Embedding",
     "Evaluator",
+    "Experts",
     "FirstRow",
     "Graph",
     "GraphError",
@@ -72,6 +77,7 @@ __all__ = [
     "MaxPool",
     "MeanRows",
     "Multiply",
+    "Opaque",
     "Operation",
     "PositionEmbedding",
     "Relu",
@@ -85,6 +91,7 @@ __all__ = [
     "Window",
     "Work",
     "activation_operands",
+    "cached_features",
     "count_bytes",
     "count_flop",
     "count_work",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.graph.operations import (
@@ -12,6 +13,7 @@ from onewafer.graph.operations import (
     Convolution,
     Depthwise,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
     LayerNorm,
@@ -19,6 +21,7 @@ from onewafer.graph.operations import (
     MaxPool,
     MeanRows,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -40,6 +43,10 @@ _LAYER_NORM_FLOP = 7
 """An element: sum, subtract the mean, square, sum, scale by the row's factor, weight, bias."""
 _ROTARY_FLOP = 3
 """An element: two products and their sum."""
+_GATE_FLOP = 2
+"""A hidden feature of an expert: its function, times what it lets through."""
+_STACK_OF_VECTORS = 2
+"""Dimensions of a vector for each expert."""
 _SOFTMAX_FLOP = 5
 """A score: scale, maximum, subtract it, exponential, sum."""
 
@@ -84,6 +91,10 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return attention_flop(graph, operation)
         case Embedding() | PositionEmbedding() | FirstRow() | LastRow():
             return 0
+        case Experts():
+            return operation.result.shape[0] * _experts_flop(graph, operation)
+        case Opaque():
+            return round(operation.flop_per_element * elements)
         case _:
             assert_never(operation)
 
@@ -113,10 +124,21 @@ def _num_pairs(rows: int, operation: Attention, cached_tokens: int) -> int:
     return growing * cached_tokens + growing * (growing + 1) // 2 + (rows - growing) * window
 
 
+def _experts_flop(graph: Graph, operation: Experts) -> int:
+    """Return the floating point operations for one row."""
+    shapes = [graph.tensor(name).shape for name in operation.weights]
+    products = sum(2 * math.prod(shape[1:]) for shape in shapes if len(shape) > _STACK_OF_VECTORS)
+    biases = sum(math.prod(shape[1:]) for shape in shapes if len(shape) <= _STACK_OF_VECTORS)
+    gate = _GATE_FLOP * operation.hidden_features
+    joined = 2 * operation.result.shape[-1]
+    return operation.experts_per_row * (products + biases + gate + joined)
+
+
 def count_bytes(graph: Graph, operation: Operation) -> int:
     """Return the bytes of the operands and of the result in a launch at position 0, each once.
 
-    Of a table and of the operand of `FirstRow` and `LastRow`, only the rows that are looked up.
+    Of a table and of the operand of `FirstRow` and `LastRow`, only the rows that are looked up; of
+    experts, those that the rows are expected to meet.
     """
     activations = sum(graph.tensor(name).num_bytes for name in {*activation_operands(operation)})
     parameters = sum(graph.tensor(name).num_bytes for name in {*parameter_operands(operation)})
@@ -128,6 +150,19 @@ def count_bytes(graph: Graph, operation: Operation) -> int:
             parameters = 2 * operation.result.shape[0] * row_bytes
         case FirstRow() | LastRow():
             activations = operation.result.num_bytes
+        case Experts():
+            parameters = round(parameters * share_of_experts(operation, operation.result.shape[0]))
+        case Opaque(is_view=True):
+            return 0
         case _:
             pass
     return activations + parameters + operation.result.num_bytes
+
+
+def share_of_experts(operation: Experts, rows: int) -> float:
+    """Return the share, 0 to 1, of the experts that so many rows are expected to meet.
+
+    A row misses an expert with probability 1 − k/E, all rows with (1 − k/E)^rows.
+    """
+    missed = 1 - operation.experts_per_row / operation.num_experts
+    return 1 - missed**rows

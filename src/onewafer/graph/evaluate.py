@@ -22,6 +22,7 @@ from onewafer.graph.operations import (
     Convolution,
     Depthwise,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
     LayerNorm,
@@ -29,6 +30,7 @@ from onewafer.graph.operations import (
     MaxPool,
     MeanRows,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -188,6 +190,9 @@ class _Launch:
             case MeanRows():
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
+            case Experts() | Opaque():
+                kind = type(operation).__name__
+                raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")
             case _:
                 assert_never(operation)
 
@@ -262,9 +267,19 @@ class _Launch:
             window = len(keys) if operation.window is None else operation.window
             is_hidden = (distance < 0) | (distance >= window)
             scores = np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
-        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        shares /= shares.sum(axis=-1, keepdims=True)
+        shares = self._share(operation, scores)
         return np.einsum("rhgs,shd->rhgd", shares, values).reshape(len(query), -1)
+
+    def _share(self, operation: Attention, scores: Array) -> Array:
+        """Return the softmax of scores (rows, kv heads, group, keys), less what a sink takes."""
+        top = scores.max(axis=-1, keepdims=True)
+        if operation.sinks is None:
+            shares = np.exp(scores - top)
+            return shares / shares.sum(axis=-1, keepdims=True)
+        sinks = self._values[operation.sinks].reshape(1, *scores.shape[1:3], 1)
+        top = np.maximum(top, sinks)
+        shares = np.exp(scores - top)
+        return shares / (shares.sum(axis=-1, keepdims=True) + np.exp(sinks - top))
 
     def _append(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
         if self._start:

@@ -20,7 +20,7 @@ where a tensor lives, in which order its elements are added.
                 | PositionEmbedding(result, table)   result[r] = table[start + r]
                 | Rotary(result, input, cosine, sine, heads, swapped)
                 | Attention(result, query, key, value, heads, kv_heads, scale, is_causal,
-                |           bias, window)
+                |           bias, window, sinks, cached_features)
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
                 | Convolution(result, input, weight, window)
@@ -28,14 +28,19 @@ where a tensor lives, in which order its elements are added.
                 | MaxPool(result, input, window)
                 | MeanRows(result, input, rows)
                 | ScaleMaps(result, input, factors, rows)
+                | Experts(result, input, choice, weights, num_experts, experts_per_row,
+                |         hidden_features)
+                | Opaque(result, function, inputs, parameters, flop_per_element, keeps_rows,
+                |        is_view)
     output     := name of an input or a result
     Tensor     := name shape dtype                   dtype := f16 | f32 | i32 (indices only)
 
-Operations stand in the order of execution and name their operands; every name is defined once and
-before its use. Weights, biases and tables are parameters, the other operands inputs or results. One
-floating dtype holds for the whole graph; the last dimension is the features, all before it are
-rows. A launch gives `num_rows` valid rows, the first of them at position `start` of the sequence;
-or, where operations work on maps, all rows of some samples, map after map.
+The last two say what they cost and not what they compute: a graph that is captured for counts only
+may have them. Operations stand in the order of execution and name their operands; every name is
+defined once and before its use. Weights, biases and tables are parameters, the other operands
+inputs or results. One floating dtype holds for the whole graph; the last dimension is the features,
+all before it are rows. A launch gives `num_rows` valid rows, the first of them at position `start`
+of the sequence; or, where operations work on maps, all rows of some samples, map after map.
 """
 
 from __future__ import annotations

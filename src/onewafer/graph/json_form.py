@@ -72,7 +72,7 @@ def _read_operation(item: dict[str, object]) -> Operation:
 
 def _read_field(
     kind: str, value: object
-) -> Tensor | ActivationFunction | Window | str | float | bool | None:
+) -> Tensor | ActivationFunction | Window | tuple[str, ...] | str | float | bool | None:
     """Return a field of an operation from its JSON, by the name of the field's type."""
     match kind, value:
         case "Tensor", dict():
@@ -81,6 +81,8 @@ def _read_field(
             return ActivationFunction(value)
         case "Window", dict():
             return Window(**{str(k): int(v) for k, v in cast("dict[str, int]", value).items()})
+        case "tuple[str, ...]", list():
+            return tuple(str(name) for name in cast("list[object]", value))
         case ("str" | "str | None", str()) | ("bool", bool()):
             return value
         case "int" | "int | None", int() if not isinstance(value, bool):

@@ -9,7 +9,7 @@ Names of modules differ from model to model, what attention reads and feeds does
 * attention is the operation itself, what only leads to it (projections, rotation), and what follows
   up to the residual connection, that included;
 * the head is what comes after the last layer and leads to outputs only, one row of many included;
-* linear operations that are left, with what stands between them, are the MLP.
+* linear operations and experts that are left, with what stands between them, are the MLP.
 
 A graph without attention has no embedding but lookups, one without convolutions either no head.
 """
@@ -27,6 +27,7 @@ from onewafer.graph.operations import (
     Convolution,
     Depthwise,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
     LayerNorm,
@@ -34,6 +35,7 @@ from onewafer.graph.operations import (
     MaxPool,
     MeanRows,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -63,14 +65,14 @@ class LayerPart(StrEnum):
 _NORMS = (RmsNorm, LayerNorm)
 _LOOKUPS = (Embedding, PositionEmbedding)
 _JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
-_LEADING = (Linear, Rotary, *_JOINING)
+_LEADING = (Linear, Rotary, Opaque, *_JOINING)
 """What may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
 """What may stand between attention and a residual connection."""
 _ROWS = (FirstRow, LastRow, MeanRows)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_ROWS)
 """What may stand between the last layer and an output."""
-_BETWEEN = (Activation, Relu, *_JOINING)
+_BETWEEN = (Activation, Relu, Opaque, *_JOINING)
 """What belongs to the operation that it comes after."""
 _MOST_PROJECTIONS = 2
 """Linear operations between attention and a residual connection."""
@@ -194,7 +196,7 @@ class _Assignment:
         for index, operation in enumerate(self._operations):
             if index in self._parts:
                 continue
-            if isinstance(operation, Linear):
+            if isinstance(operation, Linear | Experts):
                 self._parts[index] = LayerPart.MLP
                 continue
             sources = [self._defined.get(name) for name in activation_operands(operation)]

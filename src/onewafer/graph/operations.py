@@ -219,6 +219,11 @@ class Attention:
     causal. A mask has large negative numbers where a key is not seen."""
     window: int | None = None
     """Most rows that a row sees, itself and those right before it; only if causal. None: all."""
+    sinks: str | None = None
+    """A parameter of shape (heads,): scores of a key that every row sees and whose value is 0."""
+    cached_features: int | None = None
+    """Numbers that are kept of each token for later ones, where keys and values share some; None:
+    its key and its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +302,45 @@ class ScaleMaps:
     """Rows of a sample: the places of its map."""
 
 
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Send every row through some of many small networks, and add up what they make of it.
+
+    Counted, not computed: the mesh program has no form of it. Which networks a row meets is chosen
+    by its data, for counts as if all were chosen equally often and independently.
+    """
+
+    result: Tensor
+    input: str
+    """Shape (rows, features)."""
+    choice: str
+    """What the choice is made of: shape (rows, something)."""
+    weights: tuple[str, ...]
+    """Parameters whose first dimension is the experts: matrices, and vectors of biases."""
+    num_experts: int
+    experts_per_row: int
+    hidden_features: int
+    """Between the matrices of an expert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Something that PyTorch computes and that has no other form here: counted, not computed."""
+
+    result: Tensor
+    function: str
+    """PyTorch's name: `aten.topk.default`."""
+    inputs: tuple[str, ...]
+    """Inputs and results of operations that it reads."""
+    parameters: tuple[str, ...]
+    flop_per_element: float
+    """Floating point operations for each element of the result."""
+    keeps_rows: bool
+    """Whether the result has the rows of the first input, however many those are."""
+    is_view: bool = False
+    """Whether nothing moves: the same elements are seen in another way."""
+
+
 Operation = (
     Linear
     | AddBias
@@ -319,10 +363,14 @@ Operation = (
     | MaxPool
     | MeanRows
     | ScaleMaps
+    | Experts
+    | Opaque
 )
 
 SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
+COUNTED = (Experts, Opaque)
+"""Operations that say what they cost, and not what they compute."""
 ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps)
 """Operations for which so many consecutive rows belong together as a map has places."""
 
@@ -356,6 +404,10 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.indices,)
         case PositionEmbedding():
             return ()
+        case Experts():
+            return (operation.input, operation.choice)
+        case Opaque():
+            return operation.inputs
         case Attention():
             return (operation.query, operation.key, operation.value)
         case _:
@@ -378,7 +430,11 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
         case Rotary():
             return (operation.cosine, operation.sine)
         case Attention():
-            return () if operation.bias is None else (operation.bias,)
+            return tuple(name for name in (operation.bias, operation.sinks) if name is not None)
+        case Experts():
+            return operation.weights
+        case Opaque():
+            return operation.parameters
         case (
             Relu()
             | Add()

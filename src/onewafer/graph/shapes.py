@@ -15,6 +15,7 @@ from onewafer.graph.operations import (
     Convolution,
     Depthwise,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
     LayerNorm,
@@ -22,6 +23,7 @@ from onewafer.graph.operations import (
     MaxPool,
     MeanRows,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -65,6 +67,7 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             | LayerNorm()
             | Rotary()
             | ScaleMaps()
+            | Experts()
         ):
             return tensors[operation.input].shape
         case Add() | Multiply():
@@ -84,6 +87,10 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
         case Depthwise() | MaxPool():
             places = num_maps(operation, tensors) * operation.window.num_result_places
             return (places, tensors[operation.input].shape[1])
+        case Opaque():
+            rows = tensors[operation.inputs[0]].shape[0] if operation.keeps_rows else None
+            shape = operation.result.shape
+            return shape if rows is None else (rows, *shape[1:])
         case MeanRows():
             return (num_maps(operation, tensors), tensors[operation.input].shape[1])
         case _:
@@ -127,9 +134,13 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return _wrong_attention(operation, tensors)
         case FirstRow() | LastRow():
             return _not_a_matrix("input", tensors[operation.input])
+        case Experts():
+            return _wrong_experts(operation, tensors)
+        case Opaque() if operation.keeps_rows and not operation.inputs:
+            return "it keeps the rows of its first input, and has no input"
         case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
             return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
-        case Relu() | Scale() | Activation():
+        case Relu() | Scale() | Activation() | Opaque():
             return None
         case _:
             assert_never(operation)
@@ -196,6 +207,8 @@ def _wrong_attention(operation: Attention, tensors: Mapping[str, Tensor]) -> str
         return f"the key has shape {key.shape}, must be {expected}"
     if value.shape[0] != rows or value.shape[1] % kv_heads:
         return f"the value has shape {value.shape}, must be ({rows}, a multiple of {kv_heads})"
+    if operation.sinks is not None and tensors[operation.sinks].shape != (heads,):
+        return f"the sinks have shape {tensors[operation.sinks].shape}, must be ({heads},)"
     if operation.window is not None and not (operation.is_causal and operation.window >= 1):
         return f"it has a window of {operation.window}, which must be at least 1 and causal"
     return None if operation.bias is None else _wrong_bias(operation, rows, tensors[operation.bias])
@@ -208,6 +221,17 @@ def _wrong_bias(operation: Attention, rows: int, bias: Tensor) -> str | None:
     if bias.shape == expected:
         return None
     return f"the bias has shape {bias.shape}, must be (rows · heads, rows) = {expected}"
+
+
+def _wrong_experts(operation: Experts, tensors: Mapping[str, Tensor]) -> str | None:
+    if not 1 <= operation.experts_per_row <= operation.num_experts:
+        return f"a row meets {operation.experts_per_row} of {operation.num_experts} experts"
+    for name in operation.weights:
+        shape = tensors[name].shape
+        if shape[0] != operation.num_experts:
+            return f"{name!r} has shape {shape}, must be ({operation.num_experts} experts, …)"
+    rows, found = tensors[operation.input].shape[0], tensors[operation.choice].shape[0]
+    return None if rows == found else f"it chooses for {found} rows and has {rows}"
 
 
 def _num_places(operation: OnMaps) -> int:

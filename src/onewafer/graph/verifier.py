@@ -12,6 +12,7 @@ from onewafer.graph.operations import (
     Attention,
     Embedding,
     LayerNorm,
+    Opaque,
     PositionEmbedding,
     RmsNorm,
     Rotary,
@@ -91,6 +92,8 @@ def _check_numbers(graph: Graph) -> Iterator[str]:
                 yield f"{_where(operation)}: epsilon is {operation.epsilon}, must be positive"
             case Scale() if not math.isfinite(operation.factor):
                 yield f"{_where(operation)}: the factor is {operation.factor}, must be finite"
+            case Opaque() if not 0 <= operation.flop_per_element < math.inf:
+                yield f"{_where(operation)}: it has {operation.flop_per_element} FLOP an element"
             case Attention() if not 0 < operation.scale < math.inf:
                 yield f"{_where(operation)}: the scale is {operation.scale}, must be positive"
             case _:

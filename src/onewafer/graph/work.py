@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph.counts import attention_flop, count_flop
+from onewafer.graph.counts import attention_flop, count_flop, share_of_experts
 from onewafer.graph.operations import (
     Attention,
     Embedding,
+    Experts,
     FirstRow,
     LastRow,
+    Opaque,
     PositionEmbedding,
     Rotary,
     activation_operands,
@@ -34,7 +36,8 @@ class Work:
     flop: int
     """A multiply-add counts as two."""
     weights: int
-    """Elements of parameters that are read, each once, however many sequences there are."""
+    """Elements of parameters that are read, each once, however many sequences there are; of experts
+    those that all rows are expected to meet."""
     activations: int
     """Elements of operands and results, each once, keys and values of new tokens included."""
     cached: int
@@ -63,6 +66,11 @@ def count_work(
             weights = 2 * positions * graph.tensor(operation.cosine).shape[-1]
         case FirstRow() | LastRow():
             own = result
+        case Experts():
+            rows = operation.result.shape[0] * sequences
+            weights = round(weights * share_of_experts(operation, rows))
+        case Opaque(is_view=True):
+            return Work(flop=0, weights=0, activations=0, cached=0)
         case _:
             pass
     return Work(
@@ -73,10 +81,17 @@ def count_work(
     )
 
 
-def _cached_elements(graph: Graph, operation: Attention, cached_tokens: int) -> int:
+def cached_features(graph: Graph, operation: Attention) -> int:
+    """Return how many numbers an attention keeps of each token for later ones."""
     if not operation.is_causal:
         return 0
-    features = graph.tensor(operation.key).shape[-1] + graph.tensor(operation.value).shape[-1]
+    if operation.cached_features is not None:
+        return operation.cached_features
+    return graph.tensor(operation.key).shape[-1] + graph.tensor(operation.value).shape[-1]
+
+
+def _cached_elements(graph: Graph, operation: Attention, cached_tokens: int) -> int:
+    features = cached_features(graph, operation)
     seen = cached_tokens
     if operation.window is not None:
         seen = min(seen, operation.window - 1)

@@ -8,7 +8,7 @@ from onewafer.graph import Segment
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
-from onewafer.perf.known_models import CatalogEntry, find_model, known_models
+from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.model import Model
 from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
@@ -16,7 +16,6 @@ from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfVal
 __all__ = [
     "Answer",
     "Breakdown",
-    "CatalogEntry",
     "Choice",
     "Comparison",
     "Decode",
@@ -25,6 +24,7 @@ __all__ = [
     "Goal",
     "Item",
     "Job",
+    "KnownModel",
     "Limit",
     "Memory",
     "Model",

@@ -22,7 +22,7 @@ _FOLDER = "onewafer.perf.catalog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogEntry:
+class KnownModel:
     """A model as its authors describe it."""
 
     name: str
@@ -45,12 +45,12 @@ class CatalogEntry:
 
 
 @lru_cache
-def known_models() -> Mapping[str, CatalogEntry]:
+def known_models() -> Mapping[str, KnownModel]:
     """Return all models by name, in the order of the files.
 
     Raises ConfigurationError for an entry that is none.
     """
-    entries: dict[str, CatalogEntry] = {}
+    entries: dict[str, KnownModel] = {}
     files = sorted(resources.files(_FOLDER).iterdir(), key=lambda file: file.name)
     for file in files:
         if not file.name.endswith(".toml"):
@@ -63,7 +63,7 @@ def known_models() -> Mapping[str, CatalogEntry]:
     return entries
 
 
-def find_model(name: str) -> CatalogEntry:
+def find_model(name: str) -> KnownModel:
     """Return the model of that name, in large or small letters.
 
     Raises ConfigurationError with the nearest names if there is none.
@@ -77,9 +77,9 @@ def find_model(name: str) -> CatalogEntry:
     raise ConfigurationError(f"there is no model {name!r} in the catalogue; {hint}")
 
 
-def _entry(file: str, fields: dict[str, object]) -> CatalogEntry:
+def _entry(file: str, fields: dict[str, object]) -> KnownModel:
     try:
-        return CatalogEntry(**fields)  # pyright: ignore[reportArgumentType]  # from TOML
+        return KnownModel(**fields)  # pyright: ignore[reportArgumentType]  # from TOML
     except TypeError as error:
         name = fields.get("name", "a model")
         raise ConfigurationError(f"catalog/{file}: {name}: {error}") from None

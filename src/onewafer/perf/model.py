@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Attention, count_work, with_rows
+from onewafer.graph import Attention, cached_features, count_work, with_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.graph import Graph, Operation, Segment, Work
     from onewafer.perf.jobs import Pass
 
@@ -44,17 +46,12 @@ class Model:
 
     @property
     def cached_features(self) -> int:
-        """Numbers that the KV cache keeps of each token, over all layers."""
-        return sum(
-            segment.repeats
-            * sum(
-                segment.graph.tensor(name).shape[-1]
-                for operation in segment.graph.operations
-                if isinstance(operation, Attention) and operation.is_causal
-                for name in (operation.key, operation.value)
-            )
-            for segment in self.segments
-        )
+        """Numbers that the KV cache keeps of each token, over all layers, were there no windows."""
+        return sum(segment.repeats * sum(_kept(segment, 1)) for segment in self.segments)
+
+    def cached_elements(self, tokens: int) -> int:
+        """Return the numbers that the KV cache keeps of a sequence; a window keeps its own."""
+        return sum(segment.repeats * sum(_kept(segment, tokens)) for segment in self.segments)
 
     def graph_for(self, segment: Segment, tokens: int) -> Graph:
         """Return a segment's graph with so many new tokens of one sequence as rows.
@@ -75,3 +72,11 @@ class Model:
         graph = self.graph_for(segment, of.new_tokens)
         counts = partial(count_work, graph, sequences=of.sequences, cached_tokens=of.cached_tokens)
         return tuple((operation, counts(operation)) for operation in graph.operations)
+
+
+def _kept(segment: Segment, tokens: int) -> Iterator[int]:
+    """Yield the numbers that each attention of a piece keeps of so many tokens."""
+    for operation in segment.graph.operations:
+        if isinstance(operation, Attention):
+            kept = tokens if operation.window is None else min(tokens, operation.window)
+            yield kept * cached_features(segment.graph, operation)

@@ -39,6 +39,7 @@ from onewafer.pytorch.lowering import (
     Origin,
     lower,
     value_of,
+    write_opaque,
 )
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.pytorch.lowering import Operands
+    from onewafer.pytorch.lowering import Operands, Value
 
 
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
@@ -190,11 +191,13 @@ def capture(
     kwargs: Mapping[str, object],
     *,
     dtype: DataType | None = None,
+    for_counts: bool = False,
 ) -> CapturedCall:
     """Return the call `module(*args, **kwargs)` as a graph with its tensors.
 
-    `dtype` is the number format on the wafer; None keeps the module's. The module must not have
-    been called yet: export runs its Python code once. A call whose code does more than compute
+    `dtype` is the number format on the wafer; None keeps the module's. A graph `for_counts` has
+    `Opaque` operations where others are refused: it says what a call costs. The module must not
+    have been called yet: export runs its Python code once. A call whose code does more than compute
     with tensors is refused, and what it did is undone. Other threads may call the module meanwhile.
     """
     check_call(module, args, kwargs)
@@ -206,7 +209,7 @@ def capture(
     with without_effects(stand_in):
         leaves = pytree.tree_leaves((args, dict(kwargs)))
         program = _export(stand_in, args, kwargs)
-        return _read(program, stand_in, leaves, dtype).bind(leaves)
+        return _read(program, stand_in, leaves, dtype, for_counts=for_counts).bind(leaves)
 
 
 def capture_graph(
@@ -243,10 +246,12 @@ def _read(
     owner: torch.nn.Module,
     leaves: Sequence[object],
     dtype: DataType | None,
+    *,
+    for_counts: bool = False,
 ) -> Capture:
     operands = _bind_placeholders(program, owner, leaves)
     _check_effects(program, operands)
-    writer = GraphWriter(name=type(owner).__name__, dtype=dtype)
+    writer = GraphWriter(name=type(owner).__name__, dtype=dtype, for_counts=for_counts)
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
@@ -257,7 +262,7 @@ def _write(
     program: ExportedProgram, writer: GraphWriter, operands: dict[Node, Operands]
 ) -> Capture:
     for node in program.graph.nodes:
-        operand = lower(writer, node, operands) if node.op == "call_function" else None
+        operand = _lower(writer, node, operands) if node.op == "call_function" else None
         if operand is not None:
             operands[node] = operand
     results = tuple(_read_results(program, writer, operands))
@@ -277,6 +282,15 @@ def _write(
         tuple(writer.on_host),
         writer.sequences or 1,
     )
+
+
+def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Operands | None:
+    try:
+        return lower(writer, node, operands)
+    except UnsupportedOperationError:
+        if not writer.for_counts:
+            raise
+    return write_opaque(writer, node, operands)
 
 
 class SurroundingsError(UnsupportedOperationError):
@@ -447,7 +461,7 @@ def _origin(tensor: torch.Tensor, *, is_held: bool) -> Origin:
 
 
 def _read_results(
-    program: ExportedProgram, writer: GraphWriter, operands: Mapping[Node, Operands]
+    program: ExportedProgram, writer: GraphWriter, operands: dict[Node, Operands]
 ) -> Iterator[WaferResult | HostResult | External]:
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     leaves: tuple[object, ...] = output.args[0]
@@ -465,13 +479,23 @@ def _read_results(
             case External() as external:
                 yield external  # no data take part: the host has it
             case _:
-                value = value_of(writer, leaf, operands)
+                value = _value_of(writer, leaf, operands)
                 if sources.setdefault(value.tensor.name, leaf) is not leaf:
                     msg = "the module returns a view or copy of another of its results"
                     raise UnsupportedOperationError(msg)
                 like: torch.Tensor = leaf.meta["val"]
                 writer.add_output(value.tensor.name)
                 yield WaferResult(value.tensor.name, value.layout, like.dtype, like.device)
+
+
+def _value_of(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Value:
+    try:
+        return value_of(writer, node, operands)
+    except UnsupportedOperationError:
+        if not writer.for_counts:
+            raise
+    operands[node] = write_opaque(writer, node, operands)
+    return value_of(writer, node, operands)
 
 
 def _result_spec(program: ExportedProgram) -> pytree.TreeSpec:

@@ -17,18 +17,21 @@ from onewafer.graph import DataType, PositionEmbedding, fold
 from onewafer.perf import Model, find_model
 from onewafer.pytorch.capture import capture
 from onewafer.pytorch.lowering import Origin
+from onewafer.pytorch.stand_ins import put_stand_ins
 from onewafer.pytorch.weightless import build_weightless, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from onewafer.graph import Graph
-    from onewafer.perf import CatalogEntry
+    from onewafer.perf import KnownModel
 
     Progress = Callable[[str], None]
 
-TOKENS = 16
-"""Of the captured sequence, unless the caller says otherwise: other numbers follow from it."""
+TOKENS = 17
+"""Of the captured sequence, unless the caller says otherwise: other numbers follow from it.
+
+A prime number, which models hardly have of heads or features, so that rows are told from them."""
 
 
 def describe_model(name: str, *, progress: Progress | None = None) -> Model:
@@ -89,7 +92,8 @@ def _describe(
     source: str,
     notes: tuple[str, ...],
 ) -> Model:
-    call = capture(module, (), arguments, dtype=DataType.F16).capture
+    put_stand_ins(module)
+    call = capture(module, (), arguments, dtype=DataType.F16, for_counts=True).capture
     constants = {
         name for name, tensor in call.parameters.items() if tensor.origin is not Origin.PARAMETER
     }
@@ -128,7 +132,7 @@ def _takes_tokens(graph: Graph) -> bool:
     return not graph.has_maps and all(tensor.dtype is DataType.I32 for tensor in graph.inputs)
 
 
-def _build(entry: CatalogEntry) -> torch.nn.Module:
+def _build(entry: KnownModel) -> torch.nn.Module:
     """Make the module of an entry with the classes of transformers."""
     try:
         import transformers  # noqa: PLC0415  # an extra, and slow to import

@@ -255,6 +255,13 @@ def half_turned(m, x):
     return x * m.cos[:, :4] + swapped(x) * m.sin[:, :4]
 
 
+def by_halves(m, x, sign=1):
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    cos, sin = m.cos[:, :half], m.sin[:, :half]
+    return torch.cat([first * cos - second * sin, second * cos + sign * first * sin], -1)
+
+
 def heads_of(x):
     return x.view(1, ROWS, HEADS, HEAD).transpose(1, 2)
 
@@ -283,6 +290,8 @@ class TestRotary:
         ("rotate", "swapped"),
         [
             (lambda m, h: 0.5 * h * m.cos + swapped(0.5 * h) * m.sin, None),
+            (by_halves, None),
+            (lambda m, h: partly(h, lambda x: by_halves(m, x)), 4),
             (lambda m, h: h * by_pair(m.cos) + neighbours(h) * by_pair(m.sin), 0),
             (lambda m, h: 2 * h * by_pair(m.cos) + neighbours(2 * h) * by_pair(m.sin), 0),
             (lambda m, h: partly(h, lambda x: x * m.cos[:, :4] + swapped(x) * m.sin[:, :4]), 4),
@@ -321,6 +330,7 @@ class TestRotary:
             ),
             (lambda m, h: h[..., ::4].repeat(1, 1, 1, 3), "leaves out elements between others"),
             (lambda m, h: h.relu() * m.cos + swapped(h) * m.sin, "not a rotation of one value"),
+            (lambda m, h: by_halves(m, h, sign=-1), "it joins computed tensors"),
             (lambda m, h: h * m.cos + h * m.sin, "not a rotation of one value"),
             (lambda m, h: swapped(h) * m.cos + swapped(h) * m.sin, "not a rotation"),
             (

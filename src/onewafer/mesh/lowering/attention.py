@@ -35,11 +35,7 @@ class AttentionLowering(Lowering[Attention]):
 
     def relate(self, operation: Attention, relations: Relations) -> None:
         """Let heads lie so that a query feature is where the key features are that it meets."""
-        if operation.window is not None:
-            raise UnsupportedOperationError(
-                f"{_where(operation)}: it sees a window of {operation.window} tokens, and the mesh "
-                "program has no form of that; leave it to the host"
-            )
+        _refuse_what_is_only_counted(operation)
         query, key, value = operation.query, operation.key, operation.value
         head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads
         if group > MAX_GROUP:
@@ -97,6 +93,20 @@ class AttentionLowering(Lowering[Attention]):
         builder.append(SumValues(shape, totals, scores, cache))
         builder.all_reduce(totals, axis.other)
         builder.append(Divide(shape, builder.allocate(operation.result), totals))
+
+
+def _refuse_what_is_only_counted(operation: Attention) -> None:
+    reasons = (
+        (operation.window, f"sees a window of {operation.window} tokens"),
+        (operation.sinks, "has sinks"),
+        (operation.cached_features, "keeps other numbers of a token than its key and its value"),
+    )
+    for field, reason in reasons:
+        if field is not None:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: it {reason}, of which the mesh program has no form; "
+                "leave it to the host"
+            )
 
 
 def shape_key(shape: AttentionShape) -> tuple[object, ...]:

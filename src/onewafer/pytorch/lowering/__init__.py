@@ -12,6 +12,9 @@ from onewafer.pytorch.lowering import (
     convolution as _convolution,
 )
 from onewafer.pytorch.lowering import (
+    counted as _counted,
+)
+from onewafer.pytorch.lowering import (
     elementwise as _elementwise,
 )
 from onewafer.pytorch.lowering import (
@@ -39,12 +42,14 @@ from onewafer.pytorch.lowering import (
     views as _views,
 )
 from onewafer.pytorch.lowering.layout import Layout
+from onewafer.pytorch.lowering.opaque import write_opaque
 from onewafer.pytorch.lowering.operands import Decision, External, Operand, Origin, Value
 from onewafer.pytorch.lowering.registry import Operands, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
 
 FAMILIES = (
     _convolution,
+    _counted,
     _elementwise,
     _embedding,
     _features,
@@ -73,4 +78,5 @@ __all__ = [
     "lower",
     "to_rows",
     "value_of",
+    "write_opaque",
 ]

@@ -352,6 +352,8 @@ def _multiple(call: Call, operand: Operand, factor: float) -> Operand:
             return _simplify(Polynomial(value, scaled))
         case Scores(masks=()):
             return replace(operand, scale=operand.scale * factor)
+        case PositionProduct():
+            return replace(operand, factor=operand.factor * factor)
         case _ if factor == 1:
             return operand
         case _:

@@ -9,7 +9,7 @@ import torch
 from onewafer.graph import AddBias, Embedding, Linear
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
-from onewafer.pytorch.lowering.rotary import extend, stack_neighbours, swap_halves
+from onewafer.pytorch.lowering.rotary import extend, join_halves, stack_neighbours, swap_halves
 from onewafer.pytorch.lowering.sequences import of_one_sequence
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if len(parts) == 1:
         return parts[0]
     dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
-    rotary = swap_halves(call, parts, dimension) or extend(writer, call, parts, dimension)
+    rotary = (
+        swap_halves(call, parts, dimension)
+        or join_halves(writer, call, parts, dimension)
+        or extend(writer, call, parts, dimension)
+    )
     if rotary is not None:
         return rotary
     parts = [writer.value(part) if isinstance(part, Rotated) else part for part in parts]

@@ -6,7 +6,7 @@
              | form                      part of a pattern whose end is an operation of the graph
     form    := Polynomial | Gate         scalar functions of a value: Scale, gelu
              | Mean | Centred | MeanSquare | InverseRoot | Normalised RmsNorm, LayerNorm
-             | Partners | StackedPartners | PositionProduct | Rotated  Rotary
+             | Partners | StackedPartners | PositionProduct | HalfRotated | Rotated  Rotary
              | Shifted                   a value plus a table: PositionEmbedding
              | Scores | Shares           Attention
 
@@ -307,6 +307,15 @@ class PositionProduct:
 
 
 @dataclass(frozen=True, slots=True)
+class HalfRotated:
+    """The sum of two products with tables over positions, of different values."""
+
+    left: PositionProduct
+    right: PositionProduct
+    what = "a half of a rotation"
+
+
+@dataclass(frozen=True, slots=True)
 class Rotated:
     """A value whose pairs of features are rotated, perhaps only the beginning of heads."""
 
@@ -364,6 +373,7 @@ Form = (
     | Partners
     | StackedPartners
     | PositionProduct
+    | HalfRotated
     | Rotated
     | Shifted
     | Scores

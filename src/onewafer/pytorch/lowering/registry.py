@@ -144,15 +144,15 @@ _TAKES_ROTATED: set[str] = set()
 
 
 def lowers(
-    *names: str, is_view: bool = False, takes_rotated: bool = False
+    *names: str, is_view: bool = False, takes_rotated: bool = False, namespace: str = "aten"
 ) -> Callable[[_Lowering], _Lowering]:
-    """Register a function for ATen operations; views of arguments are taken on the host.
+    """Register a function for operations of PyTorch; views of arguments are taken on the host.
 
     Rotations are written before other operations see them, unless they take them as forms.
     """
 
     def register(lowering: _Lowering) -> _Lowering:
-        full = [f"aten.{name}" for name in names]
+        full = [f"{namespace}.{name}" for name in names]
         _LOWERINGS.update(dict.fromkeys(full, lowering))
         if is_view:
             _VIEWS.update(full)

@@ -18,6 +18,7 @@ from onewafer.graph import Rotary
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.operands import (
     External,
+    HalfRotated,
     Partners,
     Polynomial,
     PositionProduct,
@@ -118,8 +119,10 @@ def times_table(
 
 def add_products(
     writer: GraphWriter, call: Call, left: PositionProduct, right: PositionProduct
-) -> Rotated | Polynomial:
-    """Return the rotation, or the multiple of one, that the sum of these products is."""
+) -> Rotated | HalfRotated | Polynomial:
+    """Return the rotation, a half or a multiple of one, that the sum of these products is."""
+    if left.swapped is None and right.swapped is None and left.value != right.value:
+        return HalfRotated(left, right)
     plain, partners = (right, left) if right.swapped is None else (left, right)
     is_one = (plain.value, plain.factor) == (partners.value, partners.factor)
     if plain.swapped is not None or partners.swapped is None or not is_one:
@@ -128,6 +131,36 @@ def add_products(
     if plain.factor == 1:
         return rotated
     return Polynomial(writer.value(rotated), {1: plain.factor})
+
+
+def join_halves(
+    writer: GraphWriter, call: Call, parts: Sequence[Operand], dimension: int
+) -> Rotated | None:
+    """Return the rotation whose halves these are: `a · cos − b · sin` and `b · cos + a · sin`."""
+    match parts:
+        case [HalfRotated() as first, HalfRotated() as second] if dimension == len(call.shape) - 1:
+            pass
+        case _:
+            return None
+    products = {(id(p.table), p.factor): p.value for p in (first.left, first.right)}
+    others = {(id(p.table), p.factor): p.value for p in (second.left, second.right)}
+    cosine, sine = (
+        next((p.table for p in (first.left, first.right) if p.factor == factor), None)
+        for factor in (1.0, -1.0)
+    )
+    if cosine is None or sine is None:
+        return None
+    one, other = products[id(cosine), 1.0], products[id(sine), -1.0]
+    expected = {(id(cosine), 1.0): other, (id(sine), 1.0): one}
+    whole = _join(one, other) if one.tensor == other.tensor else None
+    if others != expected or whole is None or one.is_wide != other.is_wide:
+        return None
+    tables = (
+        writer.derive(f"{table.name}__twice", torch.ops.aten.cat.default, [table, table], -1)
+        for table in (cosine, sine)
+    )
+    both = [table for table in tables if isinstance(table, External)]
+    return Rotated(replace(one, layout=whole), _PAIR * one.shape[-1], both[0], both[1])
 
 
 def extend(

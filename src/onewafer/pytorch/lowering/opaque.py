@@ -1,0 +1,209 @@
+"""What has no form in a graph, as an operation that says what it costs.
+
+A capture for counts only never fails for an operation of PyTorch: what is not lowered stands in the
+graph as `Opaque`, with the floating point operations that PyTorch's own counter gives it. Its
+result is a matrix with the rows of what it reads wherever that many are among its dimensions, so
+that the graph can still be asked for other numbers of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.fx.node import map_arg
+from torch.utils.flop_counter import FlopCounterMode
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import Opaque
+from onewafer.pytorch.lowering.operands import External, Origin, Value, see
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+    from onewafer.graph import Tensor
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Operands
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_MOVES = frozenset(
+    f"aten.{name}"
+    for name in (
+        "cat",
+        "stack",
+        "index",
+        "index_select",
+        "gather",
+        "embedding",
+        "slice_scatter",
+        "select_scatter",
+        "scatter",
+        "copy",
+        "copy_",
+        "clone",
+        "contiguous",
+        "_to_copy",
+        "to",
+        "constant_pad_nd",
+        "pad",
+        "repeat",
+        "repeat_interleave",
+        "roll",
+        "flip",
+        "new_empty",
+        "new_zeros",
+        "empty",
+        "empty_like",
+        "zeros",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "fill",
+        "where",
+        "masked_fill",
+    )
+)
+"""Functions that move elements and compute nothing."""
+
+
+def write_opaque(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> Operands:
+    """Return what a call gives, as results of operations that are only counted.
+
+    Forms that it reads and that have no value become such operations first; `operands` gets them.
+    """
+    inputs: list[Tensor] = []
+    parameters: list[str] = []
+    for source in node.all_input_nodes:
+        operand = _resolve(writer, source, operands)
+        match operand:
+            case Value():
+                inputs.append(operand.tensor)
+            case External(tensor=tensor) if tensor.is_floating_point():
+                parameters.append(writer.parameter(operand, "weight").name)
+            case _:
+                pass  # indices and masks of the host, which nobody counts
+    kind = _Kind(node, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(parameters)))
+    found: object = node.meta["val"]
+    if isinstance(found, torch.Tensor):
+        return kind.write(writer, found, kind.num_flop())
+    if not isinstance(found, tuple | list):
+        msg = f"{node.target} gives {type(found).__name__}, which depends on elements"
+        raise UnsupportedOperationError(msg)
+    tensors = cast("list[torch.Tensor]", found)
+    flop = [kind.num_flop(), *[0.0] * (len(tensors) - 1)]
+    return tuple(
+        kind.write(writer, tensor, count) for tensor, count in zip(tensors, flop, strict=True)
+    )
+
+
+def _resolve(writer: GraphWriter, source: Node, operands: dict[Node, Operands]) -> Operand | None:
+    """Return a value or a tensor of the host for an argument; None if it is neither."""
+    operand = operands.get(source)
+    match operand:
+        case None | tuple():
+            return None
+        case External(origin=Origin.DATA):
+            return writer.value(operand)
+        case Value() | External():
+            return operand
+        case _:
+            pass
+    try:
+        return writer.value(operand)
+    except UnsupportedOperationError:
+        made = write_opaque(writer, source, operands)
+        operands[source] = made
+        return None if isinstance(made, tuple) else made
+
+
+class _Kind:
+    """One call that has no form."""
+
+    def __init__(self, node: Node, inputs: tuple[Tensor, ...], parameters: tuple[str, ...]) -> None:
+        self._node = node
+        self._inputs = inputs
+        self._parameters = parameters
+
+    @property
+    def _name(self) -> str:
+        return str(self._node.target)
+
+    @property
+    def _is_view(self) -> bool:
+        """Whether the result is its argument seen in another way."""
+        schema = getattr(self._node.target, "_schema", None)
+        aliases = [] if schema is None else [value.alias_info for value in schema.returns]
+        return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
+
+    def write(self, writer: GraphWriter, found: torch.Tensor, flop: float) -> Value:
+        """Emit the operation for one of the results."""
+        rows = self._inputs[0].shape[0] if self._inputs else None
+        result, value = _arrange(writer, self._node.name, tuple(found.shape), rows)
+        writer.emit(
+            Opaque(
+                result,
+                self._name,
+                tuple(tensor.name for tensor in self._inputs),
+                self._parameters,
+                flop / result.num_elements,
+                keeps_rows=result.shape[0] == rows,
+                is_view=self._is_view,
+            )
+        )
+        return value
+
+    def num_flop(self) -> float:
+        """Return the floating point operations: PyTorch's count, or one for each element."""
+        packet = self._name.rpartition(".")[0]
+        if packet in _MOVES or self._is_view:
+            return 0.0
+        with FlopCounterMode(display=False) as counter:
+            _call_without_elements(self._node)
+        counted = counter.get_total_flops()
+        if counted:
+            return float(counted)
+        sources = [_num_elements(node.meta.get("val")) for node in self._node.all_input_nodes]
+        return float(max([_num_elements(self._node.meta["val"]), *sources]))
+
+
+def _call_without_elements(node: Node) -> None:
+    def stand_in(source: Node) -> Any:  # noqa: ANN401  # an argument of a target
+        value = source.meta["val"]
+        if not isinstance(value, torch.Tensor):
+            return value
+        return torch.empty(tuple(value.shape), dtype=value.dtype, device="meta")
+
+    args, kwargs = map_arg(node.args, stand_in), map_arg(node.kwargs, stand_in)
+    assert callable(node.target), "only functions are lowered"  # invariant
+    node.target(
+        *cast("tuple[Any, ...]", args), **cast("dict[str, Any]", {**kwargs, **_on_meta(kwargs)})
+    )
+
+
+def _on_meta(kwargs: object) -> dict[str, object]:
+    return {"device": "meta"} if isinstance(kwargs, dict) and "device" in kwargs else {}
+
+
+def _num_elements(value: object) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else 0
+
+
+def _arrange(
+    writer: GraphWriter, name: str, shape: tuple[int, ...], rows: int | None
+) -> tuple[Tensor, Value]:
+    """Return a tensor for a result with the rows of its operand, if it has them, and its view."""
+    total = math.prod(shape)
+    if rows in shape:
+        place = shape.index(rows)
+        others = [index for index in range(len(shape)) if index != place]
+        result = writer.result(name, shape[place], total // shape[place])
+        seen = see(result, [shape[index] for index in (place, *others)])
+        back = [(place, *others).index(index) for index in range(len(shape))]
+        return result, Value(result, seen.layout.permute(back))
+    if rows is not None and total % rows == 0 and total > rows:
+        result = writer.result(name, rows, total // rows)
+    else:
+        features = shape[-1] if shape else 1
+        result = writer.result(name, total // features, features)
+    return result, see(result, shape)
