@@ -3,27 +3,45 @@
 In: a `Model`, a `Job`, a cluster of GPUs of `arch`. Out: an `Answer` or a `Refusal`. Measured
 latencies of kernels come from the package aiconfigurator-core (extra `gpu`); without it, kernels
 are as fast as a roofline lets them, which the answer says.
+
+A job travels through the files in this order: `plan` (sizes of groups of GPUs) → `sharding` (a
+layer as kernels of one GPU) → `memory` (what fits) → `steps` (kernels of one launch) → `clock`
+(`factors`, `roofline`, `collectives`: seconds of a kernel) → `serving` (requests share steps, by
+the constants of an `engine`) → `outcome` → `estimate`. `validation` compares with measured runs.
 """
 
+from onewafer.perf.gpu.engine import engine_names
+from onewafer.perf.gpu.estimate import estimate, parse_system, system_names
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
-from onewafer.perf.gpu.measurements import AttentionPoints
+from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
+from onewafer.perf.gpu.options import GpuOptions
+from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan, Recompute
 from onewafer.perf.gpu.training_validation import validate_training
+from onewafer.perf.gpu.validation import validate
 
 __all__ = [
     "AttentionPoints",
     "AttentionShape",
+    "GpuOptions",
+    "Measurements",
     "NumberFormat",
     "PinnedPlan",
+    "Plan",
     "Points",
     "Profile",
     "Recompute",
     "TrainingOptions",
+    "engine_names",
+    "estimate",
     "estimate_training",
+    "parse_system",
     "profile_to_json",
     "read_profile",
+    "system_names",
+    "validate",
     "validate_training",
 ]

@@ -44,6 +44,8 @@ class AiconfiguratorTables:
     gpu: str
     """As the package names its folders: `h100_sxm`."""
     engine: str
+    fuses_conversion: bool = False
+    """Whether the engine's norms and activations write fp8 or fp4 themselves."""
 
     @property
     def source(self) -> str:
@@ -53,15 +55,40 @@ class AiconfiguratorTables:
     def gemm(self, number_format: NumberFormat) -> Points | None:
         """Return products by rows, outputs and inputs.
 
-        Those in fp8 were measured with the search for the scale of the rows, which a checkpoint
-        with static scales does not need: its time is subtracted.
+        Products in fp8 were measured with the search for the scale of the rows, which static
+        scales make needless, and both narrow formats with the conversion of the rows, which some
+        engines do in the norm before: what an engine does not do is subtracted.
         """
-        filters = [("gemm_dtype", "==", number_format.value)]
+        name = _GEMM_NAMES.get(number_format, number_format.value)
+        filters = [("gemm_dtype", "==", name)]
         found = self._read("gemm/{engine}", "gemm_perf", ("m", "n", "k"), filters)
-        if found is not None and number_format is NumberFormat.FP8:
-            scales = self._read("quantize/{engine}", "computescale_perf", ("m", "k"), [])
-            found = found if scales is None else _without_scales(found, scales)
-        return None if found is None else _points(found, ("m", "n", "k"))
+        if found is None:
+            return None
+        if number_format is NumberFormat.FP8:
+            found = self._without(found, "computescale_perf")
+            if self.fuses_conversion:
+                found = self._without(found, "scale_matrix_perf")
+        if number_format is NumberFormat.FP4 and self.fuses_conversion:
+            found = self._without_conversion(found)
+        return _points(found, ("m", "n", "k"))
+
+    def _without(self, products: _Columns, table: str) -> _Columns:
+        """Subtract what a table has for m rows of k features."""
+        other = self._read("quantize/{engine}", table, ("m", "k"), [])
+        if other is None:
+            return products
+        sizes = zip(other["m"].tolist(), other["k"].tolist(), strict=True)
+        known = dict(zip(sizes, other["latency"].tolist(), strict=True))
+        pairs = zip(products["m"].tolist(), products["k"].tolist(), strict=True)
+        return _reduced(products, np.array([known.get(pair, 0.0) for pair in pairs]))
+
+    def _without_conversion(self, products: _Columns) -> _Columns:
+        """Subtract by how much the smallest product takes longer than in bf16: fp4 has no table."""
+        plain = self._read("gemm/{engine}", "gemm_perf", ("m",), [("gemm_dtype", "==", "bfloat16")])
+        if plain is None:
+            return products
+        least = products["latency"].min() - plain["latency"].min()
+        return _reduced(products, np.full_like(products["latency"], max(0.0, least)))
 
     def decode_attention(
         self, shape: AttentionShape, cache_format: NumberFormat
@@ -155,7 +182,13 @@ _ALL_REDUCE_OF = {"vllm": "trtllm"}
 (`enable_fi_allreduce_fusion`), and falls back to its own where that is not there."""
 _LEAST_SHARE = 0.2
 """Of a measured product that is the product: two tables are subtracted, and both have noise."""
-_FP8 = (NumberFormat.FP8, NumberFormat.FP8_BLOCK, NumberFormat.FP4)
+_FP8 = (
+    NumberFormat.FP8,
+    NumberFormat.FP8_DYNAMIC,
+    NumberFormat.FP8_BLOCK,
+    NumberFormat.FP4,
+)
+_GEMM_NAMES = {NumberFormat.FP8_DYNAMIC: "fp8"}
 
 
 def is_installed() -> bool:
@@ -185,18 +218,9 @@ def _points(rows: _Columns, sizes: Sequence[str]) -> Points:
     )
 
 
-def _without_scales(products: _Columns, scales: _Columns) -> _Columns:
-    """Subtract the time of the search for the scale of m rows of k features from products."""
-    found = {
-        (m, k): seconds
-        for m, k, seconds in zip(
-            scales["m"].tolist(), scales["k"].tolist(), scales["latency"].tolist(), strict=True
-        )
-    }
-    sizes = zip(products["m"].tolist(), products["k"].tolist(), strict=True)
-    search = np.array([found.get(size, 0.0) for size in sizes])
+def _reduced(products: _Columns, seconds: NDArray[np.float64]) -> _Columns:
     least = products["latency"] * _LEAST_SHARE
-    return {**products, "latency": np.maximum(products["latency"] - search, least)}
+    return {**products, "latency": np.maximum(products["latency"] - seconds, least)}
 
 
 def _collective_points(

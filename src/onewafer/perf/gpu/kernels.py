@@ -38,7 +38,9 @@ class NumberFormat(StrEnum):
     BF16 = "bfloat16"
     """fp16, too."""
     FP8 = "fp8"
-    """One scale a tensor."""
+    """One scale a tensor, known beforehand."""
+    FP8_DYNAMIC = "fp8_dynamic"
+    """One scale a tensor; that of the rows is searched for at every product."""
     FP8_BLOCK = "fp8_block"
     """One scale for 128 × 128 weights, one for 128 features of a row."""
     FP4 = "nvfp4"
@@ -55,6 +57,7 @@ class NumberFormat(StrEnum):
             NumberFormat.FP32: gpu.fp32_flop_per_second,
             NumberFormat.BF16: gpu.bf16_flop_per_second,
             NumberFormat.FP8: gpu.fp8_flop_per_second,
+            NumberFormat.FP8_DYNAMIC: gpu.fp8_flop_per_second,
             NumberFormat.FP8_BLOCK: gpu.fp8_flop_per_second,
             NumberFormat.FP4: gpu.fp4_flop_per_second,
         }[self]
@@ -69,6 +72,7 @@ _BYTES = {
     NumberFormat.FP32: 4.0,
     NumberFormat.BF16: 2.0,
     NumberFormat.FP8: 1.0,
+    NumberFormat.FP8_DYNAMIC: 1.0,
     NumberFormat.FP8_BLOCK: 1.0 + 4 / 128**2,
     NumberFormat.FP4: 0.5 + 1 / 16,
 }

@@ -66,13 +66,12 @@ def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
     return tuple(size for size in range(1, min(fewest, most) + 1) if fewest % size == 0)
 
 
-def plans(model: Model, cluster: GpuCluster) -> Iterator[Plan]:
+def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[Plan]:
     """Return every plan that a cluster has the GPUs for, small groups first.
 
-    Only as many replicas as fit are considered: idle GPUs make nothing faster.
+    As many replicas as there are GPUs for, but no more than there are sequences.
     """
     for tensor in tensor_sizes(model, cluster.count):
         for pipeline in range(1, min(num_layers(model), cluster.count // tensor) + 1):
-            yield Plan(
-                tensor=tensor, pipeline=pipeline, replicas=cluster.count // (tensor * pipeline)
-            )
+            replicas = min(most_replicas, cluster.count // (tensor * pipeline))
+            yield Plan(tensor=tensor, pipeline=pipeline, replicas=replicas)

@@ -1,0 +1,80 @@
+"""How measured serving runs were made, where their rows do not say it: `conditions.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, cast
+
+from onewafer.perf.gpu.kernels import NumberFormat
+from onewafer.perf.gpu.steps import Formats
+
+if TYPE_CHECKING:
+    from onewafer.perf.gpu.serving_points import ServingPoint
+
+_PRODUCTS = {
+    "": NumberFormat.BF16,
+    "bfloat16": NumberFormat.BF16,
+    "fp8": NumberFormat.FP8,
+    "fp8_block": NumberFormat.FP8_BLOCK,
+    "nvfp4": NumberFormat.FP4,
+}
+_NARROW = (NumberFormat.FP8, NumberFormat.FP8_DYNAMIC, NumberFormat.FP4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What holds for runs of an origin, an engine, a GPU; empty fits all."""
+
+    waves: float
+    """Requests in all per request kept open."""
+    source: str
+    origin: str = ""
+    """With which the origin of a run begins."""
+    engine: str = ""
+    gpu: str = ""
+    length_share: float = 1.0
+    """Mean length of prompts and answers, of the nominal one."""
+    closed_slots: int = 0
+    """Of the batch that the engine did not use."""
+    cache: str = ""
+    """Format of keys and values; empty: the usual one of the weights."""
+    quantization: str = ""
+    """Of the products with weights, as the rows have it."""
+    known_share: float = 0.0
+    """Of each prompt that the cache had already."""
+    has_dynamic_scales: bool = False
+    """Whether fp8 products search for the scale of their rows."""
+
+    def fits(self, point: ServingPoint) -> bool:
+        """Tell whether a run is one of these."""
+        return (
+            point.origin.startswith(self.origin)
+            and self.engine in ("", point.engine)
+            and self.gpu in ("", point.gpu)
+            and self.quantization in ("", point.quantization)
+        )
+
+    def formats(self, point: ServingPoint) -> Formats:
+        """Return how weights and the cache of a run were stored."""
+        products = _PRODUCTS[point.quantization]
+        if products is NumberFormat.FP8 and self.has_dynamic_scales:
+            products = NumberFormat.FP8_DYNAMIC
+        usual = NumberFormat.FP8 if products in _NARROW else NumberFormat.BF16
+        cache = NumberFormat(self.cache) if self.cache else usual
+        return Formats(products=products, cache=cache)
+
+
+@lru_cache
+def all_conditions() -> tuple[Conditions, ...]:
+    """Return the conditions, in the order in which they are tried."""
+    text = resources.files("onewafer.perf.gpu").joinpath("conditions.toml").read_text("utf-8")
+    entries = cast("list[dict[str, object]]", tomllib.loads(text)["condition"])
+    return tuple(Conditions(**entry) for entry in entries)  # pyright: ignore[reportArgumentType]  # from TOML
+
+
+def conditions_of(point: ServingPoint) -> Conditions:
+    """Return what holds for a run."""
+    return next(conditions for conditions in all_conditions() if conditions.fits(point))

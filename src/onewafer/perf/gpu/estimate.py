@@ -1,0 +1,240 @@
+"""What a model costs on a cluster of GPUs: the best plan, or why none would do.
+
+In: a model, a job of inference, a cluster, options. Out: an answer whose breakdown adds up to the
+time, or a refusal with the smallest number of GPUs that would do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.arch import GpuCluster, find_cluster, gpu_names, load_cluster
+from onewafer.errors import ConfigurationError
+from onewafer.perf.answer import Answer, Choice, Refusal
+from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
+from onewafer.perf.gpu.clock import KernelClock
+from onewafer.perf.gpu.energy import busy_share, energy_basis, watts
+from onewafer.perf.gpu.engine import load_engine
+from onewafer.perf.gpu.options import GpuOptions
+from onewafer.perf.gpu.outcome import Bench, check_job, num_sequences
+from onewafer.perf.gpu.plan import Plan, plans, tensor_sizes
+from onewafer.perf.gpu.steps import ShardedModel
+from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from onewafer.arch import Gpu
+    from onewafer.perf.answer import Memory
+    from onewafer.perf.breakdown import Breakdown
+    from onewafer.perf.gpu.measurements import Measurements
+    from onewafer.perf.gpu.outcome import InferenceJob, Outcome
+    from onewafer.perf.jobs import Job
+    from onewafer.perf.model import Model
+
+_MOST_GPUS = 16384
+"""Up to which a refusal looks for what would do."""
+
+
+def parse_system(name: str) -> GpuCluster | None:
+    """Return the cluster of a name like `h100x8`; None if it names no GPU."""
+    return find_cluster(name)
+
+
+def system_names() -> tuple[str, ...]:
+    """Return names as examples, one for each GPU."""
+    return tuple(f"{name}x8" for name in gpu_names())
+
+
+def estimate(
+    model: Model, job: Job, system: str | GpuCluster, options: GpuOptions | None = None
+) -> Answer | Refusal:
+    """Return what a job costs under the best plan, or why the cluster cannot do it.
+
+    Raise ConfigurationError for an unknown system or engine, a job that is no inference, a format
+    that the GPU has no arithmetic for, or a pinned plan that the model or the cluster rules out.
+    """
+    options = options or GpuOptions()
+    cluster = load_cluster(system) if isinstance(system, str) else system
+    wanted = _checked(model, check_job(job, model.name))
+    bench = Bench(ShardedModel(model), cluster.gpu, _clock(cluster.gpu, options), options)
+    candidates = _candidates(model, cluster, options, num_sequences(wanted))
+    fitting = [plan for plan in candidates if bench.fits(plan, wanted)]
+    if not fitting:
+        return _refusal(bench, cluster, wanted, candidates)
+    outcomes = [bench.outcome(plan, wanted) for plan in fitting]
+    best = max(outcomes, key=lambda outcome: outcome.score(options.goal))
+    return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
+
+
+def measurements_of(gpu: Gpu, options: GpuOptions) -> Measurements | None:
+    """Return what is measured of a GPU: what the options name, else the installed tables."""
+    if options.measurements is not None:
+        return options.measurements
+    if not (options.uses_tables and is_installed()):
+        return None
+    engine = load_engine(options.engine)
+    return AiconfiguratorTables(gpu.measurements, engine.name, engine.fuses_conversion)
+
+
+def _clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
+    options.formats.products.peak_flop_per_second(gpu)  # refuses formats that it cannot
+    return KernelClock(gpu, measurements_of(gpu, options))
+
+
+def _checked(model: Model, job: InferenceJob) -> InferenceJob:
+    """Return the job with the tokens that the model has; refuse to decode where nothing grows."""
+    if isinstance(job, Prefill):
+        if model.fixed_tokens is not None:
+            return Prefill(batch=job.batch, tokens=model.fixed_tokens)
+        return job
+    if model.cached_features == 0:
+        raise ConfigurationError(
+            f"{model.name} has no causal attention, so that it makes no tokens one by one; "
+            "ask for a prefill"
+        )
+    return job
+
+
+def _candidates(
+    model: Model, cluster: GpuCluster, options: GpuOptions, sequences: int
+) -> Sequence[Plan]:
+    if options.plan is None:
+        return tuple(plans(model, cluster, most_replicas=sequences))
+    plan, sizes = options.plan, tensor_sizes(model, cluster.count)
+    if plan.num_gpus > cluster.count:
+        raise ConfigurationError(
+            f"{plan} needs {plan.num_gpus} GPUs, and {cluster.name} has {cluster.count}"
+        )
+    if plan.tensor not in sizes:
+        raise ConfigurationError(
+            f"tensor parallelism {plan.tensor} does not divide the heads of {model.name}; "
+            f"on {cluster.name} it can be {', '.join(map(str, sizes))}"
+        )
+    return (plan,)
+
+
+def _answer(
+    bench: Bench, cluster: GpuCluster, *, job: InferenceJob, best: Outcome, num_considered: int
+) -> Answer:
+    options, breakdown = bench.options, bench.breakdown(best, job)
+    share = busy_share(breakdown)
+    power = watts(cluster, best.plan.num_gpus, share)
+    is_pinned = options.plan is not None
+    return Answer(
+        system=cluster.name,
+        title=cluster.title,
+        job=job,
+        precision=options.precision,
+        choice=Choice(
+            text=str(best.plan),
+            reason="as asked for" if is_pinned else _reason(options.goal, num_considered),
+            num_considered=num_considered,
+            is_pinned=is_pinned,
+        ),
+        breakdown=breakdown,
+        memory=_memory(bench, best.plan, job),
+        num_devices=cluster.count,
+        watts=power,
+        energy_basis=energy_basis(cluster, share),
+        ttft_seconds=best.ttft_seconds,
+        tpot_seconds=best.tpot_seconds,
+        tokens_per_second=best.tokens_per_second,
+        joules_per_token=power / best.tokens_per_second,
+        mfu=_mfu(bench, best.plan, job) if isinstance(job, Prefill) else None,
+        notes=_notes(bench, breakdown),
+    )
+
+
+def _reason(goal: Goal, num_considered: int) -> str:
+    aim = "a token comes fastest" if goal is Goal.LATENCY else "most tokens come in all"
+    return f"with it {aim}, of {num_considered} plans"
+
+
+def _memory(bench: Bench, plan: Plan, job: InferenceJob) -> Memory:
+    memory = bench.memory(plan)
+    match job:
+        case Decode():
+            return memory.memory(sequences=-(-job.batch // plan.replicas), context=job.context)
+        case Prefill():
+            return memory.memory(sequences=-(-job.batch // plan.replicas), context=job.tokens)
+        case Serve():
+            running = max(1, round(bench.load(plan, job).running))
+            return memory.memory(sequences=running, context=job.prompt + job.answer // 2)
+
+
+def _mfu(bench: Bench, plan: Plan, job: Prefill) -> float:
+    """Return the operations of the model over those of the peak in the same time."""
+    model, gpu = bench.model.model, bench.gpu
+    one = Pass(sequences=job.batch, new_tokens=job.tokens)
+    flop = sum(
+        segment.repeats * sum(work.flop for _, work in model.work(segment, one))
+        for segment in model.segments
+    )
+    seconds = bench.prefill_breakdown(plan, job).seconds
+    peak = bench.options.formats.products.peak_flop_per_second(gpu)
+    return flop / (seconds * plan.num_gpus * peak)
+
+
+def _notes(bench: Bench, breakdown: Breakdown) -> tuple[str, ...]:
+    engine = load_engine(bench.options.engine)
+    measured = breakdown.cross_checked_fraction
+    formats = bench.options.formats
+    stored = (
+        f"{engine.title}; weights in {formats.products.value}, keys and values in "
+        f"{formats.cache.value}, head in bfloat16"
+    )
+    basis = (
+        f"{bench.clock.measurements.source}; {measured:.0%} of the time is measured kernels and "
+        "fitted constants, the rest formulas"
+    )
+    return (stored, basis, *bench.model.model.notes)
+
+
+def _refusal(
+    bench: Bench, cluster: GpuCluster, job: InferenceJob, candidates: Sequence[Plan]
+) -> Refusal:
+    """Say what does not fit, of the plan that comes nearest, and what would do."""
+    roomiest = max(candidates, key=lambda plan: _room_left(bench, plan, job))
+    memory = bench.memory(roomiest)
+    cache = bench.tokens_needed(roomiest, job) * memory.token_bytes
+    enough = smallest_count(bench, job)
+    advice = (
+        f"no number of GPUs up to {_MOST_GPUS} would do"
+        if enough is None
+        else f"{cluster.gpu.name}x{enough} would do"
+    )
+    return Refusal(
+        system=cluster.name,
+        title=cluster.title,
+        reason=(
+            f"{roomiest}: each GPU needs {_gigabytes(memory.weight_bytes)} for weights and "
+            f"{_gigabytes(cache)} for keys and values, and has "
+            f"{_gigabytes(memory.gpu.memory_bytes - memory.reserve_bytes)} of "
+            f"{_gigabytes(memory.gpu.memory_bytes)} for them; {advice}"
+        ),
+    )
+
+
+def _room_left(bench: Bench, plan: Plan, job: InferenceJob) -> float:
+    memory = bench.memory(plan)
+    return memory.cache_room_bytes - bench.tokens_needed(plan, job) * memory.token_bytes
+
+
+def smallest_count(bench: Bench, job: InferenceJob) -> int | None:
+    """Return the smallest number of GPUs, a power of two, on which a job fits; None if none."""
+    count = 1
+    while count <= _MOST_GPUS:
+        cluster = GpuCluster(bench.gpu, count)
+        if any(bench.fits(plan, job) for plan in _plans(bench, cluster, job)):
+            return count
+        count *= 2
+    return None
+
+
+def _plans(bench: Bench, cluster: GpuCluster, job: InferenceJob) -> Iterator[Plan]:
+    return plans(bench.model.model, cluster, most_replicas=num_sequences(job))
+
+
+def _gigabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB"

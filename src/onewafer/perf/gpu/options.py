@@ -1,0 +1,46 @@
+"""Choices for GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.perf.gpu.kernels import NumberFormat, product_format
+from onewafer.perf.gpu.steps import Formats
+from onewafer.perf.jobs import Goal, Precision
+
+if TYPE_CHECKING:
+    from onewafer.perf.gpu.measurements import Measurements
+    from onewafer.perf.gpu.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuOptions:
+    """Choices for GPUs; everything has a usual value."""
+
+    precision: Precision = Precision.BF16
+    """Of weights and of the products with them; the head stays in bf16."""
+    cache: Precision | None = None
+    """Of keys and values; None: fp8 with weights in fp8 or fp4, else bf16."""
+    has_block_scales: bool = False
+    """Whether fp8 weights have a scale for 128 × 128 of them."""
+    engine: str = "trtllm"
+    """`trtllm`, `vllm` or `sglang`."""
+    plan: Plan | None = None
+    """None: whichever is best for the goal."""
+    goal: Goal = Goal.LATENCY
+    measurements: Measurements | None = None
+    """Measured kernels; None: the tables of aiconfigurator-core if it is installed."""
+    uses_tables: bool = True
+    """Whether the tables of aiconfigurator-core may be used."""
+
+    @property
+    def formats(self) -> Formats:
+        """How weights and the cache are stored."""
+        products = product_format(self.precision, has_block_scales=self.has_block_scales)
+        if self.cache is not None:
+            return Formats(products=products, cache=product_format(self.cache))
+        is_narrow = products in (NumberFormat.FP8, NumberFormat.FP4)
+        return Formats(
+            products=products, cache=NumberFormat.FP8 if is_narrow else NumberFormat.BF16
+        )

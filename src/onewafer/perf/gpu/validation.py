@@ -1,0 +1,205 @@
+"""Errors over measured serving runs that no constant was fitted on.
+
+Every aggregated run of the models below on the GPUs below is computed under its own plan, engine,
+formats and load; those of the calibration fifth are left out, and so are runs whose GPUs were apart
+for prefill and decode, with their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from onewafer.arch import gpu_names, load_gpu
+from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
+from onewafer.perf.gpu.clock import KernelClock
+from onewafer.perf.gpu.conditions import conditions_of
+from onewafer.perf.gpu.engine import load_engine
+from onewafer.perf.gpu.memory import memory_of_gpu
+from onewafer.perf.gpu.plan import Plan
+from onewafer.perf.gpu.serving import EngineClock, Load
+from onewafer.perf.gpu.serving_points import aggregated_points, count_disaggregated_points
+from onewafer.perf.gpu.steps import ShardedModel, StepClock
+from onewafer.perf.validation_rows import ErrorStatistics, PerfValidation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from onewafer.arch import Gpu
+    from onewafer.perf.gpu.engine import Engine
+    from onewafer.perf.gpu.serving import RequestTimes
+    from onewafer.perf.gpu.serving_points import ServingPoint
+    from onewafer.perf.model import Model
+
+CATALOG_NAMES = {
+    "meta-llama/Llama-3.1-8B-Instruct": "llama-3.1-8b",
+    "nvidia/Llama-3.1-8B-Instruct-FP8": "llama-3.1-8b",
+    "meta-llama/Llama-3.1-70B": "llama-3.1-70b",
+    "Qwen/Qwen3-32B": "qwen3-32b",
+    "nvidia/Qwen3-32B-NVFP4": "qwen3-32b",
+}
+"""Name on the hub → name in the catalogue of models."""
+_TPOT_TARGET = 0.12
+_TTFT_TARGET = 0.30
+
+
+@dataclass(frozen=True, slots=True)
+class PointResult:
+    """One run, and what the equations say."""
+
+    point: ServingPoint
+    model: str
+    """Name in the catalogue."""
+    times: RequestTimes
+
+    @property
+    def tpot_error(self) -> float:
+        """(ours − theirs) / theirs."""
+        return self.times.tpot_seconds / self.point.tpot_seconds - 1
+
+    @property
+    def ttft_error(self) -> float:
+        """(ours − theirs) / theirs."""
+        return self.times.ttft_seconds / self.point.ttft_seconds - 1
+
+    @property
+    def group(self) -> str:
+        """As `h100 · vllm · qwen3-32b · fp8`."""
+        formats = self.point.quantization or "bf16"
+        return f"{_gpu_name(self.point)} · {self.point.engine} · {self.model} · {formats}"
+
+
+def validate(
+    load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
+) -> PerfValidation:
+    """Return the errors by GPU, engine, model and format, over runs that nothing was fitted on.
+
+    `load_model` returns a model of the catalogue. Without the tables there is a note and no row.
+    """
+    if not is_installed():
+        return PerfValidation(notes=(_NO_TABLES,))
+    points = [point for point in aggregated_points() if _is_wanted(point)]
+    held_out = [point for point in points if not point.is_calibration]
+    results = point_results(held_out, load_model, progress)
+    scope = (
+        f"serving on GPUs: {len(held_out)} runs of aiconfigurator-core, which are {len(points)} "
+        f"less the calibration fifth; {count_disaggregated_points()} runs with GPUs for prefill "
+        "alone (of all models) are left out"
+    )
+    return PerfValidation(statistics=tuple(statistics(results)), notes=(scope, *_FINDINGS))
+
+
+def point_results(
+    points: Iterable[ServingPoint],
+    load_model: Callable[[str], Model],
+    progress: Callable[[str], None] | None = None,
+) -> list[PointResult]:
+    """Return runs of known models with what the equations say."""
+    machines = _Machines()
+    models: dict[str, ShardedModel] = {}
+    results: list[PointResult] = []
+    for point in points:
+        name = CATALOG_NAMES[point.model]
+        if name not in models:
+            if progress is not None:
+                progress(f"serving runs of {name}")
+            models[name] = ShardedModel(load_model(name))
+        results.append(PointResult(point, name, machines.times(point, models[name])))
+    return results
+
+
+def statistics(results: Sequence[PointResult]) -> Iterable[ErrorStatistics]:
+    """Return errors of both times by group, then over all."""
+    groups: dict[str, list[PointResult]] = {}
+    for result in results:
+        groups.setdefault(result.group, []).append(result)
+    for name, members in [*sorted(groups.items()), ("all serving runs", results)]:
+        if members:
+            tpot = [member.tpot_error for member in members]
+            ttft = [member.ttft_error for member in members]
+            yield _row(name, "tpot_seconds", tpot, _TPOT_TARGET)
+            yield _row(name, "ttft_seconds", ttft, _TTFT_TARGET)
+
+
+def _row(group: str, quantity: str, errors: list[float], target: float) -> ErrorStatistics:
+    sizes = [abs(error) for error in errors]
+    return ErrorStatistics(
+        group=group,
+        quantity=quantity,
+        num_points=len(errors),
+        mean_error=fmean(sizes),
+        median_error=median(sizes),
+        bias=median(errors),
+        target=target,
+    )
+
+
+class _Machines:
+    """Clocks of kernels, one for each GPU and engine, so that tables are read once."""
+
+    def __init__(self) -> None:
+        self._clocks: dict[tuple[str, str], KernelClock] = {}
+
+    def times(self, point: ServingPoint, model: ShardedModel) -> RequestTimes:
+        """Return what the equations say of a run."""
+        conditions = conditions_of(point)
+        gpu, engine = load_gpu(_gpu_name(point)), load_engine(point.engine)
+        plan = Plan(tensor=point.tensor_parallel, pipeline=point.pipeline_parallel)
+        formats = conditions.formats(point)
+        clock = EngineClock(engine, StepClock(model, plan, formats, self._clock(gpu, engine)))
+        prompt = round(point.prompt * conditions.length_share)
+        answer = round(point.answer * conditions.length_share)
+        held = prompt + (answer if engine.reserves_answers else answer / 2)
+        memory = memory_of_gpu(model, gpu, engine, plan=plan, formats=formats)
+        slots = min(point.batch - conditions.closed_slots, memory.num_cached_tokens() / held)
+        return clock.serve(
+            Load(
+                open_requests=point.batch,
+                prompt=prompt,
+                answer=answer,
+                slots=slots,
+                known_tokens=min(prompt - 1, round(prompt * conditions.known_share)),
+                waves=conditions.waves,
+            )
+        )
+
+    def _clock(self, gpu: Gpu, engine: Engine) -> KernelClock:
+        key = (gpu.name, engine.name)
+        if key not in self._clocks:
+            tables = AiconfiguratorTables(gpu.measurements, engine.name, engine.fuses_conversion)
+            self._clocks[key] = KernelClock(gpu, tables)
+        return self._clocks[key]
+
+
+def _is_wanted(point: ServingPoint) -> bool:
+    return point.model in CATALOG_NAMES and _gpu_name(point) in gpu_names()
+
+
+def _gpu_name(point: ServingPoint) -> str:
+    return point.gpu.removesuffix("_sxm")
+
+
+_NO_TABLES = (
+    "serving on GPUs is not validated: the package aiconfigurator-core is not installed "
+    '(`pip install "onewafer[gpu]"`)'
+)
+_FINDINGS = (
+    (
+        "gb200 · trtllm · qwen3-32b · bf16 misses: in its runs 8 requests take three to six times "
+        "as long for a token as one, and 16 longer than 32: they did not wait for the GPU"
+    ),
+    (
+        "gb200 · trtllm · qwen3-32b · nvfp4 and h100 · vllm · qwen3-32b · fp8: the batch of a "
+        "replica is all that their rows say of the load"
+    ),
+    (
+        "h200 · vllm · llama-3.1-8b · fp8 has prompts that were mostly in the cache: computing "
+        "them would have taken 96 % of the card's dense peak beside decoding; the share, 0.9, is "
+        "inferred from the calibration fifth"
+    ),
+    (
+        "lengths, waves and waiting requests of a run, where no row says them, are in "
+        "perf/gpu/conditions.toml with their source"
+    ),
+)
