@@ -13,7 +13,8 @@ from onewafer.perf.gpu.kernels import Communication, Elementwise, Gemm, NumberFo
 from onewafer.perf.gpu.sharding import Exchange, Product, Rows
 from onewafer.perf.gpu.training_constants import load_training_constants
 from onewafer.perf.gpu.training_layer import TENSOR_PARALLELISM, MicroBatch, PieceClock
-from onewafer.perf.gpu.training_plan import Recompute, TrainingPlan
+from onewafer.perf.gpu.training_plan import TrainingPlan
+from onewafer.perf.kept_activations import Recompute
 from tests.perf.gpu.training_cases import H100, MODEL, steps
 
 _CONSTANTS = load_training_constants()

@@ -19,9 +19,10 @@ from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
-from onewafer.perf.gpu.training_plan import PinnedPlan, Recompute
+from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.gpu.training_validation import validate_training
 from onewafer.perf.gpu.validation import validate
+from onewafer.perf.kept_activations import Recompute
 
 __all__ = [
     "AttentionPoints",

@@ -15,12 +15,12 @@ from onewafer.perf.gpu.measurements import NoMeasurements
 from onewafer.perf.gpu.training_constants import load_training_constants
 from onewafer.perf.gpu.training_plan import (
     PinnedPlan,
-    Recompute,
     nearest_batches,
     training_plans,
 )
 from onewafer.perf.gpu.training_step import TrainingSteps
 from onewafer.perf.jobs import Precision
+from onewafer.perf.kept_activations import Recompute
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
 from onewafer.units import format_size
 

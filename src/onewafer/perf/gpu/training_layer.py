@@ -31,6 +31,7 @@ from onewafer.perf.gpu.kernels import (
     PrefillAttention,
 )
 from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Product
+from onewafer.perf.kept_activations import ACTIVATION_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from onewafer.perf.gpu.training_constants import TrainingConstants
     from onewafer.perf.gpu.training_plan import TrainingPlan
 
-ACTIVATION_BYTES = 2
-"""bf16, between kernels and on the way to other GPUs."""
 TENSOR_PARALLELISM = "tensor parallelism"
 CONTEXT_PARALLELISM = "context parallelism"
 ELEMENTWISE = "norms and activations"

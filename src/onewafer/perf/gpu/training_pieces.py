@@ -13,9 +13,9 @@ from onewafer.perf.breakdown import Breakdown, Item
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, NumberFormat
 from onewafer.perf.gpu.sharding import Fused, Product, shard
-from onewafer.perf.gpu.training_layer import ACTIVATION_BYTES, MicroBatch, PieceClock
-from onewafer.perf.gpu.training_memory import kept_bytes
-from onewafer.perf.gpu.training_plan import Recompute, TrainingPlan
+from onewafer.perf.gpu.training_layer import MicroBatch, PieceClock
+from onewafer.perf.gpu.training_plan import TrainingPlan
+from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ within a domain, then context, data and pipeline parallelism, neighbours in this
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf.gpu.plan import tensor_sizes
+from onewafer.perf.kept_activations import Recompute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,17 +26,6 @@ _Choice = TypeVar("_Choice")
 _SHORTEST_PART = 1024
 """Tokens of a sequence that context parallelism leaves to a GPU: with fewer, rings never hide."""
 _MICRO_BATCHES = (1, 2, 4, 8)
-
-
-class Recompute(StrEnum):
-    """What the backward pass computes again instead of keeping it (Korthikanti et al., 2022)."""
-
-    NONE = "none"
-    SELECTIVE = "selective"
-    """Norms, activations, rotations: results that take much room and little time. Attention keeps
-    its operands; its scores are never stored (FlashAttention)."""
-    FULL = "full"
-    """Whole layers, of which only the input is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

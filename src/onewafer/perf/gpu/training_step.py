@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
-from onewafer.perf.gpu.training_layer import ACTIVATION_BYTES, merged
+from onewafer.perf.gpu.training_layer import merged
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces
-from onewafer.perf.gpu.training_plan import Recompute
 from onewafer.perf.gpu.training_stages import divide
+from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
