@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
-from typing import TYPE_CHECKING
+from functools import cache
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ENTRY_WORDS = 8
 """Words that every entry has; some kinds have more."""
@@ -109,7 +106,8 @@ def last_kind(family: Family) -> Kind:
     return _LAST_KINDS[family]
 
 
-def num_tests(kind: Kind, kinds: Iterable[Kind]) -> int:
+@cache
+def num_tests(kind: Kind, kinds: frozenset[Kind]) -> int:
     """Return how often a state machine with these kinds asks in vain before it comes to one."""
     before = {other for other in kinds if other < kind}
     families = {other.family for other in before} - {kind.family}

@@ -31,10 +31,10 @@ def test_the_parts_of_a_token_are_its_time(mode):
 
 
 def test_prefill_is_the_slowest_stage_for_all_launches_and_the_others_once():
-    answer = estimate(SMALL, Prefill(batch=3, tokens=48), "cs3")
+    answer = estimate(SMALL, Prefill(batch=3, tokens=8), "cs3")
 
     assert answer.breakdown.seconds == pytest.approx(answer.ttft_seconds)
-    assert answer.tokens_per_second == pytest.approx(3 * 48 / answer.ttft_seconds)
+    assert answer.tokens_per_second == pytest.approx(3 * 8 / answer.ttft_seconds)
     assert 0 < answer.mfu < 1
 
 
@@ -97,13 +97,10 @@ def test_streaming_takes_at_least_what_the_edge_of_the_wafer_lets_through():
 
 
 def test_serving_shares_the_stages_between_prompts_and_answers():
-    few, many = (
-        estimate(SMALL, Serve(concurrency=n, prompt=32, answer=16), "cs3") for n in (1, 64)
-    )
+    few, many = (estimate(SMALL, Serve(concurrency=n, prompt=32, answer=16), "cs3") for n in (1, 8))
 
     assert many.tokens_per_second > few.tokens_per_second
     assert many.tpot_seconds > few.tpot_seconds
-    assert many.ttft_seconds > few.ttft_seconds
     assert few.tpot_seconds == pytest.approx(few.breakdown.seconds)
 
 
@@ -113,6 +110,21 @@ def test_a_pinned_region_is_taken():
 
     assert "on 6×5 PEs" in answer.choice.text
     assert answer.choice.is_pinned
+
+
+def test_a_region_that_holds_no_layer_is_refused_as_such():
+    options = WaferOptions(region=(16, 16))
+    refusal = estimate(llama_70b(), Decode(context=1000), "cs3x8", options)
+
+    assert "no layer fits the region asked for, 16×16 PEs" in refusal.reason
+    with pytest.raises(ConfigurationError, match="which has 755×1170 PEs for programs"):
+        estimate(SMALL, Decode(context=8), "cs3", WaferOptions(region=(800, 4)))
+
+
+def test_a_context_that_launches_cannot_name_is_refused_as_such():
+    refusal = estimate(llama(positions=131072), Decode(context=131072), "cs3")
+
+    assert "a context of 131072 positions is not possible" in refusal.reason
 
 
 def test_the_goal_decides_between_the_rate_of_one_and_of_all():

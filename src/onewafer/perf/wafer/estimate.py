@@ -47,6 +47,7 @@ def estimate(
     """
     options = options or WaferOptions()
     machine = machine_of(system, options)
+    _check_region(machine, options)
     demand = _demand(model, job)
     outcomes: list[Outcome] = []
     refusals: tuple[str, ...] = ()
@@ -64,6 +65,15 @@ def estimate(
     best = max(outcomes, key=lambda one: _value(one, options.goal))
     best = replace(best, notes=(*best.notes, *_model_notes(model, job)))
     return answer(job, machine, options, outcomes, best=best)
+
+
+def _check_region(machine: Machine, options: WaferOptions) -> None:
+    wafer = largest_rectangle(machine.architecture)
+    if options.region and any(map(int.__gt__, options.region, wafer)):
+        raise ConfigurationError(
+            f"a region of {_sides(options.region)} is larger than the wafer of a "
+            f"{machine.system.title}, which has {_sides(wafer)} for programs"
+        )
 
 
 def _demand(model: Model, job: Job) -> Demand:
@@ -114,7 +124,8 @@ def _streamed(
     for load in demand.loads(sequences):
         regions = Regions(model, load, machine=machine, options=options)
         launches = demand.launches_of(sequences, load.rows)
-        found = search_streaming(regions, machine, options, launches=launches)
+        near = best and best[0].rectangle
+        found = search_streaming(regions, machine, options, launches=launches, near=near)
         if found is None or (best is not None and found.seconds >= best[0].seconds):
             break
         considered += found.num_considered
@@ -160,13 +171,16 @@ def _refusal(
         needs += f" and {_gigabytes(cache)} for keys and values"
     wafers = "1 wafer has" if machine.num_wafers == 1 else f"{machine.num_wafers} wafers have"
     reason = f"{needs}, besides code and buffers; {wafers} {_gigabytes(wafer * machine.num_wafers)}"
-    fewest = fewest_wafers(regions, machine)
-    if fewest is not None:
-        reason += f"; {machine.system.name}x{fewest} would do"
+    fewest = fewest_wafers(regions, machine, options)
+    if fewest is not None and options.mode is not Mode.STREAMING:
+        reason += (
+            f"; {machine.system.name}x{fewest} would do as a pipeline"
+            f", or let the weights come from outside (mode '{Mode.STREAMING}')"
+        )
     elif refusals:
         reason += f"; {refusals[0]}"
-    if options.mode is not Mode.STREAMING:
-        reason += f"; or stream the weights (mode '{Mode.STREAMING}')"
+    elif options.region is not None:
+        reason += f"; no layer fits the region asked for, {_sides(options.region)}: leave it out"
     return Refusal(
         system=machine.wafers.name,
         title=machine.title,
@@ -199,6 +213,10 @@ def _context(job: Job) -> int:
             return job.tokens
         case _:
             return job.sequence
+
+
+def _sides(region: tuple[int, int]) -> str:
+    return f"{region[0]}×{region[1]} PEs"
 
 
 def _gigabytes(num_bytes: float) -> str:

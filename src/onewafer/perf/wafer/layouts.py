@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Pace
+    from onewafer.perf.wafer.region import Rectangle
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
@@ -125,6 +126,7 @@ def _doubled(
     """Double the rows of a launch as long as that helps."""
     best: Layout | None = None
     considered = 0
+    near: tuple[Rectangle | None, ...] = ()
     refusals: tuple[str, ...] = ()
     for load in demand.loads(sequences):
         regions = Regions(model, load, machine=machine, options=options)
@@ -133,12 +135,13 @@ def _doubled(
         def score(latency: float, period: float, launches: int = launches) -> float:
             return demand.seconds(latency, period, launches)
 
-        found = _SEARCHES[mode](regions, machine, options, score)
+        found = _SEARCHES[mode](regions, machine, options, score, near=near)
         considered += found.num_considered
         refusals += regions.refusals
         if found.plan is None or (best is not None and found.seconds >= best.seconds):
             break
         best = Layout(found.plan, regions, machine, 1, launches, found.seconds, 0)
+        near = found.sides
     return best, refusals, considered
 
 

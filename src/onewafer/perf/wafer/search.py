@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 NUM_RECTANGLES = 48
 """Rectangles that are tried for a segment: so many mesh programs are built."""
+_FEWER = 4
+"""Part of them that is tried where a good one is known."""
 _MOST_UNEQUAL = 6
 """Ratio of the sides of a rectangle."""
 _GROUPS = (1, 2, 3, 4, 6, 8)
@@ -64,23 +66,21 @@ class Found:
     plan: Plan | None
     seconds: float
     num_considered: int
-
-
-_NOTHING = Found(None, math.inf, 0)
-
-
-def fastest(found: Sequence[Found]) -> Found:
-    """Return the best of several, with what was considered for all."""
-    best = min(found, key=lambda one: one.seconds, default=_NOTHING)
-    return replace(best, num_considered=sum(one.num_considered for one in found))
+    sides: tuple[Rectangle | None, ...] = ()
+    """Of the rectangles that look best: of each segment, or the one of a wafer."""
 
 
 def rectangles(
-    machine: Machine, *, least_bytes: float, is_alone: bool = False
+    machine: Machine,
+    *,
+    least_bytes: float,
+    is_alone: bool = False,
+    near: Rectangle | None = None,
 ) -> tuple[Rectangle, ...]:
     """Return rectangles that hold so many bytes, the whole wafer among them, small ones first.
 
-    They fill a wafer side by side, or one `is_alone` on it and may have any size.
+    They fill a wafer side by side, or one `is_alone` on it and may have any size. Where a good one
+    is known, only those `near` it are many.
     """
     wafer = largest_rectangle(machine.architecture)
     room = machine.architecture.memory_bytes
@@ -91,32 +91,41 @@ def rectangles(
         and max(width, height) <= _MOST_UNEQUAL * min(width, height)
     ]
     fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
-    step = max(1.0, len(fitting) / NUM_RECTANGLES)
-    kept = {fitting[int(at * step)] for at in range(min(NUM_RECTANGLES, len(fitting)))}
-    return tuple(sorted(kept | {wafer}, key=lambda sides: (sides[0] * sides[1], sides)))
+    most = NUM_RECTANGLES if near is None else NUM_RECTANGLES // _FEWER
+    step = max(1.0, len(fitting) / most)
+    kept = {fitting[int(at * step)] for at in range(min(most, len(fitting)))}
+    kept |= {wafer, *_neighbours(near, machine, is_alone=is_alone)}
+    return tuple(sorted(kept, key=lambda sides: (sides[0] * sides[1], sides)))
 
 
 def search_pipeline(
-    regions: Regions, machine: Machine, options: WaferOptions, score: Score
+    regions: Regions,
+    machine: Machine,
+    options: WaferOptions,
+    score: Score,
+    *,
+    near: Sequence[Rectangle | None] = (),
 ) -> Found:
     """Return the best plan with a region for each piece or for a few of them.
 
     Rectangles are thinned out at first; then those beside the chosen ones are tried, until none of
-    them is better.
+    them is better. Where a plan for other rows is known, it begins `near` its rectangles.
     """
+    known = near or (None,) * len(regions.segments)
     tried = [
-        _pinned(regions, index, options) or rectangles(machine, least_bytes=least)
+        _pinned(regions, index, options)
+        or rectangles(machine, least_bytes=least, near=known[index])
         for index, least in enumerate(regions.weight_bytes)
     ]
-    best, picked = _search(regions, machine, score, tried)
+    best = _search(regions, machine, score, tried)
     for _ in range(_MOST_ROUNDS):
         tried = [
             of_segment
             if _pinned(regions, index, options)
             else tuple(dict.fromkeys((*of_segment, *_neighbours(rectangle, machine))))
-            for index, (of_segment, rectangle) in enumerate(zip(tried, picked, strict=True))
+            for index, (of_segment, rectangle) in enumerate(zip(tried, best.sides, strict=True))
         ]
-        found, picked = _search(regions, machine, score, tried)
+        found = _search(regions, machine, score, tried)
         if not found.seconds < best.seconds:
             return replace(best, num_considered=found.num_considered)
         best = found
@@ -135,13 +144,16 @@ def _pinned(regions: Regions, index: int, options: WaferOptions) -> tuple[Rectan
     return (options.region,) if options.region is not None and is_layers else ()
 
 
-def _neighbours(rectangle: Rectangle | None, machine: Machine) -> Iterator[Rectangle]:
+def _neighbours(
+    rectangle: Rectangle | None, machine: Machine, *, is_alone: bool = False
+) -> Iterator[Rectangle]:
     """Yield the rectangles whose sides are a little shorter or longer."""
     if rectangle is None:
         return
+    lengths = _steps if is_alone else _shares
     wafer = largest_rectangle(machine.architecture)
     widths, heights = (
-        _near(side, _shares(longest)) for side, longest in zip(rectangle, wafer, strict=True)
+        _near(side, lengths(longest)) for side, longest in zip(rectangle, wafer, strict=True)
     )
     yield from product(widths, heights)
 
@@ -156,12 +168,12 @@ def _search(
     machine: Machine,
     score: Score,
     tried: Sequence[tuple[Rectangle, ...]],
-) -> tuple[Found, tuple[Rectangle | None, ...]]:
-    """Return the best plan of some rectangles, and which of them look best for each segment."""
+) -> Found:
+    """Return the best plan with some rectangles for each segment."""
     choices = [[*_choices(index, regions, of_one)] for index, of_one in enumerate(tried)]
     considered = len(_GROUPS) * sum(map(len, tried))
     if not all(choices):
-        return Found(None, math.inf, considered), (None,) * len(tried)
+        return Found(None, math.inf, considered, (None,) * len(tried))
     tables = [_Table.of(of_segment) for of_segment in choices]
     looks: dict[tuple[int, ...], float] = {}
     for price, cap in product(_prices(tables), _caps(tables)):
@@ -177,22 +189,29 @@ def _search(
         plan = place([cost for costs in regular for cost in costs], machine)
         if plan is not None:
             sides = tuple(costs[0].rectangle for costs in regular)
-            return Found(plan, looks[picked], considered), sides
+            return Found(plan, looks[picked], considered, sides)
     least = (int(np.argmin(table.pes)) for table in tables)
     sides = tuple(
         of_segment[at][0].rectangle for of_segment, at in zip(choices, least, strict=True)
     )
-    return Found(None, math.inf, considered), sides
+    return Found(None, math.inf, considered, sides)
 
 
-def search_whole(regions: Regions, machine: Machine, options: WaferOptions, score: Score) -> Found:
+def search_whole(
+    regions: Regions,
+    machine: Machine,
+    options: WaferOptions,
+    score: Score,
+    *,
+    near: Sequence[Rectangle | None] = (),
+) -> Found:
     """Return the best plan with one rectangle a wafer."""
     works = share_out(regions, machine.num_wafers)
     least = max(sum(count * regions.weight_bytes[i] for i, count in work) for work in works)
     tried = (
         (options.region,)
         if options.region
-        else rectangles(machine, least_bytes=least, is_alone=True)
+        else rectangles(machine, least_bytes=least, is_alone=True, near=near[0] if near else None)
     )
     best = Found(None, math.inf, len(tried))
     for rectangle in tried:
@@ -207,14 +226,15 @@ def search_whole(regions: Regions, machine: Machine, options: WaferOptions, scor
         cycles = [stage.cost.cycles for stage in stages]
         seconds = score(machine.seconds(math.fsum(cycles)), machine.seconds(max(cycles)))
         if seconds < best.seconds:
-            best = replace(best, plan=Plan(Mode.WHOLE, stages), seconds=seconds)
+            plan = Plan(Mode.WHOLE, stages)
+            best = replace(best, plan=plan, seconds=seconds, sides=(rectangle,))
     return best
 
 
-def fewest_wafers(regions: Regions, machine: Machine) -> int | None:
+def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> int | None:
     """Return how many wafers hold a pipeline that takes as little of them as possible.
 
-    None: some piece fits no rectangle of a wafer.
+    None: some piece fits no rectangle of a wafer, or not the one that the user wants.
     """
     width, height = largest_rectangle(machine.architecture)
 
@@ -223,7 +243,8 @@ def fewest_wafers(regions: Regions, machine: Machine) -> int | None:
 
     smallest: list[RegionCost] = []
     for index, least in enumerate(regions.weight_bytes):
-        choices = [*_choices(index, regions, rectangles(machine, least_bytes=least))]
+        tried = _pinned(regions, index, options) or rectangles(machine, least_bytes=least)
+        choices = [*_choices(index, regions, tried)]
         if not choices:
             return None
         smallest += min(choices, key=share)

@@ -48,14 +48,22 @@ class Streamed:
 
 
 def search_streaming(
-    regions: Regions, machine: Machine, options: WaferOptions, *, launches: int
+    regions: Regions,
+    machine: Machine,
+    options: WaferOptions,
+    *,
+    launches: int,
+    near: Rectangle | None = None,
 ) -> Streamed | None:
-    """Return the fastest pass of `launches` on each wafer, None if no rectangle has room."""
+    """Return the fastest pass of `launches` on each wafer, None if no rectangle has room.
+
+    Where a good rectangle for other rows is known, it begins `near` it.
+    """
     least = 2 * max(regions.weight_bytes)
     tried = (
         (options.region,)
         if options.region
-        else rectangles(machine, least_bytes=least, is_alone=True)
+        else rectangles(machine, least_bytes=least, is_alone=True, near=near)
     )
     passes = (stream(regions, machine, sides, launches=launches) for sides in tried)
     found = [one for one in passes if one is not None]
