@@ -25,3 +25,10 @@ def test_a_wrong_name_is_told_the_nearest_ones():
         find_model("llama3.1-8b")
     with pytest.raises(ConfigurationError, match=r"choose from .*llama-3.1-8b"):
         find_model("zzz")
+
+
+def test_counts_of_weights_are_the_published_ones():
+    units = {"M": 1e6, "B": 1e9}
+    for entry in known_models().values():
+        published = float(entry.published_weights[:-1]) * units[entry.published_weights[-1]]
+        assert entry.num_weights == pytest.approx(published, rel=0.02), entry.name

@@ -10,6 +10,7 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
 from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.model import Model
+from onewafer.perf.model_files import keep_model, kept_model, model_from_json, model_to_json
 from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
 
@@ -39,7 +40,11 @@ __all__ = [
     "Serve",
     "Train",
     "find_model",
+    "keep_model",
+    "kept_model",
     "known_models",
+    "model_from_json",
+    "model_to_json",
     "published_figures",
     "total",
 ]

@@ -40,6 +40,8 @@ class KnownModel:
     source: str
     """Where the configuration can be read."""
     note: str = ""
+    without: tuple[str, ...] = ()
+    """Fields of the class' configuration that are set to nothing."""
     config: Mapping[str, object] = field(default_factory=dict[str, object])
     """Fields of the class' configuration that differ from its defaults or that matter here."""
 
@@ -79,7 +81,7 @@ def find_model(name: str) -> KnownModel:
 
 def _entry(file: str, fields: dict[str, object]) -> KnownModel:
     try:
-        return KnownModel(**fields)  # pyright: ignore[reportArgumentType]  # from TOML
+        return KnownModel(**{**fields, "without": tuple(fields.get("without", ()))})  # pyright: ignore[reportArgumentType]  # from TOML
     except TypeError as error:
         name = fields.get("name", "a model")
         raise ConfigurationError(f"catalog/{file}: {name}: {error}") from None

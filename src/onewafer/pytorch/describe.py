@@ -14,7 +14,7 @@ import torch
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, PositionEmbedding, fold
-from onewafer.perf import Model, find_model
+from onewafer.perf import Model, find_model, keep_model, kept_model
 from onewafer.pytorch.capture import capture
 from onewafer.pytorch.lowering import Origin
 from onewafer.pytorch.stand_ins import put_stand_ins
@@ -37,14 +37,18 @@ A prime number, which models hardly have of heads or features, so that rows are 
 def describe_model(name: str, *, progress: Progress | None = None) -> Model:
     """Return a model of the catalogue; `progress` gets a line before work that takes seconds.
 
+    What was captured once is kept in the cache folder, whence `perf.kept_model` reads it, too.
+
     Raises ConfigurationError if there is no model of that name, or if transformers, which knows
     what its layers compute, is missing or too old.
     """
-    entry = find_model(name)
+    entry, kept = find_model(name), kept_model(name)
+    if kept is not None:
+        return kept
     if progress is not None:
         progress(f"capturing {entry.title}: {entry.published_weights} weights, none in memory")
     module = build_weightless(lambda: _build(entry))
-    return _describe(
+    model = _describe(
         module,
         _arguments(module, TOKENS),
         name=entry.name,
@@ -53,6 +57,8 @@ def describe_model(name: str, *, progress: Progress | None = None) -> Model:
         source=entry.source,
         notes=(entry.note,) if entry.note else (),
     )
+    keep_model(model)
+    return model
 
 
 def describe_module(
@@ -147,7 +153,7 @@ def _build(entry: KnownModel) -> torch.nn.Module:
             f"transformers {transformers.__version__} has no {entry.architecture}, which "
             f"{entry.name} is: pip install -U transformers"
         )
-    return kind(kind.config_class(**entry.config))
+    return kind(kind.config_class(**entry.config, **dict.fromkeys(entry.without)))
 
 
 class _Architecture(Protocol):

@@ -1,0 +1,130 @@
+"""Captured models as files: what took seconds and PyTorch once is read in milliseconds without it.
+
+In: a model of the catalogue by name. Out: the model as it was captured by the same versions of
+onewafer, torch and transformers and the same sources of ours, or None. A file that is damaged or of
+other versions counts as none; one that cannot be written is not missed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import onewafer
+from onewafer.errors import GraphError
+from onewafer.graph import Segment, from_json, to_json
+from onewafer.perf.known_models import find_model
+from onewafer.perf.model import Model
+from onewafer.settings import cache_folder
+from onewafer.whole_files import write_text
+
+if TYPE_CHECKING:
+    from onewafer.perf.known_models import KnownModel
+
+_SOURCES = (
+    "graph/*.py",
+    "perf/model*.py",
+    "pytorch/capture.py",
+    "pytorch/describe.py",
+    "pytorch/stand_ins.py",
+    "pytorch/weightless.py",
+    "pytorch/lowering/*.py",
+)
+"""Files of ours that decide what a captured model is."""
+
+
+def kept_model(name: str) -> Model | None:
+    """Return a model of the catalogue as it was captured before; None if it was not.
+
+    Raises ConfigurationError if the catalogue has no model of that name.
+    """
+    try:
+        text = _path(find_model(name)).read_text(encoding="utf-8")
+        digest, _, body = text.partition("\n")
+        return model_from_json(body) if digest == _digest(body) else None
+    except (OSError, UnicodeDecodeError, GraphError):
+        return None
+
+
+def keep_model(model: Model) -> None:
+    """Keep a model of the catalogue for later, where that is possible."""
+    path, body = _path(find_model(model.name)), model_to_json(model)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, f"{_digest(body)}\n{body}")
+    except OSError:
+        pass  # a cache that cannot be written costs time, nothing else
+
+
+def model_to_json(model: Model) -> str:
+    """Return the model as JSON; `model_from_json` gives an equal one."""
+    segments = [
+        {
+            "graph": json.loads(to_json(segment.graph)),
+            "repeats": segment.repeats,
+            "shared": sorted(segment.shared),
+            "constants": sorted(segment.constants),
+        }
+        for segment in model.segments
+    ]
+    others = {
+        field.name: getattr(model, field.name)
+        for field in dataclasses.fields(model)
+        if field.name != "segments"
+    }
+    return json.dumps({**others, "segments": segments})
+
+
+def model_from_json(text: str) -> Model:
+    """Read a model; raise GraphError if the text is not one."""
+    try:
+        fields = cast("dict[str, list[object]]", json.loads(text))
+        items = cast("list[dict[str, object]]", fields.pop("segments"))
+        segments = tuple(_read_segment(item) for item in items)
+        changed = {"segments": segments, "notes": tuple(fields["notes"])}
+        return Model(**{**fields, **changed})  # pyright: ignore[reportArgumentType]  # from JSON
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GraphError(
+            f"this is not a captured model: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _read_segment(item: dict[str, object]) -> Segment:
+    return Segment(
+        from_json(json.dumps(item["graph"])),
+        cast("int", item["repeats"]),
+        frozenset(cast("list[str]", item["shared"])),
+        frozenset(cast("list[str]", item["constants"])),
+    )
+
+
+def _path(entry: KnownModel) -> Path:
+    key = json.dumps([dataclasses.asdict(entry), _versions(), _digest_of_sources()])
+    return cache_folder() / "models" / f"{entry.name}-{_digest(key)[:16]}.json"
+
+
+def _versions() -> list[str]:
+    return [onewafer.__version__, *(_version(package) for package in ("torch", "transformers"))]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+@lru_cache
+def _digest_of_sources() -> str:
+    root = Path(onewafer.__file__).parent
+    files = sorted(path for pattern in _SOURCES for path in root.glob(pattern))
+    return _digest("".join(path.read_text(encoding="utf-8") for path in files))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
