@@ -1,0 +1,344 @@
+"""How long an optimizer step takes on wafers to which weights are streamed.
+
+Weights and optimizer states live outside (MemoryX). They come layer by layer through a tree
+(SwarmX), which copies them to all wafers; activations stay on each wafer, gradients go back through
+the tree, which adds them up. So all wafers do the same work on sequences of their own:
+
+    round = Σ layers max(forward, weights in)
+          + Σ layers max(again + backward, weights in, gradients out)
+          + rows of tables for tokens in, their gradients out
+    step  = rounds · round + the first layer's weights + a way down and one up the tree
+
+A round has as many sequences as there is memory for what their backward pass needs: the inputs of
+every c-th layer, of the c layers since, and all that one layer keeps. With c = 1 each layer is
+computed again as its weights are there for the backward pass anyhow; with more, weights come once
+more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Embedding,
+    LayerPart,
+    Linear,
+    PositionEmbedding,
+    count_flop,
+)
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.jobs import Precision
+from onewafer.perf.kept_activations import Recompute, kept_bytes
+from onewafer.perf.training_work import AttentionPairs, product_flop, training_pieces
+from onewafer.perf.wafer.training_products import Products, Strips, strips_of
+from onewafer.perf.wafer.workload import parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.graph import Graph
+    from onewafer.perf.jobs import Train
+    from onewafer.perf.model import Model
+    from onewafer.perf.training_work import TrainingPiece
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.system import Machine
+
+ATTENTION_BACKWARD = 2.5
+"""Products of the backward pass of attention for one forward, scores computed again
+(FlashAttention-2, arXiv 2307.08691, section 4.1)."""
+PRODUCT_BACKWARD = 2.0
+ELEMENTWISE_BACKWARD = 5 / 3
+"""A gate reads 2 and writes 1 forward, reads 3 and writes 2 backward."""
+ROWS = "rows of tables and their gradients"
+_LOOKS_UP = (Embedding, PositionEmbedding)
+_WORD_BYTES = 4
+"""Of a wavelet."""
+WEIGHTS, GRADIENTS, TREE = "weights from outside", "gradients to outside", "tree between wafers"
+BACKWARD, AGAIN = "backward", "recomputation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PieceTime:
+    """One piece of a segment with all tokens of a round on a wafer; seconds."""
+
+    products: dict[LayerPart, float]
+    sums: float
+    """Of products over the PEs of strips."""
+    attention: float
+    """Products of queries, keys and values."""
+    elementwise: float
+    receiving: float
+    """Weights into memory, a word of 32 bits a cycle of the data path."""
+    gradient_sums: float
+    """Gradients of weights over all strips, from one to the next."""
+    stream: float
+    """Weights from outside, or gradients to there: over the edge, and along the columns."""
+    looked_up: float
+    """Rows of tables, which stay outside, or their gradients: over the edge."""
+
+    @property
+    def forward(self) -> float:
+        """Seconds of the forward pass."""
+        products = sum(self.products.values()) + self.sums
+        return products + self.attention + self.elementwise + self.receiving
+
+    @property
+    def backward(self) -> float:
+        """Seconds of the backward pass, nothing computed again."""
+        products = sum(self.products.values()) + self.sums
+        return (
+            PRODUCT_BACKWARD * products
+            + ATTENTION_BACKWARD * self.attention
+            + ELEMENTWISE_BACKWARD * self.elementwise
+            + self.receiving
+            + self.gradient_sums
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """How sequences of a step are taken on every wafer."""
+
+    sequences: int
+    """Of a wafer, at a time."""
+    rounds: int
+    strips: Strips
+    interval: int
+    """Layers from one kept input to the next: c."""
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        several = f", {self.rounds:,} rounds of" if self.rounds > 1 else ","
+        return (
+            f"weight streaming{several} {self.sequences:,} sequences on each wafer, features over "
+            f"{self.strips.width} PEs"
+        )
+
+
+class StreamedTraining:
+    """Times steps of one model and job on wafers."""
+
+    def __init__(self, model: Model, job: Train, machine: Machine, options: WaferOptions) -> None:
+        self._job, self._machine, self._density = job, machine, options.density
+        dtype = DataType.F32 if options.precision is Precision.FP32 else DataType.F16
+        self._bytes = dtype.num_bytes
+        self._pieces = training_pieces(model, job.sequence)
+        self._parts = parts_of([piece.graph for piece in self._pieces])
+        self._products = Products(machine.architecture, dtype)
+        self._timed = cache(self._time)
+        self.strips = tuple(strips_of(machine.architecture))
+
+    @property
+    def num_layers(self) -> int:
+        """Pieces between which inputs are kept."""
+        return sum(piece.repeats for piece in self._pieces)
+
+    def token_bytes(self, interval: int) -> float:
+        """Return what a token of a round keeps on the wafer."""
+        inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
+        working = max(
+            kept_bytes(piece.graph, Recompute.NONE, operand_bytes=self._bytes)
+            for piece in self._layers
+        )
+        return (-(-self.num_layers // interval) + interval - 1) * inputs + working
+
+    def best_interval(self) -> int:
+        """Return the layers between kept inputs with which a token keeps least."""
+        return min(range(1, self.num_layers + 1), key=self.token_bytes)
+
+    def room(self, candidate: Round) -> float | None:
+        """Return the bytes that a PE has left, negative if none; None: no program does it."""
+        rows = candidate.strips.rows(candidate.sequences * self._job.sequence)
+        needed = 0
+        for inputs, outputs in self._shapes:
+            cost = self._products.cost(inputs, outputs, strips=candidate.strips, rows=rows)
+            if cost is None:
+                return None
+            needed = max(needed, cost.num_bytes)
+        kept = rows * self.token_bytes(candidate.interval) / candidate.strips.width
+        return self._machine.architecture.memory_bytes - needed - kept
+
+    def piece_times(self, candidate: Round) -> tuple[tuple[PieceTime, int], ...]:
+        """Return the time of a piece of every segment, and how many there are."""
+        tokens = candidate.sequences * self._job.sequence
+        return tuple(
+            (self._timed(index, candidate.strips, tokens), piece.repeats)
+            for index, piece in enumerate(self._pieces)
+        )
+
+    def seconds(self, candidate: Round) -> float:
+        """Return the time of a step."""
+        return self.breakdown(candidate).seconds
+
+    def breakdown(self, candidate: Round) -> Breakdown:
+        """Return where the time of a step goes."""
+        pieces = self.piece_times(candidate)
+        items = [*self._computing(pieces), *self._waiting(pieces, candidate.interval)]
+        rounds = Breakdown(tuple(items)).scaled(candidate.rounds)
+        return rounds + Breakdown((*self._once(pieces),))
+
+    def hidden_from(self, candidate: Round) -> int | None:
+        """Return from how many sequences of a round on weights are there in time; None: never.
+
+        Time grows with sequences, what is streamed does not.
+        """
+        ratios = [
+            piece.stream / (piece.forward / candidate.sequences)
+            for piece, _ in self.piece_times(candidate)
+            if piece.products
+        ]
+        return math.ceil(max(ratios)) if ratios else None
+
+    @property
+    def _layers(self) -> tuple[TrainingPiece, ...]:
+        most = max(piece.repeats for piece in self._pieces)
+        return tuple(piece for piece in self._pieces if piece.repeats == most)
+
+    @property
+    def _shapes(self) -> set[tuple[int, int]]:
+        return {
+            shape
+            for piece in self._pieces
+            for operation in piece.graph.operations
+            if (shape := _shape(piece.graph, operation)) is not None
+        }
+
+    def _time(self, index: int, strips: Strips, tokens: int) -> PieceTime:
+        graph, rows = self._pieces[index].graph, strips.rows(tokens)
+        products: dict[LayerPart, float] = {}
+        sums, flop = 0.0, 0
+        for operation, part in zip(graph.operations, self._parts[index], strict=True):
+            shape = _shape(graph, operation)
+            if shape is None:
+                continue
+            cost = self._products.cost(*shape, strips=strips, rows=rows)
+            assert cost is not None, "room() asks first"
+            cycles = self._density * cost.product_cycles
+            products[part] = products.get(part, 0.0) + self._machine.seconds(cycles)
+            sums += self._machine.seconds(cost.sum_cycles)
+            flop += 2 * tokens * shape[0] * shape[1]
+        pace = flop / sum(products.values()) * self._density if products else math.inf
+        streamed = self._streamed_bytes(self._pieces[index])
+        return PieceTime(
+            products=products,
+            sums=sums,
+            attention=self._attention_flop(graph) * tokens / pace,
+            elementwise=self._elementwise_seconds(graph, tokens, strips),
+            receiving=self._machine.seconds(streamed / strips.width / _WORD_BYTES),
+            gradient_sums=self._link_seconds(streamed / self._bytes / strips.width),
+            stream=max(
+                self._edge_seconds(streamed),
+                self._link_seconds(streamed / _WORD_BYTES / strips.width),
+            ),
+            looked_up=self._edge_seconds(self._looked_up_bytes(graph, tokens)),
+        )
+
+    def _attention_flop(self, graph: Graph) -> float:
+        """Return the operations of the products of attention for a token, under the mask."""
+        attention = [op for op in graph.operations if isinstance(op, Attention)]
+        flop = sum(product_flop(graph, op, AttentionPairs.CAUSAL) for op in attention)
+        return flop / self._job.sequence
+
+    def _elementwise_seconds(self, graph: Graph, tokens: int, strips: Strips) -> float:
+        """Return the time of everything but products, an operation an element and a time."""
+        flop = sum(
+            count_flop(graph, op)
+            for op in graph.operations
+            if not isinstance(op, Linear | Attention)
+        )
+        rate = float(self._machine.architecture.timing.elements_per_cycle["fadds"])
+        cycles = flop / self._job.sequence * tokens / strips.num_pes / rate
+        return self._machine.seconds(cycles)
+
+    def _streamed_bytes(self, piece: TrainingPiece) -> float:
+        """Return the bytes of a piece's weights; tables stay outside, where they are looked up."""
+        sparse = {op.weight for op in piece.graph.operations if isinstance(op, Linear)}
+        looked_up = {op.table for op in piece.graph.operations if isinstance(op, _LOOKS_UP)}
+        return sum(
+            tensor.num_elements * self._bytes * (self._density if tensor.name in sparse else 1.0)
+            for tensor in piece.segment.weights
+            if tensor.name not in looked_up - sparse
+        )
+
+    def _looked_up_bytes(self, graph: Graph, tokens: int) -> float:
+        rows = [op.result for op in graph.operations if isinstance(op, _LOOKS_UP)]
+        return sum(tensor.shape[-1] for tensor in rows) * tokens * self._bytes
+
+    def _edge_seconds(self, num_bytes: float) -> float:
+        return num_bytes / self._machine.architecture.io_bytes_per_second
+
+    def _link_seconds(self, words: float) -> float:
+        """Return the time of so many wavelets on a link between PEs."""
+        timing = self._machine.architecture.timing
+        return self._machine.seconds(words * timing.link_window_cycles / timing.link_window_words)
+
+    def _computing(self, pieces: tuple[tuple[PieceTime, int], ...]) -> Iterator[Item]:
+        parts: dict[LayerPart, float] = {}
+        for piece, count in pieces:
+            for part, seconds in piece.products.items():
+                parts[part] = parts.get(part, 0.0) + count * seconds
+        for part, seconds in parts.items():
+            yield Item(name=part.value, seconds=seconds, limit=Limit.COMPUTE)
+        sums = sum(count * piece.sums for piece, count in pieces)
+        yield Item(name="sums of products", seconds=sums, limit=Limit.FABRIC_LATENCY)
+        yield _unchecked(
+            "attention products", sum(count * piece.attention for piece, count in pieces)
+        )
+        yield _unchecked("elementwise", sum(count * piece.elementwise for piece, count in pieces))
+        yield Item(
+            name="weights into memory",
+            seconds=sum(count * piece.receiving for piece, count in pieces),
+            limit=Limit.FABRIC_BANDWIDTH,
+            is_cross_checked=False,
+        )
+        yield _unchecked(AGAIN, sum(count * piece.forward for piece, count in pieces))
+        yield _unchecked(BACKWARD, sum(count * piece.backward for piece, count in pieces))
+
+    def _waiting(self, pieces: tuple[tuple[PieceTime, int], ...], interval: int) -> Iterator[Item]:
+        """Yield what weights and gradients take longer than what is computed meanwhile."""
+        weights = gradients = 0.0
+        for piece, count in pieces:
+            weights += count * max(0.0, piece.stream - piece.forward)
+            behind = piece.backward
+            if interval == 1:  # computed again as the weights are there
+                behind += piece.forward
+            else:
+                weights += count * max(0.0, piece.stream - piece.forward)
+            gradients += count * max(0.0, piece.stream - behind)
+        yield _off_wafer(WEIGHTS, weights)
+        yield _off_wafer(GRADIENTS, gradients)
+        yield _off_wafer(ROWS, 2 * sum(count * piece.looked_up for piece, count in pieces))
+
+    def _once(self, pieces: tuple[tuple[PieceTime, int], ...]) -> Iterator[Item]:
+        """Yield what nothing hides: the first weights, the last gradients, and their ways."""
+        first = next((p for p, _ in pieces if p.products), pieces[0][0])
+        yield _off_wafer("first weights", first.stream)
+        system = self._machine.system
+        depth = math.ceil(math.log(max(2, self._machine.num_wafers), system.tree_fan_out))
+        yield _off_wafer(TREE, 2 * depth * system.crossing_seconds)
+
+
+def _shape(graph: Graph, operation: object) -> tuple[int, int] | None:
+    """Return inputs and outputs of a product with a weight."""
+    if not isinstance(operation, Linear):
+        return None
+    outputs, inputs = graph.tensor(operation.weight).shape
+    return inputs, outputs
+
+
+def _input_bytes(graph: Graph, element_bytes: int) -> int:
+    return graph.inputs[0].shape[-1] * element_bytes
+
+
+def _unchecked(name: str, seconds: float) -> Item:
+    return Item(name=name, seconds=seconds, limit=Limit.COMPUTE, is_cross_checked=False)
+
+
+def _off_wafer(name: str, seconds: float) -> Item:
+    return Item(name=name, seconds=seconds, limit=Limit.OFF_WAFER, is_cross_checked=False)
