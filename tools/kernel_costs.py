@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from kernel_samples import graph_of_all_kinds, graph_of_few_kinds, samples
+from kernel_samples import TOTALS, graph_of_all_kinds, graph_of_few_kinds, samples
 from kernel_walk import Walk, step_task
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import FLOATING
+from onewafer.graph import FLOATING, DataType
 from onewafer.image import INSTRUCTIONS, Field, Opcode, SectionKind, SymbolKind
 from onewafer.mesh import Arena, emit_csl, shard
 from onewafer.mesh.entry import Entry, Kind, num_tests
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from kernel_samples import Sample, Sizes
     from numpy.typing import NDArray
 
-    from onewafer.graph import DataType, Graph
+    from onewafer.graph import Graph
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.mesh import MeshProgram
 
@@ -213,6 +213,9 @@ def _prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Si
     memory = sample.memory(sizes)
     if compiled.program.sequence_rows:
         memory |= {"start": (sizes.launch.start,), "num_rows": (sizes.rows,)}
+    if TOTALS in memory:
+        arena = "sums" if compiled.program.dtype is DataType.F16 else "activations"
+        memory[f"model.{arena}"] = memory.pop(TOTALS)
     for name, words in memory.items():
         walk.store(_symbol(program, name).address, words)
     return walk

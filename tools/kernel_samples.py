@@ -37,11 +37,13 @@ from onewafer.graph import (
     ScaleFeatures,
     ScaleMaps,
     Tensor,
+    TopIndices,
     Window,
 )
 from onewafer.mesh import Arena, Axis, Block, Launch, MeshOperation
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.norms import Groups
+from onewafer.mesh.operations.selection import Rows
 from onewafer.mesh.operations.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -92,6 +94,12 @@ class _Chain:
             self.operations.append(Activation(tensor(function), source, function))
             source = function
 
+    def append_selections(self) -> None:
+        """Append searches for the largest elements along either axis."""
+        for source in ("x", "0.relu"):
+            indices = Tensor(f"{source}.largest", (4, 2), DataType.I32)
+            self.operations.append(TopIndices(indices, source, 2))
+
     def append_all_on_maps(self) -> None:
         """Append operations on a map of 2×2 places."""
         tensor, window = self.tensor, Window(2, 2, 1, 2, right=1)
@@ -135,6 +143,7 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     parameters = tuple(tensor(name, *shape) for name, shape in shapes.items())
     chain.operations.append(Embedding(tensor("x"), "ids", "table"))
     chain.append_all_of_rows()
+    chain.append_selections()
     chain.append_all_on_maps()
     if is_sequence:
         chain.append_all_of_sequences()
@@ -196,6 +205,10 @@ _ROWS_AND_INNER = _grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
+TOTALS = "totals"
+"""Stands for the array of partial sums, which an f32 program has among its activations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """An operation of any size, for the walks of its kind."""
@@ -209,7 +222,7 @@ class Sample:
     """Products of sizes that are strides of them, unless these are 1."""
     grid: tuple[Sizes, ...] = _ROWS_AND_INNER
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
-    """u16 words that it finds in variables."""
+    """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
 
     @property
     def kind(self) -> Kind:
@@ -225,6 +238,7 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     yield from _NORMS
     yield from _ON_MAPS
     yield _LOOKUP
+    yield from _SELECTIONS
     if is_sequence:
         yield from _SEQUENCES
         yield from _attention_samples()
@@ -281,6 +295,7 @@ _ELEMENTWISE = (
         rounds=("rows",),
         lengths=("columns",),
     ),
+    _elementwise(lambda sizes: mesh.Copy(sizes.block(), sizes.block())),
     _elementwise(lambda sizes: mesh.Relu(sizes.block(), sizes.block())),
     _elementwise(lambda sizes: mesh.Add(*[sizes.block()] * 3)),
     _elementwise(lambda sizes: mesh.Multiply(*[sizes.block()] * 3)),
@@ -486,6 +501,64 @@ _SEQUENCES = (
     Sample(
         lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Operands of the steps that find `heads` elements of each row."""
+
+    sizes: Sizes
+
+    @property
+    def rows(self) -> Rows:
+        """Rows of which nothing has been found."""
+        sizes = self.sizes
+        indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
+        features = NUM_PES * sizes.columns
+        return Rows(sizes.block(), sizes.block(), indices, Axis.X, features)
+
+    @property
+    def words(self) -> Block:
+        """A number a row."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
+
+    def find(self) -> MeshOperation:
+        """Return the search on each PE, for elements that are not −∞: words that are left are 0."""
+        return mesh.FindLargest(self.words, self.words, self.words, self.rows)
+
+    def claim(self) -> MeshOperation:
+        """Return the comparison with the largest of all, which is equal for all rows."""
+        return mesh.Claim(self.words, self.words, self.words, self.rows)
+
+    def take(self) -> MeshOperation:
+        """Return the last step."""
+        return mesh.TakeIndex(self.words, self.rows)
+
+    def some_held(self) -> dict[str, tuple[int, ...]]:
+        """Return minus an index as the word of each row, in the block for one of as many as PEs."""
+        held = -(-self.sizes.rows // NUM_PES)
+        return {TOTALS: (0, 0) * held + _MINUS_THOUSAND * (self.sizes.rows - held)}
+
+
+_MINUS_THOUSAND = (0x0000, 0xC47A)
+"""In f32, low word first."""
+
+
+_SELECTIONS = (
+    Sample(
+        lambda sizes: _Selection(sizes).find(),
+        rounds=("rows", "rows*steps"),
+        lengths=("columns", "half"),
+        grid=_grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
+    ),
+    Sample(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
+    Sample(
+        lambda sizes: _Selection(sizes).take(),
+        rounds=("rows", "more", "compared", "held"),
+        grid=_grid(rows=(3, 4, 8, 9), heads=(1, 2)),
+        memory=lambda sizes: _Selection(sizes).some_held(),
     ),
 )
 

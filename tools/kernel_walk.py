@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.image import (
     IN_MAP,
     DsdOperation,
@@ -41,7 +43,8 @@ def _signed(word: int) -> int:
 class Walk:
     """The scalar part of one task: registers, memory, and what has been counted.
 
-    DSD operations are counted by name and length, and not executed.
+    DSD operations are counted by name and length, and not executed; one that puts all elements into
+    one scalar leaves the number of elements there, so that those of unequal vectors differ.
     """
 
     def __init__(self, program: TileProgram) -> None:
@@ -167,8 +170,12 @@ class Walk:
         dsrs = [self._dsrs[operands[mode]] for mode in _DSR_MODES if mode in operands]
         length = next((low >> 16 for low, _ in dsrs if low >> 16), 1)
         self.touched |= {low & _LOW_HALF for low, _ in dsrs}
+        operation = DsdOperation(row[Field.TYPE])
+        if OperandMode.POINTER in operands:
+            _, register = decode_operand(operands[OperandMode.POINTER])
+            self._write_number(self._registers[register], length, operation)
         return VectorOperation(
-            DsdOperation(row[Field.TYPE]).name.lower(),
+            operation.name.lower(),
             str(length),
             str(max(abs(_signed(high)) for _, high in dsrs)),
             is_reduction=OperandMode.POINTER in operands,
@@ -189,6 +196,13 @@ class Walk:
         after = address + _signed(registers[pair + 1]) * element.num_bytes
         registers[pair] = registers[pair] & _HIGH_HALF | after & _LOW_HALF
         return True
+
+    def _write_number(self, address: int, number: int, operation: DsdOperation) -> None:
+        """Store the result of an operation on f16 or f32."""
+        element = ScalarType.F16 if operation.name.endswith("H") else ScalarType.F32
+        dtype = np.float16 if element is ScalarType.F16 else np.float32
+        word = int.from_bytes(dtype(number).tobytes(), "little")
+        self._write(address, word, element)
 
     def _read(self, address: int, element: ScalarType) -> int:
         self.touched.add(address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -27,6 +27,7 @@ from onewafer.graph import (
     Rotary,
     Scale,
     Tensor,
+    TopIndices,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +105,17 @@ def graphs(
                 operations.append(operation(result, left, right))
         live.append(result)
     return Graph("random", (x,), tuple(parameters), tuple(operations), (live[-1].name,))
+
+
+@st.composite
+def searches(draw: st.DrawFn, **options: object) -> Graph:
+    """Draw a graph that ends in a search for the largest elements of each row."""
+    graph = draw(graphs(**options))
+    source = graph.tensor(graph.outputs[0])
+    count = draw(st.integers(1, source.shape[-1]))
+    result = Tensor("found", (*source.shape[:-1], count), DataType.I32)
+    operations = (*graph.operations, TopIndices(result, source.name, count))
+    return replace(graph, operations=operations, outputs=(result.name,))
 
 
 @dataclass

@@ -18,6 +18,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Tensor,
+    TopIndices,
     count_bytes,
     count_flop,
 )
@@ -75,6 +76,14 @@ def test_flop_and_bytes_of_a_sequence():
     ]
     assert graph.is_sequence
     assert graph.dtype is DataType.F16
+
+
+def test_flop_and_bytes_of_a_search():
+    x, found = Tensor("x", (3, 50), DataType.F16), Tensor("y", (3, 2), DataType.I32)
+    search = TopIndices(found, "x", 2)
+    graph = Graph("g", (x,), (), (search,), ("y",))
+    assert count_flop(graph, search) == 150
+    assert count_bytes(graph, search) == 2 * 150 + 4 * 6
 
 
 def test_graph_of_indices_has_no_floating_type():

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from onewafer.graph import DataType, Graph, GraphError, RmsNorm, Tensor, from_json, to_json
-from tests.graph.strategies import graphs, sequences
+from tests.graph.strategies import graphs, searches, sequences
 
 
-@given(graphs() | sequences())
+@given(graphs() | sequences() | searches())
 def test_round_trip(graph):
     assert from_json(to_json(graph)) == graph
 

@@ -24,6 +24,7 @@ from onewafer.graph import (
     RmsNorm,
     ScaleFeatures,
     Tensor,
+    TopIndices,
     layer_parts,
 )
 from tests.mesh.models import bert, gpt2, llama
@@ -167,8 +168,9 @@ def test_a_residual_net_is_convolution_up_to_its_head():
     layer.add(MeanRows, "mean", "active", 3)
     layer.add(Linear, "product", "mean", "w")
     layer.add(AddBias, "logits", "product", "b")
-    parts = layer.parts("logits")
-    head = {"mean", "product", "logits"}
+    layer.add(TopIndices, "class", "logits", 1)
+    parts = layer.parts("class")
+    head = {"mean", "product", "logits", "class"}
     assert {name for name, part in parts.items() if part is HEAD} == head
     assert {part for name, part in parts.items() if name not in head} == {LayerPart.CONVOLUTION}
 

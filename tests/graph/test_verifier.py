@@ -24,12 +24,13 @@ from onewafer.graph import (
     Rotary,
     Scale,
     Tensor,
+    TopIndices,
     verify_graph,
 )
-from tests.graph.strategies import graphs, sequences
+from tests.graph.strategies import graphs, searches, sequences
 
 
-@given(graphs() | sequences())
+@given(graphs() | sequences() | searches())
 def test_well_formed_graphs_pass(graph):
     verify_graph(graph)
 
@@ -40,6 +41,15 @@ def tensor(name: str, *shape: int) -> Tensor:
 
 def indices(name: str, *shape: int) -> Tensor:
     return Tensor(name, shape, DataType.I32)
+
+
+def search(result: Tensor, count: int = 3) -> dict[str, object]:
+    return {"operations": (TopIndices(result, "x", count),)}
+
+
+def scale_indices() -> dict[str, object]:
+    found = TopIndices(indices("y", 2, 1), "x", 1)
+    return {"operations": (found, Scale(tensor("z", 2, 1), "y", 2.0)), "outputs": ("z",)}
 
 
 X, W, B = tensor("x", 2, 4), tensor("w", 3, 4), tensor("b", 3)
@@ -139,15 +149,21 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         (rotate(swapped=3), "swaps halves of 3 features; must be even, at most the 4 of a head"),
         (rotate(swapped=6), "swaps halves of 6 features; must be even, at most the 4 of a head"),
         (rotate(sine=(8, 4)), "shapes (9, 4) and (8, 4), must both be (positions, 4)"),
-        (embed(tensor("i", 2, 1)), "'i' has dtype f32, indices must be i32 inputs"),
+        (embed(tensor("i", 2, 1)), "'i' has dtype f32, indices must be i32"),
         (embed(indices("i", 2, 2)), "the indices have shape (2, 2), must be (rows, 1)"),
         (embed(indices("i", 2, 1), table=tensor("t", 9)), "the table has shape (9,)"),
-        (embed(indices("i", 2, 1), table=indices("t", 9, 4)), "which only inputs may have"),
+        (embed(indices("i", 2, 1), table=indices("t", 9, 4)), "which only indices may have"),
         (embed(indices("i", 2, 1), outputs=("i",)), "the output 'i' is an input of indices"),
         (
             {"inputs": (indices("x", 2, 4),), "operations": (Relu(tensor("y", 2, 4), "x"),)},
             "computes with the indices 'x'",
         ),
+        (search(tensor("y", 2, 3)), "'y' has dtype f32, but indices are i32"),
+        (search(indices("y", 2, 2)), "the result has shape (2, 2), must be (2, 3)"),
+        (search(indices("y", 2, 5), 5), "it finds 5 of 4 features; use 1 to 4"),
+        (search(indices("y", 2, 1), 0), "it finds 0 of 4 features; use 1 to 4"),
+        (scale_indices(), "Scale that defines 'z' computes with the indices 'y'"),
+        ({"operations": (Relu(indices("y", 2, 4), "x"),)}, "which only indices may have"),
         ({"operations": (Multiply(tensor("y", 2, 4), "x", "w"),)}, "reads the parameter 'w'"),
         ({"operations": (Scale(tensor("y", 2, 4), "x", float("nan")),)}, "the factor is nan"),
         ({"operations": (RmsNorm(tensor("y", 2, 4), "x", "b", 1e-6),)}, "must be (4,)"),

@@ -43,7 +43,7 @@ def test_every_kind_has_counts():
 def test_only_operations_that_know_positions_make_a_sequence(dtype):
     plain, sequence = (kernel_costs(dtype, is_sequence=flag) for flag in (False, True))
     families = {Kind[name.upper()].family for name in sequence.kinds.keys() - plain.kinds.keys()}
-    assert families == {Family.SEQUENCE, Family.ATTENTION, Family.DENSE}  # a maximum along an axis
+    assert families == {Family.SEQUENCE, Family.ATTENTION}
 
 
 def test_kinds_that_a_program_lacks_take_no_bytes():

@@ -35,6 +35,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TopIndices,
     activation_operands,
     parameter_operands,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "ScaleMaps",
     "Segment",
     "Tensor",
+    "TopIndices",
     "Window",
     "Work",
     "activation_operands",

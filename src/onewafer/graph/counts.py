@@ -29,6 +29,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TopIndices,
     activation_operands,
     parameter_operands,
 )
@@ -54,8 +55,9 @@ _SOFTMAX_FLOP = 5
 def count_flop(graph: Graph, operation: Operation) -> int:
     """Return the floating point operations of one operation in a launch at position 0.
 
-    A multiply-add counts as two, a function of one element as one. Causal attention counts the keys
-    that are not masked; a window counts all its taps, those outside the map too, as PyTorch does.
+    A multiply-add counts as two, a function of one element as one, a search as a comparison of each
+    element. Causal attention counts the keys that are not masked; a window counts all its taps,
+    those outside the map too, as PyTorch does.
     """
     elements = operation.result.num_elements
     match operation:
@@ -89,6 +91,8 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return _ROTARY_FLOP * elements
         case Attention():
             return attention_flop(graph, operation)
+        case TopIndices():
+            return graph.tensor(operation.input).num_elements
         case Embedding() | PositionEmbedding() | FirstRow() | LastRow():
             return 0
         case Experts():

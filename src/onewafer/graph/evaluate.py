@@ -38,6 +38,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TopIndices,
 )
 from onewafer.graph.tensor import DataType
 
@@ -103,8 +104,10 @@ class Evaluator:
         rows = values[self.graph.inputs[0].name].shape[0]
         launch = _Launch(values, self._cache, start, rows)
         for operation in self.graph.operations:
-            result = np.asarray(launch.compute(operation), dtype=self._stored_as)
-            values[operation.result.name] = result.astype(self._dtype, copy=False)
+            result = launch.compute(operation)
+            if operation.result.dtype is not DataType.I32:
+                result = np.asarray(result, dtype=self._stored_as).astype(self._dtype, copy=False)
+            values[operation.result.name] = result
         return {name: values[name] for name in self.graph.outputs}
 
 
@@ -190,6 +193,8 @@ class _Launch:
             case MeanRows():
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
+            case TopIndices():
+                return top_indices(values[operation.input], operation.count)
             case Experts() | Opaque():
                 kind = type(operation).__name__
                 raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")
@@ -293,6 +298,14 @@ class _Launch:
             values = np.concatenate([old_values[: self._start], values])
         self._cache[name] = keys, values
         return keys, values
+
+
+def top_indices(values: Array, count: int) -> NDArray[np.int64]:
+    """Return the places of the largest elements of each row, as `TopIndices` orders them."""
+    if count == 1:
+        return values.argmax(axis=-1, keepdims=True)
+    order = np.lexsort((-values, ~np.isnan(values)))  # stable; the last key comes first
+    return order[..., :count]
 
 
 def apply_function(function: ActivationFunction, values: Array) -> Array:

@@ -28,6 +28,7 @@ where a tensor lives, in which order its elements are added.
                 | MaxPool(result, input, window)
                 | MeanRows(result, input, rows)
                 | ScaleMaps(result, input, factors, rows)
+                | TopIndices(result, input, count)
                 | Experts(result, input, choice, weights, num_experts, experts_per_row,
                 |         hidden_features)
                 | Opaque(result, function, inputs, parameters, flop_per_element, keeps_rows,

@@ -149,7 +149,7 @@ class Embedding:
 
     result: Tensor
     indices: str
-    """An input of type i32 and shape (rows, 1); an index outside the table is the caller's bug."""
+    """Of type i32 and shape (rows, 1), an input or a result; one outside the table is a bug."""
     table: str
     """A parameter of shape (number of rows to choose from, features)."""
 
@@ -303,6 +303,20 @@ class ScaleMaps:
 
 
 @dataclass(frozen=True, slots=True)
+class TopIndices:
+    """Find the largest elements of each row, the largest first: `result[…, j]` is a feature.
+
+    Of equals (−0 is equal to +0) the first one comes first; NaN is above all numbers.
+    """
+
+    result: Tensor
+    """Of type i32 and shape (…, count); all others compute with floating numbers."""
+    input: str
+    count: int
+    """How many; 1: the argmax of each row."""
+
+
+@dataclass(frozen=True, slots=True)
 class Experts:
     """Send every row through some of many small networks, and add up what they make of it.
 
@@ -363,6 +377,7 @@ Operation = (
     | MaxPool
     | MeanRows
     | ScaleMaps
+    | TopIndices
     | Experts
     | Opaque
 )
@@ -394,6 +409,7 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             | Depthwise()
             | MaxPool()
             | MeanRows()
+            | TopIndices()
         ):
             return (operation.input,)
         case Add() | Multiply():
@@ -446,6 +462,7 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             | MaxPool()
             | MeanRows()
             | ScaleMaps()
+            | TopIndices()
         ):
             return ()
         case _:

@@ -31,6 +31,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TopIndices,
     activation_operands,
 )
 
@@ -93,6 +94,8 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             return shape if rows is None else (rows, *shape[1:])
         case MeanRows():
             return (num_maps(operation, tensors), tensors[operation.input].shape[1])
+        case TopIndices():
+            return (*tensors[operation.input].shape[:-1], operation.count)
         case _:
             assert_never(operation)
 
@@ -140,6 +143,11 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return "it keeps the rows of its first input, and has no input"
         case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
             return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
+        case TopIndices():
+            features = tensors[operation.input].shape[-1]
+            if not 1 <= operation.count <= features:
+                return f"it finds {operation.count} of {features} features; use 1 to {features}"
+            return None
         case Relu() | Scale() | Activation() | Opaque():
             return None
         case _:

@@ -13,7 +13,7 @@ class DataType(StrEnum):
     F16 = "f16"
     F32 = "f32"
     I32 = "i32"
-    """Indices of rows in a table; nothing is computed with them."""
+    """Indices of rows in a table or of features; nothing is computed with them."""
 
     @property
     def num_bytes(self) -> int:

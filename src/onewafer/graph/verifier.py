@@ -17,6 +17,7 @@ from onewafer.graph.operations import (
     RmsNorm,
     Rotary,
     Scale,
+    TopIndices,
     activation_operands,
     parameter_operands,
 )
@@ -59,9 +60,16 @@ def _check_tensors(graph: Graph) -> Iterator[str]:
     dtypes = sorted({tensor.dtype for tensor in graph.tensors} - {DataType.I32})
     if len(dtypes) > 1:
         yield f"the tensors have dtypes {', '.join(dtypes)}; convert the model to one of them"
+    found = (operation for operation in graph.operations if isinstance(operation, TopIndices))
+    indices = {operation.result.name for operation in found}
     for tensor in graph.tensors[len(graph.inputs) :]:
-        if tensor.dtype is DataType.I32:
-            yield f"tensor {tensor.name!r} has dtype i32, which only inputs may have, as indices"
+        if tensor.dtype is DataType.I32 and tensor.name not in indices:
+            yield (
+                f"tensor {tensor.name!r} has dtype i32, which only indices may have: inputs, and "
+                "results of TopIndices"
+            )
+        if tensor.dtype is not DataType.I32 and tensor.name in indices:
+            yield f"tensor {tensor.name!r} has dtype {tensor.dtype}, but indices are i32"
 
 
 def _check_names(graph: Graph) -> Iterator[str]:
@@ -101,16 +109,17 @@ def _check_numbers(graph: Graph) -> Iterator[str]:
 
 
 def _check_indices(graph: Graph) -> Iterator[str]:
-    indices = {tensor.name for tensor in graph.inputs if tensor.dtype is DataType.I32}
+    indices = {tensor.name for tensor in graph.tensors if tensor.dtype is DataType.I32}
     for operation in graph.operations:
         for name in activation_operands(operation):
             if isinstance(operation, Embedding) and name not in indices:
                 dtype = graph.tensor(name).dtype
-                yield f"{_where(operation)}: {name!r} has dtype {dtype}, indices must be i32 inputs"
-            if not isinstance(operation, Embedding) and name in indices:
+                yield f"{_where(operation)}: {name!r} has dtype {dtype}, indices must be i32"
+            if not isinstance(operation, Embedding | Opaque) and name in indices:
                 yield f"{_where(operation)} computes with the indices {name!r}; only Embedding may"
+    inputs = {tensor.name for tensor in graph.inputs}
     for name in graph.outputs:
-        if name in indices:
+        if name in indices and name in inputs:
             yield f"the output {name!r} is an input of indices, which nothing computes"
 
 

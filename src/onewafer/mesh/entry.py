@@ -21,6 +21,7 @@ class Family(StrEnum):
     MAPS = "maps"
     SEQUENCE = "sequence"
     ATTENTION = "attention"
+    SELECTION = "selection"
     CONTROL = "control"
 
 
@@ -49,6 +50,7 @@ class Kind(IntEnum):
     GELU_TANH = auto()
     SIGMOID = auto()
     TANH = auto()
+    COPY = auto()
     SUM_SQUARES = auto()
     NORMALIZE = auto()
     SUM = auto()
@@ -75,6 +77,9 @@ class Kind(IntEnum):
     SUM_VALUES = auto()
     DIVIDE = auto()
     SHARE = auto()
+    FIND_LARGEST = auto()
+    CLAIM = auto()
+    TAKE_INDEX = auto()
     REPEAT = auto()
     STOP = auto()
 
@@ -86,11 +91,12 @@ class Kind(IntEnum):
 
 _LAST_KINDS = {
     Family.DENSE: Kind.CONVERT,
-    Family.ELEMENTWISE: Kind.TANH,
+    Family.ELEMENTWISE: Kind.COPY,
     Family.NORM: Kind.CENTRE_AND_NORMALIZE,
     Family.MAPS: Kind.MAX_POOL,
     Family.SEQUENCE: Kind.TAKE_ROW,
     Family.ATTENTION: Kind.SHARE,
+    Family.SELECTION: Kind.TAKE_INDEX,
     Family.CONTROL: Kind.STOP,
 }
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
@@ -135,7 +141,7 @@ class Entry:
     """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
     table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
     columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a
-    sample."""
+    sample. FIND_LARGEST, CLAIM, TAKE_INDEX: columns of the input block."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onewafer.graph import DataType
 from onewafer.mesh.program import Arena
 from onewafer.mesh.reference import MeshEvaluator
 
@@ -81,11 +82,13 @@ class _Watch:
         is_last = step + 1 == len(sources) or sources[step + 1] != sources[step]
         if self.found is not None or not is_last:
             return
+        operation = self._program.graph.operations[sources[step]]
         activations = memories.arena(Arena.ACTIVATIONS)
         is_bad = ~np.isfinite(activations)
         is_new = is_bad if self._before is None else is_bad & ~self._before
         self._before = is_bad
-        operation = self._program.graph.operations[sources[step]]
+        if operation.result.dtype is DataType.I32:
+            return  # −∞ is where nothing is left to be found
         if is_new.any() and np.isfinite(self._host[operation.result.name]).all():
             y, x, element = np.argwhere(is_new)[0].tolist()
             value = float(activations[y, x, element])

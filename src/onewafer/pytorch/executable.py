@@ -311,7 +311,8 @@ class ModelExecutor:
         num_rows = where.num_rows if self.program.sequence_rows else None
         with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
             found = self._evaluator.run(inputs, where.start, num_rows)
-        outputs = {n: convert(array, self.program.dtype) for n, array in found.items()}
+        graph = self.program.graph
+        outputs = {n: convert(array, graph.tensor(n).dtype) for n, array in found.items()}
         self.bytes_in += self._count_bytes(inputs)
         self.bytes_out += self._count_bytes(outputs)
         return outputs, Activity(cycles=self.expect(launch))

@@ -215,7 +215,7 @@ class Builder:
     def scratch(self, rows: int, columns: int) -> Block:
         """Return an f32 block for as long as the operation of the graph is being lowered."""
         if self.dtype is DataType.F32:
-            return self._allocate_unnamed(rows, columns, last_use=self._num_lowered)
+            return self.spare(rows, columns)
         block = Block(Arena.ACCUMULATOR, self._scratch_elements, rows, columns)
         self._scratch_elements += block.num_elements
         self._accumulator_elements = max(self._accumulator_elements, self._scratch_elements)
@@ -232,9 +232,22 @@ class Builder:
     def place_cache(self, elements: int, *, is_kept: bool) -> Block:
         """Return a block for keys and values: kept for good, or while the operation is lowered."""
         if not is_kept:
-            return self._allocate_unnamed(1, elements, last_use=self._num_lowered)
+            return self.spare(1, elements)
         block = Block(Arena.STATE, self._state_elements, 1, elements)
         self._state_elements += elements
+        return block
+
+    def spare(self, rows: int, columns: int) -> Block:
+        """Return a block of the program's dtype for as long as the operation is being lowered."""
+        return self._allocate_unnamed(rows, columns, last_use=self._num_lowered)
+
+    def place_indices(self, tensor: Tensor) -> Block:
+        """Give indices a block that all PEs have, for good."""
+        columns = tensor.shape[-1]
+        rows = tensor.num_elements // columns
+        block = Block(Arena.INDICES, self._num_indices, rows, columns)
+        self._num_indices += block.num_elements
+        self.blocks[tensor.name] = block
         return block
 
     def _allocate_unnamed(self, rows: int, columns: int, *, last_use: int) -> Block:
@@ -269,31 +282,21 @@ class Builder:
         return result, self.blocks[left], result
 
     def _place_input(self, tensor: Tensor) -> Placement:
-        if tensor.dtype is not DataType.I32:
+        if tensor.dtype is DataType.I32:
+            self.place_indices(tensor)
+        else:
             self.allocate(tensor)
-            return self._placement(tensor, Role.INPUT)
-        block = Block(Arena.INDICES, self._num_indices, tensor.num_elements, 1)
-        self._num_indices += block.num_elements
-        self.blocks[tensor.name] = block
-        return Placement(
-            name=tensor.name,
-            role=Role.INPUT,
-            shape=tensor.shape,
-            dtype=tensor.dtype,
-            rows=Distribution.LOCAL,
-            columns=Distribution.LOCAL,
-            block=block,
-        )
+        return self._placement(tensor, Role.INPUT)
 
     def _placement(self, tensor: Tensor, role: Role) -> Placement:
-        layout = self.layouts[tensor.name]
+        layout, is_everywhere = self.layouts[tensor.name], tensor.dtype is DataType.I32
         return Placement(
             name=tensor.name,
             role=role,
             shape=tensor.shape,
             dtype=tensor.dtype,
             rows=Distribution.LOCAL,
-            columns=_BLOCKED[layout.axis],
+            columns=Distribution.LOCAL if is_everywhere else _BLOCKED[layout.axis],
             block=self.blocks[tensor.name],
             column_order=layout.order,
         )

@@ -28,6 +28,7 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TopIndices,
 )
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.attention import AttentionLowering
@@ -47,6 +48,7 @@ from onewafer.mesh.lowering.maps import (
     ScaleMapsLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
+from onewafer.mesh.lowering.selection import TopIndicesLowering
 from onewafer.mesh.lowering.tokens import (
     EmbeddingLowering,
     FirstRowLowering,
@@ -82,6 +84,7 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     MaxPool: MaxPoolLowering(),
     MeanRows: MeanRowsLowering(),
     ScaleMaps: ScaleMapsLowering(),
+    TopIndices: TopIndicesLowering(),
 }
 
 

@@ -20,6 +20,7 @@ from onewafer.mesh.operations.elementwise import (
     Add,
     AddBias,
     Convert,
+    Copy,
     Multiply,
     Relu,
     Scale,
@@ -28,6 +29,7 @@ from onewafer.mesh.operations.elementwise import (
 from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.selection import Claim, FindLargest, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 __all__ = [
@@ -41,10 +43,13 @@ __all__ = [
     "BroadcastScores",
     "ChainMax",
     "ChainReduce",
+    "Claim",
     "Conflicts",
     "Convert",
     "Convolve",
+    "Copy",
     "Divide",
+    "FindLargest",
     "FindMaxima",
     "LookUpPositions",
     "LookUpTokens",
@@ -65,6 +70,7 @@ __all__ = [
     "SumGroups",
     "SumSquares",
     "SumValues",
+    "TakeIndex",
     "TakeRow",
     "Turn",
     "Weigh",

@@ -85,6 +85,23 @@ class Convert(_Unary):
         memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
 
 
+@dataclass(frozen=True, slots=True)
+class Copy(_Unary):
+    """Copy elements of the program's dtype."""
+
+    result: Block
+    input: Block
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.COPY
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.write(self.result, memories.read(self.input))
+
+
 class _WithVector(MeshOperation):
     """An operation that reads a block and a vector for each of its rows."""
 

@@ -36,6 +36,9 @@ from onewafer.pytorch.lowering import (
     rotary as _rotary,
 )
 from onewafer.pytorch.lowering import (
+    selection as _selection,
+)
+from onewafer.pytorch.lowering import (
     softmax as _softmax,
 )
 from onewafer.pytorch.lowering import (
@@ -57,6 +60,7 @@ FAMILIES = (
     _normalisation,
     _pools,
     _rotary,
+    _selection,
     _softmax,
     _views,
 )

@@ -28,9 +28,13 @@ _SEQUENCES_RANK = 3
 def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     table = writer.parameter(call.operand(0), "table")
     indices = call.operand(1)
-    if not isinstance(indices, External):
-        raise call.unsupported("its indices are computed on the wafer")
-    ids = writer.indices(indices)
+    match indices:
+        case External():
+            ids = writer.indices(indices)
+        case Value():
+            ids = writer.found_indices(indices)
+        case _:
+            raise call.unsupported("its indices are computed on the wafer")
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
     writer.emit(Embedding(result, ids.name, table.name))
     return see(result, call.shape)

@@ -81,6 +81,8 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
     want, operand = call.dtype, call.operand(0)
     if have == want:
         return operand
+    if have in INDICES and want in INDICES and isinstance(operand, Value):
+        return operand  # that the wafer found; they become what the module returns
     if have in FORMATS and want in FORMATS:
         match operand:
             case InverseRoot(square) if want is torch.float16:

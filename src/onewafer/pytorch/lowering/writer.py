@@ -17,12 +17,14 @@ from onewafer.graph import (
     Add,
     AddBias,
     DataType,
+    Embedding,
     FirstRow,
     Graph,
     LastRow,
     LayerNorm,
     Linear,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -246,6 +248,14 @@ class GraphWriter:
         self.inputs[name] = rows
         return self._declared.setdefault(name, Tensor(name, shape, DataType.I32))
 
+    def found_indices(self, value: Value) -> Tensor:
+        """Return indices that the wafer has found as indices of rows, one a row."""
+        tensor, steps = value.tensor, value.layout.steps(*range(len(value.shape)))
+        is_whole = len(steps) == tensor.shape[0] and (steps == np.arange(len(steps))).all()
+        if tensor.dtype is not DataType.I32 or tensor.shape[1] != 1 or not is_whole:
+            raise UnsupportedOperationError("its indices are no whole result of a search")
+        return tensor
+
     def _polynomial(self, operand: Polynomial) -> Value:
         """Compute a multiple of a power; a sum of several has no operation."""
         if 0 in operand.terms:
@@ -459,7 +469,12 @@ class GraphWriter:
     # --- writing -----------------------------------------------------------------------------
 
     def emit(self, operation: Operation) -> None:
-        """Append an operation."""
+        """Append an operation; refuse one that computes with indices."""
+        for name in activation_operands(operation):
+            is_index = self.find(name).dtype is DataType.I32
+            if is_index and not isinstance(operation, Embedding | Opaque):
+                msg = "it computes with indices that the wafer has found, which only lookups take"
+                raise UnsupportedOperationError(msg)
         self._operations[operation.result.name] = operation
 
     @property

@@ -1,0 +1,198 @@
+"""Steps that find the largest elements of rows, between maxima along the axis of their features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import selection
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.operations.tokens import axis_word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Axis, Block, Launch, MeshProgram
+
+    Integers = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of which the largest elements are to be found, and what is left of them."""
+
+    input: Block
+    rest: Block
+    """As large as the input: the input itself if one element of each row is to be found."""
+    indices: Block
+    """i32, a column an element that is to be found."""
+    axis: Axis
+    """Over which the rows are blocked."""
+    features: int
+    """Columns of the input over all PEs, without padding."""
+
+    def words(self, program: MeshProgram) -> tuple[int, ...]:
+        """Return how the rows lie, for the schedule, and how many elements are to be found."""
+        padding = program.size(self.axis) * self.input.columns - self.features
+        return (axis_word(self.axis), padding, self.indices.columns)
+
+    def first(self, memories: Memories) -> Integers:
+        """Return the index of the first column of each PE, `[height, width, 1]`."""
+        return memories.at(self.axis)[..., np.newaxis] * self.input.columns
+
+    def present(self, memories: Memories) -> Integers:
+        """Return the columns of each PE that are no padding, `[height, width, rows]`."""
+        columns, num_rows = self.input.columns, memories.num_rows(self.input)
+        present = np.clip(self.features - self.first(memories), 0, columns)
+        return np.broadcast_to(present, (*present.shape[:2], num_rows))
+
+
+class _Step(MeshOperation):
+    """A step for one element of each row."""
+
+    __slots__ = ()
+
+    words: Block
+    rows: Rows
+
+    def step_entry(self, program: MeshProgram, own: Block | None, *more: Block) -> Entry:
+        """Return the words of a step in the schedule, which are the same for all elements."""
+        words, columns = self.rows.words(program), self.rows.input.columns
+        blocks = self.words, self.rows.rest, own
+        return block_entry(program, self.kind, *blocks, inner=columns, more=(*words, *more))
+
+
+@dataclass(frozen=True, slots=True)
+class FindLargest(_Step):
+    """Find the largest element that is left of each row on this PE, and where it is first; exact.
+
+    Without one, both are −∞.
+    """
+
+    words: Block
+    """f32, a number a row: the element."""
+    own: Block
+    """f32, the same number, which stays when the words are put together."""
+    places: Block
+    """f32, minus the index of the element."""
+    rows: Rows
+    num_found: int = 0
+    """Elements of each row that were found before."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.FIND_LARGEST
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        rows = self.rows
+        return self.step_entry(program, self.own, self.places, rows.input, rows.indices)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, present = self.rows, self.rows.present(memories)
+        own = selection.largest(memories.matrix(rows.rest), present)
+        indices = memories.view(rows.indices, own.shape[-1], rows.indices.columns)
+        found, blocks = indices[..., : self.num_found], memories.matrix(rows.input)
+        places = selection.locate(blocks, own, present, rows.first(memories), found)
+        memories.write(self.words, own)
+        memories.write(self.own, own)
+        memories.write(self.places, places)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on, for elements above −∞.
+
+        To find where one is, columns are halved in `steps`; `half` is what they have on average.
+        """
+        columns = self.rows.input.columns
+        steps = (columns - 1).bit_length()
+        return {
+            "rows": program.num_rows(self.words, launch),
+            "columns": columns,
+            "steps": steps,
+            "half": -(-(columns - 1) // max(steps, 1)),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(_Step):
+    """Put minus the index of this PE's element in the place of its equal, the largest of all.
+
+    −∞ if another element is larger.
+    """
+
+    words: Block
+    own: Block
+    places: Block
+    rows: Rows
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.CLAIM
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.own, self.places)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        words, own, places = map(memories.read, (self.words, self.own, self.places))
+        memories.write(self.words, selection.claim(words, own, places))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return {"rows": program.num_rows(self.words, launch)}
+
+
+@dataclass(frozen=True, slots=True)
+class TakeIndex(_Step):
+    """Store the index of an element of each row; it is not left any more if more are to be found.
+
+    Then −∞ takes its place in the rest.
+    """
+
+    words: Block
+    rows: Rows
+    num_found: int = 0
+    """Elements of each row that were found before."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.TAKE_INDEX
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, None, self.rows.indices)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, num_rows = self.rows, memories.num_rows(self.words)
+        words = memories.view(self.words, num_rows)
+        found = np.array(memories.view(rows.indices, num_rows, rows.indices.columns))
+        found[..., self.num_found] = selection.index(words)
+        memories.write(rows.indices, found)
+        if rows.indices.columns > 1:
+            rest, present = memories.matrix(rows.rest), rows.present(memories)
+            left = selection.take(rest, words, present, rows.first(memories))
+            memories.write(rows.rest, left)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; elements spread evenly over the PEs."""
+        num_rows, has_more = program.num_rows(self.words, launch), self.rows.indices.columns > 1
+        return {
+            "rows": num_rows,
+            "more": int(has_more),
+            "compared": num_rows * has_more,
+            "held": -(-num_rows // program.size(self.rows.axis)) * has_more,
+        }

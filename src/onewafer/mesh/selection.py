@@ -1,0 +1,78 @@
+"""The largest elements of blocked rows on NumPy arrays, bit for bit as `kernels/selection.csl`.
+
+A PE's block is `[…, columns]`; `present` of its columns are no padding, and its first one has index
+`first` in the whole row, both arrays of the leading dimensions. After `largest` and `claim` a
+maximum is taken along the axis of the blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.float32]
+    Integers = NDArray[np.integer[Any]]
+
+LOWEST = np.float32(-np.inf)
+"""Where there is no element."""
+
+
+def largest(rest: NDArray[Any], present: Integers) -> Words:
+    """Return the largest element of each block as f32; −∞ if all is padding, NaN if one is."""
+    is_present = _is_present(present, rest.shape[-1])
+    result = np.full(present.shape, LOWEST)
+    for column in range(rest.shape[-1]):
+        larger = arithmetic.maximum(result, rest[..., column].astype(np.float32))
+        result = np.where(is_present[..., column], larger, result)
+    return result
+
+
+def locate(
+    blocks: NDArray[Any], wanted: Words, present: Integers, first: Integers, found: Integers
+) -> Words:
+    """Return minus the index of each block's first element that is `wanted`, −∞ without one.
+
+    The elements whose indices are in `found`, `[…, any number]`, have been taken.
+    """
+    is_wanted = _is_same(blocks.astype(np.float32), wanted[..., np.newaxis])
+    is_left = _is_present(present, blocks.shape[-1]) & ~_is_taken(found, first, blocks.shape[-1])
+    indices = (first + (is_left & is_wanted).argmax(axis=-1)).astype(np.float32)
+    return np.where((is_left & is_wanted).any(axis=-1), -indices, LOWEST)
+
+
+def claim(words: Words, own: Words, places: Words) -> Words:
+    """Return the places of what is the largest of all, −∞ elsewhere."""
+    return np.where(_is_same(own, words), places, LOWEST)
+
+
+def take(rest: NDArray[Any], words: Words, present: Integers, first: Integers) -> NDArray[Any]:
+    """Return what is left of the blocks without the elements at the indices `−words`."""
+    columns = rest.shape[-1]
+    is_taken = _is_taken(index(words)[..., np.newaxis], first, columns)
+    return np.where(is_taken & _is_present(present, columns), rest.dtype.type(LOWEST), rest)
+
+
+def index(words: Words) -> NDArray[np.int32]:
+    """Return the index from minus itself."""
+    return (-words).astype(np.int32)
+
+
+def _is_same(left: Words, right: Words) -> NDArray[np.bool_]:
+    return (left == right) | (np.isnan(left) & np.isnan(right))
+
+
+def _is_present(present: Integers, num_columns: int) -> NDArray[np.bool_]:
+    """Return `[…, columns]`: whether a column is no padding."""
+    return np.arange(num_columns) < present[..., np.newaxis]
+
+
+def _is_taken(found: Integers, first: Integers, num_columns: int) -> NDArray[np.bool_]:
+    """Return `[…, columns]`: whether the index of a column is among the found ones."""
+    indices = first[..., np.newaxis] + np.arange(num_columns)
+    return (indices[..., np.newaxis, :] == found[..., np.newaxis]).any(axis=-2)
