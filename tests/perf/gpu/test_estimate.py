@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
-from onewafer.perf.gpu import GpuOptions, Plan, estimate, parse_system, system_names
+from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate, parse_system, system_names
+from onewafer.perf.gpu.roofline import load_roofline
 from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, dense_model
 
 SMALL = dense_model("llama-3.1-8b", LLAMA_8B)
@@ -207,3 +208,24 @@ def test_a_thousand_plans_are_considered():
     one = answer(LARGE, Decode(batch=512, context=1024), "h100x4096", PLAIN)
 
     assert one.choice.num_considered >= 400
+
+
+def test_a_profile_of_the_own_card_stands_in_for_tables_and_formulas():
+    bench = Profile(
+        device="a card",
+        software="a bench",
+        copy_bytes_per_second=3.35e12 * 0.8,
+        launch_seconds=load_roofline().kernel_seconds,
+        products={},
+        decode=(),
+        prefill=(),
+    )
+    slower = replace(bench, copy_bytes_per_second=bench.copy_bytes_per_second / 2)
+    plain, same, half = (
+        answer(SMALL, ONE, "h100", options)
+        for options in (PLAIN, GpuOptions(profile=bench), GpuOptions(profile=slower))
+    )
+
+    assert same.breakdown.seconds == pytest.approx(plain.breakdown.seconds)
+    assert half.breakdown.seconds > 1.8 * plain.breakdown.seconds
+    assert any("measured on a card" in note for note in same.notes)

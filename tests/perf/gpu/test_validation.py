@@ -12,7 +12,12 @@ from onewafer.perf.gpu.serving_points import ServingPoint, aggregated_points
 from onewafer.perf.gpu.validation import CATALOG_NAMES, point_results, statistics, validate
 from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_32B, dense_model
 
-SIZES = {"llama-3.1-8b": LLAMA_8B, "llama-3.1-70b": LLAMA_70B, "qwen3-32b": QWEN3_32B}
+SIZES = {
+    "llama-3.1-8b": LLAMA_8B,
+    "llama-3.1-70b": LLAMA_70B,
+    "llama-3.3-70b": LLAMA_70B,
+    "qwen3-32b": QWEN3_32B,
+}
 needs_tables = pytest.mark.skipif(
     not is_installed() or find_spec("aiconfigurator_core") is None,
     reason="needs the packages aiconfigurator-core and pyarrow",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.gpu.kernels import Kernel
     from onewafer.perf.gpu.measurements import Measurements
+    from onewafer.perf.gpu.roofline import Roofline
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,17 @@ class KernelTime:
 class KernelClock:
     """Times kernels of one GPU, each size once."""
 
-    def __init__(self, gpu: Gpu, measurements: Measurements | None = None) -> None:
+    def __init__(
+        self,
+        gpu: Gpu,
+        measurements: Measurements | None = None,
+        *,
+        roofline: Roofline | None = None,
+    ) -> None:
         self.gpu = gpu
         self.measurements: Measurements = measurements or NoMeasurements()
-        self._factors = MeasuredFactors(gpu, self.measurements)
-        self._roofline = load_roofline()
+        self._roofline = roofline or load_roofline()
+        self._factors = MeasuredFactors(gpu, self.measurements, self._roofline)
         self._known: dict[Kernel, KernelTime] = {}
 
     def time(self, kernel: Kernel) -> KernelTime:

@@ -6,6 +6,7 @@ time, or a refusal with the smallest number of GPUs that would do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.arch import GpuCluster, find_cluster, gpu_names, load_cluster
@@ -18,6 +19,7 @@ from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.outcome import Bench, check_job, num_sequences
 from onewafer.perf.gpu.plan import Plan, plans, tensor_sizes
+from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
 from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.answer import Memory
     from onewafer.perf.breakdown import Breakdown
-    from onewafer.perf.gpu.measurements import Measurements
     from onewafer.perf.gpu.outcome import InferenceJob, Outcome
+    from onewafer.perf.gpu.profile import Profile
     from onewafer.perf.jobs import Job
     from onewafer.perf.model import Model
 
@@ -57,7 +59,7 @@ def estimate(
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
     wanted = _checked(model, check_job(job, model.name))
-    bench = Bench(ShardedModel(model), cluster.gpu, _clock(cluster.gpu, options), options)
+    bench = bench_of(model, cluster.gpu, options)
     candidates = _candidates(model, cluster, options, num_sequences(wanted))
     fitting = [plan for plan in candidates if bench.fits(plan, wanted)]
     if not fitting:
@@ -67,19 +69,31 @@ def estimate(
     return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
 
 
-def measurements_of(gpu: Gpu, options: GpuOptions) -> Measurements | None:
-    """Return what is measured of a GPU: what the options name, else the installed tables."""
-    if options.measurements is not None:
-        return options.measurements
+def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
+    """Return what plans of a model are tried on."""
+    return Bench(ShardedModel(model), gpu, kernel_clock(gpu, options), options)
+
+
+def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
+    """Return a clock with what is measured: a profile, else the installed tables, else nothing.
+
+    A profile replaces the bandwidth and the launches of the formulas as well. Raise
+    ConfigurationError if the GPU has no arithmetic for the precision.
+    """
+    options.formats.products.peak_flop_per_second(gpu)
+    if options.profile is not None:
+        return _profiled_clock(gpu, options.profile)
     if not (options.uses_tables and is_installed()):
-        return None
+        return KernelClock(gpu)
     engine = load_engine(options.engine)
-    return AiconfiguratorTables(gpu.measurements, engine.name, engine.fuses_conversion)
+    tables = AiconfiguratorTables(gpu.measurements, engine.name, engine.fuses_conversion)
+    return KernelClock(gpu, tables)
 
 
-def _clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
-    options.formats.products.peak_flop_per_second(gpu)  # refuses formats that it cannot
-    return KernelClock(gpu, measurements_of(gpu, options))
+def _profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
+    roofline = replace(load_roofline(), kernel_seconds=profile.launch_seconds)
+    bandwidth = profile.copy_bytes_per_second / roofline.memory_efficiency
+    return KernelClock(replace(gpu, memory_bytes_per_second=bandwidth), profile, roofline=roofline)
 
 
 def _checked(model: Model, job: InferenceJob) -> InferenceJob:

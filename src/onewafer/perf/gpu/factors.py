@@ -18,7 +18,6 @@ from onewafer.perf.gpu.kernels import (
     prefill_pairs,
 )
 from onewafer.perf.gpu.latency_table import build_table
-from onewafer.perf.gpu.roofline import load_roofline
 
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
@@ -26,15 +25,16 @@ if TYPE_CHECKING:
     from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
     from onewafer.perf.gpu.latency_table import LatencyTable
     from onewafer.perf.gpu.measurements import Measurements
+    from onewafer.perf.gpu.roofline import Roofline
 
 
 class MeasuredFactors:
     """Factors by kind of kernel; None where nothing was measured."""
 
-    def __init__(self, gpu: Gpu, measurements: Measurements) -> None:
+    def __init__(self, gpu: Gpu, measurements: Measurements, roofline: Roofline) -> None:
         self._gpu = gpu
         self._measurements = measurements
-        self._roofline = load_roofline()
+        self._roofline = roofline
         self.gemm = cache(self._gemm)
         self.decode_attention = cache(self._decode_attention)
         self.prefill_attention = cache(self._prefill_attention)

@@ -10,8 +10,8 @@ from onewafer.perf.gpu.steps import Formats
 from onewafer.perf.jobs import Goal, Precision
 
 if TYPE_CHECKING:
-    from onewafer.perf.gpu.measurements import Measurements
     from onewafer.perf.gpu.plan import Plan
+    from onewafer.perf.gpu.profile import Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,9 @@ class GpuOptions:
     plan: Plan | None = None
     """None: whichever is best for the goal."""
     goal: Goal = Goal.LATENCY
-    measurements: Measurements | None = None
-    """Measured kernels; None: the tables of aiconfigurator-core if it is installed."""
+    profile: Profile | None = None
+    """Kernels measured on a card at hand, which stand in for all tables; None: those of
+    aiconfigurator-core, if it is installed."""
     uses_tables: bool = True
     """Whether the tables of aiconfigurator-core may be used."""
 

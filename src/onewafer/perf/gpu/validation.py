@@ -16,6 +16,7 @@ from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.conditions import conditions_of
 from onewafer.perf.gpu.engine import load_engine
+from onewafer.perf.gpu.figures import figure_results
 from onewafer.perf.gpu.memory import memory_of_gpu
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.serving import EngineClock, Load
@@ -87,7 +88,11 @@ def validate(
         f"less the calibration fifth; {count_disaggregated_points()} runs with GPUs for prefill "
         "alone (of all models) are left out"
     )
-    return PerfValidation(statistics=tuple(statistics(results)), notes=(scope, *_FINDINGS))
+    return PerfValidation(
+        figures=figure_results(load_model),
+        statistics=tuple(statistics(results)),
+        notes=(scope, *_FINDINGS),
+    )
 
 
 def point_results(
