@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from onewafer.graph import (
     DataType,
+    Embedding,
     Graph,
     GraphError,
     LastRow,
@@ -15,6 +16,7 @@ from onewafer.graph import (
     Rotary,
     Tensor,
     position_tables,
+    table_rows,
     verify_graph,
     with_positions,
     with_rows,
@@ -62,6 +64,20 @@ def test_tables_get_other_positions_and_nothing_else_does():
 
     assert position_tables(build(8)) == ("t", "c", "s")
     assert with_positions(build(8), 20) == build(20)
+
+
+def test_indices_choose_among_the_rows_of_their_smallest_table():
+    def tensor(name: str, *shape: int) -> Tensor:
+        return Tensor(name, shape, DataType.F16)
+
+    inputs = tuple(Tensor(name, (3, 1), DataType.I32) for name in ("i", "k"))
+    operations = (
+        Embedding(tensor("a", 3, 4), "i", "large"),
+        Embedding(tensor("b", 3, 4), "k", "large"),
+        Embedding(tensor("c", 3, 4), "i", "small"),
+    )
+    tables = tensor("large", 9, 4), tensor("small", 2, 4)
+    assert table_rows(Graph("g", inputs, tables, operations, ("a",))) == {"i": 2, "k": 9}
 
 
 def test_more_dimensions_are_refused():

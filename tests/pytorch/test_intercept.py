@@ -1,5 +1,6 @@
 """Which calls go to the wafer while a script runs."""
 
+import logging
 import threading
 
 import pytest
@@ -69,6 +70,20 @@ def test_what_the_wafer_cannot_do_runs_on_the_host_once(wafer):
     assert (noisy, loss) == ("Noisy", "CrossEntropyLoss")
     assert "aten.sin.default" in sine
     assert "aten.cross_entropy_loss.default" in reason
+
+
+def test_shapes_that_do_not_go_together_get_python_s_error_and_no_log(wafer, caplog):
+    class Lengthened(nn.Module):
+        def forward(self, x):
+            return x + torch.ones(16).expand(20)
+
+    with (
+        intercept_calls(wafer),
+        torch.no_grad(),
+        pytest.raises(RuntimeError, match="expanded size"),
+    ):
+        Lengthened()(torch.ones(20))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_error_of_a_module_is_python_s_own(wafer):

@@ -30,6 +30,21 @@ def test_generate_gives_the_tokens_of_the_host(family):
     assert record.reason == "a language model with a context of 32 tokens"
 
 
+@pytest.mark.parametrize("token", [-1, 61, 2**40])
+@pytest.mark.parametrize("family", ["llama", "bert"])
+def test_a_token_that_the_model_does_not_have_is_the_host_s_error(family, token):
+    model, wafer = build(family), session()
+    with torch.no_grad(), intercept_calls(wafer):
+        model(IDS)
+        with pytest.raises(IndexError, match="index out of range in self"):
+            model(torch.tensor([[5, 17, token, 42, 8, 29]]))
+        model(IDS)
+    assert sum(record.calls for record in wafer.ledger.programs) == 2
+    (reason,) = {reason for _, reason in wafer.ledger.fallbacks}
+    low, high = min(token, 5), max(token, 42)
+    assert reason == f"its indices are {low} to {high}; the table has rows 0 to 60"
+
+
 def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     model = build("llama", num_hidden_layers=1)
     expected = model.generate(IDS, **GREEDY)

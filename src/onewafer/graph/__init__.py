@@ -43,6 +43,7 @@ from onewafer.graph.segments import Segment, fold
 from onewafer.graph.shapes import (
     num_samples,
     position_tables,
+    table_rows,
     with_positions,
     with_rows,
     with_samples,
@@ -104,6 +105,7 @@ __all__ = [
     "num_samples",
     "parameter_operands",
     "position_tables",
+    "table_rows",
     "to_json",
     "verify_graph",
     "with_positions",

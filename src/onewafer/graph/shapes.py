@@ -345,6 +345,22 @@ def position_tables(graph: Graph) -> tuple[str, ...]:
     return tuple(tables)
 
 
+def table_rows(graph: Graph) -> dict[str, int]:
+    """Return, for each input of indices, how many rows there are to choose from.
+
+    Of an input that looks up several tables: the rows of the smallest.
+    """
+    tables = {tensor.name: tensor.shape[0] for tensor in graph.parameters}
+    rows: dict[str, int] = {}
+    for operation in graph.operations:
+        match operation:
+            case Embedding(_, indices, table):
+                rows[indices] = min(tables[table], rows.get(indices, tables[table]))
+            case _:
+                pass
+    return rows
+
+
 def with_positions(graph: Graph, count: int) -> Graph:
     """Return the same graph with tables of another number of positions."""
     tables = position_tables(graph)

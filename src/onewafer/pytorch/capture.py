@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import (
 )
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType, Graph, GraphError, verify_graph
+from onewafer.graph import DataType, Graph, GraphError, table_rows, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
@@ -42,7 +42,7 @@ from onewafer.pytorch.lowering import (
     write_opaque,
 )
 from onewafer.pytorch.structure import copy_structure
-from onewafer.pytorch.tracing import tracing_alone
+from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -293,6 +293,10 @@ def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> O
     return write_opaque(writer, node, operands)
 
 
+class OutsideTableError(UnsupportedOperationError):
+    """A refusal for the elements of one call's tensors, which says nothing of other calls."""
+
+
 class SurroundingsError(UnsupportedOperationError):
     """A refusal for what surrounds a call, which holds for every call made inside it, too."""
 
@@ -307,6 +311,19 @@ class RefusedError(UnsupportedOperationError):
     def holds_for(self, leaves: Sequence[object]) -> bool:
         """Tell whether a call with these leaves would be refused for the same reason."""
         return _are_unchanged(self._decided, leaves)
+
+
+def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
+    """Raise OutsideTableError if an input of indices chooses a row that its table does not have.
+
+    The wafer would look past the end of the table; the host says what PyTorch says of it.
+    """
+    for name, num_rows in table_rows(graph).items():
+        first, last = (int(found) for found in torch.aminmax(inputs[name]))
+        if first < 0 or last >= num_rows:
+            seen = f"{first}" if first == last else f"{first} to {last}"
+            msg = f"its indices are {seen}; the table has rows 0 to {num_rows - 1}"
+            raise OutsideTableError(msg)
 
 
 def _take(tensor: torch.Tensor, index: int, count: int) -> torch.Tensor:
@@ -379,7 +396,7 @@ def _export(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> ExportedProgram:
     try:
-        with tracing_alone(), warnings.catch_warnings(), torch.no_grad():
+        with tracing_alone(), tracing_quietly(), warnings.catch_warnings(), torch.no_grad():
             # torch's own deprecations inside export are not news to the script's user.
             warnings.simplefilter("ignore")
             program = torch.export.export(module, args, dict(kwargs), strict=False)

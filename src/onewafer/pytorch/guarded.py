@@ -21,6 +21,7 @@ from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import RefusedError, capture_graph
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
+from onewafer.pytorch.tracing import tracing_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,11 +117,12 @@ class GuardedCall:
         self._module, self._has_reached_graph = module, False
         restore_generators = save_generators()
         try:
-            if self.num_graphs:
-                return self._compiled(module, args, kwargs)
-            with warnings.catch_warnings():  # advice on how to write code for Dynamo
-                warnings.simplefilter("ignore")
-                return self._compiled(module, args, kwargs)
+            with tracing_quietly():
+                if self.num_graphs:
+                    return self._compiled(module, args, kwargs)
+                with warnings.catch_warnings():  # advice on how to write code for Dynamo
+                    warnings.simplefilter("ignore")
+                    return self._compiled(module, args, kwargs)
         except OnewaferError:
             restore_generators()
             raise

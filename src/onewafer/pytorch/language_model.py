@@ -27,7 +27,7 @@ from onewafer.graph import (
     with_rows,
 )
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
-from onewafer.pytorch.capture import CapturedCall, WaferResult, capture
+from onewafer.pytorch.capture import CapturedCall, WaferResult, capture, check_indices
 from onewafer.pytorch.lowering import Layout
 
 if TYPE_CHECKING:
@@ -202,13 +202,15 @@ class ResidentModel:
         """Return the logits (count, vocabulary) of the last tokens of a sequence.
 
         Raises UnsupportedOperationError if the sequence is longer than the context, or for several
-        rows of logits from a program that has only the last one.
+        rows of logits from a program that has only the last one; OutsideTableError for a token that
+        the model does not have.
         """
         if len(tokens) > self.context:
             msg = f"{len(tokens)} tokens are more than the {self.context} of its context"
             raise UnsupportedOperationError(msg)
         if count > 1 and not self.model.gives_all_rows:
             raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
+        check_indices(self._graph, {self._graph.inputs[0].name: torch.tensor(tokens)})
         first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
         parts = [
             self._launch(tokens[start : start + self._rows], start)

@@ -26,7 +26,7 @@ from onewafer.errors import (
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
-from onewafer.pytorch.capture import capture, check_call
+from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
 from onewafer.pytorch.executable import (
     Executor,
     Simulation,
@@ -166,6 +166,8 @@ class Session:
             self._parts.admit(whole, part, look)
             try:
                 result = self.call(part, args, kwargs)
+            except OutsideTableError:
+                raise
             except UnsupportedOperationError as error:
                 self._parts.keep_refusal(part, look, str(error))
                 raise
@@ -264,6 +266,7 @@ class Session:
     def _run(self, module: torch.nn.Module, call: CapturedCall) -> object:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
+        check_indices(call.graph, call.inputs)
         program = self._program_of.get(call.capture)
         if program is None:
             program = self._program_for(module, call.capture)

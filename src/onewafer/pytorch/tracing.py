@@ -1,4 +1,4 @@
-"""Let `torch.export` trace in one thread without a trace in the others.
+"""Let PyTorch trace in one thread without a trace in the others, and without a word.
 
 While it traces, torch.fx replaces `nn.Module.__call__` and `__getattr__` for all threads; a module
 that another thread calls meanwhile would become part of the trace, or break it. Here the
@@ -8,6 +8,7 @@ replacements hold in the tracing thread only, and only one thread traces at a ti
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ _LOCK = threading.RLock()
 """One for the process, as the attributes of `nn.Module` are."""
 _tracing_threads: list[int] = []
 """The thread that holds the lock, as often as it entered."""
+
+
+_LOG_OF_SHAPES = logging.getLogger("torch._subclasses.fake_tensor")
+"""Gets the traceback of an operation whose shapes do not go together, before it is raised."""
 
 
 def is_another_thread_tracing() -> bool:
@@ -56,6 +61,21 @@ def tracing_alone() -> Generator[None]:
         finally:
             _tracing_threads.pop()
             Patcher.patch_method = patch_method
+
+
+@contextmanager
+def tracing_quietly() -> Generator[None]:
+    """Keep PyTorch's log of what cannot be traced from the script's user, who gets the error."""
+    thread = threading.get_ident()
+
+    def is_of_another_thread(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    _LOG_OF_SHAPES.addFilter(is_of_another_thread)
+    try:
+        yield
+    finally:
+        _LOG_OF_SHAPES.removeFilter(is_of_another_thread)
 
 
 def _only_in(
