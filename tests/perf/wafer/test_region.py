@@ -8,7 +8,7 @@ from onewafer.mesh import Estimator, Launch, footprint, shard
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.system import machine
-from onewafer.perf.wafer.workload import Load, again, graphs_of, join
+from onewafer.perf.wafer.workload import Load, again, join, pieces_of
 from tests.perf.wafer.models import llama
 
 OPTIONS = WaferOptions()
@@ -23,13 +23,12 @@ def regions_of(model, *, rows=1, position=0, capacity=64, sequences=1, options=O
 def whole_graph(model, load):
     """Return one graph of all layers of a model."""
     graphs = []
-    for segment, graph in zip(
-        model.segments, graphs_of(model, load, OPTIONS.precision), strict=True
+    for segment, piece in zip(
+        model.segments, pieces_of(model, load, OPTIONS.precision), strict=True
     ):
-        kept = segment.shared | segment.constants
         for _ in range(segment.repeats):
-            graphs.append(graph)
-            graph = again(graph, shared=kept)  # noqa: PLW2901
+            graphs.append(piece.graph)
+            piece = again(piece)  # noqa: PLW2901
     return join(graphs)
 
 
@@ -107,9 +106,7 @@ def test_sparse_weights_save_products_and_bytes_and_nothing_else():
         regions_of(model, options=WaferOptions(density=density)) for density in (1.0, 0.25)
     )
     before, after = (regions.split(work, rectangle) for regions in (dense, sparse))
-    changed = {
-        limit.value for (part, limit), cycles in before.items() if after[part, limit] != cycles
-    }
+    changed = {key[1].value for key, cycles in before.items() if after[key] != cycles}
 
     assert changed == {"SRAM bandwidth"}
     assert sparse.cost(work, rectangle).cycles < dense.cost(work, rectangle).cycles

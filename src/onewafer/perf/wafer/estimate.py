@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import Experts
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.jobs import Decode, Goal, Job, Prefill, Serve
@@ -26,7 +27,7 @@ from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import fewest_wafers
 from onewafer.perf.wafer.streaming import Streamed, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
-from onewafer.perf.wafer.workload import has_windows, is_causal
+from onewafer.perf.wafer.workload import has_windows, is_causal, pieces_of
 
 if TYPE_CHECKING:
     from onewafer.perf.model import Model
@@ -49,6 +50,10 @@ def estimate(
     machine = machine_of(system, options)
     _check_region(machine, options)
     demand = _demand(model, job)
+    try:
+        pieces_of(model, demand.load, options.precision)
+    except UnsupportedOperationError as error:
+        return Refusal(system=machine.wafers.name, title=machine.title, reason=str(error))
     outcomes: list[Outcome] = []
     refusals: tuple[str, ...] = ()
     for mode in _RESIDENT:
@@ -194,6 +199,11 @@ def _model_notes(model: Model, job: Job) -> tuple[str, ...]:
     if model.max_context is not None and context > model.max_context:
         notes.append(
             f"{model.title} was made for {model.max_context:,} tokens, fewer than {context:,}"
+        )
+    if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
+        notes.append(
+            "experts are counted as the products of those that a row meets, each over a whole "
+            "region, with the weights of all stored; no kernel sends rows to experts yet"
         )
     if has_windows(model, context):
         notes.append(

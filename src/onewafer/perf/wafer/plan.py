@@ -165,12 +165,12 @@ def _stage_items(
 ) -> Iterator[Item]:
     """Yield what a stage waits for, by part of a layer."""
     split = regions.split(stage.cost.work, stage.cost.rectangle)
-    for (part, limit), cycles in split.items():
+    for (part, limit, is_estimated), cycles in split.items():
         yield Item(
             name=LAUNCH if part is None else part.value,
             seconds=machine.seconds(cycles),
             limit=limit,
-            is_cross_checked=not (is_unchecked or regions.density < 1),
+            is_cross_checked=not (is_unchecked or is_estimated or regions.density < 1),
         )
 
 

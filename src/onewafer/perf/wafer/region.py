@@ -28,7 +28,7 @@ from onewafer.mesh import (
     split_waits,
 )
 from onewafer.perf.breakdown import Limit
-from onewafer.perf.wafer.workload import Load, again, graphs_of, join, parts_of
+from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,14 +37,17 @@ if TYPE_CHECKING:
     from onewafer.mesh import Estimate, Footprint, MeshProgram, Waits
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.system import Machine
+    from onewafer.perf.wafer.workload import Load
 
 Work = tuple[tuple[int, int], ...]
 """What a region computes, in order: indices of segments, and how many of their pieces."""
 Rectangle = tuple[int, int]
 """Width and height in PEs."""
-Split = dict["tuple[LayerPart | None, Limit]", float]
-"""Cycles by part of a layer, None for the launch itself, and by what they wait for."""
+Split = dict["tuple[LayerPart | None, Limit, bool]", float]
+"""Cycles by part of a layer, None for the launch itself, by what they wait for, and by whether they
+are those of operations that stand for others."""
 
 _ONCE = -1
 """In place of a segment: what a launch does once."""
@@ -91,9 +94,14 @@ class Regions:
         self.load = load
         self.segments = model.segments
         self.architecture = machine.architecture
-        self.graphs = graphs_of(model, load, options.precision)
+        self.pieces = pieces_of(model, load, options.precision)
         self.density = options.density
         self._measured: dict[tuple[tuple[int, ...], Rectangle], _Measured | str] = {}
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graph of a piece of each segment."""
+        return tuple(piece.graph for piece in self.pieces)
 
     @property
     def element_bytes(self) -> int:
@@ -121,16 +129,27 @@ class Regions:
         """Bytes of the learned parameters of a piece of each segment, without padding."""
         return tuple(
             sum(
-                graph.tensor(t.name).num_bytes * self.stored_share(graph, t.name)
-                for t in segment.weights
+                tensor.num_bytes * times
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
             )
-            for segment, graph in zip(self.segments, self.graphs, strict=True)
+            for piece in self.pieces
         )
 
-    def stored_share(self, graph: Graph, name: str) -> float:
-        """Return which share of a parameter is stored: of sparse weights what is not zero."""
-        is_product = any(isinstance(op, Linear) and op.weight == name for op in graph.operations)
-        return self.density if is_product else 1.0
+    def times_stored(self, piece: Piece) -> tuple[float, ...]:
+        """Return how many times the bytes of each parameter are stored; constants count as 0.
+
+        Of sparse weights only what is not zero is, of experts all that a row does not meet, too.
+        """
+        products = {op.weight for op in piece.graph.operations if isinstance(op, Linear)}
+        return tuple(
+            0.0
+            if tensor.name in piece.constants
+            else piece.stored.get(tensor.name, 1.0)
+            * (self.density if tensor.name in products else 1.0)
+            for tensor in piece.graph.parameters
+        )
 
     def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of some work on a rectangle, None if there is no room for it."""
@@ -168,28 +187,27 @@ class Regions:
         return found
 
     def _build(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
-        measured = _Measured(self, [(i, self.graphs[i]) for i in indices], rectangle)
+        measured = _Measured(self, [(i, self.pieces[i]) for i in indices], rectangle)
         (first, *others) = indices
         if others or self.segments[first].repeats == 1 or not measured.is_turned:
             return measured
         # What comes out lies along the other axis than what goes in: so every other piece does.
-        graph, segment = self.graphs[first], self.segments[first]
-        second = again(graph, shared=segment.shared | segment.constants)
-        return _Measured(self, [(first, graph), (first, second)], rectangle)
+        piece = self.pieces[first]
+        return _Measured(self, [(first, piece), (first, again(piece))], rectangle)
 
 
 class _Measured:
     """The mesh program of one piece of each kind, and what it says of more of them."""
 
     def __init__(
-        self, regions: Regions, pieces: Sequence[tuple[int, Graph]], rectangle: Rectangle
+        self, regions: Regions, pieces: Sequence[tuple[int, Piece]], rectangle: Rectangle
     ) -> None:
         self._regions = regions
         self._pieces = pieces
         load, architecture = regions.load, regions.architecture
-        has_cache = any(map(_cached_features, (graph for _, graph in pieces)))
+        has_cache = any(map(_cached_features, (piece.graph for _, piece in pieces)))
         self._program: MeshProgram = shard(
-            join([graph for _, graph in pieces]),
+            join([piece.graph for _, piece in pieces]),
             width=rectangle[0],
             height=rectangle[1],
             architecture=architecture,
@@ -218,12 +236,13 @@ class _Measured:
         """Return the cycles of a launch by part and limit."""
         counts = Counter(dict(work))
         split: Split = {}
-        for (index, part), waits in zip(self._places, self._waits, strict=True):
+        for (index, part, is_estimated), waits in zip(self._places, self._waits, strict=True):
             factor = 1 if index == _ONCE else counts[index] / self._rounds[index]
             for limit, cycles in _by_limit(waits):
-                split[part, limit] = split.get((part, limit), 0.0) + cycles * factor
+                key = part, limit, is_estimated
+                split[key] = split.get(key, 0.0) + cycles * factor
         control = self._control_cycles + sum(map(self._repeats, counts.values()))
-        split[None, Limit.COMPUTE] = control
+        split[None, Limit.COMPUTE, False] = control
         return {key: cycles for key, cycles in split.items() if cycles}
 
     def bytes_of(self, work: Work) -> Bytes:
@@ -267,7 +286,7 @@ class _Measured:
             if self._regions.density == 1.0
             else [waits.cycles for waits in self._waits]
         )
-        for (index, _), of_operation in zip(self._places, of_operations, strict=True):
+        for (index, _, _), of_operation in zip(self._places, of_operations, strict=True):
             cycles[index] += of_operation
         return cycles
 
@@ -287,14 +306,18 @@ class _Measured:
         )
 
     @cached_property
-    def _places(self) -> tuple[tuple[int, LayerPart], ...]:
-        """The segment and the part of each mesh operation."""
+    def _places(self) -> tuple[tuple[int, LayerPart, bool], ...]:
+        """The segment, the part, and whether it stands for another one, of each mesh operation."""
         of_operations = [
-            (index, part) for index, _ in self._pieces for part in self._regions.parts[index]
+            (index, part, operation.result.name in piece.estimated)
+            for index, piece in self._pieces
+            for part, operation in zip(
+                self._regions.parts[index], piece.graph.operations, strict=True
+            )
         ]
         prepared, places = self._program.num_prepared, self._program.sources
         return tuple(
-            (_ONCE if at < prepared else of_operations[source][0], of_operations[source][1])
+            (_ONCE if at < prepared else of_operations[source][0], *of_operations[source][1:])
             for at, source in enumerate(places)
         )
 
@@ -314,11 +337,10 @@ class _Measured:
     def _learned(self) -> Mapping[int, list[tuple[int, float]]]:
         """By segment: the bytes of each learned parameter, and the share that is stored."""
         owners: dict[str, tuple[int, float]] = {}
-        for index, graph in self._pieces:
-            constant = self._regions.segments[index].constants
-            for tensor in graph.parameters:
-                if tensor.name not in constant:
-                    share = self._regions.stored_share(graph, tensor.name)
+        for index, piece in self._pieces:
+            times = self._regions.times_stored(piece)
+            for tensor, share in zip(piece.graph.parameters, times, strict=True):
+                if tensor.name not in piece.constants:
                     owners.setdefault(tensor.name, (index, share))
         learned: dict[int, list[tuple[int, float]]] = {}
         for placement in self._program.with_role(Role.PARAMETER):
@@ -331,7 +353,7 @@ class _Measured:
     @cached_property
     def _cache_bytes(self) -> Mapping[int, int]:
         """Bytes of keys and values of one sequence, by segment, in one piece of it."""
-        features = {index: _cached_features(graph) for index, graph in self._pieces}
+        features = {index: _cached_features(piece.graph) for index, piece in self._pieces}
         total = sum(features[index] for index, _ in self._pieces)
         size = self._program.arena_bytes(Arena.STATE)
         return {index: size * share // total for index, share in features.items() if share}

@@ -124,7 +124,7 @@ def _items(cost: RegionCost, regions: Regions, machine: Machine, launches: int) 
     """Yield what all pieces of a segment wait for: their own work, then the rest of the weights."""
     index = cost.work[0][0]
     repeats = regions.segments[index].repeats
-    for (part, limit), cycles in regions.split(cost.work, cost.rectangle).items():
+    for (part, limit, _), cycles in regions.split(cost.work, cost.rectangle).items():
         yield Item(
             name=LAUNCH if part is None else part.value,
             seconds=repeats * launches * machine.seconds(cycles),

@@ -6,8 +6,8 @@ in all pieces, and joined graphs that one region computes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from onewafer.graph import (
     FLOATING,
@@ -15,20 +15,20 @@ from onewafer.graph import (
     DataType,
     Graph,
     LastRow,
-    Tensor,
     layer_parts,
     with_positions,
     with_rows,
 )
 from onewafer.perf.jobs import Precision
+from onewafer.perf.wafer.renaming import rename
+from onewafer.perf.wafer.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from onewafer.graph import LayerPart, Operation
+    from onewafer.graph import LayerPart, Tensor
     from onewafer.perf.model import Model
-
-_Value = TypeVar("_Value")
+    from onewafer.perf.wafer.stand_ins import Piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,17 @@ def is_causal(model: Model) -> bool:
     )
 
 
-def graphs_of(model: Model, load: Load, precision: Precision) -> tuple[Graph, ...]:
-    """Return the graph of one piece of each segment for a load."""
+def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ...]:
+    """Return one piece of each segment for a load.
+
+    Raises UnsupportedOperationError if one has an operation that nothing on a wafer stands for.
+    """
     dtype = DataType.F32 if precision is Precision.FP32 else DataType.F16
-    graphs = (_in_format(segment.graph, dtype) for segment in model.segments)
-    if model.fixed_tokens is not None:
-        return tuple(graphs)
-    return tuple(_resize(graph, load) for graph in graphs)
+    pieces = [with_stand_ins(segment) for segment in model.segments]
+    graphs = [_in_format(piece.graph, dtype) for piece in pieces]
+    if model.fixed_tokens is None:
+        graphs = [_resize(graph, load) for graph in graphs]
+    return tuple(replace(p, graph=graph) for p, graph in zip(pieces, graphs, strict=True))
 
 
 def parts_of(graphs: Sequence[Graph]) -> tuple[tuple[LayerPart, ...], ...]:
@@ -83,7 +87,7 @@ def join(graphs: Sequence[Graph]) -> Graph:
     for index, graph in enumerate(graphs[1:], 1):
         names = {op.result.name: f"{index}:{op.result.name}" for op in graph.operations}
         names[graph.inputs[0].name] = renamed[-1].outputs[0]
-        renamed.append(_rename(graph, names))
+        renamed.append(rename(graph, names))
     parameters = {tensor.name: tensor for graph in renamed for tensor in graph.parameters}
     inputs = {tensor.name: tensor for tensor in renamed[0].inputs}
     return Graph(
@@ -95,11 +99,12 @@ def join(graphs: Sequence[Graph]) -> Graph:
     )
 
 
-def again(graph: Graph, *, shared: Iterable[str]) -> Graph:
-    """Return the graph of the next equal piece: parameters that are not shared are its own."""
-    kept = frozenset(shared)
-    own = {t.name: f"again:{t.name}" for t in graph.parameters if t.name not in kept}
-    return _rename(graph, own)
+def again(piece: Piece) -> Piece:
+    """Return the next equal piece: parameters that are not shared are its own."""
+    kept = piece.shared | piece.constants
+    own = {t.name: f"again:{t.name}" for t in piece.graph.parameters if t.name not in kept}
+    stored = {own.get(name, name): times for name, times in piece.stored.items()}
+    return replace(piece, graph=rename(piece.graph, own), stored=stored)
 
 
 def has_windows(model: Model, context: int) -> bool:
@@ -116,23 +121,14 @@ def has_windows(model: Model, context: int) -> bool:
 def _resize(graph: Graph, load: Load) -> Graph:
     if load.are_sequences:
         graph = _without_last_row(graph)
-    return with_rows(with_positions(_without_windows(graph), load.capacity), load.rows)
-
-
-def _without_windows(graph: Graph) -> Graph:
-    """Return the graph whose attention sees all positions: the mesh knows no windows."""
-    operations = (
-        replace(operation, window=None) if isinstance(operation, Attention) else operation
-        for operation in graph.operations
-    )
-    return replace(graph, operations=tuple(operations))
+    return with_rows(with_positions(graph, load.capacity), load.rows)
 
 
 def _without_last_row(graph: Graph) -> Graph:
     """Return the graph that goes on with all rows."""
     names = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
     left = tuple(op for op in graph.operations if not isinstance(op, LastRow))
-    return _rename(replace(graph, operations=left), names) if names else graph
+    return rename(replace(graph, operations=left), names) if names else graph
 
 
 def _in_format(graph: Graph, dtype: DataType) -> Graph:
@@ -145,38 +141,4 @@ def _in_format(graph: Graph, dtype: DataType) -> Graph:
         tuple(map(convert, graph.parameters)),
         tuple(replace(op, result=convert(op.result)) for op in graph.operations),
         graph.outputs,
-    )
-
-
-def _rename(graph: Graph, names: Mapping[str, str]) -> Graph:
-    def tensor(old: Tensor) -> Tensor:
-        return replace(old, name=names.get(old.name, old.name))
-
-    return Graph(
-        graph.name,
-        tuple(map(tensor, graph.inputs)),
-        tuple(map(tensor, graph.parameters)),
-        tuple(_rename_operation(operation, names) for operation in graph.operations),
-        tuple(names.get(name, name) for name in graph.outputs),
-    )
-
-
-def _rename_operation(operation: Operation, names: Mapping[str, str]) -> Operation:
-    """Return an operation whose operands and result have other names."""
-
-    def renamed(value: _Value) -> _Value:
-        match value:
-            case Tensor():
-                return cast("_Value", replace(value, name=names.get(value.name, value.name)))
-            case str() if value in names and type(value) is str:
-                return cast("_Value", names[value])
-            case tuple():
-                return cast(
-                    "_Value", tuple(renamed(item) for item in cast("tuple[object, ...]", value))
-                )
-            case _:
-                return value
-
-    return replace(
-        operation, **{f.name: renamed(getattr(operation, f.name)) for f in fields(operation)}
     )

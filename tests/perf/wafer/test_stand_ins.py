@@ -1,0 +1,162 @@
+"""What the mesh has no form of is estimated by what has one, and marked; or else refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Experts,
+    Graph,
+    Linear,
+    Multiply,
+    Opaque,
+    Segment,
+    Tensor,
+)
+from onewafer.perf import Decode, Refusal
+from onewafer.perf.wafer import estimate
+from onewafer.perf.wafer.stand_ins import with_stand_ins
+from tests.perf.wafer.models import llama
+
+FEATURES, HIDDEN, NUM_EXPERTS, PER_ROW = 64, 32, 8, 2
+
+
+def tensor(name, *shape):
+    return Tensor(name, shape, DataType.F32)
+
+
+def segment_of(*operations, parameters=(), output=None):
+    graph = Graph(
+        "layer",
+        (tensor("x", 1, FEATURES),),
+        parameters,
+        operations,
+        (output or operations[-1].result.name,),
+    )
+    return Segment(graph, 1)
+
+
+def experts_segment(*, matrices=3):
+    router = tensor("router", NUM_EXPERTS, FEATURES)
+    weights = tuple(
+        tensor(f"experts.{index}", NUM_EXPERTS, HIDDEN, FEATURES) for index in range(matrices)
+    )
+    return segment_of(
+        Linear(tensor("scores", 1, NUM_EXPERTS), "x", "router"),
+        Opaque(tensor("choice", 1, PER_ROW), "aten.topk", ("scores",), (), 1.0, keeps_rows=True),
+        Experts(
+            tensor("y", 1, FEATURES),
+            "x",
+            "choice",
+            tuple(weight.name for weight in weights),
+            NUM_EXPERTS,
+            PER_ROW,
+            HIDDEN,
+        ),
+        parameters=(router, *weights),
+    )
+
+
+@pytest.mark.parametrize(("matrices", "products"), [(3, 4), (2, 3)])
+def test_experts_are_the_products_that_a_row_meets_and_the_bytes_of_all(matrices, products):
+    piece = with_stand_ins(experts_segment(matrices=matrices))
+    linear = [op for op in piece.graph.operations if isinstance(op, Linear)]
+    multiplied = sum(
+        piece.graph.tensor(op.weight).num_elements for op in linear if op.result.name != "scores"
+    )
+    stored = sum(
+        t.num_elements * piece.stored.get(t.name, 1.0)
+        for t in piece.graph.parameters
+        if t.name != "router"
+    )
+
+    assert len(linear) == products
+    assert multiplied == matrices * PER_ROW * HIDDEN * FEATURES
+    assert stored == pytest.approx(matrices * NUM_EXPERTS * HIDDEN * FEATURES)
+    assert any(isinstance(op, Multiply) for op in piece.graph.operations) == (matrices == 3)
+    assert "scores" not in piece.estimated
+    assert piece.graph.outputs == ("y",)
+
+
+def test_views_are_nothing_and_passes_are_scales():
+    given = tensor("y", 1, FEATURES)
+    view = Opaque(tensor("v", 1, FEATURES), "aten.view", ("x",), (), 0.0, keeps_rows=True, is_view=True)
+    piece = with_stand_ins(
+        segment_of(view, Opaque(given, "aten.erf", ("v",), (), 1.0, keeps_rows=True))
+    )
+
+    (only,) = piece.graph.operations
+    assert (only.input, only.result.name) == ("x", "y")
+    assert piece.estimated == {"y"}
+
+
+def test_other_rows_than_those_given_have_no_stand_in():
+    with pytest.raises(UnsupportedOperationError, match=r"aten\.cumsum that defines 'y'"):
+        with_stand_ins(
+            segment_of(
+                Opaque(tensor("y", 7, FEATURES), "aten.cumsum", ("x",), (), 1.0, keeps_rows=False)
+            )
+        )
+
+
+def with_layer(model, change):
+    first, layer, last = model.segments
+    graph = layer.graph
+    operations = tuple(change(operation) for operation in graph.operations)
+    return replace(
+        model, segments=(first, replace(layer, graph=replace(graph, operations=operations)), last)
+    )
+
+
+def test_a_window_is_counted_as_no_window_and_said_so():
+    model = llama(layers=2)
+    narrow = with_layer(
+        model, lambda op: replace(op, window=8) if isinstance(op, Attention) else op
+    )
+    job = Decode(context=64)
+    wide, answer = (estimate(one, job, "cs3") for one in (model, narrow))
+
+    assert answer.tpot_seconds == wide.tpot_seconds
+    assert any("attention with a window" in note for note in answer.notes)
+    assert not any("attention with a window" in note for note in wide.notes)
+
+
+def test_what_has_no_stand_in_is_refused_by_name():
+    def change(operation):
+        if operation.result.name != "layer.silu":
+            return operation
+        return Opaque(operation.result, "aten.roll", (), (), 1.0, keeps_rows=False)
+
+    refusal = estimate(with_layer(llama(layers=2), change), Decode(context=8), "cs3")
+
+    assert isinstance(refusal, Refusal)
+    assert "aten.roll" in refusal.reason
+
+
+def test_experts_are_answered_as_estimates():
+    model = llama(layers=2, features=FEATURES)
+    experts = experts_segment()
+    named = Tensor("layer.hidden", (1, FEATURES), DataType.F32)
+    graph = replace(experts.graph, inputs=(named,))
+    operations = tuple(
+        replace(op, input="layer.hidden") if op.input == "x" else op
+        for op in graph.operations
+        if not isinstance(op, Opaque)
+    )
+    operations = (*operations[:-1], replace(operations[-1], choice="scores"))
+    graph = replace(graph, operations=operations)
+    *layers, last = model.segments
+    last_graph = replace(last.graph, inputs=(Tensor("y", (1, FEATURES), DataType.F32),))
+    renamed = tuple(
+        replace(op, input="y") if op.input == "layer.hidden" else op for op in last_graph.operations
+    )
+    last = replace(last, graph=replace(last_graph, operations=renamed))
+    mixed = replace(model, segments=(*layers, Segment(graph, 1), last))
+
+    answer = estimate(mixed, Decode(context=16), "cs3")
+
+    assert any("experts are counted" in note for note in answer.notes)
+    assert answer.breakdown.cross_checked_fraction < 0.95
