@@ -83,7 +83,9 @@ def test_experts_are_the_products_that_a_row_meets_and_the_bytes_of_all(matrices
 
 def test_views_are_nothing_and_passes_are_scales():
     given = tensor("y", 1, FEATURES)
-    view = Opaque(tensor("v", 1, FEATURES), "aten.view", ("x",), (), 0.0, keeps_rows=True, is_view=True)
+    view = Opaque(
+        tensor("v", 1, FEATURES), "aten.view", ("x",), (), 0.0, keeps_rows=True, is_view=True
+    )
     piece = with_stand_ins(
         segment_of(view, Opaque(given, "aten.erf", ("v",), (), 1.0, keeps_rows=True))
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onewafer.graph import Attention
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Choice, Memory
 from onewafer.perf.jobs import Precision
@@ -15,11 +16,12 @@ from onewafer.units import format_hertz
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from onewafer.graph import Graph
     from onewafer.perf.breakdown import Breakdown
     from onewafer.perf.jobs import Job
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Plan
-    from onewafer.perf.wafer.region import Bytes, Work
+    from onewafer.perf.wafer.region import Bytes, Regions, Work
     from onewafer.perf.wafer.streaming import Streamed
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
@@ -105,16 +107,21 @@ def streamed_memory(streamed: Streamed, machine: Machine) -> Memory:
     )
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: Plan, regions: Regions) -> str:
     """Return a plan in a few words."""
     wafers = f" on {plan.num_wafers} wafers" if plan.num_wafers > 1 else ""
     kinds = Counter((stage.cost.work, stage.cost.rectangle) for stage in plan.stages)
     work, (width, height) = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
     if plan.mode is Mode.WHOLE:
         return f"{width}×{height} PEs a wafer, layer after layer{wafers}"
-    pieces = _num_pieces(work)
-    group = "a layer" if pieces == 1 else f"{pieces} layers"
+    layers = sum(count * _num_layers(regions.graphs[index]) for index, count in work)
+    group = "a layer" if layers == 1 else f"{layers} layers"
     return f"pipeline over {len(plan.stages)} regions, {group} each on {width}×{height} PEs{wafers}"
+
+
+def _num_layers(graph: Graph) -> int:
+    """Return the layers of a piece: a model that alternates two kinds has pieces of two."""
+    return max(1, sum(isinstance(operation, Attention) for operation in graph.operations))
 
 
 def _num_pieces(work: Work) -> int:

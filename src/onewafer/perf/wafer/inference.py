@@ -191,7 +191,7 @@ def _memory(layout: Layout, model: Model, options: WaferOptions) -> Memory:
 
 def _text(layout: Layout) -> str:
     replicas = f"{layout.replicas} replicas, each a " if layout.replicas > 1 else ""
-    return replicas + describe(layout.plan)
+    return replicas + describe(layout.plan, layout.regions)
 
 
 def _batch_notes(layout: Layout) -> tuple[str, ...]:
