@@ -1,11 +1,13 @@
 """Model FLOP of training, against formulas that were published."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import verify_graph
+from onewafer.graph import DataType, Experts, Graph, MaxPool, Segment, Tensor, Window, verify_graph
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token, training_pieces
 
@@ -77,3 +79,16 @@ def test_shapes_without_meaning_are_refused(changes: dict[str, int], message: st
 
     with pytest.raises(ConfigurationError, match=message):
         GptShape(**{**shape, **changes})
+
+
+def test_models_with_experts_or_maps_are_refused() -> None:
+    shape = GptShape(layers=2, hidden=64, heads=4, vocabulary=100, positions=128)
+    model = gpt_model("gpt", shape)
+    x = Tensor("x", (16, 64), DataType.F16)
+    expert = Experts(Tensor("y", (16, 64), DataType.F16), "x", "x", ("w",), 8, 2, 128)
+    pool = MaxPool(Tensor("y", (16, 64), DataType.F16), "x", Window(4, 4))
+
+    for operation, message in ((expert, "expert parallelism"), (pool, "works on maps")):
+        graph = Graph("other", (x,), (), (operation,), ("y",))
+        with pytest.raises(ConfigurationError, match=message):
+            training_pieces(replace(model, segments=(Segment(graph, 1),)), 16)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Attention, Convolution, Depthwise, LastRow, Linear, with_rows
+from onewafer.graph import ON_MAPS, Attention, Experts, LastRow, Linear, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +49,11 @@ class TrainingPiece:
 def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
     """Return the pieces of a model for one whole sequence.
 
-    Raise ConfigurationError for a sequence that the model was not made for.
+    Raise ConfigurationError for a sequence that the model was not made for, and for a model whose
+    training has no equations here.
     """
     check_sequence(model, sequence)
+    check_operations(model)
     return tuple(
         TrainingPiece(segment, all_rows(model.graph_for(segment, sequence)))
         for segment in model.segments
@@ -69,6 +71,21 @@ def check_sequence(model: Model, sequence: int) -> None:
         raise ConfigurationError(
             f"{model.title} was made for {model.max_context:,} tokens, not {sequence:,}; "
             f"write --sequence {model.max_context} or less"
+        )
+
+
+def check_operations(model: Model) -> None:
+    """Raise ConfigurationError for a model whose training has no equations here."""
+    operations = [op for segment in model.segments for op in segment.graph.operations]
+    if any(isinstance(operation, Experts) for operation in operations):
+        raise ConfigurationError(
+            f"{model.title} sends tokens to experts, whose training (expert parallelism) has no "
+            "equations here; ask for inference, or for a model without experts"
+        )
+    if any(isinstance(operation, ON_MAPS) for operation in operations):
+        raise ConfigurationError(
+            f"{model.title} works on maps, whose training has no equations here; ask for a model "
+            "that works on sequences"
         )
 
 
@@ -97,11 +114,6 @@ def product_flop(graph: Graph, operation: Operation, pairs: AttentionPairs) -> i
     match operation:
         case Linear():
             return 2 * elements * graph.tensor(operation.input).shape[-1]
-        case Convolution():
-            taps = operation.window.num_taps
-            return 2 * elements * taps * graph.tensor(operation.input).shape[-1]
-        case Depthwise():
-            return 2 * elements * operation.window.num_taps
         case Attention():
             query_rows, query_features = graph.tensor(operation.query).shape
             features = query_features + operation.result.shape[-1]

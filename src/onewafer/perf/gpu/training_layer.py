@@ -19,7 +19,7 @@ parts of a sequence are paired, so that all GPUs have as many pairs under a caus
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
@@ -107,6 +107,8 @@ class PieceClock:
                     self._add_elementwise(part, is_whole=index in whole)
                 case Exchange():
                     self._add_exchange(part, parts[index - 1])
+                case _:
+                    assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]
         return PieceTime(_merge(self._forward), _merge(self._backward), _merge(again))
 
