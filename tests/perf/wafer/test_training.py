@@ -76,6 +76,7 @@ def test_the_backward_pass_has_twice_the_products() -> None:
         gradient_sums=0.25,
         stream=9.0,
         looked_up=2.0,
+        fewest=1.0,
     )
 
     assert piece.forward == 6 + 1 + 4 + 3 + 0.5
@@ -127,6 +128,11 @@ def test_more_sequences_take_longer_but_less_each(candidate: Round) -> None:
     one, two = _case().seconds(candidate), _case().seconds(twice)
 
     assert one <= two <= 2 * one * (1 + 1e-9)
+
+
+@given(candidate=_ROUNDS)
+def test_no_kernels_are_faster_than_the_data_path(candidate: Round) -> None:
+    assert _case().fewest_seconds(candidate) < _case().seconds(candidate)
 
 
 def test_streaming_is_hidden_from_as_many_sequences_as_it_says() -> None:

@@ -189,9 +189,13 @@ def _notes(question: _Question, case: StreamedTraining, best: Round) -> tuple[st
     system, density = question.machine.system, question.options.density
     slowest, fastest = map(format_hertz, (system.slowest_clock_hertz, system.fastest_clock_hertz))
     clock, peak = format_hertz(question.machine.clock_hertz), "fp32" if question.is_wide else "fp16"
+    share = case.fewest_seconds(best) / case.seconds(best)
+    bound = (
+        f"at the pace of the PEs' data path, all else hidden, a step would take {share:.0%} of it"
+    )
     notes = [
         f"the clock is {clock}; published clocks run from {slowest} to {fastest}",
-        "products run as fast as the kernels of the mesh program, which nobody tuned",
+        "products run as fast as the kernels of the mesh program, which nobody tuned; " + bound,
         "backward pass, attention and elementwise operations have no program with tokens over rows",
         "the optimizer runs in the weight server as gradients arrive and takes no time of its own",
         f"MFU counts all pairs of tokens in attention, no recomputation, of the dense {peak} peak",

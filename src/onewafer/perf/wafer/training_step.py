@@ -31,6 +31,7 @@ from onewafer.graph import (
     PositionEmbedding,
     count_flop,
 )
+from onewafer.mesh import largest_rectangle
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.jobs import Precision
 from onewafer.perf.kept_activations import Recompute, kept_bytes
@@ -80,6 +81,8 @@ class PieceTime:
     """Weights from outside, or gradients to there: over the edge, and along the columns."""
     looked_up: float
     """Rows of tables, which stay outside, or their gradients: over the edge."""
+    fewest: float
+    """All products, forward, if every PE did nothing else at the pace of its data path."""
 
     @property
     def forward(self) -> float:
@@ -183,6 +186,20 @@ class StreamedTraining:
         rounds = Breakdown(tuple(items)).scaled(candidate.rounds)
         return rounds + Breakdown((*self._once(pieces),))
 
+    def fewest_seconds(self, candidate: Round) -> float:
+        """Return a step of kernels that nobody could beat: products at the data path's pace alone.
+
+        Their sums are fp16, and nothing but weights is waited for.
+        """
+        return candidate.rounds * sum(
+            count
+            * (
+                max(piece.fewest, piece.stream)
+                + max((1 + PRODUCT_BACKWARD) * piece.fewest, piece.stream)
+            )
+            for piece, count in self.piece_times(candidate)
+        )
+
     def hidden_from(self, candidate: Round) -> int | None:
         """Return from how many sequences of a round on weights are there in time; None: never.
 
@@ -224,11 +241,12 @@ class StreamedTraining:
             sums += self._machine.seconds(cost.sum_cycles)
             flop += 2 * tokens * shape[0] * shape[1]
         pace = flop / sum(products.values()) * self._density if products else math.inf
+        attention_flop = self._attention_flop(graph) * tokens
         streamed = self._streamed_bytes(self._pieces[index])
         return PieceTime(
             products=products,
             sums=sums,
-            attention=self._attention_flop(graph) * tokens / pace,
+            attention=attention_flop / pace,
             elementwise=self._elementwise_seconds(graph, tokens, strips),
             receiving=self._machine.seconds(streamed / strips.width / _WORD_BYTES),
             gradient_sums=self._link_seconds(streamed / self._bytes / strips.width),
@@ -237,6 +255,7 @@ class StreamedTraining:
                 self._link_seconds(streamed / _WORD_BYTES / strips.width),
             ),
             looked_up=self._edge_seconds(self._looked_up_bytes(graph, tokens)),
+            fewest=self._data_path_seconds(self._density * flop + attention_flop),
         )
 
     def _attention_flop(self, graph: Graph) -> float:
@@ -269,6 +288,13 @@ class StreamedTraining:
     def _looked_up_bytes(self, graph: Graph, tokens: int) -> float:
         rows = [op.result for op in graph.operations if isinstance(op, _LOOKS_UP)]
         return sum(tensor.shape[-1] for tensor in rows) * tokens * self._bytes
+
+    def _data_path_seconds(self, flop: float) -> float:
+        architecture = self._machine.architecture
+        name = "fmacs" if self._bytes == DataType.F32.num_bytes else "fmach"
+        rate = float(architecture.timing.elements_per_cycle[name])
+        num_pes = math.prod(largest_rectangle(architecture))
+        return self._machine.seconds(flop / 2 / rate / num_pes)
 
     def _edge_seconds(self, num_bytes: float) -> float:
         return num_bytes / self._machine.architecture.io_bytes_per_second

@@ -107,5 +107,5 @@ def _finding(answer: Answer, wafers: Wafers) -> str:
     return (
         f"{answer.choice.text}: {shares}; the mesh program's kernels add up in fp32, at {rate:g} "
         f"of the {used.system.fp16_products_per_cycle} multiply-adds a cycle and PE that the peak "
-        "counts, and layers are computed twice"
+        f"counts, and layers are computed twice; {answer.notes[1].partition('; ')[2]}"
     )
