@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import Attention, DataType, Experts, Opaque, count_flop
+from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque, count_flop
 from onewafer.mesh import shard
+from onewafer.perf import Pass
 from onewafer.pytorch import capture, describe_module
+from onewafer.pytorch.describe import TOKENS
 from onewafer.pytorch.weightless import build_weightless, without_weights
 from tests.pytorch.lowering.models import CAUSAL, SIZES, build
 
@@ -77,6 +80,83 @@ def test_windows_and_sinks_are_seen_in_short_sequences():
     ]
     assert [(op.window, op.sinks is not None) for op in attentions] == [(99, True), (None, True)]
     assert model.cached_elements(1000) == (99 + 1000) * model.cached_features // 2
+
+
+def test_latent_attention_keeps_one_vector_of_each_token():
+    sizes = {"q_lora_rank": 12, "kv_lora_rank": 10, "qk_rope_head_dim": 4, "qk_nope_head_dim": 6}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1}
+    others = {"v_head_dim": 8, "moe_intermediate_size": 20, "first_k_dense_replace": 0}
+    config = transformers.DeepseekV3Config(
+        **(SIZES | {"num_key_value_heads": 4}), **sizes, **experts, **others
+    )
+    module = transformers.DeepseekV3ForCausalLM(config)
+
+    model = describe_module(module)
+
+    assert model.num_weights == num_elements(module)
+    assert model.cached_features == 2 * (10 + 4)
+    assert "latent vectors" in model.notes[0]
+    ((absorb, _), *_, (expand, _)) = (
+        pair
+        for pair in model.work(model.segments[1], Pass(sequences=1, new_tokens=1))
+        if pair[0].result.name.startswith("latent")
+    )
+    flop = [count_flop(model.graph_for(model.segments[1], 1), op) for op in (absorb, expand)]
+    assert flop == [2 * 4 * 6 * 10, 2 * 4 * 10 * 8]
+
+
+def products(model):
+    """Return the floating point operations of products, with all pairs of tokens."""
+    total = 0
+    for segment in model.segments:
+        tensor = segment.graph.tensor
+        for operation in segment.graph.operations:
+            match operation:
+                case Linear() | Convolution():
+                    flop = count_flop(segment.graph, operation)
+                case Attention(result, query):
+                    features = tensor(query).shape[1] + result.shape[1]
+                    flop = 2 * result.shape[0] ** 2 * features
+                case _:
+                    flop = 0
+            total += segment.repeats * flop
+    return total
+
+
+@pytest.mark.parametrize("family", [*CAUSAL, "bert", "vit"])
+def test_products_are_those_that_pytorch_counts(family):
+    module = build(family, "eager").eval()
+    model = describe_module(module)
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        match family:
+            case "vit":
+                module(torch.zeros(1, 3, module.config.image_size, module.config.image_size))
+            case "bert":
+                module(torch.zeros(1, TOKENS, dtype=torch.int64))
+            case _:
+                module(torch.zeros(1, TOKENS, dtype=torch.int64), logits_to_keep=1)
+
+    counted = counter.get_total_flops()
+    if family == "vit":  # on the wafer the class token is a patch of zeros
+        patch = model.segments[0].graph.operations[0]
+        counted += count_flop(model.segments[0].graph, patch) // patch.result.shape[0]
+    assert products(model) == counted
+
+
+def test_convolutions_are_those_that_pytorch_counts():
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[2, 1], layer_type="bottleneck"
+    )
+    module = transformers.ResNetForImageClassification(config).eval()
+    pictures = torch.zeros(1, 3, 32, 32)
+    model = describe_module(module, {"pixel_values": pictures})
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(pictures)
+
+    assert products(model) == counter.get_total_flops()
+    assert model.fixed_tokens == 32 * 32
 
 
 def test_what_has_no_form_is_counted_as_pytorch_counts_it():

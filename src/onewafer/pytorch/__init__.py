@@ -11,7 +11,8 @@ else its code does) → `placement` (bucket and rectangle) → `programs` (launc
 
 from onewafer.pytorch.backend import HostFallbackWarning, onewafer
 from onewafer.pytorch.capture import CapturedCall, capture
-from onewafer.pytorch.describe import describe_model, describe_module
+from onewafer.pytorch.describe import describe_call, describe_model, describe_module
+from onewafer.pytorch.describe_script import describe_script
 from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.options import Fidelity, WaferOptions
@@ -39,8 +40,10 @@ __all__ = [
     "WaferOptions",
     "build_report",
     "capture",
+    "describe_call",
     "describe_model",
     "describe_module",
+    "describe_script",
     "intercept_calls",
     "onewafer",
     "render",

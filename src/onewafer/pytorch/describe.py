@@ -11,11 +11,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
+from torch.utils import _pytree as pytree
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType, PositionEmbedding, fold
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Experts,
+    Opaque,
+    PositionEmbedding,
+    fold,
+    num_samples,
+    with_samples,
+)
 from onewafer.perf import Model, find_model, keep_model, kept_model
 from onewafer.pytorch.capture import capture
+from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.lowering import Origin
 from onewafer.pytorch.stand_ins import put_stand_ins
 from onewafer.pytorch.weightless import build_weightless, without_weights
@@ -50,6 +61,7 @@ def describe_model(name: str, *, progress: Progress | None = None) -> Model:
     module = build_weightless(lambda: _build(entry))
     model = _describe(
         module,
+        (),
         _arguments(module, TOKENS),
         name=entry.name,
         title=entry.title,
@@ -74,12 +86,28 @@ def describe_module(
     with so many `tokens`. Raises ConfigurationError for other classes without arguments, and
     UnsupportedOperationError if its code cannot be captured.
     """
-    stand_in = without_weights(module)
+    if arguments is None:
+        arguments = _arguments(module, tokens)
+    return describe_call(module, (), arguments, name=name)
+
+
+def describe_call(
+    module: torch.nn.Module,
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    *,
+    name: str | None = None,
+) -> Model:
+    """Return what `module(*args, **kwargs)` computes, without calling it.
+
+    Of several sequences or samples the model is that of one.
+    """
     kind = type(module).__name__
     config = getattr(module, "config", None)
     return _describe(
-        stand_in,
-        _arguments(stand_in, tokens) if arguments is None else arguments,
+        without_weights(module),
+        cast("tuple[object, ...]", _as_floats(args)),
+        cast("Mapping[str, object]", _as_floats(dict(kwargs))),
         name=name or kind,
         title=kind,
         max_context=getattr(config, "max_position_embeddings", None),
@@ -88,9 +116,20 @@ def describe_module(
     )
 
 
+def _as_floats(arguments: object) -> object:
+    """Return arguments as plain tensors of the host, in the format of weights without elements."""
+
+    def plain(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = unmarked(tensor).detach().cpu()
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    return pytree.tree_map_only(torch.Tensor, plain, arguments)
+
+
 def _describe(
     module: torch.nn.Module,
-    arguments: Mapping[str, object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
     *,
     name: str,
     title: str,
@@ -99,19 +138,44 @@ def _describe(
     notes: tuple[str, ...],
 ) -> Model:
     put_stand_ins(module)
-    call = capture(module, (), arguments, dtype=DataType.F16, for_counts=True).capture
+    call = capture(module, args, kwargs, dtype=DataType.F16, for_counts=True).capture
     constants = {
         name for name, tensor in call.parameters.items() if tensor.origin is not Origin.PARAMETER
     }
+    graph = _of_one_sample(_with_all_positions(call.graph, constants, max_context))
     return Model(
         name=name,
         title=title,
-        segments=fold(_with_all_positions(call.graph, constants, max_context), constants=constants),
+        segments=fold(graph, constants=constants),
         max_context=max_context,
         source=source,
-        notes=notes,
-        fixed_tokens=None if _takes_tokens(call.graph) else call.graph.inputs[0].shape[0],
+        notes=notes + _notes(graph),
+        fixed_tokens=None if _takes_tokens(graph) else graph.inputs[0].shape[0],
     )
+
+
+def _of_one_sample(graph: Graph) -> Graph:
+    """Return the graph for one map or one row where the rows are no sequence."""
+    is_batch = not graph.is_sequence and num_samples(graph) > 1
+    return with_samples(graph, 1) if is_batch else graph
+
+
+def _notes(graph: Graph) -> tuple[str, ...]:
+    """Say where counts stand for something else than the module's code."""
+    notes: list[str] = []
+    attentions = (op for op in graph.operations if isinstance(op, Attention))
+    if any(attention.cached_features is not None for attention in attentions):
+        notes.append(
+            "Attention is counted on the latent vectors, as engines decode; for a prompt they "
+            "expand keys and values instead, which takes fewer operations for a pair of tokens."
+        )
+    if any(isinstance(op, Experts) for op in graph.operations):
+        notes.append("Experts are counted as if each token chose them evenly and by itself.")
+    opaque = {op.function for op in graph.operations if isinstance(op, Opaque) and not op.is_view}
+    if opaque:
+        names = ", ".join(sorted(name.removesuffix(".default") for name in opaque))
+        notes.append(f"Counted by their elements only: {names}.")
+    return tuple(notes)
 
 
 def _with_all_positions(graph: Graph, constants: Collection[str], count: int | None) -> Graph:

@@ -50,9 +50,9 @@ def run_script(
     With `announce_cuda`, `cuda` means the wafer; it gets one line when the script first uses it.
     Raises ConfigurationError, before anything runs, if there is no such script.
     """
-    source = _read(path)
+    source = read_script(path)
     with (
-        _as_main(path, arguments) as namespace,
+        as_main(path, arguments) as namespace,
         intercept_calls(session),
         serve_backend(session),
         compile_for_wafer(),
@@ -71,7 +71,8 @@ def run_script(
     return ScriptResult(0)
 
 
-def _read(path: Path) -> bytes:
+def read_script(path: Path) -> bytes:
+    """Return the text of a script; raise ConfigurationError if there is none."""
     if path.is_dir():
         raise ConfigurationError(f"{path} is a directory; name the script in it")
     try:
@@ -84,7 +85,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def _as_main(path: Path, arguments: Sequence[str]) -> Generator[dict[str, object]]:
+def as_main(path: Path, arguments: Sequence[str]) -> Generator[dict[str, object]]:
     """Make the module, arguments and import path that `python path arguments…` would."""
     name = str(path.absolute())
     module = types.ModuleType("__main__")

@@ -4,8 +4,11 @@
   say. In its place stands one operation on the rows, the choice and all weights.
 * Attention with a window or with sinks: the one shows in no mask of a short sequence, the other is
   written out by hand. transformers lets its classes be told which attention to use.
+* Attention whose keys and values are made of one latent vector a token (multi-head latent
+  attention): the code expands them, engines that decode attend to the latent vectors themselves and
+  keep nothing else (DeepSeek-V2, arXiv:2405.04434, section 2.1).
 
-Both hold in a copy of the modules, of which nobody computes anything.
+All hold in a copy of the modules, of which nobody computes anything.
 """
 
 from __future__ import annotations
@@ -30,6 +33,11 @@ torch.library.define(
     " -> Tensor",
 )
 torch.library.define(
+    f"{_NAME}::latent_attention",
+    "(Tensor query, Tensor latent, Tensor rotated, Tensor weight, int heads, int plain, int values,"
+    " float scale) -> Tensor",
+)
+torch.library.define(
     f"{_NAME}::attention",
     "(Tensor query, Tensor key, Tensor value, Tensor? sinks, float scale, bool is_causal,"
     " int? window, int? cached_features) -> Tensor",
@@ -48,6 +56,19 @@ def _shape_of_attention(
     return query.new_empty(batch, rows, heads, value.shape[-1])
 
 
+def _shape_of_latent_attention(
+    query: torch.Tensor,
+    latent: torch.Tensor,
+    rotated: torch.Tensor,
+    weight: torch.Tensor,
+    *sizes: int,
+) -> torch.Tensor:
+    del latent, rotated, weight
+    heads, _, values = sizes[:3]
+    return query.new_empty(*query.shape[:-1], heads * values)
+
+
+torch.library.register_fake(f"{_NAME}::latent_attention", _shape_of_latent_attention)  # pyright: ignore[reportUnknownMemberType]  # partly typed
 torch.library.register_fake(f"{_NAME}::experts", _shape_of_experts)  # pyright: ignore[reportUnknownMemberType]  # partly typed
 torch.library.register_fake(f"{_NAME}::attention", _shape_of_attention)  # pyright: ignore[reportUnknownMemberType]  # partly typed
 
@@ -58,6 +79,8 @@ def put_stand_ins(module: torch.nn.Module) -> None:
     for inner in module.modules():
         if _is_experts(inner):
             vars(inner)["forward"] = MethodType(_forward_experts, inner)
+        if _is_latent_attention(inner):
+            vars(inner)["forward"] = MethodType(_forward_latent, inner)
         if "config" in vars(inner):
             config = vars(inner)["config"]
             configs.setdefault(id(config), copy.deepcopy(config))
@@ -95,6 +118,41 @@ def _forward_experts(
         flat, shares, weights, down.shape[0], indices.shape[-1], hidden
     )
     return result.reshape(rows.shape)
+
+
+# --- latent attention --------------------------------------------------------------------------
+
+_LATENT = ("kv_a_proj_with_mqa", "kv_a_layernorm", "kv_b_proj", "o_proj", "kv_lora_rank")
+
+
+def _is_latent_attention(module: torch.nn.Module) -> bool:
+    return all(hasattr(module, name) for name in _LATENT)
+
+
+def _forward_latent(
+    module: Any,  # noqa: ANN401  # a class of transformers
+    hidden_states: torch.Tensor,
+    *_: object,
+    **__: object,
+) -> tuple[torch.Tensor, None]:
+    """Stand for the forward of DeepSeek's attention, less its rotation, which costs little."""
+    if module.q_lora_rank is None:
+        query = module.q_proj(hidden_states)
+    else:
+        query = module.q_b_proj(module.q_a_layernorm(module.q_a_proj(hidden_states)))
+    both = module.kv_a_proj_with_mqa(hidden_states)
+    latent, rotated = torch.split(both, [module.kv_lora_rank, module.qk_rope_head_dim], dim=-1)
+    found = torch.ops.onewafer.latent_attention(
+        query,
+        module.kv_a_layernorm(latent),
+        rotated,
+        module.kv_b_proj.weight,
+        module.num_heads,
+        module.qk_nope_head_dim,
+        module.v_head_dim,
+        module.scaling,
+    )
+    return module.o_proj(found), None
 
 
 # --- attention ---------------------------------------------------------------------------------

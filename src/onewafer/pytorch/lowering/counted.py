@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from onewafer.graph import Attention, Experts
-from onewafer.pytorch.lowering.operands import see
+import torch
+
+from onewafer.graph import Attention, Experts, Opaque
+from onewafer.pytorch.lowering.operands import External, see
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -52,3 +57,57 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
         )
     )
     return see(result, call.shape)
+
+
+@lowers("latent_attention.default", namespace="onewafer")
+def _lower_latent_attention(writer: GraphWriter, call: Call) -> Operand:
+    """Write attention to latent vectors, which are keys and values of all heads.
+
+    The part of the expanding weight that makes keys multiplies the queries instead, the part that
+    makes values what attention gives.
+    """
+    query, latent, rotated = (writer.rows(call.operand(index)) for index in range(3))
+    heads, plain, values = (cast("int", call.constant(index, "", 0)) for index in range(4, 7))
+    rows, size = latent.shape
+    both = size + rotated.shape[1]
+    for_keys, for_values = _parts_of_heads(writer, call, plain, values)
+    name = call.node.name
+    scale = cast("float", call.constant(7, "", 1.0))
+    absorbed = writer.result(f"{name}_query", rows, heads * both)
+    _count(writer, absorbed, "absorb_keys", ([query], [for_keys]), 2 * plain * size / both)
+    key = writer.result(f"{name}_key", rows, both)
+    _count(writer, key, "join", ([latent, rotated], []), 0.0)
+    mixed = writer.result(f"{name}_latent", rows, heads * size)
+    operands = absorbed.name, key.name, latent.name
+    writer.emit(Attention(mixed, *operands, heads, 1, scale, is_causal=True, cached_features=both))
+    result = writer.result(name, rows, heads * values)
+    _count(writer, result, "expand_values", ([mixed], [for_values]), 2 * size)
+    return see(result, call.shape)
+
+
+def _parts_of_heads(
+    writer: GraphWriter, call: Call, plain: int, values: int
+) -> tuple[Tensor, Tensor]:
+    """Return the parts of the expanding weight that make keys and values, head after head."""
+    weight = call.operand(3)
+    if not isinstance(weight, External):
+        raise call.unsupported("its weight is computed")
+    aten, name = torch.ops.aten, weight.name
+    shape = [-1, plain + values, weight.shape[1]]
+    by_head = writer.view(weight, f"{name}__by_head", aten.reshape.default, shape)
+    keys = writer.view(by_head, f"{name}__keys", aten.slice.Tensor, 1, 0, plain)
+    rest = writer.view(by_head, f"{name}__values", aten.slice.Tensor, 1, plain, plain + values)
+    return writer.parameter(keys, "weight"), writer.parameter(rest, "weight")
+
+
+def _count(
+    writer: GraphWriter,
+    result: Tensor,
+    what: str,
+    sources: tuple[Sequence[Tensor], Sequence[Tensor]],
+    flop_per_element: float,
+) -> None:
+    """Emit an operation that reads some inputs and some parameters."""
+    inputs, parameters = (tuple(tensor.name for tensor in tensors) for tensors in sources)
+    name = f"onewafer.{what}"
+    writer.emit(Opaque(result, name, inputs, parameters, flop_per_element, keeps_rows=True))

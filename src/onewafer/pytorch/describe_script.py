@@ -1,0 +1,103 @@
+"""The model of an unmodified script: it runs up to the first call of a module with matrices.
+
+In: a script as `onewafer run` takes it. Out: what that call computes, captured without weights. The
+script ends there: whatever it would do with the result is not done.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch._dynamo import OptimizedModule  # what torch.compile returns has no public name
+
+from onewafer.errors import ConfigurationError
+from onewafer.pytorch.compiled import compile_for_wafer
+from onewafer.pytorch.cuda import alias_cuda, has_cuda_device
+from onewafer.pytorch.describe import describe_call, describe_module
+from onewafer.pytorch.options import WaferOptions
+from onewafer.pytorch.script import as_main, read_script
+from onewafer.pytorch.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from onewafer.perf import Model
+
+
+def describe_script(path: Path, arguments: Sequence[str] = ()) -> Model:
+    """Return the model that a script calls first; what it prints until then goes to stderr.
+
+    Raises ConfigurationError if there is no such script, or if it ends before it calls a module;
+    UnsupportedOperationError if the module's code cannot be captured.
+    """
+    call = _first_call(path, arguments)
+    if hasattr(call.module, "main_input_name"):  # of transformers: its caches are no part of it
+        return describe_module(call.module)
+    return describe_call(call.module, call.args, call.kwargs)
+
+
+class _Reached(BaseException):
+    """Ends a script; no handler for errors of the script catches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    module: torch.nn.Module
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+def _first_call(path: Path, arguments: Sequence[str]) -> _Call:
+    source = read_script(path)
+    calls: list[_Call] = []
+    with (
+        as_main(path, arguments) as namespace,
+        redirect_stdout(sys.stderr),
+        _stop_at_first_call(calls),
+        compile_for_wafer(),
+        nullcontext() if has_cuda_device() else alias_cuda(Session(WaferOptions()), _say_nothing),
+    ):
+        try:
+            exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
+        except (_Reached, SystemExit):
+            pass
+        except Exception as error:  # noqa: BLE001  # of the script: shown, and said below
+            if not calls:
+                traceback.print_exc()
+                msg = f"{path} raised {type(error).__name__} before it called a module"
+                raise ConfigurationError(msg) from None
+    if not calls:
+        raise ConfigurationError(
+            f"{path} ended without a call of a module that has matrices; run it as "
+            f"`python {path}` to see what it does"
+        )
+    return calls[0]
+
+
+@contextmanager
+def _stop_at_first_call(calls: list[_Call]) -> Generator[None]:
+    original: Callable[..., object] = torch.nn.Module.__call__
+
+    def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
+        if isinstance(module, OptimizedModule):
+            module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        if not any(parameter.dim() > 1 for parameter in module.parameters()):
+            return original(module, *args, **kwargs)
+        calls.append(_Call(module, args, kwargs))
+        raise _Reached
+
+    torch.nn.Module.__call__ = call
+    try:
+        yield
+    finally:
+        torch.nn.Module.__call__ = original
+
+
+def _say_nothing(line: str) -> None:
+    """Take the line that announces what `cuda` means: nothing runs on it."""
