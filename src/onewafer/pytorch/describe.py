@@ -155,9 +155,12 @@ def _describe(
 
 
 def _of_one_sample(graph: Graph) -> Graph:
-    """Return the graph for one map or one row where the rows are no sequence."""
-    is_batch = not graph.is_sequence and num_samples(graph) > 1
-    return with_samples(graph, 1) if is_batch else graph
+    """Return the graph for one map or one row where the rows are no sequence.
+
+    Whether rows meet in something opaque, nobody knows, so they stay together.
+    """
+    is_one = graph.is_sequence or any(isinstance(op, Opaque) for op in graph.operations)
+    return graph if is_one or num_samples(graph) == 1 else with_samples(graph, 1)
 
 
 def _notes(graph: Graph) -> tuple[str, ...]:
