@@ -11,7 +11,14 @@ from onewafer.arch.gpu import (
     load_gpu,
 )
 from onewafer.arch.loader import architecture_names, catalog_entries, load_architecture
-from onewafer.arch.sourced import CatalogEntry, Confidence
+from onewafer.arch.sourced import (
+    CatalogEntry,
+    Confidence,
+    entries_of,
+    fitted,
+    names_in,
+    read_document,
+)
 from onewafer.arch.timing import Timing
 from onewafer.arch.wafer_system import (
     WaferSystem,
@@ -31,13 +38,17 @@ __all__ = [
     "WaferSystem",
     "architecture_names",
     "catalog_entries",
+    "entries_of",
     "find_cluster",
+    "fitted",
     "gpu_entries",
     "gpu_names",
     "load_architecture",
     "load_cluster",
     "load_gpu",
     "load_wafer_system",
+    "names_in",
+    "read_document",
     "wafer_system_entries",
     "wafer_system_names",
 ]

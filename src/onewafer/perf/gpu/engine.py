@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from onewafer.arch.sourced import CatalogEntry, entries_of, fitted, names_in, read_document
+from onewafer.arch import CatalogEntry, entries_of, fitted, names_in, read_document
 
 _FOLDER = "onewafer.perf.gpu.engines"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.arch.sourced import entries_of, fitted, read_document
+from onewafer.arch import entries_of, fitted, read_document
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

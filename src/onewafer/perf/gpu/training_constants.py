@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from onewafer.arch.sourced import entries_of, fitted, read_document
+from onewafer.arch import entries_of, fitted, read_document
 from onewafer.perf.gpu.kernels import NumberFormat
 
 _FOLDER = "onewafer.perf.gpu"
