@@ -65,6 +65,18 @@ def test_a_transfer_leaves_one_part_that_no_product_hides() -> None:
     assert _seconds(time.forward, TENSOR_PARALLELISM) == pytest.approx(left)
 
 
+def test_logits_stay_where_they_are_and_whole_norms_gather_features() -> None:
+    gather = Exchange(Collective.ALL_GATHER, 4096, Rows.ALL)
+    clock = _piece_clock(TrainingPlan(tensor=8))
+
+    def transfers(*, is_quantized: bool) -> float:
+        product = Product("product", 512, 2048, Rows.ALL, is_quantized=is_quantized)
+        time = clock.time((product, gather), whole=frozenset())
+        return _seconds(time.forward, TENSOR_PARALLELISM)
+
+    assert transfers(is_quantized=True) > transfers(is_quantized=False)
+
+
 def test_the_bubble_is_that_of_narayanan_where_stages_are_equal() -> None:
     """SC'21, section 2.2.2: (p − 1) / (v · m) of the ideal time."""
     layers = replace(MODEL, segments=MODEL.segments[1:2])
