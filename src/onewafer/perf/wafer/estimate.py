@@ -23,8 +23,8 @@ from onewafer.perf.wafer.inference import (
 )
 from onewafer.perf.wafer.layouts import lay_out
 from onewafer.perf.wafer.options import Mode, WaferOptions
+from onewafer.perf.wafer.refusals import refusal, sides
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import fewest_wafers
 from onewafer.perf.wafer.streaming import Streamed, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
 from onewafer.perf.wafer.workload import has_windows, is_causal, pieces_of
@@ -55,18 +55,16 @@ def estimate(
     except UnsupportedOperationError as error:
         return Refusal(system=machine.wafers.name, title=machine.title, reason=str(error))
     outcomes: list[Outcome] = []
-    refusals: tuple[str, ...] = ()
     for mode in _RESIDENT:
         if options.mode in (None, mode):
-            layout, reasons = lay_out(model, demand, machine, options, mode=mode)
-            refusals += reasons
+            layout = lay_out(model, demand, machine, options, mode=mode)
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
     if options.mode is Mode.STREAMING or (options.mode is None and isinstance(job, Prefill)):
         streamed = _streamed(model, job, demand, machine, options)
         outcomes += [streamed] if streamed else []
     if not outcomes:
-        return _refusal(model, demand, machine, options, refusals)
+        return refusal(model, demand, machine, options)
     best = max(outcomes, key=lambda one: _value(one, options.goal))
     best = replace(best, notes=(*best.notes, *_model_notes(model, job)))
     return answer(job, machine, options, outcomes, best=best)
@@ -76,8 +74,8 @@ def _check_region(machine: Machine, options: WaferOptions) -> None:
     wafer = largest_rectangle(machine.architecture)
     if options.region and any(map(int.__gt__, options.region, wafer)):
         raise ConfigurationError(
-            f"a region of {_sides(options.region)} is larger than the wafer of a "
-            f"{machine.system.title}, which has {_sides(wafer)} for programs"
+            f"a region of {sides(options.region)} is larger than the wafer of a "
+            f"{machine.system.title}, which has {sides(wafer)} for programs"
         )
 
 
@@ -157,42 +155,6 @@ def _streamed(
     )
 
 
-def _refusal(
-    model: Model,
-    demand: Demand,
-    machine: Machine,
-    options: WaferOptions,
-    refusals: tuple[str, ...],
-) -> Refusal:
-    regions = Regions(model, demand.load, machine=machine, options=options)
-    weights = sum(
-        segment.repeats * size
-        for segment, size in zip(model.segments, regions.weight_bytes, strict=True)
-    )
-    cache = demand.sequences * demand.load.capacity * model.cached_features * regions.element_bytes
-    wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
-    needs = f"{model.title} needs {_gigabytes(weights)} for weights"
-    if cache:
-        needs += f" and {_gigabytes(cache)} for keys and values"
-    wafers = "1 wafer has" if machine.num_wafers == 1 else f"{machine.num_wafers} wafers have"
-    reason = f"{needs}, besides code and buffers; {wafers} {_gigabytes(wafer * machine.num_wafers)}"
-    fewest = fewest_wafers(regions, machine, options)
-    if fewest is not None and options.mode is not Mode.STREAMING:
-        reason += (
-            f"; {machine.system.name}x{fewest} would do as a pipeline"
-            f", or let the weights come from outside (mode '{Mode.STREAMING}')"
-        )
-    elif refusals:
-        reason += f"; {refusals[0]}"
-    elif options.region is not None:
-        reason += f"; no layer fits the region asked for, {_sides(options.region)}: leave it out"
-    return Refusal(
-        system=machine.wafers.name,
-        title=machine.title,
-        reason=reason,
-    )
-
-
 def _model_notes(model: Model, job: Job) -> tuple[str, ...]:
     context = _context(job)
     notes = [*model.notes]
@@ -223,11 +185,3 @@ def _context(job: Job) -> int:
             return job.tokens
         case _:
             return job.sequence
-
-
-def _sides(region: tuple[int, int]) -> str:
-    return f"{region[0]}×{region[1]} PEs"
-
-
-def _gigabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:,.1f} GB"

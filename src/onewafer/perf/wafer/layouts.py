@@ -69,7 +69,6 @@ class Layout:
     """Of a replica."""
     seconds: float
     num_considered: int
-    refusals: tuple[str, ...] = ()
 
     def pace(self) -> Pace:
         """Return how fast launches go through it."""
@@ -92,26 +91,20 @@ def with_more_rows(load: Load, rows: int) -> Load:
 
 def lay_out(
     model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
-) -> tuple[Layout | None, tuple[str, ...]]:
-    """Return the best layout of a mode, None with the reasons if nothing has room."""
+) -> Layout | None:
+    """Return the best layout of a mode, None if nothing has room."""
     best: Layout | None = None
-    refusals: tuple[str, ...] = ()
     considered, replicas = 0, 1
     while replicas <= min(machine.num_wafers, demand.sequences):
         share = with_wafers(machine, machine.num_wafers // replicas)
         sequences = -(-demand.sequences // replicas)
-        found, reasons, count = _doubled(
-            model, demand, share, options, mode=mode, sequences=sequences
-        )
+        found, count = _doubled(model, demand, share, options, mode=mode, sequences=sequences)
         considered += count
-        refusals += reasons
         if found is None or (best is not None and found.seconds >= best.seconds):
             break
         best = replace(found, replicas=replicas)
         replicas *= 2
-    if best is not None:
-        best = replace(best, num_considered=considered)
-    return best, tuple(dict.fromkeys(refusals))
+    return None if best is None else replace(best, num_considered=considered)
 
 
 def _doubled(
@@ -122,12 +115,11 @@ def _doubled(
     *,
     mode: Mode,
     sequences: int,
-) -> tuple[Layout | None, tuple[str, ...], int]:
-    """Double the rows of a launch as long as that helps."""
+) -> tuple[Layout | None, int]:
+    """Double the rows of a launch as long as that helps; return how much was considered, too."""
     best: Layout | None = None
     considered = 0
     near: tuple[Rectangle | None, ...] = ()
-    refusals: tuple[str, ...] = ()
     for load in demand.loads(sequences):
         regions = Regions(model, load, machine=machine, options=options)
         launches = demand.launches_of(sequences, load.rows)
@@ -137,12 +129,11 @@ def _doubled(
 
         found = _SEARCHES[mode](regions, machine, options, score, near=near)
         considered += found.num_considered
-        refusals += regions.refusals
         if found.plan is None or (best is not None and found.seconds >= best.seconds):
             break
         best = Layout(found.plan, regions, machine, 1, launches, found.seconds, 0)
         near = found.sides
-    return best, refusals, considered
+    return best, considered
 
 
 def longest_context(layout: Layout, model: Model, options: WaferOptions, *, most: int) -> int:

@@ -10,6 +10,7 @@ schedule that goes back to it. What a launch does once for all layers is counted
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from onewafer.mesh import (
 )
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
+from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,17 +110,6 @@ class Regions:
         """Bytes of a weight, an activation, or a key."""
         return self.graphs[0].dtype.num_bytes
 
-    @property
-    def num_programs(self) -> int:
-        """How many mesh programs have been asked for their cost."""
-        return len(self._measured)
-
-    @property
-    def refusals(self) -> tuple[str, ...]:
-        """Why rectangles will not do, whatever their memory; each reason once."""
-        reasons = (found for found in self._measured.values() if isinstance(found, str))
-        return tuple(dict.fromkeys(reasons))
-
     @cached_property
     def parts(self) -> tuple[tuple[LayerPart, ...], ...]:
         """The part of each operation of each segment."""
@@ -168,6 +159,21 @@ class Regions:
             return self._measure(work, rectangle).bytes_of(work)
         except (ConfigurationError, UnsupportedOperationError):
             return None
+
+    def why_not(self, work: Work, rectangle: Rectangle) -> str | None:
+        """Return why some work cannot be done on a rectangle, None if it can."""
+        try:
+            needed = self._measure(work, rectangle).bytes_of(work)
+        except ConfigurationError as error:
+            return str(error)
+        room = self.architecture.memory_bytes
+        if needed.total <= room:
+            return None
+        width, height = rectangle
+        return (
+            f"a launch of {self.load.rows:,} rows needs {format_bytes(math.ceil(needed.total))} of "
+            f"each PE even on {width}×{height} PEs, which has {format_bytes(room)}"
+        )
 
     def split(self, work: Work, rectangle: Rectangle) -> Split:
         """Return the cycles of a cost by part and limit; they add up to it."""
