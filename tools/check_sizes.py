@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("src", "tools", "tests", "examples")
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "src/onewafer/cli/compare.py::compare": "Typer reads its signature: a line an option",
+}
 """`path` or `path::function` → why it may be longer."""
 
 _NO_CODE = frozenset(

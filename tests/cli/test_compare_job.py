@@ -1,5 +1,7 @@
 """Which job the options of `onewafer compare` ask for."""
 
+from dataclasses import replace
+
 import pytest
 
 from onewafer.cli.compare_job import (
@@ -77,6 +79,13 @@ def test_usual_numbers_keep_to_the_context_of_the_model():
     assert build_jobs(JobKind.DECODE, Numbers(), model)[0].context == 1024
     (serve, *_) = build_jobs(JobKind.SERVE, Numbers(), model)
     assert serve.prompt + serve.answer == 1024
+
+
+def test_a_model_with_fixed_tokens_has_no_other_usual_number():
+    model = replace(_model(), fixed_tokens=197)
+
+    assert build_jobs(JobKind.PREFILL, Numbers(), model) == (Prefill(batch=1, tokens=197),)
+    assert build_jobs(JobKind.TRAIN, Numbers(), model)[0].sequence == 197
 
 
 def test_serving_without_a_number_of_requests_is_a_curve():

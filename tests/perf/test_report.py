@@ -64,9 +64,10 @@ def test_a_price_is_shown_only_if_there_is_one(text):
 
 def test_json_holds_every_item_and_the_error_of_every_figure():
     document = json.loads(to_json(COMPARISON))
-    wafer, gpu, too_small = document["results"]
+    (comparison,) = document["comparisons"]
+    wafer, gpu, too_small = comparison["results"]
 
-    assert document["job"] == {"kind": "decode", "batch": 1, "context": 4096}
+    assert comparison["job"] == {"kind": "decode", "batch": 1, "context": 4096}
     assert math.isclose(sum(item["seconds"] for item in wafer["breakdown"]), 5e-4)
     assert wafer["published"][0]["error"] == pytest.approx(1 / 9)
     assert gpu["mapping"]["is_pinned"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf import Decode, Prefill, Serve, Train
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.perf import Job, Model
+
+_Choice = TypeVar("_Choice")
 
 USUAL_CONTEXT = 4_096
 """Tokens of a sequence or a prompt, if the model takes as many."""
@@ -84,7 +88,7 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
     Raises ConfigurationError for numbers that mean nothing.
     """
     most = model.max_context or USUAL_CONTEXT
-    usual = min(USUAL_CONTEXT, most)
+    usual = model.fixed_tokens or min(USUAL_CONTEXT, most)
     batch = _first(numbers.batch, 1)
     match kind:
         case JobKind.DECODE:
@@ -108,6 +112,17 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
 
 def _first(said: int | None, usual: int) -> int:
     return usual if said is None else said
+
+
+def choose(option: str, text: str, choices: Mapping[str, _Choice]) -> _Choice:
+    """Return the choice of a name.
+
+    Raises ConfigurationError, with all names, if there is none.
+    """
+    found = choices.get(text.strip().lower())
+    if found is None:
+        raise ConfigurationError(f"{option} {text!r}: choose from {', '.join(choices)}")
+    return found
 
 
 def split_systems(*texts: str) -> tuple[str, ...]:

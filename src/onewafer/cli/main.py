@@ -10,6 +10,7 @@ import typer
 from onewafer import __version__
 from onewafer.cli.bench import bench
 from onewafer.cli.calibrate import calibrate
+from onewafer.cli.compare import compare
 from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
@@ -28,6 +29,7 @@ app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_
     run
 )
 app.command()(resume)
+app.command()(compare)
 app.add_typer(validate)
 app.add_typer(calibrate)
 app.command()(bench)

@@ -1,4 +1,4 @@
-"""`onewafer validate`: how close the simulated machine is to published figures."""
+"""`onewafer validate`: how close machine and equations are to published figures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
+from onewafer.errors import ConfigurationError
 from onewafer.settings import ENGINES, check_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.perf import Model, PerfValidation
     from onewafer.validation import Case, CaseResult
 
 validate = typer.Typer(
     name="validate",
-    help="Compare the simulated machine with published figures.",
+    help="Compare the simulated machine and the equations with published figures.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,7 +27,7 @@ validate = typer.Typer(
 
 @validate.callback()
 def _keep_subcommands() -> None:
-    """Compare the simulated machine with published figures."""
+    """Compare the simulated machine and the equations with published figures."""
 
 
 @validate.command()
@@ -100,3 +102,79 @@ def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
             status.update(f"case {number} of {len(cases)}: {case.name}")
             results.append(run_case(case, bench))
     return results
+
+
+@validate.command()
+def perf(
+    *,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="wafer, serving, wafer-training or gpu-training; repeatable."
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 if a validation misses its target.")
+    ] = False,
+) -> None:
+    """Recompute published figures of wafers and GPUs by the equations of `onewafer compare`.
+
+    Of measured serving runs, only those count that no constant was fitted on. A miss is shown with
+    the reason that was found; only --strict makes it an error.
+    """
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.perf.report import (  # noqa: PLC0415  # likewise
+        VALIDATION_COLUMNS,
+        render_validation,
+        render_validation_page,
+        validation_to_json,
+    )
+
+    json_file, page = check_output("--json", json_file), check_output("--page", page)
+    validation = _validate_perf(only or ())
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=VALIDATION_COLUMNS)
+    console.print(render_validation(validation))
+    if json_file is not None:
+        write_output(json_file, validation_to_json(validation))
+    if page is not None:
+        command = " ".join(["onewafer validate perf", *(f"--only {name}" for name in only or ())])
+        write_output(page, render_validation_page(validation, command=command))
+    if strict and not validation.is_hit:
+        raise typer.Exit(1)
+
+
+def _validate_perf(only: Sequence[str]) -> PerfValidation:
+    """Return the rows of the topics, with a progress line if somebody watches."""
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.cli.models import load_model  # noqa: PLC0415  # likewise
+    from onewafer.perf import PerfValidation, gpu, wafer  # noqa: PLC0415  # likewise
+
+    topics = {
+        "wafer": wafer.validate,
+        "serving": gpu.validate,
+        "wafer-training": wafer.validate_training,
+        "gpu-training": gpu.validate_training,
+    }
+    if unknown := [name for name in only if name not in topics]:
+        raise ConfigurationError(f"--only {unknown[0]!r}: choose from {', '.join(topics)}")
+    validation = PerfValidation()
+    with Console(stderr=True).status("", spinner="line") as status:
+
+        def load(name: str) -> Model:
+            return load_model(name, status.update)
+
+        for name in only or topics:
+            status.update(name)
+            validation += topics[name](load, progress=status.update)
+    return validation

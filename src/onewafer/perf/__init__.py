@@ -7,6 +7,7 @@ Unknown here: torch, values, the simulator; whoever wants cycles of a mesh progr
 from onewafer.graph import Segment
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
+from onewafer.perf.compare import CompareOptions, compare, device_of
 from onewafer.perf.jobs import Decode, Goal, Job, Pass, Precision, Prefill, Serve, Train
 from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.model import Model
@@ -18,6 +19,7 @@ __all__ = [
     "Answer",
     "Breakdown",
     "Choice",
+    "CompareOptions",
     "Comparison",
     "Decode",
     "ErrorStatistics",
@@ -39,6 +41,8 @@ __all__ = [
     "Segment",
     "Serve",
     "Train",
+    "compare",
+    "device_of",
     "find_model",
     "keep_model",
     "kept_model",

@@ -120,3 +120,13 @@ class Comparison:
     model: str
     job: Job
     results: tuple[Answer | Refusal, ...]
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """The results of the systems that can do the job."""
+        return tuple(result for result in self.results if isinstance(result, Answer))
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """The results of the systems that cannot."""
+        return tuple(result for result in self.results if isinstance(result, Refusal))

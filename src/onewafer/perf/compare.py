@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.arch import find_cluster, gpu_names
@@ -17,10 +16,11 @@ from onewafer.perf.published import PublishedFigure, published_figures, topics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.arch import Gpu
+    from onewafer.perf.answer import Memory
+    from onewafer.perf.groups import Groups
     from onewafer.perf.jobs import Job
     from onewafer.perf.model import Model
-
-_NO_PRICES: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,10 @@ class CompareOptions:
 
     wafer: wafer.WaferOptions = field(default_factory=wafer.WaferOptions)
     gpu: gpu.GpuOptions = field(default_factory=gpu.GpuOptions)
-    prices: Mapping[str, float] = _NO_PRICES
+    """For inference; training takes precision and measurements from them."""
+    groups: Groups | None = None
+    """Sizes of the groups of GPUs; None: searched for."""
+    prices: Mapping[str, float] = field(default_factory=dict[str, float])
     """Device (`cs3`, `h100`) → price of one of them for an hour, in the user's currency."""
 
 
@@ -50,6 +53,7 @@ def compare(
             f"there is a price for {foreign[0]}, which no system here has; they have: "
             f"{', '.join(sorted({*devices.values()}))}"
         )
+    _check_profile(chosen.gpu.profile, systems)
     results = tuple(_result(model, job, name, chosen) for name in systems)
     return Comparison(model=model.name, job=job, results=results)
 
@@ -110,21 +114,58 @@ def _longest_sequence(job: Job) -> int:
 
 
 def _result(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
-    if (wafers := wafer.parse_system(name)) is not None:
-        result = wafer.estimate(model, job, wafers, options.wafer)
-    else:
-        cluster = find_cluster(name)
-        assert cluster is not None, "checked before"
-        result = gpu.estimate(model, job, cluster, options.gpu)
+    result = _estimate(model, job, name, options)
     if isinstance(result, Refusal):
         return result
     device = device_of(name)
     price = options.prices.get(device)
     return replace(
         result,
+        memory=_within_context(result.memory, model),
         published=_published(model, job, device),
         price_per_hour=None if price is None else price * result.num_devices,
     )
+
+
+def _within_context(memory: Memory, model: Model) -> Memory:
+    """Return the memory with no longer context than the model was made for."""
+    longest, most = memory.longest_context, model.max_context
+    if longest is None or most is None:
+        return memory
+    return replace(memory, longest_context=min(longest, most))
+
+
+def _estimate(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
+    if (wafers := wafer.parse_system(name)) is not None:
+        if isinstance(job, Train):
+            return wafer.estimate_training(model, job, wafers, options.wafer)
+        return wafer.estimate(model, job, wafers, options.wafer)
+    cluster = find_cluster(name)
+    assert cluster is not None, "names are checked before"
+    chosen, groups = _for_gpu(options.gpu, cluster.gpu), options.groups
+    if isinstance(job, Train):
+        pinned = gpu.TrainingOptions(
+            precision=chosen.precision,
+            plan=gpu.PinnedPlan() if groups is None else groups.training_plan(),
+        )
+        return gpu.estimate_training(model, job, cluster, pinned, measurements=chosen.profile)
+    plan = None if groups is None else groups.inference_plan(cluster)
+    return gpu.estimate(model, job, cluster, replace(chosen, plan=plan))
+
+
+def _for_gpu(options: gpu.GpuOptions, device: Gpu) -> gpu.GpuOptions:
+    """Return the options without the profile of another GPU."""
+    profile = options.profile
+    return options if profile is None or profile.is_of(device) else replace(options, profile=None)
+
+
+def _check_profile(profile: gpu.Profile | None, systems: Sequence[str]) -> None:
+    clusters = [found for name in systems if (found := find_cluster(name)) is not None]
+    if profile is not None and not any(profile.is_of(cluster.gpu) for cluster in clusters):
+        raise ConfigurationError(
+            f"the profile is of {profile.device}, which no system here has; they are: "
+            f"{', '.join(systems)}"
+        )
 
 
 def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ...]:

@@ -78,6 +78,12 @@ class PerfValidation:
     notes: tuple[str, ...] = ()
     """What was left out and why, where the points come from."""
 
+    @property
+    def is_hit(self) -> bool:
+        """Whether every validation figure that was computed, and every group, is in its target."""
+        figures = (result.is_hit for result in self.figures if result.is_validation)
+        return all(figures) and all(row.is_hit for row in self.statistics)
+
     def __add__(self, other: PerfValidation) -> PerfValidation:
         """Return the rows of both."""
         return PerfValidation(

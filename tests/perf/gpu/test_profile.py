@@ -1,6 +1,7 @@
 """Profiles of the user's own GPU: the file, and what kernels are timed by."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,3 +142,18 @@ def test_points_that_do_not_belong_together_are_refused(tmp_path, change):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"gpu\.json: No such file"):
         read_profile(tmp_path / "gpu.json")
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "is_of"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100", True),
+        ("NVIDIA H100 80GB HBM3", "h200", False),
+        ("NVIDIA GB200", "gb200", True),
+        ("NVIDIA GB200", "b200", False),
+    ],
+)
+def test_whose_profile_it_is(device, name, is_of):
+    profile = replace(_profile(lambda n: np.full(n, 1e-5)), device=device)
+
+    assert profile.is_of(load_gpu(name)) == is_of

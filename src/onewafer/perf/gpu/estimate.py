@@ -142,7 +142,7 @@ def _answer(
         precision=options.precision,
         choice=Choice(
             text=str(best.plan),
-            reason="as asked for" if is_pinned else _reason(options.goal, num_considered),
+            reason="as asked for" if is_pinned else _reason(options.goal),
             num_considered=num_considered,
             is_pinned=is_pinned,
         ),
@@ -160,9 +160,9 @@ def _answer(
     )
 
 
-def _reason(goal: Goal, num_considered: int) -> str:
+def _reason(goal: Goal) -> str:
     aim = "a token comes fastest" if goal is Goal.LATENCY else "most tokens come in all"
-    return f"with it {aim}, of {num_considered} plans"
+    return f"with it {aim}"
 
 
 def _memory(bench: Bench, plan: Plan, job: InferenceJob) -> Memory:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from onewafer.arch import Gpu
     from onewafer.perf.gpu.collectives import Collective
 
     Fields = Mapping[str, Any]
@@ -53,6 +54,10 @@ class Profile:
     def source(self) -> str:
         """Where the points come from, for people."""
         return f"kernels measured on {self.device} by `onewafer calibrate gpu` ({self.software})"
+
+    def is_of(self, gpu: Gpu) -> bool:
+        """Whether it was measured on such a GPU, by the name that the driver has for it."""
+        return gpu.name.upper() in self.device.upper().split()
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
         """Return products by rows, outputs and inputs."""

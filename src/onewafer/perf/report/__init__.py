@@ -1,9 +1,10 @@
 """Comparisons and validations for people (table, picture), for programs (JSON) and for pandas."""
 
+from onewafer.perf.report.curve import render_curve
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
-from onewafer.perf.report.plot import draw, require_matplotlib
-from onewafer.perf.report.table import TABLE_COLUMNS, render
+from onewafer.perf.report.plot import draw, draw_curve, require_matplotlib
+from onewafer.perf.report.table import TABLE_COLUMNS, describe, render
 from onewafer.perf.report.validation_table import (
     VALIDATION_COLUMNS,
     render_validation,
@@ -14,8 +15,11 @@ from onewafer.perf.report.validation_table import (
 __all__ = [
     "TABLE_COLUMNS",
     "VALIDATION_COLUMNS",
+    "describe",
     "draw",
+    "draw_curve",
     "render",
+    "render_curve",
     "render_validation",
     "render_validation_page",
     "require_matplotlib",

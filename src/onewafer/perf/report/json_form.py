@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 FORMAT = "onewafer-comparison-1"
 
 
-def to_json(comparison: Comparison) -> str:
-    """Return a comparison as a JSON text."""
+def to_json(*comparisons: Comparison) -> str:
+    """Return comparisons of one model as a JSON text: several for the points of a curve."""
     document = {
         "format": FORMAT,
         "version": __version__,
-        "model": comparison.model,
-        "job": {"kind": type(comparison.job).__name__.lower(), **asdict(comparison.job)},
-        "results": [_fields(result) for result in comparison.results],
+        "model": comparisons[0].model,
+        "comparisons": [
+            {
+                "job": {"kind": type(comparison.job).__name__.lower(), **asdict(comparison.job)},
+                "results": [_fields(result) for result in comparison.results],
+            }
+            for comparison in comparisons
+        ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

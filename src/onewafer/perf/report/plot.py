@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf.answer import Answer
 from onewafer.perf.breakdown import Limit
+from onewafer.perf.report.curve import describe_curve
 from onewafer.perf.report.table import describe
 from onewafer.units import format_rate, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from onewafer.perf.answer import Comparison
+    from onewafer.perf.answer import Answer, Comparison
 
 _COLORS = {
     Limit.COMPUTE: "#009e73",
@@ -32,6 +35,8 @@ _COLORS = {
 }
 """Told apart by everybody: Okabe and Ito, and grays."""
 _WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 9.0, 0.62, 1.7
+_CURVE_INCHES = 4.5
+_CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}
 
 
@@ -49,18 +54,51 @@ def draw(comparison: Comparison, path: Path) -> None:
     Raises:
         ConfigurationError: there is nothing to draw, or the file cannot be written.
     """
+    answers = comparison.answers
+    if not answers:
+        raise ConfigurationError("no system can do the job, so there is nothing to draw")
+    height = _FRAME_INCHES + _BAR_INCHES * len(answers)
+    with _picture(path, title=_title(comparison), height=height) as axes:
+        _draw_bars(axes, answers)
+
+
+def draw_curve(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write the picture of serving: tokens/s of a system against tokens/s that each user sees.
+
+    Raises:
+        ConfigurationError: there is nothing to draw, or the file cannot be written.
+    """
+    curves: dict[str, list[Answer]] = {}
+    for answer in (answer for comparison in comparisons for answer in comparison.answers):
+        curves.setdefault(answer.system, []).append(answer)
+    if not curves:
+        raise ConfigurationError("no system can do the job, so there is nothing to draw")
+    title = f"{comparisons[0].model}: {describe_curve(comparisons)}"
+    with _picture(path, title=title, height=_CURVE_INCHES) as axes:
+        for (system, answers), color in zip(curves.items(), cycle(_CURVE_COLORS), strict=False):
+            x = [answer.tokens_per_second_per_user or 0.0 for answer in answers]
+            y = [answer.tokens_per_second / answer.num_devices for answer in answers]
+            axes.plot(x, y, marker="o", markersize=4, color=color, label=system)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("tokens/s per user")
+        axes.set_ylabel("tokens/s per wafer or GPU")
+        axes.grid(visible=True, linewidth=0.5, alpha=0.5)
+        axes.legend(frameon=False)
+
+
+@contextmanager
+def _picture(path: Path, *, title: str, height: float) -> Iterator[Any]:
+    """Yield axes to draw on, and write the file afterwards."""
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
 
-    answers = [result for result in comparison.results if isinstance(result, Answer)]
-    if not answers:
-        raise ConfigurationError("no system can do the job, so there is nothing to draw")
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": comparison.model}):
-        height = _FRAME_INCHES + _BAR_INCHES * len(answers)
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
         axes = figure.subplots()
-        _draw_bars(axes, answers)
-        axes.set_title(f"{comparison.model}: {describe(comparison.job)}", loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(title, loc="left", fontsize=10)
+        yield axes
         is_svg = path.suffix == ".svg"
         try:
             figure.savefig(path, dpi=150, metadata={"Date": None} if is_svg else None)
@@ -68,7 +106,11 @@ def draw(comparison: Comparison, path: Path) -> None:
             raise ConfigurationError(f"{path}: {error}") from error
 
 
-def _draw_bars(axes: Any, answers: list[Answer]) -> None:  # noqa: ANN401  # Matplotlib's
+def _title(comparison: Comparison) -> str:
+    return f"{comparison.model}: {describe(comparison.job)}"
+
+
+def _draw_bars(axes: Any, answers: Sequence[Answer]) -> None:  # noqa: ANN401  # Matplotlib's
     shown: dict[Limit, None] = {}
     longest = max(answer.breakdown.seconds for answer in answers)
     for row, answer in enumerate(answers):
@@ -86,7 +128,6 @@ def _draw_bars(axes: Any, answers: list[Answer]) -> None:  # noqa: ANN401  # Mat
     axes.invert_yaxis()
     axes.set_xlim(0, 1.28 * longest)
     axes.xaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds) if seconds else "0")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
 

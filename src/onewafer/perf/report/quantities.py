@@ -63,6 +63,12 @@ QUANTITIES = (
     Quantity(
         "tokens_per_second", "tokens/s of the system", lambda a: a.tokens_per_second, format_rate
     ),
+    Quantity(
+        "tokens_per_second_per_device",
+        "tokens/s per wafer or GPU",
+        lambda a: a.tokens_per_second / a.num_devices,
+        format_rate,
+    ),
     Quantity("ttft_seconds", "time to first token", lambda a: a.ttft_seconds, format_seconds),
     Quantity("tpot_seconds", "time per output token", lambda a: a.tpot_seconds, format_seconds),
     Quantity("total_seconds", "time of the run", lambda a: a.total_seconds, _long),

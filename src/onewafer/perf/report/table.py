@@ -8,18 +8,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.jobs import Decode, Job, Prefill, Serve, Train
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.quantities import QUANTITIES
 from onewafer.units import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import RenderableType
 
-    from onewafer.perf.answer import Comparison
+    from onewafer.perf.answer import Answer, Comparison, Refusal
+    from onewafer.perf.breakdown import Item
+    from onewafer.perf.published import PublishedFigure
 
 TABLE_COLUMNS = 120
 """Width of the tables where there is no terminal to fit them to."""
@@ -28,14 +29,18 @@ _NOTHING = "–"
 
 def render(comparison: Comparison) -> RenderableType:
     """Return the quantities, the breakdown and what should be known of them."""
-    answers = [result for result in comparison.results if isinstance(result, Answer)]
-    parts: list[RenderableType] = [_quantities(comparison, answers)]
+    answers = comparison.answers
+    parts: list[RenderableType] = [_quantities(comparison, answers)] if answers else []
     if answers:
         parts += [Text(), _breakdowns(answers)]
-    refused = [result for result in comparison.results if isinstance(result, Refusal)]
-    parts += [_labelled(result.system, f"cannot: {result.reason}") for result in refused]
-    parts += [Text(), *_remarks(answers)]
+    parts += render_refusals(comparison.refusals)
+    parts += [Text(), *remarks(answers)]
     return Group(*parts)
+
+
+def render_refusals(refusals: Sequence[Refusal]) -> list[Text]:
+    """Return a line for each system that cannot do the job."""
+    return [_labelled(refusal.system, f"cannot: {refusal.reason}") for refusal in refusals]
 
 
 def describe(job: Job) -> str:
@@ -106,31 +111,40 @@ def _breakdowns(answers: Sequence[Answer]) -> Table:
     table = Table(
         title="Where the time goes",
         title_justify="left",
-        caption="* not cross-checked" if any(_is_unchecked(answer) for answer in answers) else None,
+        caption="* partly or wholly not cross-checked" if _unchecked(answers) else None,
         caption_justify="left",
     )
-    table.add_column("work", style="cyan")
-    table.add_column("limit")
+    table.add_column("", style="cyan")
     for answer in answers:
         table.add_column(answer.system, justify="right")
-    groups = [
-        answer.breakdown.by(lambda item: (item.name, item.limit, item.is_cross_checked))
-        for answer in answers
-    ]
-    for key in dict.fromkeys(key for group in groups for key in group):
-        name, limit, is_checked = key
-        cells = [
-            _share(group.get(key), answer.breakdown.seconds)
-            for group, answer in zip(groups, answers, strict=True)
-        ]
-        table.add_row(name if is_checked else f"{name} *", limit.value, *cells)
+    unchecked = _unchecked(answers)
+    for name, cells in _rows(answers, lambda item: item.name):
+        table.add_row(f"{name} *" if name in unchecked else name, *cells)
     table.add_section()
-    table.add_row("total", "", *(format_seconds(a.breakdown.seconds) for a in answers))
+    for limit, cells in _rows(answers, lambda item: item.limit.value):
+        table.add_row(f"waiting for {limit}", *cells)
+    table.add_section()
+    table.add_row("total", *(format_seconds(a.breakdown.seconds) for a in answers))
     return table
 
 
-def _is_unchecked(answer: Answer) -> bool:
-    return any(item.seconds and not item.is_cross_checked for item in answer.breakdown.items)
+def _rows(answers: Sequence[Answer], key: Callable[[Item], str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what items have in common, with its time and share on each system."""
+    groups = [answer.breakdown.by(key) for answer in answers]
+    for name in dict.fromkeys(name for group in groups for name in group):
+        yield (
+            name,
+            [
+                _share(group.get(name), answer.breakdown.seconds)
+                for group, answer in zip(groups, answers, strict=True)
+            ],
+        )
+
+
+def _unchecked(answers: Sequence[Answer]) -> set[str]:
+    """Return the names of items that nothing was compared with, on any system."""
+    items = [item for answer in answers for item in answer.breakdown.items]
+    return {item.name for item in items if item.seconds and not item.is_cross_checked}
 
 
 def _share(seconds: float | None, total: float) -> str:
@@ -140,17 +154,27 @@ def _share(seconds: float | None, total: float) -> str:
     return f"{format_seconds(seconds)} {percent:5.1f} %"
 
 
-def _remarks(answers: Sequence[Answer]) -> list[Text]:
-    remarks: list[Text] = []
+def remarks(answers: Sequence[Answer]) -> list[Text]:
+    """Return lines on the choice, the energy, assumptions and sources of each answer."""
+    lines: list[Text] = []
     for answer in answers:
-        chosen = "pinned" if answer.choice.is_pinned else f"of {answer.choice.num_considered:,}"
-        remarks.append(_labelled(answer.system, f"{answer.choice.reason} ({chosen})"))
-        remarks.append(_labelled(answer.system, f"energy: {answer.energy_basis}"))
-        remarks += [_labelled(answer.system, note) for note in answer.notes]
-        remarks += [
-            _labelled(answer.system, f"published: {figure.source}") for figure in answer.published
-        ]
-    return remarks
+        choice = answer.choice
+        how = "you chose it" if choice.is_pinned else f"{choice.num_considered:,} considered"
+        lines.append(_labelled(answer.system, f"{choice.text}: {choice.reason} ({how})"))
+        lines.append(_labelled(answer.system, f"energy: {answer.energy_basis}"))
+        lines += [_labelled(answer.system, note) for note in answer.notes]
+        lines += [_labelled(answer.system, _origin(figure)) for figure in answer.published]
+    return lines
+
+
+def _origin(figure: PublishedFigure) -> str:
+    """Return where a figure was published and of what, as far as that is known."""
+    known = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in figure.conditions.items()
+        if name not in ("job", "is_comparable")
+    ]
+    return f"published: {figure.system}, {', '.join(known)}: {figure.source}"
 
 
 def _labelled(label: str, text: str) -> Text:

@@ -113,9 +113,9 @@ def _figure_fields(result: FigureResult) -> dict[str, object]:
 
 def _figures(results: Sequence[FigureResult]) -> Table:
     table = Table(title="Published figures, and ours", title_justify="left")
-    table.add_column("figure", style="cyan")
-    table.add_column("system")
-    table.add_column("quantity")
+    table.add_column("figure", style="cyan", overflow="fold", ratio=1)
+    table.add_column("system", no_wrap=True)
+    table.add_column("quantity", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     for name in ("theirs", "ours", "error", "target"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -124,7 +124,7 @@ def _figures(results: Sequence[FigureResult]) -> Table:
         table.add_row(
             figure.name,
             figure.system,
-            f"{figure.quantity} ({figure.unit})" if figure.unit else figure.quantity,
+            figure.unit if figure.unit != "fraction" else figure.quantity,
             figure.role.value,
             _number(figure.value),
             _ours(result),

@@ -1,0 +1,311 @@
+"""`onewafer compare`: one job of one model on wafers and on clusters of GPUs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.cli.output_files import check_output, write_output
+from onewafer.errors import ConfigurationError
+from onewafer.geometry import parse_size
+from onewafer.units import parse_hertz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from onewafer.perf import CompareOptions, Comparison, Job, Model
+
+    Progress = Callable[[str], None]
+
+
+_Model = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="A name of the catalogue, see --list."),
+]
+_On = Annotated[str, typer.Option("--on", metavar="SYSTEMS", help="E.g. cs3 or cs3,cs3x4.")]
+_Against = Annotated[str, typer.Option("--against", metavar="SYSTEMS", help="E.g. h100x8,b200x8.")]
+_Decode = Annotated[
+    bool, typer.Option("--decode", help="The next token of each sequence [default].")
+]
+_Prefill = Annotated[bool, typer.Option("--prefill", help="All tokens of the prompts.")]
+_Serve = Annotated[
+    bool, typer.Option("--serve", help="Requests that keep coming: rate against latency.")
+]
+_Train = Annotated[bool, typer.Option("--train", help="A training run from scratch.")]
+_Batch = Annotated[
+    int | None, typer.Option(metavar="N", help="Sequences together (of a step of training).")
+]
+_Context = Annotated[
+    int | None, typer.Option(metavar="N", help="Tokens of each sequence (prompt).")
+]
+_Concurrency = Annotated[
+    int | None, typer.Option(metavar="N", help="Requests at a time [default: a curve].")
+]
+_Prompt = Annotated[int | None, typer.Option(metavar="N", help="Tokens of a prompt.")]
+_Answer = Annotated[int | None, typer.Option(metavar="N", help="Tokens of an answer.")]
+_Tokens = Annotated[
+    float | None, typer.Option(metavar="N", help="Of the training run, e.g. 15e12.")
+]
+_Sequence = Annotated[int | None, typer.Option(metavar="N", help="Tokens of a training sequence.")]
+_Precision = Annotated[
+    str, typer.Option(metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4 or fp32.")
+]
+_WaferPrecision = Annotated[
+    str, typer.Option(metavar="NAME", help="On wafers: fp16, bf16 or fp32.")
+]
+_Goal = Annotated[str, typer.Option(metavar="NAME", help="Of the search: latency or throughput.")]
+_Clock = Annotated[
+    str | None, typer.Option(metavar="HZ", help="Of the wafer, e.g. 1.1GHz [default: usual].")
+]
+_Profile = Annotated[str, typer.Option(metavar="NAME", help="Timing of the wafer: silicon or sdk.")]
+_Density = Annotated[
+    float, typer.Option(metavar="SHARE", help="Of the wafer's weights that are not zero.")
+]
+_Mode = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of the wafer: whole, pipeline or streaming."),
+]
+_Region = Annotated[str | None, typer.Option(metavar="WxH", help="PEs of a layer on the wafer.")]
+_Engine = Annotated[
+    str, typer.Option(metavar="NAME", help="Serving engine on GPUs: trtllm, vllm or sglang.")
+]
+_Plan = Annotated[
+    str | None, typer.Option(metavar="PLAN", help="Parallelism on GPUs, e.g. tp4pp2.")
+]
+_GpuProfile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Kernels measured by `onewafer calibrate gpu`."),
+]
+_Price = Annotated[
+    list[str] | None,
+    typer.Option(metavar="DEVICE=AMOUNT", help="Of a device an hour; may be repeated."),
+]
+_JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
+]
+_Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+]
+_List = Annotated[bool, typer.Option("--list", help="Name models and systems, end.")]
+
+
+def compare(
+    model: _Model = None,
+    *,
+    on: _On = "cs3",
+    against: _Against = "h100x8",
+    decode: _Decode = False,
+    prefill: _Prefill = False,
+    serve: _Serve = False,
+    train: _Train = False,
+    batch: _Batch = None,
+    context: _Context = None,
+    concurrency: _Concurrency = None,
+    prompt: _Prompt = None,
+    answer: _Answer = None,
+    tokens: _Tokens = None,
+    sequence: _Sequence = None,
+    precision: _Precision = "bf16",
+    wafer_precision: _WaferPrecision = "fp16",
+    goal: _Goal = "latency",
+    clock: _Clock = None,
+    profile: _Profile = "silicon",
+    density: _Density = 1.0,
+    mode: _Mode = None,
+    region: _Region = None,
+    engine: _Engine = "trtllm",
+    plan: _Plan = None,
+    gpu_profile: _GpuProfile = None,
+    price: _Price = None,
+    json_file: _JsonFile = None,
+    plot: _Plot = None,
+    list_: _List = False,
+) -> None:
+    """Ask what a model takes on wafers and on clusters of GPUs: time, energy, memory, and why.
+
+    Figures come from equations, each compared with what was measured or published (`onewafer
+    validate perf`); where a figure of the same job was published, it stands beside ours.
+    """
+    from onewafer.cli.compare_job import (  # noqa: PLC0415  # a subcommand loads what it uses
+        Numbers,
+        build_jobs,
+        check_numbers,
+        choose_kind,
+        parse_prices,
+        split_systems,
+    )
+    from onewafer.cli.models import load_model  # noqa: PLC0415  # likewise
+
+    if list_:
+        _print_list()
+        return
+    kind = choose_kind(decode=decode, prefill=prefill, serve=serve, train=train)
+    numbers = Numbers(
+        batch=batch,
+        context=context,
+        concurrency=concurrency,
+        prompt=prompt,
+        answer=answer,
+        tokens=tokens,
+        sequence=sequence,
+    )
+    check_numbers(kind, numbers)
+    if model is None:
+        raise ConfigurationError("name a model of the catalogue: --list shows them")
+    json_file, plot = check_output("--json", json_file), _check_plot(plot)
+    options = _options(
+        precision=precision,
+        wafer_precision=wafer_precision,
+        goal=goal,
+        clock=clock,
+        profile=profile,
+        density=density,
+        mode=mode,
+        region=region,
+        engine=engine,
+        plan=plan,
+        gpu_profile=gpu_profile,
+        prices=parse_prices(price or []),
+    )
+    systems = split_systems(on, against)
+    _check_systems(systems)
+    with _progress() as say:
+        described = load_model(model, say)
+        jobs = build_jobs(kind, numbers, described)
+        comparisons = _compare(described, jobs, systems, options, say)
+    _show(comparisons)
+    _write(comparisons, json_file=json_file, plot=plot)
+    if not any(comparison.answers for comparison in comparisons):
+        raise typer.Exit(1)
+
+
+def _options(
+    *,
+    precision: str,
+    wafer_precision: str,
+    goal: str,
+    clock: str | None,
+    profile: str,
+    density: float,
+    mode: str | None,
+    region: str | None,
+    engine: str,
+    plan: str | None,
+    gpu_profile: Path | None,
+    prices: dict[str, float],
+) -> CompareOptions:
+    from onewafer.cli.compare_job import choose  # noqa: PLC0415  # when it is used
+    from onewafer.perf import CompareOptions, Goal, Precision  # noqa: PLC0415  # likewise
+    from onewafer.perf.gpu import GpuOptions, read_profile  # noqa: PLC0415  # likewise
+    from onewafer.perf.groups import parse_groups  # noqa: PLC0415  # likewise
+    from onewafer.perf.wafer import Mode, WaferOptions  # noqa: PLC0415  # likewise
+
+    modes = {chosen.name.lower(): chosen for chosen in Mode}
+    named = {chosen.value: chosen for chosen in Precision}
+    goals = {chosen.value: chosen for chosen in Goal}
+    return CompareOptions(
+        wafer=WaferOptions(
+            precision=choose("--wafer-precision", wafer_precision, named),
+            profile=profile,
+            clock_hertz=None if clock is None else parse_hertz(clock),
+            density=density,
+            mode=None if mode is None else choose("--mode", mode, modes),
+            region=None if region is None else parse_size(region),
+            goal=choose("--goal", goal, goals),
+        ),
+        gpu=GpuOptions(
+            precision=choose("--precision", precision, named),
+            engine=engine,
+            goal=choose("--goal", goal, goals),
+            profile=None if gpu_profile is None else read_profile(gpu_profile),
+        ),
+        groups=None if plan is None else parse_groups(plan),
+        prices=prices,
+    )
+
+
+def _check_systems(systems: Sequence[str]) -> None:
+    """Refuse unknown names before a model is captured."""
+    from onewafer.perf import device_of  # noqa: PLC0415  # when it is used
+
+    if not systems:
+        raise ConfigurationError("no system is named; write --on cs3 --against h100x8")
+    for system in systems:
+        device_of(system)
+
+
+def _check_plot(plot: Path | None) -> Path | None:
+    if plot is not None:
+        from onewafer.perf.report import require_matplotlib  # noqa: PLC0415  # when it is used
+
+        require_matplotlib()
+    return check_output("--plot", plot)
+
+
+def _compare(
+    model: Model,
+    jobs: Sequence[Job],
+    systems: Sequence[str],
+    options: CompareOptions,
+    say: Progress,
+) -> list[Comparison]:
+    from onewafer.perf import compare as compare_one  # noqa: PLC0415  # when it is used
+    from onewafer.perf.report import describe  # noqa: PLC0415  # likewise
+
+    comparisons: list[Comparison] = []
+    for job in jobs:
+        say(f"{model.name}: {describe(job)}")
+        comparisons.append(compare_one(model, job, systems, options))
+    return comparisons
+
+
+def _show(comparisons: Sequence[Comparison]) -> None:
+    from rich.console import Console  # noqa: PLC0415  # when it is used
+
+    from onewafer.perf.report import (  # noqa: PLC0415  # likewise
+        TABLE_COLUMNS,
+        render,
+        render_curve,
+    )
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_COLUMNS)
+    is_one = len(comparisons) == 1
+    console.print(render(comparisons[0]) if is_one else render_curve(comparisons))
+
+
+def _write(comparisons: Sequence[Comparison], *, json_file: Path | None, plot: Path | None) -> None:
+    from onewafer.perf.report import draw, draw_curve, to_json  # noqa: PLC0415  # when it is used
+
+    if json_file is not None:
+        write_output(json_file, to_json(*comparisons))
+    if plot is None:
+        return
+    if len(comparisons) == 1:
+        draw(comparisons[0], plot)
+    else:
+        draw_curve(comparisons, plot)
+
+
+@contextmanager
+def _progress() -> Generator[Progress]:
+    """Yield what shows on a terminal what is being done, while it is done."""
+    from rich.console import Console  # noqa: PLC0415  # when it is used
+
+    with Console(stderr=True).status("", spinner="line") as status:
+        yield status.update
+
+
+def _print_list() -> None:
+    from onewafer.arch import gpu_names  # noqa: PLC0415  # when it is used
+    from onewafer.perf import known_models  # noqa: PLC0415  # likewise
+    from onewafer.perf.wafer import system_names  # noqa: PLC0415  # likewise
+
+    width = max(len(name) for name in known_models())
+    for entry in known_models().values():
+        typer.echo(f"{entry.name:{width}}  {entry.published_weights:>6} weights  {entry.title}")
+    typer.echo(f"wafers: {', '.join(system_names())}; GPUs: {', '.join(gpu_names())}")

@@ -1,0 +1,129 @@
+"""Comparing systems: which equations answer, and what they share."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import (
+    Answer,
+    CompareOptions,
+    Decode,
+    Prefill,
+    Refusal,
+    Serve,
+    Train,
+    compare,
+    device_of,
+)
+from onewafer.perf import gpu as gpus
+from onewafer.perf.compare import check_job
+from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
+from tests.perf.gpu.dense_model import Sizes, dense_model
+
+SIZES = Sizes(layers=2, hidden=256, heads=4, kv_heads=2, features=64, inner=512, vocabulary=1024)
+MODEL = dense_model("llama-3.1-8b", SIZES)
+JOB = Decode(context=128)
+
+
+def test_results_come_in_the_order_of_the_systems():
+    comparison = compare(MODEL, JOB, ["h100x2", "cs3", "a100"])
+
+    assert [result.system for result in comparison.results] == ["h100x2", "cs3", "a100x1"]
+    assert len(comparison.answers) == 3
+
+
+def test_a_system_that_cannot_has_a_refusal_among_the_results():
+    comparison = compare(MODEL, Decode(batch=10**7, context=4096), ["h100"])
+
+    assert isinstance(comparison.results[0], Refusal)
+    assert comparison.answers == ()
+
+
+def test_python_gets_what_equations_say_of_each_system():
+    (answer,) = compare(MODEL, JOB, ["h100x2"]).answers
+    alone = gpus.estimate(MODEL, JOB, "h100x2")
+
+    assert isinstance(alone, Answer)
+    assert answer.breakdown == alone.breakdown
+
+
+def test_prices_are_of_a_device_and_sum_over_them():
+    (answer,) = compare(MODEL, JOB, ["h100x2"], CompareOptions(prices={"h100": 2.0})).answers
+
+    assert answer.price_per_hour == 2.0 * answer.num_devices
+    expected = answer.price_per_hour / 3600 / answer.tokens_per_second * 1e6
+    assert answer.price_per_million_tokens == pytest.approx(expected)
+
+
+def _profile(device):
+    points = Points((np.array([1.0]), np.array([64.0])), np.array([1.0]))
+    attention = (AttentionPoints(AttentionShape(4, 2, 64), points),)
+    products = Points(tuple(np.array([64.0]) for _ in range(3)), np.array([1.0]))
+    return Profile(
+        device=device,
+        software="a version",
+        copy_bytes_per_second=1e12,
+        launch_seconds=1e-6,
+        products={NumberFormat.BF16: products},
+        decode=attention,
+        prefill=attention,
+    )
+
+
+def test_a_profile_changes_the_gpu_that_it_is_of_and_no_other():
+    options = CompareOptions(gpu=gpus.GpuOptions(profile=_profile("NVIDIA H100 80GB HBM3")))
+    with_profile = compare(MODEL, JOB, ["h100", "h200"], options).answers
+    without = compare(MODEL, JOB, ["h100", "h200"]).answers
+
+    assert with_profile[0].breakdown.seconds > 100 * without[0].breakdown.seconds
+    assert with_profile[1].breakdown == without[1].breakdown
+
+
+def test_a_profile_of_a_gpu_that_nobody_asks_about():
+    options = CompareOptions(gpu=gpus.GpuOptions(profile=_profile("NVIDIA L4")))
+    with pytest.raises(ConfigurationError, match="profile is of NVIDIA L4, which no system"):
+        compare(MODEL, JOB, ["cs3", "h100"], options)
+
+
+@pytest.mark.parametrize(
+    ("name", "device"), [("CS3X4", "cs3"), ("gb200x72", "gb200"), (" h100x8", "h100")]
+)
+def test_the_device_of_a_system(name, device):
+    assert device_of(name) == device
+
+
+@pytest.mark.parametrize("name", ["", "x8", "h100x", "h100x0", "cs3x-1", "cs", "8"])
+def test_what_is_no_system(name):
+    with pytest.raises(ConfigurationError):
+        device_of(name)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Decode(context=131_073),
+        Prefill(tokens=131_073),
+        Serve(concurrency=1, prompt=131_000, answer=100),
+        Train(tokens=1e9, sequence=200_000, batch=1),
+    ],
+)
+def test_sequences_longer_than_the_model_was_made_for(job):
+    with pytest.raises(ConfigurationError, match="made for sequences of up to 131,072 tokens"):
+        check_job(MODEL, job)
+
+
+def test_a_model_with_fixed_tokens_takes_no_others():
+    picture = replace(MODEL, fixed_tokens=197)
+
+    check_job(picture, Prefill(tokens=197))
+    with pytest.raises(ConfigurationError, match="always has 197 tokens a sequence, not 128"):
+        check_job(picture, Prefill(tokens=128))
+
+
+def test_a_model_without_a_cache_has_no_next_token():
+    encoder = replace(MODEL, segments=(MODEL.segments[0],))
+
+    with pytest.raises(ConfigurationError, match="ask for --prefill"):
+        check_job(encoder, JOB)
