@@ -130,6 +130,25 @@ def test_more_sequences_take_longer_but_less_each(candidate: Round) -> None:
     assert one <= two <= 2 * one * (1 + 1e-9)
 
 
+def test_keys_values_and_scores_go_over_links() -> None:
+    """A key and a value pass every strip of a sequence; scores go to a head's first PE and back."""
+    strips = next(one for one in _STRIPS if one.width == 188 and one.block == 64)
+    few = Round(sequences=1, rounds=1, strips=strips, interval=1)
+    slow = replace(
+        _MACHINE.architecture,
+        timing=replace(_MACHINE.architecture.timing, link_window_cycles=18, link_window_words=8),
+    )
+    layers = (
+        case.piece_times(few)[1][0]
+        for case in (_case(), _case(replace(_MACHINE, architecture=slow)))
+    )
+    usual, late = (layer.attention for layer in layers)
+    words = 2048 * 2 * 2048 / 2 / 188 + 2 * 1 * 2049 / 2  # a row a strip
+    cycles = words * (18 - 9) / 8
+
+    assert late - usual == pytest.approx(_MACHINE.seconds(cycles), rel=1e-6)
+
+
 @given(candidate=_ROUNDS)
 def test_no_kernels_are_faster_than_the_data_path(candidate: Round) -> None:
     assert _case().fewest_seconds(candidate) < _case().seconds(candidate)

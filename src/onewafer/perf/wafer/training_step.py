@@ -71,7 +71,7 @@ class PieceTime:
     sums: float
     """Of products over the PEs of strips."""
     attention: float
-    """Products of queries, keys and values."""
+    """Products of queries, keys and values, and what they send."""
     elementwise: float
     receiving: float
     """Weights into memory, a word of 32 bits a cycle of the data path."""
@@ -246,7 +246,7 @@ class StreamedTraining:
         return PieceTime(
             products=products,
             sums=sums,
-            attention=attention_flop / pace,
+            attention=attention_flop / pace + self._attention_transfers(graph, rows, strips),
             elementwise=self._elementwise_seconds(graph, tokens, strips),
             receiving=self._machine.seconds(streamed / strips.width / _WORD_BYTES),
             gradient_sums=self._link_seconds(streamed / self._bytes / strips.width),
@@ -263,6 +263,25 @@ class StreamedTraining:
         attention = [op for op in graph.operations if isinstance(op, Attention)]
         flop = sum(product_flop(graph, op, AttentionPairs.CAUSAL) for op in attention)
         return flop / self._job.sequence
+
+    def _attention_transfers(self, graph: Graph, rows: int, strips: Strips) -> float:
+        """Return the time on links of what attention sends.
+
+        Keys and values of a sequence pass all its strips. Scores of a head are summed over the PEs
+        that share its features, and go back to them.
+        """
+        words = 0.0
+        for operation in graph.operations:
+            if not isinstance(operation, Attention):
+                continue
+            features = graph.tensor(operation.query).shape[-1] + operation.result.shape[-1]
+            flop = product_flop(graph, operation, AttentionPairs.CAUSAL)
+            pairs_of_row = flop / 2 / features / self._job.sequence
+            keys = graph.tensor(operation.key), graph.tensor(operation.value)
+            elements = self._job.sequence * sum(tensor.shape[-1] for tensor in keys)
+            words += elements * self._bytes / _WORD_BYTES / strips.width
+            words += 2 * rows * pairs_of_row * max(1.0, operation.heads / strips.width)
+        return self._link_seconds(words)
 
     def _elementwise_seconds(self, graph: Graph, tokens: int, strips: Strips) -> float:
         """Return the time of everything but products, an operation an element and a time."""
@@ -313,9 +332,7 @@ class StreamedTraining:
             yield Item(name=part.value, seconds=seconds, limit=Limit.COMPUTE)
         sums = sum(count * piece.sums for piece, count in pieces)
         yield Item(name="sums of products", seconds=sums, limit=Limit.FABRIC_LATENCY)
-        yield _unchecked(
-            "attention products", sum(count * piece.attention for piece, count in pieces)
-        )
+        yield _unchecked("attention core", sum(count * piece.attention for piece, count in pieces))
         yield _unchecked("elementwise", sum(count * piece.elementwise for piece, count in pieces))
         yield Item(
             name="weights into memory",
