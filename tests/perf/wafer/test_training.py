@@ -166,7 +166,7 @@ def test_streaming_is_hidden_from_as_many_sequences_as_it_says() -> None:
         for count in (1, 2 * enough)
     )
     assert late["weights from outside"] > 0
-    assert timely["weights from outside"] == 0
+    assert "weights from outside" not in timely
 
 
 def test_rates_times_and_energy_agree_with_each_other() -> None:

@@ -180,7 +180,7 @@ class _Search:
             pairs = "the pairs under a causal mask"
         peak = self._format.value
         notes = (
-            f"kernels: {self._measurements.source}",
+            self._measurements.source,
             f"products and attention run at {share:.0%} of their speed measured alone",
             f"MFU counts {pairs} in attention, no recomputation, and the peak of {peak}",
             "without loading of data, checkpoints, failures",

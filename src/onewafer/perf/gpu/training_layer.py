@@ -257,7 +257,7 @@ def _merge(items: Iterable[Item]) -> Breakdown:
 
 
 def merged(breakdown: Breakdown) -> Breakdown:
-    """Return a breakdown whose items of equal name, limit and standing are one each."""
+    """Return a breakdown whose items of equal name, limit and standing are one each, if any time."""
     groups: dict[tuple[str, Limit, bool], float] = breakdown.by(
         lambda item: (item.name, item.limit, item.is_cross_checked)
     )
@@ -265,5 +265,6 @@ def merged(breakdown: Breakdown) -> Breakdown:
         tuple(
             Item(name=name, seconds=seconds, limit=limit, is_cross_checked=is_checked)
             for (name, limit, is_checked), seconds in groups.items()
+            if seconds
         )
     )

@@ -184,7 +184,8 @@ class StreamedTraining:
         pieces = self.piece_times(candidate)
         items = [*self._computing(pieces), *self._waiting(pieces, candidate.interval)]
         rounds = Breakdown(tuple(items)).scaled(candidate.rounds)
-        return rounds + Breakdown((*self._once(pieces),))
+        whole = rounds + Breakdown((*self._once(pieces),))
+        return Breakdown(tuple(item for item in whole.items if item.seconds))
 
     def fewest_seconds(self, candidate: Round) -> float:
         """Return a step of kernels that nobody could beat: products at the data path's pace alone.
