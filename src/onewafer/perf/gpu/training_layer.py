@@ -257,7 +257,7 @@ def _merge(items: Iterable[Item]) -> Breakdown:
 
 
 def merged(breakdown: Breakdown) -> Breakdown:
-    """Return a breakdown whose items of equal name, limit and standing are one each, if any time."""
+    """Return a breakdown whose items of equal name, limit and standing are one; none is empty."""
     groups: dict[tuple[str, Limit, bool], float] = breakdown.by(
         lambda item: (item.name, item.limit, item.is_cross_checked)
     )
