@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 import transformers
@@ -11,18 +14,18 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque, count_flop
 from onewafer.mesh import shard
-from onewafer.perf import Pass
-from onewafer.pytorch import capture, describe_module
+from onewafer.perf import Pass, find_model, known_models
+from onewafer.pytorch import capture, describe_model, describe_module
 from onewafer.pytorch.describe import TOKENS
 from onewafer.pytorch.weightless import build_weightless, without_weights
 from tests.pytorch.lowering.models import CAUSAL, SIZES, build
 
 
-def build_experts(family):
+def build_experts(family, **more):
     sizes = SIZES | {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
     sizes |= {"num_experts": 4, "moe_intermediate_size": 40} if family == "Qwen3Moe" else {}
     sizes |= {"sliding_window": 99} if family == "GptOss" else {}
-    config = getattr(transformers, f"{family}Config")(**sizes)
+    config = getattr(transformers, f"{family}Config")(**sizes, **more)
     return getattr(transformers, f"{family}ForCausalLM")(config)
 
 
@@ -117,6 +120,10 @@ def products(model):
                 case Attention(result, query):
                     features = tensor(query).shape[1] + result.shape[1]
                     flop = 2 * result.shape[0] ** 2 * features
+                case Experts(result, weights=weights, experts_per_row=count):
+                    shapes = [tensor(name).shape for name in weights]
+                    one = sum(2 * math.prod(shape[1:]) for shape in shapes if len(shape) == 3)
+                    flop = result.shape[0] * count * one
                 case _:
                     flop = 0
             total += segment.repeats * flop
@@ -142,6 +149,50 @@ def test_products_are_those_that_pytorch_counts(family):
         patch = model.segments[0].graph.operations[0]
         counted += count_flop(model.segments[0].graph, patch) // patch.result.shape[0]
     assert products(model) == counted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-8b"])
+def test_products_of_a_whole_model_are_those_that_pytorch_counts(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    entry, tokens = find_model(name), 1024
+    kind = getattr(transformers, entry.architecture)
+    config = kind.config_class(**entry.config, attn_implementation="eager")
+    with torch.device("meta"):
+        module = kind(config).eval()
+        ids, mask = torch.zeros(1, tokens, dtype=torch.int64), torch.zeros(1, 1, tokens, tokens)
+    model = describe_model(name)
+    longer = [replace(s, graph=model.graph_for(s, tokens)) for s in model.segments]
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(ids, attention_mask=mask, use_cache=False, logits_to_keep=1)
+
+    assert products(replace(model, segments=(*longer,))) == counter.get_total_flops()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", known_models())
+def test_weights_of_every_known_model_are_counted(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    entry = find_model(name)
+
+    model = describe_model(name)
+
+    hidden_size = entry.config.get("hidden_size", 0)
+    joined = {"BertForMaskedLM": 2, "ViTForImageClassification": 2}  # rows of tables of positions
+    missing = joined.get(entry.architecture, 0) * hidden_size
+    assert model.num_weights == entry.num_weights - missing
+
+
+@pytest.mark.parametrize("family", ["Mixtral", "Qwen3Moe", "GptOss"])
+def test_products_of_chosen_experts_are_those_that_pytorch_counts(family):
+    module = build_experts(family, attn_implementation="eager", experts_implementation="eager")
+    model = describe_module(module.eval())
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(torch.zeros(1, TOKENS, dtype=torch.int64), logits_to_keep=1)
+
+    assert products(model) == counter.get_total_flops()
 
 
 def test_convolutions_are_those_that_pytorch_counts():
