@@ -126,8 +126,10 @@ def test_the_list_names_models_and_systems(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a model of the catalogue"),
+        ((), "name a model (--list shows all) or a PyTorch script"),
+        (("llama-3.1-8b", "8"), "'8': only a script takes arguments"),
         (("lama-3.1-8b",), "did you mean llama-3.1-8b"),
+        (("script.py",), "there is no script script.py"),
         (("llama-3.1-8b", "--on", "cs9"), "there is no system 'cs9'; nearest: cs3"),
         (("llama-3.1-8b", "--against", "h10x8"), "there is no system 'h10x8'; nearest: h100x8"),
         (("llama-3.1-8b", "--on", "", "--against", ","), "no system is named"),
@@ -160,6 +162,25 @@ def test_bad_input_is_said_in_a_line(capsys, arguments, said):
     assert out == ""
     assert said in err
     assert "Traceback" not in err
+
+
+def test_the_model_of_a_script(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, torch\n"
+        "width = int(sys.argv[1])\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.ReLU())\n"
+        "model(torch.ones(4, 64))\n"
+        "raise SystemExit('not reached')\n"
+    )
+    target = tmp_path / "comparison.json"
+    arguments = ("--prefill", "--batch", "4", "--against", "h100", "--json", str(target))
+    code, _, err = _run(capsys, str(script), "128", *arguments)
+
+    assert (code, err) == (0, "")
+    wafer, gpu = json.loads(target.read_text())["comparisons"][0]["results"]
+    assert gpu["weight_bytes"] == 2 * (64 * 128 + 128)
+    assert wafer["breakdown"]
 
 
 def test_a_job_that_no_system_can_do_is_an_error(capsys):

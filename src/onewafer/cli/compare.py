@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 _Model = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="A name of the catalogue, see --list."),
+    typer.Argument(metavar="MODEL", help="A name of the catalogue, or a PyTorch script."),
+]
+_Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ARGUMENT", help="Passed on to the script; its own options after --."),
 ]
 _On = Annotated[str, typer.Option("--on", metavar="SYSTEMS", help="E.g. cs3 or cs3,cs3x4.")]
 _Against = Annotated[str, typer.Option("--against", metavar="SYSTEMS", help="E.g. h100x8,b200x8.")]
@@ -94,6 +98,7 @@ _List = Annotated[bool, typer.Option("--list", help="Name models and systems, en
 
 def compare(
     model: _Model = None,
+    arguments: _Arguments = None,
     *,
     on: _On = "cs3",
     against: _Against = "h100x8",
@@ -154,7 +159,7 @@ def compare(
     )
     check_numbers(kind, numbers)
     if model is None:
-        raise ConfigurationError("name a model of the catalogue: --list shows them")
+        raise ConfigurationError("name a model (--list shows all) or a PyTorch script")
     json_file, plot = check_output("--json", json_file), _check_plot(plot)
     options = _options(
         precision=precision,
@@ -173,7 +178,7 @@ def compare(
     systems = split_systems(on, against)
     _check_systems(systems)
     with _progress() as say:
-        described = load_model(model, say)
+        described = load_model(model, say, arguments or ())
         jobs = build_jobs(kind, numbers, described)
         comparisons = _compare(described, jobs, systems, options, say)
     _show(comparisons)

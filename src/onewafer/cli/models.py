@@ -1,25 +1,32 @@
-"""Models that a command line names."""
+"""Models that a command line names: of the catalogue, or of a script."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from onewafer.perf import Model
 
     Progress = Callable[[str], None]
 
+_SCRIPT = ".py"
 
-def load_model(name: str, say: Progress) -> Model:
-    """Return a model of the catalogue, captured now or kept from an earlier time.
+
+def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model:
+    """Return the model of a PyTorch script, or of the catalogue: captured now or kept.
 
     Raises ConfigurationError for unknown names, and where PyTorch is needed and missing.
     """
+    if name.endswith(_SCRIPT):
+        return _load_script(Path(name), say, arguments)
+    if arguments:
+        raise ConfigurationError(f"{arguments[0]!r}: only a script takes arguments")
     from onewafer.perf import find_model, kept_model  # noqa: PLC0415  # when it is used
 
     find_model(name)  # refuses unknown names before torch is loaded
@@ -31,6 +38,17 @@ def load_model(name: str, say: Progress) -> Model:
     from onewafer.pytorch import describe_model  # noqa: PLC0415  # loads torch
 
     return describe_model(name, progress=say)
+
+
+def _load_script(script: Path, say: Progress, arguments: Sequence[str]) -> Model:
+    if not script.exists():
+        raise ConfigurationError(f"there is no script {script}")
+    _require_torch()
+    say("loading PyTorch")
+    from onewafer.pytorch import describe_script  # noqa: PLC0415  # loads torch
+
+    say(f"running {script} up to its first model")
+    return describe_script(script, arguments)
 
 
 def _require_torch() -> None:
