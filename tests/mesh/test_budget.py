@@ -42,8 +42,9 @@ def test_a_rectangle_that_is_too_small_names_one_that_is_not():
 
 
 def test_a_model_that_fits_no_rectangle_is_unsupported():
-    with pytest.raises(UnsupportedOperationError, match="does not fit the largest rectangle"):
+    with pytest.raises(UnsupportedOperationError, match="does not fit the largest rectangle") as e:
         verify(sharded([300_000, 300_000], 100, 100), WSE3)
+    assert str(e.value).endswith("755×1170 PEs: use f16 or a smaller model")
 
 
 def long_llama(positions=4000, width=1, height=2, **options):
@@ -53,7 +54,7 @@ def long_llama(positions=4000, width=1, height=2, **options):
 
 def test_a_context_that_is_too_long_names_the_longest_that_fits():
     with pytest.raises(
-        ConfigurationError, match=r"KV cache .* context of 4,000 positions"
+        ConfigurationError, match=r"context of 4,000 positions .* KV cache"
     ) as error:
         verify(long_llama(width=6, height=6), WSE3)
     message = str(error.value)
@@ -63,6 +64,14 @@ def test_a_context_that_is_too_long_names_the_longest_that_fits():
         verify(long_llama(width=6, height=6, context=longest + 6), WSE3)  # a slot more
     width, height = map(int, re.search(r"at least (\d+)×(\d+)", message).groups())
     verify(long_llama(width=width, height=height), WSE3)
+
+
+def test_a_sequence_that_fits_no_rectangle_is_to_be_shorter():
+    graph = llama(layers=1, rows=20_000, positions=20_000, dtype=DataType.F16)
+    program = shard(graph, width=8, height=8, architecture=WSE3)
+    advice = "use a shorter sequence or a smaller model$"
+    with pytest.raises(UnsupportedOperationError, match=advice):
+        verify(program, WSE3)
 
 
 def test_the_longest_context_is_a_limit_only_where_something_is_kept():

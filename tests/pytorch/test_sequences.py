@@ -242,6 +242,12 @@ def test_context_shrinks_until_keys_and_values_fit():
     context = record.program.context
     assert 16 <= context < 1024
     assert record.reason == f"a language model with a context of {context} tokens"
+    with intercept_calls(wafer), torch.no_grad():
+        model.generate(IDS.repeat(1, context), max_new_tokens=1, do_sample=False)
+    (reason,) = {reason for name, reason in wafer.ledger.fallbacks if name == "LlamaForCausalLM"}
+    assert f"{6 * context} tokens are more than the {context} of its context" in reason
+    assert "for a context of 1,024 positions" in reason
+    assert "use a rectangle of at least" in reason
 
 
 def test_model_that_fits_no_rectangle_of_that_size_is_an_error_with_bytes():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
-from onewafer.graph import with_positions
+from onewafer.graph import DataType, with_positions
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
@@ -121,8 +121,8 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
         return
     positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
-        f"{program.graph.name!r} on {program.width}×{program.height} PEs needs {needed} of each "
-        f"PE{positions}, which has {format_bytes(architecture.memory_bytes)}"
+        f"{program.graph.name!r} on {program.width}×{program.height} PEs{positions} needs {needed} "
+        f"of each PE, which has {format_bytes(architecture.memory_bytes)}"
     )
     longest = longest_context(program, architecture) if needed.state else None
     shorter = f", or a context of at most {longest:,} positions" if longest else ""
@@ -131,10 +131,25 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
         width, height = largest_rectangle(architecture)
         raise UnsupportedOperationError(
             f"{text}; it does not fit the largest rectangle of {architecture.title} either, "
-            f"{width}×{height} PEs: use a smaller batch, f16, or a smaller model{shorter}"
+            f"{width}×{height} PEs: use {_smaller(program)}{shorter}"
         )
     width, height = fitting
     raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
+
+
+def _smaller(program: MeshProgram) -> str:
+    """Return what would need less of every PE; a batch is cut into samples anyway.
+
+    The rows of a program are places of pictures, tokens of a sequence, or independent.
+    """
+    choices = ["a smaller model"]
+    if program.dtype is DataType.F32:
+        choices.insert(0, "f16")
+    if program.graph.has_maps:
+        choices.insert(0, "smaller pictures")
+    elif program.sequence_rows is not None:
+        choices.insert(0, "a shorter sequence")
+    return " or ".join(choices)
 
 
 def longest_context(

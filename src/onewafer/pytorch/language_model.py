@@ -179,7 +179,8 @@ class ResidentModel:
         """
         self.model = model
         self.num_launches = 0
-        self.context, self._graph, self._executor = _build_longest(model, build, rows)
+        longest = _build_longest(model, build, rows)
+        self.context, self._graph, self._executor, self._no_longer = longest
         self._tables = position_tables(self._graph)
         self._rows = rows
         self._tokens: list[int] = []
@@ -207,7 +208,8 @@ class ResidentModel:
         """
         if len(tokens) > self.context:
             msg = f"{len(tokens)} tokens are more than the {self.context} of its context"
-            raise UnsupportedOperationError(msg)
+            reason = f": {self._no_longer}" if self._no_longer else ""
+            raise UnsupportedOperationError(msg + reason)
         if count > 1 and not self.model.gives_all_rows:
             raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
         check_indices(self._graph, {self._graph.inputs[0].name: torch.tensor(tokens)})
@@ -235,16 +237,20 @@ class ResidentModel:
 
 def _build_longest(
     model: CausalModel, build: Callable[[Graph, int], SequenceExecutor], rows: int
-) -> tuple[int, Graph, SequenceExecutor]:
-    """Return the longest context that fits, of those halved again and again, and its executor."""
-    context = model.context
+) -> tuple[int, Graph, SequenceExecutor, str | None]:
+    """Return the longest context that fits, of those halved again and again, and its executor.
+
+    The last element is what the longest of all was refused for, which says what to do about it.
+    """
+    context, refusal = model.context, None
     while True:
         graph = with_positions(with_rows(model.graph, rows), context)
         try:
-            return context, graph, build(graph, context)
-        except ConfigurationError:
+            return context, graph, build(graph, context), refusal
+        except ConfigurationError as error:
             if context // 2 < _SHORTEST_CONTEXT:
                 raise
+            refusal = refusal or str(error)
             context //= 2
 
 
