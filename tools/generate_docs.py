@@ -107,6 +107,7 @@ What the graph holds is the operations of the model, with the exception of
   so that n tokens meet E · (1 − (1 − k/E)ⁿ) of E experts.
 * **latent attention** (DeepSeek): counted as engines decode it, on latent vectors of which the
   cache keeps one a token. Expanding keys and values for a prompt takes fewer operations.
+* **biases of positions** (ALiBi): causal attention is counted without them;
 * **sums of embeddings**: the table of token types (BERT) and the class token (ViT) are part of the
   table of positions, so the graph has a few thousand weights less than the class.
 * **anything that the wafer has no form of**: an operation of PyTorch with its name and the floating

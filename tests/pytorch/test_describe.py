@@ -75,6 +75,24 @@ def test_experts_are_one_operation_that_has_all_their_weights(family, repeats):
     }
 
 
+def test_causal_attention_with_biases_of_positions_has_a_cache():
+    sizes = {"vocab_size": 61, "hidden_size": 24, "n_layer": 2, "n_head": 4}
+    module = transformers.BloomForCausalLM(transformers.BloomConfig(**sizes))
+
+    model = describe_module(module)
+
+    assert model.cached_features == 2 * 2 * 24
+
+
+def test_experts_that_all_get_their_rows_are_captured_as_they_are():
+    sizes = SIZES | {"num_local_experts": 4, "intermediate_size_mlp": 40, "head_dim": 8}
+    module = transformers.Llama4ForCausalLM(transformers.Llama4TextConfig(**sizes))
+
+    model = describe_module(module)
+
+    assert model.num_weights == num_elements(module)
+
+
 def test_windows_and_sinks_are_seen_in_short_sequences():
     model = describe_module(build_experts("GptOss"))
 

@@ -106,8 +106,11 @@ def _forward_experts(
 ) -> torch.Tensor:
     """Stand for `forward(rows, indices, weights)`, whose last two come in either order."""
     routing = [*chosen, *more.values()]
-    indices = next(tensor for tensor in routing if not tensor.is_floating_point())
-    shares = next(tensor for tensor in routing if tensor.is_floating_point())
+    integers = [tensor for tensor in routing if not tensor.is_floating_point()]
+    floats = [tensor for tensor in routing if tensor.is_floating_point()]
+    if not integers or not floats:  # every expert gets its rows, as in Llama 4: no loop, no choice
+        return type(module).forward(module, rows, *chosen, **more)
+    indices, shares = integers[0], floats[0]
     weights = [*_own(module).values()]
     down = _own(module)["down_proj"]
     hidden = next(

@@ -60,6 +60,11 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
         raise UnsupportedOperationError("the mask leaves a row nothing to see, or has NaN or ∞")
     if visibility is not Visibility.BIASED:
         return visibility, None
+    if writer.for_counts:
+        hides = writer.derive(f"{name}__hides", _hides_later, [*scores.masks], rows, keys)
+        assert isinstance(hides, External), "a function that gives one tensor"  # invariant
+        if bool(writer.decide(hides)):  # what else it adds is little beside what a cache saves
+            return Visibility.CAUSAL, None
     bias = writer.derive(
         f"{name}__bias", _bias, [*scores.masks], (heads, rows, keys), scores.scale, writer.format
     )
@@ -82,6 +87,14 @@ def _visibility(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Te
     is_later = torch.ones(rows, keys, dtype=torch.bool, device=total.device).triu(1)
     is_causal = rows == keys and bool((is_hidden == is_later).all())
     return torch.tensor(Visibility.CAUSAL if is_causal else Visibility.BIASED)
+
+
+def _hides_later(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Tensor:
+    """Tell, as a tensor, whether the sum of some masks hides exactly what comes later."""
+    total = _sum(masks)
+    is_hidden = total.expand(*total.shape[:-2], rows, keys) < HIDES[total.dtype]
+    is_later = torch.ones(rows, keys, dtype=torch.bool, device=total.device).triu(1)
+    return torch.tensor(rows == keys and bool((is_hidden == is_later).all()))
 
 
 def _bias(
