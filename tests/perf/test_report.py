@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, InternalError
-from onewafer.perf import Comparison, Prefill, Serve, Train
-from onewafer.perf.report import draw, render, to_json, to_pandas
+from onewafer.perf import Breakdown, Comparison, Item, Limit, Prefill, Serve, Train
+from onewafer.perf.report import draw, draw_curve, render, render_curve, to_json, to_pandas
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.table import describe
 from tests.perf.comparisons import COMPARISON, FIGURE, GPU, JOB, TOO_SMALL, WAFER
@@ -49,6 +49,15 @@ def test_the_limit_is_shown_with_its_share_of_the_time(text):
 def test_work_that_nothing_was_compared_with_is_marked(text):
     assert "experts *" in text
     assert "80.0 %" in _line(text, "cross-checked")
+
+
+def test_work_that_takes_no_time_anywhere_has_no_row():
+    idle = Item(name="sleep", seconds=0.0, limit=Limit.BUBBLE)
+    breakdown = Breakdown((*WAFER.breakdown.items, idle))
+    text = _print(replace(COMPARISON, results=(replace(WAFER, breakdown=breakdown), GPU)))
+
+    assert "sleep" not in text
+    assert "pipeline bubble" not in text
 
 
 def test_a_system_that_cannot_says_what_could(text):
@@ -132,3 +141,30 @@ def test_what_cannot_be_drawn_is_said(tmp_path, comparison, name, said):
 )
 def test_a_job_in_words(job, words):
     assert words in describe(job)
+
+
+def _serving(concurrency, *results):
+    job = Serve(concurrency=concurrency, prompt=64, answer=32)
+    return Comparison(model="llama-3.1-8b", job=job, results=results)
+
+
+def test_the_curve_of_serving_has_a_row_a_number_of_requests(tmp_path):
+    curve = [_serving(1, WAFER, GPU), _serving(2, TOO_SMALL, GPU)]
+    console = Console(width=140, file=StringIO(), color_system=None)
+    console.print(render_curve(curve))
+    text = console.file.getvalue()
+
+    assert "serving prompts of 64 and answers of 32 tokens" in text
+    assert "2,000 · 2,000 · 30 ms" in _line(text, "│        1 │")
+    assert "–" in _line(text, "│        2 │")
+    assert "a100x4 would do" in text
+
+    draw_curve(curve, tmp_path / "curve.svg")
+    drawn = (tmp_path / "curve.svg").read_text()
+    assert "cs3" in drawn
+    assert "h100x8" in drawn
+
+
+def test_a_curve_without_any_answer_is_no_picture(tmp_path):
+    with pytest.raises(ConfigurationError, match="nothing to draw"):
+        draw_curve([_serving(1, TOO_SMALL)], tmp_path / "curve.svg")

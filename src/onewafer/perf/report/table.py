@@ -131,7 +131,8 @@ def _breakdowns(answers: Sequence[Answer]) -> Table:
 def _rows(answers: Sequence[Answer], key: Callable[[Item], str]) -> Iterator[tuple[str, list[str]]]:
     """Yield what items have in common, with its time and share on each system."""
     groups = [answer.breakdown.by(key) for answer in answers]
-    for name in dict.fromkeys(name for group in groups for name in group):
+    names = dict.fromkeys(name for group in groups for name, took in group.items() if took)
+    for name in names:
         yield (
             name,
             [
