@@ -11,6 +11,7 @@ from onewafer.graph import (
     Attention,
     DataType,
     Embedding,
+    Experts,
     Graph,
     LastRow,
     Linear,
@@ -32,6 +33,9 @@ class Sizes:
     inner: int
     vocabulary: int
     has_head_norms: bool = False
+    experts: int = 0
+    """0: one gated MLP with `inner` features, else so many, of which a row meets some."""
+    experts_per_row: int = 8
 
 
 LLAMA_8B = Sizes(
@@ -49,6 +53,19 @@ QWEN3_32B = Sizes(
     inner=25600,
     vocabulary=151936,
     has_head_norms=True,
+)
+
+
+QWEN3_235B = Sizes(
+    layers=94,
+    hidden=4096,
+    heads=64,
+    kv_heads=4,
+    features=128,
+    inner=1536,
+    vocabulary=151936,
+    has_head_norms=True,
+    experts=128,
 )
 
 
@@ -82,8 +99,42 @@ def _head(sizes: Sizes, rows: int) -> Segment:
     return Segment(Graph("head", (x,), weights, operations, ("logits",)), 1)
 
 
-def _layers(sizes: Sizes, rows: int) -> Segment:
+def _gated(sizes: Sizes, rows: int):
+    inner = sizes.inner
+    yield Linear(_tensor("gate", rows, inner), "h2", "wgate")
+    yield Linear(_tensor("up", rows, inner), "h2", "wup")
+    yield Activation(_tensor("act", rows, inner), "gate", ActivationFunction.SILU)
+    yield Multiply(_tensor("gated", rows, inner), "act", "up")
+    yield Linear(_tensor("down", rows, sizes.hidden), "gated", "wdown")
+
+
+def _mixture(sizes: Sizes, rows: int):
+    yield Linear(_tensor("scores", rows, sizes.experts), "h2", "wscores")
+    yield Experts(
+        _tensor("down", rows, sizes.hidden),
+        "h2",
+        "scores",
+        ("wgateup", "wdown"),
+        sizes.experts,
+        sizes.experts_per_row,
+        sizes.inner,
+    )
+
+
+def _mlp_weights(sizes: Sizes):
     hidden, inner = sizes.hidden, sizes.inner
+    if not sizes.experts:
+        yield _tensor("wgate", inner, hidden)
+        yield _tensor("wup", inner, hidden)
+        yield _tensor("wdown", hidden, inner)
+        return
+    yield _tensor("wscores", sizes.experts, hidden)
+    yield _tensor("wgateup", sizes.experts, 2 * inner, hidden)
+    yield _tensor("wdown", sizes.experts, hidden, inner)
+
+
+def _layers(sizes: Sizes, rows: int) -> Segment:
+    hidden = sizes.hidden
     queries, keys = sizes.heads * sizes.features, sizes.kv_heads * sizes.features
 
     def t(name: str, features: int) -> Tensor:
@@ -109,11 +160,7 @@ def _layers(sizes: Sizes, rows: int) -> Segment:
         Linear(t("o", hidden), "a", "wo"),
         Add(t("x1", hidden), "x", "o"),
         RmsNorm(t("h2", hidden), "x1", "norm2", 1e-5),
-        Linear(t("gate", inner), "h2", "wgate"),
-        Linear(t("up", inner), "h2", "wup"),
-        Activation(t("act", inner), "gate", ActivationFunction.SILU),
-        Multiply(t("gated", inner), "act", "up"),
-        Linear(t("down", hidden), "gated", "wdown"),
+        *(_mixture(sizes, rows) if sizes.experts else _gated(sizes, rows)),
         Add(t("y", hidden), "x1", "down"),
     )
     weights = (
@@ -125,9 +172,7 @@ def _layers(sizes: Sizes, rows: int) -> Segment:
         _tensor("wk", keys, hidden),
         _tensor("wv", keys, hidden),
         _tensor("wo", hidden, queries),
-        _tensor("wgate", inner, hidden),
-        _tensor("wup", inner, hidden),
-        _tensor("wdown", hidden, inner),
+        *_mlp_weights(sizes),
         _tensor("cosine", rows, sizes.features),
         _tensor("sine", rows, sizes.features),
     )

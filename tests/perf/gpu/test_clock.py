@@ -19,6 +19,8 @@ from onewafer.perf.gpu.kernels import (
     Communication,
     DecodeAttention,
     Elementwise,
+    Experts,
+    ExpertShape,
     Gemm,
     NumberFormat,
     PrefillAttention,
@@ -53,6 +55,9 @@ class FewPoints:
         )
 
     def prefill_attention(self, shape, cache_format):  # noqa: ARG002
+        return None
+
+    def experts(self, shape, number_format):  # noqa: ARG002
         return None
 
     def collective(self, collective, num_gpus):
@@ -115,6 +120,27 @@ def test_a_window_leaves_out_what_lies_further_back(new, cached, window):
     efficiency = load_roofline().attention_efficiency
 
     assert time.seconds == pytest.approx(4 * pairs * 32 * 128 / (1e3 * efficiency), rel=1e-6)
+
+
+def test_experts_are_read_if_a_row_meets_them():
+    roofline = load_roofline()
+    shape = ExpertShape(512, 256, 1000, num_experts=4, experts_per_row=1, tensor=1, expert=2)
+    met = 1 - (3 / 4) ** 2
+    weights = met * 2 * 1000 * 2
+    between, rows = 2 * (1 / 2) * 2 * 256 * 2, 2 * 2 * 512 * 2
+    time = KernelClock(H100).time(Experts(shape, 2, BF16))
+
+    assert time.seconds == pytest.approx(
+        (weights + between + rows) / (3.35e12 * roofline.memory_efficiency)
+        + roofline.kernel_seconds
+    )
+
+
+def test_keys_and_values_that_share_numbers_are_read_once():
+    latent = replace(HEADS, cached_features=576)
+
+    assert latent.token_elements == 576
+    assert HEADS.token_elements == 2 * 8 * 128
 
 
 def test_measured_kernels_take_what_was_measured():

@@ -11,7 +11,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate, parse_system, system_names
 from onewafer.perf.gpu.roofline import load_roofline
-from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, dense_model
+from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model
 
 SMALL = dense_model("llama-3.1-8b", LLAMA_8B)
 LARGE = dense_model("llama-3.1-70b", LLAMA_70B)
@@ -181,6 +181,7 @@ def test_an_answer_says_what_stands_behind_it():
         ("a100x8", replace(PLAIN, precision=Precision.FP8), r"A100 SXM 80GB has no fp8"),
         ("h100x4", replace(PLAIN, plan=Plan(tensor=8)), r"needs 8 GPUs, and h100x4 has 4"),
         ("h100x8", replace(PLAIN, plan=Plan(tensor=3)), r"does not divide .* 1, 2, 4, 8"),
+        ("h100x8", replace(PLAIN, plan=Plan(tensor=8, expert=2)), r"of 8 GPUs there can be 1$"),
     ],
 )
 def test_bad_input_is_refused_with_what_to_write(system, options, message):
@@ -229,3 +230,19 @@ def test_a_profile_of_the_own_card_stands_in_for_tables_and_formulas():
     assert same.breakdown.seconds == pytest.approx(plain.breakdown.seconds)
     assert half.breakdown.seconds > 1.8 * plain.breakdown.seconds
     assert any("measured on a card" in note for note in same.notes)
+
+
+def test_few_tokens_read_few_experts():
+    model = dense_model("qwen3-235b-a22b", QWEN3_235B)
+    one, many = (answer(model, Decode(batch=batch, context=1024), "h200x8") for batch in (1, 64))
+    experts = [
+        sum(i.seconds for i in a.breakdown.items if i.name == "experts") for a in (one, many)
+    ]
+
+    assert 5 < experts[1] / experts[0] < 16  # 8 of 128, then nearly all of them
+    assert one.choice.num_considered > 20
+
+
+def test_groups_of_experts_divide_the_gpus():
+    with pytest.raises(ConfigurationError, match="the first must divide the second"):
+        Plan(tensor=4, expert=3)

@@ -4,10 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onewafer.graph import DataType, Graph, Opaque, Segment, Tensor
 from onewafer.perf.gpu.collectives import Collective
-from onewafer.perf.gpu.kernels import AttentionShape
-from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Product, Rows, most_shards, shard
-from tests.perf.gpu.dense_model import LLAMA_8B, QWEN3_32B, dense_model
+from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape
+from onewafer.perf.gpu.sharding import (
+    Attend,
+    Exchange,
+    Fused,
+    Mix,
+    Product,
+    Rows,
+    most_shards,
+    num_experts,
+    shard,
+)
+from tests.perf.gpu.dense_model import LLAMA_8B, QWEN3_32B, QWEN3_235B, dense_model
 
 EMBEDDING, LAYER, HEAD = dense_model("8b", LLAMA_8B).segments
 
@@ -90,3 +101,52 @@ def test_weights_and_caches_of_all_gpus_are_those_of_the_model(sizes, size):
 def test_heads_limit_the_size_of_a_group():
     assert most_shards(LAYER) == 32
     assert most_shards(HEAD) == 1
+
+
+def test_experts_are_dealt_out_to_groups_and_chosen_by_everybody():
+    layer = dense_model("235b", QWEN3_235B).segments[1]
+    *_, scores, mix, sum_of_all = shard(layer, 8, expert_groups=4).parts
+
+    assert num_experts(layer) == 128
+    assert scores == Product("MLP", 128, 4096, Rows.ALL, is_quantized=False)
+    assert mix == Mix(ExpertShape(4096, 1536, 3 * 4096 * 1536, 128, 8, tensor=2, expert=4))
+    assert sum_of_all == Exchange(Collective.ALL_REDUCE, 4096, Rows.ALL)
+
+
+@given(size=st.sampled_from([1, 2, 4, 8]), groups=st.sampled_from([1, 2, 4, 8]))
+def test_however_experts_are_shared_there_are_as_many_weights(size, groups):
+    layer = dense_model("235b", QWEN3_235B).segments[1]
+    experts = 128 * 3 * 4096 * 1536
+    whole = shard(layer, 1).quantized_weights - experts
+    shared = shard(layer, size, expert_groups=min(groups, size))
+    of_keys = 2 * 128 * 4096 * max(0, size // 4 - 1) * 4  # copies of heads
+
+    assert shared.quantized_weights * size == experts + whole + of_keys
+
+
+def test_what_has_no_other_form_takes_the_time_of_its_elements():
+    rows = 8
+    x = Tensor("x", (rows, 64), DataType.F16)
+    table = Tensor("table", (64, 32), DataType.F16)
+    told = Opaque(
+        Tensor("y", (rows, 32), DataType.F16),
+        "aten.thing",
+        ("x",),
+        ("table",),
+        4.0,
+        keeps_rows=True,
+    )
+    seen = Opaque(
+        Tensor("z", (rows, 32), DataType.F16),
+        "aten.view",
+        ("y",),
+        (),
+        0.0,
+        keeps_rows=True,
+        is_view=True,
+    )
+    graph = Graph("one", (x,), (table,), (told, seen), ("z",))
+
+    (part,) = shard(Segment(graph, 1), 1).parts
+
+    assert part == Fused("norms and activations", 64 + 32, Rows.ALL, fixed=64 * 32, flop=4.0 * 32)

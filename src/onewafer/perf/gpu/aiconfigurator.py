@@ -6,7 +6,8 @@ Only the columns and rows that an answer needs are read, and nothing is kept on 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,7 @@ import numpy as np
 from onewafer.perf.gpu.collectives import Collective
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
-from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints, ExpertPoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.perf.gpu.kernels import ExpertShape
+
     _Columns = dict[str, NDArray[np.float64]]
 
 _PACKAGE = "aiconfigurator_core"
+_CHOICE = "power_law_1.01"
 _MILLISECONDS = 1e-3
 _NCCL_NAMES = {
     Collective.ALL_REDUCE: "all_reduce",
@@ -111,6 +115,31 @@ class AiconfiguratorTables:
         found = self._attention("context_attention_perf", columns, shape, cache_format)
         return None if found is None else AttentionPoints(found[0], _points(found[1], columns))
 
+    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
+        """Return experts by rows where a model of the same sizes was measured, else None.
+
+        Some experts were chosen more often than others, by a power law with exponent 1.01.
+        """
+        sizes = ("hidden_size", "inter_size", "topk", "num_experts")
+        wanted = (shape.features, shape.hidden, shape.experts_per_row, shape.num_experts)
+        filters: list[tuple[str, str, object]] = [
+            (name, "==", size) for name, size in zip(sizes, wanted, strict=True)
+        ]
+        name = _GEMM_NAMES.get(number_format, number_format.value)
+        filters += [("moe_dtype", "==", name), ("distribution", "==", _CHOICE)]
+        groups = ("moe_tp_size", "moe_ep_size")
+        found = self._read("moe/{engine}", "moe_perf", ("num_tokens", *groups), filters)
+        if found is None:
+            return None
+        distance = np.abs(np.log(found[groups[0]] / shape.tensor))
+        distance += np.abs(np.log(found[groups[1]] / shape.expert))
+        first = int(np.argmin(distance))
+        tensor, expert = (int(found[name][first]) for name in groups)
+        chosen = (found[groups[0]] == tensor) & (found[groups[1]] == expert)
+        rows = {name: values[chosen] for name, values in found.items()}
+        nearest = replace(shape, tensor=tensor, expert=expert)
+        return ExpertPoints(nearest, _points(rows, ("num_tokens",)))
+
     def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
         """Return a collective within a domain by bytes: the engine's own all-reduce, else NCCL."""
         own = self._own_all_reduce(num_gpus) if collective is Collective.ALL_REDUCE else None
@@ -166,15 +195,25 @@ class AiconfiguratorTables:
         filters: Sequence[tuple[str, str, object]],
     ) -> _Columns | None:
         """Return columns and latency of the rows that fit, of the newest version with any."""
-        folder = folder.format(engine=self.engine)
-        root = resources.files(_PACKAGE).joinpath("systems", "data", self.gpu, *folder.split("/"))
-        if not root.is_dir():
-            return None
-        for version in sorted(root.iterdir(), key=_version, reverse=True):
-            file = version.joinpath(f"{table}.parquet")
-            if file.is_file() and (rows := _read_parquet(file, [*columns, "latency"], filters)):
-                return rows
+        place = (self.gpu, *folder.format(engine=self.engine).split("/"))
+        return _newest_rows(place, table, (*columns, "latency"), tuple(filters))
+
+
+@lru_cache(maxsize=64)
+def _newest_rows(
+    place: tuple[str, ...],
+    table: str,
+    columns: tuple[str, ...],
+    filters: tuple[tuple[str, str, object], ...],
+) -> _Columns | None:
+    root = resources.files(_PACKAGE).joinpath("systems", "data", *place)
+    if not root.is_dir():
         return None
+    for version in sorted(root.iterdir(), key=_version, reverse=True):
+        file = version.joinpath(f"{table}.parquet")
+        if file.is_file() and (rows := _read_parquet(file, columns, filters)):
+            return rows
+    return None
 
 
 _ALL_REDUCE_OF = {"vllm": "trtllm"}

@@ -18,10 +18,13 @@ from onewafer.perf.gpu.kernels import (
     Communication,
     DecodeAttention,
     Elementwise,
+    Experts,
     Gemm,
     PrefillAttention,
     decode_bytes,
     decode_flop,
+    experts_bytes,
+    experts_flop,
     gemm_bytes,
     gemm_flop,
     prefill_bytes,
@@ -78,8 +81,12 @@ class KernelClock:
                 return self._decode_attention(kernel)
             case PrefillAttention():
                 return self._prefill_attention(kernel)
+            case Experts():
+                return self._experts(kernel)
             case Elementwise():
-                return self._formula(0.0, kernel.num_bytes, 1.0, 1.0)
+                peak = self.gpu.bf16_flop_per_second
+                efficiency = self._roofline.compute_efficiency
+                return self._formula(kernel.flop, kernel.num_bytes, peak, efficiency)
             case Communication():
                 return self._communication(kernel)
             case _:
@@ -92,6 +99,15 @@ class KernelClock:
         peak = number_format.peak_flop_per_second(self.gpu)
         table = self._factors.gemm(number_format)
         factor = None if table is None else table.factor(*sizes)
+        return self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
+
+    def _experts(self, kernel: Experts) -> KernelTime:
+        shape, number_format = kernel.shape, kernel.number_format
+        flop = experts_flop(kernel.rows, shape)
+        num_bytes = experts_bytes(kernel.rows, shape, number_format)
+        peak = number_format.peak_flop_per_second(self.gpu)
+        table = self._factors.experts(shape, number_format)
+        factor = None if table is None else table.factor(kernel.rows)
         return self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
 
     def _decode_attention(self, kernel: DecodeAttention) -> KernelTime:

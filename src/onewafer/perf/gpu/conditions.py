@@ -33,6 +33,7 @@ class Conditions:
     source: str
     origin: str = ""
     """With which the origin of a run begins."""
+    model: str = ""
     engine: str = ""
     gpu: str = ""
     length_share: float = 1.0
@@ -45,6 +46,8 @@ class Conditions:
     """Of the products with weights, as the rows have it."""
     known_share: float = 0.0
     """Of each prompt that the cache had already."""
+    has_block_scales: bool = False
+    """Whether fp8 weights have a scale for 128 × 128 of them, whatever the row says."""
     has_dynamic_scales: bool = False
     """Whether fp8 products search for the scale of their rows."""
 
@@ -52,6 +55,7 @@ class Conditions:
         """Tell whether a run is one of these."""
         return (
             point.origin.startswith(self.origin)
+            and self.model in ("", point.model)
             and self.engine in ("", point.engine)
             and self.gpu in ("", point.gpu)
             and self.quantization in ("", point.quantization)
@@ -62,6 +66,8 @@ class Conditions:
         products = _PRODUCTS[point.quantization]
         if products is NumberFormat.FP8 and self.has_dynamic_scales:
             products = NumberFormat.FP8_DYNAMIC
+        if products is NumberFormat.FP8 and self.has_block_scales:
+            products = NumberFormat.FP8_BLOCK
         usual = NumberFormat.FP8 if products in _NARROW else NumberFormat.BF16
         cache = NumberFormat(self.cache) if self.cache else usual
         return Formats(products=products, cache=cache)

@@ -18,7 +18,7 @@ from onewafer.perf.gpu.energy import busy_share, energy_basis, watts
 from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.outcome import Bench, check_job, num_sequences
-from onewafer.perf.gpu.plan import Plan, plans, tensor_sizes
+from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
 from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
@@ -98,6 +98,11 @@ def _profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
 
 def _checked(model: Model, job: InferenceJob) -> InferenceJob:
     """Return the job with the tokens that the model has; refuse to decode where nothing grows."""
+    if any(segment.graph.has_maps for segment in model.segments):
+        raise ConfigurationError(
+            f"{model.name} works on maps, whose convolutions have no equations for GPUs here; ask "
+            "for a model that works on sequences"
+        )
     if isinstance(job, Prefill):
         if model.fixed_tokens is not None:
             return Prefill(batch=job.batch, tokens=model.fixed_tokens)
@@ -124,6 +129,11 @@ def _candidates(
         raise ConfigurationError(
             f"tensor parallelism {plan.tensor} does not divide the heads of {model.name}; "
             f"on {cluster.name} it can be {', '.join(map(str, sizes))}"
+        )
+    if plan.expert not in (groups := expert_groups(model, plan.tensor)):
+        raise ConfigurationError(
+            f"{plan.expert} groups of experts do not fit {model.name}; of {plan.tensor} GPUs there "
+            f"can be {', '.join(map(str, groups))}"
         )
     return (plan,)
 

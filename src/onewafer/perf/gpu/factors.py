@@ -11,6 +11,8 @@ from onewafer.perf.gpu.collectives import flat_seconds, nvlink
 from onewafer.perf.gpu.kernels import (
     decode_bytes,
     decode_flop,
+    experts_bytes,
+    experts_flop,
     gemm_bytes,
     gemm_flop,
     prefill_bytes,
@@ -22,7 +24,7 @@ from onewafer.perf.gpu.latency_table import build_table
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.gpu.collectives import Collective
-    from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+    from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape, NumberFormat
     from onewafer.perf.gpu.latency_table import LatencyTable
     from onewafer.perf.gpu.measurements import Measurements
     from onewafer.perf.gpu.roofline import Roofline
@@ -38,6 +40,7 @@ class MeasuredFactors:
         self.gemm = cache(self._gemm)
         self.decode_attention = cache(self._decode_attention)
         self.prefill_attention = cache(self._prefill_attention)
+        self.experts = cache(self._experts)
         self.collective = cache(self._collective)
 
     def _gemm(self, number_format: NumberFormat) -> LatencyTable | None:
@@ -81,6 +84,17 @@ class MeasuredFactors:
         flop = prefill_flop(sequences, pairs, found.shape)
         num_bytes = prefill_bytes(sequences, tokens, none, found.shape, cache_format)
         peak = self._gpu.bf16_flop_per_second
+        return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
+
+    def _experts(self, shape: ExpertShape, number_format: NumberFormat) -> LatencyTable | None:
+        """Return factors by rows."""
+        found = self._measurements.experts(shape, number_format)
+        if found is None:
+            return None
+        (rows,) = found.points.sizes
+        flop = experts_flop(rows, found.shape)
+        num_bytes = experts_bytes(rows, found.shape, number_format)
+        peak = number_format.peak_flop_per_second(self._gpu)
         return build_table(found.points, self._roofline.ideal(flop, num_bytes, peak, self._gpu))
 
     def _collective(self, collective: Collective, num_gpus: int) -> LatencyTable | None:

@@ -3,7 +3,8 @@
     kernel := Gemm(rows, outputs, inputs, number_format)
             | DecodeAttention(shape, sequences, context, cache_format)     one new token each
             | PrefillAttention(shape, sequences, new_tokens, cached_tokens, cache_format, is_causal)
-            | Elementwise(num_bytes)                  norms, rotations, activations: fused, in HBM
+            | Experts(shape, rows, number_format)     the chosen networks of each row
+            | Elementwise(num_bytes, flop)            norms, rotations, activations: fused, in HBM
             | Communication(collective, num_bytes, group)
 
 Sizes are those of one GPU, after tensors were sharded. The arithmetic is in functions of numbers or
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf.jobs import Precision
@@ -100,6 +101,15 @@ class AttentionShape:
     """Of a head, of keys and of values."""
     window: int | None = None
     """Most tokens that a token sees; None: all before it."""
+    cached_features: int | None = None
+    """Numbers that are kept of each token, where keys and values share some; None: both."""
+
+    @property
+    def token_elements(self) -> int:
+        """Elements of the cache for each token."""
+        if self.cached_features is not None:
+            return self.cached_features
+        return 2 * self.kv_heads * self.features
 
     def seen(self, context: int) -> int:
         """Return how many tokens of a context the last of them sees."""
@@ -140,10 +150,43 @@ class PrefillAttention:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertShape:
+    """Small networks of which each row passes a few, and how a group of GPUs shares them."""
+
+    features: int
+    hidden: int
+    """Features between the matrices of one."""
+    elements: int
+    """Weights of one."""
+    num_experts: int
+    experts_per_row: int
+    tensor: int = 1
+    """GPUs that share each of them."""
+    expert: int = 1
+    """Groups of GPUs among which they are dealt out."""
+
+    @property
+    def elements_of_gpu(self) -> int:
+        """Weights on one GPU."""
+        return -(-self.num_experts // self.expert) * self.elements // self.tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The chosen networks of every row, on the GPU with its share of them."""
+
+    shape: ExpertShape
+    rows: int
+    """Of the whole group: every GPU sees all of them."""
+    number_format: NumberFormat
+
+
+@dataclass(frozen=True, slots=True)
 class Elementwise:
     """A fused kernel that reads and writes so many bytes and computes little."""
 
     num_bytes: float
+    flop: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +198,7 @@ class Communication:
     group: Group
 
 
-Kernel = Gemm | DecodeAttention | PrefillAttention | Elementwise | Communication
+Kernel = Gemm | DecodeAttention | PrefillAttention | Experts | Elementwise | Communication
 
 
 def gemm_flop(rows: _Number, outputs: _Number, inputs: _Number) -> _Number:
@@ -180,7 +223,7 @@ def decode_bytes(
     sequences: _Number, context: _Number, shape: AttentionShape, cache_format: NumberFormat
 ) -> _Number:
     """Return the bytes of keys and values, which are read once, and of queries and results."""
-    cache = context * (2 * shape.kv_heads * shape.features * cache_format.num_bytes)
+    cache = context * (shape.token_elements * cache_format.num_bytes)
     return sequences * (cache + 2 * shape.heads * shape.features * _HALF_BYTES)
 
 
@@ -207,7 +250,22 @@ def prefill_bytes(
 ) -> _Number:
     """Return the bytes of queries, results and new keys and values, and of the cache."""
     new = new_tokens * ((2 * shape.heads + 2 * shape.kv_heads) * shape.features * _HALF_BYTES)
-    cache = (new_tokens + cached_tokens) * (
-        2 * shape.kv_heads * shape.features * cache_format.num_bytes
-    )
+    cache = (new_tokens + cached_tokens) * (shape.token_elements * cache_format.num_bytes)
     return sequences * (new + cache)
+
+
+def experts_flop(rows: _Number, shape: ExpertShape) -> _Number:
+    """Return the operations of one GPU if all experts are chosen equally often."""
+    return 2.0 * rows * (shape.experts_per_row * shape.elements / shape.tensor / shape.expert)
+
+
+def experts_bytes(rows: _Number, shape: ExpertShape, number_format: NumberFormat) -> _Number:
+    """Return the bytes of the experts that are met, and of rows and results.
+
+    A row misses an expert with probability 1 − k / E, all of them with (1 − k / E)^rows.
+    """
+    missed = cast("_Number", (1.0 - shape.experts_per_row / shape.num_experts) ** rows)
+    weights = (1.0 - missed) * (shape.elements_of_gpu * number_format.num_bytes)
+    pairs = rows * (shape.experts_per_row / shape.expert)
+    between = pairs * (2 * shape.hidden / shape.tensor * _HALF_BYTES)
+    return weights + between + rows * (2 * shape.features * _HALF_BYTES)

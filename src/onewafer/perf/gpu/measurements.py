@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from onewafer.perf.gpu.collectives import Collective
-    from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
+    from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape, NumberFormat
     from onewafer.perf.gpu.latency_table import Points
 
 
@@ -30,6 +30,15 @@ class CollectivePoints:
     num_gpus: int
     points: Points
     """Bytes of the whole tensor."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpertPoints:
+    """Measured experts, shared in the way that is nearest to what was asked."""
+
+    shape: ExpertShape
+    points: Points
+    """Rows."""
 
 
 class Measurements(Protocol):
@@ -56,6 +65,10 @@ class Measurements(Protocol):
         """Return causal attention of whole prompts by sequences and tokens of each."""
         ...
 
+    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
+        """Return experts by rows; `shape` has the sizes of the model."""
+        ...
+
     def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
         """Return a collective within a domain by bytes."""
         ...
@@ -73,6 +86,9 @@ class NoMeasurements:
         """Return nothing."""
 
     def prefill_attention(self, shape: AttentionShape, cache_format: NumberFormat) -> None:
+        """Return nothing."""
+
+    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> None:
         """Return nothing."""
 
     def collective(self, collective: Collective, num_gpus: int) -> None:

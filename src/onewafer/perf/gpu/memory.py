@@ -65,7 +65,7 @@ def memory_of_gpu(
 ) -> MemoryOfGpu:
     """Return the bytes on a GPU of the fullest stage: layers are shared out evenly."""
     weights = token = 0.0
-    for piece, repeats in model.pieces(plan.tensor):
+    for piece, repeats in model.pieces(plan.tensor, plan.expert):
         here = -(-repeats // plan.pipeline)
         weights += here * piece.quantized_weights * formats.products.num_bytes
         weights += here * piece.plain_weights * NumberFormat.BF16.num_bytes

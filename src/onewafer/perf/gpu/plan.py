@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf.gpu.sharding import most_shards
+from onewafer.perf.gpu.sharding import most_shards, num_experts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,8 @@ class Plan:
 
     tensor: int = 1
     """GPUs that share each layer, neighbours in a domain where they fit."""
+    expert: int = 1
+    """Groups of these among which experts are dealt out; each shares its own by features."""
     pipeline: int = 1
     """Stages, each with a part of the layers."""
     replicas: int = 1
@@ -30,11 +32,17 @@ class Plan:
         """Refuse numbers that mean nothing."""
         for name, size in (
             ("tensor", self.tensor),
+            ("expert", self.expert),
             ("pipeline", self.pipeline),
             ("replicas", self.replicas),
         ):
             if size < 1:
                 raise ConfigurationError(f"a plan with {name} = {size}; it must be at least 1")
+        if self.tensor % self.expert:
+            raise ConfigurationError(
+                f"a plan with expert = {self.expert} groups of tensor = {self.tensor} GPUs; the "
+                "first must divide the second"
+            )
 
     @property
     def num_gpus(self) -> int:
@@ -49,6 +57,7 @@ class Plan:
     def __str__(self) -> str:
         """Return the plan in words: `tensor parallelism 8, 2 pipeline stages`."""
         parts = [f"tensor parallelism {self.tensor}"] if self.tensor > 1 else []
+        parts += [f"{self.expert} groups of experts"] if self.expert > 1 else []
         parts += [f"{self.pipeline} pipeline stages"] if self.pipeline > 1 else []
         parts += [f"{self.replicas} replicas"] if self.replicas > 1 else []
         return ", ".join(parts) or "one GPU"
@@ -74,4 +83,11 @@ def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[
     for tensor in tensor_sizes(model, cluster.count):
         for pipeline in range(1, min(num_layers(model), cluster.count // tensor) + 1):
             replicas = min(most_replicas, cluster.count // (tensor * pipeline))
-            yield Plan(tensor=tensor, pipeline=pipeline, replicas=replicas)
+            for expert in expert_groups(model, tensor):
+                yield Plan(tensor=tensor, expert=expert, pipeline=pipeline, replicas=replicas)
+
+
+def expert_groups(model: Model, tensor: int) -> tuple[int, ...]:
+    """Return the numbers of groups that experts can be dealt out to, which divide the GPUs."""
+    experts = max(num_experts(segment) for segment in model.segments)
+    return tuple(n for n in range(1, tensor + 1) if tensor % n == 0 and experts % n == 0)

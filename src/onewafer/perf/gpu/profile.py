@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Gpu
     from onewafer.perf.gpu.collectives import Collective
+    from onewafer.perf.gpu.kernels import ExpertShape
+    from onewafer.perf.gpu.measurements import ExpertPoints
 
     Fields = Mapping[str, Any]
 
@@ -74,6 +76,11 @@ class Profile:
     ) -> AttentionPoints | None:
         """Return causal attention of whole prompts by sequences and tokens, of the nearest one."""
         return _nearest(self.prefill, shape, cache_format)
+
+    def experts(self, shape: ExpertShape, number_format: NumberFormat) -> ExpertPoints | None:
+        """Return None: a profile has none."""
+        del shape, number_format
+        return None
 
     def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
         """Return None: one process with one GPU has nobody to communicate with."""

@@ -4,14 +4,16 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
 
     part := Product(name, outputs, inputs, rows, is_quantized)  linear operations of one input: one
           | Attend(shape, is_causal)
-          | Fused(name, elements, rows)                         elementwise operations, one kernel
+          | Mix(shape)                                          experts
+          | Fused(name, elements, rows, fixed, flop)            elementwise operations, one kernel
           | Exchange(collective, elements, rows)                between the GPUs of the group
 
 Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
 whose input is whole gives each GPU a part of the outputs (column parallel); one whose input is in
 parts gives everybody a sum of parts (row parallel), so that an all-reduce follows. GPUs that are
 more than the heads of keys and values have copies of them. Norms and residual connections are done
-by everybody. Weights of embedding and head are sharded by the vocabulary.
+by everybody, and so is the choice of experts, which are dealt out to groups of GPUs, each of which
+shares its own by features. Weights of embedding and head are sharded by the vocabulary.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ from onewafer.graph import (
     AddBias,
     Attention,
     Embedding,
+    Experts,
     LastRow,
     LayerNorm,
     LayerPart,
     Linear,
     Multiply,
+    Opaque,
     PositionEmbedding,
     Relu,
     RmsNorm,
@@ -42,7 +46,7 @@ from onewafer.graph import (
     parameter_operands,
 )
 from onewafer.perf.gpu.collectives import Collective
-from onewafer.perf.gpu.kernels import AttentionShape
+from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +84,13 @@ class Attend:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """The experts of one GPU."""
+
+    shape: ExpertShape
+
+
+@dataclass(frozen=True, slots=True)
 class Fused:
     """Elementwise operations in one kernel."""
 
@@ -87,6 +98,10 @@ class Fused:
     elements: int
     """That are read and written for each row."""
     rows: Rows
+    fixed: int = 0
+    """Elements that are read whatever the rows: parameters of operations without another form."""
+    flop: float = 0.0
+    """Of each row, where they count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,7 @@ class Exchange:
     rows: Rows
 
 
-Part = Product | Attend | Fused | Exchange
+Part = Product | Attend | Mix | Fused | Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +130,15 @@ class ShardedPiece:
     """Elements of keys and values of a token on one GPU."""
 
 
-def shard(segment: Segment, group_size: int, *, is_last: bool = False) -> ShardedPiece:
+def shard(
+    segment: Segment, group_size: int, *, expert_groups: int = 1, is_last: bool = False
+) -> ShardedPiece:
     """Return a piece of a segment on one of so many GPUs; heads must be a multiple of them.
 
-    What the last segment of a model ends with is its head.
+    Experts are dealt out to `expert_groups`, which divide the GPUs. What the last segment of a
+    model ends with is its head.
     """
-    return _Sharder(segment, group_size, is_last=is_last).piece()
+    return _Sharder(segment, group_size, expert_groups, is_last=is_last).piece()
 
 
 def most_shards(segment: Segment) -> int:
@@ -129,12 +147,19 @@ def most_shards(segment: Segment) -> int:
     return min(heads, default=1)
 
 
+def num_experts(segment: Segment) -> int:
+    """Return the experts of which a row is sent to some; without any 1."""
+    counts = (op.num_experts for op in segment.graph.operations if isinstance(op, Experts))
+    return min(counts, default=1)
+
+
 _ELEMENTWISE = (
     Activation,
     Add,
     AddBias,
     LayerNorm,
     Multiply,
+    Opaque,
     Relu,
     RmsNorm,
     Rotary,
@@ -158,13 +183,19 @@ class _Cluster:
 
     @property
     def is_free(self) -> bool:
-        """Whether a product does it while it writes its result."""
-        return all(isinstance(operation, AddBias) for operation in self.members)
+        """Whether a product does it while it writes its result, or nothing is to be done."""
+        return all(
+            isinstance(operation, AddBias) or (isinstance(operation, Opaque) and operation.is_view)
+            for operation in self.members
+        )
 
 
 class _Sharder:
-    def __init__(self, segment: Segment, group_size: int, *, is_last: bool) -> None:
+    def __init__(
+        self, segment: Segment, group_size: int, expert_groups: int, *, is_last: bool
+    ) -> None:
         self._segment = segment
+        self._expert_groups = expert_groups
         self._graph: Graph = segment.graph
         self._size = group_size
         self._operations = self._graph.operations
@@ -174,14 +205,15 @@ class _Sharder:
         ]
         self._source = {op.result.name: op for op in self._operations}
         self._kv_heads = self._find_heads_of_keys_and_values()
+        self._choices = self._find_choices()
         self._local: dict[str, int] = {t.name: t.shape[-1] for t in self._graph.inputs}
         """Features of a tensor on one GPU."""
         self._rows: dict[str, Rows] = {t.name: Rows.ALL for t in self._graph.inputs}
         self._parts: list[tuple[int, Part]] = []
         """With the index of the operation that they begin with."""
         self._clusters: list[_Cluster] = []
-        self._products: dict[tuple[str, LayerPart], tuple[int, int]] = {}
-        """Input → index of its operation and of its part."""
+        self._products: dict[tuple[str, LayerPart, bool], tuple[int, int]] = {}
+        """Input, and what it is for → index of its operation and of its part."""
         self._position: dict[str, int] = {t.name: -1 for t in self._graph.inputs}
 
     def piece(self) -> ShardedPiece:
@@ -190,15 +222,10 @@ class _Sharder:
             self._visit(index, operation)
         self._add_fused()
         quantized, plain = self._count_weights()
-        shapes = [
-            part.shape for _, part in self._parts if isinstance(part, Attend) and part.is_causal
-        ]
-        return ShardedPiece(
-            tuple(part for _, part in sorted(self._parts, key=lambda entry: entry[0])),
-            quantized,
-            plain,
-            sum(2 * shape.kv_heads * shape.features for shape in shapes),
-        )
+        parts = tuple(part for _, part in sorted(self._parts, key=lambda entry: entry[0]))
+        shapes = (p.shape for p in parts if isinstance(p, Attend) and p.is_causal)
+        cached = sum(shape.token_elements for shape in shapes)
+        return ShardedPiece(parts, quantized, plain, cached)
 
     def _is_output_product(self, operation: Operation) -> bool:
         return isinstance(operation, Linear) and operation.result.name in self._graph.outputs
@@ -214,6 +241,8 @@ class _Sharder:
                 self._add_product(index, operation)
             case Attention():
                 self._add_attention(index, operation)
+            case Experts():
+                self._add_experts(index, operation)
             case Embedding():
                 self._add_embedding(index, operation)
             case PositionEmbedding():
@@ -226,6 +255,11 @@ class _Sharder:
         """Let a result be sharded as what it comes from, and gather what must be whole."""
         operands = activation_operands(operation)
         whole = operation.result.shape[-1]
+        if isinstance(operation, Opaque):
+            own, of_all = self._share_of(operands)
+            self._local[operation.result.name] = -(-whole * own // of_all)
+            self._cluster_of(index, operation).members.append(operation)
+            return
         widths = {self._local[operand] for operand in operands}
         is_whole_norm = isinstance(operation, _NORMS) and operation.groups == 1
         if len(widths) > 1 or (is_whole_norm and widths != {whole}):
@@ -235,6 +269,11 @@ class _Sharder:
         (self._local[operation.result.name],) = widths
         if isinstance(operation, _ELEMENTWISE):
             self._cluster_of(index, operation).members.append(operation)
+
+    def _share_of(self, names: tuple[str, ...]) -> tuple[int, int]:
+        """Return the features of one GPU and all of them, of the operand with the least share."""
+        shares = [(self._local[name], self._graph.tensor(name).shape[-1]) for name in names]
+        return min(shares, key=lambda share: share[0] / share[1], default=(1, 1))
 
     def _gather(self, index: int, name: str, whole: int) -> None:
         if self._local[name] != whole:
@@ -268,17 +307,17 @@ class _Sharder:
             self._local[name] = outputs
             return
         own = self._own_outputs(name, outputs)
-        self._join_product(
-            index, operation.input, Product(_title(kind), own, inputs, rows, not is_head)
-        )
+        is_plain = is_head or name in self._choices
+        product = Product(_title(kind), own, inputs, rows, not is_plain)
+        self._join_product(index, operation.input, product)
         self._local[name] = own
-        self._position[name] = self._products[operation.input, kind][0]
+        self._position[name] = self._products[operation.input, kind, not is_plain][0]
         if is_head:
             self._gather(index, name, outputs)
 
     def _join_product(self, index: int, source: str, product: Product) -> None:
-        """Add a product, or its outputs to the one that has the same input."""
-        key = (source, self._kinds[index])
+        """Add a product, or its outputs to the one with the same input and format."""
+        key = (source, self._kinds[index], product.is_quantized)
         if key not in self._products:
             self._products[key] = (index, len(self._parts))
             self._parts.append((index, product))
@@ -290,7 +329,12 @@ class _Sharder:
         self._parts[place] = (start, joined)
 
     def _own_outputs(self, name: str, outputs: int) -> int:
-        """Return the outputs of one GPU: those of its heads of keys or values, or its share."""
+        """Return the outputs of one GPU: those of its heads of keys or values, or its share.
+
+        The choice of experts is made by everybody.
+        """
+        if name in self._choices:
+            return outputs
         heads = self._kv_heads.get(name)
         if heads is not None:
             return outputs // heads * -(-heads // self._size)
@@ -301,7 +345,10 @@ class _Sharder:
         kv_heads = -(-operation.kv_heads // self._size)
         query = self._graph.tensor(operation.query).shape[-1] // operation.heads
         value = operation.result.shape[-1] // operation.heads
-        shape = AttentionShape(heads, kv_heads, (query + value) // 2, operation.window)
+        kept = operation.cached_features
+        if kept is not None and operation.kv_heads > 1:
+            kept = -(-kept * kv_heads // operation.kv_heads)
+        shape = AttentionShape(heads, kv_heads, (query + value) // 2, operation.window, kept)
         self._parts.append((index, Attend(shape, operation.is_causal)))
         self._local[operation.result.name] = heads * value
         self._join_clusters({operation.query, operation.key, operation.value})
@@ -312,6 +359,25 @@ class _Sharder:
         for cluster in leading[1:]:
             leading[0].members += cluster.members
             self._clusters.remove(cluster)
+
+    def _add_experts(self, index: int, operation: Experts) -> None:
+        """Add the experts of one GPU and the sum over all; everybody knows who is chosen."""
+        features = operation.result.shape[-1]
+        counts = (self._graph.tensor(n).num_elements for n in operation.weights)
+        groups = self._expert_groups
+        shape = ExpertShape(
+            features=self._graph.tensor(operation.input).shape[-1],
+            hidden=operation.hidden_features,
+            elements=sum(counts) // operation.num_experts,
+            num_experts=operation.num_experts,
+            experts_per_row=operation.experts_per_row,
+            tensor=self._size // groups,
+            expert=groups,
+        )
+        self._parts.append((index, Mix(shape)))
+        self._local[operation.result.name] = features
+        if self._size > 1:
+            self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
 
     def _add_embedding(self, index: int, operation: Embedding) -> None:
         features = operation.result.shape[-1]
@@ -333,7 +399,9 @@ class _Sharder:
                 continue
             rows = self._rows[cluster.members[-1].result.name]
             own = elements + (carried if cluster is first else 0)
-            self._parts.append((cluster.start, Fused("norms and activations", own, rows)))
+            fixed, flop = self._opaque_work(cluster)
+            fused = Fused("norms and activations", own, rows, fixed, flop)
+            self._parts.append((cluster.start, fused))
 
     def _elements(self, cluster: _Cluster) -> int:
         """Return what a cluster reads from outside and writes for others, of each row."""
@@ -342,6 +410,17 @@ class _Sharder:
         outside = [op for op in self._operations if op.result.name not in inside]
         wanted = {o for op in outside for o in activation_operands(op)} | {*self._graph.outputs}
         return sum(self._local[name] for name in read | (inside & wanted))
+
+    def _opaque_work(self, cluster: _Cluster) -> tuple[int, float]:
+        """Return the parameters that operations without another form read, and FLOP of a row."""
+        fixed, flop = 0, 0.0
+        for operation in cluster.members:
+            if isinstance(operation, Opaque) and not operation.is_view:
+                own = self._local[operation.result.name] / operation.result.shape[-1]
+                tables = sum(self._graph.tensor(n).num_elements for n in operation.parameters)
+                fixed += round(tables * own)
+                flop += operation.flop_per_element * self._local[operation.result.name]
+        return fixed, flop
 
     def _begins_with_norm(self, cluster: _Cluster) -> bool:
         inputs = {tensor.name for tensor in self._graph.inputs}
@@ -365,6 +444,11 @@ class _Sharder:
                         found[source] = operation.kv_heads
         return found
 
+    def _find_choices(self) -> set[str]:
+        """Return the linear results by which experts are chosen."""
+        chosen = (op.choice for op in self._operations if isinstance(op, Experts))
+        return {source for name in chosen for source in self._linear_sources(name)}
+
     def _linear_sources(self, name: str) -> Iterable[str]:
         operation = self._source.get(name)
         if isinstance(operation, Linear):
@@ -378,10 +462,12 @@ class _Sharder:
         products = [part for _, part in self._parts if isinstance(part, Product)]
         quantized = sum(p.outputs * p.inputs for p in products if p.is_quantized)
         plain = sum(p.outputs * p.inputs for p in products if not p.is_quantized)
+        mixes = [part.shape for _, part in self._parts if isinstance(part, Mix)]
+        quantized += sum(shape.elements_of_gpu for shape in mixes)
         learned = {tensor.name: tensor.num_elements for tensor in self._segment.weights}
         for operation in self._operations:
             match operation:
-                case Linear():
+                case Linear() | Experts():
                     pass
                 case Embedding():
                     plain += -(-learned.get(operation.table, 0) // self._size)

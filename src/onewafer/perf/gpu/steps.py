@@ -16,12 +16,13 @@ from onewafer.perf.gpu.kernels import (
     Communication,
     DecodeAttention,
     Elementwise,
+    Experts,
     Gemm,
     NumberFormat,
     PrefillAttention,
 )
 from onewafer.perf.gpu.plan import num_layers
-from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Product, Rows, shard
+from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Mix, Product, Rows, shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,16 +64,19 @@ class Step:
 
 
 class ShardedModel:
-    """A model as pieces on one GPU, for every size of a tensor-parallel group that is asked for."""
+    """A model as pieces on one GPU, for every way to share layers that is asked for."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.pieces = cache(self._pieces)
 
-    def _pieces(self, group_size: int) -> tuple[tuple[ShardedPiece, int], ...]:
+    def _pieces(self, group_size: int, groups: int) -> tuple[tuple[ShardedPiece, int], ...]:
         last = self.model.segments[-1]
         return tuple(
-            (shard(segment, group_size, is_last=segment is last), segment.repeats)
+            (
+                shard(segment, group_size, expert_groups=groups, is_last=segment is last),
+                segment.repeats,
+            )
             for segment in self.model.segments
         )
 
@@ -110,11 +114,11 @@ class StepClock:
 
     def num_kernels(self) -> int:
         """Return the launches of a step, over all stages."""
-        pieces = self.model.pieces(self.plan.tensor)
+        pieces = self.model.pieces(self.plan.tensor, self.plan.expert)
         return sum(len(piece.parts) * repeats for piece, repeats in pieces)
 
     def _kernels(self, step: Step) -> Iterator[tuple[str, KernelTime, int]]:
-        for piece, repeats in self.model.pieces(self.plan.tensor):
+        for piece, repeats in self.model.pieces(self.plan.tensor, self.plan.expert):
             for part in piece.parts:
                 for name, kernel in self._launches(part, step):
                     yield name, self.clock.time(kernel), repeats
@@ -128,9 +132,12 @@ class StepClock:
             case Attend():
                 for kernel in self._attention(part, step):
                     yield "attention", kernel
+            case Mix():
+                yield "experts", Experts(part.shape, step.rows, self.formats.products)
             case Fused():
-                num_bytes = part.elements * _count(part.rows, step) * _ACTIVATION_BYTES
-                yield part.name, Elementwise(num_bytes)
+                rows = _count(part.rows, step)
+                num_bytes = (part.elements * rows + part.fixed) * _ACTIVATION_BYTES
+                yield part.name, Elementwise(num_bytes, part.flop * rows)
             case Exchange():
                 num_bytes = part.elements * _count(part.rows, step) * _ACTIVATION_BYTES
                 group = Group(self.plan.tensor)

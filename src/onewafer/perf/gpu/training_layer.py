@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from onewafer.errors import InternalError
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import (
@@ -30,7 +31,7 @@ from onewafer.perf.gpu.kernels import (
     NumberFormat,
     PrefillAttention,
 )
-from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Product
+from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Mix, Product
 from onewafer.perf.kept_activations import ACTIVATION_BYTES
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class PieceClock:
                     self._add_product(part, is_row_parallel=_is_sum(follower))
                 case Attend():
                     self._add_attention(part)
+                case Mix():
+                    raise InternalError("experts in a model to train; check_operations is before")
                 case Fused():
                     self._add_elementwise(part, is_whole=index in whole)
                 case Exchange():
