@@ -88,7 +88,7 @@ _ARENA_ELEMENTS = {
     Arena.ACTIVATIONS: 2600,
     Arena.ACCUMULATOR: 2600,
     Arena.STATE: 800,
-    Arena.INDICES: 16,
+    Arena.INDICES: 64,
     Arena.TABLES: 64,
 }
 """So many that no operation of a sample reaches into the next arena."""

@@ -36,6 +36,7 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     Tensor,
     TopIndices,
     Window,
@@ -99,6 +100,7 @@ class _Chain:
         for source in ("x", "0.relu"):
             indices = Tensor(f"{source}.largest", (4, 2), DataType.I32)
             self.operations.append(TopIndices(indices, source, 2))
+        self.operations.append(TakeFeatures(self.tensor("taken", 4, 2), source, indices.name))
 
     def append_all_on_maps(self) -> None:
         """Append operations on a map of 2×2 places."""
@@ -536,6 +538,18 @@ class _Selection:
         """Return the last step."""
         return mesh.TakeIndex(self.words, self.rows)
 
+    def take_features(self) -> MeshOperation:
+        """Return the lookup of all indices, which are those for one PE."""
+        rows = self.rows
+        result = replace(rows.input, columns=self.sizes.heads)
+        return mesh.TakeFeatures(result, rows.input, rows.indices, rows.axis, rows.features)
+
+    def some_features_held(self) -> dict[str, tuple[int, ...]]:
+        """Return indices, of which one of as many as PEs is in the block."""
+        wanted = self.sizes.rows * self.sizes.heads
+        held = -(-wanted // NUM_PES)
+        return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
+
     def some_held(self) -> dict[str, tuple[int, ...]]:
         """Return minus an index as the word of each row, in the block for one of as many as PEs."""
         held = -(-self.sizes.rows // NUM_PES)
@@ -559,6 +573,13 @@ _SELECTIONS = (
         rounds=("rows", "more", "compared", "held"),
         grid=_grid(rows=(3, 4, 8, 9), heads=(1, 2)),
         memory=lambda sizes: _Selection(sizes).some_held(),
+    ),
+    Sample(
+        lambda sizes: _Selection(sizes).take_features(),
+        rounds=("rows", "wanted", "held"),
+        lengths=("elements",),
+        grid=_grid(rows=(2, 3, 5), heads=(2, 3, 7)),
+        memory=lambda sizes: _Selection(sizes).some_features_held(),
     ),
 )
 

@@ -26,6 +26,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    TakeFeatures,
     Tensor,
     TopIndices,
 )
@@ -114,8 +115,10 @@ def searches(draw: st.DrawFn, **options: object) -> Graph:
     source = graph.tensor(graph.outputs[0])
     count = draw(st.integers(1, source.shape[-1]))
     result = Tensor("found", (*source.shape[:-1], count), DataType.I32)
-    operations = (*graph.operations, TopIndices(result, source.name, count))
-    return replace(graph, operations=operations, outputs=(result.name,))
+    taken = Tensor("taken", result.shape, graph.dtype)
+    search = TopIndices(result, source.name, count), TakeFeatures(taken, source.name, "found")
+    operations, outputs = (*graph.operations, *search), (result.name, taken.name)
+    return replace(graph, operations=operations, outputs=outputs)
 
 
 @dataclass

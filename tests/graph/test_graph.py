@@ -17,6 +17,7 @@ from onewafer.graph import (
     PositionEmbedding,
     RmsNorm,
     Rotary,
+    TakeFeatures,
     Tensor,
     TopIndices,
     count_bytes,
@@ -81,9 +82,11 @@ def test_flop_and_bytes_of_a_sequence():
 def test_flop_and_bytes_of_a_search():
     x, found = Tensor("x", (3, 50), DataType.F16), Tensor("y", (3, 2), DataType.I32)
     search = TopIndices(found, "x", 2)
-    graph = Graph("g", (x,), (), (search,), ("y",))
-    assert count_flop(graph, search) == 150
+    take = TakeFeatures(Tensor("z", (3, 2), DataType.F16), "x", "y")
+    graph = Graph("g", (x,), (), (search, take), ("y", "z"))
+    assert [count_flop(graph, operation) for operation in (search, take)] == [150, 0]
     assert count_bytes(graph, search) == 2 * 150 + 4 * 6
+    assert count_bytes(graph, take) == (2 + 4 + 2) * 6
 
 
 def test_graph_of_indices_has_no_floating_type():

@@ -23,6 +23,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    TakeFeatures,
     Tensor,
     TopIndices,
     verify_graph,
@@ -45,6 +46,11 @@ def indices(name: str, *shape: int) -> Tensor:
 
 def search(result: Tensor, count: int = 3) -> dict[str, object]:
     return {"operations": (TopIndices(result, "x", count),)}
+
+
+def take(wanted: Tensor) -> dict[str, object]:
+    taking = TakeFeatures(tensor("y", *wanted.shape), "x", "z")
+    return {"inputs": (X, wanted), "operations": (taking,)}
 
 
 def scale_indices() -> dict[str, object]:
@@ -162,6 +168,8 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         (search(indices("y", 2, 2)), "the result has shape (2, 2), must be (2, 3)"),
         (search(indices("y", 2, 5), 5), "it finds 5 of 4 features; use 1 to 4"),
         (search(indices("y", 2, 1), 0), "it finds 0 of 4 features; use 1 to 4"),
+        (take(tensor("z", 2, 1)), "'z' has dtype f32, indices must be i32"),
+        (take(indices("z", 3, 1)), "there are indices for rows (3,), and the input has rows (2,)"),
         (scale_indices(), "Scale that defines 'z' computes with the indices 'y'"),
         ({"operations": (Relu(indices("y", 2, 4), "x"),)}, "which only indices may have"),
         ({"operations": (Multiply(tensor("y", 2, 4), "x", "w"),)}, "reads the parameter 'w'"),

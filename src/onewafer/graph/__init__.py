@@ -35,8 +35,10 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     TopIndices,
     activation_operands,
+    index_operands,
     parameter_operands,
 )
 from onewafer.graph.segments import Segment, fold
@@ -89,6 +91,7 @@ __all__ = [
     "ScaleFeatures",
     "ScaleMaps",
     "Segment",
+    "TakeFeatures",
     "Tensor",
     "TopIndices",
     "Window",
@@ -101,6 +104,7 @@ __all__ = [
     "evaluate_graph",
     "fold",
     "from_json",
+    "index_operands",
     "layer_parts",
     "num_samples",
     "parameter_operands",

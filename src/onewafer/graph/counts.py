@@ -29,6 +29,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     TopIndices,
     activation_operands,
     parameter_operands,
@@ -93,7 +94,7 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return attention_flop(graph, operation)
         case TopIndices():
             return graph.tensor(operation.input).num_elements
-        case Embedding() | PositionEmbedding() | FirstRow() | LastRow():
+        case Embedding() | PositionEmbedding() | FirstRow() | LastRow() | TakeFeatures():
             return 0
         case Experts():
             return operation.result.shape[0] * _experts_flop(graph, operation)
@@ -141,8 +142,8 @@ def _experts_flop(graph: Graph, operation: Experts) -> int:
 def count_bytes(graph: Graph, operation: Operation) -> int:
     """Return the bytes of the operands and of the result in a launch at position 0, each once.
 
-    Of a table and of the operand of `FirstRow` and `LastRow`, only the rows that are looked up; of
-    experts, those that the rows are expected to meet.
+    Of a table and of the operand of `FirstRow`, `LastRow` and `TakeFeatures`, only what is looked
+    up; of experts, those that the rows are expected to meet.
     """
     activations = sum(graph.tensor(name).num_bytes for name in {*activation_operands(operation)})
     parameters = sum(graph.tensor(name).num_bytes for name in {*parameter_operands(operation)})
@@ -154,6 +155,8 @@ def count_bytes(graph: Graph, operation: Operation) -> int:
             parameters = 2 * operation.result.shape[0] * row_bytes
         case FirstRow() | LastRow():
             activations = operation.result.num_bytes
+        case TakeFeatures():
+            activations = operation.result.num_bytes + graph.tensor(operation.indices).num_bytes
         case Experts():
             parameters = round(parameters * share_of_experts(operation, operation.result.shape[0]))
         case Opaque(is_view=True):

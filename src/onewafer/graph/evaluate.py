@@ -38,6 +38,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     TopIndices,
 )
 from onewafer.graph.tensor import DataType
@@ -195,6 +196,8 @@ class _Launch:
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
             case TopIndices():
                 return top_indices(values[operation.input], operation.count)
+            case TakeFeatures():
+                return np.take_along_axis(values[operation.input], values[operation.indices], -1)
             case Experts() | Opaque():
                 kind = type(operation).__name__
                 raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")

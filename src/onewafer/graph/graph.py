@@ -29,6 +29,7 @@ where a tensor lives, in which order its elements are added.
                 | MeanRows(result, input, rows)
                 | ScaleMaps(result, input, factors, rows)
                 | TopIndices(result, input, count)
+                | TakeFeatures(result, input, indices)
                 | Experts(result, input, choice, weights, num_experts, experts_per_row,
                 |         hidden_features)
                 | Opaque(result, function, inputs, parameters, flop_per_element, keeps_rows,

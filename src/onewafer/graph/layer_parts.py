@@ -42,6 +42,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    TakeFeatures,
     TopIndices,
     activation_operands,
 )
@@ -71,7 +72,8 @@ _LEADING = (Linear, Rotary, Opaque, *_JOINING)
 _FOLLOWING = (Linear, *_JOINING)
 """What may stand between attention and a residual connection."""
 _ROWS = (FirstRow, LastRow, MeanRows)
-_LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, TopIndices, *_ROWS)
+_SEARCHES = (TopIndices, TakeFeatures)
+_LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
 """What may stand between the last layer and an output."""
 _BETWEEN = (Activation, Relu, Opaque, *_JOINING)
 """What belongs to the operation that it comes after."""

@@ -317,6 +317,16 @@ class TopIndices:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeFeatures:
+    """Take some features of each row: `result[…, j] = input[…, indices[…, j]]`."""
+
+    result: Tensor
+    input: str
+    indices: str
+    """Of type i32, a row for each of the input; one that is no feature is a bug."""
+
+
+@dataclass(frozen=True, slots=True)
 class Experts:
     """Send every row through some of many small networks, and add up what they make of it.
 
@@ -378,6 +388,7 @@ Operation = (
     | MeanRows
     | ScaleMaps
     | TopIndices
+    | TakeFeatures
     | Experts
     | Opaque
 )
@@ -416,6 +427,8 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.left, operation.right)
         case ScaleMaps():
             return (operation.input, operation.factors)
+        case TakeFeatures():
+            return (operation.input, operation.indices)
         case Embedding():
             return (operation.indices,)
         case PositionEmbedding():
@@ -428,6 +441,11 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             return (operation.query, operation.key, operation.value)
         case _:
             assert_never(operation)
+
+
+def index_operands(operation: Operation) -> tuple[str, ...]:
+    """Return those of the names that must be indices; all others must not be."""
+    return (operation.indices,) if isinstance(operation, Embedding | TakeFeatures) else ()
 
 
 def parameter_operands(operation: Operation) -> tuple[str, ...]:
@@ -463,6 +481,7 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             | MeanRows()
             | ScaleMaps()
             | TopIndices()
+            | TakeFeatures()
         ):
             return ()
         case _:

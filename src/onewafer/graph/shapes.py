@@ -31,6 +31,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     TopIndices,
     activation_operands,
 )
@@ -96,6 +97,8 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             return (num_maps(operation, tensors), tensors[operation.input].shape[1])
         case TopIndices():
             return (*tensors[operation.input].shape[:-1], operation.count)
+        case TakeFeatures():
+            return tensors[operation.indices].shape
         case _:
             assert_never(operation)
 
@@ -143,6 +146,11 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return "it keeps the rows of its first input, and has no input"
         case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
             return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
+        case TakeFeatures():
+            rows, wanted = (tensors[n].shape[:-1] for n in (operation.input, operation.indices))
+            if rows != wanted:
+                return f"there are indices for rows {wanted}, and the input has rows {rows}"
+            return None
         case TopIndices():
             features = tensors[operation.input].shape[-1]
             if not 1 <= operation.count <= features:

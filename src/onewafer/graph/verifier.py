@@ -10,7 +10,6 @@ from onewafer.errors import GraphError
 from onewafer.graph.operations import (
     ON_MAPS,
     Attention,
-    Embedding,
     LayerNorm,
     Opaque,
     PositionEmbedding,
@@ -19,6 +18,7 @@ from onewafer.graph.operations import (
     Scale,
     TopIndices,
     activation_operands,
+    index_operands,
     parameter_operands,
 )
 from onewafer.graph.shapes import num_maps, num_samples, result_shape, wrong_operand
@@ -112,11 +112,12 @@ def _check_indices(graph: Graph) -> Iterator[str]:
     indices = {tensor.name for tensor in graph.tensors if tensor.dtype is DataType.I32}
     for operation in graph.operations:
         for name in activation_operands(operation):
-            if isinstance(operation, Embedding) and name not in indices:
+            is_wanted = name in index_operands(operation)
+            if is_wanted and name not in indices:
                 dtype = graph.tensor(name).dtype
                 yield f"{_where(operation)}: {name!r} has dtype {dtype}, indices must be i32"
-            if not isinstance(operation, Embedding | Opaque) and name in indices:
-                yield f"{_where(operation)} computes with the indices {name!r}; only Embedding may"
+            if name in indices and not (is_wanted or isinstance(operation, Opaque)):
+                yield f"{_where(operation)} computes with the indices {name!r}; only lookups may"
     inputs = {tensor.name for tensor in graph.inputs}
     for name in graph.outputs:
         if name in indices and name in inputs:

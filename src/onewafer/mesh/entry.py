@@ -80,6 +80,7 @@ class Kind(IntEnum):
     FIND_LARGEST = auto()
     CLAIM = auto()
     TAKE_INDEX = auto()
+    TAKE_FEATURES = auto()
     REPEAT = auto()
     STOP = auto()
 
@@ -96,7 +97,7 @@ _LAST_KINDS = {
     Family.MAPS: Kind.MAX_POOL,
     Family.SEQUENCE: Kind.TAKE_ROW,
     Family.ATTENTION: Kind.SHARE,
-    Family.SELECTION: Kind.TAKE_INDEX,
+    Family.SELECTION: Kind.TAKE_FEATURES,
     Family.CONTROL: Kind.STOP,
 }
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
@@ -141,7 +142,7 @@ class Entry:
     """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
     table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
     columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a
-    sample. FIND_LARGEST, CLAIM, TAKE_INDEX: columns of the input block."""
+    sample. FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

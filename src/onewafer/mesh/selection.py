@@ -58,6 +58,14 @@ def take(rest: NDArray[Any], words: Words, present: Integers, first: Integers) -
     return np.where(is_taken & _is_present(present, columns), rest.dtype.type(LOWEST), rest)
 
 
+def features(blocks: NDArray[Any], wanted: Integers, present: Integers, first: Integers) -> Words:
+    """Return the elements of blocks at the indices `wanted`, −0 where another PE has them."""
+    places = wanted - first[..., np.newaxis]
+    is_here = (places >= 0) & (places < present[..., np.newaxis])
+    found = np.take_along_axis(blocks, np.where(is_here, places, 0), axis=-1)
+    return np.where(is_here, found.astype(np.float32), np.float32(-0.0))
+
+
 def index(words: Words) -> NDArray[np.int32]:
     """Return the index from minus itself."""
     return (-words).astype(np.int32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from onewafer.errors import UnsupportedOperationError
@@ -62,6 +64,28 @@ def test_argmax(function, shape):
     assert sum(isinstance(item, TopIndices) for item in captured(function, *shape).operations) == 1
 
 
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda y, _: y.topk(3), (2, 6)),
+        (lambda y, _: torch.topk(y, 9, dim=-1), (2, 3, 6)),
+        (lambda y, _: y.topk(2, sorted=False).values, (2, 6)),
+        (lambda y, _: y.topk(4).indices[..., :2], (2, 3, 6)),
+        (lambda y, _: y.transpose(1, 2).topk(2, dim=1), (2, 3, 6)),
+        (lambda y, _: y.max(-1), (2, 3, 6)),
+        (lambda y, _: y.max(-1, keepdim=True), (2, 3, 6)),
+        (lambda y, _: torch.relu(y.topk(3).values + y.topk(3).values), (2, 6)),
+    ],
+)
+def test_largest_elements(function, shape):
+    captured(function, *shape)
+
+
+def test_what_nobody_reads_is_not_looked_up():
+    graph = captured(lambda y, _: y.topk(3).indices, 2, 6)
+    assert [type(item) for item in graph.operations] == [Linear, TopIndices]
+
+
 def test_found_rows_are_looked_up():
     graph = captured(lambda y, embedding: embedding(y.argmax(-1)), 2, 3, 6)
     assert [type(item) for item in graph.operations] == [Linear, TopIndices, Embedding]
@@ -73,6 +97,7 @@ def test_found_rows_are_looked_up():
         (lambda y, _: y.argmax(), "argmax.default: it looks for one element of all rows"),
         (lambda y, _: y.argmax(-1).relu(), "which only lookups take"),
         (lambda y, _: y.argmax(-1).float(), "it converts torch.int64 to torch.float32"),
+        (lambda y, _: y.topk(2, largest=False), "it looks for the smallest elements"),
         (lambda y, _: y.argmax(1), "re-cuts the rows"),
         (lambda y, _: y.view(2, 3, 3, 3).argmax(-1), "re-cuts the rows"),
         (lambda y, embedding: embedding(y.argmax(-1).t()), "no whole result of a search"),
@@ -96,6 +121,52 @@ def test_only_indices_come_to_the_host(fidelity, dtype):
     (record,) = session.ledger.programs
     assert record.bytes_out == 4 * 4
     assert not session.ledger.fallbacks
+
+
+def test_too_many_elements_are_refused():
+    module = Function(lambda y, _: y.topk(65), 6, 70)
+    reason = "topk.default: it looks for 65 elements of each row; the wafer finds 1 to 64"
+    with pytest.raises(UnsupportedOperationError, match=reason):
+        capture(module, (torch.randn(2, 6),), {})
+
+
+@settings(max_examples=4)
+@given(st.integers(1, 3), st.integers(1, 20), st.data())
+def test_the_wafer_finds_what_pytorch_does(rows, features, data):
+    """Values are equal in all bits; indices may differ where elements are equal."""
+    count = data.draw(st.integers(1, features))
+    values = st.sampled_from([-torch.inf, -1.0, 0.0, 0.5, 2.0, torch.inf, torch.nan])
+    row = st.lists(values, min_size=features, max_size=features)
+    x = torch.tensor(data.draw(st.lists(row, min_size=rows, max_size=rows)))
+    module = Top(count)
+    found = Session(WaferOptions(**SMALL)).call(module, (x,), {})
+    torch.testing.assert_close(found.values, module(x).values, rtol=0, atol=0, equal_nan=True)
+    taken = x.gather(1, found.indices)
+    torch.testing.assert_close(taken, found.values, rtol=0, atol=0, equal_nan=True)
+    assert all(len(set(row)) == count for row in found.indices.tolist())
+
+
+class Top(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def forward(self, x):
+        return x.topk(self.count)
+
+
+def test_a_router_of_experts_runs_on_the_wafer():
+    """As in GPT-OSS, but for the softmax, which is the host's."""
+    torch.manual_seed(1)
+    module, x = Function(lambda y, _: y.topk(4), 16, 32), torch.randn(5, 16)
+    session = Session(WaferOptions(**SMALL))
+    with torch.no_grad():
+        found, expected = session.call(module, (x,), {}), module(x)
+    torch.testing.assert_close(found.values, expected.values)
+    torch.testing.assert_close(found.indices, expected.indices)
+    (record,) = session.ledger.programs
+    assert not session.ledger.fallbacks
+    assert record.bytes_out < 8 * 32 * 4  # what the logits of the bucket would be
 
 
 def test_a_language_model_chooses_its_token_on_the_wafer():

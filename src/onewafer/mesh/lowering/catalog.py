@@ -28,6 +28,7 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    TakeFeatures,
     TopIndices,
 )
 from onewafer.mesh import operations as mesh
@@ -48,7 +49,7 @@ from onewafer.mesh.lowering.maps import (
     ScaleMapsLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
-from onewafer.mesh.lowering.selection import TopIndicesLowering
+from onewafer.mesh.lowering.selection import TakeFeaturesLowering, TopIndicesLowering
 from onewafer.mesh.lowering.tokens import (
     EmbeddingLowering,
     FirstRowLowering,
@@ -85,6 +86,7 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     MeanRows: MeanRowsLowering(),
     ScaleMaps: ScaleMapsLowering(),
     TopIndices: TopIndicesLowering(),
+    TakeFeatures: TakeFeaturesLowering(),
 }
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import TopIndices
+from onewafer.graph import TakeFeatures, TopIndices
+from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import Claim, Copy, FindLargest, TakeIndex
 from onewafer.mesh.operations.selection import Rows
 from onewafer.mesh.program import PLAIN_ORDER
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Layout
     from onewafer.mesh.relations import Relations
 
 _MOST_FEATURES = 1 << 24
@@ -29,31 +30,55 @@ class TopIndicesLowering(Lowering[TopIndices]):
         """Append the rounds."""
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         features = builder.tensor(operation.input).shape[-1]
-        _check_features(operation, features, is_plain=layout.order == PLAIN_ORDER)
+        _check_order(operation, layout)
+        if features > _MOST_FEATURES:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: its rows have {features:,} features, and indices are exact "
+                f"up to {_MOST_FEATURES:,}; leave it to the host"
+            )
         rest = source
         if operation.count > 1:
             rest = builder.spare(source.rows, source.columns)
-            builder.append(Copy(rest, source))
+            builder.append(mesh.Copy(rest, source))
         words, own, places = (builder.scratch(source.rows, 1) for _ in range(3))
         indices = builder.place_indices(operation.result)
         rows = Rows(source, rest, indices, layout.axis, features)
         for number in range(operation.count):
-            builder.append(FindLargest(words, own, places, rows, number))
+            builder.append(mesh.FindLargest(words, own, places, rows, number))
             builder.all_reduce_max(words, layout.axis)
-            builder.append(Claim(words, own, places, rows))
+            builder.append(mesh.Claim(words, own, places, rows))
             builder.all_reduce_max(words, layout.axis)
-            builder.append(TakeIndex(words, rows, number))
+            builder.append(mesh.TakeIndex(words, rows, number))
 
 
-def _check_features(operation: TopIndices, features: int, *, is_plain: bool) -> None:
-    where = f"TopIndices that defines {operation.result.name!r}"
-    if features > _MOST_FEATURES:
+class TakeFeaturesLowering(Lowering[TakeFeatures]):
+    """Each PE takes what it has; an all-reduce along the axis of the input brings it together."""
+
+    def relate(self, operation: TakeFeatures, relations: Relations) -> None:
+        """Let the result lie along the other axis than the input."""
+        relations.turn(operation.input, operation.result.name)
+
+    def lower(self, operation: TakeFeatures, builder: Builder) -> None:
+        """Append the lookup and the all-reduce."""
+        layout = builder.layouts[operation.input]
+        _check_order(operation, layout)
+        source, indices = (builder.blocks[name] for name in self.operands(operation))
+        features = builder.tensor(operation.input).shape[-1]
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        builder.append(mesh.TakeFeatures(sums, source, indices, layout.axis, features))
+        builder.all_reduce(sums, layout.axis)
+        builder.store(sums, result)
+
+
+def _check_order(operation: TopIndices | TakeFeatures, layout: Layout) -> None:
+    """Refuse features that do not lie as they are numbered."""
+    if layout.order != PLAIN_ORDER:
         raise UnsupportedOperationError(
-            f"{where}: its rows have {features:,} features, and indices are exact up to "
-            f"{_MOST_FEATURES:,}; leave it to the host"
+            f"{_where(operation)}: the features of {operation.input!r} lie in the order that "
+            "operations on heads ask for; leave it to the host"
         )
-    if not is_plain:
-        raise UnsupportedOperationError(
-            f"{where}: the features of {operation.input!r} lie in the order that operations on "
-            "heads ask for; leave it to the host"
-        )
+
+
+def _where(operation: TopIndices | TakeFeatures) -> str:
+    return f"{type(operation).__name__} that defines {operation.result.name!r}"

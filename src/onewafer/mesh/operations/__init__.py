@@ -29,7 +29,7 @@ from onewafer.mesh.operations.elementwise import (
 from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
-from onewafer.mesh.operations.selection import Claim, FindLargest, TakeIndex
+from onewafer.mesh.operations.selection import Claim, FindLargest, TakeFeatures, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "SumGroups",
     "SumSquares",
     "SumValues",
+    "TakeFeatures",
     "TakeIndex",
     "TakeRow",
     "Turn",

@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.mesh import selection
 from onewafer.mesh.entry import Kind
 from onewafer.mesh.operations.operation import MeshOperation
-from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
@@ -196,3 +196,57 @@ class TakeIndex(_Step):
             "compared": num_rows * has_more,
             "held": -(-num_rows // program.size(self.rows.axis)) * has_more,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class TakeFeatures(MeshOperation):
+    """Take features of each row by their indices, −0 where another PE has them; exact.
+
+    As a linear operation does, it leaves on each PE a share of a result that is blocked over the
+    other axis.
+    """
+
+    result: Block
+    """f32."""
+    input: Block
+    indices: Block
+    """i32, a row for each of the input."""
+    axis: Axis
+    """Over which the input is blocked."""
+    features: int
+    """Columns of the input over all PEs, without padding."""
+
+    @property
+    def rows(self) -> Rows:
+        """How the input lies."""
+        return Rows(self.input, self.input, self.indices, self.axis, self.features)
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.TAKE_FEATURES
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
+        return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, share, count = self.rows, self.result.columns, self.indices.columns
+        first, present = rows.first(memories), rows.present(memories)
+        num_rows = present.shape[-1]
+        indices = memories.view(self.indices, num_rows, count)
+        columns = memories.at(self.axis.other)[..., np.newaxis] * share + np.arange(share)
+        columns = np.broadcast_to(columns[:, :, np.newaxis], (*present.shape, share))
+        wanted = np.take_along_axis(indices, np.minimum(columns, count - 1), axis=-1)
+        wanted = np.where(columns < count, wanted, -1)
+        taken = selection.features(memories.matrix(self.input), wanted, present, first)
+        memories.write(self.result, taken)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; what is taken spreads evenly over the PEs."""
+        sizes = block_sizes(program, self.result, launch)
+        wanted = sizes["rows"] * min(self.result.columns, self.indices.columns)
+        held = -(-wanted // program.size(self.axis))
+        return {**sizes, "wanted": wanted, "held": held}

@@ -1,20 +1,24 @@
-"""The largest elements along a dimension: where they are."""
+"""The largest elements along a dimension: where they are, and what they are."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from onewafer.graph import DataType, TopIndices
+from onewafer.graph import DataType, TakeFeatures, Tensor, TopIndices
 from onewafer.pytorch.lowering.operands import Value, see
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
-    from onewafer.graph import Tensor
+    import torch
+
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
+
+MOST_ELEMENTS = 64
+"""Elements of a row that the wafer finds: one after the other, a pass over the row for each."""
 
 
 @lowers("argmax.default")
@@ -25,28 +29,77 @@ def _lower_argmax(writer: GraphWriter, call: Call) -> Operand:
         if math.prod(shape) != shape[-1]:
             raise call.unsupported("it looks for one element of all rows; name a dimension")
         dimension = -1
-    indices = _find_largest(writer, call, dimension, 1)
-    same = indices.layout.reshape(call.shape)  # which may keep the dimension with a size of 1
-    assert same is not None, "dimensions of size 1 cut nothing"  # invariant
-    return replace(indices, layout=same)
+    return _reshape(_find(writer, call, dimension, 1).indices(), call.shape)
 
 
-def _find_largest(writer: GraphWriter, call: Call, dimension: int, count: int) -> Value:
-    """Write a search; the dimension has the indices of the elements, the largest first."""
+@lowers("max.dim")
+def _lower_maximum(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    found = _find(writer, call, cast("int", call.constant(1, "dim", -1)), 1)
+    shape = tuple(cast("tuple[torch.Tensor, ...]", call.node.meta["val"])[0].shape)
+    return _reshape(found.elements(writer), shape), _reshape(found.indices(), shape)
+
+
+@lowers("topk.default")
+def _lower_top(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    count = cast("int", call.constant(1, "k", 1))
+    if not 1 <= count <= MOST_ELEMENTS:
+        raise call.unsupported(
+            f"it looks for {count} elements of each row; the wafer finds 1 to {MOST_ELEMENTS}"
+        )
+    if not call.constant(3, "largest", default=True):
+        raise call.unsupported("it looks for the smallest elements; the wafer finds the largest")
+    found = _find(writer, call, cast("int", call.constant(2, "dim", -1)), count)
+    return found.elements(writer), found.indices()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The largest elements of a value along a dimension."""
+
+    value: Value
+    dimension: int
+    rows: Tensor
+    """The value as a matrix whose features go along the dimension."""
+    result: Tensor
+    """Indices of its features, the largest first."""
+
+    def indices(self) -> Value:
+        """Return the indices along the dimension."""
+        return self._see(self.result)
+
+    def elements(self, writer: GraphWriter) -> Value:
+        """Write the lookup of the elements, which is left out if nobody reads it."""
+        taken = writer.result(f"{self.result.name}_elements", *self.result.shape)
+        writer.emit(TakeFeatures(taken, self.rows.name, self.result.name))
+        return replace(self._see(taken), is_wide=self.value.is_wide)
+
+    def _see(self, matrix: Tensor) -> Value:
+        """See a matrix whose rows go over all dimensions but one, which its features are."""
+        shape = self.value.shape
+        order = [*_without(self.dimension, len(shape)), self.dimension]
+        seen = see(matrix, [*(shape[index] for index in order[:-1]), matrix.shape[1]])
+        back = [order.index(index) for index in range(len(shape))]
+        return replace(seen, layout=seen.layout.permute(back))
+
+
+def _find(writer: GraphWriter, call: Call, dimension: int, count: int) -> _Found:
+    """Write a search along a dimension."""
     value = writer.value(call.operand(0))
-    rank = len(value.shape)
-    dimension %= rank
-    rows = [index for index in range(rank) if index != dimension]
+    dimension %= len(value.shape)
     # What is stored as float16 has the same order in float32.
-    tensor = writer.matrix(replace(value, is_wide=False), rows, [dimension])
-    result = replace(writer.result(call.node.name, tensor.shape[0], count), dtype=DataType.I32)
-    writer.emit(TopIndices(result, tensor.name, count))
-    return _see_along(result, value.shape, dimension)
+    narrow = replace(value, is_wide=False)
+    rows = writer.matrix(narrow, _without(dimension, len(value.shape)), [dimension])
+    result = replace(writer.result(call.node.name, rows.shape[0], count), dtype=DataType.I32)
+    writer.emit(TopIndices(result, rows.name, count))
+    return _Found(value, dimension, rows, result)
 
 
-def _see_along(matrix: Tensor, shape: tuple[int, ...], dimension: int) -> Value:
-    """See a matrix whose rows go over all dimensions of a shape but one, which its features are."""
-    rank = len(shape)
-    order = [*(index for index in range(rank) if index != dimension), dimension]
-    seen = see(matrix, [*(shape[index] for index in order[:-1]), matrix.shape[1]])
-    return replace(seen, layout=seen.layout.permute([order.index(i) for i in range(rank)]))
+def _without(dimension: int, rank: int) -> list[int]:
+    return [index for index in range(rank) if index != dimension]
+
+
+def _reshape(value: Value, shape: tuple[int, ...]) -> Value:
+    """Return a value with or without its dimensions of size 1."""
+    same = value.layout.reshape(shape)
+    assert same is not None, "dimensions of size 1 cut nothing"  # invariant
+    return replace(value, layout=same)

@@ -17,7 +17,6 @@ from onewafer.graph import (
     Add,
     AddBias,
     DataType,
-    Embedding,
     FirstRow,
     Graph,
     LastRow,
@@ -31,6 +30,7 @@ from onewafer.graph import (
     Scale,
     Tensor,
     activation_operands,
+    index_operands,
     parameter_operands,
 )
 from onewafer.pytorch.lowering.operands import (
@@ -472,7 +472,8 @@ class GraphWriter:
         """Append an operation; refuse one that computes with indices."""
         for name in activation_operands(operation):
             is_index = self.find(name).dtype is DataType.I32
-            if is_index and not isinstance(operation, Embedding | Opaque):
+            is_wanted = name in index_operands(operation) or isinstance(operation, Opaque)
+            if is_index and not is_wanted:
                 msg = "it computes with indices that the wafer has found, which only lookups take"
                 raise UnsupportedOperationError(msg)
         self._operations[operation.result.name] = operation
