@@ -22,6 +22,7 @@ from onewafer.pytorch import (
 )
 from onewafer.pytorch.backend import serve_backend
 from tests.pytorch.agreement import assert_agrees
+from tests.pytorch.lowering.models import arguments, build
 
 # torch deprecates what Dynamo itself uses.
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.`:FutureWarning")
@@ -55,6 +56,17 @@ def test_backend_is_found_by_name_and_agrees_with_the_host(wafer):
             assert_agrees(wafer, model, x, compiled(x))
     assert num_wafer_calls(wafer) == 3
     assert not wafer.ledger.fallbacks
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "vit"])
+def test_what_is_computed_from_buffers_of_a_model_is_known_on_the_host(wafer, family):
+    model, kwargs = build(family), arguments(family, 6)
+    with torch.no_grad():
+        compiled = torch.compile(model, backend="onewafer")
+        found, expected = compiled(**kwargs), model(**kwargs)
+    assert num_wafer_calls(wafer) == 1
+    assert not wafer.ledger.fallbacks
+    torch.testing.assert_close(found[0], expected[0], rtol=2e-5, atol=2e-5)
 
 
 def test_changed_parameters_reach_the_wafer(wafer):

@@ -209,7 +209,9 @@ def capture(
     with without_effects(stand_in):
         leaves = pytree.tree_leaves((args, dict(kwargs)))
         program = _export(stand_in, args, kwargs)
-        return _read(program, stand_in, leaves, dtype, for_counts=for_counts).bind(leaves)
+        operands = _bind_placeholders(program, stand_in, leaves)
+        captured = _read(program, operands, type(stand_in).__name__, dtype, for_counts=for_counts)
+        return captured.bind(leaves)
 
 
 def capture_graph(
@@ -225,8 +227,10 @@ def capture_graph(
     its arguments get where they are its parameters and buffers.
     """
     _drop_idle_autocast(graph_module, args)
+    of_module = _positions_of_module(graph_module)  # export forgets the names of arguments
     program = _export(graph_module, tuple(args), {})
-    return _read(program, owner, args, dtype)
+    operands = _bind_placeholders(program, owner, args, of_module=of_module)
+    return _read(program, operands, type(owner).__name__, dtype)
 
 
 def _drop_idle_autocast(graph_module: torch.fx.GraphModule, args: Sequence[object]) -> None:
@@ -243,15 +247,14 @@ def _drop_idle_autocast(graph_module: torch.fx.GraphModule, args: Sequence[objec
 
 def _read(
     program: ExportedProgram,
-    owner: torch.nn.Module,
-    leaves: Sequence[object],
+    operands: dict[Node, Operands],
+    name: str,
     dtype: DataType | None,
     *,
     for_counts: bool = False,
 ) -> Capture:
-    operands = _bind_placeholders(program, owner, leaves)
     _check_effects(program, operands)
-    writer = GraphWriter(name=type(owner).__name__, dtype=dtype, for_counts=for_counts)
+    writer = GraphWriter(name=name, dtype=dtype, for_counts=for_counts)
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
@@ -432,9 +435,16 @@ def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operands]) 
 
 
 def _bind_placeholders(
-    program: ExportedProgram, owner: torch.nn.Module, leaves: Sequence[object]
+    program: ExportedProgram,
+    owner: torch.nn.Module,
+    leaves: Sequence[object],
+    *,
+    of_module: frozenset[int] = frozenset(),
 ) -> dict[Node, Operands]:
-    """Return what each placeholder stands for: a tensor of the module or of the call."""
+    """Return what each placeholder stands for: a tensor of the module or of the call.
+
+    `of_module` are the places of leaves that are arguments of the program, but held by modules.
+    """
     parameters = dict(owner.named_parameters(remove_duplicate=False))
     buffers = dict(owner.named_buffers(remove_duplicate=False))
     constants = {k: v for k, v in program.constants.items() if isinstance(v, torch.Tensor)}
@@ -459,14 +469,19 @@ def _bind_placeholders(
             if position is not None and names.get(id(value), name) not in used:
                 name = names.get(id(value), name)  # unless another has it: `a.b` reads like `a_b`
             used.add(name)
-            is_held = position is None or id(value) in names or _is_of_module(node)
+            is_held = position is None or id(value) in names or position in of_module
             operands[node] = External(name, value, _origin(value, is_held=is_held), position)
     return operands
 
 
-def _is_of_module(node: Node) -> bool:
-    """Tell whether Dynamo made a parameter or buffer of some module an argument of its graph."""
-    return "_parameters_" in node.name or "_buffers_" in node.name
+def _positions_of_module(graph_module: torch.fx.GraphModule) -> frozenset[int]:
+    """Return which arguments of a graph Dynamo made of parameters and buffers of some module."""
+    placeholders = (node for node in graph_module.graph.nodes if node.op == "placeholder")
+    return frozenset(
+        position
+        for position, node in enumerate(placeholders)
+        if "_parameters_" in node.name or "_buffers_" in node.name
+    )
 
 
 def _origin(tensor: torch.Tensor, *, is_held: bool) -> Origin:
