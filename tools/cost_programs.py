@@ -47,6 +47,15 @@ _EXAMPLE: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 """The model of examples/generate.py."""
+_DEEP: dict[str, Any] = _EXAMPLE | {
+    "hidden_size": 80,
+    "intermediate_size": 200,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 5,
+    "num_key_value_heads": 1,
+    "tie_word_embeddings": True,
+}
+"""On 14×18 PEs, blocks end in padding along both axes, and some PEs have nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,7 @@ PROGRAMS = (
         context=64,
         dtype=DataType.F16,
     ),
+    CostProgram("Llama, 4 layers", lambda: _llama(_DEEP), 14, 18, _LONG, context=64),
     CostProgram("Llama", lambda: _llama(_GROUPED), 4, 4, _SHORT),
     CostProgram("Mistral", _mistral, 4, 4, _SHORT),
     CostProgram("Qwen2", _qwen2, 4, 4, _SHORT),

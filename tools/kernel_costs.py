@@ -36,6 +36,7 @@ from onewafer.mesh.kernel_costs import (
     KernelCost,
     KernelCosts,
     Part,
+    Size,
     VectorOperation,
     product,
     table_name,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.mesh import MeshProgram
+    from onewafer.mesh import MeshOperation, MeshProgram
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 
@@ -142,12 +143,12 @@ def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> K
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
     for point in sample.grid:
-        sizes = sample.build(point).sizes(compiled.with_rows(point), point.launch)
+        sizes = _sizes_of_pe(sample.build(point), compiled.with_rows(point), point)
         counts = _difference(_prepare(program, compiled, sample, point).count_step(), before)
-        lengths = {text: product(text, sizes) for text in sample.lengths}
-        strides = {text: product(text, sizes) for text in sample.strides}
+        lengths = {text: _values(text, sizes) for text in sample.lengths}
+        strides = {text: _values(text, sizes) for text in sample.strides}
         walks.append(_with_names(counts, lengths, strides))
-        weights.append([product(term, sizes) for term in terms])
+        weights.append([sum(_values(term, sizes)) for term in terms])
     names = sorted({name for walk in walks for name in walk})
     observed = np.array([[walk[name] for name in names] for walk in walks])
     coefficients = _solve(np.array(weights), observed)
@@ -157,6 +158,25 @@ def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> K
         term: _plain(Counter(dict(zip(names, map(int, row), strict=True))))
         for term, row in zip(terms, coefficients, strict=True)
     }
+
+
+def _sizes_of_pe(
+    operation: MeshOperation, program: MeshProgram, point: Sizes
+) -> Mapping[str, Size]:
+    """Return the sizes of the PE that is walked on: arrays are `[kinds of rows]`."""
+    classes = operation.classes(program, point.launch)
+    index = 0 if classes is None else int(classes.labels[point.place])
+    return {
+        name: size
+        if isinstance(size, int)
+        else size[:, index % size.shape[1], point.place_across % size.shape[2]]
+        for name, size in operation.sizes(program, point.launch).items()
+    }
+
+
+def _values(text: str, sizes: Mapping[str, Size]) -> list[int]:
+    """Return a product of sizes, for each kind of rows."""
+    return np.atleast_1d(product(text, sizes)).tolist()
 
 
 _FROM_FAR_END = (
@@ -174,7 +194,7 @@ def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] |
 
 
 def _with_names(
-    counts: Counter[str], lengths: Mapping[str, int], strides: Mapping[str, int]
+    counts: Counter[str], lengths: Mapping[str, list[int]], strides: Mapping[str, list[int]]
 ) -> Counter[str]:
     """Replace lengths and strides of DSD operations by the products of sizes that they are."""
     named: Counter[str] = Counter()
@@ -183,10 +203,10 @@ def _with_names(
             named[name] += count
             continue
         operation = VectorOperation.parse(name)
-        fitting = [text for text, value in lengths.items() if value == int(operation.length)]
+        fitting = [text for text, values in lengths.items() if int(operation.length) in values]
         if not fitting:
             raise AssertionError(f"{operation}: no such length in {dict(lengths)}")
-        equal = [text for text, value in strides.items() if value == int(operation.stride)]
+        equal = [text for text, values in strides.items() if int(operation.stride) in values]
         stride = equal[0] if equal else operation.stride
         named[str(dataclasses.replace(operation, length=fitting[0], stride=stride))] += count
     return named

@@ -43,6 +43,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh import Arena, Axis, Block, Launch, MeshOperation
 from onewafer.mesh import operations as mesh
+from onewafer.mesh.attention import num_slots, row_lengths
 from onewafer.mesh.norms import Groups
 from onewafer.mesh.operations.selection import Rows
 from onewafer.mesh.operations.sizes import CHUNK
@@ -182,11 +183,19 @@ class Sizes:
     share: int = 6
     """Features of each head on a PE."""
     slots: int = 16
+    padding: int = 0
+    """Columns of the first PE behind the last feature."""
+    start: int | None = None
+    """The position of the first row; None: at the end of the launch all slots are in use."""
+    place: int = 0
+    """The PE along the axis of the operation, as far as tables tell the kernel."""
+    place_across: int = 0
 
     @property
     def launch(self) -> Launch:
-        """The launch of all rows at whose end all slots are in use."""
-        return Launch(NUM_PES * self.slots - self.rows, self.rows)
+        """The launch of all rows."""
+        last = NUM_PES * self.slots - self.rows
+        return Launch(last if self.start is None else self.start, self.rows)
 
     def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
         """Return a block of rows × columns."""
@@ -244,12 +253,18 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     if is_sequence:
         yield from _SEQUENCES
         yield from _attention_samples()
+        yield from _softmax_samples()
 
 
 def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
     operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
     weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
-    return mesh.Matmul(sizes.block(), operand, weight, axis, NUM_PES * sizes.columns)
+    return mesh.Matmul(sizes.block(), operand, weight, axis, _features(sizes, sizes.columns))
+
+
+def _features(sizes: Sizes, columns: int) -> int:
+    """Return the features of blocks of some columns, so that the first one has the padding."""
+    return columns - sizes.padding if sizes.padding else NUM_PES * columns
 
 
 def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
@@ -261,8 +276,9 @@ def _samples_along(axis: Axis) -> list[Sample]:
     return [
         Sample(
             lambda sizes: _matmul(sizes, axis),
-            rounds=("rows", "rows*inner"),
-            lengths=("elements", "columns"),
+            rounds=("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
+            lengths=("elements", "columns", "absent"),
+            grid=(*_ROWS_AND_INNER, *_grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
         ),
         Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
         Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
@@ -315,7 +331,7 @@ class _Norm:
     @property
     def groups(self) -> Groups:
         """One group, of all features of all PEs."""
-        return Groups(1, NUM_PES * self.input.columns)
+        return Groups(1, _features(self.sizes, self.input.columns))
 
     @property
     def input(self) -> Block:
@@ -347,20 +363,21 @@ class _Norm:
         return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
 
 
-def _norm(build: Callable[[_Norm], MeshOperation]) -> Sample:
+def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
     return Sample(
         lambda sizes: build(_Norm(sizes)),
-        rounds=("pieces", "pieces*rows"),
-        lengths=("rows", "piece"),
+        rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
+        lengths=("rows", "piece", *(("absent",) if clears else ())),
+        grid=(*_ROWS_AND_INNER, *(_grid(rows=(2, 5), padding=(7,)) if clears else ())),
     )
 
 
 _NORMS = (
     _norm(lambda norm: norm.sum_squares(None)),
-    _norm(lambda norm: norm.normalize(None)),
+    _norm(lambda norm: norm.normalize(None), clears=True),
     _norm(lambda norm: norm.sum_groups()),
     _norm(lambda norm: norm.sum_squares(norm.totals)),
-    _norm(lambda norm: norm.normalize(norm.totals)),
+    _norm(lambda norm: norm.normalize(norm.totals), clears=True),
 )
 
 
@@ -491,7 +508,9 @@ _SEQUENCES = (
         lambda sizes: mesh.LookUpPositions(
             sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
         ),
+        rounds=("holds",),
         lengths=("elements", "held"),
+        grid=(*_grid(rows=(2, 3, 5)), *_grid(rows=(2, 3, 5), start=(0,))),
     ),
     Sample(
         _rotate,
@@ -619,10 +638,18 @@ class _Attention:
 
 
 def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the table that `Share` fills, all rows attending to all slots."""
-    heads = (0, sizes.heads, *[sizes.share] * sizes.heads)
-    numbers = (sizes.slots, sizes.launch.start, *[sizes.slots] * sizes.rows)
-    return {"model.tables": numbers + heads}
+    """Return the table that `Share` fills on the PE that is walked on."""
+    shape, launch = _Attention(sizes).shape, sizes.launch
+    b, end = sizes.place_across, launch.start + launch.num_rows
+    lengths = row_lengths(launch.num_rows, reach=launch.start + 1, step=1, b=b, size=NUM_PES)
+    numbers = int(num_slots(end, b, NUM_PES)), launch.start, *lengths.tolist()
+    return {"model.tables": numbers + shape.local_heads(sizes.place).words}
+
+
+_FULL = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
+_FIRST = _grid(rows=(3, 4, 8), start=(0,), place_across=(3,))
+"""The last PE has a slot for the fourth position, so that rows before it attend to none there."""
+_WITHOUT_HEADS = _grid(rows=(4, 8), place=(3,))
 
 
 def _attention(
@@ -632,7 +659,7 @@ def _attention(
     rounds: tuple[str, ...] = (),
     lengths: tuple[str, ...] = (),
     strides: tuple[str, ...] = (),
-    grid: tuple[Sizes, ...] = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21)),
+    grid: tuple[Sizes, ...] = _FULL,
 ) -> Sample:
     return Sample(
         lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares
@@ -640,21 +667,34 @@ def _attention(
 
 
 def _attention_samples() -> Iterator[Sample]:
+    """Yield those of the steps up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
         rounds=("rows", "heads"),
     )
     yield _attention(
         lambda its: mesh.Append(its.shape, its.kept, its.block(), its.block()),
-        rounds=("kept", "kept*heads"),
-        lengths=("width", "share"),
+        rounds=("strided", "single", "single*width", "kept*heads"),
+        lengths=("width", "share", "1"),
         strides=("capacity",),
+        grid=(*_FULL, *_grid(rows=(4, 8), heads=(2, 3), slots=(130,))),
     )
     yield _attention(
         lambda its: mesh.Score(its.shape, its.block(), its.block(), its.kept),
-        rounds=("rows", "rows*heads", "rows*heads*group", "rows*group*width"),
-        lengths=("rows*num_heads*slots", "slots"),
-        grid=_grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
+        rounds=(
+            "used",
+            "used*rows",
+            "seeing",
+            "seeing*heads",
+            "seeing*heads*group",
+            "seeing*group*features",
+        ),
+        lengths=("rows*num_heads*slots", "seen"),
+        grid=(
+            *_grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
+            *_FIRST,
+            *_WITHOUT_HEADS,
+        ),
     )
     yield _attention(
         lambda its: mesh.BiasScores(
@@ -666,25 +706,37 @@ def _attention_samples() -> Iterator[Sample]:
     for axis in Axis:
         yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
         yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
+
+
+def _softmax_samples() -> Iterator[Sample]:
+    """Yield those of the steps after the scores."""
+    softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
         lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
-        rounds=("rows", "rows*heads*group"),
-        lengths=("rows*most", "heads*group*slots", "slots"),
+        rounds=softmax,
+        lengths=("rows*most", "heads*group*slots", "seen"),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
     yield _attention(
         lambda its: mesh.Weigh(its.shape, its.block(), its.block(), its.block()),
-        rounds=("rows", "rows*heads*group", "rows*chunks"),
-        lengths=("rows*totals", "slots", "chunk"),
-        grid=_grid(rows=(4, 8), heads=(2, 4), group=(2, 4), slots=(16, 32)),
+        rounds=(*softmax, "seeing*chunks", "seeing*cut"),
+        lengths=("rows*totals", "chunk", "seen"),
+        grid=(
+            *_grid(rows=(4, 8), heads=(2, 4), group=(2, 4), slots=(16, 32)),
+            *_FIRST,
+            *_grid(rows=(4, 8), heads=(2,), group=(2,), place=(3,)),
+        ),
     )
     yield _attention(
         lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
-        rounds=("rows", "rows*heads", "rows*heads*group", "rows*heads*group*slots"),
+        rounds=("rows", "rows*heads", "rows*heads*group", "heads*group*attended"),
         lengths=("share",),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
     yield _attention(
         lambda its: mesh.Divide(its.shape, its.block(), its.block()),
-        rounds=("heads", "heads*group", "rows*heads*group"),
-        lengths=("share",),
+        rounds=("heads", "heads*group", "rows*heads*group", "padded", "padded*rows"),
+        lengths=("share", "lacking"),
         strides=("group",),
+        grid=(*_FULL, *_WITHOUT_HEADS),
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.mesh import functions
-from onewafer.mesh.attention import local_heads, most_heads, num_slots
+from onewafer.mesh import Axis, Launch, functions
+from onewafer.mesh.attention import local_heads, most_heads, num_slots, row_lengths
+from onewafer.mesh.operations import AttentionShape
 from tests.mesh.attention_rectangle import Array, Rectangle, Shape
 
 
@@ -91,3 +94,38 @@ def test_infinite_score_is_nan_as_in_exact_attention():
         queries, keys, queries, 0, scale=1.0
     )
     np.testing.assert_array_equal(np.isnan(result[:, 0, 0]), [False, False, True, True])
+
+
+@given(st.booleans(), st.integers(0, 40), st.integers(1, 40), st.integers(1, 7), st.integers(1, 5))
+def test_sizes_count_what_every_row_attends_to(is_causal, start, rows, num_b, width):
+    """Kinds of rows stand for the rows: as many attend to as many slots on every PE."""
+    shape = AttentionShape(
+        axis=Axis.Y, num_pes=4, kv_heads=2, group=3, head_dim=4, width=width, capacity=80,
+        is_causal=is_causal, rows=rows, table=0,
+    )  # fmt: skip
+    program = SimpleNamespace(size=lambda axis: 4 if axis is Axis.Y else num_b)
+    sizes = shape.sizes(program, Launch(start, rows))  # pyright: ignore[reportArgumentType]
+    first = start if is_causal else 0
+    reach, step = (first + 1, 1) if is_causal else (rows, 0)
+    places = np.arange(num_b)
+    lengths = row_lengths(rows, reach=reach, step=step, b=places, size=num_b)
+    for b, of_rows in enumerate(lengths):
+        counts = Counter(of_rows[of_rows > 0].tolist())
+        seen = dict(zip(sizes["seen"][:, 0, 0].tolist(), sizes["seeing"][:, 0, b], strict=True))
+        assert {n: count for n, count in seen.items() if count} == counts
+    np.testing.assert_array_equal(sizes["attended"][0, 0], lengths.sum(axis=1))
+    owners = np.arange(first, first + rows) % num_b
+    np.testing.assert_array_equal(sizes["kept"][0, 0], np.bincount(owners, minlength=num_b))
+    labels = shape.classes(program).labels  # pyright: ignore[reportArgumentType]
+    for a, label in enumerate(labels):
+        local = shape.local_heads(a).sizes
+        assert (sizes["heads"][0, label, 0], sizes["features"][0, label, 0]) == (
+            len(local),
+            sum(local),
+        )
+
+
+def test_a_long_prompt_is_a_few_kinds_of_rows():
+    shape = AttentionShape(Axis.X, 96, 3, 3, 64, 2, 86, is_causal=True, rows=4096, table=0)
+    program = SimpleNamespace(size=lambda axis: 96 if axis is Axis.X else 128)
+    assert len(shape.sizes(program, Launch(0, 4096))["seen"]) == 32  # pyright: ignore[reportArgumentType]

@@ -39,12 +39,12 @@ def test_layers_that_repeat_are_counted_once(monkeypatch):
     """A token of a deep model must not wait for the closed form of every layer."""
     counted = []
 
-    def count(model, kind, sizes):
-        counted.append(kind)
-        return step(model, kind, sizes)
+    def count(self, skew, timing):
+        counted.append(self)
+        return after(self, skew, timing)
 
-    step = cost._CostModel._step
-    monkeypatch.setattr(cost._CostModel, "_step", count)
+    after = cost.Work.after
+    monkeypatch.setattr(cost.Work, "after", count)
     architecture, numbers = load_architecture("wse3"), []
     for layers in (8, 40):
         counted.clear()

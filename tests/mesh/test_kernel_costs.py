@@ -35,8 +35,8 @@ def test_every_kind_has_counts():
     assert set(half.kinds) == {kind.name.lower() for kind in Kind}
     assert set(half.kinds) - set(single.kinds) == {"convert"}
     for kind in (Kind.MATMUL_X, Kind.MATMUL_Y):
-        assert half.of(kind)["rows*inner"]["fmachs(columns)(mapped)"] == 1
-        assert single.of(kind)["rows*inner"]["fmacs(columns)(mapped)"] == 1
+        assert half.of(kind)["filled*rows*inner"]["fmachs(columns)(mapped)"] == 1
+        assert single.of(kind)["filled*rows*inner"]["fmacs(columns)(mapped)"] == 1
 
 
 @pytest.mark.parametrize("dtype", FLOATING)

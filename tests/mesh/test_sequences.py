@@ -78,7 +78,7 @@ def check(graph, rectangle, architecture, launches, *, vocabulary=VOCABULARY, **
             outputs.append(expected)
         cycles = estimate(program, architecture, launch).cycles
         if not options:
-            assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 200), launch
+            assert abs(cycles - run.cycles) <= max(0.03 * run.cycles, 200), launch
     return outputs
 
 

@@ -1,8 +1,7 @@
 """Read a mesh program as cycles, in closed form.
 
-All PEs do the same work at the same pace, so the time of a program is the sum over its operations
-along the chain of PEs that finish last. A collective starts at the far end of its axis and ends
-there; that PE is the last to finish one operation and the last to begin the next.
+A launch takes as long as the PE that is last. PEs run the same operations, but some have less to do
+than others, and a collective starts when its PEs come to it: `skew` follows when each of them does.
 
     local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume, or just
                       ⌈n / rate⌉ in a map loop); where both sources begin in the same banks,
@@ -11,36 +10,45 @@ there; that PE is the last to finish one operation and the last to begin the nex
     broadcast         s + instructions up to the issue + F + n·p + (P − 1)·H + 2R + 1
 
 with s the start of a task, F the set-up of a fabric operation, p the cycles a wavelet (link or data
-path, whichever is slower), R the ramp, H the hop, P the PEs along the axis. These are the formulas
-of NOWR (HPDC'24) with the rules of docs/machine.md; the instructions come from the compiled
-listing (`kernel_costs`), every cycle count from `Architecture.timing`.
+path, whichever is slower), R the ramp, H the hop, P the PEs along the axis, from the last of them
+that is late on. These are the formulas of NOWR (HPDC'24) with the rules of docs/machine.md; the
+instructions come from the compiled listing (`kernel_costs`), every cycle count from
+`Architecture.timing`. The cycles of an operation go from the latest start of its step on any PE to
+that of the next step, so that they add up.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from onewafer.mesh.banks import bank
 from onewafer.mesh.entry import CONTROL_KINDS, Kind, num_tests
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
+from onewafer.mesh.program import Block
 from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.skew import Skew
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from onewafer.arch import Architecture, Timing
-    from onewafer.mesh.kernel_costs import Counts, KernelCosts
+    from onewafer.graph import DataType
+    from onewafer.mesh.kernel_costs import Counts, KernelCosts, Size
     from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.operations.operation import Classes, Traffic
     from onewafer.mesh.program import Launch, MeshProgram
 
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
-_NO_SIZES: Mapping[str, int] = MappingProxyType({})
-_Step = tuple["Kind | tuple[str, int]", ...]
-"""A kind of operation and its sizes."""
+_NO_SIZES: Mapping[str, Size] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +86,30 @@ class Estimator:
         schedule = build_schedule(program)
         self._kinds = kinds_of(schedule)
         self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)
-        self._steps: dict[_Step, int] = {}
+        self._operations = number_alike(program)
 
     def estimate(self, launch: Launch | None = None) -> Estimate:
         """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
         program = self._program
         where = launch or program.whole_launch()
-        model = _CostModel(self._timing, self._kernels, program, where, self._kinds, self._steps)
+        model = _CostModel(self._timing, self._kernels, program, where, self._kinds)
+        cycles = _Walk(model).run(self._operations)
         return Estimate(
             launch_cycles=model.launch_cycles(),
             operations=tuple(
-                OperationCost(operation.kind, model.operation(operation))
-                for operation in program.operations
+                OperationCost(operation.kind, count)
+                for operation, count in zip(program.operations, cycles, strict=True)
             ),
-            control_cycles=sum((entry.n + 1) * model.step(entry.kind) for entry in self._control),
+            control_cycles=sum(
+                (entry.n + 1) * int(model.step(entry.kind)) for entry in self._control
+            ),
         )
 
     def repeat_cycles(self) -> int:
         """Return the cycles of the step of the schedule that goes back to the layer before it."""
         where = self._program.whole_launch()
-        model = _CostModel(
-            self._timing, self._kernels, self._program, where, self._kinds, self._steps
-        )
-        return model.step(Kind.REPEAT)
+        model = _CostModel(self._timing, self._kernels, self._program, where, self._kinds)
+        return int(model.step(Kind.REPEAT))
 
 
 def estimate(
@@ -108,6 +117,89 @@ def estimate(
 ) -> Estimate:
     """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
     return Estimator(program, architecture).estimate(launch)
+
+
+def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
+    """Return each operation with the number of those that are like it, in all layers."""
+    numbers: dict[Hashable, int] = {}
+    keys = [_kind_of_work(operation, program.dtype) for operation in program.operations]
+    return tuple(
+        (numbers.setdefault(key, len(numbers)), operation)
+        for key, operation in zip(keys, program.operations, strict=True)
+    )
+
+
+def _kind_of_work(operation: MeshOperation, dtype: DataType) -> Hashable:
+    """Return what is equal for operations that only work elsewhere in memory, in equal banks."""
+    values = [getattr(operation, item.name) for item in dataclasses.fields(operation)]
+    return type(operation), *(
+        (value.arena, bank(value.offset, dtype), value.rows, value.columns)
+        if isinstance(value, Block)
+        else value
+        for value in values
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What PEs do in one step."""
+
+    cycles: Size
+    """`[classes, places along the other axis]`, or the same on all PEs; for a collective, until a
+    PE has sent all: `[places along the other axis]`."""
+    classes: Classes | None
+    traffic: Traffic | None
+
+    def after(self, skew: Skew, timing: Timing) -> Skew:
+        """Return when PEs are through that begin with some skew."""
+        if self.traffic is not None:
+            axis, words = self.traffic.axis, self.traffic.words
+            if self.traffic.is_chain:
+                return skew.after_chain(axis, words, self.cycles, timing)
+            return skew.after_broadcast(axis, self.cycles, timing)
+        if self.classes is None:
+            return skew.earlier(-int(self.cycles))
+        return skew.after_local(np.atleast_2d(self.cycles), self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One walk through the operations of a launch.
+
+    Layers repeat: what follows from an operation that begins with some skew is worked out once.
+    """
+
+    model: _CostModel
+    work: dict[int, Work] = field(default_factory=dict[int, Work])
+    """By number of an operation."""
+    skews: list[Skew] = field(default_factory=list[Skew])
+    """Those met so far; their latest PE begins at 0."""
+    numbers: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
+    """Of the skews."""
+    steps: dict[tuple[int, int], tuple[int, int]] = field(
+        default_factory=dict[tuple[int, int], tuple[int, int]]
+    )
+    """Cycles and the next skew, by skew and operation."""
+
+    def run(self, operations: tuple[tuple[int, MeshOperation], ...]) -> Iterator[int]:
+        """Yield the cycles of each operation."""
+        skew = self._number(Skew.none(self.model.program))
+        for number, operation in operations:
+            if number not in self.work:
+                self.work[number] = self.model.work(operation)
+            key = skew, number
+            if key not in self.steps:
+                after = self.work[number].after(self.skews[skew], self.model.timing)
+                latest = after.latest
+                self.steps[key] = latest, self._number(after.earlier(latest))
+            cycles, skew = self.steps[key]
+            yield cycles
+
+    def _number(self, skew: Skew) -> int:
+        number = self.numbers.setdefault(skew.key, len(self.skews))
+        if number == len(self.skews):
+            self.skews.append(skew)
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,59 +210,59 @@ class _CostModel:
     launch: Launch
     kinds: frozenset[Kind]
     """Kinds that the program has, and its state machine asks for."""
-    steps: dict[_Step, int]
-    """What steps take that have been asked for, whatever the launch: layers repeat them."""
 
-    def operation(self, operation: MeshOperation) -> int:
-        """Return the cycles of one operation."""
-        return (
-            self.step(operation.kind, operation.sizes(self.program, self.launch))
-            + operation.traffic_cycles(self.program, self.launch, self.timing)
-            + self._conflict_cycles(operation)
-        )
+    def work(self, operation: MeshOperation) -> Work:
+        """Return what PEs do in a step."""
+        program, launch = self.program, self.launch
+        sizes = operation.sizes(program, launch)
+        cycles = self.step(operation.kind, sizes) + self._conflict_cycles(operation)
+        traffic = operation.traffic(program, launch)
+        if traffic is not None:
+            cycles = int(np.max(cycles)) + self._stream_cycles(traffic)
+        return Work(cycles, operation.classes(program, launch), traffic)
 
-    def step(self, kind: Kind, sizes: Mapping[str, int] = _NO_SIZES) -> int:
-        """Return the cycles of a step of the state machine, from the start of its task."""
-        key = (kind, *sizes.items())
-        if key not in self.steps:
-            self.steps[key] = self._step(kind, sizes)
-        return self.steps[key]
+    def step(self, kind: Kind, sizes: Mapping[str, Size] = _NO_SIZES) -> Size:
+        """Return the cycles of a step of the state machine, from the start of its task.
 
-    def _step(self, kind: Kind, sizes: Mapping[str, int]) -> int:
-        cycles = self.timing.task_start_cycles
+        They are `[classes, places]` if the sizes differ from PE to PE.
+        """
+        cycles: Size = self.timing.task_start_cycles
         cycles += num_tests(kind, self.kinds) * self._instructions(self.kernels.test, sizes)
         for rounds, counts in self.kernels.of(kind).items():
-            cycles += product(rounds, sizes) * self._instructions(counts, sizes)
+            cycles = cycles + of_all_rows(
+                product(rounds, sizes) * self._instructions(counts, sizes)
+            )
         return cycles
 
     def launch_cycles(self) -> int:
         """Return the cycles of the exported function."""
         timing = self.timing
-        return timing.task_start_cycles + self._instructions(self.kernels.launch, _NO_SIZES)
+        return timing.task_start_cycles + int(self._instructions(self.kernels.launch, _NO_SIZES))
 
-    def _instructions(self, counts: Counts, sizes: Mapping[str, int]) -> int:
+    def _instructions(self, counts: Counts, sizes: Mapping[str, Size]) -> Size:
         timing = self.timing
-        cycles = 0
+        cycles: Size = 0
         for name, count in counts.items():
             if name == "branch_taken":
-                cycles += count * timing.branch_taken_cycles
+                cycles = cycles + count * timing.branch_taken_cycles
             elif name == "map_begin":
-                cycles += count * timing.memory_setup_cycles
+                cycles = cycles + count * timing.memory_setup_cycles
             elif name in timing.instruction_cycles:
-                cycles += count * timing.instruction_cycles[name]
+                cycles = cycles + count * timing.instruction_cycles[name]
             else:
-                cycles += count * self._vector_operation(VectorOperation.parse(name), sizes)
+                cycles = cycles + count * self._vector_operation(VectorOperation.parse(name), sizes)
         return cycles
 
-    def _vector_operation(self, operation: VectorOperation, sizes: Mapping[str, int]) -> int:
+    def _vector_operation(self, operation: VectorOperation, sizes: Mapping[str, Size]) -> Size:
         timing = self.timing
-        num_elements = product(operation.length, sizes)
-        rate, stride = timing.elements_per_cycle[operation.name], product(operation.stride, sizes)
-        if operation.is_reduction and num_elements > 1:
-            rate = min(rate, timing.reduction_elements_per_cycle)
-        if stride > 1 and rate > 1:
-            rate = max(Fraction(1), rate / stride)
-        busy = math.ceil(num_elements / rate)
+        length, stride = product(operation.length, sizes), product(operation.stride, sizes)
+        rate = timing.elements_per_cycle[operation.name]
+        if int(np.max(stride)) > 1 and rate > 1:
+            rate = max(Fraction(1), rate / int(np.max(stride)))
+        busy = cycles_at(rate, length)
+        if operation.is_reduction and rate > timing.reduction_elements_per_cycle:
+            slower = cycles_at(timing.reduction_elements_per_cycle, length)
+            busy = busy + (length > 1) * (slower - busy)  # one element waits for no other
         if operation.is_mapped:
             return busy
         setup = timing.memory_setup_cycles
@@ -178,13 +270,28 @@ class _CostModel:
             setup += timing.scalar_setup_cycles
         return setup + busy + timing.resume_cycles
 
-    def _busy(self, operation: str, num_elements: Fraction | int) -> int:
-        """Return the cycles that the data path takes for so many elements."""
-        return math.ceil(num_elements / self.timing.elements_per_cycle[operation])
-
-    def _conflict_cycles(self, operation: MeshOperation) -> int:
+    def _conflict_cycles(self, operation: MeshOperation) -> Size:
         """Return the cycles by which bank conflicts make an operation longer."""
         conflicts = operation.conflicts(self.program, self.launch)
-        name, size = conflicts.operation, conflicts.num_elements
-        longer = self._busy(name, size * self.timing.bank_conflict_factor) - self._busy(name, size)
-        return conflicts.count * longer
+        rate, size = self.timing.elements_per_cycle[conflicts.operation], conflicts.num_elements
+        in_turns = cycles_at(rate / self.timing.bank_conflict_factor, size)
+        return of_all_rows(conflicts.count * (in_turns - cycles_at(rate, size)))
+
+    def _stream_cycles(self, traffic: Traffic) -> Size:
+        """Return the cycles from the issue of a fabric operation until its last element is over."""
+        timing = self.timing
+        data_path = max(1, math.ceil(1 / timing.elements_per_cycle[traffic.operation]))
+        gaps = np.maximum(np.asarray(traffic.words) - 1, 0)
+        link = cycles_at(Fraction(timing.link_window_words, timing.link_window_cycles), gaps)
+        return timing.fabric_setup_cycles + np.maximum(gaps * data_path, link) + data_path
+
+
+def cycles_at(elements_per_cycle: Fraction, num_elements: Size) -> Size:
+    """Return the cycles that a number of elements takes, rounded up."""
+    rate = Fraction(elements_per_cycle)
+    return -(-num_elements * rate.denominator // rate.numerator)
+
+
+def of_all_rows(cycles: Size) -> Size:
+    """Return the sum over the kinds of rows, if the sizes are arrays."""
+    return cycles if isinstance(cycles, int) else cycles.sum(axis=0)

@@ -12,10 +12,13 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from onewafer.graph import DataType
     from onewafer.mesh.entry import Kind
@@ -24,8 +27,8 @@ Counts = dict[str, int]
 """Instructions by lower-case name of `image.CostClass`, taken branches as `branch_taken`,
 beginnings of map loops as `map_begin`, synchronous DSD operations as texts of `VectorOperation`."""
 
-Sizes = dict[str, int]
-"""Sizes of an operation by name, as `MeshOperation.sizes` gives them."""
+Size: TypeAlias = "int | NDArray[np.int64]"
+"""A size of an operation, or an array of it as `MeshOperation.sizes` gives them."""
 
 KernelCost = dict[str, Counts]
 """Counts of one step of the state machine, from the start of the task to its end, by the product of
@@ -102,7 +105,7 @@ class KernelCosts:
         return self.kinds[kind.name.lower()]
 
 
-def product(names: str, sizes: Mapping[str, int]) -> int:
+def product(names: str, sizes: Mapping[str, Size]) -> Size:
     """Return the product of sizes that are named as in the file.
 
     >>> product("rows*inner", {"rows": 3, "inner": 5}), product("1", {})

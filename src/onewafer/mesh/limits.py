@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.entry import COLLECTIVE_KINDS
+import numpy as np
+
+from onewafer.mesh.cost import cycles_at, number_alike, of_all_rows
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture, Timing
     from onewafer.mesh.cost import Estimate
-    from onewafer.mesh.kernel_costs import KernelCost
+    from onewafer.mesh.kernel_costs import KernelCost, Size
     from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.operations.operation import Traffic
     from onewafer.mesh.program import Launch, MeshProgram
 
 
@@ -50,46 +53,45 @@ def split_waits(
     """Return what each mesh operation of an estimate of `launch` waits for, in order."""
     timing = architecture.timing
     kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
-    known: dict[object, int] = {}
+    known: dict[int, int] = {}
 
-    def waits(operation: MeshOperation, cycles: int) -> Waits:
-        sizes = operation.sizes(program, launch)
-        key = (operation.kind, *sizes.items())
-        is_collective = operation.kind in COLLECTIVE_KINDS
-        if key not in known:
-            known[key] = (
-                _wavelet_cycles(sizes, timing)
-                if is_collective
-                else _memory_cycles(kernels.of(operation.kind), sizes, timing)
+    def waits(number: int, operation: MeshOperation, cycles: int) -> Waits:
+        traffic = operation.traffic(program, launch)
+        if number not in known:
+            known[number] = (
+                _memory_cycles(kernels.of(operation.kind), operation.sizes(program, launch), timing)
+                if traffic is None
+                else _wavelet_cycles(traffic, timing)
             )
-        busy = min(known[key], cycles)
-        if is_collective:
+        busy = min(known[number], cycles)
+        if traffic is not None:
             return Waits(travel=cycles - busy, wavelets=busy)
         return Waits(instructions=cycles - busy, memory=busy)
 
     return tuple(
-        waits(operation, cost.cycles)
-        for operation, cost in zip(program.operations, estimate.operations, strict=True)
+        waits(number, operation, cost.cycles)
+        for (number, operation), cost in zip(
+            number_alike(program), estimate.operations, strict=True
+        )
     )
 
 
-def _wavelet_cycles(sizes: Mapping[str, int], timing: Timing) -> int:
+def _wavelet_cycles(traffic: Traffic, timing: Timing) -> int:
     """Return the cycles from the first wavelet of a collective to its last one."""
-    scores = sizes["rows"] * sizes["num_heads"] * sizes["slots"] if "slots" in sizes else None
-    gaps = (sizes["elements"] if scores is None else scores) - 1
-    data_path = max(1, math.ceil(1 / timing.elements_per_cycle["fadds"]))
+    gaps = max(int(np.max(traffic.words)) - 1, 0)
+    data_path = max(1, math.ceil(1 / timing.elements_per_cycle[traffic.operation]))
     link = Fraction(timing.link_window_cycles, timing.link_window_words)
     return math.ceil(gaps * max(data_path, link))
 
 
-def _memory_cycles(kernel: KernelCost, sizes: Mapping[str, int], timing: Timing) -> int:
-    """Return the cycles in which elements go through the data path."""
-    cycles = 0
+def _memory_cycles(kernel: KernelCost, sizes: Mapping[str, Size], timing: Timing) -> int:
+    """Return the cycles in which elements go through the data path of the PE with the most."""
+    cycles: Size = 0
     for rounds, counts in kernel.items():
         for name, count in counts.items():
             if "(" in name:
                 vector = VectorOperation.parse(name)
                 rate = timing.elements_per_cycle[vector.name]
-                busy = math.ceil(product(vector.length, sizes) / rate)
-                cycles += product(rounds, sizes) * count * busy
-    return cycles
+                busy = cycles_at(rate, product(vector.length, sizes))
+                cycles = cycles + of_all_rows(product(rounds, sizes) * count * busy)
+    return int(np.max(cycles))

@@ -18,12 +18,8 @@ import numpy as np
 
 from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.collectives import (
-    broadcast_cycles,
-    reduce_along,
-    reduce_cycles,
-)
-from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.collectives import reduce_along
+from onewafer.mesh.operations.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
 from onewafer.mesh.operations.tokens import axis_word
 from onewafer.mesh.program import Axis, Launch
@@ -33,12 +29,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.arch import Timing
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Block, MeshProgram
 
     Array = NDArray[Any]
+
+_MOST_STRIDE = 127
+"""How far a DSD reaches from one element to the next, as `kv_append.csl` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +109,77 @@ class AttentionShape:
         """Return the position of the first row in the cache: what is not causal keeps nothing."""
         return launch.start if self.is_causal else 0
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, int]:
-        """Return the sizes that the costs of its steps depend on."""
-        num_slots = -(-(self.first(launch) + launch.num_rows) // program.size(self.axis.other))
-        heads = self.most_kv_heads
-        elements = heads * self.group * num_slots
+    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, Size]:
+        """Return the sizes that the costs of its steps depend on.
+
+        `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`
+        (summed over the rows) those of a place along the axis of the positions. Of the rows,
+        `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
+        by feature where that would be too long.
+        """
+        (heads, features), _ = self._local(program)
+        places = np.arange(program.size(self.axis.other))
+        start, end = self.first(launch), self.first(launch) + launch.num_rows
+        slots = attention.num_slots(end, places, len(places))
+        kept = slots - attention.num_slots(start, places, len(places))
+        seeing, seen = self._count_rows(launch, places)
+        is_near = self.capacity <= _MOST_STRIDE
+        elements = heads * self.group * slots
         chunks = -(-elements // CHUNK)
+        lacking = (self.width - features) * self.group
         return {
             "rows": launch.num_rows,
             "heads": heads,
             "group": self.group,
             "width": self.width,
+            "features": features,
+            "lacking": lacking,
+            "padded": (lacking > 0).astype(np.int64),
             "capacity": self.capacity,
-            "share": -(-self.width // heads),
-            "slots": num_slots,
+            "share": -(-features // np.maximum(heads, 1)),
+            "present": (heads > 0).astype(np.int64),
+            "slots": slots[np.newaxis, np.newaxis],
+            "used": (slots > 0).astype(np.int64)[np.newaxis, np.newaxis],
+            "seeing": seeing,
+            "seen": seen,
+            "attended": (seeing * seen).sum(axis=0, keepdims=True),
             "num_heads": self.num_heads,
             "most": self.most,
             "totals": self.totals_columns,
-            "kept": -(-launch.num_rows // program.size(self.axis.other)),
+            "kept": kept[np.newaxis, np.newaxis],
+            "strided": (kept * is_near)[np.newaxis, np.newaxis],
+            "single": (kept * (not is_near))[np.newaxis, np.newaxis],
             "chunks": chunks,
-            "chunk": -(-elements // max(chunks, 1)),
+            "chunk": -(-elements // np.maximum(chunks, 1)),
+            "cut": (elements % CHUNK > 0).astype(np.int64),
         }
+
+    def classes(self, program: MeshProgram) -> Classes:
+        """Return how the PEs along its axis differ: by heads and features."""
+        return self._local(program)[1]
+
+    def _local(self, program: MeshProgram) -> tuple[Array, Classes]:
+        """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`."""
+        sizes = [self.local_heads(a).sizes for a in range(program.size(self.axis))]
+        numbers = np.array([(len(of_pe), sum(of_pe)) for of_pe in sizes])
+        distinct, classes = Classes.of(self.axis, numbers)
+        return distinct.T[:, np.newaxis, :, np.newaxis], classes
+
+    def _count_rows(self, launch: Launch, places: Array) -> tuple[Array, Array]:
+        """Return how many rows attend to how many slots of a place, `[kinds of rows, 1, places]`.
+
+        Rows that attend to none are not counted.
+        """
+        first, size = self.first(launch), len(places)
+        end = first + launch.num_rows
+        least = (first + 1 if self.is_causal else end) // size
+        seen = np.arange(max(1, least), -(-end // size) + 1)[:, np.newaxis, np.newaxis]
+        # A place has n slots for the positions from that of its n-th slot to that of the next.
+        begins = places + (seen - 1) * size
+        if self.is_causal:
+            seeing = np.minimum(begins + size, end) - np.maximum(begins, first)
+            return np.maximum(seeing, 0), seen
+        return launch.num_rows * ((begins < end) & (begins + size >= end)), seen
 
     def local_heads(self, a: int) -> attention.LocalHeads:
         """Return the heads of the PEs at `a` along A."""
@@ -177,9 +226,14 @@ class _Step(MeshOperation):
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
         return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on."""
         return self.shape.sizes(program, launch)
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along the axis of the features differ."""
+        del launch
+        return self.shape.classes(program)
 
     def columns(self, memories: Memories) -> Iterator[_Column]:
         """Yield the PEs of the program, those at one place along A together."""
@@ -323,10 +377,11 @@ class BiasScores(_Step):
         """Return further words of the schedule."""
         return (self.bias.rows,)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: `biased` rows are those of the first PE."""
         sizes = self.shape.sizes(program, launch)
-        return {**sizes, "biased": min(self.bias.rows, sizes["rows"] * sizes["num_heads"])}
+        biased = min(self.bias.rows, launch.num_rows * self.shape.num_heads)
+        return {**sizes, "biased": sizes["used"] * biased}
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -363,10 +418,10 @@ class _ScoresCollective(_Step):
         scores = view_scores(memories, self.scores, self.shape, column.slots)
         return scores if self.shape.axis is Axis.X else scores.swapaxes(0, 1)
 
-    def elements(self, program: MeshProgram, launch: Launch) -> int:
-        """Return how many scores the PE with the most slots has."""
-        sizes = self.shape.sizes(program, launch)
-        return sizes["rows"] * sizes["num_heads"] * sizes["slots"]
+    def words(self, program: MeshProgram, launch: Launch) -> Array:
+        """Return how many scores the PEs at each place along the axis of the positions have."""
+        slots = self.shape.sizes(program, launch)["slots"]
+        return launch.num_rows * self.shape.num_heads * np.asarray(slots)[0, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,10 +441,10 @@ class ReduceScores(_ScoresCollective):
         """Do on NumPy arrays what the kernel does."""
         reduce_along(self.used(memories), arithmetic.add)
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end."""
-        elements = self.elements(program, launch)
-        return reduce_cycles(elements, program.size(self.shape.axis), timing)
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
+        words = self.words(program, launch)
+        return Traffic(self.shape.axis, "fadds", words, is_chain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,10 +465,10 @@ class BroadcastScores(_ScoresCollective):
         values = self.used(memories)
         values[:, 1:] = values[:, :1]
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end."""
-        elements = self.elements(program, launch)
-        return broadcast_cycles(elements, program.size(self.shape.axis), timing)
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
+        words = self.words(program, launch)
+        return Traffic(self.shape.axis, "fmovs", words, is_chain=False)
 
 
 @dataclass(frozen=True, slots=True)

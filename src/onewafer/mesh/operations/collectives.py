@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.mesh import arithmetic
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.operation import MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from onewafer.arch import Timing
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Block, Launch, MeshProgram
@@ -37,7 +35,7 @@ class _Collective(MeshOperation):
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.values, launch)
 
@@ -61,10 +59,10 @@ class ChainReduce(_Collective):
         """Do on NumPy arrays what the kernel does."""
         reduce_along(memories.along(self.axis, self.values), arithmetic.add)
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end."""
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
         elements = self.sizes(program, launch)["elements"]
-        return reduce_cycles(elements, program.size(self.axis), timing)
+        return Traffic(self.axis, "fadds", elements, is_chain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +81,10 @@ class ChainMax(_Collective):
         """Do on NumPy arrays what the kernel does."""
         reduce_along(memories.along(self.axis, self.values), arithmetic.maximum)
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end."""
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
         elements = self.sizes(program, launch)["elements"]
-        return reduce_cycles(elements, program.size(self.axis), timing, operation="fmaxs")
+        return Traffic(self.axis, "fmaxs", elements, is_chain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +104,10 @@ class Broadcast(_Collective):
         values = memories.along(self.axis, self.values)
         values[:, 1:] = values[:, :1]
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end."""
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
         elements = self.sizes(program, launch)["elements"]
-        return broadcast_cycles(elements, program.size(self.axis), timing)
+        return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
 
 def reduce_along(values: Array, combine: Callable[[Array, Array], Array]) -> None:
@@ -121,25 +119,3 @@ def reduce_along(values: Array, combine: Callable[[Array, Array], Array]) -> Non
     for index in range(values.shape[1] - 2, -1, -1):
         total = combine(values[:, index], total)
     values[:, 0] = total
-
-
-def reduce_cycles(
-    num_elements: int, num_pes: int, timing: Timing, *, operation: str = "fadds"
-) -> int:
-    """Return the cycles of a chain, from the issue of its fabric operation to the end."""
-    stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
-    return _stream_cycles(operation, num_elements, timing) + (num_pes - 1) * stage
-
-
-def broadcast_cycles(num_elements: int, num_pes: int, timing: Timing) -> int:
-    """Return the cycles of a broadcast, from the issue of its fabric operation to the end."""
-    travel = 2 * timing.ramp_cycles + (num_pes - 1) * timing.hop_cycles + 1
-    return _stream_cycles("fmovs", num_elements, timing) + travel
-
-
-def _stream_cycles(operation: str, num_elements: int, timing: Timing) -> int:
-    """Return the cycles from the issue of a fabric operation until its last element is over."""
-    data_path = max(1, math.ceil(1 / timing.elements_per_cycle[operation]))
-    gaps = num_elements - 1
-    link = math.ceil(gaps * timing.link_window_cycles / timing.link_window_words)
-    return timing.fabric_setup_cycles + max(gaps * data_path, link) + data_path

@@ -11,14 +11,22 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import row_banks
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.operations.operation import (
+    NO_CONFLICTS,
+    Classes,
+    Conflicts,
+    MeshOperation,
+)
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Block, Launch, MeshProgram
 
@@ -66,9 +74,32 @@ class Matmul(MeshOperation):
         is_feature = first + np.arange(self.result.columns) < self.features
         memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; PEs with padding are through earlier."""
-        return {**block_sizes(program, self.result, launch), "inner": self.weight.rows}
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on.
+
+        A PE whose columns are not all padding is `filled`; it is `cut` if some are, and `absent`
+        says how many.
+        """
+        missing, _ = self._padding(program)
+        is_filled = missing < self.result.columns
+        absent = missing * is_filled
+        by_class = {"filled": is_filled, "cut": absent > 0, "absent": absent}
+        sizes: dict[str, Size] = {
+            name: values.astype(np.int64)[np.newaxis, :, np.newaxis]
+            for name, values in by_class.items()
+        }
+        return {**block_sizes(program, self.result, launch), "inner": self.weight.rows, **sizes}
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along its axis differ: by padding."""
+        del launch
+        return self._padding(program)[1]
+
+    def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+        """Return how many columns of its block are padding, by class of PE."""
+        columns = self.result.columns
+        ends = columns * np.arange(1, program.size(self.axis) + 1)
+        return Classes.of(self.axis, np.clip(ends - self.features, 0, columns))
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the multiply-adds, one for every row of the result and of the weight.
@@ -80,7 +111,8 @@ class Matmul(MeshOperation):
         sums = row_banks(self.result, program.num_rows(self.result, launch), program.dtype)
         weights = row_banks(self.weight, self.weight.rows, program.dtype)
         count = sum(count * weights[bank] for bank, count in sums.items())
-        return Conflicts(count, "fmacs", self.result.columns)
+        filled = self.sizes(program, launch)["filled"]
+        return Conflicts(count * filled, "fmacs", self.result.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.mesh import norms
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.operation import Classes, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.norms import Groups
     from onewafer.mesh.program import Block, Launch, MeshProgram
@@ -36,12 +41,31 @@ class _OverGroups(MeshOperation):
         axis = list(Axis).index(self.axis)
         return (groups.num_groups, groups.group_size, groups.num_members, axis)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each."""
-        columns = self.input.columns
-        pieces = _most_pieces(self.groups, columns, program.size(self.axis))
-        rows = program.num_rows(self.input, launch)
-        return {"rows": rows, "pieces": pieces, "piece": -(-columns // pieces)}
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
+
+        A PE is `padded` if it has features for less than its columns, `absent` says how many less.
+        """
+        (present, pieces), _ = self._pieces(program)
+        absent = self.input.columns - present
+        sizes: dict[str, Size] = {
+            "pieces": pieces,
+            "piece": -(-present // np.maximum(pieces, 1)),
+            "padded": (absent > 0).astype(np.int64),
+            "absent": absent,
+        }
+        return {"rows": program.num_rows(self.input, launch), **sizes}
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along its axis differ: by the features that they have."""
+        del launch
+        return self._pieces(program)[1]
+
+    def _pieces(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+        """Return features and pieces of a row, `[2, 1, classes, 1]`."""
+        pieces = _count_pieces(self.groups, self.input.columns, program.size(self.axis))
+        distinct, classes = Classes.of(self.axis, np.array(pieces))
+        return distinct.T[:, np.newaxis, :, np.newaxis], classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +181,19 @@ class Normalize(_OverGroups):
 
 
 @cache
-def _most_pieces(groups: Groups, columns: int, num_pes: int) -> int:
-    """Return the largest number of pieces, of one group and at most a chunk, that any PE works on.
+def _count_pieces(groups: Groups, columns: int, num_pes: int) -> tuple[tuple[int, int], ...]:
+    """Return for each PE the features that it has, and the pieces that it works on.
 
-    Pieces end where bundles of members do, and come in rounds of one for each member.
+    Pieces are of one group and at most a chunk: they end where bundles of members do, and come in
+    rounds of one for each member.
     """
     bundle, longest = groups.group_size * groups.num_members, CHUNK * groups.num_members
-    most = 1
-    for start in range(0, min(num_pes * columns, groups.num_features), columns):
-        end = min(start + columns, groups.num_features)
+    counts: list[tuple[int, int]] = []
+    for first in range(0, num_pes * columns, columns):
+        start, end = first, max(first, min(first + columns, groups.num_features))
         rounds = 0
         while start < end:
-            start = min(start + longest, (start // bundle + 1) * bundle, end)  # noqa: PLW2901
+            start = min(start + longest, (start // bundle + 1) * bundle, end)
             rounds += 1
-        most = max(most, rounds * groups.num_members)
-    return most
+        counts.append((end - first, rounds * groups.num_members))
+    return tuple(counts)

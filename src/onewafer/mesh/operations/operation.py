@@ -4,31 +4,64 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.arch import Timing
+    from numpy.typing import NDArray
+
     from onewafer.mesh.entry import Entry, Kind
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Launch, MeshProgram
+    from onewafer.mesh.program import Axis, Launch, MeshProgram
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classes:
+    """PEs by what they have to do: those of one class, along one axis, have equal sizes."""
+
+    axis: Axis
+    labels: NDArray[np.intp]
+    """The class of each place along it."""
+
+    @classmethod
+    def of(cls, axis: Axis, values: NDArray[Any]) -> tuple[NDArray[Any], Classes]:
+        """Return the distinct rows of `values` `[places, …]`, and which place has which of them."""
+        distinct, labels = np.unique(values, axis=0, return_inverse=True)
+        return distinct, cls(axis, labels.reshape(-1))
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a collective sends along every line of an axis, from the start of its step on."""
+
+    axis: Axis
+    operation: str
+    """Lower-case name of the `image.DsdOperation` that a PE sends with."""
+    words: Size
+    """f32 numbers; a number or `[places along the other axis]`."""
+    is_chain: bool
+    """Whether it goes from PE to PE towards the first one, else from that one to all others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflicts:
     """DSD operations that read their two sources in turns, because both begin in the same banks."""
 
-    count: int
+    count: Size
     operation: str
     """Lower-case name of `image.DsdOperation`."""
-    num_elements: int
+    num_elements: Size
     """Of each."""
 
 
 NO_CONFLICTS = Conflicts(0, "fadds", 0)
 
 
+@dataclass(frozen=True)
 class MeshOperation(ABC):
     """One step of every PE: local work, or a collective along an axis.
 
@@ -53,13 +86,23 @@ class MeshOperation(ABC):
         """Do on NumPy arrays what the kernel does: same order, same roundings, same bits."""
 
     @abstractmethod
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on, by the names in `kernel_costs.json`."""
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on, by the names in `kernel_costs.json`.
 
-    def traffic_cycles(self, program: MeshProgram, launch: Launch, timing: Timing) -> int:
-        """Return the cycles from the issue of its fabric operation to the end; 0: it has none."""
-        del program, launch, timing
-        return 0
+        What is not the same on all PEs is an array `[kinds of rows, classes, places]`, with 1 where
+        it does not depend on it: classes are those of `classes`, places those along the axis across
+        them. A sum over the kinds of rows is what a PE does for the rows of the launch.
+        """
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes | None:
+        """Return how `sizes` divide the PEs of an axis; None: they are equal on all PEs."""
+        del program, launch
+        return None
+
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic | None:
+        """Return what it sends; None: it is local."""
+        del program, launch
+        return None
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Return its DSD operations that bank conflicts make longer."""

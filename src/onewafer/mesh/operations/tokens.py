@@ -9,14 +9,17 @@ import numpy as np
 
 from onewafer.mesh import attention
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.operation import Classes, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program import Block, Launch, MeshProgram
 
@@ -96,10 +99,25 @@ class LookUpPositions(MeshOperation):
         )
         memories.write(self.result, held)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on."""
-        sizes = block_sizes(program, self.result, launch)
-        return {**sizes, "held": min(sizes["rows"], self.table.rows) * self.result.columns}
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: a PE `holds` some positions or does not."""
+        held, _ = self._held(program, launch)
+        sizes: dict[str, Size] = {
+            "holds": (held > 0).astype(np.int64)[np.newaxis, :, np.newaxis],
+            "held": (held * self.result.columns)[np.newaxis, :, np.newaxis],
+        }
+        return {**block_sizes(program, self.result, launch), **sizes}
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along its axis differ: by the positions that they have."""
+        return self._held(program, launch)[1]
+
+    def _held(self, program: MeshProgram, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
+        """Return how many positions of the launch a PE has, by class."""
+        begins = self.table.rows * np.arange(program.size(self.axis))
+        end = launch.start + program.num_rows(self.result, launch)
+        held = np.minimum(begins + self.table.rows, end) - np.maximum(begins, launch.start)
+        return Classes.of(self.axis, np.maximum(held, 0))
 
 
 @dataclass(frozen=True, slots=True)

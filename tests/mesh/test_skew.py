@@ -1,0 +1,86 @@
+"""When PEs begin a step: vectors along the axes say the same as a number for each PE."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.mesh import Axis
+from onewafer.mesh.operations.operation import Classes
+from onewafer.mesh.skew import Skew
+
+TIMING = load_architecture("wse3").timing
+STAGE = 2 * TIMING.ramp_cycles + TIMING.hop_cycles + 1
+rectangles = st.tuples(st.integers(1, 6), st.integers(1, 6))
+seeds = st.integers(0, 10**6)
+
+
+def begin(rectangle, generator):
+    """Return a skew without anything apart."""
+    width, height = rectangle
+    return Skew(generator.integers(0, 400, width), generator.integers(0, 400, height))
+
+
+def divide(skew, axis, generator):
+    """Divide the PEs along an axis into classes; return them and the shape of work by class."""
+    along, across = (skew.x, skew.y) if axis is Axis.X else (skew.y, skew.x)
+    distinct, classes = Classes.of(axis, generator.integers(0, 3, len(along)))
+    return classes, (len(distinct), len(across))
+
+
+def of_each_pe(cycles, classes):
+    """Return the cycles of local work as `[y, x]`."""
+    whole = cycles[classes.labels]
+    return whole.T if classes.axis is Axis.X else whole
+
+
+def chain(times, axis, words, cycles):
+    """Return the times after a chain by following it from PE to PE, `[y, x]`."""
+    lines = times if axis is Axis.X else times.T
+    result = np.empty_like(lines)
+    for line, row in enumerate(lines):
+        arrival = row[-1]
+        for ready in row[-2::-1]:
+            arrival = max(arrival + STAGE, ready)
+        result[line] = (arrival if words[line] else row.max()) + cycles[line]
+    return result if axis is Axis.X else result.T
+
+
+@given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.booleans(), seeds)
+def test_an_all_reduce_waits_as_from_pe_to_pe(rectangle, divided, along, by_place, seed):
+    generator = np.random.default_rng(seed)
+    skew = begin(rectangle, generator)
+    times = skew.y[:, np.newaxis] + skew.x
+    classes, (num_classes, num_across) = divide(skew, divided, generator)
+    for _ in range(2):
+        cycles = generator.integers(0, 900, (num_classes, num_across if by_place else 1))
+        skew, times = skew.after_local(cycles, classes), times + of_each_pe(cycles, classes)
+        assert skew.latest == times.max()
+    words = generator.integers(0, 2, len(skew.y if along is Axis.X else skew.x))
+    sent = generator.integers(1, 99, len(words))
+    skew, times = skew.after_chain(along, words, sent, TIMING), chain(times, along, words, sent)
+    assert skew.latest == times.max()
+    lines = times if along is Axis.X else times.T
+    travel = np.arange(lines.shape[1]) * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1
+    travel[0] = 0
+    skew = skew.after_broadcast(along, 50, TIMING)
+    assert skew.latest == (lines + travel + 50).max()
+
+
+@given(rectangles, st.integers(-500, 500), seeds)
+def test_earlier_is_earlier_everywhere(rectangle, cycles, seed):
+    skew = begin(rectangle, np.random.default_rng(seed))
+    assert skew.earlier(cycles).latest == skew.latest - cycles
+    assert skew.earlier(cycles).earlier(-cycles).key == skew.key
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_who_is_late_decides_how_much_of_a_chain_is_left(late):
+    """The PEs behind the late one have sent by then."""
+    begins = np.zeros(8, np.int64)
+    begins[late] = 10_000
+    skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, TIMING)
+    assert skew.latest == 10_000 + late * STAGE
