@@ -116,7 +116,7 @@ def test_sizes_count_what_every_row_attends_to(is_causal, start, rows, num_b, wi
     np.testing.assert_array_equal(sizes["attended"][0, 0], lengths.sum(axis=1))
     owners = np.arange(first, first + rows) % num_b
     np.testing.assert_array_equal(sizes["kept"][0, 0], np.bincount(owners, minlength=num_b))
-    labels = shape.classes(program).labels  # pyright: ignore[reportArgumentType]
+    labels = shape.classes.labels
     for a, label in enumerate(labels):
         local = shape.local_heads(a).sizes
         assert (sizes["heads"][0, label, 0], sizes["features"][0, label, 0]) == (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class AttentionShape:
         `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
         by feature where that would be too long.
         """
-        (heads, features), _ = self._local(program)
+        (heads, features), _ = _local_work(self)
         places = np.arange(program.size(self.axis.other))
         start, end = self.first(launch), self.first(launch) + launch.num_rows
         slots = attention.num_slots(end, places, len(places))
@@ -154,16 +155,10 @@ class AttentionShape:
             "cut": (elements % CHUNK > 0).astype(np.int64),
         }
 
-    def classes(self, program: MeshProgram) -> Classes:
-        """Return how the PEs along its axis differ: by heads and features."""
-        return self._local(program)[1]
-
-    def _local(self, program: MeshProgram) -> tuple[Array, Classes]:
-        """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`."""
-        sizes = [self.local_heads(a).sizes for a in range(program.size(self.axis))]
-        numbers = np.array([(len(of_pe), sum(of_pe)) for of_pe in sizes])
-        distinct, classes = Classes.of(self.axis, numbers)
-        return distinct.T[:, np.newaxis, :, np.newaxis], classes
+    @property
+    def classes(self) -> Classes:
+        """How the PEs along its axis differ: by heads and features."""
+        return _local_work(self)[1]
 
     def _count_rows(self, launch: Launch, places: Array) -> tuple[Array, Array]:
         """Return how many rows attend to how many slots of a place, `[kinds of rows, 1, places]`.
@@ -185,6 +180,18 @@ class AttentionShape:
         """Return the heads of the PEs at `a` along A."""
         features = self.kv_heads * self.head_dim
         return attention.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
+
+
+@cache
+def _local_work(shape: AttentionShape) -> tuple[Array, Classes]:
+    """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`, and the classes.
+
+    All steps of attention ask for them, so they are worked out once.
+    """
+    sizes = [shape.local_heads(a).sizes for a in range(shape.num_pes)]
+    numbers = np.array([(len(of_pe), sum(of_pe)) for of_pe in sizes])
+    distinct, classes = Classes.of(shape.axis, numbers)
+    return distinct.T[:, np.newaxis, :, np.newaxis], classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +239,8 @@ class _Step(MeshOperation):
 
     def classes(self, program: MeshProgram, launch: Launch) -> Classes:
         """Return how the PEs along the axis of the features differ."""
-        del launch
-        return self.shape.classes(program)
+        del program, launch
+        return self.shape.classes
 
     def columns(self, memories: Memories) -> Iterator[_Column]:
         """Yield the PEs of the program, those at one place along A together."""
