@@ -1,9 +1,8 @@
-# pyright: basic
-# pandas is an optional library.
 """A comparison as a pandas frame: a row a system, a column a quantity, units in the names."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,8 @@ def to_pandas(comparison: Comparison) -> Any:  # noqa: ANN401  # pandas is not a
     """
     if find_spec("pandas") is None:
         raise ConfigurationError("frames need pandas, which is not installed: pip install pandas")
-    import pandas as pd  # noqa: PLC0415  # optional
-
-    rows = []
+    pandas: Any = import_module("pandas")  # optional, and without types here
+    rows: list[dict[str, Any]] = []
     for result in comparison.results:
         row: dict[str, Any] = {"system": result.system, "title": result.title, "refused": None}
         if isinstance(result, Refusal):
@@ -34,4 +32,4 @@ def to_pandas(comparison: Comparison) -> Any:  # noqa: ANN401  # pandas is not a
             row |= {quantity.name: quantity.read(result) for quantity in QUANTITIES}
             row["limit"] = None if result.limit is None else result.limit.value
         rows.append(row)
-    return pd.DataFrame(rows).set_index("system")
+    return pandas.DataFrame(rows).set_index("system")
