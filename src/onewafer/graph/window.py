@@ -77,8 +77,8 @@ class Window:
 @lru_cache(maxsize=64)
 def _sources(w: Window) -> NDArray[np.intp]:
     """Return what `Window.sources` does, once for equal windows and not to be written."""
-    y = _taps(w.result_height, w.stride_y, w.top, w.kernel_height, w.dilation_y)
-    x = _taps(w.result_width, w.stride_x, w.left, w.kernel_width, w.dilation_x)
+    y = _taps(w.result_height, w.kernel_height, w.stride_y, w.dilation_y) - w.top
+    x = _taps(w.result_width, w.kernel_width, w.stride_x, w.dilation_x) - w.left
     rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
     is_inside = (rows >= 0) & (rows < w.height) & (columns >= 0) & (columns < w.width)
     places = np.where(is_inside, rows * w.width + columns, -1)
@@ -87,7 +87,6 @@ def _sources(w: Window) -> NDArray[np.intp]:
     return places
 
 
-def _taps(size: int, stride: int, margin: int, kernel: int, dilation: int) -> NDArray[np.intp]:
-    """Return where the taps are along one dimension: `[size, kernel]`."""
-    first = np.arange(size)[:, np.newaxis] * stride - margin
-    return first + np.arange(kernel) * dilation
+def _taps(size: int, kernel: int, stride: int, dilation: int) -> NDArray[np.intp]:
+    """Return where the taps are along one dimension, from its margin on: `[size, kernel]`."""
+    return np.arange(size)[:, np.newaxis] * stride + np.arange(kernel) * dilation

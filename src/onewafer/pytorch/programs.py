@@ -7,6 +7,7 @@ its tokens. Parameters are sent again where they have changed.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -41,22 +42,27 @@ class Observer(Protocol):
         ...
 
 
-class LaunchedProgram:
-    """An executor whose launches are watched, checked and counted."""
+@dataclass(frozen=True, slots=True)
+class CompiledProgram:
+    """A program that can be launched, and who wants to know of it."""
 
-    def __init__(
-        self,
-        executor: Executor,
-        record: ProgramRecord,
-        check: FinitenessCheck,
-        what: str,
-        observer: Observer | None,
-    ) -> None:
-        self._executor = executor
-        self._record = record
-        self._check = check
-        self._what = what
-        self._observer = observer
+    executor: Executor
+    record: ProgramRecord
+    check: FinitenessCheck
+    what: str
+    """What it is called in front of the user."""
+    observer: Observer | None
+
+
+class LaunchedProgram:
+    """A program whose launches are watched, checked and counted."""
+
+    def __init__(self, compiled: CompiledProgram) -> None:
+        self._executor = compiled.executor
+        self._record = compiled.record
+        self._check = compiled.check
+        self._what = compiled.what
+        self._observer = compiled.observer
         self._launched: list[tuple[Launch | None, Activity]] = []
 
     def _send(self, parameters: Arrays) -> None:
@@ -101,15 +107,8 @@ class SequenceProgram(LaunchedProgram):
 class ResidentProgram(LaunchedProgram):
     """A program on the wafer with the parameters it holds."""
 
-    def __init__(
-        self,
-        executor: Executor,
-        record: ProgramRecord,
-        check: FinitenessCheck,
-        what: str,
-        observer: Observer | None,
-    ) -> None:
-        super().__init__(executor, record, check, what, observer)
+    def __init__(self, compiled: CompiledProgram) -> None:
+        super().__init__(compiled)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
 

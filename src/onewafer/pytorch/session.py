@@ -27,11 +27,7 @@ from onewafer.errors import (
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
-from onewafer.pytorch.executable import (
-    Executor,
-    Simulation,
-    build_executor,
-)
+from onewafer.pytorch.executable import Simulation, build_executor
 from onewafer.pytorch.finiteness import FinitenessCheck, NonFiniteWarning
 from onewafer.pytorch.generation import (
     Generation,
@@ -44,7 +40,7 @@ from onewafer.pytorch.ledger import Ledger, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import choose_samples, place, place_sequence
-from onewafer.pytorch.programs import ResidentProgram, SequenceProgram
+from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -227,8 +223,7 @@ class Session:
         """Return the program of a language model."""
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
-        parts = self._compile(module, placed, reason, is_first=True)
-        return SequenceProgram(*parts, self.observer)
+        return SequenceProgram(self._compile(module, placed, reason, is_first=True))
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -287,10 +282,10 @@ class Session:
             if resident is None:
                 others = [*programs.values()]
                 reason = _explain(others, placed_graph)
-                parts = self._compile(
+                compiled = self._compile(
                     module, placed, reason, is_first=not others, on_host=captured.on_host
                 )
-                resident = ResidentProgram(*parts, self.observer)
+                resident = ResidentProgram(compiled)
                 programs[placed_graph] = resident
             programs[wanted] = resident
         return programs[wanted]
@@ -303,8 +298,8 @@ class Session:
         *,
         is_first: bool,
         on_host: tuple[str, ...] = (),
-    ) -> tuple[Executor, ProgramRecord, FinitenessCheck, str]:
-        """Return an executor, its record in the ledger, a check, and a name for messages."""
+    ) -> CompiledProgram:
+        """Compile a program, and write down in the ledger why."""
         name, program = type(module).__name__, placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"
@@ -332,7 +327,8 @@ class Session:
             record.not_finite = found
             self._unsaid.append(f"{what}: {found}")
 
-        return executor, record, FinitenessCheck(program, host_stores, tell), what
+        check = FinitenessCheck(program, host_stores, tell)
+        return CompiledProgram(executor, record, check, what, self.observer)
 
 
 def _stored_type(module: torch.nn.Module) -> DataType:

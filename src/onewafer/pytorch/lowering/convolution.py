@@ -47,7 +47,7 @@ def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     window = kernel.over(maps.sides, sides)
     bias = call.optional(2, "bias")
     num_rows = maps.samples * window.num_result_places
-    product = name_product(writer, call, num_rows, weight.shape[0], bias)
+    product = name_product(writer, call, (num_rows, weight.shape[0]), bias=bias)
     if groups == weight.shape[0] == maps.features > 1:
         taps = _stack(writer, weight, (window.num_taps, groups))
         writer.emit(Depthwise(product, maps.tensor.name, taps.name, window))
@@ -137,12 +137,12 @@ def _multiply_patches(
     flat = writer.view(weight, f"{weight.name}__flat", _aten.reshape.default, (out, shape[1]))
     writer.on_host.append(f"cutting {image.name!r} into patches")
     matrix = writer.parameter(flat, "weight")
-    result = multiply(writer, call, rows, matrix, call.optional(2, "bias"))
+    result = multiply(writer, call, rows, matrix, bias=call.optional(2, "bias"))
     return Maps(rows, batch, sides, is_batch=True).see(result, sides)
 
 
 def multiply_maps(
-    writer: GraphWriter, call: Call, operand: Operand, weight: Operand, bias: Operand | None
+    writer: GraphWriter, call: Call, operand: Operand, weight: Operand, *, bias: Operand | None
 ) -> Operand | None:
     """Write a linear operation on whole maps that were flattened; None if there are none.
 
@@ -172,7 +172,7 @@ def multiply_maps(
     sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)
     cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, (out, places, features))
     taps = writer.parameter(writer.view(cut, name, _aten.permute.default, (1, 0, 2)), "weight")
-    product = name_product(writer, call, samples, out, bias)
+    product = name_product(writer, call, (samples, out), bias=bias)
     window = Window(1, places, 1, places)
     writer.emit(Convolution(product, operand.tensor.name, taps.name, window))
     return see(add_bias(writer, call, product, bias), call.shape)

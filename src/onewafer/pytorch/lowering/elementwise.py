@@ -252,7 +252,7 @@ def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Oper
         case (External() as stored, other) | (other, External() as stored):
             return _add_stored(writer, call, other, stored)
         case _:
-            return _combine(writer, call, left, right, Add)
+            return _combine(writer, call, left, right, kind=Add)
 
 
 def _share_value(left: Operand, right: Operand) -> bool:
@@ -296,6 +296,7 @@ def _combine(
     call: Call,
     left: Operand,
     right: Operand,
+    *,
     kind: type[Add | Multiply],
 ) -> Value:
     """Write an operation on two matrices whose values have equal shapes and layouts."""
@@ -385,7 +386,7 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             return _simplify(_multiply_polynomials(call, first, second))
         case _:
             gated = scale_maps(writer, call, left, right)
-            return _combine(writer, call, left, right, Multiply) if gated is None else gated
+            return _combine(writer, call, left, right, kind=Multiply) if gated is None else gated
 
 
 def _share_base(left: Operand, right: Operand) -> bool:

@@ -23,13 +23,13 @@ _MATRIX = 2
 
 @lowers("linear.default")
 def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
-    whole = multiply_maps(writer, call, call.operand(0), call.operand(1), call.optional(2, "bias"))
+    bias = call.optional(2, "bias")
+    whole = multiply_maps(writer, call, call.operand(0), call.operand(1), bias=bias)
     if whole is not None:
         return whole
     rows = writer.rows(call.operand(0))
     weight = writer.parameter(call.operand(1), "weight")
-    bias = call.optional(2, "bias")
-    return see(multiply(writer, call, rows, weight, bias), call.shape)
+    return see(multiply(writer, call, rows, weight, bias=bias), call.shape)
 
 
 @lowers("addmm.default")
@@ -38,7 +38,7 @@ def _lower_addmm(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("alpha or beta is not 1")
     rows = writer.rows(call.operand(1))
     weight = transposed(writer, call, call.operand(2))
-    return see(multiply(writer, call, rows, weight, call.operand(0)), call.shape)
+    return see(multiply(writer, call, rows, weight, bias=call.operand(0)), call.shape)
 
 
 @lowers("mm.default", "matmul.default", "bmm.default")
@@ -48,7 +48,7 @@ def _lower_matmul(writer: GraphWriter, call: Call) -> Operand:
         return attention
     rows = writer.rows(call.operand(0))
     weight = transposed(writer, call, call.operand(1))
-    return see(multiply(writer, call, rows, weight, None), call.shape)
+    return see(multiply(writer, call, rows, weight, bias=None), call.shape)
 
 
 def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:

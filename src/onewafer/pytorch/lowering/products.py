@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def multiply(
-    writer: GraphWriter, call: Call, rows: Tensor, weight: Tensor, bias: Operand | None
+    writer: GraphWriter, call: Call, rows: Tensor, weight: Tensor, *, bias: Operand | None
 ) -> Tensor:
     """Write a linear operation, with a stored vector added if there is one."""
-    product = name_product(writer, call, rows.shape[0], weight.shape[0], bias)
+    product = name_product(writer, call, (rows.shape[0], weight.shape[0]), bias=bias)
     writer.emit(Linear(product, rows.name, weight.name))
     return add_bias(writer, call, product, bias)
 
 
 def name_product(
-    writer: GraphWriter, call: Call, num_rows: int, features: int, bias: Operand | None
+    writer: GraphWriter, call: Call, shape: tuple[int, int], *, bias: Operand | None
 ) -> Tensor:
-    """Return what a product of a call is written to, before a bias that may follow."""
+    """Return what a product (rows, features) of a call is written to; a bias may follow."""
     name = call.node.name
-    return writer.result(name if bias is None else f"{name}_product", num_rows, features)
+    return writer.result(name if bias is None else f"{name}_product", *shape)
 
 
 def add_bias(writer: GraphWriter, call: Call, rows: Tensor, bias: Operand | None) -> Tensor:
