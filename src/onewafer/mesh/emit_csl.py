@@ -155,8 +155,6 @@ class EmittedProgram:
     parameters: dict[str, tuple[EmittedPlacement, ...]]
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
-    roles: dict[str, str]
-    """Symbol of an array in the image → `weights`, `activations`, `state` or `buffers`."""
 
 
 def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
@@ -187,15 +185,6 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         inputs={item.placement.name: item for item in by_role[Role.INPUT]},
         parameters=parameters,
         outputs={item.placement.name: item for item in by_role[Role.OUTPUT]},
-        roles={
-            "model.parameters": "weights",
-            "model.activations": "activations",
-            "model.sums": "buffers",
-            "model.state": "state",
-            "model.indices": "activations",
-            "model.tables": "buffers",
-            "model.schedule": "buffers",
-        },
     )
 
 
