@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
@@ -36,6 +37,7 @@ _COLORS = {
 """Told apart by everybody: Okabe and Ito, and grays."""
 _WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 9.0, 0.62, 1.7
 _CURVE_INCHES = 4.5
+_LABEL_COLUMNS = 28
 _CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}
 
@@ -124,11 +126,15 @@ def _draw_bars(axes: Any, answers: Sequence[Answer]) -> None:  # noqa: ANN401  #
             shown[limit] = None
             left += seconds
         axes.text(left + 0.01 * longest, row, _caption(answer), va="center")
-    axes.set_yticks(range(len(answers)), [f"{a.system}\n{a.choice.text}" for a in answers])
+    axes.set_yticks(range(len(answers)), [_label(answer) for answer in answers])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.28 * longest)
     axes.xaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds) if seconds else "0")
-    axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    axes.figure.legend(frameon=False, ncols=4, loc="outside lower center")
+
+
+def _label(answer: Answer) -> str:
+    return "\n".join((answer.system, *wrap(answer.choice.text, _LABEL_COLUMNS)))
 
 
 def _caption(answer: Answer) -> str:
