@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_refused_with_what_would():
     refusal = estimate(LARGE, ONE, "h100", PLAIN)
 
     assert isinstance(refusal, Refusal)
-    assert "needs 141.1 GB for weights and 1.3 GB for keys and values" in refusal.reason
+    assert "needs 141 GB for weights and 1.34 GB for keys and values" in refusal.reason
     assert "h100x2 would do" in refusal.reason
     assert isinstance(estimate(LARGE, ONE, "h100x2", PLAIN), Answer)
 

@@ -22,6 +22,7 @@ from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
 from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
+from onewafer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -224,7 +225,7 @@ def _refusal(
     cache = bench.tokens_needed(roomiest, job) * memory.token_bytes
     enough = smallest_count(bench, job)
     advice = (
-        f"no number of GPUs up to {_MOST_GPUS} would do"
+        f"no number of GPUs up to {_MOST_GPUS:,} would do"
         if enough is None
         else f"{cluster.gpu.name}x{enough} would do"
     )
@@ -232,10 +233,10 @@ def _refusal(
         system=cluster.name,
         title=cluster.title,
         reason=(
-            f"{roomiest}: each GPU needs {_gigabytes(memory.weight_bytes)} for weights and "
-            f"{_gigabytes(cache)} for keys and values, and has "
-            f"{_gigabytes(memory.gpu.memory_bytes - memory.reserve_bytes)} of "
-            f"{_gigabytes(memory.gpu.memory_bytes)} for them; {advice}"
+            f"{roomiest}: each GPU needs {format_size(memory.weight_bytes)} for weights and "
+            f"{format_size(cache)} for keys and values, and has "
+            f"{format_size(memory.gpu.memory_bytes - memory.reserve_bytes)} of "
+            f"{format_size(memory.gpu.memory_bytes)} for them; {advice}"
         ),
     )
 
@@ -258,7 +259,3 @@ def smallest_count(bench: Bench, job: InferenceJob) -> int | None:
 
 def _plans(bench: Bench, cluster: GpuCluster, job: InferenceJob) -> Iterator[Plan]:
     return plans(bench.model.model, cluster, most_replicas=num_sequences(job))
-
-
-def _gigabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:,.1f} GB"

@@ -10,6 +10,7 @@ from onewafer.perf.answer import Refusal
 from onewafer.perf.wafer.options import Mode
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import fewest_wafers
+from onewafer.units import format_size
 
 if TYPE_CHECKING:
     from onewafer.perf.model import Model
@@ -30,7 +31,7 @@ def refusal(model: Model, demand: Demand, machine: Machine, options: WaferOption
         title=machine.title,
         reason=(
             f"{_needs(model, demand, regions)}, besides code and buffers; {wafers} "
-            f"{_gigabytes(wafer * count)}; {_way_out(regions, machine, options)}"
+            f"{format_size(wafer * count)}; {_way_out(regions, machine, options)}"
         ),
     )
 
@@ -51,8 +52,8 @@ def _needs(model: Model, demand: Demand, regions: Regions) -> str:
     )
     positions = demand.sequences * demand.load.capacity
     cache = positions * model.cached_features * regions.element_bytes
-    kept = f" and {_gigabytes(cache)} for keys and values" if cache else ""
-    return f"{model.title} needs {_gigabytes(weights)} for weights{kept}"
+    kept = f" and {format_size(cache)} for keys and values" if cache else ""
+    return f"{model.title} needs {format_size(weights)} for weights{kept}"
 
 
 def _way_out(regions: Regions, machine: Machine, options: WaferOptions) -> str:
@@ -74,7 +75,3 @@ def _way_out(regions: Regions, machine: Machine, options: WaferOptions) -> str:
     if reason is None and options.region is not None:
         return f"no layer fits the region asked for, {sides(options.region)}: leave it out"
     return reason or "no rectangle of a wafer holds the largest layer"
-
-
-def _gigabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:,.1f} GB"
