@@ -9,6 +9,9 @@ from onewafer.cli.main import execute
 from tests.perf.gpu.dense_model import Sizes, dense_model
 
 SMALL = Sizes(layers=4, hidden=512, heads=8, kv_heads=2, features=64, inner=1024, vocabulary=4096)
+PINS = ("--mode", "pipeline", "--region", "64x64")
+ON_A_PINNED_WAFER = ("--context", "128", "--against", "", *PINS)
+"""Nothing to search for, hence fast."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,7 @@ def test_decode_on_a_wafer_and_on_gpus(tmp_path, capsys):
 
 
 def test_a_published_figure_of_the_same_model_and_device_is_shown(capsys):
-    code, out, _ = _run(capsys, "llama-3.1-8b", "--context", "256", "--against", "")
+    code, out, _ = _run(capsys, "llama-3.1-8b", *ON_A_PINNED_WAFER)
 
     assert code == 0
     assert "1,800 tokens/s" in out
@@ -96,8 +99,8 @@ def test_a_higher_clock_makes_a_wafer_faster(tmp_path, capsys):
     times = []
     for clock in ("750MHz", "1.1GHz"):
         target = tmp_path / f"{clock}.json"
-        arguments = ("--context", "128", "--against", "", "--clock", clock, "--json", str(target))
-        assert _run(capsys, "llama-3.1-8b", *arguments)[0] == 0
+        arguments = ("--clock", clock, "--json", str(target))
+        assert _run(capsys, "llama-3.1-8b", *ON_A_PINNED_WAFER, *arguments)[0] == 0
         (result,) = json.loads(target.read_text())["comparisons"][0]["results"]
         times.append(result["tpot_seconds"])
 
@@ -142,6 +145,17 @@ def test_the_list_names_models_and_systems(capsys):
         (("llama-3.1-8b", "--goal", "fun"), "--goal 'fun': choose from latency, throughput"),
         (("llama-3.1-8b", "--mode", "fun"), "--mode 'fun': choose from whole, pipeline, streaming"),
         (("llama-3.1-8b", "--clock", "fast"), "write a frequency, e.g. 850MHz"),
+        (("llama-3.1-8b", "--clock", "850"), "no clock of 850 Hz; write one between 1 MHz and"),
+        (
+            ("llama-3.1-8b", "--train", "--mode", "whole"),
+            "the mode of a wafer is a choice of",
+        ),
+        (("llama-3.1-8b", "--plot", "x.svg.txt"), "the ending says the format of a picture"),
+        (
+            ("llama-3.1-8b", "--plot", "x.svg", "--json", "./x.svg"),
+            "--json and --plot are one",
+        ),
+        (("llama-3.1-8b", "--price", "h100x8=2"), "write that of one device: cs3, h100"),
         (("llama-3.1-8b", "--density", "0"), "a density of 0 is not possible"),
         (("llama-3.1-8b", "--region", "12"), "write WIDTHxHEIGHT"),
         (("llama-3.1-8b", "--plan", "tp"), "write sizes as in tp8pp2"),

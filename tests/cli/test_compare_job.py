@@ -88,6 +88,13 @@ def test_a_model_with_fixed_tokens_has_no_other_usual_number():
     assert build_jobs(JobKind.TRAIN, Numbers(), model)[0].sequence == 197
 
 
+@pytest.mark.parametrize(("sequence", "batch"), [(4096, 4096), (197, 65_536), (1 << 25, 1)])
+def test_a_usual_step_is_a_power_of_two_that_replicas_share(sequence, batch):
+    (job,) = build_jobs(JobKind.TRAIN, Numbers(sequence=sequence), _model())
+
+    assert job.batch == batch
+
+
 def test_serving_without_a_number_of_requests_is_a_curve():
     jobs = build_jobs(JobKind.SERVE, Numbers(prompt=10, answer=20), _model())
 
@@ -130,7 +137,9 @@ def test_systems_are_named_once():
     assert split_systems("cs3,,", " h100x8 ,cs3") == ("cs3", "h100x8")
 
 
-@pytest.mark.parametrize("text", ["h100", "h100=", "h100=cheap", "h100=-1", "h100=nan", "h100=inf"])
+@pytest.mark.parametrize(
+    "text", ["h100", "h100=", "=2", "h100=cheap", "h100=-1", "h100=nan", "h100=inf"]
+)
 def test_a_price_is_a_number(text):
     with pytest.raises(ConfigurationError, match="--price"):
         parse_prices([text])

@@ -118,7 +118,7 @@ def test_a_model_with_fixed_tokens_takes_no_others():
     picture = replace(MODEL, fixed_tokens=197)
 
     check_job(picture, Prefill(tokens=197))
-    with pytest.raises(ConfigurationError, match="always has 197 tokens a sequence, not 128"):
+    with pytest.raises(ConfigurationError, match="always has sequences of 197, not 128"):
         check_job(picture, Prefill(tokens=128))
 
 

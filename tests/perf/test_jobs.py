@@ -14,6 +14,7 @@ from onewafer.perf import Decode, Pass, Precision, Prefill, Serve, Train
         (Prefill, {"tokens": 0}, "tokens is 0"),
         (Serve, {"concurrency": 0, "prompt": 1, "answer": 1}, "concurrency is 0"),
         (Train, {"tokens": math.nan, "sequence": 1, "batch": 1}, "tokens is nan"),
+        (Train, {"tokens": math.inf, "sequence": 1, "batch": 1}, "tokens is inf"),
     ],
 )
 def test_no_work_is_no_job(job, fields, named):

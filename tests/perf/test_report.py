@@ -121,7 +121,8 @@ def test_the_same_comparison_makes_the_same_picture(tmp_path):
 @pytest.mark.parametrize(
     ("comparison", "name", "said"),
     [
-        (COMPARISON, "picture.pictures", "not supported"),
+        (COMPARISON, "picture.pictures", "the ending says the format of a picture: .png"),
+        (COMPARISON, "picture", "the ending says the format of a picture"),
         (Comparison(model="m", job=JOB, results=(TOO_SMALL,)), "picture.svg", "nothing to draw"),
     ],
 )

@@ -67,14 +67,17 @@ def test_generation_is_a_model_of_any_length(script):
     [
         ("print(1)", "ended without a call of a module"),
         ("import torch; torch.nn.ReLU()(torch.ones(2))", "ended without a call of a module"),
-        ("raise SystemExit(3)", "ended without a call of a module"),
+        ("raise SystemExit(3)", r"ended by sys.exit\(3\) without a call of a module"),
+        ("import sys; sys.exit('usage: N')", "ended by sys.exit\\('usage: N'\\) without"),
         ("1 / 0", "raised ZeroDivisionError before it called a module"),
     ],
 )
 def test_a_script_without_a_model_is_refused(script, capsys, text, message):
     with pytest.raises(ConfigurationError, match=message):
         describe_script(script(text))
-    assert capsys.readouterr().out == ""
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "describe_script" not in output.err, "tracebacks have no frames of ours"
 
 
 def test_no_script_is_refused(tmp_path):

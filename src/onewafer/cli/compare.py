@@ -40,20 +40,25 @@ _Serve = Annotated[
 ]
 _Train = Annotated[bool, typer.Option("--train", help="A training run from scratch.")]
 _Batch = Annotated[
-    int | None, typer.Option(metavar="N", help="Sequences together (of a step of training).")
+    int | None, typer.Option(metavar="N", help="Sequences together; with --train, of a step.")
 ]
 _Context = Annotated[
-    int | None, typer.Option(metavar="N", help="Tokens of each sequence (prompt).")
+    int | None, typer.Option(metavar="N", help="With --decode, --prefill: tokens of a sequence.")
 ]
 _Concurrency = Annotated[
-    int | None, typer.Option(metavar="N", help="Requests at a time [default: a curve].")
+    int | None,
+    typer.Option(metavar="N", help="With --serve: requests at a time [default: a curve]."),
 ]
-_Prompt = Annotated[int | None, typer.Option(metavar="N", help="Tokens of a prompt.")]
-_Answer = Annotated[int | None, typer.Option(metavar="N", help="Tokens of an answer.")]
+_Prompt = Annotated[int | None, typer.Option(metavar="N", help="With --serve: tokens of a prompt.")]
+_Answer = Annotated[
+    int | None, typer.Option(metavar="N", help="With --serve: tokens of an answer.")
+]
 _Tokens = Annotated[
-    float | None, typer.Option(metavar="N", help="Of the training run, e.g. 15e12.")
+    float | None, typer.Option(metavar="N", help="With --train: of the run, e.g. 15e12.")
 ]
-_Sequence = Annotated[int | None, typer.Option(metavar="N", help="Tokens of a training sequence.")]
+_Sequence = Annotated[
+    int | None, typer.Option(metavar="N", help="With --train: tokens of a sequence.")
+]
 _Precision = Annotated[
     str, typer.Option(metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4 or fp32.")
 ]
@@ -161,6 +166,8 @@ def compare(
     if model is None:
         raise ConfigurationError("name a model (--list shows all) or a PyTorch script")
     json_file, plot = check_output("--json", json_file), _check_plot(plot)
+    if json_file is not None and json_file == plot:
+        raise ConfigurationError(f"--json and --plot are one file, {plot}; name two")
     options = _options(
         precision=precision,
         wafer_precision=wafer_precision,
@@ -244,9 +251,9 @@ def _check_systems(systems: Sequence[str]) -> None:
 
 def _check_plot(plot: Path | None) -> Path | None:
     if plot is not None:
-        from onewafer.perf.report import require_matplotlib  # noqa: PLC0415  # when it is used
+        from onewafer.perf.report import check_picture  # noqa: PLC0415  # when it is used
 
-        require_matplotlib()
+        check_picture(plot)
     return check_output("--plot", plot)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -102,12 +103,17 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
             return tuple(Serve(concurrency=n, prompt=prompt, answer=answer) for n in points)
         case JobKind.TRAIN:
             sequence = _first(numbers.sequence, usual)
-            whole = max(1, USUAL_TOKENS_PER_STEP // max(1, sequence))
+            batch = _first(numbers.batch, _usual_batch(sequence))
             tokens = numbers.tokens
             if tokens is None:
                 tokens = TOKENS_PER_WEIGHT * model.num_weights
-            batch = _first(numbers.batch, whole)
             return (Train(tokens=tokens, sequence=sequence, batch=batch),)
+
+
+def _usual_batch(sequence: int) -> int:
+    """Return the sequences of a step, a power of two, which replicas of any number share evenly."""
+    whole = USUAL_TOKENS_PER_STEP // max(1, sequence)
+    return 1 << max(0, whole.bit_length() - 1)
 
 
 def _first(said: int | None, usual: int) -> int:
@@ -136,20 +142,23 @@ def split_systems(*texts: str) -> tuple[str, ...]:
 
 
 def parse_prices(texts: list[str]) -> dict[str, float]:
-    """Return what a device of a family costs for an hour, from texts like `h100=2.5`.
+    """Return what a device costs for an hour, from texts like `h100=2.5`.
 
     >>> parse_prices(["h100=2.5", "cs3=120"])
     {'h100': 2.5, 'cs3': 120.0}
     """
     prices: dict[str, float] = {}
     for text in texts:
-        family, _, amount = text.partition("=")
+        name, _, amount = text.partition("=")
+        device = name.strip().lower()
         try:
-            prices[family.strip().lower()] = float(amount)
+            prices[device] = float(amount)
         except ValueError:
+            device = ""
+        if not device:
             raise ConfigurationError(
                 f"--price {text!r}: write a device and its price for an hour, as in h100=2.5"
-            ) from None
-        if not 0 <= prices[family.strip().lower()] < float("inf"):
+            )
+        if not 0 <= prices[device] < math.inf:
             raise ConfigurationError(f"--price {text!r}: a price is a number that is not negative")
     return prices

@@ -50,9 +50,10 @@ def compare(
     devices = {name: device_of(name) for name in systems}
     if foreign := sorted({*chosen.prices} - {*devices.values()}):
         raise ConfigurationError(
-            f"there is a price for {foreign[0]}, which no system here has; they have: "
-            f"{', '.join(sorted({*devices.values()}))}"
+            f"there is a price for {foreign[0]}, which no system here has; write that of one "
+            f"device: {', '.join(sorted({*devices.values()}))}"
         )
+    _check_pins(job, chosen.wafer)
     _check_profile(chosen.gpu.profile, systems)
     results = tuple(_result(model, job, name, chosen) for name in systems)
     return Comparison(model=model.name, job=job, results=results)
@@ -86,7 +87,8 @@ def check_job(model: Model, job: Job) -> None:
     tokens = _longest_sequence(job)
     if model.fixed_tokens is not None and tokens != model.fixed_tokens:
         raise ConfigurationError(
-            f"{model.name} always has {model.fixed_tokens:,} tokens a sequence, not {tokens:,}"
+            f"{model.name} always has sequences of {model.fixed_tokens:,}, not {tokens:,}; for "
+            "more work ask for a larger batch"
         )
     if model.max_context is not None and tokens > model.max_context:
         raise ConfigurationError(
@@ -157,6 +159,17 @@ def _for_gpu(options: gpu.GpuOptions, device: Gpu) -> gpu.GpuOptions:
     """Return the options without the profile of another GPU."""
     profile = options.profile
     return options if profile is None or profile.is_of(device) else replace(options, profile=None)
+
+
+def _check_pins(job: Job, options: wafer.WaferOptions) -> None:
+    """Refuse what a wafer has no choice of in training."""
+    pins = {"mode": options.mode, "region": options.region}
+    pinned = [name for name, value in pins.items() if value is not None]
+    if isinstance(job, Train) and pinned:
+        raise ConfigurationError(
+            f"the {pinned[0]} of a wafer is a choice of inference; training streams the weights "
+            "and takes the fastest strips of PEs: leave it out"
+        )
 
 
 def _check_profile(profile: gpu.Profile | None, systems: Sequence[str]) -> None:

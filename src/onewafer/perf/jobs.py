@@ -6,6 +6,7 @@ not who does it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -129,3 +130,5 @@ def _at_least_one(**numbers: float) -> None:
     for name, number in numbers.items():
         if not number >= 1:
             raise ConfigurationError(f"{name} is {number:g}; it must be at least 1")
+        if not math.isfinite(number):
+            raise ConfigurationError(f"{name} is {number:g}; it must be a number that ends")

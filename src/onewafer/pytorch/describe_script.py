@@ -7,7 +7,6 @@ script ends there: whatever it would do with the result is not done.
 from __future__ import annotations
 
 import sys
-import traceback
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from onewafer.pytorch.compiled import compile_for_wafer
 from onewafer.pytorch.cuda import alias_cuda, has_cuda_device
 from onewafer.pytorch.describe import describe_call, describe_module
 from onewafer.pytorch.options import WaferOptions
-from onewafer.pytorch.script import as_main, read_script
+from onewafer.pytorch.script import as_main, execute, read_script, show_error
 from onewafer.pytorch.session import Session
 
 if TYPE_CHECKING:
@@ -64,20 +63,29 @@ def _first_call(path: Path, arguments: Sequence[str]) -> _Call:
         nullcontext() if has_cuda_device() else alias_cuda(Session(WaferOptions()), _say_nothing),
     ):
         try:
-            exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
-        except (_Reached, SystemExit):
+            execute(source, path, namespace)
+        except _Reached:
             pass
+        except SystemExit as error:
+            if not calls:
+                raise ConfigurationError(_describe_exit(path, error.code)) from None
         except Exception as error:  # noqa: BLE001  # of the script: shown, and said below
             if not calls:
-                traceback.print_exc()
+                show_error(error)
                 msg = f"{path} raised {type(error).__name__} before it called a module"
                 raise ConfigurationError(msg) from None
     if not calls:
-        raise ConfigurationError(
-            f"{path} ended without a call of a module that has matrices; run it as "
-            f"`python {path}` to see what it does"
-        )
+        raise ConfigurationError(_describe_exit(path, None))
     return calls[0]
+
+
+def _describe_exit(path: Path, code: object) -> str:
+    """Say how a script ended, with what `python` shows of the code that it gave to `sys.exit`."""
+    how = f"ended by sys.exit({code!r})" if code else "ended"
+    return (
+        f"{path} {how} without a call of a module that has matrices; run it as `python {path}` to "
+        "see what it does (arguments for it come after --)"
+    )
 
 
 @contextmanager

@@ -59,14 +59,14 @@ def run_script(
         alias_cuda(session, announce_cuda) if announce_cuda else nullcontext(),
     ):
         try:
-            exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
+            execute(source, path, namespace)
         except SystemExit as error:
             return ScriptResult(_exit_code(error))
         except OnewaferError as error:
             _note_place(error)
             return ScriptResult(error.exit_code, error)
         except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code below
-            _show(error)
+            show_error(error)
             return ScriptResult(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
     return ScriptResult(0)
 
@@ -82,6 +82,11 @@ def read_script(path: Path) -> bytes:
         raise ConfigurationError(f"there is no script {path}") from None
     except OSError as error:
         raise ConfigurationError(f"cannot read the script {path}: {error.strerror}") from None
+
+
+def execute(source: bytes, path: Path, namespace: dict[str, object]) -> None:
+    """Run the text of a script; raise whatever it raises."""
+    exec(compile(source, path.absolute(), "exec", dont_inherit=True), namespace)  # noqa: S102  # running the user's script is the purpose
 
 
 @contextmanager
@@ -128,7 +133,8 @@ def _note_place(error: OnewaferError) -> None:
             return
 
 
-def _show(error: BaseException) -> None:
+def show_error(error: BaseException) -> None:
+    """Print the traceback of an error of a script, as Python does, without frames of ours."""
     place = Interruption.of(error)
     if place is not None:
         print(f"\n{place}", file=sys.stderr)  # noqa: T201  # as Python shows errors

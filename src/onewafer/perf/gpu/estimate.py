@@ -60,6 +60,9 @@ def estimate(
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
     wanted = _checked(model, check_job(job, model.name))
+    if any(segment.graph.has_maps for segment in model.segments):
+        reason = f"{model.title} works on maps, whose convolutions have no equations for GPUs here"
+        return Refusal(system=cluster.name, title=cluster.title, reason=reason)
     bench = bench_of(model, cluster.gpu, options)
     candidates = _candidates(model, cluster, options, num_sequences(wanted))
     fitting = [plan for plan in candidates if bench.fits(plan, wanted)]
@@ -99,11 +102,6 @@ def _profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
 
 def _checked(model: Model, job: InferenceJob) -> InferenceJob:
     """Return the job with the tokens that the model has; refuse to decode where nothing grows."""
-    if any(segment.graph.has_maps for segment in model.segments):
-        raise ConfigurationError(
-            f"{model.name} works on maps, whose convolutions have no equations for GPUs here; ask "
-            "for a model that works on sequences"
-        )
     if isinstance(job, Prefill):
         if model.fixed_tokens is not None:
             return Prefill(batch=job.batch, tokens=model.fixed_tokens)

@@ -77,7 +77,7 @@ class Measurements(Protocol):
 class NoMeasurements:
     """What stands where nothing was measured."""
 
-    source = "no measurements: rooflines with stated efficiencies"
+    source = "no measurements (extra `gpu` has some): rooflines with stated efficiencies"
 
     def gemm(self, number_format: NumberFormat) -> None:
         """Return nothing."""

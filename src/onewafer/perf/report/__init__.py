@@ -3,7 +3,7 @@
 from onewafer.perf.report.curve import render_curve
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
-from onewafer.perf.report.plot import draw, draw_curve, require_matplotlib
+from onewafer.perf.report.plot import check_picture, draw, draw_curve
 from onewafer.perf.report.table import TABLE_COLUMNS, describe, render
 from onewafer.perf.report.validation_table import (
     VALIDATION_COLUMNS,
@@ -15,6 +15,7 @@ from onewafer.perf.report.validation_table import (
 __all__ = [
     "TABLE_COLUMNS",
     "VALIDATION_COLUMNS",
+    "check_picture",
     "describe",
     "draw",
     "draw_curve",
@@ -22,7 +23,6 @@ __all__ = [
     "render_curve",
     "render_validation",
     "render_validation_page",
-    "require_matplotlib",
     "to_json",
     "to_pandas",
     "validation_to_json",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from onewafer.perf.answer import Answer, Comparison
 
+_FORMATS = (".png", ".svg", ".pdf")
 _COLORS = {
     Limit.COMPUTE: "#009e73",
     Limit.SRAM_BANDWIDTH: "#56b4e9",
@@ -42,8 +43,12 @@ _CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}
 
 
-def require_matplotlib() -> None:
-    """Raise `ConfigurationError` if Matplotlib is not installed."""
+def check_picture(path: Path) -> None:
+    """Raise `ConfigurationError` for an ending that is no format, or if Matplotlib is missing."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigurationError(
+            f"{path}: the ending says the format of a picture: {', '.join(_FORMATS)}"
+        )
     if find_spec("matplotlib") is None:
         raise ConfigurationError(
             "plots need Matplotlib, which is not installed: pip install 'onewafer[view]'"
@@ -92,6 +97,7 @@ def draw_curve(comparisons: Sequence[Comparison], path: Path) -> None:
 @contextmanager
 def _picture(path: Path, *, title: str, height: float) -> Iterator[Any]:
     """Yield axes to draw on, and write the file afterwards."""
+    check_picture(path)
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
 
@@ -101,10 +107,10 @@ def _picture(path: Path, *, title: str, height: float) -> Iterator[Any]:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(title, loc="left", fontsize=10)
         yield axes
-        is_svg = path.suffix == ".svg"
+        is_svg = path.suffix.lower() == ".svg"
         try:
             figure.savefig(path, dpi=150, metadata={"Date": None} if is_svg else None)
-        except (OSError, ValueError) as error:  # ValueError: an ending that Matplotlib lacks
+        except OSError as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
 

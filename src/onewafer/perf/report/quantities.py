@@ -32,7 +32,8 @@ class Quantity:
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+    percent = 100 * fraction
+    return f"{percent:.1f} %" if percent >= 1 or not percent else f"{percent:.2g} %"
 
 
 def _whole(number: float) -> str:

@@ -53,7 +53,8 @@ def describe(job: Job) -> str:
         case Decode():
             return f"decode, batch {job.batch:,}, context {job.context:,}"
         case Prefill():
-            return f"prefill, batch {job.batch:,}, prompts of {job.tokens:,} tokens"
+            tokens = "1 token" if job.tokens == 1 else f"{job.tokens:,} tokens"
+            return f"prefill, batch {job.batch:,}, prompts of {tokens}"
         case Serve():
             return (
                 f"serving {job.concurrency:,} requests at a time, prompts of {job.prompt:,} "

@@ -116,6 +116,8 @@ def describe(plan: Plan, regions: Regions) -> str:
         return f"{width}×{height} PEs a wafer, layer after layer{wafers}"
     layers = sum(count * _num_layers(regions.graphs[index]) for index, count in work)
     group = "a layer" if layers == 1 else f"{layers} layers"
+    if len(plan.stages) == 1:
+        return f"one region, {group} on {width}×{height} PEs"
     return f"pipeline over {len(plan.stages)} regions, {group} each on {width}×{height} PEs{wafers}"
 
 

@@ -170,8 +170,9 @@ class Regions:
         if needed.total <= room:
             return None
         width, height = rectangle
+        rows = "1 row" if self.load.rows == 1 else f"{self.load.rows:,} rows"
         return (
-            f"a launch of {self.load.rows:,} rows needs {format_bytes(math.ceil(needed.total))} of "
+            f"a launch of {rows} needs {format_bytes(math.ceil(needed.total))} of "
             f"each PE even on {width}×{height} PEs, which has {format_bytes(room)}"
         )
 

@@ -118,8 +118,9 @@ class Round:
     def text(self) -> str:
         """In a few words."""
         several = f", {self.rounds:,} rounds of" if self.rounds > 1 else ","
+        sequences = "1 sequence" if self.sequences == 1 else f"{self.sequences:,} sequences"
         return (
-            f"weight streaming{several} {self.sequences:,} sequences on each wafer, features over "
+            f"weight streaming{several} {sequences} on each wafer, features over "
             f"{self.strips.width} PEs"
         )
 
