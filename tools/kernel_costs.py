@@ -274,12 +274,30 @@ def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ..
         for walk in walks:
             for atom in _visit(program, walk):
                 visitors[atom].add(kind.name.lower())
+    _give_rare_functions_to_callers(program, visitors)
     num_bytes: Counter[tuple[str, ...]] = Counter()
     for atom, size in _atoms(program).items():
         if len(visitors[atom]) < len(compiled.kinds):
             num_bytes[tuple(sorted(visitors[atom]))] += size
     num_bytes[()] += _kernel_bytes(program) - num_bytes.total()
     return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+
+
+def _give_rare_functions_to_callers(
+    program: TileProgram, visitors: defaultdict[str | int, set[str]]
+) -> None:
+    """Let functions that no walk came to, as no sample has such data, be of their callers."""
+    functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
+    step = step_task(program)
+    rare = {
+        function.address: function.name for function in functions if not visitors[function.name]
+    }
+    for caller in functions:
+        for pc in _instructions(program, caller):
+            instruction = program.code[pc]
+            callee = rare.get(int(instruction[Field.IMM]))
+            if callee is not None and Opcode(int(instruction[Field.OPCODE])) is Opcode.CALL:
+                visitors[callee] |= visitors[pc if caller.address == step.entry else caller.name]
 
 
 def _atoms(program: TileProgram) -> dict[str | int, int]:
