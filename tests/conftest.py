@@ -4,6 +4,8 @@ Choose with `pytest --hypothesis-profile=deep`.
 
 Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
 interrupt a run would wait for ever.
+
+Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 """
 
 import signal
@@ -22,3 +24,7 @@ settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

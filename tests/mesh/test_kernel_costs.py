@@ -23,6 +23,7 @@ def load_tool(monkeypatch):
     return tool
 
 
+@pytest.mark.long
 def test_the_committed_counts_are_those_of_the_listing(monkeypatch):
     committed = Path(onewafer.mesh.__file__).with_name("kernel_costs.json")
     assert committed.read_text(encoding="utf-8") == load_tool(monkeypatch).generate(), (
