@@ -162,7 +162,7 @@ BOUNDS_CHECKED = (
 )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_no_access_is_out_of_bounds(tmp_path):
     """The engine under Numba's bounds checks, on every test of the machine model."""
     process = subprocess.run(
