@@ -18,7 +18,7 @@ from onewafer.perf import (
     device_of,
 )
 from onewafer.perf import gpu as gpus
-from onewafer.perf.compare import check_job
+from onewafer.perf.checks import check_job
 from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
 from tests.perf.gpu.dense_model import Sizes, dense_model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  # Typer reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
     from onewafer.perf import Model, PerfValidation
     from onewafer.validation import Case, CaseResult
+
+_JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
+]
+_PageOption = Annotated[
+    Path | None,
+    typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
+]
 
 validate = typer.Typer(
     name="validate",
@@ -38,13 +46,8 @@ def fabric(
         typer.Option(metavar="NAME", help="Run this case and show its points; may be repeated."),
     ] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="fast or reference.")] = ENGINES[0],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
-    ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
-    ] = None,
+    json_file: _JsonOption = None,
+    page: _PageOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if a case misses its target.")
     ] = False,
@@ -113,13 +116,8 @@ def perf(
             metavar="NAME", help="wafer, serving, wafer-training or gpu-training; repeatable."
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON.")
-    ] = None,
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", metavar="FILE", help="Write the page of the manual (Markdown)."),
-    ] = None,
+    json_file: _JsonOption = None,
+    page: _PageOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if a validation misses its target.")
     ] = False,

@@ -41,6 +41,7 @@ from onewafer.graph.operations import (
     index_operands,
     parameter_operands,
 )
+from onewafer.graph.renaming import rename, rename_operation
 from onewafer.graph.segments import Segment, fold
 from onewafer.graph.shapes import (
     num_samples,
@@ -109,6 +110,8 @@ __all__ = [
     "num_samples",
     "parameter_operands",
     "position_tables",
+    "rename",
+    "rename_operation",
     "table_rows",
     "to_json",
     "verify_graph",

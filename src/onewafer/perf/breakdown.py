@@ -72,8 +72,7 @@ class Breakdown:
     @property
     def limit(self) -> Limit | None:
         """What most of the time is spent waiting for; None for a breakdown without time."""
-        by_limit = self.by(lambda item: item.limit)
-        return max(by_limit, key=lambda limit: by_limit[limit]) if self.seconds > 0 else None
+        return self.largest(lambda item: item.limit, 1)[0][0] if self.seconds > 0 else None
 
     @property
     def cross_checked_fraction(self) -> float:
@@ -88,6 +87,19 @@ class Breakdown:
         for item in self.items:
             groups.setdefault(key(item), []).append(item.seconds)
         return {name: math.fsum(seconds) for name, seconds in groups.items()}
+
+    def largest(self, key: Callable[[Item], _Key], count: int) -> list[tuple[_Key, float]]:
+        """Return what most of the time goes to, with its share of the time, 0 to 1."""
+        seconds, whole = self.by(key), self.seconds
+        ranked = sorted(seconds, key=lambda name: seconds[name], reverse=True)
+        return [(name, seconds[name] / whole if whole else 0.0) for name in ranked[:count]]
+
+    def merged(self) -> Breakdown:
+        """Return one item for all that differ in nothing but their time, if they take any."""
+        groups = self.by(lambda item: replace(item, seconds=0.0))
+        return Breakdown(
+            tuple(replace(item, seconds=time) for item, time in groups.items() if time)
+        )
 
     def scaled(self, factor: float) -> Breakdown:
         """Return the breakdown of `factor` times the work."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from onewafer.arch import find_cluster, gpu_names
 from onewafer.errors import ConfigurationError
 from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
-from onewafer.perf.jobs import Decode, Prefill, Serve, Train
+from onewafer.perf.checks import check_job
+from onewafer.perf.jobs import Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
 
 if TYPE_CHECKING:
@@ -80,39 +81,6 @@ def device_of(system: str) -> str:
         f"there is no system {system!r}{hint}. Systems are {', '.join(names)}, several of a kind "
         "with x and their number, as in h100x8"
     )
-
-
-def check_job(model: Model, job: Job) -> None:
-    """Raise ConfigurationError if a model cannot do a job on any machine."""
-    tokens = _longest_sequence(job)
-    if model.fixed_tokens is not None and tokens != model.fixed_tokens:
-        raise ConfigurationError(
-            f"{model.name} always has sequences of {model.fixed_tokens:,}, not {tokens:,}; for "
-            "more work ask for a larger batch"
-        )
-    if model.max_context is not None and tokens > model.max_context:
-        raise ConfigurationError(
-            f"{model.name} was made for sequences of up to {model.max_context:,} tokens; "
-            f"{tokens:,} are too many"
-        )
-    if isinstance(job, Decode | Serve) and not model.cached_features:
-        raise ConfigurationError(
-            f"{model.name} reads whole sequences and gives no next token; ask for --prefill"
-        )
-
-
-def _longest_sequence(job: Job) -> int:
-    match job:
-        case Decode():
-            return job.context
-        case Prefill():
-            return job.tokens
-        case Serve():
-            return job.prompt + job.answer
-        case Train():
-            return job.sequence
-        case _:
-            assert_never(job)
 
 
 def _result(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:

@@ -8,6 +8,7 @@ over four times the hidden size; its embedding and its head have weights of thei
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import (
@@ -26,6 +27,11 @@ from onewafer.graph import (
     Tensor,
 )
 from onewafer.perf.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.perf.published import PublishedFigure
 
 _ROWS = 16
 _EPSILON = 1e-5
@@ -58,6 +64,16 @@ def gpt_model(name: str, shape: GptShape, *, source: str = "") -> Model:
         max_context=shape.positions,
         source=source,
     )
+
+
+def model_of_figure(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Model:
+    """Return the model of a published figure: of the catalogue, or of the sizes that it names."""
+    names = ("layers", "hidden", "heads", "vocabulary")
+    if "layers" not in figure.conditions:
+        return load_model(figure.model)
+    sizes = {name: cast("int", figure.conditions[name]) for name in names}
+    positions = cast("int", figure.conditions["sequence"])
+    return gpt_model(figure.model, GptShape(**sizes, positions=positions), source=figure.source)
 
 
 def _tensor(name: str, *shape: int, dtype: DataType = DataType.F16) -> Tensor:

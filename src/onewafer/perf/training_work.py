@@ -6,16 +6,15 @@ token that count for MFU: products only, forward once and backward twice, nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import ON_MAPS, Attention, Experts, LastRow, Linear, with_rows
+from onewafer.graph import ON_MAPS, Attention, Experts, LastRow, Linear, rename_operation, with_rows
+from onewafer.perf.checks import check_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from onewafer.graph import Graph, Operation, Segment
     from onewafer.perf.model import Model
 
@@ -60,20 +59,6 @@ def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
     )
 
 
-def check_sequence(model: Model, sequence: int) -> None:
-    """Raise ConfigurationError for a sequence that the model was not made for."""
-    if model.fixed_tokens is not None and sequence != model.fixed_tokens:
-        raise ConfigurationError(
-            f"{model.title} has {model.fixed_tokens} tokens a sample, not {sequence:,}; "
-            f"write --sequence {model.fixed_tokens}"
-        )
-    if model.max_context is not None and sequence > model.max_context:
-        raise ConfigurationError(
-            f"{model.title} was made for {model.max_context:,} tokens, not {sequence:,}; "
-            f"write --sequence {model.max_context} or less"
-        )
-
-
 def check_operations(model: Model) -> None:
     """Raise ConfigurationError for a model whose training has no equations here."""
     operations = [op for segment in model.segments for op in segment.graph.operations]
@@ -95,17 +80,10 @@ def all_rows(graph: Graph) -> Graph:
     if not sources:
         return graph
     kept = [op for op in graph.operations if not isinstance(op, LastRow)]
-    operations = tuple(_read_instead(operation, sources) for operation in kept)
+    operations = tuple(rename_operation(operation, sources) for operation in kept)
     outputs = tuple(sources.get(name, name) for name in graph.outputs)
     rows = graph.inputs[0].shape[0]
     return with_rows(replace(graph, operations=operations, outputs=outputs), rows)
-
-
-def _read_instead(operation: Operation, sources: Mapping[str, str]) -> Operation:
-    """Return an operation that reads other tensors."""
-    values = {field.name: getattr(operation, field.name) for field in fields(operation)}
-    changes = {key: sources[v] for key, v in values.items() if type(v) is str and v in sources}
-    return replace(operation, **changes)
 
 
 def product_flop(graph: Graph, operation: Operation, pairs: AttentionPairs) -> int:

@@ -10,7 +10,7 @@ from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, MaxPool, Segment, Tensor, Window
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
-from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate, parse_system, system_names
+from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate
 from onewafer.perf.gpu.roofline import load_roofline
 from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model
 
@@ -208,12 +208,6 @@ def test_training_is_another_estimate():
 def test_a_plan_of_nothing_is_refused():
     with pytest.raises(ConfigurationError, match="pipeline = 0"):
         Plan(pipeline=0)
-
-
-def test_systems_have_names():
-    assert parse_system("h100x8") == parse_system("H100x8")
-    assert parse_system("cs3") is None
-    assert "b200x8" in system_names()
 
 
 def test_a_thousand_plans_are_considered():

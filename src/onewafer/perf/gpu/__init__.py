@@ -11,7 +11,7 @@ the constants of an `engine`) → `outcome` → `estimate`. `validation` compare
 """
 
 from onewafer.perf.gpu.engine import engine_names
-from onewafer.perf.gpu.estimate import estimate, parse_system, system_names
+from onewafer.perf.gpu.estimate import estimate
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
@@ -39,10 +39,8 @@ __all__ = [
     "engine_names",
     "estimate",
     "estimate_training",
-    "parse_system",
     "profile_to_json",
     "read_profile",
-    "system_names",
     "validate",
     "validate_training",
 ]

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.arch import GpuCluster, find_cluster, gpu_names, load_cluster
+from onewafer.arch import GpuCluster, load_cluster
 from onewafer.errors import ConfigurationError
 from onewafer.perf.answer import Answer, Choice, Refusal
+from onewafer.perf.checks import check_job
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.energy import busy_share, energy_basis, watts
 from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.gpu.options import GpuOptions
-from onewafer.perf.gpu.outcome import Bench, check_job, num_sequences
+from onewafer.perf.gpu.outcome import Bench, inference_job, num_sequences
 from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
@@ -39,16 +40,6 @@ _MOST_GPUS = 16384
 """Up to which a refusal looks for what would do."""
 
 
-def parse_system(name: str) -> GpuCluster | None:
-    """Return the cluster of a name like `h100x8`; None if it names no GPU."""
-    return find_cluster(name)
-
-
-def system_names() -> tuple[str, ...]:
-    """Return names as examples, one for each GPU."""
-    return tuple(f"{name}x8" for name in gpu_names())
-
-
 def estimate(
     model: Model, job: Job, system: str | GpuCluster, options: GpuOptions | None = None
 ) -> Answer | Refusal:
@@ -59,7 +50,8 @@ def estimate(
     """
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
-    wanted = _checked(model, check_job(job, model.name))
+    wanted = inference_job(job, model.name)
+    check_job(model, wanted)
     if any(segment.graph.has_maps for segment in model.segments):
         reason = f"{model.title} works on maps, whose convolutions have no equations for GPUs here"
         return Refusal(system=cluster.name, title=cluster.title, reason=reason)
@@ -98,20 +90,6 @@ def _profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
     roofline = replace(load_roofline(), kernel_seconds=profile.launch_seconds)
     bandwidth = profile.copy_bytes_per_second / roofline.memory_efficiency
     return KernelClock(replace(gpu, memory_bytes_per_second=bandwidth), profile, roofline=roofline)
-
-
-def _checked(model: Model, job: InferenceJob) -> InferenceJob:
-    """Return the job with the tokens that the model has; refuse to decode where nothing grows."""
-    if isinstance(job, Prefill):
-        if model.fixed_tokens is not None:
-            return Prefill(batch=job.batch, tokens=model.fixed_tokens)
-        return job
-    if model.cached_features == 0:
-        raise ConfigurationError(
-            f"{model.name} has no causal attention, so that it makes no tokens one by one; "
-            "ask for a prefill"
-        )
-    return job
 
 
 def _candidates(

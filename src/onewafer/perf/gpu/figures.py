@@ -11,14 +11,14 @@ from onewafer.perf.gpu.estimate import bench_of, estimate
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.jobs import Precision, Serve
-from onewafer.perf.published import published_figures
-from onewafer.perf.validation_rows import FigureResult
+from onewafer.perf.recomputed import Recomputed, recompute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from onewafer.perf.model import Model
     from onewafer.perf.published import PublishedFigure
+    from onewafer.perf.validation_rows import FigureResult
 
 _TOPIC = "gpu_inference"
 _TARGET = 0.2
@@ -26,16 +26,21 @@ _RULE = "as many requests as the cache has room for, at most 2,048, in steady st
 _MOST_REQUESTS = 2048
 
 
-def figure_results(load_model: Callable[[str], Model]) -> tuple[FigureResult, ...]:
+def figure_results(
+    load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
+) -> tuple[FigureResult, ...]:
     """Return every published figure with ours; `load_model` loads models of the catalogue."""
-    return tuple(_result(figure, load_model) for figure in published_figures(_TOPIC))
+    return recompute(
+        _TOPIC,
+        lambda figure: _ours(figure, load_model(figure.model)),
+        target=_TARGET,
+        rule=_RULE,
+        progress=progress,
+    )
 
 
-def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> FigureResult:
-    blank = FigureResult(figure=figure, ours=None, target=_TARGET, rule=_RULE, finding=figure.note)
-    if not figure.conditions.get("is_comparable", True):
-        return blank
-    model, cluster = load_model(figure.model), load_cluster(figure.system)
+def _ours(figure: PublishedFigure, model: Model) -> Recomputed:
+    cluster = load_cluster(figure.system)
     options = _options(figure.conditions)
     job = Serve(
         concurrency=1,
@@ -47,9 +52,9 @@ def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Figu
     requests = max(1, min(_MOST_REQUESTS, int(room)))
     answer = estimate(model, replace(job, concurrency=requests), cluster, options)
     if isinstance(answer, Refusal):
-        return replace(blank, finding=answer.reason)
+        return Recomputed(ours=None, finding=answer.reason)
     finding = f"{requests:,} requests at a time"
-    return replace(blank, ours=answer.tokens_per_second, finding=finding)
+    return Recomputed(ours=answer.tokens_per_second, finding=finding)
 
 
 def _options(conditions: Mapping[str, object]) -> GpuOptions:

@@ -143,7 +143,7 @@ class Bench:
         own = len(steps) * clock.engine.overhead_seconds(sequences / len(steps))
         own += sequences * clock.engine.prompt_seconds
         kernels = total(clock.steps.breakdown(step) for step in steps)
-        return _joined(kernels) + Breakdown((_engine_item(own),))
+        return kernels.merged() + Breakdown((_engine_item(own),))
 
     def _decode(self, plan: Plan, job: Decode) -> Outcome:
         clock = self.engine_clock(plan)
@@ -187,17 +187,6 @@ def _engine_item(seconds: float) -> Item:
     return Item(name="engine", seconds=seconds, limit=Limit.LAUNCH)
 
 
-def _joined(breakdown: Breakdown) -> Breakdown:
-    """Return a breakdown with one item for each name and limit."""
-    items = breakdown.by(lambda item: (item.name, item.limit, item.is_cross_checked))
-    return Breakdown(
-        tuple(
-            Item(name=name, seconds=seconds, limit=limit, is_cross_checked=is_checked)
-            for (name, limit, is_checked), seconds in items.items()
-        )
-    )
-
-
 def num_sequences(job: InferenceJob) -> int:
     """Return the sequences that a job has at a time."""
     match job:
@@ -209,7 +198,7 @@ def num_sequences(job: InferenceJob) -> int:
             assert_never(job)
 
 
-def check_job(job: object, name: str) -> InferenceJob:
+def inference_job(job: object, name: str) -> InferenceJob:
     """Return a job of inference; raise ConfigurationError for another one."""
     if isinstance(job, Decode | Prefill | Serve):
         return job

@@ -97,15 +97,18 @@ class StepClock:
 
     def breakdown(self, step: Step) -> Breakdown:
         """Return where the time of a step goes, over all stages, without the engine's own work."""
-        items: dict[tuple[str, Limit, bool], float] = {}
-        for name, time, count in self._kernels(step):
-            key = (name, time.limit, time.is_measured)
-            items[key] = items.get(key, 0.0) + time.seconds * count
-        whole = [
-            Item(name=name, seconds=seconds, limit=limit, is_cross_checked=is_measured)
-            for (name, limit, is_measured), seconds in items.items()
-        ]
-        return Breakdown((*whole, *self._between_stages(step, sum(i.seconds for i in whole))))
+        kernels = Breakdown(
+            tuple(
+                Item(
+                    name=name,
+                    seconds=time.seconds * count,
+                    limit=time.limit,
+                    is_cross_checked=time.is_measured,
+                )
+                for name, time, count in self._kernels(step)
+            )
+        ).merged()
+        return kernels + Breakdown((*self._between_stages(step, kernels.seconds),))
 
     def seconds(self, step: Step) -> float:
         """Return the sum of the breakdown."""

@@ -244,9 +244,8 @@ def _parts_of(memory: GpuMemory) -> str:
 
 def _reason(best: _Candidate, breakdown: Breakdown, considered: int, gpu: Gpu) -> str:
     """Say why the plan was taken, in a sentence."""
-    by_limit = breakdown.by(lambda item: item.limit)
-    largest = sorted(by_limit, key=lambda limit: by_limit[limit], reverse=True)[:2]
-    where = ", ".join(f"{by_limit[limit] / breakdown.seconds:.0%} {limit}" for limit in largest)
+    largest = breakdown.largest(lambda item: item.limit, 2)
+    where = ", ".join(f"{share:.0%} {limit}" for limit, share in largest)
     return (
         f"the fastest of {considered:,} plans: {where}; a GPU keeps "
         f"{format_size(best.memory.total)} of {format_size(gpu.memory_bytes)}"

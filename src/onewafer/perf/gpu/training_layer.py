@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import InternalError
-from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.breakdown import Breakdown, Item
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import (
     Communication,
@@ -35,8 +35,6 @@ from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Mix, Product
 from onewafer.perf.kept_activations import ACTIVATION_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from onewafer.perf.gpu.clock import KernelClock, KernelTime
     from onewafer.perf.gpu.sharding import Part
     from onewafer.perf.gpu.training_constants import TrainingConstants
@@ -113,7 +111,10 @@ class PieceClock:
                 case _:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]
-        return PieceTime(_merge(self._forward), _merge(self._backward), _merge(again))
+        forward, backward, twice = (
+            Breakdown((*items,)).merged() for items in (self._forward, self._backward, again)
+        )
+        return PieceTime(forward, backward, twice)
 
     def _add_product(self, product: Product, *, is_row_parallel: bool) -> None:
         is_head = not product.is_quantized
@@ -251,23 +252,4 @@ def _is_sum(follower: Part | None) -> bool:
 def _item(name: str, time: KernelTime) -> Item:
     return Item(
         name=name, seconds=time.seconds, limit=time.limit, is_cross_checked=time.is_measured
-    )
-
-
-def _merge(items: Iterable[Item]) -> Breakdown:
-    """Return items of equal name, limit and standing as one each."""
-    return merged(Breakdown((*items,)))
-
-
-def merged(breakdown: Breakdown) -> Breakdown:
-    """Return a breakdown whose items of equal name, limit and standing are one; none is empty."""
-    groups: dict[tuple[str, Limit, bool], float] = breakdown.by(
-        lambda item: (item.name, item.limit, item.is_cross_checked)
-    )
-    return Breakdown(
-        tuple(
-            Item(name=name, seconds=seconds, limit=limit, is_cross_checked=is_checked)
-            for (name, limit, is_checked), seconds in groups.items()
-            if seconds
-        )
     )

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
-from onewafer.perf.gpu.training_layer import merged
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces
 from onewafer.perf.gpu.training_stages import divide
@@ -94,7 +93,7 @@ class TrainingSteps:
             for direction in (piece.forward, piece.backward)
         )
         repeated = work.scaled(plan.num_micro_batches(self._job.batch))
-        return merged(repeated + Breakdown((*self._rest(plan, stages),)))
+        return (repeated + Breakdown((*self._rest(plan, stages),))).merged()
 
     def memory(self, plan: TrainingPlan) -> GpuMemory:
         """Return the bytes of the fullest GPU: of the first stage, or the last, with the head."""

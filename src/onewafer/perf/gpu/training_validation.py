@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from onewafer.arch import load_cluster
 from onewafer.perf.answer import Refusal
-from onewafer.perf.gpt import GptShape, gpt_model
+from onewafer.perf.gpt import model_of_figure
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.jobs import Precision, Train
-from onewafer.perf.published import published_figures
+from onewafer.perf.recomputed import Recomputed, recompute
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
-from onewafer.perf.validation_rows import FigureResult, PerfValidation
+from onewafer.perf.validation_rows import PerfValidation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,26 +32,23 @@ def validate_training(
     load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
 ) -> PerfValidation:
     """Return every published training run with ours; `load_model` loads models of the catalogue."""
-    results: list[FigureResult] = []
-    for figure in published_figures(_TOPIC):
-        if progress is not None:
-            progress(figure.name)
-        results.append(_result(figure, load_model))
-    return PerfValidation(figures=tuple(results))
+    figures = recompute(
+        _TOPIC,
+        lambda figure: _ours(figure, model_of_figure(figure, load_model)),
+        target=_TARGET,
+        rule=_RULE,
+        progress=progress,
+    )
+    return PerfValidation(figures=figures)
 
 
-def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> FigureResult:
-    blank = FigureResult(figure=figure, ours=None, target=_TARGET, rule=_RULE, finding=figure.note)
-    if not figure.conditions.get("is_comparable", True):
-        return blank
-    model = _model(figure, load_model)
+def _ours(figure: PublishedFigure, model: Model) -> Recomputed:
     answer = estimate(figure, model)
     if isinstance(answer, Refusal):
-        return replace(blank, finding=answer.reason)
+        return Recomputed(ours=None, finding=answer.reason)
     ours = _quantity(answer, figure)
     reason = str(figure.conditions.get("miss", ""))
-    return replace(
-        blank,
+    return Recomputed(
         ours=ours,
         range=_range(figure, model, ours),
         finding=f"{reason}; {_where(answer)}" if reason else _where(answer),
@@ -90,15 +86,6 @@ def _plan(conditions: Mapping[str, object]) -> PinnedPlan:
     return PinnedPlan(**known)  # pyright: ignore[reportArgumentType]  # from TOML
 
 
-def _model(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Model:
-    sizes = ("layers", "hidden", "heads", "vocabulary")
-    if "layers" not in figure.conditions:
-        return load_model(figure.model)
-    known = {name: cast("int", figure.conditions[name]) for name in sizes}
-    positions = cast("int", figure.conditions["sequence"])
-    return gpt_model(figure.model, GptShape(**known, positions=positions), source=figure.source)
-
-
 def _quantity(answer: Answer, figure: PublishedFigure) -> float | None:
     match figure.quantity:
         case "mfu":
@@ -111,8 +98,6 @@ def _quantity(answer: Answer, figure: PublishedFigure) -> float | None:
 
 def _where(answer: Answer) -> str:
     """Say under which plan ours was taken, and where its time goes."""
-    items = answer.breakdown.by(lambda item: item.name)
-    largest = sorted(items, key=lambda name: items[name], reverse=True)[:4]
-    seconds = answer.breakdown.seconds
-    shares = ", ".join(f"{name} {items[name] / seconds:.0%}" for name in largest)
+    largest = answer.breakdown.largest(lambda item: item.name, 4)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in largest)
     return f"{answer.choice.text}: {shares}"

@@ -94,7 +94,7 @@ def validate(
         "models)"
     )
     return PerfValidation(
-        figures=figure_results(load_model),
+        figures=figure_results(load_model, progress),
         statistics=tuple(statistics(results)),
         notes=(scope, *_FINDINGS),
     )

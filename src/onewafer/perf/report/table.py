@@ -95,8 +95,8 @@ def _cell(write: Callable[[float], str], number: float | None) -> str:
 def _limit(answer: Answer) -> str:
     if answer.limit is None:
         return _NOTHING
-    seconds = answer.breakdown.by(lambda item: item.limit)[answer.limit]
-    return f"{answer.limit} ({100 * seconds / answer.breakdown.seconds:.0f} % of the time)"
+    ((limit, share),) = answer.breakdown.largest(lambda item: item.limit, 1)
+    return f"{limit} ({100 * share:.0f} % of the time)"
 
 
 def _published(answer: Answer) -> str:

@@ -11,7 +11,7 @@ from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Choice, Memory
 from onewafer.perf.jobs import Precision
 from onewafer.perf.wafer.options import Mode
-from onewafer.units import format_hertz
+from onewafer.units import format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -151,7 +151,9 @@ def _memory(
 def _choice(outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions) -> Choice:
     others = [one for one in outcomes if one.mode is not best.mode]
     is_pinned = options.mode is not None or options.region is not None
-    reasons = [f"{one.mode} would reach {_rate(one.tokens_per_second)} tokens/s" for one in others]
+    reasons = [
+        f"{one.mode} would reach {format_rate(one.tokens_per_second)} tokens/s" for one in others
+    ]
     what = "it is as asked for" if is_pinned else "it is the fastest that fits"
     return Choice(
         text=best.text,
@@ -159,15 +161,6 @@ def _choice(outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions) -
         num_considered=sum(one.num_considered for one in outcomes),
         is_pinned=is_pinned,
     )
-
-
-def _rate(tokens_per_second: float) -> str:
-    """Return a rate with three significant digits.
-
-    >>> _rate(2451.3), _rate(0.12345)
-    ('2,450', '0.123')
-    """
-    return f"{float(f'{tokens_per_second:.3g}'):,g}"
 
 
 def _watts(machine: Machine, busy: float) -> float:
@@ -185,10 +178,7 @@ def _energy_basis(machine: Machine, busy: float) -> str:
 
 
 def _notes(machine: Machine, options: WaferOptions) -> tuple[str, ...]:
-    system = machine.system
-    slowest, fastest = map(format_hertz, (system.slowest_clock_hertz, system.fastest_clock_hertz))
-    clock = format_hertz(machine.clock_hertz)
-    notes = [f"the clock is {clock}; published clocks run from {slowest} to {fastest}"]
+    notes = [machine.clock_note]
     if options.precision is Precision.BF16:
         notes.append("bf16 costs what fp16 costs: both are 16 bits wide")
     if options.density < 1:

@@ -10,6 +10,7 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Experts
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Refusal
+from onewafer.perf.checks import check_job, longest_sequence
 from onewafer.perf.jobs import Decode, Goal, Job, Prefill, Serve
 from onewafer.perf.wafer.answers import Outcome, answer, streamed_memory
 from onewafer.perf.wafer.inference import (
@@ -27,7 +28,7 @@ from onewafer.perf.wafer.refusals import refusal, sides
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.streaming import Streamed, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
-from onewafer.perf.wafer.workload import has_windows, is_causal, pieces_of
+from onewafer.perf.wafer.workload import has_windows, pieces_of
 
 if TYPE_CHECKING:
     from onewafer.perf.model import Model
@@ -80,10 +81,7 @@ def _check_region(machine: Machine, options: WaferOptions) -> None:
 
 
 def _demand(model: Model, job: Job) -> Demand:
-    if not isinstance(job, Prefill) and not is_causal(model):
-        raise ConfigurationError(
-            f"{model.title} keeps no keys and values, so it has nothing to decode; ask for prefill"
-        )
+    check_job(model, job)
     match job:
         case Decode():
             return decode_demand(job)
@@ -156,32 +154,15 @@ def _streamed(
 
 
 def _model_notes(model: Model, job: Job) -> tuple[str, ...]:
-    context = _context(job)
     notes = [*model.notes]
-    if model.max_context is not None and context > model.max_context:
-        notes.append(
-            f"{model.title} was made for {model.max_context:,} tokens, fewer than {context:,}"
-        )
     if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
         notes.append(
             "experts are counted as the products of those that a row meets, each over a whole "
             "region, with the weights of all stored; no kernel sends rows to experts yet"
         )
-    if has_windows(model, context):
+    if has_windows(model, longest_sequence(job)):
         notes.append(
             "attention with a window is counted as if it saw and kept all positions: the mesh "
             "program has no windows"
         )
     return tuple(notes)
-
-
-def _context(job: Job) -> int:
-    match job:
-        case Decode():
-            return job.context
-        case Serve():
-            return job.prompt + job.answer
-        case Prefill():
-            return job.tokens
-        case _:
-            return job.sequence

@@ -11,7 +11,7 @@ has been compared with a simulation. Tokens go in, and logits out to whoever sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool =
     periods = [
         part if move is None else part + move for part, move in zip(work, moves, strict=True)
     ]
-    breakdown = merged(total(periods)) + Breakdown((_token_item(plan, regions, machine),))
+    breakdown = total(periods).merged() + Breakdown((_token_item(plan, regions, machine),))
     return Pace(
         latency_seconds=breakdown.seconds,
         period_seconds=max(part.seconds for part in periods),
@@ -108,12 +108,6 @@ def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool =
             part.seconds * stage.cost.num_pes for part, stage in zip(work, plan.stages, strict=True)
         ),
     )
-
-
-def merged(breakdown: Breakdown) -> Breakdown:
-    """Return a breakdown with one item for all that differ in nothing but their time."""
-    groups = breakdown.by(lambda item: replace(item, seconds=0.0))
-    return Breakdown(tuple(replace(item, seconds=time) for item, time in groups.items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from onewafer.graph import (
     Tensor,
     activation_operands,
     parameter_operands,
+    rename_operation,
 )
-from onewafer.perf.wafer.renaming import rename_operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -52,6 +52,14 @@ class Machine:
         wafer = self.architecture.title.partition(" (")[0]
         return f"{count}{self.system.title}, {wafer} at {format_hertz(self.clock_hertz)}"
 
+    @property
+    def clock_note(self) -> str:
+        """A sentence on the clock and what is published of it."""
+        ends = self.system.slowest_clock_hertz, self.system.fastest_clock_hertz
+        slowest, fastest = map(format_hertz, ends)
+        clock = format_hertz(self.clock_hertz)
+        return f"the clock is {clock}; published clocks run from {slowest} to {fastest}"
+
     def seconds(self, cycles: float) -> float:
         """Return the time of a cycle count."""
         return cycles / self.clock_hertz

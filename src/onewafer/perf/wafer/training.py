@@ -14,7 +14,7 @@ from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.system import machine as machine_of
 from onewafer.perf.wafer.training_step import Round, StreamedTraining
-from onewafer.units import format_hertz, format_size
+from onewafer.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,9 +161,7 @@ def _answer(question: _Question, case: StreamedTraining, best: Round, *, conside
 
 
 def _reason(best: Round, breakdown: Breakdown, considered: int) -> str:
-    off_wafer = breakdown.by(lambda item: item.limit)
-    limit = max(off_wafer, key=lambda key: off_wafer[key])
-    share = off_wafer[limit] / breakdown.seconds
+    ((limit, share),) = breakdown.largest(lambda item: item.limit, 1)
     kept = "the input of every layer" if best.interval == 1 else f"every {best.interval}th input"
     return (
         f"the fastest of {considered:,} ways: {share:.0%} {limit}; {kept} is kept for the backward "
@@ -186,15 +184,13 @@ def _memory(question: _Question, case: StreamedTraining, best: Round) -> Memory:
 
 
 def _notes(question: _Question, case: StreamedTraining, best: Round) -> tuple[str, ...]:
-    system, density = question.machine.system, question.options.density
-    slowest, fastest = map(format_hertz, (system.slowest_clock_hertz, system.fastest_clock_hertz))
-    clock, peak = format_hertz(question.machine.clock_hertz), "fp32" if question.is_wide else "fp16"
+    density, peak = question.options.density, "fp32" if question.is_wide else "fp16"
     share = case.fewest_seconds(best) / case.seconds(best)
     bound = (
         f"at the pace of the PEs' data path, all else hidden, a step would take {share:.0%} of it"
     )
     notes = [
-        f"the clock is {clock}; published clocks run from {slowest} to {fastest}",
+        question.machine.clock_note,
         "products run as fast as the kernels of the mesh program, which nobody tuned; " + bound,
         "backward pass, attention and elementwise operations have no program with tokens over rows",
         "the optimizer runs in the weight server as gradients arrive and takes no time of its own",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from onewafer.perf.answer import Answer, Refusal
-from onewafer.perf.gpt import GptShape, gpt_model
+from onewafer.perf.gpt import model_of_figure
 from onewafer.perf.jobs import Precision, Train
-from onewafer.perf.published import published_figures
-from onewafer.perf.validation_rows import FigureResult, PerfValidation
+from onewafer.perf.recomputed import Recomputed, recompute
+from onewafer.perf.validation_rows import PerfValidation
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.system import machine, parse_system
 from onewafer.perf.wafer.training import estimate_training
@@ -27,34 +27,35 @@ _RULE = (
     "usual clock of the wafer, silicon timing, fp16, dense weights, published wafers and batch, "
     "the fastest way to take them"
 )
-_SIZES = ("layers", "hidden", "heads", "vocabulary")
 
 
 def validate_training(
     load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
 ) -> PerfValidation:
     """Return every published claim with ours; `load_model` loads models of the catalogue."""
-    results: list[FigureResult] = []
-    for figure in published_figures(_TOPIC):
-        if progress is not None:
-            progress(figure.name)
-        results.append(_result(figure, load_model))
-    return PerfValidation(figures=tuple(results))
+    figures = recompute(
+        _TOPIC,
+        lambda figure: _recompute(figure, model_of_figure(figure, load_model)),
+        target=_TARGET,
+        rule=_RULE,
+        progress=progress,
+    )
+    return PerfValidation(figures=figures)
 
 
-def _result(figure: PublishedFigure, load_model: Callable[[str], Model]) -> FigureResult:
-    blank = FigureResult(figure=figure, ours=None, target=_TARGET, rule=_RULE, finding=figure.note)
-    model = _model(figure, load_model)
+def _recompute(figure: PublishedFigure, model: Model) -> Recomputed:
     wafers = parse_system(figure.system)
     assert wafers is not None, "figures of wafers name wafers"
     system = machine(wafers, WaferOptions()).system
-    clocks = (None, system.slowest_clock_hertz, system.fastest_clock_hertz)
-    found = [_ours(figure, model, wafers, clock) for clock in clocks]
-    usual, slowest, fastest = (value for value, _ in found)
-    blank = replace(blank, ours=usual, finding=found[0][1])
-    if slowest is None or fastest is None:
-        return blank
-    return replace(blank, range=(min(slowest, fastest), max(slowest, fastest)))
+    usual, finding = _ours(figure, model, wafers, None)
+    ends = (
+        _ours(figure, model, wafers, clock)[0]
+        for clock in (system.slowest_clock_hertz, system.fastest_clock_hertz)
+    )
+    known = [value for value in ends if value is not None]
+    return Recomputed(
+        ours=usual, finding=finding, range=(min(known), max(known)) if known else None
+    )
 
 
 def _ours(
@@ -89,23 +90,14 @@ def _estimate(
     return estimate_training(model, job, wafers, options)
 
 
-def _model(figure: PublishedFigure, load_model: Callable[[str], Model]) -> Model:
-    if "layers" not in figure.conditions:
-        return load_model(figure.model)
-    known = {name: cast("int", figure.conditions[name]) for name in _SIZES}
-    positions = cast("int", figure.conditions["sequence"])
-    return gpt_model(figure.model, GptShape(**known, positions=positions), source=figure.source)
-
-
 def _finding(answer: Answer, wafers: Wafers) -> str:
     """Say how ours was taken, where its time goes, and what of the peak its kernels reach."""
     used = machine(wafers, WaferOptions())
     rate = float(used.architecture.timing.elements_per_cycle["fmachs"])
-    items = answer.breakdown.by(lambda item: item.name)
-    largest = sorted(items, key=lambda name: items[name], reverse=True)[:3]
-    shares = ", ".join(f"{name} {items[name] / answer.breakdown.seconds:.0%}" for name in largest)
+    largest = answer.breakdown.largest(lambda item: item.name, 3)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in largest)
     return (
         f"{answer.choice.text}: {shares}; the mesh program's kernels add up in fp32, at {rate:g} "
         f"of the {used.system.fp16_products_per_cycle} multiply-adds a cycle and PE that the peak "
-        f"counts, and layers are computed twice; {answer.notes[1].partition('; ')[2]}"
+        "counts, and layers are computed twice"
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from onewafer.perf.answer import Refusal
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.jobs import Decode, Precision
-from onewafer.perf.published import published_figures
-from onewafer.perf.validation_rows import FigureResult, PerfValidation
+from onewafer.perf.recomputed import Recomputed, recompute
+from onewafer.perf.validation_rows import PerfValidation
 from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import WaferOptions
 from onewafer.perf.wafer.system import machine, parse_system
@@ -41,18 +41,17 @@ def validate(
     load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
 ) -> PerfValidation:
     """Return a row for each published rate; `progress` hears which one is computed next."""
-    results: list[FigureResult] = []
-    for figure in published_figures(TOPIC):
-        if progress is not None:
-            progress(figure.name)
-        if not figure.conditions.get("is_comparable", True):
-            results.append(_row(figure, None, finding=figure.note))
-            continue
-        results.append(_compare(figure, load_model(figure.model)))
-    return PerfValidation(figures=tuple(results), notes=(_NOTE,))
+    figures = recompute(
+        TOPIC,
+        lambda figure: _compare(figure, load_model(figure.model)),
+        target=TARGET,
+        rule=RULE,
+        progress=progress,
+    )
+    return PerfValidation(figures=figures, notes=(_NOTE,))
 
 
-def _compare(figure: PublishedFigure, model: Model) -> FigureResult:
+def _compare(figure: PublishedFigure, model: Model) -> Recomputed:
     options = WaferOptions(precision=Precision(str(figure.conditions["precision"])))
     job = Decode(
         batch=int(str(figure.conditions["batch"])), context=int(str(figure.conditions["context"]))
@@ -61,14 +60,13 @@ def _compare(figure: PublishedFigure, model: Model) -> FigureResult:
     assert published is not None, "figures of wafers name wafers"
     answer = _on_fewest(model, job, published, options)
     if isinstance(answer, Refusal):
-        return _row(figure, None, finding=answer.reason)
+        return Recomputed(ours=None, finding=answer.reason)
     used = machine(replace(published, num_wafers=answer.num_devices), options)
     ends = used.system.slowest_clock_hertz, used.system.fastest_clock_hertz
     slowest, fastest = (_rate_at(answer, used, clock) for clock in ends)
-    return _row(
-        figure,
-        answer.tokens_per_second_per_user,
-        between=(slowest, fastest),
+    return Recomputed(
+        ours=answer.tokens_per_second_per_user,
+        range=(slowest, fastest),
         finding=_finding(answer, published),
     )
 
@@ -94,11 +92,8 @@ def _rate_at(answer: Answer, used: Machine, clock_hertz: float) -> float:
 
 def _finding(answer: Answer, published: Wafers) -> str:
     """Return what most of our time is spent for, and what else sets ours apart from theirs."""
-    seconds = answer.breakdown.by(lambda item: item.limit)
-    ranked = sorted(seconds, key=lambda limit: seconds[limit], reverse=True)
-    shares = ", ".join(
-        f"{limit} {seconds[limit] / answer.breakdown.seconds:.0%}" for limit in ranked[:3]
-    )
+    largest = answer.breakdown.largest(lambda item: item.limit, 3)
+    shares = ", ".join(f"{limit} {share:.0%}" for limit, share in largest)
     finding = (
         f"{answer.choice.text}. Our token waits for {shares}: sums go along chains from PE to PE, "
         "and functions such as exp are scalar code. "
@@ -111,15 +106,3 @@ def _finding(answer: Answer, published: Wafers) -> str:
             f"of our kernels take {other:.0%} of the memory in use"
         )
     return finding
-
-
-def _row(
-    figure: PublishedFigure,
-    ours: float | None,
-    *,
-    between: tuple[float, float] | None = None,
-    finding: str,
-) -> FigureResult:
-    return FigureResult(
-        figure=figure, ours=ours, target=TARGET, rule=RULE, range=between, finding=finding
-    )

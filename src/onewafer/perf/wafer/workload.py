@@ -16,11 +16,11 @@ from onewafer.graph import (
     Graph,
     LastRow,
     layer_parts,
+    rename,
     with_positions,
     with_rows,
 )
 from onewafer.perf.jobs import Precision
-from onewafer.perf.wafer.renaming import rename
 from onewafer.perf.wafer.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from onewafer.graph import Graph, Tensor
+from onewafer.graph.graph import Graph
+from onewafer.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.graph import Operation
+    from onewafer.graph.operations import Operation
 
 _Value = TypeVar("_Value")
 
