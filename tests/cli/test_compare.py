@@ -6,7 +6,7 @@ import pytest
 
 import onewafer.perf
 from onewafer.cli.main import execute
-from tests.perf.gpu.dense_model import Sizes, dense_model
+from tests.perf.dense_model import Sizes, dense_model
 
 SMALL = Sizes(layers=4, hidden=512, heads=8, kv_heads=2, features=64, inner=1024, vocabulary=4096)
 PINS = ("--mode", "pipeline", "--region", "64x64")

@@ -41,6 +41,28 @@ def test_the_limit_is_that_of_most_of_the_time(breakdown):
         assert breakdown.limit is None
 
 
+@given(BREAKDOWNS, st.integers(0, 4))
+def test_the_largest_are_in_order_and_their_shares_are_of_the_whole(breakdown, count):
+    largest = breakdown.largest(lambda item: item.name, count)
+    shares = [share for _, share in largest]
+
+    assert len(largest) == min(count, len(breakdown.by(lambda item: item.name)))
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1 + 1e-9
+
+
+@given(BREAKDOWNS)
+def test_merging_changes_no_total(breakdown):
+    merged = breakdown.merged()
+    kinds = [(item.name, item.limit, item.is_cross_checked) for item in merged.items]
+
+    assert len({*kinds}) == len(kinds)
+    assert all(item.seconds for item in merged.items)
+    for key in (lambda item: item.name, lambda item: item.limit):
+        before = {name: time for name, time in breakdown.by(key).items() if time}
+        assert merged.by(key) == pytest.approx(before)
+
+
 def test_twice_the_work_takes_twice_as_long_for_the_same_reasons():
     one = Breakdown(
         (

@@ -10,6 +10,7 @@ from onewafer.perf import (
     Answer,
     CompareOptions,
     Decode,
+    Precision,
     Prefill,
     Refusal,
     Serve,
@@ -20,7 +21,7 @@ from onewafer.perf import (
 from onewafer.perf import gpu as gpus
 from onewafer.perf.checks import check_job
 from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
-from tests.perf.gpu.dense_model import Sizes, dense_model
+from tests.perf.dense_model import Sizes, dense_model
 
 SIZES = Sizes(layers=2, hidden=256, heads=4, kv_heads=2, features=64, inner=512, vocabulary=1024)
 MODEL = dense_model("llama-3.1-8b", SIZES)
@@ -39,6 +40,15 @@ def test_a_system_that_cannot_has_a_refusal_among_the_results():
 
     assert isinstance(comparison.results[0], Refusal)
     assert comparison.answers == ()
+
+
+def test_a_gpu_without_the_arithmetic_does_not_end_the_comparison():
+    options = CompareOptions(gpu=gpus.GpuOptions(precision=Precision.FP4))
+    comparison = compare(MODEL, JOB, ["h100", "b200"], options)
+
+    assert [refusal.system for refusal in comparison.refusals] == ["h100x1"]
+    assert "has no nvfp4 arithmetic" in comparison.refusals[0].reason
+    assert len(comparison.answers) == 1
 
 
 def test_python_gets_what_equations_say_of_each_system():

@@ -69,7 +69,7 @@ class GpuCluster:
     @property
     def title(self) -> str:
         """For people: `8 × H100 SXM`."""
-        return f"{self.count} × {self.gpu.title}"
+        return f"{self.count:,} × {self.gpu.title}"
 
     @property
     def num_domains(self) -> int:

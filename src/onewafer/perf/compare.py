@@ -118,7 +118,9 @@ def _estimate(model: Model, job: Job, name: str, options: CompareOptions) -> Ans
             precision=chosen.precision,
             plan=gpu.PinnedPlan() if groups is None else groups.training_plan(),
         )
-        return gpu.estimate_training(model, job, cluster, pinned, measurements=chosen.profile)
+        profile = chosen.profile
+        clock = None if profile is None else gpu.profiled_clock(cluster.gpu, profile)
+        return gpu.estimate_training(model, job, cluster, pinned, clock=clock)
     plan = None if groups is None else groups.inference_plan(cluster)
     return gpu.estimate(model, job, cluster, replace(chosen, plan=plan))
 

@@ -12,7 +12,7 @@ from onewafer.graph import DataType, Graph, MaxPool, Segment, Tensor, Window
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate
 from onewafer.perf.gpu.roofline import load_roofline
-from tests.perf.gpu.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model
+from tests.perf.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model
 
 SMALL = dense_model("llama-3.1-8b", LLAMA_8B)
 LARGE = dense_model("llama-3.1-70b", LLAMA_70B)

@@ -5,7 +5,7 @@ import pytest
 from onewafer.perf import Role, published_figures
 from onewafer.perf.gpu.aiconfigurator import is_installed
 from onewafer.perf.gpu.figures import figure_results
-from tests.perf.gpu.dense_model import LLAMA_70B, dense_model
+from tests.perf.dense_model import LLAMA_70B, dense_model
 
 
 def test_figures_are_validation_and_say_what_they_are_of():

@@ -13,7 +13,7 @@ from onewafer.perf.gpu.kernels import NumberFormat
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.serving import EngineClock, Load
 from onewafer.perf.gpu.steps import Formats, ShardedModel, StepClock
-from tests.perf.gpu.dense_model import LLAMA_8B, dense_model
+from tests.perf.dense_model import LLAMA_8B, dense_model
 
 BF16 = Formats(products=NumberFormat.BF16, cache=NumberFormat.BF16)
 MODEL = ShardedModel(dense_model("8b", LLAMA_8B))

@@ -18,7 +18,7 @@ from onewafer.perf.gpu.sharding import (
     num_experts,
     shard,
 )
-from tests.perf.gpu.dense_model import LLAMA_8B, QWEN3_32B, QWEN3_235B, dense_model
+from tests.perf.dense_model import LLAMA_8B, QWEN3_32B, QWEN3_235B, dense_model
 
 EMBEDDING, LAYER, HEAD = dense_model("8b", LLAMA_8B).segments
 

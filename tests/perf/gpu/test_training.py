@@ -2,18 +2,16 @@
 
 import pytest
 
-from onewafer.arch import GpuCluster
+from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Precision, Refusal, Role, published_figures
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.gpu.aiconfigurator import is_installed
-from onewafer.perf.gpu.measurements import NoMeasurements
+from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.gpu.training_validation import validate_training
 from tests.perf.gpu.training_cases import MODEL, cluster, job
-
-_BARE = NoMeasurements()
 
 
 def _answer(
@@ -33,13 +31,10 @@ def _refusal(
 
 
 def _result(gpus: GpuCluster | int, *, batch: int, plan: PinnedPlan | None) -> Answer | Refusal:
-    return estimate_training(
-        MODEL,
-        job(batch=batch),
-        gpus if isinstance(gpus, GpuCluster) else cluster(gpus),
-        TrainingOptions(plan=plan or PinnedPlan()),
-        measurements=_BARE,
-    )
+    asked = gpus if isinstance(gpus, GpuCluster) else cluster(gpus)
+    options = TrainingOptions(plan=plan or PinnedPlan())
+    clock = KernelClock(asked.gpu)
+    return estimate_training(MODEL, job(batch=batch), asked, options, clock=clock)
 
 
 def test_rates_times_and_energy_agree_with_each_other() -> None:
@@ -94,7 +89,9 @@ def test_groups_that_do_not_divide_the_gpus_are_refused() -> None:
 def test_a_model_that_does_not_fit_names_the_smallest_cluster_that_would() -> None:
     shape = GptShape(layers=96, hidden=12288, heads=96, vocabulary=50_000, positions=2048)
 
-    found = estimate_training(gpt_model("gpt-3", shape), job(), "h100x8", measurements=_BARE)
+    found = estimate_training(
+        gpt_model("gpt-3", shape), job(), "h100x8", clock=KernelClock(load_gpu("h100"))
+    )
 
     assert isinstance(found, Refusal)
     assert "optimizer states" in found.reason
@@ -138,3 +135,10 @@ def test_published_runs_of_gpt_models_are_met() -> None:
 
 
 _LIKE_LLAMA = GptShape(layers=8, hidden=1024, heads=64, vocabulary=1000, positions=131_072)
+
+
+def test_a_gpu_without_the_arithmetic_is_refused() -> None:
+    found = estimate_training(MODEL, job(), "a100x8", TrainingOptions(precision=Precision.FP8))
+
+    assert isinstance(found, Refusal)
+    assert "has no fp8 arithmetic" in found.reason

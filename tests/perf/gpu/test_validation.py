@@ -10,7 +10,7 @@ from onewafer.perf.gpu.conditions import all_conditions, conditions_of
 from onewafer.perf.gpu.kernels import NumberFormat
 from onewafer.perf.gpu.serving_points import ServingPoint, aggregated_points
 from onewafer.perf.gpu.validation import CATALOG_NAMES, point_results, statistics, validate
-from tests.perf.gpu.dense_model import (
+from tests.perf.dense_model import (
     LLAMA_8B,
     LLAMA_70B,
     QWEN3_32B,

@@ -11,7 +11,7 @@ the constants of an `engine`) → `outcome` → `estimate`. `validation` compare
 """
 
 from onewafer.perf.gpu.engine import engine_names
-from onewafer.perf.gpu.estimate import estimate
+from onewafer.perf.gpu.estimate import estimate, profiled_clock
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
@@ -40,6 +40,7 @@ __all__ = [
     "estimate",
     "estimate_training",
     "profile_to_json",
+    "profiled_clock",
     "read_profile",
     "validate",
     "validate_training",

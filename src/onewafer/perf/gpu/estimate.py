@@ -45,15 +45,14 @@ def estimate(
 ) -> Answer | Refusal:
     """Return what a job costs under the best plan, or why the cluster cannot do it.
 
-    Raise ConfigurationError for an unknown system or engine, a job that is no inference, a format
-    that the GPU has no arithmetic for, or a pinned plan that the model or the cluster rules out.
+    Raise ConfigurationError for an unknown system or engine, a job that is no inference or that the
+    model cannot do, or a pinned plan that the model or the cluster rules out.
     """
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
     wanted = inference_job(job, model.name)
     check_job(model, wanted)
-    if any(segment.graph.has_maps for segment in model.segments):
-        reason = f"{model.title} works on maps, whose convolutions have no equations for GPUs here"
+    if (reason := _lack(model, cluster, options)) is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=reason)
     bench = bench_of(model, cluster.gpu, options)
     candidates = _candidates(model, cluster, options, num_sequences(wanted))
@@ -63,6 +62,13 @@ def estimate(
     outcomes = [bench.outcome(plan, wanted) for plan in fitting]
     best = max(outcomes, key=lambda outcome: outcome.score(options.goal))
     return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
+
+
+def _lack(model: Model, cluster: GpuCluster, options: GpuOptions) -> str | None:
+    """Return why no number of these GPUs could do it; None if nothing is known to be missing."""
+    if any(segment.graph.has_maps for segment in model.segments):
+        return f"{model.title} works on maps, whose convolutions have no equations for GPUs here"
+    return options.formats.products.lack(cluster.gpu)
 
 
 def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
@@ -78,7 +84,7 @@ def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
     """
     options.formats.products.peak_flop_per_second(gpu)
     if options.profile is not None:
-        return _profiled_clock(gpu, options.profile)
+        return profiled_clock(gpu, options.profile)
     if not (options.uses_tables and is_installed()):
         return KernelClock(gpu)
     engine = load_engine(options.engine)
@@ -86,7 +92,8 @@ def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
     return KernelClock(gpu, tables)
 
 
-def _profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
+def profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
+    """Return a clock with what was measured on a GPU at hand, bandwidth and launches too."""
     roofline = replace(load_roofline(), kernel_seconds=profile.launch_seconds)
     bandwidth = profile.copy_bytes_per_second / roofline.memory_efficiency
     return KernelClock(replace(gpu, memory_bytes_per_second=bandwidth), profile, roofline=roofline)

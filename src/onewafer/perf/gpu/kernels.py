@@ -52,9 +52,20 @@ class NumberFormat(StrEnum):
         """Bytes of an element, with its share of scales of blocks."""
         return _BYTES[self]
 
+    def lack(self, gpu: Gpu) -> str | None:
+        """Return what to say of a GPU that has no such arithmetic; None if it has."""
+        if self._peak(gpu):
+            return None
+        return f"{gpu.title} has no {self.value} arithmetic; choose --precision bf16 or another GPU"
+
     def peak_flop_per_second(self, gpu: Gpu) -> float:
         """Return the dense peak of a GPU; raise ConfigurationError if it has no such arithmetic."""
-        peak = {
+        if (lack := self.lack(gpu)) is not None:
+            raise ConfigurationError(lack)
+        return self._peak(gpu)
+
+    def _peak(self, gpu: Gpu) -> float:
+        return {
             NumberFormat.FP32: gpu.fp32_flop_per_second,
             NumberFormat.BF16: gpu.bf16_flop_per_second,
             NumberFormat.FP8: gpu.fp8_flop_per_second,
@@ -62,11 +73,6 @@ class NumberFormat(StrEnum):
             NumberFormat.FP8_BLOCK: gpu.fp8_flop_per_second,
             NumberFormat.FP4: gpu.fp4_flop_per_second,
         }[self]
-        if not peak:
-            raise ConfigurationError(
-                f"{gpu.title} has no {self.value} arithmetic; use --precision bf16 or another GPU"
-            )
-        return peak
 
 
 _BYTES = {

@@ -11,7 +11,6 @@ from onewafer.perf.answer import Answer, Choice, Memory, Refusal
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.kernels import product_format
-from onewafer.perf.gpu.measurements import NoMeasurements
 from onewafer.perf.gpu.training_constants import load_training_constants
 from onewafer.perf.gpu.training_plan import (
     PinnedPlan,
@@ -27,7 +26,6 @@ from onewafer.units import format_size
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
     from onewafer.perf.breakdown import Breakdown
-    from onewafer.perf.gpu.measurements import Measurements
     from onewafer.perf.gpu.training_memory import GpuMemory
     from onewafer.perf.gpu.training_plan import TrainingPlan
     from onewafer.perf.jobs import Train
@@ -62,24 +60,26 @@ def estimate_training(
     cluster: str | GpuCluster,
     options: TrainingOptions | None = None,
     *,
-    measurements: Measurements | None = None,
+    clock: KernelClock | None = None,
 ) -> Answer | Refusal:
     """Return what a training run takes under the fastest plan, or why there is none.
 
-    `measurements` of kernels are those of aiconfigurator-core if it is installed. Raise
-    ConfigurationError for a sequence that the model was not made for, or a format that the GPU has
-    no arithmetic for.
+    `clock` times kernels; None: by the tables of aiconfigurator-core if it is installed. Raise
+    ConfigurationError for a sequence that the model was not made for.
     """
     cluster = load_cluster(cluster) if isinstance(cluster, str) else cluster
-    search = _Search(model, job, cluster, options or TrainingOptions(), measurements)
+    lack = product_format((options or TrainingOptions()).precision).lack(cluster.gpu)
+    if lack is not None:
+        return Refusal(system=cluster.name, title=cluster.title, reason=lack)
+    search = _Search(model, job, cluster, options or TrainingOptions(), clock)
     return search.result()
 
 
-def training_measurements(gpu: Gpu) -> Measurements:
-    """Return the measured kernels of a GPU that training takes, if they are installed."""
-    if is_installed():
-        return AiconfiguratorTables(gpu.measurements, _ENGINE)
-    return NoMeasurements()
+def _usual_clock(gpu: Gpu) -> KernelClock:
+    """Return a clock with the measured kernels of a GPU, if they are installed."""
+    return KernelClock(
+        gpu, AiconfiguratorTables(gpu.measurements, _ENGINE) if is_installed() else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ class _Search:
         job: Train,
         cluster: GpuCluster,
         options: TrainingOptions,
-        measurements: Measurements | None,
+        clock: KernelClock | None,
     ) -> None:
         self._model, self._job = model, job
         self._cluster, self._options = cluster, options
         self._format = product_format(options.precision)
         self._peak = self._format.peak_flop_per_second(cluster.gpu)
-        self._measurements = measurements or training_measurements(cluster.gpu)
+        self._clock = clock or _usual_clock(cluster.gpu)
         self._steps = TrainingSteps(
             model,
             job,
-            KernelClock(cluster.gpu, self._measurements),
+            self._clock,
             products=self._format,
             constants=load_training_constants(),
         )
@@ -180,7 +180,7 @@ class _Search:
             pairs = "the pairs under a causal mask"
         peak = self._format.value
         notes = (
-            self._measurements.source,
+            self._clock.measurements.source,
             f"products and attention run at {share:.0%} of their speed measured alone",
             f"MFU counts {pairs} in attention, no recomputation, and the peak of {peak}",
             "without loading of data, checkpoints, failures",

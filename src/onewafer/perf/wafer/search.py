@@ -334,10 +334,12 @@ def _look(
     picked: tuple[int, ...], tables: Sequence[_Table], machine: Machine, score: Score
 ) -> float:
     """Return the score of a choice before it is packed; infinite if it cannot fit."""
-    width, height = largest_rectangle(machine.architecture)
     at = [*zip(tables, picked, strict=True)]
-    if sum(table.pes[index] for table, index in at) > machine.num_wafers * width * height:
+    pes = sum(float(table.pes[index]) for table, index in at)
+    wafers = math.ceil(pes / math.prod(largest_rectangle(machine.architecture)))
+    if wafers > machine.num_wafers:
         return math.inf
     cycles = sum(float(table.cycles[index]) for table, index in at)
     slowest = max(float(table.slowest[index]) for table, index in at)
-    return score(machine.seconds(cycles), machine.seconds(slowest))
+    crossings = (wafers - 1) * machine.system.crossing_seconds
+    return score(machine.seconds(cycles) + crossings, machine.seconds(slowest))

@@ -69,9 +69,9 @@ QWEN3_235B = Sizes(
 )
 
 
-def dense_model(name: str, sizes: Sizes, *, rows: int = 8) -> Model:
-    segments = (_embedding(sizes, rows), _layers(sizes, rows), _head(sizes, rows))
-    return Model(name=name, title=name, segments=segments, max_context=131072)
+def dense_model(name: str, sizes: Sizes, *, rows: int = 8, positions: int = 131072) -> Model:
+    segments = (_embedding(sizes, rows), _layers(sizes, rows, positions), _head(sizes, rows))
+    return Model(name=name, title=name, segments=segments, max_context=positions)
 
 
 def _tensor(name: str, *shape: int) -> Tensor:
@@ -133,7 +133,7 @@ def _mlp_weights(sizes: Sizes):
     yield _tensor("wdown", sizes.experts, hidden, inner)
 
 
-def _layers(sizes: Sizes, rows: int) -> Segment:
+def _layers(sizes: Sizes, rows: int, positions: int) -> Segment:
     hidden = sizes.hidden
     queries, keys = sizes.heads * sizes.features, sizes.kv_heads * sizes.features
 
@@ -173,10 +173,11 @@ def _layers(sizes: Sizes, rows: int) -> Segment:
         _tensor("wv", keys, hidden),
         _tensor("wo", hidden, queries),
         *_mlp_weights(sizes),
-        _tensor("cosine", rows, sizes.features),
-        _tensor("sine", rows, sizes.features),
+        _tensor("cosine", positions, sizes.features),
+        _tensor("sine", positions, sizes.features),
     )
     norms = () if sizes.has_head_norms else ("q_norm", "k_norm")
     weights = tuple(tensor for tensor in weights if tensor.name not in norms)
     graph = Graph("layer", (t("x", hidden),), weights, operations, ("y",))
-    return Segment(graph, sizes.layers, constants=frozenset({"cosine", "sine"}))
+    tables = frozenset({"cosine", "sine"})
+    return Segment(graph, sizes.layers, shared=tables, constants=tables)
