@@ -2,7 +2,6 @@
 
 from onewafer.mesh.operations.attention import (
     Append,
-    AttentionShape,
     BiasScores,
     BroadcastScores,
     Divide,
@@ -13,6 +12,7 @@ from onewafer.mesh.operations.attention import (
     SumValues,
     Weigh,
 )
+from onewafer.mesh.operations.attention_shape import AttentionShape
 from onewafer.mesh.operations.collectives import Broadcast, ChainMax, ChainReduce
 from onewafer.mesh.operations.dense import Matmul, Turn
 from onewafer.mesh.operations.elementwise import (

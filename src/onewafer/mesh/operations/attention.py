@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +20,7 @@ from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.collectives import reduce_along
 from onewafer.mesh.operations.operation import Classes, MeshOperation, Traffic
-from onewafer.mesh.operations.sizes import CHUNK, block_entry
-from onewafer.mesh.operations.tokens import axis_word
+from onewafer.mesh.operations.sizes import block_entry
 from onewafer.mesh.program import Axis, Launch
 
 if TYPE_CHECKING:
@@ -33,165 +31,10 @@ if TYPE_CHECKING:
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
+    from onewafer.mesh.operations.attention_shape import AttentionShape
     from onewafer.mesh.program import Block, MeshProgram
 
     Array = NDArray[Any]
-
-_MOST_STRIDE = 127
-"""How far a DSD reaches from one element to the next, as `kv_append.csl` has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
-    """How attention lies on the rectangle; the same for all layers that are alike."""
-
-    axis: Axis
-    """A, over which features are blocked."""
-    num_pes: int
-    """Along A."""
-    kv_heads: int
-    group: int
-    """Query heads for each of them."""
-    head_dim: int
-    width: int
-    """Features of keys on each PE; those of queries are `group` times as many."""
-    capacity: int
-    """Positions that a PE keeps."""
-    is_causal: bool
-    rows: int
-    """Of the largest launch."""
-    table: int
-    """Where its shares are in the arena of tables."""
-
-    @property
-    def num_heads(self) -> int:
-        """Query heads."""
-        return self.kv_heads * self.group
-
-    @property
-    def most_kv_heads(self) -> int:
-        """The most kv heads that a PE has features of."""
-        return attention.most_heads(
-            self.num_pes,
-            width=self.width,
-            head_dim=self.head_dim,
-            features=self.kv_heads * self.head_dim,
-        )
-
-    @property
-    def most(self) -> int:
-        """The most query heads that a PE has features of."""
-        return self.most_kv_heads * self.group
-
-    @property
-    def cache_elements(self) -> int:
-        """Elements of keys and values on each PE."""
-        return 2 * self.width * self.capacity
-
-    @property
-    def totals_columns(self) -> int:
-        """Elements of a row of sums of weights and of weighted values."""
-        return self.most + self.group * self.width
-
-    @property
-    def table_words(self) -> int:
-        """Words of its shares: slots, first position, slots of each row, heads."""
-        return 2 + self.rows + 2 + self.most_kv_heads
-
-    @property
-    def words(self) -> tuple[int, ...]:
-        """What the schedule says of it with each step."""
-        heads = self.table + 2 + self.rows
-        cache = self.width, self.capacity
-        axis, is_kept = axis_word(self.axis), int(self.is_causal)
-        return (self.table, heads, self.group, *cache, self.num_heads, self.most, axis, is_kept)
-
-    def first(self, launch: Launch) -> int:
-        """Return the position of the first row in the cache: what is not causal keeps nothing."""
-        return launch.start if self.is_causal else 0
-
-    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, Size]:
-        """Return the sizes that the costs of its steps depend on.
-
-        `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`
-        (summed over the rows) those of a place along the axis of the positions. Of the rows,
-        `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
-        by feature where that would be too long.
-        """
-        (heads, features), _ = _local_work(self)
-        places = np.arange(program.size(self.axis.other))
-        start, end = self.first(launch), self.first(launch) + launch.num_rows
-        slots = attention.num_slots(end, places, len(places))
-        kept = slots - attention.num_slots(start, places, len(places))
-        seeing, seen = self._count_rows(launch, places)
-        is_near = self.capacity <= _MOST_STRIDE
-        elements = heads * self.group * slots
-        chunks = -(-elements // CHUNK)
-        lacking = (self.width - features) * self.group
-        return {
-            "rows": launch.num_rows,
-            "heads": heads,
-            "group": self.group,
-            "width": self.width,
-            "features": features,
-            "lacking": lacking,
-            "padded": (lacking > 0).astype(np.int64),
-            "capacity": self.capacity,
-            "share": -(-features // np.maximum(heads, 1)),
-            "present": (heads > 0).astype(np.int64),
-            "slots": slots[np.newaxis, np.newaxis],
-            "used": (slots > 0).astype(np.int64)[np.newaxis, np.newaxis],
-            "seeing": seeing,
-            "seen": seen,
-            "attended": (seeing * seen).sum(axis=0, keepdims=True),
-            "num_heads": self.num_heads,
-            "most": self.most,
-            "totals": self.totals_columns,
-            "kept": kept[np.newaxis, np.newaxis],
-            "strided": (kept * is_near)[np.newaxis, np.newaxis],
-            "single": (kept * (not is_near))[np.newaxis, np.newaxis],
-            "chunks": chunks,
-            "chunk": -(-elements // np.maximum(chunks, 1)),
-            "cut": (elements % CHUNK > 0).astype(np.int64),
-        }
-
-    @property
-    def classes(self) -> Classes:
-        """How the PEs along its axis differ: by heads and features."""
-        return _local_work(self)[1]
-
-    def _count_rows(self, launch: Launch, places: Array) -> tuple[Array, Array]:
-        """Return how many rows attend to how many slots of a place, `[kinds of rows, 1, places]`.
-
-        Rows that attend to none are not counted.
-        """
-        first, size = self.first(launch), len(places)
-        end = first + launch.num_rows
-        least = (first + 1 if self.is_causal else end) // size
-        seen = np.arange(max(1, least), -(-end // size) + 1)[:, np.newaxis, np.newaxis]
-        # A place has n slots for the positions from that of its n-th slot to that of the next.
-        begins = places + (seen - 1) * size
-        if self.is_causal:
-            seeing = np.minimum(begins + size, end) - np.maximum(begins, first)
-            return np.maximum(seeing, 0), seen
-        return launch.num_rows * ((begins < end) & (begins + size >= end)), seen
-
-    def local_heads(self, a: int) -> attention.LocalHeads:
-        """Return the heads of the PEs at `a` along A."""
-        features = self.kv_heads * self.head_dim
-        return attention.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
-
-
-@cache
-def _local_work(shape: AttentionShape) -> tuple[Array, Classes]:
-    """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`, and the classes.
-
-    All steps of attention ask for them, so they are worked out once.
-    """
-    sizes = [shape.local_heads(a).sizes for a in range(shape.num_pes)]
-    numbers = np.array([(len(of_pe), sum(of_pe)) for of_pe in sizes])
-    distinct, classes = Classes.of(shape.axis, numbers)
-    return distinct.T[:, np.newaxis, :, np.newaxis], classes
 
 
 @dataclass(frozen=True, slots=True)
