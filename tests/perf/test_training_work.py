@@ -67,7 +67,7 @@ def test_graphs_are_well_formed_for_every_token() -> None:
 def test_longer_sequences_than_the_model_was_made_for_are_refused() -> None:
     shape = GptShape(layers=2, hidden=64, heads=4, vocabulary=100, positions=128)
 
-    with pytest.raises(ConfigurationError, match="made for 128 tokens, not 129"):
+    with pytest.raises(ConfigurationError, match="made for sequences of up to 128 tokens; 129 are"):
         training_pieces(gpt_model("gpt", shape), 129)
 
 

@@ -179,7 +179,6 @@ def test_an_answer_says_what_stands_behind_it():
     [
         ("h10x8", PLAIN, r"no GPU system 'h10x8'; nearest: h100x8"),
         ("h100", replace(PLAIN, engine="llm"), r"no engine 'llm'; .* sglang, trtllm, vllm"),
-        ("a100x8", replace(PLAIN, precision=Precision.FP8), r"A100 SXM 80GB has no fp8"),
         ("h100x4", replace(PLAIN, plan=Plan(tensor=8)), r"needs 8 GPUs, and h100x4 has 4"),
         ("h100x8", replace(PLAIN, plan=Plan(tensor=3)), r"does not divide .* 1, 2, 4, 8"),
         ("h100x8", replace(PLAIN, plan=Plan(tensor=8, expert=2)), r"of 8 GPUs there can be 1$"),
@@ -203,6 +202,13 @@ def test_a_model_on_maps_is_refused_so_that_other_systems_still_answer():
 def test_training_is_another_estimate():
     with pytest.raises(ConfigurationError, match="estimate_training"):
         estimate(SMALL, Train(tokens=1e9, sequence=4096, batch=8), "h100x8", PLAIN)
+
+
+def test_a_gpu_without_the_arithmetic_is_refused():
+    refusal = estimate(SMALL, Decode(context=64), "a100x8", replace(PLAIN, precision=Precision.FP8))
+
+    assert isinstance(refusal, Refusal)
+    assert "A100 SXM 80GB has no fp8" in refusal.reason
 
 
 def test_a_plan_of_nothing_is_refused():

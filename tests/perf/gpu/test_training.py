@@ -115,11 +115,6 @@ def test_a_plan_below_one_is_refused() -> None:
         PinnedPlan(pipeline=0)
 
 
-def test_fp8_on_a_gpu_without_it_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="A100 SXM 80GB has no fp8"):
-        estimate_training(MODEL, job(), "a100x8", TrainingOptions(precision=Precision.FP8))
-
-
 @pytest.mark.skipif(not is_installed(), reason="needs aiconfigurator-core")
 def test_published_runs_of_gpt_models_are_met() -> None:
     def no_catalogue(name: str) -> object:
@@ -137,7 +132,7 @@ def test_published_runs_of_gpt_models_are_met() -> None:
 _LIKE_LLAMA = GptShape(layers=8, hidden=1024, heads=64, vocabulary=1000, positions=131_072)
 
 
-def test_a_gpu_without_the_arithmetic_is_refused() -> None:
+def test_fp8_on_a_gpu_without_it_is_refused() -> None:
     found = estimate_training(MODEL, job(), "a100x8", TrainingOptions(precision=Precision.FP8))
 
     assert isinstance(found, Refusal)

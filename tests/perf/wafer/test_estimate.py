@@ -192,7 +192,7 @@ def test_names_of_systems():
 
 def test_what_keeps_no_keys_has_nothing_to_decode():
     segments = (SMALL.segments[0], SMALL.segments[2])
-    with pytest.raises(ConfigurationError, match="ask for prefill"):
+    with pytest.raises(ConfigurationError, match="ask for --prefill"):
         estimate(replace(SMALL, segments=segments), Decode(context=8), "cs3")
     with pytest.raises(ConfigurationError, match="estimate_training"):
         estimate(SMALL, Train(tokens=1e9, sequence=8, batch=8), "cs3")

@@ -19,6 +19,7 @@ from onewafer.graph import (
 from onewafer.perf import Decode, Refusal
 from onewafer.perf.wafer import estimate
 from onewafer.perf.wafer.stand_ins import with_stand_ins
+from tests.perf.dense_model import Sizes, dense_model
 from tests.perf.wafer.models import llama
 
 FEATURES, HIDDEN, NUM_EXPERTS, PER_ROW = 64, 32, 8, 2
@@ -128,7 +129,7 @@ def test_a_window_is_counted_as_no_window_and_said_so():
 
 def test_what_has_no_stand_in_is_refused_by_name():
     def change(operation):
-        if operation.result.name != "layer.silu":
+        if operation.result.name != "act":
             return operation
         return Opaque(operation.result, "aten.roll", (), (), 1.0, keeps_rows=False)
 
@@ -139,24 +140,18 @@ def test_what_has_no_stand_in_is_refused_by_name():
 
 
 def test_experts_are_answered_as_estimates():
-    model = llama(layers=2, features=FEATURES)
-    experts = experts_segment()
-    named = Tensor("layer.hidden", (1, FEATURES), DataType.F32)
-    graph = replace(experts.graph, inputs=(named,))
-    operations = tuple(
-        replace(op, input="layer.hidden") if op.input == "x" else op
-        for op in graph.operations
-        if not isinstance(op, Opaque)
+    sizes = Sizes(
+        layers=2,
+        hidden=FEATURES,
+        heads=4,
+        kv_heads=2,
+        features=FEATURES // 4,
+        inner=HIDDEN,
+        vocabulary=96,
+        experts=NUM_EXPERTS,
+        experts_per_row=PER_ROW,
     )
-    operations = (*operations[:-1], replace(operations[-1], choice="scores"))
-    graph = replace(graph, operations=operations)
-    *layers, last = model.segments
-    last_graph = replace(last.graph, inputs=(Tensor("y", (1, FEATURES), DataType.F32),))
-    renamed = tuple(
-        replace(op, input="y") if op.input == "layer.hidden" else op for op in last_graph.operations
-    )
-    last = replace(last, graph=replace(last_graph, operations=renamed))
-    mixed = replace(model, segments=(*layers, Segment(graph, 1), last))
+    mixed = dense_model("mixture", sizes, rows=1)
 
     answer = estimate(mixed, Decode(context=16), "cs3")
 
