@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import share_out
@@ -188,6 +189,19 @@ def test_names_of_systems():
         parse_system("cs3x0")
     with pytest.raises(ConfigurationError, match="write one of cs2, cs3"):
         estimate(SMALL, Decode(context=8), "h100")
+
+
+@pytest.mark.parametrize(("layers", "hidden"), [(6, 1024), (8, 512), (12, 768)])
+def test_a_wafer_more_makes_no_token_later(layers, hidden):
+    """A region that spills onto the second wafer costs more than one that is a little slower."""
+    shape = GptShape(
+        layers=layers, hidden=hidden, heads=hidden // 64, vocabulary=50_257, positions=1024
+    )
+    one, two = (
+        estimate(gpt_model("gpt", shape), Decode(context=64), name) for name in ("cs3", "cs3x2")
+    )
+
+    assert two.tpot_seconds <= one.tpot_seconds * (1 + 1e-9)
 
 
 def test_what_keeps_no_keys_has_nothing_to_decode():

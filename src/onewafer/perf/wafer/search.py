@@ -181,15 +181,20 @@ def _search(
         if picked not in looks:
             looks[picked] = _look(picked, tables, machine, score)
     considered += len(looks)
-    ranked = sorted(looks, key=lambda picked: looks[picked])
-    for picked in ranked[:_NUM_PACKED]:
-        if math.isinf(looks[picked]):
-            break
+    best = Found(None, math.inf, considered)
+    for picked in sorted(looks, key=lambda picked: looks[picked])[:_NUM_PACKED]:
+        if looks[picked] >= best.seconds or math.isinf(looks[picked]):
+            break  # what it looks like is the least that it takes
         regular = [of_segment[at] for of_segment, at in zip(choices, picked, strict=True)]
         plan = place([cost for costs in regular for cost in costs], machine)
-        if plan is not None:
+        if plan is None:
+            continue
+        seconds = _seconds(picked, tables, machine, score, num_wafers=plan.num_wafers)
+        if seconds < best.seconds:
             sides = tuple(costs[0].rectangle for costs in regular)
-            return Found(plan, looks[picked], considered, sides)
+            best = Found(plan, seconds, considered, sides)
+    if best.plan is not None:
+        return best
     least = (int(np.argmin(table.pes)) for table in tables)
     sides = tuple(
         of_segment[at][0].rectangle for of_segment, at in zip(choices, least, strict=True)
@@ -205,30 +210,46 @@ def search_whole(
     *,
     near: Sequence[Rectangle | None] = (),
 ) -> Found:
-    """Return the best plan with one rectangle a wafer."""
-    works = share_out(regions, machine.num_wafers)
-    least = max(sum(count * regions.weight_bytes[i] for i, count in work) for work in works)
-    tried = (
-        (options.region,)
-        if options.region
-        else rectangles(machine, least_bytes=least, is_alone=True, near=near[0] if near else None)
-    )
-    best = Found(None, math.inf, len(tried))
-    for rectangle in tried:
-        costs = [regions.cost(work, rectangle) for work in works]
-        stages = tuple(
-            Stage(cost, Site(number, 0, 0, *rectangle))
-            for number, cost in enumerate(costs)
-            if cost is not None
+    """Return the best plan with one rectangle a wafer, on all wafers or on some of them."""
+    best = Found(None, math.inf, 0)
+    for wafers in _numbers_of_wafers(machine.num_wafers):
+        works = share_out(regions, wafers)
+        least = max(sum(count * regions.weight_bytes[i] for i, count in work) for work in works)
+        tried = (
+            (options.region,)
+            if options.region
+            else rectangles(
+                machine, least_bytes=least, is_alone=True, near=near[0] if near else None
+            )
         )
-        if len(stages) < len(works):
-            continue
-        cycles = [stage.cost.cycles for stage in stages]
-        seconds = score(machine.seconds(math.fsum(cycles)), machine.seconds(max(cycles)))
-        if seconds < best.seconds:
-            plan = Plan(Mode.WHOLE, stages)
-            best = replace(best, plan=plan, seconds=seconds, sides=(rectangle,))
+        best = replace(best, num_considered=best.num_considered + len(tried))
+        for rectangle in tried:
+            plan = _whole(regions, works, rectangle)
+            if plan is None:
+                continue
+            cycles = [stage.cost.cycles for stage in plan.stages]
+            seconds = score(machine.seconds(math.fsum(cycles)), machine.seconds(max(cycles)))
+            if seconds < best.seconds:
+                best = replace(best, plan=plan, seconds=seconds, sides=(rectangle,))
     return best
+
+
+def _numbers_of_wafers(most: int) -> list[int]:
+    """Return the numbers of wafers that are tried: powers of two, and all there are."""
+    return [*(1 << power for power in range((most - 1).bit_length())), most]
+
+
+def _whole(regions: Regions, works: Sequence[Work], rectangle: Rectangle) -> Plan | None:
+    """Return the plan with a rectangle on each wafer; None if some work does not fit it."""
+    costs = [regions.cost(work, rectangle) for work in works]
+    if any(cost is None for cost in costs):
+        return None
+    stages = (
+        Stage(cost, Site(number, 0, 0, *rectangle))
+        for number, cost in enumerate(costs)
+        if cost is not None
+    )
+    return Plan(Mode.WHOLE, tuple(stages))
 
 
 def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> int | None:
@@ -334,12 +355,24 @@ def _look(
     picked: tuple[int, ...], tables: Sequence[_Table], machine: Machine, score: Score
 ) -> float:
     """Return the score of a choice before it is packed; infinite if it cannot fit."""
-    at = [*zip(tables, picked, strict=True)]
-    pes = sum(float(table.pes[index]) for table, index in at)
+    pes = sum(float(table.pes[index]) for table, index in zip(tables, picked, strict=True))
     wafers = math.ceil(pes / math.prod(largest_rectangle(machine.architecture)))
     if wafers > machine.num_wafers:
         return math.inf
+    return _seconds(picked, tables, machine, score, num_wafers=wafers)
+
+
+def _seconds(
+    picked: tuple[int, ...],
+    tables: Sequence[_Table],
+    machine: Machine,
+    score: Score,
+    *,
+    num_wafers: int,
+) -> float:
+    """Return the score of a choice that lies over so many wafers."""
+    at = [*zip(tables, picked, strict=True)]
     cycles = sum(float(table.cycles[index]) for table, index in at)
     slowest = max(float(table.slowest[index]) for table, index in at)
-    crossings = (wafers - 1) * machine.system.crossing_seconds
+    crossings = (num_wafers - 1) * machine.system.crossing_seconds
     return score(machine.seconds(cycles) + crossings, machine.seconds(slowest))
