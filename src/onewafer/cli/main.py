@@ -11,6 +11,7 @@ from onewafer import __version__
 from onewafer.cli.bench import bench
 from onewafer.cli.calibrate import calibrate
 from onewafer.cli.compare import compare
+from onewafer.cli.csl import csl
 from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
@@ -32,6 +33,7 @@ app.command()(resume)
 app.command()(compare)
 app.add_typer(validate)
 app.add_typer(calibrate)
+app.add_typer(csl)
 app.command()(bench)
 
 

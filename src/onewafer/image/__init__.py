@@ -23,7 +23,7 @@ from onewafer.image.instruction import (
     decode_operand,
     operand,
 )
-from onewafer.image.listing import format_instruction, listing
+from onewafer.image.listing import code_labels, format_instruction, listing, listing_tables
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
     NO_TASK,
@@ -104,12 +104,14 @@ __all__ = [
     "TileProgram",
     "WaferImage",
     "channel",
+    "code_labels",
     "cost_class",
     "decode_image",
     "decode_operand",
     "encode_image",
     "format_instruction",
     "listing",
+    "listing_tables",
     "load",
     "make_image",
     "operand",

@@ -75,8 +75,25 @@ def listing(program: TileProgram) -> str:
     A code line is `pc  address  mnemonic operands  ; source line`, where `address` is the byte
     address in PE memory; `rN` is a register, `[rN]` the scalar that it points to.
     """
-    parts = [
-        [f"program {program.name}"],
+    parts = [[f"program {program.name}"], *_tables(program), ["code", *_code(program)]]
+    return _joined([part for part in parts if len(part) > 1 or part is parts[0]])
+
+
+def listing_tables(program: TileProgram) -> str:
+    """Return the part of the listing that is not code: memory, symbols, tasks, queues, ….
+
+    Tables without an entry are left out.
+    """
+    return _joined([part for part in _tables(program) if len(part) > 1])
+
+
+def _joined(parts: list[list[str]]) -> str:
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _tables(program: TileProgram) -> list[list[str]]:
+    """Return a heading and its lines for each table."""
+    return [
         ["memory", *_memory_map(program)],
         ["symbols", *_symbols(program)],
         ["tasks", *_tasks(program)],
@@ -86,10 +103,7 @@ def listing(program: TileProgram) -> str:
         ["configs", *(f"  {i:3}  {_config(config)}" for i, config in enumerate(program.configs))],
         ["messages", *(f"  {i:3}  {text}" for i, text in enumerate(program.messages))],
         ["patches", *_patches(program)],
-        ["code", *_code(program)],
     ]
-    shown = [part for part in parts if len(part) > 1 or part is parts[0]]
-    return "\n\n".join("\n".join(part) for part in shown) + "\n"
 
 
 def _memory_map(program: TileProgram) -> Iterator[str]:
@@ -190,7 +204,7 @@ def _channel(encoded: int) -> str:
 
 
 def _code(program: TileProgram) -> Iterator[str]:
-    labels = _labels(program)
+    labels = code_labels(program)
     code_sections = [s.address for s in program.sections if s.kind is SectionKind.CODE]
     address = min(code_sections, default=0)
     for pc, row in enumerate(program.code.tolist()):
@@ -202,7 +216,8 @@ def _code(program: TileProgram) -> Iterator[str]:
         address += INSTRUCTIONS[Opcode(opcode)].num_bytes if opcode in INSTRUCTIONS else 0
 
 
-def _labels(program: TileProgram) -> dict[int, list[str]]:
+def code_labels(program: TileProgram) -> dict[int, list[str]]:
+    """Return the names of functions and tasks by the program counter at which they begin."""
     labels: dict[int, list[str]] = {}
     for symbol in program.symbols:
         if symbol.kind is SymbolKind.FUNCTION:

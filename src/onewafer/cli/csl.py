@@ -1,0 +1,15 @@
+"""`onewafer csl`: look inside a compiled CSL program, and inside its runs."""
+
+from __future__ import annotations
+
+import typer
+
+from onewafer.cli.csl_listing import listing
+
+csl = typer.Typer(
+    name="csl",
+    help="Look inside a CSL program: its code, its routes, its runs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+csl.command()(listing)

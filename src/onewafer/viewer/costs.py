@@ -1,0 +1,225 @@
+"""What each instruction of a tile program costs, as far as the program alone says.
+
+In: a code array and a timing profile. Out: a `Cost` for each instruction. The rules are those of
+`docs/machine.md`; what only a run knows (which way a branch goes, how long a vector is, when a
+wavelet comes) makes a cost a range, and is never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from onewafer.image import (
+    DSD_NUMBER_MASK,
+    DSD_OPERATIONS,
+    IN_MAP,
+    SAVES_ADDRESS,
+    SYNCHRONOUS,
+    DsdDescriptor,
+    DsdKind,
+    DsdOperation,
+    Field,
+    Opcode,
+    OperandMode,
+    SymbolKind,
+    TileProgram,
+    cost_class,
+    decode_operand,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onewafer.arch import Timing
+
+_BYTES = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
+_DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
+_BRANCHES = frozenset((Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO))
+_TARGETED = _BRANCHES | {Opcode.JUMP, Opcode.CALL, Opcode.MAP_BEGIN, Opcode.MAP_STEP}
+_ENDLESS = 0x7FFF
+_WORD_BYTES = 4
+_NUM_READABLE_BANKS = 4
+"""Two words are read in one cycle only if they differ modulo this (M13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cycles from the issue of an instruction to that of the next on the main thread."""
+
+    least: int
+    most: int | None
+    """None: whatever it waits for, or as long as a vector is that only a run knows."""
+    beside: Cost | None = None
+    """An asynchronous operation: from its issue to its end, on its microthread."""
+
+    def __str__(self) -> str:
+        """Return `7`, `1–2` or `≥ 9`."""
+        if self.most is None:
+            return f"≥ {self.least}"
+        return str(self.least) if self.least == self.most else f"{self.least}–{self.most}"
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Return the cost of instructions that each run once, one after the other."""
+    least, most = 0, 0
+    for cost in costs:
+        least += cost.least
+        most = None if most is None or cost.most is None else most + cost.most
+    return Cost(least, most)
+
+
+def instruction_costs(
+    program: TileProgram, rows: list[list[int]], timing: Timing
+) -> tuple[Cost, ...]:
+    """Return the cost of each instruction of `rows`, the code of a PE that runs `program`."""
+    registers = _Registers(program, rows)
+    return tuple(_cost(registers.at(pc, row), row, timing) for pc, row in enumerate(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A DSD value that a DSR is known to hold."""
+
+    base: int
+    extent: int
+    stride: int
+    """Elements, of the innermost loop."""
+    kind: DsdKind
+
+
+class _Registers:
+    """Follows which DSRs hold known values along straight code."""
+
+    def __init__(self, program: TileProgram, rows: list[list[int]]) -> None:
+        self._dsds = program.dsds
+        self._entries = _entries(program, rows)
+        self._known: dict[int, _Value] = {}
+
+    def at(self, pc: int, row: list[int]) -> list[_Value | None]:
+        """Return what the vectors of dest, src0 and src1 hold as the instruction issues."""
+        if pc in self._entries:
+            self._known.clear()
+        operands = row[Field.RD], row[Field.RA], row[Field.RB]
+        match row[Field.OPCODE]:
+            case Opcode.DSR_LOAD_CONSTANT:
+                self._load(row)
+            case Opcode.DSR_LOAD:
+                self._known.pop(row[Field.RD], None)
+            case Opcode.CALL:  # whatever the function does with DSRs
+                self._known.clear()
+            case Opcode.DSD:
+                return [self._known.get(operand) for operand in operands]
+            case _:
+                pass
+        return []
+
+    def _load(self, row: list[int]) -> None:
+        low, high = row[Field.IMM] & 0xFFFF_FFFF, row[Field.AUX] & 0xFFFF_FFFF
+        number = high >> 16 & DSD_NUMBER_MASK
+        self._known.pop(row[Field.RD], None)
+        if high & SAVES_ADDRESS or number >= len(self._dsds):
+            return
+        dsd = self._dsds[number]
+        stride = _inner_stride(dsd, high)
+        self._known[row[Field.RD]] = _Value(low & 0xFFFF, low >> 16, stride, dsd.kind)
+
+
+def _entries(program: TileProgram, rows: list[list[int]]) -> set[int]:
+    """Return where control may come from elsewhere."""
+    targets = {row[Field.IMM] for row in rows if row[Field.OPCODE] in _TARGETED}
+    functions = {s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION}
+    return targets | functions | {task.entry for task in program.tasks}
+
+
+def _inner_stride(dsd: DsdDescriptor, high: int) -> int:
+    if dsd.kind is DsdKind.MEM4D:
+        return dsd.strides[-1]
+    return ((high & 0xFFFF) ^ 0x8000) - 0x8000 if dsd.kind is DsdKind.MEM1D else 1
+
+
+def _cost(vectors: list[_Value | None], row: list[int], timing: Timing) -> Cost:
+    opcode = Opcode(row[Field.OPCODE])
+    cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
+    if opcode is Opcode.TIMESTAMP:  # M22
+        return Cost(timing.timestamp_cycles, timing.timestamp_cycles)
+    if opcode is Opcode.MAP_BEGIN:  # M120
+        return Cost(timing.memory_setup_cycles, timing.memory_setup_cycles)
+    if opcode in _BRANCHES:  # M21
+        ways = cycles, timing.branch_taken_cycles
+        return Cost(min(ways), max(ways))
+    if opcode is not Opcode.DSD:
+        return Cost(cycles, cycles)
+    operation = _operation_cost(vectors, row, timing)
+    if row[Field.IMM] == SYNCHRONOUS:
+        return operation
+    return Cost(cycles, cycles, beside=operation)  # M31
+
+
+def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing) -> Cost:
+    """Return the cycles of a DSD operation; of a synchronous one up to the next issue (M30–M33)."""
+    operands = [decode_operand(encoded) for encoded in row[Field.RD : Field.RC + 1]]
+    is_known = all(
+        value is not None
+        for (mode, _), value in zip(operands[:3], vectors, strict=True)
+        if mode in _DSR_MODES
+    )
+    values = [value for value in vectors if value is not None]
+    is_fabric = any(v.kind in (DsdKind.FABIN, DsdKind.FABOUT) for v in values)
+    is_stepwise = is_fabric or any(v.kind is DsdKind.FIFO for v in values)
+    is_in_map = row[Field.AUX] == IN_MAP and not is_stepwise
+    setups = timing.memory_setup_cycles, timing.fabric_setup_cycles
+    setup = setups[is_fabric] if is_known else min(setups)
+    if operands[3][0] is OperandMode.REGISTER:
+        setup += timing.scalar_setup_cycles
+    is_synchronous = row[Field.IMM] == SYNCHRONOUS
+    around = 0 if is_in_map else setup + (timing.resume_cycles if is_synchronous else 0)
+    length = _length(vectors) if is_known else 1
+    rate = _rate(vectors, operands, length, row[Field.TYPE], timing)
+    if is_stepwise:
+        return Cost(around + length * max(1, _ceil(1 / rate)), None)
+    cycles = around + _ceil(length / rate)
+    return Cost(cycles, cycles if is_known else None)
+
+
+def _length(vectors: list[_Value | None]) -> int:
+    """Return the length of an operation whose vectors are all known (M35)."""
+    dest, src0, src1 = (0 if value is None else value.extent for value in vectors)
+    length = src0 or src1 or dest or 1
+    return 1 if length == _ENDLESS else length
+
+
+def _rate(
+    vectors: list[_Value | None],
+    operands: list[tuple[OperandMode, int]],
+    length: int,
+    kind: int,
+    timing: Timing,
+) -> Fraction:
+    """Return elements a cycle (M13, M32)."""
+    rate = timing.elements_per_cycle[DsdOperation(kind).name.lower()]
+    if operands[0][0] is OperandMode.POINTER and length > 1:
+        rate = min(rate, timing.reduction_elements_per_cycle)
+    stride = max(abs(value.stride) if value is not None else 1 for value in vectors)
+    if stride > 1 and rate > 1:
+        rate = max(Fraction(1), rate / stride)
+    return rate / timing.bank_conflict_factor if _share_banks(vectors, kind) else rate
+
+
+def _share_banks(vectors: list[_Value | None], kind: int) -> bool:
+    """Tell whether both sources lie in memory and cannot be read in one cycle (M13)."""
+    _, left, right = vectors
+    if left is None or right is None:
+        return False
+    memory = (DsdKind.MEM1D, DsdKind.MEM4D)
+    if left.kind not in memory or right.kind not in memory:
+        return False
+    info = DSD_OPERATIONS[DsdOperation(kind)]
+    advances = left.stride * _BYTES[info.src0], right.stride * _BYTES[info.src1]
+    distance = left.base // _WORD_BYTES - right.base // _WORD_BYTES
+    return advances[0] == advances[1] and distance % _NUM_READABLE_BANKS == 0
+
+
+def _ceil(cycles: Fraction) -> int:
+    return -(-cycles.numerator // cycles.denominator)

@@ -1,0 +1,102 @@
+"""`onewafer csl` as a user meets it: what it shows of a program, and what it says of bad input."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from onewafer.cli import cslc
+from onewafer.cli.main import execute
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "csl" / "axpy-sum"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return the compiled example."""
+    sources = tmp_path_factory.mktemp("axpy")
+    for name in ("layout.csl", "pe_program.csl"):
+        shutil.copy(EXAMPLE / name, sources)
+    options = ["--arch=wse3", "--fabric-dims=9,3", "--params=block_size:8", "--memcpy"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(sources)
+        assert cslc.execute(["layout.csl", *options, "-o", "out"]) == 0
+    return sources / "out"
+
+
+def refused(capsys, *arguments):
+    """Return what a command line that cannot be done says."""
+    assert execute(["csl", *map(str, arguments)]) in (1, 2)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("onewafer: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_listing_has_source_lines_with_bytes_and_cycles(folder, capsys):
+    assert execute(["csl", "listing", str(folder), "--pe", "1,0"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("program 1  ")
+    assert "as on PE (1, 0), the only PE that runs it; wse3, sdk timing" in text
+    assert "RUNTIME    4,176 B" in text
+    assert "  local     9  pc     0  done" in text
+    assert "     42     38       29  @fmacs(y_dsd, y_dsd, x_dsd, a);" in text
+    assert "; beside: ≥ 5" in text
+    assert "@unblock_command_stream();" in text  # of a library
+
+
+def test_listing_of_several_programs_says_which_there_are(folder, capsys):
+    assert execute(["csl", "listing", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("2 programs; --program N or --pe X,Y shows one")
+    assert execute(["csl", "listing", str(folder), "--json"]) == 0
+    programs = json.loads(capsys.readouterr().out)
+    assert [(p["program"], p["num_pes"], p["first_pe"]) for p in programs] == [
+        (0, 1, [0, 0]),
+        (1, 1, [1, 0]),
+    ]
+
+
+def test_json_sums_are_those_of_the_instructions(folder, capsys):
+    assert execute(["csl", "listing", str(folder), "--program", "0", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["num_bytes"] == sum(s["num_bytes"] for s in record["sections"])
+    code = next(s for s in record["sections"] if s["kind"] == "code")
+    assert code["num_bytes"] == sum(line["num_bytes"] for line in record["lines"])
+    for line in record["lines"]:
+        assert line["num_bytes"] == sum(i["num_bytes"] for i in line["instructions"])
+        assert line["cycles"]["least"] == sum(i["cycles"]["least"] for i in line["instructions"])
+    silicon = ["csl", "listing", str(folder), "--program", "0", "--json", "--profile", "silicon"]
+    assert execute(silicon) == 0
+    assert json.loads(capsys.readouterr().out)["profile"] == "silicon"
+
+
+def test_listing_without_sources_has_no_texts(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "elsewhere" / "out"
+    shutil.copytree(folder, copy)
+    assert execute(["csl", "listing", str(copy), "--program", "0"]) == 0
+    text = capsys.readouterr().out
+    assert "     42     38       29\n" in text
+    assert "@fmacs" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--pe", "5,5"], "the program has 2×1 PEs, from 0,0 to 1,0"),
+        (["--pe", "one"], "write X,Y, as in --pe 0,0"),
+        (["--program", "7"], "there is no such program; there is: 0, 1"),
+        (["--program", "0", "--pe", "0,0"], "give one of them"),
+        (["--profile", "fast"], "fast"),
+    ],
+)
+def test_listing_refuses(folder, capsys, options, expected):
+    assert expected in refused(capsys, "listing", folder, *options)
+
+
+def test_what_is_no_program_is_said(capsys, tmp_path):
+    assert "there is no folder" in refused(capsys, "listing", tmp_path / "missing")
+    assert "image.json" in refused(capsys, "listing", tmp_path)
