@@ -9,6 +9,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.image import make_image
 from onewafer.simulator import DEFAULT_ENGINE, Machine, selection
 from onewafer.simulator.fast.compilation import Keeping
+from onewafer.trace import Detail, EventRecorder
 from tests.simulator.assembly import WSE3, receiver
 
 IMAGE = make_image(WSE3, receiver(3, 1))
@@ -38,6 +39,18 @@ def test_what_only_the_reference_has_runs_there_with_a_reason(monkeypatch):
 def test_who_asks_for_the_reference_hears_nothing(monkeypatch):
     lacking(monkeypatch, "a filter")
     assert Machine(IMAGE, WSE3, engine="reference").engine_note is None
+
+
+def test_more_than_events_is_told_by_the_reference_with_a_reason():
+    recorder = EventRecorder()
+    machine = Machine(IMAGE, WSE3, sink=recorder, detail=Detail.CAUSES)
+    assert machine.engine == "reference"
+    assert machine.engine_note is not None
+    assert "the reference engine alone tells" in machine.engine_note
+    assert Machine(IMAGE, WSE3, sink=recorder).engine == "fast"
+    assert Machine(IMAGE, WSE3, detail=Detail.CAUSES).engine == "fast"  # nobody listens
+    asked = Machine(IMAGE, WSE3, engine="reference", sink=recorder, detail=Detail.CAUSES)
+    assert asked.engine_note is None
 
 
 def test_an_unknown_engine_is_refused():

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from onewafer.trace import Detail
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,6 +43,13 @@ class LoadedProgram:
     sink: EventSink | None = None
     threads: int | None = None
     """How many threads may work, None: as many as are of use; no result depends on it (M2)."""
+    detail: Detail = Detail.EVENTS
+    """How much the sink is told; more than events only by the reference engine."""
+
+    @property
+    def details(self) -> EventSink | None:
+        """The sink, if it is told more than events."""
+        return self.sink if self.detail >= Detail.CAUSES else None
 
 
 class Engine(Protocol):

@@ -14,6 +14,7 @@ from onewafer.simulator.loading import load_state
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
+from onewafer.trace import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,20 +39,22 @@ class Machine:
         *,
         engine: str = DEFAULT_ENGINE,
         sink: EventSink | None = None,
+        detail: Detail = Detail.EVENTS,
         memory_limit: int | None = None,
         threads: int | None = None,
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
-        What only the reference engine has runs on it, whatever `engine` says: see `engine_note`.
+        What only the reference engine has, more `detail` than events included, runs on it, whatever
+        `engine` says: see `engine_note`.
         Raise `NotEnoughMemoryError` if it may need more than `memory_limit` bytes of the
         computer's memory; None: what is available. At most `threads` threads simulate; None: as
         many as are of use.
         """
-        selection = select_engine(engine, image)
+        selection = select_engine(engine, image, detail if sink is not None else Detail.EVENTS)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         state = load_state(image, architecture)
-        self._assemble(LoadedProgram(image, architecture, state, sink, threads), selection)
+        self._assemble(LoadedProgram(image, architecture, state, sink, threads, detail), selection)
 
     @classmethod
     def from_checkpoint(

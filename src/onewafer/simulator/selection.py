@@ -11,6 +11,7 @@ from onewafer.simulator.fast.compilation import Keeping, keeping, kernel_folder
 from onewafer.simulator.fast.loop import run_cycles
 from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.simulator.reference import ReferenceEngine
+from onewafer.trace import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class Selection:
         return ENGINES[self.name]
 
 
-def select_engine(wanted: str, image: WaferImage) -> Selection:
+def select_engine(wanted: str, image: WaferImage, detail: Detail = Detail.EVENTS) -> Selection:
     """Return the engine that is wanted, or the reference if the fast one lacks a feature.
 
     Raises:
@@ -47,6 +48,12 @@ def select_engine(wanted: str, image: WaferImage) -> Selection:
     if wanted not in ENGINES:
         raise ConfigurationError(f"there is no engine '{wanted}'; there is: {', '.join(ENGINES)}")
     lacks = fast_engine_lacks(image) if wanted == "fast" else []
+    if not lacks and wanted == "fast" and detail is not Detail.EVENTS:
+        return Selection(
+            "reference",
+            "a trace says why things wait, which the reference engine alone tells: it runs the "
+            "program, with the same results and cycles, but slowly",
+        )
     if not lacks:
         return Selection(wanted)
     shown = "; ".join(lacks[:_NUM_SHOWN])

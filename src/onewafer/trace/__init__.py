@@ -1,5 +1,27 @@
 """Contract 2, simulator → viewers: events."""
 
-from onewafer.trace.event import Event, EventKind, EventRecorder, EventSink
+from onewafer.trace.event import (
+    CONTROL_MARK,
+    NO_COLOR,
+    NO_QUEUE,
+    Detail,
+    Event,
+    EventKind,
+    EventRecorder,
+    EventSink,
+    Wait,
+    wait_of,
+)
 
-__all__ = ["Event", "EventKind", "EventRecorder", "EventSink"]
+__all__ = [
+    "CONTROL_MARK",
+    "NO_COLOR",
+    "NO_QUEUE",
+    "Detail",
+    "Event",
+    "EventKind",
+    "EventRecorder",
+    "EventSink",
+    "Wait",
+    "wait_of",
+]

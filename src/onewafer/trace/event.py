@@ -1,6 +1,8 @@
 """What a simulated wafer can tell: events, and a recorder that keeps them in memory.
 
-"The same cycles" of two engines means: the same events.
+"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`. The
+kinds after it say why these come when they do; only the reference engine tells them, and only if it
+is asked for that much `Detail`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,69 @@ class EventKind(IntEnum):
     """The cycle counter is read. Address; value read."""
     STREAM_UNBLOCKED = 6
     """The program accepts the next host command. 0; 0."""
+
+    # Detail.CAUSES
+    TASK_END = 7
+    """The main thread is free for the next task. 0; program counter of the last instruction."""
+    ISSUE = 8
+    """A DSD operation issues. Microthread (8: main thread); program counter | elements << 16."""
+    WAIT = 9
+    """What an operation, or the main thread before one, waits for has changed. Microthread (8: main
+    thread); `wait_of` says reason, color and queue."""
+    QUEUED = 10
+    """An operation writes a wavelet into an output queue. Color | queue << 8; payload."""
+    MOVE = 11
+    """A wavelet leaves a router. Color | `Direction` it came from << 8 | directions it goes to (bit
+    mask; the ramp only if it is delivered) << 16; payload."""
+    HELD = 12
+    """What the oldest wavelet of a buffer or queue waits for has changed. Color | `Direction` it
+    comes from << 8 | output queue << 16; 1 + `StallReason`, 0: nothing any more."""
+
+    # Detail.INSTRUCTIONS
+    INSTRUCTION = 13
+    """The main thread issues an instruction. 0; program counter."""
+
+
+class Detail(IntEnum):
+    """How much is told; each level includes those before it."""
+
+    EVENTS = 0
+    """What both engines tell."""
+    CAUSES = 1
+    """Why: what waits for what, and the way of every wavelet."""
+    INSTRUCTIONS = 2
+    """Every instruction of the main thread too."""
+
+
+CONTROL_MARK = 1 << 32
+"""In a payload: a control wavelet."""
+NO_COLOR, NO_QUEUE = 0xFF, 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a DSD operation waits for."""
+
+    reason: int
+    """A `StallReason`; −1: nothing any more."""
+    color: int = NO_COLOR
+    """Of the wavelet or the place that it waits for, if it is one of the fabric."""
+    queue: int = NO_QUEUE
+    """Input or output queue, where that has a number."""
+
+    @property
+    def value(self) -> int:
+        """The value of the event."""
+        return self.reason + 1 | self.color << 8 | self.queue << 16
+
+
+def wait_of(value: int) -> Wait:
+    """Return what the value of a `WAIT` says.
+
+    >>> wait_of(Wait(reason=0, color=7, queue=2).value)
+    Wait(reason=0, color=7, queue=2)
+    """
+    return Wait((value & 0xFF) - 1, value >> 8 & 0xFF, value >> 16 & 0xFF)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -46,10 +46,10 @@ from onewafer.simulator.reference.operand import (
     memory_operand,
     to_signed16,
 )
-from onewafer.simulator.reference.operation import Operation
+from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.statistics import StallReason
-from onewafer.trace import Event, EventKind
+from onewafer.trace import Detail, Event, EventKind, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +110,7 @@ class ComputeElement:
         "_agenda",
         "_architecture",
         "_code",
+        "_instruction_sink",
         "_limit",
         "_operation_timing",
         "_sink",
@@ -117,6 +118,7 @@ class ComputeElement:
         "_tables",
         "channels",
         "counter",
+        "details",
         "dsrs",
         "fifos",
         "index",
@@ -155,6 +157,7 @@ class ComputeElement:
         agenda: Agenda,
         operation_timing: OperationTiming,
         sink: EventSink | None,
+        detail: Detail = Detail.EVENTS,
     ) -> None:
         self._tables = tables
         self._code = code
@@ -163,6 +166,8 @@ class ComputeElement:
         self._agenda = agenda
         self._operation_timing = operation_timing
         self._sink = sink
+        self.details = sink if detail >= Detail.CAUSES else None
+        self._instruction_sink = sink if detail >= Detail.INSTRUCTIONS else None
         self.program = tables.program
         self.router = router
         self.index = index
@@ -239,6 +244,7 @@ class ComputeElement:
         """Give the main thread to the picker from `cycle` on."""
         self.main_thread = MainThread.IDLE
         self.main_free = cycle
+        self.record_detail(cycle, EventKind.TASK_END, 0, self.pc - 1)
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)
 
@@ -280,8 +286,12 @@ class ComputeElement:
             self.pc -= 1
             self.main_thread = MainThread.STALLED
             self.stalled_since = cycle
+            busy = Wait(StallReason.MICROTHREAD_BUSY).value
+            self.record_detail(cycle, EventKind.WAIT, MAIN_THREAD, busy)
             return STOP
         operation = self._make_operation(instruction, cycle)
+        what = operation.pc | operation.length << 16
+        self.record_detail(cycle, EventKind.ISSUE, operation.thread, what)
         if config is not None:
             self.path.start(operation)
             self._limit = cycle
@@ -326,6 +336,11 @@ class ComputeElement:
         if self._sink is not None:
             self._sink.record(Event(cycle, self.y, self.x, kind, subject, value))
 
+    def record_detail(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink, if it wants to know why."""
+        if self.details is not None:
+            self.details.record(Event(cycle, self.y, self.x, kind, subject, value))
+
     # --- main thread and picker ------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -340,10 +355,10 @@ class ComputeElement:
                 self.pc = pc + 1
                 following = instruction.execute(self, instruction, cycle)
                 if following < 0:
-                    self._note_stop(instruction)
+                    self._note_stop(instruction, pc, cycle)
                     self._agenda.note(cycle)
                     return
-                self.num_instructions += 1
+                self._count(pc, cycle)
                 self.main_thread_cycles += following - cycle
                 cycle = following
         except SimulationError as error:
@@ -354,10 +369,17 @@ class ComputeElement:
         self._agenda.note(cycle)
         self._agenda.schedule(self, cycle)
 
-    def _note_stop(self, instruction: Instruction) -> None:
+    def _count(self, pc: int, cycle: int) -> None:
+        """Count an instruction that has issued."""
+        self.num_instructions += 1
+        if self._instruction_sink is not None:
+            event = Event(cycle, self.y, self.x, EventKind.INSTRUCTION, 0, pc)
+            self._instruction_sink.record(event)
+
+    def _note_stop(self, instruction: Instruction, pc: int, cycle: int) -> None:
         """Count the instruction after which the main thread stopped, unless it will be retried."""
         if self.main_thread is not MainThread.STALLED:
-            self.num_instructions += 1
+            self._count(pc, cycle)
             self.main_thread_cycles += instruction.cycles
 
     def _retry_issue(self, cycle: int) -> None:
@@ -365,6 +387,7 @@ class ComputeElement:
         config = self.program.configs[self._code[self.pc].imm]
         if self.path.threads[config.microthread] is None:
             self.path.stalls[StallReason.MICROTHREAD_BUSY] += cycle - self.stalled_since
+            self.record_detail(cycle, EventKind.WAIT, MAIN_THREAD, Wait(-1).value)
             self.main_thread = MainThread.RUNNING
             self.main_next = cycle
 

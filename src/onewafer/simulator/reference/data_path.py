@@ -9,7 +9,7 @@ from onewafer.simulator.messages import conflict
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
 from onewafer.simulator.statistics import StallReason
-from onewafer.trace import EventKind
+from onewafer.trace import NO_QUEUE, EventKind, Wait
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
@@ -177,6 +177,8 @@ class DataPath:
         if output is not None:
             routable = cycle + 1 + self._ramp_cycles
             router.push(output.queue, routable, output.color, output.written)
+            subject = output.color | output.queue.number << 8
+            self._owner.record_detail(cycle, EventKind.QUEUED, subject, output.written)
             self._agenda.schedule(router, routable)
         for operand in (*operation.fifo_sources, operation.fifo_dest):
             if operand is not None and operand.fifo.activated:
@@ -253,6 +255,26 @@ class DataPath:
             self.stalls[operation.reason] += cycle - operation.waiting_since
         operation.reason = reason
         operation.waiting_since = cycle
+        owner = self._owner
+        if owner.details is not None:
+            value = _waited_for(operation, cycle, reason).value
+            owner.record_detail(cycle, EventKind.WAIT, operation.thread, value)
+
+
+def _waited_for(operation: Operation, cycle: int, reason: StallReason | None) -> Wait:
+    """Return what the events say of the reason."""
+    match reason:
+        case None:
+            return Wait(-1)
+        case StallReason.INPUT_EMPTY:
+            channels = [source.channel for source in operation.inputs]
+            empty = [c for c in channels if not c.words or c.words[0][0] > cycle]
+            channel = (empty or channels)[0]
+            return Wait(reason, channel.color, channel.queue & NO_QUEUE)
+        case StallReason.OUTPUT_FULL if operation.output is not None:
+            return Wait(reason, operation.output.color, operation.output.queue.number)
+        case _:
+            return Wait(reason)
 
 
 def _service_order(operation: Operation) -> tuple[int, int, int]:

@@ -77,7 +77,9 @@ class ReferenceEngine:
         self._injected: dict[int, OutputQueue] = {}
         image = loaded.image
         self._routers = [
-            Router(x, y, self._timing) for y in range(image.height) for x in range(image.width)
+            Router(x, y, self._timing, details=loaded.details)
+            for y in range(image.height)
+            for x in range(image.width)
         ]
         self._elements = self._make_elements()
         self._element_of_pe = {element.index: element for element in self._elements}
@@ -268,6 +270,7 @@ class ReferenceEngine:
                     agenda=self._agenda,
                     operation_timing=operation_timing,
                     sink=loaded.sink,
+                    detail=loaded.detail,
                 )
             )
         return elements

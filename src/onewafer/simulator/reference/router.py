@@ -154,6 +154,7 @@ class Router:
     __slots__ = (
         "active",
         "buffers",
+        "details",
         "links",
         "num_to_ramp",
         "stalls",
@@ -163,9 +164,10 @@ class Router:
         "y",
     )
 
-    def __init__(self, x: int, y: int, timing: Timing) -> None:
+    def __init__(self, x: int, y: int, timing: Timing, *, details: EventSink | None = None) -> None:
         self.x = x
         self.y = y
+        self.details = details
         self.wake = NEVER
         self.switches: dict[int, Switch] = {}
         """What the router knows about each of its colors."""
@@ -244,13 +246,21 @@ class Router:
         return None, NEVER, ports
 
     def settle(self, source: Source, cycle: int, reason: StallReason | None) -> None:
-        """Note what a source waits for from `cycle` on; count how long it waited for another."""
+        """Note what a source waits for from `cycle` on; count how long it waited for another.
+
+        Its oldest wavelet is still there.
+        """
         if reason is source.reason:
             return
         if source.reason is not None:
             self.stalls[source.reason] += cycle - source.waiting_since
         source.reason = reason
         source.waiting_since = cycle
+        if self.details is not None:
+            color = source.words[0][1]
+            subject = color | source.port << 8 | source.number << 16
+            value = 0 if reason is None else reason + 1
+            self.details.record(Event(cycle, self.y, self.x, EventKind.HELD, subject, value))
 
     def stalled(self, reason: StallReason, cycle: int) -> int:
         """Return the cycles up to `cycle` in which sources waited for `reason`."""
@@ -269,12 +279,12 @@ class Router:
         sink: EventSink | None,
     ) -> None:
         """Move the first wavelet of `source` along `route`, and let it turn the switch."""
+        self.settle(source, cycle, None)
         _, color, word = source.words.popleft()
         channel = route.channel if switch.delivers(route, word) else None
         if is_control(word):
             agenda.schedule(self, cycle + 1)
         word = switch.execute(route, word)
-        self.settle(source, cycle, None)
         source.last_move = cycle
         source.left(cycle, timing.credit_cycles, agenda)
         if source.words:
@@ -295,6 +305,10 @@ class Router:
             agenda.schedule(channel.element, cycle + timing.ramp_cycles)
             if sink is not None:
                 sink.record(Event(cycle, self.y, self.x, EventKind.RAMP_ARRIVAL, color, word))
+        if self.details is not None:
+            ways = route.transmit & ~_RAMP_OUTPUT | (_RAMP_OUTPUT if channel is not None else 0)
+            subject = color | source.port << 8 | ways << 16
+            self.details.record(Event(cycle, self.y, self.x, EventKind.MOVE, subject, word))
         agenda.note(cycle + 1)
 
 
