@@ -87,6 +87,8 @@ def test_run_time_gates(body):
     assert body("@activate(id); @block(step); @unblock(id);", declared) == [
         "activate 9", f"block {local}", f"unblock {local}",
     ]  # fmt: skip
+    chosen = body("const ids = [2]local_task_id{ id, id }; @activate(ids[n]);", declared)
+    assert any("activate 9" in line for line in chosen)
     assert body("@block(queue);", declared) == [f"block {channel(ChannelKind.INPUT_QUEUE, 2)}"]
     assert body("@block(red);", declared, arch="wse2") == [f"block {channel(ChannelKind.COLOR, 1)}"]
     assert body("@block(red);", declared)[0].startswith("type-mismatch")

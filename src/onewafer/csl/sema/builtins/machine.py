@@ -20,7 +20,7 @@ from onewafer.csl.sema.values import (
     Value,
     type_of,
 )
-from onewafer.image import ScalarType
+from onewafer.image import Opcode, ScalarType, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,9 +134,34 @@ def assert_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("activate", 1)
 def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Make a local task ready."""
-    number = a.instance.local_task(args[0], site.argument_spans[0])
+    value = args[0]
+    if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
+        _activate_one_of(site, a, value)
+        return VOID_VALUE
+    number = a.instance.local_task(value, site.argument_spans[0])
     a.emit(ir.Activate(number, site.span))
     return VOID_VALUE
+
+
+def _activate_one_of(site: Site, a: Analyzer, value: Runtime) -> None:
+    """Activate the task whose id is known at run time only: the program has few to compare with."""
+    number = ir.Local("task", ScalarType.U16)
+    a.emit(ir.SetLocal(number, value.expression, site.span))
+    message = f"no local task is bound to the id that `@activate` gets ({site.span})"
+    chain: tuple[ir.Statement, ...] = (
+        ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message, site.span),
+    )
+    bound = sorted(n for kind, n in a.instance.bindings if kind is TaskKind.LOCAL)
+    for task_id in reversed(bound):
+        is_it = ir.Binary(
+            Opcode.EQUAL,
+            ScalarType.U16,
+            ir.ReadLocal(number),
+            ir.Immediate(ScalarType.U16, task_id),
+        )
+        chain = (ir.If(is_it, (ir.Activate(task_id, site.span),), chain, site.span),)
+    for statement in chain:
+        a.emit(statement)
 
 
 @runtime_builtin("block", 1)
