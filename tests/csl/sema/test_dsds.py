@@ -124,6 +124,35 @@ def test_dsds_pass_through_functions(body):
     assert body("", declared, name="part") == ["return length(advance([&d], o × 4), l)"]
 
 
+INDEXED = (
+    DECLARED
+    + """
+const column = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{3} -> m[i, 0], .wavelet_index_offset = true });
+const block = @get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{2, 2} -> m[i, j], .wavelet_index_offset = true });
+const short = @set_dsd_length(column, 2);
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "line"),
+    [
+        ("@fmacs(d, d, column, s, .{ .index = 2 * n });",
+         f"fmacs {D}, {D}, advance(mem1d(&m, 3u16, 4i16), (2u16 MUL.u16 [&n]) × 2), [&s]"),
+        ("@fmovs(d, column, .{ .index = 6 });", f"fmovs {D}, -, advance(mem1d(&m, 3u16, 4i16), 6u16 × 2)"),
+        ("@fmovs(d, short, .{ .index = n });", f"fmovs {D}, -, advance(mem1d(&m, 2u16, 4i16), [&n] × 2)"),
+        ("@fmovs(d, column);", f"fmovs {D}, -, mem1d(&m, 3u16, 4i16)"),
+        ("@fmovs(column, 1.0, .{ .index = n });", "fmovs advance(mem1d(&m, 3u16, 4i16), [&n] × 2), -, 1065353216f32"),
+        ("@fmovs(out, column, .{ .async = true, .index = n });",
+         "fmovs fabout(c1 q2, 4u16, 0i16), -, advance(mem1d(&m, 3u16, 4i16), [&n] × 2) ut2 →-1/-1"),
+        ("@fmovs(block, d, .{ .index = n });", f"fmovs advance(mem4d(&m, 4u16, 0i16), [&n] × 2), -, {D}"),
+    ],
+)  # fmt: skip
+def test_an_index_moves_the_operands_that_take_one(body, statement, line):
+    """It counts 16-bit words, whatever the elements are."""
+    assert body(statement, INDEXED) == [line]
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
@@ -137,7 +166,10 @@ def test_dsds_pass_through_functions(body):
         ("@fmovs(d, e, .{ .activate = done });", "missing-field"),
         ("@fmovs(d, e, .{ .asynk = true });", "unknown-field"),
         ("@fmovs(out, d, .{ .async = true, .activate = @get_local_task_id(11) });", "unbound-task"),
-        ("@fmovs(out, d, .{ .async = true, .index = 3 });", "unsupported-feature"),
+        ("@fmovs(out, d, .{ .async = true, .index = 3 });", "missing-field"),
+        ("@fmovs(d, e, .{ .index = 1.5 });", "type-mismatch"),
+        ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{n} -> a[i], .wavelet_index_offset = true });",
+         "unsupported-feature"),
         ("const r = @get_dsr(dsr_dest, 1); @load_to_dsr(r, out, .{ .async = true }); @fmovs(r, d);", "missing-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .extent = 4 });", "missing-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i * i] });", "tensor-access"),

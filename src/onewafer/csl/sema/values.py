@@ -188,6 +188,8 @@ class Dsd:
     extent: Scalar
     stride: Scalar
     span: Span | None = None
+    takes_index: bool = False
+    """MEM: made with `.wavelet_index_offset`, so that `.index` of an operation moves its start."""
 
 
 @dataclass(frozen=True, slots=True)

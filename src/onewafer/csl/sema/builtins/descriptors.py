@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,8 @@ class _Fields:
     """Elements."""
     extent: Value
     stride: Value
+    takes_index: bool = False
+    """Made with `.wavelet_index_offset`."""
 
 
 _ZERO = Scalar(t.COMPTIME_INT, 0)
@@ -89,11 +91,14 @@ def _access(fields: Mapping[str, Value], span: Span) -> TensorAccess:
     return access
 
 
+_MEMORY_FIELDS = (
+    "tensor_access", "base_address", "extent", "stride", "offset", "wavelet_index_offset"
+)  # fmt: skip
+
+
 def _memory(value: Value, span: Span) -> _Fields:
-    names = ("tensor_access", "base_address", "extent", "stride", "offset")
-    fields = read_fields(
-        value, "a mem1d_dsd", span, known=names, unsupported=("wavelet_index_offset",)
-    )
+    fields = read_fields(value, "a mem1d_dsd", span, known=_MEMORY_FIELDS)
+    takes_index = read_flag(fields, "wavelet_index_offset", span)
     descriptor = DsdDescriptor(DsdKind.MEM1D)
     if "tensor_access" in fields:
         access = _access(fields, span)
@@ -105,10 +110,11 @@ def _memory(value: Value, span: Span) -> _Fields:
                 help="use a mem4d_dsd",
             )
         parts = (access.base, access.element, access.offset, access.extents[0], access.strides[0])
-        return _Fields(t.MEM1D_DSD, descriptor, *parts)
+        return _Fields(t.MEM1D_DSD, descriptor, *parts, takes_index)
     base, element = _base(fields, "mem1d_dsd", span)
     offset, stride = fields.get("offset", _ZERO), fields.get("stride", _ONE)
-    return _Fields(t.MEM1D_DSD, descriptor, base, element, offset, fields["extent"], stride)
+    extent = fields["extent"]
+    return _Fields(t.MEM1D_DSD, descriptor, base, element, offset, extent, stride, takes_index)
 
 
 def _base(fields: Mapping[str, Value], what: str, span: Span) -> tuple[Value, t.Type]:
@@ -138,13 +144,7 @@ def element_of(base: Value, span: Span) -> t.Type:
 
 
 def _nested_memory(value: Value, span: Span) -> _Fields:
-    fields = read_fields(
-        value,
-        "a mem4d_dsd",
-        span,
-        known=("tensor_access", "base_address", "extent", "stride", "offset"),
-        unsupported=("wavelet_index_offset",),
-    )
+    fields = read_fields(value, "a mem4d_dsd", span, known=_MEMORY_FIELDS)
     if "tensor_access" in fields:
         access = _access(fields, span)
         base, element, offset = access.base, access.element, access.offset
@@ -163,7 +163,8 @@ def _nested_memory(value: Value, span: Span) -> _Fields:
     steps = tuple(operations.forced_integer(s, span, "stride") for s in strides)
     descriptor = DsdDescriptor(DsdKind.MEM4D, extents=sizes, strides=steps)
     length = Scalar(t.COMPTIME_INT, prod(sizes))
-    return _Fields(t.MEM4D_DSD, descriptor, base, element, offset, length, _ZERO)
+    takes_index = read_flag(fields, "wavelet_index_offset", span)
+    return _Fields(t.MEM4D_DSD, descriptor, base, element, offset, length, _ZERO, takes_index)
 
 
 def _tuple(value: Value | None, span: Span) -> tuple[Value, ...]:
@@ -230,7 +231,7 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
         skip = operations.forced_integer(fields.offset, span, "offset of a DSD")
         offset = pointer.offset + skip * t.num_bytes(fields.element)
         base = Pointer(pointer.type, pointer.variable, offset)
-    return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span)
+    return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
 
 
 def _check_in_program(site: Site, module: Module) -> None:
@@ -288,6 +289,13 @@ _NO_STRIDE = Scalar(t.I16, 0)
 def make_dsd(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD with run-time parts."""
     fields, span = _read(site, args), site.argument_spans[1]
+    if fields.takes_index:
+        fail(
+            "unsupported-feature",
+            "`.wavelet_index_offset` is supported only in a DSD that is known at compile time",
+            span,
+            help="make the DSD a global `const`, and give operations the place as `.index`",
+        )
     a.instance.check_queue(fields.descriptor, site.span)
     base: ir.Expression = ir.Immediate(ScalarType.U16, 0)
     if fields.base is not None:
@@ -369,7 +377,7 @@ def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value
     _known(site, args)
     _expect_dsd(dsd, site, _MEMORY)
     assert isinstance(dsd, Dsd)
-    return Dsd(dsd.type, dsd.descriptor, pointer, dsd.extent, dsd.stride, site.span)
+    return replace(dsd, base=pointer, span=site.span)
 
 
 @runtime_builtin("set_dsd_base_addr", 2, operands=(1,))
@@ -391,7 +399,7 @@ def known_length(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     assert isinstance(dsd, Dsd)
     number = operations.integer(args[1], span, "the length")
     extent = operations.coerce_scalar(number, t.U16, span, "the length")
-    return Dsd(dsd.type, dsd.descriptor, dsd.base, extent, dsd.stride, site.span)
+    return replace(dsd, extent=extent, span=site.span)
 
 
 @runtime_builtin("set_dsd_length", 2)
@@ -409,7 +417,7 @@ def known_stride(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     assert isinstance(dsd, Dsd)
     number = operations.integer(args[1], span, "the stride")
     stride = operations.coerce_scalar(number, t.I16, span, "the stride")
-    return Dsd(dsd.type, dsd.descriptor, dsd.base, dsd.extent, stride, site.span)
+    return replace(dsd, stride=stride, span=site.span)
 
 
 @runtime_builtin("set_dsd_stride", 2)
@@ -435,7 +443,7 @@ def known_offset(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     assert dsd.base is not None
     skip = operations.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
     base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + skip)
-    return Dsd(dsd.type, dsd.descriptor, base, dsd.extent, dsd.stride, site.span)
+    return replace(dsd, base=base, span=site.span)
 
 
 @runtime_builtin("increment_dsd_offset", 3)

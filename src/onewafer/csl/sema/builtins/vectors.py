@@ -11,6 +11,7 @@ from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
 from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import DsrState
+from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.maps import emit_map
 from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
 from onewafer.csl.sema.values import (
@@ -75,6 +76,7 @@ def _operation(
     operation: DsdOperation,
     info: DsdOperationInfo,
 ) -> Value:
+    args, index = _split_index(site, args, info)
     remaining = list(zip(args, site.argument_spans, strict=True))
     dest = _destination(a, *remaining.pop(0), info.dest)
     src0 = _source(a, *remaining.pop(0), info.src0) if info.src0 is not None else None
@@ -85,6 +87,8 @@ def _operation(
         scalar = _scalar(a, value, span, info.scalar)
     operands = (args[0], *args[1 : 1 + (src0 is not None) + (src1 is not None)])
     _check_operands(site, a, args, info)
+    if index is not None:
+        dest, src0, src1 = _shift(a, site, (dest, src0, src1), operands, index)
     if not any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands):
         fail(
             "type-mismatch",
@@ -172,6 +176,58 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
     return a.sized(value, wanted, span, "the scalar")
 
 
+# --- index ---------------------------------------------------------------------------------------
+
+_INDEX_BYTES: Final = 2
+"""`.index` counts 16-bit words, whatever the elements are (4.5)."""
+
+
+def _split_index(
+    site: Site, args: Sequence[Value], info: DsdOperationInfo
+) -> tuple[Sequence[Value], Value | None]:
+    """Return the arguments without `.index`, the one setting that may be a run-time value."""
+    num_operands = sum(x is not None for x in (info.dest, info.src0, info.src1, info.scalar))
+    config = args[-1]
+    if len(args) == num_operands or not isinstance(config, Struct):
+        return args, None
+    index = config.get("index")
+    if index is None or config.names is None:
+        return args, None
+    kept = [(name, value) for name, value in config.items() if name != "index"]
+    names, fields = tuple(name for name, _ in kept), tuple(value for _, value in kept)
+    if not t.is_integer(type_of(index)):
+        operations.mismatch(index, t.U16, site.argument_spans[-1], "`.index`")
+    return (*args[:-1], Struct(names, fields)), index
+
+
+def _shift(
+    a: Analyzer,
+    site: Site,
+    operands: tuple[ir.DsdOperand, ir.DsdOperand | None, ir.DsdOperand | None],
+    values: Sequence[Value],
+    index: Value,
+) -> tuple[ir.DsdOperand, ir.DsdOperand | None, ir.DsdOperand | None]:
+    """Let the operands that take an index begin that many words further."""
+    takes_index = [isinstance(value, Dsd) and value.takes_index for value in values]
+    if not any(takes_index):
+        fail(
+            "missing-field",
+            "no operand of this operation takes an `.index`",
+            site.argument_spans[-1],
+            help="make the DSD a `const` with `.wavelet_index_offset = true`",
+        )
+    shift = index_value(a, index, site.argument_spans[-1])
+    flags = iter(takes_index)
+    dest, src0, src1 = (
+        ir.Vector(ir.UpdateDsd(ir.DsdUpdate.ADVANCE, operand.dsd, shift, _INDEX_BYTES))
+        if operand is not None and next(flags) and isinstance(operand, ir.Vector)
+        else operand
+        for operand in operands
+    )
+    assert dest is not None
+    return dest, src0, src1
+
+
 # --- configuration -------------------------------------------------------------------------------
 
 
@@ -204,7 +260,7 @@ def _config(a: Analyzer, value: Value, span: Span, operands: Sequence[Value]) ->
         "the configuration of a DSD operation",
         span,
         known=("async", "activate", "unblock", "priority", "ut_id"),
-        unsupported=("on_control", "index"),
+        unsupported=("on_control",),
     )
     loaded = _loaded_config(a, operands)
     is_async = read_flag(fields, "async", span)
