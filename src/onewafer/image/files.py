@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 2
+VERSION = 3
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

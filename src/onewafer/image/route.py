@@ -66,3 +66,7 @@ class ColorConfig:
     teardown: bool = False
     """Start in teardown mode: traffic is held."""
     filter: RangeFilter | CounterFilter | None = None
+    from_host: bool = False
+    """The host puts wavelets in here, as if they came from the ramp."""
+    to_host: bool = False
+    """What the router hands to the ramp goes to the host; the PE needs no program for that."""

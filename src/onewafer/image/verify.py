@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import ImageError
+from onewafer.geometry import Direction
 from onewafer.image.program import SymbolKind, TileProgram
 from onewafer.image.program_rules import find_breaches
 from onewafer.image.route import (
@@ -140,7 +141,16 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
                 yield f"switch position {number}: {name} mask {mask:#x} names no port"
     if positions[0] is None:
         yield "switch position 0 is invalid; it is the route"
+    yield from _host_problems(config)
     yield from _filter_problems(config.filter)
+
+
+def _host_problems(config: ColorConfig) -> Iterator[str]:
+    positions = [position for position in config.positions if position is not None]
+    if config.from_host and not any(p.rx >> Direction.RAMP & 1 for p in positions):
+        yield "the host sends here, but no position receives from the ramp"
+    if config.to_host and not any(p.tx >> Direction.RAMP & 1 for p in positions):
+        yield "the host receives here, but no position sends to the ramp"
 
 
 def _filter_problems(filter_: RangeFilter | CounterFilter | None) -> Iterator[str]:

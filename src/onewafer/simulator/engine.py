@@ -65,8 +65,13 @@ class Engine(Protocol):
 
         Raise `DeadlockError` (M81), or `SimulationError` if the program did what the machine
         cannot do. After the latter the cycle is that of the error and nothing of before it is
-        missing, but PEs may have gone on beyond it, on each engine differently far (M2).
+        missing, but PEs may have gone on beyond it, on each engine differently far (M2). Where
+        the host streams, rest is no deadlock: what is missing may still come (M74).
         """
+        ...
+
+    def find_deadlock(self) -> str | None:
+        """Return what the program waits for after a quiescent run, None if it is done (M81)."""
         ...
 
     def launch(self, name: str, words: Sequence[int]) -> None:
@@ -75,6 +80,10 @@ class Engine(Protocol):
 
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
+        ...
+
+    def collect(self, pe_index: int, color: int, most: int) -> list[int]:
+        """Take at most so many wavelets that wait for the host; return the data words (M73)."""
         ...
 
     def statistics(self) -> Statistics:

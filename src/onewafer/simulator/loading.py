@@ -33,6 +33,8 @@ from onewafer.simulator.state import MachineState, make_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
 
@@ -53,7 +55,7 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
     Raise `ImageError` if the image breaks its contract or uses what is not simulated.
     """
     verify(image, architecture)
-    refuse_unsupported(image)
+    refuse_unsupported(image, architecture)
     state = make_state(
         image.width * image.height,
         memory_bytes=architecture.memory_bytes,
@@ -95,6 +97,17 @@ def input_attachments(
     for color in _unblocked_colors(program):
         attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
     return attachments
+
+
+HOST_STREAM_WORDS = 256
+"""Wavelets of a color that wait at a PE for the host before their sender has to wait (M73)."""
+
+
+def host_streams(image: WaferImage) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where the host sends and where it receives, each `[height, width, colors]`."""
+    sends = np.array([*(c.from_host for c in image.color_configs), False])
+    receives = np.array([*(c.to_host for c in image.color_configs), False])
+    return sends[image.config_of_color], receives[image.config_of_color]
 
 
 def _unblocked_colors(program: TileProgram) -> list[int]:
@@ -162,11 +175,12 @@ def channel_color(encoded: int, program: TileProgram) -> int | None:
             return _bound_color(program, encoded & 0xFF, is_input=True)
 
 
-def refuse_unsupported(image: WaferImage) -> None:
+def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
     """Raise `ImageError` if the image needs a feature that is not simulated."""
     problems = [*_route_problems(image, {"teardown": lambda config: config.teardown})]
     for program in image.programs:
         problems += [f"{program.name}: {problem}" for problem in _program_problems(program)]
+    problems += _stream_problems(image, architecture)
     if problems:
         raise ImageError("the simulator cannot run this image:\n  " + "\n  ".join(problems))
 
@@ -189,6 +203,19 @@ def _route_problems(image: WaferImage, features: Mapping[str, _Feature]) -> Iter
         if names:
             y, x, color = (int(i) for i in np.argwhere(image.config_of_color == index)[0])
             yield f"color {color} at PE ({x}, {y}) uses {', '.join(names)}"
+
+
+def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    """Yield a sentence for each program that reads what its router hands to the host (M73)."""
+    receives = host_streams(image)[1]
+    for number, program in enumerate(image.programs):
+        to_host: NDArray[np.bool_] = np.any(receives[image.program_of_pe == number], axis=0)
+        for color in sorted(input_attachments(program, architecture)):
+            if to_host[color]:
+                yield (
+                    f"{program.name}: it reads color {color}, which its router hands to the host; "
+                    "receive by another color"
+                )
 
 
 def _program_problems(program: TileProgram) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram, StopReason
-from onewafer.simulator.loading import load_state
+from onewafer.simulator.loading import host_streams, load_state
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from onewafer.simulator.selection import Selection
     from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
+
+
+_ALL_WORDS = 1 << 30
 
 
 class Machine:
@@ -101,6 +104,8 @@ class Machine:
         """Whether nothing can happen until the host does something: a run need not look at it."""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
+        sends, self._host_receives = host_streams(loaded.image)
+        self._has_streams = bool(sends.any() or self._host_receives.any())
         self._engine = self._selection.factory(loaded)
 
     @property
@@ -122,6 +127,11 @@ class Machine:
     def engine_note(self) -> str | None:
         """Why that is not the engine that was asked for; None if it is."""
         return self._selection.note
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether the host sends or receives wavelets of some color."""
+        return self._has_streams
 
     @property
     def interrupted(self) -> str:
@@ -149,8 +159,8 @@ class Machine:
     def run(self, *, max_cycles: int | None = None) -> StopReason:
         """Go on until nothing can happen any more, or for at most `max_cycles` cycles from now.
 
-        Raise `DeadlockError` if the program waits for itself, `SimulationError` if it does what
-        the machine cannot do.
+        Raise `DeadlockError` if the program waits for itself, unless the host streams;
+        `SimulationError` if it does what the machine cannot do.
         """
         if self._is_at_rest:
             return StopReason.QUIESCENT
@@ -163,6 +173,14 @@ class Machine:
         self._is_whole = True
         self._is_at_rest = reason is StopReason.QUIESCENT
         return reason
+
+    def find_deadlock(self) -> str | None:
+        """Return what the program waits for, None if it is done or not at rest yet (M81).
+
+        Where the host streams, `run` cannot know whether something is still to come: its caller
+        asks when nothing is.
+        """
+        return self._engine.find_deadlock() if self._is_at_rest else None
 
     def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
         """Write everything about the machine into one file, completely or not at all.
@@ -195,6 +213,20 @@ class Machine:
         index = self._index(x, y)
         self._is_at_rest = False
         self._engine.inject(index, color, words)
+
+    def collect(self, x: int, y: int, color: int, most: int | None = None) -> list[int]:
+        """Take wavelets of a color that the host receives at PE (x, y); return the data words.
+
+        At most `most` are taken; None: all that are there. Control wavelets are dropped. Behind
+        those that wait, the fabric holds others back: run and collect again. Raise
+        `SimulationError` if the color does not go to the host there.
+        """
+        index = self._index(x, y)
+        if not self._host_receives[y, x, color]:
+            raise SimulationError(f"PE ({x}, {y}) sends nothing of color {color} to the host")
+        words = self._engine.collect(index, color, _ALL_WORDS if most is None else most)
+        self._is_at_rest = False
+        return words
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

@@ -16,6 +16,7 @@ import numpy as np
 from onewafer.errors import SimulationError
 from onewafer.image import SectionKind
 from onewafer.settings import available_memory
+from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.sram import PAGE_BYTES
 from onewafer.units import format_bytes
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 ENGINE_BYTES: Final = {"fast": 3_500, "reference": 40_000}
 """State of a PE and its router beside the SRAM, by engine, for programs of a few queues."""
+
+
+_WAVELET_BYTES: Final = 16
+"""Of one that waits for the host, at most: rings are rounded up to a power of two places."""
 
 
 class NotEnoughMemoryError(SimulationError):
@@ -39,11 +44,13 @@ class MemoryNeed:
     """Of one PE."""
     sram_bytes: int
     """Of all PEs: the touched pages."""
+    stream_bytes: int = 0
+    """Of all colors that go to the host: what waits for it."""
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.num_pes * self.engine_bytes + self.sram_bytes
+        return self.num_pes * self.engine_bytes + self.sram_bytes + self.stream_bytes
 
 
 def memory_need(image: WaferImage, *, engine: str) -> MemoryNeed:
@@ -53,7 +60,8 @@ def memory_need(image: WaferImage, *, engine: str) -> MemoryNeed:
         int(count) * _touched_pages(program)
         for count, program in zip(num_pes, image.programs, strict=False)
     )
-    return MemoryNeed(image.width * image.height, ENGINE_BYTES[engine], pages * PAGE_BYTES)
+    waiting = int(host_streams(image)[1].sum()) * HOST_STREAM_WORDS * _WAVELET_BYTES
+    return MemoryNeed(image.width * image.height, ENGINE_BYTES[engine], pages * PAGE_BYTES, waiting)
 
 
 def _touched_pages(program: TileProgram) -> int:
@@ -76,10 +84,11 @@ def refuse_without_memory(image: WaferImage, *, engine: str, limit: int | None) 
         return
     source = "is available" if limit is None else "is allowed (ONEWAFER_MAX_MEMORY)"
     sram = need.sram_bytes // need.num_pes
+    streams = f" + {format_bytes(need.stream_bytes)} of streams" if need.stream_bytes else ""
     raise NotEnoughMemoryError(
         f"the simulation of {image.width}×{image.height} PEs needs {format_bytes(need.total)} of "
         f"memory: {need.num_pes:,} PEs × ({need.engine_bytes:,} B of engine state + {sram:,} B of "
-        f"touched SRAM pages); {format_bytes(allowed)} {source}. Use a smaller rectangle or "
-        "smaller arrays, or a computer with more memory; ONEWAFER_MAX_MEMORY=64G sets the limit by "
-        "hand"
+        f"touched SRAM pages){streams}; {format_bytes(allowed)} {source}. Use a smaller rectangle "
+        "or smaller arrays, or a computer with more memory; ONEWAFER_MAX_MEMORY=64G sets the limit "
+        "by hand"
     )

@@ -127,7 +127,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 of `arithmetic.control` in bit 32 of the word."""
 
 HOST_QUEUE = 1 << 16
-"""Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
+"""Number of the queue that `inject` fills: served after the queues of the PE (M54). The queue of a
+color that the host streams has this number plus 1 plus the color."""
 
 
 @dataclass(frozen=True, slots=True)

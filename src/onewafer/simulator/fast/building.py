@@ -147,11 +147,17 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         blocks=fabric.places.block.astype(np.int32),
         heap_places=np.zeros(num_pes, np.int32),
         heap_cycles=np.empty(num_pes, np.int64),
-        candidates=np.zeros(int(fabric.num_sources.max(initial=0)) + 1, np.int64),
+        candidates=np.zeros(_most_sources(fabric), np.int64),
         events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
         **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
     return arrays, fabric
+
+
+def _most_sources(fabric: Fabric) -> int:
+    """Return the most sources that a router can have, the host's queues included."""
+    of_host = 1 + np.bincount(fabric.streams.pe, minlength=len(fabric.num_sources))
+    return int((fabric.num_sources + of_host).max(initial=1))
 
 
 def make_arena(num_words: int) -> Arena:
@@ -287,7 +293,9 @@ def _shape_rings(arena: Arena, offset: Integers, capacity: Integers, group: Inte
 def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
     outputs, buffers, channels = fabric.outputs, fabric.buffers, fabric.channels
     ramp = int(Direction.RAMP)
-    fifos = np.zeros((len(offset) + len(fabric.num_sources), NUM_FIFO_FIELDS), np.int64)
+    num_host_queues = len(fabric.num_sources) + len(fabric.streams.pe)
+    fifos = np.zeros((len(offset) + num_host_queues, NUM_FIFO_FIELDS), np.int64)
+    fifos[:, FIFOS_PORT] = ramp
     rows = fifos[: len(offset)]
     rows[:, FIFOS_OFFSET] = offset
     rows[:, FIFOS_PE] = pe

@@ -44,7 +44,7 @@ def count_of_blocks(s: Arrays, field: int) -> Integers:
 def count_link_wavelets(s: Arrays) -> Integers:
     """Return the wavelets that left each router, `[num_pes, direction]`: what its targets got."""
     num_pes, num_ports = len(s.blocks), len(Direction)
-    fifos: Integers = s.fifos[: len(s.fifos) - num_pes]
+    fifos: Integers = s.fifos
     pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]
     is_channel = fifos[:, FIFOS_SENDER] == NONE
     is_buffer = fifos[:, FIFOS_PORT] != Direction.RAMP
@@ -58,7 +58,7 @@ def count_link_wavelets(s: Arrays) -> Integers:
 
 def count_hops(s: Arrays) -> int:
     """Return the wavelets that left routers for another PE: what link buffers got."""
-    ports: Integers = s.fifos[: len(s.fifos) - len(s.blocks), FIFOS_PORT]
+    ports: Integers = s.fifos[:, FIFOS_PORT]
     buffers = np.flatnonzero(ports != Direction.RAMP)
     tails: Integers = s.arena[s.fifos[buffers, FIFOS_OFFSET] + FIFO_TAIL]
     return int(s.fifos[buffers, FIFOS_PUSHED].sum() + tails.sum(dtype=np.int64))

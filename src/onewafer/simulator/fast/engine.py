@@ -46,7 +46,7 @@ from onewafer.simulator.fast.fields import (
     PE_TASK_STARTS,
     T_WINDOW_SHIFT,
 )
-from onewafer.simulator.fast.injection import Injector
+from onewafer.simulator.fast.injection import Collector, Injector
 from onewafer.simulator.fast.loop import (
     EVENTS_FULL,
     FAULTED,
@@ -103,6 +103,8 @@ class FastEngine:
         self._team = Team(self._shares)
         self._use(self._shares[0])
         self._injector = Injector(fabric)
+        self._collector = Collector(fabric)
+        self._has_streams = bool(len(fabric.streams.pe) or len(fabric.host_channels.pe))
         self._cycle = 0
         self._program_of_pe = loaded.image.program_of_pe.reshape(-1)
         # What a run costs beside its kernels must not grow with PEs that have nothing to do.
@@ -139,6 +141,18 @@ class FastEngine:
                     assert outcome == QUIESCENT
                     return self._finish()
 
+    def find_deadlock(self) -> str | None:
+        """Return what the quiescent program waits for, None if it is done (M81)."""
+        if self._fifos is None:
+            self._fifos = find_fifos(self._arrays)
+        return report_deadlock(
+            self._arrays,
+            self._loaded,
+            self._cycle,
+            programmed=self._programmed,
+            fifos=self._fifos,
+        )
+
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
         functions = [_function(p.exports.get(name), p.symbols) for p in self._loaded.image.programs]
@@ -170,6 +184,15 @@ class FastEngine:
             s = self._arrays
             self._use(self._injector.inject(s, pe_index, color, words, cycle=self._cycle))
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
+
+    def collect(self, pe_index: int, color: int, most: int) -> list[int]:
+        """Take wavelets that wait for the host, control wavelets too; return the data (M73)."""
+        words, is_awaited = self._collector.collect(
+            self._arrays, pe_index, color, most, cycle=self._cycle
+        )
+        if is_awaited:
+            wake_routers(self._bound, np.array([pe_index]), self._cycle + 1)
+        return words
 
     def activity(self) -> Activity:
         """Return the few of these counters that say who works."""
@@ -228,16 +251,7 @@ class FastEngine:
         # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
         self._cycle = self._absolute(LAST_END)
         self._store_state()
-        if self._fifos is None:
-            self._fifos = find_fifos(self._arrays)
-        report = report_deadlock(
-            self._arrays,
-            self._loaded,
-            self._cycle,
-            programmed=self._programmed,
-            fifos=self._fifos,
-        )
-        if report is not None:
+        if not self._has_streams and (report := self.find_deadlock()) is not None:
             raise DeadlockError(report)
         return StopReason.QUIESCENT
 

@@ -242,7 +242,7 @@ LINK_FREE, LINK_WAVELETS, LINK_DEPARTURES = range(3)
     NUM_FIFO_FIELDS,
 ) = range(10)
 HOST_QUEUE = 1 << 16
-"""Number of the queue that `inject` fills: served after the queues of the PE (M54)."""
+"""Number of the queue that `inject` fills, see `snapshot.HOST_QUEUE`."""
 
 # --- operations ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from onewafer.simulator.fast.fields import (
     BLOCK_IS_CONTENDED,
     BLOCK_NUM_SOURCES,
     BLOCK_SOURCES,
+    CONTROL_TAG,
     FIFO_HEAD,
     FIFO_LAST_MOVE,
     FIFO_OWNER,
@@ -30,6 +31,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PE,
     FIFOS_PORT,
     FIFOS_WRITER,
+    HAS_TAGS,
     HOST_QUEUE,
     NONE,
     NOT_YET,
@@ -61,16 +63,25 @@ class Injector:
         """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
-        row = len(s.fifos) - len(s.blocks) + pe
+        row, number = self._queue_of(s, pe, color)
         queue = int(s.fifos[row, FIFOS_OFFSET])
         waiting = _wavelets(s, queue) if queue else []
         ready = cycle - int(s.clock[BASE])
         wavelets = [*waiting, *((ready, color, word & _WORD) for word in words)]
         s = self._make_room(s, fifo_words(len(wavelets), has_tags=True))
-        self._move_queue(s, row, pe, len(wavelets))
+        self._move_queue(s, row, pe, number, len(wavelets))
         _fill(s, self._end, wavelets)
         self._end += fifo_words(len(wavelets), has_tags=True)
         return s
+
+    def _queue_of(self, s: Arrays, pe: int, color: int) -> tuple[int, int]:
+        """Return row and number of the queue of a color, or else that of all other colors."""
+        streams = self._fabric.streams
+        num_streams, num_pes = len(streams.pe), len(s.blocks)
+        found = np.flatnonzero((streams.pe == pe) & (streams.color == color))
+        if len(found):
+            return len(s.fifos) - num_streams + int(found[0]), HOST_QUEUE + 1 + color
+        return len(s.fifos) - num_streams - num_pes + pe, HOST_QUEUE
 
     def _make_room(self, s: Arrays, num_words: int) -> Arrays:
         """Return arrays with an arena that has `num_words` left."""
@@ -80,10 +91,12 @@ class Injector:
         arena[: self._end] = s.arena[: self._end]
         return s._replace(arena=arena)
 
-    def _move_queue(self, s: Arrays, row: int, pe: int, num_wavelets: int) -> None:
+    def _move_queue(
+        self, s: Arrays, row: int, pe: int, queue_number: int, num_wavelets: int
+    ) -> None:
         """Write the header of a host queue at the end of the arena, without wavelets."""
         block, old, queue = int(s.blocks[pe]), int(s.fifos[row, FIFOS_OFFSET]), self._end
-        number = int(self._fabric.num_sources[pe])
+        number = _source_number(s, block, old)
         s.arena[queue + FIFO_HEAD] = s.arena[queue + FIFO_TAIL] = 0
         s.arena[queue + FIFO_OWNER] = block
         s.arena[queue + FIFO_SHAPE] = log2_places(num_wavelets) << 8 | number % SOURCE_GROUPS
@@ -94,13 +107,22 @@ class Injector:
         s.fifos[row, FIFOS_OFFSET] = queue
         s.fifos[row, FIFOS_PE] = pe
         s.fifos[row, FIFOS_COLOR] = ANY_COLOR
-        s.fifos[row, FIFOS_NUMBER] = HOST_QUEUE
+        s.fifos[row, FIFOS_NUMBER] = queue_number
         s.fifos[row, FIFOS_PORT] = int(Direction.RAMP)
         s.fifos[row, FIFOS_WRITER] = NONE
         s.arena[block + BLOCK_SOURCES + number] = queue
-        s.arena[block + BLOCK_NUM_SOURCES] = number + 1
+        s.arena[block + BLOCK_NUM_SOURCES] = max(number + 1, s.arena[block + BLOCK_NUM_SOURCES])
         s.arena[block + BLOCK_IS_CONTENDED] = 1
         s.arena[block + BLOCK_ACTIVE] |= 1 << number % SOURCE_GROUPS
+
+
+def _source_number(s: Arrays, block: int, queue: int) -> int:
+    """Return which source of its router a queue is; a new one (0) is the next."""
+    num_sources = int(s.arena[block + BLOCK_NUM_SOURCES])
+    if not queue:
+        return num_sources
+    first = block + BLOCK_SOURCES
+    return s.arena[first : first + num_sources].tolist().index(queue)
 
 
 def _places(s: Arrays, queue: int) -> int:
@@ -127,3 +149,34 @@ def _fill(s: Arrays, queue: int, wavelets: Sequence[Wavelet]) -> None:
         s.arena[ring + 2 * i + 1] = (word ^ 0x8000_0000) - 0x8000_0000
         s.arena[tags + i] = color
     s.arena[queue + FIFO_TAIL] = len(wavelets)
+
+
+class Collector:
+    """Empties the channels that are the host's (M73)."""
+
+    def __init__(self, fabric: Fabric) -> None:
+        """Remember where these channels are."""
+        channels = fabric.host_channels
+        offsets = fabric.places.channels[channels.pe] + channels.distance
+        keys = zip(channels.pe.tolist(), channels.color.tolist(), offsets.tolist(), strict=True)
+        self._channels = {(pe, color): offset for pe, color, offset in keys}
+
+    def collect(
+        self, s: Arrays, pe: int, color: int, most: int, *, cycle: int
+    ) -> tuple[list[int], bool]:
+        """Take wavelets in `cycle`; return the data words, and whether the router waits."""
+        channel = self._channels[pe, color]
+        head, tail = int(s.arena[channel + FIFO_HEAD]), int(s.arena[channel + FIFO_TAIL])
+        taken = np.arange(head, min(tail, head + most))
+        places = _places(s, channel)
+        at = channel + FIFO_RING + 2 * (taken % places)
+        words = s.arena[at + 1].astype(np.int64) & _WORD
+        if s.arena[channel + FIFO_SHAPE] & HAS_TAGS:
+            tags = s.arena[channel + FIFO_RING + 2 * places + taken % places]
+            words = words[tags & CONTROL_TAG == 0]
+        s.arena[at] = cycle - int(s.clock[BASE])
+        s.arena[channel + FIFO_HEAD] = head + len(taken)
+        is_awaited = bool(len(taken)) and s.arena[channel + FIFO_STATE] != 0
+        if is_awaited:
+            s.arena[channel + FIFO_STATE] = 0
+        return words.tolist(), is_awaited

@@ -220,13 +220,14 @@ def _find(keys: Integers, wanted: Integers) -> Integers:
 
 def _refill_host_queues(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
     sources = snapshot.sources
-    for source in np.flatnonzero(sources["number"] == tables.HOST_QUEUE).tolist():
+    for source in np.flatnonzero(sources["number"] >= tables.HOST_QUEUE).tolist():
         pe = int(sources["pe"][source])
+        color_of_queue = max(int(sources["number"][source]) - tables.HOST_QUEUE - 1, 0)
         chosen = snapshot.wavelets[snapshot.wavelets["source"] == source]
         for ready, color, word in chosen[["ready", "color", "word"]].tolist():
             s = injector.inject(s, pe, color, [word], cycle=ready)
         if not len(chosen):  # an empty queue still knows when it was served last
-            s = injector.inject(s, pe, 0, [], cycle=snapshot.cycle)
+            s = injector.inject(s, pe, color_of_queue, [], cycle=snapshot.cycle)
     return s
 
 
@@ -248,7 +249,7 @@ def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
     s.arena[offset + FIFO_STATE] = table["reason"] + 1 | table["is_awaited"] * IS_AWAITED
     s.fifos[found, FIFOS_WAITING_SINCE] = table["waiting_since"] - s.clock[BASE]
 
-    is_host = table["number"] == tables.HOST_QUEUE
+    is_host = table["number"] >= tables.HOST_QUEUE
     wavelets = snapshot.wavelets
     wavelets = wavelets[~is_host[wavelets["source"]]]
     at = offset[wavelets["source"]]
@@ -313,7 +314,7 @@ def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
     wanted[links["pe"], links["direction"]] = links["wavelets"]
     wanted[snapshot.routers["pe"], _RAMP] = snapshot.routers["wavelets_to_ramp"]
     missing = (wanted - count_link_wavelets(s)).reshape(-1)
-    fifos = s.fifos[: len(s.fifos) - len(s.pes)]
+    fifos = s.fifos
     is_channel = fifos[:, FIFOS_SENDER] == NONE
     rows = np.flatnonzero(is_channel | (fifos[:, FIFOS_PORT] != _RAMP))
     owners: Integers = fifos[rows, FIFOS_PE]

@@ -241,14 +241,18 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     if number < 0:
         return None
     number_in_force = 0 if switch == NONE else int(s.switches[switch, SWITCH_POSITION])
-    position = image.color_configs[number].positions[number_in_force]
+    config = image.color_configs[number]
+    position, to_host = config.positions[number_in_force], config.to_host
     assert position is not None
     wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
     targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
     return SimpleNamespace(
         receive=position.rx,
         lacks_link=any(buffer is None for _, buffer, _ in targets),
-        lacks_queue=bool(position.tx >> Direction.RAMP & 1) and not _has_channel(s, pe, color),
+        lacks_queue=bool(position.tx >> Direction.RAMP & 1)
+        and not to_host
+        and not _has_channel(s, pe, color),
+        goes_to_host=to_host,
         targets=[target for target in targets if target[1] is not None],
     )
 

@@ -8,7 +8,7 @@ from links, then from the PE).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from onewafer.simulator.fast.fields import (
     IS_SWITCHED,
     LINE_WORDS,
     NO_ROUTE,
+    NONE,
     NUM_OP_WORDS,
     NUM_ROUTE_WORDS,
     NUM_STAGE_WORDS,
@@ -32,6 +33,7 @@ from onewafer.simulator.fast.fields import (
     ROUTE_TARGETS,
 )
 from onewafer.simulator.fast.tables import fifo_words
+from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -142,6 +144,10 @@ class Fabric:
     buffer_words: int
     switches: Routes
     """Rows of `Arrays.switches`, in the order of PE and color."""
+    host_channels: Queues
+    """Those of the channels that the host empties (M73)."""
+    streams: Routes
+    """Host queues of one color, by their number, in the order of PE and color (M72)."""
 
 
 def lay_out(
@@ -153,9 +159,16 @@ def lay_out(
     """Return where everything is; routes of `switched` colors lead to switches."""
     num_pes = image.width * image.height
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
+    sends, receives = (where.reshape(num_pes, -1) for where in host_streams(image))
     traffic = _traffic(image, tables, sorted(switched))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
+    channel_words = _of_pe(
+        program_of_pe, [sum(q.num_words for q in t.channels) for t in tables.layouts]
+    )
+    host_channels, host_words = _host_channels(
+        receives, channel_words, sorted(switched), architecture.timing.ramp_cycles
+    )
     buffers = _buffers(traffic.incoming, image.width)
     is_link_route = ~traffic.is_dead & (traffic.receive & traffic.incoming != 0)
     is_ramp_route = ~traffic.is_dead & (traffic.receive & _TO_RAMP != 0)
@@ -165,13 +178,13 @@ def lay_out(
     num_link_routes = is_link_route.sum(axis=1)
     buffer_words = fifo_words(architecture.timing.router_buffer_words, has_tags=bool(switched))
     is_switch = np.isin(np.arange(NUM_COLORS), sorted(switched)) & ~traffic.is_dead
-    switch_pe, switch_color = np.divmod(np.flatnonzero(is_switch), NUM_COLORS)
     sizes = (
-        _lines(BLOCK_SOURCES + num_sources + 1) + NUM_STAGE_WORDS * (num_operations > 0),
+        _lines(BLOCK_SOURCES + num_sources + 1 + sends.sum(axis=1))
+        + NUM_STAGE_WORDS * (num_operations > 0),
         NUM_OP_WORDS * num_operations,
         _of_pe(program_of_pe, [sum(q.num_words for q in t.outputs) for t in tables.layouts]),
         buffer_words * num_buffers,
-        _of_pe(program_of_pe, [sum(q.num_words for q in t.channels) for t in tables.layouts]),
+        channel_words + host_words,
         _lines(NUM_ROUTE_WORDS * (num_link_routes + is_ramp_route.sum(axis=1))),
     )
     places = _places(sizes)
@@ -179,14 +192,16 @@ def lay_out(
         traffic=traffic,
         outputs=outputs,
         buffers=buffers,
-        channels=channels,
+        channels=_joined(channels, host_channels),
         link_routes=_routes(is_link_route, places.routes),
         ramp_routes=_routes(is_ramp_route, places.routes + NUM_ROUTE_WORDS * num_link_routes),
         places=places,
         num_operations=num_operations,
         num_sources=num_sources,
         buffer_words=buffer_words,
-        switches=Routes(switch_pe, switch_color, np.arange(len(switch_pe))),
+        switches=_numbered(is_switch),
+        host_channels=host_channels,
+        streams=_numbered(sends),
     )
 
 
@@ -216,7 +231,8 @@ def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> T
     incoming = np.zeros_like(transmit)
     is_dead = image.config_of_color < 0
     has_channel = np.append(tables.programs[:, PROGRAM_COLORS:] >= 0, [[False] * NUM_COLORS], 0)
-    is_dead |= (transmit & _TO_RAMP != 0) & ~has_channel[image.program_of_pe]
+    is_taken = has_channel[image.program_of_pe] | host_streams(image)[1]
+    is_dead |= (transmit & _TO_RAMP != 0) & ~is_taken
     for direction in _LINKS:
         dx, dy = direction.step
         leaves = transmit >> int(direction) & 1
@@ -266,6 +282,39 @@ def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> 
         np.int64,
     ).reshape(-1, 6)
     return Queues(pe, number, *columns[index].T)
+
+
+def _host_channels(
+    receives: NDArray[np.bool_], first: Integers, switched: list[int], ramp_cycles: int
+) -> tuple[Queues, Integers]:
+    """Return the channels that the host empties, and their words in each PE's block.
+
+    They lie behind the channels of the PE's program, from word `first` on.
+    """
+    pe, color = np.divmod(np.flatnonzero(receives), NUM_COLORS)
+    capacity = HOST_STREAM_WORDS + ramp_cycles
+    has_tags = np.isin(color, switched)
+    words = np.where(
+        has_tags, fifo_words(capacity, has_tags=True), fifo_words(capacity, has_tags=False)
+    )
+    ends = np.cumsum(words)
+    before = ends - words
+    distance = first[pe] + before - before[np.searchsorted(pe, pe)]
+    nobody, never = np.full(len(pe), NONE), np.zeros(len(pe), np.int64)
+    depth = np.full(len(pe), capacity)
+    channels = Queues(pe, never, nobody, color, depth, distance, never, has_tags.astype(np.int64))
+    return channels, np.bincount(pe, words, minlength=len(receives)).astype(np.int64)
+
+
+def _joined(queues: Queues, more: Queues) -> Queues:
+    """Return queues and others behind them."""
+    names = (field.name for field in fields(Queues))
+    return Queues(*(np.concatenate((getattr(queues, n), getattr(more, n))) for n in names))
+
+
+def _numbered(exists: NDArray[np.bool_]) -> Routes:
+    pe, color = np.divmod(np.flatnonzero(exists), NUM_COLORS)
+    return Routes(pe, color, np.arange(len(pe)))
 
 
 def _buffers(incoming: Masks, width: int) -> Buffers:

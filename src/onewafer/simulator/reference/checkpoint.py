@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Router, Source
+    from onewafer.simulator.reference.router import Channel, Router, Source
     from onewafer.simulator.snapshot import Snapshot, Table
 
 _MAIN_THREADS = (MainThread.IDLE, MainThread.RUNNING, MainThread.WAITING, MainThread.STALLED)
@@ -56,11 +56,9 @@ Rows = list[tuple[int, ...]]
 
 
 def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
-    """Return the tables of compute elements."""
+    """Return the tables of compute elements, without their channels."""
     states: Rows = []
     operations: Rows = []
-    arrivals: Rows = []
-    awaited: Rows = []
     launches: Rows = []
     arguments: Rows = []
     fifos: Rows = []
@@ -70,9 +68,6 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
         operations += [
             (pe, *_export_operation(element, op)) for op in element.path.threads if op is not None
         ]
-        for color, channel in element.channels.items():
-            arrivals += [(pe, color, ready, word) for ready, word in channel.words]
-            awaited += [(pe, color)] * channel.router_waits
         fifos += [(pe, f.number, f.head, f.count, f.width) for f in element.fifos if f.width]
         if element.pending_launch is not None:
             function, words = element.pending_launch
@@ -82,11 +77,22 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
     return {
         "elements": make_table("elements", states),
         "operations": make_table("operations", operations),
-        "arrivals": make_table("arrivals", arrivals),
-        "awaited_channels": make_table("awaited_channels", awaited),
         "launches": make_table("launches", launches),
         "launch_arguments": make_table("launch_arguments", arguments),
         "fifos": make_table("fifos", fifos),
+    }
+
+
+def export_channels(channels: Mapping[tuple[int, int], Channel]) -> dict[str, Table]:
+    """Return the tables of channels, which are given by (PE, color)."""
+    arrivals: Rows = []
+    awaited: Rows = []
+    for key, channel in channels.items():
+        arrivals += [(*key, ready, word) for ready, word in channel.words]
+        awaited += [key] * channel.router_waits
+    return {
+        "arrivals": make_table("arrivals", arrivals),
+        "awaited_channels": make_table("awaited_channels", awaited),
     }
 
 
@@ -242,14 +248,18 @@ def export_stalls(
 # --- import --------------------------------------------------------------------------------------
 
 
+def import_channels(snapshot: Snapshot, channels: Mapping[tuple[int, int], Channel]) -> None:
+    """Fill the channels of a machine that was just loaded, which are given by (PE, color)."""
+    for pe, color, ready, word in rows_of(snapshot.arrivals):
+        channels[pe, color].words.append((ready, word))
+    for pe, color in rows_of(snapshot.awaited_channels):
+        channels[pe, color].router_waits = True
+
+
 def import_elements(
     snapshot: Snapshot, element_of_pe: Mapping[int, ComputeElement], agenda: Agenda
 ) -> None:
-    """Fill the compute elements of a machine that was just loaded."""
-    for pe, color, ready, word in rows_of(snapshot.arrivals):
-        element_of_pe[pe].channels[color].words.append((ready, word))
-    for pe, color in rows_of(snapshot.awaited_channels):
-        element_of_pe[pe].channels[color].router_waits = True
+    """Fill the compute elements of a machine that was just loaded, but for their channels."""
     for pe, number, head, count, width in rows_of(snapshot.fifos):
         fifo = element_of_pe[pe].fifos[number]
         fifo.head, fifo.count, fifo.width = head, count, width

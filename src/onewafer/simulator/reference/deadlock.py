@@ -155,6 +155,8 @@ def _obstacle(router: Router, source: Source, color: int) -> str:
     for _, buffer, direction in route.targets:
         if buffer.used >= buffer.capacity:
             return f"the buffer of the next router to the {direction.name} is full"
+    if route.goes_to_host:
+        return "the host has not taken what waits at this PE"
     return "the input queue of the PE is full and nobody reads it"
 
 

@@ -15,13 +15,17 @@ import numpy as np
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
+from onewafer.simulator.arithmetic.control import is_control
 from onewafer.simulator.engine import LoadedProgram, StopReason
+from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
 from onewafer.simulator.reference.checkpoint import (
+    export_channels,
     export_elements,
     export_routers,
     export_stalls,
+    import_channels,
     import_elements,
     import_routers,
 )
@@ -29,7 +33,7 @@ from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
 from onewafer.simulator.reference.operation import OperationTiming
-from onewafer.simulator.reference.router import NEVER, OutputQueue, Router
+from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.reference.wiring import wire_routers
 from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
@@ -74,8 +78,12 @@ class ReferenceEngine:
         self._agenda = Agenda()
         self._reverse = reverse
         self._cycle = 0
-        self._injected: dict[int, OutputQueue] = {}
+        self._injected: dict[tuple[int, int], OutputQueue] = {}
+        """The host's queues by (PE, number)."""
         image = loaded.image
+        self._sends, receives = host_streams(image)
+        self._has_streams = bool(self._sends.any() or receives.any())
+        self._host_channels = _make_host_channels(receives, self._timing.ramp_cycles)
         self._routers = [
             Router(x, y, self._timing, details=loaded.details)
             for y in range(image.height)
@@ -83,7 +91,7 @@ class ReferenceEngine:
         ]
         self._elements = self._make_elements()
         self._element_of_pe = {element.index: element for element in self._elements}
-        wire_routers(self._routers, self._element_of_pe, image, self._timing)
+        wire_routers(self._routers, self._element_of_pe, self._host_channels, image, self._timing)
         for element in self._elements:
             self._agenda.schedule(element, 0)
 
@@ -111,10 +119,13 @@ class ReferenceEngine:
         # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
         self._cycle = self._agenda.end
         self._store_state()
-        report = describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
-        if report is not None:
+        if not self._has_streams and (report := self.find_deadlock()) is not None:
             raise DeadlockError(report)
         return StopReason.QUIESCENT
+
+    def find_deadlock(self) -> str | None:
+        """Return what the quiescent program waits for, None if it is done (M81)."""
+        return describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
 
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
@@ -137,11 +148,23 @@ class ReferenceEngine:
     def inject(self, pe_index: int, color: int, words: Sequence[int]) -> None:
         """Put wavelets into the router of a PE (M72)."""
         router = self._routers[pe_index]
-        queue = self._injected.setdefault(pe_index, OutputQueue(HOST_QUEUE, NEVER, None))
+        is_stream = self._sends[router.y, router.x, color]
+        number = HOST_QUEUE + 1 + color if is_stream else HOST_QUEUE
+        queue = self._injected.setdefault((pe_index, number), OutputQueue(number, NEVER, None))
         for word in words:
             router.push(queue, self._cycle, color, word & 0xFFFF_FFFF)
         self._agenda.note(self._cycle)
         self._agenda.schedule(router, self._cycle)
+
+    def collect(self, pe_index: int, color: int, most: int) -> list[int]:
+        """Take wavelets that wait for the host, control wavelets too; return the data (M73)."""
+        channel = self._host_channels[pe_index, color]
+        count = min(most, len(channel.words))
+        taken = [channel.words.popleft()[1] for _ in range(count)]
+        if taken and channel.router_waits:
+            channel.router_waits = False
+            self._agenda.schedule(self._routers[pe_index], self._cycle + 1)
+        return [word for word in taken if not is_control(word)]
 
     def activity(self) -> Activity:
         """Return the few of these counters that say who works."""
@@ -189,6 +212,7 @@ class ReferenceEngine:
             state=self._loaded.state,
             stalls=export_stalls(self._routers, self._elements),
             **export_elements(self._elements),
+            **export_channels(self._channels()),
             **export_routers(self._routers, queues, cycle=self._cycle, window_cycles=window_cycles),
         )
 
@@ -197,18 +221,28 @@ class ReferenceEngine:
         self._agenda.clear(NEVER)
         self._agenda.end = snapshot.end
         self._cycle = snapshot.cycle
-        hosts = snapshot.sources[snapshot.sources["number"] == HOST_QUEUE]
-        for pe in hosts["pe"].tolist():
-            self._injected[pe] = OutputQueue(HOST_QUEUE, NEVER, None)
+        hosts = snapshot.sources[snapshot.sources["number"] >= HOST_QUEUE]
+        for pe, number in hosts[["pe", "number"]].tolist():
+            self._injected[pe, number] = OutputQueue(number, NEVER, None)
+        import_channels(snapshot, self._channels())
         import_routers(snapshot, self._routers, self._queues(), self._agenda)
         import_elements(snapshot, self._element_of_pe, self._agenda)
 
     def _queues(self) -> dict[int, dict[int, OutputQueue]]:
         """Return the output queues of each PE, the host's included, by number."""
         queues = {e.index: {queue.number: queue for queue in e.queues} for e in self._elements}
-        for pe, queue in self._injected.items():
-            queues.setdefault(pe, {})[HOST_QUEUE] = queue
+        for (pe, number), queue in self._injected.items():
+            queues.setdefault(pe, {})[number] = queue
         return queues
+
+    def _channels(self) -> dict[tuple[int, int], Channel]:
+        """Return the channels of all PEs, those for the host included, by (PE, color)."""
+        channels = {
+            (e.index, color): channel
+            for e in self._elements
+            for color, channel in e.channels.items()
+        }
+        return channels | self._host_channels
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -274,6 +308,17 @@ class ReferenceEngine:
                 )
             )
         return elements
+
+
+def _make_host_channels(
+    receives: NDArray[np.bool_], ramp_cycles: int
+) -> dict[tuple[int, int], Channel]:
+    """Return the channels that the host empties, by (PE, color)."""
+    width = receives.shape[1]
+    return {
+        (y * width + x, color): Channel(color, -1, HOST_STREAM_WORDS + ramp_cycles, None)
+        for y, x, color in np.argwhere(receives).tolist()
+    }
 
 
 def _patched_code(tables: ElementProgram, position: int) -> list[Instruction]:

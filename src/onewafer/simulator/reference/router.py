@@ -110,11 +110,16 @@ class OutputQueue(Source):
 
 
 class Channel:
-    """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word)."""
+    """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word).
+
+    Those that wait for the host have no compute element (M73).
+    """
 
     __slots__ = ("capacity", "color", "element", "queue", "reader", "router_waits", "words")
 
-    def __init__(self, color: int, queue: int, capacity: int, element: ComputeElement) -> None:
+    def __init__(
+        self, color: int, queue: int, capacity: int, element: ComputeElement | None
+    ) -> None:
         self.color = color
         self.queue = queue
         self.capacity = capacity
@@ -302,7 +307,8 @@ class Router:
         if channel is not None:
             self.num_to_ramp += 1
             channel.words.append((cycle + timing.ramp_cycles, word))
-            agenda.schedule(channel.element, cycle + timing.ramp_cycles)
+            if channel.element is not None:
+                agenda.schedule(channel.element, cycle + timing.ramp_cycles)
             if sink is not None:
                 sink.record(Event(cycle, self.y, self.x, EventKind.RAMP_ARRIVAL, color, word))
         if self.details is not None:

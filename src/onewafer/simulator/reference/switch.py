@@ -44,6 +44,11 @@ class Route:
     """The ramp is a transmit direction, but no queue of the PE takes the color (M57)."""
 
     @property
+    def goes_to_host(self) -> bool:
+        """Whether the host takes what goes to the ramp (M73)."""
+        return self.channel is not None and self.channel.element is None
+
+    @property
     def has_ramp(self) -> bool:
         """Whether the compute element is a receiver."""
         return bool(self.transmit >> Direction.RAMP & 1)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Timing
     from onewafer.image import SwitchPosition, WaferImage
     from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.router import Channel
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
@@ -21,11 +22,17 @@ _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 def wire_routers(
     routers: Sequence[Router],
     element_of_pe: Mapping[int, ComputeElement],
+    host_channels: Mapping[tuple[int, int], Channel],
     image: WaferImage,
     timing: Timing,
 ) -> None:
-    """Fill `switches` and `buffers` of every router; `routers` are in the order of PE indices."""
+    """Fill `switches` and `buffers` of every router; `routers` are in the order of PE indices.
+
+    `host_channels` hold, by (PE, color), what goes to the host instead of a compute element.
+    """
     for index, router in enumerate(routers):
+        element = element_of_pe.get(index)
+        channels = element.channels if element is not None else {}
         configs: list[int] = image.config_of_color[router.y, router.x].tolist()
         for color, number in enumerate(configs):
             if number >= 0:
@@ -37,7 +44,7 @@ def wire_routers(
                         color,
                         position,
                         neighbours=neighbours,
-                        element=element_of_pe.get(index),
+                        channel=host_channels.get((index, color)) or channels.get(color),
                         timing=timing,
                     )
                     if position is not None
@@ -53,7 +60,7 @@ def _make_route(
     position: SwitchPosition,
     *,
     neighbours: Mapping[Direction, Router],
-    element: ComputeElement | None,
+    channel: Channel | None,
     timing: Timing,
 ) -> Route:
     wanted = [direction for direction in _LINKS if position.tx >> direction & 1]
@@ -67,12 +74,11 @@ def _make_route(
         if direction in neighbours
     )
     to_ramp = bool(position.tx >> Direction.RAMP & 1)
-    channel = element.channels.get(color) if element is not None and to_ramp else None
     return Route(
         receive=position.rx,
         transmit=position.tx,
         targets=targets,
-        channel=channel,
+        channel=channel if to_ramp else None,
         lacks_link=len(targets) < len(wanted),
         lacks_queue=to_ramp and channel is None,
     )
