@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import onewafer.host
+import onewafer.sdk_layout
 
 SOURCE = Path(onewafer.__file__).parents[1]
 
@@ -17,6 +18,10 @@ SOURCE = Path(onewafer.__file__).parents[1]
     ("module", "names"),
     [
         ("cerebras.sdk.runtime.sdkruntimepybind", ("SdkRuntime", "MemcpyDataType", "MemcpyOrder")),
+        (
+            "cerebras.sdk.runtime.sdkruntimepybind",
+            ("SdkTarget", "SimfabConfig", "SdkExecutionPlatform", "get_platform"),
+        ),
         ("cerebras.sdk.sdk_utils", ("memcpy_view", "input_array_to_u32")),
         ("cerebras.geometry.geometry", ("IntVector", "IntRectangle")),
     ],
@@ -26,15 +31,23 @@ def test_names_are_those_of_the_host_package(module, names):
         assert getattr(importlib.import_module(module), name) is getattr(onewafer.host, name)
 
 
+def test_names_of_the_layout_are_those_of_its_package():
+    module = importlib.import_module("cerebras.sdk.runtime.sdkruntimepybind")
+    for name in onewafer.sdk_layout.__all__:
+        assert getattr(module, name) is getattr(onewafer.sdk_layout, name)
+
+
 def test_enums_have_the_documented_values():
     data_type, order = onewafer.host.MemcpyDataType, onewafer.host.MemcpyOrder
     assert [(m.name, m.value) for m in data_type] == [("MEMCPY_32BIT", 0), ("MEMCPY_16BIT", 1)]
     assert [(m.name, m.value) for m in order] == [("ROW_MAJOR", 0), ("COL_MAJOR", 1)]
+    targets, routes = onewafer.host.SdkTarget, onewafer.sdk_layout.Route
+    assert [(m.name, m.value) for m in targets] == [("WSE2", 0), ("WSE3", 1)]
+    assert [m.name for m in routes] == ["RAMP", "EAST", "WEST", "NORTH", "SOUTH"]
+    assert [m.name for m in onewafer.sdk_layout.Edge] == ["TOP", "BOTTOM", "LEFT", "RIGHT"]
 
 
 def test_names_that_are_missing_say_so():
-    with pytest.raises(ImportError, match="does not have SdkLayout yet"):
-        from cerebras.sdk.runtime.sdkruntimepybind import SdkLayout  # noqa: F401, PLC0415
     with pytest.raises(ImportError, match="cannot import name 'Sdkruntime'"):
         from cerebras.sdk.runtime.sdkruntimepybind import Sdkruntime  # noqa: F401, PLC0415
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onewafer.host.device import Device, LaunchReport
+from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.interruption import Interruption
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
@@ -10,8 +11,16 @@ from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
+from onewafer.host.sdk_platform import (
+    SdkExecutionPlatform,
+    SdkTarget,
+    SimfabConfig,
+    get_platform,
+    get_simulator,
+)
 from onewafer.host.sdk_runtime import SdkRuntime, Task
 from onewafer.host.short_traceback import install_short_tracebacks
+from onewafer.host.stream_ports import StreamPort, load_stream_ports, save_stream_ports
 from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
@@ -27,13 +36,22 @@ __all__ = [
     "RunObserver",
     "RunProgress",
     "Sampler",
+    "SdkExecutionPlatform",
     "SdkRuntime",
+    "SdkTarget",
+    "SimfabConfig",
+    "StreamPort",
     "Task",
     "WarningsOnly",
     "choose_observer",
     "describe_progress",
+    "get_platform",
+    "get_simulator",
     "input_array_to_u32",
+    "load_stream_ports",
     "memcpy_view",
+    "save_stream_ports",
+    "suggest",
 ]
 
 # A script's only entry point is this import.

@@ -21,8 +21,11 @@ from onewafer.geometry import Rectangle
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.port_traffic import PortTraffic
 from onewafer.host.run_limits import RunLimits
+from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
 from onewafer.host.simulation_record import SimulationRecord
+from onewafer.host.stream_ports import load_stream_ports
 from onewafer.image import NUM_COLORS, SymbolKind, load
 from onewafer.settings import Settings
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from onewafer.host.device import LaunchReport
+    from onewafer.host.port_traffic import Receipt
     from onewafer.host.scalars import Argument
 
 _FIRST_HANDLE = NUM_COLORS
@@ -50,28 +54,31 @@ class Task:
 
 
 class SdkRuntime:
-    """Load a folder that `cslc` wrote, copy data, launch functions."""
+    """Load a folder that `cslc` or `SdkLayout.compile` wrote, copy data, launch functions."""
 
     def __init__(
         self,
         bindir: str | PathLike[str],
-        cmaddr: str | None = None,
+        cmaddr: SdkExecutionPlatform | str | None = None,
         *,
         suppress_simfab_trace: bool = False,  # noqa: ARG002 - vendor tuning, no meaning here
         simfab_numthreads: int = 1,  # noqa: ARG002 - likewise
         msg_level: str = "",  # noqa: ARG002 - likewise
         memcpy_required: bool = True,
     ) -> None:
-        if cmaddr:
-            raise HostError(
-                f"cmaddr={cmaddr!r} names a real system; onewafer only simulates: leave cmaddr out"
-            )
+        if not isinstance(cmaddr, SdkExecutionPlatform):
+            refuse_real_system("cmaddr", cmaddr)
         self._folder = Path(bindir)
         if not self._folder.is_dir():
             raise HostError(
                 f"there is no folder {str(self._folder)!r}: pass the one given to cslc with -o"
             )
         self._image = load(self._folder)
+        if isinstance(cmaddr, SdkExecutionPlatform) and cmaddr.target.arch != self._image.arch:
+            raise HostError(
+                f"{str(self._folder)!r} was compiled for {self._image.arch}, the platform is "
+                f"{cmaddr.target.arch}: pass the platform of the SdkLayout"
+            )
         if memcpy_required and not self._image.uses_memcpy:
             raise HostError(
                 f"{str(self._folder)!r} was compiled without --memcpy: "
@@ -85,6 +92,9 @@ class SdkRuntime:
             engine=settings.engine,
             limits=RunLimits.from_settings(settings),
         )
+        self._traffic = PortTraffic(self._device, load_stream_ports(self._folder))
+        self._receipts: dict[int, Receipt] = {}
+        """Of tasks that may not be done yet, by number."""
         self._num_tasks = 0
         self._launches: list[LaunchReport] = []
 
@@ -102,7 +112,14 @@ class SdkRuntime:
         self._device.settle()
 
     def stop(self) -> None:
-        """Finish all work and write `simulation.json` into the program's folder."""
+        """Finish all work and write `simulation.json` into the program's folder.
+
+        Raises:
+            DeadlockError: the host wants more wavelets than the program sends, or the program more
+                than the host has sent.
+        """
+        if self._device.is_running:
+            self._traffic.finish_all()
         self._device.stop()
         record = SimulationRecord(
             arch=self._architecture.name,
@@ -272,15 +289,63 @@ class SdkRuntime:
         """
         if not 0 <= task.number < self._num_tasks:
             raise HostError(f"task {task.number} was not issued by this runtime")
-        return True
+        receipt = self._receipts.get(task.number)
+        if receipt is None:
+            return True
+        self._traffic.advance()
+        return receipt.is_complete
 
     def task_wait(self, task: Task) -> None:
         """Wait for an operation issued with `nonblock=True`.
 
         Raises:
             HostError: the handle is not one of this runtime's.
+            DeadlockError: it receives more wavelets than the program sends.
         """
-        self.is_task_done(task)
+        if not self.is_task_done(task):
+            self._traffic.finish(self._receipts[task.number])
+        self._receipts.pop(task.number, None)
+
+    def get_port_id(self, name: str) -> int:
+        """Return the number of a stream, which `send` and `receive` take as well as the name.
+
+        Raises:
+            HostError: the program has no stream of this name.
+        """
+        return self._traffic.number(name)
+
+    def send(
+        self,
+        port: str | int,
+        src: NDArray[Any],
+        n_wavelets: int | None = None,
+        *,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Stream 32-bit elements to the program; without a number, all of `src`.
+
+        Raises:
+            HostError: no such stream, or an array that does not fit.
+        """
+        self._traffic.send(self._traffic.find(port, is_input=True), src, n_wavelets)
+        if not nonblock:
+            self._traffic.advance()
+        return self._issued(nonblock=nonblock)
+
+    def receive(
+        self, port: str | int, dest: NDArray[Any], n_wavelets: int, *, nonblock: bool = False
+    ) -> Task | None:
+        """Fill `dest` with the next wavelets of a stream; control wavelets do not count.
+
+        Raises:
+            HostError: no such stream, or an array that does not fit.
+            DeadlockError: the program sends too few.
+        """
+        receipt = self._traffic.receive(self._traffic.find(port, is_input=False), dest, n_wavelets)
+        if not nonblock:
+            self._traffic.finish(receipt)
+        self._receipts[self._num_tasks] = receipt
+        return self._issued(nonblock=nonblock)
 
     def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).

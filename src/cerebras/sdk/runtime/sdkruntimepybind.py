@@ -1,34 +1,54 @@
-"""The SDK's host runtime under the name that SDK programs import; see `onewafer.host`."""
+"""The SDK's host API under the name that SDK programs import.
+
+See `onewafer.host` (running) and `onewafer.sdk_layout` (building).
+"""
 
 from __future__ import annotations
 
-from typing import NoReturn
-
-from onewafer.host import MemcpyDataType, MemcpyOrder, SdkRuntime, Task
-
-__all__ = ["MemcpyDataType", "MemcpyOrder", "SdkRuntime", "Task"]
-
-_NOT_YET = frozenset(
-    {
-        "Color",
-        "Edge",
-        "Route",
-        "RoutingPosition",
-        "SdkLayout",
-        "SdkTarget",
-        "SimfabConfig",
-        "get_edge_routing",
-        "get_platform",
-    }
+from onewafer.host import (
+    MemcpyDataType,
+    MemcpyOrder,
+    SdkExecutionPlatform,
+    SdkRuntime,
+    SdkTarget,
+    SimfabConfig,
+    Task,
+    get_platform,
+    get_simulator,
+)
+from onewafer.sdk_layout import (
+    FP16TYPE,
+    CodeRegion,
+    Color,
+    Edge,
+    EdgeRouteInfo,
+    PortHandle,
+    Route,
+    RoutingPosition,
+    SdkCompileArtifacts,
+    SdkLayout,
+    get_edge_routing,
 )
 
-
-def __getattr__(name: str) -> NoReturn:
-    if name in _NOT_YET:
-        # Not AttributeError: the import statement would replace its text.
-        raise ImportError(
-            f"onewafer does not have {name} yet: programs built with SdkLayout cannot run; "
-            f"those compiled by cslc can",
-            name=__name__,
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = [
+    "FP16TYPE",
+    "CodeRegion",
+    "Color",
+    "Edge",
+    "EdgeRouteInfo",
+    "MemcpyDataType",
+    "MemcpyOrder",
+    "PortHandle",
+    "Route",
+    "RoutingPosition",
+    "SdkCompileArtifacts",
+    "SdkExecutionPlatform",
+    "SdkLayout",
+    "SdkRuntime",
+    "SdkTarget",
+    "SimfabConfig",
+    "Task",
+    "get_edge_routing",
+    "get_platform",
+    "get_simulator",
+]

@@ -1,0 +1,103 @@
+"""What `SdkLayout.compile` leaves: a folder that `SdkRuntime` opens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onewafer.errors import HostError
+from onewafer.host import StreamPort, save_stream_ports
+from onewafer.image import save
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.image import WaferImage
+    from onewafer.sdk_layout.fabric_plan import FabricPlan
+
+LAYOUT_FILE = "layout.csl"
+COLORS_FILE = "colors.json"
+PARAMETERS_FILE = "out.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SdkCompileArtifacts:
+    """The folder of a compiled layout; a path, as far as functions that take one are concerned."""
+
+    path: str
+
+    def __fspath__(self) -> str:
+        """Return the folder."""
+        return self.path
+
+
+def layout_path(out_prefix: str) -> str:
+    """Return where the CSL of a layout is written.
+
+    Raises:
+        HostError: the folder cannot be one.
+    """
+    folder = Path(out_prefix)
+    if not str(out_prefix).strip() or (folder.exists() and not folder.is_dir()):
+        raise HostError(f"compile(out_prefix={out_prefix!r}): give the name of a folder to write")
+    return (folder / LAYOUT_FILE).as_posix()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file of the folder, which is made if it is missing.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def write_artifacts(image: WaferImage, plan: FabricPlan, out_prefix: str) -> SdkCompileArtifacts:
+    """Write the image, the colors and the streams into the folder, where the layout is already.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    folder = Path(out_prefix)
+    colors = {name: plan.values[name] for name in sorted(plan.values)}
+    image = replace(image, colors={name: str(value) for name, value in colors.items()})
+    summary = {"params": {}, "colors": image.colors, "arch": image.arch}
+    for name, content in ((COLORS_FILE, colors), (PARAMETERS_FILE, summary)):
+        write_text(folder / name, json.dumps(content, indent=2) + "\n")
+    try:
+        save(image, folder)
+        save_stream_ports(stream_ports(plan), folder)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    return SdkCompileArtifacts(str(folder))
+
+
+def _cannot_write(path: str | Path, error: OSError) -> HostError:
+    return HostError(
+        f"SdkLayout.compile: {error.filename or path} cannot be written: {error.strerror or error}"
+    )
+
+
+def stream_ports(plan: FabricPlan) -> Sequence[StreamPort]:
+    """Return where the host meets each stream."""
+    ports: list[StreamPort] = []
+    for routed in plan.routed:
+        if routed.io_pe is not None:
+            (port,) = routed.link.ports
+            x, y = routed.io_pe
+            ports.append(
+                StreamPort(
+                    routed.link.name,
+                    x,
+                    y,
+                    plan.value(port.color),
+                    is_input=port.is_input,
+                )
+            )
+    return ports

@@ -1,0 +1,217 @@
+"""`SdkLayout`: what a host script builds a program with, from regions to artifacts."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, DiskFiles, compile_program
+from onewafer.diagnostics import DiagnosticSink, render
+from onewafer.errors import HostError
+from onewafer.host import SdkExecutionPlatform, SdkTarget
+from onewafer.sdk_layout.artifacts import layout_path, write_artifacts, write_text
+from onewafer.sdk_layout.code_region import CodeRegion
+from onewafer.sdk_layout.csl_text import write_layout
+from onewafer.sdk_layout.fabric_plan import make_plan
+from onewafer.sdk_layout.host_ends import mark_host_ends
+from onewafer.sdk_layout.link import Link, make_connection, make_stream
+from onewafer.sdk_layout.symbols import set_symbols
+from onewafer.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.host import IntVector
+    from onewafer.image import WaferImage
+    from onewafer.sdk_layout.artifacts import SdkCompileArtifacts
+    from onewafer.sdk_layout.code_region import PortHandle
+    from onewafer.sdk_layout.color import Color
+
+_MESSAGE_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_USUAL = frozenset({"route-without-sender"})
+"""Warnings that a region painted as a whole gives at its rim."""
+
+
+class FP16TYPE(IntEnum):
+    """What 16-bit floats mean; onewafer has the first."""
+
+    F16 = 0
+    BF16 = 1
+    CB16 = 2
+
+
+class SdkLayout:
+    """Code regions, their connections and their streams; `compile` makes a program of them."""
+
+    def __init__(
+        self, platform: SdkExecutionPlatform | SdkTarget, *, msg_level: str = "WARNING"
+    ) -> None:
+        if isinstance(platform, SdkTarget):
+            platform = SdkExecutionPlatform(platform)
+        if msg_level not in _MESSAGE_LEVELS:
+            raise HostError(f"msg_level={msg_level!r}: choose from {', '.join(_MESSAGE_LEVELS)}")
+        self._platform = platform
+        self._shows_warnings = msg_level != "ERROR"
+        self._regions: list[CodeRegion] = []
+        self._links: list[Link] = []
+
+    # --- building -------------------------------------------------------------------------------
+
+    def create_code_region(self, source: str, name: str, width: int, height: int) -> CodeRegion:
+        """Return a region of `width` × `height` PEs that run a CSL file.
+
+        Raises:
+            HostError: the name is taken, or the region empty.
+        """
+        where = f"create_code_region({source!r}, {name!r}, {width}, {height})"
+        if width < 1 or height < 1:
+            raise HostError(f"{where}: a region has at least one PE")
+        if not name.isidentifier():
+            raise HostError(f"{where}: the name of a region is an identifier, such as 'gemv'")
+        if any(region.name == name for region in self._regions):
+            raise HostError(f"{where}: there is a region of this name: choose another one")
+        region = CodeRegion(str(source), name, int(width), int(height))
+        self._regions.append(region)
+        return region
+
+    def connect(self, tx: PortHandle, rx: PortHandle) -> None:
+        """Let all that leaves `tx` arrive at `rx`, PE by PE; `compile` finds the routes.
+
+        Raises:
+            HostError: wrong directions, different sizes, or a port that is connected already.
+        """
+        self._add(make_connection(tx, rx))
+
+    def create_input_stream(
+        self, port: PortHandle, io_loc: IntVector | None = None, io_buffer_size: int = 1024
+    ) -> str:
+        """Let the host send to a port of one PE; return the name for `SdkRuntime.send`.
+
+        `io_loc` is the PE, free of code, where the host's wavelets enter the fabric. The host
+        has as much room as it needs: `io_buffer_size` changes nothing.
+
+        Raises:
+            HostError: an output port, several PEs, or a port that is connected already.
+        """
+        return self._add(make_stream(port, _io_pe(io_loc, io_buffer_size), is_input=True))
+
+    def create_output_stream(
+        self, port: PortHandle, io_loc: IntVector | None = None, io_buffer_size: int = 1024
+    ) -> str:
+        """Let the host receive from a port of one PE; return the name for `SdkRuntime.receive`.
+
+        Raises:
+            HostError: as `create_input_stream`.
+        """
+        return self._add(make_stream(port, _io_pe(io_loc, io_buffer_size), is_input=False))
+
+    def create_input_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
+        """Refuse: onewafer has streams of ports only."""
+        del prefix
+        _refuse_from_loc("input", loc, color)
+
+    def create_output_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
+        """Refuse: onewafer has streams of ports only."""
+        del prefix
+        _refuse_from_loc("output", loc, color)
+
+    def hstack(self, children: Sequence[CodeRegion], origin: IntVector | None = None) -> int:
+        """Place regions side by side, from the first one's place or `origin`; return the width."""
+        x, y = _origin(children, origin, "hstack")
+        first = x
+        for region in children:
+            region.place(x, y)
+            x += region.extent.width
+        return x - first
+
+    def vstack(self, children: Sequence[CodeRegion], origin: IntVector | None = None) -> int:
+        """Place regions below one another, as `hstack`; return the height."""
+        x, y = _origin(children, origin, "vstack")
+        first = y
+        for region in children:
+            region.place(x, y)
+            y += region.extent.height
+        return y - first
+
+    def _add(self, link: Link) -> str:
+        for port in link.ports:
+            if port.region not in self._regions:
+                raise HostError(f"{link}: the {port} belongs to another layout")
+            other = next((other for other in self._links if port in other.ports), None)
+            if other is not None:
+                raise HostError(
+                    f"{link}: the {port} belongs to {other} already; a port has one partner: "
+                    "create another port, with a color of its own"
+                )
+        self._links.append(link)
+        return link.name
+
+    # --- compiling ------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        out_prefix: str,
+        libs: Sequence[str] = (),
+        cslc_prefix: str = "",
+        save_port_map: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
+        f16_type: FP16TYPE = FP16TYPE.F16,
+    ) -> SdkCompileArtifacts:
+        """Route, choose colors, compile; write the folder `out_prefix` and return it.
+
+        `libs` are folders to search for modules. `cslc_prefix` and `save_port_map` change nothing:
+        there is one compiler, and the map of ports is always written.
+
+        Raises:
+            HostError: the layout is wrong; the message says where and what would help.
+            CompileError: the CSL is wrong.
+        """
+        del cslc_prefix, save_port_map
+        if f16_type is not FP16TYPE.F16:
+            raise HostError(f"f16_type={f16_type!r}: onewafer has f16 only: leave f16_type out")
+        path = layout_path(out_prefix)
+        architecture = load_architecture(self._platform.target.arch)
+        plan = make_plan(self._regions, self._links, architecture)
+        # Findings of the compiler show lines of the layout: it is there whatever they say.
+        write_text(path, write_layout(plan, path))
+        image = self._compile(path, tuple(libs))
+        image = mark_host_ends(set_symbols(image, plan.regions), plan)
+        return write_artifacts(image, plan, out_prefix)
+
+    def _compile(self, path: str, libs: tuple[str, ...]) -> WaferImage:
+        environment = tuple(map(str, Settings.from_environment().csl_import_path))
+        options = CompileOptions(
+            entry=path,
+            architecture=load_architecture(self._platform.target.arch),
+            offset_x=0,
+            offset_y=0,
+            uses_memcpy=False,
+            import_paths=(*libs, *environment),
+        )
+        sink = DiagnosticSink()
+        image = compile_program(options, DiskFiles(), sink=sink)
+        findings = [finding for finding in sink.diagnostics if finding.code not in _USUAL]
+        if self._shows_warnings and findings:
+            sys.stderr.write(render(findings, color=sys.stderr.isatty()) + "\n")
+        return image
+
+
+def _io_pe(io_loc: IntVector | None, buffer_size: int) -> tuple[int, int] | None:
+    if buffer_size < 1:
+        raise HostError(f"io_buffer_size={buffer_size}: give a number of wavelets, or leave it out")
+    return None if io_loc is None else (io_loc.x, io_loc.y)
+
+
+def _origin(children: Sequence[CodeRegion], origin: IntVector | None, call: str) -> tuple[int, int]:
+    if not children:
+        raise HostError(f"{call}: the list of regions is empty")
+    return (origin.x, origin.y) if origin is not None else children[0].place_of or (0, 0)
+
+
+def _refuse_from_loc(kind: str, loc: IntVector, color: Color) -> NoReturn:
+    call = f"create_{kind}_stream"
+    raise HostError(
+        f"{call}_from_loc(({loc.x}, {loc.y}), '{color.name}'): onewafer has no fixed places where "
+        f"the host meets the fabric; create an {kind} port of the color and pass it to {call}"
+    )

@@ -1,0 +1,189 @@
+"""Paths of one color between ports: rectilinear, without a PE that two of them share.
+
+In: the ends of each path, PEs that no path may enter, and what each other PE costs. Out: one path
+for each, or the PE at which they are in each other's way. Each path is a cheapest one (A*, Hart,
+Nilsson and Raphael 1968); where two want one PE, both search again while the PE becomes dearer
+for both, until they agree (negotiated congestion: McMurchie and Ebeling, PathFinder, 1995).
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.geometry import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+Pe = tuple[int, int]
+Path = tuple[Pe, ...]
+"""Neighbouring PEs from the first end to the last, both included."""
+
+HOP_COST = 10
+"""What other costs are measured by: a path takes a detour of n hops to save n times this."""
+_TURN_COST = 2
+_OTHER_SIDE_COST = 3 * HOP_COST
+"""For leaving a port by another side than its region's."""
+_FIRST_PRICE = 2 * HOP_COST
+"""What the second path pays on a PE that another one holds; doubles with each round."""
+_MAX_PRICE = 1_000 * HOP_COST
+_MAX_ROUNDS = 30
+_Arrival = tuple[Pe, Direction]
+"""A PE and the direction of the hop that led there, because a turn costs; RAMP at the start."""
+_LINKS = (Direction.EAST, Direction.WEST, Direction.SOUTH, Direction.NORTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A PE where a path begins or ends, and the sides by which it may do so."""
+
+    pe: Pe
+    sides: frozenset[Direction]
+    preferred: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A path that is wanted: to `end`, or to any PE of `goals`."""
+
+    start: Terminal
+    end: Terminal | None
+    goals: frozenset[Pe] = frozenset()
+
+
+class NoPathError(Exception):
+    """There is no path for a request, or none that leaves room for the others."""
+
+    def __init__(self, request: int, conflict: Pe | None) -> None:
+        super().__init__(request, conflict)
+        self.request = request
+        """Its number."""
+        self.conflict = conflict
+        """A PE that two paths need; None: the request has no path at all."""
+
+
+def find_paths(
+    requests: Sequence[Request], is_blocked: NDArray[np.bool_], costs: NDArray[np.int64]
+) -> list[Path]:
+    """Return a path for each request; no PE is on two of them, but for ends that are given twice.
+
+    `is_blocked` and `costs` are `[y, x]`: where no path may pass (ends are exempt), and what a PE
+    costs beside the hop into it.
+
+    Raises:
+        NoPathError: a path does not exist, or none that leaves room for the others.
+    """
+    paths: list[Path] = [()] * len(requests)
+    users = np.zeros(costs.shape, np.int64)
+    history = np.zeros(costs.shape, np.int64)
+    price = _FIRST_PRICE
+    for _ in range(_MAX_ROUNDS):
+        for number, request in enumerate(requests):
+            _count(users, _inner(paths[number], request), -1)
+            path = _cheapest(request, is_blocked, costs + history + price * users)
+            if path is None:
+                raise NoPathError(number, None)
+            paths[number] = path
+            _count(users, _inner(path, request), 1)
+        crowded = users > 1
+        if not crowded.any():
+            return paths
+        history[crowded] += HOP_COST
+        price = min(2 * price, _MAX_PRICE)
+    y, x = map(int, np.argwhere(users > 1)[0])
+    number = next(n for n, path in enumerate(paths) if (x, y) in path)
+    raise NoPathError(number, (x, y))
+
+
+def _inner(path: Path, request: Request) -> Path:
+    """Return the PEs of a path that no other may use: a chosen end is one, given ends are not."""
+    return path[1:] if request.end is None else path[1:-1]
+
+
+def _count(users: NDArray[np.int64], pes: Path, change: int) -> None:
+    for x, y in pes:
+        users[y, x] += change
+
+
+def _cheapest(
+    request: Request, is_blocked: NDArray[np.bool_], costs: NDArray[np.int64]
+) -> Path | None:
+    """Return a cheapest path; the same one for the same arguments."""
+    first: _Arrival = (request.start.pe, Direction.RAMP)
+    best: dict[_Arrival, int] = {first: 0}
+    previous: dict[_Arrival, _Arrival] = {}
+    queue: list[tuple[int, int, Pe, Direction]] = []
+    heapq.heappush(queue, (_remaining(request, request.start.pe), 0, *first))
+    while queue:
+        _, spent, pe, heading = heapq.heappop(queue)
+        if best[pe, heading] < spent:
+            continue
+        if heading is not Direction.RAMP and _is_goal(request, pe):
+            return _trace(previous, (pe, heading))
+        for neighbour, towards, cost in _steps(request, pe, heading, is_blocked, costs):
+            place = (neighbour, towards)
+            total = spent + cost
+            if total < best.get(place, total + 1):
+                best[place] = total
+                previous[place] = (pe, heading)
+                estimate = total + _remaining(request, neighbour)
+                heapq.heappush(queue, (estimate, total, *place))
+    return None
+
+
+def _steps(
+    request: Request,
+    pe: Pe,
+    heading: Direction,
+    is_blocked: NDArray[np.bool_],
+    costs: NDArray[np.int64],
+) -> Iterator[tuple[Pe, Direction, int]]:
+    """Yield the neighbours that a path may go on to, with the cost."""
+    height, width = is_blocked.shape
+    start, end = request.start, request.end
+    for direction in _LINKS:
+        x, y = pe[0] + direction.step[0], pe[1] + direction.step[1]
+        if not (0 <= x < width and 0 <= y < height) or (x, y) == start.pe:
+            continue
+        cost = HOP_COST
+        if pe == start.pe:
+            if direction not in start.sides:
+                continue
+            cost += _OTHER_SIDE_COST * (direction is not start.preferred)
+        elif direction is not heading:
+            cost += _TURN_COST
+        if end is not None and (x, y) == end.pe:
+            if direction.opposite not in end.sides:
+                continue
+            cost += _OTHER_SIDE_COST * (direction.opposite is not end.preferred)
+        elif is_blocked[y, x]:
+            continue
+        else:
+            cost += int(costs[y, x])
+        yield (x, y), direction, cost
+
+
+def _is_goal(request: Request, pe: Pe) -> bool:
+    return pe in request.goals if request.end is None else pe == request.end.pe
+
+
+def _remaining(request: Request, pe: Pe) -> int:
+    """Return a lower bound of the cost from a PE on; goals may be anywhere."""
+    if request.end is None:
+        return 0
+    x, y = request.end.pe
+    return HOP_COST * (abs(x - pe[0]) + abs(y - pe[1]))
+
+
+def _trace(previous: dict[_Arrival, _Arrival], place: _Arrival) -> Path:
+    path = [place[0]]
+    while place in previous:
+        place = previous[place]
+        path.append(place[0])
+    return tuple(reversed(path))

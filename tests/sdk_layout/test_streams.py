@@ -1,0 +1,146 @@
+"""The host sends to regions and receives from them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.errors import DeadlockError, HostError
+from onewafer.host import SdkRuntime, SdkTarget, get_platform
+from onewafer.sdk_layout import Edge, Route, RoutingPosition, SdkLayout
+
+FROM_RAMP = RoutingPosition().set_input([Route.RAMP])
+TO_RAMP = RoutingPosition().set_output([Route.RAMP])
+SIZE = 6
+
+
+def build(target=SdkTarget.WSE3, *, size=SIZE):
+    """Return a running program that doubles a stream, and the names of its streams."""
+    layout = SdkLayout(target)
+    region = layout.create_code_region("scale.csl", "scale", 1, 1)
+    region.place(2, 1)
+    rx, tx = region.color("rx"), region.color("tx")
+    for value in (rx, tx):
+        region.set_param_all(value)
+    region.set_param_all("size", size)
+    region.set_param_all("factor", 2.0)
+    source = layout.create_input_stream(region.create_input_port(rx, Edge.LEFT, [TO_RAMP], size))
+    sink = layout.create_output_stream(region.create_output_port(tx, Edge.RIGHT, [FROM_RAMP], size))
+    runtime = SdkRuntime(layout.compile("out"), memcpy_required=False)
+    runtime.load()
+    runtime.run()
+    return runtime, source, sink
+
+
+@pytest.fixture
+def running(csl):  # noqa: ARG001 - for its effect
+    return build()
+
+
+X = np.arange(SIZE, dtype=np.float32)
+
+
+@pytest.mark.usefixtures("csl")
+@pytest.mark.parametrize("target", SdkTarget)
+def test_what_is_sent_comes_back_doubled(target):
+    runtime, source, sink = build(target)
+    result = np.zeros(SIZE, np.float32)
+    runtime.send(source, X)
+    runtime.receive(sink, result, SIZE)
+    runtime.stop()
+    np.testing.assert_array_equal(result, 2 * X)
+    assert (runtime.device.bytes_in, runtime.device.bytes_out) == (4 * SIZE, 4 * SIZE)
+
+
+@given(
+    sent=st.lists(st.integers(1, 3), min_size=1, max_size=SIZE),
+    received=st.lists(st.integers(1, 3), min_size=1, max_size=SIZE),
+    receives_first=st.booleans(),
+)
+@pytest.mark.usefixtures("csl")
+def test_pieces_may_be_cut_anywhere(sent, received, receives_first):
+    """All calls return at once; `stop` finishes them, in whichever order they were made."""
+    sizes = min(sum(sent), sum(received))
+    runtime, source, sink = build(size=sizes)
+    x, result = np.arange(sizes, dtype=np.float32) + 1, np.zeros(sizes, np.float32)
+
+    def send():
+        for first, end in pieces(sent, sizes):
+            runtime.send(source, x[first:end], nonblock=True)
+
+    def receive():
+        return [
+            runtime.receive(sink, result[first:end], end - first, nonblock=True)
+            for first, end in pieces(received, sizes)
+        ]
+
+    if receives_first:
+        tasks = receive()
+        assert not runtime.is_task_done(tasks[0])
+        send()
+    else:
+        send()
+        tasks = receive()
+    runtime.stop()
+    np.testing.assert_array_equal(result, 2 * x)
+
+
+def pieces(lengths, total):
+    """Return `[first, end)` of pieces of these lengths, and of the rest."""
+    ends = [min(int(end), total) for end in np.cumsum(lengths)]
+    ends.append(total)
+    return [(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True) if a < b]
+
+
+def test_streams_have_numbers(running):
+    runtime, source, sink = running
+    result = np.zeros((2, 3), np.float32)
+    runtime.send(runtime.get_port_id(source), np.append(X, X[:1]), SIZE, nonblock=True)
+    task = runtime.receive(runtime.get_port_id(sink), result, SIZE, nonblock=True)
+    runtime.task_wait(task)
+    assert runtime.is_task_done(task)
+    np.testing.assert_array_equal(result, 2 * X.reshape(2, 3))
+
+
+def test_too_few_wavelets_are_a_deadlock(running):
+    runtime, source, sink = running
+    runtime.send(source, X[:4])
+    with pytest.raises(DeadlockError, match=r"'scale_tx' has given 4 of 6 wavelets"):
+        runtime.receive(sink, np.zeros(SIZE, np.float32), SIZE)
+    with pytest.raises(DeadlockError, match="given 4 of 6"):
+        runtime.stop()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("send('sink', X)", "no stream 'sink'; its names are 'scale_rx'"),
+        ("send('scale_rX', X)", "did you mean 'scale_rx'"),
+        ("send('scale_tx', X)", "receives from stream 'scale_tx': use receive"),
+        ("receive('scale_rx', X, 1)", "sends to stream 'scale_rx': use send"),
+        ("send('scale_rx', X.astype(np.float16))", "widen 16-bit values with input_array_to_u32"),
+        ("send('scale_rx', X, 7)", "7 wavelets of an array of 6"),
+        ("receive('scale_tx', X, 7)", "7 wavelets do not fit an array of 6"),
+        ("receive('scale_tx', X.astype(np.float64), 6)", "receive into np.uint32"),
+        ("receive('scale_tx', np.broadcast_to(X, (2, 6)), 6)", "cannot be written"),
+        ("get_port_id('scale')", "no stream 'scale'; did you mean"),
+    ],
+)
+def test_mistakes(running, call, message):
+    runtime, _, _ = running
+    with pytest.raises(HostError, match=message):
+        eval(f"runtime.{call}", {"runtime": runtime, "X": X, "np": np})  # noqa: S307 - the table
+
+
+def test_streams_flow_between_run_and_stop(running):
+    runtime, source, _ = running
+    runtime.send(source, X)
+    runtime.device.stop()
+    with pytest.raises(HostError, match=r"cannot send: call load\(\) and run\(\) before"):
+        runtime.send(source, X)
+
+
+def test_the_platform_is_that_of_the_layout(running):
+    assert running
+    with pytest.raises(HostError, match="compiled for wse3, the platform is wse2"):
+        SdkRuntime("out", get_platform(None, None, SdkTarget.WSE2), memcpy_required=False)
