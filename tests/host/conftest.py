@@ -19,6 +19,7 @@ class FakeMachine:
 
     engine = "fake"
     engine_note = None
+    is_at_rest = True
 
     def __init__(self, image, _architecture, *, engine, memory_limit, threads):
         assert (engine, memory_limit, threads) == ("fast", None, None)
@@ -43,6 +44,9 @@ class FakeMachine:
         self.cycle += step
         self._work -= step
         return StopReason.CYCLE_LIMIT if self._work else StopReason.QUIESCENT
+
+    def find_deadlock(self):
+        return None
 
     def peek(self, x, y, address, num_bytes):
         row = self.memory[y * self.image.width + x]

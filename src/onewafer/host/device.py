@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.errors import HostError
+from onewafer.errors import DeadlockError, HostError, SimulationError
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
+from onewafer.host.streams import HostStreams
 from onewafer.simulator import DEFAULT_ENGINE, Machine, announce_compilation
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from onewafer.host.run_limits import Sampler
     from onewafer.host.run_progress import RunObserver
     from onewafer.host.scalars import Argument
+    from onewafer.host.streams import Reception
     from onewafer.image import Export, WaferImage
+
+
+_WAVELET_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,8 @@ class Device:
     come to rest, so that a read sees the work of every earlier call.
 
     Attributes:
-        bytes_in: bytes written to PE memory so far.
-        bytes_out: bytes read from PE memory so far.
+        bytes_in: bytes written to PE memory, or streamed in, so far.
+        bytes_out: bytes read from PE memory, or streamed out, so far.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Device:
         self._engine = engine
         self._limits = limits
         self._exports = ExportTable(image)
+        self._streams = HostStreams(image)
         self._pending = "the start-up of the program"
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
@@ -156,8 +162,18 @@ class Device:
         self._rest(self._running("run"))
 
     def stop(self) -> None:
-        """Finish all work; afterwards only `machine` can be looked at."""
-        self._rest(self._running("stop"))
+        """Finish all work; afterwards only `machine` can be looked at.
+
+        Raises:
+            DeadlockError: what the host waits for did not come, or a launch is not over.
+        """
+        machine = self._running("stop")
+        self._rest(machine)
+        if self._streams.pending is not None:
+            self.await_words(self._streams.pending)
+        report = machine.find_deadlock() if self.image.uses_memcpy else None
+        if report is not None:
+            raise DeadlockError(report)
         self._phase = _Phase.STOPPED
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
@@ -274,6 +290,64 @@ class Device:
         """
         return self._launch(name, encode_raw_words(self._exports.function(name), words))
 
+    def send_words(
+        self, color: int, words: NDArray[np.uint32], rectangle: Rectangle | None = None
+    ) -> None:
+        """Stream `words[height, width, num_words]` into a color at the PEs of a rectangle.
+
+        A height or width of 1 is replicated over the rectangle. The fabric takes the wavelets in as
+        the program reads them; the call does not wait for that.
+
+        Raises:
+            HostError: not a color that the program takes from the host there, or a wrong shape.
+        """
+        machine = self._running(f"stream color {color} in")
+        target = self._rectangle(rectangle)
+        if not _fits(words.shape, target):
+            raise HostError(
+                f"streaming color {color} into {target} needs an array of shape "
+                f"({target.height}, {target.width}, num_words), not {words.shape}"
+            )
+        shape = target.height, target.width, words.shape[2]
+        self._streams.send(machine, color, np.broadcast_to(words, shape), target)
+        self.bytes_in += words.nbytes
+
+    def receive_words(
+        self, color: int, num_words: int, rectangle: Rectangle | None = None
+    ) -> NDArray[np.uint32]:
+        """Return the next `[height, width, num_words]` of a color that the program streams out.
+
+        Raises:
+            HostError: not a color that the program sends to the host there.
+            DeadlockError: the program comes to rest without having sent so many.
+        """
+        return self.await_words(self.expect_words(color, num_words, rectangle))
+
+    def expect_words(
+        self, color: int, num_words: int, rectangle: Rectangle | None = None
+    ) -> Reception:
+        """Begin to receive, and do not wait: `await_words` does, and so does `stop`.
+
+        Raises:
+            HostError: as `receive_words`.
+        """
+        self._running(f"stream color {color} out")
+        return self._streams.expect(color, num_words, self._rectangle(rectangle))
+
+    def await_words(self, reception: Reception) -> NDArray[np.uint32]:
+        """Return what was expected, when all of it has come.
+
+        Raises:
+            DeadlockError: as `receive_words`.
+        """
+        machine = self.machine
+        if not reception.is_complete:
+            self._rest(machine)
+        if not reception.is_complete:
+            report = machine.find_deadlock() or f"nothing moves any more at cycle {machine.cycle}"
+            raise DeadlockError(f"{reception.describe()}\n{report}")
+        return reception.words
+
     def _launch(
         self,
         name: str,
@@ -284,9 +358,19 @@ class Device:
         machine = self._running(f"launch {name!r}")
         self._rest(machine)
         start = machine.cycle
-        machine.launch(name, words)
-        run_until_rest(machine, f"the launch of {name!r}", self._limits, observer, sampler)
+        self._start(machine, name, words)
+        self._rest(machine, f"the launch of {name!r}", observer, sampler)
         return LaunchReport(name, start, machine.cycle)
+
+    def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
+        """Give the launch to the machine; where the last one is not over, say why."""
+        try:
+            machine.launch(name, words)
+        except SimulationError as error:
+            report = machine.find_deadlock()
+            if report is None:
+                raise
+            raise DeadlockError(f"{name!r} cannot be launched: {error}\n{report}") from None
 
     def _read(
         self,
@@ -322,9 +406,19 @@ class Device:
             self._limits.observer.say(sentence)
             machine.run(max_cycles=0)
 
-    def _rest(self, machine: Machine) -> None:
-        """Let what is under way (the start-up tasks) come to rest."""
-        run_until_rest(machine, self._pending, self._limits)
+    def _rest(
+        self,
+        machine: Machine,
+        what: str | None = None,
+        observer: RunObserver | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        """Let what is under way (None: the start-up tasks) come to rest, and take what comes."""
+        while True:
+            run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
+            self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)
+            if machine.is_at_rest:
+                return
 
     def _running(self, action: str) -> Machine:
         if self._phase is not _Phase.LOADED:

@@ -90,13 +90,21 @@ class BufferFormat:
         Raises:
             HostError: the array cannot hold them: read-only, not 32-bit, or of another size.
         """
-        self._check(array, (self.rectangle.height, self.rectangle.width))
-        if not array.flags.writeable:
-            raise HostError("the destination array is read-only: pass a writable one")
+        self.check(array)
         if self.order is MemcpyOrder.COL_MAJOR:
             tensor = tensor.transpose(2, 1, 0)
         words = tensor.astype("<u4").reshape(-1)
         array[...] = words.view(array.dtype).reshape(array.shape)
+
+    def check(self, array: NDArray[Any]) -> None:
+        """Refuse a host array into which `store` cannot write.
+
+        Raises:
+            HostError: as `store`.
+        """
+        self._check(array, (self.rectangle.height, self.rectangle.width))
+        if not array.flags.writeable:
+            raise HostError("the destination array is read-only: pass a writable one")
 
     def _unflatten(self, words: NDArray[Any], blocks: tuple[int, int]) -> NDArray[Any]:
         height, width = blocks

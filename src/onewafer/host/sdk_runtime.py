@@ -2,13 +2,14 @@
 
 Names, argument order and enums are those that public SDK programs use. Operations execute in
 issue order, at the call: `nonblock=True` returns a handle of an operation that is already done,
-which a program cannot tell from one that overlaps.
+which a program cannot tell from one that overlaps. Only a stream to the host may be issued before
+what it waits for exists: it is done when all of its wavelets have come.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,23 @@ if TYPE_CHECKING:
     from onewafer.host.device import LaunchReport
     from onewafer.host.port_traffic import Receipt
     from onewafer.host.scalars import Argument
+    from onewafer.host.streams import Reception
 
 _FIRST_HANDLE = NUM_COLORS
 """Smaller numbers are colors, which name streams in the same argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arriving:
+    """A stream to the host that was issued and has not been written to its array."""
+
+    reception: Reception
+    layout: BufferFormat
+    dest: NDArray[Any]
+
+    def store(self) -> None:
+        """Write the wavelets to the array."""
+        self.layout.store(self.reception.words, self.dest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,8 @@ class SdkRuntime:
         self._receipts: dict[int, Receipt] = {}
         """Of tasks that may not be done yet, by number."""
         self._num_tasks = 0
+        self._arriving: dict[int, _Arriving] = {}
+        """By the number of their task."""
         self._launches: list[LaunchReport] = []
 
     @property
@@ -115,12 +132,13 @@ class SdkRuntime:
         """Finish all work and write `simulation.json` into the program's folder.
 
         Raises:
-            DeadlockError: the host wants more wavelets than the program sends, or the program more
-                than the host has sent.
+            DeadlockError: the host wants more wavelets than the program sends, the program more
+                than the host has sent, or a launch is not over.
         """
         if self._device.is_running:
             self._traffic.finish_all()
         self._device.stop()
+        self._store_arrived()
         record = SimulationRecord(
             arch=self._architecture.name,
             profile=self._architecture.profile,
@@ -177,6 +195,8 @@ class SdkRuntime:
         nonblock: bool = False,
     ) -> Task | None:
         """Copy `src` to the variable `dest` of `w`×`h` PEs from (`px`, `py`).
+
+        With `streaming`, `dest` is a color, and each word a wavelet, whatever `data_type` says.
 
         Raises:
             HostError: unknown handle, rectangle outside the program, wrong size of `src`.
@@ -253,11 +273,16 @@ class SdkRuntime:
     ) -> Task | None:
         """Copy the variable `src` of `w`×`h` PEs from (`px`, `py`) into `dest`, in place.
 
+        With `streaming`, `src` is a color, and each word a wavelet, whatever `data_type` says.
+
         Raises:
             HostError: unknown handle, rectangle outside the program, unfit `dest`.
+            DeadlockError: the program does not send so many wavelets.
         """
         layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
-        name = self._variable_name(src, streaming=streaming)
+        if streaming:
+            return self._stream_out(dest, self._color(src), layout, nonblock=nonblock)
+        name = self._variable_name(src)
         tensor = self._device.read_raw(name, elem_per_pe, layout.dtype, layout.rectangle)
         layout.store(tensor, dest)
         return self._issued(nonblock=nonblock)
@@ -289,6 +314,10 @@ class SdkRuntime:
         """
         if not 0 <= task.number < self._num_tasks:
             raise HostError(f"task {task.number} was not issued by this runtime")
+        if task.number in self._arriving:
+            self._device.settle()
+            self._store_arrived()
+            return task.number not in self._arriving
         receipt = self._receipts.get(task.number)
         if receipt is None:
             return True
@@ -302,9 +331,12 @@ class SdkRuntime:
             HostError: the handle is not one of this runtime's.
             DeadlockError: it receives more wavelets than the program sends.
         """
-        if not self.is_task_done(task):
+        if self.is_task_done(task):
+            return
+        if task.number in self._arriving:
+            self._device.await_words(self._arriving[task.number].reception)
+        else:
             self._traffic.finish(self._receipts[task.number])
-        self._receipts.pop(task.number, None)
 
     def get_port_id(self, name: str) -> int:
         """Return the number of a stream, which `send` and `receive` take as well as the name.
@@ -388,26 +420,68 @@ class SdkRuntime:
         streaming: bool,
         nonblock: bool,
     ) -> Task | None:
-        name = self._variable_name(dest, streaming=streaming)
-        self._device.write_raw(name, layout.to_tensor(src, replication), layout.rectangle)
+        if streaming:
+            words = _as_wavelets(layout).to_tensor(src, replication)
+            self._device.send_words(self._color(dest), words, layout.rectangle)
+        else:
+            name = self._variable_name(dest)
+            self._device.write_raw(name, layout.to_tensor(src, replication), layout.rectangle)
         return self._issued(nonblock=nonblock)
 
-    def _variable_name(self, handle: int, *, streaming: bool) -> str:
-        """Return the exported name behind a handle."""
-        if streaming:
+    def _stream_out(
+        self, dest: NDArray[Any], color: int, layout: BufferFormat, *, nonblock: bool
+    ) -> Task | None:
+        layout = _as_wavelets(layout)
+        layout.check(dest)
+        reception = self._device.expect_words(color, layout.elements_per_pe, layout.rectangle)
+        self._arriving[self._num_tasks] = _Arriving(reception, layout, dest)
+        task = self._issued(nonblock=nonblock)
+        if not nonblock:
+            self._device.await_words(reception)
+        self._store_arrived()
+        return task
+
+    def _store_arrived(self) -> None:
+        """Write streams to the host to their arrays where all has come."""
+        for number, arriving in [*self._arriving.items()]:
+            if arriving.reception.is_complete:
+                arriving.store()
+                del self._arriving[number]
+
+    def _color(self, number: int) -> int:
+        """Return the color that a streaming call names."""
+        if not isinstance(number, Integral):
+            raise HostError(f"{number!r} is no color: with streaming=True pass its number")
+        index = int(number) - _FIRST_HANDLE
+        if 0 <= index < len(self._image.exports):
             raise HostError(
-                "streaming mode is not supported yet: "
-                "copy to an exported variable with streaming=False and launch a function"
+                f"streaming=True takes a color, {number} is the handle of "
+                f"{self._image.exports[index].name!r}: leave streaming out to copy to a variable"
             )
+        return int(number)
+
+    def _variable_name(self, handle: int) -> str:
+        """Return the exported name behind a handle."""
         index = handle - _FIRST_HANDLE if isinstance(handle, Integral) else -1
         if 0 <= index < len(self._image.exports):
             return self._image.exports[int(index)].name
-        raise HostError(f"{handle!r} is no symbol: pass what get_id returned for an exported name")
+        advice = (
+            "to stream to a color, pass streaming=True"
+            if isinstance(handle, Integral) and 0 <= handle < NUM_COLORS
+            else "pass what get_id returned for an exported name"
+        )
+        raise HostError(f"{handle!r} is no symbol: {advice}")
 
     def _issued(self, *, nonblock: bool) -> Task | None:
         """Return the handle of the operation that was just done, if the caller wants one."""
+        self._store_arrived()
         self._num_tasks += 1
         return Task(self._num_tasks - 1) if nonblock else None
+
+
+def _as_wavelets(layout: BufferFormat) -> BufferFormat:
+    """Return the layout of the same call, with all 32 bits of each word."""
+    return replace(layout, data_type=MemcpyDataType.MEMCPY_32BIT)
 
 
 def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:

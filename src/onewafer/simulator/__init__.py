@@ -1,6 +1,7 @@
 """The simulated wafer: a machine, its engines, and what a run cost."""
 
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
+from onewafer.simulator.loading import host_streams
 from onewafer.simulator.machine import Machine
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
@@ -16,4 +17,5 @@ __all__ = [
     "Statistics",
     "StopReason",
     "announce_compilation",
+    "host_streams",
 ]

@@ -83,7 +83,7 @@ class Engine(Protocol):
         ...
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take at most so many wavelets that wait for the host; return the data words (M73)."""
+        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
         ...
 
     def statistics(self) -> Statistics:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import CheckpointError, DeadlockError, SimulationError
+from onewafer.simulator.arithmetic.control import is_control
 from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.loading import host_streams, load_state
@@ -101,7 +102,7 @@ class Machine:
         self._state = loaded.state
         self._interrupted = ""
         self._is_at_rest = False
-        """Whether nothing can happen until the host does something: a run need not look at it."""
+        """A run need not look at it then."""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
         sends, self._host_receives = host_streams(loaded.image)
@@ -129,6 +130,11 @@ class Machine:
         return self._selection.note
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can happen until the host does something."""
+        return self._is_at_rest
+
+    @property
     def has_streams(self) -> bool:
         """Whether the host sends or receives wavelets of some color."""
         return self._has_streams
@@ -153,8 +159,8 @@ class Machine:
 
         Raise `SimulationError` if no PE exports it or a PE does not accept commands yet.
         """
-        self._is_at_rest = False
         self._engine.launch(name, words)
+        self._is_at_rest = False
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
         """Go on until nothing can happen any more, or for at most `max_cycles` cycles from now.
@@ -224,8 +230,11 @@ class Machine:
         index = self._index(x, y)
         if not self._host_receives[y, x, color]:
             raise SimulationError(f"PE ({x}, {y}) sends nothing of color {color} to the host")
-        words = self._engine.collect(index, color, _ALL_WORDS if most is None else most)
-        self._is_at_rest = False
+        missing = _ALL_WORDS if most is None else most
+        words: list[int] = []
+        while taken := self._engine.collect(index, color, missing - len(words)):
+            self._is_at_rest = False
+            words += [word for word in taken if not is_control(word)]
         return words
 
     def statistics(self) -> Statistics:

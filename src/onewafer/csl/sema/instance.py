@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.session import Session
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
-    from onewafer.image import DsdConfig, DsdDescriptor
+    from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor
 
 
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
@@ -101,6 +101,8 @@ class InstanceContext(Context):
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.local_colors: list[LocalColor] = []
+        self.streams: dict[int, tuple[ColorConfig, Span]] = {}
+        """Colors that the host sends or receives, and where the library said so."""
         self.fifos: list[FifoRequest] = []
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
         self.requests: list[Callable[[], None]] = []

@@ -316,6 +316,9 @@ class _Analysis:
                     layout.set_color(pe.tile.x, pe.tile.y, entry.color, entry.config, entry.span)
             except Fault as fault:
                 self.instance.report(fault)
+        for color, (config, span) in self.instance.streams.items():
+            for pe in pes:
+                layout.set_stream(pe.tile.x, pe.tile.y, color, config, span)
 
     def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> ir.InstanceIr:
         """Return the result for all PEs that agree; `splits` is what sets them apart."""

@@ -180,6 +180,23 @@ class LayoutContext(Context):
         """Configure one color of one router with what `read_color` returned."""
         self.table.set(x, y, color, config, span=span, sink=self.session.sink)
 
+    def set_stream(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
+        """Connect one color of one router with the host."""
+        own = self.table.place(x, y, color)
+        if own is None:
+            self.set_color_config(x, y, color, config, span)
+            return
+        self.session.sink.report(
+            Diagnostic(
+                "duplicate-color-config",
+                f"color {color} is configured at PE ({x}, {y}), where memcpy connects it with the "
+                "host",
+                Annotation(own),
+                help="a `MEMCPYH2D` or `MEMCPYD2H` color has no route of its own: take the "
+                "configuration away, or use another color between PEs",
+            )
+        )
+
     def color_config(self, value: Value, span: Span) -> ColorConfig:
         """Return the configuration that a struct describes, the same object for the same value."""
         identity = None

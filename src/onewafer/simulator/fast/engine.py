@@ -186,7 +186,7 @@ class FastEngine:
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take wavelets that wait for the host, control wavelets too; return the data (M73)."""
+        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
         words, is_awaited = self._collector.collect(
             self._arrays, pe_index, color, most, cycle=self._cycle
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.geometry import Direction
+from onewafer.simulator.arithmetic.control import CONTROL_MARK
 from onewafer.simulator.fast.building import make_arena, route_table
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -164,7 +165,7 @@ class Collector:
     def collect(
         self, s: Arrays, pe: int, color: int, most: int, *, cycle: int
     ) -> tuple[list[int], bool]:
-        """Take wavelets in `cycle`; return the data words, and whether the router waits."""
+        """Take wavelets in `cycle`; return them, and whether the router waits for the places."""
         channel = self._channels[pe, color]
         head, tail = int(s.arena[channel + FIFO_HEAD]), int(s.arena[channel + FIFO_TAIL])
         taken = np.arange(head, min(tail, head + most))
@@ -173,7 +174,7 @@ class Collector:
         words = s.arena[at + 1].astype(np.int64) & _WORD
         if s.arena[channel + FIFO_SHAPE] & HAS_TAGS:
             tags = s.arena[channel + FIFO_RING + 2 * places + taken % places]
-            words = words[tags & CONTROL_TAG == 0]
+            words |= np.where(tags & CONTROL_TAG, CONTROL_MARK, 0)
         s.arena[at] = cycle - int(s.clock[BASE])
         s.arena[channel + FIFO_HEAD] = head + len(taken)
         is_awaited = bool(len(taken)) and s.arena[channel + FIFO_STATE] != 0

@@ -15,7 +15,6 @@ import numpy as np
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
-from onewafer.simulator.arithmetic.control import is_control
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
@@ -157,14 +156,14 @@ class ReferenceEngine:
         self._agenda.schedule(router, self._cycle)
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take wavelets that wait for the host, control wavelets too; return the data (M73)."""
+        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
         channel = self._host_channels[pe_index, color]
         count = min(most, len(channel.words))
         taken = [channel.words.popleft()[1] for _ in range(count)]
         if taken and channel.router_waits:
             channel.router_waits = False
             self._agenda.schedule(self._routers[pe_index], self._cycle + 1)
-        return [word for word in taken if not is_control(word)]
+        return taken
 
     def activity(self) -> Activity:
         """Return the few of these counters that say who works."""

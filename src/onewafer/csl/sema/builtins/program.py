@@ -31,7 +31,8 @@ from onewafer.csl.sema.values import (
 )
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation
-from onewafer.image import TaskKind
+from onewafer.geometry import Direction
+from onewafer.image import ColorConfig, SwitchPosition, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
 
+_RAMP_TO_RAMP = (SwitchPosition(1 << Direction.RAMP, 1 << Direction.RAMP),)
+_FROM_HOST = ColorConfig(_RAMP_TO_RAMP, from_host=True)
+_TO_HOST = ColorConfig(_RAMP_TO_RAMP, to_host=True)
 MAX_DATA_ARGUMENTS = 2
 _ARGUMENT_BYTES = 2
 """Of what a control wavelet carries for its task."""
@@ -263,6 +267,24 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
             secondary=(Annotation(instance.exports[name][1], "exported here first"),),
         )
     instance.exports[name] = (target, site.span)
+    return VOID_VALUE
+
+
+@comptime_builtin("stream_color", 2, context=Where.PROGRAM, is_internal=True)
+def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let the host send (true) or receive (false) a color at the PEs that run this program."""
+    color = color_number(args[0], site.argument_spans[0])
+    is_sent = bool(operations.forced_integer(args[1], site.argument_spans[1], "the side"))
+    check_reserved_color(module.session, color, site.argument_spans[0])
+    config = _FROM_HOST if is_sent else _TO_HOST
+    earlier = instance_of(module).streams.setdefault(color, (config, site.span))
+    if earlier[0] is not config:
+        fail(
+            "duplicate-color-config",
+            f"color {color} is both a `MEMCPYH2D` and a `MEMCPYD2H` color",
+            site.span,
+            help="give each direction a color of its own",
+        )
     return VOID_VALUE
 
 
