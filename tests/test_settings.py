@@ -103,3 +103,21 @@ def test_a_container_may_have_less_memory_than_the_system(tmp_path):
     (tmp_path / "memory.max").write_text("max\n")
     assert _group_memory(tmp_path) is None
     assert _group_memory(tmp_path / "nowhere") is None
+
+
+def test_traces_are_files_whose_ending_says_the_format(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONEWAFER_TRACE", raising=False)
+    assert Settings.from_environment().trace_files == ()
+    monkeypatch.setenv("ONEWAFER_TRACE", "a.perfetto-trace,sim.log")
+    expected = tmp_path / "a.perfetto-trace", tmp_path / "sim.log"
+    assert Settings.from_environment().trace_files == expected
+    (tmp_path / "folder.log").mkdir()
+    for text, message in (
+        ("a.json", r"a\.json: the ending of the name says the format: \.perfetto-trace"),
+        ("missing/a.log", "there is no folder .*missing"),
+        ("folder.log", "that is a folder; name a file"),
+    ):
+        monkeypatch.setenv("ONEWAFER_TRACE", text)
+        with pytest.raises(ConfigurationError, match=message):
+            Settings.from_environment()

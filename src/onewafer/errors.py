@@ -47,6 +47,10 @@ class CheckpointError(OnewaferError):
     """A checkpoint cannot be written, cannot be read, or is not of this program or onewafer."""
 
 
+class TraceError(OnewaferError):
+    """A trace cannot be read, or does not hold what is asked of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where and when something happened on the wafer: program-relative PE and cycle."""

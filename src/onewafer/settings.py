@@ -10,6 +10,8 @@ from onewafer.errors import ConfigurationError
 
 ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
+TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
+"""How names of trace files end; the ending says the format."""
 _OFF = ("off", "no", "0")
 _ON = ("on", "yes", "1")
 
@@ -34,6 +36,8 @@ class Settings:
     max_memory: int | None = None
     """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
+    trace_files: tuple[Path, ...] = ()
+    """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -51,6 +55,7 @@ class Settings:
             checkpoint_folder=_folder("ONEWAFER_CHECKPOINT_DIR"),
             threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
+            trace_files=_trace_files("ONEWAFER_TRACE"),
         )
 
 
@@ -125,6 +130,30 @@ def _folder(name: str) -> Path | None:
     if not folder.is_dir():
         raise ConfigurationError(f"{name}={text!r}: there is no such folder; make it, or write off")
     return folder.absolute() if text else folder
+
+
+def _trace_files(name: str) -> tuple[Path, ...]:
+    texts = [text for text in os.environ.get(name, "").split(",") if text]
+    return tuple(check_trace_file(text, name) for text in texts)
+
+
+def check_trace_file(text: str, origin: str) -> Path:
+    """Return the absolute path of a trace to be written; `origin` says who named it.
+
+    Raises:
+        ConfigurationError: its ending is that of no format, or there is no such folder.
+    """
+    path = Path(text)
+    if path.suffix not in TRACE_ENDINGS:
+        raise ConfigurationError(
+            f"{origin} {text}: the ending of the name says the format: .perfetto-trace (or "
+            ".pftrace) for ui.perfetto.dev, .log for wse-viz, .wafer-trace for all of it"
+        )
+    if path.is_dir():
+        raise ConfigurationError(f"{origin} {text}: that is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(f"{origin} {text}: there is no folder {path.absolute().parent}")
+    return path.absolute()
 
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

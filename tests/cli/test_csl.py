@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,71 @@ def test_listing_refuses(folder, capsys, options, expected):
 def test_what_is_no_program_is_said(capsys, tmp_path):
     assert "there is no folder" in refused(capsys, "listing", tmp_path / "missing")
     assert "image.json" in refused(capsys, "listing", tmp_path)
+
+
+# --- trace ---------------------------------------------------------------------------------------
+
+SCRIPT = EXAMPLE / "run.py"
+MODULE = [sys.executable, "-c", "from onewafer.cli.main import main; main()", "csl", "trace"]
+
+
+def run(*arguments, cwd):
+    """Run `onewafer csl trace` as a process of its own: a script replaces it."""
+    command = [*MODULE, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_a_script_is_traced(folder, tmp_path):
+    options = ["-o", "t.perfetto-trace", "-o", "sim.log"]
+    result = run(*options, "--", "cs_python", SCRIPT, "--name", folder, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "SUCCESS!\n")
+    assert "wrote t.perfetto-trace, " in result.stderr
+    assert "420 cycles; 8 tasks, 8 DSD operations, 4 moves of wavelets" in result.stderr
+    assert (tmp_path / "sim.log").read_text().startswith("@0 dimX=9, dimY=3\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sim.log", "t.perfetto-trace"]
+
+
+def test_a_script_that_fails_keeps_its_exit_code_and_its_trace(folder, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from cerebras.sdk.runtime.sdkruntimepybind import SdkRuntime\n"
+        "runner = SdkRuntime(sys.argv[1])\n"
+        "runner.load()\n"
+        "runner.run()\n"
+        "runner.launch('axpy_sum', 3.0, nonblock=False)\n"
+        "raise SystemExit(7)\n"
+    )
+    result = run("run.py", folder, cwd=tmp_path)
+    assert result.returncode == 7
+    assert "wrote trace.perfetto-trace, " in result.stderr
+    assert (tmp_path / "trace.perfetto-trace").stat().st_size > 500
+
+
+def test_a_folder_is_traced_without_a_script_and_a_trace_converted(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert execute(["csl", "trace", "-o", "all.wafer-trace", str(folder)]) == 0
+    assert execute(["csl", "trace", "-o", "sim.log", "all.wafer-trace"]) == 0
+    assert (tmp_path / "sim.log").read_text().startswith("@0 dimX=9, dimY=3\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["missing.py"], "there is no script, folder or trace missing.py"),
+        (["cs_python"], "after cs_python comes the script, as in cs_python run.py"),
+        (["-o", "t.json", "run.py"], "the ending of the name says the format"),
+        (["-o", "missing/t.log", "run.py"], "there is no folder"),
+        (["--launch", "main", "run.py"], "--launch is for a FOLDER"),
+        (["missing.wafer-trace"], "missing.wafer-trace: No such file or directory"),
+        (["--launch", "main", "missing.wafer-trace"], "it takes -o and no more"),
+        (["OUT", "--name"], "a folder has no arguments"),
+        (["--launch", "nothing", "OUT"], "the program exports no 'nothing'"),
+    ],
+)
+def test_trace_refuses(folder, capsys, tmp_path, monkeypatch, *, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    shown = [str(folder) if argument == "OUT" else argument for argument in arguments]
+    (tmp_path / "run.py").touch()
+    assert execute(["csl", "trace", *shown]) in (1, 2)
+    assert expected in capsys.readouterr().err

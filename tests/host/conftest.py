@@ -9,6 +9,7 @@ from onewafer.arch import load_architecture
 from onewafer.host import Device
 from onewafer.image import Export, ScalarType, Symbol, SymbolKind, TileProgram, WaferImage
 from onewafer.simulator import StopReason
+from onewafer.trace import Detail
 
 WIDTH, HEIGHT = 3, 2
 OFFSET_X, OFFSET_Y = 4, 1
@@ -21,8 +22,9 @@ class FakeMachine:
     engine_note = None
     is_at_rest = True
 
-    def __init__(self, image, _architecture, *, engine, memory_limit, threads):
+    def __init__(self, image, _architecture, *, engine, sink, detail, memory_limit, threads):
         assert (engine, memory_limit, threads) == ("fast", None, None)
+        assert (sink, detail) == (None, Detail.EVENTS)
         self.image = image
         self.memory = np.zeros((image.width * image.height, 1024), np.uint8)
         for y, x in np.ndindex(image.height, image.width):

@@ -78,7 +78,7 @@ def check(case):
         if event.kind is EventKind.INSTRUCTION:
             instructions[event.y, event.x] += 1
         elif event.kind is EventKind.MOVE:
-            ways = event.subject >> 16
+            ways = event.subject >> 16 & 0xFF
             moves[event.y, event.x] += [ways >> d & 1 for d in Direction]
     np.testing.assert_array_equal(instructions, statistics.instructions)
     np.testing.assert_array_equal(moves, statistics.link_wavelets)

@@ -20,6 +20,7 @@ _VARIABLES = {
     "--max-cycles": "ONEWAFER_MAX_CYCLES",
     "--threads": "ONEWAFER_THREADS",
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
+    "--trace": "ONEWAFER_TRACE",
 }
 """Options with a value."""
 _NO_PROGRESS = "--no-progress"
@@ -33,6 +34,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --threads N             let at most so many threads simulate (ONEWAFER_THREADS)
   --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
+  --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
   --onewafer-help         show this
 
 Everything else is handed to Python, its own options (-c, -m, -X …) included.
@@ -55,6 +57,8 @@ def main() -> NoReturn:
     if settings.checkpoint_folder is not None and settings.checkpoint_folder.is_absolute():
         # The script may be in another folder when it is interrupted.
         os.environ["ONEWAFER_CHECKPOINT_DIR"] = str(settings.checkpoint_folder)  # noqa: TID251
+    if settings.trace_files:
+        os.environ["ONEWAFER_TRACE"] = ",".join(map(str, settings.trace_files))  # noqa: TID251
     sys.stdout.flush()
     environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - likewise
     os.execve(sys.executable, [sys.executable, *rest], environment)  # noqa: S606 - our interpreter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from onewafer.cli.csl_listing import listing
+from onewafer.cli.csl_trace import trace
 
 csl = typer.Typer(
     name="csl",
@@ -13,3 +14,4 @@ csl = typer.Typer(
     rich_markup_mode=None,
 )
 csl.command()(listing)
+csl.command(context_settings={"allow_interspersed_args": False})(trace)

@@ -21,6 +21,7 @@ from onewafer.host.sdk_platform import (
 from onewafer.host.sdk_runtime import SdkRuntime, Task
 from onewafer.host.short_traceback import install_short_tracebacks
 from onewafer.host.stream_ports import StreamPort, load_stream_ports, save_stream_ports
+from onewafer.host.tracing import convert_trace
 from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "WarningsOnly",
     "choose_observer",
+    "convert_trace",
     "describe_progress",
     "get_platform",
     "get_simulator",

@@ -14,11 +14,14 @@ from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
 from onewafer.host.streams import HostStreams
+from onewafer.host.tracing import record
 from onewafer.simulator import DEFAULT_ENGINE, Machine, announce_compilation
+from onewafer.trace import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from onewafer.host.run_progress import RunObserver
     from onewafer.host.scalars import Argument
     from onewafer.host.streams import Reception
+    from onewafer.host.tracing import Recording
     from onewafer.image import Export, WaferImage
 
 
@@ -74,7 +78,9 @@ class Device:
         *,
         engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
+        trace_files: Sequence[Path] = (),
     ) -> None:
+        """Keep a program; with `trace_files`, `stop` or any other end of its run writes these."""
         self.image = image
         self.architecture = architecture
         self.bytes_in = 0
@@ -86,6 +92,8 @@ class Device:
         self._pending = "the start-up of the program"
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
+        self._trace_files = tuple(trace_files)
+        self._recording: Recording | None = None
 
     @classmethod
     def from_checkpoint(
@@ -140,15 +148,20 @@ class Device:
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        self._put_on(
-            Machine(
-                self.image,
-                self.architecture,
-                engine=self._engine,
-                memory_limit=self._limits.max_memory,
-                threads=self._limits.threads,
-            )
+        if self._trace_files:
+            self._recording = record(self._trace_files, self, self._limits.observer)
+        machine = Machine(
+            self.image,
+            self.architecture,
+            engine=self._engine,
+            sink=self._recording.sink if self._recording is not None else None,
+            detail=self._recording.detail if self._recording is not None else Detail.EVENTS,
+            memory_limit=self._limits.max_memory,
+            threads=self._limits.threads,
         )
+        if self._recording is not None:
+            self._recording.follow(machine)
+        self._put_on(machine)
 
     def _put_on(self, machine: Machine) -> None:
         if machine.engine_note is not None:
@@ -175,6 +188,13 @@ class Device:
         if report is not None:
             raise DeadlockError(report)
         self._phase = _Phase.STOPPED
+        if self._recording is not None:
+            self._recording.finish(ended_well=True)
+
+    def end_trace(self) -> None:
+        """Write the trace files, if `stop` has not: the run ended by an error."""
+        if self._recording is not None:
+            self._recording.finish()
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.

@@ -106,6 +106,7 @@ class SdkRuntime:
             self._architecture,
             engine=settings.engine,
             limits=RunLimits.from_settings(settings),
+            trace_files=settings.trace_files,
         )
         self._traffic = PortTraffic(self._device, load_stream_ports(self._folder))
         self._receipts: dict[int, Receipt] = {}

@@ -42,7 +42,7 @@ class EventKind(IntEnum):
     """An operation writes a wavelet into an output queue. Color | queue << 8; payload."""
     MOVE = 11
     """A wavelet leaves a router. Color | `Direction` it came from << 8 | directions it goes to (bit
-    mask; the ramp only if it is delivered) << 16; payload."""
+    mask; the ramp only if it is delivered) << 16 | output queue it came from << 24; payload."""
     HELD = 12
     """What the oldest wavelet of a buffer or queue waits for has changed. Color | `Direction` it
     comes from << 8 | output queue << 16; 1 + `StallReason`, 0: nothing any more."""

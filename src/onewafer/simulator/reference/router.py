@@ -313,7 +313,8 @@ class Router:
                 sink.record(Event(cycle, self.y, self.x, EventKind.RAMP_ARRIVAL, color, word))
         if self.details is not None:
             ways = route.transmit & ~_RAMP_OUTPUT | (_RAMP_OUTPUT if channel is not None else 0)
-            subject = color | source.port << 8 | ways << 16
+            queue = source.number if source.port == Direction.RAMP else 0
+            subject = color | source.port << 8 | ways << 16 | queue << 24
             self.details.record(Event(cycle, self.y, self.x, EventKind.MOVE, subject, word))
         agenda.note(cycle + 1)
 

@@ -1,0 +1,126 @@
+"""`onewafer csl trace`: run a host script, or a program without one, and write what happened."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onewafer.cli.program_folder import ProfileOption, load_image
+from onewafer.cli.simulation_options import MaxCyclesOption, read_settings
+from onewafer.errors import ConfigurationError, TraceError
+from onewafer.image import SymbolKind
+from onewafer.settings import check_trace_file
+
+DEFAULT_OUTPUT = "trace.perfetto-trace"
+_RUNNERS = frozenset(("cs_python", "python", "python3"))
+_TRACE = ".wafer-trace"
+
+
+def trace(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCRIPT|FOLDER|FILE",
+            help="A host script with its arguments, a compiled program, or a .wafer-trace.",
+        ),
+    ],
+    *,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz) or .wafer-trace; "
+            f"repeatable [default: {DEFAULT_OUTPUT}].",
+        ),
+    ] = None,
+    launch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of a FOLDER: a function to launch; repeatable."),
+    ] = None,
+    profile: ProfileOption = "sdk",
+    max_cycles: MaxCyclesOption = None,
+) -> None:
+    """Run a CSL program, and write when its tasks and DSD operations ran and what they waited for.
+
+    SCRIPT runs as under cs_python, whose exit code it has; `cs_python` may stand before it. FOLDER
+    runs the start-up of a program and the functions that --launch names. FILE, a .wafer-trace
+    that was written before, is only converted. Options come first.
+    """
+    files = [check_trace_file(text, "-o") for text in outputs or [DEFAULT_OUTPUT]]
+    subject = Path(what[0])
+    if subject.suffix == _TRACE:
+        _refuse_script_options(what, launch, max_cycles)
+        _convert(subject, files)
+    elif subject.is_dir():
+        if len(what) > 1:
+            raise ConfigurationError(
+                f"{what[1]}: a folder has no arguments; options come before it"
+            )
+        _run_folder(subject, files, launch or [], profile, max_cycles)
+    else:
+        if launch:
+            raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
+        _run_script(what, files, max_cycles)
+
+
+def _refuse_script_options(
+    what: list[str], launch: list[str] | None, max_cycles: int | None
+) -> None:
+    if len(what) > 1 or launch or max_cycles is not None:
+        raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
+
+
+def _run_script(what: list[str], files: list[Path], max_cycles: int | None) -> None:
+    """Become the Python that runs the script."""
+    arguments = what[1:] if what[0] in _RUNNERS else what
+    if not arguments:
+        raise ConfigurationError(f"after {what[0]} comes the script, as in {what[0]} run.py")
+    if not arguments[0].startswith("-") and not Path(arguments[0]).exists():
+        raise ConfigurationError(f"there is no script, folder or trace {arguments[0]}")
+    options = [f"--trace={','.join(map(str, files))}"]
+    if max_cycles is not None:
+        options.append(f"--max-cycles={max_cycles}")
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
+    os.execv(sys.executable, command)  # noqa: S606 - our interpreter
+
+
+def _run_folder(
+    folder: Path, files: list[Path], launches: list[str], profile: str, max_cycles: int | None
+) -> None:
+    from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.host import Device, RunLimits  # noqa: PLC0415  # likewise
+
+    image = load_image(folder)
+    functions = [e.name for e in image.exports if e.kind is SymbolKind.FUNCTION]
+    if functions and not launches:
+        note = "only the start-up runs: no function is launched; --launch NAME runs one of"
+        print(f"onewafer: {note} {', '.join(functions)}", file=sys.stderr)
+    settings = read_settings(engine=None, max_cycles=max_cycles, threads=None, quiet=False)
+    limits = RunLimits.from_settings(settings)
+    architecture = load_architecture(image.arch, profile=profile)
+    device = Device(image, architecture, engine="reference", limits=limits, trace_files=files)
+    device.load()
+    try:
+        device.settle()
+        for name in launches:
+            device.launch(name)
+        device.stop()
+    finally:
+        device.end_trace()
+
+
+def _convert(path: Path, files: list[Path]) -> None:
+    from onewafer.host import convert_trace  # noqa: PLC0415  # a subcommand loads what it uses
+
+    try:
+        for line in convert_trace(path, files):
+            print(line, file=sys.stderr)
+    except OSError as error:
+        raise TraceError(f"{error.filename or path}: {error.strerror or error}") from error

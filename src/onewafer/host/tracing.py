@@ -1,0 +1,205 @@
+"""Traces of runs: events go into a file as they come, and become what was asked for at the end.
+
+The end may be `stop`, an error, or the end of the process: whatever a run does, what it did before
+is worth looking at. A process that is killed leaves the file of events, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.errors import ConfigurationError, TraceError
+from onewafer.image import (
+    INSTRUCTIONS,
+    DsdOperation,
+    Field,
+    Opcode,
+    SectionKind,
+    TileProgram,
+    code_labels,
+    format_instruction,
+)
+from onewafer.simulator import StallReason
+from onewafer.trace import Detail
+from onewafer.trace.formats import (
+    ProgramNames,
+    Trace,
+    TraceHeader,
+    TraceWriter,
+    read_trace,
+    summarize,
+    write_perfetto,
+    write_sim_log,
+)
+from onewafer.units import format_size
+from onewafer.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from onewafer.arch import Architecture
+    from onewafer.host.run_progress import RunObserver
+    from onewafer.image import WaferImage
+    from onewafer.simulator import Machine
+    from onewafer.trace import EventSink
+
+_WITH_INSTRUCTIONS = frozenset((".log", ".wafer-trace"))
+
+
+class Traced(Protocol):
+    """What is traced."""
+
+    image: WaferImage
+    architecture: Architecture
+
+
+def record(files: Sequence[Path], device: Traced, observer: RunObserver) -> Recording:
+    """Return a recording that writes `files` at the end of the device's run, whichever that is.
+
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+    header = make_header(device.image, device.architecture, detail=needed_detail(files))
+    recording = Recording(files, header, observer)
+    weakref.finalize(device, recording.finish)
+    return recording
+
+
+def needed_detail(files: Sequence[Path]) -> Detail:
+    """Return how much a run has to tell for some files."""
+    wants_all = any(path.suffix in _WITH_INSTRUCTIONS for path in files)
+    return Detail.INSTRUCTIONS if wants_all else Detail.CAUSES
+
+
+class Recording:
+    """The events of one run, on their way into files."""
+
+    def __init__(self, files: Sequence[Path], header: TraceHeader, observer: RunObserver) -> None:
+        self._files = tuple(files)
+        self._observer = observer
+        self._machine: Machine | None = None
+        self._events = files[0].with_name(f".{files[0].name}.{os.getpid()}.events")
+        self.detail = header.detail
+        try:
+            self._file = self._events.open("wb")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{files[0]}: the trace cannot be written: {error.strerror or error}"
+            ) from None
+        self._writer: TraceWriter | None = TraceWriter(self._file, header)
+
+    @property
+    def sink(self) -> EventSink:
+        """Takes the events."""
+        assert self._writer is not None
+        return self._writer
+
+    def follow(self, machine: Machine) -> None:
+        """Note whose run it is."""
+        self._machine = machine
+
+    def finish(self, *, ended_well: bool = False) -> None:
+        """Write the files, once; a run that nobody stopped has not ended well."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            cycle = self._machine.cycle if self._machine is not None else 0
+            writer.end(cycle, is_well=ended_well)
+            self._file.close()
+            for line in convert_trace(self._events, self._files):
+                self._observer.say(line)
+        except (OSError, TraceError) as error:
+            sys.stderr.write(f"onewafer: the trace is not written: {error}\n")
+        finally:
+            self._file.close()
+            self._events.unlink(missing_ok=True)
+
+
+def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
+    """Write a trace in other formats; yield what a user wants to read about it.
+
+    Raises:
+        OSError: a file cannot be written.
+        TraceError: the trace cannot be read, or has not enough detail.
+    """
+    trace = read_trace(path)
+    if not trace.is_whole:
+        yield f"{path} has no end: the process was killed; this is what it wrote until then"
+    for file in files:
+        save_trace(trace, file, events=path)
+        yield f"wrote {file.name}, {format_size(file.stat().st_size)}{_where(file)}"
+    yield summarize(trace)
+
+
+def _where(path: Path) -> str:
+    """Return what a user does with the file."""
+    if path.suffix == ".wafer-trace":
+        return ""
+    return ": open it in wse-viz" if path.suffix == ".log" else ": open it at ui.perfetto.dev"
+
+
+def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
+    """Write a trace in the format that the name of a file says; `events` is where it is read from.
+
+    Raises:
+        OSError: the file cannot be written.
+        TraceError: the trace has not enough detail for it.
+    """
+    with whole_file(path) as target:
+        match path.suffix:
+            case ".wafer-trace":
+                shutil.copyfile(events, target)
+            case ".log":
+                with target.open("w", encoding="utf-8", newline="\n") as text:
+                    write_sim_log(trace, text)
+            case _:
+                with target.open("wb") as file:
+                    write_perfetto(trace, file)
+
+
+# --- what a trace says of the program ------------------------------------------------------------
+
+
+def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail) -> TraceHeader:
+    """Return what a trace of a program says beside its events."""
+    return TraceHeader(
+        arch=architecture.name,
+        profile=architecture.profile,
+        clock_hertz=architecture.clock_hertz,
+        hop_cycles=architecture.timing.hop_cycles,
+        width=image.width,
+        height=image.height,
+        fabric_width=image.fabric_width,
+        fabric_height=image.fabric_height,
+        offset_x=image.offset_x,
+        offset_y=image.offset_y,
+        detail=detail,
+        operations=tuple(operation.name.lower() for operation in DsdOperation),
+        reasons=tuple(reason.name.lower().replace("_", " ") for reason in StallReason),
+        colors={int(number, 0): name for name, number in image.colors.items()},
+        programs=tuple(map(_names, image.programs)),
+        program_of_pe=tuple(image.program_of_pe.reshape(-1).tolist()),
+    )
+
+
+def _names(program: TileProgram) -> ProgramNames:
+    rows: list[list[int]] = program.code.tolist()
+    sections = [s.address for s in program.sections if s.kind is SectionKind.CODE]
+    address = min(sections, default=0)
+    addresses: list[int] = []
+    for row in rows:
+        addresses.append(address)
+        address += INSTRUCTIONS[Opcode(row[Field.OPCODE])].num_bytes
+    return ProgramNames(
+        program.name,
+        tuple(f"{p.path}:{p.line}" if p is not None else "" for p in program.locations),
+        tuple(map(format_instruction, rows)),
+        tuple(addresses),
+        {pc: names[0] for pc, names in code_labels(program).items()},
+    )

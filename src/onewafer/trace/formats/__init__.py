@@ -1,0 +1,25 @@
+"""Traces on disk, and the formats of other tools that they become.
+
+Not a part of `onewafer.trace` itself, whose files the machine code of the fast engine depends on.
+"""
+
+from onewafer.trace.formats.binary import Trace, TraceWriter, read_trace
+from onewafer.trace.formats.header import ProgramNames, TraceHeader
+from onewafer.trace.formats.perfetto import write_perfetto
+from onewafer.trace.formats.sim_log import write_sim_log
+from onewafer.trace.formats.summary import summarize
+from onewafer.trace.formats.timeline import PeTimeline, Slice, build_timelines
+
+__all__ = [
+    "PeTimeline",
+    "ProgramNames",
+    "Slice",
+    "Trace",
+    "TraceHeader",
+    "TraceWriter",
+    "build_timelines",
+    "read_trace",
+    "summarize",
+    "write_perfetto",
+    "write_sim_log",
+]

@@ -1,0 +1,95 @@
+"""What a trace says beside its events, so that nobody needs the program to read it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.trace.event import Detail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramNames:
+    """Names of the instructions of one tile program, by program counter."""
+
+    name: str
+    places: tuple[str, ...]
+    """`file:line`; empty: no source line."""
+    instructions: tuple[str, ...]
+    """In assembly."""
+    addresses: tuple[int, ...]
+    """Bytes."""
+    labels: Mapping[int, str]
+    """Functions and tasks, at their first instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceHeader:
+    """Machine, program and names."""
+
+    arch: str
+    profile: str
+    clock_hertz: float
+    hop_cycles: int
+    width: int
+    height: int
+    fabric_width: int
+    fabric_height: int
+    offset_x: int
+    """Fabric coordinates of program PE (0, 0)."""
+    offset_y: int
+    detail: Detail
+    operations: tuple[str, ...]
+    """By `DsdOperation`."""
+    reasons: tuple[str, ...]
+    """By `StallReason`."""
+    colors: Mapping[int, str]
+    """Names of colors that have one."""
+    programs: tuple[ProgramNames, ...]
+    program_of_pe: tuple[int, ...]
+    """Row by row; −1: no program."""
+
+    def program(self, x: int, y: int) -> ProgramNames | None:
+        """Return the names of a PE's program; None: it has none."""
+        number = self.program_of_pe[y * self.width + x]
+        return self.programs[number] if number >= 0 else None
+
+    def color(self, color: int) -> str:
+        """Return what people call a color: `C4`, or `C4 sum`."""
+        name = self.colors.get(color)
+        return f"C{color} {name}" if name else f"C{color}"
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the header for `json.dumps`."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TraceHeader:
+        """Return the header of such a record.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        programs = tuple(_program(program) for program in record["programs"])
+        changed: dict[str, Any] = {
+            "detail": Detail(record["detail"]),
+            "operations": tuple(record["operations"]),
+            "reasons": tuple(record["reasons"]),
+            "colors": {int(color): name for color, name in record["colors"].items()},
+            "programs": programs,
+            "program_of_pe": tuple(record["program_of_pe"]),
+        }
+        return cls(**{**record, **changed})
+
+
+def _program(record: Mapping[str, Any]) -> ProgramNames:
+    changed: dict[str, Any] = {
+        "places": tuple(record["places"]),
+        "instructions": tuple(record["instructions"]),
+        "addresses": tuple(record["addresses"]),
+        "labels": {int(pc): name for pc, name in record["labels"].items()},
+    }
+    return ProgramNames(**{**record, **changed})

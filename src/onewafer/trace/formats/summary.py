@@ -1,0 +1,66 @@
+"""A trace in a few lines: what was done, and what was waited for most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.trace.event import EventKind
+from onewafer.trace.formats.timeline import build_timelines
+
+if TYPE_CHECKING:
+    from onewafer.trace.formats.binary import Trace
+    from onewafer.trace.formats.timeline import PeTimeline
+
+_NUM_SHOWN = 5
+
+
+@dataclass(slots=True)
+class _Waits:
+    """All waits of one name."""
+
+    cycles: int = 0
+    worst: int = 0
+    """Of one PE."""
+    where: tuple[int, int] = 0, 0
+    endless: int = 0
+    """How many never ended."""
+    by_pe: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+
+
+def summarize(trace: Trace) -> str:
+    """Return what a run did, and what operations and wavelets waited for most."""
+    counts = {kind: int((trace.rows[:, 3] == kind).sum()) for kind in EventKind}
+    moves = counts[EventKind.MOVE]
+    did = (
+        f"{trace.end_cycle:,} cycles; {counts[EventKind.TASK_START]:,} tasks, "
+        f"{counts[EventKind.DSD_START]:,} DSD operations, {moves:,} moves of wavelets; "
+        f"{len(trace.rows):,} events"
+    )
+    lines = [did]
+    waits: dict[str, _Waits] = {}
+    for timeline in build_timelines(trace):
+        _add(timeline, waits)
+    longest = sorted(waits.items(), key=lambda item: (-item[1].cycles, item[0]))
+    for name, wait in longest[:_NUM_SHOWN]:
+        x, y = wait.where
+        never = f"; {wait.endless:,} never ended" if wait.endless else ""
+        lines.append(
+            f"  {name:<32} {wait.cycles:>12,} PE-cycles, most on PE ({x}, {y}): "
+            f"{wait.worst:,}{never}"
+        )
+    return "\n".join(lines)
+
+
+def _add(timeline: PeTimeline, waits: dict[str, _Waits]) -> None:
+    for slices in (*timeline.threads.values(), *timeline.router.values()):
+        for slice_ in slices:
+            if slice_.category not in {"wait", "held"}:
+                continue
+            wait = waits.setdefault(slice_.name, _Waits())
+            place = timeline.x, timeline.y
+            here = wait.by_pe[place] = wait.by_pe.get(place, 0) + slice_.cycles
+            wait.cycles += slice_.cycles
+            wait.endless += ("ends", "never") in slice_.arguments
+            if here > wait.worst:
+                wait.worst, wait.where = here, place
