@@ -377,8 +377,10 @@ class SdkRuntime:
         receipt = self._traffic.receive(self._traffic.find(port, is_input=False), dest, n_wavelets)
         if not nonblock:
             self._traffic.finish(receipt)
-        self._receipts[self._num_tasks] = receipt
-        return self._issued(nonblock=nonblock)
+        task = self._issued(nonblock=nonblock)
+        if task is not None:
+            self._receipts[task.number] = receipt
+        return task
 
     def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).

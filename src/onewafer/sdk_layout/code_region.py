@@ -10,16 +10,19 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
-from onewafer.sdk_layout.color import Color
+from onewafer.host import IntRectangle, IntVector
+from onewafer.sdk_layout.color import Color, to_color
 from onewafer.sdk_layout.region_table import RegionTable
 from onewafer.sdk_layout.routing import (
     Edge,
     EdgeRouteInfo,
     Positions,
     RoutingPosition,
+    is_list_of,
     masks_to_names,
     read_open_positions,
     read_positions,
+    to_edge,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.host import IntRectangle, IntVector
 
 ParamValue = bool | int | float | Color
 SYMBOL_DTYPES = ("int32", "uint32", "float32", "int16", "uint16")
@@ -181,12 +183,17 @@ class CodeRegion:
             HostError: as `paint`.
         """
         self._paint(self.extent, color, routes, "paint_all")
+        if not is_list_of(EdgeRouteInfo, edge_routes):
+            raise HostError(
+                f"paint_all of {self}: sides are a list: write [get_edge_routing(Edge.…, […])]"
+            )
         for info in edge_routes:
             self._table(color).assign(info.edge.strip(self.extent), info.positions)
 
     def _paint(
         self, where: Rectangle, color: Color, routes: Sequence[RoutingPosition], call: str
     ) -> None:
+        color = to_color(color, f"{call} in {self}")
         positions = read_positions(routes, f"{call} of color '{color.name}' in {self}")
         self._table(color).assign(where, positions)
 
@@ -242,7 +249,7 @@ class CodeRegion:
         is_input: bool,
     ) -> PortHandle:
         call = f"create_{'input' if is_input else 'output'}_port"
-        where = f"{call} of color '{color.name}' in {self}"
+        where = f"{call} of color '{to_color(color, call).name}' in {self}"
         name = prefix + color.name
         if any(port.name == name for port in self.ports):
             raise HostError(
@@ -252,7 +259,8 @@ class CodeRegion:
         if size < 1:
             raise HostError(f"{where}: {size} wavelets; the size of a port begins at 1")
         positions = read_open_positions(routes, where, is_input=is_input)
-        port = PortHandle(self, name, color, Edge(edge), is_input, positions, int(size))
+        side = to_edge(edge, where)
+        port = PortHandle(self, name, color, side, is_input, positions, int(size))
         self._refuse_second_port_on_pe(port, where)
         self.ports.append(port)
         return port
@@ -304,6 +312,7 @@ class CodeRegion:
         return self.extent.width, self.extent.height
 
     def _pe(self, coord: IntVector, call: str) -> Rectangle:
+        _check_place(coord, IntVector, f"{call} of {self}", "IntVector(x, y)")
         if not self.extent.contains(coord.x, coord.y):
             raise HostError(
                 f"{call}: PE ({coord.x}, {coord.y}) is not in {self}, which has "
@@ -312,6 +321,8 @@ class CodeRegion:
         return Rectangle(coord.x, coord.y, 1, 1)
 
     def _rectangle(self, rect: IntRectangle, call: str) -> Rectangle:
+        form = "IntRectangle(IntVector(left, top), IntVector(right, bottom))"
+        _check_place(rect, IntRectangle, f"{call} of {self}", form)
         left, top = rect.upper_left.x, rect.upper_left.y
         right, bottom = rect.lower_right.x, rect.lower_right.y
         width, height = self._size
@@ -321,6 +332,11 @@ class CodeRegion:
                 f"{bottom}) is not in {self}, which has {width}×{height} PEs"
             )
         return Rectangle(left, top, right - left, bottom - top)
+
+
+def _check_place(given: object, kind: type, where: str, form: str) -> None:
+    if not isinstance(given, kind):
+        raise HostError(f"{where}: {given!r} is no place: write {form}")
 
 
 def _to_param(value: object, where: str) -> ParamValue:

@@ -44,3 +44,14 @@ class Color:
     def get_value(self) -> int | None:
         """Return the value that the program gave the color, if it did."""
         return self.value
+
+
+def to_color(given: object, where: str) -> Color:
+    """Return a color that a script passed.
+
+    Raises:
+        HostError: it is none.
+    """
+    if isinstance(given, Color):
+        return given
+    raise HostError(f"{where}: {given!r} is no color: write Color('name')")

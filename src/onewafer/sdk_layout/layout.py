@@ -48,11 +48,9 @@ class SdkLayout:
     def __init__(
         self, platform: SdkExecutionPlatform | SdkTarget, *, msg_level: str = "WARNING"
     ) -> None:
-        if isinstance(platform, SdkTarget):
-            platform = SdkExecutionPlatform(platform)
         if msg_level not in _MESSAGE_LEVELS:
             raise HostError(f"msg_level={msg_level!r}: choose from {', '.join(_MESSAGE_LEVELS)}")
-        self._platform = platform
+        self._architecture = load_architecture(_target_of(platform).arch)
         self._shows_warnings = msg_level != "ERROR"
         self._regions: list[CodeRegion] = []
         self._links: list[Link] = []
@@ -171,8 +169,7 @@ class SdkLayout:
         if f16_type is not FP16TYPE.F16:
             raise HostError(f"f16_type={f16_type!r}: onewafer has f16 only: leave f16_type out")
         path = layout_path(out_prefix)
-        architecture = load_architecture(self._platform.target.arch)
-        plan = make_plan(self._regions, self._links, architecture)
+        plan = make_plan(self._regions, self._links, self._architecture)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
         write_text(path, write_layout(plan, path))
         image = self._compile(path, tuple(libs))
@@ -183,7 +180,7 @@ class SdkLayout:
         environment = tuple(map(str, Settings.from_environment().csl_import_path))
         options = CompileOptions(
             entry=path,
-            architecture=load_architecture(self._platform.target.arch),
+            architecture=self._architecture,
             offset_x=0,
             offset_y=0,
             uses_memcpy=False,
@@ -195,6 +192,16 @@ class SdkLayout:
         if self._shows_warnings and findings:
             sys.stderr.write(render(findings, color=sys.stderr.isatty()) + "\n")
         return image
+
+
+def _target_of(platform: object) -> SdkTarget:
+    match platform:
+        case SdkExecutionPlatform(target=target) | (SdkTarget() as target):
+            return target
+        case _:
+            raise HostError(
+                f"SdkLayout({platform!r}): pass what get_platform returned, or SdkTarget.WSE3"
+            )
 
 
 def _io_pe(io_loc: IntVector | None, buffer_size: int) -> tuple[int, int] | None:

@@ -128,7 +128,21 @@ def get_edge_routing(edge: Edge, routes: Sequence[RoutingPosition]) -> EdgeRoute
     Raises:
         HostError: the positions are incomplete.
     """
-    return EdgeRouteInfo(Edge(edge), read_positions(routes, f"get_edge_routing({Edge(edge).name})"))
+    side = to_edge(edge, "get_edge_routing")
+    return EdgeRouteInfo(side, read_positions(routes, f"get_edge_routing({side.name})"))
+
+
+def to_edge(edge: object, where: str) -> Edge:
+    """Return a side of a region; its number stands for it.
+
+    Raises:
+        HostError: it is none.
+    """
+    try:
+        return Edge(edge)  # pyright: ignore[reportArgumentType]
+    except ValueError:
+        names = ", ".join(f"Edge.{edge.name}" for edge in Edge)
+        raise HostError(f"{where}: {edge!r} is no side of a region: write one of {names}") from None
 
 
 def read_positions(routes: Sequence[RoutingPosition], where: str) -> Positions:
@@ -193,7 +207,7 @@ def masks_to_names(mask: int) -> str:
 
 
 def _masks(routes: Sequence[RoutingPosition], where: str) -> Positions:
-    if not _is_list_of(RoutingPosition, routes):
+    if not is_list_of(RoutingPosition, routes):
         raise HostError(f"{where}: routes are a list of positions: write [RoutingPosition()…]")
     if not 1 <= len(routes) <= MAX_POSITIONS:
         raise HostError(f"{where}: {len(routes)} positions; a switch has 1 to {MAX_POSITIONS}")
@@ -205,14 +219,14 @@ def _mask(routes: Iterable[Route]) -> int:
 
 
 def _checked(routes: Sequence[Route], call: str) -> list[Route]:
-    if not _is_list_of(Route, routes):
+    if not is_list_of(Route, routes):
         raise HostError(f"{call} takes a list of routes: write {call}([Route.RAMP, Route.EAST])")
     if len(set(routes)) < len(routes):
         raise HostError(f"{call}({_names(routes)}) names a side twice")
     return list(routes)
 
 
-def _is_list_of(kind: type, given: Sequence[object]) -> bool:
+def is_list_of(kind: type, given: Sequence[object]) -> bool:
     """Tell whether a script passed a list, and not one item or another kind of items."""
     return not isinstance(given, kind) and all(isinstance(item, kind) for item in given)
 
