@@ -198,7 +198,14 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("RoutingPosition().set_input([Route.RAMP]).add_input(Route.RAMP)", "names a side twice"),
         ("layout.create_code_region('pe.csl', 'one', 1, 1)", "there is a region of this name"),
         ("layout.create_code_region('pe.csl', 'r', 0, 1)", "a region has at least one PE"),
-        ("layout.create_input_stream_from_loc(IntVector(1, 1), Color('c'))", "create an input port"),
+        ("connect_all(); layout.create_input_stream_from_loc(IntVector(1, 1), Color('c'))",
+         r"stream 'c' at PE \(1, 1\) is in no region"),
+        ("connect_all(); layout.create_input_stream_from_loc(IntVector(0, 0), Color('c'))",
+         "color 'c' is not painted there: paint it, with the side of the host as its input"),
+        ("connect_all(); one.paint_all(Color('c'), [both('RAMP', 'WEST')]); layout.create_input_stream_from_loc(IntVector(0, 0), Color('c'))",
+         "is painted RAMP → WEST there; its input has to be one side, that of the host"),
+        ("[layout.create_input_stream_from_loc(IntVector(0, y), Color('c')) for y in range(2)]",
+         "there is a stream 'c' already: pass another `prefix`"),
         ("one.create_input_port(Color('c'), 'LEFT', [TO_RAMP], 4)", "'LEFT' is no side of a region: write one of Edge.TOP"),
         ("one.create_input_port('c', Edge.LEFT, [TO_RAMP], 4)", r"'c' is no color: write Color\('name'\)"),
         ("one.paint((0, 0), Color('c'), [FROM_RAMP])", r"\(0, 0\) is no place: write IntVector\(x, y\)"),
@@ -218,6 +225,11 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
 def test_mistakes_say_what_to_write(csl, layout, steps, message):
     def both(came, goes):
         return RoutingPosition().set_input([Route[came]]).set_output([Route[goes]])
+
+    def connect_all():
+        two.place(8, 8)
+        two.ports.clear()
+        layout.create_output_stream(tx)
 
     one, tx = add_sender(layout, "one")
     two, rx = add_receiver(layout, "two", height=3)

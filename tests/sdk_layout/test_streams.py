@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, HostError
-from onewafer.host import SdkRuntime, SdkTarget, get_platform
+from onewafer.host import IntVector, SdkRuntime, SdkTarget, get_platform
 from onewafer.sdk_layout import Edge, Route, RoutingPosition, SdkLayout
 
 FROM_RAMP = RoutingPosition().set_input([Route.RAMP])
@@ -50,6 +50,30 @@ def test_what_is_sent_comes_back_doubled(target):
     runtime.stop()
     np.testing.assert_array_equal(result, 2 * X)
     assert (runtime.device.bytes_in, runtime.device.bytes_out) == (4 * SIZE, 4 * SIZE)
+
+
+@pytest.mark.usefixtures("csl")
+@pytest.mark.parametrize("target", SdkTarget)
+def test_the_host_may_be_met_at_a_pe_of_a_region(target):
+    """Painted as on a system whose host is at the west rim."""
+    layout = SdkLayout(target)
+    region = layout.create_code_region("scale.csl", "scale", 1, 1)
+    region.place(0, 3)
+    rx, tx = region.color("rx"), region.color("tx")
+    region.set_param_all(rx)
+    region.set_param_all(tx)
+    region.set_param_all("size", SIZE)
+    region.set_param_all("factor", 2.0)
+    region.paint_all(rx, [RoutingPosition().set_input([Route.WEST]).set_output([Route.RAMP])])
+    region.paint_all(tx, [RoutingPosition().set_input([Route.RAMP]).set_output([Route.WEST])])
+    source = layout.create_input_stream_from_loc(IntVector(0, 3), rx, "in_")
+    sink = layout.create_output_stream_from_loc(IntVector(0, 3), tx)
+    assert (source, sink) == ("in_scale_rx", "scale_tx")
+    with SdkRuntime(layout.compile("out"), memcpy_required=False) as runtime:
+        result = np.zeros(SIZE, np.float32)
+        runtime.send(source, X)
+        runtime.receive(sink, result, SIZE)
+    np.testing.assert_array_equal(result, 2 * X)
 
 
 @given(

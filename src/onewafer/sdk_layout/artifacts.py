@@ -12,8 +12,6 @@ from onewafer.host import StreamPort, save_stream_ports
 from onewafer.image import save
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from onewafer.image import WaferImage
     from onewafer.sdk_layout.fabric_plan import FabricPlan
 
@@ -84,20 +82,15 @@ def _cannot_write(path: str | Path, error: OSError) -> HostError:
     )
 
 
-def stream_ports(plan: FabricPlan) -> Sequence[StreamPort]:
+def stream_ports(plan: FabricPlan) -> list[StreamPort]:
     """Return where the host meets each stream."""
     ports: list[StreamPort] = []
     for routed in plan.routed:
         if routed.io_pe is not None:
             (port,) = routed.link.ports
-            x, y = routed.io_pe
-            ports.append(
-                StreamPort(
-                    routed.link.name,
-                    x,
-                    y,
-                    plan.value(port.color),
-                    is_input=port.is_input,
-                )
-            )
+            value = plan.value(port.color)
+            ports.append(StreamPort(routed.link.name, *routed.io_pe, value, port.is_input))
+    for stream in (placed.stream for placed in plan.loc_streams):
+        value = plan.value(stream.color)
+        ports.append(StreamPort(stream.name, *stream.pe, value, stream.is_input))
     return ports

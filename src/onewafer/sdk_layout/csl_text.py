@@ -125,6 +125,9 @@ def _color_configs(value: int, names: frozenset[str], plan: FabricPlan) -> Itera
         if not names.isdisjoint(link.net.colors):
             for (x, y), positions in link.hops():
                 table.assign(Rectangle(x, y, 1, 1), positions)
+    for placed in plan.loc_streams:
+        if placed.stream.color.get_global_name() in names:
+            table.assign(Rectangle(*placed.stream.pe, 1, 1), placed.positions)
     for positions, mask in table.groups():
         struct = _config_struct(positions)
         for rectangle in cover(mask):

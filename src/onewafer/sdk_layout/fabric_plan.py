@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
 from onewafer.sdk_layout.color_allocation import allocate_colors
+from onewafer.sdk_layout.loc_stream import place_loc_streams
 from onewafer.sdk_layout.nets import make_nets
 from onewafer.sdk_layout.placement import check_placement, corner
 from onewafer.sdk_layout.router import route_nets
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from onewafer.sdk_layout.code_region import CodeRegion
     from onewafer.sdk_layout.color import Color
     from onewafer.sdk_layout.link import Link
+    from onewafer.sdk_layout.loc_stream import LocStream, PlacedLocStream
     from onewafer.sdk_layout.nets import Net
     from onewafer.sdk_layout.router import RoutedLink
 
@@ -33,6 +35,7 @@ class FabricPlan:
     height: int
     regions: tuple[CodeRegion, ...]
     routed: tuple[RoutedLink, ...]
+    loc_streams: tuple[PlacedLocStream, ...]
     values: dict[str, int]
     """Physical values by the global names of colors."""
 
@@ -42,7 +45,10 @@ class FabricPlan:
 
 
 def make_plan(
-    regions: Sequence[CodeRegion], links: Sequence[Link], architecture: Architecture
+    regions: Sequence[CodeRegion],
+    links: Sequence[Link],
+    architecture: Architecture,
+    loc_streams: Sequence[LocStream] = (),
 ) -> FabricPlan:
     """Place, route and color a layout.
 
@@ -62,6 +68,7 @@ def make_plan(
         height=max(y for _, y in corners),
         regions=tuple(regions),
         routed=tuple(routed),
+        loc_streams=place_loc_streams(loc_streams, regions),
         values={
             name: value for net, value in zip(nets, values, strict=True) for name in net.colors
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import IntEnum
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, DiskFiles, compile_program
@@ -13,10 +13,12 @@ from onewafer.errors import HostError
 from onewafer.host import SdkExecutionPlatform, SdkTarget
 from onewafer.sdk_layout.artifacts import layout_path, write_artifacts, write_text
 from onewafer.sdk_layout.code_region import CodeRegion
+from onewafer.sdk_layout.color import Color, to_color
 from onewafer.sdk_layout.csl_text import write_layout
 from onewafer.sdk_layout.fabric_plan import make_plan
 from onewafer.sdk_layout.host_ends import mark_host_ends
 from onewafer.sdk_layout.link import Link, make_connection, make_stream
+from onewafer.sdk_layout.loc_stream import LocStream
 from onewafer.sdk_layout.symbols import set_symbols
 from onewafer.settings import Settings
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
     from onewafer.sdk_layout.artifacts import SdkCompileArtifacts
     from onewafer.sdk_layout.code_region import PortHandle
-    from onewafer.sdk_layout.color import Color
 
 _MESSAGE_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _USUAL = frozenset({"route-without-sender"})
@@ -54,6 +55,7 @@ class SdkLayout:
         self._shows_warnings = msg_level != "ERROR"
         self._regions: list[CodeRegion] = []
         self._links: list[Link] = []
+        self._loc_streams: list[LocStream] = []
 
     # --- building -------------------------------------------------------------------------------
 
@@ -106,14 +108,32 @@ class SdkLayout:
         return self._add(make_stream(port, _io_pe(io_loc, io_buffer_size), is_input=False))
 
     def create_input_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
-        """Refuse: onewafer has streams of ports only."""
-        del prefix
-        _refuse_from_loc("input", loc, color)
+        """Let the host send to a color of a PE that a region has painted; return the name.
+
+        What the color is painted to take from outside comes from the host. `loc` is a place on the
+        fabric.
+
+        Raises:
+            HostError: there is a stream of this name; pass a `prefix`.
+        """
+        return self._add_loc_stream(loc, color, prefix, is_input=True)
 
     def create_output_stream_from_loc(self, loc: IntVector, color: Color, prefix: str = "") -> str:
-        """Refuse: onewafer has streams of ports only."""
-        del prefix
-        _refuse_from_loc("output", loc, color)
+        """Let the host receive from a color of a PE that a region has painted; return the name.
+
+        What the color is painted to send outside goes to the host.
+
+        Raises:
+            HostError: as `create_input_stream_from_loc`.
+        """
+        return self._add_loc_stream(loc, color, prefix, is_input=False)
+
+    def _add_loc_stream(self, loc: IntVector, color: Color, prefix: str, *, is_input: bool) -> str:
+        color = to_color(color, f"create_{'input' if is_input else 'output'}_stream_from_loc")
+        stream = LocStream(prefix + color.get_global_name(), (loc.x, loc.y), color, is_input)
+        self._refuse_second_name(stream.name)
+        self._loc_streams.append(stream)
+        return stream.name
 
     def hstack(self, children: Sequence[CodeRegion], origin: IntVector | None = None) -> int:
         """Place regions side by side, from the first one's place or `origin`; return the width."""
@@ -143,8 +163,14 @@ class SdkLayout:
                     f"{link}: the {port} belongs to {other} already; a port has one partner: "
                     "create another port, with a color of its own"
                 )
+        self._refuse_second_name(link.name)
         self._links.append(link)
         return link.name
+
+    def _refuse_second_name(self, name: str) -> None:
+        names = {link.name for link in self._links} | {s.name for s in self._loc_streams}
+        if name and name in names:
+            raise HostError(f"there is a stream '{name}' already: pass another `prefix`")
 
     # --- compiling ------------------------------------------------------------------------------
 
@@ -169,7 +195,7 @@ class SdkLayout:
         if f16_type is not FP16TYPE.F16:
             raise HostError(f"f16_type={f16_type!r}: onewafer has f16 only: leave f16_type out")
         path = layout_path(out_prefix)
-        plan = make_plan(self._regions, self._links, self._architecture)
+        plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
         write_text(path, write_layout(plan, path))
         image = self._compile(path, tuple(libs))
@@ -214,11 +240,3 @@ def _origin(children: Sequence[CodeRegion], origin: IntVector | None, call: str)
     if not children:
         raise HostError(f"{call}: the list of regions is empty")
     return (origin.x, origin.y) if origin is not None else children[0].place_of or (0, 0)
-
-
-def _refuse_from_loc(kind: str, loc: IntVector, color: Color) -> NoReturn:
-    call = f"create_{kind}_stream"
-    raise HostError(
-        f"{call}_from_loc(({loc.x}, {loc.y}), '{color.name}'): onewafer has no fixed places where "
-        f"the host meets the fabric; create an {kind} port of the color and pass it to {call}"
-    )
