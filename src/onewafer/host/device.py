@@ -184,7 +184,7 @@ class Device:
         self._rest(machine)
         if self._streams.pending is not None:
             self.await_words(self._streams.pending)
-        report = machine.find_deadlock() if self.image.uses_memcpy else None
+        report = machine.find_deadlock()
         if report is not None:
             raise DeadlockError(report)
         self._phase = _Phase.STOPPED
@@ -344,15 +344,17 @@ class Device:
         return self.await_words(self.expect_words(color, num_words, rectangle))
 
     def expect_words(
-        self, color: int, num_words: int, rectangle: Rectangle | None = None
+        self, color: int, num_words: int, rectangle: Rectangle | None = None, *, name: str = ""
     ) -> Reception:
         """Begin to receive, and do not wait: `await_words` does, and so does `stop`.
+
+        `name` is what messages call the stream.
 
         Raises:
             HostError: as `receive_words`.
         """
         self._running(f"stream color {color} out")
-        return self._streams.expect(color, num_words, self._rectangle(rectangle))
+        return self._streams.expect(color, num_words, self._rectangle(rectangle), name=name)
 
     def await_words(self, reception: Reception) -> NDArray[np.uint32]:
         """Return what was expected, when all of it has come.

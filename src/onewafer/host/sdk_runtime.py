@@ -22,11 +22,10 @@ from onewafer.geometry import Rectangle
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
-from onewafer.host.port_traffic import PortTraffic
 from onewafer.host.run_limits import RunLimits
 from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
 from onewafer.host.simulation_record import SimulationRecord
-from onewafer.host.stream_ports import load_stream_ports
+from onewafer.host.stream_ports import first_elements, load_stream_ports
 from onewafer.image import NUM_COLORS, SymbolKind, load
 from onewafer.settings import Settings
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from onewafer.host.device import LaunchReport
-    from onewafer.host.port_traffic import Receipt
     from onewafer.host.scalars import Argument
     from onewafer.host.streams import Reception
 
@@ -108,9 +106,7 @@ class SdkRuntime:
             limits=RunLimits.from_settings(settings),
             trace_files=settings.trace_files,
         )
-        self._traffic = PortTraffic(self._device, load_stream_ports(self._folder))
-        self._receipts: dict[int, Receipt] = {}
-        """Of tasks that may not be done yet, by number."""
+        self._ports = load_stream_ports(self._folder)
         self._num_tasks = 0
         self._arriving: dict[int, _Arriving] = {}
         """By the number of their task."""
@@ -136,8 +132,6 @@ class SdkRuntime:
             DeadlockError: the host wants more wavelets than the program sends, the program more
                 than the host has sent, or a launch is not over.
         """
-        if self._device.is_running:
-            self._traffic.finish_all()
         self._device.stop()
         self._store_arrived()
         record = SimulationRecord(
@@ -318,12 +312,7 @@ class SdkRuntime:
         if task.number in self._arriving:
             self._device.settle()
             self._store_arrived()
-            return task.number not in self._arriving
-        receipt = self._receipts.get(task.number)
-        if receipt is None:
-            return True
-        self._traffic.advance()
-        return receipt.is_complete
+        return task.number not in self._arriving
 
     def task_wait(self, task: Task) -> None:
         """Wait for an operation issued with `nonblock=True`.
@@ -332,12 +321,8 @@ class SdkRuntime:
             HostError: the handle is not one of this runtime's.
             DeadlockError: it receives more wavelets than the program sends.
         """
-        if self.is_task_done(task):
-            return
-        if task.number in self._arriving:
+        if not self.is_task_done(task):
             self._device.await_words(self._arriving[task.number].reception)
-        else:
-            self._traffic.finish(self._receipts[task.number])
 
     def get_port_id(self, name: str) -> int:
         """Return the number of a stream, which `send` and `receive` take as well as the name.
@@ -345,7 +330,7 @@ class SdkRuntime:
         Raises:
             HostError: the program has no stream of this name.
         """
-        return self._traffic.number(name)
+        return self._ports.number(name)
 
     def send(
         self,
@@ -360,9 +345,13 @@ class SdkRuntime:
         Raises:
             HostError: no such stream, or an array that does not fit.
         """
-        self._traffic.send(self._traffic.find(port, is_input=True), src, n_wavelets)
+        stream = self._ports.find(port, is_input=True)
+        if n_wavelets is None:
+            n_wavelets = np.size(src)
+        words = stream.layout(n_wavelets).to_tensor(first_elements(src, n_wavelets))
+        self._device.send_words(stream.color, words, stream.rectangle)
         if not nonblock:
-            self._traffic.advance()
+            self._device.settle()
         return self._issued(nonblock=nonblock)
 
     def receive(
@@ -374,13 +363,9 @@ class SdkRuntime:
             HostError: no such stream, or an array that does not fit.
             DeadlockError: the program sends too few.
         """
-        receipt = self._traffic.receive(self._traffic.find(port, is_input=False), dest, n_wavelets)
-        if not nonblock:
-            self._traffic.finish(receipt)
-        task = self._issued(nonblock=nonblock)
-        if task is not None:
-            self._receipts[task.number] = receipt
-        return task
+        stream = self._ports.find(port, is_input=False)
+        layout, dest = stream.layout(n_wavelets), first_elements(dest, n_wavelets)
+        return self._stream_out(dest, stream.color, layout, nonblock=nonblock, name=stream.name)
 
     def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).
@@ -432,11 +417,19 @@ class SdkRuntime:
         return self._issued(nonblock=nonblock)
 
     def _stream_out(
-        self, dest: NDArray[Any], color: int, layout: BufferFormat, *, nonblock: bool
+        self,
+        dest: NDArray[Any],
+        color: int,
+        layout: BufferFormat,
+        *,
+        nonblock: bool,
+        name: str = "",
     ) -> Task | None:
         layout = _as_wavelets(layout)
         layout.check(dest)
-        reception = self._device.expect_words(color, layout.elements_per_pe, layout.rectangle)
+        reception = self._device.expect_words(
+            color, layout.elements_per_pe, layout.rectangle, name=name
+        )
         self._arriving[self._num_tasks] = _Arriving(reception, layout, dest)
         task = self._issued(nonblock=nonblock)
         if not nonblock:

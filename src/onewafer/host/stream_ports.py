@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import HostError
+from onewafer.geometry import Rectangle
+from onewafer.host.exports import suggest
+from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 FILE_NAME = "streams.json"
 
@@ -24,6 +33,67 @@ class StreamPort:
     is_input: bool
     """Whether the host sends."""
 
+    @property
+    def rectangle(self) -> Rectangle:
+        """The PE alone."""
+        return Rectangle(self.x, self.y, 1, 1)
+
+    def layout(self, num_wavelets: int) -> BufferFormat:
+        """Return how a host array of so many words is the stream."""
+        return BufferFormat(
+            self.rectangle, num_wavelets, MemcpyDataType.MEMCPY_32BIT, MemcpyOrder.ROW_MAJOR
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTable:
+    """The streams of one program, by name and by number."""
+
+    ports: tuple[StreamPort, ...]
+
+    def number(self, name: str) -> int:
+        """Return the number of a stream.
+
+        Raises:
+            HostError: there is none of this name.
+        """
+        names = tuple(port.name for port in self.ports)
+        if name not in names:
+            raise HostError(f"the program has no stream {name!r}; {suggest(name, names)}")
+        return names.index(name)
+
+    def find(self, port: str | int, *, is_input: bool) -> StreamPort:
+        """Return the stream of a name or a number.
+
+        Raises:
+            HostError: there is none, or it goes the other way.
+        """
+        if isinstance(port, str):
+            port = self.number(port)
+        if not 0 <= port < len(self.ports):
+            raise HostError(f"the program has no stream {port}: it has {len(self.ports)}")
+        found = self.ports[port]
+        if found.is_input is not is_input:
+            call, way = ("send", "sends to") if found.is_input else ("receive", "receives from")
+            raise HostError(f"the host {way} stream {found.name!r}: use {call}")
+        return found
+
+
+def first_elements(array: NDArray[Any], number: int) -> NDArray[Any]:
+    """Return the first elements of an array as a view of it.
+
+    Raises:
+        HostError: there are more, and the array is none that has such a view.
+    """
+    if not 0 < number < np.size(array):
+        return array
+    if not array.flags.c_contiguous:
+        raise HostError(
+            f"{number} wavelets of an array of {array.size} that is not contiguous: pass an array "
+            f"of {number}"
+        )
+    return array.reshape(-1)[:number]
+
 
 def save_stream_ports(ports: Sequence[StreamPort], folder: Path) -> None:
     """Write `streams.json` into a folder.
@@ -35,9 +105,10 @@ def save_stream_ports(ports: Sequence[StreamPort], folder: Path) -> None:
     (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def load_stream_ports(folder: Path) -> tuple[StreamPort, ...]:
+def load_stream_ports(folder: Path) -> StreamTable:
     """Return the streams of a folder; none if `cslc` wrote it."""
     path = folder / FILE_NAME
     if not path.is_file():
-        return ()
-    return tuple(StreamPort(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))
+        return StreamTable(())
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return StreamTable(tuple(StreamPort(**fields) for fields in found))

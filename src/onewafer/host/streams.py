@@ -30,6 +30,8 @@ class Reception:
     color: int
     num_words: int
     rectangle: Rectangle
+    name: str = ""
+    """What messages call it; empty: its color."""
     _words: dict[tuple[int, int], list[int]] = field(
         default_factory=dict[tuple[int, int], list[int]]
     )
@@ -68,9 +70,10 @@ class Reception:
         (x, y), words = next(iter(missing.items()))
         others = len(missing) - 1
         more = f" and {others} more" if others else ""
+        what = f"stream {self.name!r}" if self.name else f"color {self.color}"
         return (
-            f"the host waits for {self.num_words} wavelets of color {self.color} from PE ({x}, {y})"
-            f"{more}, which sent {len(words)}"
+            f"the host waits for {self.num_words} wavelets of {what} from PE ({x}, {y}){more}, "
+            f"which sent {len(words)}"
         )
 
 
@@ -100,14 +103,16 @@ class HostStreams:
                 at = rectangle.x + column, rectangle.y + row
                 machine.inject(*at, color, words[row, column].tolist())
 
-    def expect(self, color: int, num_words: int, rectangle: Rectangle) -> Reception:
+    def expect(
+        self, color: int, num_words: int, rectangle: Rectangle, *, name: str = ""
+    ) -> Reception:
         """Begin to wait for wavelets.
 
         Raises:
             HostError: the program does not send the color to the host on one of the PEs.
         """
         _check(self._receives, color, rectangle, "MEMCPYD2H")
-        reception = Reception(color, num_words, rectangle)
+        reception = Reception(color, num_words, rectangle, name)
         self._pending.append(reception)
         return reception
 
