@@ -61,6 +61,8 @@ class Architecture:
     data_task_key: DataTaskKey
     queues_need_initialization: bool
     """Whether a queue serves a color only after `@initialize_queue`."""
+    has_color_swap: bool
+    """Whether a router can give a wavelet the other color of its pair, `color ^ 1`."""
     io_bytes_per_second: float
     """Bandwidth across the edge of the wafer; for models of whole systems, not of one program."""
     clock_hertz: float

@@ -139,10 +139,22 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
         for name, mask in (("rx", position.rx), ("tx", position.tx)):
             if not 0 <= mask < 1 << _NUM_PORTS:
                 yield f"switch position {number}: {name} mask {mask:#x} names no port"
+    if not 0 <= config.swap_mask < 1 << Direction.RAMP:
+        yield f"swap mask {config.swap_mask:#x} names no link"
     if positions[0] is None:
         yield "switch position 0 is invalid; it is the route"
     yield from _host_problems(config)
     yield from _filter_problems(config.filter)
+
+
+def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
+    """Yield where a color changes on its way, on a machine that cannot do that."""
+    if architecture.has_color_swap:
+        return
+    for number, config in enumerate(image.color_configs):
+        places = np.argwhere(image.config_of_color == number) if config.swap_mask else ()
+        for y, x, color in [list(map(int, place)) for place in places[:1]]:
+            yield f"PE ({x}, {y}): color {color} is swapped; {architecture.name} cannot do that"
 
 
 def _host_problems(config: ColorConfig) -> Iterator[str]:
@@ -220,5 +232,6 @@ IMAGE_RULES: tuple[tuple[str, Callable[[WaferImage, Architecture], Iterable[str]
     ("colors exist", _colors_exist),
     ("color configurations are legal", _color_configs),
     ("only switchable colors have switch positions", _switchable_colors),
+    ("colors change only where they can", _swaps),
     ("exports are bound in the programs", _exports),
 )

@@ -9,7 +9,7 @@ change at run time. Correct programs configure regular patterns whose rim PEs ne
 that leads nowhere is therefore an error only if a neighbour feeds it, or if no PE of its statement
 has a better one; otherwise, and wherever a switch may turn away from it in time, it is a warning.
 Colors that start torn down are checked only against the rectangle: the program sets their routes
-before it uses them.
+before it uses them. So are those that change their color on the way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     rx_of_config = _lookup([_union(config, is_rx=True) for config in configs])
     tx_of_config = _lookup([_union(config, is_rx=False) for config in configs])
     is_merging = _lookup([_merges(config) for config in configs])
-    is_fixed = _lookup([not config.teardown for config in configs])
+    is_fixed = _lookup([not (config.teardown or config.swap_mask) for config in configs])
     is_plain = _lookup([_num_positions(config) == 1 for config in configs])
     for color in range(NUM_COLORS):
         config = routes[:, :, color]
@@ -93,7 +93,7 @@ class _ColorPlane:
     rx: NDArray[np.uint8]
     tx: NDArray[np.uint8]
     is_fixed: NDArray[np.bool_]
-    """The color is known here and does not start torn down."""
+    """The color is known here, keeps its number, and does not start torn down."""
     is_plain: NDArray[np.bool_]
     """The color is known here and has one switch position only."""
 

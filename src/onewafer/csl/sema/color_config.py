@@ -9,6 +9,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
 from onewafer.csl.sema.values import Array, Scalar, Struct, Value, force, type_of
+from onewafer.geometry import Direction
 from onewafer.image import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         fields["routes"],
         "`routes`",
         span,
-        known=("rx", "tx"),
+        known=("rx", "tx", "color_swap_x", "color_swap_y"),
         required=("rx", "tx"),
-        unsupported=("color_swap_x", "color_swap_y"),
     )
     first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
     positions, current, ring_mode, pop_mode = _switches(fields, first, span)
@@ -51,7 +51,24 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         pop_mode,
         teardown=read_flag(fields, "teardown", span),
         filter=_filter(fields["filter"], span) if "filter" in fields else None,
+        swap_mask=_swap_mask(routes, span),
     )
+
+
+def _swap_mask(routes: Mapping[str, Value], span: Span) -> int:
+    """Return the links behind which the color is the other one of its pair."""
+    along_x = read_flag(routes, "color_swap_x", span)
+    along_y = read_flag(routes, "color_swap_y", span)
+    if along_x and along_y:
+        fail(
+            "unsupported-feature",
+            "`color_swap_x` and `color_swap_y` together are not supported yet",
+            span,
+            help="with both, the ramp swaps as well; let a color turn only along one axis",
+        )
+    if along_x:
+        return 1 << Direction.WEST | 1 << Direction.EAST
+    return 1 << Direction.NORTH | 1 << Direction.SOUTH if along_y else 0
 
 
 def _directions(value: Value, span: Span) -> int:

@@ -10,7 +10,11 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.color_config import read_color_config
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.reserved import check_reserved_color, check_switchable_color
+from onewafer.csl.sema.reserved import (
+    check_color_swap,
+    check_reserved_color,
+    check_switchable_color,
+)
 from onewafer.csl.sema.values import Struct, Value, key_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -174,6 +178,8 @@ class LayoutContext(Context):
         read = self.color_config(config, span)
         if len(read.positions) > 1:
             check_switchable_color(self.session, color, span)
+        if read.swap_mask:
+            check_color_swap(self.session, span)
         return read
 
     def set_color_config(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:

@@ -30,6 +30,18 @@ def check_switchable_color(session: Session, color: int, span: Span) -> None:
         )
 
 
+def check_color_swap(session: Session, span: Span) -> None:
+    """Fail if colors change on their way on a machine that cannot do that."""
+    machine = session.architecture
+    if not machine.has_color_swap:
+        fail(
+            "unsupported-on-architecture",
+            f"`color_swap_x` and `color_swap_y` do not exist on {machine.name}",
+            span,
+            help="use switches, or let the PE send on by another color",
+        )
+
+
 def check_reserved_queue(
     session: Session, queue: int, *, is_input: bool, span: Span | None
 ) -> None:

@@ -69,6 +69,8 @@ def find_switched_colors(image: WaferImage, architecture: Architecture) -> froze
             for dsd in program.dsds
             if dsd.kind is DsdKind.FABOUT and dsd.is_control
         }
+    if any(config.swap_mask for config in image.color_configs):
+        colors |= {color ^ 1 for color in colors - {NONE}}
     return frozenset(colors - {NONE})
 
 

@@ -245,7 +245,8 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     position, to_host = config.positions[number_in_force], config.to_host
     assert position is not None
     wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
-    targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
+    colors = {d: color ^ (config.swap_mask >> d & 1) for d in wanted}
+    targets = [(None, _buffer(s, image, (x, y), colors[d], d), d) for d in wanted]
     return SimpleNamespace(
         receive=position.rx,
         lacks_link=any(buffer is None for _, buffer, _ in targets),

@@ -53,6 +53,7 @@ _TO_RAMP = 1 << Direction.RAMP
 _ALL_LINKS = _TO_RAMP - 1
 _ALL_PORTS = (RAMP_INPUT << 1) - 1
 _NUM_PORTS = 6
+_PAIRED = np.arange(NUM_COLORS) ^ 1
 _BITS_OF = np.array([mask.bit_count() for mask in range(16)], np.int64)
 _NTH_BIT = np.array(
     [[*(b for b in range(4) if mask >> b & 1), 0, 0, 0, 0][:4] for mask in range(16)], np.int64
@@ -67,6 +68,8 @@ class Traffic:
     transmit: Masks
     incoming: Masks
     """From which links wavelets can come."""
+    swap: Masks
+    """Behind which links wavelets have the other color of the pair."""
     is_dead: NDArray[np.bool_]
     """A wavelet can go nowhere: there is no route, it leaves the rectangle, or nobody takes it."""
 
@@ -225,9 +228,10 @@ def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
 
 
 def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> Traffic:
-    masks = np.array([*map(_masks, image.color_configs), (0, 0)], np.uint8)
+    masks = np.array([*map(_masks, image.color_configs), (0, 0, 0)], np.uint8)
     receive = masks[:, 0][image.config_of_color]
     transmit = masks[:, 1][image.config_of_color]
+    swap = masks[:, 2][image.config_of_color]
     incoming = np.zeros_like(transmit)
     is_dead = image.config_of_color < 0
     has_channel = np.append(tables.programs[:, PROGRAM_COLORS:] >= 0, [[False] * NUM_COLORS], 0)
@@ -238,7 +242,9 @@ def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> T
         leaves = transmit >> int(direction) & 1
         from_x, to_x = _shifted(image.width, dx)
         from_y, to_y = _shifted(image.height, dy)
-        incoming[to_y, to_x] |= leaves[from_y, from_x] << int(direction.opposite)
+        is_swapped = swap >> int(direction) & 1
+        arrives = leaves & ~is_swapped | (leaves & is_swapped)[:, :, _PAIRED]
+        incoming[to_y, to_x] |= arrives[from_y, from_x] << int(direction.opposite)
         edge = leaves != 0
         edge[from_y, from_x] = False
         is_dead |= edge
@@ -247,7 +253,8 @@ def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> T
     receive[:, :, switched] = np.where(is_dead[:, :, switched], 0, _ALL_LINKS | _TO_RAMP)
     flat = (image.width * image.height, NUM_COLORS)
     return Traffic(
-        receive.reshape(flat), transmit.reshape(flat), incoming.reshape(flat), is_dead.reshape(flat)
+        *(masks.reshape(flat) for masks in (receive, transmit, incoming, swap)),
+        is_dead=is_dead.reshape(flat),
     )
 
 
@@ -259,14 +266,14 @@ def _shifted(size: int, step: int) -> tuple[slice, slice]:
     return (low, high) if step > 0 else (high, low)
 
 
-def _masks(config: ColorConfig) -> tuple[int, int]:
-    """Return the directions of all positions together."""
+def _masks(config: ColorConfig) -> tuple[int, int, int]:
+    """Return the directions of all positions together, and those in which the color changes."""
     receive = transmit = 0
     for position in config.positions:
         if position is not None:
             receive |= position.rx
             transmit |= position.tx
-    return receive, transmit
+    return receive, transmit, config.swap_mask
 
 
 def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> Queues:
@@ -356,7 +363,8 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
             used = np.flatnonzero(transmit >> int(direction) & 1)
             dx, dy = direction.step
             receiver = routes.pe[used] + dy * width + dx
-            key = (receiver * NUM_COLORS + routes.color[used]) * len(_LINKS) + direction.opposite
+            color = color_behind(fabric, routes.pe[used], routes.color[used], direction)
+            key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
             target = offsets[np.searchsorted(keys, key)]
             arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = target
             directions[used] |= int(direction) << 3 * count[used]
@@ -385,6 +393,11 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
     return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
 
 
+def color_behind(fabric: Fabric, pe: Integers, color: Integers, direction: Direction) -> Integers:
+    """Return which color wavelets of colors at PEs have behind the links in a direction (M59)."""
+    return color ^ (fabric.traffic.swap[pe, color] >> int(direction) & 1)
+
+
 def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> Integers:
     """Return the buffers behind the four links for colors at PEs, `[…, link]`; 0: there is none."""
     buffers = fabric.buffers
@@ -399,7 +412,8 @@ def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> I
         receiver = pe + dy * width + dx
         is_inside = (x >= 0) & (x < width) & (receiver >= 0)
         is_inside &= receiver < len(fabric.places.block)
-        key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
+        behind = color_behind(fabric, pe, color, direction)
+        key = (receiver * NUM_COLORS + behind) * len(_LINKS) + direction.opposite
         index = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
         is_there = is_inside & (keys[index] == key)
         found[:, direction] = np.where(is_there, offsets[index], 0)

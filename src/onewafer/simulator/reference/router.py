@@ -60,10 +60,13 @@ class Source:
 class LinkBuffer(Source):
     """The buffer of one color behind one link (M52)."""
 
-    __slots__ = ("capacity", "releases", "router", "sender", "sender_waits", "used")
+    __slots__ = ("capacity", "color", "releases", "router", "sender", "sender_waits", "used")
 
-    def __init__(self, port: Direction, router: Router, sender: Router, capacity: int) -> None:
+    def __init__(
+        self, port: Direction, color: int, router: Router, sender: Router, capacity: int
+    ) -> None:
         super().__init__(port, 0)
+        self.color = color
         self.router = router
         self.sender = sender
         self.capacity = capacity
@@ -300,7 +303,7 @@ class Router:
         for link, buffer, direction in route.targets:
             link.carry(cycle, timing.link_window_cycles)
             buffer.used += 1
-            buffer.router.push(buffer, arrival, color, word)
+            buffer.router.push(buffer, arrival, buffer.color, word)
             agenda.schedule(buffer.router, arrival)
             if sink is not None:
                 sink.record(Event(cycle, self.y, self.x, EventKind.HOP, color, direction))

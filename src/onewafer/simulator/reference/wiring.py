@@ -43,6 +43,7 @@ def wire_routers(
                         router,
                         color,
                         position,
+                        swap_mask=config.swap_mask,
                         neighbours=neighbours,
                         channel=host_channels.get((index, color)) or channels.get(color),
                         timing=timing,
@@ -59,6 +60,7 @@ def _make_route(
     color: int,
     position: SwitchPosition,
     *,
+    swap_mask: int,
     neighbours: Mapping[Direction, Router],
     channel: Channel | None,
     timing: Timing,
@@ -67,7 +69,13 @@ def _make_route(
     targets = tuple(
         (
             router.links[direction],
-            _buffer_behind(router, neighbours[direction], color, direction, timing),
+            _buffer_behind(
+                router,
+                neighbours[direction],
+                color ^ (swap_mask >> direction & 1),
+                direction,
+                timing,
+            ),
             direction,
         )
         for direction in wanted
@@ -88,7 +96,7 @@ def _buffer_behind(
     sender: Router, receiver: Router, color: int, direction: Direction, timing: Timing
 ) -> LinkBuffer:
     port = direction.opposite
-    buffer = LinkBuffer(port, receiver, sender, timing.router_buffer_words)
+    buffer = LinkBuffer(port, color, receiver, sender, timing.router_buffer_words)
     return receiver.buffers.setdefault((color, port), buffer)
 
 
