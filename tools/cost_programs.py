@@ -91,9 +91,23 @@ class CostProgram:
             return capture(module, (), _arguments_of(module), dtype=self.dtype).graph
 
 
+class _Attention(torch.nn.Module):
+    """Attention that returns its shares as well: products and a softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(24, 4, batch_first=True)
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return rows, and the shares of every head."""
+        return self.attention(rows, rows, rows, average_attn_weights=False)
+
+
 def _arguments_of(module: torch.nn.Module) -> dict[str, object]:
     if isinstance(module, transformers.ViTModel):
         return {"pixel_values": torch.randn(1, 3, 24, 24)}
+    if isinstance(module, _Attention):
+        return {"rows": torch.randn(1, 12, 24)}
     return {"input_ids": torch.zeros(1, 5, dtype=torch.int64)}
 
 
@@ -161,5 +175,6 @@ PROGRAMS = (
     CostProgram("SmolLM", _smollm, 4, 4, _SHORT),
     CostProgram("GPT-2", _gpt2, 4, 4, _SHORT),
     CostProgram("BERT", _bert, 4, 4, (Launch(0, 5),), context=None),
+    CostProgram("attention with its shares", _Attention, 4, 4, (Launch(0, 12),), context=None),
     CostProgram("ViT", _vit, 4, 4, (Launch(0, 17),), context=None),
 )

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from kernel_samples import TOTALS, graph_of_all_kinds, graph_of_few_kinds, samples
+from kernel_sample import TOTALS
+from kernel_samples import graph_of_all_kinds, graph_of_few_kinds, samples
 from kernel_walk import Walk, step_task
 
 from onewafer.arch import load_architecture
@@ -46,7 +47,7 @@ from onewafer.mesh.schedule import build_schedule, kinds_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kernel_samples import Sample, Sizes
+    from kernel_sample import Sample, Sizes
     from numpy.typing import NDArray
 
     from onewafer.graph import Graph

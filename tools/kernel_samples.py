@@ -6,9 +6,11 @@ of any size, with the products of sizes that its instructions are counted by.
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from kernel_sample import NUM_PES, ROWS_AND_INNER, TOTALS, Sample, Sizes, grid
+from kernel_samples_of_attention import attention_samples, softmax_samples
 
 from onewafer.graph import (
     Activation,
@@ -16,6 +18,7 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     DataType,
     Depthwise,
@@ -36,25 +39,20 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    Softmax,
     TakeFeatures,
     Tensor,
     TopIndices,
     Window,
 )
-from onewafer.mesh import Arena, Axis, Block, Launch, MeshOperation
+from onewafer.mesh import Arena, Axis, Block, MeshOperation
 from onewafer.mesh import operations as mesh
-from onewafer.mesh.attention import num_slots, row_lengths
 from onewafer.mesh.norms import Groups
 from onewafer.mesh.operations.selection import Rows
 from onewafer.mesh.operations.sizes import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from onewafer.mesh.entry import Kind
-
-NUM_PES = 4
-"""Along both axes."""
 
 
 # --- graphs --------------------------------------------------------------------------------------
@@ -103,6 +101,15 @@ class _Chain:
             self.operations.append(TopIndices(indices, source, 2))
         self.operations.append(TakeFeatures(self.tensor("taken", 4, 2), source, indices.name))
 
+    def append_products(self) -> None:
+        """Append products of two tensors, and the softmax of one."""
+        tensor = self.tensor
+        self.operations += [
+            BatchedMatmul(tensor("scores"), "x", "x", 2, 4, is_transposed=True),
+            Softmax(tensor("shares"), "scores", 2),
+            BatchedMatmul(tensor("mixed"), "shares", "x", 2, 4, is_transposed=False),
+        ]
+
     def append_all_on_maps(self) -> None:
         """Append operations on a map of 2×2 places."""
         tensor, window = self.tensor, Window(2, 2, 1, 2, right=1)
@@ -147,6 +154,7 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     chain.operations.append(Embedding(tensor("x"), "ids", "table"))
     chain.append_all_of_rows()
     chain.append_selections()
+    chain.append_products()
     chain.append_all_on_maps()
     if is_sequence:
         chain.append_all_of_sequences()
@@ -168,79 +176,6 @@ def graph_of_few_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
 # --- samples -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Sizes from which samples are built."""
-
-    rows: int
-    inner: int = 1
-    columns: int = 11
-    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
-    more or less."""
-    heads: int = 2
-    """Heads of keys that a PE has features of."""
-    group: int = 3
-    share: int = 6
-    """Features of each head on a PE."""
-    slots: int = 16
-    padding: int = 0
-    """Columns of the first PE behind the last feature."""
-    start: int | None = None
-    """The position of the first row; None: at the end of the launch all slots are in use."""
-    place: int = 0
-    """The PE along the axis of the operation, as far as tables tell the kernel."""
-    place_across: int = 0
-
-    @property
-    def launch(self) -> Launch:
-        """The launch of all rows."""
-        last = NUM_PES * self.slots - self.rows
-        return Launch(last if self.start is None else self.start, self.rows)
-
-    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
-        """Return a block of rows × columns."""
-        return Block(arena, 0, self.rows, self.columns)
-
-    def row(self, *, arena: Arena = Arena.PARAMETERS) -> Block:
-        """Return a block of one row."""
-        return Block(arena, 0, 1, self.columns)
-
-
-def _grid(**values: tuple[int, ...]) -> tuple[Sizes, ...]:
-    """Return all combinations of some sizes."""
-    combinations = itertools.product(*values.values())
-    return tuple(Sizes(**dict(zip(values, items, strict=True))) for items in combinations)
-
-
-_ROWS_AND_INNER = _grid(rows=(2, 3, 5), inner=(1, 4, 7))
-"""Such that no two products are equal."""
-
-
-TOTALS = "totals"
-"""Stands for the array of partial sums, which an f32 program has among its activations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """An operation of any size, for the walks of its kind."""
-
-    build: Callable[[Sizes], MeshOperation]
-    rounds: tuple[str, ...] = ()
-    """Products of sizes that say how often its loops run."""
-    lengths: tuple[str, ...] = ()
-    """Products of sizes that are lengths of its DSD operations."""
-    strides: tuple[str, ...] = ()
-    """Products of sizes that are strides of them, unless these are 1."""
-    grid: tuple[Sizes, ...] = _ROWS_AND_INNER
-    memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
-    """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of all operations that it builds."""
-        return self.build(self.grid[0]).kind
-
-
 def samples(*, is_sequence: bool) -> Iterator[Sample]:
     """Yield one sample of every kind but those of the state machine itself."""
     yield from _samples_along(Axis.X)
@@ -250,10 +185,11 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     yield from _ON_MAPS
     yield _LOOKUP
     yield from _SELECTIONS
+    yield from _PRODUCTS
     if is_sequence:
         yield from _SEQUENCES
-        yield from _attention_samples()
-        yield from _softmax_samples()
+        yield from attention_samples()
+        yield from softmax_samples()
 
 
 def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
@@ -278,7 +214,7 @@ def _samples_along(axis: Axis) -> list[Sample]:
             lambda sizes: _matmul(sizes, axis),
             rounds=("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
             lengths=("elements", "columns", "absent"),
-            grid=(*_ROWS_AND_INNER, *_grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
+            grid=(*ROWS_AND_INNER, *grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
         ),
         Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
         Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
@@ -293,8 +229,8 @@ def _elementwise(build: Callable[[Sizes], MeshOperation]) -> Sample:
 
 def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> Sample:
     """Return a sample whose rows are whole chunks."""
-    grid = _grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
-    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=grid)
+    chunks = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
+    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=chunks)
 
 
 def _activation(function: ActivationFunction) -> Sample:
@@ -362,13 +298,26 @@ class _Norm:
         blocks = self.input, self.input, self.totals, self.vector
         return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
 
+    def find_maxima(self) -> MeshOperation:
+        """Return the first step of softmax."""
+        return mesh.FindGroupMaxima(self.totals, self.input, self.groups, Axis.X)
+
+    def weigh(self) -> MeshOperation:
+        """Return the next step."""
+        blocks = self.input, self.totals, self.input, self.totals
+        return mesh.WeighGroups(*blocks, self.groups, Axis.X)
+
+    def divide(self) -> MeshOperation:
+        """Return the last step."""
+        return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
+
 
 def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
     return Sample(
         lambda sizes: build(_Norm(sizes)),
         rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
         lengths=("rows", "piece", *(("absent",) if clears else ())),
-        grid=(*_ROWS_AND_INNER, *(_grid(rows=(2, 5), padding=(7,)) if clears else ())),
+        grid=(*ROWS_AND_INNER, *(grid(rows=(2, 5), padding=(7,)) if clears else ())),
     )
 
 
@@ -378,6 +327,9 @@ _NORMS = (
     _norm(lambda norm: norm.sum_groups()),
     _norm(lambda norm: norm.sum_squares(norm.totals)),
     _norm(lambda norm: norm.normalize(norm.totals), clears=True),
+    _norm(lambda norm: norm.find_maxima()),
+    _norm(lambda norm: norm.weigh()),
+    _norm(lambda norm: norm.divide(), clears=True),
 )
 
 
@@ -445,8 +397,8 @@ def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
         lengths=("elements", "strip"),
         strides=("step",),
         grid=(
-            *_grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
-            *_grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
+            *grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
+            *grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
         ),
     )
 
@@ -456,21 +408,21 @@ _ON_MAPS = (
         lambda sizes: _Maps(sizes).mean_rows(),
         rounds=("samples", "rows"),
         lengths=("elements", "columns"),
-        grid=_grid(rows=(2, 3, 5), group=(3, 4)),
+        grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(
         lambda sizes: _Maps(sizes).scale_maps(),
         rounds=("samples", "rows"),
         lengths=("columns",),
-        grid=_grid(rows=(2, 3, 5), group=(3, 4)),
+        grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(
         lambda sizes: _Maps(sizes).convolve(),
         rounds=("samples", "height", "places", "lines", "steps"),
         lengths=("elements", "columns"),
         grid=(
-            *_grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
-            *_grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
+            *grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
+            *grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
         ),
     ),
     _pool(lambda maps: maps.weigh()),
@@ -500,7 +452,7 @@ _LOOKUP = Sample(
     _look_up_tokens,
     rounds=("rows", "held", "held*columns"),
     lengths=("elements",),
-    grid=_grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+    grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
     memory=_some_held,
 )
 _SEQUENCES = (
@@ -510,14 +462,14 @@ _SEQUENCES = (
         ),
         rounds=("holds",),
         lengths=("elements", "held"),
-        grid=(*_grid(rows=(2, 3, 5)), *_grid(rows=(2, 3, 5), start=(0,))),
+        grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
     ),
     Sample(
         _rotate,
         rounds=("members",),
         lengths=("elements", "pairs"),
         strides=("members", "2*members"),
-        grid=_grid(rows=(2, 3), columns=(4, 6), group=(3, 5)),
+        grid=grid(rows=(2, 3), columns=(4, 6), group=(3, 5)),
     ),
     Sample(
         lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
@@ -584,159 +536,74 @@ _SELECTIONS = (
         lambda sizes: _Selection(sizes).find(),
         rounds=("rows", "rows*steps"),
         lengths=("columns", "half"),
-        grid=_grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
+        grid=grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
     ),
     Sample(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
     Sample(
         lambda sizes: _Selection(sizes).take(),
         rounds=("rows", "more", "compared", "held"),
-        grid=_grid(rows=(3, 4, 8, 9), heads=(1, 2)),
+        grid=grid(rows=(3, 4, 8, 9), heads=(1, 2)),
         memory=lambda sizes: _Selection(sizes).some_held(),
     ),
     Sample(
         lambda sizes: _Selection(sizes).take_features(),
         rounds=("rows", "wanted", "held"),
         lengths=("elements",),
-        grid=_grid(rows=(2, 3, 5), heads=(2, 3, 7)),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3, 7)),
         memory=lambda sizes: _Selection(sizes).some_features_held(),
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Attention:
-    """Operands of the steps of attention; all features lie on the first PE."""
+class _Product:
+    """Operands of a product; the first PE has `heads` whole groups of `slots` samples."""
 
     sizes: Sizes
-    axis: Axis = Axis.X
 
-    @property
-    def shape(self) -> mesh.AttentionShape:
-        """The shape."""
+    def multiply(self, *, is_transposed: bool) -> MeshOperation:
+        """Return the product of groups of `share` features to `group` columns."""
         sizes = self.sizes
-        return mesh.AttentionShape(
-            axis=self.axis,
-            num_pes=NUM_PES,
-            kv_heads=sizes.heads,
-            group=sizes.group,
-            head_dim=sizes.share,
-            width=sizes.heads * sizes.share,
-            capacity=sizes.slots + 1,
-            is_causal=True,
+        inner, columns = sizes.heads * sizes.share, sizes.heads * sizes.group
+        shape = mesh.ProductShape(
+            axis=Axis.X,
+            samples=sizes.slots,
             rows=sizes.rows,
-            table=0,
+            right_rows=sizes.group if is_transposed else sizes.share,
+            groups=NUM_PES * sizes.heads,
+            left_size=sizes.share,
+            result_size=sizes.group,
+            is_transposed=is_transposed,
         )
+        right = self._block(shape.right_rows, inner if is_transposed else columns)
+        left, result = self._block(sizes.rows, inner), self._block(sizes.rows, columns)
+        return mesh.MultiplyBlocks(result, left, right, Block(Arena.ACTIVATIONS, 0, 1, 1), shape)
 
-    @property
-    def kept(self) -> Block:
-        """A cache."""
-        return Block(Arena.STATE, 0, 1, self.shape.cache_elements)
-
-    def block(self, columns: int = 1) -> Block:
-        """Return a block with the rows of the launch."""
-        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, columns)
+    def _block(self, rows: int, columns: int) -> Block:
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.slots * rows, columns)
 
 
-def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Return the table that `Share` fills on the PE that is walked on."""
-    shape, launch = _Attention(sizes).shape, sizes.launch
-    b, end = sizes.place_across, launch.start + launch.num_rows
-    lengths = row_lengths(launch.num_rows, reach=launch.start + 1, step=1, b=b, size=NUM_PES)
-    numbers = int(num_slots(end, b, NUM_PES)), launch.start, *lengths.tolist()
-    return {"model.tables": numbers + shape.local_heads(sizes.place).words}
+_PRODUCT_ROUNDS = ("parts", "parts*samples*rows", "samples*rows*depth")
+_PRODUCT_SIZES = grid(rows=(2, 3), heads=(2, 3), share=(4, 5), slots=(1, 2), group=(6, 7))
+"""Such that a block of the result has other lengths than its rows."""
 
 
-_FULL = _grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
-_FIRST = _grid(rows=(3, 4, 8), start=(0,), place_across=(3,))
-"""The last PE has a slot for the fourth position, so that rows before it attend to none there."""
-_WITHOUT_HEADS = _grid(rows=(4, 8), place=(3,))
-
-
-def _attention(
-    build: Callable[[_Attention], MeshOperation],
-    *,
-    axis: Axis = Axis.X,
-    rounds: tuple[str, ...] = (),
-    lengths: tuple[str, ...] = (),
-    strides: tuple[str, ...] = (),
-    grid: tuple[Sizes, ...] = _FULL,
-) -> Sample:
-    return Sample(
-        lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares
-    )
-
-
-def _attention_samples() -> Iterator[Sample]:
-    """Yield those of the steps up to the scores."""
-    yield _attention(
-        lambda its: mesh.Share(its.shape, its.block()),
-        rounds=("rows", "heads"),
-    )
-    yield _attention(
-        lambda its: mesh.Append(its.shape, its.kept, its.block(), its.block()),
-        rounds=("strided", "single", "single*width", "kept*heads"),
-        lengths=("width", "share", "1"),
-        strides=("capacity",),
-        grid=(*_FULL, *_grid(rows=(4, 8), heads=(2, 3), slots=(130,))),
-    )
-    yield _attention(
-        lambda its: mesh.Score(its.shape, its.block(), its.block(), its.kept),
+_PRODUCTS = (
+    Sample(
+        lambda sizes: _Product(sizes).multiply(is_transposed=False),
+        rounds=("parts*samples", "samples*depth", *_PRODUCT_ROUNDS),
+        lengths=("elements", "width"),
+        grid=_PRODUCT_SIZES,
+    ),
+    Sample(
+        lambda sizes: _Product(sizes).multiply(is_transposed=True),
         rounds=(
-            "used",
-            "used*rows",
-            "seeing",
-            "seeing*heads",
-            "seeing*heads*group",
-            "seeing*group*features",
+            *("near*samples", "near*samples*depth"),
+            *("far*samples", "far*samples*depth", "far*samples*depth*width"),
+            *_PRODUCT_ROUNDS,
         ),
-        lengths=("rows*num_heads*slots", "seen"),
-        grid=(
-            *_grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
-            *_FIRST,
-            *_WITHOUT_HEADS,
-        ),
-    )
-    yield _attention(
-        lambda its: mesh.BiasScores(
-            its.shape, its.block(), Block(Arena.PARAMETERS, 0, its.sizes.rows + 1, 22)
-        ),
-        rounds=("biased",),
-        lengths=("slots",),
-    )
-    for axis in Axis:
-        yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
-        yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
-
-
-def _softmax_samples() -> Iterator[Sample]:
-    """Yield those of the steps after the scores."""
-    softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
-    yield _attention(
-        lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
-        rounds=softmax,
-        lengths=("rows*most", "heads*group*slots", "seen"),
-        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
-    )
-    yield _attention(
-        lambda its: mesh.Weigh(its.shape, its.block(), its.block(), its.block()),
-        rounds=(*softmax, "seeing*chunks", "seeing*cut"),
-        lengths=("rows*totals", "chunk", "seen"),
-        grid=(
-            *_grid(rows=(4, 8), heads=(2, 4), group=(2, 4), slots=(16, 32)),
-            *_FIRST,
-            *_grid(rows=(4, 8), heads=(2,), group=(2,), place=(3,)),
-        ),
-    )
-    yield _attention(
-        lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
-        rounds=("rows", "rows*heads", "rows*heads*group", "heads*group*attended"),
-        lengths=("share",),
-        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
-    )
-    yield _attention(
-        lambda its: mesh.Divide(its.shape, its.block(), its.block()),
-        rounds=("heads", "heads*group", "rows*heads*group", "padded", "padded*rows"),
-        lengths=("share", "lacking"),
-        strides=("group",),
-        grid=(*_FULL, *_WITHOUT_HEADS),
-    )
+        lengths=("elements", "width", "1"),
+        strides=("stride",),
+        grid=(*_PRODUCT_SIZES, *grid(rows=(2, 3), share=(70, 80), slots=(1, 2), group=(6, 7))),
+    ),
+)

@@ -13,6 +13,7 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     DataType,
     Embedding,
     FirstRow,
@@ -26,6 +27,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    Softmax,
     TakeFeatures,
     Tensor,
     TopIndices,
@@ -39,7 +41,18 @@ if TYPE_CHECKING:
 FLOATS = st.sampled_from([DataType.F16, DataType.F32])
 
 
-ROW_BY_ROW = ("linear", "bias", "relu", "add", "multiply", "scale", "activation", "rms", "layer")
+ROW_BY_ROW = (
+    "linear",
+    "bias",
+    "relu",
+    "add",
+    "multiply",
+    "scale",
+    "activation",
+    "rms",
+    "layer",
+    "softmax",
+)
 
 
 def _divisors(number: int) -> st.SearchStrategy[int]:
@@ -64,6 +77,7 @@ def graphs(
     for index in range(draw(st.integers(0, max_operations))):
         source = live[-1]
         name = f"t{index}"
+        result = Tensor(name, source.shape, dtype)
         match draw(st.sampled_from(kinds)):
             case "linear":
                 out = draw(sizes)
@@ -72,23 +86,18 @@ def graphs(
                 operations.append(Linear(result, source.name, parameters[-1].name))
             case "bias":
                 parameters.append(Tensor(f"{name}.bias", (source.shape[-1],), dtype))
-                result = Tensor(name, source.shape, dtype)
                 operations.append(AddBias(result, source.name, parameters[-1].name))
             case "relu":
-                result = Tensor(name, source.shape, dtype)
                 operations.append(Relu(result, source.name))
             case "scale":
-                result = Tensor(name, source.shape, dtype)
                 operations.append(Scale(result, source.name, draw(st.floats(-2, 2))))
             case "activation":
-                result = Tensor(name, source.shape, dtype)
                 function = draw(st.sampled_from(ActivationFunction))
                 operations.append(Activation(result, source.name, function))
             case "rms":
                 features = source.shape[-1]
                 groups = draw(_divisors(features))
                 parameters.append(Tensor(f"{name}.weight", (features // groups,), dtype))
-                result = Tensor(name, source.shape, dtype)
                 weight = parameters[-1].name
                 operations.append(RmsNorm(result, source.name, weight, 1e-6, groups))
             case "layer":
@@ -96,11 +105,12 @@ def graphs(
                 groups = draw(_divisors(features))
                 pair = [f"{name}.weight", f"{name}.bias"]
                 parameters += [Tensor(item, (features // groups,), dtype) for item in pair]
-                result = Tensor(name, source.shape, dtype)
                 operations.append(LayerNorm(result, source.name, *pair, 1e-5, groups))
+            case "softmax":
+                groups = draw(_divisors(source.shape[-1]))
+                operations.append(Softmax(result, source.name, groups))
             case kind:
                 other = draw(st.sampled_from([t for t in live if t.shape == source.shape]))
-                result = Tensor(name, source.shape, dtype)
                 left, right = draw(st.permutations([source.name, other.name]))
                 operation = Multiply if kind == "multiply" else Add
                 operations.append(operation(result, left, right))
@@ -119,6 +129,26 @@ def searches(draw: st.DrawFn, **options: object) -> Graph:
     search = TopIndices(result, source.name, count), TakeFeatures(taken, source.name, "found")
     operations, outputs = (*graph.operations, *search), (result.name, taken.name)
     return replace(graph, operations=operations, outputs=outputs)
+
+
+@st.composite
+def products(draw: st.DrawFn, *, max_size: int = 6) -> Graph:
+    """Draw a product of two tensors, or a chain of two like that of an attention."""
+    dtype, sizes = draw(FLOATS), st.integers(1, max_size)
+    samples, groups = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    rows, others, depth, width = (draw(sizes) for _ in range(4))
+    left = Tensor("left", (samples * rows, groups * depth), dtype)
+    right = Tensor("right", (samples * others, groups * depth), dtype)
+    scores = Tensor("scores", (samples * rows, groups * others), dtype)
+    first = BatchedMatmul(scores, "left", "right", groups, rows, is_transposed=True)
+    if draw(st.booleans()):
+        return Graph("product", (left, right), (), (first,), ("scores",))
+    values = Tensor("values", (samples * others, groups * width), dtype)
+    shares = Softmax(replace(scores, name="shares"), "scores", groups)
+    mixed = Tensor("mixed", (samples * rows, groups * width), dtype)
+    second = BatchedMatmul(mixed, "shares", "values", groups, rows, is_transposed=False)
+    inputs, operations = (left, right, values), (first, shares, second)
+    return Graph("products", inputs, (), operations, ("mixed", "scores"))
 
 
 @dataclass

@@ -7,6 +7,7 @@ import pytest
 from onewafer.graph import (
     AddBias,
     Attention,
+    BatchedMatmul,
     DataType,
     Embedding,
     Graph,
@@ -17,6 +18,7 @@ from onewafer.graph import (
     PositionEmbedding,
     RmsNorm,
     Rotary,
+    Softmax,
     TakeFeatures,
     Tensor,
     TopIndices,
@@ -87,6 +89,17 @@ def test_flop_and_bytes_of_a_search():
     assert [count_flop(graph, operation) for operation in (search, take)] == [150, 0]
     assert count_bytes(graph, search) == 2 * 150 + 4 * 6
     assert count_bytes(graph, take) == (2 + 4 + 2) * 6
+
+
+def test_flop_and_bytes_of_products_and_softmax():
+    x, y = Tensor("x", (4, 6), DataType.F16), Tensor("y", (10, 6), DataType.F16)
+    scores, shares = Tensor("s", (4, 10), DataType.F16), Tensor("p", (4, 10), DataType.F16)
+    product = BatchedMatmul(scores, "x", "y", 2, 2, is_transposed=True)  # 2 samples, 2 groups of 3
+    softmax = Softmax(shares, "s", 2)
+    graph = Graph("g", (x, y), (), (product, softmax), ("p",))
+    assert count_flop(graph, product) == 2 * 40 * 3
+    assert count_flop(graph, softmax) == 5 * 40
+    assert count_bytes(graph, product) == 2 * (24 + 60 + 40)
 
 
 def test_graph_of_indices_has_no_floating_type():

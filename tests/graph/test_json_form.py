@@ -26,8 +26,8 @@ def test_text_that_is_no_graph_is_refused(text):
 @given(graphs())
 def test_unknown_operation_is_refused(graph):
     fields = json.loads(to_json(graph))
-    fields["operations"].append({"kind": "Softmax"})
-    with pytest.raises(GraphError, match="Softmax"):
+    fields["operations"].append({"kind": "Sort"})
+    with pytest.raises(GraphError, match="Sort"):
         from_json(json.dumps(fields))
 
 

@@ -10,6 +10,7 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     DataType,
     Embedding,
     Graph,
@@ -23,15 +24,16 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    Softmax,
     TakeFeatures,
     Tensor,
     TopIndices,
     verify_graph,
 )
-from tests.graph.strategies import graphs, searches, sequences
+from tests.graph.strategies import graphs, products, searches, sequences
 
 
-@given(graphs() | sequences() | searches())
+@given(graphs() | sequences() | searches() | products())
 def test_well_formed_graphs_pass(graph):
     verify_graph(graph)
 
@@ -51,6 +53,12 @@ def search(result: Tensor, count: int = 3) -> dict[str, object]:
 def take(wanted: Tensor) -> dict[str, object]:
     taking = TakeFeatures(tensor("y", *wanted.shape), "x", "z")
     return {"inputs": (X, wanted), "operations": (taking,)}
+
+
+def multiply(*, right=(6, 6), result=(4, 6), groups=2, rows=2, is_transposed=True):
+    inputs = (tensor("l", 4, 6), tensor("r", *right))
+    product = BatchedMatmul(tensor("y", *result), "l", "r", groups, rows, is_transposed)
+    return {"inputs": inputs, "operations": (product,)}
 
 
 def scale_indices() -> dict[str, object]:
@@ -130,8 +138,11 @@ def embed(ids, *, table=TABLE, outputs=("y",)):
 
 @pytest.mark.parametrize(
     "change",
-    [attend(), attend(bias=(12, 3)), rotate(), embed(indices("i", 2, 1))],
-    ids=["attend", "bias", "rotate", "embed"],
+    [
+        *(attend(), attend(bias=(12, 3)), rotate(), embed(indices("i", 2, 1))),
+        *(multiply(), multiply(right=(6, 4), result=(4, 4), is_transposed=False)),
+    ],
+    ids=["attend", "bias", "rotate", "embed", "transposed", "plain"],
 )
 def test_the_graphs_that_are_broken_below_are_well_formed(change):
     verify_graph(dataclasses.replace(GOOD, **change))
@@ -168,6 +179,15 @@ def test_the_graphs_that_are_broken_below_are_well_formed(change):
         (search(indices("y", 2, 2)), "the result has shape (2, 2), must be (2, 3)"),
         (search(indices("y", 2, 5), 5), "it finds 5 of 4 features; use 1 to 4"),
         (search(indices("y", 2, 1), 0), "it finds 0 of 4 features; use 1 to 4"),
+        (multiply(groups=4), "left operand: it cuts 6 features into 4 groups"),
+        (multiply(right=(6, 5)), "right operand: it cuts 5 features into 2 groups"),
+        (multiply(rows=3), "a sample has 3 rows, which must divide the 4 rows"),
+        (multiply(rows=0), "a sample has 0 rows"),
+        (multiply(right=(5, 6)), "has shape (5, 6), must be (2 · rows of a sample, 6)"),
+        (multiply(right=(6, 4)), "has shape (6, 4), must be (2 · rows of a sample, 6)"),
+        (multiply(right=(4, 6), is_transposed=False), "must be (2 · 3, features)"),
+        (multiply(result=(4, 4)), "the result has shape (4, 4), must be (4, 6)"),
+        ({"operations": (Softmax(tensor("y", 2, 4), "x", 3),)}, "4 features into 3 groups"),
         (take(tensor("z", 2, 1)), "'z' has dtype f32, indices must be i32"),
         (take(indices("z", 3, 1)), "there are indices for rows (3,), and the input has rows (2,)"),
         (scale_indices(), "Scale that defines 'z' computes with the indices 'y'"),

@@ -26,7 +26,9 @@ MOST_ELEMENTS, MOST_TOTALS = 600, 120
 SHAPE = "rows: u16, columns: u16, groups: u16, group_size: u16, members: u16, at: u16"
 BODY = """
 const functions = @import_module("functions.csl");
-const norm = @import_module("norm.csl", .{ .element = ELEMENT, .functions = functions });
+const pieces = @import_module("pieces.csl", .{ .element = ELEMENT, .functions = functions });
+const norm = @import_module("norm.csl", .{
+  .element = ELEMENT, .functions = functions, .pieces = pieces });
 
 fn sum(SHAPE) void {
   norm.sum(sums, input_dsd, rows, columns, groups, group_size, members, at);

@@ -10,6 +10,7 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     Depthwise,
     Embedding,
@@ -29,6 +30,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    Softmax,
     TakeFeatures,
     TopIndices,
     activation_operands,
@@ -50,7 +52,7 @@ _GATE_FLOP = 2
 _STACK_OF_VECTORS = 2
 """Dimensions of a vector for each expert."""
 _SOFTMAX_FLOP = 5
-"""A score: scale, maximum, subtract it, exponential, sum."""
+"""An element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
 
 
 def count_flop(graph: Graph, operation: Operation) -> int:
@@ -92,6 +94,10 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return _ROTARY_FLOP * elements
         case Attention():
             return attention_flop(graph, operation)
+        case Softmax():
+            return _SOFTMAX_FLOP * elements
+        case BatchedMatmul():
+            return 2 * elements * (graph.tensor(operation.left).shape[-1] // operation.groups)
         case TopIndices():
             return graph.tensor(operation.input).num_elements
         case Embedding() | PositionEmbedding() | FirstRow() | LastRow() | TakeFeatures():

@@ -19,6 +19,7 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     Depthwise,
     Embedding,
@@ -38,6 +39,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    Softmax,
     TakeFeatures,
     TopIndices,
 )
@@ -178,6 +180,27 @@ class _Launch:
                 return values[operation.input][:1]
             case LastRow():
                 return values[operation.input][-1:]
+            case Convolution() | Depthwise() | MaxPool() | ScaleMaps() | MeanRows():
+                return self._on_maps(operation)
+            case Softmax():
+                return self._share_out(operation)
+            case BatchedMatmul():
+                return self._multiply(operation)
+            case TopIndices():
+                return top_indices(values[operation.input], operation.count)
+            case TakeFeatures():
+                return np.take_along_axis(values[operation.input], values[operation.indices], -1)
+            case Experts() | Opaque():
+                kind = type(operation).__name__
+                raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")
+            case _:
+                assert_never(operation)
+
+    def _on_maps(
+        self, operation: Convolution | Depthwise | MaxPool | ScaleMaps | MeanRows
+    ) -> Array:
+        values = self._values
+        match operation:
             case Convolution():
                 taps = self._gather(operation, missing=0)
                 result = np.einsum("spti,toi->spo", taps, values[operation.weight])
@@ -194,13 +217,6 @@ class _Launch:
             case MeanRows():
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
-            case TopIndices():
-                return top_indices(values[operation.input], operation.count)
-            case TakeFeatures():
-                return np.take_along_axis(values[operation.input], values[operation.indices], -1)
-            case Experts() | Opaque():
-                kind = type(operation).__name__
-                raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")
             case _:
                 assert_never(operation)
 
@@ -225,6 +241,23 @@ class _Launch:
         variance = (centred * centred).mean(axis=-1, keepdims=True)
         scaled = centred / np.sqrt(variance + operation.epsilon) * self._values[operation.weight]
         return (scaled + self._values[operation.bias]).reshape(rows.shape)
+
+    def _share_out(self, operation: Softmax) -> Array:
+        rows = self._values[operation.input]
+        groups = rows.reshape(*rows.shape[:-1], operation.groups, -1)
+        weights = np.exp(groups - groups.max(axis=-1, keepdims=True))
+        return (weights / weights.sum(axis=-1, keepdims=True)).reshape(rows.shape)
+
+    def _multiply(self, operation: BatchedMatmul) -> Array:
+        left, right = self._values[operation.left], self._values[operation.right]
+        samples = len(left) // operation.rows
+        shape = samples, -1, operation.groups
+        products = np.einsum(
+            "srgk,stgk->srgt" if operation.is_transposed else "srgk,skgn->srgn",
+            left.reshape(*shape, left.shape[-1] // operation.groups),
+            right.reshape(*shape, right.shape[-1] // operation.groups),
+        )
+        return products.reshape(len(left), -1)
 
     def _look_up(self, operation: Embedding) -> Array:
         indices, table = self._values[operation.indices][:, 0], self._values[operation.table]

@@ -30,6 +30,8 @@ where a tensor lives, in which order its elements are added.
                 | ScaleMaps(result, input, factors, rows)
                 | TopIndices(result, input, count)
                 | TakeFeatures(result, input, indices)
+                | Softmax(result, input, groups)
+                | BatchedMatmul(result, left, right, groups, rows, is_transposed)
                 | Experts(result, input, choice, weights, num_experts, experts_per_row,
                 |         hidden_features)
                 | Opaque(result, function, inputs, parameters, flop_per_element, keeps_rows,

@@ -6,8 +6,8 @@ Names of modules differ from model to model, what attention reads and feeds does
 * the embedding is lookups and what joins them before anything else happens, and what inputs pass
   before the first norm (the patches of a picture);
 * convolutions and pools keep what comes after them element by element;
-* attention is the operation itself, what only leads to it (projections, rotation), and what follows
-  up to the residual connection, that included;
+* attention is the operation itself or a product of two tensors of activations, what only leads to
+  it (projections, rotation), and what follows up to the residual connection, that included;
 * the head is what comes after the last layer and leads to outputs only, one row of many included;
 * linear operations and experts that are left, with what stands between them, are the MLP.
 
@@ -24,6 +24,7 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     Depthwise,
     Embedding,
@@ -42,6 +43,7 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     ScaleFeatures,
+    Softmax,
     TakeFeatures,
     TopIndices,
     activation_operands,
@@ -67,7 +69,7 @@ class LayerPart(StrEnum):
 _NORMS = (RmsNorm, LayerNorm)
 _LOOKUPS = (Embedding, PositionEmbedding)
 _JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
-_LEADING = (Linear, Rotary, Opaque, *_JOINING)
+_LEADING = (Linear, Rotary, Softmax, Opaque, *_JOINING)
 """What may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
 """What may stand between attention and a residual connection."""
@@ -75,7 +77,7 @@ _ROWS = (FirstRow, LastRow, MeanRows)
 _SEARCHES = (TopIndices, TakeFeatures)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
 """What may stand between the last layer and an output."""
-_BETWEEN = (Activation, Relu, Opaque, *_JOINING)
+_BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
 """What belongs to the operation that it comes after."""
 _MOST_PROJECTIONS = 2
 """Linear operations between attention and a residual connection."""
@@ -118,7 +120,7 @@ class _Assignment:
                     self._parts[index] = LayerPart.NORMS
                 case Embedding() | PositionEmbedding():
                     self._parts[index] = LayerPart.EMBEDDING
-                case Attention():
+                case Attention() | BatchedMatmul():
                     self._parts[index] = LayerPart.ATTENTION
                 case Convolution() | Depthwise() | MaxPool():
                     self._parts[index] = LayerPart.CONVOLUTION
@@ -154,7 +156,7 @@ class _Assignment:
         steps: dict[int, int] = {}
         """Operation → linear operations and norms since attention."""
         for index, operation in enumerate(self._operations):
-            if isinstance(operation, Attention):
+            if isinstance(operation, Attention | BatchedMatmul):
                 steps[index] = 0
                 continue
             sources = [self._defined.get(name, -1) for name in activation_operands(operation)]

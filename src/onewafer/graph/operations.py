@@ -327,6 +327,39 @@ class TakeFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class Softmax:
+    """Make the features of each group of a row positive numbers whose sum is 1.
+
+    For a group g of a row: `result[g] = exp(input[g] − max(input[g])) / Σ exp(input[g] − max)`.
+    """
+
+    result: Tensor
+    input: str
+    groups: int = 1
+    """Groups of consecutive features of equal size: the heads, where each has its own scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedMatmul:
+    """Multiply two tensors, sample by sample and group by group of features; two-dimensional.
+
+    Of a sample, whose right operand has S rows, and of group g with K features of the left one:
+    `result[r, g·N + n] = Σₖ left[r, g·K + k] · right[k, g·N + n]`, where S = K, or transposed
+    `result[r, g·S + s] = Σₖ left[r, g·K + k] · right[s, g·K + k]`.
+    """
+
+    result: Tensor
+    left: str
+    right: str
+    groups: int
+    """Groups of consecutive features of equal size: the matrices of a sample, heads for example."""
+    rows: int
+    """Rows of the left operand and of the result that belong to a sample."""
+    is_transposed: bool
+    """Whether the features of the right operand are what is summed over, not its rows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Experts:
     """Send every row through some of many small networks, and add up what they make of it.
 
@@ -389,6 +422,8 @@ Operation = (
     | ScaleMaps
     | TopIndices
     | TakeFeatures
+    | Softmax
+    | BatchedMatmul
     | Experts
     | Opaque
 )
@@ -397,8 +432,9 @@ SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
 COUNTED = (Experts, Opaque)
 """Operations that say what they cost, and not what they compute."""
-ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps)
-"""Operations for which so many consecutive rows belong together as a map has places."""
+ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps, BatchedMatmul)
+"""Operations for which so many consecutive rows belong together as a map has places, or a sample
+of a product rows."""
 
 
 def activation_operands(operation: Operation) -> tuple[str, ...]:
@@ -421,9 +457,10 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             | MaxPool()
             | MeanRows()
             | TopIndices()
+            | Softmax()
         ):
             return (operation.input,)
-        case Add() | Multiply():
+        case Add() | Multiply() | BatchedMatmul():
             return (operation.left, operation.right)
         case ScaleMaps():
             return (operation.input, operation.factors)
@@ -482,6 +519,8 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             | ScaleMaps()
             | TopIndices()
             | TakeFeatures()
+            | Softmax()
+            | BatchedMatmul()
         ):
             return ()
         case _:

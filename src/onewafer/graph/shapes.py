@@ -12,6 +12,7 @@ from onewafer.graph.operations import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     Depthwise,
     Embedding,
@@ -31,6 +32,7 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    Softmax,
     TakeFeatures,
     TopIndices,
     activation_operands,
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import Tensor
 
-    OnMaps = Convolution | Depthwise | MaxPool | MeanRows | ScaleMaps
+    _OneOperand = Convolution | Depthwise | MaxPool | MeanRows | ScaleMaps
+    OnMaps = _OneOperand | BatchedMatmul
 
 _MATRIX = 2
 """Dimensions of a matrix."""
@@ -69,6 +72,7 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             | LayerNorm()
             | Rotary()
             | ScaleMaps()
+            | Softmax()
             | Experts()
         ):
             return tensors[operation.input].shape
@@ -95,6 +99,11 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             return shape if rows is None else (rows, *shape[1:])
         case MeanRows():
             return (num_maps(operation, tensors), tensors[operation.input].shape[1])
+        case BatchedMatmul():
+            rows, right = tensors[operation.left].shape[0], tensors[operation.right].shape
+            if not operation.is_transposed:
+                return (rows, right[1])
+            return (rows, right[0] // num_maps(operation, tensors) * operation.groups)
         case TopIndices():
             return (*tensors[operation.input].shape[:-1], operation.count)
         case TakeFeatures():
@@ -146,6 +155,10 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return "it keeps the rows of its first input, and has no input"
         case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
             return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
+        case Softmax():
+            return _wrong_groups(tensors[operation.input].shape[-1], operation.groups)
+        case BatchedMatmul():
+            return _wrong_product(operation, tensors)
         case TakeFeatures():
             rows, wanted = (tensors[n].shape[:-1] for n in (operation.input, operation.indices))
             if rows != wanted:
@@ -184,12 +197,40 @@ def _wrong_norm(
     operation: RmsNorm | LayerNorm, tensors: Mapping[str, Tensor], vectors: Mapping[str, str]
 ) -> str | None:
     features, groups = tensors[operation.input].shape[-1], operation.groups
-    if groups < 1 or features % groups:
-        return f"it cuts {features} features into {groups} groups, which must divide them"
+    finding = _wrong_groups(features, groups)
+    if finding is not None:
+        return finding
     findings = (
         _wrong_vector(what, tensors[name], features // groups) for what, name in vectors.items()
     )
     return next((finding for finding in findings if finding is not None), None)
+
+
+def _wrong_groups(features: int, groups: int) -> str | None:
+    if groups < 1 or features % groups:
+        return f"it cuts {features} features into {groups} groups, which must divide them"
+    return None
+
+
+def _wrong_product(operation: BatchedMatmul, tensors: Mapping[str, Tensor]) -> str | None:
+    left, right = tensors[operation.left], tensors[operation.right]
+    for what, tensor in (("left operand", left), ("right operand", right)):
+        finding = _not_a_matrix(what, tensor) or _wrong_groups(tensor.shape[1], operation.groups)
+        if finding is not None:
+            return f"{what}: {finding}"
+    if operation.rows < 1 or left.shape[0] % operation.rows:
+        return f"a sample has {operation.rows} rows, which must divide the {left.shape[0]} rows"
+    samples = num_maps(operation, tensors)
+    if operation.is_transposed:
+        if right.shape[1] != left.shape[1] or right.shape[0] % samples:
+            expected = f"({samples} · rows of a sample, {left.shape[1]})"
+            return f"the right operand has shape {right.shape}, must be {expected}"
+        return None
+    summed = left.shape[1] // operation.groups
+    if right.shape[0] != samples * summed:
+        expected = f"({samples} · {summed}, features)"
+        return f"the right operand has shape {right.shape}, must be {expected}"
+    return None
 
 
 def _wrong_rotary(operation: Rotary, tensors: Mapping[str, Tensor]) -> str | None:
@@ -252,16 +293,17 @@ def _wrong_experts(operation: Experts, tensors: Mapping[str, Tensor]) -> str | N
 
 def _num_places(operation: OnMaps) -> int:
     """Return the rows that each sample has of the operand."""
-    is_whole = isinstance(operation, MeanRows | ScaleMaps)
+    is_whole = isinstance(operation, MeanRows | ScaleMaps | BatchedMatmul)
     return operation.rows if is_whole else operation.window.num_places
 
 
 def num_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> int:
     """Return how many maps the rows of the operand are."""
-    return tensors[operation.input].shape[0] // _num_places(operation)
+    source = operation.left if isinstance(operation, BatchedMatmul) else operation.input
+    return tensors[source].shape[0] // _num_places(operation)
 
 
-def _wrong_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
+def _wrong_maps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the window, or with how it cuts the rows into maps."""
     if isinstance(operation, MeanRows | ScaleMaps):
         what, sizes = f"a sample has {operation.rows} rows", [operation.rows]
@@ -281,7 +323,7 @@ def _wrong_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
     return _not_a_matrix("input", source)
 
 
-def _wrong_taps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> str | None:
+def _wrong_taps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the taps of a window and their weights."""
     if isinstance(operation, MeanRows):
         return None

@@ -22,6 +22,7 @@ class Family(StrEnum):
     SEQUENCE = "sequence"
     ATTENTION = "attention"
     SELECTION = "selection"
+    PRODUCTS = "products"
     CONTROL = "control"
 
 
@@ -56,6 +57,9 @@ class Kind(IntEnum):
     SUM = auto()
     SUM_CENTRED_SQUARES = auto()
     CENTRE_AND_NORMALIZE = auto()
+    FIND_GROUP_MAXIMA = auto()
+    WEIGH_GROUPS = auto()
+    DIVIDE_GROUPS = auto()
     MEAN_ROWS = auto()
     SCALE_MAPS = auto()
     CONVOLVE = auto()
@@ -81,6 +85,8 @@ class Kind(IntEnum):
     CLAIM = auto()
     TAKE_INDEX = auto()
     TAKE_FEATURES = auto()
+    MULTIPLY_PLAIN = auto()
+    MULTIPLY_TRANSPOSED = auto()
     REPEAT = auto()
     STOP = auto()
 
@@ -93,11 +99,12 @@ class Kind(IntEnum):
 _LAST_KINDS = {
     Family.DENSE: Kind.CONVERT,
     Family.ELEMENTWISE: Kind.COPY,
-    Family.NORM: Kind.CENTRE_AND_NORMALIZE,
+    Family.NORM: Kind.DIVIDE_GROUPS,
     Family.MAPS: Kind.MAX_POOL,
     Family.SEQUENCE: Kind.TAKE_ROW,
     Family.ATTENTION: Kind.SHARE,
     Family.SELECTION: Kind.TAKE_FEATURES,
+    Family.PRODUCTS: Kind.MULTIPLY_TRANSPOSED,
     Family.CONTROL: Kind.STOP,
 }
 CONTROL_KINDS = frozenset({Kind.REPEAT, Kind.STOP})
@@ -142,7 +149,8 @@ class Entry:
     """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
     table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
     columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a
-    sample. FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block."""
+    sample. FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block.
+    MULTIPLY_PLAIN, MULTIPLY_TRANSPOSED: columns of the left block."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -53,7 +53,7 @@ class Groups:
 
 def sum_groups(values: Array, at: Indices, groups: Groups) -> Floats:
     """Return the sums of each PE's features by row and group; 0 where it has none of a group."""
-    return _sum_by_group(values.astype(np.float32), _groups_of(values, at, groups), groups)
+    return add_by_group(values.astype(np.float32), groups_of(values, at, groups), groups)
 
 
 def sum_squares(
@@ -63,10 +63,10 @@ def sum_squares(
 
     With `sums` over all PEs, of the differences from the mean of the group.
     """
-    group_of = _groups_of(values, at, groups)
+    group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
         centred = _centre(values, group_of, groups, sums)
-        return _sum_by_group(centred * centred, group_of, groups)
+        return add_by_group(centred * centred, group_of, groups)
 
 
 def normalize(
@@ -84,10 +84,10 @@ def normalize(
 
     `squares`, and `sums` for LayerNorm, are over all PEs.
     """
-    group_of = _groups_of(values, at, groups)
+    group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
         factor = rsqrt(squares * groups.share + np.float32(epsilon))
-        result = _centre(values, group_of, groups, sums) * _of_group(factor, group_of)
+        result = _centre(values, group_of, groups, sums) * of_group(factor, group_of)
         result = result * weight.astype(np.float32)
         if bias is not None:
             result = result + bias.astype(np.float32)
@@ -95,13 +95,13 @@ def normalize(
         return np.where(is_feature, result, np.float32(0)).astype(values.dtype)
 
 
-def _groups_of(values: Array, at: Indices, groups: Groups) -> Indices:
+def groups_of(values: Array, at: Indices, groups: Groups) -> Indices:
     """Return the group of each PE's columns, −1 for padding: `[height, width, columns]`."""
     columns = int(values.shape[-1])
     return groups.group_of(at[..., np.newaxis] * columns + np.arange(columns))
 
 
-def _of_group(totals: Floats, group_of: Indices) -> Floats:
+def of_group(totals: Floats, group_of: Indices) -> Floats:
     """Return for each column the total of its group (of any group for padding)."""
     index = np.broadcast_to(
         np.maximum(group_of, 0)[..., np.newaxis, :], (*totals.shape[:-1], group_of.shape[-1])
@@ -112,10 +112,10 @@ def _of_group(totals: Floats, group_of: Indices) -> Floats:
 def _centre(values: Array, group_of: Indices, groups: Groups, sums: Floats | None) -> Floats:
     """Return the values in f32, less the mean of their group if its sum is given."""
     singles = values.astype(np.float32)
-    return singles if sums is None else singles - _of_group(sums * groups.share, group_of)
+    return singles if sums is None else singles - of_group(sums * groups.share, group_of)
 
 
-def _sum_by_group(values: Floats, group_of: Indices, groups: Groups) -> Floats:
+def add_by_group(values: Floats, group_of: Indices, groups: Groups) -> Floats:
     """Add up the columns of each group in ascending order, one rounding a column."""
     totals = np.zeros((*values.shape[:-1], groups.num_groups), np.float32)
     group = np.arange(groups.num_groups)

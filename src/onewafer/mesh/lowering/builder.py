@@ -140,6 +140,11 @@ class Builder:
         """Return a tensor of the graph."""
         return self._tensors[name]
 
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle."""
+        return math.prod(self._sizes.values())
+
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
         return self._sizes[axis]

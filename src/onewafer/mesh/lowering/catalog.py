@@ -10,6 +10,7 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    BatchedMatmul,
     Convolution,
     Depthwise,
     Embedding,
@@ -28,6 +29,7 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     ScaleMaps,
+    Softmax,
     TakeFeatures,
     TopIndices,
 )
@@ -41,6 +43,7 @@ from onewafer.mesh.lowering.elementwise import (
     ScaleLowering,
     VectorLowering,
 )
+from onewafer.mesh.lowering.group_softmax import SoftmaxLowering
 from onewafer.mesh.lowering.maps import (
     ConvolutionLowering,
     DepthwiseLowering,
@@ -49,6 +52,7 @@ from onewafer.mesh.lowering.maps import (
     ScaleMapsLowering,
 )
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
+from onewafer.mesh.lowering.products import BatchedMatmulLowering
 from onewafer.mesh.lowering.selection import TakeFeaturesLowering, TopIndicesLowering
 from onewafer.mesh.lowering.tokens import (
     EmbeddingLowering,
@@ -87,6 +91,8 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     ScaleMaps: ScaleMapsLowering(),
     TopIndices: TopIndicesLowering(),
     TakeFeatures: TakeFeaturesLowering(),
+    Softmax: SoftmaxLowering(),
+    BatchedMatmul: BatchedMatmulLowering(),
 }
 
 

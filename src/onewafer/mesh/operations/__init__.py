@@ -26,9 +26,11 @@ from onewafer.mesh.operations.elementwise import (
     Scale,
     ScaleFeatures,
 )
+from onewafer.mesh.operations.group_softmax import DivideGroups, FindGroupMaxima, WeighGroups
 from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
 from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
 from onewafer.mesh.operations.selection import Claim, FindLargest, TakeFeatures, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
@@ -49,6 +51,8 @@ __all__ = [
     "Convolve",
     "Copy",
     "Divide",
+    "DivideGroups",
+    "FindGroupMaxima",
     "FindLargest",
     "FindMaxima",
     "LookUpPositions",
@@ -58,7 +62,9 @@ __all__ = [
     "MeanRows",
     "MeshOperation",
     "Multiply",
+    "MultiplyBlocks",
     "Normalize",
+    "ProductShape",
     "ReduceScores",
     "Relu",
     "Rotate",
@@ -75,5 +81,6 @@ __all__ = [
     "TakeRow",
     "Turn",
     "Weigh",
+    "WeighGroups",
     "WeighTaps",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import Block, Launch, MeshProgram
 
 
-class _OverGroups(MeshOperation):
+class OverGroups(MeshOperation):
     """An operation on the groups that the features of an input form."""
 
     __slots__ = ()
@@ -69,7 +69,7 @@ class _OverGroups(MeshOperation):
 
 
 @dataclass(frozen=True, slots=True)
-class SumGroups(_OverGroups):
+class SumGroups(OverGroups):
     """Sum the features of each group that a PE has, in f32 and in ascending order from +0."""
 
     totals: Block
@@ -97,7 +97,7 @@ class SumGroups(_OverGroups):
 
 
 @dataclass(frozen=True, slots=True)
-class SumSquares(_OverGroups):
+class SumSquares(OverGroups):
     """Sum the squares of each group's features, or of their differences from the mean."""
 
     totals: Block
@@ -133,7 +133,7 @@ class SumSquares(_OverGroups):
 
 
 @dataclass(frozen=True, slots=True)
-class Normalize(_OverGroups):
+class Normalize(OverGroups):
     """Divide each group by its root mean square, scale it, and shift it if there is a bias.
 
     In f32, one rounding to the program's dtype; padding becomes 0.

@@ -32,6 +32,7 @@ from onewafer.pytorch.lowering.operands import (
     Polynomial,
     PositionProduct,
     Scores,
+    Shares,
     Shifted,
     Value,
     see,
@@ -167,7 +168,7 @@ def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operan
     if isinstance(operand, External) and operand.origin is Origin.DATA:
         is_other = len(operand.shape) > 0 and operand.shape != call.shape
         return operand if is_other else writer.value(operand)
-    return operand
+    return writer.value(operand) if isinstance(operand, Shares) else operand
 
 
 def _admit_tensor(writer: GraphWriter, call: Call, index: int) -> Operand:
@@ -242,7 +243,7 @@ def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Oper
         case (Scores(), External() as mask) | (External() as mask, Scores()):
             scores = left if isinstance(left, Scores) else right
             assert isinstance(scores, Scores), "the other one is the mask"  # invariant
-            return add_mask(call, scores, mask)
+            return add_mask(writer, call, scores, mask)
         case (Value() | Polynomial(), Value() | Polynomial()) if _share_value(left, right):
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             terms = dict(first.terms)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.pytorch.lowering.convolution import multiply_maps
-from onewafer.pytorch.lowering.operands import External, see
+from onewafer.pytorch.lowering.matmul import multiply_tensors
+from onewafer.pytorch.lowering.operands import External, Origin, see
 from onewafer.pytorch.lowering.products import multiply
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import multiply_values
 
 if TYPE_CHECKING:
     from onewafer.graph import Tensor
-    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.operands import Operand, Value
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -46,9 +47,20 @@ def _lower_matmul(writer: GraphWriter, call: Call) -> Operand:
     attention = multiply_values(writer, call, call.operand(0), call.operand(1))
     if attention is not None:
         return attention
+    tensors = _two_tensors(writer, call)
+    if tensors is not None:
+        return multiply_tensors(writer, call.node.name, *tensors)
     rows = writer.rows(call.operand(0))
     weight = transposed(writer, call, call.operand(1))
     return see(multiply(writer, call, rows, weight, bias=None), call.shape)
+
+
+def _two_tensors(writer: GraphWriter, call: Call) -> tuple[Value, Value] | None:
+    """Return both operands as values where neither is a stored weight; None if one is."""
+    left, right = call.operand(0), call.operand(1)
+    if isinstance(right, External) and right.origin is not Origin.DATA:
+        return None
+    return writer.value(left), writer.value(right)
 
 
 def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:

@@ -72,6 +72,36 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
     return visibility, bias
 
 
+def read_table(writer: GraphWriter, scores: Scores, *, may_hide: bool) -> External | None:
+    """Return what the masks of some scores add to them, by position and head; None: nothing.
+
+    What they hide has a large negative number, which is refused unless it may. The table broadcasts
+    to (sequences, heads, rows, keys) and is added to scaled scores.
+    """
+    if read_masks(writer, scores)[0] is Visibility.ALL:
+        return None
+    name = "__and__".join(mask.name for mask in scores.masks)
+    hides = writer.derive(f"{name}__hides", _hides, [*scores.masks])
+    assert isinstance(hides, External), "a function that gives one tensor"  # invariant
+    if not may_hide and bool(writer.decide(hides)):
+        raise UnsupportedOperationError("masked scores are infinite, which only a softmax takes")
+    table = writer.derive(f"{name}__table", _table, [*scores.masks], writer.format)
+    assert isinstance(table, External), "a function that gives one tensor"  # invariant
+    return table
+
+
+def _hides(masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tell, as a tensor, whether the sum of some masks leaves nothing of any score."""
+    total = _sum(masks)
+    return (total < HIDES[total.dtype]).any()
+
+
+def _table(masks: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    """Return the sum of some masks without infinities."""
+    total = _sum(masks).float().clamp(min=HIDES[dtype])
+    return total.reshape(*(1,) * (_RANK - total.dim()), *total.shape).to(dtype)
+
+
 def _visibility(masks: Sequence[torch.Tensor], rows: int, keys: int) -> torch.Tensor:
     """Return the `Visibility` of the sum of some masks, as a tensor."""
     total = _sum(masks)

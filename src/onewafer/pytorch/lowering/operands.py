@@ -348,6 +348,9 @@ class Scores:
     key: Value
     """Shape (1, heads, rows, features)."""
     scale: float
+    shape: tuple[int, ...]
+    """Shape of the PyTorch tensor: (1, heads, rows of the query, rows of the key), or without the
+    first of these."""
     masks: tuple[External, ...] = ()
     """Boolean, true where a key is seen, or numbers that are added to the scaled products; they
     broadcast to (1, heads, rows of the query, rows of the key)."""
@@ -360,6 +363,11 @@ class Shares:
 
     scores: Scores
     what = "the shares of an attention"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the PyTorch tensor."""
+        return self.scores.shape
 
 
 Form = (

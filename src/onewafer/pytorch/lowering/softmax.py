@@ -10,7 +10,16 @@ import torch
 
 from onewafer.graph import Attention
 from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
-from onewafer.pytorch.lowering.operands import External, Origin, Scores, Shares, Value, see
+from onewafer.pytorch.lowering.matmul import write_softmax
+from onewafer.pytorch.lowering.operands import (
+    External,
+    Origin,
+    Polynomial,
+    Scores,
+    Shares,
+    Value,
+    see,
+)
 from onewafer.pytorch.lowering.registry import Number, lowers
 
 if TYPE_CHECKING:
@@ -47,7 +56,7 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
     if mask is not None:
         if not isinstance(mask, External):
             raise call.unsupported("the mask is computed on the wafer")
-        scores = add_mask(call, scores, mask)
+        scores = add_mask(writer, call, scores, mask)
     return _write_attention(writer, call, scores, value, is_causal=is_causal)
 
 
@@ -65,22 +74,37 @@ def multiply_values(
     writer: GraphWriter, call: Call, left: Operand, right: Operand
 ) -> Operand | None:
     """Return what a product of two tensors is in an attention; None if neither is stored."""
+    left, factor = _unscaled(left)
     match left, right:
         case Shares(scores), Value():
             return _write_attention(writer, call, scores, right, is_causal=False)
         case Value(), Value() if len(left.shape) == len(right.shape) in (_RANK - 1, _RANK):
             order = (*range(len(right.shape) - 2), -1, -2)
             key = replace(right, layout=right.layout.permute(order))
-            return _scores(call, _with_batch(left), _with_batch(key))
+            scores = _scores(call, _with_batch(left), _with_batch(key))
+            return replace(scores, scale=factor)
         case _:
             return None
 
 
+def _unscaled(operand: Operand) -> tuple[Operand, float]:
+    """Return what an operand is a multiple of, and the factor; others as they are."""
+    match operand:
+        case Polynomial(value, terms) if list(terms) == [1]:
+            return value, terms[1]
+        case _:
+            return operand, 1.0
+
+
 def _with_batch(value: Value) -> Value:
-    """Return a value that has heads first as the one of a batch; others as they are."""
+    """Return a value with dimensions for batch and heads, also where these are joined to one."""
     if len(value.shape) == _RANK:
         return value
-    return replace(value, layout=value.layout.expand((1, *value.shape)))
+    num_features, count = value.tensor.shape[1], value.shape[0]
+    strides = value.layout.dimensions[0]
+    batch = math.prod(size for size, stride in strides if stride and not stride % num_features)
+    split = value.layout.reshape((batch, count // batch, *value.shape[1:]))
+    return replace(value, layout=split or value.layout.expand((1, *value.shape)))
 
 
 @lowers("baddbmm.default")
@@ -93,7 +117,7 @@ def _lower_biased_product(writer: GraphWriter, call: Call) -> Operand:
     beta, alpha = call.constant(3, "beta", 1), call.constant(4, "alpha", 1)
     if beta != 1:
         bias = writer.view(bias, f"{bias.name}__scaled", torch.ops.aten.mul.Tensor, beta)
-    return add_mask(call, replace(scores, scale=float(cast("float", alpha))), bias)
+    return add_mask(writer, call, replace(scores, scale=float(cast("float", alpha))), bias)
 
 
 def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
@@ -101,10 +125,11 @@ def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
     scores = operand.scores if isinstance(operand, Shares) else operand
     sequences, heads, rows, _ = scores.query.shape
     full = (heads, rows, scores.key.shape[2])
-    without_batch = full if sequences == 1 else None
-    if call.shape not in (without_batch, (sequences, *full)):
+    if call.shape not in ((sequences * heads, *full[1:]), (sequences, *full)):
         raise call.unsupported(f"it sees the scores of an attention, {full}, as {call.shape}")
-    return operand
+    if isinstance(operand, Shares):
+        return Shares(replace(scores, shape=call.shape))
+    return replace(scores, shape=call.shape)
 
 
 def _scores(call: Call, query: Value, key: Value) -> Scores:
@@ -112,18 +137,19 @@ def _scores(call: Call, query: Value, key: Value) -> Scores:
         raise call.unsupported("its operands are not of shape (batch, heads, rows, features)")
     if query.shape[:2] != key.shape[:2] or query.shape[3] != key.shape[3]:
         raise call.unsupported(f"the query has shape {query.shape} and the key {key.shape}")
-    return Scores(query, key, 1.0)
+    full = (*query.shape[:3], key.shape[2])
+    is_alike = math.prod(call.shape) == math.prod(full)
+    return Scores(query, key, 1.0, call.shape if is_alike else full)
 
 
 @lowers("softmax.int", "_softmax.default")
 def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
-    del writer
     operand, dimension = call.operand(0), cast("int", call.node.args[1])
-    if not isinstance(operand, Scores):
-        raise call.unsupported("only the softmax of an attention's scores has a form")
     if dimension % len(call.shape) != len(call.shape) - 1:
-        raise call.unsupported("the softmax of an attention is not over the keys")
-    return Shares(operand)
+        raise call.unsupported("the wafer takes a softmax over the last dimension only")
+    if isinstance(operand, Scores):
+        return Shares(operand)
+    return write_softmax(writer, call.node.name, writer.value(operand))
 
 
 @lowers("masked_fill.Scalar", "masked_fill.Tensor")
@@ -133,7 +159,7 @@ def _lower_masked_fill(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("only scores of an attention can be masked, by a stored mask")
     _check_fill(writer, call, fill)
     seen = writer.view(hidden, f"{hidden.name}__seen", torch.logical_not)
-    return add_mask(call, scores, seen)
+    return add_mask(writer, call, scores, seen)
 
 
 @lowers("where.self", "where.ScalarOther")
@@ -142,7 +168,7 @@ def _lower_where(writer: GraphWriter, call: Call) -> Operand:
     if not isinstance(scores, Scores) or not isinstance(seen, External):
         raise call.unsupported("only scores of an attention can be masked, by a stored mask")
     _check_fill(writer, call, fill)
-    return add_mask(call, scores, seen)
+    return add_mask(writer, call, scores, seen)
 
 
 def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None:
@@ -154,17 +180,22 @@ def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None
         raise call.unsupported("what it fills in does not hide a key")
 
 
-def add_mask(call: Call, scores: Scores, mask: External) -> Scores:
+def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) -> Scores:
     """Return scores with one more mask."""
     sequences, heads, rows, _ = scores.query.shape
     full = (sequences, heads, rows, scores.key.shape[2])
+    if len(mask.shape) < len(full) and mask.shape[0] == sequences * heads > heads:
+        split = [sequences, heads, *mask.shape[1:]]
+        mask = writer.view(mask, f"{mask.name}__split", torch.ops.aten.reshape.default, split)
     shape = (1,) * (len(full) - len(mask.shape)) + mask.shape
     fits = all(size in (1, whole) for size, whole in zip(shape, full, strict=True))
     if len(shape) != len(full) or not fits:
         raise call.unsupported(f"a mask of shape {mask.shape} does not go over scores of {full}")
     if mask.tensor.dtype not in (torch.bool, *HIDES):
         raise call.unsupported(f"the mask has dtype {mask.tensor.dtype}")
-    return replace(scores, masks=(*scores.masks, mask))
+    is_alike = math.prod(call.shape) == math.prod(full)
+    seen = call.shape if is_alike else scores.shape
+    return replace(scores, masks=(*scores.masks, mask), shape=seen)
 
 
 # --- the operation of the graph ----------------------------------------------------------------
@@ -209,6 +240,6 @@ def _write_attention(
         )
     )
     seen = see(result, (sequences, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))
-    if len(call.shape) < _RANK:
-        seen = seen.select(0, 0)
-    return Value(result, seen, is_wide=query.is_wide or value.is_wide)
+    joined = seen.reshape(call.shape)
+    assert joined is not None, "dimensions next to each other are joined"  # invariant
+    return Value(result, joined, is_wide=query.is_wide or value.is_wide)

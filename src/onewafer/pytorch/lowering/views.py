@@ -167,7 +167,9 @@ def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     return relayout(writer, operand, change)
 
 
-@lowers("transpose.int", "swapaxes.default", "t.default", "mT.default", is_view=True)
+@lowers(
+    "transpose.int", "swapaxes.default", "t.default", "mT.default", "numpy_T.default", is_view=True
+)
 def _lower_transpose(writer: GraphWriter, call: Call) -> Operand:
     order = list(range(len(call.shape)))
     if call.name in ("aten.transpose.int", "aten.swapaxes.default"):

@@ -33,6 +33,7 @@ from onewafer.graph import (
     index_operands,
     parameter_operands,
 )
+from onewafer.pytorch.lowering.matmul import write_scores, write_shares
 from onewafer.pytorch.lowering.operands import (
     Decision,
     External,
@@ -43,6 +44,8 @@ from onewafer.pytorch.lowering.operands import (
     Polynomial,
     PositionProduct,
     Rotated,
+    Scores,
+    Shares,
     Shifted,
     Value,
     derive,
@@ -158,6 +161,10 @@ class GraphWriter:
                 return self.norm(f"{value.tensor.name}_normalised", operand, weight)
             case Rotated():
                 return write_rotation(self, operand)
+            case Scores():
+                return write_scores(self, operand)
+            case Shares():
+                return write_shares(self, operand)
             case PositionProduct(value, swapped=None, table=table, factor=factor):
                 scaled = value if factor == 1 else self.value(Polynomial(value, {1: factor}))
                 source = self.whole(scaled)
@@ -285,14 +292,9 @@ class GraphWriter:
         """
         value = norm.value
         source = self.whole(replace(value, is_wide=False))
-        features, num_features = source.shape[-1], source.tensor.shape[1]
-        last = source.layout.dimensions[-1]
-        strides = [stride for pieces in source.layout.dimensions[:-1] for _, stride in pieces]
-        if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
-            msg = "the last dimension is not a group of features next to each other"
-            raise UnsupportedOperationError(msg)
+        features, groups = source.shape[-1], self.count_groups(source)
         vector = self.parameter(weight, "weight").name
-        result, groups = self.result(name, *source.tensor.shape), num_features // features
+        result = self.result(name, *source.tensor.shape)
         if norm.is_centred:
             shift = self.parameter(bias or self.filled(0.0, features), "bias").name
             operands = source.tensor.name, vector, shift
@@ -300,6 +302,15 @@ class GraphWriter:
         else:
             self.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
         return Value(result, source.layout, is_wide=value.is_wide)
+
+    def count_groups(self, source: Value) -> int:
+        """Return how many groups of features a whole value has, its last dimension one of them."""
+        features, last = source.shape[-1], source.layout.dimensions[-1]
+        strides = [stride for pieces in source.layout.dimensions[:-1] for _, stride in pieces]
+        if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
+            msg = "the last dimension is not a group of features next to each other"
+            raise UnsupportedOperationError(msg)
+        return source.tensor.shape[1] // features
 
     def note_sequences(self, sequences: int) -> None:
         """Note of how many sequences the rows of an operation are, or refuse it."""

@@ -1,0 +1,115 @@
+"""Products of two tensors of activations: local work, and an all-reduce along the left operand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import BatchedMatmul
+from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.operations import MultiplyBlocks, ProductShape, Turn
+from onewafer.mesh.program import PLAIN_ORDER, Layout
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Axis, Block
+    from onewafer.mesh.relations import Relations
+
+_MOST_FEATURES = (1 << 16) - 1
+"""The kernel counts them in u16, padding included."""
+
+
+class BatchedMatmulLowering(Lowering[BatchedMatmul]):
+    """As with a linear operation, the result lies along the other axis than the left operand.
+
+    The right operand takes the place of the weight, of which a PE has all rows: it lies as what its
+    features meet, those of the left operand or of the result. If it cannot, it is turned first.
+    """
+
+    def relate(self, operation: BatchedMatmul, relations: Relations) -> None:
+        """Let the result lie along the other axis, and the right operand as it is needed."""
+        relations.turn(operation.left, operation.result.name)
+        if operation.is_transposed:
+            relations.join_if_possible(operation.left, operation.right)
+        else:
+            relations.join_if_possible(operation.right, operation.result.name)
+
+    def lower(self, operation: BatchedMatmul, builder: Builder) -> None:
+        """Append the product and the all-reduce."""
+        left, to = (builder.layouts[name] for name in (operation.left, operation.result.name))
+        shape = _shape(operation, builder, left.axis)
+        _check_sizes(operation, builder)
+        _check_orders(operation, builder, shape)
+        right = _lay(operation.right, builder, left.axis if operation.is_transposed else to.axis)
+        depth = min(left.columns, shape.left_size)
+        piece = builder.spare(1, depth * min(to.columns, shape.result_size))
+        result = builder.allocate(operation.result)
+        sums, source = builder.sums_of(result), builder.blocks[operation.left]
+        builder.append(MultiplyBlocks(sums, source, right, piece, shape))
+        builder.all_reduce(sums, left.axis)
+        builder.store(sums, result)
+
+
+def _shape(operation: BatchedMatmul, builder: Builder, axis: Axis) -> ProductShape:
+    left, right = builder.tensor(operation.left), builder.tensor(operation.right)
+    samples = left.shape[0] // operation.rows
+    return ProductShape(
+        axis=axis,
+        samples=samples,
+        rows=operation.rows,
+        right_rows=right.shape[0] // samples,
+        groups=operation.groups,
+        left_size=left.shape[1] // operation.groups,
+        result_size=operation.result.shape[1] // operation.groups,
+        is_transposed=operation.is_transposed,
+    )
+
+
+def _lay(name: str, builder: Builder, axis: Axis) -> Block:
+    """Return the block of a tensor along an axis: its own, or a turned copy."""
+    block, order = builder.blocks[name], builder.layouts[name].order
+    features = builder.tensor(name).shape[-1]
+    if builder.layouts[name].axis is axis or builder.num_pes == 1:
+        return block
+    columns = Layout.cut(features, axis, builder.size(axis), order=order).columns
+    turned = builder.spare(block.rows, columns)
+    sums = builder.sums_of(turned)
+    builder.append(Turn(sums, block, axis))
+    builder.all_reduce(sums, axis.other)
+    builder.store(sums, turned)
+    return turned
+
+
+def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShape) -> None:
+    """Refuse features that lie in an order which the kernel does not see.
+
+    Those of the right operand and what they meet may be in any order within their groups.
+    """
+    is_transposed = operation.is_transposed
+    meets, other = operation.left, operation.result.name
+    if not is_transposed:
+        meets, other = other, meets
+    size = shape.left_size if is_transposed else shape.result_size
+    order = builder.layouts[meets].order
+    alike = order == builder.layouts[operation.right].order
+    is_within_groups = order == PLAIN_ORDER or (order.members, order.head_dim) == (1, size)
+    if alike and is_within_groups and builder.layouts[other].order == PLAIN_ORDER:
+        return
+    raise UnsupportedOperationError(
+        f"{_where(operation)}: features of {meets!r}, {operation.right!r} or {other!r} lie in the "
+        "order that operations on heads ask for; leave it to the host"
+    )
+
+
+def _check_sizes(operation: BatchedMatmul, builder: Builder) -> None:
+    for name in (operation.left, operation.right, operation.result.name):
+        layout = builder.layouts[name]
+        if layout.columns * builder.size(layout.axis) > _MOST_FEATURES:
+            raise UnsupportedOperationError(
+                f"{_where(operation)}: {name!r} has {builder.tensor(name).shape[-1]:,} features, "
+                f"and its kernel counts up to {_MOST_FEATURES:,}; leave it to the host"
+            )
+
+
+def _where(operation: BatchedMatmul) -> str:
+    return f"BatchedMatmul that defines {operation.result.name!r}"

@@ -1,0 +1,120 @@
+"""Softmax of groups of features: `kernels/group_softmax.csl`, in steps between all-reduces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import group_softmax
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.layout import numpy_dtype
+from onewafer.mesh.operations.norms import OverGroups
+from onewafer.mesh.operations.sizes import block_entry
+
+if TYPE_CHECKING:
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.norms import Groups
+    from onewafer.mesh.program import Axis, Block, MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class FindGroupMaxima(OverGroups):
+    """Find the largest feature of each group that a PE has; −∞ without one, exact."""
+
+    maxima: Block
+    """f32, a column a group."""
+    input: Block
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.FIND_GROUP_MAXIMA
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, columns = (self.maxima, self.input), self.input.columns
+        return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values, at = memories.matrix(self.input), memories.at(self.axis)
+        memories.write(self.maxima, group_softmax.find_maxima(values, at, self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class WeighGroups(OverGroups):
+    """Compute exp(feature − largest of its group) and the sums of these by group, in f32."""
+
+    weights: Block
+    """f32, as large as the input; it may be the input itself."""
+    totals: Block
+    """f32, a column a group."""
+    input: Block
+    maxima: Block
+    """Over all PEs."""
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.WEIGH_GROUPS
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks, more = (self.weights, self.input, self.maxima), (*self.words(), self.totals)
+        return block_entry(program, self.kind, *blocks, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        weights, totals = group_softmax.weigh(
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            largest=memories.matrix(self.maxima),
+        )
+        memories.write(self.weights, weights)
+        memories.write(self.totals, totals)
+
+
+@dataclass(frozen=True, slots=True)
+class DivideGroups(OverGroups):
+    """Divide the weights of each group by their sum, once rounded to the program's dtype.
+
+    Padding becomes 0.
+    """
+
+    result: Block
+    input: Block
+    """The weights, f32; they may be the result itself, and are not kept."""
+    totals: Block
+    """Over all PEs."""
+    groups: Groups
+    axis: Axis
+    """Over which the features are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.DIVIDE_GROUPS
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks = self.result, self.input, self.totals
+        return block_entry(program, self.kind, *blocks, more=self.words())
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shares = group_softmax.divide(
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            totals=memories.matrix(self.totals),
+            dtype=numpy_dtype(memories.program.dtype),
+        )
+        memories.write(self.result, shares)

@@ -1,0 +1,242 @@
+"""Products of two tensors of activations: `kernels/product.csl`, an all-reduce makes them whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.graph import DataType
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import bank
+from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
+from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.operations.tokens import axis_word
+from onewafer.mesh.program import Axis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program import Block, Launch, MeshProgram
+
+    Array = NDArray[np.float32]
+    Integers = NDArray[np.int64]
+
+MOST_STRIDE = 127
+"""How far a DSD reaches from one element to the next, as `product.csl` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a PE has of a group: features of the left operand, and columns of the result."""
+
+    group: int
+    depth: int
+    """Features of the left operand, which are summed over."""
+    width: int
+    """Columns of the result."""
+    first_depth: int
+    """Column of the left block that is the first of them."""
+    first_width: int
+    """Column of the block of the result that is the first of them."""
+    first_term: int
+    """Place in the group of the first feature of the left operand."""
+    first_column: int
+    """Place in the group of the first column of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductShape:
+    """How the blocks of a product lie on the rectangle."""
+
+    axis: Axis
+    """Over which the left operand is blocked; the result is over the other one."""
+    samples: int
+    rows: int
+    """Of the left operand and of the result, a sample."""
+    right_rows: int
+    """A sample."""
+    groups: int
+    left_size: int
+    """Features of a group of the left operand."""
+    result_size: int
+    """Columns of a group of the result."""
+    is_transposed: bool
+
+    def parts(self, left_at: int, result_at: int, inner: int, columns: int) -> Iterator[Part]:
+        """Yield the parts of the PE that has block `left_at` and block `result_at`.
+
+        `inner` and `columns` are those of a block of the left operand and of the result.
+        """
+        for group in range(self.groups):
+            depth, skipped = _overlap(group, self.left_size, left_at * inner, inner)
+            width, passed = _overlap(group, self.result_size, result_at * columns, columns)
+            if depth and width:
+                first = group * self.left_size + skipped - left_at * inner
+                to = group * self.result_size + passed - result_at * columns
+                yield Part(group, depth, width, first, to, skipped, passed)
+
+
+def _overlap(group: int, size: int, first: int, width: int) -> tuple[int, int]:
+    """Return how many elements of a group a block has, and how many of it come before these.
+
+    Groups of so many elements follow one another, the block has `width` from `first` on.
+    """
+    start = group * size
+    skipped = max(first - start, 0)
+    return max(min(start + size, first + width) - start - skipped, 0), skipped
+
+
+@dataclass(frozen=True, slots=True)
+class MultiplyBlocks(MeshOperation):
+    """Multiply what a PE has of each group of two operands, a partial sum.
+
+    A sum starts at +0 and takes its terms in ascending order, one rounding a term: `@fmacs` in f32;
+    in f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Where a PE has nothing
+    to add, and in the padding, it is +0.
+    """
+
+    result: Block
+    left: Block
+    right: Block
+    piece: Block
+    """Room for the matrix that a PE has of a group of the right operand."""
+    shape: ProductShape
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        is_transposed = self.shape.is_transposed
+        return Kind.MULTIPLY_TRANSPOSED if is_transposed else Kind.MULTIPLY_PLAIN
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        shape = self.shape
+        rows = shape.samples, shape.rows, shape.right_rows, self.right.columns
+        groups = shape.groups, shape.left_size, shape.result_size, axis_word(shape.axis)
+        blocks, more = (self.result, self.left, self.right), (*rows, *groups, self.piece)
+        entry = block_entry(program, self.kind, *blocks, inner=self.left.columns, more=more)
+        return dataclasses.replace(entry, rows=1)  # those of a sample are among the other words
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, program = self.shape, memories.program
+        left, right, result = (
+            memories.view(block, shape.samples, block.rows // shape.samples, block.columns)
+            for block in (self.left, self.right, self.result)
+        )
+        result[...] = 0
+        for y, x in np.ndindex(program.height, program.width):
+            at = (x, y) if shape.axis is Axis.X else (y, x)
+            for part in shape.parts(*at, self.left.columns, self.result.columns):
+                terms = slice(part.first_depth, part.first_depth + part.depth)
+                columns = slice(part.first_width, part.first_width + part.width)
+                matrix = self._matrix(right[y, x], part, terms, columns)
+                result[y, x, ..., columns] = _sum_products(
+                    left[y, x, ..., terms], matrix, is_half=memories.is_half
+                )
+
+    def _matrix(self, right: Array, part: Part, terms: slice, columns: slice) -> Array:
+        """Return the matrix `[samples, terms, columns]` of a part."""
+        if self.shape.is_transposed:
+            rows = slice(part.first_column, part.first_column + part.width)
+            return right[:, rows, terms].swapaxes(1, 2)
+        return right[:, part.first_term : part.first_term + part.depth, columns]
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on.
+
+        Kinds of rows are groups here: `parts` says whether a PE has a part of one, with `depth`
+        terms and `width` columns, which are copied by column if it is `near`, else by element.
+        """
+        del launch
+        shape = self.shape
+        parts, depth, width = self._work(program)[0]
+        is_near = not shape.is_transposed or self.right.columns <= MOST_STRIDE
+        return {
+            "samples": shape.samples,
+            "rows": shape.rows,
+            "elements": shape.samples * shape.rows * self.result.columns,
+            "parts": parts,
+            "depth": depth,
+            "width": width,
+            "near": parts * is_near,
+            "far": parts * (not is_near),
+            "stride": self.right.columns,
+        }
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along the axis of the left operand differ: by what they have of it."""
+        del launch
+        return self._work(program)[1]
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the multiply-adds whose sources begin in the same banks, in f32.
+
+        In f16, the two sources advance differently.
+        """
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        sizes = self.sizes(program, launch)
+        depth, width = np.asarray(sizes["depth"]), np.asarray(sizes["width"])
+        sums = np.array(
+            [
+                bank(self.result.offset + row * self.result.columns, program.dtype)
+                for row in range(self.shape.samples * self.shape.rows)
+            ]
+        )
+        first = self._first_columns(program)
+        count = np.zeros(np.broadcast_shapes(depth.shape, width.shape, first.shape), np.int64)
+        for term in range(int(depth.max())):
+            weights = bank(self.piece.offset + term * width, program.dtype)
+            shifted = (sums + bank(first, program.dtype)[..., np.newaxis]) % 4
+            meet = (shifted == weights[..., np.newaxis]).sum(axis=-1)
+            count += meet * (term < depth)
+        return Conflicts(count, "fmacs", width)
+
+    def _first_columns(self, program: MeshProgram) -> Integers:
+        """Return the column of the result at which each part begins."""
+        return self._work(program)[2]
+
+    def _work(self, program: MeshProgram) -> tuple[Integers, Classes, Integers]:
+        """Return parts, depth and width `[3, groups, classes, places]`, classes, first columns."""
+        axis = self.shape.axis
+        sides = program.size(axis), program.size(axis.other)
+        return _count_work(self.shape, *sides, self.left.columns, self.result.columns)
+
+
+@cache
+def _count_work(
+    shape: ProductShape, num_left: int, num_result: int, inner: int, columns: int
+) -> tuple[Integers, Classes, Integers]:
+    table = np.zeros((4, shape.groups, num_left, num_result), np.int64)
+    for left_at, result_at in np.ndindex(num_left, num_result):
+        for part in shape.parts(left_at, result_at, inner, columns):
+            numbers = 1, part.depth, part.width, part.first_width
+            table[:, part.group, left_at, result_at] = numbers
+    by_place = table.transpose(2, 0, 1, 3).reshape(num_left, -1)
+    distinct, classes = Classes.of(shape.axis, by_place)
+    whole = distinct.reshape(-1, 4, shape.groups, num_result).transpose(1, 2, 0, 3)
+    return whole[:3], classes, whole[3]
+
+
+def _sum_products(factors: Array, matrix: Array, *, is_half: bool) -> Array:
+    """Return `[samples, rows, columns]` f32 sums of `[samples, rows, terms]` times a matrix."""
+    factors, matrix = factors.astype(np.float32), matrix.astype(np.float32)
+    sums = np.zeros((*factors.shape[:2], matrix.shape[-1]), np.float32)
+    for term in range(factors.shape[-1]):
+        column, row = factors[..., term, np.newaxis], matrix[:, np.newaxis, term]
+        if is_half:  # the product of two f16 is exact in f32
+            sums = arithmetic.add(sums, arithmetic.multiply(column, row))
+        else:
+            sums = arithmetic.fused_multiply_add(sums, column, row)
+    return sums

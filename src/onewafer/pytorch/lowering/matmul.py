@@ -1,0 +1,111 @@
+"""Products of two tensors that the wafer has, and softmax, where they are no attention."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import BatchedMatmul, Softmax
+from onewafer.pytorch.lowering.masks import read_table
+from onewafer.pytorch.lowering.operands import Polynomial, Shifted, Value, see
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.graph import Tensor
+    from onewafer.pytorch.lowering.operands import Scores, Shares
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_MATRIX = 2
+"""Dimensions of a matrix."""
+
+
+def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) -> Value:
+    """Write the product of `left` `[…, m, k]` and `right` `[…, k, n]`.
+
+    Raises UnsupportedOperationError if one is seen across the rows or the features of its matrix.
+    """
+    _refuse_counts(writer, "a product of two tensors")
+    leading = len(left.shape) - _MATRIX
+    if left.shape[:leading] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
+        msg = f"its operands have shapes {left.shape} and {right.shape}"
+        raise UnsupportedOperationError(msg)
+    samples = [index for index in range(leading) if _goes_over_rows(left, index)]
+    groups = [index for index in range(leading) if index not in samples]
+    first, second = leading, leading + 1
+    narrow = (replace(value, is_wide=False) for value in (left, right))
+    left_matrix, right_value = (
+        writer.matrix(next(narrow), [*samples, first], [*groups, second]),
+        next(narrow),
+    )
+    is_transposed = _goes_over_rows(right_value, second)
+    if is_transposed:
+        right_matrix = writer.matrix(right_value, [*samples, second], [*groups, first])
+    else:
+        right_matrix = writer.matrix(right_value, [*samples, first], [*groups, second])
+    sizes = left.shape[:-1] + right.shape[-1:]
+    count = math.prod(sizes[index] for index in groups)
+    writer.note_samples(math.prod(sizes[index] for index in samples))
+    result = writer.result(name, left_matrix.shape[0], count * sizes[-1])
+    operands = left_matrix.name, right_matrix.name
+    writer.emit(BatchedMatmul(result, *operands, count, sizes[first], is_transposed))
+    seen = _see(result, sizes, [*samples, first, *groups, second])
+    return replace(seen, is_wide=left.is_wide or right.is_wide)
+
+
+def _refuse_counts(writer: GraphWriter, what: str) -> None:
+    """Let graphs for counts, whose rows are any number, have something opaque instead."""
+    if writer.for_counts:
+        raise UnsupportedOperationError(f"{what} is counted as PyTorch does it")
+
+
+def _see(matrix: Tensor, shape: Sequence[int], order: Sequence[int]) -> Value:
+    """See a matrix whose elements go over the dimensions of a shape in some order."""
+    seen = see(matrix, [shape[index] for index in order])
+    back = [order.index(index) for index in range(len(shape))]
+    return replace(seen, layout=seen.layout.permute(back))
+
+
+def _goes_over_rows(value: Value, dimension: int) -> bool:
+    """Tell whether a dimension goes from row to row of the matrix; one of size 1 does not."""
+    num_features = value.tensor.shape[1]
+    strides = [stride for _, stride in value.layout.dimensions[dimension]]
+    return bool(strides) and all(stride and stride % num_features == 0 for stride in strides)
+
+
+def write_scores(writer: GraphWriter, scores: Scores, *, may_hide: bool = False) -> Value:
+    """Write the products of queries and keys, scaled and with what masks add.
+
+    Raises UnsupportedOperationError if masks hide keys, unless they may.
+    """
+    query, key = scores.query, scores.key
+    turned = replace(key, layout=key.layout.permute((0, 1, 3, 2)))
+    product = multiply_tensors(writer, f"{query.tensor.name}_scores", query, turned)
+    scaled = writer.value(Polynomial(product, {1: scores.scale})) if scores.scale != 1 else product
+    table = read_table(writer, scores, may_hide=may_hide)
+    if table is not None:
+        scaled = writer.value(Shifted(scaled, table))
+    layout = scaled.layout.reshape(scores.shape)
+    assert layout is not None, "a dimension of size 1 cuts nothing"  # invariant
+    return replace(scaled, layout=layout, is_wide=product.is_wide)
+
+
+def write_shares(writer: GraphWriter, shares: Shares) -> Value:
+    """Write the softmax of scores."""
+    scores = write_scores(writer, shares.scores, may_hide=True)
+    return write_softmax(writer, f"{shares.scores.query.tensor.name}_shares", scores)
+
+
+def write_softmax(writer: GraphWriter, name: str, value: Value) -> Value:
+    """Write the softmax of a value over its last dimension, a group of features.
+
+    Raises UnsupportedOperationError if it is none.
+    """
+    _refuse_counts(writer, "a softmax")
+    source = writer.whole(replace(value, is_wide=False))
+    groups = writer.count_groups(source)
+    result = writer.result(name, *source.tensor.shape)
+    writer.emit(Softmax(result, source.tensor.name, groups))
+    return Value(result, source.layout, is_wide=value.is_wide)

@@ -1,0 +1,94 @@
+"""What a sample of a kernel is: an operation of any size, and by which sizes its walks count.
+
+A helper of `kernel_costs.py`; `kernel_samples.py` has the samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import Arena, Block, Launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.mesh import MeshOperation
+    from onewafer.mesh.entry import Kind
+
+NUM_PES = 4
+"""Along both axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Sizes from which samples are built."""
+
+    rows: int
+    inner: int = 1
+    columns: int = 11
+    """More than `inner`: to find out which block is the shorter one takes a TURN an instruction
+    more or less."""
+    heads: int = 2
+    """Heads of keys that a PE has features of."""
+    group: int = 3
+    share: int = 6
+    """Features of each head on a PE."""
+    slots: int = 16
+    padding: int = 0
+    """Columns of the first PE behind the last feature."""
+    start: int | None = None
+    """The position of the first row; None: at the end of the launch all slots are in use."""
+    place: int = 0
+    """The PE along the axis of the operation, as far as tables tell the kernel."""
+    place_across: int = 0
+
+    @property
+    def launch(self) -> Launch:
+        """The launch of all rows."""
+        last = NUM_PES * self.slots - self.rows
+        return Launch(last if self.start is None else self.start, self.rows)
+
+    def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
+        """Return a block of rows × columns."""
+        return Block(arena, 0, self.rows, self.columns)
+
+    def row(self, *, arena: Arena = Arena.PARAMETERS) -> Block:
+        """Return a block of one row."""
+        return Block(arena, 0, 1, self.columns)
+
+
+def grid(**values: tuple[int, ...]) -> tuple[Sizes, ...]:
+    """Return all combinations of some sizes."""
+    combinations = itertools.product(*values.values())
+    return tuple(Sizes(**dict(zip(values, items, strict=True))) for items in combinations)
+
+
+ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
+"""Such that no two products are equal."""
+
+
+TOTALS = "totals"
+"""Stands for the array of partial sums, which an f32 program has among its activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An operation of any size, for the walks of its kind."""
+
+    build: Callable[[Sizes], MeshOperation]
+    rounds: tuple[str, ...] = ()
+    """Products of sizes that say how often its loops run."""
+    lengths: tuple[str, ...] = ()
+    """Products of sizes that are lengths of its DSD operations."""
+    strides: tuple[str, ...] = ()
+    """Products of sizes that are strides of them, unless these are 1."""
+    grid: tuple[Sizes, ...] = ROWS_AND_INNER
+    memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
+    """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of all operations that it builds."""
+        return self.build(self.grid[0]).kind

@@ -1,0 +1,154 @@
+"""Samples of the steps of attention; a helper of `kernel_costs.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel_sample import NUM_PES, Sample, Sizes, grid
+
+from onewafer.mesh import Arena, Axis, Block, MeshOperation
+from onewafer.mesh import operations as mesh
+from onewafer.mesh.attention import num_slots, row_lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """Operands of the steps of attention; all features lie on the first PE."""
+
+    sizes: Sizes
+    axis: Axis = Axis.X
+
+    @property
+    def shape(self) -> mesh.AttentionShape:
+        """The shape."""
+        sizes = self.sizes
+        return mesh.AttentionShape(
+            axis=self.axis,
+            num_pes=NUM_PES,
+            kv_heads=sizes.heads,
+            group=sizes.group,
+            head_dim=sizes.share,
+            width=sizes.heads * sizes.share,
+            capacity=sizes.slots + 1,
+            is_causal=True,
+            rows=sizes.rows,
+            table=0,
+        )
+
+    @property
+    def kept(self) -> Block:
+        """A cache."""
+        return Block(Arena.STATE, 0, 1, self.shape.cache_elements)
+
+    def block(self, columns: int = 1) -> Block:
+        """Return a block with the rows of the launch."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, columns)
+
+
+def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the table that `Share` fills on the PE that is walked on."""
+    shape, launch = _Attention(sizes).shape, sizes.launch
+    b, end = sizes.place_across, launch.start + launch.num_rows
+    lengths = row_lengths(launch.num_rows, reach=launch.start + 1, step=1, b=b, size=NUM_PES)
+    numbers = int(num_slots(end, b, NUM_PES)), launch.start, *lengths.tolist()
+    return {"model.tables": numbers + shape.local_heads(sizes.place).words}
+
+
+_FULL = grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
+_FIRST = grid(rows=(3, 4, 8), start=(0,), place_across=(3,))
+"""The last PE has a slot for the fourth position, so that rows before it attend to none there."""
+_WITHOUT_HEADS = grid(rows=(4, 8), place=(3,))
+
+
+def _attention(
+    build: Callable[[_Attention], MeshOperation],
+    *,
+    axis: Axis = Axis.X,
+    rounds: tuple[str, ...] = (),
+    lengths: tuple[str, ...] = (),
+    strides: tuple[str, ...] = (),
+    grid: tuple[Sizes, ...] = _FULL,
+) -> Sample:
+    return Sample(
+        lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares
+    )
+
+
+def attention_samples() -> Iterator[Sample]:
+    """Yield those of the steps up to the scores."""
+    yield _attention(
+        lambda its: mesh.Share(its.shape, its.block()),
+        rounds=("rows", "heads"),
+    )
+    yield _attention(
+        lambda its: mesh.Append(its.shape, its.kept, its.block(), its.block()),
+        rounds=("strided", "single", "single*width", "kept*heads"),
+        lengths=("width", "share", "1"),
+        strides=("capacity",),
+        grid=(*_FULL, *grid(rows=(4, 8), heads=(2, 3), slots=(130,))),
+    )
+    yield _attention(
+        lambda its: mesh.Score(its.shape, its.block(), its.block(), its.kept),
+        rounds=(
+            "used",
+            "used*rows",
+            "seeing",
+            "seeing*heads",
+            "seeing*heads*group",
+            "seeing*group*features",
+        ),
+        lengths=("rows*num_heads*slots", "seen"),
+        grid=(
+            *grid(rows=(4, 8), heads=(2, 3), group=(3, 5), share=(6, 8), slots=(16, 21)),
+            *_FIRST,
+            *_WITHOUT_HEADS,
+        ),
+    )
+    yield _attention(
+        lambda its: mesh.BiasScores(
+            its.shape, its.block(), Block(Arena.PARAMETERS, 0, its.sizes.rows + 1, 22)
+        ),
+        rounds=("biased",),
+        lengths=("slots",),
+    )
+    for axis in Axis:
+        yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
+        yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
+
+
+def softmax_samples() -> Iterator[Sample]:
+    """Yield those of the steps after the scores."""
+    softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
+    yield _attention(
+        lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
+        rounds=softmax,
+        lengths=("rows*most", "heads*group*slots", "seen"),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
+    )
+    yield _attention(
+        lambda its: mesh.Weigh(its.shape, its.block(), its.block(), its.block()),
+        rounds=(*softmax, "seeing*chunks", "seeing*cut"),
+        lengths=("rows*totals", "chunk", "seen"),
+        grid=(
+            *grid(rows=(4, 8), heads=(2, 4), group=(2, 4), slots=(16, 32)),
+            *_FIRST,
+            *grid(rows=(4, 8), heads=(2,), group=(2,), place=(3,)),
+        ),
+    )
+    yield _attention(
+        lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
+        rounds=("rows", "rows*heads", "rows*heads*group", "heads*group*attended"),
+        lengths=("share",),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
+    )
+    yield _attention(
+        lambda its: mesh.Divide(its.shape, its.block(), its.block()),
+        rounds=("heads", "heads*group", "rows*heads*group", "padded", "padded*rows"),
+        lengths=("share", "lacking"),
+        strides=("group",),
+        grid=(*_FULL, *_WITHOUT_HEADS),
+    )
