@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onewafer.cli import cslc
+from onewafer.cli import csl_routes, cslc
 from onewafer.cli.main import execute
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "csl" / "axpy-sum"
@@ -102,6 +102,54 @@ def test_listing_refuses(folder, capsys, options, expected):
 def test_what_is_no_program_is_said(capsys, tmp_path):
     assert "there is no folder" in refused(capsys, "listing", tmp_path / "missing")
     assert "image.json" in refused(capsys, "listing", tmp_path)
+
+
+# --- routes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", ["4", "sum_color"])
+def test_routes_are_drawn_by_number_or_name(folder, capsys, tmp_path, color):
+    path = tmp_path / "r.svg"
+    assert execute(["csl", "routes", str(folder), "--color", color, "-o", str(path)]) == 0
+    assert capsys.readouterr().out.endswith(
+        "r.svg: color 4 (sum_color); 2 PEs route it; it enters from 1 ramp; it leaves to 1 ramp\n"
+    )
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<svg ")
+    assert "color 4 (sum_color) of out: 2×1 PEs of wse3" in text
+
+
+def test_routes_names_the_colors_and_has_a_default_file(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert execute(["csl", "routes", str(folder)]) == 0
+    assert "4 (sum_color): 2 PEs route it" in capsys.readouterr().out
+    assert execute(["csl", "routes", str(folder), "--color", "4"]) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["routes-4.svg"]
+
+
+def test_what_is_too_large_for_a_picture_is_drawn_in_part(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(csl_routes, "MAX_DRAWN", 1)
+    path = tmp_path / "r.svg"
+    assert execute(["csl", "routes", str(folder), "--color", "4", "-o", str(path)]) == 0
+    assert "only PEs 1×1 at (0, 0) of 2×1 at (0, 0) are drawn" in capsys.readouterr().out
+    whole = ["csl", "routes", str(folder), "--color", "4", "-o", str(path)]
+    assert execute([*whole, "--rectangle", "1,0,1x1"]) == 0
+    assert "PEs 1×1 at (1, 0)" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--color", "7"], "--color 7: no PE configures it; configured: 4 (sum_color)"),
+        (["--color", "sum"], "--color sum: no PE configures it; configured: 4 (sum_color)"),
+        (["--color", "4", "-o", "missing/r.svg"], "there is no directory"),
+        (["--color", "4", "-o", "."], "that is a directory; name a file"),
+        (["--color", "4", "--rectangle", "0,0,3x1"], "leaves the program, which is 2×1 at (0, 0)"),
+        (["--color", "4", "--rectangle", "0,0"], "write X,Y,WxH, as in --rectangle 0,0,8x4"),
+    ],
+)
+def test_routes_refuses(folder, capsys, options, expected):
+    assert expected in refused(capsys, "routes", folder, *options)
 
 
 # --- trace ---------------------------------------------------------------------------------------

@@ -187,3 +187,29 @@ def test_a_file_without_layout_is_known_as_such() -> None:
     text = "fn twice(x: u16) u16 { return x + x; }"
     assert not run_stages(options, MemoryFiles({"pe.csl": text}), sink).has_layout
     assert run_stages(OPTIONS, FILES, sink).has_layout
+
+
+def test_colors_have_the_names_of_the_layout() -> None:
+    layout = """
+    param given: color;
+    const one = @get_color(2);
+    const pair = [2]color{ @get_color(3), @get_color(4) };
+    const unused = @get_color(5);
+    const number: u16 = 6;
+    layout {
+      @set_rectangle(1, 1);
+      @set_tile_code(0, 0, "pe.csl", .{});
+      if (number == 6) {
+        for ([4]color{ given, one, pair[0], pair[1] }) |c| {
+          @set_color_config(0, 0, c, .{ .routes = .{ .rx = .{RAMP}, .tx = .{RAMP} } });
+        }
+      }
+    }
+    """
+    files = MemoryFiles({"layout.csl": layout, "pe.csl": ""})
+    machine = OPTIONS.architecture
+    options = CompileOptions(entry="layout.csl", architecture=machine, colors={"given": "1"})
+    image = compile_program(options, files)
+    assert image.color_names == {"given": "1", "one": "2", "pair[0]": "3", "pair[1]": "4"}
+    assert image.names_of_color(1) == ("given",)
+    assert image.names_of_color(5) == ()

@@ -3,15 +3,17 @@
 import io
 import re
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 
 from onewafer.errors import TraceError
 from onewafer.geometry import Direction
+from onewafer.image import make_image
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import write_sim_log
-from tests.simulator.assembly import WSE3
+from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, WSE3, receiver, route, sender
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced
 from tests.trace.test_timeline import LENIENT, slow_reader
@@ -94,6 +96,20 @@ def test_a_stream_that_is_held_up(tmp_path):
     assert [ident for *_, ident, _ in lines["sending"]] == [f"{n:016x}" for n in range(1, 61)]
     assert {queue for *_, queue in lines["full"]} == {"2"}
     assert {color for *_, color in lines["starved"]} == {"3"}
+
+
+def test_a_wavelet_keeps_its_number_when_its_color_changes(tmp_path):
+    swapped = replace(route(RAMP, EAST), swap_mask=1 << EAST)
+    routes = {(0, 0, 3): swapped, (1, 0, 2): route(WEST, RAMP)}
+    placed = {(0, 0): sender(3, 2), (1, 0): receiver(2, 2)}
+    image = make_image(WSE2, placed, width=2, routes=routes)
+    trace, _ = run_traced(image, WSE2, tmp_path / "t", Detail.INSTRUCTIONS)
+    lines = parsed(trace)
+    ways = [(ident[-1], x, color) for _, x, _, color, _, ident, *_ in lines["wavelet"]]
+    first = int(ways[0][1])
+    expected = [("1", f"{first}", "3"), ("1", f"{first + 1}", "2")]
+    assert [way for way in ways if way[0] == "1"] == expected
+    assert len(ways) == 4
 
 
 def test_a_trace_without_instructions_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from onewafer.cli.csl_listing import listing
+from onewafer.cli.csl_routes import routes
 from onewafer.cli.csl_trace import trace
 
 csl = typer.Typer(
@@ -14,4 +15,5 @@ csl = typer.Typer(
     rich_markup_mode=None,
 )
 csl.command()(listing)
+csl.command()(routes)
 csl.command(context_settings={"allow_interspersed_args": False})(trace)

@@ -6,7 +6,7 @@ could be computed at compile time has been. Unknown at this point: addresses, re
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
     statement  := SetLocal | Store | Evaluate | If | Loop | Map | Break | Continue | Return
                 | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
-                | Timestamp | TimestampControl | Trap | Print
+                | Timestamp | TimestampControl | Trap
     expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
                 | Call | MakeDsd | UpdateDsd | Coordinate
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         Export,
         Opcode,
         OperandMode,
-        PrintForm,
         QueueBinding,
         ScalarType,
         TaskKind,
@@ -423,10 +422,9 @@ class UnblockCommandStream:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timestamp:
-    """Store the cycle counter at an address, or the cycle since the program was loaded."""
+    """Store the cycle counter at an address."""
 
     address: Expression
-    since_loading: bool = False
     span: Span | None = None
 
 
@@ -444,17 +442,6 @@ class Trap:
 
     condition: Expression
     message: str
-    span: Span | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Print:
-    """Give the host a value (`value` of `type`) or, without one, `text`."""
-
-    form: PrintForm
-    type: ScalarType
-    value: Expression | None
-    text: str = ""
     span: Span | None = None
 
 
@@ -476,7 +463,6 @@ Statement = (
     | Timestamp
     | TimestampControl
     | Trap
-    | Print
 )
 
 
@@ -578,3 +564,5 @@ class ProgramIr:
     """`@export_name`, in source order."""
     export_spans: dict[str, Span] = field(default_factory=dict[str, "Span"])
     """Where each name is exported."""
+    color_names: dict[str, str] = field(default_factory=dict[str, str])
+    """What the file with the layout calls colors: name → number."""

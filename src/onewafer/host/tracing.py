@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.image import (
     INSTRUCTIONS,
+    NUM_COLORS,
     DsdOperation,
     Field,
     Opcode,
@@ -182,7 +183,11 @@ def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail
         detail=detail,
         operations=tuple(operation.name.lower() for operation in DsdOperation),
         reasons=tuple(reason.name.lower().replace("_", " ") for reason in StallReason),
-        colors={int(number, 0): name for name, number in image.colors.items()},
+        colors={
+            color: "/".join(names)
+            for color in range(NUM_COLORS)
+            if (names := image.names_of_color(color))
+        },
         programs=tuple(map(_names, image.programs)),
         program_of_pe=tuple(image.program_of_pe.reshape(-1).tolist()),
     )

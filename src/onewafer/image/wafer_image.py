@@ -50,3 +50,10 @@ class WaferImage:
     params: dict[str, str] = field(default_factory=dict[str, str])
     """As given on the command line, for `out.json`."""
     colors: dict[str, str] = field(default_factory=dict[str, str])
+    color_names: dict[str, str] = field(default_factory=dict[str, str])
+    """What the file with the layout calls its colors: name → number, for people."""
+
+    def names_of_color(self, color: int) -> tuple[str, ...]:
+        """Return what people call a color; nothing if it has no name."""
+        given = {**self.color_names, **self.colors}
+        return tuple(sorted(name for name, number in given.items() if int(number, 0) == color))

@@ -1,8 +1,8 @@
 """What a simulated wafer can tell: events, and a recorder that keeps them in memory.
 
-"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`, and
-`PRINT`. The others say why these come when they do; only the reference engine tells them, and only
-if it is asked for that much `Detail`.
+"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`. The
+kinds after it say why these come when they do; only the reference engine tells them, and only if it
+is asked for that much `Detail`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class EventKind(IntEnum):
     """An operation writes a wavelet into an output queue. Color | queue << 8; payload."""
     MOVE = 11
     """A wavelet leaves a router. Color | `Direction` it came from << 8 | directions it goes to (bit
-    mask; the ramp only if it is delivered) << 16 | output queue it came from << 24; payload."""
+    mask; the ramp only if it is delivered) << 16 | those behind which it has the other color of its
+    pair << 24 | output queue it came from << 32; payload."""
     HELD = 12
     """What the oldest wavelet of a buffer or queue waits for has changed. Color | `Direction` it
     comes from << 8 | output queue << 16; 1 + `StallReason`, 0: nothing any more."""
@@ -50,10 +51,6 @@ class EventKind(IntEnum):
     # Detail.INSTRUCTIONS
     INSTRUCTION = 13
     """The main thread issues an instruction. 0; program counter."""
-
-    # Detail.EVENTS again
-    PRINT = 14
-    """The program prints. `PrintForm` | `ScalarType` << 8; the word, or number of the message."""
 
 
 class Detail(IntEnum):
@@ -116,18 +113,6 @@ class EventSink(Protocol):
     def record(self, event: Event) -> None:
         """Take one event."""
         ...
-
-
-class EventFork:
-    """Passes events on to two sinks."""
-
-    def __init__(self, first: EventSink, second: EventSink) -> None:
-        self._sinks = first, second
-
-    def record(self, event: Event) -> None:
-        """Take one event."""
-        for sink in self._sinks:
-            sink.record(event)
 
 
 class EventRecorder:

@@ -10,16 +10,32 @@ from onewafer.viewer.program_listing import (
     list_program,
     listing_record,
 )
+from onewafer.viewer.route_picture import badges_of, describe_map, draw_routes
+from onewafer.viewer.routes import (
+    ColorMap,
+    RouterCell,
+    Stretch,
+    configured_colors,
+    map_color,
+)
 
 __all__ = [
+    "ColorMap",
     "Cost",
     "FindSource",
     "ListedInstruction",
     "ListedLine",
     "ProgramListing",
+    "RouterCell",
+    "Stretch",
+    "badges_of",
+    "configured_colors",
+    "describe_map",
+    "draw_routes",
     "format_listing",
     "instruction_costs",
     "list_program",
     "listing_record",
+    "map_color",
     "total",
 ]

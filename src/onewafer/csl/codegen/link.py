@@ -340,6 +340,7 @@ def assemble(
         uses_memcpy=placement.uses_memcpy,
         params=placement.params,
         colors=placement.colors,
+        color_names=program.color_names,
     )
 
 

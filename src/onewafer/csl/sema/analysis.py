@@ -53,6 +53,7 @@ def _analyze(session: Session) -> ir.ProgramIr | None:
         context.table.routes,
         tuple(context.exports.values()),
         context.export_spans,
+        context.color_names,
     )
 
 
@@ -77,6 +78,7 @@ def _run_layout(session: Session) -> LayoutContext:
     context.run_roots(module)
     run_block(module, block.body)
     context.run_pending()
+    context.color_names = module.color_names()
     if not context.has_rectangle and not session.sink.has_errors:
         fail(
             "missing-rectangle",

@@ -51,6 +51,7 @@ class LayoutContext(Context):
         self.tiles: dict[tuple[int, int], TileCode | None] = {}
         self.exports: dict[str, Export] = {}
         self.export_spans: dict[str, Span] = {}
+        self.color_names: dict[str, str] = {}
         self._table: ColorTable | None = None
         self._rectangle: Span | None = None
         self._tile_spans: dict[tuple[int, int], Span] = {}

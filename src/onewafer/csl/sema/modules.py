@@ -67,6 +67,27 @@ class Module:
         """Path of the file."""
         return self.code.file.source.path
 
+    def color_names(self) -> dict[str, str]:
+        """Return the top-level colors that the program used, by name, each as its number.
+
+        Those in an array are called `name[index]`.
+        """
+        found: dict[str, str] = {}
+        for name, value in self._values.items():
+            match value:
+                case Scalar(type=t.COLOR, value=number):
+                    found[name] = str(number)
+                case Array(elements=elements):
+                    for index, element in enumerate(elements):
+                        match element:
+                            case Scalar(type=t.COLOR, value=number):
+                                found[f"{name}[{index}]"] = str(number)
+                            case _:
+                                break
+                case _:
+                    pass
+        return found
+
     def qualify(self, name: str) -> str:
         """Return the symbol name of a declaration."""
         return f"{self.name}.{name}" if self.name else name

@@ -17,7 +17,6 @@ from onewafer.image import (
     Field,
     Opcode,
     OperandMode,
-    PrintForm,
     ScalarType,
     TileProgram,
     cost_class,
@@ -358,7 +357,7 @@ def _coordinate(element: ComputeElement, instruction: Instruction, cycle: int) -
 
 def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     address = element.registers[instruction.ra]
-    value = cycle if instruction.imm else element.counter.read(cycle)
+    value = element.counter.read(cycle)
     for i in range(3):
         element.memory.write(address + 2 * i, value >> 16 * i & _HALF, 2)
     element.record(cycle, EventKind.TIMESTAMP, address, value)
@@ -367,13 +366,6 @@ def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) ->
 
 def _timestamp_control(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     element.counter.control(instruction.imm, cycle)
-    return cycle + instruction.cycles
-
-
-def _print(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
-    is_text = instruction.imm == PrintForm.TEXT
-    value = instruction.aux if is_text else element.registers[instruction.ra] & _WORD
-    element.record(cycle, EventKind.PRINT, instruction.imm | instruction.type << 8, value)
     return cycle + instruction.cycles
 
 
@@ -416,5 +408,4 @@ _EXECUTE: dict[Opcode, Execute] = {
     Opcode.MAP_READ: _map_read,
     Opcode.MAP_WRITE: _map_write,
     Opcode.MAP_STEP: _map_step,
-    Opcode.PRINT: _print,
 }

@@ -316,8 +316,9 @@ class Router:
                 sink.record(Event(cycle, self.y, self.x, EventKind.RAMP_ARRIVAL, color, word))
         if self.details is not None:
             ways = route.transmit & ~_RAMP_OUTPUT | (_RAMP_OUTPUT if channel is not None else 0)
+            swaps = sum(1 << way for _, buffer, way in route.targets if buffer.color != color)
             queue = source.number if source.port == Direction.RAMP else 0
-            subject = color | source.port << 8 | ways << 16 | queue << 24
+            subject = color | source.port << 8 | ways << 16 | swaps << 24 | queue << 32
             self.details.record(Event(cycle, self.y, self.x, EventKind.MOVE, subject, word))
         agenda.note(cycle + 1)
 

@@ -256,7 +256,7 @@ class _Log:
 
     def _move(self, place: tuple[int, int], subject: int, word: int) -> None:
         color, port = subject & 0xFF, Direction(subject >> 8 & 0xFF)
-        ways, queue = subject >> 16 & 0xFF, subject >> 24
+        ways, swaps, queue = subject >> 16 & 0xFF, subject >> 24 & 0xFF, subject >> 32
         number = self._number(place, color, port)
         if port is Direction.RAMP and queue <= _LAST_QUEUE:
             self._line(place, f": Sending wavelet C{color} x ident:{number:016x} on OUT_Q[{queue}]")
@@ -271,7 +271,7 @@ class _Log:
         )
         for direction in _SLOTS[:-1]:
             if ways >> direction & 1:
-                self._land(place, direction, color, number)
+                self._land(place, direction, color ^ (swaps >> direction & 1), number)
 
     def _number(self, place: tuple[int, int], color: int, port: Direction) -> int:
         """Return the number of the wavelet that leaves: of the first that came this way."""

@@ -1,0 +1,208 @@
+"""The route of one color over the rectangle: what each router does, and where it breaks off.
+
+In: an image and a color. Out: what to draw. A rectangle of many PEs is folded: columns next to each
+other that are alike from top to bottom become one, and rows likewise; nothing is lost by that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.geometry import Direction, Rectangle
+from onewafer.image import NO_ROUTE, NUM_COLORS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.image import ColorConfig, SwitchPosition, WaferImage
+
+LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Columns (rows) `first` to `last` that are drawn as one."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        """Return `3`, or `3–17`."""
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+
+    def __len__(self) -> int:
+        """Return how many columns (rows) it is."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RouterCell:
+    """What the router of a PE does with the color."""
+
+    config: ColorConfig | None
+    """None: it does not know the color."""
+    has_program: bool
+    breaks: frozenset[tuple[int, Direction]]
+    """(switch position, direction): it sends there, and nobody takes it."""
+
+    def positions(self) -> tuple[tuple[int, SwitchPosition], ...]:
+        """Return the valid switch positions, that in force last (it is drawn on top)."""
+        if self.config is None:
+            return ()
+        valid = [(i, p) for i, p in enumerate(self.config.positions) if p is not None]
+        return tuple(sorted(valid, key=lambda item: item[0] == self.current))
+
+    @property
+    def current(self) -> int:
+        """The switch position in force at the start."""
+        return self.config.current_position if self.config is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ColorMap:
+    """What to draw of a color."""
+
+    color: int
+    names: tuple[str, ...]
+    shown: Rectangle
+    """What part of the program."""
+    columns: tuple[Stretch, ...]
+    rows: tuple[Stretch, ...]
+    cells: dict[tuple[int, int], RouterCell]
+    """By (index into `columns`, index into `rows`)."""
+    num_configured: int
+    """PEs of the whole program whose routers know the color."""
+    num_sources: int
+    """PEs from whose ramp it comes."""
+    num_sinks: int
+    num_breaks: int
+    """PEs that send where nobody takes it."""
+
+    @property
+    def title(self) -> str:
+        """What the color is called."""
+        return f"color {self.color}" + (f" ({'/'.join(self.names)})" if self.names else "")
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether a column or row stands for several."""
+        return any(len(stretch) > 1 for stretch in (*self.columns, *self.rows))
+
+
+def configured_colors(image: WaferImage) -> tuple[int, ...]:
+    """Return the colors that some router knows."""
+    known = (image.config_of_color != NO_ROUTE).any(axis=(0, 1))
+    return tuple(color for color in range(NUM_COLORS) if known[color])
+
+
+def map_color(
+    image: WaferImage, color: int, *, shown: Rectangle | None = None, folds: bool = False
+) -> ColorMap:
+    """Return what to draw of a color: the whole rectangle or a part, folded or PE by PE."""
+    part = shown or Rectangle(0, 0, image.width, image.height)
+    configs = image.config_of_color[:, :, color]
+    breaks = _breaks(image, color)
+    looks = _looks(image, configs, breaks)
+    looks = looks[:, part.y : part.y + part.height, part.x : part.x + part.width]
+    columns = _stretches(looks, axis=2, first=part.x, folds=folds)
+    rows = _stretches(looks, axis=1, first=part.y, folds=folds)
+    cells = {
+        (i, j): _cell(image, configs, breaks, x=column.first, y=row.first)
+        for j, row in enumerate(rows)
+        for i, column in enumerate(columns)
+    }
+    ramp = 1 << Direction.RAMP
+    return ColorMap(
+        color,
+        image.names_of_color(color),
+        part,
+        columns,
+        rows,
+        cells,
+        num_configured=int((configs != NO_ROUTE).sum()),
+        num_sources=int((_sets(image, configs, "rx") & ramp).any(axis=0).sum()),
+        num_sinks=int((_sets(image, configs, "tx") & ramp).any(axis=0).sum()),
+        num_breaks=int(breaks.any(axis=(0, 1)).sum()),
+    )
+
+
+def _looks(
+    image: WaferImage, configs: NDArray[np.int16], breaks: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return `[3, y, x]`: numbers that are equal where PEs are drawn alike."""
+    looks = np.zeros((3, *configs.shape), np.int64)
+    looks[0] = configs
+    looks[1] = image.program_of_pe >= 0
+    for bit, (position, direction) in enumerate(np.ndindex(breaks.shape[:2])):
+        looks[2] |= breaks[position, direction].astype(np.int64) << bit
+    return looks
+
+
+def _stretches(
+    looks: NDArray[np.int64], *, axis: int, first: int, folds: bool
+) -> tuple[Stretch, ...]:
+    """Return the columns or rows, those that look like the one before joined with it."""
+    lines = np.moveaxis(looks, axis, 0)
+    num_lines = len(lines)
+    changes = [0]
+    if folds:
+        differs = (lines[1:] != lines[:-1]).any(axis=(1, 2))
+        changes += (np.flatnonzero(differs) + 1).tolist()
+    else:
+        changes = list(range(num_lines))
+    ends = [*changes[1:], num_lines]
+    return tuple(Stretch(first + a, first + b - 1) for a, b in zip(changes, ends, strict=True))
+
+
+def _cell(
+    image: WaferImage, configs: NDArray[np.int16], breaks: NDArray[np.bool_], *, x: int, y: int
+) -> RouterCell:
+    number = int(configs[y, x])
+    found = np.argwhere(breaks[:, :, y, x]).tolist()
+    return RouterCell(
+        image.color_configs[number] if number != NO_ROUTE else None,
+        bool(image.program_of_pe[y, x] >= 0),
+        frozenset((position, Direction(direction)) for position, direction in found),
+    )
+
+
+_MAX_POSITIONS = 4
+
+
+def _sets(image: WaferImage, configs: NDArray[np.int16], which: str) -> NDArray[np.int64]:
+    """Return `[position, y, x]`: the receive (`rx`) or transmit (`tx`) sets; 0: there is none."""
+    table = np.zeros((_MAX_POSITIONS, len(image.color_configs) + 1), np.int64)
+    for number, config in enumerate(image.color_configs):
+        for position, sets in enumerate(config.positions):
+            if sets is not None:
+                table[position, number] = getattr(sets, which)
+    return table[:, configs]  # −1, no route, is the last column
+
+
+def _breaks(image: WaferImage, color: int) -> NDArray[np.bool_]:
+    """Return `[position, direction, y, x]`: sends over a link, and nobody there takes it (M57).
+
+    Behind some links it has the other color of its pair.
+    """
+    configs = image.config_of_color[:, :, color]
+    transmit = _sets(image, configs, "tx")
+    breaks = np.zeros((_MAX_POSITIONS, len(LINKS), *configs.shape), bool)
+    other = image.config_of_color[:, :, color ^ 1]
+    received = [
+        np.pad(np.bitwise_or.reduce(_sets(image, of_color, "rx"), axis=0), 1)
+        for of_color in (configs, other)
+    ]
+    swaps = np.array([*(config.swap_mask for config in image.color_configs), 0])[configs]
+    height, width = configs.shape
+    for direction in LINKS:
+        dx, dy = direction.step
+        there, other_there = (
+            sets[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for sets in received
+        )
+        becomes_other = swaps >> direction & 1 == 1
+        takes = np.where(becomes_other, other_there, there) >> direction.opposite & 1
+        breaks[:, direction] = (transmit >> direction & 1 == 1) & (takes == 0)
+    return breaks
