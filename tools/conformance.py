@@ -1,6 +1,7 @@
 """Run the examples of a csl-examples checkout and say which pass.
 
-    python tools/conformance.py PATH [--only GLOB] [--arch wse2|wse3] [--json FILE] [--timeout S]
+    python tools/conformance.py PATH [--only GLOB] [--arch wse2|wse3] [--timeout S]
+                                [--json FILE] [--page FILE]
 
 An example is a folder with `commands_wse2.sh` or `commands_wse3.sh`. The checkout is copied to a
 temporary folder, once per arch, and the unmodified script runs in the copy with this Python's
@@ -18,6 +19,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,6 +32,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance_page import judge_by, write_page
 from rich.console import Console
 from rich.table import Table
 
@@ -46,8 +49,16 @@ FRAGMENT_LAYOUT = f"""layout {{
 """
 SUCCESS_LINE = re.compile(r"^\s*(SUCCESS!?|PASS)\s*$", re.MULTILINE)
 FAILURE_LINE = re.compile(r"^\s*FAIL\b", re.MULTILINE)
+PAGE_COMMAND = "python tools/conformance.py PATH_TO_CSL_EXAMPLES --page docs/conformance.md"
 NO_SUCCESS_LINE = frozenset({"bandwidth-test", "row-col-broadcast"})
 """Examples that print measurements instead: the exit code alone counts."""
+STOPWATCH = """#!/usr/bin/env bash
+start=$EPOCHREALTIME
+{own} "$@"
+code=$?
+echo {name} $start $EPOCHREALTIME >> {watch}/clock
+exit $code
+"""
 TAIL_LINES = 12
 """How much of a failed example's output is shown."""
 
@@ -83,9 +94,19 @@ class Outcome:
     arch: str
     verdict: Verdict
     seconds: float
+    compile_seconds: float | None
+    """Of all calls of `cslc`; None: there was none, or none came to an end."""
+    run_seconds: float | None
+    """Of all calls of `cs_python`, without the compilations in them."""
     cycles: int | None
     """Simulated cycles of all runs in the script; None if it did not get that far."""
+    judged_by: str
     output: str
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the verdict is a pass."""
+        return self.verdict is Verdict.PASS
 
 
 def find_examples(checkout: Path, arches: Sequence[str], pattern: str) -> list[Example]:
@@ -115,25 +136,42 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
     if not example.is_complete:
         (folder / "layout.csl").write_text(FRAGMENT_LAYOUT, encoding="utf-8")
     start = time.monotonic()
-    exit_code, output = _run(example.command, folder, timeout_seconds)
+    with tempfile.TemporaryDirectory(prefix="conformance-") as watch:
+        exit_code, output = _run(example.command, folder, timeout_seconds, Path(watch))
+        compile_seconds, run_seconds = _read_clock(Path(watch, "clock"))
     seconds = time.monotonic() - start
     if exit_code is None:
         verdict = Verdict.TIMEOUT
     else:
         verdict = Verdict.PASS if _has_passed(example, exit_code, output) else Verdict.FAIL
+    prints = SUCCESS_LINE.search(output) is not None
+    cycles, has_moved = _read_records(folder)
+    judgement = judge_by(folder, prints=prints, has_moved=has_moved)
     return Outcome(
-        example.name, example.arch, verdict, round(seconds, 2), _read_cycles(folder), output
+        example.name,
+        example.arch,
+        verdict,
+        round(seconds, 2),
+        compile_seconds,
+        run_seconds,
+        cycles,
+        judgement if example.is_complete else "compiles",
+        output,
     )
 
 
-def _run(command: Sequence[str], folder: Path, timeout_seconds: float) -> tuple[int | None, str]:
+def _run(
+    command: Sequence[str], folder: Path, timeout_seconds: float, watch: Path
+) -> tuple[int | None, str]:
     """Return (exit code, all output); the exit code is None after a timeout."""
+    for name in ("cslc", "cs_python"):
+        _write_stopwatch(watch, name)
     # A file, not a pipe: a grandchild that outlives the script must not keep us waiting.
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - running the user's examples is the job
             command,
             cwd=folder,
-            env={**os.environ, "PATH": _search_path()},
+            env={**os.environ, "PATH": os.pathsep.join((str(watch), _search_path()))},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -148,6 +186,35 @@ def _run(command: Sequence[str], folder: Path, timeout_seconds: float) -> tuple[
             _kill_group(process)
         output.seek(0)
         return exit_code, output.read().decode(errors="replace")
+
+
+def _write_stopwatch(watch: Path, name: str) -> None:
+    """Put a command into a folder that does what ours does, and writes down from when to when."""
+    own = shutil.which(name, path=_search_path())
+    if own is not None:
+        script = watch / name
+        script.write_text(STOPWATCH.format(own=shlex.quote(own), name=name, watch=watch))
+        script.chmod(0o755)
+
+
+def _read_clock(path: Path) -> tuple[float | None, float | None]:
+    """Return the seconds of compilations, and those of runs without the compilations in them."""
+    if not path.is_file():
+        return None, None
+    calls = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    spans = [(name, float(start), float(end)) for name, start, end in calls]
+    compiled = [(start, end) for name, start, end in spans if name == "cslc"]
+    ran = [(start, end) for name, start, end in spans if name != "cslc"]
+    within = [(s, e) for s, e in compiled if any(first <= s and e <= last for first, last in ran)]
+    return _total(compiled), _total(ran, less=within)
+
+
+def _total(
+    spans: Sequence[tuple[float, float]], *, less: Sequence[tuple[float, float]] = ()
+) -> float | None:
+    if not spans:
+        return None
+    return round(sum(e - s for s, e in spans) - sum(e - s for s, e in less), 2)
 
 
 def _search_path() -> str:
@@ -171,12 +238,14 @@ def _has_passed(example: Example, exit_code: int, output: str) -> bool:
     return SUCCESS_LINE.search(output) is not None
 
 
-def _read_cycles(folder: Path) -> int | None:
-    """Return the cycles in the records that the runtime left, summed."""
-    records = sorted(folder.rglob("simulation.json"))
-    if not records:
-        return None
-    return sum(int(json.loads(path.read_text(encoding="utf-8"))["cycles"]) for path in records)
+def _read_records(folder: Path) -> tuple[int | None, bool]:
+    """Return the cycles in the records that the runtime left, summed, and whether data came out."""
+    records = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("simulation.json"))
+    ]
+    cycles = sum(int(record["cycles"]) for record in records) if records else None
+    return cycles, any(record.get("bytes_out") for record in records)
 
 
 def run_all(
@@ -220,17 +289,17 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_column("seconds", justify="right")
     table.add_column("simulated cycles", justify="right")
     for outcome in outcomes:
-        style = "green" if outcome.verdict is Verdict.PASS else "red"
+        style = "green" if outcome.has_passed else "red"
         cycles = "–" if outcome.cycles is None else f"{outcome.cycles:,}"
         verdict = f"[{style}]{outcome.verdict}[/]"
         table.add_row(outcome.example, outcome.arch, verdict, f"{outcome.seconds:.1f}", cycles)
     console.print(table)
     for outcome in outcomes:
-        if outcome.verdict is not Verdict.PASS:
+        if not outcome.has_passed:
             console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
             tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
             console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
-    num_passed = sum(outcome.verdict is Verdict.PASS for outcome in outcomes)
+    num_passed = sum(outcome.has_passed for outcome in outcomes)
     console.print(f"{num_passed} of {len(outcomes)} passed")
 
 
@@ -241,6 +310,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--only", default="*", metavar="GLOB", help="names of examples to run")
     parser.add_argument("--arch", choices=ARCHES, help="only this machine (default: both)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there, too")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write docs/conformance.md there")
     parser.add_argument(
         "--timeout", type=float, default=600, metavar="SECONDS", help="for each run (default: 600)"
     )
@@ -260,8 +330,9 @@ def main() -> int:
             f"no example under {str(options.path)!r} matches {options.only!r}: "
             f"an example is a folder with commands_wse2.sh or commands_wse3.sh"
         )
-    if options.json and not options.json.resolve().parent.is_dir():
-        return _refuse(f"there is no folder for {str(options.json)!r}")
+    for path in (options.json, options.page):
+        if path and not path.resolve().parent.is_dir():
+            return _refuse(f"there is no folder for {str(path)!r}")
     if shutil.which("cslc", path=_search_path()) is None:
         return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()
@@ -270,7 +341,9 @@ def main() -> int:
     if options.json:
         text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
-    return int(any(outcome.verdict is not Verdict.PASS for outcome in outcomes))
+    if options.page:
+        write_page(options.page, outcomes, PAGE_COMMAND)
+    return int(not all(outcome.has_passed for outcome in outcomes))
 
 
 def _refuse(reason: str) -> int:

@@ -37,6 +37,11 @@ def test_names_of_the_layout_are_those_of_its_package():
         assert getattr(module, name) is getattr(onewafer.sdk_layout, name)
 
 
+def test_a_class_of_the_sdk_has_a_name_in_lower_case():
+    module = importlib.import_module("cerebras.sdk.debug.debug_util")
+    assert module.debug_util is onewafer.host.DebugUtil
+
+
 def test_enums_have_the_documented_values():
     data_type, order = onewafer.host.MemcpyDataType, onewafer.host.MemcpyOrder
     assert [(m.name, m.value) for m in data_type] == [("MEMCPY_32BIT", 0), ("MEMCPY_16BIT", 1)]

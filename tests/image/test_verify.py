@@ -59,6 +59,9 @@ def edit(opcode, field, value, *, nth=0):
     return mutate
 
 
+PRINTS = edit(Opcode.COORDINATE, Field.OPCODE, Opcode.PRINT)
+
+
 def change(**fields):
     """Replace fields of the program; a function gets the old value."""
 
@@ -100,6 +103,9 @@ PROGRAM_MUTATIONS = [
     ("immediates are legal", edit(Opcode.CONVERT, Field.IMM, 9)),
     ("immediates are legal", edit(Opcode.TRAP, Field.IMM, 1)),
     ("immediates are legal", edit(Opcode.COORDINATE, Field.IMM, 2)),
+    ("immediates are legal", lambda p: edit(Opcode.PRINT, Field.IMM, 5)(PRINTS(p))),
+    ("immediates are legal", lambda p: edit(Opcode.PRINT, Field.AUX, 1)(edit(Opcode.PRINT, Field.IMM, 0)(PRINTS(p)))),
+    ("immediates are legal", lambda p: edit(Opcode.TIMESTAMP, Field.IMM, 2)(edit(Opcode.COORDINATE, Field.OPCODE, Opcode.TIMESTAMP)(p))),
     ("immediates are legal", edit(Opcode.TIMESTAMP_CONTROL, Field.IMM, 3)),
     ("immediates are legal", edit(Opcode.ACTIVATE, Field.IMM, 31)),
     ("immediates are legal", edit(Opcode.BLOCK, Field.IMM, 0x300)),

@@ -17,6 +17,7 @@ from onewafer.image import (
     ChannelKind,
     DsdOperation,
     Opcode,
+    PrintForm,
     ScalarType,
     TaskKind,
     channel,
@@ -212,6 +213,7 @@ class PeBuilder:
         a, b = (kernel.immediate(kind, self.draw(numbers)) for _ in range(2))
         result = kernel.register()
         kernel.emit(self.draw(st.sampled_from(_SCALAR_OPCODES)), kind, rd=result, ra=a, rb=b)
+        kernel.emit(Opcode.PRINT, kind, ra=result, imm=PrintForm.DECIMAL)
         kernel.log_register(result)
 
     def config(self):

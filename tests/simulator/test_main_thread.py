@@ -3,7 +3,7 @@
 import pytest
 
 from onewafer.errors import SimulationError
-from onewafer.image import Opcode, ScalarType, SourceLocation
+from onewafer.image import Opcode, PrintForm, ScalarType, SourceLocation
 from onewafer.trace import EventKind
 from tests.simulator.assembly import WSE3, Kernel, boot
 
@@ -78,6 +78,19 @@ def test_cycle_counter(engine):
     assert run.words("times", num_bytes=6) == [0, control, control + read]
 
 
+def test_cycle_since_loading(engine):
+    """M22: the number of the cycle, whatever the counter says."""
+
+    def emit(kernel):
+        times = kernel.data("times", ScalarType.U16, num_elements=3)
+        kernel.spin(7)
+        kernel.emit(Opcode.TIMESTAMP, ra=kernel.immediate(ScalarType.U16, times), imm=1)
+
+    run, _ = run_main(engine, emit)
+    (told,) = run.recorder.events(EventKind.TIMESTAMP)
+    assert run.words("times", num_bytes=6) == [told.cycle]
+
+
 def test_call_and_return(engine):
     """M23: a call comes back behind itself."""
 
@@ -102,6 +115,23 @@ def test_call_too_deep_stops(engine):
 
     with pytest.raises(SimulationError, match="nests deeper than the 32 return addresses"):
         run_main(engine, emit)
+
+
+def test_print_only_tells(engine):
+    """M25: the value or the number of the message, for the cost of its class."""
+
+    def emit(kernel):
+        value = kernel.immediate(ScalarType.I16, -2)
+        kernel.emit(Opcode.PRINT, ScalarType.I16, ra=value, imm=PrintForm.BINARY)
+        kernel.emit(Opcode.PRINT, ScalarType.U8, imm=PrintForm.TEXT, aux=kernel.message("text"))
+
+    run, cycles = run_main(engine, emit)
+    assert cycles == COST["integer"] + 2 * COST["control"]
+    told = [(e.subject, e.value) for e in run.recorder.events(EventKind.PRINT)]
+    assert told == [
+        (PrintForm.BINARY | ScalarType.I16 << 8, 0xFFFFFFFE),
+        (PrintForm.TEXT | ScalarType.U8 << 8, 0),
+    ]
 
 
 def test_trap_stops_with_message_and_place(engine):

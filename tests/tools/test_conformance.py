@@ -127,3 +127,22 @@ def test_what_cannot_be_copied_is_left_out(checkout, tmp_path):
     (checkout / "circle").symlink_to("circle")
     code, found = outcomes(checkout, tmp_path)
     assert (code, found["tutorials/a", "wse2"]["verdict"]) == (0, "pass")
+
+
+def test_the_page_says_how_each_program_was_judged(checkout, tmp_path):
+    compiles = "mkdir -p out; cslc --version > /dev/null"
+    add_example(checkout, "topic-03-streaming-wavelet-data", f"{compiles}; {PASSES}")
+    record = '{"cycles": 7, "bytes_out": 4}'
+    add_example(checkout, "bandwidth-test", f"mkdir out; echo '{record}' > out/simulation.json")
+    add_example(checkout, "elsewhere", "echo 'a.b.HostError: no | such thing'; echo later; exit 1")
+    script = checkout / "tutorials" / "topic-03-streaming-wavelet-data" / "run.py"
+    script.write_text("import numpy as np\nnp.testing.assert_equal(1, 1)\n")
+    run(checkout, "--page", tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "2 of 3 pass." in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == ["| 13", "| 40", "| –"]
+    assert [row[4] for row in rows] == ["asserts and prints", "moves data", "ends"]
+    assert [row[6] != "–" for row in rows] == [True, False, False]
+    assert rows[2][-1] == r"a.b.HostError: no \| such thing |"
+    assert "\n| 13 | topic-03-streaming-wavelet-data | wse2 | pass |" in page

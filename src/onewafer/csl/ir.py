@@ -6,7 +6,7 @@ could be computed at compile time has been. Unknown at this point: addresses, re
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
     statement  := SetLocal | Store | Evaluate | If | Loop | Map | Break | Continue | Return
                 | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
-                | Timestamp | TimestampControl | Trap
+                | Timestamp | TimestampControl | Trap | Print
     expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
                 | Call | MakeDsd | UpdateDsd | Coordinate
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Export,
         Opcode,
         OperandMode,
+        PrintForm,
         QueueBinding,
         ScalarType,
         TaskKind,
@@ -422,9 +423,10 @@ class UnblockCommandStream:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timestamp:
-    """Store the cycle counter at an address."""
+    """Store the cycle counter at an address, or the cycle since the program was loaded."""
 
     address: Expression
+    since_loading: bool = False
     span: Span | None = None
 
 
@@ -442,6 +444,17 @@ class Trap:
 
     condition: Expression
     message: str
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Print:
+    """Give the host a value (`value` of `type`) or, without one, `text`."""
+
+    form: PrintForm
+    type: ScalarType
+    value: Expression | None
+    text: str = ""
     span: Span | None = None
 
 
@@ -463,6 +476,7 @@ Statement = (
     | Timestamp
     | TimestampControl
     | Trap
+    | Print
 )
 
 

@@ -85,7 +85,7 @@ def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
             return (condition,)
         case ir.Trap(condition=condition):
             return (condition,)
-        case ir.Return(value=value):
+        case ir.Return(value=value) | ir.Print(value=value):
             return () if value is None else (value,)
         case ir.DsdStatement():
             return _dsd_roots(statement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onewafer.host.debug_trace import DebugUtil
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
@@ -26,6 +27,7 @@ from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
     "NO_LIMITS",
+    "DebugUtil",
     "Device",
     "IntRectangle",
     "IntVector",

@@ -16,7 +16,7 @@ from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_nam
 from onewafer.host.streams import HostStreams
 from onewafer.host.tracing import record
 from onewafer.simulator import DEFAULT_ENGINE, Machine, announce_compilation
-from onewafer.trace import Detail
+from onewafer.trace import Detail, EventFork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from onewafer.host.streams import Reception
     from onewafer.host.tracing import Recording
     from onewafer.image import Export, WaferImage
+    from onewafer.trace import EventSink
 
 
 _WAVELET_BYTES = 4
@@ -111,7 +112,11 @@ class Device:
             CheckpointError: as `Machine.from_checkpoint`.
         """
         machine = Machine.from_checkpoint(
-            path, engine=engine, memory_limit=limits.max_memory, threads=limits.threads
+            path,
+            engine=engine,
+            sink=limits.log,
+            memory_limit=limits.max_memory,
+            threads=limits.threads,
         )
         device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
         device._pending = machine.interrupted or device._pending
@@ -154,7 +159,7 @@ class Device:
             self.image,
             self.architecture,
             engine=self._engine,
-            sink=self._recording.sink if self._recording is not None else None,
+            sink=self._sink(),
             detail=self._recording.detail if self._recording is not None else Detail.EVENTS,
             memory_limit=self._limits.max_memory,
             threads=self._limits.threads,
@@ -162,6 +167,14 @@ class Device:
         if self._recording is not None:
             self._recording.follow(machine)
         self._put_on(machine)
+
+    def _sink(self) -> EventSink | None:
+        """Return who is told of events: a recording, the log of what the program prints."""
+        recording = self._recording.sink if self._recording is not None else None
+        log = self._limits.log
+        if recording is None or log is None:
+            return recording if log is None else log
+        return EventFork(recording, log)
 
     def _put_on(self, machine: Machine) -> None:
         if machine.engine_note is not None:
@@ -187,6 +200,8 @@ class Device:
         report = machine.find_deadlock()
         if report is not None:
             raise DeadlockError(report)
+        if self._limits.log is not None:
+            self._limits.log.finish(machine.cycle)
         self._phase = _Phase.STOPPED
         if self._recording is not None:
             self._recording.finish(ended_well=True)

@@ -19,6 +19,7 @@ from onewafer.simulator import StopReason
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onewafer.host.print_log import PrintLog
     from onewafer.host.run_progress import Clock
     from onewafer.settings import Settings
     from onewafer.simulator import Machine
@@ -51,6 +52,8 @@ class RunLimits:
     threads: int | None = None
     """How many threads may simulate; None: as many as are of use."""
     clock: Clock = perf_counter
+    log: PrintLog | None = None
+    """Where lines go that the program prints; None: nowhere."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunLimits:
@@ -127,8 +130,11 @@ def run_until_rest(
                 cycles = pace.slice_cycles(left)
                 if sampler is not None:
                     cycles = min(cycles, max(1, sampler.next_look - machine.cycle))
-                if machine.run(max_cycles=cycles) is StopReason.QUIESCENT:
+                reason = machine.run(max_cycles=cycles)
+                if reason is StopReason.QUIESCENT:
                     return
+                if limits.log is not None:
+                    limits.log.flush()
                 pace.end_slice(cycles)
                 if sampler is not None and machine.cycle >= sampler.next_look:
                     sampler.look(machine)
@@ -139,6 +145,8 @@ def run_until_rest(
                 reporter.look()
     finally:
         watcher.done()
+        if limits.log is not None:
+            limits.log.flush()
     raise SimulationError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
         f"(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"

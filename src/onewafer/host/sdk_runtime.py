@@ -19,9 +19,12 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
+from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.print_log import FILE_NAME as LOG_NAME
+from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.run_limits import RunLimits
 from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
 from onewafer.host.simulation_record import SimulationRecord
@@ -99,11 +102,14 @@ class SdkRuntime:
             )
         self._architecture = load_architecture(self._image.arch)
         settings = Settings.from_environment()
+        limits = RunLimits.from_settings(settings)
+        if prints(self._image):
+            limits = replace(limits, log=PrintLog(self._image, Path(LOG_NAME)))
         self._device = Device(
             self._image,
             self._architecture,
             engine=settings.engine,
-            limits=RunLimits.from_settings(settings),
+            limits=limits,
             trace_files=settings.trace_files,
         )
         self._ports = load_stream_ports(self._folder)
@@ -126,7 +132,7 @@ class SdkRuntime:
         self._device.settle()
 
     def stop(self) -> None:
-        """Finish all work and write `simulation.json` into the program's folder.
+        """Finish all work and write `simulation.json` and `core.npz` into the program's folder.
 
         Raises:
             DeadlockError: the host wants more wavelets than the program sends, the program more
@@ -146,6 +152,7 @@ class SdkRuntime:
         # A program in a read-only folder has run all the same.
         with contextlib.suppress(OSError):
             record.save(self._folder)
+            save_core(self._device.machine, self._image, self._folder)
 
     def __enter__(self) -> Self:
         """Load and run."""

@@ -131,6 +131,8 @@ class Opcode(IntEnum):
     MAP_READ = 43
     MAP_WRITE = 44
     MAP_STEP = 45
+    # the simulator's own
+    PRINT = 46
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +197,13 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.UNBLOCK, "imm", 2, _C.CONTROL, "unblock channel imm, a `channel()`"),
         _row(_O.UNBLOCK_COMMAND_STREAM, "", 2, _C.CONTROL, "accept the next host command on this PE"),
         _row(_O.COORDINATE, "rd imm", 2, _C.CONTROL, "rd = program-relative x (imm 0) or y (imm 1) of this PE"),
-        _row(_O.TIMESTAMP, "ra", 4, _C.CONTROL, "store the 48-bit cycle counter at address ra, three u16, low first"),
+        _row(_O.TIMESTAMP, "ra imm", 4, _C.CONTROL, "store the 48-bit cycle counter (imm 0) or the cycle since loading (imm 1) at address ra, three u16, low first"),
         _row(_O.TIMESTAMP_CONTROL, "imm", 2, _C.CONTROL, "counter: 0 stop, 1 reset and start, 2 reset"),
         _row(_O.MAP_BEGIN, "ra imm", 4, _C.DSD, "enter a map loop of ra elements; if ra == 0: pc = imm"),
         _row(_O.MAP_READ, "rd ra", 2, _C.NONE, "rd = memory[base of DSD pair ra] of `type`, canonical; base += stride · bytes of `type`"),
         _row(_O.MAP_WRITE, "ra rb", 2, _C.NONE, "memory[base of DSD pair ra] = rb, the low bytes of `type`; base += stride · bytes of `type`"),
         _row(_O.MAP_STEP, "ra imm", 4, _C.MAP_STEP, "ra = ra − 1; if ra != 0: pc = imm"),
+        _row(_O.PRINT, "ra imm aux", 4, _C.CONTROL, "give ra of `type` to the host in form imm (PrintForm); TEXT: message number aux"),
     )
 )  # fmt: skip
 
@@ -221,6 +224,18 @@ def cost_class(opcode: Opcode, type_: int) -> CostClass:
     if opcode in _TYPED_ARITHMETIC and type_ >= _FIRST_FLOAT_TYPE:
         return _FLOAT_COSTS[cost]
     return cost
+
+
+class PrintForm(IntEnum):
+    """How PRINT writes a value."""
+
+    TEXT = 0
+    DECIMAL = 1
+    HEXADECIMAL = 2
+    """Upper case, as many digits as the type has."""
+    BINARY = 3
+    """As many digits as the type has."""
+    FLOAT = 4
 
 
 class OperandMode(IntEnum):

@@ -21,6 +21,7 @@ from onewafer.image.instruction import (
     Field,
     Opcode,
     OperandMode,
+    PrintForm,
 )
 from onewafer.image.scalar import ScalarType
 
@@ -231,8 +232,12 @@ def _immediates(subject: Subject) -> Breaches:
                 yield f"{row.place}: message {value} of {len(program.messages)}"
             case Opcode.COORDINATE if value not in (0, 1):
                 yield f"{row.place}: axis {value} is neither x (0) nor y (1)"
+            case Opcode.TIMESTAMP if value not in (0, 1):
+                yield f"{row.place}: {value} is neither the counter (0) nor the cycle (1)"
             case Opcode.TIMESTAMP_CONTROL if value not in (0, 1, 2):
                 yield f"{row.place}: counter command {value} is none of 0, 1, 2"
+            case Opcode.PRINT:
+                yield from _print_breaches(row, len(program.messages))
             case Opcode.DSR_LOAD if value not in (0, 1):
                 yield f"{row.place}: {value} is neither 0 nor 1 (save the address)"
             case Opcode.ACTIVATE if not is_local_task_id(value, architecture):
@@ -245,6 +250,14 @@ def _immediates(subject: Subject) -> Breaches:
                     yield f"{row.place}: {value} is not a canonical {element.name}"
             case _:
                 pass
+
+
+def _print_breaches(row: Row, num_messages: int) -> Breaches:
+    form, message = row.fields["imm"], row.fields["aux"]
+    if not 0 <= form < len(PrintForm):
+        yield f"{row.place}: there is no form {form} to print"
+    elif form == PrintForm.TEXT and not 0 <= message < num_messages:
+        yield f"{row.place}: message {message} of {num_messages}"
 
 
 def is_canonical(element: ScalarType, value: int) -> bool:

@@ -254,6 +254,8 @@ def _operand(opcode: Opcode, field: str, value: int) -> str:
             return f"config {value}" if value >= 0 else ""
         case Opcode.DSD, "aux":
             return "in map" if value else ""
+        case Opcode.TIMESTAMP, "imm":
+            return "since loading" if value else ""
         case Opcode.DSR_LOAD, "imm":
             return "save address" if value else ""
         case Opcode.DSD, _:

@@ -8,6 +8,7 @@ parameters and state are then found further on in their arenas.
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,19 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import MeshProgram
 
 
+_recent: deque[tuple[MeshProgram, tuple[Entry, ...]]] = deque(maxlen=4)
+"""Programs, by identity, and their schedules: checks, footprint and cost ask one by one."""
+
+
 def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
     """Return the entries of a program, repetitions folded, with STOP at the end."""
+    for known, schedule in _recent:
+        if known is program:
+            return schedule
     entries = [operation.entry(program) for operation in program.operations]
-    return (*_fold_repetitions(entries), Entry(Kind.STOP))
+    schedule = (*_fold_repetitions(entries), Entry(Kind.STOP))
+    _recent.append((program, schedule))
+    return schedule
 
 
 def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:

@@ -1,8 +1,8 @@
 """What a simulated wafer can tell: events, and a recorder that keeps them in memory.
 
-"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`. The
-kinds after it say why these come when they do; only the reference engine tells them, and only if it
-is asked for that much `Detail`.
+"The same cycles" of two engines means: the same events of the kinds up to `STREAM_UNBLOCKED`, and
+`PRINT`. The others say why these come when they do; only the reference engine tells them, and only
+if it is asked for that much `Detail`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ class EventKind(IntEnum):
     # Detail.INSTRUCTIONS
     INSTRUCTION = 13
     """The main thread issues an instruction. 0; program counter."""
+
+    # Detail.EVENTS again
+    PRINT = 14
+    """The program prints. `PrintForm` | `ScalarType` << 8; the word, or number of the message."""
 
 
 class Detail(IntEnum):
@@ -113,6 +117,18 @@ class EventSink(Protocol):
     def record(self, event: Event) -> None:
         """Take one event."""
         ...
+
+
+class EventFork:
+    """Passes events on to two sinks."""
+
+    def __init__(self, first: EventSink, second: EventSink) -> None:
+        self._sinks = first, second
+
+    def record(self, event: Event) -> None:
+        """Take one event."""
+        for sink in self._sinks:
+            sink.record(event)
 
 
 class EventRecorder:

@@ -134,12 +134,14 @@ class StatementGenerator(ExpressionGenerator):
                 self.emit(Opcode.BLOCK if is_blocked else Opcode.UNBLOCK, imm=channel)
             case ir.UnblockCommandStream():
                 self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-            case ir.Timestamp(address=address):
-                self.emit(Opcode.TIMESTAMP, ra=self.evaluate(address))
+            case ir.Timestamp(address=address, since_loading=since_loading):
+                self.emit(Opcode.TIMESTAMP, ra=self.evaluate(address), imm=int(since_loading))
             case ir.TimestampControl(mode=mode):
                 self.emit(Opcode.TIMESTAMP_CONTROL, imm=mode)
             case ir.Trap():
                 self._trap(statement)
+            case ir.Print():
+                self._print(statement)
             case _:
                 assert_never(statement)
 
@@ -368,9 +370,19 @@ class StatementGenerator(ExpressionGenerator):
         computed = dict(zip(different, self.evaluate_all(different), strict=True))
         return {value: computed[first[key]] for value, key in keys.items()}
 
+    def _print(self, printed: ir.Print) -> None:
+        kind = printed.type
+        if printed.value is None:
+            number = self._message(printed.text)
+            self.emit(Opcode.PRINT, kind, imm=printed.form, aux=number)
+        else:
+            self.emit(Opcode.PRINT, kind, ra=self.evaluate(printed.value), imm=printed.form)
+
+    def _message(self, text: str) -> int:
+        return self.tables.messages.setdefault(text, len(self.tables.messages))
+
     def _trap(self, trap: ir.Trap) -> None:
-        message = f"{trap.span}: {trap.message}" if trap.span else trap.message
-        number = self.tables.messages.setdefault(message, len(self.tables.messages))
+        number = self._message(f"{trap.span}: {trap.message}" if trap.span else trap.message)
         self.emit(Opcode.TRAP, ra=self.evaluate(trap.condition), imm=number)
 
 

@@ -104,6 +104,8 @@ class InstanceContext(Context):
         self.streams: dict[int, tuple[ColorConfig, Span]] = {}
         """Colors that the host sends or receives, and where the library said so."""
         self.fifos: list[FifoRequest] = []
+        self.strings: dict[str, Variable] = {}
+        """Strings that lie in memory."""
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
@@ -136,6 +138,17 @@ class InstanceContext(Context):
             self.globals.append(variable.storage)
             self._to_fill.append(variable)
         return variable.storage
+
+    def string_address(self, string: str, span: Span) -> Pointer:
+        """Return where the bytes of a string lie in memory, a NUL behind them; equal ones once."""
+        variable = self.strings.get(string)
+        if variable is None:
+            octets = [Scalar(t.U8, octet) for octet in string.encode() + b"\0"]
+            type_ = t.ArrayType((len(octets),), t.U8)
+            initial = Array(type_, [*octets])
+            variable = Variable("string", type_, initial, span, is_const=True)
+            self.strings[string] = variable
+        return Pointer(t.PointerType(variable.type, is_const=True), variable)
 
     def use_root(self, value: Value) -> None:
         """Keep exported variables."""

@@ -6,7 +6,7 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from onewafer.image import SAVES_ADDRESS, Opcode, OperandMode, ScalarType
+from onewafer.image import SAVES_ADDRESS, Opcode, OperandMode, PrintForm, ScalarType
 from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -19,6 +19,7 @@ from onewafer.simulator.fast.data_path import (
 )
 from onewafer.simulator.fast.elements import place_fault
 from onewafer.simulator.fast.fields import (
+    BASE,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
     BLOCK_LIVE,
@@ -96,6 +97,7 @@ _MOST_TASKS = 64
 """That are picked ahead of the clock in one look, so that an endless chain can be stopped."""
 _MICROTHREAD_BUSY = int(StallReason.MICROTHREAD_BUSY)
 _TIMESTAMP_EVENT = int(EventKind.TIMESTAMP)
+_PRINT_EVENT, _PRINT, _TEXT = int(EventKind.PRINT), int(Opcode.PRINT), int(PrintForm.TEXT)
 _STREAM_UNBLOCKED = int(EventKind.STREAM_UNBLOCKED)
 _DSR_DEST = int(OperandMode.DSR_DEST)
 _I8, _I16 = int(ScalarType.I8), int(ScalarType.I16)
@@ -225,6 +227,8 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
         load_dsr(s, pe, row, imm & _WORD, s.code[row, CODE_AUX] & _WORD)
     elif opcode == _DSD:
         return issue(s, block, row, imm, cycle)
+    elif opcode == _PRINT:
+        print_value(s, block, pe, row, imm, cycle)
     elif opcode >= _MAP_BEGIN:
         execute_map(s, pe, row, opcode, imm)
     else:
@@ -381,9 +385,16 @@ def execute_machine(
     elif opcode == _COORDINATE:
         s.registers[pe, s.code[row, CODE_RD]] = s.pes[pe, PE_Y] if imm else s.pes[pe, PE_X]
     elif opcode == _TIMESTAMP:
-        store_counter(s, block, pe, int64(s.registers[pe, s.code[row, CODE_RA]]), cycle)
+        store_counter(s, block, pe, int64(s.registers[pe, s.code[row, CODE_RA]]), imm, cycle)
     else:
         control_counter(s, pe, imm, cycle)
+
+
+@kernel
+def print_value(s: Arrays, block: int, pe: int, row: int, form: int, cycle: int) -> None:
+    """Execute PRINT."""
+    value = s.code[row, CODE_AUX] if form == _TEXT else int64(s.registers[pe, s.code[row, CODE_RA]])
+    record(s, cycle, block, _PRINT_EVENT, form | s.code[row, CODE_TYPE] << 8, value & _WORD)
 
 
 @kernel
@@ -395,9 +406,11 @@ def read_counter(s: Arrays, pe: int, cycle: int) -> int:
 
 
 @kernel
-def store_counter(s: Arrays, block: int, pe: int, address: int, cycle: int) -> None:
+def store_counter(
+    s: Arrays, block: int, pe: int, address: int, since_loading: int, cycle: int
+) -> None:
     """Execute TIMESTAMP."""
-    value = read_counter(s, pe, cycle)
+    value = s.clock[BASE] + cycle if since_loading else read_counter(s, pe, cycle)
     for i in range(3):
         write(s, pe, address + 2 * i, value >> (16 * i) & _HALF, 2)
     if not s.clock[FAULT]:

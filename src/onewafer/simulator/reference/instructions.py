@@ -17,6 +17,7 @@ from onewafer.image import (
     Field,
     Opcode,
     OperandMode,
+    PrintForm,
     ScalarType,
     TileProgram,
     cost_class,
@@ -357,7 +358,7 @@ def _coordinate(element: ComputeElement, instruction: Instruction, cycle: int) -
 
 def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     address = element.registers[instruction.ra]
-    value = element.counter.read(cycle)
+    value = cycle if instruction.imm else element.counter.read(cycle)
     for i in range(3):
         element.memory.write(address + 2 * i, value >> 16 * i & _HALF, 2)
     element.record(cycle, EventKind.TIMESTAMP, address, value)
@@ -366,6 +367,13 @@ def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) ->
 
 def _timestamp_control(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     element.counter.control(instruction.imm, cycle)
+    return cycle + instruction.cycles
+
+
+def _print(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    is_text = instruction.imm == PrintForm.TEXT
+    value = instruction.aux if is_text else element.registers[instruction.ra] & _WORD
+    element.record(cycle, EventKind.PRINT, instruction.imm | instruction.type << 8, value)
     return cycle + instruction.cycles
 
 
@@ -408,4 +416,5 @@ _EXECUTE: dict[Opcode, Execute] = {
     Opcode.MAP_READ: _map_read,
     Opcode.MAP_WRITE: _map_write,
     Opcode.MAP_STEP: _map_step,
+    Opcode.PRINT: _print,
 }

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from onewafer.csl.sema.builtins import descriptors, layout, machine, program, values, vectors
+from onewafer.csl.sema.builtins import (
+    descriptors,
+    layout,
+    machine,
+    printing,
+    program,
+    values,
+    vectors,
+)
 from onewafer.csl.sema.builtins.registry import public_names
 
-MODULES: Final = (descriptors, layout, machine, program, values, vectors)
+MODULES: Final = (descriptors, layout, machine, printing, program, values, vectors)
 """Where builtins are registered."""
 
 

@@ -200,8 +200,24 @@ def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("timestamp", 1, is_internal=True)
 def timestamp(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Store the cycle counter."""
-    a.emit(ir.Timestamp(a.expression(args[0], site.argument_spans[0]), site.span))
+    a.emit(ir.Timestamp(a.expression(args[0], site.argument_spans[0]), span=site.span))
     return VOID_VALUE
+
+
+@runtime_builtin("cycle_since_loading", 1, is_internal=True)
+def cycle_since_loading(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Store the cycle, which is the same on all PEs."""
+    address = a.expression(args[0], site.argument_spans[0])
+    a.emit(ir.Timestamp(address, since_loading=True, span=site.span))
+    return VOID_VALUE
+
+
+@runtime_builtin("string_address", 1, is_internal=True)
+def string_address(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the address of the bytes of a string, a NUL behind them."""
+    string = text(args[0], site.argument_spans[0], "the argument")
+    pointer = a.instance.string_address(string, site.span)
+    return Runtime(t.U16, a.expression(pointer, site.span))
 
 
 @runtime_builtin("timestamp_control", 1, is_internal=True)

@@ -129,8 +129,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "fs2xp16",
         "xp162fh",
         "xp162fs",
-        "get_string_from_byte",
-        "get_array",
         "fp16",
     )
 )

@@ -366,6 +366,26 @@ def strlen(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     return Scalar(t.COMPTIME_INT, len(text(args[0], site.argument_spans[0], "the argument")))
 
 
+_NUM_ASCII = 128
+
+
+@comptime_builtin("get_array", 1)
+def get_array(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the bytes of a string, in UTF-8."""
+    octets = text(args[0], site.argument_spans[0], "the argument").encode()
+    type_ = t.ArrayType((len(octets),), t.U8)
+    return Array(type_, [Scalar(t.U8, octet) for octet in octets])
+
+
+@comptime_builtin("get_string_from_byte", 1)
+def get_string_from_byte(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the string of one ASCII character."""
+    number = operations.forced_integer(args[0], site.argument_spans[0], "the byte")
+    if not 0 <= number < _NUM_ASCII:
+        fail("value-out-of-range", f"{number} is no ASCII character", site.argument_spans[0])
+    return Text(chr(number))
+
+
 # --- asking and asserting ------------------------------------------------------------------------
 
 

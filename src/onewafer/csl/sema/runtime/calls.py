@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
@@ -93,7 +94,11 @@ def specialize(
     parameters: list[RuntimeLocal] = []
     key: list[object] = [id(function.module), id(declaration)]
     for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
-        bound, part = bind_argument(a, callee, parameter, argument, place)
+        if _has_run_time_fields(argument) and not parameter.is_comptime:
+            fields = _Fields(a, callee, place, parameters, passed)
+            bound, part = fields.bind(parameter.name, argument)
+        else:
+            bound, part = bind_argument(a, callee, parameter, argument, place)
         callee.declare(parameter.name, bound)
         key.append(part)
         if isinstance(bound, RuntimeLocal):
@@ -105,6 +110,46 @@ def specialize(
     if known is None:
         known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
     return known, tuple(passed), callee.result
+
+
+def _has_run_time_fields(argument: Value) -> TypeGuard[Struct]:
+    return isinstance(argument, Struct) and not is_comptime(argument)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Passes the fields of a struct that only run time knows, each as an argument of its own."""
+
+    caller: Analyzer
+    callee: Analyzer
+    span: Span
+    parameters: list[RuntimeLocal]
+    passed: list[ir.Expression]
+
+    def bind(self, name: str, value: Struct) -> tuple[Struct, object]:
+        """Return what the struct is in the callee, and its part of the key."""
+        labels = value.names if value.names is not None else range(len(value.fields))
+        bound = [
+            self._field(f"{name}.{label}", field)
+            for label, field in zip(labels, value.fields, strict=True)
+        ]
+        parts = tuple(part for _, part in bound)
+        return Struct(value.names, tuple(field for field, _ in bound)), (value.names, parts)
+
+    def _field(self, name: str, field: Value) -> tuple[Value, object]:
+        if _has_run_time_fields(field):
+            return self.bind(name, field)
+        if not isinstance(field, Runtime):
+            if not is_comptime(field):
+                not_comptime(field, self.span)
+            known = force_all(field, f"the argument `{name}`", self.span)
+            return known, ("comptime", type_of(known), key_of(known))
+        ir_type_of(field.type, self.span)
+        local = self.callee.new_local(name, field.type, is_const=True, descriptor=field.descriptor)
+        self.parameters.append(local)
+        self.passed.append(field.expression)
+        inside = Runtime(field.type, ir.ReadLocal(local.local), field.descriptor)
+        return inside, ("run time", field.type, field.descriptor)
 
 
 def analyzer_of(

@@ -1,0 +1,118 @@
+"""What programs print (`<simprint>`): lines in a file, in the order of the simulated cycles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.errors import HostError
+from onewafer.image import Field, Opcode, PrintForm, ScalarType
+from onewafer.trace import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from onewafer.image import WaferImage
+    from onewafer.trace import Event
+
+FILE_NAME = "sim.log"
+
+
+class PrintLog:
+    """Takes the events of a machine and writes `@cycle text`, a line for each line of a PE.
+
+    The cycle is that of the newline. The file is begun anew by the first line.
+    """
+
+    def __init__(self, image: WaferImage, path: Path) -> None:
+        self._image = image
+        self._path = path
+        self._is_begun = False
+        self._events: list[Event] = []
+        self._unfinished: dict[tuple[int, int], str] = {}
+        """(y, x) → text of a PE since its last newline."""
+
+    def record(self, event: Event) -> None:
+        """Take one event; those that print nothing are dropped."""
+        if event.kind is EventKind.PRINT:
+            self._events.append(event)
+
+    def flush(self) -> None:
+        """Write the lines of the events so far; none of an earlier cycle may follow.
+
+        Raises:
+            HostError: the file cannot be written.
+        """
+        ordered = sorted(self._events, key=lambda event: (event.cycle, event.y, event.x))
+        self._write(line for event in ordered for line in self._add(event))
+        self._events.clear()
+
+    def finish(self, cycle: int) -> None:
+        """Write what has no newline at its end, as a line of `cycle`.
+
+        Raises:
+            HostError: the file cannot be written.
+        """
+        self.flush()
+        rest = sorted((pe, text) for pe, text in self._unfinished.items() if text)
+        self._write(f"@{cycle} {text}\n" for _, text in rest)
+        self._unfinished.clear()
+
+    def _add(self, event: Event) -> list[str]:
+        """Add an event to the text of its PE and return the lines that it completes."""
+        pe = event.y, event.x
+        *complete, rest = (self._unfinished.get(pe, "") + self._text(event)).split("\n")
+        self._unfinished[pe] = rest
+        return [f"@{event.cycle} {line}\n" for line in complete]
+
+    def _text(self, event: Event) -> str:
+        form, kind = PrintForm(event.subject & 0xFF), ScalarType(event.subject >> 8)
+        if form is PrintForm.TEXT:
+            program = self._image.programs[int(self._image.program_of_pe[event.y, event.x])]
+            return program.messages[event.value]
+        return format_word(event.value, form, kind)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        text = "".join(lines)
+        if not text:
+            return
+        try:
+            with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise HostError(
+                f"cannot write what the program prints to {self._path}: {error.strerror or error}"
+            ) from None
+        self._is_begun = True
+
+
+def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
+    """Return a canonical word of `kind` as PRINT writes it.
+
+    >>> format_word(42, PrintForm.HEXADECIMAL, ScalarType.U16)
+    '002A'
+    >>> format_word(0x5140, PrintForm.FLOAT, ScalarType.F16)
+    '42.0'
+    """
+    num_bits = 8 * kind.num_bytes
+    word &= (1 << num_bits) - 1
+    match form:
+        case PrintForm.HEXADECIMAL:
+            return f"{word:0{num_bits // 4}X}"
+        case PrintForm.BINARY:
+            return f"{word:0{num_bits}b}"
+        case PrintForm.FLOAT if kind is ScalarType.F16:
+            return str(np.uint16(word).view(np.float16))
+        case PrintForm.FLOAT:
+            return str(np.uint32(word).view(np.float32))
+        case _:
+            return str(word)
+
+
+def prints(image: WaferImage) -> bool:
+    """Tell whether a program of the image prints."""
+    return any(
+        bool(np.any(program.code[:, Field.OPCODE] == Opcode.PRINT)) for program in image.programs
+    )
