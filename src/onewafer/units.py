@@ -99,6 +99,19 @@ def _three_digits(number: float) -> str:
     return f"{number:.3g}" if number < 1e3 else f"{number:.0f}"  # noqa: PLR2004  # no exponent
 
 
+_LEAST_HERTZ, _MOST_HERTZ = 1e6, 1e11
+"""Beyond them a clock is a slip of the unit."""
+
+
+def check_clock(hertz: float) -> None:
+    """Raise ConfigurationError for a clock that no wafer has: 850 where 850 MHz was meant."""
+    if not _LEAST_HERTZ <= hertz <= _MOST_HERTZ:
+        raise ConfigurationError(
+            f"a wafer has no clock of {hertz:g} Hz; write one between 1 MHz and 100 GHz, as in "
+            "850MHz"
+        )
+
+
 _HERTZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 
 

@@ -21,7 +21,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         dtype=DataType.F16,
         clock_hertz=1.1e9,
     )
-    assert options_from_mapping({"rectangle": (4, 5), "clock": 5}, base=base).rectangle == (4, 5)
+    assert options_from_mapping({"rectangle": (4, 5), "clock": 5_000_000}, base=base).rectangle == (4, 5)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,8 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"rectangle": "4*4"}, "rectangle '4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         ({"rectangle": (0, 4)}, "rectangle 0x4 has no PE"),
         ({"clock": "fast"}, "clock 'fast': write a frequency"),
-        ({"clock": -1}, "clock -1 Hz is not positive"),
+        ({"clock": -1}, "a wafer has no clock of -1 Hz"),
+        ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch 0 is not positive"),
     ],
 )

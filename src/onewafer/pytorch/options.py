@@ -11,7 +11,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.graph import FLOATING, DataType
 from onewafer.settings import ENGINES
-from onewafer.units import parse_hertz
+from onewafer.units import check_clock, parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +54,8 @@ class WaferOptions:
         if self.rectangle is not None and min(self.rectangle) < 1:
             msg = f"rectangle {self.rectangle[0]}x{self.rectangle[1]} has no PE; write e.g. 4x4"
             raise ConfigurationError(msg)
-        if self.clock_hertz is not None and not 0 < self.clock_hertz < float("inf"):
-            raise ConfigurationError(f"clock {self.clock_hertz:g} Hz is not positive")
+        if self.clock_hertz is not None:
+            check_clock(self.clock_hertz)
         if self.max_batch < 1:
             raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
 

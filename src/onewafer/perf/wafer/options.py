@@ -7,9 +7,7 @@ from enum import StrEnum
 
 from onewafer.errors import ConfigurationError
 from onewafer.perf.jobs import Goal, Precision
-
-_LEAST_HERTZ, _MOST_HERTZ = 1e6, 1e11
-"""Beyond them a clock is a slip of the unit, and the equations mean nothing."""
+from onewafer.units import check_clock
 
 
 class Mode(StrEnum):
@@ -43,12 +41,8 @@ class WaferOptions:
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
-        clock = self.clock_hertz
-        if clock is not None and not _LEAST_HERTZ <= clock <= _MOST_HERTZ:
-            raise ConfigurationError(
-                f"a wafer has no clock of {clock:g} Hz; write one between 1 MHz and 100 GHz, as in "
-                "850MHz"
-            )
+        if self.clock_hertz is not None:
+            check_clock(self.clock_hertz)
         if not 0 < self.density <= 1:
             raise ConfigurationError(
                 f"a density of {self.density:g} is not possible; write 0.25 for weights of which "
