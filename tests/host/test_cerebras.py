@@ -22,7 +22,7 @@ SOURCE = Path(onewafer.__file__).parents[1]
             "cerebras.sdk.runtime.sdkruntimepybind",
             ("SdkTarget", "SimfabConfig", "SdkExecutionPlatform", "get_platform"),
         ),
-        ("cerebras.sdk.sdk_utils", ("memcpy_view", "input_array_to_u32")),
+        ("cerebras.sdk.sdk_utils", ("memcpy_view", "input_array_to_u32", "calculate_cycles")),
         ("cerebras.geometry.geometry", ("IntVector", "IntRectangle")),
     ],
 )

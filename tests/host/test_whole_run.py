@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
-from onewafer.errors import DeadlockError, ImageError
-from onewafer.host import MemcpyDataType, MemcpyOrder, SdkRuntime
+from onewafer.errors import DeadlockError, HostError, ImageError
+from onewafer.host import Device, MemcpyDataType, MemcpyOrder, SdkRuntime
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, make_image, save
 
 COPY = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
@@ -46,6 +46,19 @@ def test_data_go_in_are_worked_on_and_come_out(folder):
 def fabric(runtime, x, y):
     image = runtime.device.image
     return image.offset_x + x, image.offset_y + y
+
+
+def test_coordinates_and_core_dumps(folder, tmp_path):
+    with SdkRuntime(folder) as runtime:
+        assert runtime.coord_logical_to_physical((1, 1)) == fabric(runtime, 1, 1)
+        with pytest.raises(HostError, match=r"PE \(2, 0\) is outside the program"):
+            runtime.coord_logical_to_physical((2, 0))
+        x = np.arange(4, dtype=np.float32)
+        runtime.memcpy_h2d(runtime.get_id("x"), x, 0, 0, 2, 2, 1, **COPY)
+        runtime.dump_core(tmp_path / "core")
+        runtime.memcpy_h2d(runtime.get_id("x"), 0 * x, 0, 0, 2, 2, 1, **COPY)
+    device = Device.from_checkpoint(tmp_path / "core")
+    assert device.read("x", 1).reshape(-1).tolist() == x.tolist()
 
 
 def test_a_function_that_keeps_the_command_stream_is_a_deadlock(folder):

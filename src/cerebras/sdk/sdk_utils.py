@@ -1,7 +1,21 @@
-"""Array helpers under the name that SDK programs import; see `onewafer.host`."""
+"""Array and timing functions under the name that SDK programs import; see `onewafer.host`."""
 
 from __future__ import annotations
 
-from onewafer.host import input_array_to_u32, memcpy_view
+from onewafer.host import (
+    calculate_cycles,
+    float_to_hex,
+    input_array_to_u32,
+    make_u48,
+    memcpy_view,
+    sub_ts,
+)
 
-__all__ = ["input_array_to_u32", "memcpy_view"]
+__all__ = [
+    "calculate_cycles",
+    "float_to_hex",
+    "input_array_to_u32",
+    "make_u48",
+    "memcpy_view",
+    "sub_ts",
+]

@@ -20,6 +20,7 @@ from onewafer.host.sdk_platform import (
     get_simulator,
 )
 from onewafer.host.sdk_runtime import SdkRuntime, Task
+from onewafer.host.sdk_timing import calculate_cycles, float_to_hex, make_u48, sub_ts
 from onewafer.host.short_traceback import install_short_tracebacks
 from onewafer.host.stream_ports import StreamPort, load_stream_ports, save_stream_ports
 from onewafer.host.tracing import convert_trace
@@ -46,15 +47,19 @@ __all__ = [
     "StreamPort",
     "Task",
     "WarningsOnly",
+    "calculate_cycles",
     "choose_observer",
     "convert_trace",
     "describe_progress",
+    "float_to_hex",
     "get_platform",
     "get_simulator",
     "input_array_to_u32",
     "load_stream_ports",
+    "make_u48",
     "memcpy_view",
     "save_stream_ports",
+    "sub_ts",
     "suggest",
 ]
 

@@ -374,6 +374,33 @@ class SdkRuntime:
         layout, dest = stream.layout(n_wavelets), first_elements(dest, n_wavelets)
         return self._stream_out(dest, stream.color, layout, nonblock=nonblock, name=stream.name)
 
+    def coord_logical_to_physical(self, coords: tuple[int, int]) -> tuple[int, int]:
+        """Return the fabric coordinates of a PE of the program: those that `read_symbol` takes.
+
+        A simulated wafer has no defects to route around, so that only the offset differs.
+
+        Raises:
+            HostError: the PE is outside the program.
+        """
+        x, y = map(int, coords)
+        whole = self._device.rectangle
+        if not whole.contains(x, y):
+            raise HostError(f"PE ({x}, {y}) is outside the program, which is {whole}")
+        return x + self._image.offset_x, y + self._image.offset_y
+
+    def dump_core(self, path: str | PathLike[str]) -> None:
+        """Write everything about the machine into one file, as it is when all has come to rest.
+
+        It is a checkpoint: `onewafer resume` and `Device.from_checkpoint` read it.
+
+        Raises:
+            HostError: the program is not loaded.
+            CheckpointError: the file cannot be written.
+        """
+        if self._device.is_running:
+            self._device.settle()
+        self._device.machine.save_checkpoint(path, what="a core dump")
+
     def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).
 
