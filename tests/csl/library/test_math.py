@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.csl.library.kernel import apply
+from tests.csl.library.one_pe import compile_pe, device_of
 
 ALL_F16 = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 SPECIAL = np.array(
@@ -79,3 +80,102 @@ def test_kinds_of_numbers(name):
     result, _ = apply(f"if (math.{name}(x[i])) 1.0 else 0.0", ALL_F16)
     want = {"isNaN": np.isnan, "isInf": np.isinf, "isFinite": np.isfinite, "signbit": np.signbit}
     assert np.array_equal(result != 0, want[name](ALL_F16))
+
+
+PAIR = "if (i % 2 == 0) math.{}(x[i], x[i + 1]) else 0.0"
+EXTREMES = np.array(
+    [0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1e-45, 3.4e38, np.inf, -np.inf, np.nan, 16777216],
+    np.float32,
+)
+
+
+def of_pairs(name, x, y):
+    """The results of a function of two arguments."""
+    both = np.stack([x, y], axis=1).reshape(-1)
+    return apply(PAIR.format(name), both)[0][::2]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_pow_f32_is_near():
+    rng, n = np.random.default_rng(2), 2048
+    x = np.concatenate(
+        [rng.uniform(0.9, 1.1, n), rng.uniform(0, 10, n), np.exp(rng.uniform(-100, 88, n))]
+    ).astype(np.float32)
+    y = np.concatenate(
+        [rng.uniform(-800, 800, n), rng.uniform(-20, 20, n), rng.uniform(-1.4, 1.4, n)]
+    ).astype(np.float32)
+    result = of_pairs("pow", x, y)
+    error, _ = largest_error(result, x.astype(np.float64) ** y.astype(np.float64))
+    assert error <= 1.5
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_pow_of_extremes_is_that_of_ieee_754():
+    x, y = (grid.reshape(-1) for grid in np.meshgrid(EXTREMES, EXTREMES))
+    result, exact = of_pairs("pow", x, y), np.float_power(x, y)
+    error, signs = largest_error(result, exact)
+    assert error <= 1.5
+    assert signs
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_pow_f16_is_near():
+    rng = np.random.default_rng(3)
+    x = np.exp(rng.uniform(-10, 10, 2048)).astype(np.float16)
+    y = rng.uniform(-8, 8, 2048).astype(np.float16)
+    error, _ = largest_error(of_pairs("pow", x, y), x.astype(np.float64) ** y.astype(np.float64))
+    assert error <= 0.51
+
+
+@pytest.mark.parametrize("power", [0, 1, -1, 40, -126, -127, -150, 128, 270, -270, 32767, -32768])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_fscale_rounds_once(power):
+    x = random_f32()[:8192]
+    result, _ = apply(f"math.fscale(x[i], {power})", x)
+    with np.errstate(all="ignore"):
+        exact = np.ldexp(x.astype(np.float64), max(-2000, min(power, 700)))
+    error, signs = largest_error(result, exact)
+    assert error <= 0.5
+    assert signs
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_fscale_of_f16():
+    for power in (3, -3, -20, 30):
+        result, _ = apply(f"math.fscale(x[i], {power})", ALL_F16)
+        with np.errstate(all="ignore"):
+            exact = np.ldexp(ALL_F16.astype(np.float64), power)
+        error, signs = largest_error(result, exact)
+        assert error <= 0.5
+        assert signs
+
+
+@pytest.mark.parametrize(
+    ("expression", "oracle"),
+    [
+        ("math.sign(x[i])", lambda x: np.where(x == 0, x, np.sign(x))),
+        ("math.max_f16(x[i], 1.5)", lambda x: np.where(np.isnan(x), x, np.maximum(x, 1.5))),
+        ("math.min(x[i], 1.5)", lambda x: np.where(np.isnan(x), x, np.minimum(x, 1.5))),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_comparisons_of_every_f16(expression, oracle):
+    result, _ = apply(expression, ALL_F16)
+    error, signs = largest_error(result, oracle(ALL_F16.astype(np.float64)))
+    assert error == 0
+    assert signs
+
+
+def test_integers_and_constants():
+    body = """
+  words[0] = @as(u32, math.abs(@as(i16, -n))); words[1] = @bitcast(u32, math.sign(@as(i32, -n)));
+  words[2] = math.max(words[0], 9); words[3] = math.min(words[0], 9); words[4] = math.sign(words[0]);
+  words[5] = @bitcast(u32, math.POSITIVE_INF(f32)); words[6] = @bitcast(u32, math.NEGATIVE_INF(f32));
+  words[7] = @bitcast(u32, math.NaN(f32)); words[8] = @as(u32, @bitcast(u16, math.NaN(f16)));
+  words[9] = math.abs(words[0]);
+"""
+    declarations = 'const math = @import_module("<math>"); var n: i16 = 7; var words: [10]u32;\n'
+    device = device_of(compile_pe(body, declarations, variables={"words": "u32"}))
+    device.launch("run")
+    bits = [7, 0xFFFFFFFF, 9, 7, 1, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7E00, 7]
+    assert device.read("words", 10).reshape(-1).tolist() == bits

@@ -1,0 +1,159 @@
+"""The libraries of a few functions each, on the reference engine."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from onewafer.errors import CompileError, SimulationError
+from tests.csl.library.kernel import apply
+from tests.csl.library.one_pe import compile_pe, device_of
+
+
+def words_of(body, declarations="", *, num_words=8, arch="wse2"):
+    """Run `body` and return what it left in `words`, u32."""
+    declared = f"{declarations}\nvar words: [{num_words}]u32;\n"
+    device = device_of(compile_pe(body, declared, arch=arch, variables={"words": "u32"}))
+    device.launch("run")
+    return device.read("words", num_words).reshape(-1).tolist()
+
+
+NORTH, SOUTH, EAST, WEST, RAMP = "NORTH", "SOUTH", "EAST", "WEST", "RAMP"
+
+
+@pytest.mark.parametrize(
+    ("function", "images"),
+    [
+        ("flip", [SOUTH, NORTH, WEST, EAST, RAMP]),
+        ("flip_vertical", [SOUTH, NORTH, EAST, WEST, RAMP]),
+        ("flip_horizontal", [NORTH, SOUTH, WEST, EAST, RAMP]),
+        ("rotate_clockwise", [EAST, WEST, SOUTH, NORTH, RAMP]),
+        ("rotate_counterclockwise", [WEST, EAST, NORTH, SOUTH, RAMP]),
+    ],
+)
+def test_directions(function, images):
+    pairs = list(zip([NORTH, SOUTH, EAST, WEST, RAMP], images, strict=True))
+    checks = "".join(
+        f"@comptime_assert(turn.{function}({before}) == {after});\n" for before, after in pairs
+    )
+    body = "".join(
+        f"from = {before}; if (turn.{function}(from) == {after}) words[{i}] = 1;\n"
+        for i, (before, after) in enumerate(pairs)
+    )
+    declared = f"""
+const turn = @import_module("<directions>");
+var from: direction = RAMP;
+comptime {{ {checks} }}
+"""
+    assert words_of(body, declared)[:5] == [1] * 5
+
+
+def test_random_numbers_in_powers_of_two_and_from_seeds():
+    body = """
+  random.set_global_prng_seed(7); words[0] = random.random_pow_u32(32);
+  words[1] = random.random_pow_u32(3); words[2] = random.random_pow_u32(0);
+  random.set_global_prng_seed(8); words[3] = random.random_pow_u32(32);
+  random.set_global_prng_seed(7); words[4] = random.random_pow_u32(32);
+  random.set_global_prng_seed(0); words[5] = random.random_pow_u32(32);
+"""
+    words = words_of(body, 'const random = @import_module("<random>", .{ .prng_id = 1 });')
+    assert words[0] == words[4] != words[3]
+    assert words[1] < 8
+    assert words[2] == 0
+    assert words[5] != 0
+
+
+def test_normal_numbers_have_the_moments_of_the_distribution():
+    draws, _ = apply("random.random_normal_f32()", np.zeros(4096, np.float32))
+    x = draws.astype(np.float64)
+    assert abs(x.mean()) < 0.05
+    assert abs(x.var() - 1) < 0.07
+    assert abs((x**3).mean()) < 0.15
+    assert abs((x**4).mean() - 3) < 0.4
+
+
+def test_f16_stays_below_the_upper_bound():
+    draws, _ = apply("@as(f32, random.random_f16(2.0, 2.01))", np.zeros(4096, np.float32))
+    assert set(draws) == set(np.arange(2, np.float16(2.01), 2**-9, dtype=np.float32))
+
+
+def test_timers_measure_apart():
+    body = """
+  timer.start(0);
+  timer.start(2);
+  for (@range(u16, 50)) |_| {}
+  timer.stop(2);
+  for (@range(u16, 50)) |_| {}
+  timer.stop(0);
+  var time: timer.timerType;
+  timer.elapsed(0, &time);
+  words[0] = @as(u32, time[0]) | (@as(u32, time[1]) << 16);
+  timer.elapsed(2, &time);
+  words[1] = @as(u32, time[0]);
+  words[2] = @as(u32, time[2]);
+  timer.stops[1, 0] = 5; timer.stops[1, 1] = 1; timer.starts[1, 0] = 7;
+  timer.elapsed(1, &time);
+  words[3] = @as(u32, time[0]);
+  words[4] = @as(u32, time[1]);
+  clock.get_perf_cntr(&time, 0);
+  words[5] = @as(u32, time[0]);
+"""
+    declared = """
+const timer = @import_module("<timer>", .{ .timerCount = 3 });
+const clock = @import_module("<time>");
+"""
+    long, short, high, low, carry, counted = words_of(body, declared)[:6]
+    assert 0 < short < long < 2 * short + 500
+    assert (high, low, carry, counted) == (0, 0xFFFE, 0, 0)
+
+
+def test_arena_gives_what_it_has():
+    body = """
+  const first = mem.malloc(f32, 3);
+  const second = mem.malloc_u16(2);
+  first[0] = 1.0; first[1] = 2.0; first[2] = 3.0;
+  second[0] = 7; second[1] = 8;
+  words[0] = @bitcast(u32, first[2]);
+  words[1] = @as(u32, second[1]);
+  words[2] = @as(u32, @bitcast(u16, second)) - @as(u32, @bitcast(u16, first));
+  words[3] = @as(u32, mem.has_enough_words(2)) | (@as(u32, mem.has_enough_words(3)) << 1);
+  words[4] = @as(u32, mem.has_enough_double_words(1)) | (@as(u32, mem.has_enough_space(u32, 2)) << 1);
+  mem.free();
+  words[5] = @as(u32, mem.has_enough_double_words(5));
+  words[6] = @as(u32, @bitcast(u16, mem.malloc_i32(1))) - @as(u32, @bitcast(u16, first));
+"""
+    declared = 'const mem = @import_module("<malloc>", .{ .buffer_num_words = 10 });'
+    assert words_of(body, declared)[:7] == [0x40400000, 8, 12, 1, 1, 1, 0]
+
+
+def test_arena_may_assert():
+    declared = (
+        'const mem = @import_module("<malloc>", .{ .buffer_num_words = 10, '
+        ".asserts_enabled = true });"
+    )
+    with pytest.raises(SimulationError, match="<malloc> has no such space"):
+        words_of("const p = mem.malloc(u32, 6); p[0] = 1;", declared)
+    with pytest.raises(CompileError, match="<malloc> has space for types of 16 and 32 bits"):
+        words_of("const p = mem.malloc(u8, 6); p[0] = 1;", declared)
+
+
+def test_strings_are_made_while_compiling():
+    checks = """
+  const a = s.fmt("{d}, {{{s}}}: {d}", .{ 70, "key", -1 });
+  @comptime_assert(@strlen(a) == 14);
+  @comptime_assert(@get_array(a)[4] == 123);
+  @comptime_assert(@get_array(s.comptime_int_to_string(0))[0] == 48);
+"""
+    declared = f'const s = @import_module("<string>");\ncomptime {{ {checks} }}\n'
+    words_of("", declared)
+
+
+def test_a_string_shows_in_messages():
+    declared = (
+        'const s = @import_module("<string>");\n'
+        'comptime { @comptime_assert(false, s.fmt("pe {d}: {s}", .{ -12, "no" })); }'
+    )
+    with pytest.raises(CompileError, match=re.escape("pe -12: no")):
+        words_of("", declared)
