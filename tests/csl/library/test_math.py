@@ -169,8 +169,10 @@ def test_comparisons_of_every_f16(expression, oracle):
 def test_integers_and_constants():
     body = """
   words[0] = @as(u32, math.abs(@as(i16, -n))); words[1] = @bitcast(u32, math.sign(@as(i32, -n)));
-  words[2] = math.max(words[0], 9); words[3] = math.min(words[0], 9); words[4] = math.sign(words[0]);
-  words[5] = @bitcast(u32, math.POSITIVE_INF(f32)); words[6] = @bitcast(u32, math.NEGATIVE_INF(f32));
+  words[2] = math.max(words[0], 9); words[3] = math.min(words[0], 9);
+  words[4] = math.sign(words[0]);
+  words[5] = @bitcast(u32, math.POSITIVE_INF(f32));
+  words[6] = @bitcast(u32, math.NEGATIVE_INF(f32));
   words[7] = @bitcast(u32, math.NaN(f32)); words[8] = @as(u32, @bitcast(u16, math.NaN(f16)));
   words[9] = math.abs(words[0]);
 """

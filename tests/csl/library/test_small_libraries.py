@@ -119,7 +119,8 @@ def test_arena_gives_what_it_has():
   words[1] = @as(u32, second[1]);
   words[2] = @as(u32, @bitcast(u16, second)) - @as(u32, @bitcast(u16, first));
   words[3] = @as(u32, mem.has_enough_words(2)) | (@as(u32, mem.has_enough_words(3)) << 1);
-  words[4] = @as(u32, mem.has_enough_double_words(1)) | (@as(u32, mem.has_enough_space(u32, 2)) << 1);
+  words[4] = @as(u32, mem.has_enough_double_words(1));
+  words[4] |= (@as(u32, mem.has_enough_space(u32, 2)) << 1);
   mem.free();
   words[5] = @as(u32, mem.has_enough_double_words(5));
   words[6] = @as(u32, @bitcast(u16, mem.malloc_i32(1))) - @as(u32, @bitcast(u16, first));
