@@ -145,6 +145,32 @@ def test_findings_of_the_compiler_show_the_layout(csl, layout):
 
 
 @pytest.mark.usefixtures("csl")
+@pytest.mark.parametrize(
+    ("steps", "code", "help_text"),
+    [
+        ("del region.params['size']", "unbound-param", "region.set_param_all"),
+        ("region.paint(IntVector(1, 0), color, [to('EAST')])", "route-leaves-rectangle", "with get_edge_routing"),
+        ("region.paint(IntVector(0, 0), color, [to('EAST')]); region.paint(IntVector(1, 0), color, [to('RAMP')])",
+         "route-not-accepted", "let the neighbour receive it"),
+        ("region.paint_all(color, [to('RAMP').add_input(Route.EAST)])", "two-drivers", "a list of positions"),
+    ],
+)  # fmt: skip
+def test_findings_help_the_script(layout, steps, code, help_text):
+    region = layout.create_code_region("./sender.csl", "sender", 2, 1)
+    region.set_param_all("size", 4)
+    region.set_param_all(region.color("tx"))
+
+    def to(side):
+        return RoutingPosition().set_input([Route.NORTH]).set_output([Route[side]])
+
+    exec(steps, {**globals(), "region": region, "color": Color("c"), "to": to})  # noqa: S102
+    with pytest.raises(CompileError) as caught:
+        layout.compile("out")
+    (finding,) = [d for d in caught.value.diagnostics if d.code == code]
+    assert help_text in finding.help
+
+
+@pytest.mark.usefixtures("csl")
 def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
     for level, is_shown in (("WARNING", True), ("ERROR", False)):
         layout = SdkLayout(SdkTarget.WSE2, msg_level=level)
@@ -212,6 +238,7 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("one.set_param_range(3, 'size', 4)", r"3 is no place: write IntRectangle\(IntVector\(left, top\)"),
         ("one.paint_all('c', [FROM_RAMP])", "'c' is no color"),
         ("one.paint_all(Color('c'), [both('RAMP', 'EAST')], [both('RAMP', 'EAST')])", "sides are a list"),
+        ("layout.create_code_region('./seder.csl', 'r', 1, 1).place(9, 9)", "region 'r': there is no file './seder.csl'"),
         ("SdkLayout('fabric.json')", "pass what get_platform returned, or SdkTarget.WSE3"),
         ("layout.hstack([])", "the list of regions is empty"),
         ("SdkLayout(SdkTarget.WSE2).connect(tx, rx)", "belongs to another layout"),

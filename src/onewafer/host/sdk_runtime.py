@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.arch import load_architecture
-from onewafer.errors import HostError
+from onewafer.errors import DeadlockError, HostError
 from onewafer.geometry import Rectangle
 from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
@@ -33,7 +33,7 @@ from onewafer.image import NUM_COLORS, SymbolKind, load
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Self
@@ -113,6 +113,8 @@ class SdkRuntime:
             trace_files=settings.trace_files,
         )
         self._ports = load_stream_ports(self._folder)
+        self._num_sent: dict[str, int] = {}
+        """Wavelets by the name of their stream."""
         self._num_tasks = 0
         self._arriving: dict[int, _Arriving] = {}
         """By the number of their task."""
@@ -138,7 +140,8 @@ class SdkRuntime:
             DeadlockError: the host wants more wavelets than the program sends, the program more
                 than the host has sent, or a launch is not over.
         """
-        self._device.stop()
+        with self._counting_streams():
+            self._device.stop()
         self._store_arrived()
         record = SimulationRecord(
             arch=self._architecture.name,
@@ -329,7 +332,8 @@ class SdkRuntime:
             DeadlockError: it receives more wavelets than the program sends.
         """
         if not self.is_task_done(task):
-            self._device.await_words(self._arriving[task.number].reception)
+            with self._counting_streams():
+                self._device.await_words(self._arriving[task.number].reception)
 
     def get_port_id(self, name: str) -> int:
         """Return the number of a stream, which `send` and `receive` take as well as the name.
@@ -357,6 +361,7 @@ class SdkRuntime:
             n_wavelets = np.size(src)
         words = stream.layout(n_wavelets).to_tensor(first_elements(src, n_wavelets))
         self._device.send_words(stream.color, words, stream.rectangle)
+        self._num_sent[stream.name] = self._num_sent.get(stream.name, 0) + n_wavelets
         if not nonblock:
             self._device.settle()
         return self._issued(nonblock=nonblock)
@@ -467,9 +472,21 @@ class SdkRuntime:
         self._arriving[self._num_tasks] = _Arriving(reception, layout, dest)
         task = self._issued(nonblock=nonblock)
         if not nonblock:
-            self._device.await_words(reception)
+            with self._counting_streams():
+                self._device.await_words(reception)
         self._store_arrived()
         return task
+
+    @contextlib.contextmanager
+    def _counting_streams(self) -> Generator[None, None, None]:
+        """Say under a deadlock what the host has sent: mostly, it is too little."""
+        try:
+            yield
+        except DeadlockError as error:
+            sent = self._ports.describe_sent(self._num_sent)
+            if not sent:
+                raise
+            raise DeadlockError(f"{error.reason}\n{sent}", error.place) from None
 
     def _store_arrived(self) -> None:
         """Write streams to the host to their arrays where all has come."""

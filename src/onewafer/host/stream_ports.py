@@ -14,7 +14,7 @@ from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class StreamPort:
     color: int
     is_input: bool
     """Whether the host sends."""
+    size: int | None = None
+    """Wavelets in one use, as the program says; None: it does not say."""
 
     @property
     def rectangle(self) -> Rectangle:
@@ -77,6 +79,16 @@ class StreamTable:
             call, way = ("send", "sends to") if found.is_input else ("receive", "receives from")
             raise HostError(f"the host {way} stream {found.name!r}: use {call}")
         return found
+
+    def describe_sent(self, num_sent: Mapping[str, int]) -> str:
+        """Return what the host has sent to each stream, a line each, for messages."""
+        lines: list[str] = []
+        for port in self.ports:
+            if port.is_input:
+                takes = "" if port.size is None else f"; its port takes {port.size} in one use"
+                number = num_sent.get(port.name, 0)
+                lines.append(f"  the host has sent {number} to stream {port.name!r}{takes}")
+        return "\n".join(lines)
 
 
 def first_elements(array: NDArray[Any], number: int) -> NDArray[Any]:

@@ -89,7 +89,9 @@ def stream_ports(plan: FabricPlan) -> list[StreamPort]:
         if routed.io_pe is not None:
             (port,) = routed.link.ports
             value = plan.value(port.color)
-            ports.append(StreamPort(routed.link.name, *routed.io_pe, value, port.is_input))
+            ports.append(
+                StreamPort(routed.link.name, *routed.io_pe, value, port.is_input, port.size)
+            )
     for stream in (placed.stream for placed in plan.loc_streams):
         value = plan.value(stream.color)
         ports.append(StreamPort(stream.name, *stream.pe, value, stream.is_input))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -100,6 +101,18 @@ class CodeRegion:
     def __str__(self) -> str:
         """Return what messages call it."""
         return f"region '{self.name}'"
+
+    def check_source(self) -> None:
+        """Refuse a CSL file that is not there.
+
+        Raises:
+            HostError: it is not.
+        """
+        if not Path(self.source).is_file():
+            raise HostError(
+                f"{self}: there is no file {self.source!r}; paths are relative to the folder that "
+                f"the script runs in, {str(Path.cwd())!r}"
+            )
 
     def color(self, name: str, value: int | None = None) -> Color:
         """Return a color of this region; `compile` chooses its value unless one is given."""

@@ -7,15 +7,16 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
-from onewafer.csl import CompileOptions, DiskFiles, compile_program
+from onewafer.csl import CompileOptions, DiskFiles, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
-from onewafer.errors import HostError
+from onewafer.errors import CompileError, HostError
 from onewafer.host import SdkExecutionPlatform, SdkTarget
 from onewafer.sdk_layout.artifacts import layout_path, write_artifacts, write_text
 from onewafer.sdk_layout.code_region import CodeRegion
 from onewafer.sdk_layout.color import Color, to_color
 from onewafer.sdk_layout.csl_text import write_layout
 from onewafer.sdk_layout.fabric_plan import make_plan
+from onewafer.sdk_layout.findings import for_script
 from onewafer.sdk_layout.host_ends import mark_host_ends
 from onewafer.sdk_layout.link import Link, make_connection, make_stream
 from onewafer.sdk_layout.loc_stream import LocStream
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from onewafer.sdk_layout.code_region import PortHandle
 
 _MESSAGE_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_USUAL = frozenset({"route-without-sender"})
-"""Warnings that a region painted as a whole gives at its rim."""
 
 
 class FP16TYPE(IntEnum):
@@ -195,6 +194,8 @@ class SdkLayout:
         if f16_type is not FP16TYPE.F16:
             raise HostError(f"f16_type={f16_type!r}: onewafer has f16 only: leave f16_type out")
         path = layout_path(out_prefix)
+        for region in self._regions:
+            region.check_source()
         plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
         write_text(path, write_layout(plan, path))
@@ -213,8 +214,10 @@ class SdkLayout:
             import_paths=(*libs, *environment),
         )
         sink = DiagnosticSink()
-        image = compile_program(options, DiskFiles(), sink=sink)
-        findings = [finding for finding in sink.diagnostics if finding.code not in _USUAL]
+        image = run_stages(options, DiskFiles(), sink).image
+        findings = for_script(sink.diagnostics)
+        if image is None:
+            raise CompileError(render(findings), findings)
         if self._shows_warnings and findings:
             sys.stderr.write(render(findings, color=sys.stderr.isatty()) + "\n")
         return image
