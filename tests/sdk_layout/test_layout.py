@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onewafer.errors import CompileError, HostError
 from onewafer.host import IntRectangle, IntVector, SdkRuntime, SdkTarget, get_platform
@@ -89,6 +91,31 @@ def test_one_file_in_two_regions_has_two_contents():
     runtime = run(layout.compile("out"), None)
     results = [runtime.read_symbol(2, 2 * n, "data", "uint32").tolist() for n in range(2)]
     assert results == [[0, 1, 2, 3], [0, 0, 0, 0]]
+
+
+@settings(max_examples=15)
+@given(
+    places=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=8, unique=True
+    ),
+    edges=st.lists(st.sampled_from(Edge), min_size=4, max_size=4),
+)
+@pytest.mark.usefixtures("csl")
+def test_data_arrives_wherever_regions_lie(places, edges):
+    """Each sender has its own numbers; free rows and columns lie between all regions."""
+    layout = SdkLayout(SdkTarget.WSE2)
+    pairs = list(zip(places[::2], places[1::2], strict=False))
+    for number, (start, end) in enumerate(pairs):
+        data = 10 * number + np.arange(4, dtype=np.uint32)
+        sender, tx = add_sender(layout, f"sender{number}", data=data)
+        receiver, rx = add_receiver(layout, f"receiver{number}", edge=edges[number])
+        sender.place(2 * start[0], 2 * start[1])
+        receiver.place(2 * end[0], 2 * end[1])
+        layout.connect(tx, rx)
+    runtime = run(layout.compile("out"), None)
+    for number, (_, (x, y)) in enumerate(pairs):
+        received = runtime.read_symbol(2 * x, 2 * y, "data", "uint32")
+        assert received.tolist() == [10 * number + i for i in range(4)]
 
 
 def test_the_folder_has_all_there_is_to_know(csl):

@@ -116,6 +116,13 @@ def pieces(lengths, total):
     return [(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True) if a < b]
 
 
+def test_streams_are_listed(running, capsys):
+    running[0].report_port_infos()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "0 scale_rx: to the program, color 0, at PE (0, 1)"
+    assert second.startswith("1 scale_tx: from the program, color 1, at PE (")
+
+
 def test_streams_have_numbers(running):
     runtime, source, sink = running
     result = np.zeros((2, 3), np.float32)

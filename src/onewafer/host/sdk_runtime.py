@@ -9,6 +9,7 @@ what it waits for exists: it is done when all of its wavelets have come.
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -342,6 +343,11 @@ class SdkRuntime:
             HostError: the program has no stream of this name.
         """
         return self._ports.number(name)
+
+    def report_port_infos(self) -> None:
+        """Print the streams: number, name, direction, color, and the PE where the host is met."""
+        lines = self._ports.describe(self._image.offset_x, self._image.offset_y)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
 
     def send(
         self,

@@ -80,6 +80,14 @@ class StreamTable:
             raise HostError(f"the host {way} stream {found.name!r}: use {call}")
         return found
 
+    def describe(self, offset_x: int, offset_y: int) -> list[str]:
+        """Return a line for each stream; offsets are those of the program on the fabric."""
+        return [
+            f"{number} {port.name}: {'to' if port.is_input else 'from'} the program, color "
+            f"{port.color}, at PE ({port.x + offset_x}, {port.y + offset_y})"
+            for number, port in enumerate(self.ports)
+        ]
+
     def describe_sent(self, num_sent: Mapping[str, int]) -> str:
         """Return what the host has sent to each stream, a line each, for messages."""
         lines: list[str] = []
