@@ -104,6 +104,20 @@ def test_what_is_no_program_is_said(capsys, tmp_path):
     assert "image.json" in refused(capsys, "listing", tmp_path)
 
 
+def test_a_command_line_loads_nothing_that_its_command_does_not_use():
+    code = (
+        "import sys; from onewafer.cli.main import execute; execute(['--version']); "
+        "mine = {m for m in sys.modules if m.startswith('onewafer.') and m.count('.') == 1}; "
+        "print(sorted({'numpy', 'numba', 'torch'} & set(sys.modules)), sorted(mine))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    light = ["cli", "errors", "geometry", "settings", "units", "whole_files"]
+    expected = f"[] {[f'onewafer.{name}' for name in light]}"
+    assert result.stdout.splitlines()[-1] == expected
+
+
 # --- routes ---------------------------------------------------------------------------------------
 
 

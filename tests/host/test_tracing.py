@@ -8,11 +8,13 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, DeadlockError, TraceError
 from onewafer.host import Device, RunLimits, convert_trace
+from onewafer.host.print_log import PrintLog
 from onewafer.host.tracing import needed_detail
 from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.trace import Detail
 from onewafer.trace.formats import read_trace
-from tests.simulator.assembly import WSE3, Kernel, eastward, sender
+from tests.csl.library.one_pe import compile_pe
+from tests.simulator.assembly import WSE2, WSE3, Kernel, eastward, sender
 
 
 class Listener:
@@ -142,3 +144,23 @@ def test_the_header_names_what_the_program_has(tmp_path):
     assert header.program(1, 0).labels == {0: "main"}
     assert header.arch == load_architecture("wse3").name
     assert header.color(3) == "C3"
+
+
+def test_a_sim_log_has_what_the_program_prints(tmp_path):
+    body = """
+  prt.print_u16_decimal(42); prt.print_string(" is printed\\nand this later");
+"""
+    image = compile_pe(body, 'const prt = @import_module("<simprint>");')
+    path = tmp_path / "sim.log"
+    log = PrintLog(image, path)  # writes first, what the trace then has too
+    limits = RunLimits(log=log)
+    device = Device(image, WSE2, engine="reference", limits=limits, trace_files=[path])
+    device.load()
+    device.launch("run")
+    device.stop()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("@0 dimX=")
+    printed = [line for line in lines if line.endswith(("42 is printed", "and this later"))]
+    assert [line.split(" ", 1)[1] for line in printed] == ["42 is printed", "and this later"]
+    assert printed[1].startswith(f"@{device.machine.cycle} ")
+    assert any("[EX OP]" in line for line in lines)

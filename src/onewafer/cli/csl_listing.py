@@ -6,10 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from onewafer.arch import load_architecture
 from onewafer.cli.program_folder import (
     FolderArgument,
     ProfileOption,
@@ -41,13 +39,15 @@ def listing(
     A folder with one program shows it. One with several shows which there are; --pe or --program
     chooses. Cycles are those of docs/machine.md; what only a run knows is a range.
     """
+    from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
+
     image = load_image(folder)
     architecture = load_architecture(image.arch, profile=profile)
     chosen = _choose(image, pe, program)
     if chosen is None:
         print(json.dumps(_programs(image), indent=2) if as_json else _overview(image))
         return
-    from onewafer.viewer import (  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.viewer import (  # noqa: PLC0415  # likewise
         format_listing,
         list_program,
         listing_record,
@@ -89,11 +89,11 @@ def _choose(image: WaferImage, pe: str | None, program: int | None) -> tuple[int
 
 def _placed(image: WaferImage) -> list[int]:
     """Return the numbers of the programs that some PE runs."""
-    return [int(number) for number in np.unique(image.program_of_pe) if number >= 0]
+    return sorted(set(image.program_of_pe.reshape(-1).tolist()) - {-1})
 
 
 def _first_pe(image: WaferImage, number: int) -> tuple[int, int]:
-    place = int(np.argmax(image.program_of_pe.reshape(-1) == number))
+    place = int((image.program_of_pe.reshape(-1) == number).argmax())
     return place % image.width, place // image.width
 
 

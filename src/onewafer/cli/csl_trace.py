@@ -12,7 +12,6 @@ import typer
 from onewafer.cli.program_folder import ProfileOption, load_image
 from onewafer.cli.simulation_options import MaxCyclesOption, read_settings
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.image import SymbolKind
 from onewafer.settings import check_trace_file
 
 DEFAULT_OUTPUT = "trace.perfetto-trace"
@@ -96,6 +95,7 @@ def _run_folder(
 ) -> None:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.host import Device, RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
     image = load_image(folder)
     functions = [e.name for e in image.exports if e.kind is SymbolKind.FUNCTION]

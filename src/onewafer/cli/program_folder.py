@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.errors import ConfigurationError
-from onewafer.image import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +30,8 @@ def load_image(folder: Path) -> WaferImage:
         ConfigurationError: there is no such folder.
         ImageError: it holds no program, or a damaged one.
     """
+    from onewafer.image import load  # noqa: PLC0415  # a subcommand loads what it uses
+
     if not folder.is_dir():
         raise ConfigurationError(
             f"there is no folder {folder}: name the one that cslc wrote, the argument of its -o"

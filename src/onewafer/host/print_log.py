@@ -11,13 +11,42 @@ from onewafer.image import Field, Opcode, PrintForm, ScalarType
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from onewafer.image import WaferImage
     from onewafer.trace import Event
 
 FILE_NAME = "sim.log"
+
+
+class PrintedLines:
+    """Joins what PEs print into lines."""
+
+    def __init__(self, messages_of: Callable[[int, int], Sequence[str]]) -> None:
+        """Take what finds the texts of the program of PE (x, y)."""
+        self._messages_of = messages_of
+        self._unfinished: dict[tuple[int, int], str] = {}
+        """(y, x) → text of a PE since its last newline."""
+
+    def add(self, event: Event) -> list[tuple[int, str]]:
+        """Add an event to the text of its PE and return the lines that it completes, by cycle."""
+        pe = event.y, event.x
+        *complete, rest = (self._unfinished.get(pe, "") + self._text(event)).split("\n")
+        self._unfinished[pe] = rest
+        return [(event.cycle, line) for line in complete]
+
+    def rest(self, cycle: int) -> list[tuple[int, str]]:
+        """Return what has no newline at its end, as lines of `cycle`."""
+        rest = sorted((pe, text) for pe, text in self._unfinished.items() if text)
+        self._unfinished.clear()
+        return [(cycle, text) for _, text in rest]
+
+    def _text(self, event: Event) -> str:
+        form, kind = PrintForm(event.subject & 0xFF), ScalarType(event.subject >> 8)
+        if form is PrintForm.TEXT:
+            return self._messages_of(event.x, event.y)[event.value]
+        return format_word(event.value, form, kind)
 
 
 class PrintLog:
@@ -27,12 +56,12 @@ class PrintLog:
     """
 
     def __init__(self, image: WaferImage, path: Path) -> None:
-        self._image = image
         self._path = path
         self._is_begun = False
         self._events: list[Event] = []
-        self._unfinished: dict[tuple[int, int], str] = {}
-        """(y, x) → text of a PE since its last newline."""
+        self._lines = PrintedLines(
+            lambda x, y: image.programs[int(image.program_of_pe[y, x])].messages
+        )
 
     def record(self, event: Event) -> None:
         """Take one event; those that print nothing are dropped."""
@@ -46,7 +75,7 @@ class PrintLog:
             HostError: the file cannot be written.
         """
         ordered = sorted(self._events, key=lambda event: (event.cycle, event.y, event.x))
-        self._write(line for event in ordered for line in self._add(event))
+        self._write(line for event in ordered for line in self._lines.add(event))
         self._events.clear()
 
     def finish(self, cycle: int) -> None:
@@ -56,26 +85,10 @@ class PrintLog:
             HostError: the file cannot be written.
         """
         self.flush()
-        rest = sorted((pe, text) for pe, text in self._unfinished.items() if text)
-        self._write(f"@{cycle} {text}\n" for _, text in rest)
-        self._unfinished.clear()
+        self._write(self._lines.rest(cycle))
 
-    def _add(self, event: Event) -> list[str]:
-        """Add an event to the text of its PE and return the lines that it completes."""
-        pe = event.y, event.x
-        *complete, rest = (self._unfinished.get(pe, "") + self._text(event)).split("\n")
-        self._unfinished[pe] = rest
-        return [f"@{event.cycle} {line}\n" for line in complete]
-
-    def _text(self, event: Event) -> str:
-        form, kind = PrintForm(event.subject & 0xFF), ScalarType(event.subject >> 8)
-        if form is PrintForm.TEXT:
-            program = self._image.programs[int(self._image.program_of_pe[event.y, event.x])]
-            return program.messages[event.value]
-        return format_word(event.value, form, kind)
-
-    def _write(self, lines: Iterable[str]) -> None:
-        text = "".join(lines)
+    def _write(self, lines: Iterable[tuple[int, str]]) -> None:
+        text = "".join(f"@{cycle} {line}\n" for cycle, line in lines)
         if not text:
             return
         try:

@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import ConfigurationError, TraceError
+from onewafer.host.print_log import PrintedLines
 from onewafer.image import (
     INSTRUCTIONS,
     NUM_COLORS,
@@ -25,7 +26,7 @@ from onewafer.image import (
     format_instruction,
 )
 from onewafer.simulator import StallReason
-from onewafer.trace import Detail
+from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import (
     ProgramNames,
     Trace,
@@ -158,10 +159,23 @@ def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
                 shutil.copyfile(events, target)
             case ".log":
                 with target.open("w", encoding="utf-8", newline="\n") as text:
-                    write_sim_log(trace, text)
+                    write_sim_log(trace, text, printed=_printed(trace))
             case _:
                 with target.open("wb") as file:
                     write_perfetto(trace, file)
+
+
+def _printed(trace: Trace) -> Iterator[tuple[int, str]]:
+    """Yield the lines that the program printed, with their cycles."""
+
+    def messages_of(x: int, y: int) -> Sequence[str]:
+        program = trace.header.program(x, y)
+        return program.messages if program is not None else ()
+
+    lines = PrintedLines(messages_of)
+    for event in trace.events(EventKind.PRINT):
+        yield from lines.add(event)
+    yield from lines.rest(trace.end_cycle)
 
 
 # --- what a trace says of the program ------------------------------------------------------------
@@ -207,4 +221,5 @@ def _names(program: TileProgram) -> ProgramNames:
         tuple(map(format_instruction, rows)),
         tuple(addresses),
         {pc: names[0] for pc, names in code_labels(program).items()},
+        program.messages,
     )

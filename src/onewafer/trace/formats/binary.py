@@ -98,9 +98,10 @@ class Trace:
     is_whole: bool
     """The file has its end."""
 
-    def events(self) -> Iterator[Event]:
-        """Yield the events."""
-        for cycle, y, x, kind, subject, value in self.rows.tolist():
+    def events(self, *kinds: EventKind) -> Iterator[Event]:
+        """Yield the events of some kinds; none given: all."""
+        rows = self.rows[np.isin(self.rows[:, 3], kinds)] if kinds else self.rows
+        for cycle, y, x, kind, subject, value in rows.tolist():
             yield Event(cycle, y, x, EventKind(kind), subject, value)
 
     def of_pes(self) -> Iterator[tuple[int, int, list[list[int]]]]:

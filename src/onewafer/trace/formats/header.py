@@ -24,6 +24,8 @@ class ProgramNames:
     """Bytes."""
     labels: Mapping[int, str]
     """Functions and tasks, at their first instruction."""
+    messages: tuple[str, ...] = ()
+    """Texts that it prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +93,6 @@ def _program(record: Mapping[str, Any]) -> ProgramNames:
         "instructions": tuple(record["instructions"]),
         "addresses": tuple(record["addresses"]),
         "labels": {int(pc): name for pc, name in record["labels"].items()},
+        "messages": tuple(record["messages"]),
     }
     return ProgramNames(**{**record, **changed})

@@ -18,6 +18,7 @@ from onewafer.geometry import Direction
 from onewafer.trace.event import CONTROL_MARK, Detail, EventKind, wait_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TextIO
 
     from onewafer.trace.formats.binary import Trace
@@ -99,8 +100,8 @@ def opcode(instruction: str) -> str:
     return mnemonic.upper()
 
 
-def write_sim_log(trace: Trace, file: TextIO) -> None:
-    """Write a trace for wse-viz.
+def write_sim_log(trace: Trace, file: TextIO, *, printed: Iterable[tuple[int, str]] = ()) -> None:
+    """Write a trace for wse-viz, with the lines that the program printed, by cycle.
 
     Raises:
         TraceError: the trace has no instructions.
@@ -111,6 +112,8 @@ def write_sim_log(trace: Trace, file: TextIO) -> None:
             "run again, with an output that ends in .log"
         )
     log = _Log(trace.header, file)
+    for cycle, text in printed:
+        log.at(cycle, f"@{cycle} {text}\n")
     for cycle, y, x, kind, subject, value in trace.rows.tolist():
         log.take(cycle, (x, y), kind, subject, value)
     log.finish(trace.end_cycle)
@@ -138,14 +141,18 @@ class _Log:
         self._header = header
         self._file = file
         self._pes: dict[tuple[int, int], _Pe] = {}
-        self._landings: dict[int, list[str]] = {}
-        """By cycle: lines about wavelets under way."""
+        self._due: dict[int, list[str]] = {}
+        """By cycle: lines about wavelets under way, and what is printed."""
         self._cycle = 0
         self._num_wavelets = 0
         self._waiting: dict[tuple[tuple[int, int], int, Direction], deque[int]] = {}
         """By PE, color and direction: the numbers of the wavelets that came."""
         file.write(f"@0 dimX={header.fabric_width}, dimY={header.fabric_height}\n")
         file.write(f"@0 onewafer trace of {header.arch}, {header.profile} timing\n")
+
+    def at(self, cycle: int, line: str) -> None:
+        """Let a line stand where its cycle is."""
+        self._due.setdefault(cycle, []).append(line)
 
     def take(self, cycle: int, place: tuple[int, int], kind: int, subject: int, value: int) -> None:
         """Write the lines of the next event."""
@@ -178,16 +185,16 @@ class _Log:
 
     def finish(self, cycle: int) -> None:
         """Write what is still under way, and where the run ended."""
-        for due in sorted(self._landings):
+        for due in sorted(self._due):
             self._go_to(due)
         self._go_to(max(cycle, self._cycle) + 1)
         self._file.write(f"@{max(cycle, self._cycle - 1)} end of the run\n")
 
     def _go_to(self, cycle: int) -> None:
         """Write the lines that are due up to a cycle."""
-        if self._landings and cycle > self._cycle:
-            for due in sorted(c for c in self._landings if c <= cycle):
-                self._file.writelines(self._landings.pop(due))
+        if self._due and cycle > self._cycle:
+            for due in sorted(c for c in self._due if c <= cycle):
+                self._file.writelines(self._due.pop(due))
         self._cycle = max(self._cycle, cycle)
 
     def _line(self, place: tuple[int, int], text: str) -> None:
@@ -289,7 +296,7 @@ class _Log:
         self._waiting.setdefault((there, color, port), deque()).append(number)
         due = self._cycle + self._header.hop_cycles
         text = f"(hwtile) landing C{color} from link {_LETTERS[port]},"
-        self._landings.setdefault(due, []).append(f"@{due} {self._name(there)} {text}\n")
+        self.at(due, f"@{due} {self._name(there)} {text}\n")
 
 
 def _float(word: int) -> float:
