@@ -21,7 +21,10 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         dtype=DataType.F16,
         clock_hertz=1.1e9,
     )
-    assert options_from_mapping({"rectangle": (4, 5), "clock": 5_000_000}, base=base).rectangle == (4, 5)
+    assert options_from_mapping({"rectangle": (4, 5), "clock": 5_000_000}, base=base).rectangle == (
+        4,
+        5,
+    )
 
 
 @pytest.mark.parametrize(

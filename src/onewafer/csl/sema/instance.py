@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor
 
 
+FieldPath = tuple[int, ...]
+"""Which field of a struct, of a struct in it, and so on."""
+
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
 
 
@@ -104,6 +107,8 @@ class InstanceContext(Context):
         self.streams: dict[int, tuple[ColorConfig, Span]] = {}
         """Colors that the host sends or receives, and where the library said so."""
         self.fifos: list[FifoRequest] = []
+        self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
+        """Where functions leave the fields of a struct that they return."""
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}

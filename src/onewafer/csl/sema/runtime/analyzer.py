@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,7 +24,9 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import InstanceContext
+    from collections.abc import Generator
+
+    from onewafer.csl.sema.instance import FieldPath, InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
@@ -54,12 +57,16 @@ class Analyzer:
     name: str
     chain: tuple[tuple[Span, str], ...]
     result: t.Type = t.VOID
+    struct_result: dict[FieldPath, Variable] = field(default_factory=dict["FieldPath", "Variable"])
+    """Where the fields of a result of a struct type go."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
     blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
+    num_conditional: int = 0
+    """Positive inside of expressions that may be evaluated never, or again and again."""
     num_loops: int = 0
     has_errors: bool = False
 
@@ -67,6 +74,15 @@ class Analyzer:
     def session(self) -> Session:
         """The analysis this belongs to."""
         return self.module.session
+
+    @contextmanager
+    def conditional(self) -> Generator[None]:
+        """Mark expressions that may be evaluated never, or again and again."""
+        self.num_conditional += 1
+        try:
+            yield
+        finally:
+            self.num_conditional -= 1
 
     def report(self, fault: Fault) -> None:
         """Hand a fault to the sink with the places that led to this function."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from onewafer.csl import ir
+from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
@@ -14,6 +15,7 @@ from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
 from onewafer.csl.sema.runtime.statements import always_returns, analyze_block, ir_type_of
+from onewafer.csl.sema.runtime.structs import load_fields
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -61,9 +63,9 @@ def call_value(
 ) -> Value:
     """Call a known function; at compile time if its result exists only there."""
     check_call(function.declaration, len(arguments), span)
-    if a.comptime_depth or _is_comptime_function(function):
+    if a.comptime_depth or _is_comptime_call(function, arguments):
         for argument, place in zip(arguments, spans, strict=True):
-            if isinstance(argument, Variable) or not is_comptime(argument):
+            if not _is_known(argument):
                 not_comptime(argument, place)
         return call_function(function, arguments, span)
     values = [
@@ -71,12 +73,29 @@ def call_value(
         for v, place in zip(arguments, spans, strict=True)
     ]
     target, passed, result = specialize(a, function, values, spans, span)
+    if isinstance(result, t.StructType):
+        if a.num_conditional:
+            fail(
+                "unsupported-feature",
+                "a function that returns a struct cannot be called in a condition of `while`, "
+                "behind `and` or `or`, or in a branch of an `if` expression",
+                span,
+                help="call it in a statement before, and use the constant: `const z = …;`",
+            )
+        a.emit(ir.Evaluate(ir.Call(target, passed), span))
+        return load_fields(a, a.instance.struct_results[target], result, span)
     return Runtime(result, ir.Call(target, passed))
 
 
-def _is_comptime_function(function: FunctionValue) -> bool:
-    type_ = function.module.function_type(function.declaration)
-    return type_.result is not t.ANYTYPE and t.is_comptime_only(type_.result)
+def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value]) -> bool:
+    result = function.module.function_type(function.declaration).result
+    if isinstance(result, t.StructType):
+        return all(map(_is_known, arguments))
+    return result is not t.ANYTYPE and t.is_comptime_only(result)
+
+
+def _is_known(argument: Value) -> bool:
+    return not isinstance(argument, Variable) and is_comptime(argument)
 
 
 def specialize(
@@ -95,6 +114,7 @@ def specialize(
     key: list[object] = [id(function.module), id(declaration)]
     for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
         if _has_run_time_fields(argument) and not parameter.is_comptime:
+            _check_struct(callee, parameter, argument, place)
             fields = _Fields(a, callee, place, parameters, passed)
             bound, part = fields.bind(parameter.name, argument)
         else:
@@ -114,6 +134,12 @@ def specialize(
 
 def _has_run_time_fields(argument: Value) -> TypeGuard[Struct]:
     return isinstance(argument, Struct) and not is_comptime(argument)
+
+
+def _check_struct(callee: Analyzer, parameter: ast.Parameter, argument: Struct, span: Span) -> None:
+    type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
+    if type_ not in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
+        operations.mismatch(argument, type_, span, f"the argument `{parameter.name}`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +217,10 @@ def start(
 ) -> ir.Function:
     """Make the IR function of an analyzer and queue the analysis of its body."""
     instance = callee.instance
-    result = None if callee.result == t.VOID else ir_type_of(callee.result, declaration.result.span)
+    is_struct = isinstance(callee.result, t.StructType)
+    result = None
+    if callee.result != t.VOID and not is_struct:
+        result = ir_type_of(callee.result, declaration.result.span)
     function = ir.Function(
         instance.unique_symbol(callee.name),
         tuple(p.local for p in parameters),
@@ -200,6 +229,8 @@ def start(
     )
     callee.name = function.name
     instance.functions.append(function)
+    if is_struct:
+        callee.struct_result = instance.struct_results[function] = {}
     if len(instance.functions) > MAX_FUNCTIONS:
         fail(
             "step-limit",
@@ -222,7 +253,7 @@ def _analyze_body(
         callee.scopes.append({})
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
-        is_open = function.result is not None and not always_returns(function.body)
+        is_open = callee.result != t.VOID and not always_returns(function.body)
         if is_open and not callee.has_errors:
             missing_return(declaration, callee.result)
     except Fault as fault:

@@ -222,7 +222,8 @@ def _logical(a: Analyzer, node: ast.Binary) -> Value:
     if not isinstance(left, Runtime):
         known = truth(left, node.left.span, str(node.operator))
         return (TRUE if decides else FALSE) if known is decides else _condition(a, node.right)
-    right = a.expression(_condition(a, node.right), node.right.span)
+    with a.conditional():
+        right = a.expression(_condition(a, node.right), node.right.span)
     constant = ir.Immediate(ScalarType.BOOL, int(decides))
     then, otherwise = (constant, right) if decides else (right, constant)
     return Runtime(t.BOOL, ir.Select(ScalarType.BOOL, left.expression, then, otherwise))
@@ -266,7 +267,8 @@ def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
         return evaluate_as(a, node.otherwise, type_)
     if node.otherwise is None or isinstance(test, bool):
         places.missing_else(node.span)
-    then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
+    with a.conditional():
+        then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
     return select(a, test, then, otherwise, node.span)
 
 

@@ -21,6 +21,7 @@ from onewafer.csl.sema.runtime.expressions import (
     matches,
     operand,
 )
+from onewafer.csl.sema.runtime.structs import store_fields
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -383,7 +384,8 @@ def _if(a: Analyzer, node: ast.If) -> None:
 
 
 def _while(a: Analyzer, node: ast.While) -> None:
-    test = condition(a, node.condition)
+    with a.conditional():
+        test = condition(a, node.condition)
     if test is False:
         return
     if test is True:
@@ -554,6 +556,10 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
                 a.emit(ir.Evaluate(call, span))
             case _:
                 a.coerce(value, t.VOID, node.span, "the result")
+        a.emit(ir.Return(None))
+        return
+    if isinstance(a.result, t.StructType):
+        store_fields(a, value, a.result, node.span)
         a.emit(ir.Return(None))
         return
     a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))

@@ -1,0 +1,83 @@
+"""Structs as results of functions: the fields lie in memory between the return and the caller.
+
+No function is re-entered, so each has one such place; the caller takes the fields out at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
+from onewafer.csl.sema.values import Pointer, Runtime, Struct, Value, Variable, type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.csl.sema.instance import FieldPath
+    from onewafer.diagnostics import Span
+
+
+def store_fields(a: Analyzer, value: Value, type_: t.StructType, span: Span) -> None:
+    """Store the fields of a result, or fail if it is no struct of this type."""
+    settled = [
+        (path, field_type, _settled(a, field, field_type, span))
+        for path, field_type, field in _leaves(a, value, type_, span, ())
+    ]
+    for path, field_type, local in settled:
+        place = _place(a, a.struct_result, path, field_type, span)
+        a.emit(ir.Store(ir_type(field_type), place, 0, ir.ReadLocal(local), span))
+
+
+def load_fields(
+    a: Analyzer, places: dict[FieldPath, Variable], type_: t.StructType, span: Span
+) -> Struct:
+    """Return the result of a call that was just made, its fields in locals."""
+
+    def load(field_type: t.Type, path: FieldPath) -> Value:
+        if isinstance(field_type, t.StructType):
+            return Struct(
+                field_type.names,
+                tuple(load(inner, (*path, i)) for i, inner in enumerate(field_type.fields)),
+            )
+        local = a.new_local("field", field_type, is_const=True).local
+        place = _place(a, places, path, field_type, span)
+        a.emit(ir.SetLocal(local, ir.Load(ir_type(field_type), place), span))
+        return Runtime(field_type, ir.ReadLocal(local))
+
+    result = load(type_, ())
+    assert isinstance(result, Struct)
+    return result
+
+
+def _leaves(
+    a: Analyzer, value: Value, type_: t.StructType, span: Span, path: FieldPath
+) -> Iterator[tuple[FieldPath, t.Type, Value]]:
+    match value:
+        case Struct(names, fields) if names == type_.names and len(fields) == len(type_.fields):
+            pass
+        case _:
+            operations.mismatch(value, type_, span, "the result")
+    for i, (field, field_type) in enumerate(zip(fields, type_.fields, strict=True)):
+        if isinstance(field_type, t.StructType):
+            yield from _leaves(a, field, field_type, span, (*path, i))
+        else:
+            yield (*path, i), field_type, a.coerce(field, field_type, span, "the result")
+
+
+def _settled(a: Analyzer, value: Value, type_: t.Type, span: Span) -> ir.Local:
+    """Compute a field before any is stored: it may be made of results of this function."""
+    local = a.new_local("field", type_, is_const=True).local
+    a.emit(ir.SetLocal(local, a.expression(value, span), span))
+    return local
+
+
+def _place(
+    a: Analyzer, places: dict[FieldPath, Variable], path: FieldPath, type_: t.Type, span: Span
+) -> ir.Expression:
+    if path not in places:
+        places[path] = a.new_variable("result", type_, span, is_const=False)
+    variable = places[path]
+    return a.expression(Pointer(t.PointerType(type_of(variable)), variable), span)
