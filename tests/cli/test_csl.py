@@ -46,6 +46,10 @@ def test_listing_has_source_lines_with_bytes_and_cycles(folder, capsys):
     assert "  local     9  pc     0  done" in text
     assert "     42     38       29  @fmacs(y_dsd, y_dsd, x_dsd, a);" in text
     assert "; beside: ≥ 5" in text
+    assert "share memory banks" not in text
+    assert execute(["csl", "listing", str(folder), "--pe", "1,0", "--profile", "silicon"]) == 0
+    text = capsys.readouterr().out
+    assert "fmacs dest.1, src0.0, src1.1, r1  ; its sources share memory banks" in text
     assert "@unblock_command_stream();" in text  # of a library
 
 
@@ -205,9 +209,13 @@ def test_a_script_that_fails_keeps_its_exit_code_and_its_trace(folder, tmp_path)
     assert (tmp_path / "trace.perfetto-trace").stat().st_size > 500
 
 
-def test_a_folder_is_traced_without_a_script_and_a_trace_converted(folder, tmp_path, monkeypatch):
+def test_a_folder_is_traced_and_a_trace_converted(folder, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert execute(["csl", "trace", "-o", "all.wafer-trace", str(folder)]) == 0
+    assert "only the start-up runs" in capsys.readouterr().err
+    launch = ["--launch", "axpy_sum:3", "--launch", "axpy_sum:-0.5"]
+    assert execute(["csl", "trace", "-o", "all.wafer-trace", *launch, str(folder)]) == 0
+    assert "420 cycles; 8 tasks, 8 DSD operations" in capsys.readouterr().err
     assert execute(["csl", "trace", "-o", "sim.log", "all.wafer-trace"]) == 0
     assert (tmp_path / "sim.log").read_text().startswith("@0 dimX=9, dimY=3\n")
 
@@ -224,6 +232,8 @@ def test_a_folder_is_traced_without_a_script_and_a_trace_converted(folder, tmp_p
         (["--launch", "main", "missing.wafer-trace"], "it takes -o and no more"),
         (["OUT", "--name"], "a folder has no arguments"),
         (["--launch", "nothing", "OUT"], "the program exports no 'nothing'"),
+        (["--launch", "axpy_sum", "OUT"], "axpy_sum"),
+        (["--launch", "axpy_sum:x", "OUT"], "write the arguments as numbers, as in"),
     ],
 )
 def test_trace_refuses(folder, capsys, tmp_path, monkeypatch, *, arguments, expected):

@@ -40,7 +40,10 @@ def trace(
     ] = None,
     launch: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of a FOLDER: a function to launch; repeatable."),
+        typer.Option(
+            metavar="NAME[:NUMBER,…]",
+            help="Of a FOLDER: a function to launch, with its arguments; repeatable.",
+        ),
     ] = None,
     profile: ProfileOption = "sdk",
     max_cycles: MaxCyclesOption = None,
@@ -98,6 +101,7 @@ def _run_folder(
     from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
     image = load_image(folder)
+    calls = [_parse_launch(text) for text in launches]
     functions = [e.name for e in image.exports if e.kind is SymbolKind.FUNCTION]
     if functions and not launches:
         note = "only the start-up runs: no function is launched; --launch NAME runs one of"
@@ -109,11 +113,30 @@ def _run_folder(
     device.load()
     try:
         device.settle()
-        for name in launches:
-            device.launch(name)
+        for name, numbers in calls:
+            device.launch(name, *numbers)
         device.stop()
     finally:
         device.end_trace()
+
+
+def _parse_launch(text: str) -> tuple[str, list[int | float]]:
+    """Return name and arguments of a launch, written `name` or `name:1,2.5`."""
+    name, colon, written = text.partition(":")
+    try:
+        numbers = [_parse_number(word) for word in written.split(",")] if colon else []
+    except ValueError:
+        raise ConfigurationError(
+            f"--launch {text}: write the arguments as numbers, as in --launch {name}:1,2.5"
+        ) from None
+    return name, numbers
+
+
+def _parse_number(text: str) -> int | float:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return float(text)
 
 
 def _convert(path: Path, files: list[Path]) -> None:

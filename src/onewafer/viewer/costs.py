@@ -53,6 +53,8 @@ class Cost:
     """None: whatever it waits for, or as long as a vector is that only a run knows."""
     beside: Cost | None = None
     """An asynchronous operation: from its issue to its end, on its microthread."""
+    has_bank_conflict: bool = False
+    """A DSD operation that is slower because its sources cannot be read in one cycle (M13)."""
 
     def __str__(self) -> str:
         """Return `7`, `1–2` or `≥ 9`."""
@@ -177,10 +179,11 @@ def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing
     around = 0 if is_in_map else setup + (timing.resume_cycles if is_synchronous else 0)
     length = _length(vectors) if is_known else 1
     rate = _rate(vectors, operands, length, row[Field.TYPE], timing)
+    conflicts = timing.bank_conflict_factor > 1 and _share_banks(vectors, row[Field.TYPE])
     if is_stepwise:
-        return Cost(around + length * max(1, _ceil(1 / rate)), None)
+        return Cost(around + length * max(1, _ceil(1 / rate)), None, has_bank_conflict=conflicts)
     cycles = around + _ceil(length / rate)
-    return Cost(cycles, cycles if is_known else None)
+    return Cost(cycles, cycles if is_known else None, has_bank_conflict=conflicts)
 
 
 def _length(vectors: list[_Value | None]) -> int:

@@ -195,9 +195,12 @@ def _code(listed: ProgramListing) -> Iterator[str]:
 
 def _instruction(instruction: ListedInstruction) -> str:
     cost, address = instruction.cost, instruction.address
-    beside = f"  ; beside: {cost.beside}" if cost.beside is not None else ""
+    notes = [f"beside: {cost.beside}"] if cost.beside is not None else []
+    if (cost.beside or cost).has_bank_conflict:
+        notes.append("its sources share memory banks")
+    comment = f"  ; {'; '.join(notes)}" if notes else ""
     place = f"{instruction.pc:5}  {address:#06x}"
-    return f"  {'':5}  {instruction.num_bytes:5}  {cost!s:>7}  {place}  {instruction.text}{beside}"
+    return f"  {'':5}  {instruction.num_bytes:5}  {cost!s:>7}  {place}  {instruction.text}{comment}"
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -266,4 +269,6 @@ def _cost_record(cost: Cost) -> dict[str, object]:
     record: dict[str, object] = {"least": cost.least, "most": cost.most}
     if cost.beside is not None:
         record["beside"] = _cost_record(cost.beside)
+    if cost.has_bank_conflict:
+        record["has_bank_conflict"] = True
     return record

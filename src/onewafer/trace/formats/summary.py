@@ -42,11 +42,12 @@ def summarize(trace: Trace) -> str:
     for timeline in build_timelines(trace):
         _add(timeline, waits)
     longest = sorted(waits.items(), key=lambda item: (-item[1].cycles, item[0]))
+    width = max((len(name) for name, _ in longest[:_NUM_SHOWN]), default=0)
     for name, wait in longest[:_NUM_SHOWN]:
         x, y = wait.where
         never = f"; {wait.endless:,} never ended" if wait.endless else ""
         lines.append(
-            f"  {name:<32} {wait.cycles:>12,} PE-cycles, most on PE ({x}, {y}): "
+            f"  {name:<{width}} {wait.cycles:>14,} PE-cycles, most on PE ({x}, {y}): "
             f"{wait.worst:,}{never}"
         )
     return "\n".join(lines)
