@@ -1,0 +1,67 @@
+"""The examples of `docs/libraries.md` compile, run, and assert what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from tests.csl.library.one_pe import compile_pe, device_of
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
+LIBRARY = ROOT / "src" / "onewafer" / "csl" / "library"
+BLOCK = re.compile(r"^```csl ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTIONS = {
+    title: BLOCK.findall(text)
+    for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+}
+INTERNAL = {"tile_config/refused", "tile_config/queue_status"}
+"""Files that programs do not import by name."""
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize("title", [title for title, blocks in SECTIONS.items() if blocks])
+def test_example_runs(title, arch):
+    blocks = SECTIONS[title]
+    if blocks[0][0]:
+        machine = load_architecture(arch)
+        options = CompileOptions(entry=blocks[0][0], architecture=machine)
+        image = compile_program(options, MemoryFiles(dict(blocks)))
+    else:
+        ((_, example),) = blocks
+        image = compile_pe("example();", example, arch=arch)
+    device_of(image).launch("run")
+
+
+def test_every_library_is_on_the_page():
+    files = {
+        path.relative_to(LIBRARY).with_suffix("").as_posix() for path in LIBRARY.rglob("*.csl")
+    }
+    for name in files - INTERNAL:
+        folder, _, part = name.rpartition("/")
+        named = f"`{part}`" if folder == "tile_config" else f"<{name}>"
+        assert named in PAGE or f"`{part}." in PAGE, name
+
+
+def test_every_function_is_on_the_page():
+    for path in sorted(LIBRARY.glob("*.csl")):
+        names = set(re.findall(r"^fn (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+        public = {re.sub(r"_(f16|f32|32|64)$", "", name) for name in names}
+        missing = {name for name in public if name not in PAGE} - OWN.get(path.stem, set())
+        assert not missing, path.name
+
+
+OWN = {
+    "control": {"entry_bits"},
+    "debug": {"fits", "put_tagged_u16", "put_tagged_u32", "trace_f16", "trace_f32"},
+    "math": {"with_sign", "power_of_two", "upper", "product_error", "positive_power", "sine_from"}
+    | {"is_whole", "is_odd", "is_signed"},
+    "malloc": {"words_of"},
+    "random": {"step"},
+    "string": {"field_text"},
+}
+"""Functions that are not for programs."""
