@@ -199,7 +199,7 @@ def test_pop_modes(engine, mode, script, second):
     }
     config = switched((WEST, EAST), (WEST, SOUTH))
     routes = {
-        (0, 0, COLOR): ColorConfig((SwitchPosition(1 << RAMP, 1 << EAST),), pop_mode=mode),
+        (0, 0, COLOR): ColorConfig((SwitchPosition(1 << RAMP, 1 << EAST),) * 2, pop_mode=mode),
         (1, 0, COLOR): config,
         (1, 1, COLOR): route(NORTH, RAMP),
         (2, 0, COLOR): route(WEST, RAMP),
@@ -207,6 +207,26 @@ def test_pop_modes(engine, mode, script, second):
     run = boot(programs, engine=engine, width=3, height=2, routes=routes).launch()
     assert run.log(1, 1) == second
     assert run.log(2, 0) == [1, *([] if second else [2])]
+
+
+@pytest.mark.parametrize("ring", [False, True])
+def test_an_advance_without_effect_is_passed_on(engine, ring):
+    """M93: a switch at its last position leaves the command to the next router."""
+    programs = {
+        (0, 0): talker([(commands(ADVANCE, NOP),), 1]),
+        (1, 1): listener(),
+        (2, 0): listener(),
+    }
+    through = SwitchPosition(1 << RAMP, 1 << EAST)
+    sending = ColorConfig((through, through), 1, ring, PopMode.POP_ON_ADVANCE)
+    routes = {
+        (0, 0, COLOR): sending,
+        (1, 0, COLOR): switched((WEST, EAST), (WEST, SOUTH)),
+        (1, 1, COLOR): route(NORTH, RAMP),
+        (2, 0, COLOR): route(WEST, RAMP),
+    }
+    run = boot(programs, engine=engine, width=3, height=2, routes=routes).launch()
+    assert (run.log(1, 1), run.log(2, 0)) == (([], [1]) if ring else ([1], []))
 
 
 def test_ignored_control_wavelet_stays_out(engine):

@@ -36,13 +36,13 @@ def test_routes_and_switches(analyze):
     config = _config(
         analyze,
         """.{ .routes = .{ .rx = .{ RAMP }, .tx = .{ EAST, RAMP } },
-            .switches = .{ .pos1 = .{ .tx = EAST }, .pos3 = .{ .rx = RAMP },
+            .switches = .{ .pos1 = .{ .tx = EAST }, .pos3 = .{ .rx = WEST },
                            .current_switch_pos = 1, .ring_mode = true,
                            .pop_mode = .{ .always_pop = true } } }""",
     )
-    both = EAST | RAMP
+    # Each position changes one side of the one before it.
     assert config.positions == (
-        SwitchPosition(RAMP, both), SwitchPosition(RAMP, EAST), None, SwitchPosition(RAMP, both),
+        SwitchPosition(RAMP, EAST | RAMP), SwitchPosition(RAMP, EAST), None, SwitchPosition(WEST, EAST),
     )  # fmt: skip
     assert (config.current_position, config.ring_mode, config.pop_mode) == (
         1, True, PopMode.ALWAYS_POP,

@@ -102,9 +102,14 @@ def _switches(
         known=("pos1", "pos2", "pos3", "current_switch_pos", "ring_mode", "pop_mode"),
     )
     positions: list[SwitchPosition | None] = [first]
+    # Each changes one side of the one before it: public programs first stop handing wavelets to
+    # the ramp, and then let it send.
+    last = first
     for number in (1, 2, 3):
         name = f"pos{number}"
-        positions.append(_position(switches[name], first, span) if name in switches else None)
+        position = _position(switches[name], last, span) if name in switches else None
+        last = position or last
+        positions.append(position)
     while positions[-1] is None:
         positions.pop()
     current = 0
@@ -119,15 +124,16 @@ def _switches(
     return tuple(positions), current, read_flag(switches, "ring_mode", span), pop_mode
 
 
-def _position(value: Value, first: SwitchPosition, span: Span) -> SwitchPosition | None:
+def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
+    """Return the position that changes one side of the last one; None: it is not valid."""
     fields = read_fields(value, "a switch position", span, known=("rx", "tx", "invalid"))
     if read_flag(fields, "invalid", span):
         return None
     if len(fields) != 1:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
     if "rx" in fields:
-        return SwitchPosition(_directions(fields["rx"], span), first.tx)
-    return SwitchPosition(first.rx, _directions(fields["tx"], span))
+        return SwitchPosition(_directions(fields["rx"], span), last.tx)
+    return SwitchPosition(last.rx, _directions(fields["tx"], span))
 
 
 _RANGE_FIELDS = ("min_idx", "max_idx")

@@ -281,6 +281,8 @@ HOST_QUEUE = 1 << 16
     NUM_SWITCH_FIELDS,
 ) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22, 30, 31, 32)
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
+ALL_POP = 0b1111
+"""Of `SWITCH_POPS`: the list of commands moves up after each."""
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------
 

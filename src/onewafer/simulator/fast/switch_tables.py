@@ -10,6 +10,7 @@ from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS, CounterFilter, DsdKind, PopMode, RangeFilter
 from onewafer.simulator.arithmetic.control import ADVANCE, NO_OPERATION
 from onewafer.simulator.fast.fields import (
+    ALL_POP,
     COUNTER_FILTER,
     NEVER,
     NONE,
@@ -50,7 +51,7 @@ _STATE = [SWITCH_POSITION, SWITCH_COUNTER, SWITCH_IS_TORN]
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 _POPS = {
     PopMode.NO_POP: 0,
-    PopMode.ALWAYS_POP: 0b1111,
+    PopMode.ALWAYS_POP: ALL_POP,
     PopMode.POP_ON_ADVANCE: 1 << ADVANCE,
     PopMode.POP_ON_ADVANCE_NOP: 1 << ADVANCE | 1 << NO_OPERATION,
 }

@@ -23,6 +23,7 @@ from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, w
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
+    ALL_POP,
     BLOCK_ACTIVE,
     BLOCK_NUM_SOURCES,
     BLOCK_PE,
@@ -282,13 +283,17 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
     if not is_control(word):
         return word
     opcode = opcode_of(word)
+    pops = s.switches[row, SWITCH_POPS] >> opcode & 1
     if opcode == ADVANCE:
+        before = s.switches[row, SWITCH_POSITION]
         s.switches[row, SWITCH_POSITION] = following(s, row)
+        if s.switches[row, SWITCH_POSITION] == before and s.switches[row, SWITCH_POPS] != ALL_POP:
+            pops = 0
     elif opcode == RESET:
         s.switches[row, SWITCH_POSITION] = 0
     elif opcode == TEARDOWN:
         s.switches[row, SWITCH_IS_TORN] = 1
-    return popped(word) if s.switches[row, SWITCH_POPS] >> opcode & 1 else word
+    return popped(word) if pops else word
 
 
 @kernel

@@ -27,7 +27,8 @@ _POPPING = {
     PopMode.POP_ON_ADVANCE: frozenset((ADVANCE,)),
     PopMode.POP_ON_ADVANCE_NOP: frozenset((ADVANCE, NO_OPERATION)),
 }
-"""Commands after which the list of a control wavelet moves up (M93)."""
+"""Commands after which the list of a control wavelet moves up (M93); ADVANCE only if it moved the
+switch, but for the second mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,20 @@ class Switch:
             self._count(word)
         if not is_control(word):
             return word
-        opcode = opcode_of(word)
+        opcode, before = opcode_of(word), self.position
         if opcode == ADVANCE:
             self.position = self._following()
         elif opcode == RESET:
             self.position = 0
         elif opcode == TEARDOWN:
             self.is_torn_down = True
+        if opcode == ADVANCE and self.position == before and not self._always_pops:
+            return word
         return popped(word) if opcode in _POPPING[self._config.pop_mode] else word
+
+    @property
+    def _always_pops(self) -> bool:
+        return self._config.pop_mode is PopMode.ALWAYS_POP
 
     def _state_at_load(self) -> tuple[int, bool, int]:
         """Return position, teardown and the count of a counter filter."""
