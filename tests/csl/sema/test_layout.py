@@ -246,9 +246,15 @@ def test_a_color_of_memcpy_is_refused_where_it_is_used(analyze, use, arch):
 def test_a_queue_of_memcpy_is_refused_where_it_is_used(analyze):
     program = PROGRAMS["pe.csl"].replace("queue(2)", "queue(0)")
     entry = _layout('@set_tile_code(0, 0, "pe.csl", .{ .c = @get_color(3) });')
-    error = analyze(entry, files={"pe.csl": program}, arch="wse2").error
-    assert error.message == "output queue 0 belongs to memcpy on wse2"
-    assert error.help == "with memcpy, the program may use 1 … 5"
+    error = analyze(entry, files={"pe.csl": program}, arch="wse3").error
+    assert error.message == "output queue 0 belongs to memcpy on wse3"
+    assert error.help == "with memcpy, the program may use 1 … 7"
+
+
+def test_output_queues_of_wse2_serve_memcpy_and_programs(analyze):
+    program = PROGRAMS["pe.csl"].replace("queue(2)", "queue(0)")
+    entry = _layout('@set_tile_code(0, 0, "pe.csl", .{ .c = @get_color(3) });')
+    assert analyze(entry, files={"pe.csl": program}, arch="wse2").codes == []
 
 
 def test_importing_memcpy_without_asking_for_it_is_a_warning(analyze):
