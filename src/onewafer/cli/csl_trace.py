@@ -17,6 +17,7 @@ from onewafer.settings import check_trace_file
 DEFAULT_OUTPUT = "trace.perfetto-trace"
 _RUNNERS = frozenset(("cs_python", "python", "python3"))
 _TRACE = ".wafer-trace"
+_INTERRUPTED = 130
 
 
 def trace(
@@ -97,7 +98,7 @@ def _run_folder(
     folder: Path, files: list[Path], launches: list[str], profile: str, max_cycles: int | None
 ) -> None:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.host import Device, RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.host import Device, Interruption, RunLimits  # noqa: PLC0415  # likewise
     from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
     image = load_image(folder)
@@ -116,6 +117,12 @@ def _run_folder(
         for name, numbers in calls:
             device.launch(name, *numbers)
         device.stop()
+    except KeyboardInterrupt as error:
+        place = Interruption.of(error)
+        if place is None:
+            raise
+        typer.echo(f"\n{place}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     finally:
         device.end_trace()
 

@@ -31,13 +31,13 @@ class _Waits:
 def summarize(trace: Trace) -> str:
     """Return what a run did, and what operations and wavelets waited for most."""
     counts = {kind: int((trace.rows[:, 3] == kind).sum()) for kind in EventKind}
-    moves = counts[EventKind.MOVE]
-    did = (
-        f"{trace.end_cycle:,} cycles; {counts[EventKind.TASK_START]:,} tasks, "
-        f"{counts[EventKind.DSD_START]:,} DSD operations, {moves:,} moves of wavelets; "
-        f"{len(trace.rows):,} events"
-    )
-    lines = [did]
+    done = [
+        _number(counts[EventKind.TASK_START], "task"),
+        _number(counts[EventKind.DSD_START], "DSD operation"),
+        f"{_number(counts[EventKind.MOVE], 'move')} of wavelets",
+    ]
+    cycles, events = _number(trace.end_cycle, "cycle"), _number(len(trace.rows), "event")
+    lines = [f"{cycles}; {', '.join(done)}; {events}"]
     waits: dict[str, _Waits] = {}
     for timeline in build_timelines(trace):
         _add(timeline, waits)
@@ -51,6 +51,10 @@ def summarize(trace: Trace) -> str:
             f"{wait.worst:,}{never}"
         )
     return "\n".join(lines)
+
+
+def _number(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _add(timeline: PeTimeline, waits: dict[str, _Waits]) -> None:
