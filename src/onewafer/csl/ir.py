@@ -4,8 +4,8 @@ In: nothing. Out: trees in which every name is resolved, every type is known and
 could be computed at compile time has been. Unknown at this point: addresses, registers, pcs.
 
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
-    statement  := SetLocal | Store | Evaluate | If | Loop | Map | Break | Continue | Return
-                | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
+    statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
+                | Return | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
                 | Timestamp | TimestampControl | Trap | Print
     expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
                 | Call | MakeDsd | UpdateDsd | Coordinate
@@ -323,13 +323,25 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """A block that `Break` can leave; loops and these are counted together."""
+
+    body: tuple[Statement, ...]
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Break:
-    """Leave the innermost loop."""
+    """Leave a loop or `Labelled`: the innermost one, or that many further out."""
+
+    levels: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Continue:
-    """Go to the step of the innermost loop."""
+    """Go to the step of a loop: of the innermost one, or that many loops and blocks further out."""
+
+    levels: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -464,6 +476,7 @@ Statement = (
     | Evaluate
     | If
     | Loop
+    | Labelled
     | Map
     | Break
     | Continue

@@ -58,7 +58,7 @@ def blocks(statement: ir.Statement) -> tuple[Block, ...]:
             return (then, otherwise)
         case ir.Loop(body=body, step=step):
             return (body, step)
-        case ir.Map(body=body):
+        case ir.Map(body=body) | ir.Labelled(body=body):
             return (body,)
         case _:
             return ()
@@ -98,6 +98,7 @@ def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
         case (
             ir.Break()
             | ir.Continue()
+            | ir.Labelled()
             | ir.Activate()
             | ir.SetBlocked()
             | ir.UnblockCommandStream()

@@ -304,6 +304,20 @@ class DsdOperation(IntEnum):
     FADDHS = 22
     FH2S = 23
     FS2H = 24
+    SAR16 = 25
+    SLL16 = 26
+    SLR16 = 27
+    CLZ = 28
+    CTZ = 29
+    POPCNT = 30
+    FABSH = 31
+    FABSS = 32
+    FSCALEH = 33
+    FSCALES = 34
+    FH2XP16 = 35
+    FS2XP16 = 36
+    XP162FH = 37
+    XP162FS = 38
 
 
 ScalarTypeName = str
@@ -356,4 +370,18 @@ DSD_OPERATIONS: dict[DsdOperation, DsdOperationInfo] = {
     _D.FADDHS: _op("f32", "f32", "f16", None, "d = s0 + f32(s1)"),
     _D.FH2S: _op("f32", None, "f16", None, "d = f32(s1)"),
     _D.FS2H: _op("f16", None, "f32", None, "d = f16(s1), to nearest even"),
+    _D.SAR16: _op("u16", "u16", "u16", None, "d = s0 >> s1, keeping the sign"),
+    _D.SLL16: _op("u16", "u16", "u16", None, "d = s0 << s1; counts ≥ 16 give 0"),
+    _D.SLR16: _op("u16", "u16", "u16", None, "d = s0 >> s1, shifting in zeros"),
+    _D.CLZ: _op("u16", None, "u16", None, "d = number of zero bits above the highest one of s1"),
+    _D.CTZ: _op("u16", None, "u16", None, "d = number of zero bits below the lowest one of s1"),
+    _D.POPCNT: _op("u16", None, "u16", None, "d = number of ones among the bits of s1"),
+    _D.FABSH: _op("f16", None, "f16", None, "d = |s1|"),
+    _D.FABSS: _op("f32", None, "f32", None, "d = |s1|"),
+    _D.FSCALEH: _op("f16", None, "f16", "u16", "d = s1 · 2^scalar (i16), one rounding"),
+    _D.FSCALES: _op("f32", None, "f32", "u16", "d = s1 · 2^scalar (i16), one rounding"),
+    _D.FH2XP16: _op("u16", None, "f16", None, "d = i16(s1), toward zero"),
+    _D.FS2XP16: _op("u16", None, "f32", None, "d = i16(s1), toward zero"),
+    _D.XP162FH: _op("f16", None, "u16", None, "d = f16(i16 s1), to nearest even"),
+    _D.XP162FS: _op("f32", None, "u16", None, "d = f32(i16 s1)"),
 }

@@ -116,10 +116,12 @@ class StatementGenerator(ExpressionGenerator):
                 self._loop(statement, lambda: self._loop_code(statement, is_entered=is_entered))
             case ir.Map():
                 self._loop(statement, lambda: emit_map(self, statement))
-            case ir.Break():
-                self.emit(Opcode.JUMP, imm=self.loops[-1].end)
-            case ir.Continue():
-                self.emit(Opcode.JUMP, imm=self.loops[-1].step)
+            case ir.Labelled(body=body):
+                self._labelled(body)
+            case ir.Break(levels=levels):
+                self.emit(Opcode.JUMP, imm=self.loops[-1 - levels].end)
+            case ir.Continue(levels=levels):
+                self.emit(Opcode.JUMP, imm=self.loops[-1 - levels].step)
             case ir.Return(value=value):
                 if value is not None:
                     self.evaluate(value, lay_out_frame(self.function).result)
@@ -167,10 +169,10 @@ class StatementGenerator(ExpressionGenerator):
     def _if(self, statement: ir.If) -> None:
         then, otherwise = statement.then, statement.otherwise
         match then, otherwise:
-            case (ir.Break(),), ():
-                self.branch(statement.condition, self.loops[-1].end, when=True)
-            case (ir.Continue(),), ():
-                self.branch(statement.condition, self.loops[-1].step, when=True)
+            case (ir.Break(levels),), ():
+                self.branch(statement.condition, self.loops[-1 - levels].end, when=True)
+            case (ir.Continue(levels),), ():
+                self.branch(statement.condition, self.loops[-1 - levels].step, when=True)
             case (), _:
                 end = Label()
                 self.branch(statement.condition, end, when=True)
@@ -189,6 +191,13 @@ class StatementGenerator(ExpressionGenerator):
                 self.bind(other)
                 self.block(otherwise)
                 self.bind(end)
+
+    def _labelled(self, body: Block) -> None:
+        end = Label()
+        self.loops.append(_LoopLabels(step=end, end=end))
+        self.block(body)
+        self.loops.pop()
+        self.bind(end)
 
     # --- loops ----------------------------------------------------------------------------------
 

@@ -39,11 +39,13 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         fields["routes"],
         "`routes`",
         span,
-        known=("rx", "tx", "color_swap_x", "color_swap_y"),
+        known=("rx", "tx", "color_swap_x", "color_swap_y", "pop_mode"),
         required=("rx", "tx"),
     )
     first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
     positions, current, ring_mode, pop_mode = _switches(fields, first, span)
+    if "pop_mode" in routes:  # where older versions of the SDK have it
+        pop_mode = _pop_mode(routes["pop_mode"], span)
     return ColorConfig(
         positions,
         current,
@@ -119,9 +121,13 @@ def _switches(
             fail("value-out-of-range", f"there is no switch position {current}", span)
     pop_mode = PopMode.NO_POP
     if "pop_mode" in switches:
-        chosen = read_choice(switches["pop_mode"], "`pop_mode`", tuple(_POP_MODES), span)
-        pop_mode = _POP_MODES[chosen] if chosen else PopMode.NO_POP
+        pop_mode = _pop_mode(switches["pop_mode"], span)
     return tuple(positions), current, read_flag(switches, "ring_mode", span), pop_mode
+
+
+def _pop_mode(value: Value, span: Span) -> PopMode:
+    chosen = read_choice(value, "`pop_mode`", tuple(_POP_MODES), span)
+    return _POP_MODES[chosen] if chosen else PopMode.NO_POP
 
 
 def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:

@@ -9,8 +9,8 @@ values; nothing is looked up, and every literal is still its text's value.
                | Block | ComptimeBlock | ExpressionStatement
     expression := IntegerLiteral | FloatLiteral | StringLiteral | BoolLiteral | Name | Unary
                | Binary | Call | BuiltinCall | Member | Dereference | Index | IfExpression
-               | SwitchExpression | StructLiteral | TupleLiteral | VoidLiteral | ArrayLiteral
-               | ArrayType | PointerType | FunctionType | EnumType | TensorAccess
+               | SwitchExpression | BlockExpression | StructLiteral | TupleLiteral | VoidLiteral
+               | ArrayLiteral | ArrayType | PointerType | FunctionType | EnumType | TensorAccess
                | ComptimeExpression | ErrorExpression
 
 Types are expressions (`*T`, `[n]T`, `fn (T) R`, names). Nodes compare by identity.
@@ -199,6 +199,13 @@ class SwitchExpression(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BlockExpression(Node):
+    """`label: { … break :label value; }` as a value."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StructField(Node):
     """`.name = value` of a struct literal."""
 
@@ -307,6 +314,7 @@ Expression = (
     | Index
     | IfExpression
     | SwitchExpression
+    | BlockExpression
     | StructLiteral
     | TupleLiteral
     | ArrayType
@@ -360,21 +368,23 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class While(Node):
-    """`while (condition) : (step) body`."""
+    """`label: while (condition) : (step) body`."""
 
     condition: Expression
     step: Statement | None
     body: Block
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class For(Node):
-    """`for (iterable) |element, index| body`; captures may be `_`."""
+    """`label: for (iterable) |element, index| body`; captures may be `_`."""
 
     iterable: Expression
     element: Name
     index: Name | None
     body: Block
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -395,12 +405,17 @@ class Switch(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Break(Node):
-    """`break;`."""
+    """`break;`, `break :label;`, `break :label value;`."""
+
+    label: str | None = None
+    value: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Continue(Node):
-    """`continue;`."""
+    """`continue;`, `continue :label;`."""
+
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -412,9 +427,10 @@ class Return(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block(Node):
-    """`{ statements }`."""
+    """`{ statements }`, `label: { statements }`."""
 
     statements: tuple[Statement, ...]
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

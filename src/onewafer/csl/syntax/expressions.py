@@ -218,6 +218,8 @@ class ExpressionParser(TokenCursor):
         token = self.token
         span = self.span(token)
         match token.kind:
+            case TokenKind.IDENTIFIER if self._at_labelled_block():
+                return self.parse_block_expression()
             case TokenKind.IDENTIFIER:
                 self.advance()
                 return ast.Name(span, token.text)
@@ -243,6 +245,13 @@ class ExpressionParser(TokenCursor):
                 return self._builtin_call()
             case _:
                 return self._compound_primary(token)
+
+    def _at_labelled_block(self) -> bool:
+        return self.next_kind is TokenKind.COLON and self.kind_ahead(2) is TokenKind.LEFT_BRACE
+
+    def parse_block_expression(self) -> ast.BlockExpression:
+        """Parse `label: { … }`; the level of statements knows how."""
+        raise NotImplementedError
 
     def _compound_primary(self, token: Token) -> ast.Expression:
         match token.kind:

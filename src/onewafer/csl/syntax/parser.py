@@ -64,6 +64,8 @@ class _FileParser(StatementParser):
                 return self._stored(_STORAGE[first.kind], first)
             case TokenKind.CONST | TokenKind.VAR | TokenKind.FN | TokenKind.TASK:
                 return self._stored(ast.Storage.DEFAULT, first)
+            case TokenKind.IDENTIFIER if self._at_old_color():
+                return self._old_color()
             case _:
                 raise self._not_a_declaration(first)
 
@@ -75,18 +77,24 @@ class _FileParser(StatementParser):
                 code="unmatched-delimiter",
                 help_text="remove it, or look for a block above that ends too early",
             )
-        if first.text == "color" and self.next_kind is TokenKind.IDENTIFIER:
-            return self.failure(
-                "`color name;` is a declaration of an older CSL",
-                code="unsupported-syntax",
-                help_text="write `param name: color;` or `const name: color = @get_color(0);`",
-            )
         return self.failure(
             f"{first.description} cannot start a declaration",
             code="misplaced-statement",
             help_text="the top level of a file holds `param`, `const`, `var`, `fn`, `task`, "
             "`comptime { … }` and `layout { … }`; statements are permitted inside the last four",
         )
+
+    def _at_old_color(self) -> bool:
+        return self.token.text == "color" and self.next_kind is TokenKind.IDENTIFIER
+
+    def _old_color(self) -> ast.Param:
+        """Parse `color name;` of older versions of the SDK, which means `param name: color;`."""
+        keyword = self.advance()
+        name = self.expect_identifier("after `color`")
+        span = self.span_from(keyword.start)
+        self.end_statement()
+        declared = ast.Name(self.span(keyword), keyword.text)
+        return ast.Param(span, name.text, self.span(name), declared, None)
 
     def _stored(self, storage: ast.Storage, first: Token) -> ast.Variable | ast.Function:
         if self.at(TokenKind.FN, TokenKind.TASK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.syntax import ast
@@ -103,10 +104,12 @@ class StatementParser(ExpressionParser):
                 return self._for()
             case TokenKind.SWITCH:
                 return self._switch()
-            case TokenKind.BREAK | TokenKind.CONTINUE:
-                return self._jump()
-            case TokenKind.RETURN:
-                return self._return()
+            case TokenKind.BREAK | TokenKind.CONTINUE | TokenKind.RETURN:
+                statement = self._jump()
+                self.end_statement()
+                return statement
+            case TokenKind.IDENTIFIER if self.next_kind is TokenKind.COLON:
+                return self._labelled()
             case _:
                 self._refuse_misplaced(token)
                 return self._simple_statement()
@@ -124,12 +127,6 @@ class StatementParser(ExpressionParser):
                 f"`{token.text}` is not permitted inside a block",
                 code="misplaced-declaration",
                 help_text="it is permitted at the top level of the file: move it there",
-            )
-        if token.kind is TokenKind.IDENTIFIER and self.next_kind is TokenKind.COLON:
-            raise self.failure(
-                "labels are not supported",
-                code="unsupported-syntax",
-                help_text="leave nested loops with a flag, or move them to a function and return",
             )
 
     def _simple_statement(self) -> ast.Statement:
@@ -199,7 +196,7 @@ class StatementParser(ExpressionParser):
             statement = ast.If(self.span_from(keyword.start), condition, then, statement)
         return statement
 
-    def _while(self) -> ast.Statement:
+    def _while(self) -> ast.While:
         keyword = self.advance()
         condition = self.parse_condition("while")
         step: ast.Statement | None = None
@@ -210,7 +207,7 @@ class StatementParser(ExpressionParser):
         body = self._braced_body("while")
         return ast.While(self.span_from(keyword.start), condition, step, body)
 
-    def _for(self) -> ast.Statement:
+    def _for(self) -> ast.For:
         keyword = self.advance()
         iterable = self.parse_iterable()
         pipe = self.token
@@ -256,6 +253,8 @@ class StatementParser(ExpressionParser):
         body: ast.Statement
         if self.at(TokenKind.LEFT_BRACE):
             body = self.parse_block("")
+        elif self.at(TokenKind.BREAK, TokenKind.CONTINUE, TokenKind.RETURN):
+            body = self._jump()
         else:
             body = self._expression_or_assignment()
             if self.at(TokenKind.SEMICOLON):
@@ -268,25 +267,56 @@ class StatementParser(ExpressionParser):
         return ast.SwitchArm(self.span_from(start), patterns, body)
 
     def _jump(self) -> ast.Statement:
+        """Parse `break`, `continue` or `return` without its `;`."""
         keyword = self.advance()
-        if self.at(TokenKind.COLON):
-            raise self.failure(
-                f"`{keyword.text}` with a label is not supported",
-                code="unsupported-syntax",
-                help_text=f"`{keyword.text}` always means the innermost loop",
-            )
-        self.end_statement()
-        node = ast.Break if keyword.kind is TokenKind.BREAK else ast.Continue
-        return node(self.span(keyword))
+        if keyword.kind is TokenKind.RETURN:
+            value = self._jump_value()
+            return ast.Return(self.span_from(keyword.start), value)
+        label = self._jump_label()
+        if keyword.kind is TokenKind.CONTINUE:
+            return ast.Continue(self.span_from(keyword.start), label)
+        value = self._jump_value() if label is not None else None
+        return ast.Break(self.span_from(keyword.start), label, value)
 
-    def _return(self) -> ast.Statement:
-        keyword = self.advance()
-        value: ast.Expression | None = None
-        if not self.at(TokenKind.SEMICOLON, TokenKind.RIGHT_BRACE, TokenKind.ELSE):
-            value = self.parse_expression()
-        span = self.span_from(keyword.start)
-        self.end_statement()
-        return ast.Return(span, value)
+    def _jump_label(self) -> str | None:
+        if not self.accept(TokenKind.COLON):
+            return None
+        return self.expect_identifier("for the label after `:`").text
+
+    def _jump_value(self) -> ast.Expression | None:
+        if self.at(TokenKind.SEMICOLON, TokenKind.COMMA, TokenKind.RIGHT_BRACE, TokenKind.ELSE):
+            return None
+        return self.parse_expression()
+
+    def _labelled(self) -> ast.Statement:
+        label = self.advance()
+        self.advance()
+        node: ast.Block | ast.While | ast.For
+        match self.token.kind:
+            case TokenKind.LEFT_BRACE:
+                node = self.parse_block("")
+            case TokenKind.WHILE:
+                node = self._while()
+            case TokenKind.FOR:
+                node = self._for()
+            case _:
+                raise self._not_labelled(label)
+        return replace(node, label=label.text, span=self.span_from(label.start))
+
+    def _not_labelled(self, label: Token) -> SyntaxFailure:
+        return self.failure(
+            f"`{label.text}:` labels a block or a loop, found {self.token.description}",
+            help_text=f"write `{label.text}: {{ … }}`, `{label.text}: while …` or "
+            f"`{label.text}: for …`",
+        )
+
+    def parse_block_expression(self) -> ast.BlockExpression:
+        """Parse `label: { … }` as a value."""
+        label = self.advance()
+        self.advance()
+        block = self.parse_block("")
+        span = self.span_from(label.start)
+        return ast.BlockExpression(span, replace(block, label=label.text, span=span))
 
     # --- variables, also at top level ------------------------------------------------------------
 

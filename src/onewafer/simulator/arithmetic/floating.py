@@ -299,3 +299,29 @@ def multiply_add_mixed(a: int, b: int, c: int) -> int:
 def add_mixed(a: int, b: int) -> int:
     """Return the f32 a + b of an f32 and an f16."""
     return float_to_single(single_to_float(a) + half_to_float(b))
+
+
+# --- scaling by powers of two --------------------------------------------------------------------
+
+_MOST_SCALE = 300
+"""Beyond it every f32 is zero or infinite: 2^±300 times one is outside of f32, inside of f64."""
+
+
+@jitable
+def power_of_two(exponent: int) -> float:
+    """Return 2^exponent, the exponent an i16 in the low half and cut to ±300."""
+    number = (exponent & 0xFFFF ^ 0x8000) - 0x8000
+    number = min(max(number, -_MOST_SCALE), _MOST_SCALE)
+    return bits_to_float(1023 + number << 52)
+
+
+@jitable
+def scale_half(a: int, exponent: int) -> int:
+    """Return a · 2^exponent, one rounding."""
+    return float_to_half(half_to_float(a) * power_of_two(exponent))
+
+
+@jitable
+def scale_single(a: int, exponent: int) -> int:
+    """Return a · 2^exponent, one rounding: the product is exact in f64."""
+    return float_to_single(single_to_float(a) * power_of_two(exponent))

@@ -143,3 +143,36 @@ def truncate(value: float) -> int:
     An f32 of 2**56 or more is a multiple of 2**32, an infinity counts as one. *assumed*
     """
     return int(value) if -(2.0**62) < value < 2.0**62 else 0
+
+
+# --- bits of a 16-bit word -----------------------------------------------------------------------
+
+
+@jitable
+def leading_zeros(a: int) -> int:
+    """Return how many of the 16 bits are above the highest one."""
+    rest, count = a & 0xFFFF, 16
+    while rest:
+        rest >>= 1
+        count -= 1
+    return count
+
+
+@jitable
+def trailing_zeros(a: int) -> int:
+    """Return how many of the 16 bits are below the lowest one."""
+    rest, count = a & 0xFFFF | 1 << 16, 0
+    while not rest & 1:
+        rest >>= 1
+        count += 1
+    return count
+
+
+@jitable
+def ones(a: int) -> int:
+    """Return how many of the 16 bits are one."""
+    rest, count = a & 0xFFFF, 0
+    while rest:
+        rest &= rest - 1
+        count += 1
+    return count

@@ -240,6 +240,61 @@ def _fs2h(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signatur
     return floating.single_to_half(s1)
 
 
+@jitable
+def _sar16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    signed = integer.wrap(s0, _I16)
+    return integer.wrap(integer.shift_right(signed, s1 & 0xFFFF, _I16), _U16)
+
+
+@jitable
+def _sll16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return integer.shift_left(s0 & 0xFFFF, s1 & 0xFFFF, _U16)
+
+
+@jitable
+def _slr16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return integer.shift_right(s0 & 0xFFFF, s1 & 0xFFFF, _U16)
+
+
+@jitable
+def _fabsh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return s1 & 0x7FFF
+
+
+@jitable
+def _fabss(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return s1 & 0x7FFF_FFFF
+
+
+@jitable
+def _fscaleh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return floating.scale_half(s1, scalar)
+
+
+@jitable
+def _fscales(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+    return floating.scale_single(s1, scalar)
+
+
+def _one_source(function: Unary) -> Element:
+    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+        return function(s1)
+
+    return jitable(element)
+
+
+def _through(first: Unary, second: Unary) -> Element:
+    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+        return second(first(s1))
+
+    return jitable(element)
+
+
+_I16, _U16 = int(ScalarType.I16), int(ScalarType.U16)
+_AS_I16 = _bind_unary(integer.wrap, ScalarType.I16)
+_AS_U16 = _bind_unary(integer.wrap, ScalarType.U16)
+
+
 def _two_sources(function: Binary) -> Element:
     def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
         return function(s0, s1)
@@ -274,6 +329,20 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.FADDHS: _two_sources(floating.add_mixed),
     _D.FH2S: _fh2s,
     _D.FS2H: _fs2h,
+    _D.SAR16: _sar16,
+    _D.SLL16: _sll16,
+    _D.SLR16: _slr16,
+    _D.CLZ: _one_source(integer.leading_zeros),
+    _D.CTZ: _one_source(integer.trailing_zeros),
+    _D.POPCNT: _one_source(integer.ones),
+    _D.FABSH: _fabsh,
+    _D.FABSS: _fabss,
+    _D.FSCALEH: _fscaleh,
+    _D.FSCALES: _fscales,
+    _D.FH2XP16: _through(CONVERSIONS[ScalarType.F16, ScalarType.I16], _AS_U16),
+    _D.FS2XP16: _through(CONVERSIONS[ScalarType.F32, ScalarType.I16], _AS_U16),
+    _D.XP162FH: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F16]),
+    _D.XP162FS: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F32]),
 }
 
 

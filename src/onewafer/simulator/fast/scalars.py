@@ -50,6 +50,20 @@ _FMACHS = int(_D.FMACHS)
 _FADDHS = int(_D.FADDHS)
 _FH2S = int(_D.FH2S)
 _FS2H = int(_D.FS2H)
+_SAR16 = int(_D.SAR16)
+_SLL16 = int(_D.SLL16)
+_SLR16 = int(_D.SLR16)
+_CLZ = int(_D.CLZ)
+_CTZ = int(_D.CTZ)
+_POPCNT = int(_D.POPCNT)
+_FABSH = int(_D.FABSH)
+_FABSS = int(_D.FABSS)
+_FSCALEH = int(_D.FSCALEH)
+_FSCALES = int(_D.FSCALES)
+_FH2XP16 = int(_D.FH2XP16)
+_FS2XP16 = int(_D.FS2XP16)
+_XP162FH = int(_D.XP162FH)
+_XP162FS = int(_D.XP162FS)
 _mov16 = ELEMENTS[_D.MOV16]
 _add16 = ELEMENTS[_D.ADD16]
 _sub16 = ELEMENTS[_D.SUB16]
@@ -75,6 +89,20 @@ _fmachs = ELEMENTS[_D.FMACHS]
 _faddhs = ELEMENTS[_D.FADDHS]
 _fh2s = ELEMENTS[_D.FH2S]
 _fs2h = ELEMENTS[_D.FS2H]
+_sar16 = ELEMENTS[_D.SAR16]
+_sll16 = ELEMENTS[_D.SLL16]
+_slr16 = ELEMENTS[_D.SLR16]
+_clz = ELEMENTS[_D.CLZ]
+_ctz = ELEMENTS[_D.CTZ]
+_popcnt = ELEMENTS[_D.POPCNT]
+_fabsh = ELEMENTS[_D.FABSH]
+_fabss = ELEMENTS[_D.FABSS]
+_fscaleh = ELEMENTS[_D.FSCALEH]
+_fscales = ELEMENTS[_D.FSCALES]
+_fh2xp16 = ELEMENTS[_D.FH2XP16]
+_fs2xp16 = ELEMENTS[_D.FS2XP16]
+_xp162fh = ELEMENTS[_D.XP162FH]
+_xp162fs = ELEMENTS[_D.XP162FS]
 
 
 @shared
@@ -272,8 +300,42 @@ def element_32(operation: int, a: int, b: int, scalar: int) -> int:
 
 
 @shared
+def element_rare(operation: int, a: int, b: int, scalar: int) -> int:
+    """Return an element of an operation that few programs use."""
+    if operation == _SAR16:
+        return _sar16(a, b, scalar)
+    if operation == _SLL16:
+        return _sll16(a, b, scalar)
+    if operation == _SLR16:
+        return _slr16(a, b, scalar)
+    if operation == _CLZ:
+        return _clz(a, b, scalar)
+    if operation == _CTZ:
+        return _ctz(a, b, scalar)
+    if operation == _POPCNT:
+        return _popcnt(a, b, scalar)
+    if operation == _FABSH:
+        return _fabsh(a, b, scalar)
+    if operation == _FABSS:
+        return _fabss(a, b, scalar)
+    if operation == _FSCALEH:
+        return _fscaleh(a, b, scalar)
+    if operation == _FSCALES:
+        return _fscales(a, b, scalar)
+    if operation == _FH2XP16:
+        return _fh2xp16(a, b, scalar)
+    if operation == _FS2XP16:
+        return _fs2xp16(a, b, scalar)
+    if operation == _XP162FH:
+        return _xp162fh(a, b, scalar)
+    return _xp162fs(a, b, scalar)
+
+
+@shared
 def compute_element(operation: int, a: int, b: int, scalar: int) -> int:
     """Return one element of a DSD operation from src0, src1 and the scalar; absent ones are 0."""
+    if operation > _FS2H:
+        return element_rare(operation, a, b, scalar)
     if operation == _MOV32 or operation > _FMACH:
         return element_32(operation, a, b, scalar)
     if operation >= _FADDH:

@@ -51,6 +51,15 @@ _MODES: Final = {
     t.DSR_SRC0: OperandMode.DSR_SRC0,
     t.DSR_SRC1: OperandMode.DSR_SRC1,
 }
+_ON_SCALARS: Final = frozenset(
+    (
+        DsdOperation.FSCALEH,
+        DsdOperation.FSCALES,
+        DsdOperation.FH2XP16,
+        DsdOperation.FS2XP16,
+    )
+)
+"""Operations that the SDK also has from a scalar to a pointer."""
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
 
 
@@ -89,7 +98,8 @@ def _operation(
     _check_operands(site, a, args, info)
     if index is not None:
         dest, src0, src1 = _shift(a, site, (dest, src0, src1), operands, index)
-    if not any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands):
+    is_vector = any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands)
+    if not is_vector and operation not in _ON_SCALARS:
         fail(
             "type-mismatch",
             f"`@{site.name}` needs a DSD or DSR among its operands",

@@ -11,7 +11,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures.expressions import compile_expression, compile_operand, compile_type
 from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
-from onewafer.csl.sema.closures.statements import compile_block, compile_statement
+from onewafer.csl.sema.closures.statements import compile_block, compile_labelled, compile_statement
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.session import MAX_CALL_DEPTH
 from onewafer.csl.sema.values import (
@@ -211,6 +211,21 @@ def _raise_later(fault: Fault) -> Evaluate:
         raise Fault(fault.diagnostic)
 
     return call
+
+
+def compile_block_expression(node: ast.BlockExpression, scope: Scope) -> Evaluate:
+    """Return a closure that executes a block and gives what its `break` carries."""
+    body = compile_labelled(node.block, scope)
+
+    def evaluate(frame: Frame) -> Value:
+        frame.broken = None
+        signal = body(frame)
+        if signal is not None:
+            fail("misplaced-jump", "a block that is a value cannot be left like this", node.span)
+        value, frame.broken = frame.broken, None
+        return VOID_VALUE if value is None else value
+
+    return evaluate
 
 
 def run_block(module: Module, block: ast.Block) -> None:

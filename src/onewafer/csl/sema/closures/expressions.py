@@ -75,6 +75,8 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
             return _compile_if(node, scope)
         case ast.SwitchExpression():
             return _compile_switch(node, scope)
+        case ast.BlockExpression():
+            return calls.compile_block_expression(node, scope)
         case ast.StructLiteral(fields=fields):
             names = tuple(field.name for field in fields)
             places.check_distinct(fields)

@@ -18,12 +18,23 @@ if TYPE_CHECKING:
 class Frame:
     """Locals of one running comptime function or block."""
 
-    __slots__ = ("module", "result", "slots")
+    __slots__ = ("broken", "label", "module", "result", "slots")
 
     def __init__(self, module: Module, size: int) -> None:
         self.module = module
         self.slots: list[Value | None] = [None] * size
         self.result: Value | None = None
+        self.label: str | None = None
+        """Where a `Signal` with a label goes."""
+        self.broken: Value | None = None
+        """The value of a `break` with a label."""
+
+    def arrives(self, label: str | None) -> bool:
+        """Tell whether a jump on its way goes to the block or loop of this label; it ends there."""
+        if label is None or self.label != label:
+            return False
+        self.label = None
+        return True
 
 
 class Signal(Enum):
@@ -32,6 +43,8 @@ class Signal(Enum):
     BREAK = 1
     CONTINUE = 2
     RETURN = 3
+    BREAK_LABEL = 4
+    CONTINUE_LABEL = 5
 
 
 Evaluate = Callable[[Frame], "Value"]
@@ -52,6 +65,8 @@ class Scope:
 
     blocks: list[dict[str, Slot]] = field(default_factory=lambda: [{}])
     size: int = 0
+    labels: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
+    """Labels of the blocks and loops around, outermost first, and whether they are loops."""
     assigned: list[int] = field(default_factory=list[int])
     """Slots that the code compiled so far changes, in the order of the assignments."""
 

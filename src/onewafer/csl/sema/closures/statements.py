@@ -16,6 +16,7 @@ from onewafer.csl.sema.closures.expressions import (
 from onewafer.csl.sema.closures.frame import Scope, Signal, undeclared
 from onewafer.csl.sema.closures.grouped_loops import GroupedLoop
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.labels import check_label, labelled
 from onewafer.csl.sema.values import (
     Array,
     Range,
@@ -51,13 +52,13 @@ def compile_statement(node: ast.Statement, scope: Scope) -> Execute:
         case ast.Switch():
             return _compile_switch(node, scope)
         case ast.Break():
-            return lambda _: Signal.BREAK
+            return _compile_break(node, scope)
         case ast.Continue():
-            return lambda _: Signal.CONTINUE
+            return _compile_continue(node, scope)
         case ast.Return():
             return _compile_return(node, scope)
-        case ast.Block(statements=statements):
-            return compile_block(statements, scope)
+        case ast.Block():
+            return compile_labelled(node, scope)
         case ast.ComptimeBlock(body=body):
             return compile_block(body.statements, scope)
         case ast.ExpressionStatement(expression=expression):
@@ -86,6 +87,72 @@ def compile_block(statements: Sequence[ast.Statement], scope: Scope) -> Execute:
         return None
 
     return run
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+def _compile_break(node: ast.Break, scope: Scope) -> Execute:
+    if node.label is None:
+        return lambda _: Signal.BREAK
+    check_label(node.label, scope.labels, node.span, is_loop=False)
+    if node.value is None:
+        return _go_to(node.label, Signal.BREAK_LABEL)
+    label, value = node.label, compile_expression(node.value, scope)
+
+    def run(frame: Frame) -> Signal:
+        frame.broken = value(frame)
+        frame.label = label
+        return Signal.BREAK_LABEL
+
+    return run
+
+
+def _go_to(label: str, signal: Signal) -> Execute:
+    def run(frame: Frame) -> Signal:
+        frame.label = label
+        return signal
+
+    return run
+
+
+def _compile_continue(node: ast.Continue, scope: Scope) -> Execute:
+    if node.label is None:
+        return lambda _: Signal.CONTINUE
+    check_label(node.label, scope.labels, node.span, is_loop=True)
+    return _go_to(node.label, Signal.CONTINUE_LABEL)
+
+
+def compile_labelled(node: ast.Block, scope: Scope) -> Execute:
+    """Return a closure that executes a block until its end or a `break` to its label."""
+    label = node.label
+    with labelled(scope.labels, label, node.span, is_loop=False):
+        body = compile_block(node.statements, scope)
+    if label is None:
+        return body
+
+    def run(frame: Frame) -> Signal | None:
+        signal = body(frame)
+        return None if signal is Signal.BREAK_LABEL and frame.arrives(label) else signal
+
+    return run
+
+
+def _ends_loop(frame: Frame, signal: Signal | None, label: str | None) -> bool:
+    """Tell whether a signal of a loop's body ends the loop."""
+    if signal is None or signal is Signal.CONTINUE:
+        return False
+    return not (signal is Signal.CONTINUE_LABEL and frame.arrives(label))
+
+
+def _leaves(frame: Frame, signal: Signal, label: str | None) -> Signal | None:
+    """Return what a signal that ended a loop means for the block around."""
+    if signal is Signal.BREAK or (signal is Signal.BREAK_LABEL and frame.arrives(label)):
+        return None
+    return signal
+
+
+# --- variables -----------------------------------------------------------------------------------
 
 
 def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
@@ -253,19 +320,18 @@ def _compile_if(node: ast.If, scope: Scope) -> Execute:
 
 def _compile_while(node: ast.While, scope: Scope) -> Execute:
     condition, span = compile_expression(node.condition, scope), node.condition.span
-    body = compile_block(node.body.statements, scope)
+    with labelled(scope.labels, node.label, node.span, is_loop=True):
+        body = compile_block(node.body.statements, scope)
     step = compile_block((node.step,), scope) if node.step is not None else None
-    whole = node.span
+    whole, label = node.span, node.label
 
     def run(frame: Frame) -> Signal | None:
         tick = frame.module.session.tick
         while truth(condition(frame), span, "while"):
             tick(whole)
             signal = body(frame)
-            if signal is Signal.BREAK:
-                break
-            if signal is Signal.RETURN:
-                return signal
+            if signal is not None and _ends_loop(frame, signal, label):
+                return _leaves(frame, signal, label)
             if step is not None:
                 step(frame)
         return None
@@ -280,11 +346,13 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
     element = scope.declare(node.element.name, is_const=True).index
     index = scope.declare(node.index.name, is_const=True).index if node.index else None
     num_assigned = len(scope.assigned)
-    body = compile_block(node.body.statements, scope)
+    label = node.label
+    with labelled(scope.labels, label, node.span, is_loop=True):
+        body = compile_block(node.body.statements, scope)
     scope.blocks.pop()
     # What an iteration leaves in a variable from outside, the next one may read.
     is_independent = all(slot > element for slot in scope.assigned[num_assigned:])
-    loop = GroupedLoop(element, index, body) if is_independent else None
+    loop = GroupedLoop(element, index, body) if is_independent and label is None else None
 
     def run(frame: Frame) -> Signal | None:
         tick, slots = frame.module.session.tick, frame.slots
@@ -297,10 +365,8 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
             if index is not None:
                 slots[index] = Scalar(t.COMPTIME_INT, number)
             signal = body(frame)
-            if signal is Signal.BREAK:
-                break
-            if signal is Signal.RETURN:
-                return signal
+            if signal is not None and _ends_loop(frame, signal, label):
+                return _leaves(frame, signal, label)
         return None
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,8 +23,6 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from onewafer.csl.sema.instance import FieldPath, InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
@@ -42,6 +39,23 @@ class RuntimeLocal:
     local: ir.Local
     is_const: bool
     descriptor: DsdDescriptor | None = None
+
+
+@dataclass(slots=True, eq=False)
+class JumpTarget:
+    """A block or loop around the statement at hand that `break` or `continue` may name."""
+
+    label: str | None
+    is_loop: bool
+    is_value: bool = False
+    """`break` carries a value to it."""
+    is_unrolled: bool = False
+    """A loop over a tuple: nothing in the code stands for it."""
+    type: t.Type | None = None
+    """Of that value; None: not known yet."""
+    local: ir.Local | None = None
+    """Holds the value; None: there is none yet, or it is known while compiling."""
+    values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
 
 
 Bound = Value | RuntimeLocal
@@ -65,24 +79,14 @@ class Analyzer:
     blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
-    num_conditional: int = 0
-    """Positive inside of expressions that may be evaluated never, or again and again."""
-    num_loops: int = 0
+    jumps: list[JumpTarget] = field(default_factory=list[JumpTarget])
+    """Blocks and loops around, outermost first."""
     has_errors: bool = False
 
     @property
     def session(self) -> Session:
         """The analysis this belongs to."""
         return self.module.session
-
-    @contextmanager
-    def conditional(self) -> Generator[None]:
-        """Mark expressions that may be evaluated never, or again and again."""
-        self.num_conditional += 1
-        try:
-            yield
-        finally:
-            self.num_conditional -= 1
 
     def report(self, fault: Fault) -> None:
         """Hand a fault to the sink with the places that led to this function."""

@@ -13,8 +13,9 @@ from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
-from onewafer.csl.sema.runtime.statements import always_returns, analyze_block, ir_type_of
+from onewafer.csl.sema.runtime.statements import analyze_block, ir_type_of
 from onewafer.csl.sema.runtime.structs import load_fields
 from onewafer.csl.sema.values import (
     Array,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.diagnostics import Span
+
+__all__ = ["block_value"]
 
 MAX_FUNCTIONS = 2_000
 """Specialised functions of one instance; no PE has memory for that many."""
@@ -74,14 +77,6 @@ def call_value(
     ]
     target, passed, result = specialize(a, function, values, spans, span)
     if isinstance(result, t.StructType):
-        if a.num_conditional:
-            fail(
-                "unsupported-feature",
-                "a function that returns a struct cannot be called in a condition of `while`, "
-                "behind `and` or `or`, or in a branch of an `if` expression",
-                span,
-                help="call it in a statement before, and use the constant: `const z = …;`",
-            )
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
         return load_fields(a, a.instance.struct_results[target], result, span)
     return Runtime(result, ir.Call(target, passed))
@@ -253,7 +248,7 @@ def _analyze_body(
         callee.scopes.append({})
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
-        is_open = callee.result != t.VOID and not always_returns(function.body)
+        is_open = callee.result != t.VOID and not ends_elsewhere(function.body)
         if is_open and not callee.has_errors:
             missing_return(declaration, callee.result)
     except Fault as fault:

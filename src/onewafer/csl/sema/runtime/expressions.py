@@ -83,6 +83,8 @@ def evaluate_as(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Valu
             return _if(a, node, type_)
         case ast.SwitchExpression():
             return _switch(a, node, type_)
+        case ast.BlockExpression():
+            return calls.block_value(a, node, type_)
         case _:
             return evaluate(a, node)
 
@@ -122,6 +124,8 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
             return _if(a, node, None)
         case ast.SwitchExpression():
             return _switch(a, node, None)
+        case ast.BlockExpression():
+            return calls.block_value(a, node, None)
         case ast.StructLiteral(fields=fields):
             places.check_distinct(fields)
             names = tuple(field.name for field in fields)
@@ -222,8 +226,16 @@ def _logical(a: Analyzer, node: ast.Binary) -> Value:
     if not isinstance(left, Runtime):
         known = truth(left, node.left.span, str(node.operator))
         return (TRUE if decides else FALSE) if known is decides else _condition(a, node.right)
-    with a.conditional():
-        right = a.expression(_condition(a, node.right), node.right.span)
+    a.open_block()
+    try:
+        value = _condition(a, node.right)
+    finally:
+        before = a.close_block()
+    if before:
+        known = ((), TRUE if decides else FALSE)
+        branches = (known, (before, value)) if decides else ((before, value), known)
+        return _choose(a, left.expression, *branches, node.span)
+    right = a.expression(value, node.right.span)
     constant = ir.Immediate(ScalarType.BOOL, int(decides))
     then, otherwise = (constant, right) if decides else (right, constant)
     return Runtime(t.BOOL, ir.Select(ScalarType.BOOL, left.expression, then, otherwise))
@@ -267,14 +279,41 @@ def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
         return evaluate_as(a, node.otherwise, type_)
     if node.otherwise is None or isinstance(test, bool):
         places.missing_else(node.span)
-    with a.conditional():
-        then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
-    return select(a, test, then, otherwise, node.span)
+    then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
+    return _choose(a, test, then, otherwise, node.span)
 
 
-def _branch(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Value:
-    value = evaluate_as(a, node, type_)
-    return value if type_ is None else a.coerce(value, type_, node.span)
+_Branch = tuple[tuple[ir.Statement, ...], Value]
+"""A value that is needed only sometimes, and the statements before it (blocks that are values)."""
+
+
+def _branch(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> _Branch:
+    a.open_block()
+    try:
+        value = evaluate_as(a, node, type_)
+    finally:
+        statements = a.close_block()
+    return statements, value if type_ is None else a.coerce(value, type_, node.span)
+
+
+def _choose(
+    a: Analyzer, test: ir.Expression, then: _Branch, otherwise: _Branch, span: Span
+) -> Value:
+    """Return a choice between two values; what comes before a value runs only if it is taken."""
+    (first, then_value), (second, other_value) = then, otherwise
+    if not first and not second:
+        return select(a, test, then_value, other_value, span)
+    type_ = _joined_type(then_value, other_value, span)
+    local = a.new_local("choice", type_, is_const=False).local
+    a.emit(
+        ir.If(
+            test,
+            (*first, ir.SetLocal(local, a.sized(then_value, type_, span), span)),
+            (*second, ir.SetLocal(local, a.sized(other_value, type_, span), span)),
+            span,
+        )
+    )
+    return Runtime(type_, ir.ReadLocal(local))
 
 
 def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:
@@ -321,8 +360,13 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
     for arm in reversed(node.arms):
         if arm is not default:
             test = matches(a, scrutinee, arm.patterns)
-            result = select(a, test, _branch(a, arm.value, type_), result, arm.span)
-    return result
+            then = _branch(a, arm.value, type_)
+            a.open_block()
+            chosen = _choose(a, test, then, result, arm.span)
+            result = (a.close_block(), chosen)
+    for statement in result[0]:
+        a.emit(statement)
+    return result[1]
 
 
 def choose_arm(

@@ -8,8 +8,9 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime import blocks
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
     binary_values,
     choose_arm,
@@ -101,13 +102,13 @@ def analyze(a: Analyzer, node: ast.Statement) -> None:
         case ast.Switch():
             _switch(a, node)
         case ast.Break() | ast.Continue():
-            if not a.num_loops:
-                fail("misplaced-jump", "`break` and `continue` belong in a loop", node.span)
-            a.emit(ir.Break() if isinstance(node, ast.Break) else ir.Continue())
+            blocks.jump(a, node)
         case ast.Return(value=value, span=span):
             _return(a, value, span)
-        case ast.Block(statements=statements):
+        case ast.Block(statements=statements, label=None):
             _in_scope(a, statements)
+        case ast.Block():
+            blocks.labelled_block(a, node)
         case ast.ComptimeBlock(body=body):
             a.comptime_depth += 1
             try:
@@ -384,22 +385,20 @@ def _if(a: Analyzer, node: ast.If) -> None:
 
 
 def _while(a: Analyzer, node: ast.While) -> None:
-    with a.conditional():
+    with blocks.without_statements(a, "the condition of `while`", node.condition.span):
         test = condition(a, node.condition)
     if test is False:
         return
     if test is True:
         test = ir.Immediate(ScalarType.BOOL, 1)
-    body = _loop_body(a, node.body)
+    body = _loop_body(a, node)
     step = _nested(a, node.step) if node.step is not None else ()
     a.emit(ir.Loop(test, body, step, node.span))
 
 
-def _loop_body(a: Analyzer, node: ast.Block) -> tuple[ir.Statement, ...]:
-    a.num_loops += 1
-    body = _nested(a, node)
-    a.num_loops -= 1
-    return body
+def _loop_body(a: Analyzer, node: ast.While | ast.For) -> tuple[ir.Statement, ...]:
+    with blocks.jump_target(a, JumpTarget(node.label, is_loop=True), node.span):
+        return _nested(a, node.body)
 
 
 def _for(a: Analyzer, node: ast.For) -> None:
@@ -410,12 +409,7 @@ def _for(a: Analyzer, node: ast.For) -> None:
         case Variable(type=t.ArrayType() as type_) | Array(type_):
             _for_array(a, node, type_)
         case Struct(None, fields):
-            for number, field in enumerate(fields):
-                a.scopes.append({node.element.name: field})
-                if node.index is not None:
-                    a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
-                _in_scope(a, node.body.statements)
-                a.scopes.pop()
+            _for_tuple(a, node, fields)
         case _:
             fail(
                 "type-mismatch",
@@ -423,6 +417,17 @@ def _for(a: Analyzer, node: ast.For) -> None:
                 node.iterable.span,
                 help="write `for (@range(u16, n)) |i| { … }`",
             )
+
+
+def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
+    target = JumpTarget(node.label, is_loop=True, is_unrolled=True)
+    with blocks.jump_target(a, target, node.span):
+        for number, field in enumerate(fields):
+            a.scopes.append({node.element.name: field})
+            if node.index is not None:
+                a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
+            _in_scope(a, node.body.statements)
+            a.scopes.pop()
 
 
 def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
@@ -451,7 +456,7 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     steps: list[ir.Statement] = [advance]
     if node.index is not None:
         steps.append(_index_counter(a, node.index.name, span))
-    body = _loop_body(a, node.body)
+    body = _loop_body(a, node)
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
 
@@ -508,9 +513,8 @@ def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType) -> None:
     a.open_block()
     word = ir.Load(held, a.binary(Opcode.ADD, t.U16, base, read))
     a.emit(ir.SetLocal(element.local, word, span))
-    a.num_loops += 1
-    analyze_block(a, node.body.statements)
-    a.num_loops -= 1
+    with blocks.jump_target(a, JumpTarget(node.label, is_loop=True), node.span):
+        analyze_block(a, node.body.statements)
     body = a.close_block()
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
@@ -563,30 +567,3 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
         a.emit(ir.Return(None))
         return
     a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))
-
-
-def always_returns(statements: Sequence[ir.Statement]) -> bool:
-    """Tell whether the end of these statements is never reached."""
-    for statement in statements:
-        match statement:
-            case ir.Return():
-                return True
-            case ir.If(_, then, otherwise) if always_returns(then) and always_returns(otherwise):
-                return True
-            case ir.Loop(ir.Immediate(_, 1), body) if not _breaks(body):
-                return True
-            case _:
-                pass
-    return False
-
-
-def _breaks(statements: Sequence[ir.Statement]) -> bool:
-    for statement in statements:
-        match statement:
-            case ir.Break():
-                return True
-            case ir.If(_, then, otherwise) if _breaks(then) or _breaks(otherwise):
-                return True
-            case _:
-                pass
-    return False

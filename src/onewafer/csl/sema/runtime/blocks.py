@@ -1,0 +1,198 @@
+"""Jumps, labels, and blocks that are values, in run-time code."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.labels import check_label, labelled
+from onewafer.csl.sema.runtime import expressions, statements
+from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.values import VOID_VALUE, Runtime, Value, Variable, Void, type_of
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdDescriptor
+
+
+@contextmanager
+def jump_target(a: Analyzer, target: JumpTarget, span: Span) -> Generator[None]:
+    """Let jumps inside go to `target`."""
+    names = [(jump.label, jump.is_loop) for jump in a.jumps if jump.label is not None]
+    with labelled(names, target.label, span, is_loop=target.is_loop):
+        a.jumps.append(target)
+        try:
+            yield
+        finally:
+            a.jumps.pop()
+
+
+def jump(a: Analyzer, node: ast.Break | ast.Continue) -> None:
+    """Analyse `break` or `continue`, with or without label and value."""
+    levels, target = _find(a, node)
+    match node:
+        case ast.Continue():
+            a.emit(ir.Continue(levels))
+            return
+        case ast.Break(value=carried):
+            value: Value = VOID_VALUE
+            if carried is not None:
+                value = expressions.evaluate_as(a, carried, target.type)
+    _carry(a, target, value, node.span)
+    a.emit(ir.Break(levels))
+
+
+def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]:
+    is_continue = isinstance(node, ast.Continue)
+    if node.label is not None:
+        names = [(target.label, target.is_loop) for target in a.jumps if target.label is not None]
+        check_label(node.label, names, node.span, is_loop=is_continue)
+    levels = 0
+    for target in reversed(a.jumps):
+        if target.label == node.label if node.label is not None else target.is_loop:
+            if target.is_unrolled:
+                break
+            return levels, target
+        levels += not target.is_unrolled
+    else:
+        fail("misplaced-jump", "`break` and `continue` belong in a loop", node.span)
+    fail(
+        "unsupported-feature",
+        "a loop over a tuple is unrolled and has no `break` or `continue`",
+        node.span,
+        help="put the rest of its body behind a condition, or loop over an array",
+    )
+
+
+def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
+    """Keep the value of a `break` for the block that it goes to."""
+    if not target.is_value:
+        if not isinstance(value, Void):
+            fail(
+                "type-mismatch",
+                f"`{target.label}` labels a statement, which has no value",
+                span,
+                help="use the block as a value: `const x = label: { … };`",
+            )
+        return
+    if target.type is not None:
+        value = a.coerce(value, target.type, span, "the value of the block")
+    target.values.append((value, span))
+    type_ = type_of(value)
+    if isinstance(value, Void) or t.is_comptime_only(type_):
+        return
+    target.type = type_
+    if target.local is None:
+        target.local = a.new_local(target.label or "block", type_, is_const=False).local
+    a.emit(ir.SetLocal(target.local, a.expression(value, span), span))
+
+
+def labelled_block(a: Analyzer, node: ast.Block) -> None:
+    """Analyse a block with a label that stands as a statement."""
+    a.open_block()
+    with jump_target(a, JumpTarget(node.label, is_loop=False), node.span):
+        statements.analyze_block(a, node.statements)
+    a.emit(ir.Labelled(a.close_block(), node.span))
+
+
+def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -> Value:
+    """Emit a block where its value is needed, and return that value."""
+    target = JumpTarget(node.block.label, is_loop=False, is_value=True, type=type_)
+    a.open_block()
+    with jump_target(a, target, node.span):
+        statements.analyze_block(a, node.block.statements)
+    body = a.close_block()
+    if len(target.values) == 1 and body and _is_break(body[-1]):
+        return _only_value(a, target, body)
+    a.emit(ir.Labelled(body, node.span))
+    if all(isinstance(value, Void) for value, _ in target.values):
+        return VOID_VALUE
+    if not ends_elsewhere(body) and not a.has_errors:
+        fail("type-mismatch", "this block can end without a value", node.span,
+             help=f"end it with `break :{target.label} value;`")  # fmt: skip
+    for value, span in target.values:
+        if target.local is None or t.is_comptime_only(type_of(value)):
+            what = type_of(value)
+            fail("not-runtime", f"the type `{what}` of this value does not exist at run time", span,
+                 help="give the values of the block a sized type: `@as(i16, …)`")  # fmt: skip
+    assert target.local is not None
+    assert target.type is not None
+    return Runtime(target.type, ir.ReadLocal(target.local))
+
+
+@contextmanager
+def without_statements(a: Analyzer, what: str, span: Span) -> Generator[None]:
+    """Fail if statements are emitted where only an expression can be evaluated again."""
+    count = len(a.blocks[-1])
+    yield
+    if len(a.blocks[-1]) != count:
+        fail(
+            "unsupported-feature",
+            f"{what} cannot hold a block, or a call that returns a struct",
+            span,
+            help="write `while (true)` and leave it with `break`",
+        )
+
+
+def _is_break(statement: ir.Statement) -> bool:
+    return isinstance(statement, ir.Break) and statement.levels == 0
+
+
+def _only_value(a: Analyzer, target: JumpTarget, body: Sequence[ir.Statement]) -> Value:
+    """Return the value of a block that ends in its only `break`; it may be known at comptime."""
+    ((value, _),) = target.values
+    is_known = not isinstance(value, Runtime | Variable)
+    kept = body[:-1]
+    if target.local is not None and is_known:
+        kept = kept[:-1]
+    for statement in kept:
+        a.emit(statement)
+    if is_known or target.local is None:
+        return value
+    assert target.type is not None
+    return Runtime(target.type, ir.ReadLocal(target.local), _descriptor(value))
+
+
+def _descriptor(value: Value) -> DsdDescriptor | None:
+    return value.descriptor if isinstance(value, Runtime) else None
+
+
+# --- where statements lead -----------------------------------------------------------------------
+
+
+def ends_elsewhere(statements_: Sequence[ir.Statement]) -> bool:
+    """Tell whether the end of these statements is never reached."""
+    for statement in statements_:
+        match statement:
+            case ir.Return() | ir.Break() | ir.Continue():
+                return True
+            case ir.If(_, then, otherwise) if ends_elsewhere(then) and ends_elsewhere(otherwise):
+                return True
+            case ir.Loop(ir.Immediate(_, 1), body) if not _breaks(body, 0):
+                return True
+            case ir.Labelled(body) if ends_elsewhere(body) and not _breaks(body, 0):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _breaks(statements_: Sequence[ir.Statement], levels: int) -> bool:
+    """Tell whether a `break` leaves the loop or block that is `levels` around these statements."""
+    for statement in statements_:
+        match statement:
+            case ir.Break(target) if target == levels:
+                return True
+            case ir.If(_, then, otherwise) if _breaks(then, levels) or _breaks(otherwise, levels):
+                return True
+            case ir.Loop(_, body) | ir.Labelled(body) if _breaks(body, levels + 1):
+                return True
+            case _:
+                pass
+    return False

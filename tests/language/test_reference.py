@@ -1,0 +1,188 @@
+"""The language reference is true: every block of CSL in `docs/language` is compiled, and run.
+
+The notation is explained in `docs/language/index.md`. A program is an unnamed ```` ```csl ````
+block and the named ones behind it. Each is compiled for every machine that it is for; its findings
+must be exactly those that its comments announce, and what it announces of memory must be there at
+rest.
+"""
+
+import ast
+import re
+import struct
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, MemoryFiles, run_stages
+from onewafer.diagnostics import DiagnosticSink, render
+from onewafer.image import ScalarType
+from onewafer.simulator import Machine
+
+PAGES = Path(__file__).parents[2] / "docs" / "language"
+MACHINES = ("wse2", "wse3")
+MAX_CYCLES = 20_000
+
+FINDING = re.compile(r"// (error|warning|note): \[([a-z-]+)\]")
+EXPECTATION = re.compile(r"// expect: ([\w.#]+)(?: at (\d+), (\d+))? = (.*)")
+
+ONE_PE = """
+param width = 1;
+layout { @set_rectangle(width, 1); @set_tile_code(0, 0, "pe.csl", .{}); }
+"""
+START = """
+task start_example() void { run(); }
+comptime {
+  @bind_local_task(start_example, @get_local_task_id(26));
+  @activate(@get_local_task_id(26));
+}
+"""
+FORMATS = {
+    ScalarType.BOOL: "?",
+    ScalarType.I8: "b",
+    ScalarType.U8: "B",
+    ScalarType.I16: "h",
+    ScalarType.U16: "H",
+    ScalarType.I32: "i",
+    ScalarType.U32: "I",
+    ScalarType.F16: "e",
+    ScalarType.F32: "f",
+}
+
+
+@dataclass
+class Program:
+    """The blocks of a program by file name, and the words behind `csl`."""
+
+    line: int
+    files: dict[str, str] = field(default_factory=dict)
+    machines: tuple[str, ...] = MACHINES
+
+    @property
+    def text(self):
+        return "\n".join(self.files.values())
+
+    def name_entry(self):
+        """Give the block without a name the name that its content asks for."""
+        text = self.files.pop("")
+        is_layout = re.search(r"^layout\b", text, re.MULTILINE)
+        self.files["layout.csl" if is_layout else "pe.csl"] = text
+
+    def expectations(self):
+        for name, x, y, value in EXPECTATION.findall(self.text):
+            yield name, int(x or 0), int(y or 0), value
+
+
+def read_programs(path):
+    """Return the programs of a page."""
+    programs, name = [], None
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if name is not None:
+            if line.strip() != "```":
+                programs[-1].files[name] += line + "\n"
+                continue
+            if not name:
+                programs[-1].name_entry()
+            name = None
+        elif line.startswith("```csl"):
+            words = line.split()[1:]
+            machines = tuple(word for word in words if word in MACHINES)
+            named = [word for word in words if word not in MACHINES]
+            if not named:
+                programs.append(Program(number, {}, machines or MACHINES))
+            (name,) = named or [""]
+            programs[-1].files[name] = ""
+    return programs
+
+
+def cases():
+    for path in sorted(PAGES.glob("*.md")):
+        for program in read_programs(path):
+            for machine in program.machines:
+                yield pytest.param(program, machine, id=f"{path.stem}:{program.line}-{machine}")
+
+
+def complete(files):
+    """Return the files with what a reader of the page need not see."""
+    files = {"layout.csl": ONE_PE} | files
+    for name, text in files.items():
+        if re.search(r"^fn run\(\) void", text, re.MULTILINE):
+            files[name] = text + START
+    return files
+
+
+@cache
+def architecture(name):
+    return load_architecture(name)
+
+
+def compile_program(program, machine):
+    """Return the image (None: refused) and all findings."""
+    files = complete(program.files)
+    sink = DiagnosticSink()
+    options = CompileOptions(
+        entry="layout.csl",
+        architecture=architecture(machine),
+        max_steps=100_000,
+        uses_memcpy=False,
+    )
+    return run_stages(options, MemoryFiles(files), sink).image, sink.diagnostics
+
+
+def announced(program):
+    return {
+        (name, number, severity, code)
+        for name, text in program.files.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        for severity, code in FINDING.findall(line)
+    }
+
+
+def place_of(finding):
+    if finding.primary is None:
+        return "", 0
+    span = finding.primary.span
+    return span.source.path, span.source.line_column(span.start)[0]
+
+
+def value_of(machine, x, y, name):
+    """Return a variable as a Python number, or a list of them."""
+    symbol = machine.symbol(x, y, name)
+    code = FORMATS[symbol.element]
+    payload = machine.peek(x, y, symbol.address, symbol.num_bytes)
+    numbers = struct.unpack(f"<{symbol.num_bytes // symbol.element.num_bytes}{code}", payload)
+    return numbers[0] if len(numbers) == 1 else list(numbers)
+
+
+@pytest.mark.parametrize(("program", "machine"), list(cases()))
+def test_reference(program, machine):
+    image, findings = compile_program(program, machine)
+
+    found = {(*place_of(f), f.severity.value, f.code) for f in findings}
+    assert found == announced(program), f"\n{render(findings)}"
+    expectations = list(program.expectations())
+    if image is None or not expectations:
+        assert not expectations
+        return
+    running = Machine(image, architecture(machine), engine="reference")
+    running.run(max_cycles=MAX_CYCLES)
+    for name, x, y, value in expectations:
+        expected = ast.literal_eval(value.replace("true", "True").replace("false", "False"))
+        assert value_of(running, x, y, name) == expected, name
+
+
+def test_every_page_is_on_the_index():
+    index = (PAGES / "index.md").read_text(encoding="utf-8")
+    assert [p.name for p in sorted(PAGES.glob("*.md")) if f"({p.name})" not in index] == [
+        "index.md"
+    ]
+
+
+def test_every_builtin_has_its_place():
+    from onewafer.csl.sema.builtins import catalog  # noqa: F401, PLC0415 - registers them
+    from onewafer.csl.sema.builtins.registry import public_names  # noqa: PLC0415
+
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in PAGES.glob("*.md"))
+    assert [name for name in public_names() if f"@{name}" not in pages] == []
