@@ -156,6 +156,21 @@ def test_sides_that_face_each_other_are_connected(lanes, shift, gap, edge):
         assert {len(lane) for lane in plan.routed[0].lanes} == {distance + 1}
 
 
+@pytest.mark.parametrize(("gap", "fits"), [(30, True), (12, False)])
+def test_many_lanes_shift_if_there_are_columns_for_them(gap, fits):
+    """In one column only the last lane that is above a free row can go down: 29 need as many."""
+    sides = [CodeRegion("pe.csl", name, 1, 29) for name in ("west", "east")]
+    sides[0].place(1, 1)
+    sides[1].place(2 + gap, 2)
+    tx = sides[0].create_output_port(sides[0].color("tx"), Edge.RIGHT, [FROM_RAMP], 29)
+    rx = sides[1].create_input_port(sides[1].color("rx"), Edge.LEFT, [TO_RAMP], 29)
+    if fits:
+        check(make_plan(sides, [make_connection(tx, rx)], WSE3))
+    else:
+        with pytest.raises(HostError, match="leave more free PEs between the regions"):
+            make_plan(sides, [make_connection(tx, rx)], WSE3)
+
+
 def test_a_color_of_two_links_is_one_color():
     """A chain of three regions in which the middle one receives and sends the same name."""
     regions = [CodeRegion("pe.csl", name, 1, 1) for name in ("a", "b", "c")]
@@ -197,8 +212,9 @@ def test_the_place_of_a_stream_can_be_chosen():
     plan = make_plan([region], [make_stream(port, (5, 4), is_input=True)], WSE3)
     assert plan.routed[0].io_pe == (5, 4)
     check(plan)
-    with pytest.raises(HostError, match="belongs to a code region"):
-        make_plan([region], [make_stream(port, (2, 2), is_input=True)], WSE3)
+    for pe, message in (((2, 2), "belongs to a code region"), ((762, 0), "is outside the fabric")):
+        with pytest.raises(HostError, match=message):
+            make_plan([region], [make_stream(port, pe, is_input=True)], WSE3)
 
 
 def test_too_many_colors_are_refused():

@@ -33,7 +33,10 @@ _OTHER_SIDE_COST = 3 * HOP_COST
 _FIRST_PRICE = 2 * HOP_COST
 """What the second path pays on a PE that another one holds; doubles with each round."""
 _MAX_PRICE = 1_000 * HOP_COST
-_MAX_ROUNDS = 30
+_PATIENCE = 6
+"""Rounds without fewer PEs in dispute, after which there is taken to be no agreement."""
+_MAX_STEPS = 5_000_000
+"""Steps of all searches for one color, beyond one that looks everywhere: about ten seconds."""
 _Arrival = tuple[Pe, Direction]
 """A PE and the direction of the hop that led there, because a turn costs; RAMP at the start."""
 _LINKS = (Direction.EAST, Direction.WEST, Direction.SOUTH, Direction.NORTH)
@@ -77,50 +80,110 @@ def find_paths(
     costs beside the hop into it.
 
     Raises:
-        NoPathError: a path does not exist, or none that leaves room for the others.
+        NoPathError: a path does not exist, or none that leaves room for the others was found.
     """
-    paths: list[Path] = [()] * len(requests)
-    users = np.zeros(costs.shape, np.int64)
-    history = np.zeros(costs.shape, np.int64)
-    price = _FIRST_PRICE
-    for _ in range(_MAX_ROUNDS):
-        for number, request in enumerate(requests):
-            _count(users, _inner(paths[number], request), -1)
-            path = _cheapest(request, is_blocked, costs + history + price * users)
-            if path is None:
-                raise NoPathError(number, None)
-            paths[number] = path
-            _count(users, _inner(path, request), 1)
-        crowded = users > 1
-        if not crowded.any():
-            return paths
-        history[crowded] += HOP_COST
-        price = min(2 * price, _MAX_PRICE)
-    y, x = map(int, np.argwhere(users > 1)[0])
-    number = next(n for n, path in enumerate(paths) if (x, y) in path)
-    raise NoPathError(number, (x, y))
+    negotiation = _Negotiation(requests, is_blocked, costs)
+    fewest, num_rounds_since = len(costs.reshape(-1)) + 1, 0
+    waiting = range(len(requests))
+    while waiting and num_rounds_since < _PATIENCE:
+        for number in waiting:
+            negotiation.search_again(number)
+        waiting = negotiation.end_round()
+        num_crowded = negotiation.num_crowded
+        num_rounds_since = 0 if num_crowded < fewest else num_rounds_since + 1
+        fewest = min(fewest, num_crowded)
+    if waiting:
+        raise NoPathError(waiting[0], negotiation.first_crowded())
+    return negotiation.paths
 
 
-def _inner(path: Path, request: Request) -> Path:
-    """Return the PEs of a path that no other may use: a chosen end is one, given ends are not."""
-    return path[1:] if request.end is None else path[1:-1]
+class _Negotiation:
+    """The paths so far, and what PEs cost because others want them."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        is_blocked: NDArray[np.bool_],
+        costs: NDArray[np.int64],
+    ) -> None:
+        self.paths: list[Path] = [()] * len(requests)
+        self._requests = requests
+        self._is_blocked = is_blocked
+        self._costs = costs.copy()
+        """Those of all rounds."""
+        self._prices = costs.copy()
+        """Those of this round, with what PEs cost that have paths."""
+        self._users = np.zeros(costs.shape, np.int64)
+        self._price = _FIRST_PRICE
+        self._effort = _Effort(_MAX_STEPS + len(_LINKS) * costs.size)
+
+    @property
+    def num_crowded(self) -> int:
+        """PEs that more than one path wants."""
+        return int((self._users > 1).sum())
+
+    def first_crowded(self) -> Pe:
+        """Return the first of them."""
+        y, x = np.argwhere(self._users > 1)[0]
+        return int(x), int(y)
+
+    def search_again(self, number: int) -> None:
+        """Give a request a cheapest path at the prices of this round."""
+        request = self._requests[number]
+        self._count(self._inner(number), -1)
+        path = _cheapest(request, self._is_blocked, self._prices, self._effort)
+        if path is None:
+            crowded = self.first_crowded() if self.num_crowded else None
+            raise NoPathError(number, crowded if self._effort.is_spent else None)
+        self.paths[number] = path
+        self._count(self._inner(number), 1)
+
+    def end_round(self) -> list[int]:
+        """Raise the prices; return the requests whose paths share a PE."""
+        crowded = self._users > 1
+        self._costs[crowded] += HOP_COST
+        self._price = min(2 * self._price, _MAX_PRICE)
+        self._prices = self._costs + self._price * self._users
+        return [
+            number
+            for number in range(len(self.paths))
+            if any(crowded[y, x] for x, y in self._inner(number))
+        ]
+
+    def _inner(self, number: int) -> Path:
+        """Return the PEs that no other path may use: a chosen end is one, given ends are not."""
+        path = self.paths[number]
+        return path[1:] if self._requests[number].end is None else path[1:-1]
+
+    def _count(self, pes: Path, change: int) -> None:
+        for x, y in pes:
+            self._users[y, x] += change
+            self._prices[y, x] += change * self._price
 
 
-def _count(users: NDArray[np.int64], pes: Path, change: int) -> None:
-    for x, y in pes:
-        users[y, x] += change
+@dataclass(slots=True)
+class _Effort:
+    """Steps that all searches together may still take."""
+
+    num_steps: int
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether none are left."""
+        return self.num_steps <= 0
 
 
 def _cheapest(
-    request: Request, is_blocked: NDArray[np.bool_], costs: NDArray[np.int64]
+    request: Request, is_blocked: NDArray[np.bool_], costs: NDArray[np.int64], effort: _Effort
 ) -> Path | None:
-    """Return a cheapest path; the same one for the same arguments."""
+    """Return a cheapest path, the same one for the same arguments; None: there is none."""
     first: _Arrival = (request.start.pe, Direction.RAMP)
     best: dict[_Arrival, int] = {first: 0}
     previous: dict[_Arrival, _Arrival] = {}
     queue: list[tuple[int, int, Pe, Direction]] = []
     heapq.heappush(queue, (_remaining(request, request.start.pe), 0, *first))
-    while queue:
+    while queue and not effort.is_spent:
+        effort.num_steps -= 1
         _, spent, pe, heading = heapq.heappop(queue)
         if best[pe, heading] < spent:
             continue

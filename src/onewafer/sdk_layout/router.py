@@ -142,6 +142,9 @@ class _Router:
 
     def _check_io_pe(self, link: Link, pe: Pe) -> None:
         x, y = pe
+        height, width = self.is_code.shape
+        if not (0 <= x < width and 0 <= y < height):
+            raise HostError(f"{link}: io_loc ({x}, {y}) is outside the fabric")
         if self.is_code[y, x] or pe in self.io_pes:
             what = "a code region" if self.is_code[y, x] else "another stream"
             raise HostError(
