@@ -136,7 +136,9 @@ def test_the_page_says_how_each_program_was_judged(checkout, tmp_path):
     add_example(checkout, "bandwidth-test", f"mkdir out; echo '{record}' > out/simulation.json")
     add_example(checkout, "elsewhere", "echo 'a.b.HostError: no | such thing'; echo later; exit 1")
     script = checkout / "tutorials" / "topic-03-streaming-wavelet-data" / "run.py"
-    script.write_text("import numpy as np\nnp.testing.assert_equal(1, 1)\n")
+    script.write_text("assert args\nrunner.memcpy_d2h(x)\nnp.testing.assert_equal(x, 1)\n")
+    measures = checkout / "tutorials" / "bandwidth-test" / "run.py"
+    measures.write_text("assert args\nrunner.memcpy_d2h(x)\nprint(x)\n")
     run(checkout, "--page", tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert "2 of 3 pass." in page
