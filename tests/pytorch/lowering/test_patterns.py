@@ -16,13 +16,16 @@ from onewafer.graph import (
     ActivationFunction,
     Add,
     Attention,
+    BatchedMatmul,
     Evaluator,
     LayerNorm,
     Linear,
     Multiply,
+    Relu,
     RmsNorm,
     Rotary,
     Scale,
+    Softmax,
 )
 from onewafer.pytorch import capture
 
@@ -457,15 +460,16 @@ class TestAttention:
             (lambda s: s + torch.full((ROWS, ROWS), torch.nan), "has NaN or ∞"),
             (lambda s: 2 * s.masked_fill(~CAUSAL, -torch.inf), "multiplies the scores"),
             (lambda s: (s + torch.ones(2, 1, ROWS, ROWS))[:1], "does not go over scores"),
-            (lambda s: s.transpose(-1, -2), "the scores of an attention has no form"),
-            (lambda s: s.relu(), "the scores of an attention has no form"),
+            (lambda s: s.transpose(-1, -2), "not a group of features next to each other"),
         ],
     )
     def test_what_is_none(self, mask, reason):
         refused(attend(mask), reason)
 
-    def test_softmax_of_something_else(self):
-        refused(lambda m, x: torch.softmax(x, -1), "only the softmax of an attention's scores")
+    def test_scores_that_something_else_is_done_with(self):
+        found = kinds(check(attend(lambda s: s.relu())))
+        expected = [BatchedMatmul, Relu, Softmax, BatchedMatmul]
+        assert [kind for kind in found if kind in expected] == expected
 
 
 class TestStoredTensors:
