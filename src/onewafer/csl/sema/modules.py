@@ -13,6 +13,7 @@ from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
     Scalar,
+    Struct,
     TypeValue,
     Undefined,
     Value,
@@ -164,7 +165,28 @@ class Module:
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
             return initial
-        return self._make_variable(declaration, type_ or type_of(initial), initial)
+        type_ = type_ or type_of(initial)
+        if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
+            return self._make_struct(declaration, declaration.name, type_, initial)
+        return self._make_variable(declaration, type_, initial)
+
+    def _make_struct(
+        self, declaration: ast.Variable, name: str, type_: t.StructType, initial: Value
+    ) -> Struct:
+        """Return a variable of a struct type: one variable for each field, named `name.field`."""
+        if isinstance(initial, Undefined):
+            initial = operations.zero(type_, declaration.span)
+        assert isinstance(initial, Struct)
+        fields: list[Value] = []
+        for field_name, field_type, value in zip(
+            type_.names or (), type_.fields, initial.fields, strict=True
+        ):
+            inner = f"{name}.{field_name}"
+            if isinstance(field_type, t.StructType):
+                fields.append(self._make_struct(declaration, inner, field_type, value))
+            else:
+                fields.append(self._make_variable(declaration, field_type, value, inner))
+        return Struct(type_.names, tuple(fields), type_)
 
     def _initial(self, declaration: ast.Variable, type_: t.Type | None) -> Value:
         node = declaration.initializer
@@ -178,7 +200,9 @@ class Module:
             value = operations.coerce(value, type_, node.span, f"the value of `{declaration.name}`")
         return value
 
-    def _make_variable(self, declaration: ast.Variable, type_: t.Type, initial: Value) -> Variable:
+    def _make_variable(
+        self, declaration: ast.Variable, type_: t.Type, initial: Value, name: str = ""
+    ) -> Variable:
         if isinstance(initial, Undefined):
             initial = operations.zero(type_, declaration.span)
         if t.is_comptime_only(type_) or (
@@ -195,7 +219,7 @@ class Module:
             value = self.evaluate(declaration.alignment)
             alignment = places.alignment(value, declaration.alignment.span)
         return Variable(
-            self.qualify(declaration.name),
+            self.qualify(name or declaration.name),
             type_,
             initial,
             declaration.name_span,

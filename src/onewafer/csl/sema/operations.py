@@ -416,6 +416,8 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
         case Struct():
             if type_ is t.COMPTIME_STRUCT or type_of(value) == type_:
                 return value
+            if isinstance(type_, t.StructType) and type_.origin is not None:
+                return to_named(value, type_, lambda f, u: coerce(f, u, span, what), span)
         case FunctionValue() if isinstance(type_, t.FunctionType):
             actual = type_of(value)
             assert isinstance(actual, t.FunctionType)
@@ -429,6 +431,21 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
     if type_ is t.ANYTYPE:
         return value
     mismatch(value, type_, span, what)
+
+
+def to_named(
+    value: Struct,
+    type_: t.StructType,
+    convert: Callable[[Value, t.Type], Value],
+    span: Span | None,
+) -> Struct:
+    """Return an anonymous struct as one of a named type, each field converted, or fail."""
+    names = type_.names or ()
+    if value.type is not None or set(value.names or ()) != set(names):
+        mismatch(value, type_, span)
+    by_name = dict(value.items())
+    pairs = zip(names, type_.fields, strict=True)
+    return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)
 
 
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
@@ -562,6 +579,8 @@ def zero(type_: t.Type, span: Span | None) -> Value:
             return Scalar(type_, value=False)
         case t.VOID:
             return Void()
+        case t.StructType(names, fields, origin) if origin is not None:
+            return Struct(names, tuple(zero(field, span) for field in fields), type_)
         case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
             return Scalar(type_, 0)
         case _:

@@ -161,6 +161,8 @@ def address_of_global(module: Module, name: str, span: Span) -> Value:
     value = module.read(name, span)
     if isinstance(value, FunctionValue):
         return value
+    if isinstance(value, Struct):
+        no_struct_address(span)
     return address_of_variable(module.materialize(name, span))
 
 
@@ -169,6 +171,11 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
     match base:
         case ModuleValue(module):
             return address_of_global(module, name, span)
+        case Struct():
+            field = member(base, name, span)
+            if isinstance(field, Variable):
+                return address_of_variable(field)
+            no_place(span)
         case _:
             no_place(span)
 
@@ -221,6 +228,16 @@ def no_place(span: Span) -> NoReturn:
         "only variables and their elements have an address",
         span,
         help="put the value into a `var` first",
+    )
+
+
+def no_struct_address(span: Span) -> NoReturn:
+    """Fail because the fields of a struct do not lie together."""
+    fail(
+        "unsupported-feature",
+        "pointers to structs are not supported",
+        span,
+        help="take the address of a field (`&s.a`), or pass the struct by value",
     )
 
 
@@ -340,6 +357,26 @@ def enum_type(
         numbers[entry.name] = counter
         counter += 1
     return TypeValue(t.EnumType(integer, numbers))
+
+
+def struct_type(
+    node: ast.StructType, field_types: Sequence[Value], spans: Sequence[Span]
+) -> TypeValue:
+    """Return the type that a `struct { … }` makes."""
+    seen: set[str] = set()
+    for field in node.fields:
+        if field.name in seen:
+            fail("duplicate-declaration", f"field `{field.name}` is given twice", field.span)
+        seen.add(field.name)
+    types = tuple(expect_type(v, span) for v, span in zip(field_types, spans, strict=True))
+    return TypeValue(t.StructType(tuple(field.name for field in node.fields), types, node))
+
+
+def typed_struct(type_: t.Type, span: Span) -> t.StructType:
+    """Return the type of `T{ .a = 1 }`, or fail."""
+    if not isinstance(type_, t.StructType):
+        fail("type-mismatch", f"`{type_}` is no struct type", span)
+    return type_
 
 
 def array_literal(

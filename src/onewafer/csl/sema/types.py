@@ -126,13 +126,18 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True)
 class StructType:
-    """An anonymous struct, or (names None) a tuple."""
+    """A struct, or (names None) a tuple."""
 
     names: tuple[str, ...] | None
     fields: tuple[Type, ...]
+    origin: object | None = None
+    """The `struct { … }` that made it, by identity; None: it is anonymous."""
 
     def __str__(self) -> str:
         """Return the spelling."""
+        if self.origin is not None:
+            pairs = zip(self.names or (), self.fields, strict=True)
+            return f"struct {{ {', '.join(f'{n}: {t}' for n, t in pairs)} }}"
         if self.names is None:
             return f".{{ {', '.join(map(str, self.fields))} }}"
         fields = (f".{n}: {t}" for n, t in zip(self.names, self.fields, strict=True))
@@ -255,7 +260,9 @@ def scalar_type(type_: Type) -> ScalarType | None:
 def is_comptime_only(type_: Type) -> bool:
     """Tell whether no value of `type_` exists at run time."""
     match type_:
-        case FunctionType() | StructType():
+        case StructType(_, fields, origin):
+            return origin is None or any(map(is_comptime_only, fields))
+        case FunctionType():
             return True
         case ArrayType(_, element):
             return is_comptime_only(element)

@@ -101,10 +101,19 @@ class Undefined:
 
 @dataclass(slots=True, eq=False)
 class Struct:
-    """An anonymous struct, or (names None) a tuple. Fields may be `Runtime` in run-time code."""
+    """A struct, or (names None) a tuple. Fields may be `Runtime` in run-time code.
+
+    A `var` of a struct type is one whose fields are each a `Variable`.
+    """
 
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
+    type: t.StructType | None = None
+    """None: it is anonymous, and its type follows from the fields."""
+
+    def with_fields(self, fields: tuple[Value, ...]) -> Struct:
+        """Return a struct of the same type with other fields."""
+        return Struct(self.names, fields, self.type)
 
     def get(self, name: str) -> Value | None:
         """Return a field's value; None: no such field."""
@@ -261,6 +270,8 @@ def type_of(value: Value) -> t.Type:
             return type_
         case Variable():
             return value.type
+        case Struct(_, _, t.StructType() as type_):
+            return type_
         case Struct(names, fields):
             return t.StructType(names, tuple(type_of(f) for f in fields))
         case Text():
@@ -287,7 +298,7 @@ def is_comptime(value: Value) -> bool:
         case Runtime():
             return False
         case Struct(_, fields):
-            return all(is_comptime(f) for f in fields)
+            return all(is_comptime(f) and not _is_loaded(f) for f in fields)
         case Array(_, elements):
             return all(is_comptime(e) for e in elements)
         case TensorAccess():
@@ -297,6 +308,11 @@ def is_comptime(value: Value) -> bool:
             return is_comptime(start) and is_comptime(stop) and is_comptime(step)
         case _:
             return True
+
+
+def _is_loaded(field: Value) -> bool:
+    """Tell whether a field is a variable whose value only run time knows; arrays stay places."""
+    return isinstance(field, Variable) and not isinstance(field.type, t.ArrayType)
 
 
 def force(value: Scalar, reason: str, span: Span | None) -> Number:
@@ -311,8 +327,8 @@ def force_all(value: Value, reason: str, span: Span | None) -> Value:
     match value:
         case Scalar(type_, _, taint):
             return value if taint is None else Scalar(type_, force(value, reason, span))
-        case Struct(names, fields):
-            return Struct(names, tuple(force_all(f, reason, span) for f in fields))
+        case Struct(_, fields):
+            return value.with_fields(tuple(force_all(f, reason, span) for f in fields))
         case Array(type_, elements):
             return Array(type_, [force_all(e, reason, span) for e in elements])
         case _:
@@ -322,8 +338,8 @@ def force_all(value: Value, reason: str, span: Span | None) -> Value:
 def force_arrays(value: Value, reason: str, span: Span | None) -> Value:
     """Force every scalar inside of arrays in `value`; those in structs may stay tainted."""
     match value:
-        case Struct(names, fields):
-            return Struct(names, tuple(force_arrays(f, reason, span) for f in fields))
+        case Struct(_, fields):
+            return value.with_fields(tuple(force_arrays(f, reason, span) for f in fields))
         case Scalar():
             return value
         case _:

@@ -10,8 +10,8 @@ values; nothing is looked up, and every literal is still its text's value.
     expression := IntegerLiteral | FloatLiteral | StringLiteral | BoolLiteral | Name | Unary
                | Binary | Call | BuiltinCall | Member | Dereference | Index | IfExpression
                | SwitchExpression | BlockExpression | StructLiteral | TupleLiteral | VoidLiteral
-               | ArrayLiteral | ArrayType | PointerType | FunctionType | EnumType | TensorAccess
-               | ComptimeExpression | ErrorExpression
+               | TypedStruct | StructType | ArrayLiteral | ArrayType | PointerType | FunctionType
+               | EnumType | TensorAccess | ComptimeExpression | ErrorExpression
 
 Types are expressions (`*T`, `[n]T`, `fn (T) R`, names). Nodes compare by identity.
 """
@@ -228,6 +228,29 @@ class TupleLiteral(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TypedStruct(Node):
+    """`T{ .a = 1, .b = 2 }`."""
+
+    type: Expression
+    literal: StructLiteral
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructType(Node):
+    """`struct { a: T, b: U }`; every such expression makes a type of its own."""
+
+    fields: tuple[StructTypeField, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StructTypeField(Node):
+    """`name: type` of a struct type."""
+
+    name: str
+    type: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ArrayType(Node):
     """`[d0, d1]T`."""
 
@@ -317,6 +340,8 @@ Expression = (
     | BlockExpression
     | StructLiteral
     | TupleLiteral
+    | TypedStruct
+    | StructType
     | ArrayType
     | ArrayLiteral
     | PointerType

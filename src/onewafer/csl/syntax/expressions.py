@@ -69,11 +69,18 @@ _ENDS_EXPRESSION = frozenset(
 
 _UNSUPPORTED = {
     TokenKind.ASM: "inline assembly is not supported; use builtins",
-    TokenKind.STRUCT: "named structs are not supported; write an anonymous one: `.{ .a = 1 }`",
     TokenKind.UNION: "unions are not supported; use `@bitcast` to read a value as another type",
     TokenKind.VOLATILE: "`volatile` is not supported; every access of memory happens as written",
     TokenKind.NULL: "`null` is not supported; use the void value `{}` for what is absent",
 }
+
+
+_TYPED_STRUCT = (
+    TokenKind.LEFT_BRACE,
+    TokenKind.DOT,
+    TokenKind.IDENTIFIER,
+    TokenKind.ASSIGN,
+)
 
 
 class ExpressionParser(TokenCursor):
@@ -179,7 +186,17 @@ class ExpressionParser(TokenCursor):
                     base = self._index_of(base)
                 case _:
                     base = self._member_of(base)
-        return base
+        return self._typed_struct(base)
+
+    def _typed_struct(self, type_: ast.Expression) -> ast.Expression:
+        """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it is there; no block begins like that."""
+        begins = (self.token.kind, *map(self.kind_ahead, (1, 2, 3)))
+        if begins != _TYPED_STRUCT:
+            return type_
+        where, start = "after the fields of the struct", self.token.start
+        fields = self.delimited(TokenKind.LEFT_BRACE, where, self._struct_field)
+        literal = ast.StructLiteral(self.span_from(start), fields)
+        return ast.TypedStruct(self._from(type_), type_, literal)
 
     def _arguments(self) -> tuple[ast.Expression, ...]:
         return self.delimited(
@@ -274,6 +291,11 @@ class ExpressionParser(TokenCursor):
                 return self._function_type()
             case TokenKind.ENUM:
                 return self._enum_type()
+            case TokenKind.STRUCT:
+                return self._struct_type(token)
+            case TokenKind.EXTERN if self.next_kind is TokenKind.STRUCT:
+                self.advance()
+                return self._struct_type(token)
             case TokenKind.PIPE:
                 return self._tensor_access()
             case _:
@@ -522,6 +544,23 @@ class ExpressionParser(TokenCursor):
         result = self.parse_type()
         is_task = keyword.kind is TokenKind.TASK
         return ast.FunctionType(self.span_from(keyword.start), parameters, result, is_task=is_task)
+
+    def _struct_type(self, first: Token) -> ast.Expression:
+        self.advance()
+        fields = self.delimited(
+            TokenKind.LEFT_BRACE, "after the fields of the struct", self._struct_type_field
+        )
+        return ast.StructType(self.span_from(first.start), fields)
+
+    def _struct_type_field(self) -> ast.StructTypeField:
+        name = self.expect_identifier("for a field of the struct")
+        self.expect(
+            TokenKind.COLON,
+            f"after the field `{name.text}`",
+            help_text=f"a field of a struct type has a type: `{name.text}: u16`",
+        )
+        type_ = self.parse_type()
+        return ast.StructTypeField(self.span_from(name.start), name.text, type_)
 
     def _enum_type(self) -> ast.Expression:
         keyword = self.advance()

@@ -32,6 +32,15 @@ _TOP_LEVEL_ONLY = frozenset(
 )
 
 
+def _field_target(target: ast.Expression) -> ast.Expression:
+    """Return `s.name` for `@field(s, "name")`, which may be assigned to."""
+    match target:
+        case ast.BuiltinCall(span, "field", (base, ast.StringLiteral(value=name))):
+            return ast.Member(span, base, name)
+        case _:
+            return target
+
+
 class StatementParser(ExpressionParser):
     """The statement level of the parser."""
 
@@ -139,6 +148,7 @@ class StatementParser(ExpressionParser):
         operator = self.token
         if operator.kind not in _ASSIGNMENT:
             return ast.ExpressionStatement(expression.span, expression)
+        expression = _field_target(expression)
         self._check_target(expression)
         self.advance()
         value = self.parse_expression()

@@ -85,8 +85,12 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
         case ast.TupleLiteral(elements=elements):
             values = [compile_expression(element, scope) for element in elements]
             return lambda f: Struct(None, tuple([value(f) for value in values]))
+        case ast.TypedStruct():
+            return _compile_typed_struct(node, scope)
         case ast.ArrayLiteral():
             return _compile_array(node, scope)
+        case ast.StructType():
+            return _compile_struct_type(node, scope)
         case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
             return _compile_type_expression(node, scope)
         case ast.TensorAccess():
@@ -229,7 +233,10 @@ def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
     def read(frame: Frame) -> Value:
         base = evaluate(frame)
         if type(base) is Struct and base.names is not None and name in base.names:
-            return base.fields[base.names.index(name)]
+            field = base.fields[base.names.index(name)]
+            if type(field) is Variable:
+                not_comptime(field, span)
+            return field
         value = places.member(base, name, span)
         if type(value) is Variable:
             not_comptime(value, span)
@@ -328,6 +335,22 @@ def select_arm(
             if truth(same, span):
                 return number
     return default
+
+
+def _compile_struct_type(node: ast.StructType, scope: Scope) -> Evaluate:
+    types = [compile_type(field.type, scope) for field in node.fields]
+    spans = [field.type.span for field in node.fields]
+    return lambda f: places.struct_type(node, [type_(f) for type_ in types], spans)
+
+
+def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
+    type_, literal = compile_type(node.type, scope), compile_expression(node.literal, scope)
+
+    def evaluate(frame: Frame) -> Value:
+        named = places.expect_type(type_(frame), node.type.span)
+        return operations.coerce(literal(frame), places.typed_struct(named, node.span), node.span)
+
+    return evaluate
 
 
 # --- arrays and types ----------------------------------------------------------------------------

@@ -236,7 +236,8 @@ def _replace(old: Value | None, new: Value, span: Span) -> Value:
     """Return `new` in the type of the variable that holds `old`."""
     if old is None:
         raise Fault(None)
-    value = operations.coerce(new, type_of(old), span) if not isinstance(old, Struct) else new
+    is_anonymous = isinstance(old, Struct) and old.type is None
+    value = new if is_anonymous else operations.coerce(new, type_of(old), span)
     return value.copy() if type(value) is Array else value
 
 
@@ -303,7 +304,7 @@ def _update(
             what = f"field `{step.name}`" if step.name is not None else "element"
             fail("unknown-field", f"a `{type_of(container)}` has no such {what}", step.span)
     part = _update(frame, fields[position], rest, new, span)
-    return Struct(container.names, (*fields[:position], part, *fields[position + 1 :]))
+    return container.with_fields((*fields[:position], part, *fields[position + 1 :]))
 
 
 # --- control flow --------------------------------------------------------------------------------

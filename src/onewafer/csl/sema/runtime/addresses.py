@@ -43,12 +43,14 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                     return places.address_of_variable(bound)
                 case FunctionValue():
                     return bound
+                case Struct():
+                    places.no_struct_address(span)
                 case Scalar() | Array():
                     return places.address_of_variable(materialize(a, name, bound, span))
                 case _:
                     places.no_place(span)
         case ast.Member(base=base, name=name, span=span):
-            return places.address_of_member(expressions.evaluate(a, base), name, span)
+            return places.address_of_member(expressions.operand(a, base), name, span)
         case ast.Dereference(base=base, span=span):
             return expect_pointer(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):

@@ -15,6 +15,7 @@ from onewafer.csl.sema.values import (
     Pointer,
     Runtime,
     Scalar,
+    Struct,
     Undefined,
     Value,
     Variable,
@@ -164,6 +165,16 @@ class Analyzer:
         address = ir.AddressOf(self.instance.storage(variable))
         return Runtime(variable.type, ir.Load(ir_type(variable.type), address), descriptor)
 
+    def load(self, value: Value, span: Span) -> Value:
+        """Return the run-time value of a variable, also of one of a struct type."""
+        match value:
+            case Variable():
+                return self.load_variable(value, span)
+            case Struct(_, fields) if any(isinstance(f, Variable | Struct) for f in fields):
+                return value.with_fields(tuple(self.load(field, span) for field in fields))
+            case _:
+                return value
+
     def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
         """Return `value` as `type_` if the language converts it by itself, or fail."""
         match value:
@@ -177,6 +188,12 @@ class Analyzer:
                 if value.type == type_:
                     return value
                 operations.mismatch(value, type_, span, what)
+            case Struct() if isinstance(type_, t.StructType) and type_.origin is not None:
+                if type_of(value) == type_:
+                    return value
+                return operations.to_named(
+                    value, type_, lambda field, wanted: self.coerce(field, wanted, span, what), span
+                )
             case _:
                 return operations.coerce(value, type_, span, what)
 

@@ -71,10 +71,7 @@ def call_value(
             if not _is_known(argument):
                 not_comptime(argument, place)
         return call_function(function, arguments, span)
-    values = [
-        a.load_variable(v, place) if isinstance(v, Variable) else v
-        for v, place in zip(arguments, spans, strict=True)
-    ]
+    values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
     target, passed, result = specialize(a, function, values, spans, span)
     if isinstance(result, t.StructType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
@@ -109,7 +106,7 @@ def specialize(
     key: list[object] = [id(function.module), id(declaration)]
     for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
         if _has_run_time_fields(argument) and not parameter.is_comptime:
-            _check_struct(callee, parameter, argument, place)
+            argument = _as_parameter(a, callee, parameter, argument, place)  # noqa: PLW2901
             fields = _Fields(a, callee, place, parameters, passed)
             bound, part = fields.bind(parameter.name, argument)
         else:
@@ -131,10 +128,18 @@ def _has_run_time_fields(argument: Value) -> TypeGuard[Struct]:
     return isinstance(argument, Struct) and not is_comptime(argument)
 
 
-def _check_struct(callee: Analyzer, parameter: ast.Parameter, argument: Struct, span: Span) -> None:
+def _as_parameter(
+    a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Struct, span: Span
+) -> Struct:
+    """Return a struct in the type of the parameter that takes it, or fail."""
     type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
-    if type_ not in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
-        operations.mismatch(argument, type_, span, f"the argument `{parameter.name}`")
+    if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
+        return argument
+    what = f"the argument `{parameter.name}`"
+    value = a.coerce(argument, type_, span, what)
+    if not isinstance(value, Struct):
+        operations.mismatch(argument, type_, span, what)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,8 @@ class _Fields:
             for label, field in zip(labels, value.fields, strict=True)
         ]
         parts = tuple(part for _, part in bound)
-        return Struct(value.names, tuple(field for field, _ in bound)), (value.names, parts)
+        inside = value.with_fields(tuple(field for field, _ in bound))
+        return inside, (value.names, value.type, parts)
 
     def _field(self, name: str, field: Value) -> tuple[Value, object]:
         if _has_run_time_fields(field):

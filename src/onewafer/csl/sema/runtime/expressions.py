@@ -29,7 +29,6 @@ from onewafer.csl.sema.values import (
     Text,
     TypeValue,
     Value,
-    Variable,
     force,
     truth,
     type_of,
@@ -67,10 +66,7 @@ _SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
 
 def evaluate(a: Analyzer, node: ast.Expression) -> Value:
     """Return the value of an expression; array variables are given as themselves."""
-    value = operand(a, node)
-    if isinstance(value, Variable):
-        return a.load_variable(value, node.span)
-    return value
+    return a.load(operand(a, node), node.span)
 
 
 def evaluate_as(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Value:
@@ -136,6 +132,12 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
             spans = [element.span for element in elements]
             values = [evaluate(a, element) for element in elements]
             return places.array_literal(evaluate_type(a, type_), values, spans, span)
+        case ast.TypedStruct(type=type_, literal=literal, span=span):
+            named = places.typed_struct(evaluate_type(a, type_), span)
+            return a.coerce(evaluate(a, literal), named, span)
+        case ast.StructType(fields=fields):
+            types = [TypeValue(evaluate_type(a, field.type)) for field in fields]
+            return places.struct_type(node, types, [field.type.span for field in fields])
         case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
             return _type_expression(a, node)
         case ast.TensorAccess():

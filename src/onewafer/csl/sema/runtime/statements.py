@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks
+from onewafer.csl.sema.runtime import blocks, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -22,7 +22,6 @@ from onewafer.csl.sema.runtime.expressions import (
     matches,
     operand,
 )
-from onewafer.csl.sema.runtime.structs import store_fields
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -157,6 +156,10 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
         a.declare(node.name, _settled(a, node.name, value, span), node.name_span)
         return
     type_ = type_ if type_ is not None else type_of(value)
+    if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
+        whole = structs.declare_struct(a, node.name, type_, value, span)
+        a.declare(node.name, whole, node.name_span)
+        return
     if t.is_comptime_only(type_) or type_ is t.VOID:
         fail(
             "not-runtime",
@@ -190,7 +193,7 @@ def _settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
     match value:
         case Struct(names, fields):
             labels = names if names is not None else map(str, range(len(fields)))
-            return Struct(names, tuple(map(settle, labels, fields)))
+            return value.with_fields(tuple(map(settle, labels, fields)))
         case Range(type_, start, stop, step):
             return Range(type_, settle("start", start), settle("stop", stop), settle("step", step))
         case Runtime(type_, expression, descriptor):
@@ -331,6 +334,10 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             return
         case _:
             pass
+    whole = _struct_target(a, node)
+    if whole is not None:
+        structs.assign_struct(a, whole, evaluate_as(a, node.value, type_of(whole)), node.span)
+        return
     place = place_of(a, node.target)
     if isinstance(place, RuntimeLocal):
         value = _new_value(a, node, Runtime(place.type, ir.ReadLocal(place.local)), place.type)
@@ -344,6 +351,16 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
         old = load(a, place, node.target.span)
     value = _new_value(a, node, old, type_.pointee)
     store_value(a, place, type_.pointee, value, node.span)
+
+
+def _struct_target(a: Analyzer, node: ast.Assign) -> Struct | None:
+    """Return the variable of a struct type that is assigned as a whole."""
+    match node.target:
+        case ast.Name() | ast.Member() if node.operator is None:
+            value = operand(a, node.target)
+            return value if isinstance(value, Struct) and value.type is not None else None
+        case _:
+            return None
 
 
 def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
@@ -563,7 +580,7 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
         a.emit(ir.Return(None))
         return
     if isinstance(a.result, t.StructType):
-        store_fields(a, value, a.result, node.span)
+        structs.store_fields(a, value, a.result, node.span)
         a.emit(ir.Return(None))
         return
     a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))

@@ -1,6 +1,8 @@
-"""Structs as results of functions: the fields lie in memory between the return and the caller.
+"""Structs at run time: variables of struct types, and structs as results of functions.
 
-No function is re-entered, so each has one such place; the caller takes the fields out at once.
+A variable is a struct of variables, one a field. A result lies in memory between the return and the
+caller: no function is re-entered, so each has one such place; the caller takes the fields out at
+once.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime import statements
 from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
-from onewafer.csl.sema.values import Pointer, Runtime, Struct, Value, Variable, type_of
+from onewafer.csl.sema.values import Pointer, Runtime, Struct, Undefined, Value, Variable, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +42,9 @@ def load_fields(
 
     def load(field_type: t.Type, path: FieldPath) -> Value:
         if isinstance(field_type, t.StructType):
-            return Struct(
-                field_type.names,
-                tuple(load(inner, (*path, i)) for i, inner in enumerate(field_type.fields)),
-            )
+            fields = tuple(load(inner, (*path, i)) for i, inner in enumerate(field_type.fields))
+            named = field_type if field_type.origin is not None else None
+            return Struct(field_type.names, fields, named)
         local = a.new_local("field", field_type, is_const=True).local
         place = _place(a, places, path, field_type, span)
         a.emit(ir.SetLocal(local, ir.Load(ir_type(field_type), place), span))
@@ -52,9 +55,65 @@ def load_fields(
     return result
 
 
+# --- variables -----------------------------------------------------------------------------------
+
+
+def declare_struct(a: Analyzer, name: str, type_: t.StructType, value: Value, span: Span) -> Struct:
+    """Return a local variable of a struct type, its fields in memory, and store its first value."""
+    given = value.fields if isinstance(value, Struct) else (Undefined(),) * len(type_.fields)
+    fields: list[Value] = []
+    for label, field_type, field in zip(type_.names or (), type_.fields, given, strict=True):
+        inner = f"{name}.{label}"
+        if isinstance(field_type, t.StructType):
+            fields.append(declare_struct(a, inner, field_type, field, span))
+            continue
+        variable = a.new_variable(inner, field_type, span, is_const=False)
+        if not isinstance(field, Undefined):
+            statements.store_value(a, _pointer(variable), field_type, field, span)
+        fields.append(variable)
+    return Struct(type_.names, tuple(fields), type_)
+
+
+def assign_struct(a: Analyzer, target: Struct, value: Value, span: Span) -> None:
+    """Assign to a variable of a struct type; the new value may be made of its old fields."""
+    type_ = type_of(target)
+    assert isinstance(type_, t.StructType)
+    new = a.coerce(value, type_, span)
+    for variable, field in _new_fields(a, target, new, span):
+        statements.store_value(a, _pointer(variable), variable.type, field, span)
+
+
+def _new_fields(
+    a: Analyzer, target: Struct, value: Value, span: Span
+) -> list[tuple[Variable, Value]]:
+    assert isinstance(value, Struct)
+    pairs: list[tuple[Variable, Value]] = []
+    for place, field in zip(target.fields, value.fields, strict=True):
+        match place:
+            case Struct():
+                pairs += _new_fields(a, place, field, span)
+            case Variable(type=type_) if isinstance(field, Runtime):
+                local = _settled(a, field, type_, span)
+                pairs.append((place, Runtime(type_, ir.ReadLocal(local))))
+            case Variable():
+                pairs.append((place, field))
+            case _:
+                fail("not-assignable", "this struct is constant", span)
+    return pairs
+
+
+def _pointer(variable: Variable) -> Pointer:
+    return Pointer(t.PointerType(variable.type), variable)
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
 def _leaves(
     a: Analyzer, value: Value, type_: t.StructType, span: Span, path: FieldPath
 ) -> Iterator[tuple[FieldPath, t.Type, Value]]:
+    if isinstance(value, Struct) and type_.origin is not None:
+        value = a.coerce(value, type_, span, "the result")
     match value:
         case Struct(names, fields) if names == type_.names and len(fields) == len(type_.fields):
             pass
