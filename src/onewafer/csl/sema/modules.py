@@ -14,6 +14,7 @@ from onewafer.csl.sema.values import (
     FunctionValue,
     Scalar,
     Struct,
+    Text,
     TypeValue,
     Undefined,
     Value,
@@ -93,6 +94,16 @@ class Module:
         """Return the symbol name of a declaration."""
         return f"{self.name}.{name}" if self.name else name
 
+    def symbol(self, declaration: ast.Variable | ast.Function) -> str:
+        """Return the name of a declaration in the image: its `linkname`, if it has one."""
+        node = declaration.link_name
+        if node is None:
+            return self.qualify(declaration.name)
+        value = self.evaluate(node)
+        if not isinstance(value, Text):
+            fail("type-mismatch", f"a `linkname` is a string, not a `{type_of(value)}`", node.span)
+        return value.value
+
     def read(self, name: str, span: Span) -> Value:
         """Return the value of a top-level name; a run-time variable as itself (`Variable`)."""
         value = self._values.get(name)
@@ -122,6 +133,8 @@ class Module:
 
     def _predeclared(self, name: str, span: Span) -> Value:
         value = _PREDECLARED.get(name)
+        if value is None and (type_ := t.any_width(name)) is not None:
+            return TypeValue(type_)
         if value is None:
             known = (*self.code.declarations, *_PREDECLARED)
             fail("unknown-name", f"`{name}` is not declared", span, help=suggest(name, known))
@@ -156,7 +169,6 @@ class Module:
 
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT
-        places.check_unlinked(declaration)
         if declaration.storage is ast.Storage.EXTERN:
             fail(
                 "unsupported-feature", "`extern` variables are not supported", declaration.name_span
@@ -219,7 +231,7 @@ class Module:
             value = self.evaluate(declaration.alignment)
             alignment = places.alignment(value, declaration.alignment.span)
         return Variable(
-            self.qualify(name or declaration.name),
+            self.qualify(name) if name else self.symbol(declaration),
             type_,
             initial,
             declaration.name_span,

@@ -280,14 +280,14 @@ def alignment(value: Value, span: Span) -> int:
 
 
 def check_unlinked(declaration: ast.Variable) -> None:
-    """Fail if a variable asks for a place that only a linker could give."""
+    """Fail if a local variable asks for what only globals have."""
     for name, node in (
         ("linksection", declaration.link_section),
         ("linkname", declaration.link_name),
     ):
         if node is not None:
-            fail("unsupported-feature", f"`{name}` is not supported", node.span,
-                 help="leave it out; `align(…)` is the only attribute")  # fmt: skip
+            fail("unsupported-feature", f"`{name}` belongs to globals", node.span,
+                 help="leave it out, or declare the variable at the top level")  # fmt: skip
 
 
 # --- constructors --------------------------------------------------------------------------------

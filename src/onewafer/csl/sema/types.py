@@ -226,6 +226,19 @@ PREDECLARED: Final[Mapping[str, Type]] = {
 }
 """Type names that need no declaration."""
 
+MAX_BITS: Final = (1 << 24) - 1
+"""Of an integer type."""
+
+
+def any_width(name: str) -> IntegerType | None:
+    """Return the integer type that a name like `u3` or `i24` means; None: it means none."""
+    sign, digits = name[:1], name[1:]
+    if sign not in ("i", "u") or not digits.isdecimal() or digits[0] == "0":
+        return None
+    bits = int(digits)
+    return IntegerType(bits, is_signed=sign == "i") if bits <= MAX_BITS else None
+
+
 _SCALARS: Final[Mapping[Type, ScalarType]] = {
     BOOL: ScalarType.BOOL,
     I8: ScalarType.I8,

@@ -521,6 +521,7 @@ class Function(Node):
     body: Block
     is_task: bool
     storage: Storage = Storage.DEFAULT
+    link_name: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

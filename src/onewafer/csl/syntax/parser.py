@@ -121,7 +121,9 @@ class _FileParser(StatementParser):
         parameters = self.delimited(
             TokenKind.LEFT_PARENTHESIS, "after the parameters", self._parameter
         )
+        link_name = self._link_name()
         result = self._result_type(keyword)
+        link_name = self._link_name() or link_name
         if self.at(TokenKind.SEMICOLON):
             raise self.failure(
                 f"`{name.text}` has no body",
@@ -139,7 +141,13 @@ class _FileParser(StatementParser):
             body,
             keyword.kind is TokenKind.TASK,
             storage,
+            link_name,
         )
+
+    def _link_name(self) -> ast.Expression | None:
+        if not self.at(TokenKind.LINKNAME):
+            return None
+        return self.parse_condition(self.advance().text)
 
     def _result_type(self, keyword: Token) -> ast.Expression:
         if not self.at(TokenKind.LEFT_BRACE):

@@ -8,16 +8,22 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import runtime_builtin
-from onewafer.csl.sema.builtins.values import pointer_type, range_bounds, text
+from onewafer.csl.sema.builtins.values import (
+    RANGE_PARTS,
+    pointer_type,
+    range_bounds,
+    range_part,
+    text,
+)
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime.statements import ir_type_of
 from onewafer.csl.sema.values import (
-    FALSE,
     VOID_VALUE,
     Range,
     Runtime,
     TypeValue,
     Value,
+    boolean,
     type_of,
 )
 from onewafer.image import Opcode, ScalarType, TaskKind
@@ -89,6 +95,8 @@ def get_int(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             return Runtime(base, a.expression(args[0], site.span))
         case _ if source in t.IDS or source is t.DIRECTION:
             return Runtime(t.U16, a.expression(args[0], site.span))
+        case t.IntegerType():
+            return args[0]
         case _:
             fail("type-mismatch", f"`@get_int` takes an id, this is a `{source}`", site.span)
 
@@ -114,10 +122,40 @@ def type_of_(_site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
     return TypeValue(type_of(args[0]))
 
 
-@runtime_builtin("is_comptime", 1, operands=(0,))
-def is_comptime_(_site: Site, _a: Analyzer, _args: Sequence[Value]) -> Value:
-    """Tell that a run-time value is not known while compiling."""
-    return FALSE
+@runtime_builtin("is_comptime", 0, 1, operands=(0,))
+def is_comptime_(_site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Tell whether run-time code is being evaluated while compiling; a value of it is not known."""
+    return boolean(not args and a.comptime_depth > 0)
+
+
+def _register_id(name: str, type_: t.Type) -> None:
+    @runtime_builtin(name, 1)
+    def id_of(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+        span = site.argument_spans[0]
+        return Runtime(type_, a.sized(args[0], t.U16, span, "the number"))
+
+    assert id_of is not None
+
+
+for _name, _type in (
+    ("get_color", t.COLOR),
+    ("get_local_task_id", t.LOCAL_TASK_ID),
+    ("get_control_task_id", t.CONTROL_TASK_ID),
+    ("get_ut_id", t.UT_ID),
+):
+    _register_id(_name, _type)
+
+
+def _register_range_part(name: str) -> None:
+    @runtime_builtin(name, 1)
+    def part(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
+        return range_part(site, args)
+
+    assert part is not None
+
+
+for _name in RANGE_PARTS:
+    _register_range_part(_name)
 
 
 @runtime_builtin("assert", 1, 2)

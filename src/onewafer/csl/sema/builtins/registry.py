@@ -115,7 +115,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "addc16",
         "fnorms",
         "fnormh",
-        "fp16",
     )
 )
 

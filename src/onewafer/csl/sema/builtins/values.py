@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import (
+    TRUE,
     VOID_VALUE,
     Array,
     Dsr,
@@ -155,6 +156,8 @@ def int_of(value: Value, span: Span) -> Scalar:
             return Scalar(base, number, taint)
         case Scalar(type_, number, taint) if type_ in t.IDS or type_ is t.DIRECTION:
             return Scalar(t.U16, number, taint)
+        case Scalar(type_) if t.is_integer(type_):
+            return value
         case _:
             fail("type-mismatch", f"`@get_int` takes an id, this is a `{type_of(value)}`", span)
 
@@ -249,6 +252,28 @@ def range_bounds(site: Site, args: Sequence[Value]) -> tuple[t.Type, Value, Valu
             )
 
 
+def range_part(site: Site, args: Sequence[Value]) -> Value:
+    """Return start, stop or step of a range, as the name of the builtin says."""
+    (value,) = args
+    if not isinstance(value, Range):
+        span = site.argument_spans[0]
+        fail("type-mismatch", f"`@{site.name}` takes a range, this is a `{type_of(value)}`", span)
+    return {"start": value.start, "stop": value.stop, "step": value.step}[site.name[6:]]
+
+
+def _register_range_part(name: str) -> None:
+    @comptime_builtin(name, 1)
+    def part(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+        return range_part(site, args)
+
+    assert part is not None
+
+
+RANGE_PARTS: Final = ("range_start", "range_stop", "range_step")
+for _name in RANGE_PARTS:
+    _register_range_part(_name)
+
+
 # --- types and structs ---------------------------------------------------------------------------
 
 
@@ -268,10 +293,16 @@ def is_same_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     return boolean(left == right)
 
 
-@comptime_builtin("is_comptime", 1, operands=(0,))
-def is_comptime_(_site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Tell whether a value is known while compiling."""
-    return boolean(args)
+@comptime_builtin("is_comptime", 0, 1, operands=(0,))
+def is_comptime_(_site: Site, _module: Module, _args: Sequence[Value]) -> Value:
+    """Tell whether this (or, our own form, a value) is evaluated while compiling."""
+    return TRUE
+
+
+@comptime_builtin("fp16", 0)
+def fp16(_site: Site, _module: Module, _args: Sequence[Value]) -> Value:
+    """Return the 16-bit float type of this compilation; we have one."""
+    return TypeValue(t.F16)
 
 
 @comptime_builtin("element_type", 1)

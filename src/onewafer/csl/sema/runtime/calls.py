@@ -71,12 +71,24 @@ def call_value(
             if not _is_known(argument):
                 not_comptime(argument, place)
         return call_function(function, arguments, span)
+    if function.declaration.storage is ast.Storage.INLINE and all(map(_is_known, arguments)):
+        known = _inlined(function, arguments, span)
+        if known is not None:
+            return known
     values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
     target, passed, result = specialize(a, function, values, spans, span)
     if isinstance(result, t.StructType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
         return load_fields(a, a.instance.struct_results[target], result, span)
     return Runtime(result, ir.Call(target, passed))
+
+
+def _inlined(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
+    """Return what an `inline` function gives for known arguments; None: only run time knows."""
+    try:
+        return call_function(function, arguments, span)
+    except Fault:
+        return None
 
 
 def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value]) -> bool:
@@ -110,7 +122,8 @@ def specialize(
             fields = _Fields(a, callee, place, parameters, passed)
             bound, part = fields.bind(parameter.name, argument)
         else:
-            bound, part = bind_argument(a, callee, parameter, argument, place)
+            is_inline = declaration.storage is ast.Storage.INLINE
+            bound, part = bind_argument(a, callee, parameter, argument, place, is_inline=is_inline)
         callee.declare(parameter.name, bound)
         key.append(part)
         if isinstance(bound, RuntimeLocal):
@@ -184,13 +197,19 @@ def analyzer_of(
 ) -> Analyzer:
     """Return a fresh analyzer for a function; `chain` says who wants it."""
     declaration = function.declaration
-    name = function.module.qualify(declaration.name)
+    name = function.module.symbol(declaration)
     addressed = frozenset(addressed_names(declaration.body))
     return Analyzer(instance, function.module, name, chain[:8], addressed=addressed)
 
 
 def bind_argument(
-    a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Value, span: Span
+    a: Analyzer,
+    callee: Analyzer,
+    parameter: ast.Parameter,
+    argument: Value,
+    span: Span,
+    *,
+    is_inline: bool = False,
 ) -> tuple[Value | RuntimeLocal, object]:
     """Return what a parameter stands for in the callee, and its part of the key."""
     what = f"the argument `{parameter.name}`"
@@ -198,6 +217,8 @@ def bind_argument(
     value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
     type_ = type_of(value) if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT) else type_
     stays = parameter.is_comptime or t.is_comptime_only(type_) or isinstance(value, Array | Struct)
+    if is_inline and is_comptime(value) and not isinstance(value, Variable):
+        stays = True
     if isinstance(value, Void):  # `{}` for what is absent
         stays = True
     if isinstance(value, Dsd) and value.type in (t.FABIN_DSD, t.FABOUT_DSD):
@@ -332,7 +353,8 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
         )
         for i, v in enumerate(arguments)
     )
-    if emit is not None and (builtin.context is not Where.VALUE or not is_known or handler is None):
+    is_late = not is_known or not arguments or handler is None
+    if emit is not None and (builtin.context is not Where.VALUE or is_late):
         if a.comptime_depth and not is_known:
             _require_known(arguments, site, except_for=builtin.operands)
         return emit(site, a, arguments)
