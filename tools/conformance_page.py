@@ -79,7 +79,9 @@ def first_missing(output: str) -> str:
     """Return the first error of an output, or its last line."""
     found = _FIRST_ERROR.search(output)
     lines = output.strip().splitlines() or ["(no output)"]
-    text = found[1] if found else lines[-1]
+    text = found[1].strip() if found else lines[-1]
+    if found and text.endswith(":"):  # NumPy says on the next line what differs
+        text = " ".join([text, *output[found.end() :].strip().splitlines()[:1]])
     return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
 
 
