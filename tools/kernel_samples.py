@@ -584,8 +584,16 @@ class _Product:
 
 
 _PRODUCT_ROUNDS = ("parts", "parts*samples*rows", "samples*rows*depth")
-_PRODUCT_SIZES = grid(rows=(2, 3), heads=(2, 3), share=(4, 5), slots=(1, 2), group=(6, 7))
+_PRODUCT_SIZES = (
+    *grid(rows=(2, 3), heads=(2, 3), share=(4,), slots=(1, 2), group=(6,)),
+    *grid(rows=(2, 3), share=(5,), slots=(1, 2), group=(7,)),
+)
 """Such that a block of the result has other lengths than its rows."""
+_FAR_SIZES = (
+    *grid(rows=(2,), share=(64, 65), slots=(1,), group=(6, 7)),
+    *grid(rows=(2,), share=(64,), slots=(2,), group=(6,)),
+)
+"""Blocks of the left operand that are wider than a DSD reaches."""
 
 
 _PRODUCTS = (
@@ -604,6 +612,6 @@ _PRODUCTS = (
         ),
         lengths=("elements", "width", "1"),
         strides=("stride",),
-        grid=(*_PRODUCT_SIZES, *grid(rows=(2, 3), share=(70, 80), slots=(1, 2), group=(6, 7))),
+        grid=(*_PRODUCT_SIZES, *_FAR_SIZES),
     ),
 )
