@@ -62,8 +62,8 @@ def test_an_unknown_engine_is_refused():
     ("kept", "sentence"),
     [
         (Keeping.KEPT, None),
-        (Keeping.NOT_YET, "about 60 s; later runs find them on disk"),
-        (Keeping.IMPOSSIBLE, "about 60 s, as every time: /nowhere cannot be written"),
+        (Keeping.NOT_YET, "about 90 s; later runs find them on disk"),
+        (Keeping.IMPOSSIBLE, "about 90 s, as every time: /nowhere cannot be written"),
     ],
 )
 def test_a_compilation_is_announced(monkeypatch, kept, sentence):

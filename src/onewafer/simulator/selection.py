@@ -65,7 +65,7 @@ def select_engine(wanted: str, image: WaferImage, detail: Detail = Detail.EVENTS
     )
 
 
-COMPILE_SECONDS = 60
+COMPILE_SECONDS = 90
 """What the kernels of the fast engine take on a machine of today, in one thread."""
 
 
