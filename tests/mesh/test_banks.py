@@ -79,6 +79,7 @@ def test_rows_are_counted_one_by_one():
 
 @settings(max_examples=6)
 @given(graphs(), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9))
+@pytest.mark.slow
 def test_the_cost_model_adds_what_the_fabric_adds(graph, width, height, seed):
     """Two factors apart, everything but the conflicts is the same."""
     program = shard(graph, width=width, height=height, architecture=WSE2)

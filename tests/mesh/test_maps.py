@@ -231,6 +231,7 @@ def test_blocks_that_are_too_wide_need_more_pes(build):
 
 
 @pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.slow
 def test_the_footprint_is_an_upper_bound(dtype):
     graphs = [build(WINDOWS["uneven"], dtype) for build in (convolution, depthwise, max_pool)]
     mean = MeanRows(Tensor("y", (2, 5), dtype), "x", 5)

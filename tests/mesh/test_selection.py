@@ -86,6 +86,7 @@ def test_random_rows(case, rectangle, dtype, architecture):
 
 @settings(max_examples=6)
 @given(searches(max_operations=4), sides, sides, st.integers(0, 9))
+@pytest.mark.slow
 def test_random_graphs_that_end_in_a_search(graph, width, height, seed):
     program = shard(graph, width=width, height=height, architecture=WSE3)
     inputs, parameters = random_arrays(graph.inputs, seed), random_arrays(graph.parameters, seed)
@@ -135,6 +136,7 @@ def test_long_rows(dtype, count):
     assert abs(cycles - expected) <= max(0.1 * cycles, 200)
 
 
+@pytest.mark.slow
 def test_features_along_y():
     x, y = Tensor("x", (2, 6), DataType.F32), Tensor("y", (2, 9), DataType.F32)
     weight, found = Tensor("w", (9, 6), DataType.F32), Tensor("found", (2, 3), DataType.I32)

@@ -139,6 +139,7 @@ def test_other_families(model, launches, rectangle):
 @pytest.mark.parametrize(
     ("rectangle", "architecture"), [((1, 1), "wse3"), ((3, 2), "wse2"), ((4, 7), "wse3")], ids=str
 )
+@pytest.mark.slow
 def test_attention_with_a_bias(rectangle, architecture, dtype):
     graph = bert(dtype=dtype, has_bias=True)
     outputs = check(graph, rectangle, ARCHITECTURES[architecture], ((0, 5), (0, 2)))
@@ -175,6 +176,7 @@ def test_a_prompt_in_pieces_gives_the_same_as_one_in_one_launch():
 
 @settings(max_examples=2)
 @given(st.integers(0, 1000), architectures)
+@pytest.mark.slow
 def test_no_delay_of_any_pe_changes_a_value(seed, architecture):
     generator = np.random.default_rng(seed)
     delays = generator.integers(0, 60, (3, 4, DELAY_PLACES)).astype(np.uint16)
@@ -195,6 +197,7 @@ def code_bytes(image):
     ]
 
 
+@pytest.mark.slow
 def test_depth_changes_no_code():
     """Thirty layers are the tile programs of two, with the same schedule but its repetitions."""
     programs = [shards(llama(layers=layers), 4, 4) for layers in (2, 30)]
@@ -207,6 +210,7 @@ def test_depth_changes_no_code():
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("model", [llama, gpt2, bert])
+@pytest.mark.slow
 def test_the_footprint_is_an_upper_bound(model, dtype):
     program = shards(model(dtype=dtype), 4, 3)
     image = compile_emitted(emit(program, WSE3), WSE3)

@@ -32,6 +32,7 @@ def test_generate_gives_the_tokens_of_the_host(family):
 
 @pytest.mark.parametrize("token", [-1, 61, 2**40])
 @pytest.mark.parametrize("family", ["llama", "bert"])
+@pytest.mark.slow
 def test_a_token_that_the_model_does_not_have_is_the_host_s_error(family, token):
     model, wafer = build(family), session()
     with torch.no_grad(), intercept_calls(wafer):
@@ -114,6 +115,7 @@ def test_batches_of_any_size_share_a_program():
 
 
 @pytest.mark.parametrize("name", ["Bart", "T5"])
+@pytest.mark.slow
 def test_an_encoder_with_a_decoder_on_the_fabric(name):
     model = build_pair(name)
     kwargs = {
