@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
 from kernel_sample import TOTALS
-from kernel_samples import graph_of_all_kinds, graph_of_few_kinds, samples
+from kernel_samples import samples
 from kernel_walk import Walk, step_task
 
 from onewafer.arch import load_architecture

@@ -32,19 +32,15 @@ def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) 
     if left.shape[:leading] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
         msg = f"its operands have shapes {left.shape} and {right.shape}"
         raise UnsupportedOperationError(msg)
-    samples = [index for index in range(leading) if _goes_over_rows(left, index)]
+    samples = [index for index in range(leading) if left.goes_over_rows(index)]
     groups = [index for index in range(leading) if index not in samples]
     first, second = leading, leading + 1
-    narrow = (replace(value, is_wide=False) for value in (left, right))
-    left_matrix, right_value = (
-        writer.matrix(next(narrow), [*samples, first], [*groups, second]),
-        next(narrow),
+    is_transposed = right.goes_over_rows(second)
+    over_rows, over_features = (second, first) if is_transposed else (first, second)
+    left_matrix = writer.matrix(replace(left, is_wide=False), [*samples, first], [*groups, second])
+    right_matrix = writer.matrix(
+        replace(right, is_wide=False), [*samples, over_rows], [*groups, over_features]
     )
-    is_transposed = _goes_over_rows(right_value, second)
-    if is_transposed:
-        right_matrix = writer.matrix(right_value, [*samples, second], [*groups, first])
-    else:
-        right_matrix = writer.matrix(right_value, [*samples, first], [*groups, second])
     sizes = left.shape[:-1] + right.shape[-1:]
     count = math.prod(sizes[index] for index in groups)
     writer.note_samples(math.prod(sizes[index] for index in samples))
@@ -66,13 +62,6 @@ def _see(matrix: Tensor, shape: Sequence[int], order: Sequence[int]) -> Value:
     seen = see(matrix, [shape[index] for index in order])
     back = [order.index(index) for index in range(len(shape))]
     return replace(seen, layout=seen.layout.permute(back))
-
-
-def _goes_over_rows(value: Value, dimension: int) -> bool:
-    """Tell whether a dimension goes from row to row of the matrix; one of size 1 does not."""
-    num_features = value.tensor.shape[1]
-    strides = [stride for _, stride in value.layout.dimensions[dimension]]
-    return bool(strides) and all(stride and stride % num_features == 0 for stride in strides)
 
 
 def write_scores(writer: GraphWriter, scores: Scores, *, may_hide: bool = False) -> Value:
@@ -105,7 +94,7 @@ def write_softmax(writer: GraphWriter, name: str, value: Value) -> Value:
     """
     _refuse_counts(writer, "a softmax")
     source = writer.whole(replace(value, is_wide=False))
-    groups = writer.count_groups(source)
+    groups = source.count_groups()
     result = writer.result(name, *source.tensor.shape)
     writer.emit(Softmax(result, source.tensor.name, groups))
     return Value(result, source.layout, is_wide=value.is_wide)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from onewafer.pytorch.lowering.group_norms import write_norm
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -92,7 +93,7 @@ def scale_normalised(
     if weight.shape != (features,):
         name = f"{weight.name}__vector"
         weight = writer.view(weight, name, torch.ops.aten.reshape.default, [features])
-    return writer.norm(call.node.name, norm, weight)
+    return write_norm(writer, call.node.name, norm, weight)
 
 
 @lowers("rms_norm.default")
@@ -105,7 +106,7 @@ def _lower_rms_norm(writer: GraphWriter, call: Call) -> Operand:
         epsilon = torch.finfo(call.dtype).eps
     if weight is None:
         weight = writer.filled(1.0, value.shape[-1])
-    return writer.norm(call.node.name, Normalised(value, cast("float", epsilon)), weight)
+    return write_norm(writer, call.node.name, Normalised(value, cast("float", epsilon)), weight)
 
 
 @lowers("layer_norm.default")
@@ -117,7 +118,7 @@ def _lower_layer_norm(writer: GraphWriter, call: Call) -> Operand:
     weight = weight or writer.filled(1.0, features)
     epsilon = cast("float", call.constant(4, "eps", 1e-5))
     norm = Normalised(value, epsilon, is_centred=True)
-    return writer.norm(call.node.name, norm, weight, bias)
+    return write_norm(writer, call.node.name, norm, weight, bias)
 
 
 def _check_normalised_shape(call: Call) -> None:

@@ -179,6 +179,21 @@ class Value:
         """Shape of the PyTorch tensor."""
         return self.layout.shape
 
+    def goes_over_rows(self, dimension: int) -> bool:
+        """Tell whether a dimension goes from row to row of the matrix; one of size 1 does not."""
+        num_features = self.tensor.shape[1]
+        strides = [stride for _, stride in self.layout.dimensions[dimension]]
+        return bool(strides) and all(stride and stride % num_features == 0 for stride in strides)
+
+    def count_groups(self) -> int:
+        """Return how many groups of features this whole value has; its last dimension is one."""
+        features, last = self.shape[-1], self.layout.dimensions[-1]
+        strides = [stride for pieces in self.layout.dimensions[:-1] for _, stride in pieces]
+        if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
+            msg = "the last dimension is not a group of features next to each other"
+            raise UnsupportedOperationError(msg)
+        return self.tensor.shape[1] // features
+
 
 def see(tensor: Tensor, shape: Sequence[int]) -> Value:
     """Return a matrix seen with a PyTorch shape of the same elements in the same order."""

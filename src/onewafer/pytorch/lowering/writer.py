@@ -20,19 +20,17 @@ from onewafer.graph import (
     FirstRow,
     Graph,
     LastRow,
-    LayerNorm,
     Linear,
     Multiply,
     Opaque,
-    PositionEmbedding,
     Relu,
-    RmsNorm,
     Scale,
     Tensor,
     activation_operands,
     index_operands,
     parameter_operands,
 )
+from onewafer.pytorch.lowering.group_norms import write_norm
 from onewafer.pytorch.lowering.matmul import write_scores, write_shares
 from onewafer.pytorch.lowering.operands import (
     Decision,
@@ -52,8 +50,9 @@ from onewafer.pytorch.lowering.operands import (
     see,
 )
 from onewafer.pytorch.lowering.padding import pad_sequences
+from onewafer.pytorch.lowering.positions import position_rows
 from onewafer.pytorch.lowering.rotary import write_rotation
-from onewafer.pytorch.lowering.sequences import check_rows, of_one_sequence, take_one_sequence
+from onewafer.pytorch.lowering.sequences import check_rows, take_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,13 +151,13 @@ class GraphWriter:
                 return self._polynomial(operand)
             case Shifted(value, table):
                 shifted = self.whole(value)
-                rows = self.position_rows(table, shifted)
+                rows = position_rows(self, table, shifted)
                 sum_ = self.result(f"{shifted.tensor.name}_shifted", *shifted.tensor.shape)
                 self.emit(Add(sum_, shifted.tensor.name, rows.name))
                 return Value(sum_, shifted.layout)
             case Normalised(value):
                 weight = self.filled(1.0, value.shape[-1])
-                return self.norm(f"{value.tensor.name}_normalised", operand, weight)
+                return write_norm(self, f"{value.tensor.name}_normalised", operand, weight)
             case Rotated():
                 return write_rotation(self, operand)
             case Scores():
@@ -168,7 +167,7 @@ class GraphWriter:
             case PositionProduct(value, swapped=None, table=table, factor=factor):
                 scaled = value if factor == 1 else self.value(Polynomial(value, {1: factor}))
                 source = self.whole(scaled)
-                rows = self.position_rows(table, source)
+                rows = position_rows(self, table, source)
                 product = self.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
                 self.emit(Multiply(product, source.tensor.name, rows.name))
                 return Value(product, source.layout)
@@ -221,11 +220,7 @@ class GraphWriter:
 
     def _extract(self, value: Value) -> Value:
         """Return a part of a matrix as a matrix of its own."""
-        num_features = value.tensor.shape[1]
-        is_row = [
-            bool(pieces) and all(stride and stride % num_features == 0 for _, stride in pieces)
-            for pieces in value.layout.dimensions
-        ]
+        is_row = [value.goes_over_rows(index) for index in range(len(value.shape))]
         rows = [index for index, row in enumerate(is_row) if row]
         features = [index for index, row in enumerate(is_row) if not row]
         tensor = self.matrix(value, rows, features)
@@ -283,35 +278,6 @@ class GraphWriter:
             tensor = scaled
         return Value(tensor, source.layout)
 
-    def norm(
-        self, name: str, norm: Normalised, weight: Operand, bias: Operand | None = None
-    ) -> Value:
-        """Write a norm over the last dimension; each group of features has the same weight.
-
-        Only one of a value less its mean has a bias.
-        """
-        value = norm.value
-        source = self.whole(replace(value, is_wide=False))
-        features, groups = source.shape[-1], self.count_groups(source)
-        vector = self.parameter(weight, "weight").name
-        result = self.result(name, *source.tensor.shape)
-        if norm.is_centred:
-            shift = self.parameter(bias or self.filled(0.0, features), "bias").name
-            operands = source.tensor.name, vector, shift
-            self.emit(LayerNorm(result, *operands, norm.epsilon, groups))
-        else:
-            self.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
-        return Value(result, source.layout, is_wide=value.is_wide)
-
-    def count_groups(self, source: Value) -> int:
-        """Return how many groups of features a whole value has, its last dimension one of them."""
-        features, last = source.shape[-1], source.layout.dimensions[-1]
-        strides = [stride for pieces in source.layout.dimensions[:-1] for _, stride in pieces]
-        if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
-            msg = "the last dimension is not a group of features next to each other"
-            raise UnsupportedOperationError(msg)
-        return source.tensor.shape[1] // features
-
     def note_sequences(self, sequences: int) -> None:
         """Note of how many sequences the rows of an operation are, or refuse it."""
         if self.sequences not in (None, sequences):
@@ -360,35 +326,6 @@ class GraphWriter:
         found = self.derive(name, target, external, *args)
         assert isinstance(found, External), "the operation gives one tensor"  # invariant
         return found
-
-    def position_rows(self, table: External, value: Value) -> Tensor:
-        """Return the rows of a table that broadcasts to a whole value, arranged as its matrix.
-
-        A table that is alike for all sequences is stored for one.
-        """
-        num_rows, num_features = value.tensor.shape
-        if len(table.shape) == len(value.shape) > _MATRIX:
-            table = of_one_sequence(self, table) or table
-        sequences = _num_sequences(value, table.shape)
-        self.note_sequences(sequences)
-        name = f"{table.name}__by_position"
-        if sequences > 1:
-            layout = value.layout.select(0, 0)
-            shape = (num_rows // sequences, num_features)
-            value = Value(replace(value.tensor, shape=shape), layout)
-            rest = table.shape[-len(layout.dimensions) :]
-            table = self.view(table, f"{name}_one", torch.ops.aten.reshape.default, list(rest))
-        pieces = [piece for dimension in value.layout.dimensions for piece in dimension]
-        order = sorted(range(len(pieces)), key=lambda index: -pieces[index][1])
-        aten = torch.ops.aten
-        full = self.view(table, f"{name}_full", aten.expand.default, list(value.shape))
-        cut = self.view(full, f"{name}_cut", aten.reshape.default, [size for size, _ in pieces])
-        turned = self.view(cut, f"{name}_turned", aten.permute.default, order)
-        rows = self.view(turned, name, aten.reshape.default, list(value.tensor.shape))
-        parameter = self.parameter(rows, "table")
-        result = self.result(f"{name}_rows", num_rows, num_features)
-        self.emit(PositionEmbedding(result, parameter.name))
-        return result
 
     def decide(self, external: External) -> torch.Tensor:
         """Return the elements of a tensor, on which the graph may depend from now on."""
@@ -599,18 +536,6 @@ class GraphWriter:
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]
         return self._declared.setdefault(name, Tensor(name, external.shape, self.dtype))
-
-
-def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
-    """Return of how many sequences a value's rows are if a table is alike for all of them."""
-    num_rows, num_features = value.tensor.shape
-    if len(value.shape) <= _MATRIX:
-        return 1
-    first = value.layout.dimensions[0]
-    is_alike = len(table) < len(value.shape) or table[0] == 1
-    count = value.shape[0]
-    is_outermost = first == ((count, num_rows // count * num_features),)
-    return count if is_alike and is_outermost else 1
 
 
 def _identify(leaf: object) -> tuple[type, object]:

@@ -1,0 +1,34 @@
+"""The operations that norms become, whether PyTorch has one for them or they are written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.graph import LayerNorm, RmsNorm
+from onewafer.pytorch.lowering.operands import Value
+
+if TYPE_CHECKING:
+    from onewafer.pytorch.lowering.operands import Normalised, Operand
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+
+def write_norm(
+    writer: GraphWriter, name: str, norm: Normalised, weight: Operand, bias: Operand | None = None
+) -> Value:
+    """Write a norm over the last dimension; each group of features has the same weight.
+
+    Only one of a value less its mean has a bias.
+    """
+    value = norm.value
+    source = writer.whole(replace(value, is_wide=False))
+    features, groups = source.shape[-1], source.count_groups()
+    vector = writer.parameter(weight, "weight").name
+    result = writer.result(name, *source.tensor.shape)
+    if norm.is_centred:
+        shift = writer.parameter(bias or writer.filled(0.0, features), "bias").name
+        operands = source.tensor.name, vector, shift
+        writer.emit(LayerNorm(result, *operands, norm.epsilon, groups))
+    else:
+        writer.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
+    return Value(result, source.layout, is_wide=value.is_wide)

@@ -1,0 +1,62 @@
+"""Tables that have a row for every position: the rows of a launch, arranged as a value is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.graph import PositionEmbedding
+from onewafer.pytorch.lowering.operands import Value
+from onewafer.pytorch.lowering.sequences import of_one_sequence
+
+if TYPE_CHECKING:
+    from onewafer.graph import Tensor
+    from onewafer.pytorch.lowering.operands import External
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_MATRIX = 2
+"""Dimensions of a matrix."""
+
+
+def position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor:
+    """Return the rows of a table that broadcasts to a whole value, arranged as its matrix.
+
+    A table that is alike for all sequences is stored for one.
+    """
+    num_rows, num_features = value.tensor.shape
+    if len(table.shape) == len(value.shape) > _MATRIX:
+        table = of_one_sequence(writer, table) or table
+    sequences = _num_sequences(value, table.shape)
+    writer.note_sequences(sequences)
+    name = f"{table.name}__by_position"
+    if sequences > 1:
+        layout = value.layout.select(0, 0)
+        shape = (num_rows // sequences, num_features)
+        value = Value(replace(value.tensor, shape=shape), layout)
+        rest = table.shape[-len(layout.dimensions) :]
+        table = writer.view(table, f"{name}_one", torch.ops.aten.reshape.default, list(rest))
+    pieces = [piece for dimension in value.layout.dimensions for piece in dimension]
+    order = sorted(range(len(pieces)), key=lambda index: -pieces[index][1])
+    aten = torch.ops.aten
+    full = writer.view(table, f"{name}_full", aten.expand.default, list(value.shape))
+    cut = writer.view(full, f"{name}_cut", aten.reshape.default, [size for size, _ in pieces])
+    turned = writer.view(cut, f"{name}_turned", aten.permute.default, order)
+    rows = writer.view(turned, name, aten.reshape.default, list(value.tensor.shape))
+    parameter = writer.parameter(rows, "table")
+    result = writer.result(f"{name}_rows", num_rows, num_features)
+    writer.emit(PositionEmbedding(result, parameter.name))
+    return result
+
+
+def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
+    """Return of how many sequences a value's rows are if a table is alike for all of them."""
+    num_rows, num_features = value.tensor.shape
+    if len(value.shape) <= _MATRIX:
+        return 1
+    first = value.layout.dimensions[0]
+    is_alike = len(table) < len(value.shape) or table[0] == 1
+    count = value.shape[0]
+    is_outermost = first == ((count, num_rows // count * num_features),)
+    return count if is_alike and is_outermost else 1
