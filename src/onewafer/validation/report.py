@@ -41,8 +41,9 @@ former also the vendor's simulator), NOWR gives closed forms that it holds again
 ZHANG and SPMM are logs of SDK runs. The programs are in `src/onewafer/validation/programs/`; one
 more, the star reduce, is built below CSL, because CSL refuses routes that merge.
 
-Not in the table, because we lack what they were made with: the collectives library (its all-reduce,
-and `gemm-collectives_2d` as a whole). `onewafer validate fabric --only NAME` shows the
+Not in the table: programs over the vendor's collectives library (its all-reduce, and
+`gemm-collectives_2d` as a whole). Ours has the same interface and algorithms of its own, so that
+their times would say nothing about the machine. `onewafer validate fabric --only NAME` shows the
 rule and all points of a case, `--json FILE` writes everything.
 """
 _RULES_HEAD = """
