@@ -228,7 +228,9 @@ def search_whole(
             if plan is None:
                 continue
             cycles = [stage.cost.cycles for stage in plan.stages]
-            seconds = score(machine.seconds(math.fsum(cycles)), machine.seconds(max(cycles)))
+            crossings = (len(cycles) - 1) * machine.system.crossing_seconds
+            latency = machine.seconds(math.fsum(cycles)) + crossings
+            seconds = score(latency, machine.seconds(max(cycles)))
             if seconds < best.seconds:
                 best = replace(best, plan=plan, seconds=seconds, sides=(rectangle,))
     return best
