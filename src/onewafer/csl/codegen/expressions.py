@@ -113,11 +113,16 @@ class ExpressionGenerator:
         self.items.append(label)
 
     def move(self, source: Register, dest: Register, width: int) -> None:
-        """Copy a value unless it is already there."""
-        if source != dest:
-            self.emit(Opcode.MOVE, rd=dest, ra=source)
-            if width > 1:
-                self.emit(Opcode.MOVE, rd=dest.second, ra=source.second)
+        """Copy a value unless it is already there.
+
+        The half that the other would overwrite goes first; `link` sees to halves of two frames.
+        """
+        halves = [(source, dest), (source.second, dest.second)][:width]
+        if dest == source.second:
+            halves.reverse()
+        for half, place in halves:
+            if half != place:
+                self.emit(Opcode.MOVE, rd=place, ra=half)
 
     def constant(
         self, words: Words, dest: Register | None, type_: ScalarType = ScalarType.U32

@@ -165,17 +165,19 @@ class _Linker:
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
         """Swap the halves of a pair's move where the first would overwrite the second's source.
 
-        Frames of two callees may overlap by one register, and only here it is known which do.
+        Frames of two callees may overlap by one register, and only here it is known which do. Two
+        moves inside of one frame are `b = a; c = b;` if they look like that: a pair's is in order.
         """
         for i, (first, second) in enumerate(pairwise(instructions)):
             match first, second:
                 case (
                     Instruction(Opcode.MOVE, rd=Register() as dest, ra=Register() as source),
                     Instruction(Opcode.MOVE, rd=dest_second, ra=source_second),
-                ) if (dest.second, source.second) == (
-                    dest_second,
-                    source_second,
-                ) and self._register(dest) == self._register(source.second):
+                ) if (
+                    dest.function is not source.function
+                    and (dest.second, source.second) == (dest_second, source_second)
+                    and self._register(dest) == self._register(source.second)
+                ):
                     instructions[i : i + 2] = second, first
                 case _:
                     pass
