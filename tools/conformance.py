@@ -5,9 +5,11 @@
 
 An example is a folder with `commands_wse2.sh` or `commands_wse3.sh`. The checkout is copied to a
 temporary folder, once per arch, and the unmodified script runs in the copy with this Python's
-`cslc` and `cs_python` first on PATH. An example passes when its script exits with 0 and prints its
-success line. A folder that only holds `code.csl` is no complete program: it is compiled as the
-code of a single PE.
+`cslc` and `cs_python` first on PATH. An example passes when its script exits with 0, a simulation
+ran to its stop meanwhile, and there is evidence that its results are right: the script printed its
+success line, or asserted something about results, or this tool checks the data that came back
+(`conformance_evidence.py`). A folder that only holds `code.csl` is no complete program: it is
+compiled as the code of a single PE.
 
 Exit code: 0 all passed, 1 something failed, 2 nothing to run.
 """
@@ -18,7 +20,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -30,9 +31,17 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from conformance_page import judge_by, write_page
+from conformance_evidence import (
+    Evidence,
+    Run,
+    find_records,
+    judge,
+    judge_fragment,
+    remove_records,
+)
+from conformance_page import write_page
 from rich.console import Console
 from rich.table import Table
 
@@ -47,18 +56,17 @@ FRAGMENT_LAYOUT = f"""layout {{
   @set_tile_code(0, 0, "{FRAGMENT}", .{{}});
 }}
 """
-SUCCESS_LINE = re.compile(r"^\s*(SUCCESS!?|PASS)\s*$", re.MULTILINE)
-FAILURE_LINE = re.compile(r"^\s*FAIL\b", re.MULTILINE)
 PAGE_COMMAND = "python tools/conformance.py PATH_TO_CSL_EXAMPLES --page docs/conformance.md"
-NO_SUCCESS_LINE = frozenset({"bandwidth-test", "row-col-broadcast"})
-"""Examples that print measurements instead: the exit code alone counts."""
+WITNESS = Path(__file__).with_name("conformance_witness.py")
 STOPWATCH = """#!/usr/bin/env bash
-start=$EPOCHREALTIME
-{own} "$@"
-code=$?
-echo {name} $start $EPOCHREALTIME >> {watch}/clock
-exit $code
+exec 3>&2
+TIMEFORMAT="{name} $EPOCHREALTIME %R %U %S"
+{witness}
+{{ time {own} "$@" 2>&3 3>&-; }} 2>> {watch}/clock
 """
+"""What stands for a command: it does what ours does, and a line says when it began and how long it
+took: seconds of the clock, and of the CPU in the program and in the system."""
+WITNESSED = """case "$1" in *.py) set -- {witness} {watch}/assertions "$@";; esac"""
 TAIL_LINES = 12
 """How much of a failed example's output is shown."""
 
@@ -86,6 +94,46 @@ class Example:
         return self.command[0] == "bash"
 
 
+class Call(NamedTuple):
+    """One call of `cslc` or `cs_python`."""
+
+    name: str
+    start: float
+    """Second of the clock."""
+    end: float
+    cpu: float
+    """Seconds, of its children too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """How long something took."""
+
+    wall: float
+    cpu: float
+    """Of all cores; more than `wall` where several worked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the computer was."""
+
+    num_cores: int
+    at_start: float
+    """Average of a minute, before the first example."""
+    highest: float
+    """Before any of the examples."""
+
+    @property
+    def is_high(self) -> bool:
+        """Whether others than the examples worked, too."""
+        return self.at_start > _IDLE or self.highest > self.num_cores + _IDLE
+
+
+_IDLE = 0.5
+"""A load average below is that of an idle computer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of one example on one arch."""
@@ -93,14 +141,16 @@ class Outcome:
     example: str
     arch: str
     verdict: Verdict
+    evidence: tuple[Evidence, ...]
+    missing: str
+    """What keeps it from passing; empty: it passes."""
     seconds: float
-    compile_seconds: float | None
-    """Of all calls of `cslc`; None: there was none, or none came to an end."""
-    run_seconds: float | None
-    """Of all calls of `cs_python`, without the compilations in them."""
+    compilation: Seconds | None
+    """Of the longest call of `cslc`; None: there was none, or none came to an end."""
+    run: Seconds | None
+    """Of the longest call of `cs_python`, without compilations in it."""
     cycles: int | None
     """Simulated cycles of all runs in the script; None if it did not get that far."""
-    judged_by: str
     output: str
 
     @property
@@ -133,30 +183,37 @@ def _commands(folder: Path, arches: Sequence[str]) -> Iterator[tuple[str, tuple[
 
 def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outcome:
     """Run an example in its copy of the folder."""
+    compiled = folder / "out"
     if not example.is_complete:
         (folder / "layout.csl").write_text(FRAGMENT_LAYOUT, encoding="utf-8")
+        shutil.rmtree(compiled, ignore_errors=True)
+    remove_records(folder)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="conformance-") as watch:
         exit_code, output = _run(example.command, folder, timeout_seconds, Path(watch))
-        compile_seconds, run_seconds = _read_clock(Path(watch, "clock"))
+        calls = _read_clock(Path(watch, "clock"))
+        assertions = _read_assertions(Path(watch, "assertions"))
     seconds = time.monotonic() - start
-    if exit_code is None:
-        verdict = Verdict.TIMEOUT
+    runs = [call for call in calls if call.name == "cs_python"]
+    records = find_records(folder, [(call.start, call.end) for call in runs])
+    if example.is_complete:
+        run = Run(exit_code, output, records, assertions)
+        judgement = judge(Path(example.name).name, run)
     else:
-        verdict = Verdict.PASS if _has_passed(example, exit_code, output) else Verdict.FAIL
-    prints = SUCCESS_LINE.search(output) is not None
-    cycles, has_moved = _read_records(folder)
-    judgement = judge_by(folder, prints=prints, has_moved=has_moved)
+        judgement = judge_fragment(exit_code, output, compiled)
+    passed_or_not = Verdict.FAIL if judgement.missing else Verdict.PASS
+    compilations = [call for call in calls if call.name == "cslc"]
     return Outcome(
-        example.name,
-        example.arch,
-        verdict,
-        round(seconds, 2),
-        compile_seconds,
-        run_seconds,
-        cycles,
-        judgement if example.is_complete else "compiles",
-        output,
+        example=example.name,
+        arch=example.arch,
+        verdict=Verdict.TIMEOUT if exit_code is None else passed_or_not,
+        evidence=judgement.evidence,
+        missing=judgement.missing,
+        seconds=round(seconds, 2),
+        compilation=_longest(compilations),
+        run=_longest(runs, less=compilations),
+        cycles=sum(record.cycles for record in records) if records else None,
+        output=output,
     )
 
 
@@ -164,8 +221,9 @@ def _run(
     command: Sequence[str], folder: Path, timeout_seconds: float, watch: Path
 ) -> tuple[int | None, str]:
     """Return (exit code, all output); the exit code is None after a timeout."""
-    for name in ("cslc", "cs_python"):
-        _write_stopwatch(watch, name)
+    witnessed = WITNESSED.format(witness=shlex.quote(str(WITNESS)), watch=watch)
+    _write_stopwatch(watch, "cslc", witness="")
+    _write_stopwatch(watch, "cs_python", witness=witnessed)
     # A file, not a pipe: a grandchild that outlives the script must not keep us waiting.
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - running the user's examples is the job
@@ -188,33 +246,42 @@ def _run(
         return exit_code, output.read().decode(errors="replace")
 
 
-def _write_stopwatch(watch: Path, name: str) -> None:
-    """Put a command into a folder that does what ours does, and writes down from when to when."""
+def _write_stopwatch(watch: Path, name: str, *, witness: str) -> None:
+    """Put a command into a folder that does what ours does, and is timed."""
     own = shutil.which(name, path=_search_path())
     if own is not None:
         script = watch / name
-        script.write_text(STOPWATCH.format(own=shlex.quote(own), name=name, watch=watch))
+        text = STOPWATCH.format(own=shlex.quote(own), name=name, watch=watch, witness=witness)
+        script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
 
 
-def _read_clock(path: Path) -> tuple[float | None, float | None]:
-    """Return the seconds of compilations, and those of runs without the compilations in them."""
+def _read_clock(path: Path) -> list[Call]:
+    """Return the calls that came to an end."""
     if not path.is_file():
-        return None, None
-    calls = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    spans = [(name, float(start), float(end)) for name, start, end in calls]
-    compiled = [(start, end) for name, start, end in spans if name == "cslc"]
-    ran = [(start, end) for name, start, end in spans if name != "cslc"]
-    within = [(s, e) for s, e in compiled if any(first <= s and e <= last for first, last in ran)]
-    return _total(compiled), _total(ran, less=within)
+        return []
+    calls: list[Call] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, *numbers = line.split()
+        start, wall, user, system = map(float, numbers)
+        calls.append(Call(name, start, start + wall, user + system))
+    return calls
 
 
-def _total(
-    spans: Sequence[tuple[float, float]], *, less: Sequence[tuple[float, float]] = ()
-) -> float | None:
-    if not spans:
-        return None
-    return round(sum(e - s for s, e in spans) - sum(e - s for s, e in less), 2)
+def _read_assertions(path: Path) -> tuple[str, ...]:
+    """Return the places of the assertions that held after results had come back."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return tuple(line.removeprefix("assert ") for line in lines if line.startswith("assert "))
+
+
+def _longest(calls: Sequence[Call], *, less: Sequence[Call] = ()) -> Seconds | None:
+    """Return what the longest of some calls took, without those of `less` that lie in it."""
+    taken: list[Seconds] = []
+    for call in calls:
+        inner = [c for c in less if call.start <= c.start and c.end <= call.end]
+        wall = call.end - call.start - sum(c.end - c.start for c in inner)
+        taken.append(Seconds(round(wall, 2), round(call.cpu - sum(c.cpu for c in inner), 2)))
+    return max(taken, key=lambda seconds: seconds.wall, default=None)
 
 
 def _search_path() -> str:
@@ -230,29 +297,12 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _has_passed(example: Example, exit_code: int, output: str) -> bool:
-    if exit_code != 0 or FAILURE_LINE.search(output):
-        return False
-    if not example.is_complete or Path(example.name).name in NO_SUCCESS_LINE:
-        return True
-    return SUCCESS_LINE.search(output) is not None
-
-
-def _read_records(folder: Path) -> tuple[int | None, bool]:
-    """Return the cycles in the records that the runtime left, summed, and whether data came out."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.rglob("simulation.json"))
-    ]
-    cycles = sum(int(record["cycles"]) for record in records) if records else None
-    return cycles, any(record.get("bytes_out") for record in records)
-
-
 def run_all(
     checkout: Path, examples: Sequence[Example], timeout_seconds: float, console: Console
-) -> list[Outcome]:
+) -> tuple[list[Outcome], Load]:
     """Run the examples one after the other, in a copy of the checkout for each arch."""
     outcomes: list[Outcome] = []
+    loads = [_load_average()]
     with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
         for arch in sorted({example.arch for example in examples}):
             _copy(checkout, Path(scratch, arch))
@@ -261,7 +311,13 @@ def run_all(
             folder = root / example.name if (checkout / example.name).is_dir() else root
             with console.status(f"{example.name} on {example.arch}"):
                 outcomes.append(run_example(example, folder, timeout_seconds))
-    return outcomes
+            loads.append(_load_average())
+    return outcomes, Load(os.cpu_count() or 1, loads[0], max(loads))
+
+
+def _load_average() -> float:
+    """Return how many processes wanted to run, on the average of the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _copy(checkout: Path, target: Path) -> None:
@@ -286,17 +342,21 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_column("example", overflow="fold")
     table.add_column("arch")
     table.add_column("verdict")
+    table.add_column("evidence")
     table.add_column("seconds", justify="right")
     table.add_column("simulated cycles", justify="right")
     for outcome in outcomes:
         style = "green" if outcome.has_passed else "red"
         cycles = "–" if outcome.cycles is None else f"{outcome.cycles:,}"
         verdict = f"[{style}]{outcome.verdict}[/]"
-        table.add_row(outcome.example, outcome.arch, verdict, f"{outcome.seconds:.1f}", cycles)
+        evidence = " and ".join(outcome.evidence) or "none"
+        seconds = f"{outcome.seconds:.1f}"
+        table.add_row(outcome.example, outcome.arch, verdict, evidence, seconds, cycles)
     console.print(table)
     for outcome in outcomes:
         if not outcome.has_passed:
             console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
+            console.print(outcome.missing, markup=False, highlight=False, soft_wrap=True)
             tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
             console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
     num_passed = sum(outcome.has_passed for outcome in outcomes)
@@ -336,13 +396,13 @@ def main() -> int:
     if shutil.which("cslc", path=_search_path()) is None:
         return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()
-    outcomes = run_all(checkout, examples, options.timeout, console)
+    outcomes, load = run_all(checkout, examples, options.timeout, console)
     print_outcomes(outcomes, console)
     if options.json:
         text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
     if options.page:
-        write_page(options.page, outcomes, PAGE_COMMAND)
+        write_page(options.page, outcomes, load, PAGE_COMMAND)
     return int(not all(outcome.has_passed for outcome in outcomes))
 
 

@@ -1,8 +1,9 @@
-"""Make the packages in `tools` importable, as `python -m tools.…` does at the root."""
+"""Make what lies in `tools` importable: as `tools.…` at the root, and as the scripts import it."""
 
 import sys
 from pathlib import Path
 
-ROOT = str(Path(__file__).parents[2])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
+ROOT = Path(__file__).parents[2]
+for folder in (str(ROOT), str(ROOT / "tools")):
+    if folder not in sys.path:
+        sys.path.append(folder)

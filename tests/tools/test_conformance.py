@@ -4,16 +4,40 @@ import sys
 from pathlib import Path
 
 import pytest
+from conformance import Load, Outcome, Seconds, Verdict
+from conformance_evidence import Evidence
+from conformance_page import PROGRAMS, write_page
 
 TOOL = Path(__file__).parents[2] / "tools" / "conformance.py"
 
-PASSES = 'echo "SUCCESS!"'
+RUNNER = """
+import json
+from pathlib import Path
+
+class Runner:
+    def memcpy_d2h(self, data):
+        data.append(3)
+
+    def stop(self, cycles=5, **more):
+        record = {"cycles": cycles, "bytes_in": 0, "bytes_out": 4, **more}
+        Path("simulation.json").write_text(json.dumps(record))
+
+runner, data = Runner(), []
+"""
+"""The beginning of a host script: what stands for the runtime of a simulation."""
+GETS = "runner.memcpy_d2h(data)"
+STOPS = "runner.stop()"
+SAYS = "print('SUCCESS!')"
+RUNS = "cs_python run.py"
 
 
-def add_example(checkout, name, script, arch="wse2"):
+def add_example(checkout, name, *host, script=RUNS, arch="wse2"):
+    """Add a folder with a command script, and a host script of some lines."""
     folder = checkout / "tutorials" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"commands_{arch}.sh").write_text(f"#!/usr/bin/env bash\nset -e\n{script}\n")
+    (folder / "run.py").write_text(RUNNER + "\n".join(host or (STOPS, SAYS)) + "\n")
+    return folder
 
 
 def run(*arguments):
@@ -33,29 +57,162 @@ def checkout(tmp_path):
     return tmp_path / "checkout"
 
 
+def verdict(checkout, tmp_path, name="a"):
+    """Return (verdict, evidence, what is missing) of the only example."""
+    code, found = outcomes(checkout, tmp_path)
+    outcome = found[f"tutorials/{name}", "wse2"]
+    assert code == (outcome["verdict"] != "pass")
+    assert (outcome["verdict"] == "pass") == (not outcome["missing"])
+    return outcome["verdict"], " and ".join(outcome["evidence"]), outcome["missing"]
+
+
+NO_RUN = "no simulation.json was written: no simulation ran to its stop"
+NO_EVIDENCE = "no evidence: it printed no SUCCESS, and asserted nothing about results"
+
+
 @pytest.mark.parametrize(
-    ("name", "script", "verdict"),
+    ("host", "evidence"),
     [
-        ("a", PASSES, "pass"),
-        ("b", "echo SUCCESS", "pass"),
-        ("c", "echo PASS", "pass"),
-        ("d", "echo done", "FAIL"),
-        ("e", f"{PASSES}; exit 3", "FAIL"),
-        ("f", "echo FAIL; echo PASS", "FAIL"),
-        ("g", "echo no SUCCESS! at all", "FAIL"),
-        ("bandwidth-test", "echo 12 GB/s", "pass"),
+        ((STOPS, SAYS), "prints"),
+        ((STOPS, "print('  SUCCESS')"), "prints"),
+        ((STOPS, "print('PASS')"), "prints"),
+        ((GETS, STOPS, "assert data == [3], 'it must be 3'"), "asserts"),
+        ((GETS, STOPS, "import numpy", "numpy.testing.assert_equal(data, [3])"), "asserts"),
+        (("assert data == []", GETS, "assert data", STOPS, SAYS), "asserts and prints"),
+        (("def f():", f"    {GETS}", "    assert data", "f()", STOPS), "asserts"),
     ],
 )
-def test_verdicts(checkout, tmp_path, name, script, verdict):
-    add_example(checkout, name, script)
-    code, found = outcomes(checkout, tmp_path)
-    assert found[f"tutorials/{name}", "wse2"]["verdict"] == verdict
-    assert code == (verdict != "pass")
+def test_evidence(checkout, tmp_path, host, evidence):
+    add_example(checkout, "a", *host)
+    assert verdict(checkout, tmp_path) == ("pass", evidence, "")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        (GETS, STOPS),
+        (GETS, STOPS, "print('no SUCCESS! at all')"),
+        (GETS, STOPS, "# assert data == [4]"),
+        (GETS, STOPS, "'assert data == [3]'", '"""', "assert data == [3]", '"""'),
+        (GETS, STOPS, "if not data:", "    assert data == [3]"),
+        (GETS, STOPS, "def check():", "    assert data == [3]"),
+        (GETS, STOPS, "assert True", "assert 1 + 1 == 2, 'arithmetic'"),
+        ("assert data == []", GETS, STOPS),
+        (GETS, STOPS, "try:", "    assert not data", "except AssertionError:", "    pass"),
+    ],
+    ids=[
+        "prints nothing",
+        "success within a line",
+        "in a comment",
+        "in a string",
+        "not reached",
+        "not called",
+        "about constants",
+        "before the results",
+        "failed and caught",
+    ],
+)
+def test_an_exit_code_alone_is_no_evidence(checkout, tmp_path, host):
+    add_example(checkout, "a", *host)
+    assert verdict(checkout, tmp_path) == ("FAIL", "", NO_EVIDENCE)
+
+
+def test_assertions_that_python_leaves_out_are_no_evidence(checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    add_example(checkout, "a", GETS, STOPS, "assert data == [4]")
+    assert verdict(checkout, tmp_path) == ("FAIL", "", NO_EVIDENCE)
+
+
+def test_assertions_of_modules_beside_the_script_count(checkout, tmp_path):
+    folder = add_example(checkout, "a", "from check import check", GETS, STOPS, "check(data)")
+    (folder / "check.py").write_text("def check(data):\n    assert data == [3]\n")
+    assert verdict(checkout, tmp_path) == ("pass", "asserts", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "script", "missing"),
+    [
+        ((STOPS, SAYS), f"{RUNS}; exit 3", "SUCCESS!"),
+        ((STOPS, "print('FAIL at 3')", SAYS), RUNS, "FAIL at 3"),
+        ((GETS, STOPS, SAYS, "assert data == [4]"), RUNS, "AssertionError"),
+        ((SAYS,), RUNS, NO_RUN),
+        ((), "echo 'SUCCESS!'", NO_RUN),
+        ((), ":", NO_RUN),
+    ],
+)
+def test_evidence_does_not_outweigh_a_failure(checkout, tmp_path, host, script, missing):
+    add_example(checkout, "a", *host, script=script)
+    assert verdict(checkout, tmp_path)[::2] == ("FAIL", missing)
+
+
+RECORD = '{"cycles": 5, "bytes_in": 0, "bytes_out": 4}'
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        RUNS,
+        f"cp old.json simulation.json; sleep 0.2; {RUNS}",
+        f"{RUNS}; sleep 0.2; cp old.json out",
+    ],
+    ids=["left over", "put there before the run", "put there after the run"],
+)
+def test_a_record_of_another_run_does_not_count(checkout, tmp_path, script):
+    folder = add_example(checkout, "a", SAYS, script=f"mkdir -p out; {script}")
+    (folder / "out").mkdir()
+    for place in ("simulation.json", "out/simulation.json", "old.json"):
+        (folder / place).write_text(RECORD)
+    assert verdict(checkout, tmp_path) == ("FAIL", "prints", NO_RUN)
+    assert (folder / "simulation.json").is_file()
+
+
+def test_a_record_of_nobody_does_not_count(checkout, tmp_path):
+    add_example(checkout, "a", "Path('simulation.json').write_text('[]')", SAYS)
+    assert verdict(checkout, tmp_path) == ("FAIL", "prints", NO_RUN)
+
+
+def measure(*, cycles="80", bandwidth="1062.5", moved=100):
+    """Return the end of a script that measures a bandwidth: 100 bytes in 80 cycles at 850 MHz."""
+    return (
+        f"runner.stop(cycles=90, bytes_in={moved})",
+        "print('wvlts = 25, loop_count = 1')",
+        f"print('cycles_send = {cycles} cycles')",
+        "print('time_send = 0.09 us')",
+        f"print('bandwidth = {bandwidth} MB/S ')",
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "evidence"),
+    [
+        (measure(), "checked"),
+        (measure(cycles="0"), ""),
+        (measure(cycles="91", bandwidth=str(100 * 850 / 91)), ""),
+        (measure(bandwidth="1000.0"), ""),
+        (measure(moved=92), ""),
+        ((STOPS, "print('12 GB/s')"), ""),
+    ],
+    ids=["right", "no cycles", "more than simulated", "another rate", "not moved", "no figures"],
+)
+def test_what_a_program_measures_is_checked(checkout, tmp_path, host, evidence):
+    add_example(checkout, "bandwidth-test", *host)
+    assert verdict(checkout, tmp_path, "bandwidth-test")[1] == evidence
+
+
+def test_a_fragment_has_to_become_a_program(checkout, tmp_path):
+    """An `out` that was there does not count, and neither does a compiler that writes nothing."""
+    folder = checkout / "tutorials" / "a"
+    (folder / "out").mkdir(parents=True)
+    (folder / "out" / "old").touch()
+    (folder / "code.csl").write_text("comptime {}\n")
+    assert verdict(checkout, tmp_path) == ("pass", "compiles", "")
+    (folder / "code.csl").write_text("comptime {\n")
+    assert "error[" in verdict(checkout, tmp_path)[2]
 
 
 def test_the_table_shows_each_run_and_the_output_of_failures(checkout):
-    add_example(checkout, "good", PASSES)
-    add_example(checkout, "bad", "echo reasons; exit 1", arch="wse3")
+    add_example(checkout, "good")
+    add_example(checkout, "bad", script="echo reasons; exit 1", arch="wse3")
     result = run(checkout)
     assert result.returncode == 1
     assert "tutorials/good" in result.stdout
@@ -64,9 +221,9 @@ def test_the_table_shows_each_run_and_the_output_of_failures(checkout):
     assert "1 of 2 passed" in result.stdout
 
 
-def test_cycles_are_read_from_the_records_of_the_runtime(checkout, tmp_path):
-    record = "mkdir {0}; echo '{{\"cycles\": {1}}}' > {0}/simulation.json"
-    add_example(checkout, "a", f"{record.format('x', 20)}; {record.format('y', 3)}; {PASSES}")
+def test_cycles_are_those_of_all_runs(checkout, tmp_path):
+    ends = "import os, sys", "os.chdir(sys.argv[1])", "runner.stop(int(sys.argv[2]))", SAYS
+    add_example(checkout, "a", *ends, script=f"mkdir x y; {RUNS} x 20; {RUNS} y 3")
     _, found = outcomes(checkout, tmp_path)
     assert found["tutorials/a", "wse2"]["cycles"] == 23
 
@@ -74,24 +231,39 @@ def test_cycles_are_read_from_the_records_of_the_runtime(checkout, tmp_path):
 def test_examples_run_in_a_copy_beside_their_libraries(checkout, tmp_path):
     (checkout / "libraries").mkdir(parents=True)
     (checkout / "libraries" / "word").write_text("SUCCESS!\n")
-    add_example(checkout, "a", "touch trace; cat ../../libraries/word")
+    script = f"touch trace; cat ../../libraries/word; {RUNS}"
+    add_example(checkout, "a", STOPS, script=script)
     code, _ = outcomes(checkout, tmp_path)
     assert code == 0
     assert not list(checkout.rglob("trace"))
+    assert not list(checkout.rglob("simulation.json"))
 
 
 def test_our_own_commands_come_first(checkout):
-    add_example(checkout, "a", f'test "$(dirname $(which python))" = {Path(sys.executable).parent}')
-    add_example(checkout, "a", f"{PASSES}", arch="wse3")
-    result = run(checkout, "--arch", "wse2")
+    same = f'test "$(dirname $(which python))" = {Path(sys.executable).parent}'
+    add_example(checkout, "a", script=same)
+    result = run(checkout)
     assert "0 of 1 passed" in result.stdout
     assert "(no output)" in result.stdout
+    assert NO_RUN in result.stdout
+
+
+def test_a_host_script_sees_what_python_gives_it(checkout, tmp_path):
+    """Arguments, its own path, its folder first, errors, the exit code."""
+    sees = (
+        "import sys",
+        "assert sys.argv == ['./run.py', '-n', '2'] and __name__ == '__main__'",
+        "assert Path(sys.path[0]) == Path.cwd() and Path(__file__).samefile('run.py')",
+        "sys.exit(7)",
+    )
+    add_example(checkout, "a", *sees, script="cs_python ./run.py -n 2 || test $? = 7; exit 9")
+    assert verdict(checkout, tmp_path)[2] == "exit code 9, no output"
 
 
 def test_examples_can_be_chosen(checkout, tmp_path):
     for name in ("gemv-01", "gemv-02", "topic-01"):
-        add_example(checkout, name, PASSES)
-        add_example(checkout, name, PASSES, arch="wse3")
+        add_example(checkout, name)
+        add_example(checkout, name, arch="wse3")
     _, found = outcomes(checkout, tmp_path, "--only", "gemv-*", "--arch", "wse3")
     assert set(found) == {("tutorials/gemv-01", "wse3"), ("tutorials/gemv-02", "wse3")}
     _, found = outcomes(checkout / "tutorials" / "gemv-02", tmp_path)
@@ -99,7 +271,7 @@ def test_examples_can_be_chosen(checkout, tmp_path):
 
 
 def test_a_script_that_hangs_is_killed_with_its_children(checkout, tmp_path):
-    add_example(checkout, "a", f"sleep 1000 & echo $! > {tmp_path}/child; wait")
+    add_example(checkout, "a", script=f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     code, found = outcomes(checkout, tmp_path, "--timeout", 2)
     assert code == 1
     assert found["tutorials/a", "wse2"]["verdict"] == "TIMEOUT"
@@ -111,7 +283,7 @@ def test_a_script_that_hangs_is_killed_with_its_children(checkout, tmp_path):
 def test_nothing_to_run_is_said(checkout):
     assert run(checkout).returncode == 2
     assert "there is no folder" in run(checkout).stderr
-    add_example(checkout, "a", PASSES)
+    add_example(checkout, "a")
     result = run(checkout, "--only", "gemv-*")
     assert result.returncode == 2
     assert "matches 'gemv-*': an example is a folder with commands_wse2.sh" in result.stderr
@@ -122,29 +294,86 @@ def test_nothing_to_run_is_said(checkout):
 
 def test_what_cannot_be_copied_is_left_out(checkout, tmp_path):
     """A link to nothing is no reason to run nothing; a link in a circle neither."""
-    add_example(checkout, "a", PASSES)
+    add_example(checkout, "a")
     (checkout / "dangling").symlink_to("nowhere")
     (checkout / "circle").symlink_to("circle")
     code, found = outcomes(checkout, tmp_path)
     assert (code, found["tutorials/a", "wse2"]["verdict"]) == (0, "pass")
 
 
-def test_the_page_says_how_each_program_was_judged(checkout, tmp_path):
-    compiles = "mkdir -p out; cslc --version > /dev/null"
-    add_example(checkout, "topic-03-streaming-wavelet-data", f"{compiles}; {PASSES}")
-    record = '{"cycles": 7, "bytes_out": 4}'
-    add_example(checkout, "bandwidth-test", f"mkdir out; echo '{record}' > out/simulation.json")
-    add_example(checkout, "elsewhere", "echo 'a.b.HostError: no | such thing'; echo later; exit 1")
-    script = checkout / "tutorials" / "topic-03-streaming-wavelet-data" / "run.py"
-    script.write_text("assert args\nrunner.memcpy_d2h(x)\nnp.testing.assert_equal(x, 1)\n")
-    measures = checkout / "tutorials" / "bandwidth-test" / "run.py"
-    measures.write_text("assert args\nrunner.memcpy_d2h(x)\nprint(x)\n")
+def test_the_page_says_what_each_verdict_rests_on(checkout, tmp_path):
+    compiles = f"mkdir -p out; cslc --version > /dev/null; {RUNS}"
+    first = "topic-03-streaming-wavelet-data"
+    add_example(checkout, first, GETS, STOPS, "assert data", SAYS, script=compiles)
+    add_example(checkout, "bandwidth-test", *measure())
+    fails = "echo 'a.b.HostError: no | such thing'; echo later; exit 1"
+    add_example(checkout, "elsewhere", script=fails)
     run(checkout, "--page", tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
-    assert "2 of 3 pass." in page
-    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    assert "2 of 3 pass; of the programs 1–42, 2 of 2.\n2 of these 2 are within the goals." in page
+    assert "load average" in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if len(row) == 10][1:]
     assert [row[0] for row in rows] == ["| 13", "| 40", "| –"]
-    assert [row[4] for row in rows] == ["asserts and prints", "moves data", "ends"]
+    assert [row[3] for row in rows] == ["pass", "pass", "FAIL"]
+    assert [row[4] for row in rows] == ["asserts and prints", "checked", "none"]
     assert [row[6] != "–" for row in rows] == [True, False, False]
+    assert [row[7] != "–" for row in rows] == [True, True, False]
+    assert [row[8] for row in rows] == ["yes", "yes", "–"]
     assert rows[2][-1] == r"a.b.HostError: no \| such thing |"
-    assert "\n| 13 | topic-03-streaming-wavelet-data | wse2 | pass |" in page
+
+
+def outcome(number, *, compilation=None, run=None):
+    return Outcome(
+        example=f"tutorials/{PROGRAMS[number]}",
+        arch="wse3",
+        verdict=Verdict.PASS,
+        evidence=(Evidence.PRINTS,),
+        missing="",
+        seconds=1.0,
+        compilation=compilation,
+        run=run,
+        cycles=7,
+        output="",
+    )
+
+
+def page(tmp_path, outcomes, load):
+    write_page(tmp_path / "page.md", outcomes, load, "conformance")
+    return (tmp_path / "page.md").read_text()
+
+
+def test_the_page_says_which_rows_miss_a_goal(tmp_path):
+    quick, slow, slowest = Seconds(1.96, 2.5), Seconds(2.04, 1.0), Seconds(31.0, 60.0)
+    text = page(
+        tmp_path,
+        [
+            outcome(1, compilation=quick, run=Seconds(29.9, 31.0)),
+            outcome(2, compilation=slow, run=quick),
+            outcome(3, compilation=slow, run=slowest),
+            outcome(9, run=slowest),
+            outcome(43, compilation=slow, run=slowest),
+        ],
+        Load(2, at_start=0.1, highest=1.8),
+    )
+    cells = [line.split(" | ")[6:9] for line in text.splitlines() if "| wse3 |" in line]
+    assert cells == [
+        ["2.0 (2.5)", "29.9 (31.0)", "yes"],
+        ["2.0 (1.0)", "2.0 (2.5)", "compile too slow"],
+        ["2.0 (1.0)", "31.0 (60.0)", "compile and run too slow"],
+        ["–", "31.0 (60.0)", "run too slow"],
+        ["2.0 (1.0)", "31.0 (60.0)", "compile and run too slow"],
+    ]
+    assert "5 of 5 pass; of the programs 1–42, 4 of 4.\n1 of these 4 are within the goals." in text
+
+
+@pytest.mark.parametrize(
+    ("at_start", "highest", "is_busy"),
+    [(0.3, 2.3, False), (0.8, 1.0, True), (0.0, 3.1, True)],
+)
+def test_the_page_says_that_the_computer_was_busy(tmp_path, at_start, highest, is_busy):
+    text = page(tmp_path, [outcome(1)], Load(2, at_start=at_start, highest=highest))
+    assert ("The seconds by the\nclock are too high" in text) == is_busy
+    assert ("and little else to do" in text) != is_busy
+    assert f"{at_start}" in text
+    assert f"{highest}" in text
