@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,14 @@ from onewafer.trace import Detail
 
 WIDTH, HEIGHT = 3, 2
 OFFSET_X, OFFSET_Y = 4, 1
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them; only the cache stays."""
+    for name in os.environ:
+        if name.startswith("ONEWAFER_") and name != "ONEWAFER_CACHE_DIR":
+            monkeypatch.delenv(name)
 
 
 class FakeMachine:
