@@ -5,9 +5,13 @@ Choose with `pytest --hypothesis-profile=deep`.
 Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
 interrupt a run would wait for ever.
 
+PyTorch computes with one thread, in these processes and in those that they start: the workers have
+the cores, and threads that wait for a core held by another worker made scripts take twice as long.
+
 Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 """
 
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -22,6 +26,8 @@ settings.register_profile(
 )
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

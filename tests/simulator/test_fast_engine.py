@@ -2,12 +2,14 @@
 
 import ast
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
@@ -119,6 +121,21 @@ def test_kernel_folder_depends_on_every_source(monkeypatch, tmp_path):
         copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
         seen.add(compilation.kernel_folder())
     assert len(seen) == len(copies) + 2
+
+
+def test_installations_of_the_same_sources_share_machine_code(tmp_path):
+    """Another virtual environment does not compile again, whenever its files were written."""
+    hits = []
+    for date, place in enumerate(("one", "other")):
+        path = tmp_path / place / "twice.py"
+        path.parent.mkdir()
+        path.write_text("def twice(number):\n    return 2 * number\n", encoding="utf-8")
+        os.utime(path, (date, date))
+        function = numba.njit(runpy.run_path(str(path))["twice"])
+        compilation._keep_on_disk(function, tmp_path / "kernels")
+        assert function(21) == 42
+        hits.append(sum(function.stats.cache_hits.values()))
+    assert hits == [0, 1]
 
 
 def test_sources_are_all_that_kernels_import():

@@ -7,8 +7,9 @@ array at every call, which costs eight times the work itself; the arrays outlive
 nothing is lost. `forceinline` lets LLVM see the whole engine as one function.
 
 The cache can never be stale: its folder is named by a hash of every source that can end up in the
-machine code, so a changed constant is another folder. (Numba itself looks at one file only.) What
-is damaged there is compiled again, and where nothing can be written nothing is kept.
+machine code, so a changed constant is another folder. (Numba itself looks at one file only.) For
+the same reason, every installation of the same sources shares it, wherever it lies. What is damaged
+there is compiled again, and where nothing can be written nothing is kept.
 """
 
 from __future__ import annotations
@@ -103,11 +104,23 @@ def _trailing_zeros(mask):  # noqa: ANN001, ANN202, ARG001  # of Numba
 # --- machine code on disk ------------------------------------------------------------------------
 
 
+class _Folder(UserProvidedCacheLocator):
+    """The folder of exactly these sources: neither their place nor their dates matter any more."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:  # noqa: ANN401  # of Numba
+        super().__init__(py_func, py_file)
+        self._cache_path = _config.CACHE_DIR
+
+    def get_source_stamp(self) -> str:
+        """Return what must be equal beside the folder: nothing."""
+        return ""
+
+
 class _Contents(CompileResultCacheImpl):
     """What a file holds: a kernel, and the digest of its bytes."""
 
-    # Of Numba's other places, the one beside the sources would be found by a single file's date.
-    _locator_classes = (UserProvidedCacheLocator,)
+    # Numba's own places depend on the place and the date of a single file.
+    _locator_classes = (_Folder,)
 
     def reduce(self, data: Any) -> tuple[bytes, bytes]:  # noqa: ANN401  # of Numba
         payload = dumps(super().reduce(data))
