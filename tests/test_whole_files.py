@@ -2,7 +2,7 @@
 
 import pytest
 
-from onewafer.whole_files import try_to_write, whole_file, write_text
+from onewafer.whole_files import new_sibling, try_to_write, whole_file, write_text
 
 
 def test_a_file_is_replaced_when_all_is_written(tmp_path):
@@ -34,6 +34,26 @@ def test_a_link_is_written_through(tmp_path):
     write_text(link, "text")
     assert link.is_symlink()
     assert target.read_text() == "text"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "file"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_sibling_is_new_and_may_be_read_by_whom_any_file_may(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    siblings = {new_sibling(path, ".part") for _ in range(3)}
+    assert len(siblings) == 3
+    for sibling in siblings:
+        assert sibling.parent == tmp_path
+        assert sibling.name.startswith(".file.")
+        assert sibling.suffix == ".part"
+        assert sibling.stat().st_mode == path.stat().st_mode
 
 
 def test_trying_leaves_nothing(tmp_path):

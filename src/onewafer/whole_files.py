@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def whole_file(path: Path) -> Generator[Path]:
     if _is_written_in_place(path):
         yield path
         return
-    partial = _sibling(path)
+    partial = new_sibling(path, ".partial")
     try:
         yield partial
         partial.replace(path)
@@ -43,14 +44,26 @@ def try_to_write(path: Path) -> None:
     if _is_written_in_place(path):
         path.open("ab").close()
         return
-    partial = _sibling(path)
-    partial.touch()
-    partial.unlink()
+    new_sibling(path, ".partial").unlink()
+
+
+def new_sibling(path: Path, ending: str) -> Path:
+    """Make an empty file beside `path`, hidden, with a name that nobody else has, and return it.
+
+    Unlike those of `tempfile`, it has the permissions of any new file: it may become `path`.
+
+    Raises:
+        OSError: there can be none.
+    """
+    for number in count():
+        sibling = path.with_name(f".{path.name}.{os.getpid()}-{number}{ending}")
+        try:
+            sibling.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return sibling
+    raise AssertionError  # numbers do not end
 
 
 def _is_written_in_place(path: Path) -> bool:
     return path.is_symlink() or (path.exists() and not path.is_file())
-
-
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")

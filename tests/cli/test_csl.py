@@ -220,6 +220,17 @@ def test_a_folder_is_traced_and_a_trace_converted(folder, capsys, tmp_path, monk
     assert (tmp_path / "sim.log").read_text().startswith("@0 dimX=9, dimY=3\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk at hand")
+def test_a_trace_that_is_not_written_is_a_failure(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full.log").symlink_to("/dev/full")
+    assert execute(["csl", "trace", "-o", "full.log", str(folder)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    full = tmp_path / "full.log"
+    assert said == f"onewafer: the trace is not written: {full}: No space left on device"
+    assert list(tmp_path.iterdir()) == [full]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -1,6 +1,8 @@
 """A traced run writes its files whatever its end is, and is the same run."""
 
+import errno
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from onewafer.host.print_log import PrintLog
 from onewafer.host.tracing import needed_detail
 from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.trace import Detail
-from onewafer.trace.formats import read_trace
+from onewafer.trace.formats import TraceWriter, binary, read_trace
 from tests.csl.library.one_pe import compile_pe
 from tests.simulator.assembly import WSE2, WSE3, Kernel, eastward, sender
 
@@ -106,6 +108,14 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path):
         device.load()
 
 
+def test_every_file_is_tried_before_the_run(tmp_path):
+    files = [tmp_path / "t.log", tmp_path / "missing" / "u.log"]
+    device = Device(streaming(), WSE3, trace_files=files)
+    with pytest.raises(ConfigurationError, match=r"u\.log: the trace cannot be written: No such"):
+        device.load()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_written_at_the_end_is_said(tmp_path, capsys):
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -113,8 +123,82 @@ def test_what_cannot_be_written_at_the_end_is_said(tmp_path, capsys):
     device, _ = traced(streaming(), path)
     path.mkdir()
     device.stop()
-    assert capsys.readouterr().err.startswith("onewafer: the trace is not written: ")
+    said = capsys.readouterr().err
+    assert said == f"onewafer: the trace is not written: {path}: Is a directory\n"
     assert list(folder.iterdir()) == [path]
+    assert device.has_lost_trace
+
+
+def disk_full(*_arguments, **_options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("when", ["header", "chunk", "end"])
+def test_a_disk_that_is_full_ends_the_trace_and_not_the_run(tmp_path, capsys, monkeypatch, when):
+    """Nor does closing the file raise, which writes what is left in its buffer once more."""
+    path = tmp_path / "t.wafer-trace"
+    monkeypatch.setattr(binary, "_CHUNK_EVENTS", 10 if when == "chunk" else 1000)
+    if when == "header":
+        monkeypatch.setattr(TraceWriter, "_write", disk_full)
+        device = Device(streaming(), WSE3, trace_files=[path])
+        with pytest.raises(ConfigurationError, match=r"cannot be written: No space left on device"):
+            device.load()
+    else:
+        device, listener = traced(streaming(), path)
+        recording = device._recording
+        close = recording._file.close
+
+        def close_badly():
+            close()
+            disk_full()
+
+        monkeypatch.setattr(TraceWriter, "_write", disk_full)
+        recording._file = SimpleNamespace(close=close_badly)
+        report = device.launch("main")
+        device.stop()
+        assert report.cycles > 0
+        assert capsys.readouterr().err == (
+            f"onewafer: the trace is not written: {path}: No space left on device\n"
+        )
+        assert device.has_lost_trace
+        assert not any(line.startswith("wrote") for line in listener.said)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["t.log", "t.perfetto-trace", "t.wafer-trace"])
+def test_a_disk_that_is_full_at_the_end_leaves_nothing_half(tmp_path, capsys, monkeypatch, name):
+    path = tmp_path / name
+    path.write_text("of a run before")
+    device, _ = traced(streaming(), path)
+    monkeypatch.setattr("onewafer.host.tracing.write_sim_log", disk_full)
+    monkeypatch.setattr("onewafer.host.tracing.write_perfetto", disk_full)
+    monkeypatch.setattr("onewafer.host.tracing.shutil.copyfile", disk_full)
+    device.stop()
+    said = capsys.readouterr().err
+    assert said == f"onewafer: the trace is not written: {path}: No space left on device\n"
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["of a run before"]
+
+
+def test_two_runs_into_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "t.wafer-trace"
+    first, _ = traced(streaming(), path)
+    second, _ = traced(streaming(), path)
+    first.launch("main")
+    first.stop()
+    cycles = read_trace(path).end_cycle
+    assert cycles == first.machine.cycle
+    second.stop()
+    assert read_trace(path).end_cycle == second.machine.cycle < cycles
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_process_that_is_killed_leaves_a_trace_to_convert(tmp_path):
+    device, _ = traced(streaming(), tmp_path / "t.log")
+    device.launch("main")
+    (left,) = tmp_path.iterdir()
+    assert left.suffix == ".wafer-trace"
+    lines = list(convert_trace(left, [tmp_path / "u.perfetto-trace"]))
+    assert "has no end: the process was killed" in lines[0]
 
 
 def test_a_trace_becomes_other_formats(tmp_path):

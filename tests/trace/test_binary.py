@@ -96,11 +96,87 @@ def test_what_is_no_trace_is_refused(tmp_path):
     path.write_bytes(b"@0 dimX=3, dimY=2\n")
     with pytest.raises(TraceError, match="no trace that onewafer wrote"):
         read_trace(path)
-    content = written([Event(0, 0, 0, EventKind.TASK_START, 9, 0)], end=3)
-    for place in (len(binary.MAGIC) + 2, len(binary.MAGIC) + 9, len(content) - 30):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
-        with pytest.raises(TraceError, match="damaged"):
-            read_trace(path)
     path.write_bytes(binary.MAGIC)
     with pytest.raises(TraceError, match="damaged"):
         read_trace(path)
+    path.write_bytes(binary.MAGIC.replace(b"2", b"1"))
+    with pytest.raises(TraceError, match="another version of onewafer wrote it"):
+        read_trace(path)
+
+
+@pytest.fixture
+def three_chunks(monkeypatch):
+    """Return a whole trace of 30 events."""
+    monkeypatch.setattr(binary, "_CHUNK_EVENTS", 10)
+    return written([Event(c, 0, 0, EventKind.TASK_START, 9, c) for c in range(30)], end=40)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_no_byte_changes_unnoticed(tmp_path, three_chunks, flip):
+    """What a changed byte leaves readable is the same: there are bits that mean nothing."""
+    path = tmp_path / "t"
+    path.write_bytes(three_chunks)
+    whole = read_trace(path)
+    num_unread = 0
+    for place in range(len(binary.MAGIC), len(three_chunks)):
+        damaged = bytearray(three_chunks)
+        damaged[place] ^= flip
+        path.write_bytes(damaged)
+        try:
+            trace = read_trace(path)
+        except TraceError as error:
+            assert "t: the trace is damaged (" in str(error)  # noqa: PT017 - most of them raise
+            num_unread += 1
+        else:
+            assert trace.header == whole.header
+            assert trace.rows.tolist() == whole.rows.tolist()
+            assert (trace.end_cycle, trace.is_whole) == (whole.end_cycle, True)
+    assert num_unread > 0.9 * (len(three_chunks) - len(binary.MAGIC))
+
+
+def test_a_trace_that_stops_anywhere_has_the_chunks_before(tmp_path, three_chunks):
+    path = tmp_path / "t"
+    path.write_bytes(written([], HEADER))
+    header_bytes = len(path.read_bytes())
+    found = set()
+    for length in range(len(binary.MAGIC), len(three_chunks)):
+        path.write_bytes(three_chunks[:length])
+        if length < header_bytes:
+            with pytest.raises(TraceError, match="damaged"):
+                read_trace(path)
+        else:
+            trace = read_trace(path)
+            assert not trace.is_whole
+            assert [event.cycle for event in trace.events()] == list(range(len(trace.rows)))
+            found.add(len(trace.rows))
+    assert found == {0, 10, 20, 30}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (Event(0, 0, 0, 99, 9, 0), "an event of no known kind"),
+        (Event(0, 3, 0, EventKind.TASK_START, 9, 0), "outside the program's PEs"),
+        (Event(0, 0, 4, EventKind.TASK_START, 9, 0), "outside the program's PEs"),
+    ],
+)
+def test_events_that_cannot_be_are_refused(tmp_path, event, expected):
+    (tmp_path / "t").write_bytes(written([event], end=3))
+    with pytest.raises(TraceError, match=expected):
+        read_trace(tmp_path / "t")
+
+
+def test_what_follows_the_end_is_refused(tmp_path, three_chunks):
+    (tmp_path / "t").write_bytes(three_chunks + b"\0")
+    with pytest.raises(TraceError, match="something follows its end"):
+        read_trace(tmp_path / "t")
+
+
+def test_every_whole_chunk_is_on_disk_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(binary, "_CHUNK_EVENTS", 10)
+    path = tmp_path / "t"
+    with path.open("wb") as file:
+        writer = TraceWriter(file, HEADER)
+        for cycle in range(25):
+            assert len(read_trace(path).rows) == cycle // 10 * 10
+            writer.record(Event(cycle, 0, 0, EventKind.TASK_START, 9, 0))

@@ -73,6 +73,18 @@ def test_every_line_is_one_that_the_viewer_takes(tmp_path, case):
     check_ways(lines["wavelet"])
 
 
+def test_lines_are_as_short_as_the_viewer_allows(tmp_path):
+    """A pattern of the viewer's needs so many letters, beside what a line is about."""
+    trace, _ = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.INSTRUCTIONS)
+    text = io.StringIO()
+    write_sim_log(trace, text)
+    lines = text.getvalue().splitlines()
+    (longest,) = {max(len(line) for line in lines if " wavelet C" in line)}
+    fields = "@1234 P4.1 wavelet C3 ctrl=0, idx=0, data=3b (59(u16)), half=0, "
+    way = "ident=0123456789abcdef landing=W departing=/    R/ to_ce_from_router"
+    assert longest <= len(fields + "(pe) " + way)
+
+
 def check_ways(wavelets):
     """A wavelet is at a PE only if it began there, or one of its copies left for there before."""
     expected = defaultdict(int)

@@ -128,6 +128,11 @@ def test_a_large_rectangle_folds_into_a_small_picture():
     )
 
 
+def test_one_pe_is_one():
+    color_map = map_color(image_of({(0, 0): route(RAMP, RAMP)}, 1, 1), COLOR)
+    assert describe_map(color_map) == ("1 PE routes it; it enters from 1 ramp; it leaves to 1 ramp")
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

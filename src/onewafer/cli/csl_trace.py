@@ -125,6 +125,8 @@ def _run_folder(
         raise typer.Exit(_INTERRUPTED) from None
     finally:
         device.end_trace()
+    if device.has_lost_trace:
+        raise typer.Exit(TraceError.exit_code)
 
 
 def _parse_launch(text: str) -> tuple[str, list[int | float]]:

@@ -211,6 +211,11 @@ class Device:
         if self._recording is not None:
             self._recording.finish()
 
+    @property
+    def has_lost_trace(self) -> bool:
+        """Whether trace files were asked for and could not be written; stderr says why."""
+        return self._recording is not None and self._recording.failure is not None
+
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
 

@@ -1,16 +1,18 @@
 """Traces of runs: events go into a file as they come, and become what was asked for at the end.
 
 The end may be `stop`, an error, or the end of the process: whatever a run does, what it did before
-is worth looking at. A process that is killed leaves the file of events, and nothing else.
+is worth looking at. A process that is killed leaves the file of events, and nothing else: a
+`.wafer-trace`, hidden beside the first file. A trace that cannot be written is given up in one
+sentence; the run goes on, for its results are as good as without it.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.host.print_log import PrintedLines
@@ -38,17 +40,19 @@ from onewafer.trace.formats import (
     write_sim_log,
 )
 from onewafer.units import format_size
-from onewafer.whole_files import whole_file
+from onewafer.whole_files import new_sibling, try_to_write, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from onewafer.arch import Architecture
     from onewafer.host.run_progress import RunObserver
     from onewafer.image import WaferImage
     from onewafer.simulator import Machine
-    from onewafer.trace import EventSink
+    from onewafer.trace import Event, EventSink
+
+T = TypeVar("T")
 
 _WITH_INSTRUCTIONS = frozenset((".log", ".wafer-trace"))
 
@@ -85,21 +89,31 @@ class Recording:
         self._files = tuple(files)
         self._observer = observer
         self._machine: Machine | None = None
-        self._events = files[0].with_name(f".{files[0].name}.{os.getpid()}.events")
         self.detail = header.detail
+        self.failure: str | None = None
+        """Why there is no trace."""
+        for path in files:
+            _try(path, try_to_write)
+        self._events = _try(files[0], lambda path: new_sibling(path, ".wafer-trace"))
+        self._file = self._events.open("wb")
         try:
-            self._file = self._events.open("wb")
+            self._writer: TraceWriter | None = TraceWriter(self._file, header)
         except OSError as error:
-            raise ConfigurationError(
-                f"{files[0]}: the trace cannot be written: {error.strerror or error}"
-            ) from None
-        self._writer: TraceWriter | None = TraceWriter(self._file, header)
+            self._discard()
+            raise _cannot_write(files[0], error) from None
 
     @property
     def sink(self) -> EventSink:
         """Takes the events."""
-        assert self._writer is not None
-        return self._writer
+        return self
+
+    def record(self, event: Event) -> None:
+        """Take one event; the trace is given up where it cannot be written."""
+        if self._writer is not None:
+            try:
+                self._writer.record(event)
+            except OSError as error:
+                self._give_up(error)
 
     def follow(self, machine: Machine) -> None:
         """Note whose run it is."""
@@ -113,21 +127,57 @@ class Recording:
         try:
             cycle = self._machine.cycle if self._machine is not None else 0
             writer.end(cycle, is_well=ended_well)
-            self._file.close()
             for line in convert_trace(self._events, self._files):
                 self._observer.say(line)
         except (OSError, TraceError) as error:
-            sys.stderr.write(f"onewafer: the trace is not written: {error}\n")
+            self._give_up(error)
         finally:
+            self._discard()
+
+    def _give_up(self, error: OSError | TraceError) -> None:
+        self._writer = None
+        self._discard()
+        self.failure = _describe(error, self._files[0])
+        sys.stderr.write(f"onewafer: the trace is not written: {self.failure}\n")
+
+    def _discard(self) -> None:
+        """Remove the events."""
+        with suppress(OSError):  # what could not be written is written once more here
             self._file.close()
+        with suppress(OSError):  # its folder may be gone
             self._events.unlink(missing_ok=True)
+
+
+def _try(path: Path, attempt: Callable[[Path], T]) -> T:
+    """Return what an attempt to write beside a file returns.
+
+    Raises:
+        ConfigurationError: it fails.
+    """
+    try:
+        return attempt(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{path}: the trace cannot be written: {error.strerror or error}")
+
+
+def _describe(error: OSError | TraceError, path: Path) -> str:
+    """Return an error in a line; `path` is the file it is about if it names none."""
+    match error:
+        case OSError(filename=named, strerror=str(reason)):
+            return f"{path if named is None else named}: {reason}"
+        case _:
+            return str(error)
 
 
 def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
     """Write a trace in other formats; yield what a user wants to read about it.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: a file cannot be written; it carries that file's name.
         TraceError: the trace cannot be read, or has not enough detail.
     """
     trace = read_trace(path)
@@ -150,10 +200,10 @@ def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
     """Write a trace in the format that the name of a file says; `events` is where it is read from.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; nothing of it is left, and the error carries its name.
         TraceError: the trace has not enough detail for it.
     """
-    with whole_file(path) as target:
+    with _naming(path), whole_file(path) as target:
         match path.suffix:
             case ".wafer-trace":
                 shutil.copyfile(events, target)
@@ -163,6 +213,16 @@ def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
             case _:
                 with target.open("wb") as file:
                     write_perfetto(trace, file)
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    """Let errors of the block be about `path`, not about what is hidden beside it, or nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _printed(trace: Trace) -> Iterator[tuple[int, str]]:

@@ -77,13 +77,17 @@ def _text(x: float, y: float, text: str, style: str = "", anchor: str = "start")
 def describe_map(color_map: ColorMap) -> str:
     """Return in a line how far the color goes."""
     words = [
-        f"{color_map.num_configured:,} PEs route it",
+        _routing(color_map.num_configured),
         f"it enters from {_pes(color_map.num_sources, 'ramp')}",
         f"it leaves to {_pes(color_map.num_sinks, 'ramp')}",
     ]
     if color_map.num_breaks:
         words.append(f"{_pes(color_map.num_breaks, 'send')} to where nobody takes it")
     return "; ".join(words)
+
+
+def _routing(count: int) -> str:
+    return "1 PE routes it" if count == 1 else f"{count:,} PEs route it"
 
 
 def _pes(count: int, what: str) -> str:

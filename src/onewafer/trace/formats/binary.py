@@ -1,13 +1,16 @@
 """Traces as files: small, written while the program runs, readable after any end.
 
     file    := magic, u32 bytes, header (JSON, deflated), chunk…, end
-    chunk   := u32 events, u32 bytes, i64 first cycle, i64 last cycle, columns (deflated)
+    chunk   := u32 events, u32 bytes, i64 first cycle, i64 last cycle, u32 check, columns (deflated)
     columns := i64 cycle (differences), u16 y, u16 x, u8 kind, i64 subject, i64 value, each column
                as planes: all lowest bytes, then all second bytes, …
-    end     := u32 0, u32 0, i64 cycle of the end, i64 1: the run ended well, 0: by an error
+    end     := u32 0, u32 0, i64 cycle of the end, i64 1: the run ended well, 0: by an error,
+               u32 check
 
-All numbers are little-endian. Events stand in the order in which they were told. A file without an
-end is of a process that was killed; what it holds is whole chunks.
+All numbers are little-endian; a check is the CRC-32 of the numbers before it, and deflated bytes
+carry their own. Events stand in the order in which they were told. A file that stops before its end
+is of a process that was killed: its whole chunks are read. Anything else that does not fit is
+damage, and refused.
 """
 
 from __future__ import annotations
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAGIC = b"onewafer trace 1\n"
+MAGIC = b"onewafer trace 2\n"
+_FAMILY = b"onewafer trace "
 _LENGTH = struct.Struct("<I")
 _CHUNK = struct.Struct("<IIqq")
+_CHECK = struct.Struct("<I")
+_HEAD_BYTES = _CHUNK.size + _CHECK.size
 _CHUNK_EVENTS = 1 << 16
 _DTYPES = ("<i8", "<u2", "<u2", "u1", "<i8", "<i8")
 _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
@@ -41,15 +47,19 @@ _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
 
 
 class TraceWriter:
-    """An event sink that writes a file."""
+    """An event sink that writes a file; at most one chunk is not there yet, whatever happens."""
 
     def __init__(self, file: BinaryIO, header: TraceHeader) -> None:
-        """Write the header; the file is the caller's to close."""
+        """Write the header; the file is the caller's to close.
+
+        Raises:
+            OSError: it cannot be written; likewise from the methods.
+        """
         self._file = file
         self._left_out = _REPEATED if header.detail >= Detail.CAUSES else frozenset[EventKind]()
         self._rows: list[tuple[int, ...]] = []
         payload = zlib.compress(json.dumps(header.to_record()).encode())
-        file.write(MAGIC + _LENGTH.pack(len(payload)) + payload)
+        self._write(MAGIC + _LENGTH.pack(len(payload)) + payload)
 
     def record(self, event: Event) -> None:
         """Take one event."""
@@ -64,7 +74,7 @@ class TraceWriter:
     def end(self, cycle: int, *, is_well: bool) -> None:
         """Write what is left, and that the run ended in `cycle`."""
         self._flush()
-        self._file.write(_CHUNK.pack(0, 0, cycle, int(is_well)))
+        self._write(_head(0, 0, cycle, int(is_well)))
 
     def _flush(self) -> None:
         if not self._rows:
@@ -76,7 +86,17 @@ class TraceWriter:
         planes = [_to_planes(table[:, i], dtype) for i, dtype in enumerate(_DTYPES)]
         payload = zlib.compress(b"".join(planes), 6)
         bounds = int(cycles.min()), int(cycles.max())
-        self._file.write(_CHUNK.pack(len(table), len(payload), *bounds) + payload)
+        self._write(_head(len(table), len(payload), *bounds) + payload)
+
+    def _write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._file.flush()
+
+
+def _head(*numbers: int) -> bytes:
+    """Return the numbers before a chunk, or of the end, with their check."""
+    packed = _CHUNK.pack(*numbers)
+    return packed + _CHECK.pack(zlib.crc32(packed))
 
 
 def _to_planes(column: NDArray[np.int64], dtype: str) -> bytes:
@@ -125,6 +145,8 @@ def read_trace(path: Path) -> Trace:
     except OSError as error:
         raise TraceError(f"{path}: {error.strerror or error}") from None
     if not content.startswith(MAGIC):
+        if content.startswith(_FAMILY):
+            raise TraceError(f"{path}: another version of onewafer wrote it; trace the run again")
         raise TraceError(f"{path}: this is no trace that onewafer wrote")
     try:
         return _decode(content)
@@ -141,9 +163,9 @@ def _decode(content: bytes) -> Trace:
     place += length
     chunks = [np.zeros((0, len(_DTYPES)), np.int64)]
     end: tuple[int, bool] | None = None
-    while place + _CHUNK.size <= len(content):
-        num_events, num_bytes, first, last = _CHUNK.unpack_from(content, place)
-        place += _CHUNK.size
+    while place + _HEAD_BYTES <= len(content):
+        num_events, num_bytes, first, last = _read_head(content, place)
+        place += _HEAD_BYTES
         if not num_events:
             end = first, bool(last)
             break
@@ -151,14 +173,35 @@ def _decode(content: bytes) -> Trace:
             break
         chunks.append(_from_planes(zlib.decompress(content[place : place + num_bytes]), num_events))
         place += num_bytes
+    if end is not None and place < len(content):
+        raise ValueError("something follows its end")
     rows = np.concatenate(chunks)
+    _check_rows(rows, header)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     last_cycle = int(rows[-1, 0]) if len(rows) else 0
     end_cycle, ended_well = (last_cycle, False) if end is None else end
     return Trace(header, rows, end_cycle, ended_well, is_whole=end is not None)
 
 
+def _read_head(content: bytes, place: int) -> tuple[int, int, int, int]:
+    packed = content[place : place + _CHUNK.size]
+    (check,) = _CHECK.unpack_from(content, place + _CHUNK.size)
+    if check != zlib.crc32(packed):
+        raise ValueError(f"byte {place:,} should begin a chunk, or the end")
+    return _CHUNK.unpack(packed)
+
+
+def _check_rows(rows: NDArray[np.int64], header: TraceHeader) -> None:
+    """Raise ValueError if events are of no kind, or at no PE."""
+    if np.any(rows[:, 3] >= len(EventKind)):
+        raise ValueError("it has an event of no known kind")
+    if np.any((rows[:, 1] >= header.height) | (rows[:, 2] >= header.width)):
+        raise ValueError("it has an event outside the program's PEs")
+
+
 def _from_planes(payload: bytes, num_events: int) -> NDArray[np.int64]:
+    if len(payload) != num_events * sum(np.dtype(dtype).itemsize for dtype in _DTYPES):
+        raise ValueError(f"a chunk of {num_events:,} events has {len(payload):,} bytes")
     table = np.zeros((num_events, len(_DTYPES)), np.int64)
     planes = np.frombuffer(payload, np.uint8)
     place = 0

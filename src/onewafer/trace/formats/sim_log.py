@@ -4,7 +4,8 @@ PEs have fabric coordinates. A PE shows one thing at a time: the instruction of 
 else a DSD operation on a microthread, else IDLE; a line stands only where that changes, which is
 all that the viewer keeps. A wavelet keeps its number over all hops, and copies of it have the same.
 
-The form of each line is what the patterns in the viewer's `trace-parser.js` (8dff605) accept.
+The form of each line is the shortest that the patterns in the viewer's `trace-parser.js` (8dff605)
+accept and that can still be read by people.
 """
 
 from __future__ import annotations
@@ -272,8 +273,8 @@ class _Log:
         control = int(bool(word & CONTROL_MARK))
         self._line(
             place,
-            f" (hwtile) wavelet C{color} ctrl={control}, idx=0, data={word & _WORD:08x} "
-            f"({_float(word):.4g}(f32)), half=0, ident={number:016x} landing={_LETTERS[port]} "
+            f" (pe) wavelet C{color} ctrl={control}, idx=0, data={word & _WORD:x} "
+            f"({_reading(word)}), half=0, ident={number:016x} landing={_LETTERS[port]} "
             f"departing=/{departing}/{consumed}",
         )
         for direction in _SLOTS[:-1]:
@@ -295,10 +296,13 @@ class _Log:
         port = direction.opposite
         self._waiting.setdefault((there, color, port), deque()).append(number)
         due = self._cycle + self._header.hop_cycles
-        text = f"(hwtile) landing C{color} from link {_LETTERS[port]},"
+        text = f"(pe) landing C{color} from link {_LETTERS[port]},"
         self.at(due, f"@{due} {self._name(there)} {text}\n")
 
 
-def _float(word: int) -> float:
+def _reading(word: int) -> str:
+    """Return a payload as people read it: small ones are whole numbers, or halves of a word."""
+    if word & _WORD < 1 << 16:
+        return f"{word & _WORD}(u16)"
     (number,) = _FLOAT.unpack(_BITS.pack(word & _WORD))
-    return number
+    return f"{number:.4g}(f32)"
