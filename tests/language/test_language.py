@@ -10,7 +10,7 @@ after the code must occur in its message. The findings must be exactly these; a 
 such a comment must compile without any. A finding without a place counts for the first line of the
 entry.
 
-The pages `docs/diagnostics/<code>.md` are tests too: their example must give exactly their code.
+The pages `docs/errors/<code>.md` are tests too: their example must give exactly their code.
 """
 
 import re
@@ -24,7 +24,7 @@ from onewafer.csl import CompileOptions, MemoryFiles, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
 
 HERE = Path(__file__).parent
-PAGES = HERE.parents[1] / "docs" / "diagnostics"
+PAGES = HERE.parents[1] / "docs" / "errors"
 
 EXPECTATION = re.compile(r"// (error|warning): \[([a-z-]+)\] *((?:(?!// ).)*)")
 
