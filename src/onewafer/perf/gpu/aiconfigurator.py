@@ -64,7 +64,7 @@ class AiconfiguratorTables:
         engines do in the norm before: what an engine does not do is subtracted.
         """
         name = _GEMM_NAMES.get(number_format, number_format.value)
-        filters = [("gemm_dtype", "==", name)]
+        filters = [("gemm_dtype", name)]
         found = self._read("gemm/{engine}", "gemm_perf", ("m", "n", "k"), filters)
         if found is None:
             return None
@@ -88,7 +88,7 @@ class AiconfiguratorTables:
 
     def _without_conversion(self, products: _Columns) -> _Columns:
         """Subtract by how much the smallest product takes longer than in bf16: fp4 has no table."""
-        plain = self._read("gemm/{engine}", "gemm_perf", ("m",), [("gemm_dtype", "==", "bfloat16")])
+        plain = self._read("gemm/{engine}", "gemm_perf", ("m",), [("gemm_dtype", "bfloat16")])
         if plain is None:
             return products
         least = products["latency"].min() - plain["latency"].min()
@@ -122,11 +122,9 @@ class AiconfiguratorTables:
         """
         sizes = ("hidden_size", "inter_size", "topk", "num_experts")
         wanted = (shape.features, shape.hidden, shape.experts_per_row, shape.num_experts)
-        filters: list[tuple[str, str, object]] = [
-            (name, "==", size) for name, size in zip(sizes, wanted, strict=True)
-        ]
+        filters: list[tuple[str, object]] = list(zip(sizes, wanted, strict=True))
         name = _GEMM_NAMES.get(number_format, number_format.value)
-        filters += [("moe_dtype", "==", name), ("distribution", "==", _CHOICE)]
+        filters += [("moe_dtype", name), ("distribution", _CHOICE)]
         groups = ("moe_tp_size", "moe_ep_size")
         found = self._read("moe/{engine}", "moe_perf", ("num_tokens", *groups), filters)
         if found is None:
@@ -157,7 +155,7 @@ class AiconfiguratorTables:
     def _nccl(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
         if collective not in _NCCL_NAMES:
             return None
-        filters = [("op_name", "==", _NCCL_NAMES[collective]), ("nccl_dtype", "==", "half")]
+        filters = [("op_name", _NCCL_NAMES[collective]), ("nccl_dtype", "half")]
         found = self._read("comm/nccl", "nccl_perf", ("num_gpus", "message_size"), filters)
         if found is None:
             return None
@@ -173,7 +171,7 @@ class AiconfiguratorTables:
     ) -> tuple[AttentionShape, _Columns] | None:
         heads = ("num_heads", "num_key_value_heads")
         cache = "fp8" if cache_format in _FP8 else "bfloat16"
-        filters = [("head_dim", "==", shape.features), ("kv_cache_dtype", "==", cache)]
+        filters = [("head_dim", shape.features), ("kv_cache_dtype", cache)]
         found = self._read("attention/{engine}", table, (*sizes, *heads, "window_size"), filters)
         if found is None:
             return None
@@ -192,7 +190,7 @@ class AiconfiguratorTables:
         folder: str,
         table: str,
         columns: Sequence[str],
-        filters: Sequence[tuple[str, str, object]],
+        filters: Sequence[tuple[str, object]],
     ) -> _Columns | None:
         """Return columns and latency of the rows that fit, of the newest version with any."""
         place = (self.gpu, *folder.format(engine=self.engine).split("/"))
@@ -204,7 +202,7 @@ def _newest_rows(
     place: tuple[str, ...],
     table: str,
     columns: tuple[str, ...],
-    filters: tuple[tuple[str, str, object], ...],
+    filters: tuple[tuple[str, object], ...],
 ) -> _Columns | None:
     root = resources.files(_PACKAGE).joinpath("systems", "data", *place)
     if not root.is_dir():
@@ -241,14 +239,40 @@ def is_installed() -> bool:
 
 
 def _read_parquet(
-    file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, str, object]]
+    file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
 ) -> _Columns | None:
+    """Return the columns of the rows that fit; None if there are none.
+
+    `read_table` with filters and `to_numpy` would do the same, but import pandas: half a second.
+    """
     parquet = cast("Any", import_module("pyarrow.parquet"))  # has no types
-    with resources.as_file(file) as path:
-        table = parquet.read_table(path, columns=list(columns), filters=list(filters) or None)
-    if table.num_rows == 0:
+    names = [name for name, value in filters if isinstance(value, str)]
+    with (
+        resources.as_file(file) as path,
+        parquet.ParquetFile(path, read_dictionary=names) as opened,
+    ):
+        table = opened.read(columns=[*columns, *(name for name, _ in filters)])
+    chosen = np.ones(table.num_rows, np.bool_)
+    for name, value in filters:
+        chosen &= _equals(table.column(name).combine_chunks(), value)
+    if not chosen.any():
         return None
-    return {name: table.column(name).to_numpy(zero_copy_only=False) for name in columns}
+    return {name: _array(table.column(name).combine_chunks())[chosen] for name in columns}
+
+
+def _equals(values: Any, wanted: object) -> NDArray[np.bool_]:  # noqa: ANN401  # of pyarrow
+    if not isinstance(wanted, str):
+        return _array(values) == wanted
+    among = np.array([text == wanted for text in values.dictionary.to_pylist()], np.bool_)
+    return among[_array(values.indices)]
+
+
+def _array(values: Any) -> NDArray[Any]:  # noqa: ANN401  # of pyarrow
+    if values.null_count:
+        return values.to_numpy(zero_copy_only=False)  # NaN is what is not there
+    if values.type == "string":
+        return np.array(values.to_pylist())  # some tables write numbers so
+    return np.from_dlpack(values)
 
 
 def _points(rows: _Columns, sizes: Sequence[str]) -> Points:
