@@ -161,6 +161,7 @@ def test_what_is_too_large_for_a_picture_is_drawn_in_part(folder, capsys, tmp_pa
         (["--color", "7"], "--color 7: no PE configures it; configured: 4 (sum_color)"),
         (["--color", "sum"], "--color sum: no PE configures it; configured: 4 (sum_color)"),
         (["--color", "4", "-o", "missing/r.svg"], "there is no directory"),
+        (["--color", "4", "-o", "r.png"], "-o r.png: the picture is SVG; write r.svg"),
         (["--color", "4", "-o", "."], "that is a directory; name a file"),
         (["--color", "4", "--rectangle", "0,0,3x1"], "leaves the program, which is 2×1 at (0, 0)"),
         (["--color", "4", "--rectangle", "0,0"], "write X,Y,WxH, as in --rectangle 0,0,8x4"),
@@ -234,6 +235,11 @@ def test_a_trace_that_is_not_written_is_a_failure(folder, capsys, tmp_path, monk
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (
+            ["commands.sh"],
+            "commands.sh is no host script: trace the one it starts, or let ONEWAFER_",
+        ),
+        (["cp", "run.py"], "cp is no host script"),
         (["missing.py"], "there is no script, folder or trace missing.py"),
         (["cs_python"], "after cs_python comes the script, as in cs_python run.py"),
         (["-o", "t.json", "run.py"], "the ending of the name says the format"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onewafer.errors import HostError
-from onewafer.host import MemcpyDataType, MemcpyOrder, SdkRuntime
+from onewafer.host import DebugUtil, MemcpyDataType, MemcpyOrder, SdkRuntime
 
 ROW = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
 COLUMN = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.COL_MAJOR}
@@ -143,6 +143,20 @@ def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        (None, "None is no folder: pass the one given to cslc with -o"),
+        (3, "3 is no folder"),
+        ("missing", "there is no folder 'missing'"),
+    ],
+)
+@pytest.mark.parametrize("what", [SdkRuntime, DebugUtil])
+def test_a_folder_that_is_none_is_said(what, folder, message):
+    with pytest.raises(HostError, match=message):
+        what(folder)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (
@@ -167,6 +181,11 @@ def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
             lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, 1, data_type=2, order=0),
             "2 is not a valid MemcpyDataType",
         ),
+        (lambda r, a: r.memcpy_d2h(24, a, 0, 0, 1, 1, 1, **ROW), "array stands where the symbol"),
+        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 3 / 3, 1, 1, **ROW), "1.0 is no whole number"),
+        (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, None, **ROW), "None is no whole number"),
+        (lambda r, _: r.task_wait(None), "None is no task: pass what a call with nonblock=True"),
+        (lambda r, _: r.is_task_done(3), "3 is no task"),
         (lambda r, _: r.launch("compute", 1), "takes 2 arguments"),
         (lambda r, _: r.call("compute", [1]), "takes 2 arguments"),
     ],

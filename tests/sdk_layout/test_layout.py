@@ -198,6 +198,22 @@ def test_findings_help_the_script(layout, steps, code, help_text):
 
 
 @pytest.mark.usefixtures("csl")
+def test_a_color_of_the_layout_that_should_be_the_regions_is_said(layout):
+    """Regions in a chain that all use Color("rx") and Color("tx")."""
+    ports = []
+    for number in range(2):
+        region = layout.create_code_region("./sender.csl", f"r{number}", 1, 1)
+        region.place(2 * number, 0)
+        rx = region.create_input_port(Color("rx"), Edge.LEFT, [TO_RAMP], 4)
+        ports += [rx, region.create_output_port(Color("tx"), Edge.RIGHT, [FROM_RAMP], 4)]
+    layout.create_input_stream(ports[0])
+    layout.connect(ports[1], ports[2])
+    layout.create_output_stream(ports[3])
+    with pytest.raises(HostError, match=r"write region\.color\('tx'\) instead of Color\('tx'\)"):
+        layout.compile("out")
+
+
+@pytest.mark.usefixtures("csl")
 def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
     for level, is_shown in (("WARNING", True), ("ERROR", False)):
         layout = SdkLayout(SdkTarget.WSE2, msg_level=level)
@@ -246,6 +262,11 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("one.set_symbol_all('data', np.zeros(4, np.int32), 2, 1)", "4 elements are not 2×1"),
         ("two.set_symbol_all('data', np.zeros(4, np.int32), 4, 1)", "cannot be cut into 1×3 equal blocks"),
         ("Color('c', 24)", "values go from 0 to 23"),
+        ("Color('c', 'red')", "has the value 'red'; values go from 0 to 23"),
+        ("one.place(0.5, 3)", r"place\(0.5, 3\) of region 'one': coordinates are whole numbers"),
+        ("layout.create_code_region('a.csl', 'x', 3 / 2, 1)", "width and height are whole numbers"),
+        ("layout.compile(None)", r"compile\(None\): give the name of a folder to write"),
+        ("get_platform(None, None, 'WSE3')", "'WSE3' is no machine: write SdkTarget.WSE2 or"),
         ("Color('a b')", "an identifier"),
         ("RoutingPosition().set_input(Route.RAMP)", r"write set_input\(\[Route.RAMP, Route.EAST\]\)"),
         ("RoutingPosition().set_input([Route.RAMP]).add_input(Route.RAMP)", "names a side twice"),

@@ -63,6 +63,10 @@ def routes(
     )
 
     number = _find_color(color, image)
+    if output is not None and output.suffix not in {".svg", ""} and not output.is_char_device():
+        raise ConfigurationError(
+            f"-o {output}: the picture is SVG; write {output.with_suffix('.svg')}"
+        )
     path = check_output("-o", output or Path(f"routes-{number}.svg"))
     shown = _parse_rectangle(part, image)
     folds = max(shown.width, shown.height) > FOLD_BEYOND if fold is None else fold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shutil import which
 from typing import Annotated
 
 import typer
@@ -55,7 +56,8 @@ def trace(
     runs the start-up of a program and the functions that --launch names. FILE, a .wafer-trace
     that was written before, is only converted. Options come first.
     """
-    files = [check_trace_file(text, "-o") for text in outputs or [DEFAULT_OUTPUT]]
+    named = dict.fromkeys(outputs or [DEFAULT_OUTPUT])
+    files = [check_trace_file(text, "-o") for text in named]
     subject = Path(what[0])
     if subject.suffix == _TRACE:
         _refuse_script_options(what, launch, max_cycles)
@@ -84,6 +86,11 @@ def _run_script(what: list[str], files: list[Path], max_cycles: int | None) -> N
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
         raise ConfigurationError(f"after {what[0]} comes the script, as in {what[0]} run.py")
+    if _is_other_command(arguments[0]):
+        raise ConfigurationError(
+            f"{arguments[0]} is no host script: trace the one it starts, or let "
+            f"ONEWAFER_TRACE={files[0].name} stand before the command"
+        )
     if not arguments[0].startswith("-") and not Path(arguments[0]).exists():
         raise ConfigurationError(f"there is no script, folder or trace {arguments[0]}")
     options = [f"--trace={','.join(map(str, files))}"]
@@ -92,6 +99,11 @@ def _run_script(what: list[str], files: list[Path], max_cycles: int | None) -> N
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     os.execv(sys.executable, command)  # noqa: S606 - our interpreter
+
+
+def _is_other_command(name: str) -> bool:
+    """Tell whether the shell would run this, and Python would not."""
+    return name.endswith(".sh") or not (Path(name).exists() or which(name) is None)
 
 
 def _run_folder(

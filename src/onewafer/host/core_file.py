@@ -15,6 +15,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.image import SectionKind, SymbolKind
+from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,8 @@ def save_core(machine: Machine, image: WaferImage, folder: Path) -> None:
         str(number): memory[owners == number, start:end]
         for number, (start, end) in enumerate(sizes)
     }
-    np.savez(path, **blocks)  # pyright: ignore[reportArgumentType]  # NumPy's stub of **kwds
+    with whole_file(path) as target, target.open("wb") as file:
+        np.savez(file, **blocks)  # pyright: ignore[reportArgumentType]  # NumPy's stub of **kwds
 
 
 def _span(program: TileProgram) -> tuple[int, int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import Core
 from onewafer.host.exports import suggest
 from onewafer.image import load
@@ -45,11 +45,7 @@ class DebugUtil:
             raise HostError(
                 f"cmaddr={cmaddr!r} names a real system; onewafer only simulates: leave cmaddr out"
             )
-        folder = Path(bindir)
-        if not folder.is_dir():
-            raise HostError(
-                f"there is no folder {str(folder)!r}: pass the one given to cslc with -o"
-            )
+        folder = find_folder(bindir)
         self._core = Core(load(folder), folder)
 
     def get_symbol(self, col: int, row: int, symbol: str, dtype: DTypeLike) -> NDArray[Any]:
@@ -79,7 +75,12 @@ class DebugUtil:
         Raises:
             HostError: as `get_symbol`.
         """
-        (column, row), (width, height) = rectangle
+        try:
+            (column, row), (width, height) = rectangle
+        except (TypeError, ValueError):
+            raise HostError(
+                f"{rectangle!r} is no rectangle: write ((column, row), (width, height))"
+            ) from None
         return np.array(
             [
                 [self.get_symbol(column + x, row + y, symbol, dtype) for y in range(height)]

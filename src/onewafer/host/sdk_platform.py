@@ -58,9 +58,17 @@ def get_platform(
 def get_simulator(
     config: SimfabConfig | None = None, target: SdkTarget = SdkTarget.WSE3
 ) -> SdkExecutionPlatform:
-    """Return a simulated wafer of a generation."""
+    """Return a simulated wafer of a generation.
+
+    Raises:
+        HostError: there is no such generation.
+    """
     del config
-    return SdkExecutionPlatform(SdkTarget(target))
+    try:
+        return SdkExecutionPlatform(SdkTarget(target))
+    except ValueError:
+        names = " or ".join(f"SdkTarget.{member.name}" for member in SdkTarget)
+        raise HostError(f"the target {target!r} is no machine: write {names}") from None
 
 
 def refuse_real_system(argument: str, address: str | None) -> None:

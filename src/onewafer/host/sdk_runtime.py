@@ -20,6 +20,7 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError
 from onewafer.geometry import Rectangle
+from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
@@ -85,11 +86,7 @@ class SdkRuntime:
     ) -> None:
         if not isinstance(cmaddr, SdkExecutionPlatform):
             refuse_real_system("cmaddr", cmaddr)
-        self._folder = Path(bindir)
-        if not self._folder.is_dir():
-            raise HostError(
-                f"there is no folder {str(self._folder)!r}: pass the one given to cslc with -o"
-            )
+        self._folder = find_folder(bindir)
         self._image = load(self._folder)
         if isinstance(cmaddr, SdkExecutionPlatform) and cmaddr.target.arch != self._image.arch:
             raise HostError(
@@ -312,12 +309,14 @@ class SdkRuntime:
         self._launches.append(self._device.launch_raw(name, args))
         return self._issued(nonblock=nonblock)
 
-    def is_task_done(self, task: Task) -> bool:
+    def is_task_done(self, task: Task | None) -> bool:
         """Tell whether an operation issued with `nonblock=True` has finished.
 
         Raises:
             HostError: the handle is not one of this runtime's.
         """
+        if not isinstance(task, Task):
+            raise HostError(f"{task!r} is no task: pass what a call with nonblock=True returned")
         if not 0 <= task.number < self._num_tasks:
             raise HostError(f"task {task.number} was not issued by this runtime")
         if task.number in self._arriving:
@@ -325,7 +324,7 @@ class SdkRuntime:
             self._store_arrived()
         return task.number not in self._arriving
 
-    def task_wait(self, task: Task) -> None:
+    def task_wait(self, task: Task | None) -> None:
         """Wait for an operation issued with `nonblock=True`.
 
         Raises:
@@ -333,6 +332,7 @@ class SdkRuntime:
             DeadlockError: it receives more wavelets than the program sends.
         """
         if not self.is_task_done(task):
+            assert task is not None
             with self._counting_streams():
                 self._device.await_words(self._arriving[task.number].reception)
 
@@ -523,6 +523,11 @@ class SdkRuntime:
             if isinstance(handle, Integral) and 0 <= handle < NUM_COLORS
             else "pass what get_id returned for an exported name"
         )
+        if isinstance(handle, np.ndarray):
+            raise HostError(
+                "an array stands where the symbol belongs: it is memcpy_h2d(symbol, array, …), and "
+                "memcpy_d2h(array, symbol, …)"
+            )
         raise HostError(f"{handle!r} is no symbol: {advice}")
 
     def _issued(self, *, nonblock: bool) -> Task | None:
@@ -539,6 +544,12 @@ def _as_wavelets(layout: BufferFormat) -> BufferFormat:
 
 def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:
     """Check what every copy call is given; plain integers stand for the enums' values."""
+    sizes = rectangle.x, rectangle.y, rectangle.width, rectangle.height, elements_per_pe
+    for number in sizes:
+        if not isinstance(number, Integral):
+            raise HostError(
+                f"{number!r} is no whole number: places and sizes are, as in width // 2"
+            )
     if rectangle.width < 1 or rectangle.height < 1 or elements_per_pe < 1:
         raise HostError(
             f"a copy of {elements_per_pe} elements for each PE of {rectangle} moves nothing: "

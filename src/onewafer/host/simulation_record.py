@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.whole_files import write_text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,10 +34,11 @@ class SimulationRecord:
     launches: tuple[LaunchReport, ...]
 
     def save(self, folder: Path) -> None:
-        """Write `simulation.json` into a folder.
+        """Write `simulation.json` into a folder; one of an earlier run goes away in any case.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        text = json.dumps(asdict(self), indent=2)
-        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+        path = folder / FILE_NAME
+        path.unlink(missing_ok=True)
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")

@@ -185,7 +185,8 @@ def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
         yield f"{path} has no end: the process was killed; this is what it wrote until then"
     for file in files:
         save_trace(trace, file, events=path)
-        yield f"wrote {file.name}, {format_size(file.stat().st_size)}{_where(file)}"
+        use = _where(file) if len(trace.rows) else ", empty: nothing happened"
+        yield f"wrote {file.name}, {format_size(file.stat().st_size)}{use}"
     yield summarize(trace)
 
 

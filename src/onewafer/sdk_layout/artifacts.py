@@ -37,7 +37,10 @@ def layout_path(out_prefix: str) -> str:
     Raises:
         HostError: the folder cannot be one.
     """
-    folder = Path(out_prefix)
+    try:
+        folder = Path(out_prefix)
+    except TypeError:
+        raise HostError(f"compile({out_prefix!r}): give the name of a folder to write") from None
     if not str(out_prefix).strip() or (folder.exists() and not folder.is_dir()):
         raise HostError(f"compile(out_prefix={out_prefix!r}): give the name of a folder to write")
     return (folder / LAYOUT_FILE).as_posix()

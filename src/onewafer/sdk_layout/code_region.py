@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -122,8 +123,12 @@ class CodeRegion:
         """Put the region's PE (0, 0) at (x, y) of the fabric; may be called again.
 
         Raises:
-            HostError: a coordinate is negative.
+            HostError: a coordinate is negative, or no whole number.
         """
+        if not (isinstance(x, Integral) and isinstance(y, Integral)):
+            raise HostError(
+                f"place({x!r}, {y!r}) of {self}: coordinates are whole numbers, as in width // 2"
+            )
         if x < 0 or y < 0:
             raise HostError(f"place({x}, {y}) of {self}: the fabric begins at (0, 0)")
         self.place_of = (int(x), int(y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from onewafer.errors import HostError
 from onewafer.image import NUM_COLORS
@@ -27,9 +28,11 @@ class Color:
                 f"Color({self.name!r}): the name of a color is that of a CSL param, an identifier "
                 'such as "x_in"'
             )
-        if self.value is not None and not 0 <= self.value < NUM_COLORS:
+        if self.value is None:
+            return
+        if not isinstance(self.value, Integral) or not 0 <= self.value < NUM_COLORS:
             raise HostError(
-                f"color {self.name!r} has the value {self.value}; values go from 0 to "
+                f"color {self.name!r} has the value {self.value!r}; values go from 0 to "
                 f"{NUM_COLORS - 1}, and without one `compile` chooses"
             )
 

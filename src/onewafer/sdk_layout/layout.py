@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import IntEnum
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
@@ -65,6 +66,8 @@ class SdkLayout:
             HostError: the name is taken, or the region empty.
         """
         where = f"create_code_region({source!r}, {name!r}, {width}, {height})"
+        if not (isinstance(width, Integral) and isinstance(height, Integral)):
+            raise HostError(f"{where}: width and height are whole numbers, as in size // 2")
         if width < 1 or height < 1:
             raise HostError(f"{where}: a region has at least one PE")
         if not name.isidentifier():

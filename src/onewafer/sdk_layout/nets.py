@@ -128,8 +128,15 @@ def _refuse_meeting(first: Net, second: Net, link: Link) -> None:
     shared = np.argwhere(first.pes & second.pes)
     if len(shared):
         y, x = shared[0]
+        of_layout = [port.color.name for port in link.ports if port.color.region is None]
+        advice = (
+            f"; if each region should have its own, write region.color({of_layout[0]!r}) instead "
+            f"of Color({of_layout[0]!r})"
+            if of_layout
+            else ""
+        )
         raise HostError(
             f"{link}: colors {first.name} and {second.name} become one color on the fabric, "
             f"because wavelets keep theirs, but PE ({x}, {y}) uses both: put a region between the "
-            "two ports that receives one color and sends another"
+            f"two ports that receives one color and sends another{advice}"
         )
