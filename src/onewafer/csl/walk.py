@@ -51,6 +51,14 @@ def depends_on_memory(expression: ir.Expression) -> bool:
     return any(isinstance(node, ir.Call | ir.Load) for node in expressions(expression))
 
 
+def commute(first: ir.Expression, second: ir.Expression) -> bool:
+    """Tell whether two expressions have the same values whichever is evaluated first."""
+    return not (
+        (has_call(first) and depends_on_memory(second))
+        or (has_call(second) and depends_on_memory(first))
+    )
+
+
 def blocks(statement: ir.Statement) -> tuple[Block, ...]:
     """Return the statement lists directly inside a statement."""
     match statement:
@@ -118,18 +126,14 @@ def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
 
 
 def _dsd_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
-    vectors = [o.dsd for o in dsd_operands(statement) if isinstance(o, ir.Vector)]
-    return (*vectors, *scalar_roots(statement))
-
-
-def scalar_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
-    """Return the scalars of a DSD operation, and the addresses of scalars."""
     found: list[ir.Expression] = []
     for operand in dsd_operands(statement):
         match operand:
-            case ir.Scalar(value=value) | ir.ScalarDestination(address=value):
+            case (
+                ir.Scalar(value=value) | ir.ScalarDestination(address=value) | ir.Vector(dsd=value)
+            ):
                 found.append(value)
-            case ir.Vector() | ir.Dsr():
+            case ir.Dsr():
                 pass
     if statement.scalar is not None:
         found.append(statement.scalar)

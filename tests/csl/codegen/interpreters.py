@@ -272,6 +272,9 @@ class Evaluator:
                 raise OutOfFuelError
 
     def operation(self, s: ir.DsdStatement):
+        computed = {}
+        """An expression that is two operands is evaluated once."""
+
         def operand(o: ir.DsdOperand | None):
             match o:
                 case None:
@@ -283,7 +286,9 @@ class Evaluator:
                 case ir.ScalarDestination(address=address):
                     return "pointer", self.value(address)
                 case ir.Vector(dsd=dsd):
-                    return self.value(dsd)
+                    if dsd not in computed:
+                        computed[dsd] = self.value(dsd)
+                    return computed[dsd]
 
         scalar = None if s.scalar is None else ("scalar", self.value(s.scalar))
         return (

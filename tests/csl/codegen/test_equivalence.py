@@ -62,8 +62,6 @@ class Program:
     variables: dict[ScalarType, list[ir.Local]]
     dsds: list[ir.Local]
     callees: list[ir.Function]
-    is_pure: bool
-    """Callees have no effects: the order in which operands are evaluated is unspecified."""
     counters: int = 0
 
     def expression(self, scalar: ScalarType, depth: int) -> ir.Expression:
@@ -137,13 +135,17 @@ class Program:
     def address(self, depth: int) -> ir.Expression:
         """An even address inside BUFFER."""
         index = ir.Binary(Op.AND, T.U16, self.expression(T.U16, max(0, depth)), imm(T.U16, 7))
-        scaled = ir.Binary(Op.MUL, T.U16, index, imm(T.U16, self.random.choice((2, 4, 6))))
+        scaled = ir.Binary(Op.MUL, T.U16, index, imm(T.U16, self.random.choice((0, 2, 4))))
         if self.random.choice((True, False)):
-            second = ir.Binary(Op.AND, T.U16, self.expression(T.U16, 0), imm(T.U16, 3))
-            scaled = ir.Binary(
-                Op.ADD, T.U16, scaled, ir.Binary(Op.SHL, T.U16, second, imm(T.U16, 1))
+            second = ir.Binary(
+                Op.AND, T.U16, self.expression(T.U16, max(0, depth - 1)), imm(T.U16, 3)
             )
-        return ir.Binary(Op.ADD, T.U16, ir.AddressOf(BUFFER, self.random.choice((0, 2, 4))), scaled)
+            doubled = ir.Binary(Op.SHL, T.U16, second, imm(T.U16, 1))
+            opcode = self.random.choice((Op.ADD, Op.SUB))
+            terms = self.random.choice(((scaled, doubled), (doubled, scaled)))
+            scaled = ir.Binary(opcode, T.U16, *terms)
+        base = ir.AddressOf(BUFFER, self.random.choice((28, 30)))
+        return ir.Binary(Op.ADD, T.U16, base, scaled)
 
     def dsd(self, depth: int) -> ir.Expression:
         match self.random.choice(("make", "kept", "kept", "changed", "local", "update", "select")):
@@ -172,9 +174,8 @@ class Program:
 
     def statement(self, depth: int, *, in_loop: bool) -> tuple[ir.Statement, ...]:
         kinds = ["set", "set", "dsd"]
-        if not self.is_pure:
-            kinds += ["store", "store", "store dsd", "fresh", "operation", "operation", "load dsr"]
-            kinds += ["trap", "activate"]
+        kinds += ["store", "store", "store dsd", "fresh", "operation", "operation", "load dsr"]
+        kinds += ["trap", "activate"]
         kinds += ["if", "if", "loop"] if depth else []
         kinds += ["break", "continue"] if in_loop else []
         scalar = self.random.choice(INTEGERS)
@@ -257,7 +258,7 @@ def random_function(random: Random, name, result, callees, *, depth: int) -> ir.
         ir.SetLocal(dsds[0], ir.MakeDsd(MEM, ir.AddressOf(BUFFER), imm(T.U16, 3), imm(T.I16, 1)))
     ]
     variables[T.U16] = [*variables[T.U16], *parameters]
-    program = Program(random, variables, dsds, callees, is_pure=result is not None)
+    program = Program(random, variables, dsds, callees)
     body = program.block(depth, in_loop=False)
     final: list[ir.Statement] = (
         [

@@ -122,7 +122,6 @@ def test_control_flow(body, statement, lines):
         ("a = b / 0;", "division-by-zero"),
         ("a = b % @as(i16, 0);", "division-by-zero"),
         ("for (@range(u16, 0, u, 0)) |i| { }", "value-out-of-range"),
-        ("a = switch (g()) { 1 => 2, else => 3 };", "unsupported-feature"),
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),
         ("@fadd(a, b);", "unknown-builtin"),

@@ -327,12 +327,13 @@ class ExpressionGenerator:
         if not terms:
             return ZERO
         common = min(term.coefficient & -term.coefficient for term in terms)
+        registers = self.evaluate_all([term.value for term in terms])
+        factors = [term.coefficient // common for term in terms]
         # A leading positive term needs no negation.
-        ordered = sorted(terms, key=lambda term: term.coefficient < 0)
-        registers = self.evaluate_all([term.value for term in ordered])
+        ordered = sorted(zip(registers, factors, strict=True), key=lambda pair: pair[1] < 0)
         total = ZERO
-        for term, register in zip(ordered, registers, strict=True):
-            total = self._add_product(total, register, term.coefficient // common)
+        for register, factor in ordered:
+            total = self._add_product(total, register, factor)
         return self.scale(total, common, ScalarType.U16, None)
 
     def _add_product(self, total: Register, register: Register, factor: int) -> Register:
@@ -550,6 +551,8 @@ def fold_updates(dsd: ir.Expression) -> ir.Expression:
         case ir.UpdateDsd(update=update, dsd=inner, value=value, element_bytes=element_bytes):
             make = fold_updates(inner)
             if not isinstance(make, ir.MakeDsd):
+                return dsd
+            if not all(walk.commute(value, later) for later in (make.extent, make.stride)):
                 return dsd
             match update:
                 case ir.DsdUpdate.BASE if not walk.has_call(make.base):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 from onewafer.csl.codegen.object_code import Address
 from onewafer.image import Opcode, ScalarType
 
@@ -91,13 +91,22 @@ class _Builder:
                     opcode=Opcode.MUL, left=ir.Immediate(per_pe=None, word=word), right=value
                 )
             ):
-                self.add(value, factor * word)
+                self._add_product(binary, value, factor, word)
             case ir.Binary(
                 opcode=Opcode.SHL, left=value, right=ir.Immediate(per_pe=None, word=count)
             ) if 0 <= count < ADDRESS_BITS:
-                self.add(value, factor << count)
+                self._add_product(binary, value, factor, 1 << count)
             case _:
                 self._add_term(binary, factor)
+
+    def _add_product(
+        self, product: ir.Binary, value: ir.Expression, factor: int, scale: int
+    ) -> None:
+        """Add `factor · product`, which is `factor · scale · value`; a call in it stays."""
+        if _to_signed(factor * scale) == 0 and walk.has_call(value):
+            self._add_term(product, factor)
+        else:
+            self.add(value, factor * scale)
 
     def _add_term(self, expression: ir.Expression, factor: int) -> None:
         for i, (value, coefficient) in enumerate(self.terms):

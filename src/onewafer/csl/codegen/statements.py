@@ -306,8 +306,10 @@ class StatementGenerator(ExpressionGenerator):
     def _dsd(self, statement: ir.DsdStatement) -> None:
         pinned = self._pinned_operands(statement)
         loaded = {m: v for m, v in vector_operands(statement) if m not in pinned}
-        vectors = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
-        registers = self._evaluate_once((*vectors, *walk.scalar_roots(statement)))
+        vectors = [v.dsd for _, v in vector_operands(statement)]
+        needed = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
+        roots = [r for r in walk.roots(statement) if r not in vectors or r in needed]
+        registers = self._evaluate_once(tuple(roots))
         dsrs = dict(pinned)
         for mode, vector in loaded.items():
             dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))

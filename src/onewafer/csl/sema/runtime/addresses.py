@@ -9,7 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import expressions
+from onewafer.csl.sema.runtime import expressions, order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.values import (
     Array,
@@ -54,8 +54,10 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
         case ast.Dereference(base=base, span=span):
             return expect_pointer(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
-            pointer = base_pointer(a, base)
-            return element_pointer(a, pointer, [expressions.evaluate(a, i) for i in indices], span)
+            pointer = base_pointer(a, base, expressions.operand(a, base))
+            mark = order.here(a)
+            numbers = order.in_order(a, indices)
+            return element_pointer(a, order.before(a, mark, pointer, base.span), numbers, span)
         case _:
             places.no_place(node.span)
 
@@ -73,9 +75,11 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     return variable
 
 
-def base_pointer(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the pointer that an index applies to: an array's address, or a pointer's value."""
-    value = expressions.operand(a, node)
+def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
+    """Return the pointer that an index applies to: an array's address, or a pointer's value.
+
+    `value` is what `operand` gives for `node`.
+    """
     match value:
         case Variable(type=t.PointerType()):
             return a.load_variable(value, node.span)
@@ -86,7 +90,7 @@ def base_pointer(a: Analyzer, node: ast.Expression) -> Value:
         case Pointer() | Runtime(t.PointerType()):
             return value
         case _:
-            expressions.evaluate(a, node)
+            a.load(value, node.span)
             fail(
                 "type-mismatch", f"a value of type `{type_of(value)}` cannot be indexed", node.span
             )
@@ -201,13 +205,21 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
 
 
-def load_element(a: Analyzer, base: ast.Expression, indices: Sequence[Value], span: Span) -> Value:
+def load_element(a: Analyzer, node: ast.Index) -> Value:
     """Return `base[indices]`; known elements of known arrays fold."""
+    base, span = node.base, node.span
     container = expressions.operand(a, base)
+    if not isinstance(container, Array | Struct):
+        container = base_pointer(a, base, container)
+    mark = order.here(a)
+    indices = order.in_order(a, node.indices)
+    container = order.before(a, mark, container, base.span)
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
-    if known and isinstance(container, Array | Struct):
-        return places.element(container, indices, span)
-    pointer = element_pointer(a, base_pointer(a, base), indices, span)
+    if isinstance(container, Array | Struct):
+        if known:
+            return places.element(order.called(a, "part", container, span), indices, span)
+        container = base_pointer(a, base, container)
+    pointer = element_pointer(a, container, indices, span)
     if known and isinstance(pointer, Pointer) and pointer.variable.is_const:
         initial = pointer.variable.initial
         if isinstance(initial, Array) and initial.type == pointer.variable.type:

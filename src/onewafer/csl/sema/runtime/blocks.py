@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.labels import check_label, labelled
 from onewafer.csl.sema.runtime import expressions, statements
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
@@ -109,8 +109,10 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
         statements.analyze_block(a, node.block.statements)
     body = a.close_block()
     if len(target.values) == 1 and body and _is_break(body[-1]):
-        return _only_value(a, target, body)
+        return _only_value(a, target, body, node.span)
     a.emit(ir.Labelled(body, node.span))
+    if not target.values and a.has_errors:
+        raise Fault(None)
     if all(isinstance(value, Void) for value, _ in target.values):
         return VOID_VALUE
     if not ends_elsewhere(body) and not a.has_errors:
@@ -126,33 +128,25 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
     return Runtime(target.type, ir.ReadLocal(target.local))
 
 
-@contextmanager
-def without_statements(a: Analyzer, what: str, span: Span) -> Generator[None]:
-    """Fail if statements are emitted where only an expression can be evaluated again."""
-    count = len(a.blocks[-1])
-    yield
-    if len(a.blocks[-1]) != count:
-        fail(
-            "unsupported-feature",
-            f"{what} cannot hold a block, or a call that returns a struct",
-            span,
-            help="write `while (true)` and leave it with `break`",
-        )
-
-
 def _is_break(statement: ir.Statement) -> bool:
     return isinstance(statement, ir.Break) and statement.levels == 0
 
 
-def _only_value(a: Analyzer, target: JumpTarget, body: Sequence[ir.Statement]) -> Value:
+def _only_value(
+    a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...], span: Span
+) -> Value:
     """Return the value of a block that ends in its only `break`; it may be known at comptime."""
     ((value, _),) = target.values
     is_known = not isinstance(value, Runtime | Variable)
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
-    for statement in kept:
-        a.emit(statement)
+    if _jumps_out(kept, 0):
+        # The jumps have counted this block.
+        a.emit(ir.Labelled(kept, span))
+    else:
+        for statement in kept:
+            a.emit(statement)
     if is_known or target.local is None:
         return value
     assert target.type is not None
@@ -192,6 +186,23 @@ def _breaks(statements_: Sequence[ir.Statement], levels: int) -> bool:
             case ir.If(_, then, otherwise) if _breaks(then, levels) or _breaks(otherwise, levels):
                 return True
             case ir.Loop(_, body) | ir.Labelled(body) if _breaks(body, levels + 1):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _jumps_out(statements_: Sequence[ir.Statement], levels: int) -> bool:
+    """Tell whether a jump goes beyond the block that is `levels` around these statements."""
+    for statement in statements_:
+        match statement:
+            case ir.Break(target) | ir.Continue(target) if target > levels:
+                return True
+            case ir.If(_, then, otherwise) if any(_jumps_out(s, levels) for s in (then, otherwise)):
+                return True
+            case ir.Loop(_, body) | ir.Labelled(body) | ir.Map(body=body) if _jumps_out(
+                body, levels + 1
+            ):
                 return True
             case _:
                 pass

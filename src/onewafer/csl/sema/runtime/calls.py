@@ -12,6 +12,7 @@ from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
@@ -38,6 +39,7 @@ from onewafer.diagnostics import Annotation, Diagnostic
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from onewafer.csl.sema.builtins.registry import Builtin
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.diagnostics import Span
 
@@ -52,7 +54,7 @@ def call(a: Analyzer, node: ast.Call) -> Value:
     function = operand(a, node.callee)
     if not isinstance(function, FunctionValue):
         fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", node.span)
-    arguments = [operand(a, argument) for argument in node.arguments]
+    arguments = order.in_order(a, node.arguments, operand)
     spans = [argument.span for argument in node.arguments]
     return call_value(a, function, arguments, spans, node.span)
 
@@ -71,8 +73,8 @@ def call_value(
             if not _is_known(argument):
                 not_comptime(argument, place)
         return call_function(function, arguments, span)
-    if function.declaration.storage is ast.Storage.INLINE and all(map(_is_known, arguments)):
-        known = _inlined(function, arguments, span)
+    if _is_better_known(function) and all(map(_is_known, arguments)):
+        known = _known_result(function, arguments, span)
         if known is not None:
             return known
     values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
@@ -83,8 +85,15 @@ def call_value(
     return Runtime(result, ir.Call(target, passed))
 
 
-def _inlined(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
-    """Return what an `inline` function gives for known arguments; None: only run time knows."""
+def _is_better_known(function: FunctionValue) -> bool:
+    """Tell whether a result is wanted at compile time if it can be had there."""
+    result = function.module.function_type(function.declaration).result
+    is_inline = function.declaration.storage is ast.Storage.INLINE
+    return is_inline or isinstance(result, t.StructType)
+
+
+def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
+    """Return what a function gives for known arguments; None: only run time knows."""
     try:
         return call_function(function, arguments, span)
     except Fault:
@@ -94,7 +103,7 @@ def _inlined(function: FunctionValue, arguments: Sequence[Value], span: Span) ->
 def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value]) -> bool:
     result = function.module.function_type(function.declaration).result
     if isinstance(result, t.StructType):
-        return all(map(_is_known, arguments))
+        return any(map(t.is_comptime_only, result.fields)) and all(map(_is_known, arguments))
     return result is not t.ANYTYPE and t.is_comptime_only(result)
 
 
@@ -338,10 +347,7 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     """Return the value of `@name(arguments)`."""
     site = Site(node)
     builtin = find_builtin(site)
-    arguments = [
-        _operand(a, argument) if index in builtin.operands else evaluate(a, argument)
-        for index, argument in enumerate(node.arguments)
-    ]
+    arguments = _arguments(a, node, builtin)
     if builtin.is_internal:
         builtin.check_context(site, a.module)
     handler, emit = builtin.comptime, builtin.runtime
@@ -368,6 +374,16 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     if not is_known:
         _require_known(arguments, site)
     return handler(site, a.module, arguments)
+
+
+def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:
+    as_they_are = [n for i, n in enumerate(node.arguments) if i in builtin.operands]
+
+    def one(a: Analyzer, argument: ast.Expression) -> Value:
+        is_operand = any(argument is other for other in as_they_are)
+        return _operand(a, argument) if is_operand else evaluate(a, argument)
+
+    return order.in_order(a, node.arguments, one)
 
 
 def _operand(a: Analyzer, node: ast.Expression) -> Value:

@@ -9,7 +9,7 @@ from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import calls
+from onewafer.csl.sema.runtime import calls, order
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -111,11 +111,11 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.BuiltinCall():
             return calls.call_builtin(a, node)
         case ast.Member(base=base, name=name, span=span):
-            return places.member(operand(a, base), name, span)
+            return places.member(order.called(a, "part", operand(a, base), span), name, span)
         case ast.Dereference(base=base, span=span):
             return load(a, evaluate(a, base), span)
-        case ast.Index(base=base, indices=indices, span=span):
-            return load_element(a, base, [evaluate(a, i) for i in indices], span)
+        case ast.Index():
+            return load_element(a, node)
         case ast.IfExpression():
             return _if(a, node, None)
         case ast.SwitchExpression():
@@ -125,12 +125,12 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.StructLiteral(fields=fields):
             places.check_distinct(fields)
             names = tuple(field.name for field in fields)
-            return Struct(names, tuple(evaluate(a, field.value) for field in fields))
+            return Struct(names, tuple(order.in_order(a, [field.value for field in fields])))
         case ast.TupleLiteral(elements=elements):
-            return Struct(None, tuple(evaluate(a, element) for element in elements))
+            return Struct(None, tuple(order.in_order(a, elements)))
         case ast.ArrayLiteral(type=type_, elements=elements, span=span):
             spans = [element.span for element in elements]
-            values = [evaluate(a, element) for element in elements]
+            values = order.in_order(a, elements)
             return places.array_literal(evaluate_type(a, type_), values, spans, span)
         case ast.TypedStruct(type=type_, literal=literal, span=span):
             named = places.typed_struct(evaluate_type(a, type_), span)
@@ -196,7 +196,7 @@ def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -
 def _binary(a: Analyzer, node: ast.Binary) -> Value:
     if node.operator in (_B.AND, _B.OR):
         return _logical(a, node)
-    left, right = evaluate(a, node.left), evaluate(a, node.right)
+    left, right = order.in_order(a, (node.left, node.right))
     return binary_values(a, node.operator, left, right, node.span)
 
 
@@ -216,7 +216,7 @@ def binary_values(
         operations.check_divisor(op, type_, right, span)
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
-        first, second = second, first
+        first, second = second, order.ahead(a, first, second, type_, span)
     result = t.BOOL if op in operations.COMPARISONS else type_
     return Runtime(result, a.binary(_OPCODES[op], type_, first, second))
 
@@ -351,12 +351,8 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
             places.no_arm(scrutinee, node.span)
         return evaluate_as(a, node.arms[chosen].value, type_)
     if walk.has_call(scrutinee.expression):
-        fail(
-            "unsupported-feature",
-            "a `switch` in an expression cannot choose by the result of a run-time call",
-            node.scrutinee.span,
-            help="name the result before: `const chosen = …;`",
-        )
+        kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
+        scrutinee = Runtime(scrutinee.type, kept)
     default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
     result = _branch(a, default.value, type_)
     for arm in reversed(node.arms):
@@ -425,8 +421,8 @@ def _type_expression(
 
 def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
     base_node, indices = split_access(node)
-    base = base_pointer(a, base_node)
-    extents = [evaluate(a, extent) for extent in node.extents]
+    extents = order.in_order(a, node.extents)
+    base = base_pointer(a, base_node, operand(a, base_node))
     variables = [variable.name for variable in node.variables]
     known: list[list[tuple[Term, list[Value]]]] = []
     dynamic: Value | None = None

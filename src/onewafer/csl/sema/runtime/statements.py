@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks, structs
+from onewafer.csl.sema.runtime import blocks, order, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -153,7 +153,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     if type_ is not None and not isinstance(value, Undefined):
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
     if node.is_const and _stays_known(value):
-        a.declare(node.name, _settled(a, node.name, value, span), node.name_span)
+        a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     type_ = type_ if type_ is not None else type_of(value)
     if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
@@ -182,30 +182,6 @@ def _stays_known(value: Value) -> bool:
             return not any(isinstance(e, Runtime) for e in elements)
         case _:
             return True
-
-
-def _settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
-    """Return a constant with its run-time parts computed here, not where they are used."""
-
-    def settle(label: str, part: Value) -> Value:
-        return _settled(a, f"{name}.{label}", part, span)
-
-    match value:
-        case Struct(names, fields):
-            labels = names if names is not None else map(str, range(len(fields)))
-            return value.with_fields(tuple(map(settle, labels, fields)))
-        case Range(type_, start, stop, step):
-            return Range(type_, settle("start", start), settle("stop", stop), settle("step", step))
-        case Runtime(type_, expression, descriptor):
-            local = a.new_local(name, type_, is_const=True).local
-            a.emit(ir.SetLocal(local, expression, span))
-            return Runtime(type_, ir.ReadLocal(local), descriptor)
-        case Variable(type=type_):
-            copy = a.new_variable(name, type_, span, is_const=True)
-            store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
-            return copy
-        case _:
-            return value
 
 
 def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
@@ -326,11 +302,8 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             match value:
                 case Runtime(_, ir.Call() as call):
                     a.emit(ir.Evaluate(call, node.span))
-                case Runtime(type_, expression) if walk.has_call(expression):
-                    local = a.new_local("_", type_, is_const=True).local
-                    a.emit(ir.SetLocal(local, expression, node.span))
                 case _:
-                    pass
+                    order.called(a, "_", value, node.span)
             return
         case _:
             pass
@@ -345,12 +318,27 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
         return
     type_ = place.type
     assert isinstance(type_, t.PointerType)
-    place = _evaluated_once(a, place, node) if node.operator is not None else place
     old = None
     if node.operator is not None:
+        place = _evaluated_once(a, place, node)
         old = load(a, place, node.target.span)
+    mark = order.here(a)
     value = _new_value(a, node, old, type_.pointee)
+    place = order.before(a, mark, place, node.target.span)
+    assert isinstance(place, Pointer | Runtime)
+    if isinstance(value, Array):
+        value = _apart(a, value, node.value.span)
     store_value(a, place, type_.pointee, value, node.span)
+
+
+def _apart(a: Analyzer, value: Array, span: Span) -> Array:
+    """Return the elements of a new value for an array, of whose old elements they may be made."""
+    runtime = [e.expression for e in value.elements if isinstance(e, Runtime)]
+    if len(value.elements) == 1 or not any(map(walk.depends_on_memory, runtime)):
+        return value
+    apart = order.settled(a, "element", value, span)
+    assert isinstance(apart, Array)
+    return apart
 
 
 def _struct_target(a: Analyzer, node: ast.Assign) -> Struct | None:
@@ -364,8 +352,10 @@ def _struct_target(a: Analyzer, node: ast.Assign) -> Struct | None:
 
 
 def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
+    mark = order.here(a)
     value = evaluate_as(a, node.value, type_ if node.operator is None else None)
     if node.operator is not None and old is not None:
+        old = order.before(a, mark, old, node.target.span)
         value = binary_values(a, node.operator, old, value, node.span)
     return a.coerce(value, type_, node.value.span)
 
@@ -379,11 +369,7 @@ def _evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> 
 
 def _once(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
     """Keep an address in a register if computing it twice could differ."""
-    if not walk.has_call(address):
-        return address
-    local = a.new_local("address", t.U16, is_const=True).local
-    a.emit(ir.SetLocal(local, address, span))
-    return ir.ReadLocal(local)
+    return order.once(a, "address", address, t.U16, span) if walk.has_call(address) else address
 
 
 # --- control flow --------------------------------------------------------------------------------
@@ -402,15 +388,31 @@ def _if(a: Analyzer, node: ast.If) -> None:
 
 
 def _while(a: Analyzer, node: ast.While) -> None:
-    with blocks.without_statements(a, "the condition of `while`", node.condition.span):
-        test = condition(a, node.condition)
-    if test is False:
+    test, statements = _repeated_condition(a, node)
+    if test is False and not statements:
         return
-    if test is True:
-        test = ir.Immediate(ScalarType.BOOL, 1)
+    if isinstance(test, bool):
+        test = ir.Immediate(ScalarType.BOOL, int(test))
     body = _loop_body(a, node)
     step = _nested(a, node.step) if node.step is not None else ()
+    if statements:
+        leave = ir.If(test, (), (ir.Break(),), node.condition.span)
+        body = (*statements, leave, *body)
+        test = ir.Immediate(ScalarType.BOOL, 1)
     a.emit(ir.Loop(test, body, step, node.span))
+
+
+def _repeated_condition(
+    a: Analyzer, node: ast.While
+) -> tuple[bool | ir.Expression, tuple[ir.Statement, ...]]:
+    """Return the condition of a loop, and what to do before it in every round."""
+    a.open_block()
+    try:
+        with blocks.jump_target(a, JumpTarget(None, is_loop=False), node.condition.span):
+            test = condition(a, node.condition)
+    finally:
+        statements = a.close_block()
+    return test, statements
 
 
 def _loop_body(a: Analyzer, node: ast.While | ast.For) -> tuple[ir.Statement, ...]:
@@ -424,7 +426,7 @@ def _for(a: Analyzer, node: ast.For) -> None:
         case Range():
             _for_range(a, node, iterable)
         case Variable(type=t.ArrayType() as type_) | Array(type_):
-            _for_array(a, node, type_)
+            _for_array(a, node, type_, base_pointer(a, node.iterable, iterable))
         case Struct(None, fields):
             _for_tuple(a, node, fields)
         case _:
@@ -457,8 +459,11 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
         fail("value-out-of-range", "a range with step 0 does not end", span)
     counter = a.new_local(node.element.name, type_, is_const=True)
     read = ir.ReadLocal(counter.local)
-    stop = _kept(a, a.sized(loop.stop, type_, span), type_, span)
-    a.emit(ir.SetLocal(counter.local, a.sized(loop.start, type_, span), span))
+    start, stop = a.sized(loop.start, type_, span), a.sized(loop.stop, type_, span)
+    start = order.ahead(a, start, stop, type_, span)
+    if not isinstance(stop, ir.Immediate):
+        stop = order.once(a, "stop", stop, type_, span)
+    a.emit(ir.SetLocal(counter.local, start, span))
     first, second = (read, stop) if step > 0 else (stop, read)
     wrapped = _wrapped_end(loop, type_, step)
     if wrapped is None:
@@ -492,15 +497,6 @@ def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
             return None
 
 
-def _kept(a: Analyzer, stop: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
-    """Return a loop bound that is evaluated once."""
-    if isinstance(stop, ir.Immediate):
-        return stop
-    local = a.new_local("stop", type_, is_const=True).local
-    a.emit(ir.SetLocal(local, stop, span))
-    return ir.ReadLocal(local)
-
-
 def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
     """Start a counter of iterations and return the statement that advances it."""
     counter = a.new_local(name, t.U16, is_const=True)
@@ -511,9 +507,9 @@ def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
     return ir.SetLocal(counter.local, advance, span)
 
 
-def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType) -> None:
+def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -> None:
     span = node.iterable.span
-    base = a.expression(base_pointer(a, node.iterable), span)
+    base = a.expression(pointer, span)
     held, step = ir_type(type_.element), t.num_bytes(type_.element)
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)
@@ -547,9 +543,8 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
         _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
         return
     ir_type_of(scrutinee.type, node.scrutinee.span)
-    kept = a.new_local("scrutinee", scrutinee.type, is_const=True)
-    a.emit(ir.SetLocal(kept.local, scrutinee.expression, node.span))
-    value = Runtime(scrutinee.type, ir.ReadLocal(kept.local))
+    kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
+    value = Runtime(scrutinee.type, kept)
     rest: tuple[ir.Statement, ...] = ()
     arms = [arm for arm in node.arms if arm.patterns]
     for arm in node.arms:

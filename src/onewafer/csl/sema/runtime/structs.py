@@ -13,7 +13,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import statements
+from onewafer.csl.sema.runtime import order, statements
 from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
 from onewafer.csl.sema.values import Pointer, Runtime, Struct, Undefined, Value, Variable, type_of
 
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 
 
 def store_fields(a: Analyzer, value: Value, type_: t.StructType, span: Span) -> None:
-    """Store the fields of a result, or fail if it is no struct of this type."""
-    settled = [
-        (path, field_type, _settled(a, field, field_type, span))
+    """Store the fields of a result, or fail if it is no struct of this type.
+
+    Each is computed before any is stored: it may be made of results of this function.
+    """
+    leaves = [
+        (path, field_type, order.once(a, "field", a.expression(field, span), field_type, span))
         for path, field_type, field in _leaves(a, value, type_, span, ())
     ]
-    for path, field_type, local in settled:
+    for path, field_type, kept in leaves:
         place = _place(a, a.struct_result, path, field_type, span)
-        a.emit(ir.Store(ir_type(field_type), place, 0, ir.ReadLocal(local), span))
+        a.emit(ir.Store(ir_type(field_type), place, 0, kept, span))
 
 
 def load_fields(
@@ -78,28 +81,19 @@ def assign_struct(a: Analyzer, target: Struct, value: Value, span: Span) -> None
     """Assign to a variable of a struct type; the new value may be made of its old fields."""
     type_ = type_of(target)
     assert isinstance(type_, t.StructType)
-    new = a.coerce(value, type_, span)
-    for variable, field in _new_fields(a, target, new, span):
-        statements.store_value(a, _pointer(variable), variable.type, field, span)
+    _store_each(a, target, order.settled(a, "field", a.coerce(value, type_, span), span), span)
 
 
-def _new_fields(
-    a: Analyzer, target: Struct, value: Value, span: Span
-) -> list[tuple[Variable, Value]]:
+def _store_each(a: Analyzer, target: Struct, value: Value, span: Span) -> None:
     assert isinstance(value, Struct)
-    pairs: list[tuple[Variable, Value]] = []
     for place, field in zip(target.fields, value.fields, strict=True):
         match place:
             case Struct():
-                pairs += _new_fields(a, place, field, span)
-            case Variable(type=type_) if isinstance(field, Runtime):
-                local = _settled(a, field, type_, span)
-                pairs.append((place, Runtime(type_, ir.ReadLocal(local))))
+                _store_each(a, place, field, span)
             case Variable():
-                pairs.append((place, field))
+                statements.store_value(a, _pointer(place), place.type, field, span)
             case _:
                 fail("not-assignable", "this struct is constant", span)
-    return pairs
 
 
 def _pointer(variable: Variable) -> Pointer:
@@ -124,13 +118,6 @@ def _leaves(
             yield from _leaves(a, field, field_type, span, (*path, i))
         else:
             yield (*path, i), field_type, a.coerce(field, field_type, span, "the result")
-
-
-def _settled(a: Analyzer, value: Value, type_: t.Type, span: Span) -> ir.Local:
-    """Compute a field before any is stored: it may be made of results of this function."""
-    local = a.new_local("field", type_, is_const=True).local
-    a.emit(ir.SetLocal(local, a.expression(value, span), span))
-    return local
 
 
 def _place(

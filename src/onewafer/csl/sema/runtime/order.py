@@ -1,0 +1,214 @@
+"""Left to right: an operand is what it was before the operands after it were evaluated.
+
+A run-time value is an expression that stands where the value is used, while what a later operand
+emits (a block, a choice between blocks, a call that gives a struct) stands before. An expression
+that these statements disturb is therefore kept in a local in front of them; all others stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, walk
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.runtime import expressions, statements
+from onewafer.csl.sema.values import (
+    Array,
+    Pointer,
+    Range,
+    Runtime,
+    Struct,
+    TensorAccess,
+    Value,
+    Variable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+
+    Evaluate = Callable[[Analyzer, ast.Expression], Value]
+
+
+def in_order(
+    a: Analyzer, nodes: Sequence[ast.Expression], evaluate: Evaluate | None = None
+) -> list[Value]:
+    """Return the values of expressions, each as it is before the next one is evaluated."""
+    evaluate = evaluate or expressions.evaluate
+    values: list[Value] = []
+    marks: list[int] = []
+    for node in nodes:
+        values.append(evaluate(a, node))
+        marks.append(here(a))
+    # From the last one on, so that what is put in leaves the earlier marks right.
+    for i in reversed(range(len(values))):
+        values[i] = before(a, marks[i], values[i], nodes[i].span)
+    return values
+
+
+def here(a: Analyzer) -> int:
+    """Return a mark of what has been emitted in the current block, for `before`."""
+    return len(a.blocks[-1])
+
+
+def before(a: Analyzer, mark: int, value: Value, span: Span) -> Value:
+    """Return `value` as it was at `mark`, whatever the statements emitted since then change."""
+    emitted = a.blocks[-1][mark:]
+    if not emitted:
+        return value
+    a.blocks.append([])
+    try:
+        kept = _Keeper(a, span, _effects(emitted)).keep("operand", value)
+    finally:
+        copies = a.blocks.pop()
+        a.blocks[-1][mark:mark] = copies
+    return kept
+
+
+def settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
+    """Return a value whose every run-time part is computed here, not where it is used."""
+    return _Keeper(a, span, None).keep(name, value)
+
+
+def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
+    """Return a value of which parts may be left out: the calls in it have been made."""
+    return settled(a, name, value, span) if _has_call(value) else value
+
+
+def _has_call(value: Value) -> bool:
+    match value:
+        case Runtime(_, expression):
+            return walk.has_call(expression)
+        case Struct(_, parts) | Array(_, parts):
+            return any(map(_has_call, parts))
+        case _:
+            return False
+
+
+def ahead(
+    a: Analyzer, first: ir.Expression, second: ir.Expression, type_: t.Type, span: Span
+) -> ir.Expression:
+    """Return `first` in a form that may be evaluated after `second`, though it is written ahead."""
+    return first if walk.commute(first, second) else once(a, "operand", first, type_, span)
+
+
+def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
+    """Compute a value here, for uses of it later on."""
+    local = a.new_local(name, type_, is_const=True).local
+    a.emit(ir.SetLocal(local, value, span))
+    return ir.ReadLocal(local)
+
+
+@dataclass(frozen=True, slots=True)
+class _Effects:
+    """What statements do to expressions that they overtake."""
+
+    locals: frozenset[ir.Local]
+    """Locals that they set."""
+    write_memory: bool
+    meet_calls: bool
+    """They do or read what a call could have done."""
+
+    def disturb(self, expression: ir.Expression) -> bool:
+        for node in walk.expressions(expression):
+            match node:
+                case ir.ReadLocal(local=local) if local in self.locals:
+                    return True
+                case ir.Load() if self.write_memory:
+                    return True
+                case ir.Call() if self.meet_calls:
+                    return True
+                case _:
+                    pass
+        return False
+
+
+def _effects(emitted: Sequence[ir.Statement]) -> _Effects:
+    locals_: set[ir.Local] = set()
+    write_memory = meet_calls = False
+    for statement in walk.statements(tuple(emitted)):
+        roots = walk.roots(statement)
+        write_memory |= any(map(walk.has_call, roots))
+        meet_calls |= any(map(walk.depends_on_memory, roots))
+        match statement:
+            case ir.SetLocal(local=local):
+                locals_.add(local)
+            case ir.Map(streams=streams):
+                locals_.update(stream.local for stream in streams)
+                write_memory = True
+            case ir.Store() | ir.DsdStatement() | ir.Timestamp():
+                write_memory = True
+            case ir.Evaluate() | ir.If() | ir.Loop() | ir.Labelled():
+                pass
+            case _:
+                meet_calls = True
+    return _Effects(frozenset(locals_), write_memory, write_memory or meet_calls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Keeps the parts of values in locals: those that `effects` disturb, or all."""
+
+    a: Analyzer
+    span: Span
+    effects: _Effects | None
+
+    def keep(self, name: str, value: Value) -> Value:
+        """Return a value that later statements leave as it is."""
+        match value:
+            case Runtime(type_, expression):
+                return self._runtime(name, value) if self._is_kept(type_, expression) else value
+            case Struct(names, fields):
+                labels = names if names is not None else map(str, range(len(fields)))
+                return value.with_fields(
+                    tuple(
+                        self.keep(f"{name}.{label}", f)
+                        for label, f in zip(labels, fields, strict=False)
+                    )
+                )
+            case Array(type_, elements) if any(isinstance(e, Runtime) for e in elements):
+                return Array(type_, self._elements(name, elements))
+            case Range(type_, start, stop, step):
+                bounds = [self.keep(name, bound) for bound in (start, stop, step)]
+                return Range(type_, *bounds)
+            case TensorAccess(base, element, extents, strides, offset):
+                kept = tuple(self.keep(name, extent) for extent in extents)
+                moved = self.keep(name, base), self.keep(name, offset)
+                return TensorAccess(moved[0], element, kept, strides, moved[1])
+            case Variable(type=t.ArrayType()):
+                return self._copy(name, value) if self._is_overwritten else value
+            case Variable() if self._is_overwritten:
+                return self.keep(name, self.a.load_variable(value, self.span))
+            case _:
+                return value
+
+    @property
+    def _is_overwritten(self) -> bool:
+        return self.effects is None or self.effects.write_memory
+
+    def _is_kept(self, type_: t.Type, expression: ir.Expression) -> bool:
+        if type_ is t.VOID:
+            return False
+        return self.effects is None or self.effects.disturb(expression)
+
+    def _runtime(self, name: str, value: Runtime) -> Runtime:
+        kept = once(self.a, name, value.expression, value.type, self.span)
+        return Runtime(value.type, kept, value.descriptor)
+
+    def _elements(self, name: str, elements: Sequence[Value]) -> list[Value]:
+        """Keep the elements of an array; one that it holds many times is computed once."""
+        kept: dict[int, Value] = {}
+        for element in elements:
+            if id(element) not in kept:
+                kept[id(element)] = self.keep(name, element)
+        return [kept[id(element)] for element in elements]
+
+    def _copy(self, name: str, value: Variable) -> Variable:
+        copy = self.a.new_variable(name, value.type, self.span, is_const=True)
+        place = Pointer(t.PointerType(value.type), copy)
+        statements.store_value(self.a, place, value.type, value, self.span)
+        return copy
