@@ -121,3 +121,12 @@ def test_traces_are_files_whose_ending_says_the_format(monkeypatch, tmp_path):
         monkeypatch.setenv("ONEWAFER_TRACE", text)
         with pytest.raises(ConfigurationError, match=message):
             Settings.from_environment()
+
+
+def test_runs_are_strict_where_somebody_wants_it(monkeypatch):
+    for text, is_strict in (("", False), ("off", False), ("ON", True), ("1", True)):
+        monkeypatch.setenv("ONEWAFER_STRICT", text)
+        assert Settings.from_environment().is_strict is is_strict
+    monkeypatch.setenv("ONEWAFER_STRICT", "very")
+    with pytest.raises(ConfigurationError, match="ONEWAFER_STRICT='very': write on or off"):
+        Settings.from_environment()

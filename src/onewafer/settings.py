@@ -38,6 +38,8 @@ class Settings:
     None is what the computer has available."""
     trace_files: tuple[Path, ...] = ()
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
+    is_strict: bool = False
+    """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -56,6 +58,7 @@ class Settings:
             threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
             trace_files=_trace_files("ONEWAFER_TRACE"),
+            is_strict=_switch("ONEWAFER_STRICT", default=False),
         )
 
 
@@ -115,11 +118,11 @@ def check_engine(name: str, origin: str) -> str:
     return name
 
 
-def _switch(name: str) -> bool:
+def _switch(name: str, *, default: bool = True) -> bool:
     text = os.environ.get(name, "").lower()
     if text and text not in _ON + _OFF:
         raise ConfigurationError(f"{name}={text!r}: write on or off")
-    return text not in _OFF
+    return text in _ON if text else default
 
 
 def _folder(name: str) -> Path | None:

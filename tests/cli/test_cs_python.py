@@ -266,3 +266,17 @@ def test_nobody_imports_what_a_short_run_never_needs():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+STRICT = """
+import os
+from onewafer.settings import Settings
+print(Settings.from_environment().is_strict, os.environ.get("ONEWAFER_PROGRESS"))
+"""
+
+
+def test_strict_and_no_progress_have_no_value(tmp_path):
+    (tmp_path / "run.py").write_text(STRICT)
+    assert run("--strict", "--no-progress", "run.py", cwd=tmp_path).stdout == "True off\n"
+    assert run("run.py", cwd=tmp_path).stdout == "False None\n"
+    assert run("--strict=1", "run.py", cwd=tmp_path).returncode == 2

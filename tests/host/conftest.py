@@ -32,9 +32,11 @@ class FakeMachine:
     engine_note = None
     is_at_rest = True
 
-    def __init__(self, image, _architecture, *, engine, sink, detail, memory_limit, threads):
+    def __init__(
+        self, image, _architecture, *, engine, sink, detail, memory_limit, threads, checking
+    ):
         assert (engine, memory_limit, threads) == ("fast", None, None)
-        assert (sink, detail) == (None, Detail.EVENTS)
+        assert (sink, detail, checking.is_strict) == (None, Detail.EVENTS, False)
         self.image = image
         self.memory = np.zeros((image.width * image.height, 1024), np.uint8)
         for y, x in np.ndindex(image.height, image.width):
@@ -59,6 +61,12 @@ class FakeMachine:
 
     def find_deadlock(self):
         return None
+
+    def find_leftovers(self):
+        return []
+
+    def busy_issues(self):
+        return []
 
     def peek(self, x, y, address, num_bytes):
         row = self.memory[y * self.image.width + x]

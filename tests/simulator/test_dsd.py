@@ -5,7 +5,7 @@ from math import ceil
 
 import pytest
 
-from onewafer.errors import SimulationError
+from onewafer.errors import HazardError, SimulationError
 from onewafer.image import (
     DsdDescriptor,
     DsdKind,
@@ -14,9 +14,10 @@ from onewafer.image import (
     OperandMode,
     ScalarType,
     TaskKind,
+    make_image,
     operand,
 )
-from onewafer.simulator import StallReason
+from onewafer.simulator import Checking, Machine, StallReason
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     EAST,
@@ -357,6 +358,42 @@ def test_busy_microthread_stalls_issue(engine):
     assert starts[1] == ends[0] + T.memory_setup_cycles
     stalls = run.machine.statistics().stall_cycles[StallReason.MICROTHREAD_BUSY]
     assert stalls.sum() == ends[0] - (starts[0] - T.memory_setup_cycles + 1) - 2
+
+
+def _busy_program(num_operations, *, thread=3):
+    kernel = Kernel(f"busy{num_operations}")
+    base = kernel.data("x", ScalarType.U32, num_elements=40)
+    kernel.function("main")
+    vector = kernel.vector(base, 40)
+    for line in range(num_operations):
+        kernel.operate(MOV32, vector, src1=vector, config=background(thread), line=line + 1)
+    return kernel.finish()
+
+
+def test_issues_on_a_busy_microthread_are_counted_by_place(engine):
+    """M38: how often, and on which PE first; a PE that has none does not count."""
+    programs = {(0, 0): _busy_program(1), (1, 0): _busy_program(3), (2, 0): _busy_program(2)}
+    programs[3, 0] = programs[1, 0]
+    run = boot(programs, engine=engine, width=4).launch().launch()
+    lines = {}
+    for issue in run.machine.busy_issues():
+        program = run.machine.image.programs[issue.program]
+        line = program.locations[issue.pc].line
+        lines[program.name, line] = issue.num_times, issue.first_pe
+    assert lines == {("busy3", 2): (4, 1), ("busy3", 3): (4, 1), ("busy2", 2): (2, 2)}
+
+
+def test_strict_machine_refuses_a_busy_microthread(engine):
+    """M38: the error names both operations, the PE and the cycle of the issue."""
+    image = make_image(WSE3, _busy_program(2, thread=5))
+    machine = Machine(image, WSE3, engine=engine, checking=Checking(is_strict=True))
+    machine.launch("main")
+    with pytest.raises(HazardError) as caught:
+        machine.run()
+    text = str(caught.value)
+    assert text.startswith(f"PE (0, 0) at cycle {caught.value.place.cycle}: a DSD operation is ")
+    assert "issued on microthread 5, on which @mov32 still runs (kernel.csl:1:3)" in text
+    assert text.endswith("at kernel.csl:2:3")
 
 
 def test_store_and_forward_relay(engine):

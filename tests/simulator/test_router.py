@@ -465,3 +465,25 @@ def test_loopback(engine):
     kernel.operate(MOV32, kernel.vector(back, 3), src1=kernel.incoming(COLOR, 3))
     run = boot(kernel.finish(), engine=engine, routes={(0, 0, COLOR): route(RAMP, RAMP)}).launch()
     assert run.words("back") == [5, 6, 7]
+
+
+@pytest.mark.parametrize("num_sent", [1, 5, 12])
+def test_what_nobody_took_is_counted(engine, num_sent):
+    """M83: what arrived and what is held up behind it, with the reason and the next step."""
+    deaf = Kernel("deaf")
+    deaf.queue(2, color=COLOR, is_input=True)
+    deaf.function("main")
+    programs = {(0, 0): sender(COLOR, num_sent), (1, 0): deaf.finish()}
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    leftovers = run.machine.find_leftovers()
+    assert sum(leftover.num_wavelets for leftover in leftovers) == num_sent
+    assert {leftover.color for leftover in leftovers} == {COLOR}
+    arrived, *held = leftovers
+    assert arrived.has_arrived
+    assert "at PE (1, 0)" in arrived.text
+    assert "no data task and no fabin DSD of the program has the color" in arrived.text
+    capacity = WSE3.input_queue_words[2] + WSE3.timing.ramp_cycles
+    assert arrived.num_wavelets == min(num_sent, capacity)
+    assert [leftover.has_arrived for leftover in held] == [False] * (num_sent > capacity)
+    run.machine.inject(1, 0, COLOR, [])
+    assert run.machine.find_leftovers() == []

@@ -23,7 +23,11 @@ _VARIABLES = {
     "--trace": "ONEWAFER_TRACE",
 }
 """Options with a value."""
-_NO_PROGRESS = "--no-progress"
+_SWITCHES = {
+    "--no-progress": ("ONEWAFER_PROGRESS", "off"),
+    "--strict": ("ONEWAFER_STRICT", "on"),
+}
+"""Options without a value, and what they set a variable to."""
 _HELP = """\
 usage: cs_python [options] script.py [arguments]
 
@@ -33,6 +37,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --max-cycles N          let a launch of more cycles fail (ONEWAFER_MAX_CYCLES)
   --threads N             let at most so many threads simulate (ONEWAFER_THREADS)
   --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
+  --strict                let what the program is warned of at the end fail (ONEWAFER_STRICT=on)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
   --onewafer-help         show this
@@ -77,8 +82,9 @@ def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     rest = list(arguments)
     while rest:
         name, _, value = rest[0].partition("=")
-        if rest[0] == _NO_PROGRESS:
-            variables["ONEWAFER_PROGRESS"] = "off"
+        if rest[0] in _SWITCHES:
+            variable, setting = _SWITCHES[rest[0]]
+            variables[variable] = setting
         elif name in _VARIABLES:
             if "=" not in rest[0]:
                 rest.pop(0)

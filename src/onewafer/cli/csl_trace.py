@@ -6,14 +6,17 @@ import os
 import sys
 from pathlib import Path
 from shutil import which
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onewafer.cli.program_folder import ProfileOption, load_image
-from onewafer.cli.simulation_options import MaxCyclesOption, read_settings
+from onewafer.cli.simulation_options import MaxCyclesOption, StrictOption, read_settings
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.settings import check_trace_file
+
+if TYPE_CHECKING:
+    from onewafer.settings import Settings
 
 DEFAULT_OUTPUT = "trace.perfetto-trace"
 _RUNNERS = frozenset(("cs_python", "python", "python3"))
@@ -49,6 +52,7 @@ def trace(
     ] = None,
     profile: ProfileOption = "sdk",
     max_cycles: MaxCyclesOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Run a CSL program, and write when its tasks and DSD operations ran and what they waited for.
 
@@ -60,28 +64,33 @@ def trace(
     files = [check_trace_file(text, "-o") for text in named]
     subject = Path(what[0])
     if subject.suffix == _TRACE:
-        _refuse_script_options(what, launch, max_cycles)
+        _refuse_script_options(what, launch, max_cycles, strict=strict)
         _convert(subject, files)
     elif subject.is_dir():
         if len(what) > 1:
             raise ConfigurationError(
                 f"{what[1]}: a folder has no arguments; options come before it"
             )
-        _run_folder(subject, files, launch or [], profile, max_cycles)
+        settings = read_settings(
+            engine=None, max_cycles=max_cycles, threads=None, quiet=False, strict=strict
+        )
+        _run_folder(subject, files, launch or [], profile, settings)
     else:
         if launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
-        _run_script(what, files, max_cycles)
+        _run_script(what, files, max_cycles, strict=strict)
 
 
 def _refuse_script_options(
-    what: list[str], launch: list[str] | None, max_cycles: int | None
+    what: list[str], launch: list[str] | None, max_cycles: int | None, *, strict: bool
 ) -> None:
-    if len(what) > 1 or launch or max_cycles is not None:
+    if len(what) > 1 or launch or max_cycles is not None or strict:
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
-def _run_script(what: list[str], files: list[Path], max_cycles: int | None) -> None:
+def _run_script(
+    what: list[str], files: list[Path], max_cycles: int | None, *, strict: bool
+) -> None:
     """Become the Python that runs the script."""
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
@@ -96,6 +105,8 @@ def _run_script(what: list[str], files: list[Path], max_cycles: int | None) -> N
     options = [f"--trace={','.join(map(str, files))}"]
     if max_cycles is not None:
         options.append(f"--max-cycles={max_cycles}")
+    if strict:
+        options.append("--strict")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     os.execv(sys.executable, command)  # noqa: S606 - our interpreter
@@ -107,10 +118,15 @@ def _is_other_command(name: str) -> bool:
 
 
 def _run_folder(
-    folder: Path, files: list[Path], launches: list[str], profile: str, max_cycles: int | None
+    folder: Path, files: list[Path], launches: list[str], profile: str, settings: Settings
 ) -> None:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.host import Device, Interruption, RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.host import (  # noqa: PLC0415  # likewise
+        Device,
+        Interruption,
+        RunLimits,
+        checking_of,
+    )
     from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
     image = load_image(folder)
@@ -119,10 +135,17 @@ def _run_folder(
     if functions and not launches:
         note = "only the start-up runs: no function is launched; --launch NAME runs one of"
         print(f"onewafer: {note} {', '.join(functions)}", file=sys.stderr)
-    settings = read_settings(engine=None, max_cycles=max_cycles, threads=None, quiet=False)
     limits = RunLimits.from_settings(settings)
     architecture = load_architecture(image.arch, profile=profile)
-    device = Device(image, architecture, engine="reference", limits=limits, trace_files=files)
+    device = Device(
+        image,
+        architecture,
+        engine="reference",
+        limits=limits,
+        trace_files=files,
+        checking=checking_of(settings),
+        is_reviewed=True,
+    )
     device.load()
     try:
         device.settle()

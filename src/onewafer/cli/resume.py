@@ -12,6 +12,7 @@ from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.simulation_options import (
     EngineOption,
     MaxCyclesOption,
+    StrictOption,
     ThreadsOption,
     read_settings,
 )
@@ -39,6 +40,7 @@ def resume(
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
+    strict: StrictOption = False,
     symbols: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +61,9 @@ def resume(
     Ctrl-C leaves another checkpoint.
     """
     symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
-    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
+    settings = read_settings(
+        engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet, strict=strict
+    )
     code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 
@@ -69,15 +73,23 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
         Device,
         Interruption,
         RunLimits,
+        checking_of,
     )
 
     limits = RunLimits.from_settings(settings)
-    device = Device.from_checkpoint(path, engine=settings.engine, limits=limits)
+    device = Device.from_checkpoint(
+        path,
+        engine=settings.engine,
+        limits=limits,
+        checking=checking_of(settings),
+        is_reviewed=True,
+    )
     start = device.machine.cycle
     what = device.machine.interrupted or "the run"
     print(f"going on at cycle {start:,} in {what}, on the {device.machine.engine} engine")
     try:
         device.settle()
+        device.review()
     except KeyboardInterrupt as error:
         place = Interruption.of(error)
         if place is None:

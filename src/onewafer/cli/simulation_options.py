@@ -35,10 +35,22 @@ ThreadsOption = Annotated[
         help="Let at most so many threads simulate [default: ONEWAFER_THREADS, or the cores].",
     ),
 ]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Make what the program is warned of at the end an error [default: ONEWAFER_STRICT].",
+    ),
+]
 
 
 def read_settings(
-    *, engine: str | None, max_cycles: int | None, threads: int | None, quiet: bool
+    *,
+    engine: str | None,
+    max_cycles: int | None,
+    threads: int | None,
+    quiet: bool,
+    strict: bool = False,
 ) -> Settings:
     """Return the settings of the environment, with what the command line says instead.
 
@@ -52,4 +64,8 @@ def read_settings(
         settings = replace(settings, max_cycles=max_cycles)
     if threads is not None:
         settings = replace(settings, threads=threads)
-    return replace(settings, shows_progress=settings.shows_progress and not quiet)
+    return replace(
+        settings,
+        shows_progress=settings.shows_progress and not quiet,
+        is_strict=settings.is_strict or strict,
+    )

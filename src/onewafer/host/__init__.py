@@ -10,6 +10,7 @@ from onewafer.host.interruption import Interruption
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
+from onewafer.host.run_review import checking_of
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
 from onewafer.host.sdk_platform import (
@@ -48,6 +49,7 @@ __all__ = [
     "Task",
     "WarningsOnly",
     "calculate_cycles",
+    "checking_of",
     "choose_observer",
     "convert_trace",
     "describe_progress",

@@ -12,10 +12,11 @@ from onewafer.errors import DeadlockError, HostError, SimulationError
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
+from onewafer.host.run_review import HOW_STRICT, describe_busy_issues, describe_leftovers
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
 from onewafer.host.streams import HostStreams
 from onewafer.host.tracing import record
-from onewafer.simulator import DEFAULT_ENGINE, Machine, announce_compilation
+from onewafer.simulator import DEFAULT_ENGINE, NO_CHECKING, Machine, announce_compilation
 from onewafer.trace import Detail, EventFork
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from onewafer.host.streams import Reception
     from onewafer.host.tracing import Recording
     from onewafer.image import Export, WaferImage
+    from onewafer.simulator import Checking
     from onewafer.trace import EventSink
 
 
@@ -80,8 +82,15 @@ class Device:
         engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
         trace_files: Sequence[Path] = (),
+        checking: Checking = NO_CHECKING,
+        is_reviewed: bool = False,
     ) -> None:
-        """Keep a program; with `trace_files`, `stop` or any other end of its run writes these."""
+        """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
+
+        If the run is reviewed, the observer of the limits is told at its end, well or not, of what
+        works and hardly anybody means: operations that were issued on a busy microthread, and
+        wavelets that nobody took. `checking` says whether these are errors.
+        """
         self.image = image
         self.architecture = architecture
         self.bytes_in = 0
@@ -93,6 +102,8 @@ class Device:
         self._pending = "the start-up of the program"
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
+        self._checking = checking
+        self._is_reviewed = is_reviewed
         self._trace_files = tuple(trace_files)
         self._recording: Recording | None = None
 
@@ -103,6 +114,8 @@ class Device:
         *,
         engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
+        checking: Checking = NO_CHECKING,
+        is_reviewed: bool = False,
     ) -> Device:
         """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
 
@@ -117,8 +130,16 @@ class Device:
             sink=limits.log,
             memory_limit=limits.max_memory,
             threads=limits.threads,
+            checking=checking,
         )
-        device = cls(machine.image, machine.architecture, engine=engine, limits=limits)
+        device = cls(
+            machine.image,
+            machine.architecture,
+            engine=engine,
+            limits=limits,
+            checking=checking,
+            is_reviewed=is_reviewed,
+        )
         device._pending = machine.interrupted or device._pending
         device._put_on(machine)
         return device
@@ -163,6 +184,7 @@ class Device:
             detail=self._recording.detail if self._recording is not None else Detail.EVENTS,
             memory_limit=self._limits.max_memory,
             threads=self._limits.threads,
+            checking=self._checking,
         )
         if self._recording is not None:
             self._recording.follow(machine)
@@ -192,6 +214,7 @@ class Device:
 
         Raises:
             DeadlockError: what the host waits for did not come, or a launch is not over.
+            SimulationError: as `review`.
         """
         machine = self._running("stop")
         self._rest(machine)
@@ -200,11 +223,33 @@ class Device:
         report = machine.find_deadlock()
         if report is not None:
             raise DeadlockError(report)
+        self.review()
         if self._limits.log is not None:
             self._limits.log.finish(machine.cycle)
         self._phase = _Phase.STOPPED
         if self._recording is not None:
             self._recording.finish(ended_well=True)
+
+    def review(self) -> None:
+        """Say, once and if it is wanted, what hardly anybody means; `stop` does.
+
+        Raises:
+            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
+        """
+        leftovers = describe_leftovers(self.machine) if self._wants_review() else None
+        if leftovers is not None and self._checking.is_strict:
+            raise SimulationError(leftovers)
+        self._warn(leftovers)
+
+    def _wants_review(self) -> bool:
+        return self._is_reviewed or self._checking.is_strict
+
+    def _warn(self, leftovers: str | None = None) -> None:
+        if self._is_reviewed:
+            self._is_reviewed = False
+            busy = describe_busy_issues(self.machine)
+            for text in filter(None, (busy, leftovers)):
+                self._limits.observer.say(f"warning: {text}\n{HOW_STRICT}")
 
     def end_trace(self) -> None:
         """Write the trace files, if `stop` has not: the run ended by an error."""
@@ -457,7 +502,11 @@ class Device:
     ) -> None:
         """Let what is under way (None: the start-up tasks) come to rest, and take what comes."""
         while True:
-            run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
+            try:
+                run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
+            except SimulationError:
+                self._warn()
+                raise
             self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)
             if machine.is_at_rest:
                 return

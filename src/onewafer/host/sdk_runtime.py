@@ -28,6 +28,7 @@ from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder,
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.run_limits import RunLimits
+from onewafer.host.run_review import checking_of
 from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.host.stream_ports import first_elements, load_stream_ports
@@ -109,6 +110,8 @@ class SdkRuntime:
             engine=settings.engine,
             limits=limits,
             trace_files=settings.trace_files,
+            checking=checking_of(settings),
+            is_reviewed=True,
         )
         self._ports = load_stream_ports(self._folder)
         self._num_sent: dict[str, int] = {}
@@ -137,6 +140,7 @@ class SdkRuntime:
         Raises:
             DeadlockError: the host wants more wavelets than the program sends, the program more
                 than the host has sent, or a launch is not over.
+            SimulationError: nobody took some wavelets, and the run is strict.
         """
         with self._counting_streams():
             self._device.stop()

@@ -1,6 +1,8 @@
 """The simulated wafer: a machine, its engines, and what a run cost."""
 
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
+from onewafer.simulator.findings import NO_CHECKING, BusyIssue, Checking
+from onewafer.simulator.leftovers import Leftover
 from onewafer.simulator.loading import host_streams
 from onewafer.simulator.machine import Machine
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
@@ -9,8 +11,12 @@ from onewafer.simulator.statistics import Activity, StallReason, Statistics
 __all__ = [
     "DEFAULT_ENGINE",
     "ENGINES",
+    "NO_CHECKING",
     "Activity",
+    "BusyIssue",
+    "Checking",
     "Engine",
+    "Leftover",
     "LoadedProgram",
     "Machine",
     "StallReason",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from onewafer.simulator.findings import NO_CHECKING
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
+    from onewafer.simulator.findings import BusyIssue, Checking
+    from onewafer.simulator.leftovers import Waiting
     from onewafer.simulator.snapshot import Snapshot
     from onewafer.simulator.state import MachineState
     from onewafer.simulator.statistics import Activity, Statistics
@@ -45,6 +48,7 @@ class LoadedProgram:
     """How many threads may work, None: as many as are of use; no result depends on it (M2)."""
     detail: Detail = Detail.EVENTS
     """How much the sink is told; more than events only by the reference engine."""
+    checking: Checking = NO_CHECKING
 
     @property
     def details(self) -> EventSink | None:
@@ -92,6 +96,17 @@ class Engine(Protocol):
 
     def activity(self) -> Activity:
         """Return the few of these counters that say who works."""
+        ...
+
+    def busy_issues(self) -> list[BusyIssue]:
+        """Return where operations were issued on a busy microthread since this engine was made.
+
+        By program and place (M38).
+        """
+        ...
+
+    def waiting(self) -> Waiting:
+        """Return the wavelets that wait in queues and routers, between two runs."""
         ...
 
     def snapshot(self) -> Snapshot:

@@ -11,6 +11,8 @@ from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.simulator.arithmetic.control import is_control
 from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_checkpoint
 from onewafer.simulator.engine import LoadedProgram, StopReason
+from onewafer.simulator.findings import NO_CHECKING
+from onewafer.simulator.leftovers import find_leftovers
 from onewafer.simulator.loading import host_streams, load_state
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram, WaferImage
+    from onewafer.simulator.findings import BusyIssue, Checking
+    from onewafer.simulator.leftovers import Leftover
     from onewafer.simulator.selection import Selection
     from onewafer.simulator.statistics import Activity, Statistics
     from onewafer.trace import EventSink
@@ -46,6 +50,7 @@ class Machine:
         detail: Detail = Detail.EVENTS,
         memory_limit: int | None = None,
         threads: int | None = None,
+        checking: Checking = NO_CHECKING,
     ) -> None:
         """Load `image`. Raise `ImageError` if it uses what the simulator lacks.
 
@@ -58,7 +63,8 @@ class Machine:
         selection = select_engine(engine, image, detail if sink is not None else Detail.EVENTS)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         state = load_state(image, architecture)
-        self._assemble(LoadedProgram(image, architecture, state, sink, threads, detail), selection)
+        loaded = LoadedProgram(image, architecture, state, sink, threads, detail, checking)
+        self._assemble(loaded, selection)
 
     @classmethod
     def from_checkpoint(
@@ -71,6 +77,7 @@ class Machine:
         sink: EventSink | None = None,
         memory_limit: int | None = None,
         threads: int | None = None,
+        checking: Checking = NO_CHECKING,
     ) -> Machine:
         """Return the machine of a checkpoint file; it goes on as if it had never stopped.
 
@@ -89,7 +96,9 @@ class Machine:
         selection = select_engine(engine, image)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         machine = cls.__new__(cls)
-        loaded = LoadedProgram(image, checkpoint.architecture, snapshot.state, sink, threads)
+        loaded = LoadedProgram(
+            image, checkpoint.architecture, snapshot.state, sink, threads, checking=checking
+        )
         machine._assemble(loaded, selection)  # noqa: SLF001  # the other constructor
         machine._engine.restore(snapshot)  # noqa: SLF001  # likewise
         machine._interrupted = checkpoint.header.what  # noqa: SLF001  # likewise
@@ -173,9 +182,9 @@ class Machine:
         self._is_whole = False
         try:
             reason = self._engine.run(max_cycles=max_cycles)
-        except DeadlockError:
+        except DeadlockError as error:
             self._is_whole = True
-            raise
+            raise DeadlockError(self._with_arrivals(error.reason)) from None
         self._is_whole = True
         self._is_at_rest = reason is StopReason.QUIESCENT
         return reason
@@ -186,7 +195,23 @@ class Machine:
         Where the host streams, `run` cannot know whether something is still to come: its caller
         asks when nothing is.
         """
-        return self._engine.find_deadlock() if self._is_at_rest else None
+        report = self._engine.find_deadlock() if self._is_at_rest else None
+        return None if report is None else self._with_arrivals(report)
+
+    def _with_arrivals(self, report: str) -> str:
+        """Return the report of a deadlock with what waits in input queues."""
+        lines = [f"    {found.text}" for found in self._leftovers() if found.has_arrived]
+        return "\n".join(
+            [report, *(["  wavelets that nobody has taken:"] if lines else []), *lines]
+        )
+
+    def find_leftovers(self) -> list[Leftover]:
+        """Return the wavelets that nobody has taken, by color; none if it is not at rest yet."""
+        return self._leftovers() if self._is_at_rest else []
+
+    def _leftovers(self) -> list[Leftover]:
+        waiting = self._engine.waiting()
+        return find_leftovers(self._image, self._architecture, waiting, self._state)
 
     def save_checkpoint(self, path: str | PathLike[str], *, what: str = "") -> None:
         """Write everything about the machine into one file, completely or not at all.
@@ -236,6 +261,10 @@ class Machine:
             self._is_at_rest = False
             words += [word for word in taken if not is_control(word)]
         return words
+
+    def busy_issues(self) -> list[BusyIssue]:
+        """Return where operations were issued on a busy microthread since this machine was made."""
+        return self._engine.busy_issues()
 
     def statistics(self) -> Statistics:
         """Return the counters since loading."""

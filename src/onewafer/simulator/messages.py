@@ -52,6 +52,20 @@ def conflict(kind: DsdOperation, use: str, place: str) -> str:
     )
 
 
+def busy_microthread(thread: int, kind: DsdOperation, place: str) -> str:
+    """Return what is wrong with an operation on a busy microthread (M38); one at `place` is."""
+    return (
+        f"a DSD operation is issued on microthread {thread}, on which @{kind.name.lower()} still "
+        f"runs ({place}); {BUSY_ADVICE}"
+    )
+
+
+BUSY_ADVICE = (
+    "start the second when the first has ended (.activate or .unblock), or give it a microthread "
+    "of its own: another queue, or .ut_id on WSE-3"
+)
+
+
 def place(program: TileProgram, pc: int) -> str:
     """Return the source place of an instruction, or its number."""
     location = program.locations[pc] if pc < len(program.locations) else None

@@ -39,6 +39,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_WRITER,
     HAS_TAGS,
     IS_RECORDING,
+    IS_STRICT,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
     LINE_WORDS,
@@ -47,6 +48,7 @@ from onewafer.simulator.fast.fields import (
     NEVER,
     NONE,
     NOT_YET,
+    NUM_BUSY_FIELDS,
     NUM_CLOCK_FIELDS,
     NUM_FIFO_FIELDS,
     NUM_OP_WORDS,
@@ -119,7 +121,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     window_words = architecture.timing.link_window_words
     arrays = Arrays(
         arena=arena,
-        clock=_make_clock(is_recording=loaded.sink is not None),
+        clock=_make_clock(loaded, tables.num_busy),
         timing=timing,
         pes=pes,
         fifos=fifos,
@@ -314,10 +316,11 @@ def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
 # --- matrices ------------------------------------------------------------------------------------
 
 
-def _make_clock(*, is_recording: bool) -> Integers:
-    clock = np.zeros(NUM_CLOCK_FIELDS, np.int64)
+def _make_clock(loaded: LoadedProgram, num_busy: int) -> Integers:
+    clock = np.zeros(NUM_CLOCK_FIELDS + NUM_BUSY_FIELDS * num_busy, np.int64)
     clock[REBASE_AT] = EPOCH_CYCLES
-    clock[IS_RECORDING] = is_recording
+    clock[IS_RECORDING] = loaded.sink is not None
+    clock[IS_STRICT] = loaded.checking.is_strict
     clock[FAULT_PE] = NONE
     return clock
 

@@ -120,6 +120,7 @@ from onewafer.simulator.fast.fields import (
     VECTOR,
 )
 from onewafer.simulator.fast.switch_tables import find_turned
+from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.snapshot import Snapshot, dtype_of
 from onewafer.simulator.statistics import StallReason
 
@@ -176,6 +177,16 @@ def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot
         fifos=_rings(s),
         switches=_switches(s, loaded.image),
     )
+
+
+def export_waiting(s: Arrays, *, cycle: int) -> Waiting:
+    """Return the wavelets that wait; where none does, without a look at each queue."""
+    offset = s.fifos[:, FIFOS_OFFSET]
+    if (s.arena[offset + FIFO_HEAD] == s.arena[offset + FIFO_TAIL]).all():
+        names = ("arrivals", "sources", "wavelets")
+        return Waiting(*(np.zeros(0, dtype_of(name)) for name in names))
+    queues = _queues(s, cycle, int(s.clock[BASE]))
+    return Waiting(queues["arrivals"], queues["sources"], queues["wavelets"])
 
 
 def _table(name: str, **columns: NDArray[np.generic]) -> tables.Table:

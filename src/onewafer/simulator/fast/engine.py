@@ -15,7 +15,7 @@ from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.building import build
-from onewafer.simulator.fast.checkpoint import export_snapshot
+from onewafer.simulator.fast.checkpoint import export_snapshot, export_waiting
 from onewafer.simulator.fast.counters import (
     count_hops,
     count_link_wavelets,
@@ -27,9 +27,13 @@ from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ELEMENTS,
     BLOCK_PATH_CYCLES,
+    BUSY_FIRST,
+    BUSY_TIMES,
+    CODE_BUSY,
     EVENT_FIELDS,
     FAILURE,
     FAILURE_CYCLE,
+    FAR,
     LAST_END,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
@@ -44,6 +48,7 @@ from onewafer.simulator.fast.fields import (
     PE_PC,
     PE_RETURN_DEPTH,
     PE_TASK_STARTS,
+    PROGRAM_CODE,
     T_WINDOW_SHIFT,
 )
 from onewafer.simulator.fast.injection import Collector, Injector
@@ -68,6 +73,7 @@ from onewafer.simulator.fast.sharing import (
 )
 from onewafer.simulator.fast.team import Team
 from onewafer.simulator.fast.views import find_fifos, report_deadlock
+from onewafer.simulator.findings import BusyIssue
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
@@ -80,6 +86,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
     from onewafer.simulator.fast.sharing import Division
+    from onewafer.simulator.leftovers import Waiting
     from onewafer.simulator.snapshot import Snapshot
 
 _BUDGET = 1 << 22
@@ -203,6 +210,18 @@ class FastEngine:
         image = self._loaded.image
         return Activity(steps.reshape(image.height, image.width), count_hops(s))
 
+    def busy_issues(self) -> list[BusyIssue]:
+        """Return where operations were issued on a busy microthread (M38)."""
+        s = self._arrays
+        rows = np.flatnonzero(s.code[:, CODE_BUSY])
+        at = s.code[rows, CODE_BUSY]
+        times = sum(share.clock[at + BUSY_TIMES] for share in self._shares)
+        first = FAR - np.max([c.clock[at + BUSY_FIRST] for c in self._shares], axis=0)
+        starts = s.programs[:, PROGRAM_CODE]
+        program = np.searchsorted(starts, rows, side="right") - 1
+        columns = np.stack((program, rows - starts[program], times, first), axis=1)
+        return [BusyIssue(*row) for row in columns[columns[:, 2] > 0].tolist()]
+
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         image, s = self._loaded.image, self._arrays
@@ -225,6 +244,10 @@ class FastEngine:
             link_wavelets=links,
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
+
+    def waiting(self) -> Waiting:
+        """Return the wavelets that wait in queues and routers."""
+        return export_waiting(self._arrays, cycle=self._cycle)
 
     def snapshot(self) -> Snapshot:
         """Return everything about the machine, in the words of no engine."""

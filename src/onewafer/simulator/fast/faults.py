@@ -10,6 +10,7 @@ from onewafer.image import DsdOperation
 from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
     BASE,
+    BUSY_FAULT,
     CALL_FAULT,
     CONTROL_FAULT,
     EMPTY_DSR_FAULT,
@@ -21,6 +22,8 @@ from onewafer.simulator.fast.fields import (
     NUM_FAULT_FIELDS,
     OP_KIND,
     OP_PC,
+    OP_ROW,
+    OPS_THREAD,
     PE_PROGRAM,
     PE_X,
     PE_Y,
@@ -61,6 +64,8 @@ def make_error(s: Arrays, loaded: LoadedProgram) -> SimulationError:
         return SimulationError(messages.unbound_control_task(fault.detail, fault.other), place)
     if fault.kind in (READER_FAULT, WRITER_FAULT, TAKER_FAULT, FILLER_FAULT):
         return HazardError(f"{_conflict(s, program, fault)}\n  at {where}", place)
+    if fault.kind == BUSY_FAULT:
+        return HazardError(f"{_busy(s, program, fault.detail)}\n  at {where}", place)
     return SimulationError(f"{_reason(s, program, fault, loaded)}\n  at {where}", place)
 
 
@@ -93,3 +98,9 @@ def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
             use = f"puts into FIFO {fault.other}"
     place = messages.place(program, int(s.arena[fault.detail + OP_PC]))
     return messages.conflict(DsdOperation(s.arena[fault.detail + OP_KIND]), use, place)
+
+
+def _busy(s: Arrays, program: TileProgram, live: int) -> str:
+    thread = int(s.operations[s.arena[live + OP_ROW], OPS_THREAD])
+    place = messages.place(program, int(s.arena[live + OP_PC]))
+    return messages.busy_microthread(thread, DsdOperation(s.arena[live + OP_KIND]), place)

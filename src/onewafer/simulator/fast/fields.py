@@ -36,6 +36,7 @@ MAX_PHASES = 3
     NOW,  # the last window that was looked at began then
     LAST_END,  # when the last thing noted so far is over (M80)
     IS_RECORDING,
+    IS_STRICT,  # an operation that is issued on a busy microthread is a fault (M38)
     NUM_EVENTS,
     BUDGET,  # units and instructions to look at before `run_cycles` returns
     SHARE,  # number of the share
@@ -54,11 +55,14 @@ MAX_PHASES = 3
     FAULT_DETAIL,
     FAULT_OTHER,
     FAILURE,  # the earliest fault so far, in six columns like those before
-) = (*range(13), 13, 16, 19, *range(22, 29))
+) = (*range(14), 14, 17, 20, *range(23, 30))
 NUM_FAULT_FIELDS = FAILURE - FAULT
 FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
 NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
+"""Behind them are counts of operations that were issued on a busy microthread: `CODE_BUSY`."""
+BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
+"""How often, and `FAR` less the first PE on which it happened; 0: on none."""
 
 (
     NO_FAULT,
@@ -73,7 +77,8 @@ NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
     WIDTH_FAULT,  # detail: bytes of the elements in the ring; other: of the operation
     TAKER_FAULT,  # detail: operation that takes; other: number of the ring
     FILLER_FAULT,  # detail: operation that puts in; other: number of the ring
-) = range(12)
+    BUSY_FAULT,  # detail: operation that still runs on the microthread
+) = range(13)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -332,8 +337,9 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     CODE_AUX,
     CODE_PATCH,  # offset among the PE's own immediates
     CODE_CYCLES,
+    CODE_BUSY,  # DSD operation with a microthread: where in the clock its waits for it are counted
     NUM_CODE_FIELDS,
-) = range(11)
+) = range(12)
 
 (
     DSD_KIND,

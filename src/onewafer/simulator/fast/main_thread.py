@@ -27,8 +27,12 @@ from onewafer.simulator.fast.fields import (
     BLOCK_PATH_FREE,
     BLOCK_PE,
     BUDGET,
+    BUSY_FAULT,
+    BUSY_FIRST,
+    BUSY_TIMES,
     CALL_FAULT,
     CODE_AUX,
+    CODE_BUSY,
     CODE_CYCLES,
     CODE_IMM,
     CODE_OPCODE,
@@ -44,6 +48,7 @@ from onewafer.simulator.fast.fields import (
     FAULT_PE,
     IDLE,
     IS_RECORDING,
+    IS_STRICT,
     NEVER,
     NONE,
     NUM_EVENTS,
@@ -452,6 +457,13 @@ def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
     config = config_of(s, pe, imm)
     slot = slot_of_config(s, pe, config)
     if config >= 0 and s.arena[block + BLOCK_LIVE] >> slot & 1:
+        if s.clock[IS_STRICT]:
+            s.clock[FAULT] = BUSY_FAULT
+            s.clock[FAULT_DETAIL] = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * slot
+            return cycle
+        busy = s.code[row, CODE_BUSY]
+        s.clock[busy + BUSY_TIMES] += 1
+        s.clock[busy + BUSY_FIRST] = max(s.clock[busy + BUSY_FIRST], FAR - pe)
         s.pes[pe, PE_PC] -= 1
         s.pes[pe, PE_MAIN] = STALLED
         s.pes[pe, PE_STALLED_SINCE] = cycle

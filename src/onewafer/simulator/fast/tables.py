@@ -13,7 +13,10 @@ from onewafer.image import DsdKind, DsdOperation, Field, Opcode, PatchTarget, Ta
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     CODE_AUX,
+    CODE_BUSY,
     CODE_CYCLES,
+    CODE_IMM,
+    CODE_OPCODE,
     CODE_PATCH,
     CONFIG_ACTIVATE,
     CONFIG_RANK,
@@ -34,6 +37,8 @@ from onewafer.simulator.fast.fields import (
     LOCAL_TASK,
     MAIN_THREAD,
     NONE,
+    NUM_BUSY_FIELDS,
+    NUM_CLOCK_FIELDS,
     NUM_CODE_FIELDS,
     NUM_CONFIG_FIELDS,
     NUM_DSD_FIELDS,
@@ -127,6 +132,8 @@ class ProgramTables:
     configs: NDArray[np.int64]
     tasks: NDArray[np.int64]
     ways: NDArray[np.int64]
+    num_busy: int
+    """DSD operations with a microthread, see `CODE_BUSY`."""
 
 
 def make_tables(
@@ -162,15 +169,25 @@ def make_tables(
         of_program = _way_rows(layout, architecture)
         row[PROGRAM_NUM_CHANNELS] = len(of_program)
         ways += of_program
+    instructions = np.concatenate([np.empty((0, NUM_CODE_FIELDS), np.int64), *code])
     return ProgramTables(
         layouts=layouts,
         programs=_matrix(rows, NUM_PROGRAM_FIELDS),
-        code=np.concatenate([np.empty((0, NUM_CODE_FIELDS), np.int64), *code]),
+        code=instructions,
         dsds=_matrix(dsds, NUM_DSD_FIELDS),
         configs=_matrix(configs, NUM_CONFIG_FIELDS),
         tasks=_matrix(tasks, NUM_TASK_FIELDS),
         ways=_matrix([*ways, [0] * NUM_WAY_FIELDS], NUM_WAY_FIELDS),
+        num_busy=_number_microthreads(instructions),
     )
+
+
+def _number_microthreads(code: NDArray[np.int64]) -> int:
+    """Give each DSD operation with a microthread its place in the clock; return how many are."""
+    is_operation = (code[:, CODE_OPCODE] == Opcode.DSD) & (code[:, CODE_IMM] >= 0)
+    num_busy = int(is_operation.sum())
+    code[is_operation, CODE_BUSY] = NUM_CLOCK_FIELDS + NUM_BUSY_FIELDS * np.arange(num_busy)
+    return num_busy
 
 
 def make_timing(timing: Timing) -> NDArray[np.int64]:

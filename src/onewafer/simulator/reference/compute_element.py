@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.errors import Place, SimulationError
+from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import (
     DSD_NUMBER_MASK,
     IN_MAP,
@@ -29,8 +29,14 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
+from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
-from onewafer.simulator.messages import EMPTY_DSR, place, unbound_control_task
+from onewafer.simulator.messages import (
+    EMPTY_DSR,
+    busy_microthread,
+    place,
+    unbound_control_task,
+)
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, Task
+    from onewafer.simulator.findings import Checking
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
     from onewafer.simulator.reference.operation import OperationTiming
@@ -109,6 +116,7 @@ class ComputeElement:
     __slots__ = (
         "_agenda",
         "_architecture",
+        "_checking",
         "_code",
         "_instruction_sink",
         "_limit",
@@ -116,6 +124,7 @@ class ComputeElement:
         "_sink",
         "_state",
         "_tables",
+        "busy_issues",
         "channels",
         "counter",
         "details",
@@ -158,6 +167,7 @@ class ComputeElement:
         operation_timing: OperationTiming,
         sink: EventSink | None,
         detail: Detail = Detail.EVENTS,
+        checking: Checking = NO_CHECKING,
     ) -> None:
         self._tables = tables
         self._code = code
@@ -166,6 +176,7 @@ class ComputeElement:
         self._agenda = agenda
         self._operation_timing = operation_timing
         self._sink = sink
+        self._checking = checking
         self.details = sink if detail >= Detail.CAUSES else None
         self._instruction_sink = sink if detail >= Detail.INSTRUCTIONS else None
         self.program = tables.program
@@ -194,12 +205,13 @@ class ComputeElement:
             Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
         ]
         self.main_thread = MainThread.IDLE
-        self.main_free = 0
-        self.main_next = 0
+        self.main_free = self.main_next = 0
         self._limit = 0
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
         self.last_picked = _NUM_PICKER_IDS - 1
         self.stalled_since = 0
+        self.busy_issues: dict[int, int] = {}
+        """How often the instruction at a program counter found its microthread busy."""
         self.main_thread_cycles = 0
         self.num_instructions = 0
         self.task_starts = 0
@@ -282,8 +294,13 @@ class ComputeElement:
     def issue(self, instruction: Instruction, cycle: int) -> int:
         """Issue a DSD operation (M30, M31, M38); as `execute` returns."""
         config = self.program.configs[instruction.imm] if instruction.imm >= 0 else None
-        if config is not None and self.path.threads[config.microthread] is not None:
+        live = self.path.threads[config.microthread] if config is not None else None
+        if live is not None:
+            if self._checking.is_strict:
+                where = self.describe_place(live.pc)
+                raise HazardError(busy_microthread(live.thread, live.kind, where))
             self.pc -= 1
+            self.busy_issues[self.pc] = self.busy_issues.get(self.pc, 0) + 1
             self.main_thread = MainThread.STALLED
             self.stalled_since = cycle
             busy = Wait(StallReason.MICROTHREAD_BUSY).value

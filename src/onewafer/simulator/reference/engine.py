@@ -16,6 +16,8 @@ from onewafer.errors import DeadlockError, SimulationError
 from onewafer.geometry import Direction
 from onewafer.image import PatchTarget
 from onewafer.simulator.engine import LoadedProgram, StopReason
+from onewafer.simulator.findings import BusyIssue
+from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
@@ -172,6 +174,17 @@ class ReferenceEngine:
             wavelet_hops=sum(link.num_wavelets for r in self._routers for link in r.links),
         )
 
+    def busy_issues(self) -> list[BusyIssue]:
+        """Return where operations were issued on a busy microthread (M38)."""
+        program_of_pe = self._loaded.image.program_of_pe.reshape(-1)
+        found: dict[tuple[int, int], BusyIssue] = {}
+        for element in self._elements:  # row by row
+            for pc, num_times in element.busy_issues.items():
+                key = int(program_of_pe[element.index]), pc
+                known = found.get(key, BusyIssue(*key, 0, element.index))
+                found[key] = replace(known, num_times=known.num_times + num_times)
+        return [found[key] for key in sorted(found)]
+
     def statistics(self) -> Statistics:
         """Return the counters since loading."""
         image = self._loaded.image
@@ -200,6 +213,11 @@ class ReferenceEngine:
         for element in self._elements:
             counts[element.y, element.x] = count(element)
         return counts
+
+    def waiting(self) -> Waiting:
+        """Return the wavelets that wait in queues and routers."""
+        snapshot = self.snapshot()
+        return Waiting(snapshot.arrivals, snapshot.sources, snapshot.wavelets)
 
     def snapshot(self) -> Snapshot:
         """Return everything about the machine, in the words of no engine."""
@@ -304,6 +322,7 @@ class ReferenceEngine:
                     operation_timing=operation_timing,
                     sink=loaded.sink,
                     detail=loaded.detail,
+                    checking=loaded.checking,
                 )
             )
         return elements

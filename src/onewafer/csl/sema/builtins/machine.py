@@ -162,9 +162,10 @@ for _name in RANGE_PARTS:
 def assert_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Stop the simulation unless a condition holds."""
     condition = a.sized(args[0], t.BOOL, site.argument_spans[0], "the condition")
-    message = f"assertion failed at {site.span}"
+    written = site.argument_spans[0]
+    message = " ".join(written.source.text[written.start : written.end].split())
     if len(args) > 1:
-        message = f"{text(args[1], site.argument_spans[1], 'the message')} ({site.span})"
+        message += f": {text(args[1], site.argument_spans[1], 'the message')}"
     a.emit(ir.Trap(condition, message, site.span))
     return VOID_VALUE
 

@@ -1,0 +1,63 @@
+"""What is said at the end of a run of things that work, and that hardly anybody means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.image import DsdOperation, Field
+from onewafer.simulator import Checking, StallReason
+from onewafer.simulator.messages import BUSY_ADVICE, place
+
+if TYPE_CHECKING:
+    from onewafer.settings import Settings
+    from onewafer.simulator import BusyIssue, Machine
+
+HOW_STRICT = "  (--strict, ONEWAFER_STRICT=on: an error)"
+_NUM_SHOWN = 5
+
+
+def checking_of(settings: Settings) -> Checking:
+    """Return what the environment wants to be an error."""
+    return Checking(is_strict=settings.is_strict)
+
+
+def describe_busy_issues(machine: Machine) -> str | None:
+    """Return where operations found their microthread busy, None: nowhere (M38)."""
+    issues = sorted(machine.busy_issues(), key=lambda issue: (-issue.num_times, issue.first_pe))
+    if not issues:
+        return None
+    cycles = int(machine.statistics().stall_cycles[StallReason.MICROTHREAD_BUSY].sum())
+    lines = [_describe_busy_issue(machine, issue) for issue in issues[:_NUM_SHOWN]]
+    if len(issues) > _NUM_SHOWN:
+        lines.append(f"and {len(issues) - _NUM_SHOWN} more places")
+    what = (
+        "DSD operations were issued on a busy microthread, and their tasks waited there, "
+        f"{cycles:,} cycles on all PEs together:"
+    )
+    return "\n  ".join([what, *lines, BUSY_ADVICE])
+
+
+def _describe_busy_issue(machine: Machine, issue: BusyIssue) -> str:
+    program = machine.image.programs[issue.program]
+    row = program.code[issue.pc]
+    kind = DsdOperation(int(row[Field.TYPE])).name.lower()
+    thread = program.configs[int(row[Field.IMM])].microthread
+    y, x = divmod(issue.first_pe, machine.image.width)
+    times = "once" if issue.num_times == 1 else f"{issue.num_times:,} times"
+    return (
+        f"{place(program, issue.pc)}: @{kind} on microthread {thread}, {times}, "
+        f"first of all PEs on ({x}, {y})"
+    )
+
+
+def describe_leftovers(machine: Machine) -> str | None:
+    """Return which wavelets nobody took, None: there are none."""
+    leftovers = machine.find_leftovers()
+    if not leftovers:
+        return None
+    lines = [leftover.text for leftover in leftovers[:_NUM_SHOWN]]
+    if len(leftovers) > _NUM_SHOWN:
+        lines.append(f"and of {len(leftovers) - _NUM_SHOWN} more colors")
+    return "\n  ".join(
+        [f"wavelets were left over when the run ended, at cycle {machine.cycle:,}:", *lines]
+    )

@@ -1,0 +1,32 @@
+"""What a program did that the machine allows and hardly anybody means; and what is an error.
+
+Engines count such things as they happen; whoever runs the machine says so at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """What is an error beside what the machine cannot do."""
+
+    is_strict: bool = False
+    """A DSD operation that is issued on a busy microthread stops the simulation (M38)."""
+
+
+NO_CHECKING = Checking()
+
+
+@dataclass(frozen=True, slots=True)
+class BusyIssue:
+    """How often an operation was issued on a busy microthread, and waited there (M38)."""
+
+    program: int
+    """Number of the tile program."""
+    pc: int
+    num_times: int
+    """On all PEs together."""
+    first_pe: int
+    """The first PE, row by row, on which it happened."""

@@ -1,0 +1,158 @@
+"""Wavelets that nobody has taken when nothing moves any more: whose they are, and what to write.
+
+In: the tables of what waits, from any engine. Out: one `Leftover` for each color that a tile
+program leaves in its input queues, and for each color that routers hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.image import DsdKind, TaskKind
+from onewafer.simulator.arithmetic.control import CONTROL_MARK
+from onewafer.simulator.loading import (
+    data_task_color,
+    fabric_color,
+    host_streams,
+    input_attachments,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.image import TileProgram, WaferImage
+    from onewafer.simulator.snapshot import Table
+    from onewafer.simulator.state import MachineState
+
+_NUM_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in a machine: tables as of a `Snapshot`."""
+
+    arrivals: Table
+    sources: Table
+    wavelets: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Wavelets of one color that a program has not taken, or that routers hold."""
+
+    color: int
+    num_wavelets: int
+    num_pes: int
+    has_arrived: bool
+    """In a queue of the PE, and not in a router."""
+    text: str
+    """A sentence for people: how many, where, why, and what to write."""
+
+
+def find_leftovers(
+    image: WaferImage, architecture: Architecture, waiting: Waiting, state: MachineState
+) -> list[Leftover]:
+    """Return what nobody has taken, by color; what arrived at a PE before what routers hold."""
+    found = [*_arrived(image, architecture, waiting.arrivals, state)]
+    return [*found, *_held(image, waiting, {leftover.color for leftover in found})]
+
+
+def _arrived(
+    image: WaferImage, architecture: Architecture, arrivals: Table, state: MachineState
+) -> Iterator[Leftover]:
+    pe, color = arrivals["pe"], arrivals["color"]
+    to_host = host_streams(image)[1].reshape(len(state.memory), -1)[pe, color]
+    program_of_pe = image.program_of_pe.reshape(-1)[pe]
+    keys = np.stack((color, program_of_pe), axis=1)
+    for key in np.unique(keys[~to_host], axis=0):
+        rows = np.flatnonzero((keys == key).all(axis=1) & ~to_host)
+        number, program = int(key[0]), image.programs[int(key[1])]
+        is_control = bool((arrivals["word"][rows] & CONTROL_MARK != 0).all())
+        pes = np.unique(pe[rows])
+        is_blocked = bool((state.blocked_colors[pes] >> np.uint32(number) & 1).any())
+        reason = _why(program, architecture, number, is_control=is_control, is_blocked=is_blocked)
+        queue = input_attachments(program, architecture)[number].queue
+        where = f" in input queue {queue}" if queue >= 0 else ""
+        text = (
+            f"{_count(len(rows), image, number, is_control=is_control)} that arrived at "
+            f"{_places(pes, image)} {'was' if len(rows) == 1 else 'were'} never taken{where}: "
+            f"{reason}"
+        )
+        yield Leftover(number, len(rows), len(pes), has_arrived=True, text=text)
+
+
+def _why(
+    program: TileProgram,
+    architecture: Architecture,
+    color: int,
+    *,
+    is_control: bool,
+    is_blocked: bool,
+) -> str:
+    """Return why nobody takes the wavelets of a color, and what to write."""
+    has_control_task = any(task.kind is TaskKind.CONTROL for task in program.tasks)
+    if is_control and not has_control_task:
+        return (
+            "the program has no control task; let the command ignore the compute element, or bind "
+            "one with @bind_control_task(task, id)"
+        )
+    tasks = [
+        task.name
+        for task in program.tasks
+        if task.kind is TaskKind.DATA
+        and data_task_color(task.task_id, program, architecture) == color
+    ]
+    if tasks and is_blocked:
+        return f"its data task '{tasks[0]}' is blocked; unblock it where it may take them"
+    if is_control and is_blocked:
+        return "the channel is blocked; @unblock it where the control task may take them"
+    is_read = any(
+        dsd.kind is DsdKind.FABIN and fabric_color(dsd, program, architecture) == color
+        for dsd in program.dsds
+    )
+    if is_read:
+        return (
+            "the program has read fewer than were sent; let its fabin DSD have as many elements, "
+            "or send fewer"
+        )
+    return (
+        "no data task and no fabin DSD of the program has the color; bind a data task or read it, "
+        "or leave RAMP out of its route there (.tx)"
+    )
+
+
+def _held(image: WaferImage, waiting: Waiting, arrived: set[int]) -> Iterator[Leftover]:
+    color = waiting.wavelets["color"]
+    pe = waiting.sources["pe"][waiting.wavelets["source"]]
+    for number in np.unique(color).tolist():
+        rows = np.flatnonzero(color == number)
+        pes = np.unique(pe[rows])
+        reason = (
+            "behind what was never taken"
+            if number in arrived
+            else "for a switch position that lets them pass, or for a place in what is before them"
+        )
+        text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
+        yield Leftover(number, len(rows), len(pes), has_arrived=False, text=text)
+
+
+def _count(number: int, image: WaferImage, color: int, *, is_control: bool = False) -> str:
+    kind = "control wavelet" if is_control else "wavelet"
+    names = "/".join(image.names_of_color(color))
+    return (
+        f"{number:,} {kind}{'' if number == 1 else 's'} of color {color}"
+        f"{f' ({names})' if names else ''}"
+    )
+
+
+def _places(pes: NDArray[np.int64], image: WaferImage) -> str:
+    shown = ", ".join(f"({pe % image.width}, {pe // image.width})" for pe in pes[:_NUM_SHOWN])
+    more = len(pes) - _NUM_SHOWN
+    rest = f" and {more:,} more" if more > 0 else ""
+    return f"{'PE' if len(pes) == 1 else 'PEs'} {shown}{rest}"

@@ -1,0 +1,215 @@
+"""What is said at the end of a run of things that work, and that hardly anybody means."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from onewafer.errors import DeadlockError, HazardError, SimulationError
+from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
+from onewafer.image import (
+    DsdOperation,
+    Export,
+    Opcode,
+    ScalarType,
+    SymbolKind,
+    TaskKind,
+    make_image,
+)
+from onewafer.settings import Settings
+from onewafer.simulator import ENGINES
+from tests.simulator.assembly import (
+    EAST,
+    RAMP,
+    WEST,
+    WSE3,
+    Kernel,
+    background,
+    eastward,
+    receiver,
+    route,
+    sender,
+)
+
+MOV32 = DsdOperation.MOV32
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def engine(request):
+    return request.param
+
+
+class Listener(WarningsOnly):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def device_of(programs, *, engine, routes=None, width=1, is_strict=False):
+    """Return a loaded device, and who hears its warnings."""
+    image = make_image(WSE3, programs, width=width, routes=routes)
+    exports = (Export("main", SymbolKind.FUNCTION, None, is_mutable=False),)
+    image = replace(image, exports=exports, color_names={"words": "1"})
+    listener = Listener()
+    device = Device(
+        image,
+        WSE3,
+        engine=engine,
+        limits=replace(NO_LIMITS, observer=listener),
+        checking=checking_of(Settings(is_strict=is_strict)),
+        is_reviewed=True,
+    )
+    device.load()
+    listener.lines.clear()  # that kernels are compiled
+    return device, listener
+
+
+def busy_program():
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=40)
+    kernel.function("main")
+    vector = kernel.vector(base, 40)
+    for line in (5, 6):
+        kernel.operate(MOV32, vector, src1=vector, config=background(3), line=line)
+    return kernel.finish()
+
+
+def test_a_busy_microthread_is_warned_of_once(engine):
+    device, listener = device_of(busy_program(), engine=engine, width=2)
+    device.launch("main")
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert line.startswith("warning: DSD operations were issued on a busy microthread")
+    assert (
+        "\n  kernel.csl:6:3: @mov32 on microthread 3, 4 times, first of all PEs on (0, 0)\n" in line
+    )
+    assert ".activate or .unblock" in line
+    assert line.endswith("(--strict, ONEWAFER_STRICT=on: an error)")
+
+
+def test_a_busy_microthread_is_an_error_of_a_strict_run(engine):
+    device, _ = device_of(busy_program(), engine=engine, is_strict=True)
+    with pytest.raises(HazardError, match=r"microthread 3[\s\S]*at kernel\.csl:6:3"):
+        device.launch("main")
+
+
+def leave(num_sent, num_read, *, engine, is_strict=False):
+    """Return a device whose second PE has read some of what the first one sent."""
+    programs = {(0, 0): sender(1, num_sent), (1, 0): receiver(1, num_read)}
+    routes = eastward(1, 0, 1)
+    return device_of(programs, engine=engine, routes=routes, width=2, is_strict=is_strict)
+
+
+def test_wavelets_that_nobody_takes_are_named(engine):
+    device, listener = leave(7, 4, engine=engine)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    what = "3 wavelets of color 1 (words) that arrived at PE (1, 0) were never taken in input queue"
+    assert f"{what} 2: the program has read fewer than were sent" in line
+
+
+def test_the_wavelets_behind_them_are_counted_too(engine):
+    device, listener = leave(40, 4, engine=engine)
+    with pytest.raises(DeadlockError, match="wavelets that nobody has taken") as caught:
+        device.launch("main")
+    assert "of color 1 (words) that arrived at PE (1, 0) were never taken" in str(caught.value)
+    assert listener.lines == []
+
+
+def test_a_strict_run_ends_with_an_error_where_wavelets_are_left(engine):
+    device, listener = leave(5, 4, engine=engine, is_strict=True)
+    device.launch("main")
+    with pytest.raises(SimulationError, match=r"1 wavelet of color 1 \(words\) that arrived at PE"):
+        device.stop()
+    assert listener.lines == []
+
+
+def test_what_is_held_up_behind_them_is_counted_too(engine):
+    deaf = Kernel("deaf")
+    deaf.queue(4, color=1, is_input=True)
+    deaf.function("main")
+    programs = {(0, 0): sender(1, 12), (1, 0): deaf.finish()}
+    device, listener = device_of(programs, engine=engine, routes=eastward(1, 0, 1), width=2)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    counts = re.findall(r"(\d+) wavelets of color 1 \(words\) (that arrived|still wait) at", line)
+    assert [what for _, what in counts] == ["that arrived", "still wait"]
+    assert sum(int(count) for count, _ in counts) == 12
+
+
+def test_a_run_that_takes_everything_says_nothing(engine):
+    device, listener = leave(6, 6, engine=engine, is_strict=True)
+    device.launch("main")
+    device.stop()
+    assert listener.lines == []
+
+
+def test_each_reason_says_what_to_write(engine):
+    blocked = Kernel("blocked")
+    blocked.queue(2, color=1, is_input=True)
+    blocked.label("take")
+    blocked.emit(Opcode.END_TASK)
+    blocked.task(TaskKind.DATA, 2, "take", is_blocked=True)
+    blocked.function("main")
+    deaf = Kernel("deaf")
+    deaf.queue(4, color=1, is_input=True)
+    deaf.function("main")
+    programs = {(0, 0): sender(1, 2), (1, 0): blocked.finish(), (2, 0): deaf.finish()}
+    routes = {(0, 0, 1): route(RAMP, EAST), (1, 0, 1): route(WEST, RAMP, EAST)}
+    routes[2, 0, 1] = route(WEST, RAMP)
+    device, listener = device_of(programs, engine=engine, routes=routes, width=3)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert "at PE (1, 0) were never taken in input queue 2: its data task 'take' is blocked" in line
+    assert "at PE (2, 0) were never taken in input queue 4: no data task and no fabin DSD" in line
+
+
+def test_control_wavelets_are_called_so(engine):
+    kernel = Kernel("controls")
+    base = kernel.data("sent", ScalarType.U32, [0])
+    kernel.function("main")
+    target = kernel.outgoing(1, 1, is_control=True)
+    kernel.operate(MOV32, target, src1=kernel.vector(base, 1))
+    deaf = Kernel("deaf")
+    deaf.queue(4, color=1, is_input=True)
+    deaf.function("main")
+    programs = {(0, 0): kernel.finish(), (1, 0): deaf.finish()}
+    device, listener = device_of(programs, engine=engine, routes=eastward(1, 0, 1), width=2)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert "1 control wavelet of color 1" in line
+    assert "let the command ignore the compute element" in line
+
+
+def test_the_warnings_come_before_an_error(engine):
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=40)
+    kernel.function("main")
+    vector = kernel.vector(base, 40)
+    for line in (5, 6):
+        kernel.operate(MOV32, vector, src1=vector, config=background(3), line=line)
+    zero = kernel.immediate(ScalarType.U16, 0)
+    kernel.emit(Opcode.TRAP, ra=zero, imm=kernel.message("no"))
+    device, listener = device_of(kernel.finish(), engine=engine)
+    with pytest.raises(SimulationError, match="assertion failed: no"):
+        device.launch("main")
+    assert [line.partition(":")[0] for line in listener.lines] == ["warning"]
+
+
+def test_nobody_is_told_who_did_not_ask():
+    image = make_image(WSE3, busy_program())
+    listener = Listener()
+    device = Device(image, WSE3, engine="reference", limits=RunLimits(observer=listener))
+    device.load()
+    device.machine.launch("main")
+    device.stop()
+    assert listener.lines == []
