@@ -371,12 +371,13 @@ class ParsedFiles:
     def get(self, path: str) -> ast.File | None:
         """Return the tree of a file; None if the file is absent or cannot be read."""
         if path not in self._trees:
-            text = self._read(path)
+            text = self.text(path)
             tree = None if text is None else parse(SourceFile(path, text), self.sink)
             self._trees[path] = tree
         return self._trees[path]
 
-    def _read(self, path: str) -> str | None:
+    def text(self, path: str) -> str | None:
+        """Return the text of a file; None if the file is absent or cannot be read."""
         try:
             if path.startswith("<"):
                 return _read_library(path)

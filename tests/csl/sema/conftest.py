@@ -22,12 +22,12 @@ class Files:
 
     def get(self, path):
         if path not in self.parsed:
-            text = self._read(path)
+            text = self.text(path)
             source = None if text is None else SourceFile(path, text)
             self.parsed[path] = None if source is None else parse(source, self.sink)
         return self.parsed[path]
 
-    def _read(self, path):
+    def text(self, path):
         if path in self.sources:
             return self.sources[path]
         if path.startswith("<"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onewafer.csl.sema import session
 
 LAYOUT = """
@@ -301,3 +303,44 @@ def test_types_are_values(comptime):
     assert comptime("@element_count([2, 3]i16)") == "6"
     assert comptime("*const [4]f32") == "*const [4]f32"
     assert comptime("fn (u16, [*]f32) void") == "fn (u16, [*]f32) void"
+
+
+def test_a_json_file_is_a_value_of_a_type(analyze):
+    source = """
+    const point = struct { x: i16, y: f32 };
+    const p = @import_comptime_value(point, "data/p.json");
+    const m = @import_comptime_value([2, 3]i16, "data/m.json");
+    const any = @import_comptime_value(comptime_struct, "data/any.json");
+    comptime { @comptime_print(p.x, p.y, m, any.name, any.sizes[1], any.inner.ok); }
+    """
+    texts = {
+        "data/p.json": '{"y": 2, "x": 3}',
+        "data/m.json": "[[1, 2, 3], [4, 5, 6]]",
+        "data/any.json": '{"name": "n", "sizes": [1, 2.5], "inner": {"ok": true}}',
+    }
+    (printed,) = analyze(source, files=texts).diagnostics
+    assert printed.message == "3 2.0 [2, 3]i16{ 1, 2, 3, 4, 5, 6 } n 2.5 true"
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "code"),
+    [
+        ("i16", "[1]", "type-mismatch"),
+        ("[2]i16", "[1]", "type-mismatch"),
+        ("[2]i16", "[1, 2.5]", "type-mismatch"),
+        ("bool", "1", "type-mismatch"),
+        ("u8", "300", "value-out-of-range"),
+        ("struct { x: i16 }", '{"y": 1}', "type-mismatch"),
+        ("comptime_struct", '{"a": null}', "type-mismatch"),
+        ("i16", "{", "unreadable-file"),
+        ("i16", "[" * 100_000, "unreadable-file"),
+    ],
+)
+def test_a_json_file_that_is_no_such_value_is_refused(analyze, type_, text, code):
+    source = f'const x = @import_comptime_value({type_}, "x.json"); comptime {{ _ = x; }}'
+    assert analyze(source, files={"x.json": text}).codes == [code]
+
+
+def test_a_json_file_that_is_not_there_is_refused(analyze):
+    source = 'const x = @import_comptime_value(i16, "x.json"); comptime { _ = x; }'
+    assert analyze(source).codes == ["import-not-found"]

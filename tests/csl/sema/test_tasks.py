@@ -175,3 +175,9 @@ def test_library_modules(body):
     ]  # fmt: skip
     assert body("d = turn.flip(d);", declared) == ["[&d] = directions.flip([&d])"]
     assert body("@comptime_assert(comptime turn.flip(NORTH) == SOUTH);", declared) == []
+
+
+def test_the_data_task_of_older_programs_for_the_host_is_taken(analyze):
+    result = analyze("comptime { @rpc(@get_data_task_id(@get_color(3))); }", arch="wse2")
+    assert not result.errors
+    assert analyze("comptime { @rpc(3); }", arch="wse2").codes == ["type-mismatch"]

@@ -33,6 +33,7 @@ from onewafer.image import NO_TASK, ChannelKind, DsdKind, ScalarType, TaskKind, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
@@ -109,6 +110,8 @@ class InstanceContext(Context):
         self.fifos: list[FifoRequest] = []
         self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
         """Where functions leave the fields of a struct that they return."""
+        self.random: Module | None = None
+        """What `@random16` calls, once it has been used."""
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
         self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.grouping import CannotGroup
@@ -12,7 +12,7 @@ from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onewafer.arch import Architecture
     from onewafer.csl.sema.closures.calls import FunctionCode
@@ -31,13 +31,17 @@ MAX_CALL_DEPTH = 48
 
 
 class ParsedFiles(Protocol):
-    """Gives syntax trees by path."""
+    """Gives syntax trees, and texts that are no CSL, by path."""
 
     def get(self, path: str) -> ast.File | None:
         """Return the parsed file, the same object each time; None: there is no such file.
 
         A library module is asked for in angle brackets: `<memcpy/memcpy>`.
         """
+        ...
+
+    def text(self, path: str) -> str | None:
+        """Return the text of a file; None: there is no such file."""
         ...
 
 
@@ -177,13 +181,16 @@ class Session:
                 self._found[path, importer] = file
                 return file
             tried.append(candidate)
-        fail(
-            "import-not-found",
-            f"there is no file `{path}`",
-            span,
-            notes=(f"looked for {', '.join(f'`{t}`' for t in tried)}",),
-            help="paths are relative to the importing file; `<name>` looks in the library",
-        )
+        _not_found(path, tried, span)
+
+    def find_text(self, path: str, importer: str, span: Span | None) -> str:
+        """Return the text of a file that is no CSL, found as one that is, or fail."""
+        candidates = self._candidates(path, importer)
+        for candidate in candidates:
+            text = self.files.text(candidate)
+            if text is not None:
+                return text
+        _not_found(path, candidates, span)
 
     def _candidates(self, path: str, importer: str) -> list[str]:
         if path.startswith("<"):
@@ -191,3 +198,13 @@ class Session:
         folder = posixpath.dirname(importer)
         roots = (folder, *self.options.import_paths)
         return [posixpath.normpath(posixpath.join(root, path)) for root in roots]
+
+
+def _not_found(path: str, tried: Sequence[str], span: Span | None) -> NoReturn:
+    fail(
+        "import-not-found",
+        f"there is no file `{path}`",
+        span,
+        notes=(f"looked for {', '.join(f'`{t}`' for t in tried)}",),
+        help="paths are relative to the importing file; `<name>` looks in the library",
+    )

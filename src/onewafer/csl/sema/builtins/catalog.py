@@ -6,6 +6,7 @@ from typing import Final
 
 from onewafer.csl.sema.builtins import (
     descriptors,
+    imports,
     layout,
     machine,
     printing,
@@ -15,7 +16,7 @@ from onewafer.csl.sema.builtins import (
 )
 from onewafer.csl.sema.builtins.registry import public_names
 
-MODULES: Final = (descriptors, layout, machine, printing, program, values, vectors)
+MODULES: Final = (descriptors, imports, layout, machine, printing, program, values, vectors)
 """Where builtins are registered."""
 
 

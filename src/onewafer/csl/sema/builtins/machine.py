@@ -16,11 +16,14 @@ from onewafer.csl.sema.builtins.values import (
     text,
 )
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.statements import ir_type_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
+    FunctionValue,
     Range,
     Runtime,
+    Struct,
     TypeValue,
     Value,
     boolean,
@@ -265,3 +268,15 @@ def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     mode = operations.forced_integer(args[0], site.argument_spans[0], "the mode")
     a.emit(ir.TimestampControl(mode, site.span))
     return VOID_VALUE
+
+
+@runtime_builtin("random16", 0)
+def random16(site: Site, a: Analyzer, _args: Sequence[Value]) -> Value:
+    """Return the next number of the PE's shift register, which a library function steps."""
+    if a.instance.random is None:
+        a.instance.random = a.instance.import_module(
+            a.module, "<random>", Struct(None, ()), site.span
+        )
+    function = a.instance.random.read("random_u16", site.span)
+    assert isinstance(function, FunctionValue)
+    return call_value(a, function, (), (), site.span)

@@ -93,11 +93,9 @@ _BUILTINS: dict[str, Builtin] = {}
 DOCUMENTED_BUT_UNSUPPORTED = frozenset(
     (
         "set_teardown_handler",
-        "rpc",
         "set_config",
         "get_config",
         "set_config_unchecked",
-        "random16",
         "set_active_prng",
         "queue_flush",
         "set_empty_queue_handler",
@@ -106,7 +104,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "set_fifo_read_length",
         "set_fifo_write_length",
         "dfilt",
-        "import_comptime_value",
         "get_filter_id",
         "get_symbol_id",
         "get_symbol_value",

@@ -1,0 +1,115 @@
+"""`@import_comptime_value(T, path)`: a JSON file as a value that is known while compiling."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.builtins.values import text
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Value, boolean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@comptime_builtin("import_comptime_value", 2)
+def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return what a JSON file holds, as a value of a type."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    path = text(args[1], site.argument_spans[1], "the path")
+    source = module.session.find_text(path, module.path, site.argument_spans[1])
+    try:
+        found: Json = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error}" if isinstance(error, ValueError) else "it nests too deeply"
+        fail("unreadable-file", f"`{path}` is no JSON file: {reason}", site.argument_spans[1])
+    return _Reader(path, site.span).value(found, type_, "")
+
+
+class _Reader:
+    """Turns what a file holds into values."""
+
+    def __init__(self, path: str, span: Span) -> None:
+        self.path = path
+        self.span = span
+
+    def value(self, found: Json, type_: t.Type, where: str) -> Value:
+        """Return `found` as a `type_`; `where` in the file says how to get to it: `.a[2]`."""
+        what = f"`{self.path}`{where and f' at `{where}`'}"
+        match found, type_:
+            case list(), t.ArrayType(dimensions, element):
+                entries = self._entries(found, dimensions, where)
+                return Array(type_, [self.value(entry, element, at) for entry, at in entries])
+            case dict(), t.StructType(names) if names is not None:
+                return self._struct(found, type_, where)
+            case dict(), _ if type_ is t.COMPTIME_STRUCT:
+                fields = [self._any(field, f"{where}.{name}") for name, field in found.items()]
+                return Struct(tuple(found), tuple(fields))
+            case ((bool() | int() | float() | str()), _):
+                return operations.coerce(self._any(found, where), type_, self.span, what)
+            case _:
+                self._wrong(type_, where)
+
+    def _struct(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
+        names = type_.names or ()
+        if set(found) != set(names):
+            self._wrong(type_, where)
+        fields = [
+            self.value(found[name], field, f"{where}.{name}")
+            for name, field in zip(names, type_.fields, strict=True)
+        ]
+        return Struct(names, tuple(fields), type_ if type_.origin is not None else None)
+
+    def _any(self, found: Json, where: str) -> Value:
+        """Return a value of the type that its form has by itself."""
+        match found:
+            case bool():
+                return boolean(found)
+            case int():
+                return Scalar(t.COMPTIME_INT, found)
+            case float():
+                return Scalar(t.COMPTIME_FLOAT, found)
+            case str():
+                return Text(found)
+            case list():
+                entries = [self._any(entry, f"{where}[{i}]") for i, entry in enumerate(found)]
+                return Struct(None, tuple(entries))
+            case dict():
+                return self.value(found, t.COMPTIME_STRUCT, where)
+            case None:
+                self._wrong(t.COMPTIME_STRUCT, where)
+
+    def _entries(
+        self, found: list[Json], dimensions: tuple[int, ...], where: str
+    ) -> list[tuple[Json, str]]:
+        """Return the elements of nested lists, the last index fastest."""
+        entries: list[tuple[Json, str]] = [(found, where)]
+        for size in dimensions:
+            inner: list[tuple[Json, str]] = []
+            for entry, at in entries:
+                if not isinstance(entry, list) or len(entry) != size:
+                    self._wrong(t.ArrayType((size,), t.COMPTIME_INT), at)
+                inner += [(part, f"{at}[{i}]") for i, part in enumerate(entry)]
+            entries = inner
+        assert len(entries) == prod(dimensions)
+        return entries
+
+    def _wrong(self, type_: t.Type, where: str) -> NoReturn:
+        place = f" at `{where}`" if where else ""
+        fail(
+            "type-mismatch",
+            f"what `{self.path}` holds{place} is no `{type_}`",
+            self.span,
+            help="lists are arrays, objects structs with the same fields; `null` is nothing",
+        )
