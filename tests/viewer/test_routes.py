@@ -128,6 +128,16 @@ def test_a_large_rectangle_folds_into_a_small_picture():
     )
 
 
+def test_where_the_host_sends_and_receives_is_said():
+    first = replace(route(RAMP, EAST), from_host=True)
+    last = replace(route(WEST, RAMP), to_host=True)
+    routes = {(0, 0): first, (1, 0): route(WEST, EAST), (2, 0): last}
+    assert describe_map(map_color(image_of(routes, 4, 1), COLOR)) == (
+        "3 PEs route it; it enters from 1 ramp; it leaves to 1 ramp; "
+        "the host sends at 1 PE; the host receives at 1 PE"
+    )
+
+
 def test_one_pe_is_one():
     color_map = map_color(image_of({(0, 0): route(RAMP, RAMP)}, 1, 1), COLOR)
     assert describe_map(color_map) == ("1 PE routes it; it enters from 1 ramp; it leaves to 1 ramp")

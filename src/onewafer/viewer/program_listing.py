@@ -171,12 +171,14 @@ _LEGEND = (
 
 def format_listing(listed: ProgramListing) -> str:
     """Return the listing as text."""
-    pes = "the only PE" if listed.num_pes == 1 else f"the first of {listed.num_pes:,} PEs"
+    pes = "the only PE that runs it"
+    if listed.num_pes > 1:
+        pes = f"the first of {listed.num_pes:,} PEs that run it"
     machine = f"{listed.architecture.name}, {listed.architecture.profile} timing"
     head = f"program {listed.number}  {listed.program.name}\nas on PE ({listed.x}, {listed.y}), "
     tables = listing_tables(listed.program)
     code = "\n".join((*_LEGEND, *_code(listed)))
-    return f"{head}{pes} that runs it; {machine}\n\n{tables}\n{code}\n"
+    return f"{head}{pes}; {machine}\n\n{tables}\n{code}\n"
 
 
 def _code(listed: ProgramListing) -> Iterator[str]:

@@ -81,6 +81,10 @@ def describe_map(color_map: ColorMap) -> str:
         f"it enters from {_pes(color_map.num_sources, 'ramp')}",
         f"it leaves to {_pes(color_map.num_sinks, 'ramp')}",
     ]
+    if color_map.num_from_host:
+        words.append(f"the host sends at {_pes(color_map.num_from_host, 'PE')}")
+    if color_map.num_to_host:
+        words.append(f"the host receives at {_pes(color_map.num_to_host, 'PE')}")
     if color_map.num_breaks:
         words.append(f"{_pes(color_map.num_breaks, 'send')} to where nobody takes it")
     return "; ".join(words)

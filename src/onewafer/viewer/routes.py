@@ -80,6 +80,10 @@ class ColorMap:
     num_sinks: int
     num_breaks: int
     """PEs that send where nobody takes it."""
+    num_from_host: int = 0
+    """PEs at which the host sends it, as if it came from their ramps."""
+    num_to_host: int = 0
+    """PEs at which the host receives what goes to the ramp."""
 
     @property
     def title(self) -> str:
@@ -126,7 +130,14 @@ def map_color(
         num_sources=int((_sets(image, configs, "rx") & ramp).any(axis=0).sum()),
         num_sinks=int((_sets(image, configs, "tx") & ramp).any(axis=0).sum()),
         num_breaks=int(breaks.any(axis=(0, 1)).sum()),
+        num_from_host=_count(configs, [config.from_host for config in image.color_configs]),
+        num_to_host=_count(configs, [config.to_host for config in image.color_configs]),
     )
+
+
+def _count(configs: NDArray[np.int16], has_it: list[bool]) -> int:
+    """Return at how many PEs the configuration has something."""
+    return int(np.array([*has_it, False])[configs].sum())  # without a route: −1, the last one
 
 
 def _looks(
