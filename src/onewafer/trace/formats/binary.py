@@ -40,7 +40,8 @@ _LENGTH = struct.Struct("<I")
 _CHUNK = struct.Struct("<IIqq")
 _CHECK = struct.Struct("<I")
 _HEAD_BYTES = _CHUNK.size + _CHECK.size
-_CHUNK_EVENTS = 1 << 16
+_CHUNK_EVENTS = 1 << 14
+"""What a process that is killed loses at most; small traces would be lost as a whole."""
 _DTYPES = ("<i8", "<u2", "<u2", "u1", "<i8", "<i8")
 _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
 """What `MOVE` says as well."""
