@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onewafer.settings import Settings
 
 DEFAULT_OUTPUT = "trace.perfetto-trace"
+DEFAULT_PROFILE = "sdk"
 _RUNNERS = frozenset(("cs_python", "python", "python3"))
 _TRACE = ".wafer-trace"
 _INTERRUPTED = 130
@@ -50,7 +51,7 @@ def trace(
             help="Of a FOLDER: a function to launch, with its arguments; repeatable.",
         ),
     ] = None,
-    profile: ProfileOption = "sdk",
+    profile: ProfileOption = DEFAULT_PROFILE,
     max_cycles: MaxCyclesOption = None,
     strict: StrictOption = False,
 ) -> None:
@@ -63,6 +64,11 @@ def trace(
     named = dict.fromkeys(outputs or [DEFAULT_OUTPUT])
     files = [check_trace_file(text, "-o") for text in named]
     subject = Path(what[0])
+    if profile != DEFAULT_PROFILE and not subject.is_dir():
+        raise ConfigurationError(
+            f"--profile is for a FOLDER: a script runs with {DEFAULT_PROFILE} timing, and a trace "
+            "has that of its run"
+        )
     if subject.suffix == _TRACE:
         _refuse_script_options(what, launch, max_cycles, strict=strict)
         _convert(subject, files)
