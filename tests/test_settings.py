@@ -130,3 +130,17 @@ def test_runs_are_strict_where_somebody_wants_it(monkeypatch):
     monkeypatch.setenv("ONEWAFER_STRICT", "very")
     with pytest.raises(ConfigurationError, match="ONEWAFER_STRICT='very': write on or off"):
         Settings.from_environment()
+
+
+def test_checks_are_named_in_any_order(monkeypatch):
+    for text, checks in (
+        ("", ()),
+        ("bounds", ("bounds",)),
+        ("Uninitialized,bounds", ("bounds", "uninitialised")),
+        ("all", ("bounds", "uninitialised")),
+    ):
+        monkeypatch.setenv("ONEWAFER_CHECK", text)
+        assert Settings.from_environment().checks == checks
+    monkeypatch.setenv("ONEWAFER_CHECK", "bound")
+    with pytest.raises(ConfigurationError, match="no check 'bound'; choose from bounds, unin"):
+        Settings.from_environment()

@@ -10,6 +10,8 @@ from onewafer.errors import ConfigurationError
 
 ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
+CHECKS = ("bounds", "uninitialised")
+"""What can be checked at each access to memory of a CSL program."""
 TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
 _OFF = ("off", "no", "0")
@@ -40,6 +42,8 @@ class Settings:
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
     is_strict: bool = False
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
+    checks: tuple[str, ...] = ()
+    """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -59,6 +63,7 @@ class Settings:
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
             trace_files=_trace_files("ONEWAFER_TRACE"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
+            checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
         )
 
 
@@ -116,6 +121,30 @@ def check_engine(name: str, origin: str) -> str:
             f"{origin}={name!r}: there is no such engine; choose from {', '.join(ENGINES)}"
         )
     return name
+
+
+def parse_checks(text: str, origin: str) -> tuple[str, ...]:
+    """Return the checks that a list with commas names; `origin` says who gave it.
+
+    >>> parse_checks("uninitialised,bounds", "--check")
+    ('bounds', 'uninitialised')
+
+    Raises:
+        ConfigurationError: there is no such check.
+    """
+    wanted = {_SPELLINGS.get(name, name) for name in text.lower().split(",") if name}
+    if "all" in wanted:
+        return CHECKS
+    unknown = sorted(wanted.difference(CHECKS))
+    if unknown:
+        raise ConfigurationError(
+            f"{origin}={text!r}: there is no check {unknown[0]!r}; choose from "
+            f"{', '.join(CHECKS)}, or all"
+        )
+    return tuple(name for name in CHECKS if name in wanted)
+
+
+_SPELLINGS = {"uninitialized": "uninitialised"}
 
 
 def _switch(name: str, *, default: bool = True) -> bool:

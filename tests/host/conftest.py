@@ -62,6 +62,9 @@ class FakeMachine:
     def find_deadlock(self):
         return None
 
+    def note_written(self, pes, columns):
+        pass
+
     def find_leftovers(self):
         return []
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HazardError, SimulationError
 from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
 from onewafer.image import (
@@ -18,6 +19,7 @@ from onewafer.image import (
 )
 from onewafer.settings import Settings
 from onewafer.simulator import ENGINES
+from tests.csl.library.one_pe import compile_pe
 from tests.simulator.assembly import (
     EAST,
     RAMP,
@@ -213,3 +215,21 @@ def test_nobody_is_told_who_did_not_ask():
     device.machine.launch("main")
     device.stop()
     assert listener.lines == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("@assert(n ==  4);", "assertion failed: n == 4"),
+        ('@assert(n == 4, "four at a time");', "assertion failed: n == 4: four at a time"),
+    ],
+)
+def test_a_failed_assertion_shows_its_condition_and_place(engine, statement, message):
+    image = compile_pe(statement, "var n: i16 = 3;", width=2)
+    device = Device(image, load_architecture(image.arch), engine=engine)
+    device.load()
+    with pytest.raises(SimulationError) as caught:
+        device.launch("run")
+    first, second = str(caught.value).splitlines()
+    assert first == f"PE (0, 0) at cycle {caught.value.place.cycle}: {message}"
+    assert re.fullmatch(r"  at pe\.csl:\d+:3", second)

@@ -3,12 +3,15 @@
 Visiting units backwards and cutting a run into slices change nothing (M2).
 """
 
+from dataclasses import replace
 from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.image import DsdKind, Field, Opcode, TaskKind, verify
+from onewafer.simulator import Checking
+from onewafer.simulator.loading import written_at_load
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventKind
 from tests.simulator.feature_generation import feature_programs
@@ -40,6 +43,27 @@ def test_slices_change_no_features(program, slices):
     if not expected["error"] or "deadlock" in expected["error"]:
         assert found["events"] == expected["events"]
         assert found["memory"] == expected["memory"]
+
+
+STOPS = (" is in no variable", " is outside of it", "nobody wrote it")
+
+
+def checked(loaded, checking):
+    """Return a reference engine that checks every access (M14)."""
+    written = written_at_load(loaded.image, loaded.architecture)
+    return ReferenceEngine(replace(loaded, checking=checking, written=written))
+
+
+@SOME
+@given(feature_programs(), st.booleans())
+def test_checking_changes_nothing_until_it_stops_a_run(program, bounds):
+    architecture, image = program
+    checking = Checking(bounds=bounds, uninitialised=not bounds)
+    expected = observe(ReferenceEngine, image, architecture)
+    found = observe(partial(checked, checking=checking), image, architecture)
+    if not any(stop in (found["error"] or "") for stop in STOPS):
+        for name, value in expected.items():
+            assert found[name] == value, name
 
 
 def test_generated_programs_use_every_feature():

@@ -1,9 +1,12 @@
-"""Memory and the main thread: M3, M10–M12, M20–M24."""
+"""Memory and the main thread: M3, M10–M12, M14, M20–M24."""
+
+from dataclasses import replace
 
 import pytest
 
 from onewafer.errors import SimulationError
-from onewafer.image import Opcode, PrintForm, ScalarType, SourceLocation
+from onewafer.image import Opcode, PrintForm, ScalarType, SourceLocation, make_image
+from onewafer.simulator import Checking, Machine
 from onewafer.trace import EventKind
 from tests.simulator.assembly import WSE3, Kernel, boot
 
@@ -223,3 +226,50 @@ def test_loads_are_canonical(engine):
         kernel.log_register(register)
 
     assert run_main(engine, emit)[0].log() == [0xFFFE]
+
+
+def _reader(offset):
+    """Return a program that reads a word so many bytes behind the start of its only variable."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, [1, 2])
+    kernel.function("main")
+    address = kernel.immediate(ScalarType.U16, base + offset)
+    kernel.emit(
+        Opcode.LOAD,
+        ScalarType.U32,
+        rd=kernel.register(),
+        ra=address,
+        location=SourceLocation("kernel.csl", 7, 5),
+    )
+    return kernel.finish()
+
+
+@pytest.mark.parametrize(("offset", "is_inside"), [(0, True), (4, True), (5, False), (8, False)])
+def test_checked_access_stays_in_a_variable(offset, is_inside):
+    """M14: bounds; the fast engine leaves it to the reference engine."""
+    image = make_image(WSE3, _reader(offset))
+    machine = Machine(image, WSE3, engine="fast", checking=Checking(bounds=True))
+    assert machine.engine == "reference"
+    machine.launch("main")
+    if is_inside:
+        machine.run()
+        return
+    with pytest.raises(SimulationError, match=r"'x'[\s\S]*at kernel\.csl:7:5"):
+        machine.run()
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_checked_read_was_written(writes):
+    """M14: a variable that is declared without a value is not there until somebody writes it."""
+    program = _reader(4)
+    symbols = tuple(replace(symbol, is_undefined=symbol.name == "x") for symbol in program.symbols)
+    image = make_image(WSE3, replace(program, symbols=symbols))
+    machine = Machine(image, WSE3, checking=Checking(uninitialised=True))
+    if writes:
+        machine.poke(0, 0, machine.symbol(0, 0, "x").address + 4, bytes(4))
+    machine.launch("main")
+    if writes:
+        machine.run()
+        return
+    with pytest.raises(SimulationError, match="element 1 of 'x' is read, and nobody wrote it"):
+        machine.run()

@@ -21,6 +21,7 @@ _VARIABLES = {
     "--threads": "ONEWAFER_THREADS",
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
     "--trace": "ONEWAFER_TRACE",
+    "--check": "ONEWAFER_CHECK",
 }
 """Options with a value."""
 _SWITCHES = {
@@ -38,6 +39,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --threads N             let at most so many threads simulate (ONEWAFER_THREADS)
   --no-progress           say nothing during long runs (ONEWAFER_PROGRESS=off)
   --strict                let what the program is warned of at the end fail (ONEWAFER_STRICT=on)
+  --check LIST            check accesses: bounds, uninitialised, or all (ONEWAFER_CHECK)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
   --onewafer-help         show this

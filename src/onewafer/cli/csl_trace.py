@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.program_folder import ProfileOption, load_image
-from onewafer.cli.simulation_options import MaxCyclesOption, StrictOption, read_settings
+from onewafer.cli.simulation_options import (
+    CheckOption,
+    MaxCyclesOption,
+    StrictOption,
+    read_settings,
+)
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.settings import check_trace_file
 
@@ -54,6 +59,7 @@ def trace(
     profile: ProfileOption = DEFAULT_PROFILE,
     max_cycles: MaxCyclesOption = None,
     strict: StrictOption = False,
+    check: CheckOption = None,
 ) -> None:
     """Run a CSL program, and write when its tasks and DSD operations ran and what they waited for.
 
@@ -70,7 +76,7 @@ def trace(
             "has that of its run"
         )
     if subject.suffix == _TRACE:
-        _refuse_script_options(what, launch, max_cycles, strict=strict)
+        _refuse_script_options(what, launch, max_cycles, is_checked=strict or check is not None)
         _convert(subject, files)
     elif subject.is_dir():
         if len(what) > 1:
@@ -78,24 +84,34 @@ def trace(
                 f"{what[1]}: a folder has no arguments; options come before it"
             )
         settings = read_settings(
-            engine=None, max_cycles=max_cycles, threads=None, quiet=False, strict=strict
+            engine=None,
+            max_cycles=max_cycles,
+            threads=None,
+            quiet=False,
+            strict=strict,
+            checks=check,
         )
         _run_folder(subject, files, launch or [], profile, settings)
     else:
         if launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
-        _run_script(what, files, max_cycles, strict=strict)
+        _run_script(what, files, max_cycles, strict=strict, check=check)
 
 
 def _refuse_script_options(
-    what: list[str], launch: list[str] | None, max_cycles: int | None, *, strict: bool
+    what: list[str], launch: list[str] | None, max_cycles: int | None, *, is_checked: bool
 ) -> None:
-    if len(what) > 1 or launch or max_cycles is not None or strict:
+    if len(what) > 1 or launch or max_cycles is not None or is_checked:
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
 def _run_script(
-    what: list[str], files: list[Path], max_cycles: int | None, *, strict: bool
+    what: list[str],
+    files: list[Path],
+    max_cycles: int | None,
+    *,
+    strict: bool,
+    check: str | None,
 ) -> None:
     """Become the Python that runs the script."""
     arguments = what[1:] if what[0] in _RUNNERS else what
@@ -113,6 +129,8 @@ def _run_script(
         options.append(f"--max-cycles={max_cycles}")
     if strict:
         options.append("--strict")
+    if check is not None:
+        options.append(f"--check={check}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     os.execv(sys.executable, command)  # noqa: S606 - our interpreter

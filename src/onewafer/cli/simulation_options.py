@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onewafer.settings import Settings, check_engine
+from onewafer.settings import Settings, check_engine, parse_checks
 
 EngineOption = Annotated[
     str | None,
@@ -35,6 +35,14 @@ ThreadsOption = Annotated[
         help="Let at most so many threads simulate [default: ONEWAFER_THREADS, or the cores].",
     ),
 ]
+CheckOption = Annotated[
+    str | None,
+    typer.Option(
+        "--check",
+        metavar="LIST",
+        help="Check accesses to memory: bounds, uninitialised, or all [default: ONEWAFER_CHECK].",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option(
@@ -51,6 +59,7 @@ def read_settings(
     threads: int | None,
     quiet: bool,
     strict: bool = False,
+    checks: str | None = None,
 ) -> Settings:
     """Return the settings of the environment, with what the command line says instead.
 
@@ -64,6 +73,8 @@ def read_settings(
         settings = replace(settings, max_cycles=max_cycles)
     if threads is not None:
         settings = replace(settings, threads=threads)
+    if checks is not None:
+        settings = replace(settings, checks=parse_checks(checks, "--check"))
     return replace(
         settings,
         shows_progress=settings.shows_progress and not quiet,

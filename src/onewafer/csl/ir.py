@@ -109,6 +109,8 @@ class Global:
     )
     is_exported: bool = False
     """`export var`: the host may read and write it at any time."""
+    is_undefined: bool = False
+    """Declared without a value, or with `undefined`."""
 
 
 # --- expressions ---------------------------------------------------------------------------------

@@ -307,6 +307,7 @@ class Device:
         _check_room(symbol, placement, payload.shape[1], self.image.width)
         for rows, columns in _stretches(placement, payload.shape[1]):
             machine.memory[placement.pes[rows], columns] = payload[rows]
+            machine.note_written(placement.pes[rows], columns)
         self.bytes_in += array.nbytes
 
     def read(

@@ -18,7 +18,11 @@ _NUM_SHOWN = 5
 
 def checking_of(settings: Settings) -> Checking:
     """Return what the environment wants to be an error."""
-    return Checking(is_strict=settings.is_strict)
+    return Checking(
+        is_strict=settings.is_strict,
+        bounds="bounds" in settings.checks,
+        uninitialised="uninitialised" in settings.checks,
+    )
 
 
 def describe_busy_issues(machine: Machine) -> str | None:

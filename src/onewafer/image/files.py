@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 3
+VERSION = 4
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from onewafer.image.scalar import ScalarType
@@ -133,6 +134,8 @@ class Symbol:
     argument_registers: tuple[int, ...] = ()
     """FUNCTION: where a launch puts its scalar arguments."""
     argument_types: tuple[ScalarType, ...] = ()
+    is_undefined: bool = False
+    """VARIABLE: declared without a value, so that what the data have for it means nothing."""
 
 
 REGISTER_BYTES = 4
@@ -218,3 +221,8 @@ class TileProgram:
     exports: dict[str, str] = field(default_factory=dict[str, str])
     """Host-visible name → symbol name."""
     patches: tuple[Patch, ...] = ()
+    addressed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: of none.
+    Empty: nobody knows, as in programs that are written by hand."""
+    pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""

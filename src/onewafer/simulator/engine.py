@@ -16,6 +16,9 @@ from onewafer.trace import Detail
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
     from onewafer.simulator.findings import BusyIssue, Checking
@@ -49,6 +52,9 @@ class LoadedProgram:
     detail: Detail = Detail.EVENTS
     """How much the sink is told; more than events only by the reference engine."""
     checking: Checking = NO_CHECKING
+    """What follows accesses is looked at by the reference engine only."""
+    written: NDArray[np.uint8] | None = None
+    """`[num_pes, memory_bytes]`, 1: somebody wrote the byte; None: nobody wants to know."""
 
     @property
     def details(self) -> EventSink | None:

@@ -14,6 +14,15 @@ class Checking:
 
     is_strict: bool = False
     """A DSD operation that is issued on a busy microthread stops the simulation (M38)."""
+    bounds: bool = False
+    """So does an access outside the variable that its address is from."""
+    uninitialised: bool = False
+    """So does a read of memory that neither initial values, nor the host, nor the program wrote."""
+
+    @property
+    def follows_accesses(self) -> bool:
+        """Whether it needs an engine that looks at each access."""
+        return self.bounds or self.uninitialised
 
 
 NO_CHECKING = Checking()

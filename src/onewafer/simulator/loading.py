@@ -27,7 +27,7 @@ from onewafer.image import (
     TileProgram,
     verify,
 )
-from onewafer.simulator.sram import nonzero_stretches
+from onewafer.simulator.sram import allocate, nonzero_stretches
 from onewafer.simulator.state import MachineState, make_state
 
 if TYPE_CHECKING:
@@ -71,6 +71,20 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
         _apply_data_patches(program, pes, state)
         _set_flags(program, pes, state, architecture)
     return state
+
+
+def written_at_load(image: WaferImage, architecture: Architecture) -> NDArray[np.uint8]:
+    """Return `[num_pes, memory_bytes]`, 1 where a byte of memory has an initial value."""
+    written = allocate(image.width * image.height, architecture.memory_bytes)
+    program_of_pe = image.program_of_pe.reshape(-1)
+    for index, program in enumerate(image.programs):
+        row = np.zeros(architecture.memory_bytes, np.uint8)
+        row[program.data_address : program.data_address + len(program.data)] = 1
+        for symbol in program.symbols:
+            if symbol.is_undefined:
+                row[symbol.address : symbol.address + symbol.num_bytes] = 0
+        written[program_of_pe == index] = row
+    return written
 
 
 def input_attachments(

@@ -13,7 +13,7 @@ from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_ch
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.leftovers import find_leftovers
-from onewafer.simulator.loading import host_streams, load_state
+from onewafer.simulator.loading import host_streams, load_state, written_at_load
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
@@ -60,10 +60,12 @@ class Machine:
         computer's memory; None: what is available. At most `threads` threads simulate; None: as
         many as are of use.
         """
-        selection = select_engine(engine, image, detail if sink is not None else Detail.EVENTS)
+        seen = detail if sink is not None else Detail.EVENTS
+        selection = select_engine(engine, image, seen, checking)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         state = load_state(image, architecture)
-        loaded = LoadedProgram(image, architecture, state, sink, threads, detail, checking)
+        written = written_at_load(image, architecture) if checking.uninitialised else None
+        loaded = LoadedProgram(image, architecture, state, sink, threads, detail, checking, written)
         self._assemble(loaded, selection)
 
     @classmethod
@@ -86,9 +88,15 @@ class Machine:
 
         Raises:
             CheckpointError: there is no such file, it is damaged, or it is of another image,
-                machine or version of onewafer.
+                machine or version of onewafer; or accesses are to be checked, of which a file
+                knows nothing.
             NotEnoughMemoryError: as the constructor.
         """
+        if checking.follows_accesses:
+            raise CheckpointError(
+                f"{path}: a checkpoint does not say where addresses come from and what was "
+                "written; accesses are only checked from the start of a run (--check)"
+            )
         checkpoint = read_checkpoint(Path(path), architecture)
         if image is not None:
             check_image(checkpoint, image, Path(path))
@@ -109,6 +117,7 @@ class Machine:
         self._architecture = loaded.architecture
         self._selection = selection
         self._state = loaded.state
+        self._written = loaded.written
         self._interrupted = ""
         self._is_at_rest = False
         """A run need not look at it then."""
@@ -160,8 +169,16 @@ class Machine:
 
     @property
     def memory(self) -> NDArray[np.uint8]:
-        """`[num_pes, memory_bytes]`, PE index y·width + x; may be written between runs."""
+        """`[num_pes, memory_bytes]`, PE index y·width + x; may be written between runs.
+
+        Who writes says so to `note_written`.
+        """
         return self._state.memory
+
+    def note_written(self, pes: NDArray[np.intp] | int, columns: slice) -> None:
+        """Hear that the host wrote these bytes of `memory`: they are initialised."""
+        if self._written is not None:
+            self._written[pes, columns] = 1
 
     def launch(self, name: str, words: Sequence[int] = ()) -> None:
         """Start an exported function on every PE that has it; `words` are canonical registers.
@@ -281,6 +298,7 @@ class Machine:
     def poke(self, x: int, y: int, address: int, payload: bytes) -> None:
         """Overwrite bytes of PE memory."""
         self._bytes(x, y, address, len(payload))[:] = np.frombuffer(payload, np.uint8)
+        self.note_written(self._index(x, y), slice(address, address + len(payload)))
 
     def symbol(self, x: int, y: int, name: str) -> Symbol:
         """Return what `name` (host-visible, or of the program) stands for at PE (x, y)."""

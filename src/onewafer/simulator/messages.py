@@ -9,7 +9,7 @@ from onewafer.simulator.state import RETURN_STACK_DEPTH
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onewafer.image import DsdOperation, TileProgram
+    from onewafer.image import DsdOperation, Symbol, TileProgram
 
 CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
 EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
@@ -21,6 +21,54 @@ def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
         f"an access to {num_bytes} B at address 0x{address:04x} is outside the "
         f"{memory_bytes:,} B of a PE; check the index or the DSD that gave this address"
     )
+
+
+def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:
+    """Return what is wrong with an access outside the variable that its address is from."""
+    size = _element_bytes(symbol)
+    index, rest = divmod(address - symbol.address, size)
+    place = f"element {index}" if not rest else f"byte {address - symbol.address}"
+    return (
+        f"an access to {num_bytes} B at {place} of '{symbol.name}' is outside of it: it has "
+        f"{_extent(symbol)}; check the index, or offset, stride and extent of the DSD"
+    )
+
+
+def outside_variables(address: int, num_bytes: int, before: Symbol | None) -> str:
+    """Return what is wrong with an access that is in no variable at all."""
+    last = ""
+    if before is not None:
+        beyond = address - before.address - before.num_bytes
+        last = f": it is {beyond} B behind the end of '{before.name}', which has {_extent(before)}"
+    return (
+        f"an access to {num_bytes} B at address 0x{address:04x} is in no variable{last}; check the "
+        "pointer or the DSD that gave this address"
+    )
+
+
+def never_written(symbol: Symbol | None, address: int, num_bytes: int) -> str:
+    """Return what is wrong with a read of what nobody wrote."""
+    what = f"{num_bytes} B at address 0x{address:04x} are"
+    if symbol is not None:
+        index = (address - symbol.address) // _element_bytes(symbol)
+        is_array = symbol.num_bytes > _element_bytes(symbol)
+        what = f"element {index} of '{symbol.name}' is" if is_array else f"'{symbol.name}' is"
+    return (
+        f"{what} read, and nobody wrote it: it has no initial value, and neither the host nor the "
+        "program gave it one; write it first, or declare the variable with @zeros or a value"
+    )
+
+
+def _element_bytes(symbol: Symbol) -> int:
+    return symbol.element.num_bytes if symbol.element is not None else 1
+
+
+def _extent(symbol: Symbol) -> str:
+    size = _element_bytes(symbol)
+    if symbol.element is None:
+        return f"{symbol.num_bytes} B"
+    number = symbol.num_bytes // size
+    return f"{number} element{'' if number == 1 else 's'} of {symbol.element.name.lower()}"
 
 
 def failed_trap(message: str) -> str:

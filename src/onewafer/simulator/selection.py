@@ -9,6 +9,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.compilation import Keeping, keeping, kernel_folder
 from onewafer.simulator.fast.loop import run_cycles
+from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import Detail
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import EngineFactory
+    from onewafer.simulator.findings import Checking
 
 ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
 """Engines by the name that users give."""
@@ -39,7 +41,12 @@ class Selection:
         return ENGINES[self.name]
 
 
-def select_engine(wanted: str, image: WaferImage, detail: Detail = Detail.EVENTS) -> Selection:
+def select_engine(
+    wanted: str,
+    image: WaferImage,
+    detail: Detail = Detail.EVENTS,
+    checking: Checking = NO_CHECKING,
+) -> Selection:
     """Return the engine that is wanted, or the reference if the fast one lacks a feature.
 
     Raises:
@@ -47,6 +54,12 @@ def select_engine(wanted: str, image: WaferImage, detail: Detail = Detail.EVENTS
     """
     if wanted not in ENGINES:
         raise ConfigurationError(f"there is no engine '{wanted}'; there is: {', '.join(ENGINES)}")
+    if wanted == "fast" and checking.follows_accesses:
+        return Selection(
+            "reference",
+            "the reference engine alone looks at each access to memory: it runs the program, with "
+            "the same results and cycles, but slowly",
+        )
     lacks = fast_engine_lacks(image) if wanted == "fast" else []
     if not lacks and wanted == "fast" and detail is not Detail.EVENTS:
         return Selection(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 HALF = 0xFFFF
 NO_PROGRAM = -1
+NO_SYMBOL = -1
 
 
 def link(program: ObjectProgram, plan: MemoryPlan) -> TileProgram:
@@ -63,11 +64,16 @@ def link(program: ObjectProgram, plan: MemoryPlan) -> TileProgram:
 class _Linker:
     program: ObjectProgram
     plan: MemoryPlan
+    _numbers: dict[ir.Global, int] = field(init=False)
+    """Of the symbols of variables, which are the first ones."""
+
+    def __post_init__(self) -> None:
+        self._numbers = {v: number for number, v in enumerate(self.program.instance.globals)}
 
     def run(self) -> TileProgram:
         code, locations, patches = self._code()
         # Initial DSDs add descriptors: the table is complete only after this.
-        data, data_patches = self._data()
+        data, data_patches, pointers = self._data()
         program, plan, instance = self.program, self.plan, self.program.instance
         symbols, exports = self._symbols()
         return TileProgram(
@@ -89,6 +95,8 @@ class _Linker:
             messages=program.messages,
             exports=exports,
             patches=(*patches, *data_patches),
+            addressed=self._addressed(),
+            pointers=pointers,
         )
 
     # --- words ----------------------------------------------------------------------------------
@@ -122,15 +130,30 @@ class _Linker:
 
     # --- code -----------------------------------------------------------------------------------
 
-    def _code(
-        self,
-    ) -> tuple[NDArray[np.int32], tuple[SourceLocation | None, ...], list[Patch]]:
-        instructions = [
+    def _instructions(self) -> list[Instruction]:
+        return [
             item
             for function in self.program.functions
             for item in function.items
             if isinstance(item, Instruction)
         ]
+
+    def _addressed(self) -> NDArray[np.int32]:
+        """Return the symbol whose address each immediate holds, −1: of none."""
+        words = [instruction.imm for instruction in self._instructions()]
+        return np.array([self._symbol_of(word) for word in words], dtype=np.int32)
+
+    def _symbol_of(self, word: object) -> int:
+        match word:
+            case Address(variable=variable) | DsdBaseWord(base=Address(variable=variable)):
+                return self._numbers[variable]
+            case _:
+                return NO_SYMBOL
+
+    def _code(
+        self,
+    ) -> tuple[NDArray[np.int32], tuple[SourceLocation | None, ...], list[Patch]]:
+        instructions = self._instructions()
         self._order_pair_moves(instructions)
         targets = self._targets()
         code = np.zeros((len(instructions), NUM_FIELDS), dtype=np.int32)
@@ -214,19 +237,24 @@ class _Linker:
 
     # --- data -----------------------------------------------------------------------------------
 
-    def _data(self) -> tuple[NDArray[np.uint8], list[Patch]]:
+    def _data(self) -> tuple[NDArray[np.uint8], list[Patch], NDArray[np.int32]]:
+        """Return the initial data, their patches, and where addresses are in them."""
         data = bytearray(self.plan.data.num_bytes)
         patches: list[Patch] = []
+        pointers: list[tuple[int, int]] = []
         for variable in self.program.instance.globals:
             for offset, element, word in self._initial_words(variable):
                 address = self.plan.addresses[variable] + offset
                 value, found = self._resolve(word, PatchTarget.DATA, address, element)
                 patches += found
+                if self._symbol_of(word) != NO_SYMBOL:
+                    pointers.append((address, self._symbol_of(word)))
                 start = address - self.plan.data.address
                 size = element.num_bytes
                 mask = (1 << 8 * size) - 1
                 data[start : start + size] = (value & mask).to_bytes(size, "little")
-        return np.frombuffer(bytes(data), dtype=np.uint8), patches
+        places = np.array(pointers, dtype=np.int32).reshape(-1, 2)
+        return np.frombuffer(bytes(data), dtype=np.uint8), patches, places
 
     def _initial_words(self, variable: ir.Global) -> Iterator[tuple[int, ScalarType, Word]]:
         """Yield (offset, element, word) of everything in a variable that is not zero."""
@@ -246,7 +274,14 @@ class _Linker:
         names, addresses = self.plan.names, self.plan.addresses
         targets = self._targets()
         symbols = [
-            Symbol(names[v], SymbolKind.VARIABLE, addresses[v], v.num_bytes, v.element)
+            Symbol(
+                names[v],
+                SymbolKind.VARIABLE,
+                addresses[v],
+                v.num_bytes,
+                v.element,
+                is_undefined=v.is_undefined,
+            )
             for v in self.program.instance.globals
         ]
         for f in self.program.functions:

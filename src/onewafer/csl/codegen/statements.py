@@ -393,7 +393,7 @@ class StatementGenerator(ExpressionGenerator):
         return self.tables.messages.setdefault(text, len(self.tables.messages))
 
     def _trap(self, trap: ir.Trap) -> None:
-        number = self._message(f"{trap.span}: {trap.message}" if trap.span else trap.message)
+        number = self._message(trap.message)
         self.emit(Opcode.TRAP, ra=self.evaluate(trap.condition), imm=number)
 
 

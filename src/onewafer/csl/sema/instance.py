@@ -142,6 +142,7 @@ class InstanceContext(Context):
                 max(t.alignment(type_), variable.alignment or 1),
                 t.scalar_type(element) if is_plain else None,
                 variable.span,
+                is_undefined=variable.is_undefined or isinstance(variable.initial, Undefined),
             )
             self.globals.append(variable.storage)
             self._to_fill.append(variable)

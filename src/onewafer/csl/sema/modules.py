@@ -208,13 +208,16 @@ class Module:
                 fail("type-mismatch", f"a {what} needs a value", declaration.name_span)
             return Undefined()
         value = self.evaluate(node)
-        if type_ is not None:
+        is_undefined = isinstance(value, Undefined) and not declaration.is_const
+        if type_ is not None and not is_undefined:
             value = operations.coerce(value, type_, node.span, f"the value of `{declaration.name}`")
         return value
 
     def _make_variable(
         self, declaration: ast.Variable, type_: t.Type, initial: Value, name: str = ""
     ) -> Variable:
+        # An empty DSD may be copied: whoever uses it reads or writes at an address of nothing.
+        is_undefined = isinstance(initial, Undefined) and type_ not in t.DSDS
         if isinstance(initial, Undefined):
             initial = operations.zero(type_, declaration.span)
         if t.is_comptime_only(type_) or (
@@ -238,6 +241,7 @@ class Module:
             is_const=declaration.is_const,
             is_exported=declaration.storage is ast.Storage.EXPORT,
             alignment=alignment,
+            is_undefined=is_undefined,
         )
 
     def materialize(self, name: str, span: Span) -> Variable:

@@ -166,6 +166,8 @@ class Variable:
     alignment: int | None = None
     storage: ir.Global | None = None
     """Filled when something reachable uses the variable."""
+    is_undefined: bool = False
+    """Declared without a value; `initial` is zeros all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ from onewafer.trace import Detail, Event, EventKind, Wait
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, Task
     from onewafer.simulator.findings import Checking
@@ -184,7 +187,7 @@ class ComputeElement:
         self.index = index
         self.x, self.y = router.x, router.y
         self.wake = NEVER
-        self.memory = Memory(state.memory[index])
+        self.memory = self._make_memory(state.memory[index])
         self.registers = memoryview(state.registers[index])  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self.return_stack = memoryview(state.return_stacks[index])  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self.dsrs = memoryview(state.dsrs[index].reshape(-1))  # pyright: ignore[reportArgumentType]  # arrays are buffers
@@ -215,6 +218,9 @@ class ComputeElement:
         self.main_thread_cycles = 0
         self.num_instructions = 0
         self.task_starts = 0
+
+    def _make_memory(self, row: NDArray[np.uint8]) -> Memory:
+        return Memory(row)
 
     # --- what the engine calls -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ routers decide, compute elements act on their side of the queues, then the moves
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
+from onewafer.simulator.reference.checked import CheckedElement, Variables, check_instructions
 from onewafer.simulator.reference.checkpoint import (
     export_channels,
     export_elements,
@@ -302,6 +304,10 @@ class ReferenceEngine:
     def _make_elements(self) -> list[ComputeElement]:
         loaded = self._loaded
         tables = [prepare_program(p, loaded.architecture) for p in loaded.image.programs]
+        makers = [partial(ComputeElement)] * len(tables)
+        if loaded.checking.follows_accesses:
+            makers = [_maker_of_checked(program, loaded) for program in tables]
+            tables = [check_instructions(program) for program in tables]
         positions = [0] * len(tables)
         operation_timing = OperationTiming(self._timing)
         elements: list[ComputeElement] = []
@@ -311,7 +317,7 @@ class ReferenceEngine:
             position = positions[number]
             positions[number] += 1
             elements.append(
-                ComputeElement(
+                makers[number](
                     tables[number],
                     _patched_code(tables[number], position),
                     self._routers[index],
@@ -326,6 +332,12 @@ class ReferenceEngine:
                 )
             )
         return elements
+
+
+def _maker_of_checked(tables: ElementProgram, loaded: LoadedProgram) -> partial[ComputeElement]:
+    """Return what makes compute elements of a program whose accesses are checked."""
+    variables = Variables(tables.program)
+    return partial(CheckedElement, variables=variables, written=loaded.written)
 
 
 def _make_host_channels(

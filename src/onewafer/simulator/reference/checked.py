@@ -1,0 +1,438 @@
+"""A compute element that finds accesses outside variables, and reads of what nobody wrote.
+
+It runs the program as every other one, with the same results and cycles, and follows where
+addresses come from: each register, DSR and pointer in memory has an *origin*, the variable whose
+address went into it. An access must lie in the variable of its origin, or, where that is not known
+(an address that the host or a wavelet brought), in some variable. What was written is a byte for
+each byte of memory (`LoadedProgram.written`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from onewafer.errors import SimulationError
+from onewafer.image import Opcode, ScalarType, SymbolKind, decode_operand
+from onewafer.simulator.messages import never_written, outside_variable, outside_variables
+from onewafer.simulator.reference.compute_element import ComputeElement
+from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
+from onewafer.simulator.reference.operand import BlockOperand, PointerOperand, VectorOperand
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from onewafer.image import DsdDescriptor, OperandMode, Symbol, TileProgram
+    from onewafer.simulator.reference.compute_element import Ready
+    from onewafer.simulator.reference.element_program import ElementProgram
+    from onewafer.simulator.reference.instructions import Execute, Instruction
+    from onewafer.simulator.reference.operand import Operand
+
+UNKNOWN = -1
+"""Origin of what is no address, or one of which nobody knows where it comes from."""
+_TIMESTAMP_BYTES = 6
+
+
+class Variables:
+    """The variables of a tile program, by number of their symbol and by address."""
+
+    def __init__(self, program: TileProgram) -> None:
+        self.symbols = program.symbols
+        self.pointers = dict[int, int](program.pointers.tolist())
+        """Of initial data: the address of a pointer, and the symbol that it leads to."""
+        whole: list[tuple[int, int]] = []
+        variables = [
+            (symbol.address, -symbol.num_bytes, number)
+            for number, symbol in enumerate(program.symbols)
+            if symbol.kind is SymbolKind.VARIABLE and symbol.num_bytes
+        ]
+        end = 0
+        for address, negative, number in sorted(variables):
+            if address >= end:  # others are places inside of one, which exports name
+                whole.append((address, number))
+                end = address - negative
+        self._addresses = [address for address, _ in whole]
+        self._numbers = [number for _, number in whole]
+
+    def at(self, address: int) -> int:
+        """Return the number of the variable at an address, or `UNKNOWN`."""
+        address &= ADDRESS_MASK
+        place = bisect_right(self._addresses, address) - 1
+        if place < 0 or address >= _end(self.symbols[self._numbers[place]]):
+            return UNKNOWN
+        return self._numbers[place]
+
+    def before(self, address: int) -> Symbol | None:
+        """Return the last variable that begins at an address or before it."""
+        place = bisect_right(self._addresses, address & ADDRESS_MASK) - 1
+        return self.symbols[self._numbers[place]] if place >= 0 else None
+
+    def check(self, origin: int, address: int, num_bytes: int) -> None:
+        """Raise `SimulationError` if an access leaves the variable of its origin."""
+        address &= ADDRESS_MASK
+        number = self.at(address) if origin == UNKNOWN else origin
+        if number == UNKNOWN:
+            raise SimulationError(outside_variables(address, num_bytes, self.before(address)))
+        symbol = self.symbols[number]
+        if address < symbol.address or address + num_bytes > _end(symbol):
+            raise SimulationError(outside_variable(symbol, address, num_bytes))
+
+
+def _end(symbol: Symbol) -> int:
+    return symbol.address + symbol.num_bytes
+
+
+class CheckedMemory(Memory):
+    """Memory of which it is known what was written, and where pointers in it come from."""
+
+    __slots__ = ("origins", "variables", "written")
+
+    def __init__(
+        self, row: NDArray[np.uint8], variables: Variables, written: NDArray[np.uint8] | None
+    ) -> None:
+        """Look at a row of the memory, and at that of what was written; None: nobody asks."""
+        super().__init__(row)
+        self.variables = variables
+        self.written = None if written is None else memoryview(written)  # pyright: ignore[reportArgumentType]  # arrays are buffers
+        self.origins = dict[int, int](variables.pointers)
+        """Of pointers and of the first words of DSDs, by their address."""
+
+    def read(self, address: int, num_bytes: int) -> int:
+        """Return the word at `address`, all bytes of which somebody wrote."""
+        word = super().read(address, num_bytes)
+        if self.written is not None:
+            first = address & ADDRESS_MASK
+            if not all(self.written[first : first + num_bytes]):
+                number = self.variables.at(first)
+                symbol = None if number == UNKNOWN else self.variables.symbols[number]
+                raise SimulationError(never_written(symbol, first, num_bytes))
+        return word
+
+    def write(self, address: int, word: int, num_bytes: int) -> None:
+        """Store the low bytes of `word` at `address`."""
+        super().write(address, word, num_bytes)
+        first = address & ADDRESS_MASK
+        if self.written is not None:
+            self.written[first : first + num_bytes] = b"\1" * num_bytes
+        if self.origins:
+            for place in range(first - 3, first + num_bytes):
+                self.origins.pop(place, None)
+
+
+class _CheckedPointer(PointerOperand):
+    __slots__ = ("_origin", "_variables")
+
+    def __init__(self, memory: CheckedMemory, address: int, num_bytes: int, origin: int) -> None:
+        super().__init__(memory, address, num_bytes)
+        self._variables, self._origin = memory.variables, origin
+
+    def write(self, k: int, word: int) -> None:
+        """Set the scalar, inside of its variable."""
+        self._variables.check(self._origin, self.address, self._num_bytes)
+        super().write(k, word)
+
+
+class _CheckedVector(VectorOperand):
+    __slots__ = ("_origin", "_variables")
+
+    def __init__(
+        self, memory: CheckedMemory, words: tuple[int, int], num_bytes: int, origin: int
+    ) -> None:
+        super().__init__(memory, words, num_bytes)
+        self._variables, self._origin = memory.variables, origin
+
+    def read(self, k: int) -> int:
+        """Return element k, inside of its variable."""
+        self._variables.check(self._origin, self.base + k * self._step, self._num_bytes)
+        return super().read(k)
+
+    def write(self, k: int, word: int) -> None:
+        """Set element k, inside of its variable."""
+        self._variables.check(self._origin, self.base + k * self._step, self._num_bytes)
+        super().write(k, word)
+
+
+class _CheckedBlock(BlockOperand):
+    __slots__ = ("_origin", "_variables")
+
+    def __init__(
+        self,
+        memory: CheckedMemory,
+        words: tuple[int, int],
+        descriptor: DsdDescriptor,
+        num_bytes: int,
+        origin: int,
+    ) -> None:
+        super().__init__(memory, words, descriptor, num_bytes)
+        self._variables, self._origin = memory.variables, origin
+
+    def read(self, k: int) -> int:
+        """Return element k, inside of its variable."""
+        self._variables.check(self._origin, self._address(k), self._num_bytes)
+        return super().read(k)
+
+    def write(self, k: int, word: int) -> None:
+        """Set element k, inside of its variable."""
+        self._variables.check(self._origin, self._address(k), self._num_bytes)
+        super().write(k, word)
+
+
+class CheckedElement(ComputeElement):
+    """A compute element whose accesses are checked."""
+
+    __slots__ = ("_bounds", "_dsr_origins", "_variables", "_written", "origins")
+
+    def __init__(
+        self,
+        tables: ElementProgram,
+        *others: Any,  # noqa: ANN401  # as those of the base class
+        variables: Variables,
+        written: NDArray[np.uint8] | None,
+        **options: Any,  # noqa: ANN401  # likewise
+    ) -> None:
+        self._variables = variables
+        self._written = None if written is None else written[options["index"]]
+        super().__init__(tables, *others, **options)
+        self._bounds = self._checking.bounds
+        self.origins = [UNKNOWN] * len(self.registers)
+        """Of what is in each register; of a DSD, of its first."""
+        self._dsr_origins = [UNKNOWN] * len(self.dsrs)
+
+    def _make_memory(self, row: NDArray[np.uint8]) -> Memory:
+        return CheckedMemory(row, self._variables, self._written)
+
+    @property
+    def pointers(self) -> dict[int, int]:
+        """Origins of the pointers in memory, by their address."""
+        assert isinstance(self.memory, CheckedMemory)
+        return self.memory.origins
+
+    def check(self, origin: int, address: int, num_bytes: int) -> None:
+        """Raise `SimulationError` if a scalar access leaves its variable."""
+        if self._bounds:
+            self._variables.check(origin, address, num_bytes)
+
+    def origin_of_dsd(self, register: int) -> int:
+        """Return the origin of a DSD in two registers; if it is unknown, what its base lies in."""
+        origin = self.origins[register]
+        return self._variables.at(self.registers[register]) if origin == UNKNOWN else origin
+
+    def load_dsr(self, encoded: int, origin: int) -> None:
+        """Note the origin of the DSD that is in a DSR now."""
+        self._dsr_origins[self.dsr_index(*decode_operand(encoded))] = origin
+
+    def _take_arguments(self, chosen: Ready, cycle: int) -> None:
+        starter = chosen.task
+        if starter is None:
+            assert self.pending_launch is not None
+            starter = self.pending_launch[0]
+        super()._take_arguments(chosen, cycle)
+        for register in starter.argument_registers:
+            self.origins[register] = UNKNOWN
+
+    def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+        operand = super()._make_operand(mode, index, num_bytes)
+        memory = self.memory
+        if not self._bounds:
+            return operand
+        assert isinstance(memory, CheckedMemory)
+        match operand:
+            case PointerOperand(address=address):
+                return _CheckedPointer(memory, address, num_bytes, self.origins[index])
+            case VectorOperand():
+                words, origin = self._dsr(mode, index)
+                return _CheckedVector(memory, words, num_bytes, origin)
+            case BlockOperand(number=number):
+                words, origin = self._dsr(mode, index)
+                descriptor = self.program.dsds[number]
+                return _CheckedBlock(memory, words, descriptor, num_bytes, origin)
+            case _:
+                return operand
+
+    def _dsr(self, mode: OperandMode, index: int) -> tuple[tuple[int, int], int]:
+        first = self.dsr_index(mode, index)
+        words = self.dsrs[first], self.dsrs[first + 1]
+        origin = self._dsr_origins[first]
+        return words, self._variables.at(words[0]) if origin == UNKNOWN else origin
+
+
+# --- what instructions do to origins -------------------------------------------------------------
+
+
+def check_instructions(tables: ElementProgram) -> ElementProgram:
+    """Return the tables of a program whose instructions check what they do."""
+    named: list[int] = tables.program.addressed.tolist() or [UNKNOWN] * len(tables.code)
+    code = [
+        replace(instruction, execute=_checked(instruction, number))
+        for instruction, number in zip(tables.code, named, strict=True)
+    ]
+    return replace(tables, code=code)
+
+
+def _checked(instruction: Instruction, named: int) -> Execute:
+    """Return what an instruction does; `named` is the variable whose address it holds."""
+    plain = instruction.execute
+    make = _MAKERS.get(instruction.opcode)
+    if make is not None:
+        return make(plain, named)
+    if Opcode.ADD <= instruction.opcode <= Opcode.LESS_EQUAL or (
+        instruction.opcode is Opcode.COORDINATE
+    ):
+        return _forget(plain, named)
+    return plain
+
+
+Maker = Callable[["Execute", int], "Execute"]
+
+
+def _forget(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        following = plain(element, instruction, cycle)
+        element.origins[instruction.rd] = UNKNOWN
+        return following
+
+    return cast("Execute", execute)
+
+
+def _load_immediate(plain: Execute, named: int) -> Execute:
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        element.origins[instruction.rd] = named
+        return plain(element, instruction, cycle)
+
+    return cast("Execute", execute)
+
+
+def _copy(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        element.origins[instruction.rd] = element.origins[instruction.ra]
+        return plain(element, instruction, cycle)
+
+    return cast("Execute", execute)
+
+
+def _sum(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        left, right = element.origins[instruction.ra], element.origins[instruction.rb]
+        is_difference = instruction.opcode is Opcode.SUB
+        if right != UNKNOWN:
+            left = right if left == UNKNOWN and not is_difference else UNKNOWN
+        element.origins[instruction.rd] = left
+        return plain(element, instruction, cycle)
+
+    return cast("Execute", execute)
+
+
+def _load(plain: Execute, named: int) -> Execute:
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        address = element.registers[instruction.ra] + instruction.imm
+        origin = element.origins[instruction.ra] if named == UNKNOWN else named
+        element.check(origin, address, ScalarType(instruction.type).num_bytes)
+        following = plain(element, instruction, cycle)
+        origin = element.pointers.get(address & ADDRESS_MASK, UNKNOWN)
+        element.origins[instruction.rd] = origin
+        return following
+
+    return cast("Execute", execute)
+
+
+def _store(plain: Execute, named: int) -> Execute:
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        address = element.registers[instruction.ra] + instruction.imm
+        origin = element.origins[instruction.ra] if named == UNKNOWN else named
+        element.check(origin, address, ScalarType(instruction.type).num_bytes)
+        following = plain(element, instruction, cycle)
+        if element.origins[instruction.rb] != UNKNOWN:
+            element.pointers[address & ADDRESS_MASK] = element.origins[instruction.rb]
+        return following
+
+    return cast("Execute", execute)
+
+
+def _timestamp(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        address = element.registers[instruction.ra]
+        element.check(element.origins[instruction.ra], address, _TIMESTAMP_BYTES)
+        return plain(element, instruction, cycle)
+
+    return cast("Execute", execute)
+
+
+def _set_base(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        origin = element.origin_of_dsd(instruction.rb)
+        following = plain(element, instruction, cycle)
+        element.origins[instruction.rd : instruction.rd + 2] = origin, UNKNOWN
+        return following
+
+    return cast("Execute", execute)
+
+
+def _update_dsd(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        origin = element.origin_of_dsd(instruction.ra)
+        following = plain(element, instruction, cycle)
+        element.origins[instruction.rd : instruction.rd + 2] = origin, UNKNOWN
+        return following
+
+    return cast("Execute", execute)
+
+
+def _load_dsr(plain: Execute, named: int) -> Execute:
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        is_constant = instruction.opcode is Opcode.DSR_LOAD_CONSTANT
+        origin = named if is_constant else element.origin_of_dsd(instruction.ra)
+        element.load_dsr(instruction.rd, origin)
+        return plain(element, instruction, cycle)
+
+    return cast("Execute", execute)
+
+
+def _map_access(plain: Execute, named: int) -> Execute:
+    del named
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        origin = element.origin_of_dsd(instruction.ra)
+        element.origins[instruction.ra] = origin
+        num_bytes = ScalarType(instruction.type).num_bytes
+        element.check(origin, element.registers[instruction.ra], num_bytes)
+        following = plain(element, instruction, cycle)
+        if instruction.opcode is Opcode.MAP_READ:
+            element.origins[instruction.rd] = UNKNOWN
+        return following
+
+    return cast("Execute", execute)
+
+
+_MAKERS: dict[Opcode, Maker] = {
+    Opcode.LOAD_IMMEDIATE: _load_immediate,
+    Opcode.MOVE: _copy,
+    Opcode.CONVERT: _copy,
+    Opcode.ADD: _sum,
+    Opcode.SUB: _sum,
+    Opcode.LOAD: _load,
+    Opcode.STORE: _store,
+    Opcode.TIMESTAMP: _timestamp,
+    Opcode.DSD_SET_BASE: _set_base,
+    Opcode.DSD_SET_LENGTH: _update_dsd,
+    Opcode.DSD_SET_STRIDE: _update_dsd,
+    Opcode.DSD_ADVANCE: _update_dsd,
+    Opcode.DSR_LOAD: _load_dsr,
+    Opcode.DSR_LOAD_CONSTANT: _load_dsr,
+    Opcode.MAP_READ: _map_access,
+    Opcode.MAP_WRITE: _map_access,
+}
