@@ -221,7 +221,7 @@ def _run(
     command: Sequence[str], folder: Path, timeout_seconds: float, watch: Path
 ) -> tuple[int | None, str]:
     """Return (exit code, all output); the exit code is None after a timeout."""
-    witnessed = WITNESSED.format(witness=shlex.quote(str(WITNESS)), watch=watch)
+    witnessed = WITNESSED.format(witness=shlex.quote(str(WITNESS)), watch=shlex.quote(str(watch)))
     _write_stopwatch(watch, "cslc", witness="")
     _write_stopwatch(watch, "cs_python", witness=witnessed)
     # A file, not a pipe: a grandchild that outlives the script must not keep us waiting.
@@ -251,7 +251,9 @@ def _write_stopwatch(watch: Path, name: str, *, witness: str) -> None:
     own = shutil.which(name, path=_search_path())
     if own is not None:
         script = watch / name
-        text = STOPWATCH.format(own=shlex.quote(own), name=name, watch=watch, witness=witness)
+        text = STOPWATCH.format(
+            own=shlex.quote(own), name=name, watch=shlex.quote(str(watch)), witness=witness
+        )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
 
@@ -298,19 +300,34 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_all(
-    checkout: Path, examples: Sequence[Example], timeout_seconds: float, console: Console
+    checkout: Path,
+    examples: Sequence[Example],
+    timeout_seconds: float,
+    console: Console,
+    *,
+    warms_up: bool = False,
 ) -> tuple[list[Outcome], Load]:
-    """Run the examples one after the other, in a copy of the checkout for each arch."""
+    """Run the examples one after the other, in a copy of the checkout for each arch.
+
+    With `warms_up`, run one of them before and forget it: it compiles the simulator's kernels.
+    """
     outcomes: list[Outcome] = []
     loads = [_load_average()]
     with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
         for arch in sorted({example.arch for example in examples}):
             _copy(checkout, Path(scratch, arch))
-        for example in examples:
+
+        def run(example: Example) -> Outcome:
             root = Path(scratch, example.arch)
             folder = root / example.name if (checkout / example.name).is_dir() else root
             with console.status(f"{example.name} on {example.arch}"):
-                outcomes.append(run_example(example, folder, timeout_seconds))
+                return run_example(example, folder, timeout_seconds)
+
+        complete = [example for example in examples if example.is_complete]
+        if warms_up and complete:
+            run(complete[0])
+        for example in examples:
+            outcomes.append(run(example))
             loads.append(_load_average())
     return outcomes, Load(os.cpu_count() or 1, loads[0], max(loads))
 
@@ -396,7 +413,9 @@ def main() -> int:
     if shutil.which("cslc", path=_search_path()) is None:
         return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()
-    outcomes, load = run_all(checkout, examples, options.timeout, console)
+    outcomes, load = run_all(
+        checkout, examples, options.timeout, console, warms_up=options.page is not None
+    )
     print_outcomes(outcomes, console)
     if options.json:
         text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)

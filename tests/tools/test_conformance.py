@@ -239,6 +239,13 @@ def test_examples_run_in_a_copy_beside_their_libraries(checkout, tmp_path):
     assert not list(checkout.rglob("simulation.json"))
 
 
+def test_a_folder_for_temporary_files_may_have_any_name(checkout, tmp_path, monkeypatch):
+    (tmp_path / "two words; and 'more'").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "two words; and 'more'"))
+    add_example(checkout, "a", GETS, STOPS, "assert data")
+    assert verdict(checkout, tmp_path) == ("pass", "asserts", "")
+
+
 def test_our_own_commands_come_first(checkout):
     same = f'test "$(dirname $(which python))" = {Path(sys.executable).parent}'
     add_example(checkout, "a", script=same)
