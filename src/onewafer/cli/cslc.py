@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer import __version__
 from onewafer.arch import architecture_names, load_architecture
+from onewafer.cli.process import describe, run_command_line
 from onewafer.csl.driver import CompileOptions, DiskFiles, Stage, run_stages
 from onewafer.csl.sema import explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
@@ -42,7 +43,7 @@ _USAGE = "usage: cslc [options] file.csl"
 
 def main() -> NoReturn:
     """Run the command line of this process; exit with its code."""
-    sys.exit(execute(sys.argv[1:]))
+    run_command_line("cslc", execute)
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -54,7 +55,7 @@ def execute(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return error.exit_code
     except OSError as error:
-        _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _complain(describe(error))
         return EXIT_COMPILE_ERROR
     except Exception as error:  # noqa: BLE001 - the outermost frame; whatever comes is our bug
         if options.verbose:

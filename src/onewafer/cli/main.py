@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,6 +13,7 @@ from onewafer.cli.bench import bench
 from onewafer.cli.calibrate import calibrate
 from onewafer.cli.compare import compare
 from onewafer.cli.csl import csl
+from onewafer.cli.process import describe, run_command_line
 from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
@@ -56,9 +58,12 @@ def _options(
     del version
 
 
-def main() -> None:
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
+
+
+def main() -> NoReturn:
     """Run the command line of this process; exit with its code."""
-    sys.exit(execute(sys.argv[1:]))
+    run_command_line("onewafer", execute)
 
 
 def execute(arguments: list[str]) -> int:
@@ -72,6 +77,9 @@ def execute(arguments: list[str]) -> int:
         _complain(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _complain(OnewaferError(describe(error)))
+            return OnewaferError.exit_code
         bug = InternalError(f"{type(error).__name__}: {error}")
         _complain(bug)
         return bug.exit_code
