@@ -184,6 +184,8 @@ def test_a_folder_that_is_none_is_said(what, folder, message):
         (lambda r, a: r.memcpy_d2h(24, a, 0, 0, 1, 1, 1, **ROW), "array stands where the symbol"),
         (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 3 / 3, 1, 1, **ROW), "1.0 is no whole number"),
         (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, None, **ROW), "None is no whole number"),
+        (lambda r, a: r.send("x", a), "no streams, which SdkLayout makes"),
+        (lambda r, a: r.receive(0, a, 1), "a layout block streams to colors: memcpy_h2d"),
         (lambda r, _: r.task_wait(None), "None is no task: pass what a call with nonblock=True"),
         (lambda r, _: r.is_task_done(3), "3 is no task"),
         (lambda r, _: r.launch("compute", 1), "takes 2 arguments"),

@@ -47,6 +47,12 @@ class StreamPort:
         )
 
 
+_NO_STREAMS = (
+    "the program has no streams, which SdkLayout makes; a program with a layout block streams to "
+    "colors: memcpy_h2d(color, …, streaming=True)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamTable:
     """The streams of one program, by name and by number."""
@@ -60,6 +66,8 @@ class StreamTable:
             HostError: there is none of this name.
         """
         names = tuple(port.name for port in self.ports)
+        if not names:
+            raise HostError(_NO_STREAMS)
         if name not in names:
             raise HostError(f"the program has no stream {name!r}; {suggest(name, names)}")
         return names.index(name)
@@ -72,6 +80,8 @@ class StreamTable:
         """
         if isinstance(port, str):
             port = self.number(port)
+        if not self.ports:
+            raise HostError(_NO_STREAMS)
         if not 0 <= port < len(self.ports):
             raise HostError(f"the program has no stream {port}: it has {len(self.ports)}")
         found = self.ports[port]
