@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image import DsdOperation, Field
-from onewafer.simulator import Checking, StallReason
-from onewafer.simulator.messages import BUSY_ADVICE, place
+from onewafer.simulator import BUSY_ADVICE, Checking, StallReason, place
 
 if TYPE_CHECKING:
     from onewafer.settings import Settings

@@ -5,10 +5,12 @@ from onewafer.simulator.findings import NO_CHECKING, BusyIssue, Checking
 from onewafer.simulator.leftovers import Leftover
 from onewafer.simulator.loading import host_streams
 from onewafer.simulator.machine import Machine
+from onewafer.simulator.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
 __all__ = [
+    "BUSY_ADVICE",
     "DEFAULT_ENGINE",
     "ENGINES",
     "NO_CHECKING",
@@ -24,4 +26,5 @@ __all__ = [
     "StopReason",
     "announce_compilation",
     "host_streams",
+    "place",
 ]
