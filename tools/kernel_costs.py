@@ -92,8 +92,8 @@ _ARENA_ELEMENTS = {
     Arena.ACTIVATIONS: 2600,
     Arena.ACCUMULATOR: 2600,
     Arena.STATE: 800,
-    Arena.INDICES: 64,
-    Arena.TABLES: 64,
+    Arena.INDICES: 256,
+    Arena.TABLES: 1024,
 }
 """So many that no operation of a sample reaches into the next arena."""
 

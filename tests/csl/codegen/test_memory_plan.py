@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from onewafer.csl import ir
 from onewafer.csl.codegen import MemoryPlan, generate, plan_memory
-from onewafer.diagnostics import DiagnosticSink
+from onewafer.diagnostics import DiagnosticSink, SourceFile, Span
 from onewafer.image import ScalarType, Section, SectionKind
 from tests.csl.codegen.interpreters import ARCHITECTURE, instance
 
@@ -44,6 +44,17 @@ def test_the_largest_alignment_comes_first_and_order_is_kept_within_it() -> None
     ordered = sorted(addresses, key=lambda v: addresses[v])
     assert [v.name for v in ordered] == ["c", "b", "d", "a", "e"]
     assert all(addresses[v] % v.alignment == 0 for v in variables)
+
+
+def test_variables_of_a_module_lie_as_they_are_declared() -> None:
+    source = SourceFile("a.csl", "x y z")
+    used = [("a.z", 4), ("b.y", 2), ("a.x", 0), ("b.x", 0), ("a.y", 2)]
+    variables = tuple(
+        replace(variable(name, 2, 2), span=Span(source, start, start + 1)) for name, start in used
+    )
+    addresses = plan(instance((MAIN,), variables), DiagnosticSink()).addresses
+    ordered = sorted(addresses, key=lambda v: addresses[v])
+    assert [v.name for v in ordered] == ["a.x", "a.y", "a.z", "b.x", "b.y"]
 
 
 def test_variables_of_one_name_are_told_apart() -> None:

@@ -51,8 +51,7 @@ def plan_memory(
     runtime = Section(SectionKind.RUNTIME, 0, architecture.runtime_bytes if uses_memcpy else 0)
     code_bytes = sum(code_size(f) for f in program.functions)
     code = Section(SectionKind.CODE, _align(runtime.num_bytes), code_bytes)
-    # The largest alignment first leaves no holes between variables whose size is a multiple of it.
-    variables = sorted(program.instance.globals, key=lambda v: -v.alignment)
+    variables = _in_order(program.instance.globals)
     data_address = _align(
         code.address + code.num_bytes, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)])
     )
@@ -75,6 +74,27 @@ def plan_memory(
     if stack.address + stack.num_bytes > architecture.memory_bytes:
         sink.report(_too_large(program, plan, architecture))
     return plan
+
+
+def _in_order(variables: tuple[ir.Global, ...]) -> list[ir.Global]:
+    """Return the variables in the order in which they lie in memory.
+
+    The largest alignment first leaves no holes between variables whose size is a multiple of it.
+    Those of a module lie as they are declared: public programs go on from one into the next.
+    """
+    modules = {module: i for i, module in enumerate(dict.fromkeys(map(_module, variables)))}
+
+    def place(variable: ir.Global) -> tuple[int, int, int]:
+        start = 0 if variable.span is None else variable.span.start
+        return -variable.alignment, modules[_module(variable)], start
+
+    return sorted(variables, key=place)
+
+
+def _module(variable: ir.Global) -> tuple[str, str]:
+    """Return what tells apart the variables of modules, and of functions, by file and prefix."""
+    path = "" if variable.span is None else variable.span.source.path
+    return path, variable.name.rpartition(".")[0]
 
 
 def code_size(function: ObjectFunction) -> int:
