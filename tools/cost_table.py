@@ -300,16 +300,18 @@ machine before it comes to the kind, the instructions and DSD operations of the 
 in the compiled listing (`kernel_costs.json`), and for collectives the traffic:
 
 ```
-chain reduce   F + n·p + (P − 1)·(2R + H + 1)
-broadcast      F + n·p + (P − 1)·H + 2R + 1
+chain reduce   F + n·p + D·(2R + H + 1)
+broadcast      F + n·p + D·H + 2R + 1
 ```
 
 with n wavelets, F the set-up of a fabric operation, p the cycles a wavelet, R the ramp, H the hop,
-P the PEs along the axis. PEs that have less to do, because a block ends in padding or few keep
-positions of the KV cache, are ahead at the next collective, and hide their part of it behind the
-work of the others: `src/onewafer/mesh/skew.py` follows when each PE begins a step. The cycles of an
-operation, here and on the fabric, go from the latest start of its step on any PE to the latest
-start of the next step, so that they add up to the launch.
+D the PEs from the middle of the axis, to which chains go, to its end; the middle adds the chain
+from before first, and that from behind no sooner than F + n·p later. PEs that have less to do,
+because a block ends in padding or few keep positions of the KV cache, are ahead at the next
+collective, and hide their part of it behind the work of the others: `src/onewafer/mesh/skew.py`
+follows when each PE begins a step. The cycles of an operation, here and on the fabric, go from the
+latest start of its step on any PE to the latest start of the next step, so that they add up to the
+launch.
 
 ## Launches
 

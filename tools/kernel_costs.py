@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import product as product_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
@@ -44,6 +45,7 @@ from onewafer.mesh.kernel_costs import (
     product,
     table_name,
 )
+from onewafer.mesh.lowering import dense
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
@@ -73,24 +75,26 @@ class Compiled:
         return dataclasses.replace(self.program, sequence_rows=rows)
 
     @property
-    def first(self) -> TileProgram:
-        """The program of PE (0, 0), where a broadcast begins."""
-        return self.image.programs[int(self.image.program_of_pe[0, 0])]
+    def middle(self) -> TileProgram:
+        """The program of the PE where two chains end and a broadcast begins, along both axes."""
+        return self.image.programs[int(self.image.program_of_pe[_MIDDLE, _MIDDLE])]
 
     @property
-    def last(self) -> TileProgram:
-        """The program of PE (3, 3), where a chain begins."""
-        return self.image.programs[int(self.image.program_of_pe[-1, -1])]
+    def first(self) -> TileProgram:
+        """The program of PE (0, 0), where chains begin; its data are those of that PE."""
+        return self.image.programs[int(self.image.program_of_pe[0, 0])]
 
     def num_tests(self, kind: Kind) -> int:
         """Return how often the state machine asks in vain before it comes to this kind."""
         return num_tests(kind, self.kinds)
 
 
+_MIDDLE = 1
+"""On both axes, so that chains come from both ends, although these are short."""
 _ARENA_ELEMENTS = {
     Arena.PARAMETERS: 600,
-    Arena.ACTIVATIONS: 2600,
-    Arena.ACCUMULATOR: 2600,
+    Arena.ACTIVATIONS: 2300,
+    Arena.ACCUMULATOR: 2300,
     Arena.STATE: 800,
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
@@ -101,14 +105,18 @@ _ARENA_ELEMENTS = {
 def compile_graph(graph: Graph, arch: str) -> Compiled:
     """Compile a graph for 4×4 PEs."""
     architecture = load_architecture(arch)
-    program = shard(graph, width=4, height=4, architecture=architecture)
+    with patch.object(dense, "LEAST_PES", 2):  # for all kinds on so few PEs
+        program = shard(graph, width=4, height=4, architecture=architecture)
     elements = {
         arena: _ARENA_ELEMENTS[arena] if used else 0
         for arena, used in program.arena_elements.items()
     }
     program = dataclasses.replace(program, arena_elements=elements)
     emitted = emit_csl.write_text(program)
-    options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
+    middles = {"middle_x": str(_MIDDLE), "middle_y": str(_MIDDLE)}
+    options = CompileOptions(
+        entry=emitted.entry, architecture=architecture, params=emitted.params | middles
+    )
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
 
@@ -118,22 +126,23 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     full = compile_graph(graph_of_all_kinds(dtype, is_sequence=is_sequence), arch)
     small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
     stop, add = Entry(Kind.STOP), Entry(Kind.ADD, n=8, rows=1, columns=8)
-    more = _difference(_walk(full.first, stop), _walk(small.first, stop))
+    more = _difference(_walk(full.middle, stop), _walk(small.middle, stop))
     num_tests = full.num_tests(Kind.STOP) - small.num_tests(Kind.STOP)
     test = Counter({name: count // num_tests for name, count in more.items()})
     predicted = _scaled(test, full.num_tests(Kind.ADD) - small.num_tests(Kind.ADD))
-    if _difference(_walk(full.first, add), _walk(small.first, add)) != predicted:
+    if _difference(_walk(full.middle, add), _walk(small.middle, add)) != predicted:
         raise AssertionError("the tests for kinds do not all cost the same")
-    infer = _symbol(full.first, full.first.exports["infer"])
+    infer = _symbol(full.middle, full.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in samples(is_sequence=is_sequence)}
     costs = {kind: _measure_sample(full, by_kind[kind], test) for kind in full.kinds & set(by_kind)}
     for kind in full.kinds - set(by_kind):
-        counts = _walk(full.first, Entry(kind, n=1))  # a REPEAT goes back
+        counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
         costs[kind] = {"1": _plain(_difference(counts, _tests_before(full, kind, test)))}
     return KernelCosts(
         parts=_parts(full, by_kind),
-        launch=_plain(Walk(full.first).count(infer.address)),
+        launch=_plain(Walk(full.middle).count(infer.address)),
         test=_plain(test),
+        second_chain=_second_chain(full, by_kind, costs, test),
         kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
     )
 
@@ -141,7 +150,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
 def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
     terms = ("1", *sample.rounds)
-    program = compiled.last if sample.kind in _FROM_FAR_END else compiled.first
+    program = compiled.first if sample.kind in _CHAINS else compiled.middle
     before = _tests_before(compiled, sample.kind, test)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
@@ -163,6 +172,25 @@ def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> K
     }
 
 
+def _second_chain(
+    compiled: Compiled,
+    by_kind: Mapping[Kind, Sample],
+    costs: Mapping[Kind, KernelCost],
+    test: Counter[str],
+) -> Counts:
+    """Return what the middle executes in addition to an end, but for the synchronous operation."""
+    found: list[Counts] = []
+    for kind in sorted(compiled.kinds.intersection(_CHAINS)):
+        sample = by_kind[kind]
+        walk = _prepare(compiled.middle, compiled, sample, sample.grid[0])
+        counts = _difference(walk.count_step(), _tests_before(compiled, kind, test))
+        scalar = Counter({name: count for name, count in counts.items() if "(" not in name})
+        found.append(_plain(_difference(scalar, Counter(costs[kind]["1"]))))
+    if any(counts != found[0] for counts in found):
+        raise AssertionError(f"chains do not all cost the same in the middle: {found}")
+    return found[0]
+
+
 def _sizes_of_pe(
     operation: MeshOperation, program: MeshProgram, point: Sizes
 ) -> Mapping[str, Size]:
@@ -182,11 +210,11 @@ def _values(text: str, sizes: Mapping[str, Size]) -> list[int]:
     return np.atleast_1d(product(text, sizes)).tolist()
 
 
-_FROM_FAR_END = (
+_CHAINS = (
     *(Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y, Kind.CHAIN_MAX_X, Kind.CHAIN_MAX_Y),
     *(Kind.REDUCE_SCORES_X, Kind.REDUCE_SCORES_Y),
 )
-"""Kinds whose first PE is the last one of the axis."""
+"""Kinds that begin at the ends of an axis."""
 
 
 def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] | None:

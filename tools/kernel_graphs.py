@@ -63,6 +63,10 @@ class _Chain:
                 Relu(tensor(f"{index}.relu"), f"{index}.sum"),
             ]
             source = f"{index}.relu"
+        for both in ("x", "0.relu"):  # more that reads the same, along either axis
+            self.operations += [
+                Linear(tensor(f"{both}.{side}"), both, "w") for side in ("left", "right")
+            ]
         self.operations += [
             Add(tensor("even"), source, "x"),
             Add(tensor("odd"), "even", "0.relu"),  # turns its right operand

@@ -52,6 +52,19 @@ def _features(sizes: Sizes, columns: int) -> int:
     return columns - sizes.padding if sizes.padding else NUM_PES * columns
 
 
+def _matmuls(sizes: Sizes, axis: Axis) -> MeshOperation:
+    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
+    weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
+    factor = mesh.Factor(weight, _features(sizes, sizes.columns))
+    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns)
+    return mesh.Matmuls(sums, operand, (factor,) * sizes.heads, axis)
+
+
+def _split(sizes: Sizes) -> MeshOperation:
+    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns)
+    return mesh.Split((sizes.block(),) * sizes.heads, sums)
+
+
 def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
     return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
 
@@ -64,6 +77,15 @@ def _samples_along(axis: Axis) -> list[Sample]:
             rounds=("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
             lengths=("elements", "columns", "absent"),
             grid=(*ROWS_AND_INNER, *grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
+        ),
+        Sample(
+            lambda sizes: _matmuls(sizes, axis),
+            rounds=("parts", "filled", "filled*rows", "filled*rows*inner", "cut*rows"),
+            lengths=("elements", "columns", "absent"),
+            grid=(
+                *grid(rows=(2, 3, 5), inner=(1, 4), heads=(2, 3)),
+                *grid(rows=(2, 3), inner=(1, 4), heads=(2, 3), padding=(4, 11)),
+            ),
         ),
         Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
         Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
@@ -87,6 +109,12 @@ def _activation(function: ActivationFunction) -> Sample:
 
 
 _ELEMENTWISE = (
+    Sample(
+        _split,
+        rounds=("parts", "parts*rows"),
+        lengths=("columns",),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3)),
+    ),
     _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
     Sample(
         lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.row()),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
 from onewafer.geometry import parse_size
-from onewafer.graph import with_positions
+from onewafer.graph import with_positions, with_rows
 from onewafer.mesh import Estimator, shard
 from onewafer.mesh.program import Launch
 from onewafer.perf import kept_model
@@ -42,7 +42,7 @@ def main() -> int:
 def layer_cycles(model: Model, region: tuple[int, int], context: int) -> Counter[str]:
     """Return the cycles of each kind of operation in one of the equal layers of a model."""
     layers = max(model.segments, key=lambda segment: segment.repeats)
-    graph = with_positions(model.graph_for(layers, context), context)
+    graph = with_rows(with_positions(model.graph_for(layers, context), context), 1)
     architecture = load_architecture("wse3", profile="silicon")
     width, height = region
     program = shard(graph, width=width, height=height, architecture=architecture, context=context)

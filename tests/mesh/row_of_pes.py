@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 _LAYOUT = """
 param width: u16;
+param middle: u16;
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = 1 }});
-const routes = @import_module("routes.csl", .{{ .width = width, .height = 1 }});
+const routes = @import_module("routes.csl", .{{
+  .width = width, .height = 1, .middle_x = middle }});
 layout {{
   @set_rectangle(width, 1);
   for (@range(u16, width)) |x| {{
@@ -44,9 +46,16 @@ comptime { @bind_local_task(next, next_id); }
 
 
 def load_row(
-    architecture: Architecture, width: int, exports: Mapping[str, str], body: str
+    architecture: Architecture,
+    width: int,
+    exports: Mapping[str, str],
+    body: str,
+    *,
+    middle: int = 0,
 ) -> Device:
     """Compile and load `body` on `width` PEs: collectives are `row`, and then task `next` runs.
+
+    Chains end at `middle`.
 
     `exports` are the names that the body exports, with their types.
     """
@@ -59,9 +68,8 @@ def load_row(
         "layout.csl": _LAYOUT.format(exports="\n".join(lines)),
         "row.csl": _ROW.replace("BODY", body),
     }
-    options = CompileOptions(
-        entry="layout.csl", architecture=architecture, params={"width": str(width)}
-    )
+    params = {"width": str(width), "middle": str(middle)}
+    options = CompileOptions(entry="layout.csl", architecture=architecture, params=params)
     device = Device(compile_program(options, MemoryFiles(files)), architecture)
     device.load()
     return device

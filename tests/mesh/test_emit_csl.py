@@ -39,7 +39,8 @@ def test_names_are_identifiers_and_distinct():
     assert symbols == ["parameter_0_weight", "parameter_0_bias"]
     assert program.inputs["x"].symbol == "input_x"
     assert program.outputs["0.sum"].symbol == "output_0_sum"
-    assert program.params == {"width": "2", "height": "2"}
+    sides = {"width": "2", "height": "2"}
+    assert program.params == sides | {"middle_x": "0", "middle_y": "0"}
 
 
 def test_parameters_never_pass_through_the_text():

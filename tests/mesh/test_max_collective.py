@@ -39,19 +39,19 @@ comptime {
 
 
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])
-@pytest.mark.parametrize("width", [2, 5])
-def test_every_pe_gets_the_maximum(arch, width):
+@pytest.mark.parametrize(("width", "middle"), [(2, 0), (2, 1), (5, 0), (5, 2), (6, 2), (5, 4)])
+def test_every_pe_gets_the_maximum(arch, width, middle):
     exports = {"values": "[*]f32", "largest": "fn()void"}
     body = BODY.replace("LENGTH", str(LENGTH))
-    device = load_row(load_architecture(arch), width, exports, body)
+    device = load_row(load_architecture(arch), width, exports, body, middle=middle)
     generator = np.random.default_rng(width)
     special = np.array([0.0, -0.0, np.inf, -np.inf, 1.5, -2.5, 1e-45, np.nan], np.float32)
     for _ in range(3):
         values = generator.choice(special, (1, width, LENGTH), p=[0.2, 0.3, *[0.08] * 5, 0.1])
         device.write("values", values)
         device.launch("largest")
-        expected = values[0, -1]
-        for x in range(width - 2, -1, -1):
+        expected = values[0, 0]
+        for x in range(1, width):
             expected = arithmetic.maximum(values[0, x], expected)
         actual = device.read("values", LENGTH)
         assert_same_bits(actual, np.broadcast_to(expected, actual.shape))

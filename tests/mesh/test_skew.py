@@ -20,8 +20,9 @@ seeds = st.integers(0, 10**6)
 
 def begin(rectangle, generator):
     """Return a skew without anything apart."""
-    width, height = rectangle
-    return Skew(generator.integers(0, 400, width), generator.integers(0, 400, height))
+    x, y = (generator.integers(0, 400, side) for side in rectangle)
+    middles = [int(generator.integers(0, side // 2 + 1)) for side in rectangle]
+    return Skew(x, y, middle_x=middles[0], middle_y=middles[1])
 
 
 def divide(skew, axis, generator):
@@ -37,15 +38,24 @@ def of_each_pe(cycles, classes):
     return whole.T if classes.axis is Axis.X else whole
 
 
-def chain(times, axis, words, cycles):
+def follow(begins):
+    """Return when the last PE of a chain can pass the first word on."""
+    arrival = begins[0]
+    for ready in begins[1:]:
+        arrival = max(arrival + STAGE, ready)
+    return arrival
+
+
+def chain(times, axis, middle, words, costs):
     """Return the times after a chain by following it from PE to PE, `[y, x]`."""
+    cycles, again = costs
     lines = times if axis is Axis.X else times.T
     result = np.empty_like(lines)
     for line, row in enumerate(lines):
-        arrival = row[-1]
-        for ready in row[-2::-1]:
-            arrival = max(arrival + STAGE, ready)
-        result[line] = (arrival if words[line] else row.max()) + cycles[line]
+        end = follow(row[middle:][::-1])
+        if middle:
+            end = max(end, follow(row[: middle + 1]) + again[line])
+        result[line] = (end if words[line] else row.max()) + cycles[line]
     return result if axis is Axis.X else result.T
 
 
@@ -61,11 +71,14 @@ def test_an_all_reduce_waits_as_from_pe_to_pe(rectangle, divided, along, by_plac
         assert skew.latest == times.max()
     words = generator.integers(0, 2, len(skew.y if along is Axis.X else skew.x))
     sent = generator.integers(1, 99, len(words))
-    skew, times = skew.after_chain(along, words, sent, TIMING), chain(times, along, words, sent)
+    again = generator.integers(0, 99, len(words))
+    middle = skew.middle_x if along is Axis.X else skew.middle_y
+    skew = skew.after_chain(along, words, sent, again, TIMING)
+    times = chain(times, along, middle, words, (sent, again))
     assert skew.latest == times.max()
     lines = times if along is Axis.X else times.T
-    travel = np.arange(lines.shape[1]) * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1
-    travel[0] = 0
+    hops = np.abs(np.arange(lines.shape[1]) - middle)
+    travel = np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
     skew = skew.after_broadcast(along, 50, TIMING)
     assert skew.latest == (lines + travel + 50).max()
 
@@ -82,5 +95,5 @@ def test_who_is_late_decides_how_much_of_a_chain_is_left(late):
     """The PEs behind the late one have sent by then."""
     begins = np.zeros(8, np.int64)
     begins[late] = 10_000
-    skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, TIMING)
+    skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, 0, TIMING)
     assert skew.latest == 10_000 + late * STAGE

@@ -34,7 +34,7 @@ LOCAL_TASK_IDS = (10,)
 
 MAX_WORD = 0xFFFF
 """Of the schedule."""
-MAX_TILE_PROGRAMS = 16
+MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
 """Of each kind."""
@@ -102,8 +102,8 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
 
 
 def num_tile_programs(program: MeshProgram) -> int:
-    """Return the number of distinct roles: at most first, two inner ones and last along an axis."""
-    counts = [min(program.size(axis), 4) for axis in Axis]
+    """Return the number of distinct roles: at most the middle and two others along an axis."""
+    counts = [min(program.size(axis), 3) for axis in Axis]
     return counts[0] * counts[1]
 
 

@@ -6,15 +6,17 @@ than others, and a collective starts when its PEs come to it: `skew` follows whe
     local operation   s + Σ instructions + Σ DSD operations (set-up + ⌈n / rate⌉ + resume, or just
                       ⌈n / rate⌉ in a map loop); where both sources begin in the same banks,
                       ⌈c·n / rate⌉ with c the conflict factor
-    chain reduce      s + instructions up to the issue + F + n·p + (P − 1)·(2R + H + 1)
-    broadcast         s + instructions up to the issue + F + n·p + (P − 1)·H + 2R + 1
+    chain reduce      s + instructions up to the issue + F + n·p + D·(2R + H + 1)
+    broadcast         s + instructions up to the issue + F + n·p + D·H + 2R + 1
 
 with s the start of a task, F the set-up of a fabric operation, p the cycles a wavelet (link or data
-path, whichever is slower), R the ramp, H the hop, P the PEs along the axis, from the last of them
-that is late on. These are the formulas of NOWR (HPDC'24) with the rules of docs/machine.md; the
-instructions come from the compiled listing (`kernel_costs`), every cycle count from
-`Architecture.timing`. The cycles of an operation go from the latest start of its step on any PE to
-that of the next step, so that they add up.
+path, whichever is slower), R the ramp, H the hop, D the PEs from the middle of the axis to its end,
+from the last of them that is late on. Where chains come from both ends, the middle adds one after
+the other: F + n·p and a resumption later, unless the second is still under way. These are the
+formulas of NOWR (HPDC'24) with the rules of docs/machine.md; the instructions come from the
+compiled listing (`kernel_costs`), every cycle count from `Architecture.timing`. The cycles of an
+operation go from the latest start of its step on any PE to that of the next step, so that they add
+up.
 """
 
 from __future__ import annotations
@@ -149,13 +151,15 @@ class Work:
     PE has sent all: `[places along the other axis]`."""
     classes: Classes | None
     traffic: Traffic | None
+    again: Size = 0
+    """Of a chain: those of the middle for a second one, `[places along the other axis]`."""
 
     def after(self, skew: Skew, timing: Timing) -> Skew:
         """Return when PEs are through that begin with some skew."""
         if self.traffic is not None:
             axis, words = self.traffic.axis, self.traffic.words
             if self.traffic.is_chain:
-                return skew.after_chain(axis, words, self.cycles, timing)
+                return skew.after_chain(axis, words, self.cycles, self.again, timing)
             return skew.after_broadcast(axis, self.cycles, timing)
         if self.classes is None:
             return skew.earlier(-int(self.cycles))
@@ -217,9 +221,13 @@ class _CostModel:
         sizes = operation.sizes(program, launch)
         cycles = self.step(operation.kind, sizes) + self._conflict_cycles(operation)
         traffic = operation.traffic(program, launch)
+        again: Size = 0
         if traffic is not None:
-            cycles = int(np.max(cycles)) + self._stream_cycles(traffic)
-        return Work(cycles, operation.classes(program, launch), traffic)
+            stream = self._stream_cycles(traffic)
+            cycles = int(np.max(cycles)) + stream
+            again = self._instructions(self.kernels.second_chain, _NO_SIZES) + stream
+            again = again + self.timing.resume_cycles
+        return Work(cycles, operation.classes(program, launch), traffic, again)
 
     def step(self, kind: Kind, sizes: Mapping[str, Size] = _NO_SIZES) -> Size:
         """Return the cycles of a step of the state machine, from the start of its task.

@@ -22,7 +22,7 @@ from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.budget import verify
 from onewafer.mesh.entry import CONTROL_KINDS, Family, Kind, last_kind
-from onewafer.mesh.program import Arena, Distribution, Role
+from onewafer.mesh.program import Arena, Axis, Distribution, Role
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ _LAYOUT = """\
 
 param width: u16;
 param height: u16;
+param middle_x: u16;
+param middle_y: u16;
 
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = height }});
-const routes = @import_module("routes.csl", .{{ .width = width, .height = height }});
+const routes = @import_module("routes.csl", .{{
+  .width = width, .height = height, .middle_x = middle_x, .middle_y = middle_y }});
 
 layout {{
   @set_rectangle(width, height);
@@ -178,7 +181,12 @@ def write_text(program: MeshProgram) -> EmittedProgram:
             **kernel_library(),
         },
         entry="layout.csl",
-        params={"width": str(program.width), "height": str(program.height)},
+        params={
+            "width": str(program.width),
+            "height": str(program.height),
+            "middle_x": str(program.middle(Axis.X)),
+            "middle_y": str(program.middle(Axis.Y)),
+        },
         launch=LAUNCH,
         position=POSITION,
         is_sequence=program.sequence_rows is not None,

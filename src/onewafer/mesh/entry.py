@@ -39,7 +39,10 @@ class Kind(IntEnum):
     CHAIN_MAX_Y = auto()
     TURN_X = auto()
     TURN_Y = auto()
+    MATMULS_X = auto()
+    MATMULS_Y = auto()
     CONVERT = auto()
+    SPLIT = auto()
     ADD_BIAS = auto()
     SCALE_FEATURES = auto()
     RELU = auto()
@@ -97,7 +100,7 @@ class Kind(IntEnum):
 
 
 _LAST_KINDS = {
-    Family.DENSE: Kind.CONVERT,
+    Family.DENSE: Kind.SPLIT,
     Family.ELEMENTWISE: Kind.COPY,
     Family.NORM: Kind.DIVIDE_GROUPS,
     Family.MAPS: Kind.MAX_POOL,
@@ -138,7 +141,8 @@ class Entry:
     left: int = 0
     """REPEAT: words to go back."""
     right: int = 0
-    """REPEAT: elements by which the parameters of the next round lie further on."""
+    """REPEAT: elements by which the parameters of the next round lie further on. MATMULS, SPLIT:
+    how many products there are."""
     n: int = 0
     """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
     the result. REPEAT: rounds after the first."""
@@ -146,11 +150,11 @@ class Entry:
     """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
-    """MATMUL: rows of the weight block. TURN: columns of the input block. LOOK_UP: entries of the
-    table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the last. CONVOLVE:
-    columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a
-    sample. FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block.
-    MULTIPLY_PLAIN, MULTIPLY_TRANSPOSED: columns of the left block."""
+    """MATMUL, MATMULS: rows of the weight blocks. TURN: columns of the input block. LOOK_UP:
+    entries of the table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the
+    last. CONVOLVE: columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a sample.
+    FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block. MULTIPLY_PLAIN,
+    MULTIPLY_TRANSPOSED: columns of the left block."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

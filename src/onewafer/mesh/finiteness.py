@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.graph import DataType
+from onewafer.graph import DataType, Linear
 from onewafer.mesh.program import Arena
 from onewafer.mesh.reference import MeshEvaluator
 
@@ -61,6 +61,19 @@ def find_non_finite(
     return None
 
 
+def _results_of(program: MeshProgram, index: int) -> list[str]:
+    """Return what is there when an operation has ended: linear ones are done several at a time."""
+    operations, with_steps = program.graph.operations, set(program.sources)
+    first = operations[index]
+    if not isinstance(first, Linear):
+        return [first.result.name]
+    return [first.result.name] + [
+        other.result.name
+        for at, other in enumerate(operations)
+        if at not in with_steps and isinstance(other, Linear) and other.input == first.input
+    ]
+
+
 class _Watch:
     """Looks at the activations of all PEs whenever an operation of the graph has ended."""
 
@@ -89,7 +102,8 @@ class _Watch:
         self._before = is_bad
         if operation.result.dtype is DataType.I32:
             return  # −∞ is where nothing is left to be found
-        if is_new.any() and np.isfinite(self._host[operation.result.name]).all():
+        results = _results_of(self._program, sources[step])
+        if is_new.any() and all(np.isfinite(self._host[name]).all() for name in results):
             y, x, element = np.argwhere(is_new)[0].tolist()
             value = float(activations[y, x, element])
             self.found = NonFinite(self._launch, sources[step], x, y, value)

@@ -91,6 +91,8 @@ class KernelCosts:
     """The exported function that starts the state machine."""
     test: Counts
     """The state machine asks for a kind, and it is another one."""
+    second_chain: Counts
+    """What the middle of an axis executes in addition, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]
     """By lower-case name of `entry.Kind`."""
 
@@ -126,4 +128,4 @@ def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
     tables = json.loads(path.read_text(encoding="utf-8"))
     table = tables[table_name(dtype, is_sequence=is_sequence)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
-    return KernelCosts(parts, table["launch"], table["test"], table["kinds"])
+    return KernelCosts(parts, table["launch"], table["test"], table["second_chain"], table["kinds"])

@@ -17,9 +17,9 @@ are matrices here: (batch, features), (1, features) for a bias, (in features, ou
 weight.
 
 A linear operation whose input is blocked over one axis gives partial sums of a result that is
-blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to PE 0,
-`Broadcast` from it). The next linear operation takes the axes the other way round, so that its
-input never has to be laid out anew. Only an `Add` whose operands lie along different axes needs
+blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to its
+middle, `Broadcast` from it). The next linear operation takes the axes the other way round, so that
+its input never has to be laid out anew. Only an `Add` whose operands lie along different axes needs
 that: a residual connection over an odd number of linear operations. `Turn` is to it what `Matmul`
 is to a linear operation: it leaves on each PE a share of a result that is blocked over the other
 axis, and the same all-reduce, along the axis of the input, makes the shares whole.
@@ -241,10 +241,16 @@ class MeshProgram:
     """Positions that a sequence may have; None: there is no limit."""
     num_prepared: int = 0
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
+    middle_x: int = 0
+    middle_y: int = 0
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
         return self.width if axis is Axis.X else self.height
+
+    def middle(self, axis: Axis) -> int:
+        """Return the place along an axis at which its chains end, and from which it broadcasts."""
+        return self.middle_x if axis is Axis.X else self.middle_y
 
     def with_role(self, role: Role) -> tuple[Placement, ...]:
         """Return the placements of one role, in the order of the graph."""

@@ -32,12 +32,15 @@ def shard(
     height: int,
     architecture: Architecture,
     context: int | None = None,
+    usual_rows: int | None = None,
 ) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
     `context` is how many positions a sequence may have: causal attention keeps keys and values of
     so many. Unless it is given, it is what the tables of positions hold, or else the rows of a
-    launch.
+    launch. `usual_rows` is how many rows the launches have that count: the middles of the axes are
+    chosen for them (`lowering.middles`). Unless it is given, a program that keeps keys and values
+    is there for launches of one row, any other one for those of all its rows.
 
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
@@ -47,7 +50,7 @@ def shard(
     verify_graph(graph)
     _check_rectangle(width, height, architecture)
     layouts = choose_layouts(graph, width, height)
-    builder = Builder(graph, (width, height), layouts, _choose_context(graph, context))
+    builder = Builder(graph, (width, height), layouts, _choose_context(graph, context), usual_rows)
     builder.prepare()
     for operation in graph.operations:
         builder.lower(operation)

@@ -3,16 +3,18 @@
 PEs differ: some have only padding of a block, few keep the positions of a KV cache so far. Those
 with less to do are ahead at the next collective, and what they add to the chain is hidden behind
 the work of the others. With t[x, y] the start of a step on a PE, S the cycles of a stage of the
-chain, H those of a hop, R those of the ramp:
+chain, H those of a hop, R those of the ramp, m the middle, to which chains go:
 
     local operation    t[x, y] + c[x, y]
-    chain along x      max over x of t[x, y] + x·S, then its n wavelets; PE 0 has the result
-    broadcast along x  t[0, y] + 2R + 1 + x·H, then its n wavelets
+    chain along x      max over x of t[x, y] + |x − m|·S, then n wavelets; the middle has the sum
+    broadcast along x  t[m, y] + 2R + 1 + |x − m|·H, then its n wavelets
 
-and likewise along y. All costs depend on one axis alone, except those of attention between two
-collectives; so t is a vector along each axis, and at times what PEs have in addition. After a chain
-all PEs of a line count as being as late as PE 0: the next operation is a broadcast, for which they
-wait. What has nothing to send skips a collective, and counts as late as its last PE.
+and likewise along y. Of two chains, the middle adds the one from before it first, and then n
+wavelets once more: later than those from behind are there, or not. All costs depend on one axis
+alone, except those of attention between two collectives; so t is a vector along each axis, and at
+times what PEs have in addition. After a chain all PEs of a line count as being as late as its
+middle: the next operation is a broadcast, for which they wait. What has nothing to send skips a
+collective, and counts as late as its last PE.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     Cycles = NDArray[Any]
 
 _LONG_AGO = np.iinfo(np.int64).min // 2
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,16 +54,19 @@ class Skew:
     x: Cycles
     y: Cycles
     apart: _Apart | None = None
+    middle_x: int = 0
+    middle_y: int = 0
 
     @classmethod
     def none(cls, program: MeshProgram) -> Skew:
         """Return the skew at the start of a launch: all PEs begin at 0."""
-        return cls(np.zeros(program.width, np.int64), np.zeros(program.height, np.int64))
+        x, y = np.zeros(program.width, np.int64), np.zeros(program.height, np.int64)
+        return cls(x, y, middle_x=program.middle_x, middle_y=program.middle_y)
 
     @property
     def latest(self) -> int:
         """The cycle at which the last PE begins."""
-        return int(np.max(self._lines(Axis.X, 0) + self.y))
+        return int(np.max(self._lines(Axis.X, np.zeros_like(self.x)) + self.y))
 
     @property
     def key(self) -> tuple[bytes, ...]:
@@ -86,25 +92,37 @@ class Skew:
         assert np.array_equal(self.apart.classes.labels, classes.labels), "one attention at a time"
         return replace(self, apart=_Apart(classes, self.apart.cycles + cycles))
 
-    def after_chain(self, axis: Axis, words: Size, cycles: Size, timing: Timing) -> Skew:
-        """Return the skew after a chain along an axis towards PE 0.
+    def after_chain(
+        self, axis: Axis, words: Size, cycles: Size, again: Size, timing: Timing
+    ) -> Skew:
+        """Return the skew after the chains along an axis towards its middle.
 
         `words` and `cycles`, from the start of the step until a PE has sent all of them, are
-        numbers or `[places along the other axis]`.
+        numbers or `[places along the other axis]`, and so is `again`: what the middle takes for a
+        second chain that waits for it.
         """
-        stage = 2 * timing.ramp_cycles + timing.hop_cycles + 1
-        late = np.where(np.asarray(words) > 0, self._lines(axis, stage), self._lines(axis, 0))
+        middle, distance = self._middle(axis)
+        late = distance * (2 * timing.ramp_cycles + timing.hop_cycles + 1)
+        end = self._lines(axis, late, slice(middle, None)) + cycles
+        if middle:
+            end = np.maximum(end, self._lines(axis, late, slice(middle + 1)) + cycles + again)
+        idle = self._lines(axis, np.zeros_like(late)) + cycles
         level = replace(self._with(axis, np.zeros_like(self._along(axis))), apart=None)
-        return level._later(axis.other, late + cycles)  # noqa: SLF001
+        return level._later(axis.other, np.where(np.asarray(words) > 0, end, idle))  # noqa: SLF001
 
     def after_broadcast(self, axis: Axis, cycles: Size, timing: Timing) -> Skew:
         """Return the skew after a broadcast along an axis; `cycles` as for a chain."""
         assert self.apart is None, "a broadcast follows a chain"
         ready = self._along(axis)
-        places = np.arange(len(ready))
-        travel = np.where(places, 2 * timing.ramp_cycles + 1 + places * timing.hop_cycles, 0)
-        arrived = self._with(axis, np.maximum(ready, ready[0] + travel))
+        middle, distance = self._middle(axis)
+        travel = np.where(distance, 2 * timing.ramp_cycles + 1 + distance * timing.hop_cycles, 0)
+        arrived = self._with(axis, np.maximum(ready, ready[middle] + travel))
         return arrived._later(axis.other, np.asarray(cycles))  # noqa: SLF001
+
+    def _middle(self, axis: Axis) -> tuple[int, Cycles]:
+        """Return the place to which chains go, and how far from it each place is."""
+        middle = self.middle_x if axis is Axis.X else self.middle_y
+        return middle, np.abs(np.arange(len(self._along(axis))) - middle)
 
     def _along(self, axis: Axis) -> Cycles:
         return self.x if axis is Axis.X else self.y
@@ -115,17 +133,17 @@ class Skew:
     def _later(self, axis: Axis, cycles: Cycles) -> Skew:
         return self._with(axis, self._along(axis) + cycles)
 
-    def _lines(self, axis: Axis, stage: int) -> Cycles:
-        """Return the latest of a line's places, so many cycles later from place to place.
+    def _lines(self, axis: Axis, late: Cycles, places: slice = _ALL) -> Cycles:
+        """Return the latest of some places of each line, each of them so many cycles later.
 
         Without what the whole line is late; a number or `[places along the other axis]`.
         """
-        ready = self._along(axis) + stage * np.arange(len(self._along(axis)))
+        ready = (self._along(axis) + late)[places]
         if self.apart is None:
             return ready.max()
         classes, cycles = self.apart.classes, self.apart.cycles
         if classes.axis is not axis:
-            return (cycles + ready).max(axis=1)[classes.labels]
+            return (cycles[:, places] + ready).max(axis=1)[classes.labels]
         of_class = np.full(len(cycles), _LONG_AGO)
-        np.maximum.at(of_class, classes.labels, ready)
+        np.maximum.at(of_class, classes.labels[places], ready)
         return (of_class[:, np.newaxis] + cycles).max(axis=0)

@@ -10,6 +10,7 @@ from onewafer.errors import InternalError, UnsupportedOperationError
 from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
 from onewafer.mesh.lowering.catalog import lowering_of
+from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.phases import choose_phases, find_owners, turned_results
 from onewafer.mesh.operations import (
     AttentionShape,
@@ -34,7 +35,7 @@ from onewafer.mesh.program import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from onewafer.graph import Graph, Operation, Tensor
 
@@ -74,6 +75,7 @@ class Builder:
         rectangle: tuple[int, int],
         layouts: Mapping[str, Layout],
         context: int | None,
+        usual_rows: int | None = None,
     ) -> None:
         width, height = rectangle
         self.layouts = layouts
@@ -88,10 +90,12 @@ class Builder:
         """Words of their shares."""
         self._rows = graph.inputs[0].shape[0] if graph.is_sequence else None
         self._context = context
+        self._usual_rows = usual_rows
         self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
         self._tensors = {tensor.name: tensor for tensor in graph.tensors}
         self._last_use = _last_uses(graph)
+        self._readers = _find_readers(graph)
         self._turned = turned_results(graph, layouts, num_pes=width * height)
         owners = find_owners(graph, self._last_use, self._turned)
         self._phases = choose_phases(graph, owners, self._turned)
@@ -140,6 +144,10 @@ class Builder:
         """Return a tensor of the graph."""
         return self._tensors[name]
 
+    def readers(self, name: str) -> tuple[Operation, ...]:
+        """Return the operations that read an input or result, in the order of the graph."""
+        return self._readers.get(name, ())
+
     @property
     def num_pes(self) -> int:
         """PEs of the rectangle."""
@@ -171,7 +179,7 @@ class Builder:
         outputs = [
             self._placement(self._tensors[name], Role.OUTPUT) for name in self._graph.outputs
         ]
-        return MeshProgram(
+        program = MeshProgram(
             graph=self._graph,
             width=self._sizes[Axis.X],
             height=self._sizes[Axis.Y],
@@ -191,6 +199,7 @@ class Builder:
             context=self._context,
             num_prepared=self._num_prepared,
         )
+        return place_middles(program, self._usual_rows)
 
     # --- activations -------------------------------------------------------------------------
 
@@ -202,6 +211,18 @@ class Builder:
         offset = self._activations.allocate(tensor.name, rows * columns, phase)
         self.blocks[tensor.name] = Block(Arena.ACTIVATIONS, offset, rows, columns)
         return self.blocks[tensor.name]
+
+    def allocate_beside(self, tensors: Sequence[Tensor]) -> Block:
+        """Give results of one row blocks that follow one another; return what holds all of them."""
+        columns = [self.layouts[tensor.name].columns for tensor in tensors]
+        first = tensors[0].name
+        offset = self._activations.allocate(first, sum(columns), self._phases[first])
+        whole = Block(Arena.ACTIVATIONS, offset, 1, sum(columns))
+        for tensor, width in zip(tensors, columns, strict=True):
+            self._activations.live[tensor.name] = (offset, offset + width)
+            self.blocks[tensor.name] = Block(Arena.ACTIVATIONS, offset, 1, width)
+            offset += width
+        return whole
 
     def allocate_in_place(self, operation: Operation) -> Block:
         """Give the result the block of an operand that nobody reads any more, else a new one."""
@@ -418,6 +439,15 @@ class Builder:
         """Store sums as a result, unless they form in it."""
         if sums is not result:
             self.append(Convert(result, sums))
+
+
+def _find_readers(graph: Graph) -> dict[str, tuple[Operation, ...]]:
+    """Return for each input and result the operations that read it, in their order."""
+    readers: dict[str, list[Operation]] = {}
+    for operation in graph.operations:
+        for name in dict.fromkeys(activation_operands(operation)):
+            readers.setdefault(name, []).append(operation)
+    return {name: tuple(operations) for name, operations in readers.items()}
 
 
 def _last_uses(graph: Graph) -> dict[str, int]:

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Linear
+from onewafer.graph import DataType, Linear
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import Matmul
+from onewafer.mesh.operations import Factor, Matmul, Matmuls, Split
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.program import Block
     from onewafer.mesh.relations import Relations
+
+MOST_WORDS = 1024
+"""Of sums that are reduced together: they need room beside each other, and where there are many the
+way of the first one counts little."""
+LEAST_PES = 32
+"""Of an axis along which several rows of f32 are reduced together: only for that they are stored
+once more, where f16 is rounded anyway, and one row is where it shall be."""
 
 
 class LinearLowering(Lowering[Linear]):
-    """Multiply the blocks, and add the partial sums along the axis of the input."""
+    """Multiply the blocks, and add the partial sums along the axis of the input.
+
+    Operations that read the same input are done together when the first of them comes: query, key
+    and value of attention, gate and up of a network. Their sums go along the axis as one block.
+    """
 
     def relate(self, operation: Linear, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""
         relations.turn(operation.input, operation.result.name)
 
     def lower(self, operation: Linear, builder: Builder) -> None:
-        """Append the multiplication and the all-reduce."""
+        """Append the multiplication and the all-reduce, unless they are there already."""
+        if operation.result.name in builder.blocks:
+            return
+        together = joined(operation, builder)
+        if len(together) > 1:
+            _lower_together(together, builder)
+            return
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         result_layout = builder.layouts[operation.result.name]
         weight = builder.place_weight(operation.weight, layout, result_layout)
@@ -31,3 +51,50 @@ class LinearLowering(Lowering[Linear]):
         builder.append(Matmul(sums, source, weight, result_layout.axis, features))
         builder.all_reduce(sums, layout.axis)
         builder.store(sums, result)
+
+
+def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
+    """Return the operation and those after it that are done together with it."""
+    rows = operation.result.num_elements // operation.result.shape[-1]
+    is_copied = rows > 1 and builder.dtype is DataType.F32
+    if builder.size(builder.layouts[operation.input].axis) < (LEAST_PES if is_copied else 2):
+        return (operation,)
+    together, columns = [operation], builder.layouts[operation.result.name].columns
+    for other in builder.readers(operation.input):
+        name = other.result.name
+        if not isinstance(other, Linear) or other is operation or name in builder.blocks:
+            continue
+        columns += builder.layouts[name].columns
+        if rows * columns > MOST_WORDS:
+            break
+        together.append(other)
+    return tuple(together)
+
+
+def _lower_together(together: Sequence[Linear], builder: Builder) -> None:
+    layout = builder.layouts[together[0].input]
+    factors: list[Factor] = []
+    for operation in together:
+        to = builder.layouts[operation.result.name]
+        weight = builder.place_weight(operation.weight, layout, to)
+        factors.append(Factor(weight, operation.result.shape[-1]))
+    tensors = [operation.result for operation in together]
+    if tensors[0].num_elements == tensors[0].shape[-1]:
+        result = builder.allocate_beside(tensors)
+        sums = builder.sums_of(result)
+        _multiply(sums, factors, together, builder)
+        builder.store(sums, result)
+        return
+    results = tuple(map(builder.allocate, tensors))
+    sums = builder.scratch(results[0].rows, sum(block.columns for block in results))
+    _multiply(sums, factors, together, builder)
+    builder.append(Split(results, sums))
+
+
+def _multiply(
+    sums: Block, factors: Sequence[Factor], together: Sequence[Linear], builder: Builder
+) -> None:
+    source = together[0].input
+    axis = builder.layouts[source].axis
+    builder.append(Matmuls(sums, builder.blocks[source], tuple(factors), axis.other))
+    builder.all_reduce(sums, axis)

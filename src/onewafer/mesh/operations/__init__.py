@@ -14,7 +14,7 @@ from onewafer.mesh.operations.attention import (
 )
 from onewafer.mesh.operations.attention_shape import AttentionShape
 from onewafer.mesh.operations.collectives import Broadcast, ChainMax, ChainReduce
-from onewafer.mesh.operations.dense import Matmul, Turn
+from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Split, Turn
 from onewafer.mesh.operations.elementwise import (
     Activation,
     Add,
@@ -52,12 +52,14 @@ __all__ = [
     "Copy",
     "Divide",
     "DivideGroups",
+    "Factor",
     "FindGroupMaxima",
     "FindLargest",
     "FindMaxima",
     "LookUpPositions",
     "LookUpTokens",
     "Matmul",
+    "Matmuls",
     "MaxPool",
     "MeanRows",
     "MeshOperation",
@@ -73,6 +75,7 @@ __all__ = [
     "ScaleMaps",
     "Score",
     "Share",
+    "Split",
     "SumGroups",
     "SumSquares",
     "SumValues",

@@ -18,7 +18,7 @@ import numpy as np
 
 from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.collectives import reduce_along
+from onewafer.mesh.operations.collectives import copy_along, reduce_along
 from onewafer.mesh.operations.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry
 from onewafer.mesh.program import Axis, Launch
@@ -276,7 +276,7 @@ class _ScoresCollective(_Step):
 
 @dataclass(frozen=True, slots=True)
 class ReduceScores(_ScoresCollective):
-    """Sum the scores along A into PE 0, as `ChainReduce` does."""
+    """Sum the scores along A into its middle, as `ChainReduce` does."""
 
     shape: AttentionShape
     scores: Block
@@ -289,7 +289,8 @@ class ReduceScores(_ScoresCollective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        reduce_along(self.used(memories), arithmetic.add)
+        middle = memories.program.middle(self.shape.axis)
+        reduce_along(self.used(memories), middle, arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -299,7 +300,7 @@ class ReduceScores(_ScoresCollective):
 
 @dataclass(frozen=True, slots=True)
 class BroadcastScores(_ScoresCollective):
-    """Copy the scores of PE 0 along A to all others, as `Broadcast` does."""
+    """Copy the scores of the middle along A to all others, as `Broadcast` does."""
 
     shape: AttentionShape
     scores: Block
@@ -312,8 +313,7 @@ class BroadcastScores(_ScoresCollective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        values = self.used(memories)
-        values[:, 1:] = values[:, :1]
+        copy_along(self.used(memories), memories.program.middle(self.shape.axis))
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""

@@ -42,9 +42,10 @@ class _Collective(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class ChainReduce(_Collective):
-    """Sum f32 blocks along an axis into PE 0 of it, from the far end towards it.
+    """Sum f32 blocks along an axis into its middle, from both ends towards it.
 
-    PE i computes `own + (sum of the PEs i + 1, i + 2, …)`, one rounding a PE.
+    A PE computes `own + (sum of the PEs further out)`, one rounding a PE; the middle adds what
+    comes from before it first, then what comes from behind.
     """
 
     values: Block
@@ -57,7 +58,8 @@ class ChainReduce(_Collective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        reduce_along(memories.along(self.axis, self.values), arithmetic.add)
+        middle = memories.program.middle(self.axis)
+        reduce_along(memories.along(self.axis, self.values), middle, arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -67,7 +69,7 @@ class ChainReduce(_Collective):
 
 @dataclass(frozen=True, slots=True)
 class ChainMax(_Collective):
-    """Take the largest of f32 blocks along an axis into PE 0 of it; NaN if one has NaN."""
+    """Take the largest of f32 blocks along an axis into its middle; NaN if one has NaN."""
 
     values: Block
     axis: Axis
@@ -79,7 +81,8 @@ class ChainMax(_Collective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        reduce_along(memories.along(self.axis, self.values), arithmetic.maximum)
+        middle = memories.program.middle(self.axis)
+        reduce_along(memories.along(self.axis, self.values), middle, arithmetic.maximum)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -89,7 +92,7 @@ class ChainMax(_Collective):
 
 @dataclass(frozen=True, slots=True)
 class Broadcast(_Collective):
-    """Copy the f32 block of PE 0 of an axis to all others of it."""
+    """Copy the f32 block of the middle of an axis to all others of it."""
 
     values: Block
     axis: Axis
@@ -101,8 +104,7 @@ class Broadcast(_Collective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        values = memories.along(self.axis, self.values)
-        values[:, 1:] = values[:, :1]
+        copy_along(memories.along(self.axis, self.values), memories.program.middle(self.axis))
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -110,12 +112,19 @@ class Broadcast(_Collective):
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
 
-def reduce_along(values: Array, combine: Callable[[Array, Array], Array]) -> None:
-    """Combine what the PEs of an axis have, from the last to the first, into the first.
+def reduce_along(values: Array, middle: int, combine: Callable[[Array, Array], Array]) -> None:
+    """Combine what the PEs of an axis have, from both ends to the middle, into the middle.
 
     `values` are `[across, along, …]`.
     """
-    total = values[:, -1]
-    for index in range(values.shape[1] - 2, -1, -1):
-        total = combine(values[:, index], total)
-    values[:, 0] = total
+    for side in (range(middle), range(values.shape[1] - 1, middle, -1)):
+        if side:
+            total = values[:, side[0]]
+            for index in (*side[1:], middle):
+                total = combine(values[:, index], total)
+            values[:, middle] = total
+
+
+def copy_along(values: Array, middle: int) -> None:
+    """Copy what the middle of an axis has to all others; `values` are `[across, along, …]`."""
+    values[...] = values[:, middle : middle + 1].copy()

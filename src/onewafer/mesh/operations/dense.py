@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,18 +61,8 @@ class Matmul(MeshOperation):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        operand = memories.matrix(self.input).astype(np.float32)
-        weight = memories.matrix(self.weight).astype(np.float32)
-        sums = np.zeros((*operand.shape[:3], self.result.columns), np.float32)
-        for k in range(self.weight.rows):
-            column, row = operand[..., k, np.newaxis], weight[..., np.newaxis, k, :]
-            if memories.is_half:  # the product of two f16 is exact in f32
-                sums = arithmetic.add(sums, arithmetic.multiply(column, row))
-            else:
-                sums = arithmetic.fused_multiply_add(sums, column, row)
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * self.result.columns
-        is_feature = first + np.arange(self.result.columns) < self.features
-        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+        sums = _multiply(memories, self.input, self.weight, self.axis, self.features)
+        memories.write(self.result, sums)
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on.
@@ -113,6 +103,167 @@ class Matmul(MeshOperation):
         count = sum(count * weights[bank] for bank, count in sums.items())
         filled = self.sizes(program, launch)["filled"]
         return Conflicts(count * filled, "fmacs", self.result.columns)
+
+
+def _multiply(
+    memories: Memories, operand: Block, weight: Block, axis: Axis, features: int
+) -> NDArray[np.float32]:
+    """Return the partial sums of a product, `[height, width, rows, columns]`."""
+    left = memories.matrix(operand).astype(np.float32)
+    right = memories.matrix(weight).astype(np.float32)
+    sums = np.zeros((*left.shape[:3], weight.columns), np.float32)
+    for k in range(weight.rows):
+        column, row = left[..., k, np.newaxis], right[..., np.newaxis, k, :]
+        if memories.is_half:  # the product of two f16 is exact in f32
+            sums = arithmetic.add(sums, arithmetic.multiply(column, row))
+        else:
+            sums = arithmetic.fused_multiply_add(sums, column, row)
+    first = memories.at(axis)[..., np.newaxis, np.newaxis] * weight.columns
+    is_feature = first + np.arange(weight.columns) < features
+    return np.where(is_feature, sums, np.float32(0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A weight that an operand is multiplied by together with others."""
+
+    weight: Block
+    features: int
+    """Columns of its product over all PEs, without padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matmuls(MeshOperation):
+    """Multiply one block by several weights as `Matmul` does, for one all-reduce of all products.
+
+    They lie beside each other in the rows of the result.
+    """
+
+    result: Block
+    input: Block
+    factors: tuple[Factor, ...]
+    axis: Axis
+    """Over which the columns of the products are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.MATMULS_X if self.axis is Axis.X else Kind.MATMULS_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        num_pes = program.size(self.axis)
+        more = [
+            word
+            for factor in self.factors
+            for word in (
+                factor.weight,
+                factor.weight.columns,
+                num_pes * factor.weight.columns - factor.features,
+            )
+        ]
+        inner = self.factors[0].weight.rows
+        blocks = self.result, self.input
+        entry = block_entry(program, self.kind, *blocks, inner=inner, more=tuple(more))
+        return replace(entry, right=len(self.factors))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        products = [
+            _multiply(memories, self.input, factor.weight, self.axis, factor.features)
+            for factor in self.factors
+        ]
+        memories.write(self.result, np.concatenate(products, axis=-1))
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on.
+
+        Kinds of rows are weights here: each counts once in `parts`, has `columns` of its own, and
+        is `filled` and `cut` as that of a `Matmul`.
+        """
+        missing, _ = self._padding(program)
+        columns = self._columns[:, np.newaxis, np.newaxis]
+        missing = missing.T[..., np.newaxis]
+        is_filled = missing < columns
+        absent = missing * is_filled
+        return {
+            **block_sizes(program, self.result, launch),
+            "inner": self.factors[0].weight.rows,
+            "parts": np.ones_like(columns),
+            "columns": columns,
+            "filled": is_filled.astype(np.int64),
+            "cut": (absent > 0).astype(np.int64),
+            "absent": absent,
+        }
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return how the PEs along its axis differ: by padding."""
+        del launch
+        return self._padding(program)[1]
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Count the multiply-adds of each weight that `Matmul` would count."""
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        sizes = self.sizes(program, launch)
+        rows = program.num_rows(self.result, launch)
+        first, counts = 0, list[int]()
+        for factor in self.factors:
+            sums = row_banks(
+                replace(self.result, offset=self.result.offset + first), rows, program.dtype
+            )
+            weights = row_banks(factor.weight, factor.weight.rows, program.dtype)
+            counts.append(sum(count * weights[bank] for bank, count in sums.items()))
+            first += factor.weight.columns
+        count = np.array(counts)[:, np.newaxis, np.newaxis] * sizes["filled"]
+        return Conflicts(count, "fmacs", sizes["columns"])
+
+    @property
+    def _columns(self) -> NDArray[np.int64]:
+        return np.array([factor.weight.columns for factor in self.factors])
+
+    def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+        """Return how many columns of each product are padding, `[class of PE, weight]`."""
+        features = np.array([factor.features for factor in self.factors])
+        ends = self._columns * np.arange(1, program.size(self.axis) + 1)[:, np.newaxis]
+        return Classes.of(self.axis, np.clip(ends - features, 0, self._columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Split(MeshOperation):
+    """Store sums that lie beside each other as blocks of their own, rounded to f16 if they are."""
+
+    results: tuple[Block, ...]
+    input: Block
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SPLIT
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        more = tuple(word for block in self.results for word in (block, block.columns))
+        entry = block_entry(program, self.kind, self.input, self.input, more=more)
+        return replace(entry, result=0, right=len(self.results))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        sums, first = memories.matrix(self.input), 0
+        for block in self.results:
+            memories.store(block, sums[..., first : first + block.columns])
+            first += block.columns
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on; kinds of rows are results, `parts` counts."""
+        columns = np.array([block.columns for block in self.results])[:, np.newaxis, np.newaxis]
+        sizes = block_sizes(program, self.input, launch)
+        return {**sizes, "columns": columns, "parts": np.ones_like(columns)}
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return that all PEs are alike."""
+        del launch
+        return Classes(Axis.X, np.zeros(program.width, np.intp))
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,7 @@ class _Measured:
             height=rectangle[1],
             architecture=architecture,
             context=load.capacity if has_cache else None,
+            usual_rows=load.rows,
         )
         check_words(self._program)
         self._launch = Launch(load.position, load.rows)

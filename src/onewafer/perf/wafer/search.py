@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     """Seconds, the fewer the better, from the latency of a launch and the longest stage."""
     Floats = NDArray[np.float64]
 
-NUM_RECTANGLES = 48
+NUM_RECTANGLES = 192
 """Rectangles that are tried for a segment: so many mesh programs are built."""
 _FEWER = 4
 """Part of them that is tried where a good one is known."""
@@ -176,8 +176,7 @@ def _search(
         return Found(None, math.inf, considered, (None,) * len(tried))
     tables = [_Table.of(of_segment) for of_segment in choices]
     looks: dict[tuple[int, ...], float] = {}
-    for price, cap in product(_prices(tables), _caps(tables)):
-        picked = tuple(table.pick(price, cap) for table in tables)
+    for picked in _pick(tables):
         if picked not in looks:
             looks[picked] = _look(picked, tables, machine, score)
     considered += len(looks)
@@ -334,11 +333,32 @@ class _Table:
             np.array([float(sum(cost.num_pes for cost in costs)) for costs in choices]),
         )
 
+    def worthwhile(self) -> list[int]:
+        """Return the choices than which no smaller one is as fast."""
+        order = np.lexsort((self.cycles, self.pes))
+        fastest = np.minimum.accumulate(self.cycles[order])
+        is_faster = np.append(True, fastest[1:] < fastest[:-1])
+        return order[is_faster].tolist()
+
     def pick(self, price: float, cap: float) -> int:
         """Return the best choice under a cap, or else the one whose stages are shortest."""
         value = np.where(self.slowest <= cap, self.cycles + price * self.pes, np.inf)
         at = int(np.argmin(value))
         return at if np.isfinite(value[at]) else int(np.argmin(self.slowest))
+
+
+def _pick(tables: Sequence[_Table]) -> Iterator[tuple[int, ...]]:
+    """Yield what is best at each price and cap, and beside each choice that the layers have.
+
+    No price asks for what is a little slower than one choice and a little larger than another.
+    """
+    prices = _prices(tables)
+    for price, cap in product(prices, _caps(tables)):
+        yield tuple(table.pick(price, cap) for table in tables)
+    layers = max(range(len(tables)), key=lambda index: tables[index].cycles.min())
+    others = {tuple(table.pick(price, math.inf) for table in tables) for price in prices}
+    for at, picked in product(tables[layers].worthwhile(), sorted(others)):
+        yield (*picked[:layers], at, *picked[layers + 1 :])
 
 
 def _prices(tables: Sequence[_Table]) -> list[float]:

@@ -1,0 +1,45 @@
+"""Where chains end on an axis."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.graph import DataType
+from onewafer.mesh import Axis, shard
+from onewafer.mesh.lowering.middles import choose_middle
+from tests.mesh.models import llama
+from tests.mesh.strategies import mlp
+
+WSE3 = load_architecture("wse3")
+
+
+@given(st.integers(1, 900), st.lists(st.integers(0, 3000), min_size=1, max_size=5))
+def test_no_chain_from_before_is_longer_than_that_from_behind(num_pes, words):
+    middle = choose_middle(num_pes, words)
+    assert 0 <= middle <= num_pes // 2
+    assert choose_middle(num_pes, [count + 1 for count in words]) <= middle
+
+
+def test_the_middle_is_that_for_the_usual_launch():
+    """A token of decode sends few words, a long prompt so many that one chain is better."""
+    middles = [
+        shard(
+            llama(rows=32, positions=64, dtype=DataType.F16),
+            width=40,
+            height=40,
+            architecture=WSE3,
+            context=64,
+            usual_rows=rows,
+        ).middle(Axis.X)
+        for rows in (None, 1, 32)
+    ]
+    assert middles[0] == middles[1] > middles[2]
+
+
+@pytest.mark.parametrize(("batch", "has_two"), [(1, True), (64, False)])
+def test_all_rows_count_where_nothing_is_kept(batch, has_two):
+    program = shard(mlp([64, 64], batch=batch), width=24, height=1, architecture=WSE3)
+    assert (program.middle(Axis.X) > 0) == has_two
