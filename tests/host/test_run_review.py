@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.errors import DeadlockError, HazardError, SimulationError
 from onewafer.host import NO_LIMITS, Device, RunLimits, WarningsOnly, checking_of
 from onewafer.image import (
@@ -56,6 +57,11 @@ def device_of(programs, *, engine, routes=None, width=1, is_strict=False):
     image = make_image(WSE3, programs, width=width, routes=routes)
     exports = (Export("main", SymbolKind.FUNCTION, None, is_mutable=False),)
     image = replace(image, exports=exports, color_names={"words": "1"})
+    return reviewed(image, engine=engine, is_strict=is_strict)
+
+
+def reviewed(image, *, engine, is_strict=False):
+    """Return a loaded device of an image, and who hears its warnings."""
     listener = Listener()
     device = Device(
         image,
@@ -233,3 +239,40 @@ def test_a_failed_assertion_shows_its_condition_and_place(engine, statement, mes
     first, second = str(caught.value).splitlines()
     assert first == f"PE (0, 0) at cycle {caught.value.place.cycle}: {message}"
     assert re.fullmatch(r"  at pe\.csl:\d+:3", second)
+
+
+def test_words_that_the_host_never_asks_for_are_named(engine):
+    layout = """
+      const memcpy = @import_module("<memcpy/get_params>", .{
+        .width = 2, .height = 1, .MEMCPYD2H_1 = @get_color(5) });
+      layout {
+        @set_rectangle(2, 1);
+        for (@range(u16, 2)) |x| {
+          @set_tile_code(x, 0, "pe.csl", .{ .memcpy_params = memcpy.get_params(x) });
+        }
+        @export_name("main", fn () void);
+      }"""
+    program = """
+      param memcpy_params: comptime_struct;
+      const sys = @import_module("<memcpy/memcpy>", memcpy_params);
+      const oq = @get_output_queue(2);
+      const out = @get_dsd(fabout_dsd, .{
+        .fabric_color = sys.MEMCPYD2H_1, .extent = 8, .output_queue = oq });
+      fn main() void { @mov32(out, 7); sys.unblock_cmd_stream(); }
+      comptime {
+        @initialize_queue(oq, .{ .color = sys.MEMCPYD2H_1 });
+        @export_symbol(main);
+      }"""
+    options = CompileOptions(entry="layout.csl", architecture=WSE3)
+    image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": program}))
+    for num_words, left in ((7, "2 wavelets"), (8, None)):
+        device, listener = reviewed(image, engine=engine)
+        device.launch("main")
+        device.receive_words(5, num_words)
+        device.stop()
+        if left is None:
+            assert listener.lines == []
+        else:
+            (line,) = listener.lines
+            assert f"{left} of color 5" in line
+            assert "that PEs (0, 0), (1, 0) sent to the host were never asked for" in line

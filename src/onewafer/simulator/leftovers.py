@@ -85,6 +85,15 @@ def _arrived(
             f"{reason}"
         )
         yield Leftover(number, len(rows), len(pes), has_arrived=True, text=text)
+    for number in np.unique(color[to_host]).tolist():
+        rows = np.flatnonzero((color == number) & to_host)
+        pes = np.unique(pe[rows])
+        text = (
+            f"{_count(len(rows), image, number)} that {_places(pes, image)} sent to the host "
+            f"{'was' if len(rows) == 1 else 'were'} never asked for: let the host receive as many "
+            "as the program sends, or send fewer"
+        )
+        yield Leftover(number, len(rows), len(pes), has_arrived=True, text=text)
 
 
 def _why(
