@@ -283,3 +283,32 @@ def test_a_param_of_the_command_line_that_the_file_lacks_is_a_warning(analyze):
     assert (warning.code, warning.help) == ("unknown-param", "its params are `size`, `depth`")
     (warning,) = analyze(_layout(""), params={"zzz": "1"}).diagnostics
     assert warning.help == "the file declares no params"
+
+
+@pytest.mark.parametrize(
+    ("type_", "given", "message", "advice"),
+    [
+        ("u16", "abc", "is no `u16` (0 … 65535)", "`--params=size:8`"),
+        ("u16", "-8", "is no `u16` (0 … 65535)", "`--params=size:8`"),
+        ("f32", "abc", "is no `f32`", "`--params=size:0.5`"),
+        ("bool", "1", "is no `bool` (true or false)", "`--params=size:true`"),
+        ("comptime_string", "12", "is no `comptime_string`", """`'--params=size:"12"'`"""),
+        ("color", "3", "is no `color`", "`--colors=size:…`"),
+        ("[2]u16", "3", "is no `[2]u16`", "let the layout make the value"),
+    ],
+)
+def test_a_value_of_the_command_line_that_does_not_fit(analyze, type_, given, message, advice):
+    entry = f"param size: {type_}; layout {{ @set_rectangle(1, 1); const n = size; }}"
+    error = analyze(entry, params={"size": given}).error
+    assert error.code == ("value-out-of-range" if given == "-8" else "type-mismatch")
+    assert error.message == f"the value of `--params=size:{given}` {message}"
+    assert advice in error.help
+
+
+def test_a_color_of_the_command_line_for_another_param(analyze):
+    entry = "param size: u16; layout { @set_rectangle(size, 1); }"
+    error = analyze(entry, colors={"size": "3"}).error
+    assert error.message == (
+        "the value of `--colors=size:3` is a color, and the param is of type `u16`"
+    )
+    assert error.help == "write, for example, `--params=size:8`"

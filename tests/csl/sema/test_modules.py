@@ -344,3 +344,54 @@ def test_a_json_file_that_is_no_such_value_is_refused(analyze, type_, text, code
 def test_a_json_file_that_is_not_there_is_refused(analyze):
     source = 'const x = @import_comptime_value(i16, "x.json"); comptime { _ = x; }'
     assert analyze(source).codes == ["import-not-found"]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("int", "`i16` or `i32`"),
+        ("float", "`f32` or `f16`"),
+        ("double", "`f32`"),
+        ("uint8_t", "`u8`"),
+        ("float16", "`f16`"),
+    ],
+)
+def test_types_of_other_languages_are_translated(analyze, name, advice):
+    error = analyze(f"var x: {name} = 1; export var y: i16 = x;").error
+    assert (error.code, error.help) == ("unknown-name", f"a type of CSL: {advice}")
+
+
+def test_a_name_that_is_a_type_elsewhere_is_free(comptime):
+    assert comptime("int", "const int = 3;") == "3"
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "message", "advice"),
+    [
+        ("s{ .x = 1 }", "missing-field", "needs the field `y` too", "add `.y = …`"),
+        (".{ .x = 1 }", "missing-field", "needs the field `y` too", "add `.y = …`"),
+        (".{}", "missing-field", "needs the fields `x`, `y` too", "add `.x = …`"),
+        (
+            ".{ .x = 1, .y = 2, .z = 3 }",
+            "unknown-field",
+            "has no field `z`",
+            "its fields are `x`, `y`",
+        ),
+        ("s{ .xx = 1, .y = 2 }", "unknown-field", "has no field `xx`", "did you mean `x`?"),
+        (".{ 1, 2 }", "type-mismatch", "this is of type", ""),
+    ],
+)
+def test_the_fields_of_a_struct_are_all_and_only_its_own(analyze, value, code, message, advice):
+    declared = "const s = struct { x: i16, y: f32 };"
+    for where in ("comptime", "fn main() void"):
+        error = analyze(f"{declared} {where} {{ var v: s = {value}; }}").error
+        assert (error.code, error.help) == (code, advice)
+        assert message in error.message
+
+
+def test_an_array_without_elements_is_said_to_have_none(analyze):
+    message = "index 0 is outside of {}, which has no elements"
+    error = analyze("var a: [0]f32; fn main() void { a[0] = 1.0; }").error
+    assert error.message == message.format("the array")
+    error = analyze("const a = @zeros([0]i16); comptime { @comptime_print(a[0]); }").error
+    assert error.message == message.format("`[0]i16`")

@@ -78,6 +78,11 @@ AFTER = ["missing-semicolon 3:4", "unclosed-delimiter 5:13"]
         ("for (x) { }", "syntax-error 2:9"),
         ("for (x) |a, b, c| { }", "syntax-error 2:9"),
         ("for (x |a| { }", "unclosed-delimiter 2:8"),
+        ("for (int i = 0; i < 3; i++) { f(i); }", "syntax-error 2:5"),
+        ("for (var i: u16 = 0; i < n; i += 1) f(i);", "syntax-error 2:5"),
+        ("for (;;) { }", "syntax-error 2:5"),
+        ("for x { }", "syntax-error 2:5"),
+        ("int x = 3;", "missing-semicolon 2:4"),
         ("switch (x) { 1 => f(); }", "syntax-error 2:22"),
         ("switch (x) { 1 => { } 2 => { } }", "syntax-error 2:23"),
         ("switch (x) { 1: f() }", "syntax-error 2:15"),
@@ -175,3 +180,22 @@ def test_nesting_up_to_the_limit_is_read(findings_of):
     depth = MAX_NESTING - 5
     assert findings_of("const a = " + "(" * depth + "1" + ")" * depth + ";") == []
     assert findings_of("const a = 1" + " + 1" * MAX_CHAIN + ";") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("fn f() void { for (int i = 0; i < 3; i++) { } }", "`for (@range(i16, 3)) |i| { … }`"),
+        ("fn f() void { for (k = 0; k < n; k += 1) { } }", "`for (@range(i16, n)) |k| { … }`"),
+        ("fn f() void { for (i = 5; i > 0; i--) { } }", "`while (condition) : (i += 1) { … }`"),
+        ("fn f() void { int x = 3; }", "`var x: i16 = …;`"),
+        ("double x;", "`var x: f32 = …;`"),
+        ("fn f(float x) void { }", "`x: f32`"),
+        ("fn f(x u16) void { }", "`x: u16`"),
+    ],
+)
+def test_what_comes_from_c_is_shown_in_csl(text, advice):
+    sink = DiagnosticSink()
+    parse(SourceFile("test.csl", text), sink)
+    (finding,) = sink.diagnostics
+    assert advice in finding.help

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.closures import run_block
+from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.names import list_params, suggest
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.builtins.registry import Where
     from onewafer.csl.sema.session import Session, SourceCode
+    from onewafer.csl.sema.types import Type
     from onewafer.diagnostics import Span
 
 
@@ -55,11 +58,23 @@ class Context:
 
     def describe_param(self, module: Module, name: str) -> str:
         """Return what to call the value of a param, as the command line gave it if it did."""
+        given = self._given(module, name)
+        return f"the value of param `{name}`" if given is None else f"the value of `{given}`"
+
+    def explain_param(self, module: Module, name: str, type_: Type, fault: Fault) -> None:
+        """Let a value that does not fit its param be told in the words of the command line."""
+        given = self._given(module, name)
+        found = fault.diagnostic
+        if given is not None and found is not None:
+            fault.diagnostic = replace(found, message=given.misfit(type_), help=given.advice(type_))
+
+    def _given(self, module: Module, name: str) -> GivenParam | None:
+        """Return the option that gave a param of the entry its value, None: none did."""
         options = self.session.options
         for option, given in (("params", options.params), ("colors", options.colors)):
             if self._is_entry(module) and name in given:
-                return f"the value of `--{option}={name}:{given[name]}`"
-        return f"the value of param `{name}`"
+                return GivenParam(option, name, given[name])
+        return None
 
     def _is_entry(self, module: Module) -> bool:
         """Tell whether the command line binds the params of a module."""

@@ -22,6 +22,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast
+from onewafer.csl.syntax.foreign_types import nearest_types
 from onewafer.diagnostics import Annotation
 from onewafer.geometry import Direction
 
@@ -136,9 +137,13 @@ class Module:
         if value is None and (type_ := t.any_width(name)) is not None:
             return TypeValue(type_)
         if value is None:
-            known = (*self.code.declarations, *_PREDECLARED)
-            fail("unknown-name", f"`{name}` is not declared", span, help=suggest(name, known))
+            fail("unknown-name", f"`{name}` is not declared", span, help=self._suggest(name))
         return value
+
+    def _suggest(self, name: str) -> str:
+        if nearest := nearest_types(name):
+            return f"a type of CSL: {' or '.join(f'`{type_}`' for type_ in nearest)}"
+        return suggest(name, (*self.code.declarations, *_PREDECLARED))
 
     def _evaluate(self, declaration: ast.Param | ast.Variable | ast.Function, span: Span) -> Value:
         match declaration:
@@ -165,7 +170,11 @@ class Module:
             return value
         type_ = self.evaluate_type(declaration.type)
         what = self.context.describe_param(self, declaration.name)
-        return operations.coerce(value, type_, declaration.name_span, what)
+        try:
+            return operations.coerce(value, type_, declaration.name_span, what)
+        except Fault as fault:
+            self.context.explain_param(self, declaration.name, type_, fault)
+            raise
 
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -440,9 +441,10 @@ def to_named(
     span: Span | None,
 ) -> Struct:
     """Return an anonymous struct as one of a named type, each field converted, or fail."""
-    names = type_.names or ()
-    if value.type is not None or set(value.names or ()) != set(names):
+    names, given = type_.names or (), value.names or ()
+    if value.type is not None or (value.names is None and value.fields):
         mismatch(value, type_, span)
+    check_names(given, names, f"`{type_}`", span)
     by_name = dict(value.items())
     pairs = zip(names, type_.fields, strict=True)
     return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)

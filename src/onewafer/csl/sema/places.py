@@ -13,6 +13,7 @@ from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
     ModuleValue,
+    Number,
     Pointer,
     Runtime,
     Scalar,
@@ -90,7 +91,7 @@ def flat_index(
         if not 0 <= number.value < dimensions[axis]:
             fail(
                 "index-out-of-range",
-                f"index {number.value} is outside of {what} (0 … {dimensions[axis] - 1})",
+                outside(number.value, what, dimensions[axis]),
                 spans,
             )
         step = Scalar(t.COMPTIME_INT, prod(dimensions[axis + 1 :]))
@@ -99,6 +100,12 @@ def flat_index(
         )
     assert isinstance(total, Scalar)
     return total
+
+
+def outside(index: Number, what: str, size: int) -> str:
+    """Return that an index is no one of a dimension of `size` elements."""
+    indices = f"(0 … {size - 1})" if size else "which has no elements"
+    return f"index {index} is outside of {what}{',' * (not size)} {indices}"
 
 
 def check_rank(dimensions: Sequence[int], rank: int, span: Span, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Reading configuration structs field by field, with errors that name the fields."""
+"""Reading structs field by field, with errors that name the fields."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ def read_fields(
         if name not in found or isinstance(found[name], Void):
             fail("missing-field", f"{what} needs the field `{name}`", span)
     return found
+
+
+def check_names(given: Sequence[str], names: Sequence[str], what: str, span: Span | None) -> None:
+    """Fail unless each field of a struct type is given, and no other."""
+    for name in given:
+        if name not in names:
+            known = f"its fields are {_quoted(names)}"
+            advice = suggest(name, names) or known
+            fail("unknown-field", f"{what} has no field `{name}`", span, help=advice)
+    if missing := [name for name in names if name not in given]:
+        those = "the field" if len(missing) == 1 else "the fields"
+        fail(
+            "missing-field",
+            f"a value of {what} needs {those} {_quoted(missing)} too",
+            span,
+            help=f"add `.{missing[0]} = …`",
+        )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def read_flag(fields: Mapping[str, Value], name: str, span: Span) -> bool:

@@ -94,6 +94,10 @@ class TokenCursor:
         """The kind of the token after the cursor."""
         return self.kind_ahead(1)
 
+    def peek(self) -> Token:
+        """Return the token after the cursor."""
+        return self._tokens[min(self._index + 1, len(self._tokens) - 1)]
+
     def kind_ahead(self, distance: int) -> TokenKind:
         """Return the kind of the token `distance` tokens after the cursor."""
         return self._tokens[min(self._index + distance, len(self._tokens) - 1)].kind

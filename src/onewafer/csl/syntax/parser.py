@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.cursor import SyntaxFailure
+from onewafer.csl.syntax.foreign_types import nearest_types
 from onewafer.csl.syntax.statements import StatementParser
 from onewafer.csl.syntax.token import TokenKind
 
@@ -80,7 +81,8 @@ class _FileParser(StatementParser):
         return self.failure(
             f"{first.description} cannot start a declaration",
             code="misplaced-statement",
-            help_text="the top level of a file holds `param`, `const`, `var`, `fn`, `task`, "
+            help_text=self.help_with_declaration(first, self.peek())
+            or "the top level of a file holds `param`, `const`, `var`, `fn`, `task`, "
             "`comptime { … }` and `layout { … }`; statements are permitted inside the last four",
         )
 
@@ -159,6 +161,12 @@ class _FileParser(StatementParser):
         )
         return ast.ErrorExpression(self.span(self.token))
 
+    def _parameter_example(self, name: Token) -> str:
+        nearest = nearest_types(name.text)
+        if nearest and self.at(TokenKind.IDENTIFIER):
+            return f"`{self.token.text}: {nearest[0]}`"
+        return f"`{name.text}: u16`"
+
     def _parameter(self) -> ast.Parameter:
         start = self.token.start
         is_comptime = self.accept(TokenKind.COMPTIME) is not None
@@ -167,7 +175,7 @@ class _FileParser(StatementParser):
             self.report(
                 "syntax-error",
                 f"expected `:` after the parameter `{name.text}`, found {self.token.description}",
-                help_text=f"every parameter states its type: `{name.text}: u16`",
+                help_text=f"every parameter states its type: {self._parameter_example(name)}",
             )
             if self.at(TokenKind.COMMA, TokenKind.RIGHT_PARENTHESIS):
                 error = ast.ErrorExpression(self.span(self.token))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.cursor import SyntaxFailure
 from onewafer.csl.syntax.expressions import ExpressionParser
+from onewafer.csl.syntax.foreign_types import nearest_types
 from onewafer.csl.syntax.token import TokenKind
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ _ASSIGNMENT = {
     TokenKind.OR_ASSIGN: ast.BinaryOperator.BIT_OR,
     TokenKind.XOR_ASSIGN: ast.BinaryOperator.BIT_XOR,
 }
+
+_COUNTING = re.compile(r"\([^;]*?(\w+)\s*(?::\s*\w+\s*)?=\s*0\s*;\s*\1\s*<\s*(\w+)\s*;")
+"""The header of a loop of C from 0: the name that counts, and the end."""
+_NUM_SEMICOLONS = 2
 
 _TOP_LEVEL_ONLY = frozenset(
     {TokenKind.PARAM, TokenKind.LAYOUT, TokenKind.EXPORT, TokenKind.EXTERN, TokenKind.INLINE}
@@ -181,10 +188,19 @@ class StatementParser(ExpressionParser):
                 f"expected `;` after this statement, found {found.description}",
                 self.span_after(previous),
                 label="`;` is missing here",
+                help_text=self.help_with_declaration(previous, found),
             )
         is_same_line = "\n" not in self.source.text[previous.end : found.start]
         if is_same_line and found.kind is not TokenKind.RIGHT_BRACE:
             raise SyntaxFailure
+
+    @staticmethod
+    def help_with_declaration(first: Token, second: Token) -> str:
+        """Return how `int x` is written, nothing: these are no type of C and a name."""
+        nearest = nearest_types(first.text)
+        if not nearest or second.kind is not TokenKind.IDENTIFIER:
+            return ""
+        return f"the type comes after the name: `var {second.text}: {nearest[0]} = …;`"
 
     def _if_statement(self) -> ast.Statement:
         """Parse a whole `if … else if … else …` chain without recursion along it."""
@@ -219,6 +235,8 @@ class StatementParser(ExpressionParser):
 
     def _for(self) -> ast.For:
         keyword = self.advance()
+        if self._at_three_part_header():
+            return self._three_part_for(keyword)
         iterable = self.parse_iterable()
         pipe = self.token
         self.expect(
@@ -230,6 +248,51 @@ class StatementParser(ExpressionParser):
         self.expect(TokenKind.PIPE, "after the captures of `for`")
         body = self._braced_body("for")
         return ast.For(self.span_from(keyword.start), iterable, element, index, body)
+
+    def _at_three_part_header(self) -> bool:
+        """Tell whether `(…; …; …)` follows, as in C."""
+        depth = num_semicolons = 0
+        for distance in count():
+            match self.kind_ahead(distance):
+                case TokenKind.LEFT_PARENTHESIS:
+                    depth += 1
+                case TokenKind.RIGHT_PARENTHESIS:
+                    depth -= 1
+                    if not depth:
+                        return num_semicolons == _NUM_SEMICOLONS
+                case TokenKind.SEMICOLON:
+                    num_semicolons += 1
+                case TokenKind.LEFT_BRACE | TokenKind.RIGHT_BRACE | TokenKind.END:
+                    return False
+                case _:
+                    pass
+            if not depth:
+                return False
+        raise AssertionError
+
+    def _three_part_for(self, keyword: Token) -> ast.For:
+        """Report a `for` as in C, and read on in its body."""
+        opening, start = self.token, self.token.start
+        depth = 0
+        while True:
+            kind = self.advance().kind
+            depth += (kind is TokenKind.LEFT_PARENTHESIS) - (kind is TokenKind.RIGHT_PARENTHESIS)
+            if not depth:
+                break
+        header = self.span_from(start)
+        written = _COUNTING.match(self.source.text, header.start, header.end)
+        name, number = written.groups() if written else ("i", "n")
+        self.report(
+            "syntax-error",
+            "a `for` of CSL goes over a range or an array and has no `;`",
+            header,
+            help_text=f"write `for (@range(i16, {number})) |{name}| {{ … }}`; or "
+            f"`while (condition) : ({name} += 1) {{ … }}`",
+        )
+        body = self._braced_body("for")
+        iterable = ast.ErrorExpression(header)
+        element = ast.Name(self.span(opening), name)
+        return ast.For(self.span_from(keyword.start), iterable, element, None, body)
 
     def _captures(self, pipe: Token) -> tuple[ast.Name, ast.Name | None]:
         captures = self.separated(TokenKind.PIPE, self._capture)

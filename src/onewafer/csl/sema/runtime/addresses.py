@@ -172,7 +172,7 @@ def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, 
     if not operations.decide(index, lambda n: n in indices, "index inside of the array", span):
         fail(
             "index-out-of-range",
-            f"index {index.value} is outside of the array (0 … {dimensions[axis] - 1})",
+            places.outside(index.value, "the array", dimensions[axis]),
             span,
         )
 

@@ -1,0 +1,39 @@
+"""What types of C and NumPy are in CSL, for help to those who write them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
+    "char": ("i8", "u8"),
+    "short": ("i16",),
+    "int": ("i16", "i32"),
+    "long": ("i32", "i64"),
+    "unsigned": ("u16", "u32"),
+    "half": ("f16",),
+    "float": ("f32", "f16"),
+    "double": ("f32",),
+    "float64": ("f32",),
+    "size_t": ("u16",),
+    "boolean": ("bool",),
+}
+_SIZED = re.compile(r"(u?)int(8|16|32|64)(?:_t)?|float(16|32)")
+
+
+def nearest_types(name: str) -> tuple[str, ...]:
+    """Return the types of CSL that a type of another language comes near to, the best first.
+
+    >>> nearest_types("float"), nearest_types("uint16_t"), nearest_types("f32")
+    (('f32', 'f16'), ('u16',), ())
+    """
+    if name in _NEAREST:
+        return _NEAREST[name]
+    match = _SIZED.fullmatch(name)
+    if match is None:
+        return ()
+    unsigned, integer_bits, float_bits = match.groups()
+    return (f"f{float_bits}" if float_bits else f"{unsigned or 'i'}{integer_bits}",)
