@@ -60,7 +60,7 @@ def device_of(programs, *, engine, routes=None, width=1, is_strict=False):
     return reviewed(image, engine=engine, is_strict=is_strict)
 
 
-def reviewed(image, *, engine, is_strict=False):
+def reviewed(image, *, engine, is_strict=False, has_host=True):
     """Return a loaded device of an image, and who hears its warnings."""
     listener = Listener()
     device = Device(
@@ -70,6 +70,7 @@ def reviewed(image, *, engine, is_strict=False):
         limits=replace(NO_LIMITS, observer=listener),
         checking=checking_of(Settings(is_strict=is_strict)),
         is_reviewed=True,
+        has_host=has_host,
     )
     device.load()
     listener.lines.clear()  # that kernels are compiled
@@ -265,14 +266,12 @@ def test_words_that_the_host_never_asks_for_are_named(engine):
       }"""
     options = CompileOptions(entry="layout.csl", architecture=WSE3)
     image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": program}))
-    for num_words, left in ((7, "2 wavelets"), (8, None)):
-        device, listener = reviewed(image, engine=engine)
+    for num_words, has_host in ((7, True), (8, True), (7, False)):
+        device, listener = reviewed(image, engine=engine, has_host=has_host)
         device.launch("main")
         device.receive_words(5, num_words)
         device.stop()
-        if left is None:
-            assert listener.lines == []
-        else:
-            (line,) = listener.lines
-            assert f"{left} of color 5" in line
+        assert len(listener.lines) == (num_words == 7 and has_host)
+        for line in listener.lines:
+            assert "2 wavelets of color 5" in line
             assert "that PEs (0, 0), (1, 0) sent to the host were never asked for" in line

@@ -169,6 +169,7 @@ def _run_folder(
         trace_files=files,
         checking=checking_of(settings),
         is_reviewed=True,
+        has_host=False,
     )
     device.load()
     try:

@@ -83,6 +83,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
         limits=limits,
         checking=checking_of(settings),
         is_reviewed=True,
+        has_host=False,
     )
     start = device.machine.cycle
     what = device.machine.interrupted or "the run"

@@ -84,12 +84,14 @@ class Device:
         trace_files: Sequence[Path] = (),
         checking: Checking = NO_CHECKING,
         is_reviewed: bool = False,
+        has_host: bool = True,
     ) -> None:
         """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
 
         If the run is reviewed, the observer of the limits is told at its end, well or not, of what
         works and hardly anybody means: operations that were issued on a busy microthread, and
-        wavelets that nobody took. `checking` says whether these are errors.
+        wavelets that nobody took. `checking` says whether these are errors. Without a host, which
+        is a run of a program alone, words that are for one are not missed.
         """
         self.image = image
         self.architecture = architecture
@@ -104,6 +106,7 @@ class Device:
         self._machine: Machine | None = None
         self._checking = checking
         self._is_reviewed = is_reviewed
+        self._has_host = has_host
         self._trace_files = tuple(trace_files)
         self._recording: Recording | None = None
 
@@ -116,6 +119,7 @@ class Device:
         limits: RunLimits = NO_LIMITS,
         checking: Checking = NO_CHECKING,
         is_reviewed: bool = False,
+        has_host: bool = True,
     ) -> Device:
         """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
 
@@ -139,6 +143,7 @@ class Device:
             limits=limits,
             checking=checking,
             is_reviewed=is_reviewed,
+            has_host=has_host,
         )
         device._pending = machine.interrupted or device._pending
         device._put_on(machine)
@@ -236,7 +241,9 @@ class Device:
         Raises:
             SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
         """
-        leftovers = describe_leftovers(self.machine) if self._wants_review() else None
+        leftovers = None
+        if self._wants_review():
+            leftovers = describe_leftovers(self.machine, has_host=self._has_host)
         if leftovers is not None and self._checking.is_strict:
             raise SimulationError(leftovers)
         self._warn(leftovers)

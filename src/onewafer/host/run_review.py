@@ -53,9 +53,12 @@ def _describe_busy_issue(machine: Machine, issue: BusyIssue) -> str:
     )
 
 
-def describe_leftovers(machine: Machine) -> str | None:
-    """Return which wavelets nobody took, None: there are none."""
-    leftovers = machine.find_leftovers()
+def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
+    """Return which wavelets nobody took, None: there are none.
+
+    Without a host nobody could have asked for words that are for it: they are not named.
+    """
+    leftovers = [found for found in machine.find_leftovers() if has_host or not found.is_for_host]
     if not leftovers:
         return None
     lines = [leftover.text for leftover in leftovers[:_NUM_SHOWN]]

@@ -51,6 +51,8 @@ class Leftover:
     num_pes: int
     has_arrived: bool
     """In a queue of the PE, and not in a router."""
+    is_for_host: bool
+    """Sent to the host, or held up behind what was."""
     text: str
     """A sentence for people: how many, where, why, and what to write."""
 
@@ -60,7 +62,7 @@ def find_leftovers(
 ) -> list[Leftover]:
     """Return what nobody has taken, by color; what arrived at a PE before what routers hold."""
     found = [*_arrived(image, architecture, waiting.arrivals, state)]
-    return [*found, *_held(image, waiting, {leftover.color for leftover in found})]
+    return [*found, *_held(image, waiting, found)]
 
 
 def _arrived(
@@ -84,7 +86,7 @@ def _arrived(
             f"{_places(pes, image)} {'was' if len(rows) == 1 else 'were'} never taken{where}: "
             f"{reason}"
         )
-        yield Leftover(number, len(rows), len(pes), has_arrived=True, text=text)
+        yield Leftover(number, len(rows), len(pes), has_arrived=True, is_for_host=False, text=text)
     for number in np.unique(color[to_host]).tolist():
         rows = np.flatnonzero((color == number) & to_host)
         pes = np.unique(pe[rows])
@@ -93,7 +95,7 @@ def _arrived(
             f"{'was' if len(rows) == 1 else 'were'} never asked for: let the host receive as many "
             "as the program sends, or send fewer"
         )
-        yield Leftover(number, len(rows), len(pes), has_arrived=True, text=text)
+        yield Leftover(number, len(rows), len(pes), has_arrived=True, is_for_host=True, text=text)
 
 
 def _why(
@@ -136,7 +138,9 @@ def _why(
     )
 
 
-def _held(image: WaferImage, waiting: Waiting, arrived: set[int]) -> Iterator[Leftover]:
+def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterator[Leftover]:
+    arrived = {leftover.color for leftover in found}
+    for_program = {leftover.color for leftover in found if not leftover.is_for_host}
     color = waiting.wavelets["color"]
     pe = waiting.sources["pe"][waiting.wavelets["source"]]
     for number in np.unique(color).tolist():
@@ -148,7 +152,10 @@ def _held(image: WaferImage, waiting: Waiting, arrived: set[int]) -> Iterator[Le
             else "for a switch position that lets them pass, or for a place in what is before them"
         )
         text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
-        yield Leftover(number, len(rows), len(pes), has_arrived=False, text=text)
+        is_for_host = number in arrived - for_program
+        yield Leftover(
+            number, len(rows), len(pes), has_arrived=False, is_for_host=is_for_host, text=text
+        )
 
 
 def _count(number: int, image: WaferImage, color: int, *, is_control: bool = False) -> str:
