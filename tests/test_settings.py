@@ -136,7 +136,7 @@ def test_checks_are_named_in_any_order(monkeypatch):
     for text, checks in (
         ("", ()),
         ("bounds", ("bounds",)),
-        ("Uninitialized,bounds", ("bounds", "uninitialised")),
+        ("Uninitialized, bounds", ("bounds", "uninitialised")),
         ("all", ("bounds", "uninitialised")),
     ):
         monkeypatch.setenv("ONEWAFER_CHECK", text)

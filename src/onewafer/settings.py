@@ -12,6 +12,7 @@ ENGINES = ("fast", "reference")
 """The simulator's engines; the first is the default."""
 CHECKS = ("bounds", "uninitialised")
 """What can be checked at each access to memory of a CSL program."""
+_SPELLINGS = {"uninitialized": "uninitialised"}
 TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
 _OFF = ("off", "no", "0")
@@ -132,7 +133,8 @@ def parse_checks(text: str, origin: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: there is no such check.
     """
-    wanted = {_SPELLINGS.get(name, name) for name in text.lower().split(",") if name}
+    names = filter(None, map(str.strip, text.lower().split(",")))
+    wanted = {_SPELLINGS.get(name, name) for name in names}
     if "all" in wanted:
         return CHECKS
     unknown = sorted(wanted.difference(CHECKS))
@@ -142,9 +144,6 @@ def parse_checks(text: str, origin: str) -> tuple[str, ...]:
             f"{', '.join(CHECKS)}, or all"
         )
     return tuple(name for name in CHECKS if name in wanted)
-
-
-_SPELLINGS = {"uninitialized": "uninitialised"}
 
 
 def _switch(name: str, *, default: bool = True) -> bool:

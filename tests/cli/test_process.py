@@ -35,6 +35,18 @@ def test_the_exit_code_is_that_of_the_command(code):
     assert (result.returncode, result.stdout, result.stderr) == (code, "2×1 PEs\n", "")
 
 
+def test_a_reason_to_exit_is_said():
+    code = """
+import sys
+from onewafer.cli.process import run_command_line
+run_command_line("tool", lambda arguments: sys.exit("no"))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, text=True, stderr=subprocess.PIPE
+    )
+    assert (result.returncode, result.stderr) == (1, "no\n")
+
+
 def test_characters_that_an_encoding_lacks_are_escaped():
     result = run(1, 0, encoding="ascii", stdout=subprocess.PIPE)
     assert (result.returncode, result.stdout, result.stderr) == (0, "2\\xd71 PEs\n", "")

@@ -214,6 +214,15 @@ def test_the_warnings_come_before_an_error(engine):
     assert [line.partition(":")[0] for line in listener.lines] == ["warning"]
 
 
+def test_the_warnings_come_before_a_deadlock_of_the_host(engine):
+    routes = {(0, 0, 1): replace(route(RAMP, RAMP), to_host=True)}
+    device, listener = device_of(busy_program(), engine=engine, routes=routes)
+    device.launch("main")
+    with pytest.raises(DeadlockError, match="nothing moves any more"):
+        device.receive_words(1, 1)
+    assert [line.partition(":")[0] for line in listener.lines] == ["warning"]
+
+
 def test_nobody_is_told_who_did_not_ask():
     image = make_image(WSE3, busy_program())
     listener = Listener()

@@ -28,7 +28,7 @@ def test_footprint_adds_up():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 7), (100, 100)])
-def test_tile_programs_stay_within_sixteen(size):
+def test_there_are_at_most_nine_tile_programs(size):
     assert num_tile_programs(sharded([8, 8], *size)) <= 9
 
 

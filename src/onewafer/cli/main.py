@@ -19,6 +19,8 @@ from onewafer.cli.run import run
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
 
+_FAULTS_OF_DISKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
+
 app = typer.Typer(
     name="onewafer",
     help="An open wafer-scale computer in software.",
@@ -58,9 +60,6 @@ def _options(
     del version
 
 
-_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
-
-
 def main() -> NoReturn:
     """Run the command line of this process; exit with its code."""
     run_command_line("onewafer", execute)
@@ -77,7 +76,7 @@ def execute(arguments: list[str]) -> int:
         _complain(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in _FAULTS_OF_DISKS:
             _complain(OnewaferError(describe(error)))
             return OnewaferError.exit_code
         bug = InternalError(f"{type(error).__name__}: {error}")

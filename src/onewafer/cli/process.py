@@ -19,7 +19,7 @@ def run_command_line(name: str, execute: Callable[[list[str]], int]) -> NoReturn
     output = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         cast("io.TextIOWrapper", output).reconfigure(errors="backslashreplace")
-    code: object = 0
+    code: str | int | None = 0
     try:
         try:
             code = execute(sys.argv[1:])
@@ -33,7 +33,7 @@ def run_command_line(name: str, execute: Callable[[list[str]], int]) -> NoReturn
         # Python would try it once more at the exit, and complain in its own words.
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         code = code or 1
-    sys.exit(code if isinstance(code, int) else None)
+    sys.exit(code)
 
 
 def describe(error: OSError) -> str:

@@ -227,6 +227,7 @@ class Device:
             self.await_words(self._streams.pending)
         report = machine.find_deadlock()
         if report is not None:
+            self._warn()
             raise DeadlockError(report)
         self.review()
         if self._limits.log is not None:
@@ -440,6 +441,7 @@ class Device:
             self._rest(machine)
         if not reception.is_complete:
             report = machine.find_deadlock() or f"nothing moves any more at cycle {machine.cycle}"
+            self._warn()
             raise DeadlockError(f"{reception.describe()}\n{report}")
         return reception.words
 
@@ -465,6 +467,7 @@ class Device:
             report = machine.find_deadlock()
             if report is None:
                 raise
+            self._warn()
             raise DeadlockError(f"{name!r} cannot be launched: {error}\n{report}") from None
 
     def _read(

@@ -16,7 +16,7 @@ _NUM_SHOWN = 5
 
 
 def checking_of(settings: Settings) -> Checking:
-    """Return what the environment wants to be an error."""
+    """Return what is an error of a run with these settings."""
     return Checking(
         is_strict=settings.is_strict,
         bounds="bounds" in settings.checks,
@@ -63,7 +63,7 @@ def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
         return None
     lines = [leftover.text for leftover in leftovers[:_NUM_SHOWN]]
     if len(leftovers) > _NUM_SHOWN:
-        lines.append(f"and of {len(leftovers) - _NUM_SHOWN} more colors")
+        lines.append(f"and {len(leftovers) - _NUM_SHOWN} more, by color and program")
     return "\n  ".join(
         [f"wavelets were left over when the run ended, at cycle {machine.cycle:,}:", *lines]
     )

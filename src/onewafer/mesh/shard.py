@@ -38,9 +38,9 @@ def shard(
 
     `context` is how many positions a sequence may have: causal attention keeps keys and values of
     so many. Unless it is given, it is what the tables of positions hold, or else the rows of a
-    launch. `usual_rows` is how many rows the launches have that count: the middles of the axes are
-    chosen for them (`lowering.middles`). Unless it is given, a program that keeps keys and values
-    is there for launches of one row, any other one for those of all its rows.
+    launch. `usual_rows` is how many rows the launches have that count, of a program that keeps keys
+    and values, 1 unless it is given: the middles of the axes are chosen for them
+    (`lowering.middles`). Any other program is there for launches of all its rows.
 
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no

@@ -341,6 +341,12 @@ def test_a_json_file_that_is_no_such_value_is_refused(analyze, type_, text, code
     assert analyze(source, files={"x.json": text}).codes == [code]
 
 
+def test_the_array_that_a_json_file_lacks_is_named(analyze):
+    source = 'const x = @import_comptime_value([2, 3]f32, "x.json"); comptime { _ = x; }'
+    error = analyze(source, files={"x.json": "[[1, 2, 3], [4, 5]]"}).error
+    assert error.message == "what `x.json` holds at `[1]` is no `[3]f32`"
+
+
 def test_a_json_file_that_is_not_there_is_refused(analyze):
     source = 'const x = @import_comptime_value(i16, "x.json"); comptime { _ = x; }'
     assert analyze(source).codes == ["import-not-found"]

@@ -48,8 +48,8 @@ class _Reader:
         """Return `found` as a `type_`; `where` in the file says how to get to it: `.a[2]`."""
         what = f"`{self.path}`{where and f' at `{where}`'}"
         match found, type_:
-            case list(), t.ArrayType(dimensions, element):
-                entries = self._entries(found, dimensions, where)
+            case list(), t.ArrayType(_, element):
+                entries = self._entries(found, type_, where)
                 return Array(type_, [self.value(entry, element, at) for entry, at in entries])
             case dict(), t.StructType(names) if names is not None:
                 return self._struct(found, type_, where)
@@ -90,19 +90,17 @@ class _Reader:
             case None:
                 self._wrong(t.COMPTIME_STRUCT, where)
 
-    def _entries(
-        self, found: list[Json], dimensions: tuple[int, ...], where: str
-    ) -> list[tuple[Json, str]]:
+    def _entries(self, found: list[Json], type_: t.ArrayType, where: str) -> list[tuple[Json, str]]:
         """Return the elements of nested lists, the last index fastest."""
         entries: list[tuple[Json, str]] = [(found, where)]
-        for size in dimensions:
+        for axis, size in enumerate(type_.dimensions):
             inner: list[tuple[Json, str]] = []
             for entry, at in entries:
                 if not isinstance(entry, list) or len(entry) != size:
-                    self._wrong(t.ArrayType((size,), t.COMPTIME_INT), at)
+                    self._wrong(t.ArrayType(type_.dimensions[axis:], type_.element), at)
                 inner += [(part, f"{at}[{i}]") for i, part in enumerate(entry)]
             entries = inner
-        assert len(entries) == prod(dimensions)
+        assert len(entries) == prod(type_.dimensions)
         return entries
 
     def _wrong(self, type_: t.Type, where: str) -> NoReturn:
