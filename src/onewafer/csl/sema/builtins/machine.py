@@ -16,6 +16,7 @@ from onewafer.csl.sema.builtins.values import (
     text,
 )
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.statements import ir_type_of
 from onewafer.csl.sema.values import (
@@ -151,8 +152,8 @@ for _name, _type in (
 
 def _register_range_part(name: str) -> None:
     @runtime_builtin(name, 1)
-    def part(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
-        return range_part(site, args)
+    def part(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+        return range_part(site, [order.called(a, "part", args[0], site.span)])
 
     assert part is not None
 

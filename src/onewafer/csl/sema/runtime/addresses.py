@@ -100,6 +100,9 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
     match node:
         case ast.Name() | ast.Member():
             return address_of(a, node)
+        case _ if any(isinstance(element, Runtime) for element in value.elements):
+            copy = order.stored(a, "array", value, value.type, node.span)
+            return places.address_of_variable(copy)
         case _:
             return places.address_of_variable(
                 Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)

@@ -79,12 +79,21 @@ def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
     return settled(a, name, value, span) if _has_call(value) else value
 
 
+def stored(a: Analyzer, name: str, value: Value, type_: t.ArrayType, span: Span) -> Variable:
+    """Return a variable that an array is copied to here."""
+    copy = a.new_variable(name, type_, span, is_const=True)
+    statements.store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
+    return copy
+
+
 def _has_call(value: Value) -> bool:
     match value:
         case Runtime(_, expression):
             return walk.has_call(expression)
         case Struct(_, parts) | Array(_, parts):
             return any(map(_has_call, parts))
+        case Range(_, start, stop, step):
+            return any(map(_has_call, (start, stop, step)))
         case _:
             return False
 
@@ -114,6 +123,7 @@ class _Effects:
     """They do or read what a call could have done."""
 
     def disturb(self, expression: ir.Expression) -> bool:
+        """Tell whether an expression has another value, or effect, behind the statements."""
         for node in walk.expressions(expression):
             match node:
                 case ir.ReadLocal(local=local) if local in self.locals:
@@ -179,8 +189,10 @@ class _Keeper:
                 kept = tuple(self.keep(name, extent) for extent in extents)
                 moved = self.keep(name, base), self.keep(name, offset)
                 return TensorAccess(moved[0], element, kept, strides, moved[1])
-            case Variable(type=t.ArrayType()):
-                return self._copy(name, value) if self._is_overwritten else value
+            case Variable(type=t.ArrayType() as type_):
+                return (
+                    stored(self.a, name, value, type_, self.span) if self._is_overwritten else value
+                )
             case Variable() if self._is_overwritten:
                 return self.keep(name, self.a.load_variable(value, self.span))
             case _:
@@ -206,9 +218,3 @@ class _Keeper:
             if id(element) not in kept:
                 kept[id(element)] = self.keep(name, element)
         return [kept[id(element)] for element in elements]
-
-    def _copy(self, name: str, value: Variable) -> Variable:
-        copy = self.a.new_variable(name, value.type, self.span, is_const=True)
-        place = Pointer(t.PointerType(value.type), copy)
-        statements.store_value(self.a, place, value.type, value, self.span)
-        return copy

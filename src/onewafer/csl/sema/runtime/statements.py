@@ -427,8 +427,10 @@ def _for(a: Analyzer, node: ast.For) -> None:
             _for_range(a, node, iterable)
         case Variable(type=t.ArrayType() as type_) | Array(type_):
             _for_array(a, node, type_, base_pointer(a, node.iterable, iterable))
-        case Struct(None, fields):
-            _for_tuple(a, node, fields)
+        case Struct(None):
+            parts = order.settled(a, node.element.name, iterable, node.iterable.span)
+            assert isinstance(parts, Struct)
+            _for_tuple(a, node, parts.fields)
         case _:
             fail(
                 "type-mismatch",
