@@ -141,6 +141,11 @@ def test_pointers_in_memory_lead_to_their_variable():
     assert "at element 8 of 'x'" in failure("q = p; sum = q[n];", declarations)
 
 
+def test_a_write_beside_a_pointer_leaves_it_alone():
+    declarations = f"{VARIABLES}\nvar p: [*]i16 = &x; var beside: u16 = 0;"
+    assert "at element 8 of 'x'" in failure("p = &x; beside = 1; sum = p[n];", declarations)
+
+
 @settings(max_examples=25)
 @given(
     length=st.integers(1, 9),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1
 """Origin of what is no address, or one of which nobody knows where it comes from."""
+_ADDRESS_BYTES = 2
+"""Of a pointer; the base of a DSD is the low half of its first word."""
 _TIMESTAMP_BYTES = 6
 
 
@@ -118,7 +120,7 @@ class CheckedMemory(Memory):
         if self.written is not None:
             self.written[first : first + num_bytes] = b"\1" * num_bytes
         if self.origins:
-            for place in range(first - 3, first + num_bytes):
+            for place in range(first - _ADDRESS_BYTES + 1, first + num_bytes):
                 self.origins.pop(place, None)
 
 
