@@ -75,6 +75,8 @@ class SourceCode:
         self.comptime_blocks: list[ast.ComptimeBlock] = []
         self.layout_blocks: list[ast.LayoutBlock] = []
         self.functions: dict[ast.Function, FunctionCode] = {}
+        self.addressed: dict[ast.Function, frozenset[str]] = {}
+        """Of functions: the names whose address they take."""
         self.expressions: dict[ast.Expression, Evaluate] = {}
         for declaration in file.declarations:
             self._add(declaration, sink)

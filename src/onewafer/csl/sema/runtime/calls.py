@@ -205,10 +205,12 @@ def analyzer_of(
     instance: InstanceContext, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
 ) -> Analyzer:
     """Return a fresh analyzer for a function; `chain` says who wants it."""
-    declaration = function.declaration
-    name = function.module.symbol(declaration)
-    addressed = frozenset(addressed_names(declaration.body))
-    return Analyzer(instance, function.module, name, chain[:8], addressed=addressed)
+    module, declaration = function.module, function.declaration
+    addressed = module.code.addressed.get(declaration)
+    if addressed is None:
+        addressed = frozenset(addressed_names(declaration.body))
+        module.code.addressed[declaration] = addressed
+    return Analyzer(instance, module, module.symbol(declaration), chain[:8], addressed=addressed)
 
 
 def bind_argument(
