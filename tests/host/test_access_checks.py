@@ -146,6 +146,19 @@ def test_a_write_beside_a_pointer_leaves_it_alone():
     assert "at element 8 of 'x'" in failure("p = &x; beside = 1; sum = p[n];", declarations)
 
 
+def test_a_pointer_that_the_host_wrote_is_another_one():
+    def repoint(device):
+        (program,) = device.image.programs
+        place = {symbol.name: symbol.address for symbol in program.symbols}
+        memory = device.machine.memory[0]
+        memory[place["p"] : place["p"] + 2].view("<u2")[0] = place["before"]
+
+    declarations = f"{VARIABLES}\nvar p: [*]i16 = &x;"
+    body = "if (n == 0) { p = &before; } sum = p[n - 7];"
+    run(body, declarations, before=repoint)
+    assert "at element 8 of 'x'" in failure(body.replace("- 7", ""), declarations)
+
+
 @settings(max_examples=25)
 @given(
     length=st.integers(1, 9),

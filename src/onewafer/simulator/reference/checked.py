@@ -90,7 +90,7 @@ def _end(symbol: Symbol) -> int:
 class CheckedMemory(Memory):
     """Memory of which it is known what was written, and where pointers in it come from."""
 
-    __slots__ = ("origins", "variables", "written")
+    __slots__ = ("_origins", "variables", "written")
 
     def __init__(
         self, row: NDArray[np.uint8], variables: Variables, written: NDArray[np.uint8] | None
@@ -99,8 +99,24 @@ class CheckedMemory(Memory):
         super().__init__(row)
         self.variables = variables
         self.written = None if written is None else memoryview(written)  # pyright: ignore[reportArgumentType]  # arrays are buffers
-        self.origins = dict[int, int](variables.pointers)
-        """Of pointers and of the first words of DSDs, by their address."""
+        self._origins: dict[int, tuple[int, int]] = {}
+        """Of pointers and of first words of DSDs, by their address: the origin, and the pointer.
+
+        The host writes memory without a word to anybody, and what it wrote is another pointer.
+        """
+        for address, origin in variables.pointers.items():
+            self.keep_origin(address, origin)
+
+    def origin(self, address: int) -> int:
+        """Return where the pointer at `address` comes from."""
+        kept = self._origins.get(address)
+        if kept is None or super().read(address, _ADDRESS_BYTES) != kept[1]:
+            return UNKNOWN
+        return kept[0]
+
+    def keep_origin(self, address: int, origin: int) -> None:
+        """Note where the pointer that was just written at `address` comes from."""
+        self._origins[address] = origin, super().read(address, _ADDRESS_BYTES)
 
     def read(self, address: int, num_bytes: int) -> int:
         """Return the word at `address`, all bytes of which somebody wrote."""
@@ -119,9 +135,9 @@ class CheckedMemory(Memory):
         first = address & ADDRESS_MASK
         if self.written is not None:
             self.written[first : first + num_bytes] = b"\1" * num_bytes
-        if self.origins:
+        if self._origins:
             for place in range(first - _ADDRESS_BYTES + 1, first + num_bytes):
-                self.origins.pop(place, None)
+                self._origins.pop(place, None)
 
 
 class _CheckedPointer(PointerOperand):
@@ -207,10 +223,10 @@ class CheckedElement(ComputeElement):
         return CheckedMemory(row, self._variables, self._written)
 
     @property
-    def pointers(self) -> dict[int, int]:
-        """Origins of the pointers in memory, by their address."""
+    def checked_memory(self) -> CheckedMemory:
+        """The memory of this PE."""
         assert isinstance(self.memory, CheckedMemory)
-        return self.memory.origins
+        return self.memory
 
     def check(self, origin: int, address: int, num_bytes: int) -> None:
         """Raise `SimulationError` if a scalar access leaves its variable."""
@@ -339,7 +355,7 @@ def _load(plain: Execute, named: int) -> Execute:
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
         element.check(origin, address, ScalarType(instruction.type).num_bytes)
         following = plain(element, instruction, cycle)
-        origin = element.pointers.get(address & ADDRESS_MASK, UNKNOWN)
+        origin = element.checked_memory.origin(address & ADDRESS_MASK)
         element.origins[instruction.rd] = origin
         return following
 
@@ -350,10 +366,12 @@ def _store(plain: Execute, named: int) -> Execute:
     def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
         address = element.registers[instruction.ra] + instruction.imm
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
-        element.check(origin, address, ScalarType(instruction.type).num_bytes)
+        num_bytes = ScalarType(instruction.type).num_bytes
+        element.check(origin, address, num_bytes)
         following = plain(element, instruction, cycle)
-        if element.origins[instruction.rb] != UNKNOWN:
-            element.pointers[address & ADDRESS_MASK] = element.origins[instruction.rb]
+        origin = element.origins[instruction.rb]
+        if origin != UNKNOWN and num_bytes >= _ADDRESS_BYTES:
+            element.checked_memory.keep_origin(address & ADDRESS_MASK, origin)
         return following
 
     return cast("Execute", execute)
