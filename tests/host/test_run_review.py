@@ -252,6 +252,7 @@ def test_a_failed_assertion_shows_its_condition_and_place(engine, statement, mes
 
 
 def test_words_that_the_host_never_asks_for_are_named(engine):
+    """M83: what a PE sent to the host is left over too."""
     layout = """
       const memcpy = @import_module("<memcpy/get_params>", .{
         .width = 2, .height = 1, .MEMCPYD2H_1 = @get_color(5) });

@@ -12,7 +12,7 @@ DOCUMENT = (ROOT / "docs" / "machine.md").read_text(encoding="utf-8")
 RULES = dict(re.findall(r"^\*\*(M\d+)\*\* (.*?)(?=\n\n)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))
 TESTS = "\n".join(
     path.read_text(encoding="utf-8")
-    for folder in ("simulator", "arch")
+    for folder in ("simulator", "arch", "host")
     for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
     if path != Path(__file__)
 )
