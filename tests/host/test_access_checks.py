@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from onewafer.errors import CheckpointError, SimulationError
 from onewafer.host import Device
-from onewafer.image import Opcode, ScalarType
+from onewafer.image import INSTRUCTIONS, Opcode, ScalarType
 from onewafer.simulator import Checking, Machine
+from onewafer.simulator.reference import checked
 from tests.csl.library.one_pe import compile_pe
 from tests.simulator.assembly import WSE2, Kernel, boot
 
@@ -259,6 +260,11 @@ def test_programs_by_hand_are_checked_as_far_as_is_known():
         SimulationError, match="0x0400 is in no variable: it is 764 B behind the end"
     ):
         checked.run()
+
+
+def test_every_instruction_that_writes_a_register_says_what_becomes_of_its_origin():
+    writes = {opcode for opcode, row in INSTRUCTIONS.items() if "rd" in row.operands.split()}
+    assert writes - {Opcode.DSD} <= set(checked.MAKERS)  # its `rd` is an operand
 
 
 def test_a_checkpoint_knows_nothing_of_accesses(tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
-from onewafer.mesh import Axis, shard
+from onewafer.mesh import Axis, Estimator, shard
 from onewafer.mesh.lowering.middles import choose_middle
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
@@ -37,6 +39,19 @@ def test_the_middle_is_that_for_the_usual_launch():
         for rows in (None, 1, 32)
     ]
     assert middles[0] == middles[1] > middles[2]
+
+
+@pytest.mark.parametrize("num_pes", [5, 24, 64])
+@pytest.mark.parametrize("features", [[64, 64], [256, 64, 256]])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_the_middle_is_near_the_best_by_the_closed_form(num_pes, features, batch):
+    """The choice knows no timing of a machine; on the WSE-3 it costs little."""
+    program = shard(mlp(features, batch=batch), width=num_pes, height=1, architecture=WSE3)
+    cycles = [
+        Estimator(replace(program, middle_x=middle), WSE3).estimate().cycles
+        for middle in range(num_pes // 2 + 1)
+    ]
+    assert cycles[program.middle(Axis.X)] <= 1.01 * min(cycles)
 
 
 @pytest.mark.parametrize(("batch", "has_two"), [(1, True), (64, False)])

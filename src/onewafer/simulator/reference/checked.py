@@ -293,14 +293,8 @@ def check_instructions(tables: ElementProgram) -> ElementProgram:
 def _checked(instruction: Instruction, named: int) -> Execute:
     """Return what an instruction does; `named` is the variable whose address it holds."""
     plain = instruction.execute
-    make = _MAKERS.get(instruction.opcode)
-    if make is not None:
-        return make(plain, named)
-    if Opcode.ADD <= instruction.opcode <= Opcode.LESS_EQUAL or (
-        instruction.opcode is Opcode.COORDINATE
-    ):
-        return _forget(plain, named)
-    return plain
+    make = MAKERS.get(instruction.opcode)
+    return plain if make is None else make(plain, named)
 
 
 Maker = Callable[["Execute", int], "Execute"]
@@ -388,23 +382,13 @@ def _timestamp(plain: Execute, named: int) -> Execute:
     return cast("Execute", execute)
 
 
-def _set_base(plain: Execute, named: int) -> Execute:
+def _make_dsd(plain: Execute, named: int) -> Execute:
+    """Give a DSD the origin of what its base is from: a register, or the DSD that it changes."""
     del named
 
     def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
-        origin = element.origin_of_dsd(instruction.rb)
-        following = plain(element, instruction, cycle)
-        element.origins[instruction.rd : instruction.rd + 2] = origin, UNKNOWN
-        return following
-
-    return cast("Execute", execute)
-
-
-def _update_dsd(plain: Execute, named: int) -> Execute:
-    del named
-
-    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
-        origin = element.origin_of_dsd(instruction.ra)
+        is_base = instruction.opcode is Opcode.DSD_SET_BASE
+        origin = element.origin_of_dsd(instruction.rb if is_base else instruction.ra)
         following = plain(element, instruction, cycle)
         element.origins[instruction.rd : instruction.rd + 2] = origin, UNKNOWN
         return following
@@ -438,7 +422,13 @@ def _map_access(plain: Execute, named: int) -> Execute:
     return cast("Execute", execute)
 
 
-_MAKERS: dict[Opcode, Maker] = {
+_OF_NO_ADDRESS = (
+    *(Opcode.MUL, Opcode.DIV, Opcode.REM, Opcode.NEG, Opcode.AND, Opcode.OR, Opcode.XOR),
+    *(Opcode.NOT, Opcode.SHL, Opcode.SHR, Opcode.EQUAL, Opcode.NOT_EQUAL, Opcode.LESS),
+    *(Opcode.LESS_EQUAL, Opcode.COORDINATE),
+)
+MAKERS: dict[Opcode, Maker] = {
+    **dict.fromkeys(_OF_NO_ADDRESS, _forget),
     Opcode.LOAD_IMMEDIATE: _load_immediate,
     Opcode.MOVE: _copy,
     Opcode.CONVERT: _copy,
@@ -447,12 +437,13 @@ _MAKERS: dict[Opcode, Maker] = {
     Opcode.LOAD: _load,
     Opcode.STORE: _store,
     Opcode.TIMESTAMP: _timestamp,
-    Opcode.DSD_SET_BASE: _set_base,
-    Opcode.DSD_SET_LENGTH: _update_dsd,
-    Opcode.DSD_SET_STRIDE: _update_dsd,
-    Opcode.DSD_ADVANCE: _update_dsd,
+    Opcode.DSD_SET_BASE: _make_dsd,
+    Opcode.DSD_SET_LENGTH: _make_dsd,
+    Opcode.DSD_SET_STRIDE: _make_dsd,
+    Opcode.DSD_ADVANCE: _make_dsd,
     Opcode.DSR_LOAD: _load_dsr,
     Opcode.DSR_LOAD_CONSTANT: _load_dsr,
     Opcode.MAP_READ: _map_access,
     Opcode.MAP_WRITE: _map_access,
 }
+"""What becomes of origins, by what an instruction does; all others leave every register alone."""
