@@ -187,6 +187,29 @@ def test_a_token_costs_its_id_and_its_logits_in_traffic():
     assert record.bytes_out - bytes_out == 61 * 4
 
 
+def test_tokens_differ_first_where_the_host_has_a_tie():
+    """In f16 the wafer cannot tell two tokens apart that f32 separates by a hair, and takes one."""
+    model = build("llama")
+    options = {**GREEDY, "output_logits": True, "return_dict_in_generate": True}
+    plain = model.generate(IDS, **options)
+    token = int(plain.sequences[0, -2])
+    rival = model.config.vocab_size - 1
+    assert token < rival, "the first of equals wins"
+    with torch.no_grad():
+        sign = 1 if plain.logits[-2][0, token] > 0 else -1
+        model.lm_head.weight[rival] = model.lm_head.weight[token] * (1 + sign * 3e-6)
+    expected = model.generate(IDS, **options)
+    wafer = session(Fidelity.FABRIC, rectangle=(2, 2), dtype=DataType.F16)
+    with intercept_calls(wafer):
+        found = model.generate(IDS, **GREEDY)
+    assert not wafer.ledger.fallbacks
+    (first, *_) = (found != expected.sequences)[0].nonzero().flatten().tolist()
+    assert (int(expected.sequences[0, first]), int(found[0, first])) == (rival, token)
+    logits = expected.logits[first - IDS.shape[1]][0]
+    best, second, third = logits.topk(3).values
+    assert 0 < best - second < 1e-5 * best.abs() < 1e-2 * (second - third)
+
+
 def _cache_name(output):
     return "cache" if "cache" in output else "past_key_values"
 
