@@ -19,7 +19,9 @@ SECTIONS = {
     title: BLOCK.findall(text)
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
 }
-INTERNAL = {"tile_config/refused", "tile_config/queue_status"}
+INTERNAL = {"tile_config/refused", "tile_config/queue_status"} | {
+    f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")
+}
 """Files that programs do not import by name."""
 
 

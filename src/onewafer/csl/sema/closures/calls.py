@@ -63,6 +63,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     code = module.code.functions.get(declaration)
     if code is None:
         code = module.code.functions[declaration] = _compile_function(declaration)
+    arguments = _with_absent(function, arguments)
     check_call(declaration, len(arguments), span)
     session.tick(span)
     key = (declaration, id(module), *map(key_of, arguments)) if code.is_pure else None
@@ -79,6 +80,20 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     elif key is not None:
         session.memo[key] = (result, (module, tuple(arguments)))
     return result
+
+
+def _with_absent(function: FunctionValue, arguments: Sequence[Value]) -> Sequence[Value]:
+    """Return the arguments, with `{}` for what a library function can do without.
+
+    The documentation of the SDK knows functions of the layout with optional arguments; the language
+    has no word for them, so in our library these are the last ones of type `anytype`.
+    """
+    parameters = function.declaration.parameters[len(arguments) :]
+    if not parameters or not function.module.code.is_library:
+        return arguments
+    if not arguments or any(parameter.type is not None for parameter in parameters):
+        return arguments
+    return (*arguments, *(VOID_VALUE for _ in parameters))
 
 
 def _is_tainted(value: Value) -> bool:
