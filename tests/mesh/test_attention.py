@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.mesh import Axis, Launch, functions
-from onewafer.mesh.attention import local_heads, most_heads, num_slots, row_lengths
+from onewafer.mesh.attention import count_heads, local_heads, most_heads, num_slots, row_lengths
 from onewafer.mesh.operations import AttentionShape
 from tests.mesh.attention_rectangle import Array, Rectangle, Shape
 
@@ -75,6 +75,17 @@ def test_heads_need_not_end_where_blocks_do():
     assert most_heads(2, **sizes) == 2
     assert most_heads(3, width=4, head_dim=2, features=12) == 2
     assert most_heads(3, width=4, head_dim=8, features=12) == 1
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(1, 40))
+def test_counted_heads_are_those_of_each_pe(num_pes, width, head_dim, features):
+    sizes = {"width": width, "head_dim": head_dim, "features": features}
+    found = [local_heads(a, **sizes).sizes for a in range(num_pes)]
+
+    heads, of_pes = count_heads(num_pes, **sizes)
+
+    assert heads.tolist() == [len(of_pe) for of_pe in found]
+    assert of_pes.tolist() == [sum(of_pe) for of_pe in found]
 
 
 @given(st.integers(0, 50), st.integers(1, 7))

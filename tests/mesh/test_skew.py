@@ -97,3 +97,11 @@ def test_who_is_late_decides_how_much_of_a_chain_is_left(late):
     begins[late] = 10_000
     skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, 0, TIMING)
     assert skew.latest == 10_000 + late * STAGE
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_classes_are_the_distinct_rows(rows):
+    distinct, classes = Classes.of(Axis.X, np.array(rows))
+
+    assert distinct.tolist() == [list(row) for row in sorted(set(rows))]
+    assert distinct[classes.labels].tolist() == [list(row) for row in rows]

@@ -77,10 +77,21 @@ def local_heads(a: int, *, width: int, head_dim: int, features: int) -> LocalHea
 @cache
 def most_heads(num_pes: int, *, width: int, head_dim: int, features: int) -> int:
     """Return the largest number of kv heads that any of the PEs along A has features of."""
-    return max(
-        len(local_heads(a, width=width, head_dim=head_dim, features=features).sizes)
-        for a in range(num_pes)
-    )
+    heads, _ = count_heads(num_pes, width=width, head_dim=head_dim, features=features)
+    return int(heads.max())
+
+
+def count_heads(
+    num_pes: int, *, width: int, head_dim: int, features: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return of how many kv heads each PE along A has features, and of how many features.
+
+    They are those of its `local_heads`.
+    """
+    first = width * np.arange(num_pes)
+    end = np.minimum(first + width, features)
+    heads = (end - 1) // head_dim - first // head_dim + 1
+    return np.where(first < end, heads, 0), np.maximum(end - first, 0)
 
 
 def num_slots(limit: int | Integers, b: int | Integers, size: int) -> NDArray[np.intp]:

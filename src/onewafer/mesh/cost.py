@@ -22,10 +22,10 @@ up.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -33,23 +33,22 @@ import numpy as np
 
 from onewafer.mesh.banks import bank
 from onewafer.mesh.entry import CONTROL_KINDS, Kind, num_tests
-from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
 from onewafer.mesh.program import Block
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
+from onewafer.mesh.step_costs import Rate, step_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from onewafer.arch import Architecture, Timing
     from onewafer.graph import DataType
-    from onewafer.mesh.kernel_costs import Counts, KernelCosts, Size
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.operations import MeshOperation
     from onewafer.mesh.operations.operation import Classes, Traffic
     from onewafer.mesh.program import Launch, MeshProgram
+    from onewafer.mesh.step_costs import StepCosts
 
-_WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
-"""DSD operations with a third, scalar source."""
 _NO_SIZES: Mapping[str, Size] = MappingProxyType({})
 
 
@@ -84,7 +83,8 @@ class Estimator:
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self._program = program
         self._timing = architecture.timing
-        self._kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
+        is_sequence = program.sequence_rows is not None
+        self._costs = step_costs(self._timing, program.dtype, is_sequence=is_sequence)
         schedule = build_schedule(program)
         self._kinds = kinds_of(schedule)
         self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)
@@ -94,7 +94,7 @@ class Estimator:
         """Return the cycles of one launch: of all rows from position 0 on, unless one is given."""
         program = self._program
         where = launch or program.whole_launch()
-        model = _CostModel(self._timing, self._kernels, program, where, self._kinds)
+        model = _CostModel(self._timing, self._costs, program, where, self._kinds)
         cycles = _Walk(model).run(self._operations)
         return Estimate(
             launch_cycles=model.launch_cycles(),
@@ -110,7 +110,7 @@ class Estimator:
     def repeat_cycles(self) -> int:
         """Return the cycles of the step of the schedule that goes back to the layer before it."""
         where = self._program.whole_launch()
-        model = _CostModel(self._timing, self._kernels, self._program, where, self._kinds)
+        model = _CostModel(self._timing, self._costs, self._program, where, self._kinds)
         return int(model.step(Kind.REPEAT))
 
 
@@ -133,13 +133,18 @@ def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
 
 def _kind_of_work(operation: MeshOperation, dtype: DataType) -> Hashable:
     """Return what is equal for operations that only work elsewhere in memory, in equal banks."""
-    values = [getattr(operation, item.name) for item in dataclasses.fields(operation)]
-    return type(operation), *(
+    values = [getattr(operation, name) for name in _field_names(type(operation))]
+    return type(operation), *[
         (value.arena, bank(value.offset, dtype), value.rows, value.columns)
         if isinstance(value, Block)
         else value
         for value in values
-    )
+    ]
+
+
+@cache
+def _field_names(operation: type[MeshOperation]) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(operation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ class _Walk:
 @dataclass(frozen=True, slots=True)
 class _CostModel:
     timing: Timing
-    kernels: KernelCosts
+    costs: StepCosts
     program: MeshProgram
     launch: Launch
     kinds: frozenset[Kind]
@@ -224,9 +229,8 @@ class _CostModel:
         again: Size = 0
         if traffic is not None:
             stream = self._stream_cycles(traffic)
-            cycles = int(np.max(cycles)) + stream
-            again = self._instructions(self.kernels.second_chain, _NO_SIZES) + stream
-            again = again + self.timing.resume_cycles
+            cycles = _largest(cycles) + stream
+            again = self.costs.second_chain + stream + self.timing.resume_cycles
         return Work(cycles, operation.classes(program, launch), traffic, again)
 
     def step(self, kind: Kind, sizes: Mapping[str, Size] = _NO_SIZES) -> Size:
@@ -234,70 +238,40 @@ class _CostModel:
 
         They are `[classes, places]` if the sizes differ from PE to PE.
         """
-        cycles: Size = self.timing.task_start_cycles
-        cycles += num_tests(kind, self.kinds) * self._instructions(self.kernels.test, sizes)
-        for rounds, counts in self.kernels.of(kind).items():
-            cycles = cycles + of_all_rows(
-                product(rounds, sizes) * self._instructions(counts, sizes)
-            )
+        tests = num_tests(kind, self.kinds)
+        cycles: Size = self.timing.task_start_cycles + tests * self.costs.test
+        for rounds, of_round in self.costs.of(kind):
+            cycles = cycles + of_all_rows(rounds.of(sizes) * of_round.of(sizes))
         return cycles
 
     def launch_cycles(self) -> int:
         """Return the cycles of the exported function."""
-        timing = self.timing
-        return timing.task_start_cycles + int(self._instructions(self.kernels.launch, _NO_SIZES))
-
-    def _instructions(self, counts: Counts, sizes: Mapping[str, Size]) -> Size:
-        timing = self.timing
-        cycles: Size = 0
-        for name, count in counts.items():
-            if name == "branch_taken":
-                cycles = cycles + count * timing.branch_taken_cycles
-            elif name == "map_begin":
-                cycles = cycles + count * timing.memory_setup_cycles
-            elif name in timing.instruction_cycles:
-                cycles = cycles + count * timing.instruction_cycles[name]
-            else:
-                cycles = cycles + count * self._vector_operation(VectorOperation.parse(name), sizes)
-        return cycles
-
-    def _vector_operation(self, operation: VectorOperation, sizes: Mapping[str, Size]) -> Size:
-        timing = self.timing
-        length, stride = product(operation.length, sizes), product(operation.stride, sizes)
-        rate = timing.elements_per_cycle[operation.name]
-        if int(np.max(stride)) > 1 and rate > 1:
-            rate = max(Fraction(1), rate / int(np.max(stride)))
-        busy = cycles_at(rate, length)
-        if operation.is_reduction and rate > timing.reduction_elements_per_cycle:
-            slower = cycles_at(timing.reduction_elements_per_cycle, length)
-            busy = busy + (length > 1) * (slower - busy)  # one element waits for no other
-        if operation.is_mapped:
-            return busy
-        setup = timing.memory_setup_cycles
-        if operation.name in _WITH_SCALAR:
-            setup += timing.scalar_setup_cycles
-        return setup + busy + timing.resume_cycles
+        return self.timing.task_start_cycles + self.costs.launch
 
     def _conflict_cycles(self, operation: MeshOperation) -> Size:
         """Return the cycles by which bank conflicts make an operation longer."""
         conflicts = operation.conflicts(self.program, self.launch)
-        rate, size = self.timing.elements_per_cycle[conflicts.operation], conflicts.num_elements
-        in_turns = cycles_at(rate / self.timing.bank_conflict_factor, size)
-        return of_all_rows(conflicts.count * (in_turns - cycles_at(rate, size)))
+        if isinstance(conflicts.count, int) and conflicts.count == 0:
+            return 0
+        in_turns = self.costs.rates_in_turns[conflicts.operation].busy(conflicts.num_elements)
+        usual = self.costs.rates[conflicts.operation].busy(conflicts.num_elements)
+        return of_all_rows(conflicts.count * (in_turns - usual))
 
     def _stream_cycles(self, traffic: Traffic) -> Size:
         """Return the cycles from the issue of a fabric operation until its last element is over."""
-        timing = self.timing
-        data_path = max(1, math.ceil(1 / timing.elements_per_cycle[traffic.operation]))
+        data_path = max(1, int(self.costs.rates[traffic.operation].busy(1)))
         gaps = np.maximum(np.asarray(traffic.words) - 1, 0)
-        link = cycles_at(Fraction(timing.link_window_words, timing.link_window_cycles), gaps)
-        return timing.fabric_setup_cycles + np.maximum(gaps * data_path, link) + data_path
+        slowest = np.maximum(gaps * data_path, self.costs.link.busy(gaps))
+        return self.timing.fabric_setup_cycles + slowest + data_path
 
 
 def cycles_at(elements_per_cycle: Fraction, num_elements: Size) -> Size:
     """Return the cycles that a number of elements takes, rounded up."""
-    rate = Fraction(elements_per_cycle)
-    return -(-num_elements * rate.denominator // rate.numerator)
+    return Rate.of(Fraction(elements_per_cycle)).busy(num_elements)
+
+
+def _largest(cycles: Size) -> int:
+    return cycles if isinstance(cycles, int) else int(cycles.max())
 
 
 def of_all_rows(cycles: Size) -> Size:

@@ -19,7 +19,8 @@ collective, and counts as late as its last PE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,9 @@ class Skew:
     @property
     def latest(self) -> int:
         """The cycle at which the last PE begins."""
-        return int(np.max(self._lines(Axis.X, np.zeros_like(self.x)) + self.y))
+        if self.apart is None:
+            return int(self.x.max() + self.y.max())
+        return int((self._lines(Axis.X, np.zeros_like(self.x)) + self.y).max())
 
     @property
     def key(self) -> tuple[bytes, ...]:
@@ -76,7 +79,7 @@ class Skew:
 
     def earlier(self, cycles: int) -> Skew:
         """Return the same, so many cycles earlier."""
-        return replace(self, x=self.x - cycles)
+        return Skew(self.x - cycles, self.y, self.apart, self.middle_x, self.middle_y)
 
     def after_local(self, cycles: Cycles, classes: Classes) -> Skew:
         """Return the skew after an operation, of cycles `[classes, places along the other axis]`.
@@ -88,9 +91,14 @@ class Skew:
         if len(cycles) == 1:
             return self._later(classes.axis.other, cycles[0])
         if self.apart is None:
-            return replace(self, apart=_Apart(classes, cycles))
-        assert np.array_equal(self.apart.classes.labels, classes.labels), "one attention at a time"
-        return replace(self, apart=_Apart(classes, self.apart.cycles + cycles))
+            return self._apart_by(classes, cycles)
+        labels = self.apart.classes.labels
+        is_same = labels is classes.labels or np.array_equal(labels, classes.labels)
+        assert is_same, "one attention at a time"
+        return self._apart_by(classes, self.apart.cycles + cycles)
+
+    def _apart_by(self, classes: Classes, cycles: Cycles) -> Skew:
+        return Skew(self.x, self.y, _Apart(classes, cycles), self.middle_x, self.middle_y)
 
     def after_chain(
         self, axis: Axis, words: Size, cycles: Size, again: Size, timing: Timing
@@ -106,29 +114,36 @@ class Skew:
         end = self._lines(axis, late, slice(middle, None)) + cycles
         if middle:
             end = np.maximum(end, self._lines(axis, late, slice(middle + 1)) + cycles + again)
-        idle = self._lines(axis, np.zeros_like(late)) + cycles
-        level = replace(self._with(axis, np.zeros_like(self._along(axis))), apart=None)
-        return level._later(axis.other, np.where(np.asarray(words) > 0, end, idle))  # noqa: SLF001
+        if isinstance(words, int) and words > 0:
+            ends = end
+        else:
+            idle = self._lines(axis, np.zeros_like(late)) + cycles
+            ends = np.where(np.asarray(words) > 0, end, idle)
+        level = np.zeros_like(self._along(axis))
+        x, y = (level, self.y + ends) if axis is Axis.X else (self.x + ends, level)
+        return Skew(x, y, None, self.middle_x, self.middle_y)
 
     def after_broadcast(self, axis: Axis, cycles: Size, timing: Timing) -> Skew:
         """Return the skew after a broadcast along an axis; `cycles` as for a chain."""
         assert self.apart is None, "a broadcast follows a chain"
         ready = self._along(axis)
         middle, distance = self._middle(axis)
-        travel = np.where(distance, 2 * timing.ramp_cycles + 1 + distance * timing.hop_cycles, 0)
+        travel = distance * timing.hop_cycles + (2 * timing.ramp_cycles + 1)
+        travel[middle] = 0
         arrived = self._with(axis, np.maximum(ready, ready[middle] + travel))
         return arrived._later(axis.other, np.asarray(cycles))  # noqa: SLF001
 
     def _middle(self, axis: Axis) -> tuple[int, Cycles]:
         """Return the place to which chains go, and how far from it each place is."""
         middle = self.middle_x if axis is Axis.X else self.middle_y
-        return middle, np.abs(np.arange(len(self._along(axis))) - middle)
+        return middle, _distances(len(self._along(axis)), middle)
 
     def _along(self, axis: Axis) -> Cycles:
         return self.x if axis is Axis.X else self.y
 
     def _with(self, axis: Axis, cycles: Cycles) -> Skew:
-        return replace(self, x=cycles) if axis is Axis.X else replace(self, y=cycles)
+        x, y = (cycles, self.y) if axis is Axis.X else (self.x, cycles)
+        return Skew(x, y, self.apart, self.middle_x, self.middle_y)
 
     def _later(self, axis: Axis, cycles: Cycles) -> Skew:
         return self._with(axis, self._along(axis) + cycles)
@@ -147,3 +162,11 @@ class Skew:
         of_class = np.full(len(cycles), _LONG_AGO)
         np.maximum.at(of_class, classes.labels[places], ready)
         return (of_class[:, np.newaxis] + cycles).max(axis=0)
+
+
+@lru_cache(maxsize=64)
+def _distances(num_places: int, middle: int) -> Cycles:
+    """Return how far each place of an axis is from its middle."""
+    distances = np.abs(np.arange(num_places) - middle)
+    distances.flags.writeable = False
+    return distances

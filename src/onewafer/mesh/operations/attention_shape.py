@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from onewafer.mesh.operations.sizes import CHUNK
 from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from onewafer.mesh.kernel_costs import Size
@@ -94,7 +97,7 @@ class AttentionShape:
         """Return the position of the first row in the cache: what is not causal keeps nothing."""
         return launch.start if self.is_causal else 0
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, Size]:
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that the costs of its steps depend on.
 
         `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`
@@ -102,8 +105,12 @@ class AttentionShape:
         `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
         by feature where that would be too long.
         """
+        return _sizes(self, program.size(self.axis.other), launch)
+
+    def work(self, num_places: int, launch: Launch) -> dict[str, Size]:
+        """Return the `sizes` of a program with so many places along the axis of the positions."""
         (heads, features), _ = _local_work(self)
-        places = np.arange(program.size(self.axis.other))
+        places = np.arange(num_places)
         start, end = self.first(launch), self.first(launch) + launch.num_rows
         slots = attention.num_slots(end, places, len(places))
         kept = slots - attention.num_slots(start, places, len(places))
@@ -166,13 +173,21 @@ class AttentionShape:
         return attention.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
 
 
+@lru_cache(maxsize=16)
+def _sizes(shape: AttentionShape, num_places: int, launch: Launch) -> Mapping[str, Size]:
+    """Return the sizes of all steps of one attention, which are asked one after the other."""
+    return MappingProxyType(shape.work(num_places, launch))
+
+
 @cache
 def _local_work(shape: AttentionShape) -> tuple[Array, Classes]:
     """Return the numbers of kv heads and of their features, `[2, 1, classes, 1]`, and the classes.
 
     All steps of attention ask for them, so they are worked out once.
     """
-    sizes = [shape.local_heads(a).sizes for a in range(shape.num_pes)]
-    numbers = np.array([(len(of_pe), sum(of_pe)) for of_pe in sizes])
-    distinct, classes = Classes.of(shape.axis, numbers)
+    features = shape.kv_heads * shape.head_dim
+    numbers = attention.count_heads(
+        shape.num_pes, width=shape.width, head_dim=shape.head_dim, features=features
+    )
+    distinct, classes = Classes.of(shape.axis, np.stack(numbers, axis=1))
     return distinct.T[:, np.newaxis, :, np.newaxis], classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,9 +88,9 @@ class Matmul(MeshOperation):
 
     def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
         """Return how many columns of its block are padding, by class of PE."""
-        columns = self.result.columns
-        ends = columns * np.arange(1, program.size(self.axis) + 1)
-        return Classes.of(self.axis, np.clip(ends - self.features, 0, columns))
+        num_pes = program.size(self.axis)
+        missing, classes = _padding(self.axis, num_pes, ((self.result.columns, self.features),))
+        return missing[:, 0], classes
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the multiply-adds, one for every row of the result and of the weight.
@@ -224,9 +225,21 @@ class Matmuls(MeshOperation):
 
     def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
         """Return how many columns of each product are padding, `[class of PE, weight]`."""
-        features = np.array([factor.features for factor in self.factors])
-        ends = self._columns * np.arange(1, program.size(self.axis) + 1)[:, np.newaxis]
-        return Classes.of(self.axis, np.clip(ends - features, 0, self._columns))
+        products = tuple((factor.weight.columns, factor.features) for factor in self.factors)
+        return _padding(self.axis, program.size(self.axis), products)
+
+
+@cache
+def _padding(
+    axis: Axis, num_pes: int, products: tuple[tuple[int, int], ...]
+) -> tuple[NDArray[np.int64], Classes]:
+    """Return how many columns of each product are padding, `[class of PE, product]`.
+
+    Products are columns of a block, and columns over all PEs without padding.
+    """
+    columns, features = np.array(products).T
+    ends = columns * np.arange(1, num_pes + 1)[:, np.newaxis]
+    return Classes.of(axis, np.clip(ends - features, 0, columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class OverGroups(MeshOperation):
 
         A PE is `padded` if it has features for less than its columns, `absent` says how many less.
         """
-        (present, pieces), _ = self._pieces(program)
+        (present, pieces), _ = self._shares(program)
         absent = self.input.columns - present
         sizes: dict[str, Size] = {
             "pieces": pieces,
@@ -59,13 +59,11 @@ class OverGroups(MeshOperation):
     def classes(self, program: MeshProgram, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the features that they have."""
         del launch
-        return self._pieces(program)[1]
+        return self._shares(program)[1]
 
-    def _pieces(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+    def _shares(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
         """Return features and pieces of a row, `[2, 1, classes, 1]`."""
-        pieces = _count_pieces(self.groups, self.input.columns, program.size(self.axis))
-        distinct, classes = Classes.of(self.axis, np.array(pieces))
-        return distinct.T[:, np.newaxis, :, np.newaxis], classes
+        return _shares(self.axis, self.groups, self.input.columns, program.size(self.axis))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +176,14 @@ class Normalize(OverGroups):
             bias=None if self.bias is None else memories.matrix(self.bias),
         )
         memories.write(self.result, result)
+
+
+@cache
+def _shares(
+    axis: Axis, groups: Groups, columns: int, num_pes: int
+) -> tuple[NDArray[np.int64], Classes]:
+    distinct, classes = Classes.of(axis, np.array(_count_pieces(groups, columns, num_pes)))
+    return distinct.T[:, np.newaxis, :, np.newaxis], classes
 
 
 @cache

@@ -1,0 +1,215 @@
+"""What the kernels cost under one timing: the texts of `kernel_costs`, read once for many programs.
+
+In: counts of instructions by name, and the cycles of each. Out: the cycles of a kernel as a number
+and DSD operations whose lengths are still unknown, in which those that take equally long are one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.arch import Timing
+    from onewafer.graph import DataType
+    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.kernel_costs import Counts, KernelCosts, Size
+
+_WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
+"""DSD operations with a third, scalar source."""
+_MOST_KNOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Elements that a DSD operation does in a cycle, as a fraction."""
+
+    elements: int
+    cycles: int
+
+    @classmethod
+    def of(cls, elements_per_cycle: Fraction) -> Rate:
+        """Return the rate of a number."""
+        return cls(elements_per_cycle.numerator, elements_per_cycle.denominator)
+
+    def busy(self, num_elements: Size) -> Size:
+        """Return the cycles that a number of elements takes, rounded up."""
+        return -(-num_elements * self.cycles // self.elements)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product of sizes that are known when a program is."""
+
+    factor: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Product:
+        """Read one as it is in the file.
+
+        >>> Product.parse("2*rows*inner")
+        Product(factor=2, names=('rows', 'inner'))
+        """
+        factor, names = 1, list[str]()
+        for part in text.split("*"):
+            if part.isdigit():
+                factor *= int(part)
+            else:
+                names.append(part)
+        return cls(factor, tuple(names))
+
+    def of(self, sizes: Mapping[str, Size]) -> Size:
+        """Return its value."""
+        value: Size = self.factor
+        for name in self.names:
+            value = value * sizes[name]
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """How fast a DSD operation is."""
+
+    usual: Rate
+    of_many: Rate | None
+    """Of more than one element, where that is slower: they make one scalar."""
+
+    @classmethod
+    def of(cls, rate: Fraction, reduction: Fraction | None, stride: int) -> _Rates:
+        """Return the rates with some stride, and with that of a reduction if it is one."""
+        if stride > 1 and rate > 1:
+            rate = max(Fraction(1), rate / stride)
+        is_slower = reduction is not None and rate > reduction
+        return cls(Rate.of(rate), Rate.of(reduction) if reduction and is_slower else None)
+
+    def busy(self, length: Size) -> Size:
+        """Return how long it has the data path."""
+        busy = self.usual.busy(length)
+        if self.of_many is None:
+            return busy
+        slower = self.of_many.busy(length)
+        return busy + (length > 1) * (slower - busy)  # one element waits for no other
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    """DSD operations that have the data path for equally long."""
+
+    length: Product
+    stride: Product
+    """The largest one among the operands."""
+    rate: Fraction
+    reduction: Fraction | None
+    usual: _Rates
+    """With a stride that is known already."""
+
+    def cycles(self, sizes: Mapping[str, Size]) -> Size:
+        """Return how long one of them has it."""
+        rates = self.usual
+        if self.stride.names:
+            stride = int(np.max(self.stride.of(sizes)))
+            rates = _Rates.of(self.rate, self.reduction, stride)
+        return rates.busy(self.length.of(sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """The cycles of some instructions."""
+
+    fixed: int
+    busy: tuple[tuple[int, _Busy], ...]
+    """How many DSD operations take so long."""
+
+    def of(self, sizes: Mapping[str, Size]) -> Size:
+        """Return them for sizes."""
+        cycles: Size = self.fixed
+        for count, operation in self.busy:
+            cycles = cycles + count * operation.cycles(sizes)
+        return cycles
+
+
+class StepCosts:
+    """All kernels for one dtype under one timing."""
+
+    def __init__(self, timing: Timing, kernels: KernelCosts) -> None:
+        self._timing = timing
+        self._kernels = kernels
+        self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
+        self.launch = self._read(kernels.launch).fixed
+        """Of the exported function."""
+        self.test = self._read(kernels.test).fixed
+        """Of a question of the state machine whose answer is no."""
+        self.second_chain = self._read(kernels.second_chain).fixed
+        """What the middle of an axis executes in addition."""
+        self.link = Rate(timing.link_window_words, timing.link_window_cycles)
+        self.rates = {name: Rate.of(rate) for name, rate in timing.elements_per_cycle.items()}
+        """Of a DSD operation in memory."""
+        factor = timing.bank_conflict_factor
+        self.rates_in_turns = {
+            name: Rate.of(rate / factor) for name, rate in timing.elements_per_cycle.items()
+        }
+        """Of one whose sources begin in the same banks."""
+
+    def of(self, kind: Kind) -> tuple[tuple[Product, Cycles], ...]:
+        """Return how often a kernel does what."""
+        if kind not in self._steps:
+            self._steps[kind] = tuple(
+                (Product.parse(rounds), self._read(counts))
+                for rounds, counts in self._kernels.of(kind).items()
+            )
+        return self._steps[kind]
+
+    def _read(self, counts: Counts) -> Cycles:
+        timing, fixed = self._timing, 0
+        operations: Counter[_Busy] = Counter()
+        for name, count in counts.items():
+            if name == "branch_taken":
+                fixed += count * timing.branch_taken_cycles
+            elif name == "map_begin":
+                fixed += count * timing.memory_setup_cycles
+            elif name in timing.instruction_cycles:
+                fixed += count * timing.instruction_cycles[name]
+            else:
+                operation = VectorOperation.parse(name)
+                fixed += count * self._around(operation)
+                operations[self._busy(operation)] += count
+        return Cycles(fixed, tuple((count, busy) for busy, count in operations.items()))
+
+    def _around(self, operation: VectorOperation) -> int:
+        """Return the cycles before the first element and after the last one."""
+        if operation.is_mapped:
+            return 0
+        timing = self._timing
+        scalar = timing.scalar_setup_cycles if operation.name in _WITH_SCALAR else 0
+        return timing.memory_setup_cycles + scalar + timing.resume_cycles
+
+    def _busy(self, operation: VectorOperation) -> _Busy:
+        stride, timing = Product.parse(operation.stride), self._timing
+        rate = timing.elements_per_cycle[operation.name]
+        reduction = timing.reduction_elements_per_cycle if operation.is_reduction else None
+        usual = _Rates.of(rate, reduction, stride.factor)
+        return _Busy(Product.parse(operation.length), stride, rate, reduction, usual)
+
+
+_known: deque[tuple[Timing, KernelCosts, StepCosts]] = deque(maxlen=_MOST_KNOWN)
+"""By identity: a search asks for those of one machine again and again."""
+
+
+def step_costs(timing: Timing, dtype: DataType, *, is_sequence: bool) -> StepCosts:
+    """Return the costs of all kernels, for launches that say their rows or do not."""
+    kernels = kernel_costs(dtype, is_sequence=is_sequence)
+    for of_timing, of_kernels, costs in _known:
+        if of_timing is timing and of_kernels is kernels:
+            return costs
+    costs = StepCosts(timing, kernels)
+    _known.append((timing, kernels, costs))
+    return costs
