@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -213,3 +214,13 @@ def test_colors_have_the_names_of_the_layout() -> None:
     assert image.color_names == {"given": "1", "one": "2", "pair[0]": "3", "pair[1]": "4"}
     assert image.names_of_color(1) == ("given",)
     assert image.names_of_color(5) == ()
+
+
+def test_collections_are_as_often_as_before_once_a_program_is_compiled():
+    before = gc.get_threshold()
+    with pytest.raises(CompileError):
+        compile_program(
+            CompileOptions(entry="a.csl", architecture=load_architecture("wse2")),
+            MemoryFiles({"a.csl": "layout { @set_rectangle(1, 1); nothing; }"}),
+        )
+    assert gc.get_threshold() == before

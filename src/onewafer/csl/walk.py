@@ -35,10 +35,16 @@ def operands(expression: ir.Expression) -> tuple[ir.Expression, ...]:
 
 
 def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
-    """Yield the expression and all below it."""
-    yield expression
-    for operand in operands(expression):
-        yield from expressions(operand)
+    """Yield the expression and all below it, from left to right."""
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if type(node) not in _LEAVES:
+            waiting.extend(reversed(operands(node)))
+
+
+_LEAVES = frozenset({ir.Immediate, ir.ReadLocal, ir.AddressOf, ir.Coordinate})
 
 
 def has_call(expression: ir.Expression) -> bool:

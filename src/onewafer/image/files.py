@@ -18,6 +18,7 @@ import os
 import zipfile
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
@@ -153,13 +154,25 @@ class _Writer:
                 raise InternalError(f"an image holds a {type(value).__name__}")
 
     def _encode_structure(self, value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
-        pairs = {f.name: self.encode(getattr(value, f.name)) for f in fields(value)}
-        return {"type": type(value).__name__, **pairs}
+        encoded: dict[str, object] = {"type": type(value).__name__}
+        for name in _field_names(cast("type[Any]", type(value))):
+            part = getattr(value, name)
+            # Most are numbers and strings, which need no look at what they are.
+            encoded[name] = part if type(part) in _PLAIN else self.encode(part)
+        return encoded
 
     def _keep(self, array: NDArray[Any]) -> str:
         key = f"a{len(self.arrays)}"
         self.arrays[key] = np.ascontiguousarray(array)
         return key
+
+
+_PLAIN = frozenset({int, str, bool, type(None)})
+
+
+@cache
+def _field_names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
 
 
 def _is_structure(value: object) -> TypeGuard[Any]:

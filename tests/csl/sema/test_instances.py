@@ -164,3 +164,26 @@ def test_one_param_in_two_types_makes_two_columns(analyze):
     (instance,) = analyze(LAYOUT, files={"pe.csl": pe}).program.instances
     columns = [instance.per_pe[g.data[0].per_pe.index] for g in instance.globals]
     assert [column[41] for column in columns] == [-1, 41, 41, 1]
+
+
+def test_a_comptime_function_of_equal_modules_runs_once(analyze):
+    table = """
+    param n: u16;
+    fn squares() [50]u32 {
+      var found: [50]u32;
+      for (@range(u16, 50)) |i| { found[i] = n * i; }
+      return found;
+    }
+    """
+    program = """
+    param id: u16;
+    const table = @import_module("table.csl", .{ .n = 3 });
+    var squares = table.squares();
+    fn main() void { if (id > 5) { squares[0] = 1; } }
+    comptime { @export_symbol(main); @export_symbol(squares); }
+    """
+    layout = LAYOUT.replace("40", "4")
+    result = analyze(layout, files={"pe.csl": program, "table.csl": table}, max_steps=100)
+    first, second = result.program.instances
+    assert [d.word for d in first.globals[0].data] == [3 * i for i in range(1, 50)]
+    assert first.globals[0].data == second.globals[0].data

@@ -9,9 +9,14 @@ from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.csl import ir
     from onewafer.csl.codegen.object_code import ObjectProgram
     from onewafer.diagnostics import DiagnosticSink
+
+if TYPE_CHECKING:
+    Callees = Mapping[ir.Function, tuple[ir.Function, ...]]
 
 FIRST_REGISTER: Final = 1
 """Register 0 is always zero."""
@@ -23,12 +28,13 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
     A frame begins after those of all callers, so frames overlap exactly where no chain of calls
     leads from one to the other. Recursion is reported as `recursive-call`.
     """
-    order = _callers_first(tuple(f.function for f in program.functions), sink)
+    callees = {f.function: walk.callees(f.function) for f in program.functions}
+    order = _callers_first(callees, sink)
     num_slots = {f.function: f.num_slots for f in program.functions}
     base = dict.fromkeys(order, FIRST_REGISTER)
     depth = dict.fromkeys(order, 0)
     for caller in order:
-        for callee in walk.callees(caller):
+        for callee in callees[caller]:
             base[callee] = max(base[callee], base[caller] + num_slots[caller])
             depth[callee] = max(depth[callee], depth[caller] + 1)
     for function in order:
@@ -46,16 +52,17 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
     return base
 
 
-def _callers_first(functions: tuple[ir.Function, ...], sink: DiagnosticSink) -> list[ir.Function]:
+def _callers_first(callees: Callees, sink: DiagnosticSink) -> list[ir.Function]:
     finished: dict[ir.Function, None] = {}
-    for function in functions:
-        _visit(function, [], finished, sink)
+    for function in callees:
+        _visit(function, [], callees, finished, sink)
     return list(reversed(finished))
 
 
 def _visit(
     function: ir.Function,
     chain: list[ir.Function],
+    callees: Callees,
     finished: dict[ir.Function, None],
     sink: DiagnosticSink,
 ) -> None:
@@ -73,6 +80,6 @@ def _visit(
             )
         )
         return
-    for callee in walk.callees(function):
-        _visit(callee, [*chain, function], finished, sink)
+    for callee in callees[function]:
+        _visit(callee, [*chain, function], callees, finished, sink)
     finished[function] = None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Path = tuple[int, ...]
 """Identities (`id`) of the blocks around a mention, outermost first."""
+Mentions = dict[int, list[ir.Local]]
+"""What `_mentions` says of each statement, by its identity."""
 
 
 def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
@@ -25,8 +27,9 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     """
     paths: dict[ir.Local, Path] = {}
     outermost = id(function.body)
-    _find_paths(function.body, (outermost,), paths)
-    set_first = _set_before_use(function.body, {})
+    mentions: Mentions = {}
+    _find_paths(function.body, (outermost,), paths, mentions)
+    set_first = _set_before_use(function.body, {}, mentions)
     homes: dict[int, list[ir.Local]] = {}
     for local, path in paths.items():
         if local not in function.parameters:
@@ -35,12 +38,13 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     return homes
 
 
-def _find_paths(block: Block, path: Path, paths: dict[ir.Local, Path]) -> None:
+def _find_paths(block: Block, path: Path, paths: dict[ir.Local, Path], mentions: Mentions) -> None:
     for statement in block:
-        for local in _mentions(statement):
+        mentioned = mentions[id(statement)] = _mentions(statement)
+        for local in mentioned:
             paths[local] = _common(paths.get(local, path), path)
         for inner in walk.blocks(statement):
-            _find_paths(inner, (*path, id(inner)), paths)
+            _find_paths(inner, (*path, id(inner)), paths, mentions)
 
 
 def _common(a: Path, b: Path) -> Path:
@@ -66,18 +70,20 @@ def _mentions(statement: ir.Statement) -> list[ir.Local]:
     return found
 
 
-def _set_before_use(block: Block, found: dict[int, set[ir.Local]]) -> dict[int, set[ir.Local]]:
+def _set_before_use(
+    block: Block, found: dict[int, set[ir.Local]], mentions: Mentions
+) -> dict[int, set[ir.Local]]:
     """Collect, for each block, the locals whose first mention in it is a `SetLocal` of its own."""
     mentioned: set[ir.Local] = set()
     set_first = found.setdefault(id(block), set())
     for statement in block:
         inside = [s for inner in walk.blocks(statement) for s in walk.statements(inner)]
-        used = {local for s in (statement, *inside) for local in _mentions(s)}
+        used = {local for s in (statement, *inside) for local in mentions[id(s)]}
         if isinstance(statement, ir.SetLocal) and statement.local not in mentioned:
             reads = [n for n in walk.expressions(statement.value) if isinstance(n, ir.ReadLocal)]
             if all(node.local is not statement.local for node in reads):
                 set_first.add(statement.local)
         mentioned |= used
         for inner in walk.blocks(statement):
-            _set_before_use(inner, found)
+            _set_before_use(inner, found, mentions)
     return found

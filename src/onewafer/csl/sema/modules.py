@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema import operations, places
@@ -19,6 +20,8 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    is_plain,
+    key_of,
     type_of,
 )
 from onewafer.csl.syntax import ast
@@ -64,6 +67,15 @@ class Module:
         self._active: list[str] = []
         self._poisoned: set[str] = set()
         self._function_types: dict[ast.Function, t.FunctionType] = {}
+
+    @cached_property
+    def memo_key(self) -> object:
+        """Equal for modules whose pure functions compute the same; the module itself if unsure."""
+        if not all(map(is_plain, self.params.values())):
+            return self
+        params = tuple((name, key_of(value)) for name, value in self.params.items())
+        known = self.session.module_keys
+        return known.setdefault((self.path, self.context.is_layout, params), len(known))
 
     @property
     def path(self) -> str:

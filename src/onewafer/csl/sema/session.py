@@ -118,6 +118,8 @@ class Session:
         self.recorder: Recorder | None = None
         """Where the effects of a layout loop go that runs for many iterations at once."""
         self.memo: dict[object, tuple[Value, object]] = {}
+        self.module_keys: dict[object, int] = {}
+        """Numbers of modules that compute the same, see `Module.memo_key`."""
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0

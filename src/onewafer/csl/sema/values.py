@@ -399,6 +399,21 @@ def key_of(value: Value) -> object:
             return value
 
 
+def is_plain(value: Value) -> bool:
+    """Tell whether a value is the same in every module and PE: numbers, strings and types."""
+    match value:
+        case Scalar(_, _, taint):
+            return taint is None
+        case Struct(_, fields):
+            return all(map(is_plain, fields))
+        case Array(_, elements):
+            return all(map(is_plain, elements))
+        case Text() | TypeValue() | Void():
+            return True
+        case _:
+            return False
+
+
 def show(value: Value) -> str:
     """Return a short text of a value for messages."""
     match value:

@@ -20,6 +20,7 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
+    is_plain,
     key_of,
     type_of,
 )
@@ -66,7 +67,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     arguments = _with_absent(function, arguments)
     check_call(declaration, len(arguments), span)
     session.tick(span)
-    key = (declaration, id(module), *map(key_of, arguments)) if code.is_pure else None
+    key = (declaration, module.memo_key, *map(key_of, arguments)) if code.is_pure else None
     if key is not None and not any(map(_is_tainted, arguments)):
         known = session.memo.get(key)
         if known is not None:
@@ -77,7 +78,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     result = _run(module, code, declaration, arguments, span)
     if session.effects != effects:
         code.is_pure = False
-    elif key is not None:
+    elif key is not None and (module.memo_key is module or is_plain(result)):
         session.memo[key] = (result, (module, tuple(arguments)))
     return result
 
