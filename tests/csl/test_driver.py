@@ -224,3 +224,13 @@ def test_collections_are_as_often_as_before_once_a_program_is_compiled():
             MemoryFiles({"a.csl": "layout { @set_rectangle(1, 1); nothing; }"}),
         )
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("use", ['@import_module("x.csl")', '@import_comptime_value(i16, "x.csl")'])
+def test_a_file_that_cannot_be_read_is_one_finding(tmp_path: Path, use: str) -> None:
+    (tmp_path / "x.csl").write_bytes(b"\xff")
+    (tmp_path / "a.csl").write_text(f"const x = {use}; comptime {{ _ = x; }}", encoding="utf-8")
+    with pytest.raises(CompileError) as refused:
+        options = CompileOptions(entry="a.csl", architecture=load_architecture("wse2"))
+        compile_program(options, DiskFiles(tmp_path))
+    assert [d.code for d in refused.value.diagnostics] == ["unreadable-file"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from onewafer.csl.sema import session
+from onewafer.csl.sema.builtins import imports
 
 LAYOUT = """
 param n: i16 = 2;
@@ -330,7 +334,9 @@ def test_a_json_file_is_a_value_of_a_type(analyze):
         ("[2]i16", "[1, 2.5]", "type-mismatch"),
         ("bool", "1", "type-mismatch"),
         ("u8", "300", "value-out-of-range"),
-        ("struct { x: i16 }", '{"y": 1}', "type-mismatch"),
+        ("struct { x: i16 }", '{"y": 1}', "missing-field"),
+        ("struct { x: i16 }", '{"x": 1, "y": 1}', "unknown-field"),
+        ("comptime_struct", '{"a": {"b": 1, "c": 2, "b": 3}}', "unreadable-file"),
         ("comptime_struct", '{"a": null}', "type-mismatch"),
         ("i16", "{", "unreadable-file"),
         ("i16", "[" * 100_000, "unreadable-file"),
@@ -347,6 +353,30 @@ def test_the_array_that_a_json_file_lacks_is_named(analyze):
     assert error.message == "what `x.json` holds at `[1]` is no `[3]f32`"
 
 
+def test_the_fields_that_a_json_file_lacks_or_has_are_named(analyze):
+    type_ = "struct { at: struct { x: i16, y: i16, z: i16 } }"
+    source = f'const x = @import_comptime_value({type_}, "x.json"); comptime {{ _ = x; }}'
+    error = analyze(source, files={"x.json": '{"at": {"x": 1, "w": 2, "y": 3}}'}).error
+    assert "at `.at`" in error.message
+    assert error.message.endswith("it lacks `z` and has `w`, which the type has not")
+
+
+def test_a_json_file_is_read_once(analyze, monkeypatch):
+    reads: list[str] = []
+
+    def loads(text, **options):
+        reads.append(text)
+        return json.loads(text, **options)
+
+    monkeypatch.setattr(imports, "json", SimpleNamespace(loads=loads))
+    source = """
+    fn number(k: i16) i16 { return k * @import_comptime_value(i16, "x.json"); }
+    comptime { @comptime_print(number(1), number(2), number(3)); }
+    """
+    (printed,) = analyze(source, files={"x.json": "7"}).diagnostics
+    assert (printed.message, reads) == ("7 14 21", ["7"])
+
+
 def test_a_json_file_that_is_not_there_is_refused(analyze):
     source = 'const x = @import_comptime_value(i16, "x.json"); comptime { _ = x; }'
     assert analyze(source).codes == ["import-not-found"]
@@ -359,6 +389,8 @@ def test_a_json_file_that_is_not_there_is_refused(analyze):
         ("float", "`f32` or `f16`"),
         ("double", "`f32`"),
         ("uint8_t", "`u8`"),
+        ("uint64_t", "`u32`"),
+        ("long", "`i32`"),
         ("float16", "`f16`"),
     ],
 )

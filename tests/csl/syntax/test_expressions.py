@@ -21,6 +21,14 @@ import pytest
         (".{ .a = 1, .b = x, }", "(StructLiteral [(StructField a 1) (StructField b x)])"),
         (".{ 1, x }", "(TupleLiteral [1 x])"),
         (".{ .{ 1 } }", "(TupleLiteral [(TupleLiteral [1])])"),
+        (
+            "two{ .a = f() }.a",
+            "(Member (TypedStruct two (StructLiteral [(StructField a (Call f []))])) a)",
+        ),
+        (
+            "m.two{ .a = 1 }.a.b",
+            "(Member (Member (TypedStruct (Member m two) (StructLiteral [(StructField a 1)])) a) b)",
+        ),
         ("(x)", "x"),
         ("f(1, x,)", "(Call f [1 x])"),
         ("@zeros([3]u16)", "(BuiltinCall zeros [(ArrayType [3] u16)])"),

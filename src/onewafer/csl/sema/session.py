@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.grouping import CannotGroup
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
@@ -120,6 +120,8 @@ class Session:
         self.memo: dict[object, tuple[Value, object]] = {}
         self.module_keys: dict[object, int] = {}
         """Numbers of modules that compute the same, see `Module.memo_key`."""
+        self.json_values: dict[tuple[str, str], object] = {}
+        """What JSON files hold, by path and importer: each is read once."""
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
@@ -180,10 +182,12 @@ class Session:
             return known
         tried: list[str] = []
         for candidate in self._candidates(path, importer):
+            num_findings = len(self.sink.diagnostics)
             file = self.files.get(candidate)
             if file is not None:
                 self._found[path, importer] = file
                 return file
+            self._stop_if_unreadable(num_findings)
             tried.append(candidate)
         _not_found(path, tried, span)
 
@@ -191,10 +195,17 @@ class Session:
         """Return the text of a file that is no CSL, found as one that is, or fail."""
         candidates = self._candidates(path, importer)
         for candidate in candidates:
+            num_findings = len(self.sink.diagnostics)
             text = self.files.text(candidate)
             if text is not None:
                 return text
+            self._stop_if_unreadable(num_findings)
         _not_found(path, candidates, span)
+
+    def _stop_if_unreadable(self, num_findings: int) -> None:
+        """Fail without a word if a file was there and reading it has been reported."""
+        if len(self.sink.diagnostics) > num_findings:
+            raise Fault(None)
 
     def _candidates(self, path: str, importer: str) -> list[str]:
         if path.startswith("<"):

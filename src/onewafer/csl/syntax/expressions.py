@@ -175,7 +175,7 @@ class ExpressionParser(TokenCursor):
         if isinstance(base, ast.IntegerLiteral | ast.FloatLiteral):
             return base
         links = 0
-        while self.at(TokenKind.LEFT_PARENTHESIS, TokenKind.LEFT_BRACKET, TokenKind.DOT):
+        while True:
             links += 1
             self.check_chain(links)
             match self.token.kind:
@@ -184,9 +184,13 @@ class ExpressionParser(TokenCursor):
                     base = ast.Call(self._from(base), base, arguments)
                 case TokenKind.LEFT_BRACKET:
                     base = self._index_of(base)
-                case _:
+                case TokenKind.DOT:
                     base = self._member_of(base)
-        return self._typed_struct(base)
+                case _:
+                    struct = self._typed_struct(base)
+                    if struct is base or not self.at(TokenKind.DOT):
+                        return struct
+                    base = struct
 
     def _typed_struct(self, type_: ast.Expression) -> ast.Expression:
         """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it is there; no block begins like that."""

@@ -12,7 +12,7 @@ _NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
     "char": ("i8", "u8"),
     "short": ("i16",),
     "int": ("i16", "i32"),
-    "long": ("i32", "i64"),
+    "long": ("i32",),
     "unsigned": ("u16", "u32"),
     "half": ("f16",),
     "float": ("f32", "f16"),
@@ -21,14 +21,17 @@ _NEAREST: Final[Mapping[str, tuple[str, ...]]] = {
     "size_t": ("u16",),
     "boolean": ("bool",),
 }
+MOST_BITS: Final = 32
 _SIZED = re.compile(r"(u?)int(8|16|32|64)(?:_t)?|float(16|32)")
 
 
 def nearest_types(name: str) -> tuple[str, ...]:
-    """Return the types of CSL that a type of another language comes near to, the best first.
+    """Return the types that come near to a type of another language, the best first.
 
-    >>> nearest_types("float"), nearest_types("uint16_t"), nearest_types("f32")
-    (('f32', 'f16'), ('u16',), ())
+    They are types that variables may have: the machine computes with at most 32 bits.
+
+    >>> nearest_types("float"), nearest_types("uint64_t"), nearest_types("f32")
+    (('f32', 'f16'), ('u32',), ())
     """
     if name in _NEAREST:
         return _NEAREST[name]
@@ -36,4 +39,6 @@ def nearest_types(name: str) -> tuple[str, ...]:
     if match is None:
         return ()
     unsigned, integer_bits, float_bits = match.groups()
-    return (f"f{float_bits}" if float_bits else f"{unsigned or 'i'}{integer_bits}",)
+    if float_bits:
+        return (f"f{float_bits}",)
+    return (f"{unsigned or 'i'}{min(int(integer_bits), MOST_BITS)}",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import prod
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
@@ -28,13 +28,30 @@ def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> 
     """Return what a JSON file holds, as a value of a type."""
     type_ = places.expect_type(args[0], site.argument_spans[0])
     path = text(args[1], site.argument_spans[1], "the path")
-    source = module.session.find_text(path, module.path, site.argument_spans[1])
+    session, key = module.session, (path, module.path)
+    if key not in session.json_values:
+        source = session.find_text(path, module.path, site.argument_spans[1])
+        session.json_values[key] = _parse(source, path, site.argument_spans[1])
+    found = cast("Json", session.json_values[key])
+    return _Reader(path, site.span).value(found, type_, "")
+
+
+def _parse(source: str, path: str, span: Span) -> Json:
     try:
-        found: Json = json.loads(source)
+        return json.loads(source, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = f"{error}" if isinstance(error, ValueError) else "it nests too deeply"
-        fail("unreadable-file", f"`{path}` is no JSON file: {reason}", site.argument_spans[1])
-    return _Reader(path, site.span).value(found, type_, "")
+        fail("unreadable-file", f"`{path}` is no JSON file: {reason}", span)
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Return an object; a name that it has twice is a mistake, of which JSON itself says nothing."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the field {twice!r} twice")
+    return found
 
 
 class _Reader:
@@ -63,13 +80,28 @@ class _Reader:
 
     def _struct(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
         names = type_.names or ()
-        if set(found) != set(names):
-            self._wrong(type_, where)
+        missing = [name for name in names if name not in found]
+        if missing or len(found) > len(names):
+            self._other_fields(type_, where, missing, [n for n in found if n not in names])
         fields = [
             self.value(found[name], field, f"{where}.{name}")
             for name, field in zip(names, type_.fields, strict=True)
         ]
         return Struct(names, tuple(fields), type_ if type_.origin is not None else None)
+
+    def _other_fields(
+        self, type_: t.StructType, where: str, missing: list[str], extra: list[str]
+    ) -> NoReturn:
+        """Fail because an object has not just the fields of a struct."""
+        lacks = f"lacks {_listed(missing)}" if missing else ""
+        has = f"has {_listed(extra)}, which the type has not" if extra else ""
+        place = f" at `{where}`" if where else ""
+        fail(
+            "missing-field" if missing else "unknown-field",
+            f"what `{self.path}` holds{place} is no `{type_}`: "
+            f"it {' and '.join(filter(None, (lacks, has)))}",
+            self.span,
+        )
 
     def _any(self, found: Json, where: str) -> Value:
         """Return a value of the type that its form has by itself."""
@@ -111,3 +143,7 @@ class _Reader:
             self.span,
             help="lists are arrays, objects structs with the same fields; `null` is nothing",
         )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
