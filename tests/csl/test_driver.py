@@ -230,7 +230,7 @@ def test_collections_are_as_often_as_before_once_a_program_is_compiled():
 def test_a_file_that_cannot_be_read_is_one_finding(tmp_path: Path, use: str) -> None:
     (tmp_path / "x.csl").write_bytes(b"\xff")
     (tmp_path / "a.csl").write_text(f"const x = {use}; comptime {{ _ = x; }}", encoding="utf-8")
+    options = CompileOptions(entry="a.csl", architecture=load_architecture("wse2"))
     with pytest.raises(CompileError) as refused:
-        options = CompileOptions(entry="a.csl", architecture=load_architecture("wse2"))
         compile_program(options, DiskFiles(tmp_path))
     assert [d.code for d in refused.value.diagnostics] == ["unreadable-file"]

@@ -26,8 +26,8 @@ import pytest
             "(Member (TypedStruct two (StructLiteral [(StructField a (Call f []))])) a)",
         ),
         (
-            "m.two{ .a = 1 }.a.b",
-            "(Member (Member (TypedStruct (Member m two) (StructLiteral [(StructField a 1)])) a) b)",
+            "m.t{ .a = 1 }.a.b",
+            "(Member (Member (TypedStruct (Member m t) (StructLiteral [(StructField a 1)])) a) b)",
         ),
         ("(x)", "x"),
         ("f(1, x,)", "(Call f [1 x])"),

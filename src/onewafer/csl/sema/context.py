@@ -40,6 +40,8 @@ class Context:
         """Places that led to what is being analysed, innermost first."""
         self._pending: list[tuple[Module, tuple[tuple[Span, str], ...]]] = []
         self._prefixes: dict[str, int] = {}
+        self.modules: list[Module] = []
+        """All that have been made so far, in this order."""
         self._num_modules = 0
 
     def report(self, fault: Fault) -> None:

@@ -67,6 +67,7 @@ class Module:
         self._active: list[str] = []
         self._poisoned: set[str] = set()
         self._function_types: dict[ast.Function, t.FunctionType] = {}
+        context.modules.append(self)
 
     @cached_property
     def memo_key(self) -> object:
@@ -191,9 +192,7 @@ class Module:
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT
         if declaration.storage is ast.Storage.EXTERN:
-            fail(
-                "unsupported-feature", "`extern` variables are not supported", declaration.name_span
-            )
+            return self._elsewhere(declaration)
         type_ = self.evaluate_type(declaration.type) if declaration.type is not None else None
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
@@ -202,6 +201,40 @@ class Module:
         if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
             return self._make_struct(declaration, declaration.name, type_, initial)
         return self._make_variable(declaration, type_, initial)
+
+    def _elsewhere(self, declaration: ast.Variable) -> Value:
+        """Return the variable that another module exports under the symbol of an `extern` one."""
+        symbol, span = self.external_name(declaration), declaration.name_span
+        if declaration.initializer is not None:
+            fail(
+                "type-mismatch",
+                f"`{declaration.name}` is `extern`: its value is where it is exported",
+                declaration.initializer.span,
+                help=f"leave the value out: `extern var {declaration.name}: …;`",
+            )
+        if declaration.type is None:
+            fail("type-mismatch", "an `extern` variable needs a type", span)
+        for module in self.context.modules:
+            for other in module.code.declarations.values():
+                if (
+                    isinstance(other, ast.Variable)
+                    and other.storage is ast.Storage.EXPORT
+                    and module.external_name(other) == symbol
+                ):
+                    value = module.read(other.name, span)
+                    _check_extern(declaration, self.evaluate_type(declaration.type), other, value)
+                    return value
+        fail(
+            "unresolved-extern",
+            f"no module of the program exports a variable `{symbol}`",
+            span,
+            help=f"declare it in a module that the program imports: `export var {symbol}: …`",
+        )
+
+    def external_name(self, declaration: ast.Variable) -> str:
+        """Return the name by which other modules know a variable."""
+        is_named = declaration.link_name is not None
+        return self.symbol(declaration) if is_named else declaration.name
 
     def _make_struct(
         self, declaration: ast.Variable, name: str, type_: t.StructType, initial: Value
@@ -315,6 +348,27 @@ class Module:
             type_ = t.FunctionType(parameters, result, declaration.is_task)
             self._function_types[declaration] = type_
         return type_
+
+
+def _check_extern(
+    declaration: ast.Variable, type_: t.Type, exported: ast.Variable, value: Value
+) -> None:
+    """Fail unless an `extern` declaration says of a variable what it is."""
+    if type_of(value) != type_:
+        fail(
+            "type-mismatch",
+            f"`{declaration.name}` is a `{type_of(value)}` where it is exported, not a `{type_}`",
+            declaration.name_span,
+            secondary=(Annotation(exported.name_span, "exported here"),),
+        )
+    if exported.is_const and not declaration.is_const:
+        fail(
+            "not-assignable",
+            f"`{declaration.name}` is exported as a constant",
+            declaration.name_span,
+            secondary=(Annotation(exported.name_span, "exported here"),),
+            help="write `extern const`",
+        )
 
 
 def _depends_on(node: ast.Expression, names: set[str]) -> bool:

@@ -45,7 +45,7 @@ def _parse(source: str, path: str, span: Span) -> Json:
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Return an object; a name that it has twice is a mistake, of which JSON itself says nothing."""
+    """Return an object; JSON itself says nothing of a name that stands in it twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
