@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,10 @@ import pytest
         ("@bitcast(f32, @as(u32, 0x40000000))", "2.0"),
         ("@bitcast(u16, @as(f16, 1.0))", str(0x3C00)),
         ("@bitcast(i16, @as(u16, 65535))", "-1"),
+        ("@bitcast(u16, @as(bf16, 6.0))", str(0b0100000011000000)),
+        ("@bitcast(bf16, @as(u16, 0x3FC0))", "1.5"),
+        ("@bitcast(u16, @as(bf16, 3.4e38) * 2.0)", str(0x7F80)),
+        ("@as(bf16, 1.0) + @as(bf16, 0.00390625)", "1.0"),
         ("6 & 3 == 2", "true"),
         ("1 < 2 and 2 < 3", "true"),
         ("false and (1 / 0 == 0)", "false"),
@@ -61,6 +72,7 @@ def test_value(comptime, expression, shown):
         ("-true", "type-mismatch"),
         ("@bitcast(u16, @as(f32, 1.0))", "type-mismatch"),
         ("@bitcast(u16, 1)", "type-mismatch"),
+        ("@as(f16, 1.0) + @as(bf16, 1.0)", "type-mismatch"),
         ("@as(color, 1)", "type-mismatch"),
         ("NORTH < SOUTH", "type-mismatch"),
         ("if (1) 2 else 3", "type-mismatch"),
@@ -90,3 +102,14 @@ def test_enum_members_count_and_convert(comptime):
     assert comptime("@as(E, 4)", declared) == "value-out-of-range"
     assert comptime("@get_int(E.B)", declared) == "5"
     assert comptime("E.D", declared) == "unknown-field"
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_bf16_is_the_nearest_number_with_8_bits(value):
+    rounded = operations.round_float(t.BF16, value)
+    bits = operations.to_bits(t.BF16, rounded)
+    assert operations.from_bits(t.BF16, bits) == rounded
+    if math.isfinite(rounded):
+        below, above = (operations.from_bits(t.BF16, max(bits + d, 0) & 0xFFFF) for d in (-1, 1))
+        others = [o for o in (below, above) if math.isfinite(o)]
+        assert all(abs(value - rounded) <= abs(value - o) for o in others)

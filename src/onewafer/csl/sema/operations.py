@@ -60,13 +60,28 @@ MAX_COMPTIME_BITS: Final = 8192
 _COMPTIME_LIMIT: Final = 1 << MAX_COMPTIME_BITS
 
 
-def round_float(bits: int, value: float) -> float:
-    """Round a double to the nearest `f16` or `f32` (ties to even, overflow to infinity)."""
-    code = "<e" if bits == t.F16.bits else "<f"
+def round_float(type_: t.FloatType, value: float) -> float:
+    """Round a double to the nearest number of a type (ties to even, overflow to infinity)."""
+    if type_.is_brain:
+        return _round_brain(value)
+    code = "<e" if type_.bits == t.F16.bits else "<f"
     try:
         return struct.unpack(code, struct.pack(code, value))[0]
     except OverflowError:
         return math.copysign(math.inf, value)
+
+
+def _round_brain(value: float) -> float:
+    """Round to 8 significant bits, or to multiples of the least `bf16`."""
+    if not math.isfinite(value) or value == 0.0:
+        return value
+    step = max(math.frexp(value)[1] - _BRAIN_BITS, _LEAST_BRAIN_EXPONENT)
+    rounded = math.ldexp(round(math.ldexp(value, -step)), step)
+    return round_float(t.F32, rounded)  # exact, or too large
+
+
+_BRAIN_BITS: Final = 8
+_LEAST_BRAIN_EXPONENT: Final = -133
 
 
 def _divide_int(left: int, right: int) -> int:
@@ -266,11 +281,11 @@ def _computation(
 ) -> Callable[[Any, Any], Number]:
     """Return the function that computes `op` in `type_`."""
     match type_:
-        case t.FloatType(bits):
+        case t.FloatType():
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
-            return lambda a, b: round_float(bits, _quiet(exact(a, b)))
+            return lambda a, b: round_float(type_, _quiet(exact(a, b)))
         case t.IntegerType():
             exact = _checked_integer(op, right, span)
             if op in SHIFTS:
@@ -346,8 +361,8 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
             return _fit(value, type_, span, what)
         case t.COMPTIME_INT if isinstance(source, t.IntegerType):
             return Scalar(type_, value.value, value.taint)
-        case t.FloatType(bits) if source in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
-            return map_scalar(value, type_, lambda a: round_float(bits, float(a)))
+        case t.FloatType() if source in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
+            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
         case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
             return map_scalar(value, type_, float)
         case _:
@@ -491,8 +506,8 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
             if from_float:
                 return map_scalar(value, type_, lambda a: _truncate(a, type_))
             return map_scalar(value, type_, lambda a: type_.wrap(int(a)))
-        case t.FloatType(bits):
-            return map_scalar(value, type_, lambda a: round_float(bits, float(a)))
+        case t.FloatType():
+            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
         case t.EnumType(base, members):
             number = int(force(value, "enum value", span))
             if number not in members.values():
@@ -538,10 +553,11 @@ def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:
 def to_bits(type_: t.Type, value: Number) -> int:
     """Return the bit pattern of a value of a sized type, as an unsigned integer."""
     match type_:
-        case t.FloatType(16):
+        case t.FloatType(16, False):
             return struct.unpack("<H", struct.pack("<e", value))[0]
-        case t.FloatType():
-            return struct.unpack("<I", struct.pack("<f", value))[0]
+        case t.FloatType(bits):
+            word: int = struct.unpack("<I", struct.pack("<f", value))[0]
+            return word >> (32 - bits)
         case _:
             return int(value) & ((1 << (8 * t.num_bytes(type_))) - 1)
 
@@ -549,10 +565,10 @@ def to_bits(type_: t.Type, value: Number) -> int:
 def from_bits(type_: t.Type, bits: int) -> Number:
     """Undo `to_bits`."""
     match type_:
-        case t.FloatType(16):
+        case t.FloatType(16, False):
             return struct.unpack("<e", struct.pack("<H", bits))[0]
-        case t.FloatType():
-            return struct.unpack("<f", struct.pack("<I", bits))[0]
+        case t.FloatType(width):
+            return struct.unpack("<f", struct.pack("<I", bits << (32 - width)))[0]
         case t.IntegerType():
             return type_.wrap(bits)
         case _:

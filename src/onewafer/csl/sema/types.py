@@ -48,13 +48,14 @@ class IntegerType:
 
 @dataclass(frozen=True, slots=True)
 class FloatType:
-    """`f16` or `f32`."""
+    """`f16` or `f32`, or (is_brain) `bf16`, the upper half of an `f32`: comptime only."""
 
     bits: int
+    is_brain: bool = False
 
     def __str__(self) -> str:
         """Return the spelling."""
-        return f"f{self.bits}"
+        return f"{'b' if self.is_brain else ''}f{self.bits}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ U32: Final = IntegerType(32, is_signed=False)
 U64: Final = IntegerType(64, is_signed=False)
 F16: Final = FloatType(16)
 F32: Final = FloatType(32)
+BF16: Final = FloatType(16, is_brain=True)
 BOOL: Final = SimpleType("bool")
 VOID: Final = SimpleType("void")
 COMPTIME_INT: Final = SimpleType("comptime_int")
@@ -210,6 +212,7 @@ COMPTIME_ONLY: Final = frozenset(
         MODULE,
         RANGE,
         ANYTYPE,
+        BF16,
         *DSRS,
     )
 )
@@ -217,7 +220,7 @@ COMPTIME_ONLY: Final = frozenset(
 PREDECLARED: Final[Mapping[str, Type]] = {
     str(t): t
     for t in (
-        *(I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, BOOL, VOID),
+        *(I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, BF16, BOOL, VOID),
         *(COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT, TYPE, ANYTYPE),
         *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
         *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),
@@ -302,7 +305,7 @@ def num_bytes(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
-        case IntegerType(bits):
+        case IntegerType(bits) | FloatType(bits):
             return bits // 8
         case _ if type_ in DSDS:
             return 8
