@@ -178,7 +178,7 @@ MODULE = [sys.executable, "-c", "from onewafer.cli.main import main; main()", "c
 
 
 def run(*arguments, cwd):
-    """Run `onewafer csl trace` as a process of its own: a script replaces it."""
+    """Run `onewafer csl trace` as a process of its own, as its script does."""
     command = [*MODULE, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
@@ -191,6 +191,14 @@ def test_a_script_is_traced(folder, tmp_path):
     assert "420 cycles; 8 tasks, 8 DSD operations, 4 moves of wavelets" in result.stderr
     assert (tmp_path / "sim.log").read_text().startswith("@0 dimX=9, dimY=3\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["sim.log", "t.perfetto-trace"]
+
+
+def test_a_script_that_simulates_nothing_is_a_failure(tmp_path):
+    (tmp_path / "run.py").write_text("print('no wafer')\n")
+    (tmp_path / "trace.perfetto-trace").write_text("of an earlier run")
+    result = run("run.py", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "no wafer\n")
+    assert "onewafer: run.py: nothing was simulated, so that there is no trace" in result.stderr
 
 
 def test_a_script_that_fails_keeps_its_exit_code_and_its_trace(folder, tmp_path):

@@ -285,3 +285,36 @@ def test_words_that_the_host_never_asks_for_are_named(engine):
         for line in listener.lines:
             assert "2 wavelets of color 5" in line
             assert "that PEs (0, 0), (1, 0) sent to the host were never asked for" in line
+
+
+def test_wavelets_are_named_also_after_an_error_that_the_script_caught(engine):
+    device, listener = leave(7, 4, engine=engine)
+    device.launch("main")
+    device._warn()  # as every error does before it is raised
+    device.stop()
+    (line,) = listener.lines
+    assert "3 wavelets of color 1 (words) that arrived at PE (1, 0) were never taken" in line
+
+
+class Log:
+    """Notes that it was finished."""
+
+    cycle = None
+
+    def record(self, event):
+        pass
+
+    def flush(self):
+        pass
+
+    def finish(self, cycle):
+        self.cycle = cycle
+
+
+def test_what_a_program_prints_ends_also_where_a_strict_run_fails(engine):
+    device, _ = leave(5, 4, engine=engine, is_strict=True)
+    device._limits = replace(device._limits, log=Log())
+    device.launch("main")
+    with pytest.raises(SimulationError):
+        device.stop()
+    assert device._limits.log.cycle == device.machine.cycle

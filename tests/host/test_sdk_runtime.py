@@ -64,6 +64,33 @@ def test_broadcasts_along_rows_and_columns(runtime):
     assert runtime.device.bytes_in == rows.nbytes + columns.nbytes
 
 
+@pytest.mark.parametrize("options", [ROW, COLUMN])
+@pytest.mark.parametrize(("strides", "columns", "rows"), [((2, 1), 2, 2), ((1, 2), 3, 1)])
+def test_stride_copies_leave_pes_out(runtime, options, strides, columns, rows):
+    handle = runtime.get_id("A")
+    zeros, result = np.zeros((2, 3, 2), np.uint32), np.zeros((2, 3, 2), np.uint32)
+    runtime.memcpy_h2d(handle, zeros, 0, 0, 3, 2, 2, **ROW)
+    tensor = np.arange(1, rows * columns * 2 + 1, dtype=np.uint32).reshape(rows, columns, 2)
+    flat = tensor if options is ROW else tensor.transpose(2, 1, 0)
+    runtime.memcpy_h2d_stride(
+        handle, np.ascontiguousarray(flat), 0, 0, 3, 2, 2, *strides, **options
+    )
+    runtime.memcpy_d2h(result, handle, 0, 0, 3, 2, 2, **ROW)
+    np.testing.assert_array_equal(result[:: strides[1], :: strides[0]], tensor)
+    assert result.sum() == tensor.sum()
+
+
+@pytest.mark.parametrize(
+    ("place", "strides", "message"),
+    [((0, 0, 3, 2), (0, 1), "0 is no stride"), ((1, 0, 3, 2), (3, 1), "leaves the program")],
+)
+def test_wrong_strides_are_refused(runtime, place, strides, message):
+    with pytest.raises(HostError, match=message):
+        runtime.memcpy_h2d_stride(
+            runtime.get_id("A"), np.zeros(4, np.uint32), *place, 2, *strides, **ROW
+        )
+
+
 def test_launch_and_call_encode_their_arguments(runtime):
     runtime.launch("compute", np.int16(-1), np.float32(2), nonblock=False)
     runtime.call("compute", [0xFFFF, 0x40000000], nonblock=False)

@@ -235,6 +235,17 @@ def test_broadcast_streams(runtime):
         np.testing.assert_array_equal(result, np.broadcast_to(words.reshape(blocks), result.shape))
 
 
+def test_stride_streams(runtime):
+    whole = (0, 0, WIDTH, HEIGHT, 1)
+    runtime.launch("relay", np.uint16(1), nonblock=True)
+    words = np.arange(2, dtype=np.uint32) + 7
+    runtime.memcpy_h2d_stride(IN, words, *whole, WIDTH - 1, HEIGHT, **STREAM)
+    for x, word in zip((0, WIDTH - 1), words.tolist(), strict=True):
+        result = np.zeros(1, np.uint32)
+        runtime.memcpy_d2h(result, OUT, x, 0, 1, 1, 1, **STREAM)
+        assert result.tolist() == [word]
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

@@ -108,6 +108,16 @@ def test_what_cannot_be_written_is_said_at_once(tmp_path):
         device.load()
 
 
+def test_events_that_cannot_be_kept_are_said_at_once(tmp_path, monkeypatch):
+    def new_sibling(path, _):
+        return path.parent / "missing" / path.name
+
+    monkeypatch.setattr("onewafer.host.tracing.new_sibling", new_sibling)
+    device = Device(streaming(), WSE3, trace_files=[tmp_path / "t.log"])
+    with pytest.raises(ConfigurationError, match="the trace cannot be written: No such file"):
+        device.load()
+
+
 def test_every_file_is_tried_before_the_run(tmp_path):
     files = [tmp_path / "t.log", tmp_path / "missing" / "u.log"]
     device = Device(streaming(), WSE3, trace_files=files)

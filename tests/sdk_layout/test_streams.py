@@ -76,6 +76,18 @@ def test_the_host_may_be_met_at_a_pe_of_a_region(target):
     np.testing.assert_array_equal(result, 2 * X)
 
 
+@pytest.mark.parametrize("nonblock", [False, True])
+def test_a_stream_goes_to_a_file(running, tmp_path, nonblock):
+    runtime, source, sink = running
+    runtime.send(source, X)
+    task = runtime.receive_tofile(sink, tmp_path / "words", nonblock=nonblock)
+    if nonblock:
+        runtime.task_wait(task)
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "words", "<f4"), 2 * X)
+    with pytest.raises(HostError, match="No such file"):
+        runtime.receive_tofile(sink, tmp_path / "missing" / "words", nonblock=True)
+
+
 @given(
     sent=st.lists(st.integers(1, 3), min_size=1, max_size=SIZE),
     received=st.lists(st.integers(1, 3), min_size=1, max_size=SIZE),

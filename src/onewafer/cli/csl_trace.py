@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
 from pathlib import Path
 from shutil import which
@@ -28,6 +28,7 @@ DEFAULT_PROFILE = "sdk"
 _RUNNERS = frozenset(("cs_python", "python", "python3"))
 _TRACE = ".wafer-trace"
 _INTERRUPTED = 130
+_SIGNALLED = 128
 
 
 def trace(
@@ -113,7 +114,7 @@ def _run_script(
     strict: bool,
     check: str | None,
 ) -> None:
-    """Become the Python that runs the script."""
+    """Run the script, and say so if nothing was simulated by it."""
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
         raise ConfigurationError(f"after {what[0]} comes the script, as in {what[0]} run.py")
@@ -133,7 +134,33 @@ def _run_script(
         options.append(f"--check={check}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
-    os.execv(sys.executable, command)  # noqa: S606 - our interpreter
+    before = [_identity(path) for path in files]
+    code = _run(command)
+    if code == 0 and [_identity(path) for path in files] == before:
+        note = "nothing was simulated, so that there is no trace: a host script loads a program"
+        print(f"onewafer: {arguments[0]}: {note}, as with SdkRuntime(…).load()", file=sys.stderr)
+        code = TraceError.exit_code
+    raise typer.Exit(code)
+
+
+def _run(command: list[str]) -> int:
+    """Return the exit code of a command, as a shell gives it."""
+    with subprocess.Popen(command) as process:  # noqa: S603 - our interpreter
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                continue  # the script hears of it, too, and says how it ends
+            return code if code >= 0 else _SIGNALLED - code
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from one that is written in its place; None: there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_other_command(name: str) -> bool:

@@ -106,6 +106,8 @@ class Device:
         self._machine: Machine | None = None
         self._checking = checking
         self._is_reviewed = is_reviewed
+        self._has_warned = False
+        """Of operations on a busy microthread."""
         self._has_host = has_host
         self._trace_files = tuple(trace_files)
         self._recording: Recording | None = None
@@ -229,9 +231,11 @@ class Device:
         if report is not None:
             self._warn()
             raise DeadlockError(report)
-        self.review()
-        if self._limits.log is not None:
-            self._limits.log.finish(machine.cycle)
+        try:
+            self.review()
+        finally:
+            if self._limits.log is not None:
+                self._limits.log.finish(machine.cycle)
         self._phase = _Phase.STOPPED
         if self._recording is not None:
             self._recording.finish(ended_well=True)
@@ -248,16 +252,19 @@ class Device:
         if leftovers is not None and self._checking.is_strict:
             raise SimulationError(leftovers)
         self._warn(leftovers)
+        self._is_reviewed = False
 
     def _wants_review(self) -> bool:
         return self._is_reviewed or self._checking.is_strict
 
     def _warn(self, leftovers: str | None = None) -> None:
-        if self._is_reviewed:
-            self._is_reviewed = False
-            busy = describe_busy_issues(self.machine)
-            for text in filter(None, (busy, leftovers)):
-                self._limits.observer.say(f"warning: {text}\n{HOW_STRICT}")
+        """Say what is wanted, each of the two once: a script may go on after an error."""
+        if not self._is_reviewed:
+            return
+        busy = None if self._has_warned else describe_busy_issues(self.machine)
+        self._has_warned = True
+        for text in filter(None, (busy, leftovers)):
+            self._limits.observer.say(f"warning: {text}\n{HOW_STRICT}")
 
     def end_trace(self) -> None:
         """Write the trace files, if `stop` has not: the run ended by an error."""

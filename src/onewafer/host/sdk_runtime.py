@@ -58,10 +58,18 @@ class _Arriving:
     reception: Reception
     layout: BufferFormat
     dest: NDArray[Any]
+    file: Path | None = None
+    """Where the array goes, if it is not the caller's."""
 
     def store(self) -> None:
-        """Write the wavelets to the array."""
+        """Write the wavelets to the array, and this to its file.
+
+        Raises:
+            HostError: the file cannot be written.
+        """
         self.layout.store(self.reception.words, self.dest)
+        if self.file is not None:
+            _write(self.file, self.dest.astype("<u4").tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +271,51 @@ class SdkRuntime:
             dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming, nonblock=nonblock
         )
 
+    def memcpy_h2d_stride(  # noqa: PLR0917 - the SDK's signature
+        self,
+        dest: int,
+        src: NDArray[Any],
+        px: int,
+        py: int,
+        w: int,
+        h: int,
+        elem_per_pe: int,
+        row_stride: int,
+        col_stride: int,
+        *,
+        data_type: MemcpyDataType,
+        order: MemcpyOrder,
+        streaming: bool = False,
+        nonblock: bool = False,
+    ) -> Task | None:
+        """Copy `src` to every `row_stride`-th PE of every `col_stride`-th row of a rectangle.
+
+        `src` is `[rows, columns, elem_per_pe]` of the PEs that receive, the first of which is
+        (`px`, `py`), in the order of `memcpy_h2d`: with strides of 1 it is the same call.
+
+        Raises:
+            HostError: as `memcpy_h2d`, or a stride is not positive.
+        """
+        whole = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order).rectangle
+        for stride in (row_stride, col_stride):
+            if not isinstance(stride, Integral) or stride < 1:
+                raise HostError(f"{stride!r} is no stride: PEs are at least 1 apart")
+        program = self._device.rectangle
+        if not (
+            program.contains(px, py)
+            and program.contains(px + whole.width - 1, py + whole.height - 1)
+        ):
+            raise HostError(f"the rectangle {whole} leaves the program, which is {program}")
+        columns, rows = range(px, px + w, row_stride), range(py, py + h, col_stride)
+        receivers = Rectangle(px, py, len(columns), len(rows))
+        layout = _format(receivers, elem_per_pe, data_type, order)
+        tensor = (_as_wavelets(layout) if streaming else layout).to_tensor(src)
+        for row, y in enumerate(rows):
+            for column, x in enumerate(columns):
+                block = tensor[row : row + 1, column : column + 1]
+                self._put(dest, block, Rectangle(x, y, 1, 1), streaming=streaming)
+        return self._issued(nonblock=nonblock)
+
     def memcpy_d2h(  # noqa: PLR0917 - the SDK's signature
         self,
         dest: NDArray[Any],
@@ -389,6 +442,33 @@ class SdkRuntime:
         layout, dest = stream.layout(n_wavelets), first_elements(dest, n_wavelets)
         return self._stream_out(dest, stream.color, layout, nonblock=nonblock, name=stream.name)
 
+    def receive_tofile(
+        self, port: str | int, outfile: str | PathLike[str], *, nonblock: bool = False
+    ) -> Task | None:
+        """Write what one use of a stream sends to a file, as little-endian words of 32 bits.
+
+        How many wavelets that are is the size of the stream's port.
+
+        Raises:
+            HostError: no such stream, its port has no size, or the file cannot be written.
+            DeadlockError: the program sends too few.
+        """
+        stream, file = self._ports.find(port, is_input=False), Path(outfile)
+        if stream.size is None:
+            raise HostError(
+                f"the program does not say how many wavelets stream {stream.name!r} has: "
+                "compile it again, or use receive with a number"
+            )
+        _write(file, b"")
+        return self._stream_out(
+            np.zeros(stream.size, np.uint32),
+            stream.color,
+            stream.layout(stream.size),
+            nonblock=nonblock,
+            name=stream.name,
+            file=file,
+        )
+
     def coord_logical_to_physical(self, coords: tuple[int, int]) -> tuple[int, int]:
         """Return the fabric coordinates of a PE of the program: those that `read_symbol` takes.
 
@@ -457,13 +537,18 @@ class SdkRuntime:
         streaming: bool,
         nonblock: bool,
     ) -> Task | None:
-        if streaming:
-            words = _as_wavelets(layout).to_tensor(src, replication)
-            self._device.send_words(self._color(dest), words, layout.rectangle)
-        else:
-            name = self._variable_name(dest)
-            self._device.write_raw(name, layout.to_tensor(src, replication), layout.rectangle)
+        tensor = (_as_wavelets(layout) if streaming else layout).to_tensor(src, replication)
+        self._put(dest, tensor, layout.rectangle, streaming=streaming)
         return self._issued(nonblock=nonblock)
+
+    def _put(
+        self, dest: int, tensor: NDArray[Any], rectangle: Rectangle, *, streaming: bool
+    ) -> None:
+        """Send `[height, width, elements]` to the color or the variable that `dest` is."""
+        if streaming:
+            self._device.send_words(self._color(dest), tensor, rectangle)
+        else:
+            self._device.write_raw(self._variable_name(dest), tensor, rectangle)
 
     def _stream_out(
         self,
@@ -473,13 +558,14 @@ class SdkRuntime:
         *,
         nonblock: bool,
         name: str = "",
+        file: Path | None = None,
     ) -> Task | None:
         layout = _as_wavelets(layout)
         layout.check(dest)
         reception = self._device.expect_words(
             color, layout.elements_per_pe, layout.rectangle, name=name
         )
-        self._arriving[self._num_tasks] = _Arriving(reception, layout, dest)
+        self._arriving[self._num_tasks] = _Arriving(reception, layout, dest, file)
         task = self._issued(nonblock=nonblock)
         if not nonblock:
             with self._counting_streams():
@@ -539,6 +625,13 @@ class SdkRuntime:
         self._store_arrived()
         self._num_tasks += 1
         return Task(self._num_tasks - 1) if nonblock else None
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise HostError(f"{file}: {error.strerror or error}") from None
 
 
 def _as_wavelets(layout: BufferFormat) -> BufferFormat:

@@ -95,7 +95,7 @@ class Recording:
         for path in files:
             _try(path, try_to_write)
         self._events = _try(files[0], lambda path: new_sibling(path, ".wafer-trace"))
-        self._file = self._events.open("wb")
+        self._file = _try(self._events, lambda path: path.open("wb"))
         try:
             self._writer: TraceWriter | None = TraceWriter(self._file, header)
         except OSError as error:

@@ -69,6 +69,8 @@ def _arrived(
     image: WaferImage, architecture: Architecture, arrivals: Table, state: MachineState
 ) -> Iterator[Leftover]:
     pe, color = arrivals["pe"], arrivals["color"]
+    if not len(pe):  # as mostly: the masks of the host are as large as the wafer
+        return
     to_host = host_streams(image)[1].reshape(len(state.memory), -1)[pe, color]
     program_of_pe = image.program_of_pe.reshape(-1)[pe]
     keys = np.stack((color, program_of_pe), axis=1)

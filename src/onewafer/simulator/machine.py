@@ -123,8 +123,7 @@ class Machine:
         """A run need not look at it then."""
         self._is_whole = True
         """Between two runs; not after one that was torn off in the middle of a cycle."""
-        sends, self._host_receives = host_streams(loaded.image)
-        self._has_streams = bool(sends.any() or self._host_receives.any())
+        self._host_receives = host_streams(loaded.image)[1]
         self._engine = self._selection.factory(loaded)
 
     @property
@@ -151,11 +150,6 @@ class Machine:
     def is_at_rest(self) -> bool:
         """Whether nothing can happen until the host does something."""
         return self._is_at_rest
-
-    @property
-    def has_streams(self) -> bool:
-        """Whether the host sends or receives wavelets of some color."""
-        return self._has_streams
 
     @property
     def interrupted(self) -> str:
