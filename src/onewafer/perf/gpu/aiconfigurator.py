@@ -1,6 +1,6 @@
 """Measured kernels of the package aiconfigurator-core: products, attention, collectives.
 
-Only the columns and rows that an answer needs are read, and nothing is kept on disk.
+Only the columns and rows that an answer needs are read, and those are kept (`kept_rows`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module, resources
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from onewafer.errors import ConfigurationError
 from onewafer.perf.gpu.collectives import Collective
+from onewafer.perf.gpu.kept_rows import KeptRows
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints, ExpertPoints
@@ -21,6 +24,7 @@ from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints, Ex
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -209,7 +213,7 @@ def _newest_rows(
         return None
     for version in sorted(root.iterdir(), key=_version, reverse=True):
         file = version.joinpath(f"{table}.parquet")
-        if file.is_file() and (rows := _read_parquet(file, columns, filters)):
+        if file.is_file() and (rows := _read_rows(file, columns, filters)):
             return rows
     return None
 
@@ -230,22 +234,29 @@ _GEMM_NAMES = {NumberFormat.FP8_DYNAMIC: "fp8"}
 
 def is_installed() -> bool:
     """Tell whether the package and what reads its files are there."""
-    try:
-        import_module(_PACKAGE)
-        import_module("pyarrow.parquet")
-    except ImportError:
-        return False
-    return True
+    return all(find_spec(package) is not None for package in (_PACKAGE, "pyarrow"))
+
+
+def _read_rows(
+    file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
+) -> _Columns | None:
+    """Return the columns of the rows that fit; None if there are none."""
+    kept = KeptRows(file.read_bytes(), columns, filters)
+    rows = kept.read()
+    if rows is None:
+        rows = _read_parquet(file, columns, filters)
+        kept.write(rows)
+    return rows if len(rows["latency"]) else None
 
 
 def _read_parquet(
     file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
-) -> _Columns | None:
-    """Return the columns of the rows that fit; None if there are none.
+) -> _Columns:
+    """Return the columns of the rows that fit.
 
     `read_table` with filters and `to_numpy` would do the same, but import pandas: half a second.
     """
-    parquet = cast("Any", import_module("pyarrow.parquet"))  # has no types
+    parquet = cast("Any", _import_parquet())  # has no types
     names = [name for name, value in filters if isinstance(value, str)]
     with (
         resources.as_file(file) as path,
@@ -255,9 +266,17 @@ def _read_parquet(
     chosen = np.ones(table.num_rows, np.bool_)
     for name, value in filters:
         chosen &= _equals(table.column(name).combine_chunks(), value)
-    if not chosen.any():
-        return None
     return {name: _array(table.column(name).combine_chunks())[chosen] for name in columns}
+
+
+def _import_parquet() -> ModuleType:
+    try:
+        return import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"PyArrow, which reads the measured kernels of GPUs, cannot be loaded: {error}; "
+            "install it again: pip install --force-reinstall pyarrow"
+        ) from error
 
 
 def _equals(values: Any, wanted: object) -> NDArray[np.bool_]:  # noqa: ANN401  # of pyarrow
