@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.process import rare_collection
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.units import parse_hertz
@@ -187,7 +188,8 @@ def compare(
     with _progress() as say:
         described = load_model(model, say, arguments or ())
         jobs = build_jobs(kind, numbers, described)
-        comparisons = _compare(described, jobs, systems, options, say)
+        with rare_collection():
+            comparisons = _compare(described, jobs, systems, options, say)
     _show(comparisons)
     _write(comparisons, json_file=json_file, plot=plot)
     if not any(comparison.answers for comparison in comparisons):

@@ -54,7 +54,7 @@ from onewafer.mesh.purposes import (
     split_estimate,
 )
 from onewafer.mesh.reference import MeshEvaluator, evaluate
-from onewafer.mesh.shard import largest_rectangle, shard
+from onewafer.mesh.shard import Cutter, largest_rectangle, shard
 
 __all__ = [
     "CONTROL",
@@ -68,6 +68,7 @@ __all__ = [
     "Broadcast",
     "ChainReduce",
     "Convert",
+    "Cutter",
     "Distribution",
     "EmittedPlacement",
     "EmittedProgram",

@@ -16,9 +16,9 @@ from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.shard import (
     MAX_POSITIONS,
+    Cutter,
     largest_rectangle,
     most_positions,
-    shard,
 )
 from onewafer.units import format_bytes
 
@@ -165,9 +165,10 @@ def longest_context(
     # Code and schedule are the same for any context, and to fold the schedule takes long.
     other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
 
+    cutter = Cutter(graph)
+
     def fits(context: int) -> bool:
-        candidate = shard(
-            graph,
+        candidate = cutter.cut(
             width=program.width,
             height=program.height,
             architecture=architecture,
@@ -199,12 +200,11 @@ def check_words(program: MeshProgram) -> None:
 
 def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:
     """Return the (width, height) of the smallest nearly square rectangle that fits, or None."""
-    largest = largest_rectangle(architecture)
+    largest, cutter = largest_rectangle(architecture), Cutter(program.graph)
 
     def fits(width: int, height: int) -> bool:
         try:
-            candidate = shard(
-                program.graph,
+            candidate = cutter.cut(
                 width=width,
                 height=height,
                 architecture=architecture,

@@ -99,8 +99,11 @@ class KernelCosts:
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
         """Return the bytes of a program with these kinds; an upper bound."""
         names = {kind.name.lower() for kind in kinds}
-        present = (part for part in self.parts if not part.kinds or names.intersection(part.kinds))
-        return sum(part.num_bytes for part in present)
+        return sum(
+            part.num_bytes
+            for part in self.parts
+            if not part.kinds or not names.isdisjoint(part.kinds)
+        )
 
     def of(self, kind: Kind) -> KernelCost:
         """Return the counts of a kind."""

@@ -24,20 +24,39 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
 
 
-def choose_layouts(graph: Graph, width: int, height: int) -> Mapping[str, Layout]:
-    """Return the layout of every input and result; inputs lie along x if nothing contradicts.
+class Orientations:
+    """How the features of the tensors of a graph lie, on any rectangle.
 
-    Only the right operand of an operation on two tensors may lie otherwise than the result. Raises
-    UnsupportedOperationError for an operation that has no form on the wafer, or whose operands
-    cannot lie as it needs them.
+    Inputs lie along x if nothing contradicts; only the right operand of an operation on two tensors
+    may lie otherwise than the result. Raises UnsupportedOperationError for an operation that has no
+    form on the wafer, or whose operands cannot lie as it needs them.
     """
-    relations = Relations()
-    for operation in graph.operations:
-        lowering_of(operation).relate(operation, relations)
-    relations.settle()
-    sizes = {Axis.X: width, Axis.Y: height}
-    layouts: dict[str, Layout] = {}
-    for tensor in (*graph.inputs, *(operation.result for operation in graph.operations)):
-        axis, order = relations.axis(tensor.name), relations.order(tensor.name)
-        layouts[tensor.name] = Layout.cut(tensor.shape[-1], axis, sizes[axis], order=order)
-    return layouts
+
+    def __init__(self, graph: Graph) -> None:
+        relations = Relations()
+        for operation in graph.operations:
+            lowering_of(operation).relate(operation, relations)
+        relations.settle()
+        tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
+        self._choices = tuple(
+            (
+                tensor.name,
+                tensor.shape[-1],
+                relations.axis(tensor.name),
+                relations.order(tensor.name),
+            )
+            for tensor in tensors
+        )
+
+    def cut(self, width: int, height: int) -> Mapping[str, Layout]:
+        """Return the layout of every input and result on a rectangle."""
+        sizes = {Axis.X: width, Axis.Y: height}
+        return {
+            name: Layout.cut(features, axis, sizes[axis], order=order)
+            for name, features, axis, order in self._choices
+        }
+
+
+def choose_layouts(graph: Graph, width: int, height: int) -> Mapping[str, Layout]:
+    """Return the layout of every input and result on one rectangle, as `Orientations` does."""
+    return Orientations(graph).cut(width, height)

@@ -193,6 +193,8 @@ def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
 def _fixed_words(entry: Entry) -> tuple[int | None, ...]:
     """Return the words of an entry that a repetition must have in common."""
     moving = {*entry.parameter_words, *entry.state_words}
+    if not moving:
+        return entry.words
     return tuple(None if index in moving else word for index, word in enumerate(entry.words))
 
 

@@ -8,12 +8,13 @@ dies), and the order of the operations (the graph's, each lowered by its class i
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import Attention, position_tables, verify_graph
-from onewafer.mesh.lowering import Builder
-from onewafer.mesh.orientation import choose_layouts
+from onewafer.mesh.lowering import Builder, Uses
+from onewafer.mesh.orientation import Orientations
 
 if TYPE_CHECKING:
     from onewafer.arch import Architecture
@@ -47,32 +48,73 @@ def shard(
     room for or a context that tables of positions are too short for. Whether the program fits into
     the memory of a PE is for `verify` to say.
     """
-    verify_graph(graph)
-    _check_rectangle(width, height, architecture)
-    layouts = choose_layouts(graph, width, height)
-    builder = Builder(graph, (width, height), layouts, _choose_context(graph, context), usual_rows)
-    builder.prepare()
-    for operation in graph.operations:
-        builder.lower(operation)
-    return builder.build()
+    return Cutter(graph).cut(
+        width=width,
+        height=height,
+        architecture=architecture,
+        context=context,
+        usual_rows=usual_rows,
+    )
 
 
-def _choose_context(graph: Graph, wanted: int | None) -> int | None:
-    """Return how many positions a sequence may have; None: there is no limit."""
-    if not graph.is_sequence:
-        return None
-    shortest, most = _shortest_table(graph), most_positions(graph)
-    if wanted is None:
-        keeps = any(isinstance(item, Attention) and item.is_causal for item in graph.operations)
-        rows = graph.inputs[0].shape[0]
-        return most if shortest is not None else rows if keeps else None
-    if not 1 <= wanted <= most:
-        limit = f"{shortest!r} has {most} positions" if shortest else f"positions end at {most}"
-        raise ConfigurationError(
-            f"a context of {wanted} positions is not possible for {graph.name!r}: {limit}; "
-            f"use 1 to {most}"
+class Cutter:
+    """A graph that is cut over one rectangle after the other.
+
+    What is the same on all of them is worked out once. Raises GraphError for a graph that is not
+    well formed.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        verify_graph(graph)
+        self._graph = graph
+        self._shortest_table = _shortest_table(graph)
+        self._most_positions = most_positions(graph)
+        self._keeps = any(
+            isinstance(item, Attention) and item.is_causal for item in graph.operations
         )
-    return wanted
+
+    def cut(
+        self,
+        *,
+        width: int,
+        height: int,
+        architecture: Architecture,
+        context: int | None = None,
+        usual_rows: int | None = None,
+    ) -> MeshProgram:
+        """Return the mesh program on a rectangle of PEs, as `shard` does."""
+        _check_rectangle(width, height, architecture)
+        layouts = self._orientations.cut(width, height)
+        positions = self._choose_context(context)
+        builder = Builder(self._uses, (width, height), layouts, positions, usual_rows)
+        builder.prepare()
+        for operation in self._graph.operations:
+            builder.lower(operation)
+        return builder.build()
+
+    @cached_property
+    def _orientations(self) -> Orientations:
+        return Orientations(self._graph)
+
+    @cached_property
+    def _uses(self) -> Uses:
+        return Uses(self._graph)
+
+    def _choose_context(self, wanted: int | None) -> int | None:
+        """Return how many positions a sequence may have; None: there is no limit."""
+        graph, shortest, most = self._graph, self._shortest_table, self._most_positions
+        if not self._uses.is_sequence:
+            return None
+        if wanted is None:
+            rows = graph.inputs[0].shape[0]
+            return most if shortest is not None else rows if self._keeps else None
+        if not 1 <= wanted <= most:
+            limit = f"{shortest!r} has {most} positions" if shortest else f"positions end at {most}"
+            raise ConfigurationError(
+                f"a context of {wanted} positions is not possible for {graph.name!r}: {limit}; "
+                f"use 1 to {most}"
+            )
+        return wanted
 
 
 def most_positions(graph: Graph) -> int:

@@ -56,6 +56,36 @@ def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, positi
     assert found.cache == needed.state
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    widths=st.tuples(st.integers(1, 6), st.sampled_from([1, 2, 4]), st.integers(1, 90)),
+    load=st.builds(
+        Load,
+        rows=st.integers(1, 3),
+        capacity=st.integers(3, 200),
+        sequences=st.integers(1, 5),
+        are_sequences=st.booleans(),
+    ),
+    density=st.sampled_from([1.0, 0.3]),
+    data=st.data(),
+)
+def test_no_region_needs_less_than_the_least(sides, widths, load, density, data):
+    """Rectangles that the bound leaves out never had room."""
+    size, kv_heads, inner = widths
+    model = llama(
+        layers=3, features=8 * size, heads=4, kv_heads=kv_heads, inner=inner, vocabulary=11 * size
+    )
+    options = WaferOptions(density=density)
+    regions = Regions(model, load, machine=machine("cs3", options), options=options)
+    first = data.draw(st.integers(0, 2))
+    counts = [(index, data.draw(st.integers(1, 3))) for index in range(first, 3)]
+    for work in (tuple(counts), (counts[0],)):
+        needed = regions.bytes(work, sides)
+
+        assert needed is None or regions.least_bytes(work, sides) <= needed.total
+
+
 @settings(max_examples=15, deadline=None)
 @given(sides=st.tuples(st.integers(2, 24), st.integers(2, 24)), layers=st.integers(1, 6))
 def test_the_split_of_a_cost_is_its_cycles(sides, layers):

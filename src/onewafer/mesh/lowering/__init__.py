@@ -3,5 +3,6 @@
 from onewafer.mesh.lowering.builder import Builder
 from onewafer.mesh.lowering.catalog import lowering_of
 from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.uses import Uses
 
-__all__ = ["Builder", "Lowering", "lowering_of"]
+__all__ = ["Builder", "Lowering", "Uses", "lowering_of"]

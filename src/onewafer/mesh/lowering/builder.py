@@ -11,7 +11,6 @@ from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
 from onewafer.mesh.lowering.catalog import lowering_of
 from onewafer.mesh.lowering.middles import place_middles
-from onewafer.mesh.lowering.phases import choose_phases, find_owners, turned_results
 from onewafer.mesh.operations import (
     AttentionShape,
     Broadcast,
@@ -37,7 +36,8 @@ from onewafer.mesh.program import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.graph import Graph, Operation, Tensor
+    from onewafer.graph import Operation, Tensor
+    from onewafer.mesh.lowering.uses import Uses
 
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
@@ -71,12 +71,13 @@ class Builder:
 
     def __init__(
         self,
-        graph: Graph,
+        uses: Uses,
         rectangle: tuple[int, int],
         layouts: Mapping[str, Layout],
         context: int | None,
         usual_rows: int | None = None,
     ) -> None:
+        graph = uses.graph
         width, height = rectangle
         self.layouts = layouts
         """How every input and result lies."""
@@ -88,17 +89,18 @@ class Builder:
         """Shapes of attention whose shares are worked out once a launch."""
         self.num_tables = 0
         """Words of their shares."""
-        self._rows = graph.inputs[0].shape[0] if graph.is_sequence else None
+        self.dtype = uses.dtype
+        """The one dtype of the graph."""
+        self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
         self._context = context
         self._usual_rows = usual_rows
         self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
-        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
-        self._last_use = _last_uses(graph)
-        self._readers = _find_readers(graph)
-        self._turned = turned_results(graph, layouts, num_pes=width * height)
-        owners = find_owners(graph, self._last_use, self._turned)
-        self._phases = choose_phases(graph, owners, self._turned)
+        self._tensors = uses.tensors
+        self._last_use = {**uses.last}
+        self._readers = uses.readers
+        self._turned = uses.turned(layouts, num_pes=width * height)
+        self._phases = uses.phases(self._turned)
         self._activations = _FirstFit(period(self.dtype))
         self._parameters: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
@@ -117,11 +119,6 @@ class Builder:
         """Index of the operation of the graph that is being prepared or lowered."""
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
-
-    @property
-    def dtype(self) -> DataType:
-        """The one dtype of the graph."""
-        return self._graph.dtype
 
     @property
     def context(self) -> int:
@@ -439,21 +436,3 @@ class Builder:
         """Store sums as a result, unless they form in it."""
         if sums is not result:
             self.append(Convert(result, sums))
-
-
-def _find_readers(graph: Graph) -> dict[str, tuple[Operation, ...]]:
-    """Return for each input and result the operations that read it, in their order."""
-    readers: dict[str, list[Operation]] = {}
-    for operation in graph.operations:
-        for name in dict.fromkeys(activation_operands(operation)):
-            readers.setdefault(name, []).append(operation)
-    return {name: tuple(operations) for name, operations in readers.items()}
-
-
-def _last_uses(graph: Graph) -> dict[str, int]:
-    """Return for each input and result the index of the last operation that reads it."""
-    uses = {tensor.name: -1 for tensor in graph.inputs}
-    for index, operation in enumerate(graph.operations):
-        uses[operation.result.name] = index  # a result that nobody reads dies at once
-        uses |= dict.fromkeys(activation_operands(operation), index)
-    return uses | dict.fromkeys(graph.outputs, len(graph.operations))

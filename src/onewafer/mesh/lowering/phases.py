@@ -18,26 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
     from onewafer.graph import Graph
-    from onewafer.mesh.program import Layout
 
 _FIRST, _SECOND = 1, 3
 """Words from a multiple of the period to an activation."""
 
 
-def turned_results(graph: Graph, layouts: Mapping[str, Layout], *, num_pes: int) -> set[str]:
-    """Return the results of operations whose right operand lies otherwise than the left one.
-
-    On a single PE, both axes are the same.
-    """
+def paired_operands(graph: Graph) -> dict[str, tuple[str, str]]:
+    """Return the two operands of each operation that reads two in one DSD operation, by result."""
     pairs = {
         operation.result.name: lowering_of(operation).pair(operation)
         for operation in graph.operations
     }
-    return {
-        result
-        for result, pair in pairs.items()
-        if pair is not None and num_pes > 1 and layouts[pair[0]] != layouts[pair[1]]
-    }
+    return {result: pair for result, pair in pairs.items() if pair is not None}
 
 
 def find_owners(

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
-from onewafer.mesh.entry import Entry
-from onewafer.mesh.program import Arena, Launch
+from onewafer.mesh.entry import ENTRY_WORDS, Entry
+from onewafer.mesh.program import Arena, Block, Launch
 
 if TYPE_CHECKING:
-    from onewafer.mesh.entry import Kind
-    from onewafer.mesh.program import Block, MeshProgram
+    from collections.abc import Iterable
 
+    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.program import MeshProgram
+
+_FIRST_BLOCK = 1
+"""Word of an entry."""
 _NO_ROWS = Launch(0, 0)
 
 
@@ -33,8 +37,14 @@ def block_entry(
     `more` are further words, a block its offset. Operands in the arenas of parameters and state are
     found further on when the entry is repeated.
     """
-    places = (None, result, left, right, *[None] * 4, *more)
-    blocks = {word: item for word, item in enumerate(places) if item and not isinstance(item, int)}
+    blocks = [
+        (word, block)
+        for word, block in enumerate((result, left, right), _FIRST_BLOCK)
+        if block is not None
+    ]
+    blocks += [
+        (word, item) for word, item in enumerate(more, ENTRY_WORDS) if isinstance(item, Block)
+    ]
     return Entry(
         kind,
         result.offset,
@@ -59,8 +69,8 @@ def in_type(operation: str, dtype: DataType) -> str:
     return f"{operation}{'h' if dtype is DataType.F16 else 's'}"
 
 
-def _words_in(arena: Arena, blocks: dict[int, Block]) -> tuple[int, ...]:
-    return tuple(word for word, block in blocks.items() if block.arena is arena)
+def _words_in(arena: Arena, blocks: Iterable[tuple[int, Block]]) -> tuple[int, ...]:
+    return tuple([word for word, block in blocks if block.arena is arena])
 
 
 def block_sizes(program: MeshProgram, block: Block, launch: Launch) -> dict[str, int]:

@@ -20,12 +20,12 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Linear
 from onewafer.mesh import (
     Arena,
+    Cutter,
     Estimator,
     Launch,
     Role,
     check_words,
     footprint,
-    shard,
     split_waits,
 )
 from onewafer.perf.breakdown import Limit
@@ -99,6 +99,8 @@ class Regions:
         self.pieces = pieces_of(model, load, options.precision)
         self.density = options.density
         self._measured: dict[tuple[tuple[int, ...], Rectangle], _Measured | str] = {}
+        self._joined: dict[tuple[int, ...], tuple[list[tuple[int, Piece]], Cutter]] = {}
+        """Pieces that one program computes, in order."""
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -133,7 +135,7 @@ class Regions:
 
         Of sparse weights only what is not zero is, of experts all that a row does not meet, too.
         """
-        products = {op.weight for op in piece.graph.operations if isinstance(op, Linear)}
+        products = _product_weights(piece.graph)
         return tuple(
             0.0
             if tensor.name in piece.constants
@@ -142,16 +144,70 @@ class Regions:
             for tensor in piece.graph.parameters
         )
 
+    @cached_property
+    def _caches(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+        """Positions, features and bytes of an element of what each piece keeps, of all sequences.
+
+        Each attention keeps keys, and values that are as many.
+        """
+        load = self.load
+        return tuple(
+            tuple(
+                (load.capacity, keys, 2.0 * self.element_bytes * load.sequences)
+                for keys in _kept_keys(piece.graph)
+            )
+            for piece in self.pieces
+        )
+
+    @cached_property
+    def _products(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+        """Rows, columns and bytes stored of an element, of the weights that each piece has alone.
+
+        What pieces share is left out.
+        """
+        names = [{tensor.name for tensor in piece.graph.parameters} for piece in self.pieces]
+        uses = Counter(name for of_piece in names for name in of_piece)
+        return tuple(
+            tuple(
+                (tensor.shape[0], tensor.shape[1], tensor.dtype.num_bytes * times)
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
+                if tensor.name in _product_weights(piece.graph)
+                and uses[tensor.name] == 1
+                and tensor.name not in piece.shared
+            )
+            for piece in self.pieces
+        )
+
     def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of some work on a rectangle, None if there is no room for it."""
         room = self.architecture.memory_bytes
         least = sum(count * self.weight_bytes[index] for index, count in work)
         if least > rectangle[0] * rectangle[1] * room:
             return None
+        if self.least_bytes(work, rectangle) > room:
+            return None
         needed = self.bytes(work, rectangle)
         if needed is None or needed.total > room:
             return None
         return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
+
+    def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
+        """Return what every PE needs at least, before there is a program.
+
+        The rows of a weight are cut along one axis and its columns along the other; so are the
+        features and the positions of a cache, which is shared out among pieces of several kinds.
+        """
+        width, height = rectangle
+        least = float(self.architecture.runtime_bytes)
+        for index, count in work:
+            caches = self._caches[index] if len(work) == 1 else ()
+            for rows, columns, num_bytes in (*self._products[index], *caches):
+                along = -(-rows // width) * -(-columns // height)
+                across = -(-rows // height) * -(-columns // width)
+                least += count * num_bytes * min(along, across)
+        return least
 
     def bytes(self, work: Work, rectangle: Rectangle) -> Bytes | None:
         """Return the bytes of every PE, however many there is room for; None: no such program."""
@@ -194,30 +250,41 @@ class Regions:
         return found
 
     def _build(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
-        measured = _Measured(self, [(i, self.pieces[i]) for i in indices], rectangle)
+        measured = self._measure_pieces(indices, rectangle)
         (first, *others) = indices
         if others or self.segments[first].repeats == 1 or not measured.is_turned:
             return measured
         # What comes out lies along the other axis than what goes in: so every other piece does.
-        piece = self.pieces[first]
-        return _Measured(self, [(first, piece), (first, again(piece))], rectangle)
+        return self._measure_pieces((first, first), rectangle)
+
+    def _measure_pieces(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
+        """Build the program of pieces; one that comes again is the next equal piece."""
+        if indices not in self._joined:
+            pieces = [(index, self.pieces[index]) for index in indices]
+            if len(set(indices)) < len(indices):
+                pieces[-1] = indices[-1], again(pieces[-1][1])
+            self._joined[indices] = pieces, Cutter(join([piece.graph for _, piece in pieces]))
+        return _Measured(self, *self._joined[indices], rectangle)
 
 
 class _Measured:
     """The mesh program of one piece of each kind, and what it says of more of them."""
 
     def __init__(
-        self, regions: Regions, pieces: Sequence[tuple[int, Piece]], rectangle: Rectangle
+        self,
+        regions: Regions,
+        pieces: Sequence[tuple[int, Piece]],
+        cutter: Cutter,
+        rectangle: Rectangle,
     ) -> None:
         self._regions = regions
         self._pieces = pieces
-        load, architecture = regions.load, regions.architecture
-        has_cache = any(map(_cached_features, (piece.graph for _, piece in pieces)))
-        self._program: MeshProgram = shard(
-            join([piece.graph for _, piece in pieces]),
+        load = regions.load
+        has_cache = any(_cached_features(piece.graph) for _, piece in pieces)
+        self._program: MeshProgram = cutter.cut(
             width=rectangle[0],
             height=rectangle[1],
-            architecture=architecture,
+            architecture=regions.architecture,
             context=load.capacity if has_cache else None,
             usual_rows=load.rows,
         )
@@ -367,14 +434,27 @@ class _Measured:
         return {index: size * share // total for index, share in features.items() if share}
 
 
+def _product_weights(graph: Graph) -> set[str]:
+    return {operation.weight for operation in graph.operations if isinstance(operation, Linear)}
+
+
 def _cached_features(graph: Graph) -> int:
     """Return the features of keys and values that a graph keeps of each position."""
     return sum(
         graph.tensor(name).shape[-1]
-        for operation in graph.operations
-        if isinstance(operation, Attention) and operation.is_causal
+        for operation in _that_keep(graph)
         for name in (operation.key, operation.value)
     )
+
+
+def _kept_keys(graph: Graph) -> tuple[int, ...]:
+    return tuple(graph.tensor(operation.key).shape[-1] for operation in _that_keep(graph))
+
+
+def _that_keep(graph: Graph) -> Iterator[Attention]:
+    for operation in graph.operations:
+        if isinstance(operation, Attention) and operation.is_causal:
+            yield operation
 
 
 def _by_limit(waits: Waits) -> Iterator[tuple[Limit, int]]:

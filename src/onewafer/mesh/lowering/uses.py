@@ -1,0 +1,74 @@
+"""Who reads what in a graph: what a program on any rectangle begins with."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from onewafer.graph import activation_operands
+from onewafer.mesh.lowering.phases import choose_phases, find_owners, paired_operands
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import Graph, Operation, Tensor
+    from onewafer.mesh.program import Layout
+
+
+class Uses:
+    """The uses of the tensors of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.dtype = graph.dtype
+        """The one floating type of the graph."""
+        self.is_sequence = graph.is_sequence
+        self._phases: dict[frozenset[str], Mapping[str, int]] = {}
+        """By the results of operations whose right operand is turned."""
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors by name."""
+        return {tensor.name: tensor for tensor in self.graph.tensors}
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Operation, ...]]:
+        """The operations that read an input or result, in their order."""
+        readers: dict[str, list[Operation]] = {}
+        for operation in self.graph.operations:
+            for name in dict.fromkeys(activation_operands(operation)):
+                readers.setdefault(name, []).append(operation)
+        return {name: tuple(operations) for name, operations in readers.items()}
+
+    @cached_property
+    def last(self) -> Mapping[str, int]:
+        """For each input and result the index of the last operation that reads it."""
+        uses = {tensor.name: -1 for tensor in self.graph.inputs}
+        for index, operation in enumerate(self.graph.operations):
+            uses[operation.result.name] = index  # a result that nobody reads dies at once
+            uses |= dict.fromkeys(activation_operands(operation), index)
+        return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
+
+    def turned(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:
+        """Return the results of operations whose right operand lies otherwise than the left one.
+
+        On a single PE, both axes are the same.
+        """
+        if num_pes == 1:
+            return frozenset()
+        return frozenset(
+            result
+            for result, (left, right) in self._pairs.items()
+            if layouts[left] != layouts[right]
+        )
+
+    def phases(self, turned: frozenset[str]) -> Mapping[str, int]:
+        """Return for each block of activations its offset modulo `period`, in elements."""
+        if turned not in self._phases:
+            owners = find_owners(self.graph, self.last, turned)
+            self._phases[turned] = choose_phases(self.graph, owners, turned)
+        return self._phases[turned]
+
+    @cached_property
+    def _pairs(self) -> Mapping[str, tuple[str, str]]:
+        return paired_operands(self.graph)
