@@ -203,3 +203,13 @@ def test_unused_functions_and_globals_are_not_analysed(analyze):
     result = analyze(layout, files={"pe.csl": pe})
     assert result.instance.globals == ()
     assert [f.name for f in result.instance.functions] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("addc16", "carry"), ("fnorms", "normalized"), ("dfilt", "drop nothing")]
+)
+def test_a_refused_builtin_says_why(analyze, name, reason):
+    error = analyze(f"var x: u16; fn f() void {{ @{name}(&x, x, x); }}").error
+    assert error.code == "unsupported-builtin"
+    assert reason in error.notes[0]
+    assert error.help

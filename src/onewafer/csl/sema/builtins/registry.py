@@ -116,6 +116,21 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
 )
 
 
+_UNPUBLISHED = {
+    "addc16": (
+        "no documentation says where the carry comes from and where it goes",
+        "add in 32 bits: `@as(u32, a) + b`",
+    ),
+    "fnormh": ("no documentation says what a normalized value is", "`@fscaleh` scales by 2ⁿ"),
+    "fnorms": ("no documentation says what a normalized value is", "`@fscales` scales by 2ⁿ"),
+    "dfilt": (
+        "the queues of the simulated machine drop nothing yet",
+        "bind a data task that does nothing with what it gets",
+    ),
+}
+"""Why some builtins are not supported, and what to write."""
+
+
 def comptime_builtin(
     name: str,
     min_arguments: int,
@@ -196,7 +211,9 @@ def _unknown(site: Site) -> Diagnostic:
     primary = Annotation(site.span)
     if site.name in DOCUMENTED_BUT_UNSUPPORTED:
         message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
-        return Diagnostic("unsupported-builtin", message, primary)
+        reason, instead = _UNPUBLISHED.get(site.name, ("", ""))
+        notes = (reason,) if reason else ()
+        return Diagnostic("unsupported-builtin", message, primary, notes=notes, help=instead)
     advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic(
         "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice
