@@ -92,6 +92,8 @@ class InstanceContext(Context):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.decisions = Decisions()
+        self.place = (Scalar(t.U16, 0), Scalar(t.U16, 0))
+        """Where the PE is in the rectangle."""
         self.globals: list[ir.Global] = []
         self.functions: list[ir.Function] = []
         self.work: deque[Callable[[], None]] = deque()

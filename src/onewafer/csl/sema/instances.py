@@ -51,6 +51,7 @@ class _Pe:
 
     tile: TileCode
     row: tuple[Number, ...]
+    """Behind them x and y."""
 
 
 def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.InstanceIr]:
@@ -63,6 +64,7 @@ def analyze_instances(session: Session, layout: LayoutContext) -> list[ir.Instan
             if tile is not None:
                 row: list[Number] = []
                 shape = _flatten(tile.params, tile.row, row, shapes)
+                row += (x, y)
                 groups.setdefault((id(tile.file), shape), []).append(_Pe(tile, tuple(row)))
     found = [
         instance for members in groups.values() for instance in _split(session, layout, members)
@@ -197,6 +199,7 @@ class _Analysis:
             self.instance.chain = ((tile.span, label),)
         self._plain_params = _with_numbers(tile.params, iter(pe.row))
         self.params = self._taint(self._plain_params, ())
+        self.instance.place = (self._coordinate(-2, "x"), self._coordinate(-1, "y"))
         self.tasks: list[ir.TaskBinding] = []
         self.exports: list[ir.ExportedSymbol] = []
         self.fifos: list[ir.Fifo] = []
@@ -219,6 +222,12 @@ class _Analysis:
                 return Struct(names, tuple(parts))
             case _:
                 return value
+
+    def _coordinate(self, index: int, name: str) -> Scalar:
+        value = self.pe.row[index]
+        if not self._varying[index]:
+            return Scalar(t.U16, value)
+        return Scalar(t.U16, value, Taint(_pick(index), (name,), self.instance.decisions))
 
     def run(self) -> None:
         """Analyse everything reachable."""

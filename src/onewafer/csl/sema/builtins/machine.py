@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
+    int_of,
     pointer_type,
     range_bounds,
     range_part,
     text,
 )
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.statements import ir_type_of
@@ -30,12 +32,13 @@ from onewafer.csl.sema.values import (
     boolean,
     type_of,
 )
-from onewafer.image import Opcode, ScalarType, TaskKind
+from onewafer.image import ChannelKind, Opcode, ScalarType, TaskKind, channel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
 
 
@@ -179,18 +182,20 @@ def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Make a local task ready."""
     value = args[0]
     if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
-        _activate_one_of(site, a, value)
+        _to_one_of(site, a, value, lambda task_id: ir.Activate(task_id, site.span))
         return VOID_VALUE
     number = a.instance.local_task(value, site.argument_spans[0])
     a.emit(ir.Activate(number, site.span))
     return VOID_VALUE
 
 
-def _activate_one_of(site: Site, a: Analyzer, value: Runtime) -> None:
-    """Activate the task whose id is known at run time only: the program has few to compare with."""
+def _to_one_of(
+    site: Site, a: Analyzer, value: Runtime, effect: Callable[[int], ir.Statement]
+) -> None:
+    """Do something to the task whose id is known at run time only: there are few to compare."""
     number = ir.Local("task", ScalarType.U16)
     a.emit(ir.SetLocal(number, value.expression, site.span))
-    message = f"no local task is bound to the id that `@activate` gets ({site.span})"
+    message = f"no local task is bound to the id that `@{site.name}` gets ({site.span})"
     chain: tuple[ir.Statement, ...] = (
         ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message, site.span),
     )
@@ -202,7 +207,7 @@ def _activate_one_of(site: Site, a: Analyzer, value: Runtime) -> None:
             ir.ReadLocal(number),
             ir.Immediate(ScalarType.U16, task_id),
         )
-        chain = (ir.If(is_it, (ir.Activate(task_id, site.span),), chain, site.span),)
+        chain = (ir.If(is_it, (effect(task_id),), chain, site.span),)
     for statement in chain:
         a.emit(statement)
 
@@ -218,9 +223,18 @@ def block(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("unblock", 1)
 def unblock(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Unblock a task or channel."""
-    target = a.instance.channel_of(args[0], site.argument_spans[0])
+    value = args[0]
+    if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
+        _to_one_of(site, a, value, lambda task_id: _unblock(task_id, site))
+        return VOID_VALUE
+    target = a.instance.channel_of(value, site.argument_spans[0])
     a.emit(ir.SetBlocked(target, is_blocked=False, span=site.span))
     return VOID_VALUE
+
+
+def _unblock(task_id: int, site: Site) -> ir.Statement:
+    target = channel(ChannelKind.LOCAL_TASK, task_id)
+    return ir.SetBlocked(target, is_blocked=False, span=site.span)
 
 
 # --- what only our own library modules may use ---------------------------------------------------
@@ -238,6 +252,22 @@ def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
     """Return x (0) or y (1) of this PE."""
     axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
     return Runtime(t.U16, ir.Coordinate(axis))
+
+
+@comptime_builtin("place_in_rectangle", 1, is_internal=True)
+def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return x (0) or y (1) of the PE for which a program is compiled."""
+    context = module.context
+    axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
+    module.session.note_effect()  # it is another one for each PE
+    return context.place[axis] if isinstance(context, InstanceContext) else VOID_VALUE
+
+
+@runtime_builtin("has_data_task", 1, is_internal=True)
+def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Tell whether the program binds a data task to an input queue of the WSE-3."""
+    queue = operations.forced_integer(int_of(args[0], site.span), site.span, "the queue")
+    return boolean((TaskKind.DATA, queue) in a.instance.bindings)
 
 
 @runtime_builtin("timestamp", 1, is_internal=True)

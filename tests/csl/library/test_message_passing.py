@@ -1,0 +1,206 @@
+"""`<message_passing>`: what is sent comes, whoever sends it to whom."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.errors import CompileError, SimulationError
+from onewafer.host import Device
+
+WSE3 = load_architecture("wse3")
+WIDTH, HEIGHT, MOST = 3, 2, 32
+LAYOUT = """
+const memcpy = @import_module("<memcpy/get_params>", .{ .width = WIDTH, .height = HEIGHT });
+layout {
+  @set_rectangle(WIDTH, HEIGHT);
+  for (@range(u16, WIDTH)) |x| {
+    for (@range(u16, HEIGHT)) |y| {
+      @set_tile_code(x, y, "pe.csl", .{ .memcpy_params = memcpy.get_params(x) });
+    }
+  }
+  @export_name("plan", [*]u16, true);
+  @export_name("data", [*]TYPE, true);
+  @export_name("got", [*]TYPE, true);
+  @export_name("run", fn()void);
+}
+"""
+# `plan`: column, row, length of the message to send (0: none), number of messages to receive
+PROGRAM = """
+param memcpy_params: comptime_struct;
+const system = @import_module("<memcpy/memcpy>", memcpy_params);
+const mp = @import_module("<message_passing>", .{
+  .enable_asserts = true, .input_queue_id = 2, .output_queue_id = 3 });
+const sent_id = @get_local_task_id(10);
+const got_id = @get_local_task_id(11);
+var plan: [4]u16;
+var data: [32]TYPE;
+var got: [6 * 32]TYPE;
+var plan_pointer: [*]u16 = &plan;
+var data_pointer: [*]TYPE = &data;
+var got_pointer: [*]TYPE = &got;
+var rest: u16;
+
+fn run() void {
+  mp.init();
+  rest = 1 + plan[3];
+  if (plan[3] > 0) mp.recv_message(&got, .{ .activate = got_id });
+  if (plan[2] > 0) {
+    mp.send_message(plan[0], plan[1], &data, plan[2], .{ .unblock = sent_id });
+    @activate(sent_id);
+  } else {
+    end();
+  }
+}
+fn end() void {
+  rest -= 1;
+  if (rest == 0) system.unblock_cmd_stream();
+}
+task sent() void {
+  end();
+}
+var num_got: u16 = 0;
+task got_one() void {
+  num_got += 1;
+  if (num_got < plan[3]) {
+    mp.recv_message(@ptrcast([*]TYPE, &got[num_got * 32]), .{ .activate = got_id });
+  }
+  end();
+}
+comptime {
+  @bind_local_task(sent, sent_id);
+  @block(sent_id);
+  @bind_local_task(got_one, got_id);
+  @export_symbol(plan_pointer, "plan");
+  @export_symbol(data_pointer, "data");
+  @export_symbol(got_pointer, "got");
+  @export_symbol(run);
+}
+"""
+
+
+@cache
+def image_of(type_, width=WIDTH, height=HEIGHT):
+    def text(source):
+        named = source.replace("TYPE", type_)
+        return named.replace("WIDTH", str(width)).replace("HEIGHT", str(height))
+
+    files = MemoryFiles({"layout.csl": text(LAYOUT), "pe.csl": text(PROGRAM)})
+    return compile_program(CompileOptions(entry="layout.csl", architecture=WSE3), files)
+
+
+def exchange(type_, targets, lengths, engine="reference"):
+    """Let PE i send `lengths[i]` elements to PE `targets[i]`; return what each PE got, sorted."""
+    dtype = np.dtype(np.uint16 if type_ == "u16" else np.float32)
+    num_pes = WIDTH * HEIGHT
+    device = Device(image_of(type_), WSE3, engine=engine)
+    device.load()
+    plan = np.zeros((num_pes, 4), np.uint16)
+    data = np.arange(num_pes * MOST, dtype=dtype).reshape(num_pes, MOST) + 1
+    for pe, (target, length) in enumerate(zip(targets, lengths, strict=True)):
+        plan[pe, :3] = target % WIDTH, target // WIDTH, length
+        plan[target, 3] += length > 0
+    device.write("plan", plan.reshape(HEIGHT, WIDTH, 4))
+    device.write("data", data.reshape(HEIGHT, WIDTH, MOST))
+    device.launch("run")
+    got = device.read("got", 6 * MOST).reshape(num_pes, 6, MOST)
+    device.stop()
+    return plan, data, got
+
+
+@pytest.mark.parametrize("type_", ["u16", "f32"])
+@settings(max_examples=10)
+@given(
+    targets=st.lists(st.integers(0, 5), min_size=6, max_size=6),
+    lengths=st.lists(st.integers(0, MOST), min_size=6, max_size=6),
+)
+def test_what_is_sent_comes_once_and_whole(type_, targets, lengths):
+    plan, data, got = exchange(type_, targets, lengths)
+    for target in range(6):
+        expected = [
+            data[pe, : lengths[pe]].tolist()
+            for pe in range(6)
+            if targets[pe] == target and lengths[pe]
+        ]
+        found = [got[target, k] for k in range(plan[target, 3])]
+        assert sorted(words[words != 0].tolist() for words in found) == sorted(expected)
+
+
+def test_engines_agree():
+    arguments = ("f32", [5, 4, 3, 0, 0, 0], [32, 1, 5, 7, 32, 2])
+    fast = exchange(*arguments, engine="fast")[2]
+    np.testing.assert_array_equal(fast, exchange(*arguments)[2])
+
+
+TO_A_DATA_TASK = """
+param memcpy_params: comptime_struct;
+const system = @import_module("<memcpy/memcpy>", memcpy_params);
+const mp = @import_module("<message_passing>", .{ .input_queue_id = 2, .output_queue_id = 3 });
+var plan: [4]u16;
+var data = [4]u32{ 5, 6, 7, 8 };
+var got: [8]u32;
+var num_got: u16 = 0;
+var plan_pointer: [*]u16 = &plan;
+var data_pointer: [*]u32 = &data;
+var got_pointer: [*]u32 = &got;
+fn run() void {
+  if (plan[2] > 0) mp.send_message(plan[0], plan[1], &data, plan[2], {});
+  system.unblock_cmd_stream();
+}
+task take(word: u32) void {
+  got[num_got] = word;
+  num_got += 1;
+}
+comptime {
+  @bind_data_task(take, @get_data_task_id(mp.mp_input_queue));
+  @export_symbol(plan_pointer, "plan");
+  @export_symbol(data_pointer, "data");
+  @export_symbol(got_pointer, "got");
+  @export_symbol(run);
+}
+"""
+
+
+def test_a_data_task_gets_the_header_and_all_but_the_last_element():
+    layout = LAYOUT.replace("WIDTH", "3").replace("HEIGHT", "2").replace("TYPE", "u32")
+    files = MemoryFiles({"layout.csl": layout, "pe.csl": TO_A_DATA_TASK})
+    image = compile_program(CompileOptions(entry="layout.csl", architecture=WSE3), files)
+    device = Device(image, WSE3, engine="reference")
+    device.load()
+    plan = np.zeros((HEIGHT, WIDTH, 4), np.uint16)
+    plan[0, 0, :3] = plan[1, 1, :3] = 1, 1, 4  # to PE (1, 1), which sends to itself, too
+    device.write("plan", plan)
+    device.launch("run")
+    got = device.read("got", 8)
+    device.stop()
+    assert got[1, 1, [1, 2, 3, 5, 6, 7]].tolist() == [5, 6, 7, 5, 6, 7]
+    assert got.sum() == got[1, 1].sum()
+
+
+def test_a_message_outside_of_the_rectangle_stops_the_simulation():
+    device = Device(image_of("f32"), WSE3, engine="reference")
+    device.load()
+    plan = np.zeros((HEIGHT, WIDTH, 4), np.uint16)
+    plan[0, 0] = WIDTH, 0, 1, 0
+    device.write("plan", plan)
+    with pytest.raises(SimulationError, match="outside of the rectangle"):
+        device.launch("run")
+
+
+def test_it_is_a_library_of_the_wse3():
+    files = MemoryFiles(
+        {
+            "layout.csl": 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{}); }',
+            "pe.csl": 'const mp = @import_module("<message_passing>", '
+            ".{ .input_queue_id = 2, .output_queue_id = 3 });",
+        }
+    )
+    options = CompileOptions(entry="layout.csl", architecture=load_architecture("wse2"))
+    with pytest.raises(CompileError, match="library of the WSE-3"):
+        compile_program(options, files)
