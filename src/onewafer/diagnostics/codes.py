@@ -41,6 +41,7 @@ CODES = MappingProxyType(
         "fabric-too-small": "The rectangle does not fit the fabric",
         "global-cycle": "The value of a global depends on itself",
         "id-out-of-range": "The machine has no color, queue, task or register of this number",
+        "inactive-variant": "A field of a union is read that has no value",
         "import-not-found": "An imported file does not exist",
         "import-cycle": "A file imports itself, directly or through others",
         "index-out-of-range": "A compile-time index lies outside of its array",

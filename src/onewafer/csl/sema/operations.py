@@ -459,10 +459,34 @@ def to_named(
     names, given = type_.names or (), value.names or ()
     if value.type is not None or (value.names is None and value.fields):
         mismatch(value, type_, span)
+    if type_.is_union:
+        return _to_union(value, type_, convert, span)
     check_names(given, names, f"`{type_}`", span)
     by_name = dict(value.items())
     pairs = zip(names, type_.fields, strict=True)
     return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)
+
+
+def _to_union(
+    value: Struct,
+    type_: t.StructType,
+    convert: Callable[[Value, t.Type], Value],
+    span: Span | None,
+) -> Struct:
+    """Return a union whose active variant is the one field that is given, or fail."""
+    names, given = type_.names or (), value.names or ()
+    if len(given) != 1:
+        fail(
+            "type-mismatch",
+            f"a value of `{type_}` has one of its fields, {len(given)} are given",
+            span,
+        )
+    check_names((*given, *(name for name in names if name not in given)), names, f"`{type_}`", span)
+    fields = tuple(
+        convert(value.fields[0], field) if name == given[0] else Undefined()
+        for name, field in zip(names, type_.fields, strict=True)
+    )
+    return Struct(names, fields, type_)
 
 
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:

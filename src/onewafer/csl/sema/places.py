@@ -20,12 +20,14 @@ from onewafer.csl.sema.values import (
     Struct,
     TensorAccess,
     TypeValue,
+    Undefined,
     Value,
     Variable,
     not_comptime,
     show,
     type_of,
 )
+from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.ast import BinaryOperator
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
@@ -52,6 +53,17 @@ def expect_type(value: Value, span: Span) -> t.Type:
     )
 
 
+def _not_active(base: Struct, name: str, span: Span) -> NoReturn:
+    """Fail because another variant of a union was given a value."""
+    active = next((n for n, v in base.items() if not isinstance(v, Undefined)), "")
+    fail(
+        "inactive-variant",
+        f"`{name}` is not the active variant of this union: it was made with `{active}`",
+        span,
+        help=f"read `.{active}`; `@bitcast` reads a number as another type",
+    )
+
+
 def member(base: Value, name: str, span: Span) -> Value:
     """Return `base.name`; a module's run-time variable is returned as itself."""
     match base:
@@ -66,6 +78,8 @@ def member(base: Value, name: str, span: Span) -> Value:
                     notes=(f"the fields are {', '.join(names) or 'none'}",),
                     help=suggest(name, names),
                 )
+            if isinstance(value, Undefined) and base.type is not None and base.type.is_union:
+                _not_active(base, name, span)
             return value
         case ModuleValue(module):
             return module.read(name, span)
@@ -375,8 +389,37 @@ def struct_type(
         if field.name in seen:
             fail("duplicate-declaration", f"field `{field.name}` is given twice", field.span)
         seen.add(field.name)
+    if node.is_union and node.qualifier:
+        fail(
+            "unsupported-feature",
+            f"`{node.qualifier} union`, which reads one type as another, is not supported",
+            node.span,
+            help="use a plain `union`, and `@bitcast` to read a number as another type",
+        )
     types = tuple(expect_type(v, span) for v, span in zip(field_types, spans, strict=True))
-    return TypeValue(t.StructType(tuple(field.name for field in node.fields), types, node))
+    if node.qualifier == "packed":
+        _check_packed(types, spans)
+    names = tuple(field.name for field in node.fields)
+    return TypeValue(t.StructType(names, types, node, node.is_union))
+
+
+def _check_packed(types: Sequence[t.Type], spans: Sequence[Span]) -> None:
+    """Fail unless each field of a packed struct has a number of bits."""
+    for type_, span in zip(types, spans, strict=True):
+        match type_:
+            case t.IntegerType() | t.FloatType() | t.EnumType() | t.PointerType():
+                continue
+            case t.StructType(_, _, ast.StructType(qualifier="packed")):
+                continue
+            case _ if type_ is t.BOOL:
+                continue
+            case _:
+                fail(
+                    "type-mismatch",
+                    f"a field of a packed struct has a number of bits, a `{type_}` has none",
+                    span,
+                    help="use numbers, `bool`, enums, pointers and packed structs",
+                )
 
 
 def typed_struct(type_: t.Type, span: Span) -> t.StructType:

@@ -133,12 +133,15 @@ class StructType:
     fields: tuple[Type, ...]
     origin: object | None = None
     """The `struct { … }` that made it, by identity; None: it is anonymous."""
+    is_union: bool = False
+    """Of the fields of a value all but one are undefined."""
 
     def __str__(self) -> str:
         """Return the spelling."""
         if self.origin is not None:
             pairs = zip(self.names or (), self.fields, strict=True)
-            return f"struct {{ {', '.join(f'{n}: {t}' for n, t in pairs)} }}"
+            kind = "union" if self.is_union else "struct"
+            return f"{kind} {{ {', '.join(f'{n}: {t}' for n, t in pairs)} }}"
         if self.names is None:
             return f".{{ {', '.join(map(str, self.fields))} }}"
         fields = (f".{n}: {t}" for n, t in zip(self.names, self.fields, strict=True))

@@ -240,6 +240,10 @@ class StructType(Node):
     """`struct { a: T, b: U }`; every such expression makes a type of its own."""
 
     fields: tuple[StructTypeField, ...]
+    is_union: bool = False
+    """`union { … }`: a value has one of the fields."""
+    qualifier: str = ""
+    """`extern` or `packed`, if that stands before it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,11 +69,12 @@ _ENDS_EXPRESSION = frozenset(
 
 _UNSUPPORTED = {
     TokenKind.ASM: "inline assembly is not supported; use builtins",
-    TokenKind.UNION: "unions are not supported; use `@bitcast` to read a value as another type",
     TokenKind.VOLATILE: "`volatile` is not supported; every access of memory happens as written",
     TokenKind.NULL: "`null` is not supported; use the void value `{}` for what is absent",
 }
 
+
+_STRUCTS = frozenset((TokenKind.STRUCT, TokenKind.UNION))
 
 _TYPED_STRUCT = (
     TokenKind.LEFT_BRACE,
@@ -241,6 +242,9 @@ class ExpressionParser(TokenCursor):
         match token.kind:
             case TokenKind.IDENTIFIER if self._at_labelled_block():
                 return self.parse_block_expression()
+            case TokenKind.IDENTIFIER if token.text == "packed" and self.next_kind in _STRUCTS:
+                self.advance()
+                return self._struct_type(token, "packed")
             case TokenKind.IDENTIFIER:
                 self.advance()
                 return ast.Name(span, token.text)
@@ -295,11 +299,11 @@ class ExpressionParser(TokenCursor):
                 return self._function_type()
             case TokenKind.ENUM:
                 return self._enum_type()
-            case TokenKind.STRUCT:
+            case TokenKind.STRUCT | TokenKind.UNION:
                 return self._struct_type(token)
-            case TokenKind.EXTERN if self.next_kind is TokenKind.STRUCT:
+            case TokenKind.EXTERN if self.next_kind in _STRUCTS:
                 self.advance()
-                return self._struct_type(token)
+                return self._struct_type(token, "extern")
             case TokenKind.PIPE:
                 return self._tensor_access()
             case _:
@@ -549,12 +553,12 @@ class ExpressionParser(TokenCursor):
         is_task = keyword.kind is TokenKind.TASK
         return ast.FunctionType(self.span_from(keyword.start), parameters, result, is_task=is_task)
 
-    def _struct_type(self, first: Token) -> ast.Expression:
-        self.advance()
+    def _struct_type(self, first: Token, qualifier: str = "") -> ast.Expression:
+        is_union = self.advance().kind is TokenKind.UNION
         fields = self.delimited(
             TokenKind.LEFT_BRACE, "after the fields of the struct", self._struct_type_field
         )
-        return ast.StructType(self.span_from(first.start), fields)
+        return ast.StructType(self.span_from(first.start), fields, is_union, qualifier)
 
     def _struct_type_field(self) -> ast.StructTypeField:
         name = self.expect_identifier("for a field of the struct")

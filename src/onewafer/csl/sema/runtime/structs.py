@@ -88,6 +88,8 @@ def _store_each(a: Analyzer, target: Struct, value: Value, span: Span) -> None:
     assert isinstance(value, Struct)
     for place, field in zip(target.fields, value.fields, strict=True):
         match place:
+            case _ if isinstance(field, Undefined):
+                pass  # a variant of a union that is not active
             case Struct():
                 _store_each(a, place, field, span)
             case Variable():
