@@ -433,3 +433,41 @@ def test_an_array_without_elements_is_said_to_have_none(analyze):
     assert error.message == message.format("the array")
     error = analyze("const a = @zeros([0]i16); comptime { @comptime_print(a[0]); }").error
     assert error.message == message.format("`[0]i16`")
+
+
+UNION = """
+const number = union { i: i32, f: f32 };
+fn turned(x: number) number { return if (x.i > 3) number{ .f = 1.5 } else x; }
+fn changed() number {
+  var v = number{ .i = 15 };
+  v.i = 4;
+  v = number{ .f = v.i };
+  return v;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("turned(number{ .i = 4 }).f", "1.5"),
+        ("turned(number{ .i = 2 }).i", "2"),
+        ("@is_same_type(@type_of(changed()), number)", "true"),
+    ],
+)
+def test_a_union_has_its_active_variant(comptime, expression, shown):
+    assert comptime(expression, UNION.replace(".f = v.i", ".f = 2.5")) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("_ = turned(number{ .i = 9 }).i;", "inactive-variant"),
+        ("var v = number{ .i = 9 }; v.f = 1.0;", "inactive-variant"),
+        ("_ = number{ .i = 9, .f = 1.0 };", "type-mismatch"),
+        ("_ = number{ .g = 9 };", "unknown-field"),
+        ("_ = changed();", "type-mismatch"),
+    ],
+)
+def test_other_variants_of_a_union_are_refused(analyze, body, code):
+    assert analyze(f"{UNION} comptime {{ {body} }}").codes == [code]

@@ -236,7 +236,8 @@ def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
             field = base.fields[base.names.index(name)]
             if type(field) is Variable:
                 not_comptime(field, span)
-            return field
+            if type(field) is not Undefined:
+                return field
         value = places.member(base, name, span)
         if type(value) is Variable:
             not_comptime(value, span)

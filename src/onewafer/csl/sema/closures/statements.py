@@ -289,6 +289,7 @@ def _update(
     step, rest = steps[0], steps[1:]
     match container:
         case Struct(names, fields) if names is not None and step.name in names:
+            places.member(container, step.name, step.span)  # refuses what a union has not
             position = names.index(step.name)
         case Struct(None, fields) if step.name is None:
             position = operations.forced_integer(step.indices[0](frame), step.span, "an index")
