@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from itertools import product as product_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
@@ -45,7 +44,6 @@ from onewafer.mesh.kernel_costs import (
     product,
     table_name,
 )
-from onewafer.mesh.lowering import dense
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
@@ -105,8 +103,13 @@ _ARENA_ELEMENTS = {
 def compile_graph(graph: Graph, arch: str) -> Compiled:
     """Compile a graph for 4×4 PEs."""
     architecture = load_architecture(arch)
-    with patch.object(dense, "LEAST_PES", 2):  # for all kinds on so few PEs
-        program = shard(graph, width=4, height=4, architecture=architecture)
+    program = shard(
+        graph,
+        width=4,
+        height=4,
+        architecture=architecture,
+        least_joining=2,  # for all kinds on so few PEs
+    )
     elements = {
         arena: _ARENA_ELEMENTS[arena] if used else 0
         for arena, used in program.arena_elements.items()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.graph import DataType
+from onewafer.errors import ConfigurationError
+from onewafer.graph import Attention, DataType
 from onewafer.mesh import Axis, Estimator, shard
 from onewafer.mesh.lowering.middles import choose_middle
 from tests.mesh.models import llama
@@ -58,3 +59,37 @@ def test_the_middle_is_near_the_best_by_the_closed_form(num_pes, features, batch
 def test_all_rows_count_where_nothing_is_kept(batch, has_two):
     program = shard(mlp([64, 64], batch=batch), width=24, height=1, architecture=WSE3)
     assert (program.middle(Axis.X) > 0) == has_two
+
+
+def test_usual_rows_count_where_nothing_is_kept():
+    """A short sequence through an encoder sends few words, a long one so many."""
+    graph = without_masks(llama(rows=32, positions=64, dtype=DataType.F16))
+    middles = [
+        shard(graph, width=40, height=40, architecture=WSE3, usual_rows=rows).middle(Axis.X)
+        for rows in (None, 32, 1)
+    ]
+    assert middles[0] == middles[1] < middles[2]
+
+
+@pytest.mark.parametrize(("rows", "context"), [(0, 64), (33, 64), (9, 8)])
+def test_usual_rows_that_no_launch_has_are_refused(rows, context):
+    with pytest.raises(ConfigurationError, match=f"launches of {rows} rows are not possible"):
+        shard(
+            llama(rows=32, positions=64),
+            width=4,
+            height=4,
+            architecture=WSE3,
+            context=context,
+            usual_rows=rows,
+        )
+
+
+def without_masks(graph):
+    """Return a graph whose attention sees all rows, and so keeps nothing."""
+    return replace(
+        graph,
+        operations=tuple(
+            replace(operation, is_causal=False) if isinstance(operation, Attention) else operation
+            for operation in graph.operations
+        ),
+    )

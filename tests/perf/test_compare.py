@@ -35,6 +35,13 @@ def test_results_come_in_the_order_of_the_systems():
     assert len(comparison.answers) == 3
 
 
+def test_progress_is_told_each_system_in_order():
+    told: list[str] = []
+    compare(MODEL, JOB, ["h100x2", "a100"], progress=told.append)
+
+    assert told == ["h100x2", "a100"]
+
+
 def test_a_system_that_cannot_has_a_refusal_among_the_results():
     comparison = compare(MODEL, Decode(batch=10**7, context=4096), ["h100"])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,16 +11,16 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.process import rare_collection
+from onewafer.cli.progress import progress_bar
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Sequence
 
+    from onewafer.cli.progress import ProgressBar
     from onewafer.perf import CompareOptions, Comparison, Job, Model
-
-    Progress = Callable[[str], None]
 
 
 _Model = Annotated[
@@ -185,11 +186,11 @@ def compare(
     )
     systems = split_systems(on, against)
     _check_systems(systems)
-    with _progress() as say:
-        described = load_model(model, say, arguments or ())
+    with progress_bar() as bar:
+        described = load_model(model, bar.say, arguments or ())
         jobs = build_jobs(kind, numbers, described)
         with rare_collection():
-            comparisons = _compare(described, jobs, systems, options, say)
+            comparisons = _compare(described, jobs, systems, options, bar)
     _show(comparisons)
     _write(comparisons, json_file=json_file, plot=plot)
     if not any(comparison.answers for comparison in comparisons):
@@ -264,16 +265,19 @@ def _compare(
     jobs: Sequence[Job],
     systems: Sequence[str],
     options: CompareOptions,
-    say: Progress,
+    bar: ProgressBar,
 ) -> list[Comparison]:
     from onewafer.perf import compare as compare_one  # noqa: PLC0415  # when it is used
     from onewafer.perf.report import describe  # noqa: PLC0415  # likewise
 
-    comparisons: list[Comparison] = []
-    for job in jobs:
-        say(f"{model.name}: {describe(job)}")
-        comparisons.append(compare_one(model, job, systems, options))
-    return comparisons
+    steps = count()
+    num_steps = len(jobs) * len(systems)
+
+    def begin(job: Job, system: str) -> None:
+        bar.show(next(steps), num_steps)
+        bar.say(f"{model.name} on {system}: {describe(job)}")
+
+    return [compare_one(model, job, systems, options, progress=partial(begin, job)) for job in jobs]
 
 
 def _show(comparisons: Sequence[Comparison]) -> None:
@@ -303,15 +307,6 @@ def _write(comparisons: Sequence[Comparison], *, json_file: Path | None, plot: P
         draw(comparisons[0], plot)
     else:
         draw_curve(comparisons, plot)
-
-
-@contextmanager
-def _progress() -> Generator[Progress]:
-    """Yield what shows on a terminal what is being done, while it is done."""
-    from rich.console import Console  # noqa: PLC0415  # when it is used
-
-    with Console(stderr=True).status("", spinner="line") as status:
-        yield status.update
 
 
 def _print_list() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.process import rare_collection
+from onewafer.cli.progress import progress_bar
 from onewafer.errors import ConfigurationError
 from onewafer.settings import ENGINES, check_engine
 
@@ -93,16 +95,14 @@ def fabric(
 
 def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
     """Run cases in order, with a progress line if somebody watches."""
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.validation import Bench, run_case  # noqa: PLC0415  # likewise
+    from onewafer.validation import Bench, run_case  # noqa: PLC0415  # a subcommand loads what it uses
 
     bench = Bench(engine)
-    console = Console(stderr=True)
     results: list[CaseResult] = []
-    with console.status("", spinner="line") as status:
-        for number, case in enumerate(cases, 1):
-            status.update(f"case {number} of {len(cases)}: {case.name}")
+    with progress_bar() as bar:
+        for number, case in enumerate(cases):
+            bar.show(number, len(cases))
+            bar.say(case.name)
             results.append(run_case(case, bench))
     return results
 
@@ -153,9 +153,7 @@ def perf(
 
 def _validate_perf(only: Sequence[str]) -> PerfValidation:
     """Return the rows of the topics, with a progress line if somebody watches."""
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.cli.models import load_model  # noqa: PLC0415  # likewise
+    from onewafer.cli.models import load_model  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.perf import PerfValidation, gpu, wafer  # noqa: PLC0415  # likewise
 
     topics = {
@@ -167,12 +165,14 @@ def _validate_perf(only: Sequence[str]) -> PerfValidation:
     if unknown := [name for name in only if name not in topics]:
         raise ConfigurationError(f"--only {unknown[0]!r}: choose from {', '.join(topics)}")
     validation = PerfValidation()
-    with Console(stderr=True).status("", spinner="line") as status:
+    chosen = only or (*topics,)
+    with progress_bar() as bar, rare_collection():
 
         def load(name: str) -> Model:
-            return load_model(name, status.update)
+            return load_model(name, bar.say)
 
-        for name in only or topics:
-            status.update(name)
-            validation += topics[name](load, progress=status.update)
+        for number, name in enumerate(chosen):
+            bar.show(number, len(chosen))
+            bar.say(name)
+            validation += topics[name](load, progress=bar.say)
     return validation

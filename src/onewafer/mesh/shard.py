@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import Attention, position_tables, verify_graph
-from onewafer.mesh.lowering import Builder, Uses
+from onewafer.mesh.lowering import LEAST_JOINING, Builder, Uses
 from onewafer.mesh.orientation import Orientations
 
 if TYPE_CHECKING:
@@ -34,18 +34,21 @@ def shard(
     architecture: Architecture,
     context: int | None = None,
     usual_rows: int | None = None,
+    least_joining: int = LEAST_JOINING,
 ) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
     `context` is how many positions a sequence may have: causal attention keeps keys and values of
     so many. Unless it is given, it is what the tables of positions hold, or else the rows of a
-    launch. `usual_rows` is how many rows the launches have that count, of a program that keeps keys
-    and values, 1 unless it is given: the middles of the axes are chosen for them
-    (`lowering.middles`). Any other program is there for launches of all its rows.
+    launch. `usual_rows` is how many rows of a sequence the launches have that count: the middles of
+    the axes are chosen for them (`lowering.middles`). Unless it is given, that is 1 row for a
+    program that keeps keys and values, and all rows for any other one. From `least_joining` PEs of
+    an axis on, several rows of f32 of several products are reduced along it together.
 
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
-    room for or a context that tables of positions are too short for. Whether the program fits into
+    room for, a context that tables of positions are too short for, or usual rows that no launch can
+    have. Whether the program fits into
     the memory of a PE is for `verify` to say.
     """
     return Cutter(graph).cut(
@@ -54,6 +57,7 @@ def shard(
         architecture=architecture,
         context=context,
         usual_rows=usual_rows,
+        least_joining=least_joining,
     )
 
 
@@ -81,12 +85,21 @@ class Cutter:
         architecture: Architecture,
         context: int | None = None,
         usual_rows: int | None = None,
+        least_joining: int = LEAST_JOINING,
     ) -> MeshProgram:
         """Return the mesh program on a rectangle of PEs, as `shard` does."""
         _check_rectangle(width, height, architecture)
         layouts = self._orientations.cut(width, height)
         positions = self._choose_context(context)
-        builder = Builder(self._uses, (width, height), layouts, positions, usual_rows)
+        self._check_rows(usual_rows, positions)
+        builder = Builder(
+            self._uses,
+            (width, height),
+            layouts,
+            positions,
+            usual_rows=usual_rows,
+            least_joining=least_joining,
+        )
         builder.prepare()
         for operation in self._graph.operations:
             builder.lower(operation)
@@ -99,6 +112,19 @@ class Cutter:
     @cached_property
     def _uses(self) -> Uses:
         return Uses(self._graph)
+
+    def _check_rows(self, usual: int | None, positions: int | None) -> None:
+        """Refuse usual rows of a sequence that no launch can have."""
+        if usual is None or not self._uses.is_sequence:
+            return
+        rows = self._graph.inputs[0].shape[0]
+        most = rows if positions is None else min(rows, positions)
+        least = rows if self._graph.has_maps else 1
+        if not least <= usual <= most:
+            raise ConfigurationError(
+                f"launches of {usual} rows are not possible for {self._graph.name!r}: they have "
+                f"{least} to {most}"
+            )
 
     def _choose_context(self, wanted: int | None) -> int | None:
         """Return how many positions a sequence may have; None: there is no limit."""

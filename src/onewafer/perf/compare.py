@@ -15,7 +15,7 @@ from onewafer.perf.jobs import Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.arch import Gpu
     from onewafer.perf.answer import Memory
@@ -38,9 +38,16 @@ class CompareOptions:
 
 
 def compare(
-    model: Model, job: Job, systems: Sequence[str], options: CompareOptions | None = None
+    model: Model,
+    job: Job,
+    systems: Sequence[str],
+    options: CompareOptions | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Return what a job takes on each system, named as in `cs3`, `cs3x4`, `h100x8`.
+
+    `progress` is told the name of each system before it is asked.
 
     Raises ConfigurationError for a name that is no system, for a price of a device that is not
     asked about, and for a job that the model cannot do. A system that is too small is no error: it
@@ -56,8 +63,12 @@ def compare(
         )
     _check_pins(job, chosen.wafer)
     _check_profile(chosen.gpu.profile, systems)
-    results = tuple(_result(model, job, name, chosen) for name in systems)
-    return Comparison(model=model.name, job=job, results=results)
+    results: list[Answer | Refusal] = []
+    for name in systems:
+        if progress is not None:
+            progress(name)
+        results.append(_result(model, job, name, chosen))
+    return Comparison(model=model.name, job=job, results=tuple(results))
 
 
 def device_of(system: str) -> str:

@@ -1,8 +1,8 @@
 """From graph operations to mesh operations, a file a family: `catalog` knows all of them."""
 
-from onewafer.mesh.lowering.builder import Builder
+from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import lowering_of
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.lowering.uses import Uses
 
-__all__ = ["Builder", "Lowering", "Uses", "lowering_of"]
+__all__ = ["LEAST_JOINING", "Builder", "Lowering", "Uses", "lowering_of"]

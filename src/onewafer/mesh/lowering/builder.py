@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from onewafer.graph import Operation, Tensor
     from onewafer.mesh.lowering.uses import Uses
 
+LEAST_JOINING = 32
+"""PEs of an axis along which several rows of f32 are reduced together: only for that they are
+stored once more, where f16 is rounded anyway, and one row is where it shall be."""
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
@@ -75,7 +78,9 @@ class Builder:
         rectangle: tuple[int, int],
         layouts: Mapping[str, Layout],
         context: int | None,
+        *,
         usual_rows: int | None = None,
+        least_joining: int = LEAST_JOINING,
     ) -> None:
         graph = uses.graph
         width, height = rectangle
@@ -87,6 +92,8 @@ class Builder:
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
+        self.least_joining = least_joining
+        """PEs of an axis along which several rows of f32 are reduced together."""
         self.num_tables = 0
         """Words of their shares."""
         self.dtype = uses.dtype

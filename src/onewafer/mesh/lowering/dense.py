@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 MOST_WORDS = 1024
 """Of sums that are reduced together: they need room beside each other, and where there are many the
 way of the first one counts little."""
-LEAST_PES = 32
-"""Of an axis along which several rows of f32 are reduced together: only for that they are stored
-once more, where f16 is rounded anyway, and one row is where it shall be."""
 
 
 class LinearLowering(Lowering[Linear]):
@@ -57,7 +54,8 @@ def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
     """Return the operation and those after it that are done together with it."""
     rows = operation.result.num_elements // operation.result.shape[-1]
     is_copied = rows > 1 and builder.dtype is DataType.F32
-    if builder.size(builder.layouts[operation.input].axis) < (LEAST_PES if is_copied else 2):
+    least = builder.least_joining if is_copied else 2
+    if builder.size(builder.layouts[operation.input].axis) < least:
         return (operation,)
     together, columns = [operation], builder.layouts[operation.result.name].columns
     for other in builder.readers(operation.input):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class KeptRows:
         if any(values.dtype.hasobject for values in rows.values()):
             return
         body = io.BytesIO()
-        np.savez(body, **rows)
+        np.savez(body, **cast("dict[str, Any]", rows))
         path = self._path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
