@@ -194,7 +194,7 @@ def _common(left: Value, right: Value, a: t.Type, b: t.Type) -> t.Type | None:
             return a
         if not isinstance(left, Runtime):
             return b
-    return None
+    return wider(a, b)
 
 
 def _is_defined(op: BinaryOperator, type_: t.Type) -> bool:
@@ -369,6 +369,13 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
             return Scalar(type_, value.value, value.taint)
         case _:
             mismatch(value, type_, span, what)
+
+
+def wider(a: t.Type, b: t.Type) -> t.Type | None:
+    """Return the type of two to which the other widens; None: neither does."""
+    if widens(a, b):
+        return b
+    return a if widens(b, a) else None
 
 
 def widens(source: t.Type, target: t.Type) -> bool:
