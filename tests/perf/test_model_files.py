@@ -100,7 +100,8 @@ def test_a_kept_model_is_read_without_torch():
     keep_model(model_of(EMPTY))
     code = (
         "import sys; from onewafer.perf import kept_model;"
-        "assert kept_model('llama-3.1-8b'); assert 'torch' not in sys.modules"
+        "assert kept_model('llama-3.1-8b'); assert 'torch' not in sys.modules;"
+        "assert 'onewafer.perf.gpu.training' not in sys.modules"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,6 +10,11 @@ layer as kernels of one GPU) → `memory` (what fits) → `steps` (kernels of on
 the constants of an `engine`) → `outcome` → `estimate`. `validation` compares with measured runs.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from onewafer.perf.gpu.engine import engine_names
 from onewafer.perf.gpu.estimate import estimate, profiled_clock
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
@@ -18,11 +23,13 @@ from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
-from onewafer.perf.gpu.training import TrainingOptions, estimate_training
-from onewafer.perf.gpu.training_plan import PinnedPlan
-from onewafer.perf.gpu.training_validation import validate_training
-from onewafer.perf.gpu.validation import validate
-from onewafer.perf.kept_activations import Recompute
+
+if TYPE_CHECKING:
+    from onewafer.perf.gpu.training import TrainingOptions, estimate_training
+    from onewafer.perf.gpu.training_plan import PinnedPlan
+    from onewafer.perf.gpu.training_validation import validate_training
+    from onewafer.perf.gpu.validation import validate
+    from onewafer.perf.kept_activations import Recompute
 
 __all__ = [
     "AttentionPoints",
@@ -45,3 +52,20 @@ __all__ = [
     "validate",
     "validate_training",
 ]
+
+_LATER = {
+    "PinnedPlan": "onewafer.perf.gpu.training_plan",
+    "Recompute": "onewafer.perf.kept_activations",
+    "TrainingOptions": "onewafer.perf.gpu.training",
+    "estimate_training": "onewafer.perf.gpu.training",
+    "validate": "onewafer.perf.gpu.validation",
+    "validate_training": "onewafer.perf.gpu.training_validation",
+}
+"""Modules that are loaded when their names are used: most jobs are inference."""
+
+
+def __getattr__(name: str) -> object:
+    """Load what is only used in training and validation."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
