@@ -69,6 +69,8 @@ class Product:
 
     def of(self, sizes: Mapping[str, Size]) -> Size:
         """Return its value."""
+        if not self.names:
+            return self.factor
         value: Size = self.factor
         for name in self.names:
             value = value * sizes[name]

@@ -11,8 +11,8 @@ from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refus
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import share_out
-from onewafer.perf.wafer.streaming import WEIGHTS
+from onewafer.perf.wafer.search import rectangles, share_out
+from onewafer.perf.wafer.streaming import WEIGHTS, search_streaming, stream
 from onewafer.perf.wafer.workload import Load
 from tests.perf.wafer.models import llama, llama_70b
 
@@ -88,6 +88,20 @@ def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
     assert "1 wafer has 43.4 GB" in refusal.reason
     fewest = int(refusal.reason.partition("cs3x")[2].split()[0])
     assert 4 < fewest < 9
+
+
+@pytest.mark.parametrize("launches", [1, 7, 400])
+def test_the_rectangle_of_streaming_is_the_best_of_those_that_are_tried(launches):
+    options = WaferOptions(mode=Mode.STREAMING, density=0.5)
+    chip = machine("cs3", options)
+    regions = Regions(SMALL, Load(rows=1, capacity=32), machine=chip, options=options)
+    tried = rectangles(chip, least_bytes=2 * max(regions.weight_bytes), is_alone=True)
+    passes = [stream(regions, chip, sides, launches=launches) for sides in tried]
+    best = min((one for one in passes if one is not None), key=lambda one: one.seconds)
+
+    found = search_streaming(regions, chip, options, launches=launches)
+
+    assert found == replace(best, num_considered=len(tried))
 
 
 def test_streaming_takes_at_least_what_the_edge_of_the_wafer_lets_through():

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.system import Machine
 
 WEIGHTS = "weights from outside"
+_ROUNDING = 1e-9
+"""Of sums in another order; far more than they are apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,17 @@ def search_streaming(
         if options.region
         else rectangles(machine, least_bytes=least, is_alone=True, near=near)
     )
-    passes = (stream(regions, machine, sides, launches=launches) for sides in tried)
+    seconds = {
+        sides: _seconds(regions, machine, costs, launches=launches)
+        for sides in tried
+        if (costs := _costs(regions, machine, sides, launches=launches)) is not None
+    }
+    longest = min(seconds.values(), default=0.0) * (1 + _ROUNDING)
+    passes = (
+        stream(regions, machine, sides, launches=launches)
+        for sides, of_sides in seconds.items()
+        if of_sides <= longest  # to split all others takes long, and changes nothing
+    )
     found = [one for one in passes if one is not None]
     if not found:
         return None
@@ -76,11 +88,10 @@ def stream(
     regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
 ) -> Streamed | None:
     """Return a pass with all pieces on one rectangle of each wafer; None if it has no room."""
-    costs = [regions.cost(((i, 1),), rectangle) for i in range(len(regions.segments))]
-    found = [cost for cost in costs if cost is not None]
-    needed = _bytes(regions, found, rectangle, launches=launches)
-    if len(found) < len(costs) or needed.total > machine.architecture.memory_bytes:
+    found = _costs(regions, machine, rectangle, launches=launches)
+    if found is None:
         return None
+    needed = _bytes(regions, found, rectangle, launches=launches)
     items = [item for cost in found for item in _items(cost, regions, machine, launches)]
     items.append(
         Item(
@@ -96,6 +107,33 @@ def stream(
     )
     width, height = rectangle
     return Streamed(rectangle, Breakdown(tuple(items)), needed, busy * width * height, 1)
+
+
+def _costs(
+    regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
+) -> list[RegionCost] | None:
+    """Return the costs of a piece of each segment; None if there is no room for them."""
+    found: list[RegionCost] = []
+    for index in range(len(regions.segments)):
+        cost = regions.cost(((index, 1),), rectangle)
+        if cost is None:
+            return None
+        found.append(cost)
+    needed = _bytes(regions, found, rectangle, launches=launches)
+    return found if needed.total <= machine.architecture.memory_bytes else None
+
+
+def _seconds(
+    regions: Regions, machine: Machine, costs: list[RegionCost], *, launches: int
+) -> float:
+    """Return the seconds of a pass, up to rounding those of its breakdown."""
+    seconds = machine.system.crossing_seconds
+    for cost in costs:
+        index = cost.work[0][0]
+        work = launches * machine.seconds(cost.cycles)
+        arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
+        seconds += regions.segments[index].repeats * max(work, arrival)
+    return seconds
 
 
 def _bytes(

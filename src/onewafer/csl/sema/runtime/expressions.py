@@ -339,9 +339,7 @@ def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
             span,
             help="give one branch a sized type: `@as(i16, …)`",
         )
-    if operations.pointer_converts(first, second):
-        return second
-    return operations.wider(first, second) or first
+    return first
 
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
