@@ -471,3 +471,37 @@ def test_a_union_has_its_active_variant(comptime, expression, shown):
 )
 def test_other_variants_of_a_union_are_refused(analyze, body, code):
     assert analyze(f"{UNION} comptime {{ {body} }}").codes == [code]
+
+
+EXPORTING = """
+const point = struct { x: i16, y: struct { z: f32 } };
+export var p: point = .{ .x = 1, .y = .{ .z = 2.0 } };
+export const table = [3]i16{ 1, 2, 3 };
+fn f() void {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declarations", "use", "codes"),
+    [
+        ("extern const table: [3]i16;", "x = table[x];", []),
+        (
+            "const q = struct { x: i16, y: struct { z: f32 } }; extern var p: q;",
+            "p = q{ .x = x, .y = .{ .z = 1.0 } };",
+            [],
+        ),
+        ("const q = struct { x: i16, z: f32 }; extern var p: q;", "p.x = x;", ["type-mismatch"]),
+        ("extern const table: [2]i16;", "x = table[x];", ["type-mismatch"]),
+        ("extern var table: [3]i16;", "x = table[x];", ["not-assignable"]),
+        ("extern var tables: [3]i16;", "x = tables[x];", ["unresolved-extern"]),
+        ("extern var x2: i16 = 3;", "x = x2;", ["type-mismatch"]),
+    ],
+)
+def test_extern_variables_are_those_that_a_module_exports(analyze, declarations, use, codes):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declarations}
+    var x: i16 = 1;
+    fn run() void {{ {use} m.f(); }}
+    """
+    assert analyze(source, files={"m.csl": EXPORTING}).codes == codes

@@ -213,3 +213,74 @@ def test_a_refused_builtin_says_why(analyze, name, reason):
     assert error.code == "unsupported-builtin"
     assert reason in error.notes[0]
     assert error.help
+
+
+NUMBERS = ("i8", "u8", "i16", "u16", "i32", "u32", "f16", "f32")
+
+
+@pytest.mark.parametrize("source", NUMBERS)
+@pytest.mark.parametrize("target", NUMBERS)
+def test_numbers_widen_by_themselves_and_do_not_narrow(analyze, source, target):
+    is_float, bits = source[0] == "f", int(source[1:])
+    keeps_all = int(target[1:]) > bits and (
+        target[0] == "f" if is_float else target[0] in {source[0], "i"}
+    )
+    program = f"var a: {source}; var b: {target}; fn f() void {{ b = a; }}"
+    found = analyze(program).codes
+    assert found == ([] if keeps_all or source == target else ["type-mismatch"])
+
+
+@pytest.mark.parametrize(
+    ("pointer", "to", "is_accepted"),
+    [
+        ("*i16", "*[1]i16", True),
+        ("*i16", "*const [1]i16", True),
+        ("*i16", "*[2]i16", False),
+        ("*[1]i16", "*i16", False),
+        ("*i16", "*anyopaque", True),
+        ("*const i16", "*anyopaque", False),
+        ("*anyopaque", "*i16", False),
+    ],
+)
+def test_pointers_convert_as_documented(analyze, pointer, to, is_accepted):
+    program = f"fn f(p: {pointer}) void {{ const q: {to} = p; _ = q; }}"
+    assert analyze(program).codes == ([] if is_accepted else ["type-mismatch"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "result"),
+    [
+        ("i16", "i32", "i32"),
+        ("u32", "u16", "u32"),
+        ("u16", "i32", "i32"),
+        ("f32", "f16", "f32"),
+        ("u16", "i16", None),
+        ("i32", "u32", None),
+        ("i32", "f32", None),
+    ],
+)
+@pytest.mark.parametrize("operator", ["+", "<"])
+def test_the_narrower_operand_widens(analyze, first, second, result, operator):
+    wanted = "bool" if operator == "<" else result
+    program = f"""var a: {first}; var b: {second}; fn f() void {{
+      const c = a {operator} b; @comptime_assert(@is_same_type(@type_of(c), {wanted or "bool"}));
+    }}"""
+    assert analyze(program).codes == ([] if result else ["type-mismatch"])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "result"),
+    [
+        ("i16", "i32", "i32"),
+        ("f32", "f16", "f32"),
+        ("*i32", "*const i32", "*const i32"),
+        ("*[2]i32", "[*]i32", "[*]i32"),
+    ],
+)
+@pytest.mark.parametrize("branches", ["a else b", "b else a"])
+def test_the_narrower_branch_widens(analyze, a, b, result, branches):
+    program = f"""fn f(t: bool, a: {a}, b: {b}) void {{
+      const either = if (t) {branches};
+      @comptime_assert(@is_same_type(@type_of(either), {result}));
+    }}"""
+    assert analyze(program).codes == []

@@ -222,8 +222,9 @@ class Module:
                     and module.external_name(other) == symbol
                 ):
                     value = module.read(other.name, span)
-                    _check_extern(declaration, self.evaluate_type(declaration.type), other, value)
-                    return value
+                    return _as_extern(
+                        declaration, self.evaluate_type(declaration.type), other, value
+                    )
         fail(
             "unresolved-extern",
             f"no module of the program exports a variable `{symbol}`",
@@ -350,11 +351,12 @@ class Module:
         return type_
 
 
-def _check_extern(
+def _as_extern(
     declaration: ast.Variable, type_: t.Type, exported: ast.Variable, value: Value
-) -> None:
-    """Fail unless an `extern` declaration says of a variable what it is."""
-    if type_of(value) != type_:
+) -> Value:
+    """Return a variable as an `extern` declaration names it, or fail if it is another one."""
+    named = _retyped(value, type_)
+    if named is None:
         fail(
             "type-mismatch",
             f"`{declaration.name}` is a `{type_of(value)}` where it is exported, not a `{type_}`",
@@ -369,6 +371,18 @@ def _check_extern(
             secondary=(Annotation(exported.name_span, "exported here"),),
             help="write `extern const`",
         )
+    return named
+
+
+def _retyped(value: Value, type_: t.Type) -> Value | None:
+    """Return a variable with the struct types of another module; None: their fields differ."""
+    match value, type_:
+        case Struct(names, fields), t.StructType() if names == type_.names:
+            parts = [_retyped(f, u) for f, u in zip(fields, type_.fields, strict=True)]
+            known = tuple(part for part in parts if part is not None)
+            return Struct(names, known, type_) if len(known) == len(parts) else None
+        case _:
+            return value if type_of(value) == type_ else None
 
 
 def _depends_on(node: ast.Expression, names: set[str]) -> bool:

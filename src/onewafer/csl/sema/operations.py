@@ -194,7 +194,7 @@ def _common(left: Value, right: Value, a: t.Type, b: t.Type) -> t.Type | None:
             return a
         if not isinstance(left, Runtime):
             return b
-    return None
+    return wider(a, b)
 
 
 def _is_defined(op: BinaryOperator, type_: t.Type) -> bool:
@@ -365,8 +365,29 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
             return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
         case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
             return map_scalar(value, type_, float)
+        case t.FloatType() if widens(source, type_):
+            return Scalar(type_, value.value, value.taint)
         case _:
             mismatch(value, type_, span, what)
+
+
+def wider(a: t.Type, b: t.Type) -> t.Type | None:
+    """Return the type of two to which the other widens; None: neither does."""
+    if widens(a, b):
+        return b
+    return a if widens(b, a) else None
+
+
+def widens(source: t.Type, target: t.Type) -> bool:
+    """Tell whether all numbers of a sized type are numbers of another, wider one."""
+    match source, target:
+        case t.IntegerType(), t.IntegerType():
+            keeps_sign = source.is_signed == target.is_signed or not source.is_signed
+            return source.bits < target.bits and keeps_sign
+        case t.FloatType(), t.FloatType():
+            return source.bits < target.bits
+        case _:
+            return False
 
 
 def _fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str) -> Scalar:
@@ -490,11 +511,18 @@ def _to_union(
 
 
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
-    """Tell whether a pointer converts by itself: `*[n]T` → `[*]T`, `*T` → `*const T`."""
+    """Tell whether a pointer converts by itself.
+
+    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`.
+    """
     if source.is_const and not target.is_const and not target.is_many:
         return False
     if source.pointee == target.pointee:
         return source.is_many == target.is_many
+    if target.pointee is t.ANYOPAQUE and not target.is_many:
+        return True
+    if not source.is_many and target.pointee == t.ArrayType((1,), source.pointee):
+        return not target.is_many
     match source.pointee:
         case t.ArrayType(_, element):
             return target.is_many and element == target.pointee

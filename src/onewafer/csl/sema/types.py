@@ -182,6 +182,8 @@ RANGE: Final = SimpleType("range")
 TENSOR_ACCESS: Final = SimpleType("tensor access")
 UNDEFINED: Final = SimpleType("undefined")
 ANYTYPE: Final = SimpleType("anytype")
+ANYOPAQUE: Final = SimpleType("anyopaque")
+"""What a pointer of any type leads to; there are no values of it."""
 DIRECTION: Final = SimpleType("direction")
 COLOR: Final = SimpleType("color")
 LOCAL_TASK_ID: Final = SimpleType("local_task_id")
@@ -227,7 +229,7 @@ PREDECLARED: Final[Mapping[str, Type]] = {
         *(COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT, TYPE, ANYTYPE),
         *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
         *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),
-        *(DSR_DEST, DSR_SRC0, DSR_SRC1, MODULE),
+        *(DSR_DEST, DSR_SRC0, DSR_SRC1, MODULE, ANYOPAQUE),
     )
 }
 """Type names that need no declaration."""

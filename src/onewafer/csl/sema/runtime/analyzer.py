@@ -183,6 +183,9 @@ class Analyzer:
                     return value
                 if operations.pointer_converts(source, type_):
                     return Runtime(type_, value.expression)
+                held, target = t.scalar_type(source), t.scalar_type(type_)
+                if operations.widens(source, type_) and held is not None and target is not None:
+                    return Runtime(type_, ir.Convert(held, target, value.expression))
                 operations.mismatch(value, type_, span, what)
             case Variable():
                 if value.type == type_:

@@ -339,7 +339,9 @@ def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
             span,
             help="give one branch a sized type: `@as(i16, …)`",
         )
-    return first
+    if operations.pointer_converts(first, second):
+        return second
+    return operations.wider(first, second) or first
 
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
