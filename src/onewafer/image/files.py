@@ -105,7 +105,7 @@ def save(image: WaferImage, folder: Path) -> None:
 
 def encode_image(image: WaferImage) -> ImageBytes:
     """Return the files of an image."""
-    writer = _Writer({})
+    writer = _Writer({}, {})
     body = json.dumps(writer.encode(image), separators=(",", ":"), sort_keys=True)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **writer.arrays)
@@ -133,6 +133,7 @@ class _Writer:
     """Turns values into JSON and collects the arrays on the way."""
 
     arrays: dict[str, NDArray[Any]]
+    places: dict[SourceLocation, object]
 
     def encode(self, value: object) -> object:
         match value:
@@ -148,6 +149,12 @@ class _Writer:
                 return {"map": cast("dict[str, str]", value)}
             case np.ndarray():
                 return {"array": self._keep(cast("NDArray[Any]", value))}
+            case SourceLocation():
+                # Many instructions have one place, and all of them together are most of an image.
+                known = self.places.get(value)
+                if known is None:
+                    known = self.places[value] = self._encode_structure(value)
+                return known
             case _ if _is_structure(value):
                 return self._encode_structure(value)
             case _:

@@ -94,6 +94,20 @@ _PAIR_FIELDS = {
     Opcode.MAP_WRITE: frozenset(("ra",)),
 }
 """Fields that name the first register of a DSD value."""
+_OPCODES = {int(opcode): Opcode(opcode) for opcode in INSTRUCTIONS}
+_REGISTERS_OF = {
+    opcode: tuple(name for name in row.operands.split() if name in _REGISTER_FIELDS)
+    for opcode, row in INSTRUCTIONS.items()
+}
+"""Fields that name registers, in the order of the operands."""
+_WRITES_RD = frozenset(
+    opcode
+    for opcode, names in _REGISTERS_OF.items()
+    if "rd" in names and "rd" not in _ENCODED_FIELDS.get(opcode, frozenset())
+)
+_NUM_DSD_OPERATIONS, _NUM_TYPES = len(DsdOperation), len(ScalarType)
+_NUM_MODES = len(OperandMode)
+_NO_OPERAND = frozenset((OperandMode.NONE,))
 _ALL_TYPES = frozenset(ScalarType)
 _INTEGERS = frozenset(t for t in ScalarType if not t.is_float and t is not ScalarType.BOOL)
 _NUMBERS = _ALL_TYPES - {ScalarType.BOOL}
@@ -132,12 +146,12 @@ def examine(
 
 
 def _rows(program: TileProgram) -> Iterator[Row]:
-    names = [(field.name.lower(), int(field)) for field in Field]
+    names = [field.name.lower() for field in Field]
     for pc, values in enumerate(program.code.tolist()):
-        if values[Field.OPCODE] in INSTRUCTIONS:
-            fields = {name: values[column] for name, column in names}
-            opcode = Opcode(values[Field.OPCODE])
-            yield Row(pc, opcode, values[Field.TYPE], fields, program.locations[pc])
+        opcode = _OPCODES.get(values[0])
+        if opcode is not None:
+            fields = dict(zip(names, values, strict=True))
+            yield Row(pc, opcode, values[1], fields, program.locations[pc])
 
 
 def _name_instruction(pc: int, location: SourceLocation | None) -> str:
@@ -157,11 +171,11 @@ def _opcodes(subject: Subject) -> Breaches:
 def _types(subject: Subject) -> Breaches:
     for row in subject.rows:
         if row.opcode is Opcode.DSD:
-            if not 0 <= row.kind < len(DsdOperation):
+            if not 0 <= row.kind < _NUM_DSD_OPERATIONS:
                 yield f"{row.place}: there is no DSD operation {row.kind}"
-        elif not 0 <= row.kind < len(ScalarType):
+        elif not 0 <= row.kind < _NUM_TYPES:
             yield f"{row.place}: there is no scalar type {row.kind}"
-        elif ScalarType(row.kind) not in _LEGAL_TYPES.get(row.opcode, _ALL_TYPES):
+        elif row.kind not in _LEGAL_TYPES.get(row.opcode, _ALL_TYPES):
             yield f"{row.place}: not defined on {ScalarType(row.kind).name}"
 
 
@@ -169,10 +183,8 @@ def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
     """Yield (field, register) for every field that names a register, pairs with both halves."""
     encoded = _ENCODED_FIELDS.get(row.opcode, frozenset())
     pairs = _PAIR_FIELDS.get(row.opcode, frozenset())
-    for field in INSTRUCTIONS[row.opcode].operands.split():
+    for field in _REGISTERS_OF[row.opcode]:
         value = row.fields[field]
-        if field not in _REGISTER_FIELDS:
-            continue
         if field in encoded:
             if value >> 16 in (OperandMode.REGISTER, OperandMode.POINTER):
                 yield field, value & 0xFFFF
@@ -192,9 +204,8 @@ def _registers(subject: Subject) -> Breaches:
 
 def _register_zero(subject: Subject) -> Breaches:
     for row in subject.rows:
-        operands = INSTRUCTIONS[row.opcode].operands.split()
-        is_encoded = "rd" in _ENCODED_FIELDS.get(row.opcode, frozenset())
-        if "rd" in operands and not is_encoded and row.fields["rd"] == 0:
+        is_written = row.opcode in _WRITES_RD
+        if is_written and row.fields["rd"] == 0:
             yield f"{row.place}: writes register 0, which is always zero"
         elif row.opcode in _UPDATES_RA and row.fields["ra"] == 0:
             yield f"{row.place}: counts in register 0, which is always zero"
@@ -226,7 +237,7 @@ def _immediates(subject: Subject) -> Breaches:
     for row in subject.rows:
         value = row.fields["imm"]
         match row.opcode:
-            case Opcode.CONVERT if not 0 <= value < len(ScalarType):
+            case Opcode.CONVERT if not 0 <= value < _NUM_TYPES:
                 yield f"{row.place}: there is no scalar type {value} to convert to"
             case Opcode.TRAP if not 0 <= value < len(program.messages):
                 yield f"{row.place}: message {value} of {len(program.messages)}"
@@ -244,7 +255,7 @@ def _immediates(subject: Subject) -> Breaches:
                 yield f"{row.place}: {local_ids(value, architecture)}"
             case Opcode.BLOCK | Opcode.UNBLOCK if not is_channel(value, architecture):
                 yield f"{row.place}: there is no channel {value:#x}"
-            case Opcode.LOAD_IMMEDIATE if 0 <= row.kind < len(ScalarType):
+            case Opcode.LOAD_IMMEDIATE if 0 <= row.kind < _NUM_TYPES:
                 element = ScalarType(row.kind)
                 if not is_canonical(element, value):
                     yield f"{row.place}: {value} is not a canonical {element.name}"
@@ -275,29 +286,29 @@ def is_canonical(element: ScalarType, value: int) -> bool:
 def _dsr_numbers(subject: Subject) -> Breaches:
     num_dsrs = subject.architecture.num_dsrs
     for row in subject.rows:
-        for field in sorted(_ENCODED_FIELDS.get(row.opcode, frozenset())):
+        for field in sorted(_ENCODED_FIELDS.get(row.opcode, ())):
             mode, index = row.fields[field] >> 16, row.fields[field] & 0xFFFF
-            if not 0 <= mode < len(OperandMode):
+            if not 0 <= mode < _NUM_MODES:
                 yield f"{row.place}: {field} has the unknown operand mode {mode}"
-            elif OperandMode(mode) in _DSR_MODES and index >= num_dsrs:
+            elif mode in _DSR_MODES and index >= num_dsrs:
                 yield f"{row.place}: {field} names DSR {index} of {num_dsrs}"
-            elif row.opcode is not Opcode.DSD and OperandMode(mode) not in _DSR_MODES:
+            elif row.opcode is not Opcode.DSD and mode not in _DSR_MODES:
                 yield f"{row.place}: {field} is a {OperandMode(mode).name}, not a DSR"
 
 
 def _dsd_operands(subject: Subject) -> Breaches:
     for row in subject.rows:
-        if row.opcode is not Opcode.DSD or not 0 <= row.kind < len(DsdOperation):
+        if row.opcode is not Opcode.DSD or not 0 <= row.kind < _NUM_DSD_OPERATIONS:
             continue
         operation = DsdOperation(row.kind)
         shape = DSD_OPERATIONS[operation]
         present = {"rd": shape.dest, "ra": shape.src0, "rb": shape.src1, "rc": shape.scalar}
         for field, element in present.items():
             mode = row.fields[field] >> 16
-            if not 0 <= mode < len(OperandMode):
+            if not 0 <= mode < _NUM_MODES:
                 continue
-            legal = _OPERAND_MODES[field] if element else frozenset((OperandMode.NONE,))
-            if OperandMode(mode) not in legal:
+            legal = _OPERAND_MODES[field] if element else _NO_OPERAND
+            if mode not in legal:
                 expected = " or ".join(mode.name for mode in sorted(legal))
                 yield (
                     f"{row.place}: {_OPERAND_NAMES[field]} of {operation.name} is "
