@@ -7,7 +7,7 @@ its router hands it, mostly with data and control tasks, so that nobody waits fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onewafer.image import (
     IN_MAP,
     NO_TASK,
+    TEARDOWN_TASK,
     ChannelKind,
     ColorConfig,
     CounterFilter,
@@ -59,8 +60,9 @@ class Script:
 @st.composite
 def feature_programs(draw, builder=None):
     """Draw an architecture and an image for it; `builder` is a class like `FeatureBuilder`."""
-    builder = builder or FeatureBuilder
     architecture = draw(st.sampled_from(ARCHITECTURES))
+    has_teardown = draw(st.integers(0, 2)) == 0
+    builder = builder or (TeardownBuilder if has_teardown else FeatureBuilder)
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
     for color in range(draw(st.integers(1, 4))):
@@ -68,7 +70,9 @@ def feature_programs(draw, builder=None):
             stream = draw_stream(draw, color, width, height, routes)
             senders, receivers = stream.senders, stream.receivers
         else:
-            senders, receivers = _draw_switched(draw, color, width, height, routes)
+            senders, receivers = _draw_switched(
+                draw, color, width, height, routes, has_teardown=has_teardown
+            )
         for pe, what in senders.items():
             work.setdefault(pe, Work()).sends.append((color, what))
         for pe, what in receivers.items():
@@ -84,21 +88,24 @@ def feature_programs(draw, builder=None):
     return architecture, image
 
 
-def _draw_switched(draw, color, width, height, routes):
+def _draw_switched(draw, color, width, height, routes, *, has_teardown):
     """Lay a switched route; return its sender and all that may receive."""
     walk, steps = draw_walk(draw, width, height)
     for i, pe in enumerate(walk):
         before = RAMP if i == 0 else steps[i - 1].opposite
         after = RAMP if i == len(walk) - 1 else steps[i]
-        routes[*pe, color] = _draw_config(draw, before, after)
-    script = Script(tuple(draw(st.lists(_items(), min_size=1, max_size=14))))
+        config = _draw_config(draw, before, after)
+        if has_teardown and draw(st.integers(0, 3)) == 0:
+            config = replace(config, teardown=True)
+        routes[*pe, color] = config
+    script = Script(tuple(draw(st.lists(_items(has_teardown), min_size=1, max_size=14))))
     receivers = {pe: None for pe in walk if draw(st.integers(0, 9))}
     return {walk[0]: script}, receivers
 
 
-def _items():
+def _items(has_teardown):
     data = st.integers(0, 4).map(lambda i: (False, i << 16 | 7 * i + 1))
-    opcode = st.sampled_from((0, 1, 1, 1, 2))
+    opcode = st.sampled_from((0, 1, 1, 1, 2, 3, 3) if has_teardown else (0, 1, 1, 1, 2))
     ignore = st.sampled_from((True, True, False))
     control = st.lists(st.tuples(opcode, ignore), min_size=1, max_size=3).flatmap(
         lambda pairs: st.sampled_from(ENTRIES).map(
@@ -306,5 +313,81 @@ class FeatureBuilder(PeBuilder):
                     argument_registers=(register,),
                     argument_types=(ScalarType.U16,),
                 )
+            kernel.label(skip)
+        return super().finish()
+
+
+ROUTES, POSITIONS, SIDES, PENDING = 2 * 0x7F20, 2 * 0x7F40, 2 * 0x7F60, 2 * 0x7F38
+_NOT_TORN = 0xBFFF
+
+
+class TeardownBuilder(FeatureBuilder):
+    """Reads and writes registers of the router besides, and lets torn down colors go."""
+
+    def __init__(self, draw, kernel, architecture):
+        super().__init__(draw, kernel, architecture)
+        if draw(st.integers(0, 9)):
+            kernel.reach_registers()
+
+    def compute(self, item):
+        """Touch the router, or do what others do."""
+        if self.draw(st.integers(0, 2)):
+            self._touch()
+        else:
+            super().compute(item)
+
+    def _touch(self):
+        kernel, draw = self.kernel, self.draw
+        color = draw(st.sampled_from((0, 0, 0, 1, 1, 2, 3)))
+        kind = draw(st.sampled_from((ROUTES, ROUTES, POSITIONS, POSITIONS, SIDES, PENDING)))
+        address = kind + 2 * (color % 2 if kind == PENDING else color)
+        if draw(st.integers(0, 12)) == 0:
+            kernel.spin(draw(st.integers(0, 12)))
+        match draw(st.integers(0, 3)):
+            case 0:
+                word = kernel.register()
+                type_ = draw(st.sampled_from((ScalarType.U16, ScalarType.I16)))
+                kernel.emit(Opcode.LOAD, type_, rd=word, ra=0, imm=address)
+                kernel.log_register(word)
+            case 1 | 2:
+                word = kernel.immediate(ScalarType.U16, self._word(kind))
+                kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
+            case _:
+                self._update(address, draw(st.integers(0, 0xFFFF)))
+
+    def _word(self, kind):
+        draw = self.draw
+        if kind == ROUTES:
+            receive = 1 << draw(st.sampled_from((*STEPS, RAMP)))
+            transmit = 1 << draw(st.sampled_from((*STEPS, RAMP, RAMP)))
+            if draw(st.booleans()):
+                transmit |= 1 << RAMP
+            torn = draw(st.sampled_from((0, 0, 0, 1)))
+            return transmit | receive << 5 | draw(st.integers(0, 3)) << 12 | torn << 14
+        return draw(st.integers(0, 0xFFFF))
+
+    def _update(self, address, mask):
+        """Clear bits of a register."""
+        kernel = self.kernel
+        word, kept = kernel.register(), kernel.immediate(ScalarType.U16, mask)
+        kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=0, imm=address)
+        kernel.emit(Opcode.AND, ScalarType.U16, rd=word, ra=word, rb=kept)
+        kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
+
+    def finish(self):
+        """Append the task that is told of teardowns."""
+        kernel, draw = self.kernel, self.draw
+        if draw(st.integers(0, 4)):
+            skip = f"skip{kernel.pc}"
+            kernel.emit(Opcode.JUMP, imm=skip)
+            kernel.label("teardown")
+            word = kernel.register()
+            kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=0, imm=PENDING)
+            kernel.log_register(word)
+            for color in range(draw(st.integers(0, 4))):
+                if draw(st.integers(0, 3)):
+                    self._update(ROUTES + 2 * color, _NOT_TORN)
+            kernel.emit(Opcode.END_TASK)
+            kernel.task(TaskKind.LOCAL, TEARDOWN_TASK, "teardown")
             kernel.label(skip)
         return super().finish()

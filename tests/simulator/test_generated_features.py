@@ -9,7 +9,7 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onewafer.image import DsdKind, Field, Opcode, TaskKind, verify
+from onewafer.image import TEARDOWN_TASK, DsdKind, Field, Opcode, TaskKind, verify
 from onewafer.simulator import Checking
 from onewafer.simulator.loading import written_at_load
 from onewafer.simulator.reference import ReferenceEngine
@@ -88,7 +88,10 @@ def test_generated_programs_use_every_feature():
         seen.add("deadlock" if "deadlock" in (found["error"] or "") else "no deadlock")
         if "asks for control task" in (found["error"] or ""):
             seen.add("control wavelet without a task")
+        if any(e.kind is EventKind.TASK_START and e.subject == TEARDOWN_TASK for e in events):
+            seen.add("teardown task started")
         for config in image.color_configs:
+            seen.add("torn down from the start" if config.teardown else "not torn down")
             seen.add(type(config.filter).__name__)
             seen.add(config.pop_mode.name)
         for one in image.programs:
@@ -101,6 +104,7 @@ def test_generated_programs_use_every_feature():
         "control wavelet delivered", "control task started", "wavelet waited for a switch",
         "operation waited for a FIFO", "deadlock", "no deadlock", "control wavelet without a task",
         "RangeFilter", "CounterFilter", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
-        "POP_ON_ADVANCE_NOP", TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
+        "POP_ON_ADVANCE_NOP", "teardown task started", "torn down from the start",
+        TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
     }  # fmt: skip
     assert wanted <= seen

@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 from onewafer.errors import ConfigurationError, DeadlockError, ImageError, SimulationError
 from onewafer.image import (
     ChannelKind,
-    ColorConfig,
     DsdOperation,
     Opcode,
     ScalarType,
     SourceLocation,
-    SwitchPosition,
     TaskKind,
     channel,
     make_image,
@@ -315,13 +313,6 @@ def test_lost_wavelet_is_a_deadlock(engine):
         "  wavelets that cannot move:",
         "    PE (0, 0) since cycle 16: color 3 from RAMP: the route leaves the rectangle",
     ]
-
-
-def test_teardown_is_refused(engine):
-    config = ColorConfig((SwitchPosition(1, 16),), teardown=True)
-    image = make_image(WSE3, receiver(COLOR, 1), width=2, routes={(0, 0, COLOR): config})
-    with pytest.raises(ImageError, match=r"color 3 at PE \(0, 0\) uses teardown"):
-        Machine(image, WSE3, engine=engine)
 
 
 def test_image_of_another_machine_is_refused(engine):

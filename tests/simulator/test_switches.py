@@ -306,6 +306,26 @@ def test_channel_without_data_task_is_blocked(engine, unblocked):
     assert run.log(1) == ([1040] if unblocked else [])
 
 
+def test_local_task_opens_the_color_of_its_number(engine):
+    """M96: on WSE-2 they share the number, and the local task is not blocked."""
+    kernel = Kernel("itself")
+    kernel.make_log()
+    kernel.function("main")
+    target = kernel.outgoing(COLOR, 1, is_control=True)
+    word = Register(kernel.immediate(ScalarType.U32, commands(NOP, ignore=False, entry=40)))
+    kernel.operate(MOV32, target, src1=word)
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    for kind, number, name in ((TaskKind.LOCAL, COLOR, "local"), (TaskKind.CONTROL, 40, "control")):
+        kernel.label(name)
+        kernel.log(number)
+        kernel.emit(Opcode.END_TASK)
+        kernel.task(kind, number, name)
+    routes = {(0, 0, COLOR): route(RAMP, RAMP)}
+    run = boot({(0, 0): kernel.build()}, engine=engine, architecture=WSE2, routes=routes)
+    assert run.launch().log() == [40]
+
+
 def test_local_task_goes_before_a_control_task(engine):
     """M96: on WSE-2 a color and a local task may share a number."""
     kernel = Kernel("both")

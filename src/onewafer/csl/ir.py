@@ -569,6 +569,8 @@ class InstanceIr:
     """Channels without a data task that start unblocked."""
     fifos: tuple[Fifo, ...] = ()
     """By `DsdDescriptor.fifo`."""
+    reaches_registers: bool = False
+    """Loads and stores may go to the registers of the router."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -32,6 +32,7 @@ CODES = MappingProxyType(
         "division-by-zero": "A compile-time division by zero",
         "dsd-outside-array": "An operation reaches past the end of the array of a DSD",
         "duplicate-declaration": "A name is declared twice in one scope",
+        "duplicate-handler": "A color or queue gets a second handler",
         "duplicate-queue": "A queue is initialised twice",
         "duplicate-rectangle": "The rectangle is set twice",
         "duplicate-task-binding": "A task id or task is bound twice",

@@ -110,6 +110,7 @@ class ProgramBuilder:
         self._messages: list[str] = []
         self._exports: dict[str, str] = {}
         self._patches: list[Patch] = []
+        self._reaches_registers = False
 
     # --- code ------------------------------------------------------------------------------------
 
@@ -310,6 +311,10 @@ class ProgramBuilder:
 
     # --- result ----------------------------------------------------------------------------------
 
+    def reach_registers(self) -> None:
+        """Let loads and stores go to the registers of the router."""
+        self._reaches_registers = True
+
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
         rows = [list(row) for row in self._rows]
@@ -334,6 +339,7 @@ class ProgramBuilder:
             messages=tuple(self._messages),
             exports=dict(self._exports),
             patches=tuple(self._patches),
+            reaches_registers=self._reaches_registers,
         )
 
     def _resolve(self, label: str) -> int:

@@ -47,6 +47,8 @@ class DsdDescriptor:
     """FIFO: index into `TileProgram.fifos`."""
 
 
+TEARDOWN_TASK = 29
+"""The local task that starts when a color is torn down (M130 in `docs/machine.md`)."""
 MAX_MEM4D_LOOPS = 4
 """Loops of a MEM4D descriptor."""
 NO_TASK = -1
@@ -224,5 +226,7 @@ class TileProgram:
     addressed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: of none.
     Empty: nobody knows, as in programs that are written by hand."""
+    reaches_registers: bool = False
+    """Loads and stores may go to the registers of the router (M131 in `docs/machine.md`)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""

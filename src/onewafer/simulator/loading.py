@@ -6,7 +6,6 @@ goes to which input queue. An image that uses what no engine simulates is refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import numpy as np
 from onewafer.arch import DataTaskKey
 from onewafer.errors import ImageError
 from onewafer.image import (
+    NUM_COLORS,
     ChannelKind,
     ColorConfig,
     DsdDescriptor,
@@ -23,6 +23,7 @@ from onewafer.image import (
     Field,
     Opcode,
     PatchTarget,
+    SwitchPosition,
     TaskKind,
     TileProgram,
     verify,
@@ -108,9 +109,31 @@ def input_attachments(
         if task.kind is TaskKind.DATA:
             color = data_task_color(task.task_id, program, architecture)
             attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
-    for color in _unblocked_colors(program):
+    for color in (*_unblocked_colors(program), *_colors_of_local_tasks(program, architecture)):
         attachments.setdefault(color, ColorAttachment(color, -1, min(depths)))
     return attachments
+
+
+UNROUTED = ColorConfig((SwitchPosition(0, 0),))
+"""What a router knows of a color that the image does not route, but programs may (M131)."""
+
+
+def changeable_colors(image: WaferImage, architecture: Architecture) -> frozenset[int]:
+    """Return the colors whose registers programs of the image can reach (M131).
+
+    None if no program says that it does; else all that the image routes or names anywhere.
+    """
+    if not any(program.reaches_registers for program in image.programs):
+        return frozenset()
+    is_routed: NDArray[np.bool_] = np.any(image.config_of_color >= 0, axis=(0, 1))
+    colors = {color for color in range(NUM_COLORS) if is_routed[color]}
+    for program in image.programs:
+        colors |= {binding.color for binding in program.queues}
+        colors |= input_attachments(program, architecture).keys()
+        colors |= {dsd.color for dsd in program.dsds if dsd.color != UNBOUND}
+    if any(config.swap_mask for config in image.color_configs):
+        colors |= {color ^ 1 for color in colors}
+    return frozenset(colors)
 
 
 HOST_STREAM_WORDS = 256
@@ -130,6 +153,19 @@ def _unblocked_colors(program: TileProgram) -> list[int]:
     is_unblock = program.code[:, Field.OPCODE] == Opcode.UNBLOCK
     encoded += program.code[is_unblock, Field.IMM].tolist()
     return [e & 0xFF for e in encoded if e >> 8 == ChannelKind.COLOR]
+
+
+def _colors_of_local_tasks(program: TileProgram, architecture: Architecture) -> list[int]:
+    """Return the colors on which control wavelets start tasks as if it were unblocked (M96).
+
+    Where colors and local tasks share their numbers: those whose number a local task has.
+    """
+    if architecture.data_task_key is not DataTaskKey.COLOR:
+        return []
+    if all(task.kind is not TaskKind.CONTROL for task in program.tasks):
+        return []
+    local = (task.task_id for task in program.tasks if task.kind is TaskKind.LOCAL)
+    return [number for number in local if number < NUM_COLORS]
 
 
 UNBOUND = -1
@@ -191,7 +227,7 @@ def channel_color(encoded: int, program: TileProgram) -> int | None:
 
 def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
     """Raise `ImageError` if the image needs a feature that is not simulated."""
-    problems = [*_route_problems(image, {"teardown": lambda config: config.teardown})]
+    problems: list[str] = []
     for program in image.programs:
         problems += [f"{program.name}: {problem}" for problem in _program_problems(program)]
     problems += _stream_problems(image, architecture)
@@ -203,20 +239,6 @@ def fast_engine_lacks(image: WaferImage) -> list[str]:
     """Return what the image needs and only the reference engine has, one phrase a feature."""
     del image
     return []
-
-
-_Feature = Callable[[ColorConfig], bool]
-
-
-def _route_problems(image: WaferImage, features: Mapping[str, _Feature]) -> Iterator[str]:
-    """Yield one sentence for each configuration that uses some of the features."""
-    used = {int(index) for index in np.unique(image.config_of_color) if index >= 0}
-    for index in sorted(used):
-        config = image.color_configs[index]
-        names = [name for name, is_used in features.items() if is_used(config)]
-        if names:
-            y, x, color = (int(i) for i in np.argwhere(image.config_of_color == index)[0])
-            yield f"color {color} at PE ({x}, {y}) uses {', '.join(names)}"
 
 
 def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:
@@ -269,6 +291,7 @@ def _set_flags(
     blocked_colors = {color for color, is_blocked in blocked_of_color.items() if is_blocked}
     unblocked = {channel_color(encoded, program) for encoded in program.unblocked_channels}
     colors = input_attachments(program, architecture).keys()
+    unblocked |= {*_colors_of_local_tasks(program, architecture)}
     blocked_colors |= colors - blocked_of_color.keys() - unblocked
     for encoded in program.blocked_channels:
         color = channel_color(encoded, program)

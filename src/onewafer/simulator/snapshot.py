@@ -120,8 +120,21 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "launch_arguments": ("pe", "register", "word"),
     # FIFOs that hold something, or did (M110–M114): places, and bytes of an element.
     "fifos": ("pe", "number", "head", "count", "width"),
-    # Switches that are not as they were loaded (M90–M103).
-    "switches": ("pe", "color", "position", "is_torn_down", "counter"),
+    # Switches that are not as they were loaded (M90–M101, M130–M133); ways as in
+    # `arithmetic.registers`.
+    "switches": (
+        "pe",
+        "color",
+        "position",
+        "is_torn_down",
+        "counter",
+        "is_ring",
+        "pop_mode",
+        "way0",
+        "way1",
+        "way2",
+        "way3",
+    ),
 }
 """Columns of each table; all are 64-bit integers. `wavelets` and `arrivals` carry the control mark
 of `arithmetic.control` in bit 32 of the word."""

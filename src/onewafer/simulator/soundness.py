@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH, DsdOperation
+from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH, DsdOperation, PopMode
+from onewafer.simulator.arithmetic.registers import NUM_WAYS
 from onewafer.simulator.snapshot import BLOCK, FIFO, INPUT, NEVER, NONE, OUTPUT, SCALAR
 from onewafer.simulator.statistics import StallReason
 
@@ -29,6 +30,7 @@ _MAX_QUEUES = 16
 """Output queues that any machine has."""
 _NUM_THREADS = 9
 _NUM_PORTS = 5
+_WAYS_END = 1 << 13
 _LIMITS = {
     "main_thread": (0, 4),
     "bulk_thread": (NONE, _NUM_THREADS),
@@ -41,6 +43,9 @@ _LIMITS = {
     "dest_form": (SCALAR, FIFO + 1),
     "src0_form": (SCALAR, FIFO + 1),
     "src1_form": (SCALAR, FIFO + 1),
+    "position": (0, NUM_WAYS),
+    "pop_mode": (0, len(PopMode)),
+    **{f"way{number}": (0, _WAYS_END) for number in range(NUM_WAYS)},
 }
 """First and last but one number of columns, in whatever table."""
 
@@ -81,15 +86,6 @@ def _check_programs(snapshot: Snapshot, image: WaferImage) -> None:
     _check("fifos.number", fifos["number"], 0, of(fifos["pe"], lambda p: len(p.fifos)))
     entries = of(snapshot.launches["pe"], lambda program: len(program.code))
     _check("launches.entry", snapshot.launches["entry"], 0, entries)
-    positions = np.array([len(config.positions) for config in image.color_configs] + [0])
-    config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
-    switches = snapshot.switches
-    _check(
-        "switches.position",
-        switches["position"],
-        0,
-        positions[config_of_color[switches["pe"], switches["color"]]],
-    )
     _check_operands(operations, of)
     registers = of(launches["pe"], lambda program: program.num_registers)
     _check("launch_arguments.register", launches["register"], 0, registers)

@@ -41,6 +41,8 @@ class MachineState:
     """`[num_pes]`: bit set, blocked local task ids."""
     blocked_colors: NDArray[np.uint32]
     """`[num_pes]`: bit set, colors whose data task is blocked."""
+    torn_colors: NDArray[np.uint32]
+    """`[num_pes]`: bit set, colors torn down since the program asked last (M133)."""
     blocked_streams: NDArray[np.uint8]
     """`[num_pes]`: 1 from a launch until the program unblocks the command stream."""
 
@@ -60,5 +62,6 @@ def make_state(
         pending_tasks=flags(),
         blocked_tasks=flags(),
         blocked_colors=flags(),
+        torn_colors=flags(),
         blocked_streams=np.zeros(num_pes, np.uint8),
     )

@@ -19,9 +19,12 @@ SECTIONS = {
     title: BLOCK.findall(text)
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
 }
-INTERNAL = {"tile_config/refused", "tile_config/queue_status", "message_passing/way"} | {
-    f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")
-}
+INTERNAL = {
+    "tile_config/refused",
+    "tile_config/registers",
+    "tile_config/queue_status",
+    "message_passing/way",
+} | {f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")}
 """Files that programs do not import by name."""
 OF_WSE3 = {"message_passing"}
 """Sections whose libraries are of the WSE-3 alone."""

@@ -46,12 +46,6 @@ comptime {{
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        ("config.teardown.exit(red)", "teardown.exit"),
-        (
-            "config.color_config.reset_routes(red, .{ .tx = NORTH, .rx = EAST })",
-            "color_config.reset_routes",
-        ),
-        ("config.switch_config.set_rx_switch_pos1(red, WEST)", "switch_config.set_rx_switch_pos1"),
         ("config.filters.set_counter(1, 0)", "filters.set_counter"),
         ("config.exceptions.set_exception_mask(1)", "exceptions.set_exception_mask"),
         ("config.control_transform.set_mask(2)", "control_transform.set_mask"),
@@ -62,3 +56,118 @@ comptime {{
 def test_what_the_machine_lacks_is_refused(call, name):
     with pytest.raises(CompileError, match=f"{name} is not supported yet"):
         compile_pe(f"{call};", IMPORT)
+
+
+def _read_and_write(arch, *calls, config):
+    """Return the two words of `red` after each of some calls."""
+    body = "".join(
+        f"""
+  {call};
+  words[{2 * i}] = word(config.color_config.get_color_config_addr(red));
+  words[{2 * i + 1}] = word(config.switch_config.get_switch_config_addr(red, ring_mode));
+"""
+        for i, call in enumerate(calls)
+    )
+    declared = f"""{IMPORT}
+const colors = config.color_config;
+const switches = config.switch_config;
+const ring_mode = switches.ring_mode;
+fn word(address: u16) u16 {{
+  return @bitcast(*u16, address * 2).*;
+}}
+comptime {{
+  @set_local_color_config(red, {config});
+}}
+"""
+    image = compile_pe(body, declared, arch=arch, variables={"words": "u16"})
+    device = device_of(image)
+    device.launch("run")
+    return device.read("words", 8)[0, 0].tolist()[: 2 * len(calls)]
+
+
+WEST_BIT, EAST_BIT, SOUTH_BIT, NORTH_BIT, RAMP_BIT = (1 << i for i in range(5))
+TORN = 1 << 14
+NOT_VALID = 0x555
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+def test_routes_are_read_and_written(arch):
+    plain = ".{ .routes = .{ .rx = WEST, .tx = .{ RAMP } } }"
+    words = _read_and_write(
+        arch,
+        "words[7] = 0",
+        "colors.reset_routes(red, .{ .tx = [2]direction{RAMP, NORTH}, .rx = [1]direction{RAMP} })",
+        "colors.clear_io_direction(colors.get_color_config_addr(red), colors.fabric_io.TX_NORTH)",
+        "colors.toggle_io_direction(red, colors.fabric_io.RX_RAMP)",
+        config=plain,
+    )
+    assert words[::2] == [
+        WEST_BIT << 5 | RAMP_BIT,
+        RAMP_BIT << 5 | RAMP_BIT | NORTH_BIT,
+        RAMP_BIT << 5 | RAMP_BIT,
+        RAMP_BIT,
+    ]
+    assert words[1] == NOT_VALID
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+def test_switches_are_read_and_written(arch):
+    config = """.{ .routes = .{ .rx = WEST, .tx = .{ RAMP } }, .teardown = true, .switches = .{
+      .pos1 = .{ .rx = EAST }, .pos2 = .{ .tx = NORTH }, .current_switch_pos = 1,
+      .ring_mode = true, .pop_mode = .{ .pop_on_advance = true } } }"""
+    words = _read_and_write(
+        arch,
+        "switches.set_pop_mode(red, switches.pop_mode.ALWAYS_POP)",
+        "switches.clear_current_position(red)",
+        "switches.set_invalid_for_all_switch_positions(red)",
+        "switches.set_tx_switch_pos3(red, SOUTH)",
+        config=config,
+    )
+    routes = WEST_BIT << 5 | RAMP_BIT | 1 << 12 | TORN
+    east, north, ring = 8 | 1, 3, 1 << 12
+    kept = 5 << 8 | 5 << 4 | 8 | 5
+    assert words == [
+        *(routes, 5 << 8 | north << 4 | east | ring | 1 << 13),
+        *(routes, 5 << 8 | north << 4 | east | ring),
+        *(routes, kept | ring),
+        *(routes, kept & ~0xF00 | 2 << 8 | ring),
+    ]
+
+
+def test_both_sides_of_a_position_are_written():
+    """On WSE-3 a position may change both; setting one side again drops the other."""
+    words = _read_and_write(
+        "wse3",
+        "switches.set_rxtx_switch_pos1(red, EAST, SOUTH)",
+        "words[7] = word(0x7f63)",
+        "switches.set_rx_switch_pos1(red, EAST)",
+        config=".{ .routes = .{ .rx = WEST, .tx = .{ RAMP } } }",
+    )
+    assert [word & 15 for word in words[1::2]] == [9, 9, 9]
+    with pytest.raises(CompileError, match="changes both sides on WSE-3 only"):
+        compile_pe("config.switch_config.set_rxtx_switch_pos1(red, EAST, SOUTH);", IMPORT)
+
+
+def test_a_color_of_wse3_is_received_from_one_direction():
+    routes = ".{ .tx = RAMP, .rx = [2]direction{ EAST, WEST } }"
+    with pytest.raises(CompileError, match="from one direction"):
+        compile_pe(f"config.color_config.reset_routes(red, {routes});", IMPORT, arch="wse3")
+    assert compile_pe(f"config.color_config.reset_routes(red, {routes});", IMPORT, arch="wse2")
+
+
+def test_teardown_is_let_go():
+    words = _read_and_write(
+        "wse2",
+        "words[7] = 0",
+        "config.teardown.exit(red)",
+        config=".{ .routes = .{ .rx = WEST, .tx = RAMP }, .teardown = true }",
+    )
+    assert [word & TORN for word in words[::2]] == [TORN, 0]
+
+
+def test_only_programs_that_can_reach_registers_say_so():
+    """What costs speed is not paid by the others."""
+    assert not compile_pe("words[0] = 1;", IMPORT).programs[0].reaches_registers
+    assert compile_pe("config.teardown.exit(red);", IMPORT).programs[0].reaches_registers
+    pointer = "words[0] = @bitcast(*u16, @as(u16, 0xfe46)).*;"
+    assert compile_pe(pointer, IMPORT).programs[0].reaches_registers

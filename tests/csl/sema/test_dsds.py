@@ -96,6 +96,78 @@ def test_completion_settings_of_a_dsr_reach_the_operation(body):
     assert lines[1].endswith("ut2 →10/-1")
 
 
+SETTINGS = """
+const r = @get_dsr(dsr_dest, 1);
+const first = .{ .async = true, .activate = done };
+const second = .{ .async = true };
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "endings"),
+    [
+        # What a DSR was loaded with last counts, in the same block or in one around it.
+        (
+            """@load_to_dsr(r, out, first); @fmovs(r, d, .{ .async = true });
+            @load_to_dsr(r, out, second); @fmovs(r, d, .{ .async = true });
+            @load_to_dsr(r, e); @fmovs(r, d);""",
+            ["ut2 →10/-1", "ut2 →-1/-1", None],
+        ),
+        (
+            """@load_to_dsr(r, out, first);
+            if (n == 3) { @fmovs(r, d, .{ .async = true }); }
+            @load_to_dsr(r, out, second); @fmovs(r, d, .{ .async = true });""",
+            ["ut2 →10/-1", "ut2 →-1/-1"],
+        ),
+    ],
+)
+def test_a_dsr_may_be_loaded_with_different_settings(analyze, code, endings):
+    source = f"{DECLARED}{SETTINGS}fn main() void {{ {code} }} comptime {{ @export_symbol(main); }}"
+    result = analyze(source)
+    assert result.codes == []
+    configs = [s.config for s in _operations(result.function("main").body)]
+    shown = [c and f"ut{c.microthread} →{c.activate}/{c.unblock}" for c in configs]
+    assert shown == endings
+
+
+def _operations(statements):
+    for statement in statements:
+        match statement:
+            case ir.DsdStatement():
+                yield statement
+            case ir.If(then=then, otherwise=otherwise):
+                yield from _operations((*then, *otherwise))
+            case _:
+                pass
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        # What ran before decides: a branch, a round of a loop before, another function.
+        """@load_to_dsr(r, out, first);
+        if (n == 3) { @load_to_dsr(r, out, second); }
+        @fmovs(r, d, .{ .async = true });""",
+        """@load_to_dsr(r, out, first);
+        while (n < 9) {
+          @fmovs(r, d, .{ .async = true });
+          @load_to_dsr(r, out, second);
+        }""",
+        "@load_to_dsr(r, out, first); load(); @fmovs(r, d, .{ .async = true });",
+        "@fmovs(r, d, .{ .async = true }); @load_to_dsr(r, out, first); load();",
+    ],
+)
+def test_settings_that_are_not_known_are_refused(analyze, code):
+    source = f"""{DECLARED}{SETTINGS}
+    fn load() void {{ @load_to_dsr(r, out, second); }}
+    fn main() void {{ {code} }}
+    comptime {{ @export_symbol(load); @export_symbol(main); }}
+    """
+    error = analyze(source).error
+    assert error.code == "unsupported-feature"
+    assert "which of them hold here is not known" in error.message
+
+
 def test_nested_loops_become_a_descriptor(analyze):
     source = """
     var m: [3, 4]f32;

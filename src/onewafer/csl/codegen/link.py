@@ -96,6 +96,7 @@ class _Linker:
             exports=exports,
             patches=(*patches, *data_patches),
             addressed=self._addressed(),
+            reaches_registers=instance.reaches_registers,
             pointers=pointers,
         )
 

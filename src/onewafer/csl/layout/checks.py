@@ -8,8 +8,8 @@ A PE may receive from and send to whatever any of its switch positions says, bec
 change at run time. Correct programs configure regular patterns whose rim PEs never send: a route
 that leads nowhere is therefore an error only if a neighbour feeds it, or if no PE of its statement
 has a better one; otherwise, and wherever a switch may turn away from it in time, it is a warning.
-Colors that start torn down are checked only against the rectangle: the program sets their routes
-before it uses them. So are those that change their color on the way.
+Colors that start torn down are not checked: the program sets their routes before it uses them.
+Those that change their color on the way are checked only against the rectangle.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     is_merging = _lookup([_merges(config) for config in configs])
     is_fixed = _lookup([not (config.teardown or config.swap_mask) for config in configs])
     is_plain = _lookup([_num_positions(config) == 1 for config in configs])
+    starts_torn_down = _lookup([config.teardown for config in configs])
     for color in range(NUM_COLORS):
         config = routes[:, :, color]
         if not (config >= 0).any():
@@ -55,6 +56,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             tx_of_config[config],
             is_fixed[config].astype(bool),
             is_plain[config].astype(bool),
+            starts_torn_down[config].astype(bool),
         )
         findings = _Findings(table, plane, places[:, :, color], config, sink)
         findings.report_two_drivers(is_merging[config].astype(bool))
@@ -96,10 +98,12 @@ class _ColorPlane:
     """The color is known here, keeps its number, and does not start torn down."""
     is_plain: NDArray[np.bool_]
     """The color is known here and has one switch position only."""
+    starts_torn_down: NDArray[np.bool_]
 
     def leaving(self, direction: Direction) -> NDArray[np.bool_]:
         """PEs at the rim that send over it."""
-        return _has(self.tx, direction) & ~_neighbour(np.ones_like(self.is_fixed), direction)
+        is_rim = ~_neighbour(np.ones_like(self.is_fixed), direction)
+        return _has(self.tx, direction) & is_rim & ~self.starts_torn_down
 
     def not_accepted(self, direction: Direction) -> NDArray[np.bool_]:
         """PEs that send to a neighbour that never receives from this side."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
@@ -77,11 +77,18 @@ class FifoRequest:
 
 @dataclass(slots=True)
 class DsrState:
-    """What is known about an explicit DSR from the `@load_to_dsr`s seen so far."""
+    """What is known about an explicit DSR from one `@load_to_dsr`, or all that were seen so far."""
 
     descriptor: DsdDescriptor | None
     config: DsdConfig | None
     span: Span
+    is_varied: bool = False
+    """There are several with different settings."""
+    users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    """What to say, for each operation that took its settings from here, if it becomes varied."""
+
+
+DsrKey = tuple["t.SimpleType", int]
 
 
 class InstanceContext(Context):
@@ -109,6 +116,10 @@ class InstanceContext(Context):
         self.local_colors: list[LocalColor] = []
         self.streams: dict[int, tuple[ColorConfig, Span]] = {}
         """Colors that the host sends or receives, and where the library said so."""
+        self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
+        """What runs when a color is torn down."""
+        self.reaches_registers = False
+        """Whether loads and stores may go to the registers of the router."""
         self.fifos: list[FifoRequest] = []
         self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
         """Where functions leave the fields of a struct that they return."""
@@ -116,7 +127,7 @@ class InstanceContext(Context):
         """What `@random16` calls, once it has been used."""
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
-        self.dsrs: dict[tuple[t.SimpleType, int], DsrState] = {}
+        self.dsrs: dict[DsrKey, DsrState] = {}
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
         self.keep_alive: list[object] = []

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.handlers import teardown_task
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.places import address_of_variable
@@ -34,7 +35,8 @@ from onewafer.csl.sema.values import (
     show,
 )
 from onewafer.csl.syntax import ast
-from onewafer.image import ChannelKind, QueueBinding, TaskKind, channel
+from onewafer.diagnostics import Annotation
+from onewafer.image import TEARDOWN_TASK, ChannelKind, QueueBinding, TaskKind, channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -247,6 +249,7 @@ class _Analysis:
         for binding in list(instance.bindings.values()):
             with self._reporting(binding.span):
                 self._task(binding)
+        self._teardown_task()
         for name, (target, span) in instance.exports.items():
             with self._reporting(span):
                 self._export(name, target, span)
@@ -290,6 +293,21 @@ class _Analysis:
                 is_active=is_local and binding.task_id in instance.active,
             )
         )
+
+    def _teardown_task(self) -> None:
+        """Bind a task that calls the handlers of the colors that were torn down."""
+        instance = self.instance
+        calls: list[tuple[int, ir.Function, Span]] = []
+        for color, (handler, span) in sorted(instance.teardown_handlers.items()):
+            with self._reporting(span):
+                _check_no_teardown_task(instance, span)
+                chain = ((span, "set as a handler here"), *instance.chain)
+                calls.append((color, start_root(instance, handler, chain, "a handler"), span))
+        if calls:
+            instance.reaches_registers = True
+            task = teardown_task(calls)
+            instance.functions.append(task)
+            self.tasks.append(ir.TaskBinding(TaskKind.LOCAL, TEARDOWN_TASK, task))
 
     def _export(self, name: str, value: Value, span: Span) -> None:
         instance = self.instance
@@ -356,6 +374,7 @@ class _Analysis:
             unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
             exports=tuple(self.exports),
             fifos=tuple(self.fifos),
+            reaches_registers=instance.reaches_registers,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(
                 tuple(operations.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)
@@ -364,6 +383,20 @@ class _Analysis:
             path=path,
             params=_params(self._plain_params),
             decisions=decisions,
+        )
+
+
+def _check_no_teardown_task(instance: InstanceContext, span: Span) -> None:
+    """Fail if a task is bound to the id of the task that calls handlers."""
+    binding = instance.bindings.get((TaskKind.LOCAL, TEARDOWN_TASK))
+    if binding is not None:
+        fail(
+            "duplicate-task-binding",
+            f"local task id {TEARDOWN_TASK} is taken: a program has teardown handlers, or a task "
+            "of its own with this id",
+            span,
+            secondary=(Annotation(binding.span, "bound here"),),
+            help="call the function from that task, or leave the id to the handlers",
         )
 
 

@@ -51,6 +51,7 @@ class Arrays(NamedTuple):
     pending_tasks: Matrix
     blocked_tasks: Matrix
     blocked_colors: Matrix
+    torn_colors: Matrix
     blocked_streams: Matrix
     # the agenda
     wheel: Matrix
@@ -88,6 +89,7 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "pending_tasks": (np.uint32, 1),
     "blocked_tasks": (np.uint32, 1),
     "blocked_colors": (np.uint32, 1),
+    "torn_colors": (np.uint32, 1),
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
     "wheel_counts": (np.int64, 2),

@@ -37,6 +37,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PORT,
     FIFOS_SENDER,
     FIFOS_WRITER,
+    HAS_REGISTERS,
     HAS_TAGS,
     IS_RECORDING,
     IS_STRICT,
@@ -69,6 +70,7 @@ from onewafer.simulator.fast.fields import (
     PE_PATCHES,
     PE_PROGRAM,
     PE_RINGS,
+    PE_WRITE_CYCLE,
     PE_X,
     PE_Y,
     REBASE_AT,
@@ -82,6 +84,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.switch_tables import find_switched_colors, make_switches
 from onewafer.simulator.fast.tables import log2_places, make_tables, make_timing
 from onewafer.simulator.fast.wiring import find_buffers, find_contention, lay_out, write_routes
+from onewafer.simulator.loading import changeable_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,9 +105,10 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     """Return the arrays of a machine on which nothing has happened, and the plan of its arena."""
     image, architecture, state = loaded.image, loaded.architecture, loaded.state
     num_pes = image.width * image.height
-    switched = find_switched_colors(image, architecture)
+    changeable = changeable_colors(image, architecture)
+    switched = find_switched_colors(image, architecture) | changeable
     tables = make_tables(image.programs, architecture, switched)
-    fabric = lay_out(image, tables, architecture, switched)
+    fabric = lay_out(image, tables, architecture, switched, changeable)
     timing = make_timing(architecture.timing)
     arena = make_arena(fabric.places.end + _SPARE_WORDS)
     patches, first_patch = _make_patches(image, tables)
@@ -117,6 +121,9 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     rings, pes[:, PE_RINGS] = _make_rings(image)
     operations = _write_operations(arena, fabric, image, tables)
     _write_headers(arena, fabric)
+    reach = np.array([*(p.reaches_registers for p in image.programs), False])
+    reaching = np.flatnonzero(reach[image.program_of_pe.reshape(-1)])
+    arena[fabric.places.block[reaching] + BLOCK_IS_CONTENDED] |= HAS_REGISTERS
     needs_table = bool((fabric.outputs.color == ANY_COLOR).any())
     window_words = architecture.timing.link_window_words
     arrays = Arrays(
@@ -145,6 +152,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         pending_tasks=state.pending_tasks,
         blocked_tasks=state.blocked_tasks,
         blocked_colors=state.blocked_colors,
+        torn_colors=state.torn_colors,
         blocked_streams=state.blocked_streams,
         blocks=fabric.places.block.astype(np.int32),
         heap_places=np.zeros(num_pes, np.int32),
@@ -334,6 +342,7 @@ def _make_pes(image: WaferImage, fabric: Fabric) -> Integers:
     pes[:, PE_PROGRAM] = image.program_of_pe.reshape(-1)
     pes[:, PE_LAST_PICKED] = NUM_TASK_IDS - 1
     pes[:, PE_COUNTER_START] = NEVER
+    pes[:, PE_WRITE_CYCLE] = NEVER
     pes[:, PE_BULK] = NONE
     pes[:, PE_CHANNELS] = fabric.places.channels
     pes[:, PE_OUTPUTS] = fabric.places.outputs

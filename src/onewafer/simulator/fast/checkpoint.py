@@ -108,10 +108,7 @@ from onewafer.simulator.fast.fields import (
     RINGS_WIDTH,
     SCALAR,
     SWITCH_COLOR,
-    SWITCH_COUNTER,
-    SWITCH_IS_TORN,
     SWITCH_PE,
-    SWITCH_POSITION,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
     T_RESUME,
@@ -119,7 +116,7 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_WORDS,
     VECTOR,
 )
-from onewafer.simulator.fast.switch_tables import find_turned
+from onewafer.simulator.fast.switch_tables import STATE, find_turned
 from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.snapshot import Snapshot, dtype_of
 from onewafer.simulator.statistics import StallReason
@@ -471,7 +468,5 @@ def _switches(s: Arrays, image: WaferImage) -> tables.Table:
         "switches",
         pe=switches[:, SWITCH_PE],
         color=switches[:, SWITCH_COLOR],
-        position=switches[:, SWITCH_POSITION],
-        is_torn_down=switches[:, SWITCH_IS_TORN],
-        counter=switches[:, SWITCH_COUNTER],
+        **{name: switches[:, field] for name, field in STATE.items()},
     )

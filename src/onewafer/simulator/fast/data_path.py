@@ -60,7 +60,7 @@ from onewafer.simulator.fast.fields import (
     PE_PATH_CYCLES,
     PE_PROGRAM,
     PROGRAM_CONTROL_TASKS,
-    PROGRAM_DATA_TASKS,
+    PROGRAM_IS_WOKEN,
     READER_FAULT,
     RUNNING,
     STEPWISE,
@@ -205,7 +205,7 @@ def find_lone_operation(s: Arrays, block: int) -> None:
         main = s.pes[pe, PE_MAIN]
         op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * trailing_zeros(live)
         is_quiet = s.arena[block + BLOCK_ATTENTION] == FAR and main != RUNNING
-        if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DATA_TASKS]:
+        if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_IS_WOKEN]:
             is_quiet = False
         if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
             is_quiet = False

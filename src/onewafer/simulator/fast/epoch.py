@@ -58,6 +58,7 @@ from onewafer.simulator.fast.fields import (
     PE_NUM_OPERATIONS,
     PE_PATH_CYCLES,
     PE_STALLED_SINCE,
+    PE_WRITE_CYCLE,
     SWITCH_CHANGED,
     T_WINDOW_SHIFT,
 )
@@ -100,6 +101,7 @@ def rebase(bound: Bound) -> None:
         shift_fifo(s, row, cycles)
     for field in (PE_MAIN_FREE, PE_MAIN_NEXT, PE_STALLED_SINCE, PE_COUNTER_START, PE_BULK_SINCE):
         subtract(s.pes, field, cycles)
+    subtract(s.pes, PE_WRITE_CYCLE, cycles)
     subtract(s.fifos, FIFOS_WAITING_SINCE, cycles)
     subtract(s.switches, SWITCH_CHANGED, cycles)
     for field in (OPS_START, OPS_WAITING_SINCE):

@@ -93,13 +93,15 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     BLOCK_LONE,  # operation that goes ahead of the clock
     BLOCK_PATH_FREE,
     BLOCK_ACTIVE,  # bit set: groups of sources with a wavelet
-    BLOCK_IS_CONTENDED,  # two sources of the router may need one port
+    BLOCK_IS_CONTENDED,  # bit 0: two sources of the router may need one port; HAS_REGISTERS
     BLOCK_OPERATIONS,  # first operation; the main thread's is the last
     BLOCK_ELEMENTS,
     BLOCK_PATH_CYCLES,
     BLOCK_NUM_SOURCES,
     BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
 ) = range(16)
+HAS_REGISTERS = 2
+"""Of `BLOCK_IS_CONTENDED`: the program may write registers of the router."""
 LIST_SHIFT = 16
 SOURCE_GROUPS = 31
 """Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
@@ -221,7 +223,10 @@ NUM_STAGE_WORDS = LINE_WORDS
     PE_PATH_CYCLES,
     PE_RINGS,  # its first row in `rings`
     PE_STALLS,  # nine columns, by StallReason
-) = range(26)
+    PE_WRITE_CYCLE,  # in which a register of the router was written that has it not yet, or NEVER
+    PE_WRITE_REGISTER,
+    PE_WRITE_WORD,
+) = (*range(26), 34, 35, 36)
 NUM_PE_FIELDS = 40
 
 IDLE, RUNNING, WAITING, STALLED = range(4)
@@ -283,11 +288,12 @@ HOST_QUEUE = 1 << 16
     SWITCH_SETS,  # receive (NONE: not valid) and transmit of each position
     SWITCH_PE,
     SWITCH_COLOR,
+    SWITCH_WAYS,  # four columns, by position: as `arithmetic.registers` has them
+    SWITCH_SWAPS,  # bit set: links behind which the color is another
+    SWITCH_POP_MODE,
     NUM_SWITCH_FIELDS,
-) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22, 30, 31, 32)
+) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22, 30, 31, 32, 36, 37, 40)
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
-ALL_POP = 0b1111
-"""Of `SWITCH_POPS`: the list of commands moves up after each."""
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------
 
@@ -317,8 +323,10 @@ ALL_POP = 0b1111
     PROGRAM_CONTROL_TASKS,  # 64 rows of tasks, by entry; NONE: it has no control task
     PROGRAM_NUM_CHANNELS,
     PROGRAM_CHANNELS,  # first row in the channels of programs
+    PROGRAM_IS_WOKEN,  # wavelets start tasks: it has data tasks, or one for teardown
+    PROGRAM_HAS_REGISTERS,  # its loads and stores may go to registers of the router
     PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(11)
+) = range(13)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
 """(+ input queue) the color it is bound to."""

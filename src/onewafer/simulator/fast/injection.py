@@ -113,7 +113,7 @@ class Injector:
         s.fifos[row, FIFOS_WRITER] = NONE
         s.arena[block + BLOCK_SOURCES + number] = queue
         s.arena[block + BLOCK_NUM_SOURCES] = max(number + 1, s.arena[block + BLOCK_NUM_SOURCES])
-        s.arena[block + BLOCK_IS_CONTENDED] = 1
+        s.arena[block + BLOCK_IS_CONTENDED] |= 1
         s.arena[block + BLOCK_ACTIVE] |= 1 << number % SOURCE_GROUPS
 
 

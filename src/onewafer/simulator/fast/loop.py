@@ -65,6 +65,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.main_thread import attend
 from onewafer.simulator.fast.native import load_signal, opened, store_signal
 from onewafer.simulator.fast.recording import has_room_for_events
+from onewafer.simulator.fast.registers import settle_register
 from onewafer.simulator.fast.router import route_wavelets
 from onewafer.simulator.fast.signals import (
     NUM_BUSY,
@@ -387,6 +388,7 @@ def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
     s = opened(bound, 0)
     for i in range(len(pes)):
         settle(s, s.blocks[pes[i]])
+        settle_register(s, s.blocks[pes[i]], FAR)
 
 
 @kernel

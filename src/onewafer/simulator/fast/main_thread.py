@@ -45,11 +45,14 @@ from onewafer.simulator.fast.fields import (
     FAR,
     FAULT,
     FAULT_DETAIL,
+    FAULT_OTHER,
     FAULT_PE,
     IDLE,
     IS_RECORDING,
     IS_STRICT,
+    MEMORY_FAULT,
     NEVER,
+    NO_FAULT,
     NONE,
     NUM_EVENTS,
     NUM_OP_WORDS,
@@ -78,7 +81,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CODE,
     PROGRAM_CONFIGS,
     PROGRAM_CONTROL_TASKS,
-    PROGRAM_DATA_TASKS,
+    PROGRAM_IS_WOKEN,
     RUNNING,
     STALLED,
     T_BRANCH_TAKEN,
@@ -88,6 +91,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import prepare
 from onewafer.simulator.fast.recording import MAIN_THREAD_EVENTS, record
+from onewafer.simulator.fast.registers import find_register, read_register, write_register
 from onewafer.simulator.fast.scalars import compute_binary, compute_unary, convert
 from onewafer.simulator.fast.staging import settle
 from onewafer.simulator.fast.tasks import activate, pick, set_blocked
@@ -143,7 +147,7 @@ def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
     num_left = _MOST_TASKS
     while s.pes[pe, PE_MAIN] == RUNNING:
         s.pes[pe, PE_LIMIT] = cycle if s.arena[block + BLOCK_LIVE] else max(cycle, until - 1)
-        run_main(s, block)
+        run_main(s, block, cycle)
         num_left -= 1
         if num_left == 0 or not can_pick_ahead(s, block, until):
             break
@@ -167,7 +171,7 @@ def can_pick_ahead(s: Arrays, block: int, until: int) -> bool:
         s.pes[pe, PE_MAIN] == IDLE
         and s.pes[pe, PE_MAIN_FREE] < until
         and s.arena[block + BLOCK_LIVE] == 0
-        and s.programs[program, PROGRAM_DATA_TASKS] == 0
+        and s.programs[program, PROGRAM_IS_WOKEN] == 0
         and s.programs[program, PROGRAM_CONTROL_TASKS] == NONE
         and not s.clock[IS_RECORDING]
         and not s.clock[FAULT]
@@ -175,7 +179,7 @@ def can_pick_ahead(s: Arrays, block: int, until: int) -> bool:
 
 
 @kernel
-def run_main(s: Arrays, block: int) -> None:
+def run_main(s: Arrays, block: int, now: int) -> None:
     """Execute instructions up to the limit, or until the main thread stops."""
     pe = s.arena[block + BLOCK_PE]
     cycle = s.pes[pe, PE_MAIN_NEXT]
@@ -187,6 +191,9 @@ def run_main(s: Arrays, block: int) -> None:
         s.pes[pe, PE_PC] = pc + 1
         row = first + pc
         following = execute(s, block, pe, row, cycle)
+        if s.clock[FAULT] == MEMORY_FAULT and touch_register(s, block, pe, row, now, cycle):
+            s.pes[pe, PE_PC] = pc
+            break
         if s.clock[FAULT]:
             if s.clock[FAULT_PE] == NONE:
                 place_fault(s, pe, pc, cycle)
@@ -206,6 +213,30 @@ def run_main(s: Arrays, block: int) -> None:
     s.pes[pe, PE_MAIN_NEXT] = cycle
     note(s, cycle)
     wake_attention(s, block, cycle)
+
+
+@shared
+def touch_register(s: Arrays, block: int, pe: int, row: int, now: int, cycle: int) -> bool:
+    """Do what looked like an access outside the memory, if it is one of a register (M131, M132).
+
+    Tell whether it is too early for it: the main thread is ahead of the clock.
+    """
+    opcode = s.code[row, CODE_OPCODE]
+    register = find_register(s, pe, s.clock[FAULT_DETAIL], s.clock[FAULT_OTHER])
+    if register == NONE or (opcode != _LOAD and opcode != _STORE):
+        return False
+    s.clock[FAULT] = NO_FAULT
+    if cycle > now:
+        return True
+    if opcode == _STORE:
+        word = int64(s.registers[pe, s.code[row, CODE_RB]])
+        write_register(s, block, register, word & _HALF, cycle)
+        return False
+    word = read_register(s, block, register, cycle)
+    if s.code[row, CODE_TYPE] == _I16:
+        word = ((word ^ 0x8000) - 0x8000) & _WORD
+    s.registers[pe, s.code[row, CODE_RD]] = word
+    return False
 
 
 @kernel

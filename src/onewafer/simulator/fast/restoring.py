@@ -126,10 +126,7 @@ from onewafer.simulator.fast.fields import (
     SCALAR,
     STEPWISE,
     SWITCH_COLOR,
-    SWITCH_COUNTER,
-    SWITCH_IS_TORN,
     SWITCH_PE,
-    SWITCH_POSITION,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
     T_RESUME,
@@ -138,6 +135,7 @@ from onewafer.simulator.fast.fields import (
     WATCHED,
 )
 from onewafer.simulator.fast.operation import ENDLESS
+from onewafer.simulator.fast.switch_tables import STATE, derive_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -337,9 +335,10 @@ def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
 def _restore_switches(s: Arrays, table: Table) -> None:
     keys = s.switches[:-1, SWITCH_PE] * NUM_COLORS + s.switches[:-1, SWITCH_COLOR]
     row = _find(keys, table["pe"] * NUM_COLORS + table["color"])
-    s.switches[row, SWITCH_POSITION] = table["position"]
-    s.switches[row, SWITCH_COUNTER] = table["counter"]
-    s.switches[row, SWITCH_IS_TORN] = table["is_torn_down"]
+    for name, field in STATE.items():
+        s.switches[row, field] = table[name]
+    for number in row:
+        derive_sets(s.switches[number])
 
 
 def _restore_rings(s: Arrays, table: Table) -> None:

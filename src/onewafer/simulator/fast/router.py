@@ -42,6 +42,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_NUMBER,
     FIFOS_PORT,
     FIFOS_WAITING_SINCE,
+    HAS_REGISTERS,
     IS_AWAITED,
     IS_RECORDING,
     IS_SWITCHED,
@@ -74,6 +75,7 @@ from onewafer.simulator.fast.fifo import (
 )
 from onewafer.simulator.fast.links import announce, carry, end_wait, send, wait
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.registers import begin_cycle
 from onewafer.simulator.fast.switching import serve_switched
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -112,6 +114,8 @@ def route_wavelets(s: Arrays, block: int, cycle: int, horizon: int) -> None:
 @shared
 def route_in_order(s: Arrays, block: int, cycle: int) -> None:
     """Serve the sources longest unserved first, each with the ports that are left (M54)."""
+    if s.arena[block + BLOCK_IS_CONTENDED] & HAS_REGISTERS:
+        begin_cycle(s, block, cycle)
     num_candidates = 0
     for i in range(s.arena[block + BLOCK_NUM_SOURCES]):
         source = s.arena[block + BLOCK_SOURCES + i]

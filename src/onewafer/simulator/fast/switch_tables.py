@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.geometry import Direction
-from onewafer.image import NUM_COLORS, CounterFilter, DsdKind, PopMode, RangeFilter
-from onewafer.simulator.arithmetic.control import ADVANCE, NO_OPERATION
+from onewafer.image import NUM_COLORS, CounterFilter, DsdKind, RangeFilter
+from onewafer.simulator.arithmetic.registers import (
+    NUM_WAYS,
+    is_valid,
+    pops_of,
+    receive_of,
+    transmit_of,
+    ways_at_load,
+)
 from onewafer.simulator.fast.fields import (
-    ALL_POP,
     COUNTER_FILTER,
     NEVER,
     NONE,
@@ -32,13 +38,18 @@ from onewafer.simulator.fast.fields import (
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
     SWITCH_PE,
+    SWITCH_POP_MODE,
     SWITCH_POPS,
     SWITCH_POSITION,
     SWITCH_SETS,
+    SWITCH_SWAPS,
+    SWITCH_WAYS,
 )
-from onewafer.simulator.loading import fabric_color
+from onewafer.simulator.loading import UNROUTED, fabric_color
 
 if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
@@ -47,14 +58,16 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-_STATE = [SWITCH_POSITION, SWITCH_COUNTER, SWITCH_IS_TORN]
-_LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
-_POPS = {
-    PopMode.NO_POP: 0,
-    PopMode.ALWAYS_POP: ALL_POP,
-    PopMode.POP_ON_ADVANCE: 1 << ADVANCE,
-    PopMode.POP_ON_ADVANCE_NOP: 1 << ADVANCE | 1 << NO_OPERATION,
+STATE = {
+    "position": SWITCH_POSITION,
+    "is_torn_down": SWITCH_IS_TORN,
+    "counter": SWITCH_COUNTER,
+    "is_ring": SWITCH_IS_RING,
+    "pop_mode": SWITCH_POP_MODE,
+    **{f"way{number}": SWITCH_WAYS + number for number in range(NUM_WAYS)},
 }
+"""What changes in a run, by column of a snapshot."""
+_LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
 
 def find_switched_colors(image: WaferImage, architecture: Architecture) -> frozenset[int]:
@@ -79,8 +92,7 @@ def make_switches(
     image: WaferImage, pe: Integers, color: Integers, channel: Integers, buffers: Integers
 ) -> Integers:
     """Return the switches of some colors at some PEs; `buffers` are `[switches, link]`."""
-    rows = [_row(config) for config in image.color_configs]
-    of_config = np.array(rows, np.int64).reshape(-1, NUM_SWITCH_FIELDS)
+    of_config = _rows_at_load(image)
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     switches = of_config[config_of_color[pe, color]]
     switches[:, SWITCH_PE] = pe
@@ -93,11 +105,25 @@ def make_switches(
 def find_turned(s: Arrays, image: WaferImage) -> Integers:
     """Return the rows of the switches that are not as they were loaded."""
     rows = s.switches[:-1]
-    at_load = np.array([_row(config) for config in image.color_configs], np.int64)
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
-    of_config = at_load.reshape(-1, NUM_SWITCH_FIELDS)
+    of_config = _rows_at_load(image)
     loaded = of_config[config_of_color[rows[:, SWITCH_PE], rows[:, SWITCH_COLOR]]]
-    return np.flatnonzero((rows[:, _STATE] != loaded[:, _STATE]).any(axis=1))
+    fields = [*STATE.values()]
+    return np.flatnonzero((rows[:, fields] != loaded[:, fields]).any(axis=1))
+
+
+def derive_sets(row: MutableSequence[int]) -> None:
+    """Let the sets and opcodes of a switch be those of its ways and its pop mode."""
+    row[SWITCH_POPS] = pops_of(row[SWITCH_POP_MODE])
+    for number in range(NUM_WAYS):
+        way = row[SWITCH_WAYS + number]
+        row[SWITCH_SETS + 2 * number] = receive_of(way) if is_valid(way) else NONE
+        row[SWITCH_SETS + 2 * number + 1] = transmit_of(way) if is_valid(way) else 0
+
+
+def _rows_at_load(image: WaferImage) -> Integers:
+    """Return a switch of each configuration, and last that of a color without one."""
+    return np.array([_row(config) for config in (*image.color_configs, UNROUTED)], np.int64)
 
 
 def _row(config: ColorConfig) -> list[int]:
@@ -105,12 +131,12 @@ def _row(config: ColorConfig) -> list[int]:
     row[SWITCH_POSITION] = config.current_position
     row[SWITCH_IS_TORN] = int(config.teardown)
     row[SWITCH_CHANGED] = NEVER
-    row[SWITCH_NUM_POSITIONS] = len(config.positions)
+    row[SWITCH_NUM_POSITIONS] = NUM_WAYS
     row[SWITCH_IS_RING] = int(config.ring_mode)
-    row[SWITCH_POPS] = _POPS[config.pop_mode]
-    for number, position in enumerate(config.positions):
-        row[SWITCH_SETS + 2 * number] = NONE if position is None else position.rx
-        row[SWITCH_SETS + 2 * number + 1] = 0 if position is None else position.tx
+    row[SWITCH_POP_MODE] = int(config.pop_mode)
+    row[SWITCH_SWAPS] = config.swap_mask
+    row[SWITCH_WAYS : SWITCH_WAYS + NUM_WAYS] = ways_at_load(config.positions)
+    derive_sets(row)
     match config.filter:
         case None:
             pass

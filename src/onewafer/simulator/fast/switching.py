@@ -9,6 +9,7 @@ cycle at hand also knows what it was before.
 from __future__ import annotations
 
 from onewafer.geometry import Direction
+from onewafer.image import TEARDOWN_TASK
 from onewafer.simulator.arithmetic.control import (
     ADVANCE,
     CONTROL_MARK,
@@ -19,11 +20,11 @@ from onewafer.simulator.arithmetic.control import (
     opcode_of,
     popped,
 )
+from onewafer.simulator.arithmetic.registers import ALL_POP
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
-    ALL_POP,
     BLOCK_ACTIVE,
     BLOCK_NUM_SOURCES,
     BLOCK_PE,
@@ -41,12 +42,15 @@ from onewafer.simulator.fast.fields import (
     IS_AWAITED,
     LINK_FREE,
     NO_FILTER,
+    NONE,
+    PE_PROGRAM,
     RAMP_INPUT,
     RANGE_FILTER,
     SOURCE_GROUPS,
     SWITCH_BUFFERS,
     SWITCH_CHANGED,
     SWITCH_CHANNEL,
+    SWITCH_COLOR,
     SWITCH_COUNTER,
     SWITCH_COUNTS_CONTROL,
     SWITCH_COUNTS_DATA,
@@ -59,6 +63,7 @@ from onewafer.simulator.fast.fields import (
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
     SWITCH_OLD_POSITION,
+    SWITCH_PE,
     SWITCH_POPS,
     SWITCH_POSITION,
     SWITCH_SETS,
@@ -293,7 +298,18 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
         s.switches[row, SWITCH_POSITION] = 0
     elif opcode == TEARDOWN:
         s.switches[row, SWITCH_IS_TORN] = 1
+        note_teardown(s, s.switches[row, SWITCH_PE], s.switches[row, SWITCH_COLOR], cycle)
     return popped(word) if pops else word
+
+
+@shared
+def note_teardown(s: Arrays, pe: int, color: int, cycle: int) -> None:
+    """Let a program know that a color was torn down in `cycle` (M130, M133)."""
+    if s.pes[pe, PE_PROGRAM] == NONE:
+        return
+    s.torn_colors[pe] = int64(s.torn_colors[pe]) | int64(1) << color
+    s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | int64(1) << TEARDOWN_TASK
+    wake_attention(s, s.blocks[pe], cycle + 1)
 
 
 @kernel

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.arch import DataTaskKey
-from onewafer.image import DsdKind, DsdOperation, Field, Opcode, PatchTarget, TaskKind, cost_class
+from onewafer.image import (
+    TEARDOWN_TASK,
+    DsdKind,
+    DsdOperation,
+    Field,
+    Opcode,
+    PatchTarget,
+    TaskKind,
+    cost_class,
+)
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     CODE_AUX,
@@ -54,7 +63,9 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     PROGRAM_DSDS,
+    PROGRAM_HAS_REGISTERS,
     PROGRAM_INPUTS,
+    PROGRAM_IS_WOKEN,
     PROGRAM_LOCAL_TASKS,
     PROGRAM_NUM_CHANNELS,
     PROGRAM_NUM_DSDS,
@@ -307,6 +318,9 @@ def _program_row(layout: ProgramLayout) -> list[int]:
     }
     row[PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
     row[PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
+    is_torn_down = TEARDOWN_TASK in kind_of_id
+    row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down)
+    row[PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
     for output in layout.outputs:
         row[PROGRAM_QUEUES + output.queue] = output.distance
     for binding in reversed(layout.program.queues):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.geometry import Direction
-from onewafer.image import DsdOperation
+from onewafer.image import DsdOperation, SwitchPosition
 from onewafer.simulator import messages
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -71,9 +71,12 @@ from onewafer.simulator.fast.fields import (
     ROUTE_TARGETS,
     RUNNING,
     STALLED,
+    SWITCH_IS_TORN,
     SWITCH_POSITION,
+    SWITCH_SETS,
     WAITING,
 )
+from onewafer.simulator.loading import UNROUTED
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.statistics import StallReason
@@ -197,8 +200,13 @@ def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
         x=int(s.pes[pe, PE_X]),
         y=int(s.pes[pe, PE_Y]),
         active=active,
+        torn_colors={a.words[0][1] for a in active if _is_torn(s, a.switch)},
         routes={color: route for color, route in routes.items() if route is not None},
     )
+
+
+def _is_torn(s: Arrays, switch: int) -> bool:
+    return switch != NONE and bool(s.switches[switch, SWITCH_IS_TORN])
 
 
 def _sources(s: Arrays, pe: int) -> list[int]:
@@ -238,12 +246,15 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     """Return the route in force of a color at a PE; None: it has none."""
     y, x = divmod(pe, image.width)
     number = int(image.config_of_color[y, x, color])
-    if number < 0:
-        return None
-    number_in_force = 0 if switch == NONE else int(s.switches[switch, SWITCH_POSITION])
-    config = image.color_configs[number]
-    position, to_host = config.positions[number_in_force], config.to_host
+    config = image.color_configs[number] if number >= 0 else UNROUTED
+    position, to_host = config.positions[0], config.to_host
+    if switch != NONE:
+        at = SWITCH_SETS + 2 * s.switches[switch, SWITCH_POSITION]
+        receive, transmit = s.switches[switch, at : at + 2].tolist()
+        position = SwitchPosition(max(receive, 0), transmit)
     assert position is not None
+    if not position.rx | position.tx:
+        return None
     wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
     colors = {d: color ^ (config.swap_mask >> d & 1) for d in wanted}
     targets = [(None, _buffer(s, image, (x, y), colors[d], d), d) for d in wanted]

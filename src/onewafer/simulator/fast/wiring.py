@@ -158,12 +158,16 @@ def lay_out(
     tables: ProgramTables,
     architecture: Architecture,
     switched: AbstractSet[int] = frozenset(),
+    changeable: AbstractSet[int] = frozenset(),
 ) -> Fabric:
-    """Return where everything is; routes of `switched` colors lead to switches."""
+    """Return where everything is; routes of `switched` colors lead to switches.
+
+    Of `changeable` ones, which are switched, all PEs have one, and buffers behind all links.
+    """
     num_pes = image.width * image.height
     program_of_pe = image.program_of_pe.reshape(-1).astype(np.int64)
     sends, receives = (where.reshape(num_pes, -1) for where in host_streams(image))
-    traffic = _traffic(image, tables, sorted(switched))
+    traffic = _traffic(image, tables, sorted(switched), sorted(changeable))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
     channel_words = _of_pe(
@@ -227,11 +231,14 @@ def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
     return np.append(np.array(of_program, np.int64), 0)[program_of_pe]
 
 
-def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> Traffic:
+def _traffic(
+    image: WaferImage, tables: ProgramTables, switched: list[int], changeable: list[int]
+) -> Traffic:
     masks = np.array([*map(_masks, image.color_configs), (0, 0, 0)], np.uint8)
     receive = masks[:, 0][image.config_of_color]
     transmit = masks[:, 1][image.config_of_color]
     swap = masks[:, 2][image.config_of_color]
+    transmit[:, :, changeable] = _ALL_LINKS | _TO_RAMP
     incoming = np.zeros_like(transmit)
     is_dead = image.config_of_color < 0
     has_channel = np.append(tables.programs[:, PROGRAM_COLORS:] >= 0, [[False] * NUM_COLORS], 0)
@@ -250,6 +257,7 @@ def _traffic(image: WaferImage, tables: ProgramTables, switched: list[int]) -> T
         is_dead |= edge
     # What a switch does not let in it turns away itself.
     is_dead[:, :, switched] = image.config_of_color[:, :, switched] < 0
+    is_dead[:, :, changeable] = False
     receive[:, :, switched] = np.where(is_dead[:, :, switched], 0, _ALL_LINKS | _TO_RAMP)
     flat = (image.width * image.height, NUM_COLORS)
     return Traffic(

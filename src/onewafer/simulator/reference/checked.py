@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onewafer.errors import SimulationError
 from onewafer.image import Opcode, ScalarType, SymbolKind, decode_operand
+from onewafer.simulator.arithmetic.registers import NO_REGISTER
 from onewafer.simulator.messages import never_written, outside_variable, outside_variables
 from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
@@ -346,8 +347,12 @@ def _sum(plain: Execute, named: int) -> Execute:
 def _load(plain: Execute, named: int) -> Execute:
     def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
         address = element.registers[instruction.ra] + instruction.imm
+        num_bytes = ScalarType(instruction.type).num_bytes
+        if element.register_at(address, num_bytes) != NO_REGISTER:
+            element.origins[instruction.rd] = UNKNOWN
+            return plain(element, instruction, cycle)
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
-        element.check(origin, address, ScalarType(instruction.type).num_bytes)
+        element.check(origin, address, num_bytes)
         following = plain(element, instruction, cycle)
         origin = element.checked_memory.origin(address & ADDRESS_MASK)
         element.origins[instruction.rd] = origin
@@ -359,8 +364,10 @@ def _load(plain: Execute, named: int) -> Execute:
 def _store(plain: Execute, named: int) -> Execute:
     def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
         address = element.registers[instruction.ra] + instruction.imm
-        origin = element.origins[instruction.ra] if named == UNKNOWN else named
         num_bytes = ScalarType(instruction.type).num_bytes
+        if element.register_at(address, num_bytes) != NO_REGISTER:
+            return plain(element, instruction, cycle)
+        origin = element.origins[instruction.ra] if named == UNKNOWN else named
         element.check(origin, address, num_bytes)
         following = plain(element, instruction, cycle)
         origin = element.origins[instruction.rb]

@@ -193,7 +193,7 @@ def export_routers(
             if isinstance(source, LinkBuffer):
                 credits_ += [(index, release) for release in source.releases]
         switches += [
-            (pe, color, switch.position, switch.is_torn_down, switch.counter)
+            (pe, color, *switch.state)
             for color, switch in router.switches.items()
             if not switch.is_as_loaded
         ]
@@ -396,10 +396,8 @@ def import_routers(
         link.free_at, link.num_wavelets = free_at, num_wavelets
     for pe, direction, departure in rows_of(snapshot.departures):
         routers[pe].links[direction].departures.append(departure)
-    for pe, color, position, is_torn_down, counter in rows_of(snapshot.switches):
-        switch = routers[pe].switches[color]
-        switch.position, switch.counter = position, counter
-        switch.is_torn_down = bool(is_torn_down)
+    for pe, color, *state in rows_of(snapshot.switches):
+        routers[pe].switches[color].state = tuple(state)
     sources: list[Source] = []
     for pe, port, number, *row in rows_of(snapshot.sources):
         is_queue = port == Direction.RAMP

@@ -22,6 +22,7 @@ from onewafer.image import (
     IN_MAP,
     NO_TASK,
     SAVES_ADDRESS,
+    TEARDOWN_TASK,
     DsdKind,
     DsdOperation,
     OperandMode,
@@ -29,6 +30,14 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
+from onewafer.simulator.arithmetic.registers import (
+    COLORS_OF_A_WORD,
+    NO_REGISTER,
+    PENDING_REGISTER,
+    kind_of,
+    number_of,
+    register_at,
+)
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
 from onewafer.simulator.messages import (
@@ -41,8 +50,8 @@ from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
-from onewafer.simulator.reference.instructions import STOP, Instruction
-from onewafer.simulator.reference.memory import Memory
+from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
+from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.operand import (
     InputOperand,
     Operand,
@@ -123,6 +132,7 @@ class ComputeElement:
         "_code",
         "_instruction_sink",
         "_limit",
+        "_now",
         "_operation_timing",
         "_sink",
         "_state",
@@ -153,6 +163,7 @@ class ComputeElement:
         "stalled_since",
         "task_starts",
         "wake",
+        "written_register",
         "x",
         "y",
     )
@@ -209,15 +220,15 @@ class ComputeElement:
         ]
         self.main_thread = MainThread.IDLE
         self.main_free = self.main_next = 0
-        self._limit = 0
+        self._limit = self._now = 0
+        self.written_register: tuple[int, int] | None = None
+        """A register of the router that was written in this cycle, and the word."""
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
         self.last_picked = _NUM_PICKER_IDS - 1
         self.stalled_since = 0
         self.busy_issues: dict[int, int] = {}
         """How often the instruction at a program counter found its microthread busy."""
-        self.main_thread_cycles = 0
-        self.num_instructions = 0
-        self.task_starts = 0
+        self.main_thread_cycles = self.num_instructions = self.task_starts = 0
 
     def _make_memory(self, row: NDArray[np.uint8]) -> Memory:
         return Memory(row)
@@ -226,6 +237,7 @@ class ComputeElement:
 
     def tick(self, cycle: int, horizon: int) -> None:
         """Bring the element to `cycle`; the main thread may run ahead to before `horizon`."""
+        self._now = cycle
         self.path.settle(cycle)
         if self.main_thread is MainThread.STALLED:
             self._retry_issue(cycle)
@@ -269,6 +281,43 @@ class ComputeElement:
     def activate(self, task_id: int) -> None:
         """Make a local task pending (M61)."""
         self._state.pending_tasks[self.index] |= 1 << task_id
+
+    def register_at(self, address: int, num_bytes: int) -> int:
+        """Return the register of the router at an address (M131), or `NO_REGISTER`."""
+        if not self.program.reaches_registers:
+            return NO_REGISTER
+        register = register_at(address & ADDRESS_MASK, num_bytes)
+        is_known = register < 0 or kind_of(register) == PENDING_REGISTER
+        return register if is_known or number_of(register) in self.router.switches else NO_REGISTER
+
+    def may_touch_router(self, cycle: int) -> bool:
+        """Tell whether the clock is where the main thread is: it may have run ahead."""
+        return cycle <= self._now
+
+    def read_register(self, register: int) -> int:
+        """Return a register of the router as of the start of the cycle (M132, M133)."""
+        if kind_of(register) != PENDING_REGISTER:
+            return self.router.switches[number_of(register)].read(kind_of(register))
+        shift = COLORS_OF_A_WORD * number_of(register)
+        torn = int(self._state.torn_colors[self.index])
+        self._state.torn_colors[self.index] = torn & ~(0xFFFF << shift)
+        return torn >> shift & 0xFFFF
+
+    def write_register(self, register: int, word: int) -> None:
+        """Set a register of the router at the end of the cycle; what was torn down, nobody sets."""
+        if kind_of(register) != PENDING_REGISTER:
+            self.written_register = register, word & 0xFFFF
+
+    def commit_register(self, cycle: int) -> None:
+        """Let the router have what was written in `cycle`, after its moves (M132)."""
+        if self.written_register is not None:
+            self.router.write_register(*self.written_register, cycle, self._agenda)
+            self.written_register = None
+
+    def note_teardown(self, color: int) -> None:
+        """Hear that a color was torn down (M130, M133)."""
+        self._state.torn_colors[self.index] |= 1 << color
+        self.activate(TEARDOWN_TASK)
 
     def activate_all(self, tasks: int) -> None:
         """Make all tasks of a bit set pending (M113)."""
@@ -377,6 +426,9 @@ class ComputeElement:
                 instruction = code[pc]
                 self.pc = pc + 1
                 following = instruction.execute(self, instruction, cycle)
+                if following == NOT_YET:
+                    self.pc = pc
+                    break
                 if following < 0:
                     self._note_stop(instruction, pc, cycle)
                     self._agenda.note(cycle)

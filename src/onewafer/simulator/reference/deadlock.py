@@ -141,6 +141,8 @@ def _describe_router(router: Router) -> Iterable[Line]:
 
 
 def _obstacle(router: Router, source: Source, color: int) -> str:
+    if color in router.torn_colors:
+        return "the color is torn down there, and the program has not let it go (teardown.exit)"
     route = router.routes.get(color)
     if route is None:
         return "the router has no route for the color"

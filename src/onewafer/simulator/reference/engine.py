@@ -19,7 +19,7 @@ from onewafer.image import PatchTarget
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.findings import BusyIssue
 from onewafer.simulator.leftovers import Waiting
-from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
+from onewafer.simulator.loading import HOST_STREAM_WORDS, changeable_colors, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
 from onewafer.simulator.reference.checked import CheckedElement, Variables, check_instructions
@@ -94,8 +94,16 @@ class ReferenceEngine:
         ]
         self._elements = self._make_elements()
         self._element_of_pe = {element.index: element for element in self._elements}
-        wire_routers(self._routers, self._element_of_pe, self._host_channels, image, self._timing)
+        wire_routers(
+            self._routers,
+            self._element_of_pe,
+            self._host_channels,
+            image,
+            self._timing,
+            changeable=changeable_colors(image, loaded.architecture),
+        )
         for element in self._elements:
+            self._routers[element.index].element = element
             self._agenda.schedule(element, 0)
 
     @property
@@ -293,6 +301,8 @@ class ReferenceEngine:
                 agenda=self._agenda,
                 sink=self._loaded.sink,
             )
+        for element in elements:
+            element.commit_register(cycle)
         return failure
 
     def _store_state(self) -> None:

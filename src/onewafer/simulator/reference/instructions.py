@@ -23,7 +23,8 @@ from onewafer.image import (
     cost_class,
     decode_operand,
 )
-from onewafer.simulator.arithmetic import binary, conversion, dsd_element, unary
+from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
+from onewafer.simulator.arithmetic.registers import NO_REGISTER
 from onewafer.simulator.messages import CALLS_TOO_DEEP, failed_trap
 from onewafer.simulator.reference.operand import to_signed16
 from onewafer.simulator.state import RETURN_STACK_DEPTH
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.compute_element import ComputeElement
 
 STOP = -1
+NOT_YET = -2
 _WORD = 0xFFFF_FFFF
 _HALF = 0xFFFF
 _UPPER = 0xFFFF_0000
@@ -190,6 +192,13 @@ def _move(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
 def _load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     address = registers[instruction.ra] + instruction.imm
+    register = element.register_at(address, ScalarType(instruction.type).num_bytes)
+    if register != NO_REGISTER:
+        if not element.may_touch_router(cycle):
+            return NOT_YET
+        word = element.read_register(register)
+        registers[instruction.rd] = canonical(word, ScalarType(instruction.type))
+        return cycle + instruction.cycles
     registers[instruction.rd] = _read(element, address, instruction.type)
     return cycle + instruction.cycles
 
@@ -211,6 +220,12 @@ def _store(element: ComputeElement, instruction: Instruction, cycle: int) -> int
     registers = element.registers
     num_bytes = ScalarType(instruction.type).num_bytes
     address = registers[instruction.ra] + instruction.imm
+    register = element.register_at(address, num_bytes)
+    if register != NO_REGISTER:
+        if not element.may_touch_router(cycle):
+            return NOT_YET
+        element.write_register(register, registers[instruction.rb])
+        return cycle + instruction.cycles
     element.memory.write(address, registers[instruction.rb], num_bytes)
     return cycle + instruction.cycles
 

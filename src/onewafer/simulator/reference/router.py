@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.arithmetic.control import is_control
+from onewafer.simulator.arithmetic.control import TEARDOWN, is_control, opcode_of
+from onewafer.simulator.arithmetic.registers import kind_of, number_of
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
@@ -163,6 +164,7 @@ class Router:
         "active",
         "buffers",
         "details",
+        "element",
         "links",
         "num_to_ramp",
         "stalls",
@@ -176,6 +178,8 @@ class Router:
         self.x = x
         self.y = y
         self.details = details
+        self.element: ComputeElement | None = None
+        """The processor of the PE, if it has a program."""
         self.wake = NEVER
         self.switches: dict[int, Switch] = {}
         """What the router knows about each of its colors."""
@@ -189,7 +193,18 @@ class Router:
     @property
     def routes(self) -> dict[int, Route]:
         """The routes in force, by color."""
-        return {color: switch.route for color, switch in self.switches.items()}
+        routes = {color: switch.route for color, switch in self.switches.items()}
+        return {color: route for color, route in routes.items() if route.receive | route.transmit}
+
+    @property
+    def torn_colors(self) -> set[int]:
+        """The colors that are torn down (M130)."""
+        return {color for color, switch in self.switches.items() if switch.is_torn_down}
+
+    def write_register(self, register: int, word: int, cycle: int, agenda: Agenda) -> None:
+        """Take what the compute element wrote in `cycle`; it counts from the next one on (M132)."""
+        self.switches[number_of(register)].write(kind_of(register), word)
+        agenda.schedule(self, cycle + 1)
 
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
         """Let a wavelet wait in `source`, routable from cycle `ready`."""
@@ -292,6 +307,9 @@ class Router:
         channel = route.channel if switch.delivers(route, word) else None
         if is_control(word):
             agenda.schedule(self, cycle + 1)
+            if opcode_of(word) == TEARDOWN and self.element is not None:
+                self.element.note_teardown(color)
+                agenda.schedule(self.element, cycle + 1)
         word = switch.execute(route, word)
         source.last_move = cycle
         source.left(cycle, timing.credit_cycles, agenda)

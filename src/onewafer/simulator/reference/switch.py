@@ -1,4 +1,4 @@
-"""What a router knows about one color: switch positions, commands and filters (M90–M101)."""
+"""What a router knows about one color: positions, commands, filters, registers (M90–M133)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.image import ColorConfig, CounterFilter, PopMode, RangeFilter
+from onewafer.image import ColorConfig, CounterFilter, RangeFilter
+from onewafer.simulator.arithmetic import registers
 from onewafer.simulator.arithmetic.control import (
     ADVANCE,
-    NO_OPERATION,
     RESET,
     TEARDOWN,
     is_control,
@@ -19,16 +19,9 @@ from onewafer.simulator.arithmetic.control import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.router import Channel, Link, LinkBuffer
+    from collections.abc import Callable, Iterable
 
-_POPPING = {
-    PopMode.NO_POP: frozenset[int](),
-    PopMode.ALWAYS_POP: frozenset((NO_OPERATION, ADVANCE, RESET, TEARDOWN)),
-    PopMode.POP_ON_ADVANCE: frozenset((ADVANCE,)),
-    PopMode.POP_ON_ADVANCE_NOP: frozenset((ADVANCE, NO_OPERATION)),
-}
-"""Commands after which the list of a control wavelet moves up (M93); ADVANCE only if it moved the
-switch, but for the second mode."""
+    from onewafer.simulator.reference.router import Channel, Link, LinkBuffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +48,61 @@ class Route:
         return bool(self.transmit >> Direction.RAMP & 1)
 
 
+NO_WAY = Route(receive=0, transmit=0, targets=(), channel=None, lacks_link=False, lacks_queue=False)
+"""The route of a position that is not valid."""
+
+
 class Switch:
     """One color at one router."""
 
-    __slots__ = ("_config", "_routes", "counter", "is_torn_down", "position")
+    __slots__ = (
+        "_config",
+        "_make_route",
+        "_routes",
+        "counter",
+        "is_ring",
+        "is_torn_down",
+        "pop_mode",
+        "position",
+        "ways",
+    )
 
-    def __init__(self, config: ColorConfig, routes: tuple[Route | None, ...]) -> None:
+    def __init__(self, config: ColorConfig, make_route: Callable[[int, int], Route]) -> None:
+        """Be as loaded; `make_route` wires a receive and a transmit set."""
         self._config = config
-        self._routes = routes
-        self.position, self.is_torn_down, self.counter = self._state_at_load()
+        self._make_route = make_route
+        self._routes: list[Route] = []
+        self.state = self._state_at_load()
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """Position, teardown, count of a counter filter, ring and pop mode, and the four ways."""
+        flags = self.position, int(self.is_torn_down), self.counter, self.is_ring, self.pop_mode
+        return *flags, *self.ways
+
+    @state.setter
+    def state(self, state: tuple[int, ...]) -> None:
+        self.position, is_torn_down, self.counter, self.is_ring, self.pop_mode, *ways = state
+        self.is_torn_down = bool(is_torn_down)
+        self._turn_to(ways)
 
     @property
     def route(self) -> Route:
         """The route of the position in force."""
-        route = self._routes[self.position]
-        assert route is not None
-        return route
+        return self._routes[self.position]
 
     @property
     def is_as_loaded(self) -> bool:
         """Whether nothing has changed the switch."""
-        state = self.position, self.is_torn_down, self.counter
-        return state == self._state_at_load()
+        return self.state == self._state_at_load()
 
     def takes(self, port: Direction, word: int) -> bool:
-        """Tell whether the position in force lets a wavelet in from `port` (M57, M90)."""
+        """Tell whether the position in force lets a wavelet in from `port` (M57, M90, M130)."""
         return not self.is_torn_down and self._accepts(self.route, port, word)
 
     def may_take(self, port: Direction, word: int) -> bool:
         """Tell whether some position would let a wavelet in: it waits for the switch (M97)."""
-        return any(route and self._accepts(route, port, word) for route in self._routes)
+        return any(self._accepts(route, port, word) for route in self._routes)
 
     def delivers(self, route: Route, word: int) -> bool:
         """Tell whether a wavelet that takes `route` goes to the compute element too."""
@@ -103,19 +121,63 @@ class Switch:
             self.position = 0
         elif opcode == TEARDOWN:
             self.is_torn_down = True
-        if opcode == ADVANCE and self.position == before and not self._always_pops:
+        pops = registers.pops_of(self.pop_mode)
+        if opcode == ADVANCE and self.position == before and pops != registers.ALL_POP:
             return word
-        return popped(word) if opcode in _POPPING[self._config.pop_mode] else word
+        return popped(word) if pops >> opcode & 1 else word
 
-    @property
-    def _always_pops(self) -> bool:
-        return self._config.pop_mode is PopMode.ALWAYS_POP
+    # --- registers (M131, M132) ------------------------------------------------------------------
 
-    def _state_at_load(self) -> tuple[int, bool, int]:
-        """Return position, teardown and the count of a counter filter."""
+    def read(self, kind: int) -> int:
+        """Return a register of the color."""
+        first, *others = self.ways
+        match kind:
+            case registers.COLOR_REGISTER:
+                swaps, is_torn = self._config.swap_mask, int(self.is_torn_down)
+                return registers.color_word(first, swaps, self.pop_mode, is_torn)
+            case registers.SWITCH_REGISTER:
+                bits = _joined(registers.position_bits(way) for way in others)
+                return registers.switch_word(bits, self.position, self.is_ring)
+            case _:
+                return _joined(registers.second_bits(way) for way in others)
+
+    def write(self, kind: int, word: int) -> None:
+        """Set a register of the color."""
+        before, *others = self.ways
+        if kind == registers.COLOR_REGISTER:
+            self.pop_mode = registers.pop_mode_of(word)
+            self.is_torn_down = bool(registers.is_torn_in(word))
+            before = registers.first_of(word)
+        elif kind == registers.SWITCH_REGISTER:
+            self.position = registers.position_in(word)
+            self.is_ring = registers.is_ring_in(word)
+        ways = [before]
+        for number, way in enumerate(others, 1):
+            bits = registers.bits_in(word, number)
+            ways.append(registers.rewritten(way, kind, bits, before))
+            before = ways[-1] if registers.is_valid(ways[-1]) else before
+        self._turn_to(ways)
+
+    def _turn_to(self, ways: list[int]) -> None:
+        self.ways = tuple(ways)
+        self._routes = [
+            self._make_route(registers.receive_of(way), registers.transmit_of(way))
+            if registers.is_valid(way)
+            else NO_WAY
+            for way in ways
+        ]
+
+    def _state_at_load(self) -> tuple[int, ...]:
         config = self._config
         initial = config.filter.initial if isinstance(config.filter, CounterFilter) else 0
-        return config.current_position, config.teardown, initial
+        flags = (
+            config.current_position,
+            int(config.teardown),
+            initial,
+            int(config.ring_mode),
+            int(config.pop_mode),
+        )
+        return *flags, *registers.ways_at_load(config.positions)
 
     def _accepts(self, route: Route, port: Direction, word: int) -> bool:
         is_received = bool(route.receive >> port & 1)
@@ -124,11 +186,10 @@ class Switch:
 
     def _following(self) -> int:
         """Return the position after this one."""
-        later = range(self.position + 1, len(self._routes))
-        following = next((p for p in later if self._routes[p] is not None), None)
-        if following is not None:
-            return following
-        return 0 if self._config.ring_mode else self.position
+        for later in range(self.position + 1, registers.NUM_WAYS):
+            if registers.is_valid(self.ways[later]):
+                return later
+        return 0 if self.is_ring else self.position
 
     def _passes(self, word: int) -> bool:
         """Tell whether nothing keeps a wavelet out of the compute element (M94, M100, M101)."""
@@ -150,3 +211,8 @@ class Switch:
             return
         if filter_.counts_control if is_control(word) else filter_.counts_data:
             self.counter = 0 if self.counter == filter_.limit else self.counter + 1
+
+
+def _joined(fields: Iterable[int]) -> int:
+    """Return a word of fields of four bits, the first one lowest."""
+    return sum(field << 4 * place for place, field in enumerate(fields))

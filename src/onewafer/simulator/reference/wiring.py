@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
+from onewafer.simulator.loading import UNROUTED
 from onewafer.simulator.reference.router import LinkBuffer, Router
 from onewafer.simulator.reference.switch import Route, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from onewafer.arch import Timing
-    from onewafer.image import SwitchPosition, WaferImage
+    from onewafer.image import WaferImage
     from onewafer.simulator.reference.compute_element import ComputeElement
     from onewafer.simulator.reference.router import Channel
 
@@ -25,47 +28,47 @@ def wire_routers(
     host_channels: Mapping[tuple[int, int], Channel],
     image: WaferImage,
     timing: Timing,
+    *,
+    changeable: AbstractSet[int] = frozenset(),
 ) -> None:
     """Fill `switches` and `buffers` of every router; `routers` are in the order of PE indices.
 
+    Routers know `changeable` colors even where the image has no route for them.
     `host_channels` hold, by (PE, color), what goes to the host instead of a compute element.
     """
     for index, router in enumerate(routers):
         element = element_of_pe.get(index)
         channels = element.channels if element is not None else {}
         configs: list[int] = image.config_of_color[router.y, router.x].tolist()
+        neighbours = _neighbours(router, routers, image)
         for color, number in enumerate(configs):
-            if number >= 0:
-                neighbours = _neighbours(router, routers, image)
-                config = image.color_configs[number]
-                routes = [
-                    _make_route(
-                        router,
-                        color,
-                        position,
-                        swap_mask=config.swap_mask,
-                        neighbours=neighbours,
-                        channel=host_channels.get((index, color)) or channels.get(color),
-                        timing=timing,
-                    )
-                    if position is not None
-                    else None
-                    for position in config.positions
-                ]
-                router.switches[color] = Switch(config, tuple(routes))
+            if number < 0 and color not in changeable:
+                continue
+            config = image.color_configs[number] if number >= 0 else UNROUTED
+            make_route = partial(
+                _make_route,
+                router,
+                color,
+                swap_mask=config.swap_mask,
+                neighbours=neighbours,
+                channel=host_channels.get((index, color)) or channels.get(color),
+                timing=timing,
+            )
+            router.switches[color] = Switch(config, make_route)
 
 
 def _make_route(
     router: Router,
     color: int,
-    position: SwitchPosition,
+    receive: int,
+    transmit: int,
     *,
     swap_mask: int,
     neighbours: Mapping[Direction, Router],
     channel: Channel | None,
     timing: Timing,
 ) -> Route:
-    wanted = [direction for direction in _LINKS if position.tx >> direction & 1]
+    wanted = [direction for direction in _LINKS if transmit >> direction & 1]
     targets = tuple(
         (
             router.links[direction],
@@ -81,10 +84,10 @@ def _make_route(
         for direction in wanted
         if direction in neighbours
     )
-    to_ramp = bool(position.tx >> Direction.RAMP & 1)
+    to_ramp = bool(transmit >> Direction.RAMP & 1)
     return Route(
-        receive=position.rx,
-        transmit=position.tx,
+        receive=receive,
+        transmit=transmit,
         targets=targets,
         channel=channel if to_ramp else None,
         lacks_link=len(targets) < len(wanted),

@@ -64,6 +64,10 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Reinterpret the bits of a run-time value."""
     type_, value = places.expect_type(args[0], site.argument_spans[0]), args[1]
     source, span = type_of(value), site.span
+    if isinstance(type_, t.PointerType) and not isinstance(source, t.PointerType):
+        if not a.module.code.is_library:
+            a.instance.reaches_registers = True
+        return Runtime(type_, a.sized(value, t.U16, site.argument_spans[1], "the address"))
     held, target = ir_type_of(source, span), ir_type_of(type_, span)
     if (
         isinstance(held, ir.DsdType)
@@ -268,6 +272,31 @@ def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Tell whether the program binds a data task to an input queue of the WSE-3."""
     queue = operations.forced_integer(int_of(args[0], site.span), site.span, "the queue")
     return boolean((TaskKind.DATA, queue) in a.instance.bindings)
+
+
+@runtime_builtin("router_register", 1, is_internal=True)
+def router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the register of the router at a word address."""
+    a.instance.reaches_registers = True
+    return Runtime(t.U16, ir.Load(ScalarType.U16, _register_address(a, site, args[0])))
+
+
+@runtime_builtin("set_router_register", 2, is_internal=True)
+def set_router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Write the register of the router at a word address."""
+    a.instance.reaches_registers = True
+    address = _register_address(a, site, args[0])
+    word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
+    a.emit(ir.Store(ScalarType.U16, address, 0, word, site.span))
+    return VOID_VALUE
+
+
+def _register_address(a: Analyzer, site: Site, value: Value) -> ir.Expression:
+    """Return the byte address of a word address."""
+    words = a.sized(value, t.U16, site.argument_spans[0], "the address")
+    if isinstance(words, ir.Immediate) and words.per_pe is None:
+        return ir.Immediate(ScalarType.U16, 2 * words.word)
+    return ir.Binary(Opcode.SHL, ScalarType.U16, words, ir.Immediate(ScalarType.U16, 1))
 
 
 @runtime_builtin("timestamp", 1, is_internal=True)

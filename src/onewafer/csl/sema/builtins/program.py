@@ -288,6 +288,46 @@ def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return VOID_VALUE
 
 
+@comptime_builtin("set_teardown_handler", 2, context=Where.PROGRAM)
+def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let a function run when a color is torn down."""
+    instance, function = instance_of(module), args[0]
+    color = color_number(args[1], site.argument_spans[1])
+    check_reserved_color(module.session, color, site.argument_spans[1])
+    _check_handler(function, site)
+    earlier = instance.teardown_handlers.get(color)
+    if earlier is not None:
+        fail(
+            "duplicate-handler",
+            f"color {color} has the teardown handler `{earlier[0].declaration.name}` already",
+            site.span,
+            secondary=(Annotation(earlier[1], "set here"),),
+            help="let one function do both",
+        )
+    assert isinstance(function, FunctionValue)
+    instance.teardown_handlers[color] = function, site.span
+    return VOID_VALUE
+
+
+def _check_handler(value: Value, site: Site) -> None:
+    """Fail unless a value is a function that can be called with nothing, for nothing."""
+    span = site.argument_spans[0]
+    form = "declare it as `fn name() void { … }`"
+    if not isinstance(value, FunctionValue) or value.declaration.is_task:
+        what = "a task" if isinstance(value, FunctionValue) else f"of type `{type_of(value)}`"
+        fail("type-mismatch", f"a handler is a function, this is {what}", span, help=form)
+    type_ = value.module.function_type(value.declaration)
+    if type_.parameters or type_.result is not t.VOID:
+        name = value.declaration.name
+        fail(
+            "type-mismatch",
+            f"`{name}` cannot be a handler: one takes nothing and returns nothing",
+            span,
+            secondary=(Annotation(value.declaration.name_span, "declared here"),),
+            help=form,
+        )
+
+
 @comptime_builtin("rpc", 1, context=Where.PROGRAM)
 def rpc(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Take the commands of the host at a data task; memcpy does that without being asked."""

@@ -92,7 +92,6 @@ _BUILTINS: dict[str, Builtin] = {}
 
 DOCUMENTED_BUT_UNSUPPORTED = frozenset(
     (
-        "set_teardown_handler",
         "set_config",
         "get_config",
         "set_config_unchecked",

@@ -180,7 +180,12 @@ def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     if not isinstance(value, Scalar):
         fail("type-mismatch", f"`@bitcast` of a `{type_of(value)}` has no meaning", site.span)
     if isinstance(type_, t.PointerType):
-        fail("unsupported-feature", "pointers to fixed addresses are not supported", site.span)
+        fail(
+            "unsupported-feature",
+            "pointers to fixed addresses exist at run time only",
+            site.span,
+            help="write the `@bitcast` in a function or task, where the pointer is used",
+        )
     return operations.bitcast(type_, value, site.span)
 
 

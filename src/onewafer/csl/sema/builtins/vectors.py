@@ -9,7 +9,7 @@ from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
 from onewafer.csl.sema.builtins.registry import runtime_builtin
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import DsrState
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.maps import emit_map
@@ -28,6 +28,7 @@ from onewafer.csl.sema.values import (
     is_comptime,
     type_of,
 )
+from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import (
     DSD_OPERATIONS,
     NO_TASK,
@@ -109,7 +110,7 @@ def _operation(
     config = None
     if remaining:
         config = _config(a, *remaining.pop(0), operands)
-    elif _loaded_config(a, operands) is not None:
+    elif _loaded_config(a, operands, site.span) is not None:
         fail(
             "missing-field",
             "a DSR of this operation is loaded with `.async = true`, the operation is synchronous",
@@ -249,7 +250,7 @@ def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
             case Dsd() | Runtime() if value.descriptor is not None:
                 found.append(value.descriptor)
             case Dsr(type_, index):
-                state = a.instance.dsrs.get((type_, index))
+                state = a.last_load((type_, index)) or a.instance.dsrs.get((type_, index))
                 if state is not None and state.descriptor is not None:
                     found.append(state.descriptor)
             case _:
@@ -272,7 +273,7 @@ def _config(a: Analyzer, value: Value, span: Span, operands: Sequence[Value]) ->
         known=("async", "activate", "unblock", "priority", "ut_id"),
         unsupported=("on_control",),
     )
-    loaded = _loaded_config(a, operands)
+    loaded = _loaded_config(a, operands, span)
     is_async = read_flag(fields, "async", span)
     if not is_async:
         for name in ("activate", "unblock"):
@@ -286,13 +287,48 @@ def _config(a: Analyzer, value: Value, span: Span, operands: Sequence[Value]) ->
     return config
 
 
-def _loaded_config(a: Analyzer, operands: Sequence[Value]) -> DsdConfig | None:
+def _loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConfig | None:
+    """Return the settings that the DSRs of an operation were loaded with."""
     for value in operands:
         if isinstance(value, Dsr):
-            state = a.instance.dsrs.get((value.type, value.index))
+            state = _state_of(a, value, span)
             if state is not None and state.config is not None:
                 return state.config
     return None
+
+
+def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
+    """Return what a DSR holds where an operation uses it, as far as that matters for it."""
+    key = (dsr.type, dsr.index)
+    if (known := a.last_load(key)) is not None:
+        return known
+    state = a.instance.dsrs.get(key)
+    if state is None or state.config is None:
+        return state
+    if state.is_varied:
+        raise _varied(dsr, span, state)
+    chain = a.chain
+
+    def complain() -> None:
+        a.instance.chain, outer = chain, a.instance.chain
+        a.instance.report(_varied(dsr, span, state))
+        a.instance.chain = outer
+
+    state.users.append(complain)
+    return state
+
+
+def _varied(dsr: Dsr, span: Span, state: DsrState) -> Fault:
+    return Fault(
+        Diagnostic(
+            "unsupported-feature",
+            f"{dsr.type} {dsr.index} is loaded with different completion settings, and which of "
+            "them hold here is not known while compiling",
+            Annotation(span),
+            secondary=(Annotation(state.span, "some of them"),),
+            help="load the DSR in the same block, before the operation",
+        )
+    )
 
 
 def _completion(
@@ -354,6 +390,7 @@ def map_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             help="write `@map(function, inputs…, output)`",
         )
     emit_map(a, function, values, site.argument_spans[1:], site.span)
+    a.forget_loads()
     return VOID_VALUE
 
 
@@ -426,13 +463,16 @@ def _note_load(
 ) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
     key = (dsr.type, dsr.index)
+    a.note_load(key, DsrState(dsd.descriptor, config, span))
     known = a.instance.dsrs.get(key)
-    if known is not None and config is not None and known.config not in (None, config):
-        fail(
-            "unsupported-feature",
-            "one DSR is loaded with different completion settings",
-            span,
-            help="give the settings to the operation instead",
-        )
-    kept = config if config is not None else known.config if known is not None else None
-    a.instance.dsrs[key] = DsrState(dsd.descriptor, kept, span)
+    if known is None:
+        a.instance.dsrs[key] = DsrState(dsd.descriptor, config, span)
+        return
+    known.descriptor = dsd.descriptor
+    if config is None or known.config in (None, config):
+        known.config = config or known.config
+        return
+    known.is_varied = True
+    for complain in known.users:
+        complain()
+    known.users.clear()

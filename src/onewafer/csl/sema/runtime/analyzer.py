@@ -24,7 +24,7 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import FieldPath, InstanceContext
+    from onewafer.csl.sema.instance import DsrKey, DsrState, FieldPath, InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
@@ -64,6 +64,16 @@ Bound = Value | RuntimeLocal
 
 
 @dataclass(slots=True, eq=False)
+class BlockLoads:
+    """What is known of explicit DSRs from the statements of a block so far."""
+
+    goes_on: bool = False
+    """The block runs at most once, after what stands before it: what held there, holds here."""
+    states: dict[DsrKey, DsrState | None] = field(default_factory=dict["DsrKey", "DsrState | None"])
+    """None: it was loaded in a block inside of this one, or not."""
+
+
+@dataclass(slots=True, eq=False)
 class Analyzer:
     """One function (with its comptime arguments) on its way to IR."""
 
@@ -78,6 +88,8 @@ class Analyzer:
     """Names whose address the function takes somewhere."""
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
     blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
+    loads: list[BlockLoads] = field(default_factory=lambda: [BlockLoads()])
+    """What explicit DSRs were loaded with, by block, innermost last."""
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
     jumps: list[JumpTarget] = field(default_factory=list[JumpTarget])
@@ -142,15 +154,42 @@ class Analyzer:
         """Append a statement to the current block."""
         self.blocks[-1].append(statement)
 
-    def open_block(self) -> None:
-        """Begin a nested list of statements with a scope of its own."""
+    def open_block(self, *, goes_on: bool = False) -> None:
+        """Begin a nested list of statements with a scope of its own.
+
+        It goes on with what stands before it if it is no loop, and nothing jumps into it.
+        """
+        self.loads.append(BlockLoads(goes_on))
         self.blocks.append([])
         self.scopes.append({})
 
     def close_block(self) -> tuple[ir.Statement, ...]:
         """End the innermost list and return it."""
         self.scopes.pop()
+        self.loads.pop()
         return tuple(self.blocks.pop())
+
+    # --- explicit DSRs ---------------------------------------------------------------------------
+
+    def note_load(self, key: DsrKey, state: DsrState) -> None:
+        """Remember what a DSR holds from here on."""
+        for block in self.loads:
+            block.states[key] = None
+        self.loads[-1].states[key] = state
+
+    def last_load(self, key: DsrKey) -> DsrState | None:
+        """Return what a DSR holds here; None: that depends on what ran before."""
+        for block in reversed(self.loads):
+            if key in block.states:
+                return block.states[key]
+            if not block.goes_on:
+                break
+        return None
+
+    def forget_loads(self) -> None:
+        """Know nothing of DSRs any more: another function runs, which may load them."""
+        for block in self.loads:
+            block.states.clear()
 
     # --- values ----------------------------------------------------------------------------------
 

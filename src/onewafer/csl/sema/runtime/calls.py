@@ -24,6 +24,7 @@ from onewafer.csl.sema.values import (
     FunctionValue,
     Runtime,
     Struct,
+    TypeValue,
     Value,
     Variable,
     Void,
@@ -79,6 +80,7 @@ def call_value(
             return known
     values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
     target, passed, result = specialize(a, function, values, spans, span)
+    a.forget_loads()
     if isinstance(result, t.StructType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
         return load_fields(a, a.instance.struct_results[target], result, span)
@@ -361,7 +363,7 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
         )
         for i, v in enumerate(arguments)
     )
-    is_late = not is_known or not arguments or handler is None
+    is_late = not is_known or not arguments or handler is None or _makes_pointer(site, arguments)
     if emit is not None and (builtin.context is not Where.VALUE or is_late):
         if a.comptime_depth and not is_known:
             _require_known(arguments, site, except_for=builtin.operands)
@@ -376,6 +378,13 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     if not is_known:
         _require_known(arguments, site)
     return handler(site, a.module, arguments)
+
+
+def _makes_pointer(site: Site, arguments: Sequence[Value]) -> bool:
+    """Tell whether a number becomes a pointer, which exists at run time only."""
+    return site.name == "bitcast" and (
+        isinstance(arguments[0], TypeValue) and isinstance(arguments[0].type, t.PointerType)
+    )
 
 
 def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:

@@ -67,9 +67,11 @@ def _poison(a: Analyzer, statement: ast.Statement) -> None:
             pass
 
 
-def _nested(a: Analyzer, statement: ast.Statement) -> tuple[ir.Statement, ...]:
+def _nested(
+    a: Analyzer, statement: ast.Statement, *, goes_on: bool = False
+) -> tuple[ir.Statement, ...]:
     """Analyse a statement as a block of its own."""
-    a.open_block()
+    a.open_block(goes_on=goes_on)
     match statement:
         case ast.Block(statements=statements):
             analyze_block(a, statements)
@@ -382,8 +384,10 @@ def _if(a: Analyzer, node: ast.If) -> None:
         if taken is not None:
             _in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
         return
-    then = _nested(a, node.then)
-    otherwise = _nested(a, node.otherwise) if node.otherwise is not None else ()
+    then = _nested(a, node.then, goes_on=True)
+    otherwise: tuple[ir.Statement, ...] = ()
+    if node.otherwise is not None:
+        otherwise = _nested(a, node.otherwise, goes_on=True)
     a.emit(ir.If(test, then, otherwise, node.span))
 
 

@@ -1,0 +1,171 @@
+"""Registers of a router: what a program reads and writes of its routes and switches (M130–M133).
+
+A program reaches them by loads and stores behind the end of the memory, which look like a fault at
+first; so programs that do not, pay nothing. What is written in a cycle lies with the PE until its
+router, or the next access, comes to a later one.
+"""
+
+from __future__ import annotations
+
+from onewafer.simulator.arithmetic.registers import (
+    COLOR_REGISTER,
+    COLORS_OF_A_WORD,
+    KIND_SHIFT,
+    NUM_WAYS,
+    PENDING_REGISTER,
+    SWITCH_REGISTER,
+    bits_in,
+    color_word,
+    first_of,
+    is_ring_in,
+    is_torn_in,
+    is_valid,
+    kind_of,
+    number_of,
+    pop_mode_of,
+    pops_of,
+    position_bits,
+    position_in,
+    receive_of,
+    register_at,
+    rewritten,
+    second_bits,
+    switch_word,
+    transmit_of,
+)
+from onewafer.simulator.fast.agenda import wake_router
+from onewafer.simulator.fast.arrays import Arrays, int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    BLOCK_PE,
+    NEVER,
+    NONE,
+    PE_PROGRAM,
+    PE_WRITE_CYCLE,
+    PE_WRITE_REGISTER,
+    PE_WRITE_WORD,
+    PROGRAM_HAS_REGISTERS,
+    SWITCH_COLOR,
+    SWITCH_IS_RING,
+    SWITCH_IS_TORN,
+    SWITCH_PE,
+    SWITCH_POP_MODE,
+    SWITCH_POPS,
+    SWITCH_POSITION,
+    SWITCH_SETS,
+    SWITCH_SWAPS,
+    SWITCH_WAYS,
+)
+
+_HALF = 0xFFFF
+_NUM_COLORS = 1 << KIND_SHIFT
+
+
+@shared
+def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
+    """Return the register of the router at an address, or NONE."""
+    if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HAS_REGISTERS] == 0:
+        return NONE
+    register = register_at(address, num_bytes)
+    if register < 0 or kind_of(register) == PENDING_REGISTER:
+        return register
+    return NONE if row_of(s, pe, number_of(register)) == NONE else register
+
+
+@shared
+def row_of(s: Arrays, pe: int, color: int) -> int:
+    """Return the switch of a color at a PE, or NONE; they lie in the order of PE and color."""
+    wanted = pe * _NUM_COLORS + color
+    low, high = 0, s.switches.shape[0] - 1
+    while low < high:
+        middle = (low + high) // 2
+        if s.switches[middle, SWITCH_PE] * _NUM_COLORS + s.switches[middle, SWITCH_COLOR] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    is_found = low < s.switches.shape[0] - 1 and s.switches[low, SWITCH_PE] == pe
+    return low if is_found and s.switches[low, SWITCH_COLOR] == color else NONE
+
+
+@shared
+def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
+    """Return a register as of the start of `cycle`; colors that were torn down are told once."""
+    settle_register(s, block, cycle)
+    pe = s.arena[block + BLOCK_PE]
+    if kind_of(register) == PENDING_REGISTER:
+        shift = COLORS_OF_A_WORD * number_of(register)
+        torn = int64(s.torn_colors[pe])
+        s.torn_colors[pe] = torn & ~(_HALF << shift)
+        return torn >> shift & _HALF
+    row = row_of(s, pe, number_of(register))
+    if kind_of(register) == COLOR_REGISTER:
+        swaps, pop_mode = s.switches[row, SWITCH_SWAPS], s.switches[row, SWITCH_POP_MODE]
+        return color_word(
+            s.switches[row, SWITCH_WAYS], swaps, pop_mode, s.switches[row, SWITCH_IS_TORN]
+        )
+    bits = 0
+    for number in range(1, NUM_WAYS):
+        way = s.switches[row, SWITCH_WAYS + number]
+        field = position_bits(way) if kind_of(register) == SWITCH_REGISTER else second_bits(way)
+        bits |= field << 4 * (number - 1)
+    if kind_of(register) != SWITCH_REGISTER:
+        return bits
+    return switch_word(bits, s.switches[row, SWITCH_POSITION], s.switches[row, SWITCH_IS_RING])
+
+
+@shared
+def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) -> None:
+    """Let the router have a word from the cycle after `cycle` on."""
+    settle_register(s, block, cycle)
+    if kind_of(register) == PENDING_REGISTER:
+        return
+    pe = s.arena[block + BLOCK_PE]
+    s.pes[pe, PE_WRITE_CYCLE] = cycle
+    s.pes[pe, PE_WRITE_REGISTER] = register
+    s.pes[pe, PE_WRITE_WORD] = word
+    wake_router(s, block, cycle + 1)
+
+
+@shared
+def begin_cycle(s: Arrays, block: int, cycle: int) -> None:
+    """Let a router have what was written before `cycle`, and look again if that is not all."""
+    settle_register(s, block, cycle)
+    if s.pes[s.arena[block + BLOCK_PE], PE_WRITE_CYCLE] != NEVER:
+        wake_router(s, block, cycle + 1)
+
+
+@shared
+def settle_register(s: Arrays, block: int, cycle: int) -> None:
+    """Carry out what was written before `cycle`."""
+    pe = s.arena[block + BLOCK_PE]
+    if s.pes[pe, PE_WRITE_CYCLE] >= cycle:
+        return
+    s.pes[pe, PE_WRITE_CYCLE] = NEVER
+    register, word = s.pes[pe, PE_WRITE_REGISTER], s.pes[pe, PE_WRITE_WORD]
+    row = row_of(s, pe, number_of(register))
+    if kind_of(register) == COLOR_REGISTER:
+        s.switches[row, SWITCH_POP_MODE] = pop_mode_of(word)
+        s.switches[row, SWITCH_IS_TORN] = is_torn_in(word)
+        s.switches[row, SWITCH_WAYS] = first_of(word)
+    elif kind_of(register) == SWITCH_REGISTER:
+        s.switches[row, SWITCH_POSITION] = position_in(word)
+        s.switches[row, SWITCH_IS_RING] = is_ring_in(word)
+    before = s.switches[row, SWITCH_WAYS]
+    for number in range(1, NUM_WAYS):
+        way = s.switches[row, SWITCH_WAYS + number]
+        way = rewritten(way, kind_of(register), bits_in(word, number), before)
+        s.switches[row, SWITCH_WAYS + number] = way
+        if is_valid(way):
+            before = way
+    derive(s, row)
+
+
+@kernel
+def derive(s: Arrays, row: int) -> None:
+    """Let the sets and opcodes of a switch be those of its ways and its pop mode."""
+    s.switches[row, SWITCH_POPS] = pops_of(s.switches[row, SWITCH_POP_MODE])
+    for number in range(NUM_WAYS):
+        way = s.switches[row, SWITCH_WAYS + number]
+        is_there = is_valid(way)
+        s.switches[row, SWITCH_SETS + 2 * number] = receive_of(way) if is_there else NONE
+        s.switches[row, SWITCH_SETS + 2 * number + 1] = transmit_of(way) if is_there else 0
