@@ -59,6 +59,7 @@ def test_the_image_and_the_params_are_written(
     [
         ["-o", "here", "layout.csl", "--arch", "wse2", "--params", "width:2"],
         ["--params=width:2,unused:1", "-o=here", "--arch=wse3", "layout.csl", "--channels", "1"],
+        ["layout.csl", "--params=width:2,unused:1", "-o=here", "--arch=wse3", "--fp16-format=f16"],
         [
             *["layout.csl", "--memcpy", "--fabric-dims=9,3", "--fabric-offsets=4,1", "-ohere"],
             *["--params=unused:1", "--params=width:2"],
@@ -133,6 +134,8 @@ def test_an_output_that_is_not_ours_is_refused(
         (["layout.csl", "--fabric-dims=-1,2"], "has a negative number"),
         (["layout.csl", "--channels=x"], "`x` is not a number"),
         (["layout.csl", "--channels=17"], "`17` is more than 16"),
+        (["layout.csl", "--fp16-format=cb16"], "f16 alone, not with cb16"),
+        (["layout.csl", "--fp16-format=f32"], "`f32` is no format"),
         (["layout.csl", "--params=a:1,a:2"], "`a` is both `1` and `2`"),
         (["layout.csl", "--unknown"], "unrecognized arguments: --unknown"),
     ],

@@ -124,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder to search for modules; repeatable",
     )
+    add(
+        "--fp16-format",
+        type=_half_format,
+        default=_HALF,
+        metavar="FORMAT",
+        help="16-bit floats that the program computes with: %(default)s, and no other here",
+    )
     add("--version", action="version", version=f"cslc (onewafer) {__version__}")
     _add_fabric_options(add)
     _add_report_options(add)
@@ -172,6 +179,20 @@ def _add_report_options(add: Callable[..., object]) -> None:
     )
     add("--explain-instances", action="store_true", help="say which params split the tile programs")
     add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
+
+
+def _half_format(text: str) -> str:
+    if text in _OTHER_HALVES:
+        raise argparse.ArgumentTypeError(
+            f"the simulated machine computes with {_HALF} alone, not with {text}; leave it out"
+        )
+    if text != _HALF:
+        raise argparse.ArgumentTypeError(f"`{text}` is no format of 16-bit floats: write {_HALF}")
+    return text
+
+
+_HALF = "f16"
+_OTHER_HALVES = frozenset(("bf16", "cb16"))
 
 
 def _pair(text: str) -> tuple[int, int]:
