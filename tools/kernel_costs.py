@@ -33,7 +33,7 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import FLOATING, DataType
 from onewafer.image import INSTRUCTIONS, Field, Opcode, SectionKind, SymbolKind
 from onewafer.mesh import Arena, emit_csl, shard
-from onewafer.mesh.entry import Entry, Kind, num_tests
+from onewafer.mesh.entry import Answers, Entry, Kind, answers
 from onewafer.mesh.kernel_costs import (
     Counts,
     KernelCost,
@@ -82,13 +82,15 @@ class Compiled:
         """The program of PE (0, 0), where chains begin; its data are those of that PE."""
         return self.image.programs[int(self.image.program_of_pe[0, 0])]
 
-    def num_tests(self, kind: Kind) -> int:
-        """Return how often the state machine asks in vain before it comes to this kind."""
-        return num_tests(kind, self.kinds)
+    def answers(self, kind: Kind) -> Answers:
+        """Return what the state machine learns before it comes to this kind."""
+        return answers(kind, self.kinds)
 
 
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
+_MEMORY_BYTES = 60_000
+"""More than a PE has, for all kinds together."""
 _ARENA_ELEMENTS = {
     Arena.PARAMETERS: 600,
     Arena.ACTIVATIONS: 2300,
@@ -102,7 +104,7 @@ _ARENA_ELEMENTS = {
 
 def compile_graph(graph: Graph, arch: str) -> Compiled:
     """Compile a graph for 4×4 PEs."""
-    architecture = load_architecture(arch)
+    architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
     program = shard(
         graph,
         width=4,
@@ -128,33 +130,77 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
     full = compile_graph(graph_of_all_kinds(dtype, is_sequence=is_sequence), arch)
     small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
-    stop, add = Entry(Kind.STOP), Entry(Kind.ADD, n=8, rows=1, columns=8)
-    more = _difference(_walk(full.middle, stop), _walk(small.middle, stop))
-    num_tests = full.num_tests(Kind.STOP) - small.num_tests(Kind.STOP)
-    test = Counter({name: count // num_tests for name, count in more.items()})
-    predicted = _scaled(test, full.num_tests(Kind.ADD) - small.num_tests(Kind.ADD))
-    if _difference(_walk(full.middle, add), _walk(small.middle, add)) != predicted:
-        raise AssertionError("the tests for kinds do not all cost the same")
+    tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in samples(is_sequence=is_sequence)}
-    costs = {kind: _measure_sample(full, by_kind[kind], test) for kind in full.kinds & set(by_kind)}
+    costs = {
+        kind: _measure_sample(full, by_kind[kind], tests) for kind in full.kinds & set(by_kind)
+    }
     for kind in full.kinds - set(by_kind):
         counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
-        costs[kind] = {"1": _plain(_difference(counts, _tests_before(full, kind, test)))}
+        costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
     return KernelCosts(
         parts=_parts(full, by_kind),
         launch=_plain(Walk(full.middle).count(infer.address)),
-        test=_plain(test),
-        second_chain=_second_chain(full, by_kind, costs, test),
+        below=_plain(tests.below),
+        above=_plain(tests.above),
+        second_chain=_second_chain(full, by_kind, costs, tests),
         kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
     )
 
 
-def _measure_sample(compiled: Compiled, sample: Sample, test: Counter[str]) -> KernelCost:
+@dataclass(frozen=True, slots=True)
+class _Tests:
+    """What the state machine executes until it knows the kind."""
+
+    below: Counter[str]
+    above: Counter[str]
+
+    def before(self, compiled: Compiled, kind: Kind) -> Counter[str]:
+        """Return all of it before it comes to a kind."""
+        learnt = compiled.answers(kind)
+        below, above = _scaled(self.below, learnt.below), _scaled(self.above, learnt.above)
+        return Counter({name: below[name] + above[name] for name in below | above})
+
+
+def _tests(full: Compiled, small: Compiled) -> _Tests:
+    """Compare steps that differ only in the questions that lead to them.
+
+    The rows of an entry, which none of its kinds asks for, a small program leaves out unless they
+    may be those of the launch. That is no part of a question.
+    """
+    lacks_rows = int(not small.program.sequence_rows)
+    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (Kind.ADD, Kind.STOP)]
+    pairs += [((full, one), (full, other), 0) for one, other in _ALIKE]
+    learnt: list[tuple[int, ...]] = []
+    found: list[Counter[str]] = []
+    for (program, kind), (other, same), lacks in pairs:
+        more, less = program.answers(kind), other.answers(same)
+        learnt.append((more.below - less.below, more.above - less.above, lacks))
+        first, second = (Entry(k, n=8, rows=1, columns=8) for k in (kind, same))
+        found.append(_difference(_walk(program.middle, first), _walk(other.middle, second)))
+    names = sorted({name for counts in found for name in counts})
+    observed = np.array([[counts[name] for name in names] for counts in found])
+    solution = _solve(np.array(learnt), observed)
+    if solution is None:
+        raise AssertionError("the tests for kinds do not all cost the same")
+    below, above, _ = (Counter(dict(zip(names, row.tolist(), strict=True))) for row in solution)
+    return _Tests(below, above)
+
+
+_ALIKE = (
+    (Kind.BROADCAST_X, Kind.BROADCAST_Y),
+    (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y),
+    (Kind.CHAIN_MAX_X, Kind.CHAIN_MAX_Y),
+)
+"""Kinds whose steps are the same."""
+
+
+def _measure_sample(compiled: Compiled, sample: Sample, tests: _Tests) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
     terms = ("1", *sample.rounds)
     program = compiled.first if sample.kind in _CHAINS else compiled.middle
-    before = _tests_before(compiled, sample.kind, test)
+    before = tests.before(compiled, sample.kind)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
     for point in sample.grid:
@@ -179,14 +225,14 @@ def _second_chain(
     compiled: Compiled,
     by_kind: Mapping[Kind, Sample],
     costs: Mapping[Kind, KernelCost],
-    test: Counter[str],
+    tests: _Tests,
 ) -> Counts:
     """Return what the middle executes in addition to an end, but for the synchronous operation."""
     found: list[Counts] = []
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
         sample = by_kind[kind]
         walk = _prepare(compiled.middle, compiled, sample, sample.grid[0])
-        counts = _difference(walk.count_step(), _tests_before(compiled, kind, test))
+        counts = _difference(walk.count_step(), tests.before(compiled, kind))
         scalar = Counter({name: count for name, count in counts.items() if "(" not in name})
         found.append(_plain(_difference(scalar, Counter(costs[kind]["1"]))))
     if any(counts != found[0] for counts in found):
@@ -244,10 +290,6 @@ def _with_names(
         stride = equal[0] if equal else operation.stride
         named[str(dataclasses.replace(operation, length=fitting[0], stride=stride))] += count
     return named
-
-
-def _tests_before(compiled: Compiled, kind: Kind, test: Counter[str]) -> Counter[str]:
-    return _scaled(test, compiled.num_tests(kind))
 
 
 def _walk(program: TileProgram, entry: Entry) -> Counter[str]:
@@ -308,6 +350,7 @@ def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ..
         for walk in walks:
             for atom in _visit(program, walk):
                 visitors[atom].add(kind.name.lower())
+    _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
     num_bytes: Counter[tuple[str, ...]] = Counter()
     for atom, size in _atoms(program).items():
@@ -315,6 +358,30 @@ def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ..
             num_bytes[tuple(sorted(visitors[atom]))] += size
     num_bytes[()] += _kernel_bytes(program) - num_bytes.total()
     return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+
+
+def _give_rare_instructions_to_earlier_ones(
+    program: TileProgram, visitors: defaultdict[str | int, set[str]]
+) -> None:
+    """Let instructions of the state machine that no walk came to be of those that lead to them."""
+    step = next(s for s in program.symbols if s.address == step_task(program).entry)
+    pcs = _instructions(program, step)
+    rare = {pc for pc in pcs if not visitors[pc]}
+    before: defaultdict[int, set[int]] = defaultdict(set)
+    for pc in pcs:
+        instruction = program.code[pc]
+        opcode = Opcode(int(instruction[Field.OPCODE]))
+        after = [] if opcode in _ENDS else [pc + 1]
+        after += [int(instruction[Field.IMM])] if opcode in _JUMPS else []
+        for target in rare.intersection(after):
+            before[target].add(pc)
+    while changed := [pc for pc in rare if any(visitors[b] - visitors[pc] for b in before[pc])]:
+        for pc in changed:
+            visitors[pc] |= {kind for b in before[pc] for kind in visitors[b]}
+
+
+_ENDS = (Opcode.JUMP, Opcode.END_TASK, Opcode.RETURN)
+_JUMPS = (Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.MAP_BEGIN, Opcode.MAP_STEP)
 
 
 def _give_rare_functions_to_callers(

@@ -198,12 +198,27 @@ def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> S
     )
 
 
+def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
+    """Return the sample of a kernel that knows a short way for rows of one chunk."""
+    cleared = ("padded", "padded*rows", "short*rows", "empty*rows") if clears else ()
+    return Sample(
+        lambda sizes: build(_Norm(sizes)),
+        rounds=("pieces", "pieces*rows", "filled", "filled*rows", "short", "empty", *cleared),
+        lengths=("rows", "piece", *(("absent",) if clears else ())),
+        grid=(
+            *ROWS_AND_INNER,
+            *grid(rows=(2, 5), padding=(7, CHUNK)),
+            *(grid(rows=(2, 5), padding=(CHUNK,), inner=(2,)) if clears else ()),
+        ),
+    )
+
+
 _NORMS = (
-    _norm(lambda norm: norm.sum_squares(None)),
-    _norm(lambda norm: norm.normalize(None), clears=True),
+    _short_norm(lambda norm: norm.sum_squares(None)),
+    _short_norm(lambda norm: norm.normalize(None), clears=True),
     _norm(lambda norm: norm.sum_groups()),
-    _norm(lambda norm: norm.sum_squares(norm.totals)),
-    _norm(lambda norm: norm.normalize(norm.totals), clears=True),
+    _short_norm(lambda norm: norm.sum_squares(norm.totals)),
+    _short_norm(lambda norm: norm.normalize(norm.totals), clears=True),
     _norm(lambda norm: norm.find_maxima()),
     _norm(lambda norm: norm.weigh()),
     _norm(lambda norm: norm.divide(), clears=True),

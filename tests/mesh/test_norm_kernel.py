@@ -39,22 +39,23 @@ fn sum_squares(SHAPE) void {
   sys_mod.unblock_cmd_stream();
 }
 fn sum_centred_squares(SHAPE) void {
-  norm.sum_centred_squares(squares, sums, input_dsd,
+  norm.sum_centred_squares(squares, sums, 1.0 / @as(f32, group_size), input_dsd,
                            rows, columns, groups, group_size, members, at);
   sys_mod.unblock_cmd_stream();
 }
 fn scale(SHAPE, epsilon: f32) void {
-  norm.scale(result_dsd, input_dsd, squares, weight_dsd, epsilon,
+  norm.scale(result_dsd, input_dsd, squares, weight_dsd, 1.0 / @as(f32, group_size), epsilon,
              rows, columns, groups, group_size, members, at);
   sys_mod.unblock_cmd_stream();
 }
 fn centre_and_scale(SHAPE, epsilon: f32) void {
-  norm.centre_and_scale(result_dsd, input_dsd, sums, squares, weight_dsd, bias_dsd, epsilon,
+  norm.centre_and_scale(result_dsd, input_dsd, sums, squares, weight_dsd, bias_dsd,
+                        1.0 / @as(f32, group_size), epsilon,
                         rows, columns, groups, group_size, members, at);
   sys_mod.unblock_cmd_stream();
 }
 fn scale_in_place(SHAPE, epsilon: f32) void {
-  norm.scale(input_dsd, input_dsd, squares, weight_dsd, epsilon,
+  norm.scale(input_dsd, input_dsd, squares, weight_dsd, 1.0 / @as(f32, group_size), epsilon,
              rows, columns, groups, group_size, members, at);
   sys_mod.unblock_cmd_stream();
 }

@@ -507,6 +507,8 @@ class Function:
     result: ScalarType | DsdType | None
     body: tuple[Statement, ...] = ()
     span: Span | None = None
+    is_inline: bool = False
+    """`inline fn`: expanded where it is called."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh.banks import bank
-from onewafer.mesh.entry import CONTROL_KINDS, Kind, num_tests
+from onewafer.mesh.entry import CONTROL_KINDS, Kind, answers
 from onewafer.mesh.program import Block
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
@@ -238,9 +238,10 @@ class _CostModel:
 
         They are `[classes, places]` if the sizes differ from PE to PE.
         """
-        tests = num_tests(kind, self.kinds)
-        cycles: Size = self.timing.task_start_cycles + tests * self.costs.test
-        for rounds, of_round in self.costs.of(kind):
+        learnt, costs = answers(kind, self.kinds), self.costs
+        cycles: Size = self.timing.task_start_cycles
+        cycles += learnt.below * costs.below + learnt.above * costs.above
+        for rounds, of_round in costs.of(kind):
             cycles = cycles + of_all_rows(rounds.of(sizes) * of_round.of(sizes))
         return cycles
 

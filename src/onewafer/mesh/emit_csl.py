@@ -82,6 +82,10 @@ const has_state = {has_state};
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
 
+// The kinds that a schedule has, in ascending order.
+const num_kinds: u16 = {num_kinds};
+const kinds = [num_kinds]u16{{ {used_kinds} }};
+
 // Families of kinds: the last kind of each, and whether the model has any.
 {families}
 
@@ -251,6 +255,8 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
                 if kind not in CONTROL_KINDS
             ]
         ),
+        num_kinds=len(used),
+        used_kinds=", ".join(str(kind.value) for kind in sorted(used)),
         is_sequence=_flag(program.sequence_rows is not None),
         has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),
         families="\n".join(_family_text(family, used) for family in _ASKED_FOR),

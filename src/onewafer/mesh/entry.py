@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ ENTRY_WORDS = 8
 
 
 class Family(StrEnum):
-    """Kinds that the state machine asks for together, so that it asks few questions a step."""
+    """Kinds that stand together in the state machine."""
 
     DENSE = "dense"
     ELEMENTWISE = "elementwise"
@@ -27,7 +28,7 @@ class Family(StrEnum):
 
 
 class Kind(IntEnum):
-    """What an entry of the schedule asks for, in the order in which `pe.csl` asks for it."""
+    """What an entry of the schedule asks for."""
 
     MATMUL_X = 1
     MATMUL_Y = auto()
@@ -123,12 +124,26 @@ def last_kind(family: Family) -> Kind:
     return _LAST_KINDS[family]
 
 
+class Answers(NamedTuple):
+    """How often the state machine learns on which side of another one a kind is."""
+
+    below: int
+    above: int
+
+
 @cache
-def num_tests(kind: Kind, kinds: frozenset[Kind]) -> int:
-    """Return how often a state machine with these kinds asks in vain before it comes to one."""
-    before = {other for other in kinds if other < kind}
-    families = {other.family for other in before} - {kind.family}
-    return len(families) + sum(other.family is kind.family for other in before)
+def answers(kind: Kind, kinds: frozenset[Kind]) -> Answers:
+    """Return what a state machine with these kinds learns until it knows that it is this one.
+
+    It halves the kinds that it may be, as `choose` in `pe.csl` does.
+    """
+    left, found = sorted(kinds), Answers(0, 0)
+    while len(left) > 1:
+        middle = len(left) // 2
+        is_below = kind < left[middle]
+        left = left[:middle] if is_below else left[middle:]
+        found = Answers(found.below + is_below, found.above + (not is_below))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

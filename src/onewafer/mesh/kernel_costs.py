@@ -89,8 +89,10 @@ class KernelCosts:
     """Code, frames and constants."""
     launch: Counts
     """The exported function that starts the state machine."""
-    test: Counts
-    """The state machine asks for a kind, and it is another one."""
+    below: Counts
+    """The state machine asks whether a kind is below another one, and it is."""
+    above: Counts
+    """It is not."""
     second_chain: Counts
     """What the middle of an axis executes in addition, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]
@@ -131,4 +133,5 @@ def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
     tables = json.loads(path.read_text(encoding="utf-8"))
     table = tables[table_name(dtype, is_sequence=is_sequence)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
-    return KernelCosts(parts, table["launch"], table["test"], table["second_chain"], table["kinds"])
+    counts = {name: table[name] for name in ("launch", "below", "above", "second_chain", "kinds")}
+    return KernelCosts(parts, **counts)

@@ -41,8 +41,8 @@ class Groups:
 
     @property
     def share(self) -> np.float32:
-        """1 / `group_size`, rounded."""
-        return np.float32(1) / np.float32(self.group_size)
+        """1 / `group_size`, rounded; 1 if nothing is there to share."""
+        return np.float32(1) / np.float32(max(self.group_size, 1))
 
     def group_of(self, features: Indices) -> Indices:
         """Return the group of each feature; −1 for padding."""

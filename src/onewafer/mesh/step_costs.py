@@ -148,8 +148,9 @@ class StepCosts:
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
         self.launch = self._read(kernels.launch).fixed
         """Of the exported function."""
-        self.test = self._read(kernels.test).fixed
-        """Of a question of the state machine whose answer is no."""
+        self.below = self._read(kernels.below).fixed
+        self.above = self._read(kernels.above).fixed
+        """Of a question of the state machine whether a kind is below another one: it is, or is not."""
         self.second_chain = self._read(kernels.second_chain).fixed
         """What the middle of an axis executes in addition."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from onewafer.arch import load_architecture
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import generate, link, plan_memory
+from onewafer.csl.codegen.inline import expand_inline
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import (
     DsdDescriptor,
@@ -447,10 +448,14 @@ def named_dsrs(one: ir.InstanceIr) -> frozenset:
 
 def check(one: ir.InstanceIr, arguments: tuple[int, ...] = ()):
     """Run the first function both ways; return its events and the final memory."""
+    bodies = [function.body for function in one.functions]
     program = compile_instance(one)
+    named = named_dsrs(expand_inline(one))
+    for function, body in zip(one.functions, bodies, strict=True):
+        function.body = body  # as it was before calls were expanded
     symbols = {symbol.name: symbol for symbol in program.symbols}
     function = symbols[one.functions[0].name]
-    executor = Executor(program, initial_memory(program), named_dsrs(one))
+    executor = Executor(program, initial_memory(program), named)
     evaluator = Evaluator(
         {name: s.address for name, s in symbols.items()}, initial_memory(program), program.dsds
     )

@@ -62,6 +62,7 @@ class Program:
     variables: dict[ScalarType, list[ir.Local]]
     dsds: list[ir.Local]
     callees: list[ir.Function]
+    result: ScalarType | None = None
     counters: int = 0
 
     def expression(self, scalar: ScalarType, depth: int) -> ir.Expression:
@@ -178,6 +179,7 @@ class Program:
         kinds += ["trap", "activate"]
         kinds += ["if", "if", "loop"] if depth else []
         kinds += ["break", "continue"] if in_loop else []
+        kinds += ["call", "return"] if depth else []
         scalar = self.random.choice(INTEGERS)
         match self.random.choice(kinds):
             case "set":
@@ -212,6 +214,12 @@ class Program:
                 return (
                     ir.If(self.condition(2), self.block(depth - 1, in_loop=in_loop), otherwise),
                 )
+            case "return" if self.result is not None:
+                result = ir.Return(self.expression(self.result, 1))
+                return (ir.If(self.condition(1), (result,), ()),)
+            case "return" | "call":
+                call = self.expression(self.random.choice((T.U16, T.I16)), 3)
+                return (ir.Evaluate(call),) if isinstance(call, ir.Call) else ()
             case "break":
                 return (ir.If(self.condition(1), (ir.Break(),), ()),)
             case "continue":
@@ -258,7 +266,7 @@ def random_function(random: Random, name, result, callees, *, depth: int) -> ir.
         ir.SetLocal(dsds[0], ir.MakeDsd(MEM, ir.AddressOf(BUFFER), imm(T.U16, 3), imm(T.I16, 1)))
     ]
     variables[T.U16] = [*variables[T.U16], *parameters]
-    program = Program(random, variables, dsds, callees)
+    program = Program(random, variables, dsds, callees, result)
     body = program.block(depth, in_loop=False)
     final: list[ir.Statement] = (
         [
@@ -268,14 +276,26 @@ def random_function(random: Random, name, result, callees, *, depth: int) -> ir.
         if result is None
         else [ir.Return(program.expression(result, 2))]
     )
-    return ir.Function(name, parameters, result, (*initial, *body, *final))
+    is_inline = result is not None and random.choice((True, False))
+    return ir.Function(name, parameters, result, (*initial, *body, *final), is_inline=is_inline)
+
+
+def sum_of_parameters(random: Random) -> ir.Function:
+    """A function that is one expression."""
+    parameters = tuple(ir.Local(f"p{i}", T.U16) for i in range(2))
+    program = Program(random, {s: [ir.Local("none", s)] for s in INTEGERS}, [], [])
+    program.variables[T.U16] = list(parameters)
+    factors = [ir.ReadLocal(random.choice(parameters)), ir.Load(T.U16, program.address(0))]
+    body = (ir.Return(ir.Binary(Op.ADD, T.U16, *factors)),)
+    return ir.Function("sum", parameters, T.U16, body, is_inline=random.choice((True, False)))
 
 
 def random_instance(random: Random) -> ir.InstanceIr:
     leaf = random_function(random, "leaf", T.U16, [], depth=1)
-    other = random_function(random, "other", T.I16, [leaf], depth=1)
-    main = random_function(random, "main", None, [leaf, other], depth=2)
-    return instance((main, leaf, other), GLOBALS)
+    total = sum_of_parameters(random)
+    other = random_function(random, "other", T.I16, [leaf, total], depth=1)
+    main = random_function(random, "main", None, [leaf, other, total], depth=2)
+    return instance((main, leaf, other, total), GLOBALS)
 
 
 @settings(max_examples=200, deadline=None, phases=(Phase.generate,))

@@ -23,6 +23,7 @@ from onewafer.csl.codegen.expressions import (
 )
 from onewafer.csl.codegen.frame import Frame
 from onewafer.csl.codegen.initial_values import find_read_only
+from onewafer.csl.codegen.inline import expand_inline
 from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
     Constant,
@@ -454,6 +455,7 @@ def generate(
     instance: ir.InstanceIr, architecture: Architecture, *, uses_memcpy: bool, sink: DiagnosticSink
 ) -> ObjectProgram:
     """Return the object code of an instance; what the machine lacks is reported to the sink."""
+    instance = expand_inline(instance)
     dsrs = plan_dsrs(
         instance.functions, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class OverGroups(MeshOperation):
 
     __slots__ = ()
 
+    takes_short_way: ClassVar = False
+    """Whether its kernel walks over no pieces where a row is one, of the only group."""
+
     input: Block
     groups: Groups
     axis: Axis
@@ -45,16 +48,26 @@ class OverGroups(MeshOperation):
         """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
 
         A PE is `padded` if it has features for less than its columns, `absent` says how many less.
+        Where nobody walks over pieces, PEs are `filled`, `empty` or `short` of features instead.
         """
         (present, pieces), _ = self._shares(program)
         absent = self.input.columns - present
+        is_walked = np.full_like(present, 1 - self._is_one_piece)
         sizes: dict[str, Size] = {
-            "pieces": pieces,
+            "pieces": pieces * is_walked,
             "piece": -(-present // np.maximum(pieces, 1)),
-            "padded": (absent > 0).astype(np.int64),
+            "padded": is_walked * (absent > 0),
             "absent": absent,
+            "filled": (1 - is_walked) * (present > 0),
+            "empty": (1 - is_walked) * (present == 0),
+            "short": (1 - is_walked) * (present > 0) * (absent > 0),
         }
         return {"rows": program.num_rows(self.input, launch), **sizes}
+
+    @property
+    def _is_one_piece(self) -> bool:
+        is_one = self.groups.num_groups == 1 and self.input.columns <= CHUNK
+        return self.takes_short_way and is_one
 
     def classes(self, program: MeshProgram, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the features that they have."""
@@ -98,6 +111,8 @@ class SumGroups(OverGroups):
 class SumSquares(OverGroups):
     """Sum the squares of each group's features, or of their differences from the mean."""
 
+    takes_short_way = True
+
     totals: Block
     """f32, a column a group."""
     input: Block
@@ -116,7 +131,10 @@ class SumSquares(OverGroups):
         """Return its words in the schedule."""
         blocks = self.totals, self.input, self.sums
         columns = self.input.columns
-        return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
+        share = () if self.sums is None else float_words(self.groups.share)
+        return block_entry(
+            program, self.kind, *blocks, columns=columns, more=(*self.words(), *share)
+        )
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -127,7 +145,8 @@ class SumSquares(OverGroups):
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Return the products of the values with themselves."""
         sizes = self.sizes(program, launch)
-        return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
+        count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
+        return Conflicts(count, "fmuls", sizes["piece"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,8 @@ class Normalize(OverGroups):
 
     In f32, one rounding to the program's dtype; padding becomes 0.
     """
+
+    takes_short_way = True
 
     result: Block
     input: Block
@@ -158,7 +179,8 @@ class Normalize(OverGroups):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        more = (*self.words(), self.squares, *float_words(self.epsilon))
+        share = float_words(self.groups.share)
+        more = (*self.words(), self.squares, *share, *float_words(self.epsilon))
         if self.sums is not None and self.bias is not None:
             more = (*more, self.sums, self.bias)
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)

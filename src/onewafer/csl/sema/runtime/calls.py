@@ -261,6 +261,7 @@ def start(
         tuple(p.local for p in parameters),
         result,
         span=declaration.name_span,
+        is_inline=declaration.storage is ast.Storage.INLINE,
     )
     callee.name = function.name
     instance.functions.append(function)

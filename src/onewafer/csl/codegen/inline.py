@@ -1,0 +1,331 @@
+"""Calls of `inline fn` → what the functions do, in place of the calls.
+
+In and out: an instance. A function that only returns an expression becomes that expression. The
+body of another one stands before the statement that calls it, as far as what the statement
+evaluates before the call may be evaluated before that body. Where this cannot be, the call stays:
+in a condition of a loop, in a branch of a choice, of a function that returns out of a map loop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, rewrite, walk
+from onewafer.csl.codegen.unused import drop_unused
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.walk import Block
+    from onewafer.diagnostics import Span
+
+_COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
+
+
+def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
+    """Return the instance with calls of inline functions expanded; bodies change in place."""
+    expander = _Expander()
+    for function in instance.functions:
+        expander.expand(function)
+    needed = {task.function for task in instance.tasks}
+    needed |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
+    kept = [f for f in instance.functions if not f.is_inline or f in needed]
+    for function in kept:  # grows on the way
+        kept += [f for f in walk.callees(function) if f not in kept]
+    order = [function for function in instance.functions if function in kept]
+    return replace(instance, functions=tuple(order))
+
+
+@dataclass(slots=True)
+class _Expander:
+    _begun: set[ir.Function] = field(default_factory=set[ir.Function])
+    _finished: set[ir.Function] = field(default_factory=set[ir.Function])
+
+    def expand(self, function: ir.Function) -> None:
+        """Expand the calls in a function; those of a function that calls itself stay."""
+        if function in self._begun:
+            return
+        self._begun.add(function)
+        expanded = self._block(function.body)
+        function.body = drop_unused(expanded)
+        self._finished.add(function)
+
+    def _block(self, block: Block) -> Block:
+        found: list[ir.Statement] = []
+        for statement in block:
+            found += self._statement(statement)
+        return tuple(found)
+
+    def _statement(self, statement: ir.Statement) -> list[ir.Statement]:
+        statement = rewrite.with_blocks(statement, self._block)
+        if not any(map(walk.has_call, walk.roots(statement))):
+            return [statement]
+        match statement:
+            case ir.Evaluate(call=call, span=span):
+                before, changed = self._sequence(call.arguments, span)
+                call = replace(call, arguments=tuple(changed))
+                if not self._is_expanded(call.function):
+                    return [*before, replace(statement, call=call)]
+                type_ = call.function.result
+                result = None if type_ is None else ir.Local("unused", type_)
+                return [*before, *self._body(call, result, span)]
+            case ir.SetLocal(local=local, value=ir.Call() as call, span=span) if (
+                self._is_expanded(call.function) and _expression_of(call) is None
+            ):
+                before, changed = self._sequence(call.arguments, span)
+                call = replace(call, arguments=tuple(changed))
+                return [*before, *self._body(call, local, span)]
+            case ir.Loop():
+                return [rewrite.with_roots(statement, self._substituted)]
+            case _:
+                span = getattr(statement, "span", None)
+                before, changed = self._sequence(walk.roots(statement), span)
+                values = iter(changed)
+                return [*before, rewrite.with_roots(statement, lambda _: next(values))]
+
+    def _is_expanded(self, function: ir.Function) -> bool:
+        if not function.is_inline:
+            return False
+        self.expand(function)
+        return function in self._finished and not _returns_from_map(function.body)
+
+    # --- expressions ----------------------------------------------------------------------------
+
+    def _sequence(
+        self, values: Sequence[ir.Expression], span: Span | None
+    ) -> tuple[list[ir.Statement], list[ir.Expression]]:
+        """Return statements to run first, and what then are the values, evaluated in order."""
+        copies = {value: self._substituted(value) for value in values}
+        changed = [copies[value] for value in values]
+        calling = [i for i, value in enumerate(changed) if self._can_hoist(value)]
+        before: list[ir.Statement] = []
+        values_of: dict[ir.Expression, ir.Expression] = {}
+        for i in range(calling[-1] + 1 if calling else 0):
+            if changed[i] in values_of:
+                changed[i] = values_of[changed[i]]
+                continue
+            more, value = self._hoisted(changed[i], span)
+            before += more
+            if i != calling[-1] and walk.depends_on_memory(value):
+                local = ir.Local("operand", _type_of(value))
+                before.append(ir.SetLocal(local, value, span))
+                value = ir.ReadLocal(local)
+            values_of[changed[i]] = value
+            changed[i] = value
+        return before, changed
+
+    def _substituted(self, expression: ir.Expression) -> ir.Expression:
+        """Return an expression without calls of functions that are one."""
+        changed = rewrite.with_operands(expression, self._substituted)
+        if isinstance(changed, ir.Call) and self._is_expanded(changed.function):
+            return _expression_of(changed) or changed
+        return changed
+
+    def _can_hoist(self, expression: ir.Expression) -> bool:
+        """Tell whether there is a call that can stand before the statement."""
+        match expression:
+            case ir.Call(function=function) if self._is_expanded(function):
+                return True
+            case ir.Select(condition=condition):
+                return self._can_hoist(condition)
+            case _:
+                return any(map(self._can_hoist, walk.operands(expression)))
+
+    def _hoisted(
+        self, expression: ir.Expression, span: Span | None
+    ) -> tuple[list[ir.Statement], ir.Expression]:
+        if not self._can_hoist(expression):
+            return [], expression
+        if isinstance(expression, ir.Select):
+            before, condition = self._hoisted(expression.condition, span)
+            return before, replace(expression, condition=condition)
+        before, operands = self._sequence(walk.operands(expression), span)
+        values = iter(operands)
+        changed = rewrite.with_operands(expression, lambda _: next(values))
+        if not (isinstance(changed, ir.Call) and self._is_expanded(changed.function)):
+            return before, changed
+        result = ir.Local(changed.function.name, _type_of(changed))
+        return [*before, *self._body(changed, result, span)], ir.ReadLocal(result)
+
+    # --- bodies ---------------------------------------------------------------------------------
+
+    def _body(
+        self, call: ir.Call, result: ir.Local | None, span: Span | None
+    ) -> list[ir.Statement]:
+        """Return what a call does, with its result in a local."""
+        copier = _Copier(result)
+        before = copier.bind(call, span)
+        body = _without_last_returns(call.function.body, result)
+        if any(isinstance(s, ir.Return) for s in walk.statements(body)):
+            return [*before, ir.Labelled(copier.block(body, depth=1), span)]
+        return [*before, *copier.block(body, depth=0)]
+
+
+@dataclass(slots=True)
+class _Copier:
+    """Copies the body of a function: its locals are new ones, its returns leave a block."""
+
+    result: ir.Local | None = None
+    values: dict[ir.Local, ir.Expression] = field(default_factory=dict[ir.Local, ir.Expression])
+    """What parameters stand for."""
+    locals: dict[ir.Local, ir.Local] = field(default_factory=dict[ir.Local, ir.Local])
+    copies: dict[ir.Expression, ir.Expression] = field(
+        default_factory=dict[ir.Expression, ir.Expression]
+    )
+    """What is one node stays one: it is evaluated once."""
+
+    def bind(self, call: ir.Call, span: Span | None) -> list[ir.Statement]:
+        """Let the parameters be the arguments; return what is to be done for that."""
+        before: list[ir.Statement] = []
+        uses = _Uses.of(call.function)
+        for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
+            if uses.can_stand_for(parameter, argument):
+                self.values[parameter] = argument
+            else:
+                before.append(ir.SetLocal(self._local(parameter), argument, span))
+        return before
+
+    def _local(self, local: ir.Local) -> ir.Local:
+        if local is self.result:
+            return local
+        if local not in self.locals:
+            self.locals[local] = ir.Local(local.name, local.type)
+        return self.locals[local]
+
+    def expression(self, expression: ir.Expression) -> ir.Expression:
+        """Copy an expression."""
+        if isinstance(expression, ir.ReadLocal):
+            value = self.values.get(expression.local)
+            return ir.ReadLocal(self._local(expression.local)) if value is None else value
+        if expression not in self.copies:
+            self.copies[expression] = rewrite.with_operands(expression, self.expression)
+        return self.copies[expression]
+
+    def block(self, block: Block, depth: int) -> Block:
+        """Copy statements that stand in `depth` blocks that a break leaves."""
+        found: list[ir.Statement] = []
+        for statement in block:
+            match statement:
+                case ir.Return(value=value):
+                    if value is not None and self.result is not None:
+                        found.append(ir.SetLocal(self.result, self.expression(value)))
+                    found.append(ir.Break(depth - 1))
+                case _:
+                    inner = depth + isinstance(statement, ir.Loop | ir.Labelled)
+                    copied = rewrite.with_roots(statement, self.expression)
+                    copied = rewrite.with_local(copied, self._local)
+                    found.append(rewrite.with_blocks(copied, lambda b, n=inner: self.block(b, n)))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """How a function uses its parameters."""
+
+    num_reads: Counter[ir.Local]
+    repeated: frozenset[ir.Local]
+    """Read in a loop."""
+    changed: frozenset[ir.Local]
+
+    @classmethod
+    def of(cls, function: ir.Function) -> _Uses:
+        reads: Counter[ir.Local] = Counter()
+        repeated: set[ir.Local] = set()
+        sets: set[ir.Local] = set()
+        for statement in walk.statements(function.body):
+            reads.update(_reads(walk.roots(statement)))
+            match statement:
+                case ir.SetLocal(local=local):
+                    sets.add(local)
+                case ir.Loop() | ir.Map():
+                    inside = tuple(walk.statements((statement,)))
+                    repeated.update(local for s in inside for local in _reads(walk.roots(s)))
+                    sets.update(
+                        stream.local
+                        for s in inside
+                        if isinstance(s, ir.Map)
+                        for stream in s.streams
+                    )
+                case _:
+                    pass
+        return cls(reads, frozenset(repeated), frozenset(sets))
+
+    def can_stand_for(self, parameter: ir.Local, argument: ir.Expression) -> bool:
+        """Tell whether an argument may be evaluated wherever the parameter is read."""
+        if parameter in self.changed:
+            return False
+        if _is_at_hand(argument):
+            return True
+        is_read_once = self.num_reads[parameter] <= 1 and parameter not in self.repeated
+        return is_read_once and not walk.depends_on_memory(argument)
+
+
+def _reads(roots: Sequence[ir.Expression]) -> list[ir.Local]:
+    nodes = [node for root in roots for node in walk.expressions(root)]
+    return [node.local for node in nodes if isinstance(node, ir.ReadLocal)]
+
+
+def _is_at_hand(expression: ir.Expression) -> bool:
+    """Tell whether a value is there, or is a constant."""
+    return isinstance(expression, ir.ReadLocal | ir.Immediate | ir.AddressOf)
+
+
+def _expression_of(call: ir.Call) -> ir.Expression | None:
+    """Return the expression that a call is, if its function only returns one."""
+    match call.function.body:
+        case (ir.Return(value=value),) if value is not None:
+            pass
+        case _:
+            return None
+    if walk.has_call(value) or any(map(walk.has_call, call.arguments)):
+        return None
+    copier = _Copier()
+    reads = Counter(_reads((value,)))
+    for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
+        if not _is_at_hand(argument) and reads[parameter] > 1:
+            return None
+        copier.values[parameter] = argument
+    return copier.expression(value)
+
+
+def _returns_from_map(block: Block) -> bool:
+    loops = [s for s in walk.statements(block) if isinstance(s, ir.Map)]
+    return any(isinstance(s, ir.Return) for loop in loops for s in walk.statements(loop.body))
+
+
+def _without_last_returns(block: Block, result: ir.Local | None) -> Block:
+    """Return the block with returns that end it replaced by what they do to the result."""
+    match block:
+        case (*others, ir.Return(value=value)):
+            if value is None or result is None:
+                return tuple(others)
+            return (*others, ir.SetLocal(result, value))
+        case (*others, ir.If(then=then, otherwise=otherwise) as choice):
+            then, otherwise = (_without_last_returns(b, result) for b in (then, otherwise))
+            return (*others, replace(choice, then=then, otherwise=otherwise))
+        case _:
+            return block
+
+
+def _type_of(expression: ir.Expression) -> ScalarType | ir.DsdType:
+    """Return the type of a value."""
+    match expression:
+        case ir.Immediate(type=type_) | ir.Load(type=type_) | ir.Select(type=type_):
+            return type_
+        case ir.Unary(type=type_):
+            return type_
+        case ir.Binary(opcode=opcode, type=type_):
+            return ScalarType.BOOL if opcode in _COMPARISONS else type_
+        case ir.ReadLocal(local=local):
+            return local.type
+        case ir.Convert(target=target):
+            return target
+        case ir.Call(function=function) if function.result is not None:
+            return function.result
+        case ir.MakeDsd() | ir.UpdateDsd():
+            return ir.DSD
+        case _:
+            return ScalarType.U16

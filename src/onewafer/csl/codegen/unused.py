@@ -1,0 +1,53 @@
+"""Locals that nothing reads are not computed, and choices that do nothing are not made.
+
+In and out: the body of a function. A call stays, and so does what it takes to get there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, rewrite, walk
+
+if TYPE_CHECKING:
+    from onewafer.csl.walk import Block
+
+
+def drop_unused(body: Block) -> Block:
+    """Return the body without what has no effect."""
+    while True:
+        read = {
+            node.local
+            for statement in walk.statements(body)
+            for root in walk.roots(statement)
+            for node in walk.expressions(root)
+            if isinstance(node, ir.ReadLocal)
+        }
+        read |= {
+            statement.output.local
+            for statement in walk.statements(body)
+            if isinstance(statement, ir.Map) and statement.output is not None
+        }
+        kept = _without(body, read)
+        if _size(kept) == _size(body):
+            return body
+        body = kept
+
+
+def _size(block: Block) -> int:
+    return sum(1 for _ in walk.statements(block))
+
+
+def _without(block: Block, read: set[ir.Local]) -> Block:
+    kept: list[ir.Statement] = []
+    for statement in block:
+        changed = rewrite.with_blocks(statement, lambda inner: _without(inner, read))
+        match changed:
+            case ir.SetLocal(local=local, value=value) if local not in read:
+                if walk.has_call(value):
+                    kept.append(changed)
+            case ir.If(condition=condition, then=(), otherwise=()) if not walk.has_call(condition):
+                pass
+            case _:
+                kept.append(changed)
+    return tuple(kept)
