@@ -141,6 +141,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
         costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
     return KernelCosts(
         parts=_parts(full, by_kind),
+        question_bytes=_question_bytes(full),
         launch=_plain(Walk(full.middle).count(infer.address)),
         below=_plain(tests.below),
         above=_plain(tests.above),
@@ -353,11 +354,35 @@ def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ..
     _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
     num_bytes: Counter[tuple[str, ...]] = Counter()
+    questions = _questions(program)
     for atom, size in _atoms(program).items():
-        if len(visitors[atom]) < len(compiled.kinds):
+        if atom not in questions and len(visitors[atom]) < len(compiled.kinds):
             num_bytes[tuple(sorted(visitors[atom]))] += size
-    num_bytes[()] += _kernel_bytes(program) - num_bytes.total()
+    asked = _question_bytes(compiled) * (len(compiled.kinds) - 1)
+    num_bytes[()] += _kernel_bytes(program) - num_bytes.total() - asked
     return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+
+
+def _questions(program: TileProgram) -> set[int]:
+    """Return the instructions of the state machine that ask on which side of another a kind is."""
+    lines = emit_csl.kernel_library()["pe.csl"].splitlines()
+    asking = {number for number, line in enumerate(lines, 1) if "kind < model.kinds[" in line}
+    return {
+        pc
+        for pc, place in enumerate(program.locations)
+        if place is not None and place.path == "pe.csl" and place.line in asking
+    }
+
+
+def _question_bytes(compiled: Compiled) -> int:
+    """Return the bytes of one question; a program has one less than kinds."""
+    program = compiled.first
+    opcodes = [Opcode(int(program.code[pc][Field.OPCODE])) for pc in _questions(program)]
+    total = sum(INSTRUCTIONS[opcode].num_bytes for opcode in opcodes)
+    size, rest = divmod(total, len(compiled.kinds) - 1)
+    if rest:
+        raise AssertionError("the questions for kinds are not all equally long")
+    return size
 
 
 def _give_rare_instructions_to_earlier_ones(

@@ -36,6 +36,12 @@ _EXPONENTIAL = (0.50000036, 0.16666612, 4.1661117e-2, 8.336187e-3, 1.4107504e-3,
 """(eˣ − 1 − x) / x² for |x| up to ln 2."""
 _RECIPROCAL = (2.121212, -1.4545455, 0.32323232)
 """1 / x for x from 1 to 2, within 1 %."""
+_STEPS, _MINUS_STEP = np.float32(1.442695), np.float32(-0.6931472)
+"""1 / ln 2 and −ln 2."""
+_EXPONENTIAL_FOR_HALF = (1.0, 0.9999668, 0.50003016, 0.16787526, 4.1513775e-2)
+"""eˣ for |x| up to ln 2 / 2, within 2.9 · 10⁻⁶."""
+_RECIPROCAL_FOR_HALF = (2.8284233, -2.9393421, 1.3310228, -0.22183713)
+"""1 / x for x from 1 to 2, within 0.18 %."""
 _NORMAL_TAIL = (
     *(-0.6931471, 0.7978867, -0.3182893, 3.640767e-2, 4.904232e-3, 7.459855e-5),
     *(-1.5732137e-4, -4.229266e-5, -5.757377e-6, -4.231341e-7, -1.3278901e-8),
@@ -68,6 +74,18 @@ def exponential(x: Floats) -> Floats:
 
 
 @_quietly
+def exponential_for_half(x: Floats) -> Floats:
+    """Return eˣ for x up to 0, as exact as a number must be that is rounded to f16.
+
+    >>> float(exponential_for_half(np.float32(0))), float(exponential_for_half(np.float32(-5)))
+    (1.0, 0.006737959571182728)
+    """
+    tail, steps = _split_for_half(_at_least(x, -87))
+    scale = ((steps << np.uint32(23)) + np.uint32(0x3F800000)).view(np.float32)
+    return tail * scale
+
+
+@_quietly
 def sigmoid(x: Floats) -> Floats:
     """Return 1 / (1 + e⁻ˣ)."""
     tail, scale = _split(_minus_magnitude(x, -110))
@@ -82,6 +100,15 @@ def silu(x: Floats) -> Floats:
     """Return x / (1 + e⁻ˣ)."""
     bounded = _minus_magnitude(x, -110)
     return _gate(x, bounded, bounded)
+
+
+@_quietly
+def silu_for_half(x: Floats) -> Floats:
+    """Return x / (1 + e⁻ˣ), as exact as a number must be that is rounded to f16."""
+    bounded = _minus_magnitude(x, -25)
+    tail, steps = _split_for_half(bounded)
+    small = (_words(tail) + (steps << np.uint32(23))).view(np.float32)  # e^−|x|
+    return small * _reciprocal_for_half(small + _ONE) * bounded + _above_zero(x)
 
 
 @_quietly
@@ -167,6 +194,19 @@ def _reciprocal(x: Floats) -> Floats:
     estimate = _polynomial(x, _RECIPROCAL)
     estimate = estimate * (_TWO - x * estimate)
     return estimate + (_ONE - x * estimate) * estimate
+
+
+def _split_for_half(exponent: Floats) -> tuple[Floats, Words]:
+    """Return a number from 0.7 to 1.5, and words that end in k, with e^exponent = number · 2ᵏ."""
+    steps = exponent * _STEPS + _ROUND
+    rest = exponent + (steps - _ROUND) * _MINUS_STEP
+    return _polynomial(rest, _EXPONENTIAL_FOR_HALF), _words(steps)
+
+
+def _reciprocal_for_half(x: Floats) -> Floats:
+    """Return 1 / x for x from 1 to 2."""
+    estimate = _polynomial(x, _RECIPROCAL_FOR_HALF)
+    return estimate * (_TWO - x * estimate)
 
 
 def _gate(x: Floats, bounded: Floats, exponent: Floats) -> Floats:

@@ -87,6 +87,8 @@ class KernelCosts:
 
     parts: tuple[Part, ...]
     """Code, frames and constants."""
+    question_bytes: int
+    """Code for a question of the state machine; it has one less than kinds."""
     launch: Counts
     """The exported function that starts the state machine."""
     below: Counts
@@ -101,7 +103,8 @@ class KernelCosts:
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
         """Return the bytes of a program with these kinds; an upper bound."""
         names = {kind.name.lower() for kind in kinds}
-        return sum(
+        questions = max(0, len(names) - 1) * self.question_bytes
+        return questions + sum(
             part.num_bytes
             for part in self.parts
             if not part.kinds or not names.isdisjoint(part.kinds)
@@ -133,5 +136,5 @@ def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
     tables = json.loads(path.read_text(encoding="utf-8"))
     table = tables[table_name(dtype, is_sequence=is_sequence)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
-    counts = {name: table[name] for name in ("launch", "below", "above", "second_chain", "kinds")}
-    return KernelCosts(parts, **counts)
+    others = {name: value for name, value in table.items() if name != "parts"}
+    return KernelCosts(parts, **others)

@@ -149,8 +149,9 @@ class StepCosts:
         self.launch = self._read(kernels.launch).fixed
         """Of the exported function."""
         self.below = self._read(kernels.below).fixed
+        """Of a question whether a kind is below another one, if it is."""
         self.above = self._read(kernels.above).fixed
-        """Of a question of the state machine whether a kind is below another one: it is, or is not."""
+        """The same, if it is not."""
         self.second_chain = self._read(kernels.second_chain).fixed
         """What the middle of an axis executes in addition."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)

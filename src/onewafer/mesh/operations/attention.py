@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.collectives import copy_along, reduce_along
@@ -381,6 +382,8 @@ class Weigh(_Step):
         """Do on NumPy arrays what the kernel does."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
+        is_half = memories.program.dtype is DataType.F16
+        exponential = functions.exponential_for_half if is_half else functions.exponential
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
             column.of(totals, shape.axis)[..., : shape.most] = attention.weights(
@@ -388,7 +391,7 @@ class Weigh(_Step):
                 column.of(maxima, shape.axis),
                 column.heads,
                 column.lengths,
-                functions.exponential,
+                exponential,
                 group=shape.group,
             )
 

@@ -275,6 +275,7 @@ _ACTIVATIONS = {
     ActivationFunction.SIGMOID: (Kind.SIGMOID, functions.sigmoid),
     ActivationFunction.TANH: (Kind.TANH, functions.tanh),
 }
+_FOR_HALF = {ActivationFunction.SILU: functions.silu_for_half}
 _SQUARING = (ActivationFunction.TANH, ActivationFunction.GELU_TANH)
 
 
@@ -294,7 +295,10 @@ class Activation(_Unary):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values = memories.read(self.input).astype(np.float32)
-        memories.store(self.result, _ACTIVATIONS[self.function][1](values))
+        function = _ACTIVATIONS[self.function][1]
+        if memories.program.dtype is DataType.F16:
+            function = _FOR_HALF.get(self.function, function)
+        memories.store(self.result, function(values))
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
