@@ -289,6 +289,8 @@ class ExpressionGenerator:
                 return self.evaluate(value, dest)
             case Opcode.MUL if word > 0 and word.bit_count() == 1:
                 return self.scale(self.evaluate(value), word, binary.type, dest)
+            case Opcode.SHL if 0 < word <= MAXIMUM_DOUBLINGS:
+                return self.scale(self.evaluate(value), 1 << word, binary.type, dest)
             case Opcode.DIV if _is_unsigned_power(binary.type, word):
                 count = ir.Immediate(binary.type, word.bit_length() - 1)
                 return self._binary(replace(binary, opcode=Opcode.SHR, right=count), dest)
