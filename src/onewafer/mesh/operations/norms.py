@@ -131,7 +131,7 @@ class SumSquares(OverGroups):
         """Return its words in the schedule."""
         blocks = self.totals, self.input, self.sums
         columns = self.input.columns
-        share = () if self.sums is None else float_words(self.groups.share)
+        share = () if self.sums is None else float_words(float(self.groups.share))
         return block_entry(
             program, self.kind, *blocks, columns=columns, more=(*self.words(), *share)
         )
@@ -179,7 +179,7 @@ class Normalize(OverGroups):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        share = float_words(self.groups.share)
+        share = float_words(float(self.groups.share))
         more = (*self.words(), self.squares, *share, *float_words(self.epsilon))
         if self.sums is not None and self.bias is not None:
             more = (*more, self.sums, self.bias)
