@@ -58,10 +58,11 @@ class Script:
 
 
 @st.composite
-def feature_programs(draw, builder=None):
+def feature_programs(draw, builder=None, has_teardown=None):
     """Draw an architecture and an image for it; `builder` is a class like `FeatureBuilder`."""
     architecture = draw(st.sampled_from(ARCHITECTURES))
-    has_teardown = draw(st.integers(0, 2)) == 0
+    if has_teardown is None:
+        has_teardown = draw(st.integers(0, 2)) == 0
     builder = builder or (TeardownBuilder if has_teardown else FeatureBuilder)
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
@@ -391,3 +392,8 @@ class TeardownBuilder(FeatureBuilder):
             kernel.task(TaskKind.LOCAL, TEARDOWN_TASK, "teardown")
             kernel.label(skip)
         return super().finish()
+
+
+def teardown_programs():
+    """Draw programs that tear colors down and touch their routers, all of them."""
+    return feature_programs(builder=TeardownBuilder, has_teardown=True)

@@ -236,6 +236,28 @@ FEATURE_MUTANTS = {
         "base = (low + stride * num_bytes + 2) & 0xFFFF",
     ),
 }
+TEARDOWN_MUTANTS = {
+    "registers: a write in the cycle of a look at the router is forgotten": (
+        "registers.py",
+        "if s.pes[s.arena[block + BLOCK_PE], PE_WRITE_CYCLE] != NEVER:",
+        "if s.pes[s.arena[block + BLOCK_PE], PE_WRITE_CYCLE] == 0:",
+    ),
+    "registers: a write counts in its own cycle": (
+        "registers.py",
+        "if s.pes[pe, PE_WRITE_CYCLE] >= cycle:",
+        "if s.pes[pe, PE_WRITE_CYCLE] > cycle:",
+    ),
+    "registers: torn down colors are told again": (
+        "registers.py",
+        "s.torn_colors[pe] = torn & ~(_HALF << shift)",
+        "s.torn_colors[pe] = torn",
+    ),
+    "teardown: its task is ready a cycle late": (
+        "switching.py",
+        "wake_attention(s, s.blocks[pe], cycle + 1)",
+        "wake_attention(s, s.blocks[pe], cycle + 2)",
+    ),
+}
 DRIVER = """
 from hypothesis import HealthCheck, Phase, given, settings
 from tests.simulator.{module} import {strategy}
@@ -282,7 +304,7 @@ def compare(folder, strategy="programs"):
     return process.stdout
 
 
-@pytest.mark.parametrize("strategy", ["programs", "feature_programs"])
+@pytest.mark.parametrize("strategy", ["programs", "feature_programs", "teardown_programs"])
 def test_the_engine_itself_is_no_mutant(strategy):
     assert "found" not in compare(PACKAGE.parent, strategy)
 
@@ -305,3 +327,8 @@ def test_mutant_is_found(tmp_path, name):
 @pytest.mark.parametrize("name", FEATURE_MUTANTS)
 def test_mutant_of_a_feature_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *FEATURE_MUTANTS[name]), "feature_programs")
+
+
+@pytest.mark.parametrize("name", TEARDOWN_MUTANTS)
+def test_mutant_of_teardown_is_found(tmp_path, name):
+    assert "found" in compare(mutated(tmp_path, *TEARDOWN_MUTANTS[name]), "teardown_programs")

@@ -30,9 +30,11 @@ from tests.simulator.assembly import (
     background,
     boot,
     commands,
+    eastward,
     route,
     switched,
 )
+from tests.simulator.test_engines_agree import assert_agreement
 
 COLOR = 3
 MOV32 = DsdOperation.MOV32
@@ -128,6 +130,7 @@ def test_torn_down_color_holds_its_wavelets(engine):
     assert run.machine.statistics().stall_cycles[StallReason.SWITCH][0, 0] > 0
     (found,) = run.machine.find_leftovers()
     assert found.color == COLOR
+    assert "for the end of a teardown" in found.text
 
 
 def test_color_that_is_loaded_torn_down_starts_no_task(engine):
@@ -399,3 +402,74 @@ def test_second_sides_of_positions(engine):
     assert registers.transmit_of(way) == 1 << SOUTH
     assert registers.second_bits(way) == 8 | SOUTH
     assert SIDES == 2 * 0x7F63
+
+
+OTHER = 5
+
+
+def tearing_down(receiver, delay):
+    """Return an image: a PE streams on a color and, after a while, tears another one down."""
+    sender = Kernel("sender")
+    words = sender.data("words", ScalarType.U32, list(range(1, 61)))
+    word = sender.data("word", ScalarType.U32, [TEARDOWN_WORD])
+    sender.function("main")
+    stream = sender.outgoing(COLOR, 60, queue=3)
+    sender.operate(MOV32, stream, src1=sender.vector(words, 60), config=background(3))
+    sender.spin(delay)
+    command = sender.outgoing(OTHER, 1, queue=2, is_control=True)
+    sender.operate(MOV32, command, src1=sender.vector(word, 1))
+    programs = {(0, 0): sender.finish(), (1, 0): receiver}
+    routes = eastward(COLOR, 0, 1) | eastward(OTHER, 0, 1)
+    return make_image(WSE3, programs, width=2, routes=routes)
+
+
+def receiver_in_the_background():
+    """Return a program that is idle while it receives; the teardown task looks how far it is."""
+    kernel = Talker()
+    base = kernel.data("received", ScalarType.U32, num_elements=60)
+    source = kernel.incoming(COLOR, 60, queue=3)
+    kernel.operate(MOV32, kernel.vector(base, 60), src1=source, config=background(3))
+
+    def look():
+        for index in (0, 10, 30, 59):
+            kernel.log_word(base + 4 * index)
+
+    return kernel.on_teardown(look)
+
+
+def runner_ahead():
+    """Return a program that asks for its routes again and again, with nothing else to do."""
+    kernel = Talker()
+    kernel.queue(3, color=COLOR, is_input=True)
+    for _ in range(25):
+        kernel.spin(1)
+        kernel.log_word(2 * (0x7F20 + OTHER))
+    return kernel.on_teardown(lambda: kernel.log(99))
+
+
+def chain_of_tasks():
+    """Return a program of tasks that start each other, between which the teardown task falls."""
+    kernel = Talker()
+    kernel.queue(3, color=COLOR, is_input=True)
+    kernel.emit(Opcode.ACTIVATE, imm=27)
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    for number in range(8, 28):
+        kernel.label(f"task{number}")
+        kernel.log(number)
+        if number > 8:  # downwards: the picker comes to the teardown task before the next one
+            kernel.emit(Opcode.ACTIVATE, imm=number - 1)
+        kernel.emit(Opcode.END_TASK)
+        kernel.task(TaskKind.LOCAL, number, f"task{number}")
+    kernel.label("teardown")
+    kernel.log(99)
+    kernel.emit(Opcode.END_TASK)
+    kernel.task(TaskKind.LOCAL, TEARDOWN_TASK, "teardown")
+    return kernel.build()
+
+
+@pytest.mark.parametrize("delay", [0, 3, 9, 17])
+@pytest.mark.parametrize("make", [receiver_in_the_background, runner_ahead, chain_of_tasks])
+def test_what_goes_ahead_of_the_clock_expects_a_teardown(make, delay):
+    """M130, M132: in no engine does anything go on beyond the cycle in which a task may start."""
+    assert_agreement(WSE3, tearing_down(make(), delay))

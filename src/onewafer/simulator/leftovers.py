@@ -151,7 +151,8 @@ def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterato
         reason = (
             "behind what was never taken"
             if number in arrived
-            else "for a switch position that lets them pass, or for a place in what is before them"
+            else "for a switch position that lets them pass, for the end of a teardown, or for a "
+            "place in what is before them"
         )
         text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
         is_for_host = number in arrived - for_program
