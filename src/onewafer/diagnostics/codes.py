@@ -70,7 +70,7 @@ CODES = MappingProxyType(
         "unknown-name": "A name is not declared",
         "unknown-param": "A param is bound that the module does not declare",
         "unsupported-builtin": "A builtin of CSL that this compiler does not have yet",
-        "unresolved-extern": "No module exports the variable that an `extern` declaration means",
+        "unresolved-extern": "An `extern` declaration means no exported variable, or several",
         "unsupported-feature": "A feature of CSL that this compiler does not have yet",
         "unsupported-on-architecture": "The chosen machine does not have this",
         "unused-value": "The value of an expression statement is not used",

@@ -124,7 +124,13 @@ def test_a_transform_in_a_corner_of_the_rectangle():
 
 @pytest.mark.parametrize(
     ("size", "num_pes", "dtype", "message"),
-    [(6, 2, "f32", "power of two"), (8, 3, "f32", "multiple"), (8, 2, "i16", "f16 or f32")],
+    [
+        (6, 2, "f32", "power of two"),
+        (8, 3, "f32", "multiple"),
+        (8, 2, "i16", "f16 or f32"),
+        (64, 2, "f32", "memory of a PE"),
+        (32768, 1, "f16", "memory of a PE"),
+    ],
 )
 def test_what_cannot_be_transformed_is_said(size, num_pes, dtype, message):
     with pytest.raises(CompileError, match=message):

@@ -315,15 +315,17 @@ def test_a_json_file_is_a_value_of_a_type(analyze):
     const p = @import_comptime_value(point, "data/p.json");
     const m = @import_comptime_value([2, 3]i16, "data/m.json");
     const any = @import_comptime_value(comptime_struct, "data/any.json");
-    comptime { @comptime_print(p.x, p.y, m, any.name, any.sizes[1], any.inner.ok); }
+    const u = @import_comptime_value(union { i: i16, f: f32 }, "data/u.json");
+    comptime { @comptime_print(p.x, p.y, m, any.name, any.sizes[1], any.inner.ok, u.f); }
     """
     texts = {
         "data/p.json": '{"y": 2, "x": 3}',
         "data/m.json": "[[1, 2, 3], [4, 5, 6]]",
         "data/any.json": '{"name": "n", "sizes": [1, 2.5], "inner": {"ok": true}}',
+        "data/u.json": '{"f": 0.5}',
     }
     (printed,) = analyze(source, files=texts).diagnostics
-    assert printed.message == "3 2.0 [2, 3]i16{ 1, 2, 3, 4, 5, 6 } n 2.5 true"
+    assert printed.message == "3 2.0 [2, 3]i16{ 1, 2, 3, 4, 5, 6 } n 2.5 true 0.5"
 
 
 @pytest.mark.parametrize(
@@ -336,6 +338,9 @@ def test_a_json_file_is_a_value_of_a_type(analyze):
         ("u8", "300", "value-out-of-range"),
         ("struct { x: i16 }", '{"y": 1}', "missing-field"),
         ("struct { x: i16 }", '{"x": 1, "y": 1}', "unknown-field"),
+        ("union { x: i16, y: i16 }", '{"x": 1, "y": 1}', "type-mismatch"),
+        ("union { x: i16, y: i16 }", "{}", "type-mismatch"),
+        ("union { x: i16, y: i16 }", '{"z": 1}', "unknown-field"),
         ("comptime_struct", '{"a": {"b": 1, "c": 2, "b": 3}}', "unreadable-file"),
         ("comptime_struct", '{"a": null}', "type-mismatch"),
         ("i16", "{", "unreadable-file"),
@@ -477,6 +482,8 @@ EXPORTING = """
 const point = struct { x: i16, y: struct { z: f32 } };
 export var p: point = .{ .x = 1, .y = .{ .z = 2.0 } };
 export const table = [3]i16{ 1, 2, 3 };
+export var one: i16 linkname("twice") = 1;
+export var two: i16 linkname("twice") = 2;
 fn f() void {}
 """
 
@@ -495,6 +502,7 @@ fn f() void {}
         ("extern var table: [3]i16;", "x = table[x];", ["not-assignable"]),
         ("extern var tables: [3]i16;", "x = tables[x];", ["unresolved-extern"]),
         ("extern var x2: i16 = 3;", "x = x2;", ["type-mismatch"]),
+        ('extern const p: i16 linkname("twice");', "x = p;", ["unresolved-extern"]),
     ],
 )
 def test_extern_variables_are_those_that_a_module_exports(analyze, declarations, use, codes):

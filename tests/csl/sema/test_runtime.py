@@ -248,6 +248,34 @@ def test_pointers_convert_as_documented(analyze, pointer, to, is_accepted):
 
 
 @pytest.mark.parametrize(
+    ("use", "pointer"),
+    [("x = p.*;", "*"), ("p.* = 1;", "*"), ("x = q[0];", "[*]"), ("q[0] = 1;", "[*]")],
+)
+def test_nothing_is_read_or_written_through_a_pointer_to_anything(analyze, use, pointer):
+    program = f"var x: i16; fn f(p: *anyopaque, q: [*]anyopaque) void {{ {use} }}"
+    error = analyze(program).error
+    assert error.message == f"a `{pointer}anyopaque` does not say what lies there"
+    assert "@ptrcast" in error.help
+
+
+@pytest.mark.parametrize("use", ["x = ps[i].x;", "ps[i].x = 3;"])
+def test_a_variable_that_is_an_array_of_structs_is_refused_once(analyze, use):
+    declared = "const point = struct { x: i16 }; var ps: [2]point; var x: i16; var i: u16;"
+    error = analyze(f"{declared} fn f() void {{ {use} }}").error
+    assert (
+        error.message == "arrays of structs, as `[2]struct { x: i16 }`, exist at compile time only"
+    )
+    assert error.primary is not None
+
+
+def test_a_use_of_structs_that_are_not_in_memory_is_shown(analyze):
+    declared = "const point = struct { x: i16 }; var x: i16;"
+    error = analyze(f"{declared} fn f(p: *point) void {{ x = p.*.x; }}").error
+    assert error.code == "unsupported-feature"
+    assert error.primary is not None
+
+
+@pytest.mark.parametrize(
     ("first", "second", "result"),
     [
         ("i16", "i32", "i32"),

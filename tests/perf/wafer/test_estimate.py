@@ -86,6 +86,7 @@ def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
     assert isinstance(refusal, Refusal)
     assert "141 GB for weights" in refusal.reason
     assert "1 wafer has 43.4 GB" in refusal.reason
+    assert refusal.reason.endswith("let the weights come from outside: `--mode streaming`")
     fewest = int(refusal.reason.partition("cs3x")[2].split()[0])
     assert 4 < fewest < 9
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from onewafer.csl.codegen.object_code import ObjectProgram
     from onewafer.diagnostics import DiagnosticSink
 
-if TYPE_CHECKING:
     Callees = Mapping[ir.Function, tuple[ir.Function, ...]]
 
 FIRST_REGISTER: Final = 1

@@ -214,22 +214,36 @@ class Module:
             )
         if declaration.type is None:
             fail("type-mismatch", "an `extern` variable needs a type", span)
-        for module in self.context.modules:
-            for other in module.code.declarations.values():
-                if (
-                    isinstance(other, ast.Variable)
-                    and other.storage is ast.Storage.EXPORT
-                    and module.external_name(other) == symbol
-                ):
-                    value = module.read(other.name, span)
-                    return _as_extern(
-                        declaration, self.evaluate_type(declaration.type), other, value
-                    )
+        module, exported = self._exported_as(symbol, span)
+        value = module.read(exported.name, span)
+        return _as_extern(declaration, self.evaluate_type(declaration.type), exported, value)
+
+    def _exported_as(self, symbol: str, span: Span) -> tuple[Module, ast.Variable]:
+        """Return the one variable of the program that has a symbol, and its module, or fail."""
+        found = [
+            (module, variable)
+            for module in self.context.modules
+            for variable in module.code.declarations.values()
+            if isinstance(variable, ast.Variable)
+            and variable.storage is ast.Storage.EXPORT
+            and module.external_name(variable) == symbol
+        ]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            fail(
+                "unresolved-extern",
+                f"no module of the program exports a variable `{symbol}`",
+                span,
+                help=f"declare it in a module that the program imports: `export var {symbol}: …`",
+            )
+        places = dict.fromkeys(variable.name_span for _, variable in found)
         fail(
             "unresolved-extern",
-            f"no module of the program exports a variable `{symbol}`",
+            f"{len(found)} variables of the program are exported as `{symbol}`",
             span,
-            help=f"declare it in a module that the program imports: `export var {symbol}: …`",
+            secondary=tuple(Annotation(place, "exported here") for place in places),
+            help="give each a symbol of its own with `linkname(…)`, and import its module once",
         )
 
     def external_name(self, declaration: ast.Variable) -> str:
@@ -283,6 +297,13 @@ class Module:
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
                 declaration.name_span,
                 help="declare it `const`, or give it a sized type: `var x: i16 = …`",
+            )
+        if isinstance(type_, t.ArrayType) and isinstance(type_.element, t.StructType):
+            fail(
+                "unsupported-feature",
+                f"arrays of structs, as `{type_}`, exist at compile time only",
+                declaration.name_span,
+                help="declare an array for each field",
             )
         alignment = None
         if declaration.alignment is not None:

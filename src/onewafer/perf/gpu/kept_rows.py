@@ -41,7 +41,7 @@ class KeptRows:
         digest = hashlib.sha256(table)
         digest.update(question.encode())
         self._columns = tuple(columns)
-        self._name = f"{digest.hexdigest()[:32]}"
+        self._name = digest.hexdigest()[:32]
 
     def read(self) -> Columns | None:
         """Return the columns of the rows, empty ones if none fits; None: nothing is kept."""

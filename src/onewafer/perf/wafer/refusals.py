@@ -67,7 +67,7 @@ def _way_out(regions: Regions, machine: Machine, options: WaferOptions) -> str:
     if fewest is not None:
         return (
             f"{machine.system.name}x{fewest} would do as a pipeline, or let the weights come from "
-            f"outside (mode '{Mode.STREAMING}')"
+            "outside: `--mode streaming`"
         )
     wafer = largest_rectangle(machine.architecture)
     reasons = (regions.why_not(((i, 1),), wafer) for i in range(len(regions.segments)))

@@ -11,7 +11,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Value, boolean
+from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Undefined, Value, boolean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,8 @@ class _Reader:
                 self._wrong(type_, where)
 
     def _struct(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
+        if type_.is_union:
+            return self._union(found, type_, where)
         names = type_.names or ()
         missing = [name for name in names if name not in found]
         if missing or len(found) > len(names):
@@ -88,6 +90,25 @@ class _Reader:
             for name, field in zip(names, type_.fields, strict=True)
         ]
         return Struct(names, tuple(fields), type_ if type_.origin is not None else None)
+
+    def _union(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
+        """Return a union, of which an object names the active variant."""
+        names, place = type_.names or (), f" at `{where}`" if where else ""
+        if len(found) != 1:
+            fail(
+                "type-mismatch",
+                f"what `{self.path}` holds{place} is no `{type_}`: "
+                f"it has {len(found)} fields, a union one",
+                self.span,
+            )
+        (name,) = found
+        if name not in names:
+            self._other_fields(type_, where, [], [name])
+        fields = (
+            self.value(found[name], field, f"{where}.{name}") if name == each else Undefined()
+            for each, field in zip(names, type_.fields, strict=True)
+        )
+        return Struct(names, tuple(fields), type_)
 
     def _other_fields(
         self, type_: t.StructType, where: str, missing: list[str], extra: list[str]

@@ -19,8 +19,8 @@ from onewafer.csl.sema.builtins.values import (
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.runtime import order
+from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
-from onewafer.csl.sema.runtime.statements import ir_type_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -68,7 +68,7 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         if not a.module.code.is_library:
             a.instance.reaches_registers = True
         return Runtime(type_, a.sized(value, t.U16, site.argument_spans[1], "the address"))
-    held, target = ir_type_of(source, span), ir_type_of(type_, span)
+    held, target = ir_type(source, span), ir_type(type_, span)
     if (
         isinstance(held, ir.DsdType)
         or isinstance(target, ir.DsdType)

@@ -112,7 +112,14 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
 def expect_pointer(value: Value, span: Span) -> Pointer | Runtime:
     """Return a pointer value, or fail."""
     match value:
-        case Pointer() | Runtime(t.PointerType()):
+        case Pointer(type_) | Runtime(t.PointerType() as type_):
+            if type_.pointee is t.ANYOPAQUE:
+                fail(
+                    "type-mismatch",
+                    f"a `{type_}` does not say what lies there",
+                    span,
+                    help="convert it first: `@ptrcast(*[1]i16, …)`",
+                )
             return value
         case _:
             fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
@@ -204,7 +211,7 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
         return place
     if a.comptime_depth:
         fail("not-comptime", "memory cannot be read at compile time", span)
-    held = ir_type(type_.pointee)
+    held = ir_type(type_.pointee, span)
     return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
 
 

@@ -202,7 +202,7 @@ class Analyzer:
         initial = variable.initial
         descriptor = initial.descriptor if isinstance(initial, Dsd) else None
         address = ir.AddressOf(self.instance.storage(variable))
-        return Runtime(variable.type, ir.Load(ir_type(variable.type), address), descriptor)
+        return Runtime(variable.type, ir.Load(ir_type(variable.type, span), address), descriptor)
 
     def load(self, value: Value, span: Span) -> Value:
         """Return the run-time value of a variable, also of one of a struct type."""
@@ -284,7 +284,7 @@ class Analyzer:
         return ir.Binary(opcode, scalar, left, right)
 
 
-def ir_type(type_: t.Type) -> ScalarType | ir.DsdType:
+def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:
     """Return how a run-time value of `type_` is held, or fail."""
     if type_ in t.DSDS:
         return ir.DSD
@@ -293,7 +293,7 @@ def ir_type(type_: t.Type) -> ScalarType | ir.DsdType:
         fail(
             "unsupported-feature",
             f"values of type `{type_}` are not supported at run time",
-            None,
+            span,
             help="64-bit integers, structs and arrays by value exist at compile time only",
         )
     return scalar

@@ -16,7 +16,7 @@ from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
-from onewafer.csl.sema.runtime.statements import analyze_block, ir_type_of
+from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.runtime.structs import load_fields
 from onewafer.csl.sema.values import (
     Array,
@@ -195,7 +195,7 @@ class _Fields:
                 not_comptime(field, self.span)
             known = force_all(field, f"the argument `{name}`", self.span)
             return known, ("comptime", type_of(known), key_of(known))
-        ir_type_of(field.type, self.span)
+        ir_type(field.type, self.span)
         local = self.callee.new_local(name, field.type, is_const=True, descriptor=field.descriptor)
         self.parameters.append(local)
         self.passed.append(field.expression)
@@ -242,7 +242,7 @@ def bind_argument(
         value = force_all(value, what, span)
         return value, ("comptime", type_, key_of(value))
     descriptor = value.descriptor if isinstance(value, Dsd | Runtime) else None
-    ir_type_of(type_, span)
+    ir_type(type_, span)
     local = callee.new_local(parameter.name, type_, is_const=True, descriptor=descriptor)
     return local, ("run time", type_, descriptor)
 
@@ -255,7 +255,7 @@ def start(
     is_struct = isinstance(callee.result, t.StructType)
     result = None
     if callee.result != t.VOID and not is_struct:
-        result = ir_type_of(callee.result, declaration.result.span)
+        result = ir_type(callee.result, declaration.result.span)
     function = ir.Function(
         instance.unique_symbol(callee.name),
         tuple(p.local for p in parameters),
@@ -307,7 +307,7 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
             variable = a.new_variable(parameter.name, parameter.type, span, is_const=True)
             address = ir.AddressOf(a.instance.storage(variable))
             value = ir.ReadLocal(parameter.local)
-            a.emit(ir.Store(ir_type(parameter.type), address, 0, value, span))
+            a.emit(ir.Store(ir_type(parameter.type, span), address, 0, value, span))
             a.declare(parameter.name, variable)
 
 
@@ -330,7 +330,7 @@ def start_root(
                 declaration.name_span,
             )
         type_ = evaluate_type(callee, parameter.type)
-        ir_type_of(type_, parameter.type.span)
+        ir_type(type_, parameter.type.span)
         local = callee.new_local(parameter.name, type_, is_const=True)
         callee.declare(parameter.name, local)
         parameters.append(local)

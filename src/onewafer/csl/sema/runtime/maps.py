@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
     ast_nodes,
@@ -21,7 +22,7 @@ from onewafer.csl.sema.runtime.calls import (
     spill,
 )
 from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
-from onewafer.csl.sema.runtime.statements import analyze_block, ir_type_of
+from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
 from onewafer.csl.syntax import ast
 
@@ -142,7 +143,7 @@ def emit_map(
         body = loop.body(None, spans[: len(inputs)])
         a.emit(ir.Map(tuple(loop.inputs), None, body, span))
         return
-    ir_type_of(callee.result, span)
+    ir_type(callee.result, span)
     result = a.new_local("result", callee.result, is_const=True).local
     if _is_stream(arguments[-1].value):
         output = _stream(a, arguments[-1], result, callee.result)
@@ -150,7 +151,7 @@ def emit_map(
         a.emit(ir.Map(tuple(loop.inputs), output, body, span))
         return
     address = _destination(a, arguments[-1], callee.result)
-    store = ir.Store(ir_type_of(callee.result, span), address, 0, ir.ReadLocal(result), span)
+    store = ir.Store(ir_type(callee.result, span), address, 0, ir.ReadLocal(result), span)
     body = loop.body(result, spans[: len(inputs)])
     a.emit(ir.Map(tuple(loop.inputs), None, (*body, store), span))
 

@@ -193,7 +193,7 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
             pass
         case _:
             pass
-    ir_type_of(type_, node.name_span)
+    ir_type(type_, node.name_span)
     bound = a.new_local(node.name, type_, is_const=node.is_const, descriptor=descriptor)
     if isinstance(value, Undefined):
         if type_ in t.DSDS or isinstance(type_, t.PointerType):
@@ -204,21 +204,9 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
     a.declare(node.name, bound, node.name_span)
 
 
-def ir_type_of(type_: t.Type, span: Span) -> ScalarType | ir.DsdType:
-    """Return `ir_type`, its fault at a place."""
-    if type_ not in t.DSDS and t.scalar_type(type_) is None:
-        fail(
-            "unsupported-feature",
-            f"values of type `{type_}` are not supported at run time",
-            span,
-            notes=("64-bit integers and structs exist at compile time only",),
-        )
-    return ir_type(type_)
-
-
 def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
     element = type_.element if isinstance(type_, t.ArrayType) else type_
-    ir_type_of(element, node.name_span)
+    ir_type(element, node.name_span)
     alignment = None
     if node.alignment is not None:
         alignment = places.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
@@ -237,7 +225,7 @@ def store_value(
     """Emit the stores that put `value` at a place."""
     if not isinstance(type_, t.ArrayType):
         expression = a.expression(value, span)
-        a.emit(ir.Store(ir_type(type_), a.expression(pointer, span), 0, expression, span))
+        a.emit(ir.Store(ir_type(type_, span), a.expression(pointer, span), 0, expression, span))
         return
     match value:
         case Array(_, elements):
@@ -256,7 +244,7 @@ def _store_array(
     elements: Sequence[Value],
     span: Span,
 ) -> None:
-    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
     address = _once(a, a.expression(pointer, span), span)
     if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
         first = a.expression(elements[0], span)
@@ -273,7 +261,7 @@ def _store_array(
 def _copy_array(
     a: Analyzer, target: Pointer | Runtime, source: Value, type_: t.ArrayType, span: Span
 ) -> None:
-    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
     to_address, from_address = (
         _once(a, a.expression(place, span), span) for place in (target, source)
     )
@@ -516,7 +504,7 @@ def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
 def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -> None:
     span = node.iterable.span
     base = a.expression(pointer, span)
-    held, step = ir_type(type_.element), t.num_bytes(type_.element)
+    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)
     a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
@@ -548,7 +536,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
         body = node.arms[chosen].body
         _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
         return
-    ir_type_of(scrutinee.type, node.scrutinee.span)
+    ir_type(scrutinee.type, node.scrutinee.span)
     kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
     value = Runtime(scrutinee.type, kept)
     rest: tuple[ir.Statement, ...] = ()

@@ -35,7 +35,7 @@ def store_fields(a: Analyzer, value: Value, type_: t.StructType, span: Span) -> 
     ]
     for path, field_type, kept in leaves:
         place = _place(a, a.struct_result, path, field_type, span)
-        a.emit(ir.Store(ir_type(field_type), place, 0, kept, span))
+        a.emit(ir.Store(ir_type(field_type, span), place, 0, kept, span))
 
 
 def load_fields(
@@ -50,7 +50,7 @@ def load_fields(
             return Struct(field_type.names, fields, named)
         local = a.new_local("field", field_type, is_const=True).local
         place = _place(a, places, path, field_type, span)
-        a.emit(ir.SetLocal(local, ir.Load(ir_type(field_type), place), span))
+        a.emit(ir.SetLocal(local, ir.Load(ir_type(field_type, span), place), span))
         return Runtime(field_type, ir.ReadLocal(local))
 
     result = load(type_, ())
