@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program, run_stages
+from onewafer.diagnostics import DiagnosticSink
 from onewafer.errors import CompileError, SimulationError
 from onewafer.host import Device
 
@@ -85,13 +86,17 @@ comptime {
 """
 
 
-@cache
-def image_of(type_, width=WIDTH, height=HEIGHT):
+def files_of(type_):
     def text(source):
         named = source.replace("TYPE", type_)
-        return named.replace("WIDTH", str(width)).replace("HEIGHT", str(height))
+        return named.replace("WIDTH", str(WIDTH)).replace("HEIGHT", str(HEIGHT))
 
-    files = MemoryFiles({"layout.csl": text(LAYOUT), "pe.csl": text(PROGRAM)})
+    return {"layout.csl": text(LAYOUT), "pe.csl": text(PROGRAM)}
+
+
+@cache
+def image_of(type_):
+    files = MemoryFiles(files_of(type_))
     return compile_program(CompileOptions(entry="layout.csl", architecture=WSE3), files)
 
 
@@ -191,6 +196,32 @@ def test_a_message_outside_of_the_rectangle_stops_the_simulation():
     device.write("plan", plan)
     with pytest.raises(SimulationError, match="outside of the rectangle"):
         device.launch("run")
+
+
+def test_nobody_is_warned_of_what_the_library_does():
+    files = MemoryFiles(files_of("f32"))
+    sink = DiagnosticSink()
+    run_stages(CompileOptions(entry="layout.csl", architecture=WSE3), files, sink)
+    assert sink.diagnostics == []
+
+
+@pytest.mark.parametrize(
+    ("after", "is_accepted"),
+    [
+        ("{}", True),
+        (".{}", True),
+        (".{ .activate = sent_id }", True),
+        (".{ .on = sent_id }", False),
+    ],
+)
+def test_what_comes_after_a_message_is_known(after, is_accepted):
+    files = files_of("f32")
+    files["pe.csl"] = files["pe.csl"].replace(".{ .unblock = sent_id }", after)
+    sink = DiagnosticSink()
+    run_stages(CompileOptions(entry="layout.csl", architecture=WSE3), MemoryFiles(files), sink)
+    assert [found.code for found in sink.diagnostics] == (
+        [] if is_accepted else ["comptime-assert"]
+    )
 
 
 def test_it_is_a_library_of_the_wse3():
