@@ -69,7 +69,7 @@ class Settings:
 
 
 def cache_folder() -> Path:
-    """Return where machine code of the simulator is kept between runs: `ONEWAFER_CACHE_DIR`.
+    """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
 
     Not a field of `Settings`: it is read at an import, which must not fail for other variables.
     """
