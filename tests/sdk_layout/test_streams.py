@@ -73,6 +73,8 @@ def test_the_host_may_be_met_at_a_pe_of_a_region(target):
         result = np.zeros(SIZE, np.float32)
         runtime.send(source, X)
         runtime.receive(sink, result, SIZE)
+        with pytest.raises(HostError, match=r"made without a port.*array\.tofile"):
+            runtime.receive_tofile(sink, "words")
     np.testing.assert_array_equal(result, 2 * X)
 
 
@@ -86,6 +88,8 @@ def test_a_stream_goes_to_a_file(running, tmp_path, nonblock):
     np.testing.assert_array_equal(np.fromfile(tmp_path / "words", "<f4"), 2 * X)
     with pytest.raises(HostError, match="No such file"):
         runtime.receive_tofile(sink, tmp_path / "missing" / "words", nonblock=True)
+    with pytest.raises(HostError, match="None is no file"):
+        runtime.receive_tofile(sink, None)
 
 
 @given(

@@ -453,11 +453,11 @@ class SdkRuntime:
             HostError: no such stream, its port has no size, or the file cannot be written.
             DeadlockError: the program sends too few.
         """
-        stream, file = self._ports.find(port, is_input=False), Path(outfile)
+        stream, file = self._ports.find(port, is_input=False), _to_path(outfile)
         if stream.size is None:
             raise HostError(
-                f"the program does not say how many wavelets stream {stream.name!r} has: "
-                "compile it again, or use receive with a number"
+                f"stream {stream.name!r} was made without a port, which would say how many "
+                "wavelets it has: receive them into an array, and write it with array.tofile"
             )
         _write(file, b"")
         return self._stream_out(
@@ -625,6 +625,13 @@ class SdkRuntime:
         self._store_arrived()
         self._num_tasks += 1
         return Task(self._num_tasks - 1) if nonblock else None
+
+
+def _to_path(file: str | PathLike[str]) -> Path:
+    try:
+        return Path(file)
+    except TypeError:
+        raise HostError(f"{file!r} is no file: pass its name") from None
 
 
 def _write(file: Path, content: bytes) -> None:
