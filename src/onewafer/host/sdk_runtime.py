@@ -489,12 +489,13 @@ class SdkRuntime:
         It is a checkpoint: `onewafer resume` and `Device.from_checkpoint` read it.
 
         Raises:
-            HostError: the program is not loaded.
+            HostError: the program is not loaded, or `path` is no name.
             CheckpointError: the file cannot be written.
         """
+        file = _to_path(path)
         if self._device.is_running:
             self._device.settle()
-        self._device.machine.save_checkpoint(path, what="a core dump")
+        self._device.machine.save_checkpoint(file, what="a core dump")
 
     def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).

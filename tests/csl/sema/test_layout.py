@@ -129,6 +129,17 @@ def test_mistake(analyze, statement, code):
     assert analyze(_layout(statement)).codes == [code]
 
 
+def test_what_is_neither_true_nor_false_is_named(analyze):
+    source = """layout {
+      @set_rectangle(1, 1);
+      @set_tile_code(0, 0, "pe.csl", .{});
+      @set_color_config(0, 0, @get_color(3), .{
+        .routes = .{ .rx = RAMP, .tx = RAMP }, .teardown = 3 });
+    }"""
+    error = analyze(source, files={"pe.csl": ""}).error
+    assert error.message == "`.teardown` is `true` or `false`, this is of type `comptime_int`"
+
+
 def test_the_rectangle_comes_first_and_fits(analyze):
     assert analyze("layout { @set_tile_code(0, 0); }").codes == ["missing-rectangle"]
     assert analyze("layout { }").codes == ["missing-rectangle"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.names import suggest
-from onewafer.csl.sema.values import Struct, Value, Void, truth, type_of
+from onewafer.csl.sema.values import Scalar, Struct, Value, Void, truth, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,15 @@ def _quoted(names: Sequence[str]) -> str:
 def read_flag(fields: Mapping[str, Value], name: str, span: Span) -> bool:
     """Return a `bool` field; absent: false."""
     value = fields.get(name)
-    return value is not None and truth(value, span, name)
+    if value is None:
+        return False
+    if isinstance(value, Scalar) and value.type is not t.BOOL:
+        fail(
+            "type-mismatch",
+            f"`.{name}` is `true` or `false`, this is of type `{value.type}`",
+            span,
+        )
+    return truth(value, span, name)
 
 
 def read_choice(value: Value, what: str, choices: Sequence[str], span: Span) -> str | None:
