@@ -87,14 +87,14 @@ class Compiled:
         return answers(kind, self.kinds)
 
 
+_MEMORY_BYTES = 1 << 16
+"""More than a PE has: no model has all kinds. Addresses end there."""
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
-_MEMORY_BYTES = 60_000
-"""More than a PE has, for all kinds together."""
 _ARENA_ELEMENTS = {
     Arena.PARAMETERS: 600,
     Arena.ACTIVATIONS: 2300,
-    Arena.ACCUMULATOR: 2300,
+    Arena.ACCUMULATOR: 2250,
     Arena.STATE: 800,
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
@@ -200,7 +200,7 @@ _ALIKE = (
 def _measure_sample(compiled: Compiled, sample: Sample, tests: _Tests) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
     terms = ("1", *sample.rounds)
-    program = compiled.first if sample.kind in _CHAINS else compiled.middle
+    program = compiled.first if sample.kind in _FROM_ENDS else compiled.middle
     before = tests.before(compiled, sample.kind)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
@@ -265,6 +265,8 @@ _CHAINS = (
     *(Kind.REDUCE_SCORES_X, Kind.REDUCE_SCORES_Y),
 )
 """Kinds that begin at the ends of an axis."""
+_FROM_ENDS = (*_CHAINS, Kind.REDUCE_HEADS)
+"""The same, and those that begin at the ends of segments."""
 
 
 def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] | None:

@@ -77,7 +77,12 @@ class _Chain:
             RmsNorm(tensor("rms"), "scaled", "v", 1e-5),
             LayerNorm(tensor("layer"), "rms", "v", "v", 1e-5),
         ]
-        source = "layer"
+        self.operations += [  # a norm that waits for a product
+            RmsNorm(tensor("waiting"), "layer", "v", 1e-5),
+            Linear(tensor("across"), "waiting", "w"),
+            Linear(tensor("back"), "across", "w"),
+        ]
+        source = "back"
         for function in ActivationFunction:
             self.operations.append(Activation(tensor(function), source, function))
             source = function
@@ -118,9 +123,10 @@ class _Chain:
             PositionEmbedding(tensor("places"), "table"),
             Add(tensor("placed"), "entry", "places"),
             Rotary(tensor("rotated"), "placed", "angles", "angles", 2),
-            _attend(tensor("first"), "rotated"),
-            Linear(tensor("across"), "first", "w"),
-            replace(_attend(tensor("second"), "across"), is_causal=False, bias="bias"),
+            _attend(tensor("apart"), "rotated"),
+            replace(_attend(tensor("first"), "apart"), is_causal=False, bias="bias"),
+            Linear(tensor("turned"), "first", "w"),
+            replace(_attend(tensor("second"), "turned"), is_causal=False, bias="bias"),
             FirstRow(tensor("one", 1, 8), "second"),
             LastRow(tensor("last", 1, 8), "second"),
             Add(tensor("end", 1, 8), "one", "last"),

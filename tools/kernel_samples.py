@@ -65,6 +65,11 @@ def _split(sizes: Sizes) -> MeshOperation:
     return mesh.Split((sizes.block(),) * sizes.heads, sums)
 
 
+def _store_normalized(sizes: Sizes) -> MeshOperation:
+    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns + 1)
+    return mesh.StoreNormalized((sizes.block(),) * sizes.heads, sums, Groups(1, 8), 1e-5)
+
+
 def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
     return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
 
@@ -91,6 +96,7 @@ def _samples_along(axis: Axis) -> list[Sample]:
         Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
         Sample(lambda sizes: mesh.ChainMax(sizes.block(), axis)),
         Sample(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
+        Sample(lambda sizes: mesh.BroadcastStore(sizes.block(), sizes.block(), axis)),
     ]
 
 
@@ -113,6 +119,12 @@ _ELEMENTWISE = (
         _split,
         rounds=("parts", "parts*rows"),
         lengths=("columns",),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3)),
+    ),
+    Sample(
+        _store_normalized,
+        rounds=("rows", "parts", "parts*rows"),
+        lengths=("columns", "whole"),
         grid=grid(rows=(2, 3, 5), heads=(2, 3)),
     ),
     _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
@@ -169,6 +181,12 @@ class _Norm:
         """Return the next step, or the first one of RmsNorm."""
         return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
 
+    def sum_row_squares(self) -> MeshOperation:
+        """Return the first step of an RmsNorm that comes after products."""
+        totals = replace(self.totals, columns=7)
+        groups = Groups(1, self.groups.num_features)
+        return mesh.SumRowSquares(totals, self.input, groups, Axis.X)
+
     def normalize(self, sums: Block | None) -> MeshOperation:
         """Return the last step."""
         bias = None if sums is None else self.vector
@@ -215,6 +233,11 @@ def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False
 
 _NORMS = (
     _short_norm(lambda norm: norm.sum_squares(None)),
+    Sample(
+        lambda sizes: _Norm(sizes).sum_row_squares(),
+        rounds=("rows", "pieces*rows"),
+        lengths=("piece",),
+    ),
     _short_norm(lambda norm: norm.normalize(None), clears=True),
     _norm(lambda norm: norm.sum_groups()),
     _short_norm(lambda norm: norm.sum_squares(norm.totals)),

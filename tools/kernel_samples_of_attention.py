@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kernel_sample import NUM_PES, Sample, Sizes, grid
@@ -38,6 +38,12 @@ class _Attention:
             rows=sizes.rows,
             table=0,
         )
+
+    @property
+    def shape_of_part(self) -> mesh.AttentionShape:
+        """The same of PEs that have half of the features of a head."""
+        shape = self.shape
+        return replace(shape, head_dim=2 * shape.head_dim, width=shape.head_dim, is_apart=True)
 
     @property
     def kept(self) -> Block:
@@ -118,6 +124,8 @@ def attention_samples() -> Iterator[Sample]:
     for axis in Axis:
         yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
         yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
+    yield _attention(lambda its: mesh.ReduceScores(its.shape_of_part, its.block()))
+    yield _attention(lambda its: mesh.BroadcastScores(its.shape_of_part, its.block()))
 
 
 def softmax_samples() -> Iterator[Sample]:

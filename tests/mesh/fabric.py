@@ -55,9 +55,8 @@ def run_launches(
     device = Device(compile_emitted(emitted, architecture), architecture, engine=engine)
     device.load()
     prepare(device)
-    for name, placements in emitted.parameters.items():
-        for placement in placements:
-            device.write(placement.symbol, placement.pack(parameters[name]))
+    for placement, blocks in emitted.pack_parameters(parameters):
+        device.write(placement.symbol, blocks)
     runs: list[FabricRun] = []
     for inputs, launch in launches:
         for name, placement in emitted.inputs.items():
@@ -87,9 +86,8 @@ def run_on_fabric(
     device = Device(compile_emitted(emitted, architecture), architecture, engine=engine)
     device.load()
     prepare(device)
-    for name, placements in emitted.parameters.items():
-        for placement in placements:
-            device.write(placement.symbol, placement.pack(parameters[name]))
+    for placement, blocks in emitted.pack_parameters(parameters):
+        device.write(placement.symbol, blocks)
     runs: list[FabricRun] = []
     for _ in range(2):
         for name, placement in emitted.inputs.items():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.mesh import Axis
 from onewafer.mesh.operations.operation import Classes
+from onewafer.mesh.program import HeadSegments
 from onewafer.mesh.skew import Skew
 
 TIMING = load_architecture("wse3").timing
@@ -81,6 +82,46 @@ def test_an_all_reduce_waits_as_from_pe_to_pe(rectangle, divided, along, by_plac
     travel = np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
     skew = skew.after_broadcast(along, 50, TIMING)
     assert skew.latest == (lines + travel + 50).max()
+
+
+def chains_of_heads(times, axis, roots, middle, costs):
+    """Return the times after the chains to several roots, `[y, x]`: all as late as the latest."""
+    cycles, again = costs
+    lines = times if axis is Axis.X else times.T
+    result = np.empty_like(lines)
+    for line, row in enumerate(lines):
+        ends = []
+        for root in set(roots.tolist()):
+            members = np.flatnonzero(roots == root)
+            first, last = members[0], members[-1]
+            ends.append(follow(row[root : last + 1][::-1]))
+            before = follow(row[first : root + 1])
+            ends.append(before + again[line] * (root == middle and root > first))
+        result[line] = max(ends) + cycles[line]
+    return result if axis is Axis.X else result.T
+
+
+@given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.integers(1, 3), seeds)
+def test_pes_of_a_head_wait_as_from_pe_to_pe(rectangle, divided, along, num_pes, seed):
+    generator = np.random.default_rng(seed)
+    skew = begin(rectangle, generator)
+    classes, (num_classes, num_across) = divide(skew, divided, generator)
+    cycles = generator.integers(0, 900, (num_classes, num_across))
+    times = skew.y[:, np.newaxis] + skew.x + of_each_pe(cycles, classes)
+    skew = skew.after_local(cycles, classes)
+    size = len(skew.x if along is Axis.X else skew.y)
+    middle = skew.middle_x if along is Axis.X else skew.middle_y
+    roots = HeadSegments(along, num_pes, size // num_pes).roots(size, middle)
+    sent, again = (generator.integers(1, 99, times.size // size) for _ in range(2))
+    skew = skew.after_chain(along, 1, sent, again, TIMING, roots=roots)
+    times = chains_of_heads(times, along, roots, middle, (sent, again))
+    assert skew.latest == times.max()
+    lines = times if along is Axis.X else times.T
+    hops = np.abs(np.arange(size) - roots)
+    travel = np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
+    assert (
+        skew.after_broadcast(along, 50, TIMING, roots=roots).latest == (lines + travel + 50).max()
+    )
 
 
 @given(rectangles, st.integers(-500, 500), seeds)

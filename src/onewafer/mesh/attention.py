@@ -49,6 +49,7 @@ class LocalHeads:
     """The kv heads that a PE has features of."""
 
     first: int
+    """Among those that its scores have."""
     sizes: tuple[int, ...]
     """Features of each that the PE has; none is 0."""
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.mesh.program import MeshProgram
 
-COLORS = (0, 1, 2, 3, 4, 5)
-"""Two of the chain and one of the multicast, along x and along y."""
-INPUT_QUEUES = (2, 3, 4, 5)
-OUTPUT_QUEUES = (2, 3)
+COLORS = (0, 1, 2, 3, 4, 5, 6)
+"""Two of the chain and one of the multicast, along x and along y; one of the multicast of heads."""
+INPUT_QUEUES = (2, 3, 4, 5, 6)
+OUTPUT_QUEUES = (2, 3, 4)
 LOCAL_TASK_IDS = (10,)
 
 MAX_WORD = 0xFFFF

@@ -162,10 +162,10 @@ class Work:
     def after(self, skew: Skew, timing: Timing) -> Skew:
         """Return when PEs are through that begin with some skew."""
         if self.traffic is not None:
-            axis, words = self.traffic.axis, self.traffic.words
+            axis, words, roots = self.traffic.axis, self.traffic.words, self.traffic.roots
             if self.traffic.is_chain:
-                return skew.after_chain(axis, words, self.cycles, self.again, timing)
-            return skew.after_broadcast(axis, self.cycles, timing)
+                return skew.after_chain(axis, words, self.cycles, self.again, timing, roots=roots)
+            return skew.after_broadcast(axis, self.cycles, timing, roots=roots)
         if self.classes is None:
             return skew.earlier(-int(self.cycles))
         return skew.after_local(np.atleast_2d(self.cycles), self.classes)

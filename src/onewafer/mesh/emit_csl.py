@@ -11,6 +11,7 @@ symbols, which are pointers into the arenas.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -26,6 +27,8 @@ from onewafer.mesh.program import Arena, Axis, Distribution, Role
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
@@ -43,10 +46,14 @@ param width: u16;
 param height: u16;
 param middle_x: u16;
 param middle_y: u16;
+param head_axis: u16;
+param head_pes: u16;
+param num_heads: u16;
 
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = height }});
 const routes = @import_module("routes.csl", .{{
-  .width = width, .height = height, .middle_x = middle_x, .middle_y = middle_y }});
+  .width = width, .height = height, .middle_x = middle_x, .middle_y = middle_y,
+  .head_axis = head_axis, .head_pes = head_pes, .num_heads = num_heads }});
 
 layout {{
   @set_rectangle(width, height);
@@ -56,6 +63,7 @@ layout {{
         .memcpy_params = memcpy.get_params(x),
         .x_role = routes.x_role(x),
         .y_role = routes.y_role(y),
+        .head_role = routes.head_role(x, y),
       }});
       routes.connect_pe(x, y);
     }}
@@ -78,6 +86,9 @@ const last_y: u16 = {last_y};
 const is_sequence = {is_sequence};
 // Whether something is kept from launch to launch.
 const has_state = {has_state};
+
+// The axis along which PEs have features of one head: 0 is x, 1 is y.
+const head_axis: u16 = {head_axis};
 
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
@@ -133,9 +144,12 @@ class EmittedPlacement:
         height = self.height if Distribution.BLOCKED_Y in blocked else 1
         return Rectangle(0, 0, width, height)
 
-    def pack(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return blocks `[height, width, num_elements]` of a logical array (HostError: shape)."""
-        return layout.pack(self.placement, array, self.width, self.height)
+    def pack(self, array: NDArray[Any], *, factors: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return blocks `[height, width, num_elements]` of a logical array (HostError: shape).
+
+        `factors` are those of a placement that has `input_factors`.
+        """
+        return layout.pack(self.placement, array, self.width, self.height, factors=factors)
 
     def unpack(self, blocks: NDArray[Any]) -> NDArray[Any]:
         """Return the logical array of blocks `[height, width, num_elements]`."""
@@ -162,6 +176,30 @@ class EmittedProgram:
     parameters: dict[str, tuple[EmittedPlacement, ...]]
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
+
+    @property
+    def multiplied(self) -> frozenset[str]:
+        """Parameters that are multiplied by one another as they are packed."""
+        pairs = [
+            (name, item.placement.input_factors)
+            for name, placements in self.parameters.items()
+            for item in placements
+        ]
+        return frozenset(name for weight, factors in pairs if factors for name in (weight, factors))
+
+    def pack_parameters(
+        self, arrays: Mapping[str, NDArray[Any]], changed: Container[str] | None = None
+    ) -> Iterator[tuple[EmittedPlacement, NDArray[Any]]]:
+        """Yield every parameter with its blocks `[height, width, num_elements]`.
+
+        Of those in `changed`, and those whose factors are; unless it is given, of all.
+        """
+        for item in itertools.chain.from_iterable(self.parameters.values()):
+            name, factors = item.placement.name, item.placement.input_factors
+            needed = [name] if factors is None else [name, factors]
+            if changed is None or any(array in changed for array in needed):
+                weight, *others = (arrays[array] for array in needed)
+                yield item, item.pack(weight, factors=others[0] if others else None)
 
 
 def emit(program: MeshProgram, architecture: Architecture) -> EmittedProgram:
@@ -190,6 +228,9 @@ def write_text(program: MeshProgram) -> EmittedProgram:
             "height": str(program.height),
             "middle_x": str(program.middle(Axis.X)),
             "middle_y": str(program.middle(Axis.Y)),
+            "head_axis": str(_head_axis(program)),
+            "head_pes": str(program.heads.num_pes if program.heads else 0),
+            "num_heads": str(program.heads.num_heads if program.heads else 0),
         },
         launch=LAUNCH,
         position=POSITION,
@@ -258,6 +299,7 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         num_kinds=len(used),
         used_kinds=", ".join(str(kind.value) for kind in sorted(used)),
         is_sequence=_flag(program.sequence_rows is not None),
+        head_axis=_head_axis(program),
         has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),
         families="\n".join(_family_text(family, used) for family in _ASKED_FOR),
         schedule_words=sum(len(entry.words) for entry in entries),
@@ -270,6 +312,10 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         ),
         exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
     )
+
+
+def _head_axis(program: MeshProgram) -> int:
+    return int(program.heads is not None and program.heads.axis is Axis.Y)
 
 
 _ASKED_FOR = tuple(family for family in Family if family is not Family.CONTROL)

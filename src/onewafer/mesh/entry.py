@@ -44,6 +44,10 @@ class Kind(IntEnum):
     MATMULS_Y = auto()
     CONVERT = auto()
     SPLIT = auto()
+    BROADCAST_STORE_X = auto()
+    BROADCAST_STORE_Y = auto()
+    SUM_ROW_SQUARES = auto()
+    STORE_NORMALIZED = auto()
     ADD_BIAS = auto()
     SCALE_FEATURES = auto()
     RELU = auto()
@@ -80,6 +84,8 @@ class Kind(IntEnum):
     BROADCAST_SCORES_X = auto()
     REDUCE_SCORES_Y = auto()
     BROADCAST_SCORES_Y = auto()
+    REDUCE_HEADS = auto()
+    BROADCAST_HEADS = auto()
     FIND_MAXIMA = auto()
     WEIGH = auto()
     SUM_VALUES = auto()
@@ -101,7 +107,7 @@ class Kind(IntEnum):
 
 
 _LAST_KINDS = {
-    Family.DENSE: Kind.SPLIT,
+    Family.DENSE: Kind.STORE_NORMALIZED,
     Family.ELEMENTWISE: Kind.COPY,
     Family.NORM: Kind.DIVIDE_GROUPS,
     Family.MAPS: Kind.MAX_POOL,
@@ -156,11 +162,11 @@ class Entry:
     left: int = 0
     """REPEAT: words to go back."""
     right: int = 0
-    """REPEAT: elements by which the parameters of the next round lie further on. MATMULS, SPLIT:
-    how many products there are."""
+    """REPEAT: elements by which the parameters of the next round lie further on. MATMULS, SPLIT,
+    STORE_NORMALIZED: how many products there are."""
     n: int = 0
     """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
-    the result. REPEAT: rounds after the first."""
+    the result. SUM_ROW_SQUARES: columns of the input block. REPEAT: rounds after the first."""
     rows: int = 0
     """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
@@ -169,7 +175,7 @@ class Entry:
     entries of the table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the
     last. CONVOLVE: columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a sample.
     FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block. MULTIPLY_PLAIN,
-    MULTIPLY_TRANSPOSED: columns of the left block."""
+    MULTIPLY_TRANSPOSED: columns of the left block. SUM_ROW_SQUARES: features of a row."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -36,16 +36,27 @@ def num_blocks(distribution: Distribution, width: int, height: int) -> int:
             return 1
 
 
-def pack(placement: Placement, array: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+def pack(
+    placement: Placement,
+    array: NDArray[Any],
+    width: int,
+    height: int,
+    *,
+    factors: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Return the blocks `[height, width, num_elements]` of a logical array, padded with zeros.
 
-    Values are rounded to the storage type. Raises HostError if the shape is not the placement's.
+    Values are rounded to the storage type; `factors` are its `input_factors`, which they are
+    multiplied by in f32. Raises HostError if the shape is not the placement's.
     """
     if array.shape != placement.shape:
         raise HostError(
             f"{placement.role} {placement.name!r} has shape {array.shape}, "
             f"the program was built for {placement.shape}"
         )
+    if factors is not None:
+        with np.errstate(all="ignore"):
+            array = array.astype(np.float32) * factors.astype(np.float32)
     if placement.num_matrices > 1:
         one = _first_matrix(placement)
         return np.concatenate([pack(one, part, width, height) for part in array], axis=-1)

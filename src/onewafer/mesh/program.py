@@ -22,12 +22,15 @@ middle, `Broadcast` from it). The next linear operation takes the axes the other
 its input never has to be laid out anew. Only an `Add` whose operands lie along different axes needs
 that: a residual connection over an odd number of linear operations. `Turn` is to it what `Matmul`
 is to a linear operation: it leaves on each PE a share of a result that is blocked over the other
-axis, and the same all-reduce, along the axis of the input, makes the shares whole.
+axis, and the same all-reduce, along the axis of the input, makes the shares whole. An `RmsNorm`
+that only such products read comes after them: its factor is one number a row, and the squares go
+along the axis with the sums.
 
 Rows that are tokens of one sequence are worked on as far as the launch has them: the program says
 how many it has room for, a `Launch` how many there are and at which position they begin. Attention
 stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
-that a key is appended where it is needed, and no operation lays anything out anew. For that, query
+that a key is appended where it is needed, and no operation lays anything out anew. Scores are
+summed over the PEs that have the same head, if no block has parts of two. For all that, query
 features lie where the key features are that they meet, and features that rotate together are
 neighbours: a `FeatureOrder` of the layout, which the host applies to rows and columns of weights as
 it packs them.
@@ -202,6 +205,9 @@ class Placement:
     """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
     copies: int = 1
     """How often the columns lie beside each other (a vector that all heads share)."""
+    input_factors: str | None = None
+    """A vector of parameters by which the in features of a weight are multiplied as it is packed:
+    the weight of a norm in front of it."""
     num_matrices: int = 1
     """Matrices that lie one after the other in a block; the first dimension counts them if there
     are several (weights of a convolution, one a tap)."""
@@ -218,6 +224,32 @@ class Launch:
 
     start: int
     num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSegments:
+    """The PEs along an axis that have features of one head of attention: segments of the axis.
+
+    Every head lies on `num_pes` PEs beside each other, the first one from PE 0 on. PEs behind the
+    last head have none.
+    """
+
+    axis: Axis
+    num_pes: int
+    num_heads: int
+
+    def roots(self, size: int, middle: int) -> NDArray[np.intp]:
+        """Return for each place of an axis the one in its segment that is nearest to the middle.
+
+        A place without a head is its own.
+
+        >>> HeadSegments(Axis.X, num_pes=3, num_heads=2).roots(8, middle=4).tolist()
+        [2, 2, 2, 4, 4, 4, 6, 7]
+        """
+        places = np.arange(size)
+        first = places // self.num_pes * self.num_pes
+        roots = np.clip(middle, first, first + self.num_pes - 1)
+        return np.where(places < self.num_pes * self.num_heads, roots, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +275,8 @@ class MeshProgram:
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
     middle_x: int = 0
     middle_y: int = 0
+    heads: HeadSegments | None = None
+    """Where PEs exchange scores with those of their head only; None: nowhere."""
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""

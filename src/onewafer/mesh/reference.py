@@ -64,9 +64,17 @@ class MeshEvaluator:
 
     def _write(self, placement: Placement, arrays: Arrays) -> None:
         program = self._program
-        if placement.name not in arrays:
-            raise HostError(f"the {placement.role} {placement.name!r} is missing")
-        blocks = pack(placement, arrays[placement.name], program.width, program.height)
+        factors = placement.input_factors
+        for name in (placement.name, factors):
+            if name is not None and name not in arrays:
+                raise HostError(f"the {placement.role} {name!r} is missing")
+        blocks = pack(
+            placement,
+            arrays[placement.name],
+            program.width,
+            program.height,
+            factors=arrays[factors] if factors else None,
+        )
         self._memories.write(placement.block, blocks)
 
 

@@ -9,7 +9,8 @@ chain, H those of a hop, R those of the ramp, m the middle, to which chains go:
     chain along x      max over x of t[x, y] + |x − m|·S, then n wavelets; the middle has the sum
     broadcast along x  t[m, y] + 2R + 1 + |x − m|·H, then its n wavelets
 
-and likewise along y. Of two chains, the middle adds the one from before it first, and then n
+and likewise along y; where the PEs of each head of attention have a root of their own, |x − m| is
+how far they are from that. Of two chains, the middle adds the one from before it first, and then n
 wavelets once more: later than those from behind are there, or not. All costs depend on one axis
 alone, except those of attention between two collectives; so t is a vector along each axis, and at
 times what PEs have in addition. After a chain all PEs of a line count as being as late as its
@@ -101,19 +102,32 @@ class Skew:
         return Skew(self.x, self.y, _Apart(classes, cycles), self.middle_x, self.middle_y)
 
     def after_chain(
-        self, axis: Axis, words: Size, cycles: Size, again: Size, timing: Timing
+        self,
+        axis: Axis,
+        words: Size,
+        cycles: Size,
+        again: Size,
+        timing: Timing,
+        *,
+        roots: NDArray[np.intp] | None = None,
     ) -> Skew:
-        """Return the skew after the chains along an axis towards its middle.
+        """Return the skew after the chains along an axis towards its middle, or to several roots.
 
         `words` and `cycles`, from the start of the step until a PE has sent all of them, are
         numbers or `[places along the other axis]`, and so is `again`: what the middle takes for a
         second chain that waits for it.
         """
-        middle, distance = self._middle(axis)
+        middle, _, distance = self._roots(axis, roots)
         late = distance * (2 * timing.ramp_cycles + timing.hop_cycles + 1)
-        end = self._lines(axis, late, slice(middle, None)) + cycles
-        if middle:
-            end = np.maximum(end, self._lines(axis, late, slice(middle + 1)) + cycles + again)
+        if roots is None:
+            end = self._lines(axis, late, slice(middle, None)) + cycles
+            first = 0
+        else:  # all others go to it from before, or go to another root
+            end = self._lines(axis, late) + cycles
+            first = int(np.argmax(roots == middle))
+        if middle > first:
+            before = slice(first, middle + 1)
+            end = np.maximum(end, self._lines(axis, late, before) + cycles + again)
         if isinstance(words, int) and words > 0:
             ends = end
         else:
@@ -123,20 +137,26 @@ class Skew:
         x, y = (level, self.y + ends) if axis is Axis.X else (self.x + ends, level)
         return Skew(x, y, None, self.middle_x, self.middle_y)
 
-    def after_broadcast(self, axis: Axis, cycles: Size, timing: Timing) -> Skew:
-        """Return the skew after a broadcast along an axis; `cycles` as for a chain."""
+    def after_broadcast(
+        self, axis: Axis, cycles: Size, timing: Timing, *, roots: NDArray[np.intp] | None = None
+    ) -> Skew:
+        """Return the skew after a broadcast along an axis; arguments as for a chain."""
         assert self.apart is None, "a broadcast follows a chain"
         ready = self._along(axis)
-        middle, distance = self._middle(axis)
+        _, root, distance = self._roots(axis, roots)
         travel = distance * timing.hop_cycles + (2 * timing.ramp_cycles + 1)
-        travel[middle] = 0
-        arrived = self._with(axis, np.maximum(ready, ready[middle] + travel))
+        travel[distance == 0] = 0
+        arrived = self._with(axis, np.maximum(ready, ready[root] + travel))
         return arrived._later(axis.other, np.asarray(cycles))  # noqa: SLF001
 
-    def _middle(self, axis: Axis) -> tuple[int, Cycles]:
-        """Return the place to which chains go, and how far from it each place is."""
+    def _roots(
+        self, axis: Axis, roots: NDArray[np.intp] | None
+    ) -> tuple[int, int | NDArray[np.intp], Cycles]:
+        """Return the middle, the place to which the chain of each place goes, and how far it is."""
         middle = self.middle_x if axis is Axis.X else self.middle_y
-        return middle, _distances(len(self._along(axis)), middle)
+        if roots is None:
+            return middle, middle, _distances(len(self._along(axis)), middle)
+        return middle, roots, np.abs(np.arange(len(roots)) - roots)
 
     def _along(self, axis: Axis) -> Cycles:
         return self.x if axis is Axis.X else self.y

@@ -187,6 +187,8 @@ class FabricExecutor:
         )
         self._device.load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
+        self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
+        """Parameters that are multiplied by one another on the way, as they were sent last."""
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of the last launch of so many rows, or else the closed form."""
@@ -222,9 +224,11 @@ class FabricExecutor:
 
     def send(self, parameters: Arrays) -> None:
         """Write parameters to the wafer, where they stay."""
-        for name, array in parameters.items():
-            for placement in self._emitted.parameters[name]:
-                self._write(placement, array)
+        needed = self._emitted.multiplied
+        self._multiplied |= {name: array for name, array in parameters.items() if name in needed}
+        arrays = {**self._multiplied, **parameters}
+        for placement, blocks in self._emitted.pack_parameters(arrays, parameters):
+            self._write_blocks(placement, blocks)
 
     def run(
         self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
@@ -248,9 +252,12 @@ class FabricExecutor:
         return outputs, replace(activity, spent=sampler.spent(report.cycles))
 
     def _write(self, placement: EmittedPlacement, array: NDArray[np.floating[Any]]) -> None:
+        self._write_blocks(placement, placement.pack(array))
+
+    def _write_blocks(self, placement: EmittedPlacement, blocks: NDArray[np.floating[Any]]) -> None:
         """Send every block once; the wafer makes the replicas."""
         copy = placement.first_copy
-        self._device.write(placement.symbol, placement.pack(array)[: copy.height, : copy.width])
+        self._device.write(placement.symbol, blocks[: copy.height, : copy.width])
 
     def _read(self, placement: EmittedPlacement) -> NDArray[np.floating[Any]]:
         """Fetch every block once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
@@ -77,12 +78,12 @@ class AttentionLowering(Lowering[Attention]):
             blocks[name] for name in (operation.query, operation.key, operation.value)
         )
         builder.append(Append(shape, cache, key, value))
-        scores = builder.scratch(rows, shape.num_heads * shape.capacity)
+        scores = builder.scratch(rows, shape.score_heads * shape.capacity)
         builder.append(Score(shape, scores, query, cache))
         if operation.bias is not None:
             bias = builder.place_score_bias(operation.bias, axis, shape.capacity)
             builder.append(BiasScores(shape, scores, bias))
-        if builder.size(axis) > 1:
+        if shape.segments is not None if shape.is_apart else builder.size(axis) > 1:
             builder.append(ReduceScores(shape, scores))
             builder.append(BroadcastScores(shape, scores))
         maxima = builder.scratch(rows, shape.most)
@@ -111,14 +112,15 @@ def _refuse_what_is_only_counted(operation: Attention) -> None:
 
 def shape_key(shape: AttentionShape) -> tuple[object, ...]:
     """Return what must be equal for two attentions to have the same shares."""
-    return (shape.axis, shape.kv_heads, shape.group, shape.head_dim, shape.is_causal)
+    heads = shape.kv_heads, shape.group, shape.head_dim
+    return (shape.axis, *heads, shape.is_causal, shape.is_apart)
 
 
 def _shape(operation: Attention, builder: Builder, *, table: int) -> AttentionShape:
     layout = builder.layouts[operation.key]
     rows = operation.result.shape[0]
     positions = builder.context if operation.is_causal else rows
-    return AttentionShape(
+    shape = AttentionShape(
         axis=layout.axis,
         num_pes=builder.size(layout.axis),
         kv_heads=operation.kv_heads,
@@ -129,7 +131,25 @@ def _shape(operation: Attention, builder: Builder, *, table: int) -> AttentionSh
         is_causal=operation.is_causal,
         rows=rows,
         table=table,
+        is_apart=operation.bias is None,
     )
+    if _has_segments(shape, builder):
+        return shape
+    return replace(shape, is_apart=False)
+
+
+def _has_segments(shape: AttentionShape, builder: Builder) -> bool:
+    """Return whether PEs can have the scores of their own heads only.
+
+    A block must not have parts of two heads, and there is one set of routes between the PEs of a
+    head: that of the first attention.
+    """
+    if shape.width % shape.head_dim and shape.head_dim % shape.width:
+        return False
+    segments = shape.segments if shape.is_apart else None
+    if segments is not None and builder.heads is None:
+        builder.heads = segments
+    return shape.is_apart and segments in (None, builder.heads)
 
 
 def _head_dim(operation: Attention) -> int:

@@ -14,6 +14,7 @@ from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.operations import (
     AttentionShape,
     Broadcast,
+    BroadcastStore,
     ChainMax,
     ChainReduce,
     Convert,
@@ -26,6 +27,7 @@ from onewafer.mesh.program import (
     Axis,
     Block,
     Distribution,
+    HeadSegments,
     InTurns,
     Layout,
     MeshProgram,
@@ -36,7 +38,7 @@ from onewafer.mesh.program import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.graph import Operation, Tensor
+    from onewafer.graph import Operation, RmsNorm, Tensor
     from onewafer.mesh.lowering.uses import Uses
 
 LEAST_JOINING = 32
@@ -69,6 +71,15 @@ class _FirstFit:
         return offset
 
 
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """A norm that comes after the products of what it normalizes."""
+
+    norm: RmsNorm
+    source: int
+    """Its index in the graph."""
+
+
 class Builder:
     """A mesh program in the making."""
 
@@ -96,6 +107,10 @@ class Builder:
         """PEs of an axis along which several rows of f32 are reduced together."""
         self.num_tables = 0
         """Words of their shares."""
+        self.heads: HeadSegments | None = None
+        """Where PEs exchange scores with those of their head only."""
+        self.put_off: dict[str, PutOff] = {}
+        """Norms that come after the products of what they normalize."""
         self.dtype = uses.dtype
         """The one dtype of the graph."""
         self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
@@ -147,6 +162,15 @@ class Builder:
     def tensor(self, name: str) -> Tensor:
         """Return a tensor of the graph."""
         return self._tensors[name]
+
+    def is_output(self, name: str) -> bool:
+        """Return whether the host reads a tensor."""
+        return name in self._graph.outputs
+
+    @property
+    def next_operation(self) -> Operation | None:
+        """The operation of the graph that is lowered after this one."""
+        return next(iter(self._graph.operations[self._num_lowered + 1 :]), None)
 
     def readers(self, name: str) -> tuple[Operation, ...]:
         """Return the operations that read an input or result, in the order of the graph."""
@@ -202,6 +226,7 @@ class Builder:
             sequence_rows=self._rows,
             context=self._context,
             num_prepared=self._num_prepared,
+            heads=self.heads,
         )
         return place_middles(program, self._usual_rows)
 
@@ -237,6 +262,14 @@ class Builder:
                 self.blocks[result] = self.blocks[name]
                 return self.blocks[name]
         return self.allocate(operation.result)
+
+    def put_off_norm(self, norm: RmsNorm) -> None:
+        """Let the result be the input; what reads it normalizes what comes out of it."""
+        source, result = norm.input, norm.result.name
+        if self._last_use[source] == self._num_lowered:
+            self._activations.live[result] = self._activations.live.pop(source)
+        self.blocks[result] = self.blocks[source]
+        self.put_off[result] = PutOff(norm, self._num_lowered)
 
     def sums_of(self, result: Block) -> Block:
         """Return the f32 block in which the sums of a result form: in place, or scratch."""
@@ -307,8 +340,7 @@ class Builder:
                 f"{right!r} lie in different orders of features; leave it to the host"
             )
         self.append(Turn(sums, self.blocks[right], axis))
-        self.all_reduce(sums, axis.other)
-        self.store(sums, result)
+        self.all_reduce_into(result, sums, axis.other)
         return result, self.blocks[left], result
 
     def _place_input(self, tensor: Tensor) -> Placement:
@@ -350,15 +382,18 @@ class Builder:
             )
         return self._parameters[name, layout, copies].block
 
-    def place_weight(self, name: str, rows: Layout, columns: Layout) -> Block:
+    def place_weight(
+        self, name: str, rows: Layout, columns: Layout, *, factors: str | None = None
+    ) -> Block:
         """Place a weight: its in features lie as `rows` says, its out features as `columns`.
 
-        Of several weights, those of the taps of a kernel, one lies after the other.
+        Of several weights, those of the taps of a kernel, one lies after the other. The host
+        multiplies the in features by `factors`, if there are some.
         """
-        if (name, rows, columns) not in self._parameters:
+        if (name, rows, columns, factors) not in self._parameters:
             tensor = self._tensors[name]
             num_matrices = math.prod(tensor.shape[:-2])
-            self._parameters[name, rows, columns] = Placement(
+            self._parameters[name, rows, columns, factors] = Placement(
                 name=name,
                 role=Role.PARAMETER,
                 shape=tensor.shape,
@@ -370,8 +405,9 @@ class Builder:
                 row_order=rows.order,
                 column_order=columns.order,
                 num_matrices=num_matrices,
+                input_factors=factors,
             )
-        return self._parameters[name, rows, columns].block
+        return self._parameters[name, rows, columns, factors].block
 
     def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
         """Place a table of positions: they lie over the other axis than the features of each do.
@@ -422,16 +458,25 @@ class Builder:
 
     # --- operations --------------------------------------------------------------------------
 
-    def append(self, operation: MeshOperation) -> None:
-        """Append an operation."""
+    def append(self, operation: MeshOperation, *, source: int | None = None) -> None:
+        """Append an operation, a step of the current one of the graph unless `source` is given."""
         self._operations.append(operation)
-        self._sources.append(self._source)
+        self._sources.append(self._source if source is None else source)
 
     def all_reduce(self, sums: Block, axis: Axis) -> None:
         """Add the partial sums of all PEs along an axis."""
         if self.size(axis) > 1:
             self.append(ChainReduce(sums, axis))
             self.append(Broadcast(sums, axis))
+
+    def all_reduce_into(self, result: Block, sums: Block, axis: Axis) -> None:
+        """Add the partial sums of all PEs along an axis, and store them as a result."""
+        if self.dtype is DataType.F16 and self.size(axis) > 1:
+            self.append(ChainReduce(sums, axis))
+            self.append(BroadcastStore(result, sums, axis))
+            return
+        self.all_reduce(sums, axis)
+        self.store(sums, result)
 
     def all_reduce_max(self, values: Block, axis: Axis) -> None:
         """Take the largest of the values of all PEs along an axis."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType, Linear
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import Factor, Matmul, Matmuls, Split
+from onewafer.mesh.norms import Groups
+from onewafer.mesh.operations import (
+    Factor,
+    Matmul,
+    Matmuls,
+    Split,
+    StoreNormalized,
+    SumRowSquares,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +44,9 @@ class LinearLowering(Lowering[Linear]):
         if operation.result.name in builder.blocks:
             return
         together = joined(operation, builder)
+        if operation.input in builder.put_off:
+            _lower_normed(together, builder)
+            return
         if len(together) > 1:
             _lower_together(together, builder)
             return
@@ -46,8 +57,7 @@ class LinearLowering(Lowering[Linear]):
         sums = builder.sums_of(result)
         features = operation.result.shape[-1]
         builder.append(Matmul(sums, source, weight, result_layout.axis, features))
-        builder.all_reduce(sums, layout.axis)
-        builder.store(sums, result)
+        builder.all_reduce_into(result, sums, layout.axis)
 
 
 def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
@@ -81,12 +91,44 @@ def _lower_together(together: Sequence[Linear], builder: Builder) -> None:
         result = builder.allocate_beside(tensors)
         sums = builder.sums_of(result)
         _multiply(sums, factors, together, builder)
-        builder.store(sums, result)
+        builder.all_reduce_into(result, sums, layout.axis)
         return
     results = tuple(map(builder.allocate, tensors))
     sums = builder.scratch(results[0].rows, sum(block.columns for block in results))
     _multiply(sums, factors, together, builder)
+    builder.all_reduce(sums, layout.axis)
     builder.append(Split(results, sums))
+
+
+def _lower_normed(together: Sequence[Linear], builder: Builder) -> None:
+    """Normalize the products, whose operand has not been; its squares go with their sums."""
+    name = together[0].input
+    put_off, layout = builder.put_off[name], builder.layouts[name]
+    norm = put_off.norm
+    factors = [
+        Factor(
+            builder.place_weight(
+                operation.weight,
+                layout,
+                builder.layouts[operation.result.name],
+                factors=norm.weight,
+            ),
+            operation.result.shape[-1],
+        )
+        for operation in together
+    ]
+    tensors = [operation.result for operation in together]
+    is_one_row = tensors[0].num_elements == tensors[0].shape[-1]
+    results = (
+        (builder.allocate_beside(tensors),) if is_one_row else tuple(map(builder.allocate, tensors))
+    )
+    columns = sum(block.columns for block in results) + 1
+    sums, source = builder.scratch(results[0].rows, columns), builder.blocks[name]
+    builder.append(Matmuls(sums, source, tuple(factors), layout.axis.other))
+    groups, epsilon = Groups(1, norm.result.shape[-1]), norm.epsilon
+    builder.append(SumRowSquares(sums, source, groups, layout.axis), source=put_off.source)
+    builder.all_reduce(sums, layout.axis)
+    builder.append(StoreNormalized(results, sums, groups, epsilon))
 
 
 def _multiply(
@@ -95,4 +137,3 @@ def _multiply(
     source = together[0].input
     axis = builder.layouts[source].axis
     builder.append(Matmuls(sums, builder.blocks[source], tuple(factors), axis.other))
-    builder.all_reduce(sums, axis)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import LayerNorm, RmsNorm
+from onewafer.graph import LayerNorm, Linear, RmsNorm
+from onewafer.mesh.lowering.dense import joined
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.norms import Groups
 from onewafer.mesh.operations import Normalize, SumGroups, SumSquares
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class RmsNormLowering(Lowering[RmsNorm]):
-    """Sum squares, add them along the axis of the features, scale."""
+    """Sum squares, add them along the axis of the features, scale.
+
+    What only products read that come next and together is normalized after them: its factor is one
+    number a row, and the squares go along the axis with the sums of the products.
+    """
 
     works_in_place = True
 
@@ -27,6 +32,9 @@ class RmsNormLowering(Lowering[RmsNorm]):
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
         """Append the steps."""
+        if _may_wait(operation, builder):
+            builder.put_off_norm(operation)
+            return
         layout = builder.layouts[operation.result.name]
         groups = _groups(operation, layout)
         weight = builder.place_vector(operation.weight, layout, copies=operation.groups)
@@ -38,6 +46,21 @@ class RmsNormLowering(Lowering[RmsNorm]):
         builder.append(
             Normalize(result, source, squares, weight, groups, layout.axis, operation.epsilon)
         )
+
+
+def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
+    """Return whether the result is only multiplied by weights, all in the step that comes next."""
+    name = operation.result.name
+    readers = builder.readers(name)
+    if operation.groups > 1 or builder.is_output(name) or not readers:
+        return False
+    first = readers[0]
+    return (
+        first is builder.next_operation
+        and isinstance(first, Linear)
+        and builder.size(builder.layouts[name].axis) > 1
+        and len(joined(first, builder)) == len(readers)
+    )
 
 
 class LayerNormLowering(Lowering[LayerNorm]):

@@ -37,8 +37,7 @@ class EmbeddingLowering(Lowering[Embedding]):
         sums = builder.sums_of(result)
         indices = builder.blocks[operation.indices]
         builder.append(LookUpTokens(sums, indices, table, across))
-        builder.all_reduce(sums, across)
-        builder.store(sums, result)
+        builder.all_reduce_into(result, sums, across)
 
 
 class PositionEmbeddingLowering(Lowering[PositionEmbedding]):
@@ -55,8 +54,7 @@ class PositionEmbeddingLowering(Lowering[PositionEmbedding]):
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
         builder.append(LookUpPositions(sums, table, across))
-        builder.all_reduce(sums, across)
-        builder.store(sums, result)
+        builder.all_reduce_into(result, sums, across)
 
 
 class RotaryLowering(Lowering[Rotary]):

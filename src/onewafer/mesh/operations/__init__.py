@@ -13,7 +13,7 @@ from onewafer.mesh.operations.attention import (
     Weigh,
 )
 from onewafer.mesh.operations.attention_shape import AttentionShape
-from onewafer.mesh.operations.collectives import Broadcast, ChainMax, ChainReduce
+from onewafer.mesh.operations.collectives import Broadcast, BroadcastStore, ChainMax, ChainReduce
 from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Split, Turn
 from onewafer.mesh.operations.elementwise import (
     Activation,
@@ -28,7 +28,13 @@ from onewafer.mesh.operations.elementwise import (
 )
 from onewafer.mesh.operations.group_softmax import DivideGroups, FindGroupMaxima, WeighGroups
 from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
-from onewafer.mesh.operations.norms import Normalize, SumGroups, SumSquares
+from onewafer.mesh.operations.norms import (
+    Normalize,
+    StoreNormalized,
+    SumGroups,
+    SumRowSquares,
+    SumSquares,
+)
 from onewafer.mesh.operations.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
 from onewafer.mesh.operations.selection import Claim, FindLargest, TakeFeatures, TakeIndex
@@ -43,6 +49,7 @@ __all__ = [
     "BiasScores",
     "Broadcast",
     "BroadcastScores",
+    "BroadcastStore",
     "ChainMax",
     "ChainReduce",
     "Claim",
@@ -76,7 +83,9 @@ __all__ = [
     "Score",
     "Share",
     "Split",
+    "StoreNormalized",
     "SumGroups",
+    "SumRowSquares",
     "SumSquares",
     "SumValues",
     "TakeFeatures",

@@ -3,6 +3,7 @@
     Share ─▶ Append ─▶ Score (─▶ BiasScores) ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
     ─▶ ChainMax, Broadcast along B ─▶ Weigh ─▶ SumValues ─▶ ChainReduce, Broadcast along B ─▶ Divide
 
+Where no block of features has parts of two heads, scores go no further than the PEs of their head.
 The features of queries, keys and values lie along A, the positions of the cache along B. The
 kernels and their mirrors are those of `mesh/attention.py`.
 """
@@ -126,7 +127,7 @@ class Share(_Step):
     def more(self) -> tuple[int, ...]:
         """Return further words of the schedule."""
         shape = self.shape
-        return (shape.head_dim, shape.kv_heads * shape.head_dim)
+        return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
 
     def execute(self, memories: Memories) -> None:
         """Do nothing: on NumPy arrays each step works its shares out."""
@@ -202,7 +203,7 @@ class Score(_Step):
                 column.heads,
                 column.lengths,
                 slots=column.slots,
-                num_heads=shape.num_heads,
+                num_heads=shape.score_heads,
             )
 
 
@@ -249,11 +250,11 @@ def view_scores(memories: Memories, scores: Block, shape: AttentionShape, slots:
 
     On the wafer, a PE that has a slot less than others leaves no room for it.
     """
-    return memories.view(scores, memories.launch.num_rows, shape.num_heads, slots)
+    return memories.view(scores, memories.launch.num_rows, shape.score_heads, slots)
 
 
 class _ScoresCollective(_Step):
-    """A collective over the scores in use."""
+    """A collective over the scores in use: along the whole axis, or in the segments of heads."""
 
     __slots__ = ()
 
@@ -269,15 +270,35 @@ class _ScoresCollective(_Step):
         scores = view_scores(memories, self.scores, self.shape, column.slots)
         return scores if self.shape.axis is Axis.X else scores.swapaxes(0, 1)
 
+    def parts(self, memories: Memories) -> Iterator[tuple[Array, int]]:
+        """Yield the scores in use of PEs that have some in common, and which PE is the root."""
+        used, segments = self.used(memories), self.shape.segments
+        middle = memories.program.middle(self.shape.axis)
+        if segments is None:
+            yield used, middle
+            return
+        roots = segments.roots(used.shape[1], middle)
+        for head in range(segments.num_heads):
+            first = head * segments.num_pes
+            yield used[:, first : first + segments.num_pes], int(roots[first]) - first
+
+    def roots(self, program: MeshProgram) -> Array | None:
+        """Return the root of each PE along the axis, None if the middle is the only one."""
+        axis, segments = self.shape.axis, self.shape.segments
+        return segments and segments.roots(program.size(axis), program.middle(axis))
+
     def words(self, program: MeshProgram, launch: Launch) -> Array:
         """Return how many scores the PEs at each place along the axis of the positions have."""
         slots = self.shape.sizes(program, launch)["slots"]
-        return launch.num_rows * self.shape.num_heads * np.asarray(slots)[0, 0]
+        return launch.num_rows * self.shape.score_heads * np.asarray(slots)[0, 0]
 
 
 @dataclass(frozen=True, slots=True)
 class ReduceScores(_ScoresCollective):
-    """Sum the scores along A into its middle, as `ChainReduce` does."""
+    """Sum the scores along A into its middle, or into the PE of each head that is next to it.
+
+    In the order in which `ChainReduce` does.
+    """
 
     shape: AttentionShape
     scores: Block
@@ -285,23 +306,25 @@ class ReduceScores(_ScoresCollective):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
+        if self.shape.segments is not None:
+            return Kind.REDUCE_HEADS
         is_x = self.shape.axis is Axis.X
         return Kind.REDUCE_SCORES_X if is_x else Kind.REDUCE_SCORES_Y
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        middle = memories.program.middle(self.shape.axis)
-        reduce_along(self.used(memories), middle, arithmetic.add)
+        for scores, root in self.parts(memories):
+            reduce_along(scores, root, arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
         words = self.words(program, launch)
-        return Traffic(self.shape.axis, "fadds", words, is_chain=True)
+        return Traffic(self.shape.axis, "fadds", words, is_chain=True, roots=self.roots(program))
 
 
 @dataclass(frozen=True, slots=True)
 class BroadcastScores(_ScoresCollective):
-    """Copy the scores of the middle along A to all others, as `Broadcast` does."""
+    """Copy the scores of the middle along A, or of the roots of heads, to all others."""
 
     shape: AttentionShape
     scores: Block
@@ -309,17 +332,20 @@ class BroadcastScores(_ScoresCollective):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
+        if self.shape.segments is not None:
+            return Kind.BROADCAST_HEADS
         is_x = self.shape.axis is Axis.X
         return Kind.BROADCAST_SCORES_X if is_x else Kind.BROADCAST_SCORES_Y
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        copy_along(self.used(memories), memories.program.middle(self.shape.axis))
+        for scores, root in self.parts(memories):
+            copy_along(scores, root)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
         words = self.words(program, launch)
-        return Traffic(self.shape.axis, "fmovs", words, is_chain=False)
+        return Traffic(self.shape.axis, "fmovs", words, is_chain=False, roots=self.roots(program))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from onewafer.mesh import attention
 from onewafer.mesh.operations.operation import Classes
 from onewafer.mesh.operations.sizes import CHUNK
 from onewafer.mesh.operations.tokens import axis_word
+from onewafer.mesh.program import HeadSegments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,11 +51,27 @@ class AttentionShape:
     """Of the largest launch."""
     table: int
     """Where its shares are in the arena of tables."""
+    is_apart: bool = False
+    """Whether every PE has the scores of its own heads only; else it has those of all heads, and
+    nothing but −0 in most of them until they are summed. Blocks of features then end where heads
+    end, or are whole parts of one head."""
 
     @property
     def num_heads(self) -> int:
         """Query heads."""
         return self.kv_heads * self.group
+
+    @property
+    def score_heads(self) -> int:
+        """Query heads that a PE has room for in its scores."""
+        return self.most if self.is_apart else self.num_heads
+
+    @property
+    def segments(self) -> HeadSegments | None:
+        """The PEs that have scores of one head in common; None: one PE has them alone, or all."""
+        if not self.is_apart or self.width >= self.head_dim:
+            return None
+        return HeadSegments(self.axis, self.head_dim // self.width, self.kv_heads)
 
     @property
     def most_kv_heads(self) -> int:
@@ -91,7 +109,7 @@ class AttentionShape:
         heads = self.table + 2 + self.rows
         cache = self.width, self.capacity
         axis, is_kept = axis_word(self.axis), int(self.is_causal)
-        return (self.table, heads, self.group, *cache, self.num_heads, self.most, axis, is_kept)
+        return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis, is_kept)
 
     def first(self, launch: Launch) -> int:
         """Return the position of the first row in the cache: what is not causal keeps nothing."""
@@ -135,7 +153,7 @@ class AttentionShape:
             "seeing": seeing,
             "seen": seen,
             "attended": (seeing * seen).sum(axis=0, keepdims=True),
-            "num_heads": self.num_heads,
+            "num_heads": self.score_heads,
             "most": self.most,
             "totals": self.totals_columns,
             "kept": kept[np.newaxis, np.newaxis],
@@ -170,7 +188,10 @@ class AttentionShape:
     def local_heads(self, a: int) -> attention.LocalHeads:
         """Return the heads of the PEs at `a` along A."""
         features = self.kv_heads * self.head_dim
-        return attention.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
+        heads = attention.local_heads(
+            a, width=self.width, head_dim=self.head_dim, features=features
+        )
+        return dataclasses.replace(heads, first=0) if self.is_apart else heads
 
 
 @lru_cache(maxsize=16)

@@ -112,6 +112,42 @@ class Broadcast(_Collective):
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
 
+@dataclass(frozen=True, slots=True)
+class BroadcastStore(MeshOperation):
+    """Copy the f32 block of the middle of an axis to all, where it is stored as f16.
+
+    The sums of the other PEs stay as they are.
+    """
+
+    result: Block
+    values: Block
+    axis: Axis
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.BROADCAST_STORE_X if self.axis is Axis.X else Kind.BROADCAST_STORE_Y
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.values)
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.values, launch)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.along(self.axis, self.values).copy()
+        copy_along(values, memories.program.middle(self.axis))
+        memories.store(self.result, values if self.axis is Axis.X else values.swapaxes(0, 1))
+
+    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+        """Return what it sends."""
+        elements = self.sizes(program, launch)["elements"]
+        return Traffic(self.axis, "fmovs", elements, is_chain=False)
+
+
 def reduce_along(values: Array, middle: int, combine: Callable[[Array, Array], Array]) -> None:
     """Combine what the PEs of an axis have, from both ends to the middle, into the middle.
 

@@ -141,6 +141,7 @@ class Matmuls(MeshOperation):
     """
 
     result: Block
+    """What it has behind the products becomes +0."""
     input: Block
     factors: tuple[Factor, ...]
     axis: Axis
@@ -174,7 +175,9 @@ class Matmuls(MeshOperation):
             _multiply(memories, self.input, factor.weight, self.axis, factor.features)
             for factor in self.factors
         ]
-        memories.write(self.result, np.concatenate(products, axis=-1))
+        width = self.result.columns - sum(product.shape[-1] for product in products)
+        room = np.zeros((*products[0].shape[:-1], width), np.float32)
+        memories.write(self.result, np.concatenate([*products, room], axis=-1))
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on.

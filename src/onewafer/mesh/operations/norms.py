@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from onewafer.mesh import norms
+from onewafer.mesh import functions, norms
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.operation import Classes, Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import CHUNK, block_entry
+from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
@@ -147,6 +147,99 @@ class SumSquares(OverGroups):
         sizes = self.sizes(program, launch)
         count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
         return Conflicts(count, "fmuls", sizes["piece"])
+
+
+@dataclass(frozen=True, slots=True)
+class SumRowSquares(OverGroups):
+    """Sum the squares of an operand's rows into the last column of the sums of its products."""
+
+    totals: Block
+    """f32: the sums of all products, then this one."""
+    input: Block
+    groups: Groups
+    """One, of all features."""
+    axis: Axis
+    """Over which the features are blocked."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.SUM_ROW_SQUARES
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(
+            program,
+            self.kind,
+            self.totals,
+            self.input,
+            n=self.input.columns,
+            inner=self.groups.group_size,
+            more=(self.words()[-1],),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values, at = memories.matrix(self.input), memories.at(self.axis)
+        sums = memories.matrix(self.totals).copy()
+        sums[..., -1:] = norms.sum_squares(values, at, self.groups)
+        memories.write(self.totals, sums)
+
+    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+        """Return the products of the values with themselves."""
+        sizes = self.sizes(program, launch)
+        return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNormalized(MeshOperation):
+    """Divide the sums of products by the root mean square of their operand; store them as `Split`.
+
+    In f32, one rounding to the program's dtype.
+    """
+
+    results: tuple[Block, ...]
+    input: Block
+    """The sums of all products, beside each other, then the squares of the operand."""
+    groups: Groups
+    """One, of all features of the operand."""
+    epsilon: float
+
+    @property
+    def kind(self) -> Kind:
+        """What the state machine knows it as."""
+        return Kind.STORE_NORMALIZED
+
+    def entry(self, program: MeshProgram) -> Entry:
+        """Return its words in the schedule."""
+        blocks = (word for block in self.results for word in (block, block.columns))
+        more = (*float_words(float(self.groups.share)), *float_words(self.epsilon), *blocks)
+        entry = block_entry(program, self.kind, self.input, self.input, more=more)
+        return replace(entry, result=0, right=len(self.results))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        sums, first = memories.matrix(self.input), 0
+        with np.errstate(all="ignore"):
+            mean = sums[..., -1:] * self.groups.share
+            factor = functions.rsqrt(mean + np.float32(self.epsilon))
+            scaled = sums[..., :-1] * factor
+        memories.write(self.input, np.concatenate([scaled, sums[..., -1:]], axis=-1))
+        for block in self.results:
+            memories.store(block, scaled[..., first : first + block.columns])
+            first += block.columns
+
+    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on; kinds of rows are results, `parts` counts."""
+        columns = np.array([block.columns for block in self.results])[:, np.newaxis, np.newaxis]
+        sizes = block_sizes(program, self.input, launch)
+        whole = self.input.columns - 1
+        return {**sizes, "columns": columns, "parts": np.ones_like(columns), "whole": whole}
+
+    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+        """Return that all PEs are alike."""
+        del launch
+        return Classes(Axis.X, np.zeros(program.width, np.intp))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,9 @@ class Traffic:
     words: Size
     """f32 numbers; a number or `[places along the other axis]`."""
     is_chain: bool
-    """Whether it goes from PE to PE towards the first one, else from that one to all others."""
+    """Whether it goes from PE to PE towards a root, else from a root to all others."""
+    roots: NDArray[np.intp] | None = None
+    """The root of each PE along the axis; None: the middle, of all of them."""
 
 
 @dataclass(frozen=True, slots=True)
