@@ -62,6 +62,20 @@ def test_every_change_of_parameters_is_sent_again_and_none_recompiles(fidelity):
     assert evaluate() == 11
 
 
+@pytest.mark.parametrize("name", ["0.weight", "1.weight"])
+def test_a_norm_and_the_weights_behind_it_change_one_without_the_other(name):
+    """The host multiplies one by the other on the way to the wafer."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.RMSNorm(6), nn.Linear(6, 5, bias=False)).eval()
+    wafer, x = session(Fidelity.FABRIC), torch.randn(3, 6)
+    torch.testing.assert_close(call(wafer, model, x), model(x).detach())
+    model.get_parameter(name).data.mul_(-1.5)
+    torch.testing.assert_close(call(wafer, model, x), model(x).detach())
+    (record,) = wafer.ledger.programs
+    assert record.parameters_resent == 1
+    assert "STORE_NORMALIZED" in {item.kind.name for item in record.program.operations}
+
+
 def test_batches_share_a_bucket_and_larger_ones_take_several_launches():
     wafer, model = session(max_batch=8), mlp()
     for rows in (5, 8, 7, 20):
