@@ -297,6 +297,17 @@ def test_the_narrower_operand_widens(analyze, first, second, result, operator):
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "is_accepted"),
+    [("u8", "i16", True), ("i16", "u32", False), ("f16", "i16", False)],
+)
+def test_elements_of_an_array_widen(analyze, first, second, is_accepted):
+    program = f"""var a: {first}; var b: {second}; var c: i32; fn f() void {{
+      const both = [2]i32{{ a, b }}; c = both[0] + both[1];
+    }}"""
+    assert analyze(program).codes == ([] if is_accepted else ["type-mismatch"])
+
+
+@pytest.mark.parametrize(
     ("a", "b", "result"),
     [
         ("i16", "i32", "i32"),

@@ -89,6 +89,9 @@ def test_run_time_gates(body):
     ]  # fmt: skip
     chosen = body("const ids = [2]local_task_id{ id, id }; @activate(ids[n]);", declared)
     assert any("activate 9" in line for line in chosen)
+    for verb in ("block", "unblock"):
+        one = body(f"const ids = [2]local_task_id{{ id, id }}; @{verb}(ids[n]);", declared)
+        assert any(f"{verb} {local}" in line.split(" else ")[0] for line in one)
     assert body("@block(queue);", declared) == [f"block {channel(ChannelKind.INPUT_QUEUE, 2)}"]
     assert body("@block(red);", declared, arch="wse2") == [f"block {channel(ChannelKind.COLOR, 1)}"]
     assert body("@block(red);", declared)[0].startswith("type-mismatch")

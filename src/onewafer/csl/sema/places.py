@@ -31,7 +31,7 @@ from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.ast import BinaryOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
@@ -430,9 +430,14 @@ def typed_struct(type_: t.Type, span: Span) -> t.StructType:
 
 
 def array_literal(
-    type_: t.Type, elements: Sequence[Value], spans: Sequence[Span], span: Span
+    type_: t.Type,
+    elements: Sequence[Value],
+    spans: Sequence[Span],
+    span: Span,
+    *,
+    coerce: Callable[[Value, t.Type, Span, str], Value] = operations.coerce,
 ) -> Array:
-    """Return `type{ elements }`; elements may be run-time values of the right type."""
+    """Return `type{ elements }`; elements may be run-time values, if `coerce` takes them."""
     assert isinstance(type_, t.ArrayType)
     if len(elements) != type_.num_elements:
         fail(
@@ -443,7 +448,7 @@ def array_literal(
     return Array(
         type_,
         [
-            operations.coerce(e, type_.element, place, "an element")
+            coerce(e, type_.element, place, "an element")
             for e, place in zip(elements, spans, strict=True)
         ],
     )

@@ -219,26 +219,25 @@ def _to_one_of(
 @runtime_builtin("block", 1)
 def block(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Block a task or channel."""
-    target = a.instance.channel_of(args[0], site.argument_spans[0])
-    a.emit(ir.SetBlocked(target, is_blocked=True, span=site.span))
+    _set_blocked(site, a, args[0], is_blocked=True)
     return VOID_VALUE
 
 
 @runtime_builtin("unblock", 1)
 def unblock(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Unblock a task or channel."""
-    value = args[0]
-    if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
-        _to_one_of(site, a, value, lambda task_id: _unblock(task_id, site))
-        return VOID_VALUE
-    target = a.instance.channel_of(value, site.argument_spans[0])
-    a.emit(ir.SetBlocked(target, is_blocked=False, span=site.span))
+    _set_blocked(site, a, args[0], is_blocked=False)
     return VOID_VALUE
 
 
-def _unblock(task_id: int, site: Site) -> ir.Statement:
-    target = channel(ChannelKind.LOCAL_TASK, task_id)
-    return ir.SetBlocked(target, is_blocked=False, span=site.span)
+def _set_blocked(site: Site, a: Analyzer, value: Value, *, is_blocked: bool) -> None:
+    def effect(target: int) -> ir.Statement:
+        return ir.SetBlocked(target, is_blocked=is_blocked, span=site.span)
+
+    if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
+        _to_one_of(site, a, value, lambda n: effect(channel(ChannelKind.LOCAL_TASK, n)))
+    else:
+        a.emit(effect(a.instance.channel_of(value, site.argument_spans[0])))
 
 
 # --- what only our own library modules may use ---------------------------------------------------

@@ -128,10 +128,8 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
             return Struct(names, tuple(order.in_order(a, [field.value for field in fields])))
         case ast.TupleLiteral(elements=elements):
             return Struct(None, tuple(order.in_order(a, elements)))
-        case ast.ArrayLiteral(type=type_, elements=elements, span=span):
-            spans = [element.span for element in elements]
-            values = order.in_order(a, elements)
-            return places.array_literal(evaluate_type(a, type_), values, spans, span)
+        case ast.ArrayLiteral():
+            return _array_literal(a, node)
         case ast.TypedStruct(type=type_, literal=literal, span=span):
             named = places.typed_struct(evaluate_type(a, type_), span)
             return a.coerce(evaluate(a, literal), named, span)
@@ -271,6 +269,13 @@ def condition(a: Analyzer, node: ast.Expression) -> bool | ir.Expression:
             )
         case _:
             return truth(value, node.span, "if")
+
+
+def _array_literal(a: Analyzer, node: ast.ArrayLiteral) -> Value:
+    spans = [element.span for element in node.elements]
+    values = order.in_order(a, node.elements)
+    type_ = evaluate_type(a, node.type)
+    return places.array_literal(type_, values, spans, node.span, coerce=a.coerce)
 
 
 def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
