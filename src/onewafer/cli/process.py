@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-_OBJECTS_BETWEEN_COLLECTIONS = 200_000
+    from collections.abc import Callable
 
 
 def run_command_line(name: str, execute: Callable[[list[str]], int]) -> NoReturn:
@@ -38,19 +34,6 @@ def run_command_line(name: str, execute: Callable[[list[str]], int]) -> NoReturn
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
         code = code or 1
     sys.exit(code)
-
-
-@contextmanager
-def rare_collection() -> Generator[None]:
-    """Look for cyclic garbage seldom: a search makes many objects, of which it keeps the most."""
-    usual = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 def describe(error: OSError) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.process import rare_collection
 from onewafer.cli.progress import progress_bar
 from onewafer.errors import ConfigurationError
+from onewafer.garbage import rare_collection
 from onewafer.settings import ENGINES, check_engine
 
 if TYPE_CHECKING:

@@ -13,8 +13,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
@@ -26,10 +24,11 @@ from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
 from onewafer.errors import CompileError, ImageError
+from onewafer.garbage import rare_collection
 from onewafer.image import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from onewafer.arch import Architecture
     from onewafer.csl import ir
@@ -119,7 +118,7 @@ def run_stages(
 ) -> Compilation:
     """Run the stages up to the first that reports an error; findings go to the sink."""
     try:
-        with _rare_collections():
+        with rare_collection():
             return _run_stages(options, files, sink, observe)
     except RecursionError:
         sink.report(
@@ -130,24 +129,6 @@ def run_stages(
             )
         )
         return Compilation(None, None, has_layout=False)
-
-
-@contextmanager
-def _rare_collections() -> Generator[None]:
-    """Let Python look for unreachable cycles seldom: trees grow, and next to none of them dies.
-
-    Looking at all of them again and again took a third of the time.
-    """
-    thresholds = gc.get_threshold()
-    if thresholds[0]:  # 0: somebody has turned it off
-        gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-
-
-_ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
 
 
 def _run_stages(
