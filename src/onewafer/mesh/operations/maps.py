@@ -138,14 +138,17 @@ class Convolve(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier.
 
-        The `height` and the `places` that have taps in the map, `lines` of the kernel inside it and
-        their `steps`, over all places.
+        The `height` and the `places` that the kernel goes through, `lines` of its taps inside the
+        map and their `steps`, over all places.
         """
         part, samples = self.part, self.samples
         taps = (part.kernel_height, part.kernel_width)
         is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
-        width = int(is_tap.any(axis=(0, 2, 3)).sum())
-        height = int(np.ptp(np.flatnonzero(is_tap.any(axis=(1, 2, 3))))) + 1 if width else 0
+        reach = part.dilation_y * (part.kernel_height - 1) - part.top
+        height = _num_inside(-part.top, reach, part.stride_y, part.height, part.result_height)
+        reach = part.kernel_width - 1 - part.left
+        width = _num_inside(-part.left, reach, part.stride_x, part.width, part.result_width)
+        height *= width > 0
         return {
             **block_sizes(program, self.result, launch),
             "samples": samples,
@@ -173,6 +176,17 @@ class Convolve(MeshOperation):
         places = self.result.offset + np.arange(len(is_tap)) * columns
         count = (is_tap @ weights)[np.arange(len(is_tap)), bank(places, program.dtype)].sum()
         return Conflicts(int(count), "fmacs", columns)
+
+
+def _num_inside(first: int, last: int, stride: int, size: int, most: int) -> int:
+    """Return how many places have taps on both sides of the map's edges, or between them.
+
+    The taps of place 0 are at `first` to `last`, those of each next one `stride` further on; the
+    map ends before `size`, the places before `most`.
+    """
+    begin = max(0, -(last // stride))
+    end = min(most, max(0, -((first - size) // stride)))
+    return max(0, end - begin)
 
 
 class _Pool(MeshOperation):
