@@ -96,7 +96,7 @@ def _finding(answer: Answer, published: Wafers) -> str:
     shares = ", ".join(f"{limit} {share:.0%}" for limit, share in largest)
     finding = (
         f"{answer.choice.text}. Our token waits for {shares}: sums go along chains from PE to PE, "
-        "and functions such as exp are as exact as f32 is. "
+        "and much of the rest sets up vectors of a few dozen numbers. "
         "Theirs are kernels of a product, whose collectives are not published"
     )
     if answer.num_devices > published.num_wafers:
