@@ -178,11 +178,13 @@ def test_a_prompt_in_pieces_gives_the_same_as_one_in_one_launch():
 @given(st.integers(0, 1000), architectures)
 @pytest.mark.slow
 def test_no_delay_of_any_pe_changes_a_value(seed, architecture):
+    """Also where scores go along the PEs of a head, which are two of four here."""
     generator = np.random.default_rng(seed)
-    delays = generator.integers(0, 60, (3, 4, DELAY_PLACES)).astype(np.uint16)
+    delays = generator.integers(0, 60, (4, 4, DELAY_PLACES)).astype(np.uint16)
+    assert shards(llama(layers=1), 4, 4).heads is not None
     check(
         llama(layers=1),
-        (4, 3),
+        (4, 4),
         ARCHITECTURES[architecture],
         ((0, 3), (3, 1)),
         prepare=lambda device: device.write("delays", delays),
