@@ -148,7 +148,7 @@ class Convolve(MeshOperation):
         height = _num_inside(-part.top, reach, part.stride_y, part.height, part.result_height)
         reach = part.kernel_width - 1 - part.left
         width = _num_inside(-part.left, reach, part.stride_x, part.width, part.result_width)
-        height *= width > 0
+        samples *= height > 0 and width > 0  # else the kernel does not begin
         return {
             **block_sizes(program, self.result, launch),
             "samples": samples,
