@@ -51,8 +51,8 @@ sides = st.integers(1, 4)
 architectures = st.sampled_from(sorted(ARCHITECTURES))
 RECTANGLES = [(1, 1), (3, 2), (2, 4)]
 SLACK = 400
-"""Cycles by which the closed form of a small map may be wrong: how long it takes to see that taps lie
-in the margins is only estimated, and windows that are drawn here have many such taps."""
+"""Cycles by which the closed form of a small map may be wrong: how long it takes to see that taps
+lie in the margins is only estimated, and windows that are drawn here have many such taps."""
 
 
 @settings(max_examples=12)
