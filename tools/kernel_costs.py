@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
+from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds, graph_of_perceptron
 from kernel_sample import TOTALS
 from kernel_samples import samples
 from kernel_walk import Walk, step_task
@@ -130,6 +130,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
     full = compile_graph(graph_of_all_kinds(dtype, is_sequence=is_sequence), arch)
     small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
+    perceptron = compile_graph(graph_of_perceptron(dtype, is_sequence=is_sequence), arch)
     tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in samples(is_sequence=is_sequence)}
@@ -140,7 +141,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
         counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
         costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
     return KernelCosts(
-        parts=_parts(full, by_kind),
+        parts=_parts(full, by_kind, perceptron),
         question_bytes=_question_bytes(full),
         launch=_plain(Walk(full.middle).count(infer.address)),
         below=_plain(tests.below),
@@ -336,11 +337,14 @@ def _symbol(program: TileProgram, name: str) -> Symbol:
     return next(symbol for symbol in program.symbols if symbol.name == name)
 
 
-def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ...]:
+def _parts(
+    compiled: Compiled, by_kind: Mapping[Kind, Sample], perceptron: Compiled
+) -> tuple[Part, ...]:
     """Cut the largest program into what is there for some kinds, and what is always there.
 
     What only the walks of some kinds come to is there for these: instructions of the state machine,
-    whole functions, variables.
+    whole functions, variables. Of the frames, what a perceptron does without is there for all kinds
+    that it has not.
     """
     program = max(compiled.image.programs, key=_kernel_bytes)
     visitors: defaultdict[str | int, set[str]] = defaultdict(set)
@@ -361,6 +365,10 @@ def _parts(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> tuple[Part, ..
         if atom not in questions and len(visitors[atom]) < len(compiled.kinds):
             num_bytes[tuple(sorted(visitors[atom]))] += size
     asked = _question_bytes(compiled) * (len(compiled.kinds) - 1)
+    others = sorted(kind.name.lower() for kind in compiled.kinds - perceptron.kinds)
+    num_bytes[tuple(others)] += _frame_bytes(program) - max(
+        map(_frame_bytes, perceptron.image.programs)
+    )
     num_bytes[()] += _kernel_bytes(program) - num_bytes.total() - asked
     return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
 
@@ -465,6 +473,11 @@ def _instructions(program: TileProgram, function: Symbol) -> range:
 
 _ARRAYS = ("parameters", "activations", "sums", "state", "indices", "tables", "schedule")
 """What belongs to a model, not to the kernels."""
+
+
+def _frame_bytes(program: TileProgram) -> int:
+    """Return the bytes of the frames of functions that call one another."""
+    return sum(part.num_bytes for part in program.sections if part.kind is SectionKind.STACK)
 
 
 def _kernel_bytes(program: TileProgram) -> int:

@@ -43,6 +43,10 @@ class Sizes:
     place: int = 0
     """The PE along the axis of the operation, as far as tables tell the kernel."""
     place_across: int = 0
+    above: int = 0
+    """Places by which a window begins above a map, and ends above its end."""
+    aside: int = 0
+    """Places by which a window begins behind the beginning of a line, and ends behind its end."""
 
     @property
     def launch(self) -> Launch:

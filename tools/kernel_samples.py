@@ -259,10 +259,19 @@ class _Maps:
 
     @property
     def window(self) -> Window:
-        """A window without margins, so that all taps are in the map."""
+        """A window that is no larger than the map, and may be moved over its edges."""
         sizes = self.sizes
         height, width = sizes.rows + sizes.heads - 1, sizes.group + sizes.share - 1
-        return Window(height, width, sizes.heads, sizes.share)
+        return Window(
+            height,
+            width,
+            sizes.heads,
+            sizes.share,
+            top=sizes.above,
+            bottom=-sizes.above,
+            left=-sizes.aside,
+            right=sizes.aside,
+        )
 
     @property
     def result(self) -> Block:
@@ -305,15 +314,32 @@ class _Maps:
         return mesh.ScaleMaps(maps, maps, sizes.block())
 
 
+def _over_edges() -> tuple[Sizes, ...]:
+    """Return sizes of pools over the upper edge of a map, the right one, and both.
+
+    All taps that reach a place reach strips of one length.
+    """
+    sizes = {"rows": (2,), "columns": (2,), "heads": (2, 3), "group": (3,), "slots": (1, 2)}
+    return (
+        *grid(**sizes, share=(2,), above=(-1, 1, 2, 4)),
+        *grid(**sizes, share=(1,), aside=(-4, -1, 1, 4)),
+        *grid(**sizes, share=(2,), above=(1,), aside=(3,)),
+    )
+
+
 def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
     return Sample(
         lambda sizes: build(_Maps(sizes)),
-        rounds=("kernel_height", "taps", "passes", "lines", "lines*columns"),
+        rounds=(
+            *("kernel_height", "before", "behind", "capped", "taps", "met", "reached"),
+            *("passes", "lines", "lines*columns"),
+        ),
         lengths=("elements", "strip"),
         strides=("step",),
         grid=(
             *grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
             *grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
+            *_over_edges(),
         ),
     )
 
@@ -333,11 +359,29 @@ _ON_MAPS = (
     ),
     Sample(
         lambda sizes: _Maps(sizes).convolve(),
-        rounds=("samples", "height", "places", "lines", "steps"),
+        rounds=(
+            *("before", "behind", "capped", "begun"),
+            *("samples", "height", "places", "lines", "steps"),
+        ),
         lengths=("elements", "columns"),
         grid=(
             *grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
             *grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
+            *grid(
+                rows=(3,),
+                inner=(1,),
+                heads=(2, 3),
+                group=(2,),
+                share=(1,),
+                slots=(1, 2),
+                above=(1,),
+            ),
+            *grid(
+                rows=(3,), inner=(1,), heads=(2,), group=(2,), share=(1,), slots=(1,), aside=(-4, 2)
+            ),
+            *grid(
+                rows=(3,), inner=(1,), heads=(1,), group=(2,), share=(1,), slots=(1,), above=(-1,)
+            ),
         ),
     ),
     _pool(lambda maps: maps.weigh()),

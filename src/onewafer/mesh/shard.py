@@ -48,8 +48,7 @@ def shard(
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
     room for, a context that tables of positions are too short for, or usual rows that no launch can
-    have. Whether the program fits into
-    the memory of a PE is for `verify` to say.
+    have. Whether the program fits into the memory of a PE is for `verify` to say.
     """
     return Cutter(graph).cut(
         width=width,

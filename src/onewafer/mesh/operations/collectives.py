@@ -113,7 +113,7 @@ class Broadcast(_Collective):
 
 
 @dataclass(frozen=True, slots=True)
-class BroadcastStore(MeshOperation):
+class BroadcastStore(_Collective):
     """Copy the f32 block of the middle of an axis to all, where it is stored as f16.
 
     The sums of the other PEs stay as they are.
@@ -131,10 +131,6 @@ class BroadcastStore(MeshOperation):
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.values)
-
-    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, int]:
-        """Return the sizes that its cost depends on."""
-        return block_sizes(program, self.values, launch)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""

@@ -259,8 +259,12 @@ class Split(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        more = tuple(word for block in self.results for word in (block, block.columns))
-        entry = block_entry(program, self.kind, self.input, self.input, more=more)
+        return self.store_entry(program)
+
+    def store_entry(self, program: MeshProgram, numbers: tuple[int, ...] = ()) -> Entry:
+        """Return such words, with some in front of those that say where the results are."""
+        blocks = (word for block in self.results for word in (block, block.columns))
+        entry = block_entry(program, self.kind, self.input, self.input, more=(*numbers, *blocks))
         return replace(entry, result=0, right=len(self.results))
 
     def execute(self, memories: Memories) -> None:

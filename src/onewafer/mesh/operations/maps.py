@@ -138,20 +138,29 @@ class Convolve(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier.
 
-        The `height` and the `places` that the kernel goes through, `lines` of its taps inside the
-        map and their `steps`, over all places.
+        The kernel has `begun` if a place may have a tap in the map: then it goes through the
+        `height` and the `places` that may, `lines` of their taps inside the map and their `steps`.
         """
         part, samples = self.part, self.samples
         taps = (part.kernel_height, part.kernel_width)
         is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
-        reach = part.dilation_y * (part.kernel_height - 1) - part.top
-        height = _num_inside(-part.top, reach, part.stride_y, part.height, part.result_height)
-        reach = part.kernel_width - 1 - part.left
-        width = _num_inside(-part.left, reach, part.stride_x, part.width, part.result_width)
-        samples *= height > 0 and width > 0  # else the kernel does not begin
+        edges, edges_of_lines = _Edges(), _Edges()
+        below = part.dilation_y * (part.kernel_height - 1) - part.top
+        first_y = edges.first(below, part.stride_y)
+        end_y = edges.end(-part.top, part.stride_y, part.height, part.result_height)
+        first_x = edges.first(part.kernel_width - 1 - part.left, part.stride_x)
+        end_x = edges.end(-part.left, part.stride_x, part.width, part.result_width)
+        begun = int(end_y > first_y and end_x > first_x)
+        height, width = begun * (end_y - first_y), begun * (end_x - first_x)
+        for line in range(first_y, first_y + height):
+            y = line * part.stride_y - part.top
+            edges_of_lines.first(y, part.dilation_y)
+            edges_of_lines.end(y, part.dilation_y, part.height, part.kernel_height)
         return {
             **block_sizes(program, self.result, launch),
-            "samples": samples,
+            **edges.plus(edges_of_lines, times=samples),
+            "begun": begun,
+            "samples": samples * begun,
             "height": samples * height,
             "places": samples * height * width,
             "lines": samples * int(is_tap.any(axis=3).sum()),
@@ -178,15 +187,38 @@ class Convolve(MeshOperation):
         return Conflicts(int(count), "fmacs", columns)
 
 
-def _num_inside(first: int, last: int, stride: int, size: int, most: int) -> int:
-    """Return how many places have taps on both sides of the map's edges, or between them.
+@dataclass(slots=True)
+class _Edges:
+    """The functions of `kernels/window.csl`, and how often they took which way."""
 
-    The taps of place 0 are at `first` to `last`, those of each next one `stride` further on; the
-    map ends before `size`, the places before `most`.
-    """
-    begin = max(0, -(last // stride))
-    end = min(most, max(0, -((first - size) // stride)))
-    return max(0, end - begin)
+    before: int = 0
+    """Began in front of the map."""
+    behind: int = 0
+    """Began behind it."""
+    capped: int = 0
+    """Ended with the last index that there is, or later."""
+
+    def first(self, start: int, step: int) -> int:
+        """Return the first index at which `start` + index · step is not negative."""
+        self.before += start < 0
+        return max(0, -(start // step))
+
+    def end(self, start: int, step: int, size: int, most: int) -> int:
+        """Return the first index up to `most` at which that is `size` or more, else `most`."""
+        if start >= size:
+            self.behind += 1
+            return 0
+        end = -((start - size) // step)
+        self.capped += end >= most
+        return min(end, most)
+
+    def plus(self, other: _Edges, *, times: int) -> dict[str, int]:
+        """Return the numbers with those of others, so many times."""
+        return {
+            "before": self.before + times * other.before,
+            "behind": self.behind + times * other.behind,
+            "capped": self.capped + times * other.capped,
+        }
 
 
 class _Pool(MeshOperation):
@@ -206,19 +238,32 @@ class _Pool(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
-        `passes` are taps over all maps, `lines` those of the result that they reach, `strip` the
-        places of a line that they reach on average. To see that a tap reaches none takes three
-        quarters of the time to begin with one that does.
+        Of the `taps`, `met` reach a line of the result and `reached` a place; `passes` are these
+        over all maps, `lines` those of the result that they reach, `strip` the places of a line
+        that they reach on average.
         """
         window, samples = self.window, self.samples
         is_tap = self._taps_by_line()
         lines = samples * int(is_tap.any(axis=2).sum())
+        edges, edges_of_rows, met = _Edges(), _Edges(), 0
+        for i in range(window.kernel_height):
+            y = i * window.dilation_y - window.top
+            first = edges.first(y, window.stride_y)
+            end = edges.end(y, window.stride_y, window.height, window.result_height)
+            met += window.kernel_width * (end > first)
+        for j in range(window.kernel_width):
+            x = j * window.dilation_x - window.left
+            edges_of_rows.first(x, window.stride_x)
+            edges_of_rows.end(x, window.stride_x, window.width, window.result_width)
         reached = int(is_tap.any(axis=(1, 2)).sum())
         return {
             **block_sizes(program, self.result, launch),
+            **edges.plus(edges_of_rows, times=window.kernel_height),
             "step": window.stride_x * self.result.columns,
             "kernel_height": window.kernel_height,
-            "taps": (reached + 3 * window.num_taps) // 4,
+            "taps": window.num_taps,
+            "met": met,
+            "reached": reached,
             "passes": samples * reached,
             "lines": lines,
             "strip": -(-samples * int(is_tap.sum()) // max(lines, 1)),

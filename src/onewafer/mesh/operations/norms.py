@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from onewafer.mesh import functions, norms
 from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.operations.dense import Split
 from onewafer.mesh.operations.operation import Classes, Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.operations.sizes import CHUNK, block_entry
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
@@ -192,15 +193,13 @@ class SumRowSquares(OverGroups):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreNormalized(MeshOperation):
+class StoreNormalized(Split):
     """Divide the sums of products by the root mean square of their operand; store them as `Split`.
 
-    In f32, one rounding to the program's dtype.
+    In f32, one rounding to the program's dtype. The input has the squares of the operand behind the
+    sums of all products.
     """
 
-    results: tuple[Block, ...]
-    input: Block
-    """The sums of all products, beside each other, then the squares of the operand."""
     groups: Groups
     """One, of all features of the operand."""
     epsilon: float
@@ -212,34 +211,22 @@ class StoreNormalized(MeshOperation):
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""
-        blocks = (word for block in self.results for word in (block, block.columns))
-        more = (*float_words(float(self.groups.share)), *float_words(self.epsilon), *blocks)
-        entry = block_entry(program, self.kind, self.input, self.input, more=more)
-        return replace(entry, result=0, right=len(self.results))
+        numbers = (*float_words(float(self.groups.share)), *float_words(self.epsilon))
+        return self.store_entry(program, numbers)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        sums, first = memories.matrix(self.input), 0
+        sums = memories.matrix(self.input)
         with np.errstate(all="ignore"):
             mean = sums[..., -1:] * self.groups.share
             factor = functions.rsqrt(mean + np.float32(self.epsilon))
             scaled = sums[..., :-1] * factor
         memories.write(self.input, np.concatenate([scaled, sums[..., -1:]], axis=-1))
-        for block in self.results:
-            memories.store(block, scaled[..., first : first + block.columns])
-            first += block.columns
+        Split.execute(self, memories)
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on; kinds of rows are results, `parts` counts."""
-        columns = np.array([block.columns for block in self.results])[:, np.newaxis, np.newaxis]
-        sizes = block_sizes(program, self.input, launch)
-        whole = self.input.columns - 1
-        return {**sizes, "columns": columns, "parts": np.ones_like(columns), "whole": whole}
-
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
-        """Return that all PEs are alike."""
-        del launch
-        return Classes(Axis.X, np.zeros(program.width, np.intp))
+        """Return those of `Split`, and the columns of the `whole` products."""
+        return {**Split.sizes(self, program, launch), "whole": self.input.columns - 1}
 
 
 @dataclass(frozen=True, slots=True)
