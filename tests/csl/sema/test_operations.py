@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
 
 
@@ -106,10 +106,10 @@ def test_enum_members_count_and_convert(comptime):
 
 @given(st.floats(width=32, allow_nan=False))
 def test_bf16_is_the_nearest_number_with_8_bits(value):
-    rounded = operations.round_float(t.BF16, value)
-    bits = operations.to_bits(t.BF16, rounded)
-    assert operations.from_bits(t.BF16, bits) == rounded
+    rounded = formats.round_float(t.BF16, value)
+    bits = formats.to_bits(t.BF16, rounded)
+    assert formats.from_bits(t.BF16, bits) == rounded
     if math.isfinite(rounded):
-        below, above = (operations.from_bits(t.BF16, max(bits + d, 0) & 0xFFFF) for d in (-1, 1))
+        below, above = (formats.from_bits(t.BF16, max(bits + d, 0) & 0xFFFF) for d in (-1, 1))
         others = [o for o in (below, above) if math.isfinite(o)]
         assert all(abs(value - rounded) <= abs(value - o) for o in others)

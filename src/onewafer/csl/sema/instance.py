@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import formats, operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.context import Context
@@ -212,7 +212,7 @@ class InstanceContext(Context):
                         self._fill(storage, offset + index * step, array.element, element, span)
             case Scalar(_, number, taint):
                 element = t.scalar_type(type_)
-                word = operations.canonical_word(type_, number)
+                word = formats.canonical_word(type_, number)
                 if element is not None and (word or taint is not None):
                     column = self.per_pe(taint, type_) if taint is not None else None
                     storage.data.append(ir.Datum(offset, element, word, column))
@@ -245,7 +245,7 @@ class InstanceContext(Context):
         scalar = t.scalar_type(value.type)
         assert scalar is not None
         column = self.per_pe(value.taint, value.type) if value.taint is not None else None
-        return ir.Immediate(scalar, operations.canonical_word(value.type, value.value), column)
+        return ir.Immediate(scalar, formats.canonical_word(value.type, value.value), column)
 
     def address(self, pointer: Pointer) -> ir.AddressOf:
         """Return a comptime pointer as IR."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import formats, operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.handlers import teardown_task
@@ -377,7 +377,7 @@ class _Analysis:
             reaches_registers=instance.reaches_registers,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(
-                tuple(operations.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)
+                tuple(formats.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)
                 for taint, type_ in instance.columns
             ),
             path=path,

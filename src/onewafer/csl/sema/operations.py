@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.formats import from_bits, round_float, to_bits
 from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import (
     FALSE,
@@ -58,30 +59,6 @@ MAX_COMPTIME_SHIFT: Final = 4096
 MAX_COMPTIME_BITS: Final = 8192
 """Bits of a `comptime_int`; keeps a value that grows in a loop from filling memory."""
 _COMPTIME_LIMIT: Final = 1 << MAX_COMPTIME_BITS
-
-
-def round_float(type_: t.FloatType, value: float) -> float:
-    """Round a double to the nearest number of a type (ties to even, overflow to infinity)."""
-    if type_.is_brain:
-        return _round_brain(value)
-    code = "<e" if type_.bits == t.F16.bits else "<f"
-    try:
-        return struct.unpack(code, struct.pack(code, value))[0]
-    except OverflowError:
-        return math.copysign(math.inf, value)
-
-
-def _round_brain(value: float) -> float:
-    """Round to 8 significant bits, or to multiples of the least `bf16`."""
-    if not math.isfinite(value) or value == 0.0:
-        return value
-    step = max(math.frexp(value)[1] - _BRAIN_BITS, _LEAST_BRAIN_EXPONENT)
-    rounded = math.ldexp(round(math.ldexp(value, -step)), step)
-    return round_float(t.F32, rounded)  # exact, or too large
-
-
-_BRAIN_BITS: Final = 8
-_LEAST_BRAIN_EXPONENT: Final = -133
 
 
 def _divide_int(left: int, right: int) -> int:
@@ -600,42 +577,6 @@ def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:
         )
     source = value.type
     return map_scalar(value, type_, lambda a: from_bits(type_, to_bits(source, a)))
-
-
-def to_bits(type_: t.Type, value: Number) -> int:
-    """Return the bit pattern of a value of a sized type, as an unsigned integer."""
-    match type_:
-        case t.FloatType(16, False):
-            return struct.unpack("<H", struct.pack("<e", value))[0]
-        case t.FloatType(bits):
-            word: int = struct.unpack("<I", struct.pack("<f", value))[0]
-            return word >> (32 - bits)
-        case _:
-            return int(value) & ((1 << (8 * t.num_bytes(type_))) - 1)
-
-
-def from_bits(type_: t.Type, bits: int) -> Number:
-    """Undo `to_bits`."""
-    match type_:
-        case t.FloatType(16, False):
-            return struct.unpack("<e", struct.pack("<H", bits))[0]
-        case t.FloatType(width):
-            return struct.unpack("<f", struct.pack("<I", bits << (32 - width)))[0]
-        case t.IntegerType():
-            return type_.wrap(bits)
-        case _:
-            return bits
-
-
-def canonical_word(type_: t.Type, value: Number) -> int:
-    """Return the register word of a value (see `image.ScalarType`), as a signed 32-bit number."""
-    match type_:
-        case t.FloatType():
-            word = to_bits(type_, value)
-        case _:
-            word = int(value)
-    word &= 0xFFFFFFFF
-    return word - (1 << 32) if word >> 31 else word
 
 
 def zero(type_: t.Type, span: Span | None) -> Value:
