@@ -1,6 +1,7 @@
 """Training on wafers: terms against hand-made cases, and what must hold of any step."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -209,14 +210,21 @@ def test_a_batch_below_the_wafers_names_the_smallest() -> None:
     assert found.reason.endswith("write --batch 64")
 
 
-def test_a_sequence_that_does_not_fit_names_one_that_does() -> None:
-    shape = GptShape(layers=96, hidden=12288, heads=96, vocabulary=50_000, positions=65_536)
-    job = Train(tokens=1e9, sequence=65_536, batch=1)
+def test_a_sequence_that_does_not_fit_names_the_longest_that_does() -> None:
+    shape = GptShape(layers=96, hidden=12288, heads=96, vocabulary=50_000, positions=262_144)
+    model = gpt_model("gpt-3", shape)
 
-    found = estimate_training(gpt_model("gpt-3", shape), job, "cs3")
+    def train(sequence: int) -> Answer | Refusal:
+        return estimate_training(model, Train(tokens=1e9, sequence=sequence, batch=1), "cs3")
+
+    found = train(262_144)
 
     assert isinstance(found, Refusal)
-    assert "sequences of 16,384 tokens have room" in found.reason
+    named = re.search(r"sequences of ([\d,]+) tokens have room", found.reason)
+    assert named
+    fits = int(named.group(1).replace(",", ""))
+    assert isinstance(train(fits), Answer)
+    assert isinstance(train(2 * fits), Refusal)
 
 
 def test_a_model_that_no_server_holds_is_refused() -> None:
