@@ -143,6 +143,25 @@ def test_engines_agree():
     np.testing.assert_array_equal(fast, exchange(*arguments)[2])
 
 
+OF_PLACES = PROGRAM.replace(
+    "var got: [6 * 32]TYPE;",
+    "const is_third = mp.place == 2;\n"
+    "fn marks_third() u16 { return if (is_third) 7 else 1; }\n"
+    "const mark = if (is_third) marks_third() else marks_third();\n"
+    "var got = @constants([6 * 32]TYPE, mark);",
+)
+
+
+def test_a_function_of_the_place_is_another_one_on_each_pe():
+    files = files_of("u16") | {"pe.csl": OF_PLACES.replace("TYPE", "u16")}
+    image = compile_program(
+        CompileOptions(entry="layout.csl", architecture=WSE3), files=MemoryFiles(files)
+    )
+    device = Device(image, WSE3, engine="reference")
+    device.load()
+    assert device.read("got", 1).ravel().tolist() == [1, 1, 7, 1, 1, 1]
+
+
 TO_A_DATA_TASK = """
 param memcpy_params: comptime_struct;
 const system = @import_module("<memcpy/memcpy>", memcpy_params);

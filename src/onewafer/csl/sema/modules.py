@@ -69,9 +69,13 @@ class Module:
         self._function_types: dict[ast.Function, t.FunctionType] = {}
         context.modules.append(self)
 
-    @cached_property
+    @property
     def memo_key(self) -> object:
         """Equal for modules whose pure functions compute the same; the module itself if unsure."""
+        return self if self.context.has_read_place else self._key_by_params
+
+    @cached_property
+    def _key_by_params(self) -> object:
         if not all(map(is_plain, self.params.values())):
             return self
         params = tuple((name, key_of(value)) for name, value in self.params.items())

@@ -555,17 +555,20 @@ class ExpressionParser(TokenCursor):
 
     def _struct_type(self, first: Token, qualifier: str = "") -> ast.Expression:
         is_union = self.advance().kind is TokenKind.UNION
+        kind = "union" if is_union else "struct"
         fields = self.delimited(
-            TokenKind.LEFT_BRACE, "after the fields of the struct", self._struct_type_field
+            TokenKind.LEFT_BRACE,
+            f"after the fields of the {kind}",
+            lambda: self._struct_type_field(kind),
         )
         return ast.StructType(self.span_from(first.start), fields, is_union, qualifier)
 
-    def _struct_type_field(self) -> ast.StructTypeField:
-        name = self.expect_identifier("for a field of the struct")
+    def _struct_type_field(self, kind: str) -> ast.StructTypeField:
+        name = self.expect_identifier(f"for a field of the {kind}")
         self.expect(
             TokenKind.COLON,
             f"after the field `{name.text}`",
-            help_text=f"a field of a struct type has a type: `{name.text}: u16`",
+            help_text=f"a field of a {kind} type has a type: `{name.text}: u16`",
         )
         type_ = self.parse_type()
         return ast.StructTypeField(self.span_from(name.start), name.text, type_)

@@ -262,8 +262,10 @@ def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Val
     """Return x (0) or y (1) of the PE for which a program is compiled."""
     context = module.context
     axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
-    module.session.note_effect()  # it is another one for each PE
-    return context.place[axis] if isinstance(context, InstanceContext) else VOID_VALUE
+    if not isinstance(context, InstanceContext):
+        return VOID_VALUE
+    context.has_read_place = True
+    return context.place[axis]
 
 
 @runtime_builtin("has_data_task", 1, is_internal=True)

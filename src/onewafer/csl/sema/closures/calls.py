@@ -79,6 +79,8 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     if session.effects != effects:
         code.is_pure = False
     elif key is not None and (module.memo_key is module or is_plain(result)):
+        # The call may have been the first to read the place of the PE: the key is another now.
+        key = (declaration, module.memo_key, *map(key_of, arguments))
         session.memo[key] = (result, (module, tuple(arguments)))
     return result
 
