@@ -103,6 +103,7 @@ def attention_samples() -> Iterator[Sample]:
             "used",
             "used*rows",
             "seeing",
+            "present*seeing",
             "seeing*heads",
             "seeing*heads*group",
             "seeing*group*features",
@@ -149,7 +150,10 @@ def softmax_samples() -> Iterator[Sample]:
     )
     yield _attention(
         lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
-        rounds=("rows", "rows*heads", "rows*heads*group", "heads*group*attended"),
+        rounds=(
+            *("rows", "present*rows", "rows*heads", "rows*heads*group"),
+            "heads*group*attended",
+        ),
         lengths=("share",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )

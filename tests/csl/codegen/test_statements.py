@@ -86,19 +86,29 @@ def test_a_loop_tests_at_the_bottom_and_keeps_its_constants() -> None:
     ]
 
 
-def test_a_loop_that_may_not_run_jumps_to_its_test_first() -> None:
-    i = ir.Local("i", T.U16)
+def counting_down(i: ir.Local, condition: ir.Expression) -> ir.Function:
     step = ir.SetLocal(i, ir.Binary(Op.SUB, T.U16, ir.ReadLocal(i), imm(1)))
-    main = function(
-        ir.Loop(
-            ir.Binary(Op.NOT_EQUAL, T.U16, ir.ReadLocal(i), imm(0)), (ir.Activate(9),), (step,)
-        ),
-        parameters=(i,),
-    )
-    one = instance((main,))
-    assert opcodes(one)[:2] == ["LOAD_IMMEDIATE", "JUMP"]
-    check(one, (0,))
-    check(one, (3,))
+    return function(ir.Loop(condition, (ir.Activate(9),), (step,)), parameters=(i,))
+
+
+def test_a_loop_that_may_not_run_is_tested_before_it() -> None:
+    i = ir.Local("i", T.U16)
+    one = instance((counting_down(i, ir.Binary(Op.NOT_EQUAL, T.U16, ir.ReadLocal(i), imm(0))),))
+    assert opcodes(one)[:2] == ["LOAD_IMMEDIATE", "BRANCH_ZERO"]
+    assert "JUMP" not in opcodes(one)
+    for rounds in (0, 1, 3):
+        _, executor = check(one, (rounds,))
+        assert len(executor.events) == rounds
+
+
+def test_a_long_test_of_a_loop_is_not_repeated() -> None:
+    i, bound = ir.Local("i", T.U16), imm(9)
+    sum_ = ir.Binary(Op.ADD, T.U16, ir.ReadLocal(i), ir.Binary(Op.XOR, T.U16, bound, bound))
+    one = instance((counting_down(i, ir.Binary(Op.LESS, T.U16, imm(0), sum_)),))
+    assert opcodes(one).count("JUMP") == 1
+    for rounds in (0, 1, 3):
+        _, executor = check(one, (rounds,))
+        assert len(executor.events) == rounds
 
 
 def test_an_unchanging_dsd_is_loaded_once_before_the_loop() -> None:

@@ -51,7 +51,7 @@ def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, positi
     needed = footprint(program, MACHINE.architecture)
     found = regions.bytes(work, rectangle)
 
-    assert sum(regions.split(work, rectangle).values()) == pytest.approx(cycles, rel=0.002)
+    assert sum(regions.split(work, rectangle).values()) == pytest.approx(cycles, rel=0.0025)
     assert found.weights + found.other == pytest.approx(needed.total - needed.state, rel=0.002)
     assert found.cache == needed.state
 

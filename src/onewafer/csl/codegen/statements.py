@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen.dsr_plan import (
@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
     from onewafer.image import DsdConfig
+
+MAXIMUM_REPEATED: Final = 4
+"""Nodes of a condition that is tested before its loop rather than jumped to: a comparison of two
+values, one of which is converted or loaded."""
 
 
 @dataclass(slots=True)
@@ -281,7 +285,9 @@ class StatementGenerator(ExpressionGenerator):
     def _loop_code(self, loop: ir.Loop, *, is_entered: bool) -> None:
         top, test = Label(), Label()
         labels = _LoopLabels(step=Label(), end=Label())
-        if not is_entered:
+        if not is_entered and _is_short(loop.condition):
+            self.branch(loop.condition, labels.end, when=False)
+        elif not is_entered:
             self.emit(Opcode.JUMP, imm=test)
         self.bind(top)
         self.loops.append(labels)
@@ -433,6 +439,12 @@ def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
             return _holds(opcode, start, stop)
         case _:
             return False
+
+
+def _is_short(condition: ir.Expression) -> bool:
+    """Tell whether code for a test may stand twice: before a loop, and at its end."""
+    num_nodes = sum(1 for _ in walk.expressions(condition))
+    return num_nodes <= MAXIMUM_REPEATED and not walk.has_call(condition)
 
 
 def _holds(opcode: Opcode, left: int, right: int) -> bool:
