@@ -322,7 +322,8 @@ def test_an_unused_fifo_takes_no_memory(analyze):
         ("const fifo = @allocate_fifo(single);", "type-mismatch"),
         ("const fifo = @allocate_fifo(tiny);", "type-mismatch"),
         ("const fifo = @allocate_fifo(bytes);", "type-mismatch"),
-        ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "unsupported-feature"),
+        ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "type-mismatch"),
+        ("const fifo = @allocate_fifo(ring, .{ .xdsr = 1 });", "unsupported-feature"),
         ("const fifo = @allocate_fifo(ring, .{ .activate = pushed });", "unknown-field"),
         (
             "const fifo = @allocate_fifo(ring, .{ .activate_push = @get_local_task_id(11) });",
@@ -332,3 +333,57 @@ def test_an_unused_fifo_takes_no_memory(analyze):
 )
 def test_mistake_in_a_fifo(analyze, declaration, code):
     assert analyze(_with_fifo(declaration)).codes == [code]
+
+
+QUEUES = """
+param c: color;
+const lib = @import_module("lib.csl");
+fn main() void { @mov32(lib.out(), lib.in()); }
+comptime {
+  @initialize_queue(@get_input_queue(2), .{ .color = c });
+  @initialize_queue(@get_output_queue(3), .{ .color = @get_color(5) });
+  @bind_local_task(start, @get_local_task_id(9));
+}
+task start() void { main(); }
+"""
+LIBRARY = """
+fn in() fabin_dsd { return @get_dsd(fabin_dsd, .{
+  .extent = 4, .input_queue = @get_input_queue(2), .priority = .{ .high = true } }); }
+fn out() fabout_dsd {
+  return @get_dsd(fabout_dsd, .{ .extent = 4, .output_queue = @get_output_queue(3) }); }
+"""
+
+
+def test_a_fabric_dsd_has_the_color_of_its_queue(analyze):
+    """Also where programs that share a library give its queue other colors."""
+    layout = """layout {
+      @set_rectangle(2, 1);
+      @set_tile_code(0, 0, "pe.csl", .{ .c = @get_color(1) });
+      @set_tile_code(1, 0, "pe.csl", .{ .c = @get_color(4) });
+    }"""
+    files = {"pe.csl": QUEUES, "lib.csl": LIBRARY}
+    program = analyze(layout, files=files).program
+    made = [
+        [f.body[0].value.descriptor.color for f in instance.functions if "." in f.name]
+        for instance in program.instances
+    ]
+    assert made == [[5, 1], [5, 4]]
+
+
+def test_the_color_of_a_queue_has_to_be_known_before(analyze):
+    source = """
+    fn main() void { @mov32(@get_dsd(fabout_dsd, .{
+      .extent = 1, .output_queue = @get_output_queue(3) }), 0); }
+    """
+    assert analyze(source).codes == ["missing-field"]
+
+
+def test_queues_have_a_priority_on_wse2_only(analyze):
+    source = """
+    fn main() void { }
+    comptime {
+      @initialize_queue(@get_input_queue(3), .{ .color = @get_color(2), .priority = .{ .low = true } });
+    }
+    """
+    assert analyze(source, arch="wse2").codes == []
+    assert analyze(source, arch="wse3").codes == ["unsupported-on-architecture"]

@@ -42,8 +42,8 @@ class Context:
         self._prefixes: dict[str, int] = {}
         self.modules: list[Module] = []
         """All that have been made so far, in this order."""
-        self.has_read_place = False
-        """Whether a value may depend on the PE for which a program is compiled."""
+        self.has_read_program = False
+        """Whether a value may depend on more than params: a PE's place, the colors of queues."""
         self._num_modules = 0
 
     def report(self, fault: Fault) -> None:

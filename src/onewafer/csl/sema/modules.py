@@ -72,7 +72,7 @@ class Module:
     @property
     def memo_key(self) -> object:
         """Equal for modules whose pure functions compute the same; the module itself if unsure."""
-        return self if self.context.has_read_place else self._key_by_params
+        return self if self.context.has_read_program else self._key_by_params
 
     @cached_property
     def _key_by_params(self) -> object:

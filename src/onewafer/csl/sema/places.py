@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.loop_steps import access_struct, steps_of
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import (
     Array,
@@ -18,7 +19,6 @@ from onewafer.csl.sema.values import (
     Runtime,
     Scalar,
     Struct,
-    TensorAccess,
     TypeValue,
     Undefined,
     Value,
@@ -460,12 +460,12 @@ def tensor_access(
     terms: Sequence[Sequence[tuple[Term, Sequence[Value]]]],
     count: int,
     span: Span,
-) -> TensorAccess:
-    """Combine the evaluated terms of every index to one row-major access."""
+) -> Struct:
+    """Combine the evaluated terms of every index to one row-major access, a struct."""
     pointer = type_of(base)
     if not isinstance(pointer, t.PointerType):
         fail("type-mismatch", f"a value of type `{pointer}` cannot be indexed", span)
-    element_type, dimensions = indexed(pointer, span)
+    _, dimensions = indexed(pointer, span)
     if dimensions is None:
         dimensions = (0,)
     check_rank(dimensions, len(terms), span, f"`{pointer.pointee}`")
@@ -483,4 +483,8 @@ def tensor_access(
                 strides[term.variable] = plain(
                     BinaryOperator.ADD, strides[term.variable], product, span
                 )
-    return TensorAccess(base, element_type, tuple(extents), tuple(strides), offset)
+    if count > 1:
+        rounds = [operations.forced_integer(e, span, "extent") for e in extents]
+        apart = [operations.forced_integer(s, span, "stride") for s in strides]
+        strides = [Scalar(t.COMPTIME_INT, step) for step in steps_of(rounds, apart)]
+    return access_struct(base, offset, strides, extents)

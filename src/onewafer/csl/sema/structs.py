@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -96,3 +96,14 @@ def read_choice(value: Value, what: str, choices: Sequence[str], span: Span) -> 
     if len(chosen) > 1:
         fail("type-mismatch", f"{what} is one of {', '.join(choices)}, not several", span)
     return chosen[0] if chosen else None
+
+
+_PRIORITIES: Final = ("low", "medium", "high")
+
+
+def read_priority(fields: Mapping[str, Value], span: Span) -> int:
+    """Return the rank that `.priority` asks for, from 0; absent: the lowest."""
+    if "priority" not in fields:
+        return 0
+    chosen = read_choice(fields["priority"], "`priority`", _PRIORITIES, span)
+    return _PRIORITIES.index(chosen) if chosen else 0

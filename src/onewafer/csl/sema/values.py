@@ -1,7 +1,7 @@
 """Comptime values, and the one wrapper for values that exist only at run time.
 
     Value := Scalar | Text | TypeValue | Void | Undefined | Struct | Array | FunctionValue
-           | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | TensorAccess | Runtime
+           | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | Runtime
 
 A `Scalar` may be *tainted*: it then stands for one number at the first PE of an instance and for a
 function of the PE's params at all others. Reading it in a way that decides what the program is
@@ -211,19 +211,6 @@ class Dsr:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class TensorAccess:
-    """`|i, j|{n, m} -> a[…]`, reduced to a base and one coefficient an induction variable."""
-
-    base: Value
-    """`Pointer` or `Runtime` pointer to the first element of the array."""
-    element: t.Type
-    extents: tuple[Value, ...]
-    strides: tuple[Scalar, ...]
-    offset: Value
-    """Elements; comptime or run-time."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Runtime:
     """A value that only the running program knows."""
@@ -249,7 +236,6 @@ Value = (
     | Range
     | Dsd
     | Dsr
-    | TensorAccess
     | Runtime
 )
 
@@ -290,8 +276,6 @@ def type_of(value: Value) -> t.Type:
             return t.MODULE
         case Range():
             return t.RANGE
-        case TensorAccess():
-            return t.TENSOR_ACCESS
 
 
 def is_comptime(value: Value) -> bool:
@@ -303,9 +287,6 @@ def is_comptime(value: Value) -> bool:
             return all(is_comptime(f) and not _is_loaded(f) for f in fields)
         case Array(_, elements):
             return all(is_comptime(e) for e in elements)
-        case TensorAccess():
-            parts = (value.base, value.offset, *value.extents)
-            return all(is_comptime(p) for p in parts)
         case Range(_, start, stop, step):
             return is_comptime(start) and is_comptime(stop) and is_comptime(step)
         case _:
@@ -388,7 +369,7 @@ def key_of(value: Value) -> object:
             return (id(module), id(declaration))
         case ModuleValue(module):
             return id(module)
-        case Variable() | Runtime() | TensorAccess():
+        case Variable() | Runtime():
             return id(value)
         case Range(type_, start, stop, step):
             return (type_, key_of(start), key_of(stop), key_of(step))

@@ -13,16 +13,16 @@ from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import FifoRequest, InstanceContext
+from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
-from onewafer.csl.sema.structs import read_fields, read_flag
+from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     Dsd,
     Pointer,
     Runtime,
     Scalar,
     Struct,
-    TensorAccess,
     Value,
     Variable,
     force,
@@ -62,7 +62,7 @@ _ZERO = Scalar(t.COMPTIME_INT, 0)
 _ONE = Scalar(t.COMPTIME_INT, 1)
 
 
-def _read(site: Site, args: Sequence[Value]) -> _Fields:
+def _read(site: Site, instance: InstanceContext, args: Sequence[Value]) -> _Fields:
     kind = places.expect_type(args[0], site.argument_spans[0])
     span = site.argument_spans[1]
     match kind:
@@ -71,62 +71,98 @@ def _read(site: Site, args: Sequence[Value]) -> _Fields:
         case t.MEM4D_DSD:
             return _nested_memory(args[1], span)
         case t.FABIN_DSD:
-            return _fabric_in(args[1], span)
+            return _fabric_in(args[1], instance, span)
         case t.FABOUT_DSD:
-            return _fabric_out(args[1], span)
+            return _fabric_out(args[1], instance, span)
         case _:
             fail("type-mismatch", f"`{kind}` is no kind of DSD", site.argument_spans[0],
                  help="use mem1d_dsd, mem4d_dsd, fabin_dsd or fabout_dsd")  # fmt: skip
 
 
-def _access(fields: Mapping[str, Value], span: Span) -> TensorAccess:
-    access = fields["tensor_access"]
-    if not isinstance(access, TensorAccess):
-        fail(
-            "type-mismatch",
-            f"`tensor_access` is an access expression, this is of type `{type_of(access)}`",
-            span,
-            help="write `.tensor_access = |i|{n} -> a[i]`",
-        )
-    return access
+_ACCESS_HELP = "write `.tensor_access = |i|{n} -> a[i]`, or `.base_address` and `.extent`"
+_MEMORY_FIELDS = ("tensor_access", *ACCESS_FIELDS, "wavelet_index_offset")
 
 
-_MEMORY_FIELDS = (
-    "tensor_access", "base_address", "extent", "stride", "offset", "wavelet_index_offset"
-)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What the fields of a memory DSD say, `.tensor_access` taken apart."""
+
+    base: Value
+    element: t.Type
+    offset: Value
+    steps: tuple[Value, ...]
+    """Of the loops, the innermost first; empty: each element follows the one before."""
+    extents: tuple[Value, ...]
+    """Of the loops, the outermost first."""
+    takes_index: bool
 
 
-def _memory(value: Value, span: Span) -> _Fields:
-    fields = read_fields(value, "a mem1d_dsd", span, known=_MEMORY_FIELDS)
+def _read_memory(value: Value, what: str, span: Span) -> _Memory:
+    fields = read_fields(value, what, span, known=_MEMORY_FIELDS)
     takes_index = read_flag(fields, "wavelet_index_offset", span)
-    descriptor = DsdDescriptor(DsdKind.MEM1D)
     if "tensor_access" in fields:
-        access = _access(fields, span)
-        if len(access.extents) != 1:
-            fail(
-                "tensor-access",
-                f"a mem1d_dsd has one induction variable, not {len(access.extents)}",
-                span,
-                help="use a mem4d_dsd",
-            )
-        parts = (access.base, access.element, access.offset, access.extents[0], access.strides[0])
-        return _Fields(t.MEM1D_DSD, descriptor, *parts, takes_index)
-    base, element = _base(fields, "mem1d_dsd", span)
-    offset, stride = fields.get("offset", _ZERO), fields.get("stride", _ONE)
-    extent = fields["extent"]
-    return _Fields(t.MEM1D_DSD, descriptor, base, element, offset, extent, stride, takes_index)
-
-
-def _base(fields: Mapping[str, Value], what: str, span: Span) -> tuple[Value, t.Type]:
+        fields = _access(fields, what, span)
     for name in ("base_address", "extent"):
         if name not in fields:
             fail(
                 "missing-field",
-                f"a {what} needs `tensor_access`, or `base_address` and `extent`",
+                f"{what} needs `tensor_access`, or `base_address` and `extent`",
                 span,
-                help="write `.{ .tensor_access = |i|{n} -> a[i] }`",
+                help=_ACCESS_HELP,
             )
-    return fields["base_address"], element_of(fields["base_address"], span)
+    base = fields["base_address"]
+    steps = _loops(fields["stride"]) if "stride" in fields else ()
+    extents = _loops(fields["extent"])
+    offset = fields.get("offset", _ZERO)
+    return _Memory(base, element_of(base, span), offset, steps, extents, takes_index)
+
+
+def _access(fields: Mapping[str, Value], what: str, span: Span) -> Mapping[str, Value]:
+    """Return the fields of `.tensor_access`, or fail if some stand beside it too."""
+    access = fields["tensor_access"]
+    if not isinstance(access, Struct):
+        fail(
+            "type-mismatch",
+            f"`tensor_access` is an access expression, this is of type `{type_of(access)}`",
+            span,
+            help=_ACCESS_HELP,
+        )
+    if twice := [name for name in ACCESS_FIELDS if name in fields]:
+        fail(
+            "tensor-access",
+            f"`.{twice[0]}` of {what} is given twice: by `.tensor_access`, and beside it",
+            span,
+            help=f"leave out one of the two, or use `{_LATER[twice[0]]}`",
+        )
+    return read_fields(access, "`.tensor_access`", span, known=ACCESS_FIELDS)
+
+
+_LATER = {
+    "base_address": "@set_dsd_base_addr",
+    "offset": "@increment_dsd_offset",
+    "stride": "@set_dsd_stride",
+    "extent": "@set_dsd_length",
+}
+
+
+def _loops(value: Value) -> tuple[Value, ...]:
+    """Return one value a loop; a single loop needs no tuple."""
+    return value.fields if isinstance(value, Struct) else (value,)
+
+
+def _memory(value: Value, span: Span) -> _Fields:
+    memory = _read_memory(value, "a mem1d_dsd", span)
+    if len(memory.extents) != 1 or len(memory.steps) > 1:
+        fail(
+            "tensor-access",
+            f"a mem1d_dsd has one induction variable, not "
+            f"{max(len(memory.extents), len(memory.steps))}",
+            span,
+            help="use a mem4d_dsd",
+        )
+    stride = memory.steps[0] if memory.steps else _ONE
+    parts = (memory.base, memory.element, memory.offset, memory.extents[0], stride)
+    return _Fields(t.MEM1D_DSD, DsdDescriptor(DsdKind.MEM1D), *parts, memory.takes_index)
 
 
 def element_of(base: Value, span: Span) -> t.Type:
@@ -144,35 +180,21 @@ def element_of(base: Value, span: Span) -> t.Type:
 
 
 def _nested_memory(value: Value, span: Span) -> _Fields:
-    fields = read_fields(value, "a mem4d_dsd", span, known=_MEMORY_FIELDS)
-    if "tensor_access" in fields:
-        access = _access(fields, span)
-        base, element, offset = access.base, access.element, access.offset
-        extents, strides = access.extents, access.strides
-    else:
-        base, element = _base(fields, "mem4d_dsd", span)
-        offset = fields.get("offset", _ZERO)
-        extents, strides = _tuple(fields["extent"], span), _tuple(fields.get("stride"), span)
-    if not 1 <= len(extents) <= MAX_MEM4D_LOOPS or len(strides) != len(extents):
+    memory = _read_memory(value, "a mem4d_dsd", span)
+    extents = tuple(operations.forced_integer(e, span, "extent") for e in memory.extents)
+    steps = tuple(operations.forced_integer(s, span, "stride") for s in memory.steps)
+    steps = steps or (1,) * len(extents)
+    if not 1 <= len(extents) <= MAX_MEM4D_LOOPS or len(steps) != len(extents):
         fail(
             "tensor-access",
             f"a mem4d_dsd has one to {MAX_MEM4D_LOOPS} loops, each with a stride",
             span,
+            help="write a tuple with one number a loop: `.extent = .{ n, m }`",
         )
-    sizes = tuple(operations.forced_integer(e, span, "extent") for e in extents)
-    steps = tuple(operations.forced_integer(s, span, "stride") for s in strides)
-    descriptor = DsdDescriptor(DsdKind.MEM4D, extents=sizes, strides=steps)
-    length = Scalar(t.COMPTIME_INT, prod(sizes))
-    takes_index = read_flag(fields, "wavelet_index_offset", span)
-    return _Fields(t.MEM4D_DSD, descriptor, base, element, offset, length, _ZERO, takes_index)
-
-
-def _tuple(value: Value | None, span: Span) -> tuple[Value, ...]:
-    match value:
-        case Struct(None, fields):
-            return fields
-        case _:
-            fail("type-mismatch", "extents and strides are tuples: `.{ n, m }`", span)
+    descriptor = DsdDescriptor(DsdKind.MEM4D, extents=extents, strides=strides_of(extents, steps))
+    length = Scalar(t.COMPTIME_INT, prod(extents))
+    parts = (memory.base, memory.element, memory.offset, length, _ZERO)
+    return _Fields(t.MEM4D_DSD, descriptor, *parts, memory.takes_index)
 
 
 def _queue(value: Value, type_: t.Type, span: Span) -> int:
@@ -181,33 +203,53 @@ def _queue(value: Value, type_: t.Type, span: Span) -> int:
     operations.mismatch(value, type_, span, "a queue")
 
 
-def _fabric_in(value: Value, span: Span) -> _Fields:
+def _color(
+    fields: Mapping[str, Value], instance: InstanceContext, queue: tuple[bool, int], span: Span
+) -> int:
+    """Return the color of a fabric DSD: as given, else the one that its queue serves."""
+    if "fabric_color" in fields:
+        return color_number(fields["fabric_color"], span)
+    instance.has_read_program = True
+    bound = instance.queues.get(queue)
+    if bound is None:
+        fail(
+            "missing-field",
+            "the color of this DSD is not known: it has no `fabric_color`, "
+            "and its queue no color so far",
+            span,
+            help="add `.fabric_color = …`, "
+            "or write `@initialize_queue(queue, .{ .color = … });` in an earlier `comptime` block",
+        )
+    return bound[0]
+
+
+def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
     fields = read_fields(
         value,
         "a fabin_dsd",
         span,
-        known=("fabric_color", "extent", "input_queue", "simd_mode"),
-        required=("fabric_color", "extent", "input_queue"),
-        unsupported=("priority", "control_transform", "wavelet_index_offset"),
+        known=("fabric_color", "extent", "input_queue", "simd_mode", "priority"),
+        required=("extent", "input_queue"),
+        unsupported=("control_transform", "wavelet_index_offset"),
     )
-    color = color_number(fields["fabric_color"], span)
-    descriptor = DsdDescriptor(
-        DsdKind.FABIN, color, _queue(fields["input_queue"], t.INPUT_QUEUE, span)
-    )
+    read_priority(fields, span)
+    queue = _queue(fields["input_queue"], t.INPUT_QUEUE, span)
+    color = _color(fields, instance, (True, queue), span)
+    descriptor = DsdDescriptor(DsdKind.FABIN, color, queue)
     return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 
 
-def _fabric_out(value: Value, span: Span) -> _Fields:
+def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
     fields = read_fields(
         value,
         "a fabout_dsd",
         span,
         known=("fabric_color", "extent", "output_queue", "control", "simd_mode"),
-        required=("fabric_color", "extent", "output_queue"),
+        required=("extent", "output_queue"),
         unsupported=("advance_switch", "zero", "control_transform", "wavelet_index_offset"),
     )
-    color = color_number(fields["fabric_color"], span)
     queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
+    color = _color(fields, instance, (False, queue), span)
     is_control = read_flag(fields, "control", span)
     descriptor = DsdDescriptor(DsdKind.FABOUT, color, queue, is_control)
     return _Fields(t.FABOUT_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
@@ -216,8 +258,8 @@ def _fabric_out(value: Value, span: Span) -> _Fields:
 @comptime_builtin("get_dsd", 2)
 def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return a DSD all of whose parts are known."""
-    _check_in_program(site, module)
-    fields, span = _read(site, args), site.argument_spans[1]
+    instance = _program(site, module)
+    fields, span = _read(site, instance, args), site.argument_spans[1]
     for part in (fields.extent, fields.stride, fields.offset):
         if not is_comptime(part):
             not_comptime(part, span)
@@ -234,20 +276,22 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
 
 
-def _check_in_program(site: Site, module: Module) -> None:
-    if module.context.is_layout:
+def _program(site: Site, module: Module) -> InstanceContext:
+    context = module.context
+    if not isinstance(context, InstanceContext):
         fail(
             "wrong-context",
             f"`@{site.name}` cannot be used in the layout",
             site.span,
             help="DSDs belong in PE programs",
         )
+    return context
 
 
 @comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
 def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Make an array the ring of a FIFO."""
-    _check_in_program(site, module)
+    context = _program(site, module)
     array, span = args[0], site.argument_spans[0]
     type_ = array.type if isinstance(array, Variable) else None
     if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
@@ -266,11 +310,10 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         config,
         "the configuration of a FIFO",
         config_span,
-        known=("activate_push", "activate_pop"),
-        unsupported=("priority", "dest", "src", "xdsr", "simd_mode"),
+        known=("activate_push", "activate_pop", "priority"),
+        unsupported=("dest", "src", "xdsr", "simd_mode", "empty_action", "full_action"),
     )
-    context = module.context
-    assert isinstance(context, InstanceContext)
+    read_priority(fields, config_span)
     number = context.add_fifo(
         FifoRequest(array, fields.get("activate_push"), fields.get("activate_pop"), config_span)
     )
@@ -288,7 +331,7 @@ _NO_STRIDE = Scalar(t.I16, 0)
 @runtime_builtin("get_dsd", 2)
 def make_dsd(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD with run-time parts."""
-    fields, span = _read(site, args), site.argument_spans[1]
+    fields, span = _read(site, a.instance, args), site.argument_spans[1]
     if fields.takes_index:
         fail(
             "unsupported-feature",

@@ -264,7 +264,7 @@ def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Val
     axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
     if not isinstance(context, InstanceContext):
         return VOID_VALUE
-    context.has_read_place = True
+    context.has_read_program = True
     return context.place[axis]
 
 

@@ -18,7 +18,7 @@ from onewafer.csl.sema.reserved import (
     check_reserved_local_task,
     check_reserved_queue,
 )
-from onewafer.csl.sema.structs import read_fields
+from onewafer.csl.sema.structs import read_fields, read_priority
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -228,10 +228,18 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
         args[1],
         "the configuration of a queue",
         span,
-        known=("color",),
+        known=("color", "priority"),
         required=("color",) if is_required else (),
-        unsupported=("priority", "ctrl_table_id"),
+        unsupported=("ctrl_table_id",),
     )
+    if is_required and "priority" in fields:
+        fail(
+            "unsupported-on-architecture",
+            "queues have no priority on this architecture",
+            span,
+            help="write `.priority` in the fabin_dsd",
+        )
+    read_priority(fields, span)
     return color_number(fields["color"], span) if "color" in fields else None
 
 

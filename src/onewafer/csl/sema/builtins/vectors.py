@@ -13,7 +13,7 @@ from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import DsrState
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.maps import emit_map
-from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
+from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, DsdOperationInfo
 
-_PRIORITIES: Final = ("low", "medium", "high")
 _MODES: Final = {
     t.DSR_DEST: OperandMode.DSR_DEST,
     t.DSR_SRC0: OperandMode.DSR_SRC0,
@@ -341,11 +340,7 @@ def _completion(
         activate = a.instance.local_task(fields["activate"], span)
     if "unblock" in fields:
         unblock = a.instance.channel_of(fields["unblock"], span)
-    priority = 0
-    if "priority" in fields:
-        chosen = read_choice(fields["priority"], "`priority`", _PRIORITIES, span)
-        priority = _PRIORITIES.index(chosen) if chosen else 0
-    return DsdConfig(microthread, activate, unblock, priority)
+    return DsdConfig(microthread, activate, unblock, read_priority(fields, span))
 
 
 def _microthread(

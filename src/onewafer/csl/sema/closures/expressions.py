@@ -20,7 +20,6 @@ from onewafer.csl.sema.values import (
     Pointer,
     Scalar,
     Struct,
-    TensorAccess,
     Text,
     TypeValue,
     Undefined,
@@ -420,7 +419,7 @@ def _compile_tensor_access(node: ast.TensorAccess, scope: Scope) -> Evaluate:
     ]
     count, span = len(variables), node.span
 
-    def evaluate(frame: Frame) -> TensorAccess:
+    def evaluate(frame: Frame) -> Struct:
         evaluated = [
             [(term, [factor(frame) for factor in factors]) for term, factors in index]
             for index in terms

@@ -9,6 +9,7 @@ from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.loop_steps import with_offset
 from onewafer.csl.sema.runtime import calls, order
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
@@ -25,7 +26,6 @@ from onewafer.csl.sema.values import (
     Runtime,
     Scalar,
     Struct,
-    TensorAccess,
     Text,
     TypeValue,
     Value,
@@ -426,7 +426,7 @@ def _type_expression(
             return places.enum_type(TypeValue(evaluate_type(a, base)), members, values, node.span)
 
 
-def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
+def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
     base_node, indices = split_access(node)
     extents = order.in_order(a, node.extents)
     base = base_pointer(a, base_node, operand(a, base_node))
@@ -459,9 +459,10 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> TensorAccess:
     access = places.tensor_access(base, extents, known, len(variables), node.span)
     if dynamic is None:
         return access
-    constant = operations.coerce(access.offset, t.I16, node.span)
-    offset = binary_values(a, _B.ADD, dynamic, constant, node.span)
-    return TensorAccess(base, access.element, access.extents, access.strides, offset)
+    known_offset = access.get("offset")
+    assert known_offset is not None
+    constant = operations.coerce(known_offset, t.I16, node.span)
+    return with_offset(access, binary_values(a, _B.ADD, dynamic, constant, node.span))
 
 
 def _add_dynamic(

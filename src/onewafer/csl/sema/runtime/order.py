@@ -19,7 +19,6 @@ from onewafer.csl.sema.values import (
     Range,
     Runtime,
     Struct,
-    TensorAccess,
     Value,
     Variable,
 )
@@ -185,10 +184,6 @@ class _Keeper:
             case Range(type_, start, stop, step):
                 bounds = [self.keep(name, bound) for bound in (start, stop, step)]
                 return Range(type_, *bounds)
-            case TensorAccess(base, element, extents, strides, offset):
-                kept = tuple(self.keep(name, extent) for extent in extents)
-                moved = self.keep(name, base), self.keep(name, offset)
-                return TensorAccess(moved[0], element, kept, strides, moved[1])
             case Variable(type=t.ArrayType() as type_):
                 return (
                     stored(self.a, name, value, type_, self.span) if self._is_overwritten else value
