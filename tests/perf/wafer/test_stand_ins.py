@@ -15,10 +15,13 @@ from onewafer.graph import (
     Opaque,
     Segment,
     Tensor,
+    TopIndices,
 )
 from onewafer.perf import Decode, Refusal
-from onewafer.perf.wafer import estimate
+from onewafer.perf.wafer import WaferOptions, estimate, machine
+from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.stand_ins import with_stand_ins
+from onewafer.perf.wafer.workload import Load
 from tests.perf.dense_model import Sizes, dense_model
 from tests.perf.wafer.models import llama
 
@@ -157,3 +160,66 @@ def test_experts_are_answered_as_estimates():
 
     assert any("experts are counted" in note for note in answer.notes)
     assert answer.breakdown.cross_checked_fraction < 0.95
+
+
+def test_of_a_choice_what_has_a_form_is_counted_and_what_is_made_of_others_is_not():
+    """Softmax keeps shapes and leads to a search; groups that are chosen first have no form."""
+    router = tensor("router", NUM_EXPERTS, FEATURES)
+    weights = tuple(tensor(f"experts.{index}", NUM_EXPERTS, HIDDEN, FEATURES) for index in range(3))
+    segment = segment_of(
+        Linear(tensor("scores", 1, NUM_EXPERTS), "x", "router"),
+        Opaque(
+            tensor("shares", 1, NUM_EXPERTS), "aten.softmax", ("scores",), (), 5.0, keeps_rows=True
+        ),
+        TopIndices(Tensor("first", (1, PER_ROW), DataType.I32), "shares", PER_ROW),
+        Opaque(tensor("groups", 1, 4), "aten.amax", ("scores",), (), 1.0, keeps_rows=True),
+        TopIndices(Tensor("best", (1, 1), DataType.I32), "groups", 1),
+        Opaque(
+            tensor("choice", 1, PER_ROW),
+            "aten.gather",
+            ("shares", "first"),
+            (),
+            0.0,
+            keeps_rows=True,
+        ),
+        Experts(
+            tensor("y", 1, FEATURES),
+            "x",
+            "choice",
+            tuple(weight.name for weight in weights),
+            NUM_EXPERTS,
+            PER_ROW,
+            HIDDEN,
+        ),
+        parameters=(router, *weights),
+    )
+    results = [op.result.name for op in with_stand_ins(segment).graph.operations]
+
+    assert results[:3] == ["scores", "shares", "first"]
+    assert not {"groups", "best", "choice"} & {*results}
+
+
+def test_experts_are_padded_together():
+    """8 experts of 32 hidden features on 7 PEs: 37 a PE, where each of 4 pairs of 64 takes 40."""
+    sizes = Sizes(
+        layers=1,
+        hidden=FEATURES,
+        heads=4,
+        kv_heads=2,
+        features=FEATURES // 4,
+        inner=HIDDEN,
+        vocabulary=96,
+        experts=NUM_EXPERTS,
+        experts_per_row=PER_ROW,
+    )
+    options = WaferOptions()
+    regions = Regions(
+        dense_model("mixture", sizes, rows=1),
+        Load(rows=1, capacity=8),
+        machine=machine("cs3", options),
+        options=options,
+    )
+    measured = regions._measure(((1, 1),), (7, 7))
+    shares = {share for sizes in measured._learned.values() for _, share, _ in sizes}
+
+    assert shares == {1.0, 37 / 10}

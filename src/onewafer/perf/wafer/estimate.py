@@ -22,6 +22,7 @@ from onewafer.perf.wafer.inference import (
     serve_demand,
     serve_outcome,
 )
+from onewafer.perf.wafer.latent import has_latent_attention, latent_forms
 from onewafer.perf.wafer.layouts import lay_out
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.refusals import refusal, sides
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand, Layout
     from onewafer.perf.wafer.system import Machine, Wafers
+    from onewafer.perf.wafer.workload import Load
 
 _RESIDENT = (Mode.PIPELINE, Mode.WHOLE)
 
@@ -67,7 +69,7 @@ def estimate(
     if not outcomes:
         return refusal(model, demand, machine, options)
     best = max(outcomes, key=lambda one: _value(one, options.goal))
-    best = replace(best, notes=(*best.notes, *_model_notes(model, job)))
+    best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
     return answer(job, machine, options, outcomes, best=best)
 
 
@@ -82,6 +84,10 @@ def _check_region(machine: Machine, options: WaferOptions) -> None:
 
 def _demand(model: Model, job: Job) -> Demand:
     check_job(model, job)
+    return replace(_demand_of(model, job), forms=latent_forms(model, job))
+
+
+def _demand_of(model: Model, job: Job) -> Demand:
     match job:
         case Decode():
             return decode_demand(job)
@@ -120,20 +126,16 @@ def _streamed(
     if isinstance(job, Serve):
         return None
     sequences = -(-demand.sequences // machine.num_wafers)
-    best: tuple[Streamed, Regions] | None = None
-    considered = 0
-    for load in demand.loads(sequences):
-        regions = Regions(model, load, machine=machine, options=options)
-        launches = demand.launches_of(sequences, load.rows)
-        near = best and best[0].rectangle
-        found = search_streaming(regions, machine, options, launches=launches, near=near)
-        if found is None or (best is not None and found.seconds >= best[0].seconds):
-            break
-        considered += found.num_considered
-        best = found, regions
-    if best is None:
+    least_copies = max(form.group for form in demand.forms)  # all caches are on one rectangle
+    found = [
+        _stream(model, one, machine, options, sequences)
+        for one in demand.in_forms()
+        if one.load.form.group == least_copies
+    ]
+    passes = [one for one in found if one is not None]
+    if not passes:
         return None
-    streamed, regions = best
+    streamed, regions = min(passes, key=lambda one: one[0].seconds)
     width, height = streamed.rectangle
     largest = math.prod(largest_rectangle(machine.architecture))
     is_prefill = isinstance(job, Prefill)
@@ -145,7 +147,7 @@ def _streamed(
         period=streamed.seconds,
         memory=streamed_memory(streamed, machine),
         busy_fraction=min(1.0, streamed.busy_pe_seconds / (streamed.seconds * largest)),
-        num_considered=considered,
+        num_considered=sum(one.num_considered for one, _ in passes),
         load=regions.load,
         ttft_seconds=streamed.seconds if is_prefill else None,
         tpot_seconds=None if is_prefill else streamed.seconds,
@@ -153,12 +155,36 @@ def _streamed(
     )
 
 
-def _model_notes(model: Model, job: Job) -> tuple[str, ...]:
+def _stream(
+    model: Model, demand: Demand, machine: Machine, options: WaferOptions, sequences: int
+) -> tuple[Streamed, Regions] | None:
+    """Return the fastest pass of so many sequences on each wafer; double the rows as it helps."""
+    best: tuple[Streamed, Regions] | None = None
+    considered = 0
+    for load in demand.loads(sequences):
+        regions = Regions(model, load, machine=machine, options=options)
+        launches = demand.launches_of(sequences, load.rows)
+        near = best and best[0].rectangle
+        found = search_streaming(regions, machine, options, launches=launches, near=near)
+        if found is None or (best is not None and found.seconds >= best[0].seconds):
+            break
+        considered += found.num_considered
+        best = found, regions
+    return best and (replace(best[0], num_considered=considered), best[1])
+
+
+def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
     notes = [*model.notes]
     if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
         notes.append(
             "experts are counted as the products of those that a row meets, each over a whole "
-            "region, with the weights of all stored; no kernel sends rows to experts yet"
+            "region, with the weights of all stored, and their choice as far as it has a form; no "
+            "kernel sends rows to experts yet"
+        )
+    if has_latent_attention(model):
+        notes.append(
+            f"attention to latent vectors is estimated {load.form}, by attention and products "
+            "that have a form; no kernel does it yet"
         )
     if has_windows(model, longest_sequence(job)):
         notes.append(

@@ -6,10 +6,10 @@ found by doubling the rows as long as it helps, and the same goes for replicas o
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from onewafer.perf.wafer.latent import USUAL_FORM, reading_forms
 from onewafer.perf.wafer.options import Mode
 from onewafer.perf.wafer.plan import Plan, pace
 from onewafer.perf.wafer.region import Regions
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from onewafer.perf.model import Model
+    from onewafer.perf.wafer.latent import LatentForm
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Pace
     from onewafer.perf.wafer.region import Rectangle
@@ -42,6 +43,13 @@ class Demand:
     """How many launches it takes, by sequences and rows of each."""
     seconds: Callable[[float, float, int], float]
     """How long they take, from latency, period, and their number."""
+    forms: tuple[LatentForm, ...] = (USUAL_FORM,)
+    """Of attention to latent vectors, that are tried."""
+
+    def in_forms(self) -> Iterator[Demand]:
+        """Yield what is asked for in one form each."""
+        for form in self.forms:
+            yield replace(self, load=replace(self.load, form=form), forms=(form,))
 
     def loads(self, sequences: int) -> Iterator[Load]:
         """Yield loads of ever more rows, with the caches of so many sequences."""
@@ -93,6 +101,18 @@ def lay_out(
     model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
 ) -> Layout | None:
     """Return the best layout of a mode, None if nothing has room."""
+    tried = [_lay_out(model, one, machine, options, mode=mode) for one in demand.in_forms()]
+    found = [layout for layout in tried if layout is not None]
+    if not found:
+        return None
+    considered = sum(layout.num_considered for layout in found)
+    return replace(min(found, key=lambda one: one.seconds), num_considered=considered)
+
+
+def _lay_out(
+    model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
+) -> Layout | None:
+    """Return the best layout of a mode in one form."""
     best: Layout | None = None
     considered, replicas = 0, 1
     while replicas <= min(machine.num_wafers, demand.sequences):
@@ -100,9 +120,10 @@ def lay_out(
         sequences = -(-demand.sequences // replicas)
         found, count = _doubled(model, demand, share, options, mode=mode, sequences=sequences)
         considered += count
-        if found is None or (best is not None and found.seconds >= best.seconds):
+        if best is not None and (found is None or found.seconds >= best.seconds):
             break
-        best = replace(found, replicas=replicas)
+        if found is not None:
+            best = replace(found, replicas=replicas)
         replicas *= 2
     return None if best is None else replace(best, num_considered=considered)
 
@@ -163,29 +184,35 @@ def read_prompt(
     Launches have as many rows as have room beside the caches, if that is faster. None: not even one
     row has.
     """
-    best: tuple[float, Pace, int] | None = None
+    load = layout.regions.load
+    load = replace(load, capacity=max(load.capacity, tokens), are_sequences=False)
+    found = [
+        reading
+        for form in reading_forms(model, load.form)
+        if (reading := _read_in_rows(layout, model, options, replace(load, form=form), tokens))
+    ]
+    return min(found, key=lambda reading: reading[0].sequence(reading[1]), default=None)
+
+
+def _read_in_rows(
+    layout: Layout, model: Model, options: WaferOptions, load: Load, tokens: int
+) -> tuple[Pace, int] | None:
+    """Double the rows of a launch as long as that helps."""
+    best: tuple[Pace, int] | None = None
     rows = 1
     while True:
         launches = -(-tokens // rows)
-        found = _read(layout, model, options, tokens=tokens, rows=rows)
-        seconds = math.inf if found is None else found.sequence(launches)
-        if found is None or (best is not None and seconds >= best[0]):
-            break
-        best = seconds, found, launches
+        reading = replace(load, rows=rows, position=(tokens - rows) // 2)
+        found = _read(layout, model, options, reading)
+        if found is None or (best and found.sequence(launches) >= best[0].sequence(best[1])):
+            return best
+        best = found, launches
         if rows >= tokens:
-            break
+            return best
         rows = min(2 * rows, tokens)
-    return None if best is None else best[1:]
 
 
-def _read(
-    layout: Layout, model: Model, options: WaferOptions, *, tokens: int, rows: int
-) -> Pace | None:
-    load = layout.regions.load
-    capacity = max(load.capacity, tokens)
-    reading = replace(
-        load, rows=rows, position=(tokens - rows) // 2, capacity=capacity, are_sequences=False
-    )
+def _read(layout: Layout, model: Model, options: WaferOptions, reading: Load) -> Pace | None:
     regions = Regions(model, reading, machine=layout.machine, options=options)
     stages = layout.plan.stages
     if any(regions.cost(stage.cost.work, stage.cost.rectangle) is None for stage in stages):

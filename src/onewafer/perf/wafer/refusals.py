@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import largest_rectangle
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 
 def refusal(model: Model, demand: Demand, machine: Machine, options: WaferOptions) -> Refusal:
     """Return the bytes that a job needs and those that there are, and what would do."""
-    regions = Regions(model, demand.load, machine=machine, options=options)
     wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
     count = machine.num_wafers
     wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
+    asked = _Asked(model, demand, machine, options)
     return Refusal(
         system=machine.wafers.name,
         title=machine.title,
         reason=(
-            f"{_needs(model, demand, regions)}, besides code and buffers; {wafers} "
-            f"{format_size(wafer * count)}; {_way_out(regions, machine, options)}"
+            f"{_needs(asked)}, besides code and buffers; {wafers} "
+            f"{format_size(wafer * count)}; {_way_out(asked)}"
         ),
     )
 
@@ -45,33 +46,80 @@ def sides(rectangle: Rectangle) -> str:
     return f"{rectangle[0]}×{rectangle[1]} PEs"
 
 
-def _needs(model: Model, demand: Demand, regions: Regions) -> str:
-    weights = sum(
-        segment.repeats * size
-        for segment, size in zip(model.segments, regions.weight_bytes, strict=True)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked of which machine."""
+
+    model: Model
+    demand: Demand
+    machine: Machine
+    options: WaferOptions
+
+    def regions(self, replicas: int = 1) -> list[Regions]:
+        """Return the regions of a replica, in all forms that are tried."""
+        sequences = -(-self.demand.sequences // replicas)
+        return [
+            Regions(
+                self.model,
+                replace(one.load, sequences=sequences),
+                machine=self.machine,
+                options=self.options,
+            )
+            for one in self.demand.in_forms()
+        ]
+
+    def why_not(self, regions: Regions) -> str | None:
+        """Return why a piece does not fit even a whole wafer; None: all do."""
+        wafer = largest_rectangle(self.machine.architecture)
+        reasons = (regions.why_not(((i, 1),), wafer) for i in range(len(regions.segments)))
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+def _needs(asked: _Asked) -> str:
+    model, demand, of_forms = asked.model, asked.demand, asked.regions()
+    weights = min(
+        sum(
+            segment.repeats * size
+            for segment, size in zip(model.segments, regions.weight_bytes, strict=True)
+        )
+        for regions in of_forms
     )
     positions = demand.sequences * demand.load.capacity
-    cache = positions * model.cached_features * regions.element_bytes
+    cache = positions * model.cached_features * of_forms[0].element_bytes
     kept = f" and {format_size(cache)} for keys and values" if cache else ""
     return f"{model.title} needs {format_size(weights)} for weights{kept}"
 
 
-def _way_out(regions: Regions, machine: Machine, options: WaferOptions) -> str:
+def _way_out(asked: _Asked) -> str:
     """Return the number of wafers that would do, or why none would."""
+    machine, options = asked.machine, asked.options
     if options.mode is Mode.STREAMING:
         return (
             "with weights from outside, a wafer must hold the caches of its sequences and twice "
-            "the weights of the largest layer: ask for fewer sequences, or for more wafers"
+            "the weights of the largest layer, of its experts those that a row meets: ask for "
+            "fewer sequences, or for more wafers"
         )
-    fewest = fewest_wafers(regions, machine, options)
-    if fewest is not None:
-        return (
-            f"{machine.system.name}x{fewest} would do as a pipeline, or let the weights come from "
-            "outside: `--mode streaming`"
-        )
-    wafer = largest_rectangle(machine.architecture)
-    reasons = (regions.why_not(((i, 1),), wafer) for i in range(len(regions.segments)))
-    reason = next((reason for reason in reasons if reason is not None), None)
+    replicas = 1
+    while replicas <= asked.demand.sequences:
+        fewest = _fewest(asked, replicas)
+        if fewest is not None and fewest * replicas <= machine.system.max_systems:
+            copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
+            return (
+                f"{machine.system.name}x{fewest * replicas} would do {copies}, or let the weights "
+                "come from outside: `--mode streaming`"
+            )
+        replicas *= 2
+    reason = asked.why_not(asked.regions()[-1])
     if reason is None and options.region is not None:
         return f"no layer fits the region asked for, {sides(options.region)}: leave it out"
     return reason or "no rectangle of a wafer holds the largest layer"
+
+
+def _fewest(asked: _Asked, replicas: int) -> int | None:
+    """Return how many wafers hold a replica of so many, as a pipeline; None: none do."""
+    counts = (
+        fewest_wafers(regions, asked.machine, asked.options)
+        for regions in asked.regions(replicas)
+        if asked.why_not(regions) is None
+    )
+    return min((count for count in counts if count is not None), default=None)

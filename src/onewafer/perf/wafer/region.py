@@ -20,7 +20,9 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Linear
 from onewafer.mesh import (
     Arena,
+    Axis,
     Cutter,
+    Distribution,
     Estimator,
     Launch,
     Role,
@@ -29,14 +31,15 @@ from onewafer.mesh import (
     split_waits,
 )
 from onewafer.perf.breakdown import Limit
+from onewafer.perf.wafer.head_products import with_head_products
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from onewafer.graph import Graph, LayerPart
-    from onewafer.mesh import Estimate, Footprint, MeshProgram, Waits
+    from onewafer.graph import Graph, LayerPart, Tensor
+    from onewafer.mesh import Estimate, Footprint, MeshProgram, Placement, Waits
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.stand_ins import Piece
@@ -65,6 +68,9 @@ class Bytes:
     cache: int
     other: int
     """Code, activations, buffers, tables, the schedule."""
+    passing: float
+    """What must be there of the weights at a time where they come from outside: of experts, which
+    follow one another, as many as a row meets."""
 
     @property
     def total(self) -> float:
@@ -130,6 +136,19 @@ class Regions:
             for piece in self.pieces
         )
 
+    @cached_property
+    def passing_bytes(self) -> tuple[float, ...]:
+        """Bytes of `weight_bytes` that must be there at a time, if they come from outside."""
+        return tuple(
+            sum(
+                tensor.num_bytes * (min(times, 1.0) if tensor.name in piece.stacked else times)
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
+            )
+            for piece in self.pieces
+        )
+
     def times_stored(self, piece: Piece) -> tuple[float, ...]:
         """Return how many times the bytes of each parameter are stored; constants count as 0.
 
@@ -150,17 +169,20 @@ class Regions:
 
         Each attention keeps keys, and values that are as many.
         """
-        load = self.load
         return tuple(
             tuple(
-                (load.capacity, keys, 2.0 * self.element_bytes * load.sequences)
+                (self.load.capacity, keys, 2.0 * self.element_bytes * self._times_kept(piece))
                 for keys in _kept_keys(piece.graph)
             )
             for piece in self.pieces
         )
 
+    def _times_kept(self, piece: Piece) -> float:
+        """Return how often there are the keys and values of a sequence, as a piece has them."""
+        return self.load.sequences * piece.kept_share + piece.passing_share
+
     @cached_property
-    def _products(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+    def _products(self) -> tuple[tuple[tuple[float, float, float], ...], ...]:
         """Rows, columns and bytes stored of an element, of the weights that each piece has alone.
 
         What pieces share is left out.
@@ -169,7 +191,7 @@ class Regions:
         uses = Counter(name for of_piece in names for name in of_piece)
         return tuple(
             tuple(
-                (tensor.shape[0], tensor.shape[1], tensor.dtype.num_bytes * times)
+                _stored_matrix(tensor, times, piece.stacked.get(tensor.name))
                 for tensor, times in zip(
                     piece.graph.parameters, self.times_stored(piece), strict=True
                 )
@@ -193,6 +215,15 @@ class Regions:
             return None
         return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
 
+    def passing_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
+        """Return the cost of a piece whose weights come from outside, None if nothing fits."""
+        needed = self.bytes(((index, 1),), rectangle)
+        room = self.architecture.memory_bytes
+        if needed is None or needed.cache + needed.other + 2 * needed.passing > room:
+            return None
+        work = ((index, 1),)
+        return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
+
     def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
         """Return what every PE needs at least, before there is a program.
 
@@ -204,8 +235,8 @@ class Regions:
         for index, count in work:
             caches = self._caches[index] if len(work) == 1 else ()
             for rows, columns, num_bytes in (*self._products[index], *caches):
-                along = -(-rows // width) * -(-columns // height)
-                across = -(-rows // height) * -(-columns // width)
+                along = math.ceil(rows / width) * math.ceil(columns / height)
+                across = math.ceil(rows / height) * math.ceil(columns / width)
                 least += count * num_bytes * min(along, across)
         return least
 
@@ -281,12 +312,17 @@ class _Measured:
         self._pieces = pieces
         load = regions.load
         has_cache = any(_cached_features(piece.graph) for _, piece in pieces)
-        self._program: MeshProgram = cutter.cut(
+        program = cutter.cut(
             width=rectangle[0],
             height=rectangle[1],
             architecture=regions.architecture,
             context=load.capacity if has_cache else None,
             usual_rows=load.rows,
+        )
+        self._program: MeshProgram = with_head_products(
+            program,
+            [operation for _, piece in pieces for operation in piece.graph.operations],
+            {name: count for _, piece in pieces for name, count in piece.head_products.items()},
         )
         check_words(self._program)
         self._launch = Launch(load.position, load.rows)
@@ -324,12 +360,20 @@ class _Measured:
         """Return the bytes of every PE."""
         counts = Counter(dict(work))
         weights, caches = self._weight_bytes, self._cache_bytes
-        needed = self._footprint
+        needed, pieces = self._footprint, dict(self._pieces)
+        sequences = self._regions.load.sequences
+        kept = (
+            counts[index] * size * sequences * pieces[index].kept_share
+            for index, size in caches.items()
+        )
+        passing = (
+            counts[index] * size * pieces[index].passing_share for index, size in caches.items()
+        )
         return Bytes(
-            weights=sum(counts[index] * size for index, size in weights.items()),
-            cache=self._regions.load.sequences
-            * sum(counts[index] * size for index, size in caches.items()),
-            other=needed.total - needed.state - self._learned_bytes,
+            weights=sum(counts[index] * stored for index, (stored, _) in weights.items()),
+            cache=math.ceil(sum(kept)),
+            other=needed.total - needed.state - self._learned_bytes + math.ceil(sum(passing)),
+            passing=sum(counts[index] * size for index, (_, size) in weights.items()),
         )
 
     def _repeats(self, count: int) -> int:
@@ -397,33 +441,52 @@ class _Measured:
         )
 
     @cached_property
-    def _weight_bytes(self) -> Mapping[int, float]:
-        """Bytes of the weights of one piece of each segment; a shared one counts for the first."""
+    def _weight_bytes(self) -> Mapping[int, tuple[float, float]]:
+        """Bytes of the weights of one piece of each segment: stored, and there at a time.
+
+        A shared one counts for the first.
+        """
         return {
-            index: sum(size * share for size, share in sizes) / self._rounds[index]
+            index: (
+                sum(size * share for size, share, _ in sizes) / self._rounds[index],
+                sum(size * passing for size, _, passing in sizes) / self._rounds[index],
+            )
             for index, sizes in self._learned.items()
         }
 
     @property
     def _learned_bytes(self) -> int:
-        return sum(size for sizes in self._learned.values() for size, _ in sizes)
+        return sum(size for sizes in self._learned.values() for size, _, _ in sizes)
 
     @cached_property
-    def _learned(self) -> Mapping[int, list[tuple[int, float]]]:
-        """By segment: the bytes of each learned parameter, and the share that is stored."""
-        owners: dict[str, tuple[int, float]] = {}
+    def _learned(self) -> Mapping[int, list[tuple[int, float, float]]]:
+        """By segment: bytes of each learned parameter; the shares stored, and there at a time."""
+        owners: dict[str, tuple[int, float, int | None]] = {}
         for index, piece in self._pieces:
             times = self._regions.times_stored(piece)
             for tensor, share in zip(piece.graph.parameters, times, strict=True):
                 if tensor.name not in piece.constants:
-                    owners.setdefault(tensor.name, (index, share))
-        learned: dict[int, list[tuple[int, float]]] = {}
+                    stacked = piece.stacked.get(tensor.name)
+                    owners.setdefault(tensor.name, (index, share, stacked))
+        learned: dict[int, list[tuple[int, float, float]]] = {}
         for placement in self._program.with_role(Role.PARAMETER):
             if placement.name in owners:
-                index, share = owners[placement.name]
+                index, share, stacked = owners[placement.name]
                 size = placement.num_elements * placement.dtype.num_bytes
-                learned.setdefault(index, []).append((-(-size // _ALIGNMENT) * _ALIGNMENT, share))
+                padded = -(-size // _ALIGNMENT) * _ALIGNMENT
+                passing = share
+                if stacked is not None:
+                    share = self._share_of_stack(placement, share, stacked)
+                    passing = min(share, 1.0)
+                learned.setdefault(index, []).append((padded, share, passing))
         return learned
+
+    def _share_of_stack(self, placement: Placement, times: float, dimension: int) -> float:
+        """Return how many times a block is stored if what is stored has padding only at its end."""
+        lies = (placement.columns, placement.rows)[dimension]  # a weight lies transposed
+        num_pes = self._program.size(Axis.X if lies is Distribution.BLOCKED_X else Axis.Y)
+        features = placement.shape[dimension]
+        return math.ceil(times * features / num_pes) / -(-features // num_pes)
 
     @cached_property
     def _cache_bytes(self) -> Mapping[int, int]:
@@ -432,6 +495,19 @@ class _Measured:
         total = sum(features[index] for index, _ in self._pieces)
         size = self._program.arena_bytes(Arena.STATE)
         return {index: size * share // total for index, share in features.items() if share}
+
+
+def _stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
+    """Return rows, columns and bytes of an element of what is stored of a weight."""
+    rows, columns = map(float, tensor.shape)
+    size = tensor.dtype.num_bytes
+    match stacked:
+        case None:
+            return rows, columns, size * times
+        case 0:
+            return rows * times, columns, size
+        case _:
+            return rows, columns * times, size
 
 
 def _product_weights(graph: Graph) -> set[str]:

@@ -4,8 +4,9 @@ In: a segment of a captured model. Out: its graph of operations that have a form
 stand for others, and how many times their parameters are stored.
 
     experts    the products of those that a row meets, as one network that is so many times as
-               wide; every expert lies over the whole region, so the weights of all are stored, and
-               no row goes anywhere
+               wide; hidden features of all experts are dealt out over the whole region, so the
+               weights of all are stored, and no row goes anywhere
+    latent     attention that keeps one vector for all heads: `latent` says how
     windows    attention to all positions: those beyond the window are kept and looked at
     sinks      nothing: a score more
     opaque     a view is nothing; what keeps shapes is a pass over the elements; what changes
@@ -33,11 +34,13 @@ from onewafer.graph import (
     parameter_operands,
     rename_operation,
 )
+from onewafer.perf.wafer.latent import USUAL_FORM, without_latent_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from onewafer.graph import Operation, Segment
+    from onewafer.perf.wafer.latent import LatentForm
 
 _GATED = 2.5
 """Matrices of an expert, from which on one of them is a gate: three, or two with one twice as wide
@@ -57,14 +60,23 @@ class Piece:
     """Results of operations that stand for others."""
     stored: Mapping[str, float] = field(default_factory=dict[str, float])
     """Parameter → how many times its bytes are stored; 1 for those that are not named."""
+    stacked: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Weight → the dimension along which what is stored lies one after the other."""
+    head_products: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Weight → heads, whose features meet their own only."""
+    kept_share: float = 1.0
+    """Part of the keys and values of the graph that is kept for later tokens."""
+    passing_share: float = 0.0
+    """Part of them that is there for one sequence at a time, as its prompt is read."""
 
 
-def with_stand_ins(segment: Segment) -> Piece:
+def with_stand_ins(segment: Segment, form: LatentForm = USUAL_FORM) -> Piece:
     """Return a piece of a segment whose operations have a form on the mesh, as far as they can.
 
     Raises UnsupportedOperationError for one that nothing here can stand for.
     """
-    graph = _without_dead(segment.graph)
+    latent = without_latent_attention(_without_choice(segment.graph), form)
+    graph = latent.graph
     stand_ins = _StandIns(graph)
     operations = [op for operation in graph.operations for op in stand_ins.of(operation)]
     used = {name for operation in operations for name in parameter_operands(operation)}
@@ -73,13 +85,17 @@ def with_stand_ins(segment: Segment) -> Piece:
         replace(
             graph,
             operations=tuple(operations),
-            parameters=(*kept, *stand_ins.parameters),
+            parameters=(*kept, *latent.parameters, *stand_ins.parameters),
             outputs=tuple(stand_ins.seen_as(name) for name in graph.outputs),
         ),
         segment.shared,
         segment.constants,
-        frozenset(stand_ins.estimated),
-        stand_ins.stored,
+        frozenset(stand_ins.estimated | latent.estimated),
+        stand_ins.stored | latent.stored,
+        stand_ins.stacked,
+        latent.head_products,
+        latent.kept_share,
+        latent.passing_share,
     )
 
 
@@ -93,6 +109,7 @@ class _StandIns:
         self.parameters: list[Tensor] = []
         self.estimated: set[str] = set()
         self.stored: dict[str, float] = {}
+        self.stacked: dict[str, int] = {}
 
     def seen_as(self, name: str) -> str:
         """Return the tensor that a view is of."""
@@ -123,17 +140,17 @@ class _StandIns:
         def tensor(part: str, columns: int) -> Tensor:
             return Tensor(f"{result.name}.{part}", (*result.shape[:-1], columns), result.dtype)
 
-        hidden = self._product(tensor("gate", inner), source, times)
+        hidden = self._product(tensor("gate", inner), source, times, stacked=0)
         yield hidden
         active = Activation(tensor("active", inner), hidden.result.name, ActivationFunction.SILU)
         yield active
         last = active.result
         if is_gated:
-            up = self._product(tensor("up", inner), source, times)
+            up = self._product(tensor("up", inner), source, times, stacked=0)
             yield up
             yield Multiply(tensor("gated", inner), last.name, up.result.name)
             last = tensor("gated", inner)
-        yield self._product(result, last, times)
+        yield self._product(result, last, times, stacked=1)
         self.estimated |= {active.result.name, last.name}
 
     def _opaque(self, operation: Opaque) -> Iterator[Operation]:
@@ -153,13 +170,17 @@ class _StandIns:
         else:
             yield self._product(result, source, 0.0)
 
-    def _product(self, result: Tensor, source: Tensor, times: float) -> Linear:
+    def _product(
+        self, result: Tensor, source: Tensor, times: float, *, stacked: int | None = None
+    ) -> Linear:
         """Return a product with a weight of its own, whose bytes are stored so many times."""
         weight = Tensor(
             f"{result.name}.weights", (result.shape[-1], source.shape[-1]), result.dtype
         )
         self.parameters.append(weight)
         self.stored[weight.name] = times
+        if stacked is not None:
+            self.stacked[weight.name] = stacked
         self.estimated.add(result.name)
         return Linear(result, source.name, weight.name)
 
@@ -167,16 +188,40 @@ class _StandIns:
         return rename_operation(operation, self._seen_as)
 
 
-def _without_dead(graph: Graph) -> Graph:
-    """Return the graph without what only leads to the choice of experts, but products."""
+def _without_choice(graph: Graph) -> Graph:
+    """Return the graph without what only leads to the choice of experts, as far as it has no form.
+
+    Of operations that have none, those stay that keep shapes and lead to one that has one.
+    """
+    choosing = _leading_to_choice(graph)
+    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    missing: set[str] = set()
+    for operation in graph.operations:
+        result, operands = operation.result, activation_operands(operation)
+        changes_shape = isinstance(operation, Opaque) and (
+            not operands or tensors[operands[0]].shape != result.shape
+        )
+        if result.name in choosing and (changes_shape or not missing.isdisjoint(operands)):
+            missing.add(result.name)
     alive = {*graph.outputs}
     kept: list[Operation] = []
     for operation in reversed(graph.operations):
-        if operation.result.name not in alive and isinstance(operation, Opaque):
-            continue
-        kept.append(operation)
-        operands = {*activation_operands(operation)}
-        if isinstance(operation, Experts):
-            operands = {operation.input}
-        alive |= operands
+        name = operation.result.name
+        if name not in missing and (name in alive or not isinstance(operation, Opaque)):
+            kept.append(operation)
+            alive |= {*_computed_operands(operation)}
     return replace(graph, operations=tuple(reversed(kept)))
+
+
+def _leading_to_choice(graph: Graph) -> set[str]:
+    """Return the results that nothing but the choice of experts depends on."""
+    alive = {*graph.outputs}
+    for operation in reversed(graph.operations):
+        if operation.result.name in alive:
+            alive |= {*_computed_operands(operation)}
+    return {operation.result.name for operation in graph.operations} - alive
+
+
+def _computed_operands(operation: Operation) -> tuple[str, ...]:
+    """Return the operands of an operation; which experts there are is not looked at."""
+    return (operation.input,) if isinstance(operation, Experts) else activation_operands(operation)

@@ -6,6 +6,7 @@ the wafers compute the piece before on all their sequences. Activations and the 
     seconds of a pass = Σ pieces · max(bytes of its weights / edge bandwidth, launches · seconds)
     bytes of a PE     = 2 · weights of the largest piece + caches of all pieces + activations + code
 
+where experts of a piece follow one another, so that room for as many as a row meets is enough,
 and a wafer more is as many sequences more: they share nothing but the weights.
 """
 
@@ -61,7 +62,7 @@ def search_streaming(
 
     Where a good rectangle for other rows is known, it begins `near` it.
     """
-    least = 2 * max(regions.weight_bytes)
+    least = 2 * max(regions.passing_bytes)
     tried = (
         (options.region,)
         if options.region
@@ -115,7 +116,7 @@ def _costs(
     """Return the costs of a piece of each segment; None if there is no room for them."""
     found: list[RegionCost] = []
     for index in range(len(regions.segments)):
-        cost = regions.cost(((index, 1),), rectangle)
+        cost = regions.passing_cost(index, rectangle)
         if cost is None:
             return None
         found.append(cost)
@@ -150,8 +151,10 @@ def _bytes(
         ),
         default=0,
     )
+    weights = 2 * max((cost.bytes.passing for cost in costs), default=0)
     return Bytes(
-        weights=2 * max((cost.bytes.weights for cost in costs), default=0),
+        weights=weights,
+        passing=weights,
         cache=sum(regions.segments[c.work[0][0]].repeats * c.bytes.cache for c in costs),
         other=max((cost.bytes.other for cost in costs), default=0)
         + -(-launches * waiting // (width * height)),

@@ -21,6 +21,7 @@ from onewafer.graph import (
     with_rows,
 )
 from onewafer.perf.jobs import Precision
+from onewafer.perf.wafer.latent import USUAL_FORM
 from onewafer.perf.wafer.stand_ins import with_stand_ins
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import LayerPart, Tensor
     from onewafer.perf.model import Model
+    from onewafer.perf.wafer.latent import LatentForm
     from onewafer.perf.wafer.stand_ins import Piece
 
 
@@ -45,6 +47,8 @@ class Load:
     """Whose caches are kept."""
     are_sequences: bool = False
     """Whether each row is of a sequence of its own, and wants logits of its own."""
+    form: LatentForm = USUAL_FORM
+    """Of attention to latent vectors."""
 
 
 def is_causal(model: Model) -> bool:
@@ -62,7 +66,7 @@ def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ..
     Raises UnsupportedOperationError if one has an operation that nothing on a wafer stands for.
     """
     dtype = DataType.F32 if precision is Precision.FP32 else DataType.F16
-    pieces = [with_stand_ins(segment) for segment in model.segments]
+    pieces = [with_stand_ins(segment, load.form) for segment in model.segments]
     graphs = [_in_format(piece.graph, dtype) for piece in pieces]
     if model.fixed_tokens is None:
         graphs = [_resize(graph, load) for graph in graphs]
@@ -103,8 +107,13 @@ def again(piece: Piece) -> Piece:
     """Return the next equal piece: parameters that are not shared are its own."""
     kept = piece.shared | piece.constants
     own = {t.name: f"again:{t.name}" for t in piece.graph.parameters if t.name not in kept}
-    stored = {own.get(name, name): times for name, times in piece.stored.items()}
-    return replace(piece, graph=rename(piece.graph, own), stored=stored)
+    return replace(
+        piece,
+        graph=rename(piece.graph, own),
+        stored={own.get(name, name): times for name, times in piece.stored.items()},
+        stacked={own.get(name, name): at for name, at in piece.stacked.items()},
+        head_products={own.get(name, name): n for name, n in piece.head_products.items()},
+    )
 
 
 def has_windows(model: Model, context: int) -> bool:
