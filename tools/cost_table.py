@@ -60,7 +60,7 @@ class StepStarts:
 
     def record(self, event: Event) -> None:
         """Take one event."""
-        if event.kind is not EventKind.TASK_START or event.subject != LOCAL_TASK_IDS[0]:
+        if event.kind is not EventKind.TASK_START or event.subject not in LOCAL_TASK_IDS:
             return
         place = event.x, event.y
         step = self._counts[place]

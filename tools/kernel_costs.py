@@ -26,14 +26,14 @@ import numpy as np
 from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds, graph_of_perceptron
 from kernel_sample import TOTALS
 from kernel_samples import samples
-from kernel_walk import Walk, step_task
+from kernel_walk import Walk, step_tasks
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import FLOATING, DataType
 from onewafer.image import INSTRUCTIONS, Field, Opcode, SectionKind, SymbolKind
 from onewafer.mesh import Arena, emit_csl, shard
-from onewafer.mesh.entry import Answers, Entry, Kind, answers
+from onewafer.mesh.entry import Answers, Entry, Kind, answers, num_questions
 from onewafer.mesh.kernel_costs import (
     Counts,
     KernelCost,
@@ -191,7 +191,6 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
 
 
 _ALIKE = (
-    (Kind.BROADCAST_X, Kind.BROADCAST_Y),
     (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y),
     (Kind.CHAIN_MAX_X, Kind.CHAIN_MAX_Y),
 )
@@ -207,7 +206,9 @@ def _measure_sample(compiled: Compiled, sample: Sample, tests: _Tests) -> Kernel
     walks: list[Counter[str]] = []
     for point in sample.grid:
         sizes = _sizes_of_pe(sample.build(point), compiled.with_rows(point), point)
-        counts = _difference(_prepare(program, compiled, sample, point).count_step(), before)
+        counts = _difference(
+            _prepare(program, compiled, sample, point).count_step(sample.kind), before
+        )
         lengths = {text: _values(text, sizes) for text in sample.lengths}
         strides = {text: _values(text, sizes) for text in sample.strides}
         walks.append(_with_names(counts, lengths, strides))
@@ -234,7 +235,7 @@ def _second_chain(
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
         sample = by_kind[kind]
         walk = _prepare(compiled.middle, compiled, sample, sample.grid[0])
-        counts = _difference(walk.count_step(), tests.before(compiled, kind))
+        counts = _difference(walk.count_step(kind), tests.before(compiled, kind))
         scalar = Counter({name: count for name, count in counts.items() if "(" not in name})
         found.append(_plain(_difference(scalar, Counter(costs[kind]["1"]))))
     if any(counts != found[0] for counts in found):
@@ -298,7 +299,7 @@ def _with_names(
 
 def _walk(program: TileProgram, entry: Entry) -> Counter[str]:
     """Count one step of the state machine on an entry."""
-    return _with_schedule(program, entry).count_step()
+    return _with_schedule(program, entry).count_step(entry.kind)
 
 
 def _with_schedule(program: TileProgram, entry: Entry) -> Walk:
@@ -310,7 +311,7 @@ def _with_schedule(program: TileProgram, entry: Entry) -> Walk:
 def _prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Sizes) -> Walk:
     """Return a walk that begins with an operation of some sizes."""
     walk = _with_schedule(program, sample.build(sizes).entry(compiled.with_rows(sizes)))
-    memory = sample.memory(sizes)
+    memory = sample.memory(sizes) | {"moving": (1,)}
     if compiled.program.sequence_rows:
         memory |= {"start": (sizes.launch.start,), "num_rows": (sizes.rows,)}
     if TOTALS in memory:
@@ -355,7 +356,7 @@ def _parts(
             points = sample.grid[0], sample.grid[-1]
             walks = [_prepare(program, compiled, sample, point) for point in points]
         for walk in walks:
-            for atom in _visit(program, walk):
+            for atom in _visit(program, walk, kind):
                 visitors[atom].add(kind.name.lower())
     _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
@@ -364,7 +365,7 @@ def _parts(
     for atom, size in _atoms(program).items():
         if atom not in questions and len(visitors[atom]) < len(compiled.kinds):
             num_bytes[tuple(sorted(visitors[atom]))] += size
-    asked = _question_bytes(compiled) * (len(compiled.kinds) - 1)
+    asked = _question_bytes(compiled) * num_questions(compiled.kinds)
     others = sorted(kind.name.lower() for kind in compiled.kinds - perceptron.kinds)
     num_bytes[tuple(others)] += _frame_bytes(program) - max(
         map(_frame_bytes, perceptron.image.programs)
@@ -385,11 +386,11 @@ def _questions(program: TileProgram) -> set[int]:
 
 
 def _question_bytes(compiled: Compiled) -> int:
-    """Return the bytes of one question; a program has one less than kinds."""
+    """Return the bytes of one question."""
     program = compiled.first
     opcodes = [Opcode(int(program.code[pc][Field.OPCODE])) for pc in _questions(program)]
     total = sum(INSTRUCTIONS[opcode].num_bytes for opcode in opcodes)
-    size, rest = divmod(total, len(compiled.kinds) - 1)
+    size, rest = divmod(total, num_questions(compiled.kinds))
     if rest:
         raise AssertionError("the questions for kinds are not all equally long")
     return size
@@ -399,8 +400,7 @@ def _give_rare_instructions_to_earlier_ones(
     program: TileProgram, visitors: defaultdict[str | int, set[str]]
 ) -> None:
     """Let instructions of the state machine that no walk came to be of those that lead to them."""
-    step = next(s for s in program.symbols if s.address == step_task(program).entry)
-    pcs = _instructions(program, step)
+    pcs = [pc for symbol in _tasks(program) for pc in _instructions(program, symbol)]
     rare = {pc for pc in pcs if not visitors[pc]}
     before: defaultdict[int, set[int]] = defaultdict(set)
     for pc in pcs:
@@ -424,7 +424,7 @@ def _give_rare_functions_to_callers(
 ) -> None:
     """Let functions that no walk came to, as no sample has such data, be of their callers."""
     functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
-    step = step_task(program)
+    tasks = {symbol.address for symbol in _tasks(program)}
     rare = {
         function.address: function.name for function in functions if not visitors[function.name]
     }
@@ -433,15 +433,15 @@ def _give_rare_functions_to_callers(
             instruction = program.code[pc]
             callee = rare.get(int(instruction[Field.IMM]))
             if callee is not None and Opcode(int(instruction[Field.OPCODE])) is Opcode.CALL:
-                visitors[callee] |= visitors[pc if caller.address == step.entry else caller.name]
+                visitors[callee] |= visitors[pc if caller.address in tasks else caller.name]
 
 
 def _atoms(program: TileProgram) -> dict[str | int, int]:
     """Return the bytes of functions and variables by name, of the state machine's instructions."""
-    step = step_task(program)
+    tasks = {symbol.address for symbol in _tasks(program)}
     atoms: dict[str | int, int] = {}
     for symbol in program.symbols:
-        if symbol.kind is SymbolKind.FUNCTION and symbol.address == step.entry:
+        if symbol.kind is SymbolKind.FUNCTION and symbol.address in tasks:
             for pc in _instructions(program, symbol):
                 atoms[pc] = INSTRUCTIONS[Opcode(int(program.code[pc][Field.OPCODE]))].num_bytes
         elif symbol.name.removeprefix("model.").partition("+")[0] not in _ARRAYS:
@@ -449,19 +449,26 @@ def _atoms(program: TileProgram) -> dict[str | int, int]:
     return atoms
 
 
-def _visit(program: TileProgram, walk: Walk) -> Iterator[str | int]:
+def _visit(program: TileProgram, walk: Walk, kind: Kind) -> Iterator[str | int]:
     """Yield the atoms that a step of the state machine comes to."""
-    step = step_task(program)
-    walk.count_step()
+    tasks = {symbol.address for symbol in _tasks(program)}
+    walk.count_step(kind)
     for symbol in program.symbols:
         if symbol.kind is SymbolKind.VARIABLE:
             places = range(symbol.address, symbol.address + symbol.num_bytes)
             if walk.touched.intersection(places):
                 yield symbol.name
-        elif symbol.address == step.entry:
+        elif symbol.address in tasks:
             yield from walk.visited.intersection(_instructions(program, symbol))
         elif walk.visited.intersection(_instructions(program, symbol)):
             yield symbol.name
+
+
+def _tasks(program: TileProgram) -> list[Symbol]:
+    """Return the functions that are the state machine."""
+    entries = {task.entry for task in step_tasks(program)}
+    functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
+    return [function for function in functions if function.address in entries]
 
 
 def _instructions(program: TileProgram, function: Symbol) -> range:

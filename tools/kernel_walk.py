@@ -21,11 +21,14 @@ from onewafer.image import (
     cost_class,
     decode_operand,
 )
+from onewafer.mesh.budget import LOCAL_TASK_IDS
+from onewafer.mesh.entry import Asking, asking_task
 from onewafer.mesh.kernel_costs import VectorOperation
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
     from onewafer.image import Task, TileProgram
+    from onewafer.mesh.entry import Kind
 
 _BINARY = range(Opcode.ADD, Opcode.REM + 1)
 _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
@@ -65,9 +68,9 @@ class Walk:
         for index, word in enumerate(words):
             self._write(address + 2 * index, word, ScalarType.U16)
 
-    def count_step(self) -> Counter[str]:
-        """Walk one step of the state machine."""
-        return self.count(step_task(self._program).entry)
+    def count_step(self, kind: Kind) -> Counter[str]:
+        """Walk one step of the state machine, on an entry of that kind."""
+        return self.count(task_of(self._program, kind).entry)
 
     def count(self, entry: int) -> Counter[str]:
         """Walk from an instruction to the end of its task, or to an asynchronous operation."""
@@ -218,6 +221,12 @@ class Walk:
         )
 
 
-def step_task(program: TileProgram) -> Task:
-    """Return the task that is the state machine."""
-    return next(task for task in program.tasks if task.kind is TaskKind.LOCAL)
+def task_of(program: TileProgram, kind: Kind) -> Task:
+    """Return the task of the state machine that asks for a kind."""
+    task_id = dict(zip(Asking, LOCAL_TASK_IDS, strict=True))[asking_task(kind)]
+    return next(task for task in step_tasks(program) if task.task_id == task_id)
+
+
+def step_tasks(program: TileProgram) -> list[Task]:
+    """Return the tasks that are the state machine."""
+    return [task for task in program.tasks if task.kind is TaskKind.LOCAL]

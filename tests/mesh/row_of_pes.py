@@ -38,6 +38,7 @@ const row = @import_module("collectives.csl", @concat_structs(role, .{
   .chain_queue = @get_input_queue(2),
   .multicast_queue = @get_input_queue(3),
   .send_queue = @get_output_queue(2),
+  .chain_done = next_id,
   .done = next_id,
 }));
 BODY

@@ -49,10 +49,10 @@ const layout_mod = @import_module("<layout>");
 const step_id = @get_local_task_id(10);
 const along_x = @import_module("collectives.csl", @concat_structs(x_role, .{
   .chain_queue = @get_input_queue(2), .multicast_queue = @get_input_queue(3),
-  .send_queue = @get_output_queue(2), .done = step_id }));
+  .send_queue = @get_output_queue(2), .chain_done = step_id, .done = step_id }));
 const along_y = @import_module("collectives.csl", @concat_structs(y_role, .{
   .chain_queue = @get_input_queue(4), .multicast_queue = @get_input_queue(5),
-  .send_queue = @get_output_queue(3), .done = step_id }));
+  .send_queue = @get_output_queue(3), .chain_done = step_id, .done = step_id }));
 
 const functions = @import_module("functions.csl");
 const shares = @import_module("shares.csl");

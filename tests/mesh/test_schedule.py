@@ -1,18 +1,29 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import Add, Arena, Block, schedule, shard
-from onewafer.mesh.entry import ENTRY_WORDS, Entry, Kind
+from onewafer.mesh import Add, Arena, Axis, Block, Broadcast, ChainReduce, schedule, shard
+from onewafer.mesh.entry import ENTRY_WORDS, Asking, Entry, Kind, asking_task
+from onewafer.mesh.operations import ChainMax
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
+TASK_AFTER = {
+    Kind.CHAIN_REDUCE_X: Asking.AFTER_CHAIN_X,
+    Kind.CHAIN_MAX_X: Asking.AFTER_CHAIN_X,
+    Kind.REDUCE_SCORES_X: Asking.AFTER_CHAIN_X,
+    Kind.CHAIN_REDUCE_Y: Asking.AFTER_CHAIN_Y,
+    Kind.CHAIN_MAX_Y: Asking.AFTER_CHAIN_Y,
+    Kind.REDUCE_SCORES_Y: Asking.AFTER_CHAIN_Y,
+    Kind.REDUCE_HEADS: Asking.AFTER_HEAD_CHAIN,
+}
 
 
 def unfold(schedule):
@@ -41,7 +52,10 @@ def unfold(schedule):
 
 def check(program):
     plain = [operation.entry(program) for operation in program.operations]
-    assert unfold(build_schedule(program)) == [list(entry.words) for entry in plain]
+    written = build_schedule(program)
+    assert unfold(written) == [list(entry.words) for entry in plain]
+    for before, after in pairwise(written):
+        assert asking_task(after.kind) is TASK_AFTER.get(before.kind, Asking.STEP)
     offsets = [
         placement.block.offset
         for placement in program.placements
@@ -53,6 +67,18 @@ def check(program):
 @given(graphs(max_features=3, max_operations=12), st.integers(1, 3), st.integers(1, 3))
 def test_folding_keeps_the_operations(graph, width, height):
     check(shard(graph, width=width, height=height, architecture=WSE3))
+
+
+def test_no_repetition_begins_right_after_a_chain():
+    program = shard(mlp([8, 8]), width=2, height=2, architecture=WSE3)
+    block = Block(Arena.ACTIVATIONS, 0, 1, 4)
+    add, broadcast = Add(block, block, block), Broadcast(block, Axis.X)
+    layer = (broadcast, add, ChainReduce(block, Axis.X))
+    operations = (ChainMax(block, Axis.X), *layer * 3, broadcast)
+    program = dataclasses.replace(program, operations=operations)
+    check(program)
+    (repeat,) = [entry for entry in build_schedule(program) if entry.kind is Kind.REPEAT]
+    assert repeat.n == 2
 
 
 def test_equal_layers_are_written_once():

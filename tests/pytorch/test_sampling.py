@@ -36,7 +36,7 @@ def traced_shares(program, image):
     machine.run()
     starts: dict[tuple[int, int], list[int]] = {}
     for event in recorder.events(EventKind.TASK_START):
-        if event.cycle >= begin and event.subject == LOCAL_TASK_IDS[0]:
+        if event.cycle >= begin and event.subject in LOCAL_TASK_IDS:
             starts.setdefault((event.x, event.y), []).append(event.cycle)
     spent: Counter[Purpose] = Counter()
     known = purposes(program)

@@ -30,7 +30,7 @@ COLORS = (0, 1, 2, 3, 4, 5, 6)
 """Two of the chain and one of the multicast, along x and along y; one of the multicast of heads."""
 INPUT_QUEUES = (2, 3, 4, 5, 6)
 OUTPUT_QUEUES = (2, 3, 4)
-LOCAL_TASK_IDS = (10,)
+LOCAL_TASK_IDS = (10, 11, 12, 13)
 
 MAX_WORD = 0xFFFF
 """Of the schedule."""

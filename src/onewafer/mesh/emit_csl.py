@@ -22,7 +22,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.budget import verify
-from onewafer.mesh.entry import CONTROL_KINDS, Family, Kind, last_kind
+from onewafer.mesh.entry import CONTROL_KINDS, Asking, Family, Kind, asked_by, last_kind
 from onewafer.mesh.program import Arena, Axis, Distribution, Role
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
@@ -93,9 +93,10 @@ const head_axis: u16 = {head_axis};
 // Kinds of operations: their numbers in the schedule, and whether the model has them.
 {kinds}
 
-// The kinds that a schedule has, in ascending order.
+// The kinds that a schedule has, by the task that asks for them, and where those of each task end.
 const num_kinds: u16 = {num_kinds};
 const kinds = [num_kinds]u16{{ {used_kinds} }};
+{ends_of_tasks}
 
 // Families of kinds: the last kind of each, and whether the model has any.
 {families}
@@ -297,7 +298,8 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
             ]
         ),
         num_kinds=len(used),
-        used_kinds=", ".join(str(kind.value) for kind in sorted(used)),
+        used_kinds=", ".join(str(kind.value) for task in Asking for kind in asked_by(task, used)),
+        ends_of_tasks=_ends_text(used),
         is_sequence=_flag(program.sequence_rows is not None),
         head_axis=_head_axis(program),
         has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),
@@ -311,6 +313,15 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
             for item in placements
         ),
         exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
+    )
+
+
+def _ends_text(used: frozenset[Kind]) -> str:
+    ends = itertools.accumulate(len(asked_by(task, used)) for task in Asking)
+    names = ("end_of" if task is Asking.STEP else "end" for task in Asking)
+    return "\n".join(
+        f"const {name}_{task}: u16 = {end};"
+        for name, task, end in zip(names, Asking, ends, strict=True)
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 ENTRY_WORDS = 8
 """Words that every entry has; some kinds have more."""
@@ -125,6 +128,41 @@ COLLECTIVE_KINDS = frozenset(
 """Kinds that move values along an axis, in which PEs wait for one another."""
 
 
+class Asking(StrEnum):
+    """A task of the state machine, which asks of which kind an entry is."""
+
+    STEP = "steps"
+    AFTER_CHAIN_X = "after_chain_x"
+    AFTER_CHAIN_Y = "after_chain_y"
+    AFTER_HEAD_CHAIN = "after_head_chain"
+
+
+_AFTER_CHAINS = {
+    Kind.BROADCAST_X: Asking.AFTER_CHAIN_X,
+    Kind.BROADCAST_STORE_X: Asking.AFTER_CHAIN_X,
+    Kind.BROADCAST_SCORES_X: Asking.AFTER_CHAIN_X,
+    Kind.BROADCAST_Y: Asking.AFTER_CHAIN_Y,
+    Kind.BROADCAST_STORE_Y: Asking.AFTER_CHAIN_Y,
+    Kind.BROADCAST_SCORES_Y: Asking.AFTER_CHAIN_Y,
+    Kind.BROADCAST_HEADS: Asking.AFTER_HEAD_CHAIN,
+}
+
+
+def asking_task(kind: Kind) -> Asking:
+    """Return the task that asks for a kind: what follows a chain has one of its own."""
+    return _AFTER_CHAINS.get(kind, Asking.STEP)
+
+
+def asked_by(task: Asking, kinds: Iterable[Kind]) -> list[Kind]:
+    """Return those of some kinds that a task asks for, in ascending order."""
+    return sorted(kind for kind in kinds if asking_task(kind) is task)
+
+
+def num_questions(kinds: Collection[Kind]) -> int:
+    """Return how many questions a state machine has: of each task one less than it has kinds."""
+    return len(kinds) - len({asking_task(kind) for kind in kinds})
+
+
 def last_kind(family: Family) -> Kind:
     """Return the last kind of a family."""
     return _LAST_KINDS[family]
@@ -143,7 +181,7 @@ def answers(kind: Kind, kinds: frozenset[Kind]) -> Answers:
 
     It halves the kinds that it may be, as `choose` in `pe.csl` does.
     """
-    left, found = sorted(kinds), Answers(0, 0)
+    left, found = asked_by(asking_task(kind), kinds), Answers(0, 0)
     while len(left) > 1:
         middle = len(left) // 2
         is_below = kind < left[middle]

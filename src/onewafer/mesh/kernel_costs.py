@@ -14,6 +14,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
+from onewafer.mesh.entry import num_questions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -88,7 +90,7 @@ class KernelCosts:
     parts: tuple[Part, ...]
     """Code, frames and constants."""
     question_bytes: int
-    """Code for a question of the state machine; it has one less than kinds."""
+    """Code for a question of the state machine (`entry.num_questions`)."""
     launch: Counts
     """The exported function that starts the state machine."""
     below: Counts
@@ -102,8 +104,9 @@ class KernelCosts:
 
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
         """Return the bytes of a program with these kinds; an upper bound."""
-        names = {kind.name.lower() for kind in kinds}
-        questions = max(0, len(names) - 1) * self.question_bytes
+        asked = frozenset(kinds)
+        names = {kind.name.lower() for kind in asked}
+        questions = num_questions(asked) * self.question_bytes
         return questions + sum(
             part.num_bytes
             for part in self.parts

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.entry import CONTROL_KINDS, Entry, Kind
+from onewafer.mesh.entry import CONTROL_KINDS, Asking, Entry, Kind, asking_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,12 +117,16 @@ class _Repetition:
 
 
 def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
-    """Fold, from left to right, the repetition that saves most at each place."""
+    """Fold, from left to right, the repetition that saves most at each place.
+
+    None begins right after a chain: no REPEAT comes between a chain and what follows it.
+    """
     folded: list[Entry] = []
     shapes = _number_shapes(entries)
     start = 0
     while start < len(entries):
-        best = _best_repetition(entries, shapes, start)
+        follows = asking_task(entries[start].kind) is not Asking.STEP
+        best = None if follows else _best_repetition(entries, shapes, start)
         if best is None:
             folded.append(entries[start])
             start += 1
