@@ -12,6 +12,10 @@ const dn = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{8} -> n[i] });
 const d4 = @get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{2, 4} -> a[i * 4 + j] });
 const fifo = @allocate_fifo(a);
 const r = @get_dsr(dsr_src1, 1);
+const in = @get_dsd(fabin_dsd, .{
+  .fabric_color = @get_color(1), .extent = 5, .input_queue = @get_input_queue(2) });
+const out = @get_dsd(fabout_dsd, .{
+  .fabric_color = @get_color(1), .extent = 4, .output_queue = @get_output_queue(2) });
 fn twice(x: f32) f32 { return x + x; }
 fn scaled(x: f32, factor: f32, y: f32) f32 { var p = x * factor; return p + y; }
 fn sum(x: i16, so_far: *i16) i16 { return so_far.* + x; }
@@ -41,6 +45,12 @@ task job() void {}
           "  result = ([so_far] ADD.i16 x)", "  [output] = result"]),
         ("@map(step, db);",
          ["map x ← (&b, 6u16, 1i16)", "  fmacs (&a, 8u16, 1i16), (&a, 8u16, 1i16), (&b, 6u16, 1i16), x"]),
+        ("@map(twice, db, out);",
+         ["map x ← (&b, 6u16, 1i16), round ← (&main.rounds, 4u16, 0i16)", "  result = (x ADD.f32 x)",
+          "  fmovs fabout(c1 q2, 1u16, 0i16), -, result"]),
+        ("@map(note, in);",
+         ["map round ← (&main.rounds, 5u16, 0i16)", "  mov16 [&main.x], -, fabin(c1 q2, 1u16, 0i16)",
+          "  x = [&main.x]", "  [&total] = x"]),
     ],
 )  # fmt: skip
 def test_loops(body, statement, lines):
@@ -67,8 +77,11 @@ def test_scalars_are_computed_once(body):
         ("@map(twice, da, &total);", "type-mismatch"),
         ("@map(twice, da, k);", "type-mismatch"),
         ("@map(any, dn);", "type-mismatch"),
-        ("@map(twice, d4, db);", "unsupported-feature"),
-        ("@map(twice, fifo, db);", "unsupported-feature"),
+        ("@map(twice, fifo, db);", "type-mismatch"),
+        ("@map(twice, out, db);", "type-mismatch"),
+        ("@map(twice, da, in);", "type-mismatch"),
+        ("@map(twice, da, @set_dsd_length(out, k));", "unsupported-feature"),
+        ("@map(twice, @increment_dsd_offset(d4, k, f32), db);", "unsupported-feature"),
         ("@map(twice, r, db);", "unsupported-feature"),
     ],
 )

@@ -1,13 +1,13 @@
 """`@map(function, inputs…, output)`: a loop over DSD elements with the function's body inside.
 
 The body of the function stands in the loop itself, unless it returns in its middle; then it is
-called.
+called. The machine walks through mem1d DSDs; the other operands are in `map_operands`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
@@ -22,6 +22,7 @@ from onewafer.csl.sema.runtime.calls import (
     spill,
 )
 from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
+from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, walk
 from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
 from onewafer.csl.syntax import ast
@@ -53,6 +54,8 @@ class _Map:
     function: FunctionValue
     span: Span
     inputs: list[ir.MapStream] = field(default_factory=list["ir.MapStream"])
+    walks: list[Walk] = field(default_factory=list["Walk"])
+    """Of the inputs, then of the output."""
     parameters: list[RuntimeLocal] = field(default_factory=list["RuntimeLocal"])
     passed: list[Value] = field(default_factory=list["Value"])
     """The arguments of a call in the loop."""
@@ -62,7 +65,9 @@ class _Map:
         callee, place = self.callee, argument.span
         if _is_stream(argument.value):
             local = self._element(parameter, argument)
-            self.inputs.append(_stream(self.caller, argument, local.local, local.type))
+            stream = self.stream(argument, local.local, local.type, is_output=False)
+            if stream is not None:
+                self.inputs.append(stream)
         else:
             value = argument.value
             bound, _ = bind_argument(self.caller, callee, parameter, value, place)
@@ -87,6 +92,39 @@ class _Map:
             )
         type_ = evaluate_type(self.callee, parameter.type)
         return self.callee.new_local(parameter.name, type_, is_const=True)
+
+    def stream(
+        self, argument: _Argument, local: ir.Local, type_: t.Type, *, is_output: bool
+    ) -> ir.MapStream | None:
+        """Return a DSD whose elements go through `local`; None: the rounds walk through it."""
+        value, place = argument.value, argument.span
+        scalar = t.scalar_type(type_)
+        if scalar is None:
+            fail("type-mismatch", f"a DSD has no elements of type `{type_}`", place)
+        found = walk(self.caller, value, Element(local, type_, scalar, is_output), place)
+        if found is not None:
+            self.walks.append(found)
+            return None
+        if not isinstance(value, Dsd | Runtime) or value.type is not t.MEM1D_DSD:
+            _refuse(value, place, is_output=is_output)
+        return ir.MapStream(self.caller.expression(value, place), local, scalar)
+
+    def emit(
+        self,
+        body: tuple[ir.Statement, ...],
+        written: tuple[ir.Statement, ...],
+        output: ir.MapStream | None,
+    ) -> None:
+        """Emit the loop; `written` stands behind the body of the function."""
+        reads = [s for walk in self.walks if not walk.is_output for s in walk.move]
+        writes = [s for walk in self.walks if walk.is_output for s in walk.move]
+        steps = [s for walk in self.walks for s in walk.step]
+        inputs = list(self.inputs)
+        if self.walks:
+            rounds = min(walk.rounds for walk in self.walks)
+            inputs.append(rounds_only(self.caller, rounds, self.span))
+        whole = (*reads, *body, *written, *writes, *steps)
+        self.caller.emit(ir.Map(tuple(inputs), output, whole, self.span))
 
     def body(self, result: ir.Local | None, spans: Sequence[Span]) -> tuple[ir.Statement, ...]:
         """Return one round; it leaves the function's value in `result`."""
@@ -140,40 +178,39 @@ def emit_map(
     for parameter, argument in zip(function.declaration.parameters, inputs, strict=True):
         loop.bind(parameter, argument)
     if not returns:
-        body = loop.body(None, spans[: len(inputs)])
-        a.emit(ir.Map(tuple(loop.inputs), None, body, span))
+        loop.emit(loop.body(None, spans[: len(inputs)]), (), None)
         return
     ir_type(callee.result, span)
     result = a.new_local("result", callee.result, is_const=True).local
     if _is_stream(arguments[-1].value):
-        output = _stream(a, arguments[-1], result, callee.result)
-        body = loop.body(result, spans[: len(inputs)])
-        a.emit(ir.Map(tuple(loop.inputs), output, body, span))
+        output = loop.stream(arguments[-1], result, callee.result, is_output=True)
+        loop.emit(loop.body(result, spans[: len(inputs)]), (), output)
         return
     address = _destination(a, arguments[-1], callee.result)
     store = ir.Store(ir_type(callee.result, span), address, 0, ir.ReadLocal(result), span)
-    body = loop.body(result, spans[: len(inputs)])
-    a.emit(ir.Map(tuple(loop.inputs), None, (*body, store), span))
+    loop.emit(loop.body(result, spans[: len(inputs)]), (store,), None)
 
 
 def _is_stream(value: Value) -> bool:
     return isinstance(value, Dsr) or type_of(value) in t.DSDS
 
 
-def _stream(a: Analyzer, argument: _Argument, local: ir.Local, type_: t.Type) -> ir.MapStream:
-    """Return a DSD whose elements go through `local`."""
-    value, place = argument.value, argument.span
-    element = t.scalar_type(type_)
-    if element is None:
-        fail("type-mismatch", f"a DSD has no elements of type `{type_}`", place)
-    if not isinstance(value, Dsd | Runtime) or value.type is not t.MEM1D_DSD:
-        fail(
-            "unsupported-feature",
-            f"`@map` over a {type_of(value)} is not supported yet",
-            place,
-            help="use a mem1d_dsd",
-        )
-    return ir.MapStream(a.expression(value, place), local, element)
+def _refuse(value: Value, place: Span, *, is_output: bool) -> NoReturn:
+    """Fail because of a DSD through which no loop can walk."""
+    kind = type_of(value)
+    if kind is t.FIFO:
+        advice = "move its elements to memory first"
+        fail("type-mismatch", "a FIFO cannot be an operand of `@map`", place, help=advice)
+    if kind is (t.FABIN_DSD if is_output else t.FABOUT_DSD):
+        side = "output" if is_output else "input"
+        fail("type-mismatch", f"a {kind} cannot be an {side} of `@map`", place, help=_USAGE)
+    when = "" if isinstance(value, Dsr) else " that only run time knows"
+    fail(
+        "unsupported-feature",
+        f"`@map` over a {kind}{when} is not supported yet",
+        place,
+        help="use a DSD that is a `const` of known length",
+    )
 
 
 def _destination(a: Analyzer, argument: _Argument, type_: t.Type) -> ir.Expression:

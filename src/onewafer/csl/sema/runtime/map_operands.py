@@ -1,0 +1,148 @@
+"""Operands of `@map` through which the machine's own loop cannot walk: fabric and mem4d DSDs.
+
+The loop counts the rounds, and walks through mem1d operands. For these others each round has
+statements: an operation of one wavelet, or a load or store at an address that goes on from loop to
+loop of the mem4d_dsd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.loop_steps import steps_of
+from onewafer.csl.sema.values import Dsd, Scalar
+from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Value
+    from onewafer.diagnostics import Span
+
+_MOVES: Final = {
+    ScalarType.F16: DsdOperation.FMOVH,
+    ScalarType.F32: DsdOperation.FMOVS,
+    ScalarType.I16: DsdOperation.MOV16,
+    ScalarType.U16: DsdOperation.MOV16,
+    ScalarType.I32: DsdOperation.MOV32,
+    ScalarType.U32: DsdOperation.MOV32,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """What one operand of the function, or its result, is in a round."""
+
+    local: ir.Local
+    type: t.Type
+    scalar: ScalarType
+    is_output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How rounds get, or put, the elements of an operand."""
+
+    rounds: int
+    """How many elements there are."""
+    is_output: bool
+    move: tuple[ir.Statement, ...]
+    """Reads the element, before the body of the function; writes it, behind the body."""
+    step: tuple[ir.Statement, ...] = ()
+    """Behind all that."""
+
+
+def walk(a: Analyzer, value: Value, element: Element, place: Span) -> Walk | None:
+    """Return how to walk through an operand, or None; what it needs beforehand is emitted."""
+    if not isinstance(value, Dsd) or element.scalar not in _MOVES:
+        return None
+    match value.type, element.is_output:
+        case (t.FABIN_DSD, False) | (t.FABOUT_DSD, True):
+            return _fabric(a, value, element, place)
+        case t.MEM4D_DSD, _:
+            return _nested(a, value, element, place)
+        case _:
+            return None
+
+
+def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
+    """Return an input of so many elements that mean nothing."""
+    variable = a.new_variable("rounds", t.U16, span, is_const=False)
+    base = places.address_of_variable(variable)
+    dsd = Dsd(
+        t.MEM1D_DSD, DsdDescriptor(DsdKind.MEM1D), base, Scalar(t.U16, rounds), Scalar(t.I16, 0),
+        span,
+    )  # fmt: skip
+    local = a.new_local("round", t.U16, is_const=True).local
+    return ir.MapStream(a.expression(dsd, span), local, ScalarType.U16)
+
+
+def _fabric(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
+    rounds = operations.forced_integer(value.extent, place, "extent")
+    one = ir.Vector(a.expression(replace(value, extent=Scalar(t.U16, 1)), place))
+    operation = _MOVES[element.scalar]
+    if element.is_output:
+        result = ir.Scalar(ir.ReadLocal(element.local))
+        send = ir.DsdStatement(operation, one, None, result, None, None, place)
+        return Walk(rounds, element.is_output, (send,))
+    variable = a.new_variable(element.local.name, element.type, place, is_const=False)
+    address = ir.AddressOf(a.instance.storage(variable))
+    receive = ir.DsdStatement(
+        operation, ir.ScalarDestination(address), None, one, None, None, place
+    )
+    read = ir.SetLocal(element.local, ir.Load(element.scalar, address), place)
+    return Walk(rounds, element.is_output, (receive, read))
+
+
+def _nested(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
+    assert value.base is not None
+    extents = value.descriptor.extents
+    address = a.new_local("address", t.U16, is_const=False).local
+    a.emit(ir.SetLocal(address, a.expression(value.base, place), place))
+    counters = [a.new_local("count", t.U16, is_const=False).local for _ in extents[1:]]
+    for counter in counters:
+        a.emit(ir.SetLocal(counter, _number(0), place))
+    size = t.num_bytes(element.type)
+    steps = [size * step for step in steps_of(extents, value.descriptor.strides)]
+    at = ir.ReadLocal(address)
+    if element.is_output:
+        move = ir.Store(element.scalar, at, 0, ir.ReadLocal(element.local), place)
+    else:
+        move = ir.SetLocal(element.local, ir.Load(element.scalar, at), place)
+    rounds = operations.forced_integer(value.extent, place, "extent")
+    sizes = tuple(reversed(extents[1:]))
+    return Walk(rounds, element.is_output, (move,), _go_on(address, counters, sizes, steps, place))
+
+
+def _go_on(
+    address: ir.Local,
+    counters: Sequence[ir.Local],
+    extents: Sequence[int],
+    steps: Sequence[int],
+    place: Span,
+) -> tuple[ir.Statement, ...]:
+    """Return what leads to the next element; counters and extents are those of the inner loops."""
+    moved = ir.SetLocal(address, _plus(address, steps[0]), place)
+    if not counters:
+        return (moved,)
+    counter = counters[0]
+    is_inside = ir.Binary(Opcode.LESS, ScalarType.U16, ir.ReadLocal(counter), _number(extents[0]))
+    anew = ir.SetLocal(counter, _number(0), place)
+    outside = _go_on(address, counters[1:], extents[1:], steps[1:], place)
+    return (
+        ir.SetLocal(counter, _plus(counter, 1), place),
+        ir.If(is_inside, (moved,), (anew, *outside), place),
+    )
+
+
+def _plus(local: ir.Local, number: int) -> ir.Expression:
+    return ir.Binary(Opcode.ADD, ScalarType.U16, ir.ReadLocal(local), _number(number))
+
+
+def _number(number: int) -> ir.Immediate:
+    return ir.Immediate(ScalarType.U16, number & 0xFFFF)
