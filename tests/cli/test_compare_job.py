@@ -13,10 +13,12 @@ from onewafer.cli.compare_job import (
     choose_kind,
     parse_prices,
     split_systems,
+    usual_kind,
 )
 from onewafer.errors import ConfigurationError
 from onewafer.graph import DataType, Graph, Linear, Segment, Tensor
-from onewafer.perf import Decode, Model, Prefill, Serve, Train
+from onewafer.perf import Decode, Forward, Model, Prefill, Serve, Train
+from tests.perf.dense_model import LLAMA_8B, dense_model
 
 
 def _model(max_context=None):
@@ -43,6 +45,11 @@ def test_a_flag_names_its_job(kind):
 
 def test_without_a_flag_it_is_decode():
     assert choose_kind(**_flags()) is JobKind.DECODE
+
+
+def test_a_model_that_gives_no_next_token_is_asked_for_a_pass():
+    assert usual_kind(_model()) is JobKind.PREFILL
+    assert usual_kind(dense_model("8b", LLAMA_8B)) is JobKind.DECODE
 
 
 def test_two_flags_are_two_jobs():
@@ -84,7 +91,8 @@ def test_usual_numbers_keep_to_the_context_of_the_model():
 def test_a_model_with_fixed_tokens_has_no_other_usual_number():
     model = replace(_model(), fixed_tokens=197)
 
-    assert build_jobs(JobKind.PREFILL, Numbers(), model) == (Prefill(batch=1, tokens=197),)
+    assert build_jobs(JobKind.PREFILL, Numbers(), model) == (Forward(batch=1),)
+    assert build_jobs(JobKind.PREFILL, Numbers(context=64), model) == (Prefill(tokens=64),)
     assert build_jobs(JobKind.TRAIN, Numbers(), model)[0].sequence == 197
 
 

@@ -43,7 +43,10 @@ def test_one_topic(tmp_path, capsys):
 
 def test_an_unknown_topic(capsys):
     assert execute(["validate", "perf", "--only", "weather"]) == 2
-    assert "choose from wafer, serving, wafer-training, gpu-training" in capsys.readouterr().err
+    assert (
+        "choose from wafer, serving, samples, wafer-training, gpu-training"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("rows", "code"), [((HIT,), 0), ((HIT, MISS), 1)])

@@ -10,6 +10,7 @@ from onewafer.perf import (
     Answer,
     CompareOptions,
     Decode,
+    Forward,
     Precision,
     Prefill,
     Refusal,
@@ -22,6 +23,7 @@ from onewafer.perf import gpu as gpus
 from onewafer.perf.checks import check_job
 from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
 from tests.perf.dense_model import Sizes, dense_model
+from tests.perf.map_models import small_network
 
 SIZES = Sizes(layers=2, hidden=256, heads=4, kv_heads=2, features=64, inner=512, vocabulary=1024)
 MODEL = dense_model("llama-3.1-8b", SIZES)
@@ -135,12 +137,46 @@ def test_a_model_with_fixed_tokens_takes_no_others():
     picture = replace(MODEL, fixed_tokens=197)
 
     check_job(picture, Prefill(tokens=197))
-    with pytest.raises(ConfigurationError, match="always has sequences of 197, not 128"):
+    check_job(picture, Forward(batch=8))
+    with pytest.raises(ConfigurationError, match="one size, which are 197 rows to it, not 128"):
         check_job(picture, Prefill(tokens=128))
+
+
+def test_a_pass_over_samples_needs_a_size_that_the_model_fixes():
+    with pytest.raises(ConfigurationError, match=r"any length.* ask for Prefill\("):
+        check_job(MODEL, Forward(batch=8))
+
+
+@pytest.mark.parametrize("job", [Forward(batch=4), Prefill(batch=4, tokens=1024)])
+def test_samples_are_counted_as_samples(job):
+    options = CompareOptions(gpu=gpus.GpuOptions(uses_tables=False), prices={"h100": 3.6})
+    comparison = compare(small_network(), job, ["h100x4"], options)
+    (answer,) = comparison.answers
+
+    assert comparison.job == answer.job == Forward(batch=4)
+    assert answer.ttft_seconds is None
+    assert answer.pass_seconds == pytest.approx(answer.breakdown.seconds)
+    assert answer.samples_per_second == pytest.approx(4 / answer.breakdown.seconds)
+    assert answer.joules_per_sample == pytest.approx(answer.watts / answer.samples_per_second)
+    assert answer.price_per_million_samples == pytest.approx(
+        4 * 3.6 / 3600 / answer.samples_per_second * 1e6
+    )
+
+
+def test_an_encoder_has_the_time_of_a_batch_and_no_first_token():
+    encoder = replace(MODEL, segments=(MODEL.segments[0],))
+    options = CompareOptions(gpu=gpus.GpuOptions(uses_tables=False))
+    (answer,) = compare(encoder, Prefill(batch=2, tokens=64), ["h100"], options).answers
+
+    assert answer.ttft_seconds is None
+    assert answer.pass_seconds == pytest.approx(answer.breakdown.seconds)
+    assert answer.samples_per_second is None
 
 
 def test_a_model_without_a_cache_has_no_next_token():
     encoder = replace(MODEL, segments=(MODEL.segments[0],))
 
-    with pytest.raises(ConfigurationError, match="ask for --prefill"):
+    with pytest.raises(ConfigurationError, match="nothing to decode; ask for --prefill, one pass"):
         check_job(encoder, JOB)
+    with pytest.raises(ConfigurationError, match=r"nothing to serve; .* over --batch samples"):
+        check_job(small_network(), Serve(concurrency=1, prompt=8, answer=8))

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, InternalError
-from onewafer.perf import Breakdown, Comparison, Item, Limit, Prefill, Serve, Train
+from onewafer.perf import Breakdown, Comparison, Forward, Item, Limit, Prefill, Serve, Train
 from onewafer.perf.report import draw, draw_curve, render, render_curve, to_json, to_pandas
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.table import describe
@@ -40,6 +40,30 @@ def test_a_row_a_quantity_and_a_column_a_system(text):
 
 def test_a_published_figure_stands_beside_ours_with_the_error(text):
     assert "1,800 tokens/s (+11 %)" in text
+
+
+def test_samples_have_rates_and_energy_of_their_own():
+    answer = replace(GPU, job=Forward(batch=8), tokens_per_sample=50, pass_seconds=0.1)
+    text = _print(Comparison(model="net", job=answer.job, results=(answer,)))
+
+    assert "net: one pass, batch of 8 samples" in text
+    assert "10" in _line(text, "samples/s of the system")  # 500 tokens/s, 50 rows each
+    assert "560 J" in _line(text, "energy per sample")  # 5,600 W
+    assert "100 ms" in _line(text, "time of a batch")
+    assert "tokens/s of" not in text
+    assert "energy per token" not in text
+
+
+@pytest.mark.parametrize(
+    ("system", "batch", "error"), [("h100x8", 8, 0.25), ("h100x4", 8, None), ("h100x8", 9, None)]
+)
+def test_only_the_same_pass_has_an_error(system, batch, error):
+    figure = replace(
+        FIGURE, system="h100x8", quantity="samples_per_second", value=8.0, conditions={"batch": 8}
+    )
+    answer = replace(GPU, system=system, job=Forward(batch=batch), tokens_per_sample=50)
+
+    assert error_of(answer, figure) == error
 
 
 def test_the_limit_is_shown_with_its_share_of_the_time(text):

@@ -34,15 +34,19 @@ _Arguments = Annotated[
 _On = Annotated[str, typer.Option("--on", metavar="SYSTEMS", help="E.g. cs3 or cs3,cs3x4.")]
 _Against = Annotated[str, typer.Option("--against", metavar="SYSTEMS", help="E.g. h100x8,b200x8.")]
 _Decode = Annotated[
-    bool, typer.Option("--decode", help="The next token of each sequence [default].")
+    bool,
+    typer.Option("--decode", help="The next token of each sequence [default, if there is one]."),
 ]
-_Prefill = Annotated[bool, typer.Option("--prefill", help="All tokens of the prompts.")]
+_Prefill = Annotated[
+    bool, typer.Option("--prefill", help="All tokens of the prompts, or one pass over samples.")
+]
 _Serve = Annotated[
     bool, typer.Option("--serve", help="Requests that keep coming: rate against latency.")
 ]
 _Train = Annotated[bool, typer.Option("--train", help="A training run from scratch.")]
 _Batch = Annotated[
-    int | None, typer.Option(metavar="N", help="Sequences together; with --train, of a step.")
+    int | None,
+    typer.Option(metavar="N", help="Sequences or samples together; with --train, of a step."),
 ]
 _Context = Annotated[
     int | None, typer.Option(metavar="N", help="With --decode, --prefill: tokens of a sequence.")
@@ -148,6 +152,7 @@ def compare(
         choose_kind,
         parse_prices,
         split_systems,
+        usual_kind,
     )
     from onewafer.cli.models import load_model  # noqa: PLC0415  # likewise
 
@@ -155,6 +160,7 @@ def compare(
         _print_list()
         return
     kind = choose_kind(decode=decode, prefill=prefill, serve=serve, train=train)
+    is_named = decode or prefill or serve or train
     numbers = Numbers(
         batch=batch,
         context=context,
@@ -188,6 +194,7 @@ def compare(
     _check_systems(systems)
     with progress_bar() as bar:
         described = load_model(model, bar.say, arguments or ())
+        kind = kind if is_named else usual_kind(described)
         jobs = build_jobs(kind, numbers, described)
         with rare_collection():
             comparisons = _compare(described, jobs, systems, options, bar)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Decode, Prefill, Serve, Train
+from onewafer.perf import Decode, Forward, Prefill, Serve, Train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,11 @@ def choose_kind(*, decode: bool, prefill: bool, serve: bool, train: bool) -> Job
     return named[0] if named else JobKind.DECODE
 
 
+def usual_kind(model: Model) -> JobKind:
+    """Return the job of a model that nobody named one for: its next token, if it gives one."""
+    return JobKind.DECODE if model.cached_features else JobKind.PREFILL
+
+
 def check_numbers(kind: JobKind, numbers: Numbers) -> None:
     """Raise ConfigurationError for numbers that belong to another job."""
     for field in fields(numbers):
@@ -95,6 +100,8 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
         case JobKind.DECODE:
             return (Decode(batch=batch, context=_first(numbers.context, usual)),)
         case JobKind.PREFILL:
+            if model.fixed_tokens is not None and numbers.context is None:
+                return (Forward(batch=batch),)
             return (Prefill(batch=batch, tokens=_first(numbers.context, usual)),)
         case JobKind.SERVE:
             points = USUAL_CONCURRENCIES if numbers.concurrency is None else (numbers.concurrency,)

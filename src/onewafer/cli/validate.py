@@ -113,7 +113,7 @@ def perf(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="wafer, serving, wafer-training or gpu-training; repeatable."
+            metavar="NAME", help="wafer, serving, samples, wafer-training or gpu-training."
         ),
     ] = None,
     json_file: _JsonOption = None,
@@ -159,6 +159,7 @@ def _validate_perf(only: Sequence[str]) -> PerfValidation:
     topics = {
         "wafer": wafer.validate,
         "serving": gpu.validate,
+        "samples": gpu.validate_samples,
         "wafer-training": wafer.validate_training,
         "gpu-training": gpu.validate_training,
     }

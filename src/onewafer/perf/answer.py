@@ -71,10 +71,14 @@ class Answer:
     """Time to the first token: of a prompt of `context` tokens for Decode."""
     tpot_seconds: float | None = None
     """Time per output token of each sequence."""
+    pass_seconds: float | None = None
+    """Time of a batch, where no token follows (Forward, and Prefill of an encoder)."""
     tokens_per_second: float
-    """Of the whole system: output tokens (Decode, Serve), prompt tokens (Prefill), trained tokens
-    (Train)."""
+    """Of the whole system: output tokens (Decode, Serve), tokens read (Prefill), trained tokens
+    (Train), rows of samples (Forward)."""
     joules_per_token: float
+    tokens_per_sample: int | None = None
+    """Rows of a sample (Forward); None: what the job counts is tokens."""
     mfu: float | None = None
     """Model FLOP utilisation, 0 to 1, of the peak at the job's precision."""
     total_seconds: float | None = None
@@ -96,11 +100,33 @@ class Answer:
         return None if self.tpot_seconds is None else 1 / self.tpot_seconds
 
     @property
+    def samples_per_second(self) -> float | None:
+        """Of the whole system; None where the job counts tokens."""
+        if self.tokens_per_sample is None:
+            return None
+        return self.tokens_per_second / self.tokens_per_sample
+
+    @property
+    def joules_per_sample(self) -> float | None:
+        """Of the whole system; None where the job counts tokens."""
+        rate = self.samples_per_second
+        return None if rate is None else self.watts / rate
+
+    @property
     def price_per_million_tokens(self) -> float | None:
         """What a million tokens cost while the system does nothing else."""
+        return self._price_per_million(self.tokens_per_second)
+
+    @property
+    def price_per_million_samples(self) -> float | None:
+        """What a million samples cost while the system does nothing else."""
+        rate = self.samples_per_second
+        return None if rate is None else self._price_per_million(rate)
+
+    def _price_per_million(self, rate: float) -> float | None:
         if self.price_per_hour is None:
             return None
-        return self.price_per_hour / _SECONDS_PER_HOUR / self.tokens_per_second * 1e6
+        return self.price_per_hour / _SECONDS_PER_HOUR / rate * 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

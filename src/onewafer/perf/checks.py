@@ -1,11 +1,11 @@
-"""What a model cannot do on any machine."""
+"""What a model cannot do on any machine, and what it does instead."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf.jobs import Decode, Prefill, Serve, Train
+from onewafer.perf.jobs import Decode, Forward, Prefill, Serve, Train
 
 if TYPE_CHECKING:
     from onewafer.perf.jobs import Job
@@ -14,19 +14,37 @@ if TYPE_CHECKING:
 
 def check_job(model: Model, job: Job) -> None:
     """Raise ConfigurationError if a model cannot do a job, whatever machine it is asked of."""
-    check_sequence(model, longest_sequence(job))
     if isinstance(job, Decode | Serve) and not model.cached_features:
-        raise ConfigurationError(
-            f"{model.name} reads whole sequences and gives no next token; ask for --prefill"
-        )
+        raise ConfigurationError(_no_next_token(model, job))
+    if isinstance(job, Forward):
+        if model.fixed_tokens is None:
+            raise ConfigurationError(
+                f"{model.name} takes sequences of any length, so a pass must say how many tokens "
+                "they have: ask for Prefill(batch=1, tokens=128)"
+            )
+        return
+    check_sequence(model, longest_sequence(job))
+
+
+def _no_next_token(model: Model, job: Decode | Serve) -> str:
+    asked = "decode" if isinstance(job, Decode) else "serve"
+    if model.fixed_tokens is None:
+        takes, instead = "sequences", "sequences of --context tokens"
+    else:
+        takes, instead = "samples", "samples"
+    return (
+        f"{model.name} reads whole {takes} and gives no next token, so there is nothing to "
+        f"{asked}; ask for --prefill, one pass over --batch {instead}"
+    )
 
 
 def check_sequence(model: Model, tokens: int) -> None:
     """Raise ConfigurationError for a sequence that the model was not made for."""
     if model.fixed_tokens is not None and tokens != model.fixed_tokens:
         raise ConfigurationError(
-            f"{model.name} always has sequences of {model.fixed_tokens:,}, not {tokens:,}; for "
-            "more work ask for a larger batch"
+            f"{model.name} takes samples of one size, which are {model.fixed_tokens:,} rows to "
+            f"it, not {tokens:,}; leave the number of tokens out, and ask for a larger batch "
+            "where there is more to do"
         )
     if model.max_context is not None and tokens > model.max_context:
         raise ConfigurationError(
@@ -35,7 +53,21 @@ def check_sequence(model: Model, tokens: int) -> None:
         )
 
 
-def longest_sequence(job: Job) -> int:
+def as_rows(model: Model, job: Job) -> Job:
+    """Return a pass over samples as one over sequences: a sample has as many rows as tokens."""
+    if isinstance(job, Forward) and model.fixed_tokens is not None:
+        return Prefill(batch=job.batch, tokens=model.fixed_tokens)
+    return job
+
+
+def as_samples(model: Model, job: Job) -> Job:
+    """Return a pass over sequences whose length the model fixes as one over samples."""
+    if isinstance(job, Prefill) and model.fixed_tokens is not None:
+        return Forward(batch=job.batch)
+    return job
+
+
+def longest_sequence(job: Decode | Prefill | Serve | Train) -> int:
     """Return the tokens that a sequence of the job has in the end."""
     match job:
         case Decode():

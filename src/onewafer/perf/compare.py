@@ -10,8 +10,8 @@ from onewafer.arch import find_cluster, gpu_names
 from onewafer.errors import ConfigurationError
 from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
-from onewafer.perf.checks import check_job
-from onewafer.perf.jobs import Train
+from onewafer.perf.checks import as_rows, as_samples, check_job
+from onewafer.perf.jobs import Forward, Prefill, Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def compare(
     """
     chosen = options or CompareOptions()
     check_job(model, job)
+    job = as_samples(model, job)
     devices = {name: device_of(name) for name in systems}
     if foreign := sorted({*chosen.prices} - {*devices.values()}):
         raise ConfigurationError(
@@ -95,13 +96,18 @@ def device_of(system: str) -> str:
 
 
 def _result(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
-    result = _estimate(model, job, name, options)
+    result = _estimate(model, as_rows(model, job), name, options)
     if isinstance(result, Refusal):
         return result
     device = device_of(name)
     price = options.prices.get(device)
+    is_read_only = isinstance(job, Forward | Prefill) and not model.cached_features
     return replace(
         result,
+        job=job,
+        ttft_seconds=None if is_read_only else result.ttft_seconds,
+        pass_seconds=result.ttft_seconds if is_read_only else None,
+        tokens_per_sample=model.fixed_tokens if isinstance(job, Forward) else None,
         memory=_within_context(result.memory, model),
         published=_published(model, job, device),
         price_per_hour=None if price is None else price * result.num_devices,

@@ -66,6 +66,18 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """One pass over a batch of samples of the size that the model takes: pictures, mostly."""
+
+    batch: int = 1
+    """Samples."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        _at_least_one(batch=self.batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
     """Requests that keep coming: so many at a time, each with a prompt and an answer."""
 
@@ -102,7 +114,7 @@ class Train:
         return self.sequence * self.batch
 
 
-Job: TypeAlias = Decode | Prefill | Serve | Train
+Job: TypeAlias = Decode | Prefill | Forward | Serve | Train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

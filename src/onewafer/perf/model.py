@@ -45,6 +45,11 @@ class Model:
         return sum(counted.values())
 
     @property
+    def has_maps(self) -> bool:
+        """Whether it works on maps: pictures and the like, with convolutions or pools."""
+        return any(segment.graph.has_maps for segment in self.segments)
+
+    @property
     def cached_features(self) -> int:
         """Numbers that the KV cache keeps of each token, over all layers, were there no windows."""
         return sum(segment.repeats * sum(_kept(segment, 1)) for segment in self.segments)

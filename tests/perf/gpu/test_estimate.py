@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType, Graph, MaxPool, Segment, Tensor, Window
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate
 from onewafer.perf.gpu.roofline import load_roofline
@@ -187,16 +186,6 @@ def test_an_answer_says_what_stands_behind_it():
 def test_bad_input_is_refused_with_what_to_write(system, options, message):
     with pytest.raises(ConfigurationError, match=message):
         estimate(SMALL, ONE, system, options)
-
-
-def test_a_model_on_maps_is_refused_so_that_other_systems_still_answer():
-    x, y = (Tensor(name, (16, 64), DataType.F16) for name in "xy")
-    graph = Graph("pool", (x,), (), (MaxPool(y, "x", Window(4, 4)),), ("y",))
-    model = replace(dense_model("pool", LLAMA_8B), segments=(Segment(graph, 1),), fixed_tokens=16)
-    refusal = estimate(model, Prefill(tokens=16), "h100x8", PLAIN)
-
-    assert isinstance(refusal, Refusal)
-    assert "works on maps" in refusal.reason
 
 
 def test_training_is_another_estimate():

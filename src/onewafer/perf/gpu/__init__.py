@@ -25,6 +25,7 @@ from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
 
 if TYPE_CHECKING:
+    from onewafer.perf.gpu.sample_figures import validate_samples
     from onewafer.perf.gpu.training import TrainingOptions, estimate_training
     from onewafer.perf.gpu.training_plan import PinnedPlan
     from onewafer.perf.gpu.training_validation import validate_training
@@ -50,6 +51,7 @@ __all__ = [
     "profiled_clock",
     "read_profile",
     "validate",
+    "validate_samples",
     "validate_training",
 ]
 
@@ -59,6 +61,7 @@ _LATER = {
     "TrainingOptions": "onewafer.perf.gpu.training",
     "estimate_training": "onewafer.perf.gpu.training",
     "validate": "onewafer.perf.gpu.validation",
+    "validate_samples": "onewafer.perf.gpu.sample_figures",
     "validate_training": "onewafer.perf.gpu.training_validation",
 }
 """Modules that are loaded when their names are used: most jobs are inference."""

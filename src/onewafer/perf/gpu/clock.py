@@ -8,7 +8,7 @@ peaks are reduced by the stated efficiencies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.perf.breakdown import Limit
@@ -16,11 +16,14 @@ from onewafer.perf.gpu.collectives import collective_seconds
 from onewafer.perf.gpu.factors import MeasuredFactors
 from onewafer.perf.gpu.kernels import (
     Communication,
+    Convolution,
     DecodeAttention,
     Elementwise,
     Experts,
     Gemm,
     PrefillAttention,
+    Vector,
+    convolution_bytes,
     decode_bytes,
     decode_flop,
     experts_bytes,
@@ -77,6 +80,8 @@ class KernelClock:
         match kernel:
             case Gemm():
                 return self._gemm(kernel)
+            case Convolution():
+                return self._convolution(kernel)
             case DecodeAttention():
                 return self._decode_attention(kernel)
             case PrefillAttention():
@@ -87,6 +92,9 @@ class KernelClock:
                 peak = self.gpu.bf16_flop_per_second
                 efficiency = self._roofline.compute_efficiency
                 return self._formula(kernel.flop, kernel.num_bytes, peak, efficiency)
+            case Vector():
+                peak = self.gpu.fp32_flop_per_second
+                return self._formula(kernel.flop, kernel.num_bytes, peak, 1.0)
             case Communication():
                 return self._communication(kernel)
             case _:
@@ -100,6 +108,20 @@ class KernelClock:
         table = self._factors.gemm(number_format)
         factor = None if table is None else table.factor(*sizes)
         return self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
+
+    def _convolution(self, kernel: Convolution) -> KernelTime:
+        """Return its roofline times what a product of its sizes took in proportion to its own.
+
+        Nobody measured convolutions: that they reach what products reach is a formula, but for one
+        tap, where a convolution is a product.
+        """
+        sizes = (kernel.rows, kernel.outputs, kernel.taps * kernel.inputs)
+        flop, num_bytes = gemm_flop(*sizes), convolution_bytes(kernel)
+        peak = kernel.number_format.peak_flop_per_second(self.gpu)
+        table = self._factors.gemm(kernel.number_format)
+        factor = None if table is None else table.factor(*sizes)
+        time = self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
+        return replace(time, is_measured=time.is_measured and kernel.taps == 1)
 
     def _experts(self, kernel: Experts) -> KernelTime:
         shape, number_format = kernel.shape, kernel.number_format

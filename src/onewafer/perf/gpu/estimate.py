@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import GpuCluster, load_cluster
 from onewafer.errors import ConfigurationError
 from onewafer.perf.answer import Answer, Choice, Refusal
-from onewafer.perf.checks import check_job
+from onewafer.perf.checks import as_rows, check_job
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.energy import busy_share, energy_basis, watts
@@ -50,9 +50,9 @@ def estimate(
     """
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
-    wanted = inference_job(job, model.name)
-    check_job(model, wanted)
-    if (reason := _lack(model, cluster, options)) is not None:
+    check_job(model, job)
+    wanted = inference_job(as_rows(model, job), model.name)
+    if (reason := options.formats.products.lack(cluster.gpu)) is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=reason)
     bench = bench_of(model, cluster.gpu, options)
     candidates = _candidates(model, cluster, options, num_sequences(wanted))
@@ -62,13 +62,6 @@ def estimate(
     outcomes = [bench.outcome(plan, wanted) for plan in fitting]
     best = max(outcomes, key=lambda outcome: outcome.score(options.goal))
     return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
-
-
-def _lack(model: Model, cluster: GpuCluster, options: GpuOptions) -> str | None:
-    """Return why no number of these GPUs could do it; None if nothing is known to be missing."""
-    if any(segment.graph.has_maps for segment in model.segments):
-        return f"{model.title} works on maps, whose convolutions have no equations for GPUs here"
-    return options.formats.products.lack(cluster.gpu)
 
 
 def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
@@ -109,6 +102,11 @@ def _candidates(
         raise ConfigurationError(
             f"{plan} needs {plan.num_gpus} GPUs, and {cluster.name} has {cluster.count}"
         )
+    if model.has_maps and plan.gpus_per_replica > 1:
+        raise ConfigurationError(
+            f"{plan}: {model.name} works on maps, which GPUs do not share; give each a part of the "
+            f"batch, as in --plan dp{cluster.count}"
+        )
     if plan.tensor not in sizes:
         raise ConfigurationError(
             f"tensor parallelism {plan.tensor} does not divide the heads of {model.name}; "
@@ -136,7 +134,7 @@ def _answer(
         precision=options.precision,
         choice=Choice(
             text=str(best.plan),
-            reason="as asked for" if is_pinned else _reason(options.goal),
+            reason="as asked for" if is_pinned else _reason(bench, options.goal),
             num_considered=num_considered,
             is_pinned=is_pinned,
         ),
@@ -154,8 +152,11 @@ def _answer(
     )
 
 
-def _reason(goal: Goal) -> str:
-    aim = "a token comes fastest" if goal is Goal.LATENCY else "most tokens come in all"
+def _reason(bench: Bench, goal: Goal) -> str:
+    if not bench.is_served:
+        aim = "a batch is through first" if goal is Goal.LATENCY else "most is done in all"
+    else:
+        aim = "a token comes fastest" if goal is Goal.LATENCY else "most tokens come in all"
     return f"with it {aim}"
 
 
@@ -185,18 +186,30 @@ def _mfu(bench: Bench, plan: Plan, job: Prefill) -> float:
 
 
 def _notes(bench: Bench, breakdown: Breakdown) -> tuple[str, ...]:
-    engine = load_engine(bench.options.engine)
     measured = breakdown.cross_checked_fraction
-    formats = bench.options.formats
-    stored = (
-        f"{engine.title}; weights in {formats.products.value}, keys and values in "
-        f"{formats.cache.value}, head in bfloat16"
-    )
     basis = (
         f"{bench.clock.measurements.source}; {measured:.0%} of the time is measured kernels and "
         "fitted constants, the rest formulas"
     )
-    return (stored, basis, *bench.model.model.notes)
+    return (_what_runs(bench), basis, *bench.model.model.notes)
+
+
+def _what_runs(bench: Bench) -> str:
+    formats = bench.options.formats
+    if bench.model.model.has_maps:
+        return (
+            f"one launch of all kernels, without a serving engine; weights and maps in "
+            f"{formats.products.value}, inputs in the GPU's memory"
+        )
+    if not bench.is_served:
+        return (
+            "one launch of all kernels, without a serving engine; weights in "
+            f"{formats.products.value}, inputs in the GPU's memory"
+        )
+    return (
+        f"{load_engine(bench.options.engine).title}; weights in {formats.products.value}, keys and "
+        f"values in {formats.cache.value}, head in bfloat16"
+    )
 
 
 def _refusal(
@@ -205,7 +218,7 @@ def _refusal(
     """Say what does not fit, of the plan that comes nearest, and what would do."""
     roomiest = max(candidates, key=lambda plan: _room_left(bench, plan, job))
     memory = bench.memory(roomiest)
-    cache = bench.tokens_needed(roomiest, job) * memory.token_bytes
+    kept = _kept(bench, roomiest, job)
     enough = smallest_count(bench, job)
     advice = (
         f"no number of GPUs up to {_MOST_GPUS:,} would do"
@@ -217,16 +230,27 @@ def _refusal(
         title=cluster.title,
         reason=(
             f"{roomiest}: each GPU needs {format_size(memory.weight_bytes)} for weights and "
-            f"{format_size(cache)} for keys and values, and has "
+            f"{kept}, and has "
             f"{format_size(memory.gpu.memory_bytes - memory.reserve_bytes)} of "
             f"{format_size(memory.gpu.memory_bytes)} for them; {advice}"
         ),
     )
 
 
+def _kept(bench: Bench, plan: Plan, job: InferenceJob) -> str:
+    """Return the bytes that a job needs besides weights, and what they are of."""
+    memory = bench.memory(plan)
+    if memory.sample_bytes:
+        samples = -(-num_sequences(job) // plan.replicas)
+        return f"{format_size(samples * memory.sample_bytes)} for maps"
+    return f"{format_size(bench.tokens_needed(plan, job) * memory.token_bytes)} for keys and values"
+
+
 def _room_left(bench: Bench, plan: Plan, job: InferenceJob) -> float:
     memory = bench.memory(plan)
-    return memory.cache_room_bytes - bench.tokens_needed(plan, job) * memory.token_bytes
+    samples = -(-num_sequences(job) // plan.replicas)
+    needed = bench.tokens_needed(plan, job) * memory.token_bytes + samples * memory.sample_bytes
+    return memory.cache_room_bytes - needed
 
 
 def smallest_count(bench: Bench, job: InferenceJob) -> int | None:

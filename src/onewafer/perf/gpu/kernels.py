@@ -4,7 +4,9 @@
             | DecodeAttention(shape, sequences, context, cache_format)     one new token each
             | PrefillAttention(shape, sequences, new_tokens, cached_tokens, cache_format, is_causal)
             | Experts(shape, rows, number_format)     the chosen networks of each row
+            | Convolution(rows, outputs, inputs, taps, read, number_format)
             | Elementwise(num_bytes, flop)            norms, rotations, activations: fused, in HBM
+            | Vector(num_bytes, flop)                 the same without tensor cores
             | Communication(collective, num_bytes, group)
 
 Sizes are those of one GPU, after tensors were sharded. The arithmetic is in functions of numbers or
@@ -133,6 +135,24 @@ class Gemm:
 
 
 @dataclass(frozen=True, slots=True)
+class Convolution:
+    """Multiply the taps of places by a weight: `rows × taps·inputs` by `taps·inputs × outputs`.
+
+    The first of these matrices is never made: maps are read once, and written in the same format.
+    """
+
+    rows: int
+    """Places of all results."""
+    outputs: int
+    inputs: int
+    """Features at a tap."""
+    taps: int
+    read: int
+    """Elements of maps that are read."""
+    number_format: NumberFormat
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeAttention:
     """Attention of one new token of each sequence over its keys and values."""
 
@@ -196,6 +216,14 @@ class Elementwise:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """A kernel that reads and writes so many bytes and computes in fp32, without tensor cores."""
+
+    num_bytes: float
+    flop: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Communication:
     """A collective of activations, whose size is that of the whole tensor."""
 
@@ -204,7 +232,16 @@ class Communication:
     group: Group
 
 
-Kernel = Gemm | DecodeAttention | PrefillAttention | Experts | Elementwise | Communication
+Kernel = (
+    Gemm
+    | Convolution
+    | DecodeAttention
+    | PrefillAttention
+    | Experts
+    | Elementwise
+    | Vector
+    | Communication
+)
 
 
 def gemm_flop(rows: _Number, outputs: _Number, inputs: _Number) -> _Number:
@@ -218,6 +255,13 @@ def gemm_bytes(
     """Return the bytes of both operands in their format and of the result in bf16."""
     operands = (rows * inputs + outputs * inputs) * number_format.num_bytes
     return operands + rows * outputs * _HALF_BYTES
+
+
+def convolution_bytes(kernel: Convolution) -> float:
+    """Return the bytes of maps and of the weight, all in one format."""
+    weights = kernel.taps * kernel.inputs * kernel.outputs
+    elements = kernel.read + weights + kernel.rows * kernel.outputs
+    return elements * kernel.number_format.num_bytes
 
 
 def decode_flop(sequences: _Number, context: _Number, shape: AttentionShape) -> _Number:

@@ -26,6 +26,8 @@ class MemoryOfGpu:
     weight_bytes: float
     token_bytes: float
     """Keys and values of one token."""
+    sample_bytes: float = 0.0
+    """Maps of one sample."""
 
     @property
     def reserve_bytes(self) -> float:
@@ -43,9 +45,10 @@ class MemoryOfGpu:
             return float("inf") if self.cache_room_bytes >= 0 else 0.0
         return max(0.0, self.cache_room_bytes) / self.token_bytes
 
-    def fits(self, tokens: float) -> bool:
-        """Tell whether weights and a cache of so many tokens fit."""
-        return self.cache_room_bytes >= tokens * self.token_bytes
+    def fits(self, tokens: float, *, samples: int = 0) -> bool:
+        """Tell whether weights, a cache of so many tokens and maps of so many samples fit."""
+        needed = tokens * self.token_bytes + samples * self.sample_bytes
+        return self.cache_room_bytes >= needed
 
     def memory(self, *, sequences: int, context: int) -> Memory:
         """Return the bytes over all GPUs of the plan, for so many sequences a replica."""
@@ -54,7 +57,7 @@ class MemoryOfGpu:
         return Memory(
             weight_bytes=round(self.weight_bytes * gpus),
             cache_bytes=round(sequences * context * self.token_bytes * gpus),
-            other_bytes=round(self.reserve_bytes * gpus),
+            other_bytes=round((self.reserve_bytes + sequences * self.sample_bytes) * gpus),
             available_bytes=self.gpu.memory_bytes * gpus,
             longest_context=None if self.token_bytes == 0 else int(longest),
         )
@@ -64,14 +67,15 @@ def memory_of_gpu(
     model: ShardedModel, gpu: Gpu, engine: Engine, *, plan: Plan, formats: Formats
 ) -> MemoryOfGpu:
     """Return the bytes on a GPU of the fullest stage: layers are shared out evenly."""
-    weights = token = 0.0
+    weights = token = sample = 0.0
     for piece, repeats in model.pieces(plan.tensor, plan.expert):
         here = -(-repeats // plan.pipeline)
         weights += here * piece.quantized_weights * formats.products.num_bytes
         weights += here * piece.plain_weights * NumberFormat.BF16.num_bytes
         token += here * piece.cached_features * formats.cache.num_bytes
+        sample = max(sample, piece.sample_elements * formats.products.num_bytes)
     weights -= _tied_elements(model) / plan.tensor * NumberFormat.BF16.num_bytes
-    return MemoryOfGpu(gpu, engine, plan, weights, token)
+    return MemoryOfGpu(gpu, engine, plan, weights, token, sample)
 
 
 def _tied_elements(model: ShardedModel) -> int:

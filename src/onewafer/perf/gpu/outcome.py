@@ -10,8 +10,8 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.gpu.memory import memory_of_gpu
 from onewafer.perf.gpu.serving import EngineClock, Load
-from onewafer.perf.gpu.steps import StepClock
-from onewafer.perf.jobs import Decode, Goal, Prefill, Serve
+from onewafer.perf.gpu.steps import Step, StepClock
+from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
 
 if TYPE_CHECKING:
     from onewafer.arch import Gpu
@@ -86,7 +86,8 @@ class Bench:
 
     def fits(self, plan: Plan, job: InferenceJob) -> bool:
         """Tell whether weights and what the job caches fit, for Serve those of one request."""
-        return self.memory(plan).fits(self.tokens_needed(plan, job))
+        samples = _share(num_sequences(job), plan)
+        return self.memory(plan).fits(self.tokens_needed(plan, job), samples=samples)
 
     def outcome(self, plan: Plan, job: InferenceJob) -> Outcome:
         """Return the times of a job under a plan for which it fits."""
@@ -96,7 +97,7 @@ class Bench:
             case Prefill():
                 seconds = self.prefill_breakdown(plan, job).seconds
                 rate = job.batch * job.tokens / seconds
-                first = seconds + load_engine(self.options.engine).request_seconds
+                first = seconds + self._request_seconds
                 return Outcome(
                     plan=plan, tpot_seconds=None, ttft_seconds=first, tokens_per_second=rate
                 )
@@ -136,9 +137,24 @@ class Bench:
             waves=waves,
         )
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a serving engine does it: the model gives tokens, one after the other."""
+        return self.model.model.cached_features > 0
+
+    @property
+    def _request_seconds(self) -> float:
+        return load_engine(self.options.engine).request_seconds if self.is_served else 0.0
+
     def prefill_breakdown(self, plan: Plan, job: Prefill) -> Breakdown:
-        """Return where the time of the prompts of one replica goes."""
+        """Return where the time of the prompts of one replica goes.
+
+        Where no token follows, it is one launch of all kernels, without a serving engine.
+        """
         clock, sequences = self.engine_clock(plan), _share(job.batch, plan)
+        if not self.is_served:
+            one = Pass(sequences=sequences, new_tokens=job.tokens)
+            return clock.steps.breakdown(Step(prefill=one)).merged()
         steps = clock.prefill_steps(job.tokens, sequences=sequences)
         own = len(steps) * clock.engine.overhead_seconds(sequences / len(steps))
         own += sequences * clock.engine.prompt_seconds
@@ -199,7 +215,7 @@ def num_sequences(job: InferenceJob) -> int:
 
 
 def inference_job(job: object, name: str) -> InferenceJob:
-    """Return a job of inference; raise ConfigurationError for another one."""
+    """Return a job of inference on rows; raise ConfigurationError for another one."""
     if isinstance(job, Decode | Prefill | Serve):
         return job
     raise ConfigurationError(

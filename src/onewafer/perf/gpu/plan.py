@@ -78,8 +78,12 @@ def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
 def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[Plan]:
     """Return every plan that a cluster has the GPUs for, small groups first.
 
-    As many replicas as there are GPUs for, but no more than there are sequences.
+    As many replicas as there are GPUs for, but no more than there are sequences. A model on maps is
+    not shared by GPUs: each has all of it.
     """
+    if model.has_maps:
+        yield Plan(replicas=min(most_replicas, cluster.count))
+        return
     for tensor in tensor_sizes(model, cluster.count):
         for pipeline in range(1, min(num_layers(model), cluster.count // tensor) + 1):
             replicas = min(most_replicas, cluster.count // (tensor * pipeline))

@@ -7,6 +7,8 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
           | Mix(shape)                                          experts
           | Fused(name, elements, rows, fixed, flop)            elementwise operations, one kernel
           | Exchange(collective, elements, rows)                between the GPUs of the group
+          | Filter(name, rows, outputs, inputs, taps, read)     on maps: see `map_pieces`
+          | Sweep(name, elements, fixed, flop, is_product)      likewise
 
 Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
 whose input is whole gives each GPU a part of the outputs (column parallel); one whose input is in
@@ -81,6 +83,8 @@ class Attend:
 
     shape: AttentionShape
     is_causal: bool
+    tokens: int | None = None
+    """New ones of each sequence where the model fixes them; None: those of the pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,37 @@ class Exchange:
     rows: Rows
 
 
-Part = Product | Attend | Mix | Fused | Exchange
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A weight that meets the taps of each place of a map."""
+
+    name: str
+    rows: int
+    """Places of the result of a sample."""
+    outputs: int
+    inputs: int
+    """Features at a tap."""
+    taps: int
+    read: int
+    """Elements of maps that are read of a sample: those at taps, and what is added in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A kernel that reads and writes maps, and computes little."""
+
+    name: str
+    elements: int
+    """That are read and written of a sample."""
+    fixed: int = 0
+    """Elements of parameters, read whatever the samples."""
+    flop: int = 0
+    """Of a sample."""
+    is_product: bool = False
+    """Whether tensor cores do the arithmetic."""
+
+
+Part = Product | Attend | Mix | Fused | Exchange | Filter | Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +162,8 @@ class ShardedPiece:
     """Elements on one GPU that stay in bf16."""
     cached_features: int
     """Elements of keys and values of a token on one GPU."""
+    sample_elements: int = 0
+    """Elements of maps that a sample needs at a time; 0: room that engines keep anyway."""
 
 
 def shard(

@@ -14,15 +14,28 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import (
     Communication,
+    Convolution,
     DecodeAttention,
     Elementwise,
     Experts,
     Gemm,
     NumberFormat,
     PrefillAttention,
+    Vector,
 )
+from onewafer.perf.gpu.map_pieces import piece_on_maps
 from onewafer.perf.gpu.plan import num_layers
-from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, Mix, Product, Rows, shard
+from onewafer.perf.gpu.sharding import (
+    Attend,
+    Exchange,
+    Filter,
+    Fused,
+    Mix,
+    Product,
+    Rows,
+    Sweep,
+    shard,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +84,15 @@ class ShardedModel:
         self.pieces = cache(self._pieces)
 
     def _pieces(self, group_size: int, groups: int) -> tuple[tuple[ShardedPiece, int], ...]:
-        last = self.model.segments[-1]
+        first, last = self.model.segments[0], self.model.segments[-1]
+        if self.model.has_maps:
+            return tuple(
+                (
+                    piece_on_maps(segment, is_first=segment is first, is_last=segment is last),
+                    segment.repeats,
+                )
+                for segment in self.model.segments
+            )
         return tuple(
             (
                 shard(segment, group_size, expert_groups=groups, is_last=segment is last),
@@ -141,12 +162,24 @@ class StepClock:
                 rows = _count(part.rows, step)
                 num_bytes = (part.elements * rows + part.fixed) * _ACTIVATION_BYTES
                 yield part.name, Elementwise(num_bytes, part.flop * rows)
+            case Filter() | Sweep():
+                yield part.name, self._on_maps(part, step.sequences)
             case Exchange():
                 num_bytes = part.elements * _count(part.rows, step) * _ACTIVATION_BYTES
                 group = Group(self.plan.tensor)
                 yield str(part.collective), Communication(part.collective, num_bytes, group)
             case _:
                 assert_never(part)
+
+    def _on_maps(self, part: Filter | Sweep, samples: int) -> Kernel:
+        """Return a kernel on the maps of so many samples, in the format of the products."""
+        number_format = self.formats.products
+        if isinstance(part, Filter):
+            rows, read = part.rows * samples, part.read * samples
+            return Convolution(rows, part.outputs, part.inputs, part.taps, read, number_format)
+        num_bytes = (part.elements * samples + part.fixed) * number_format.num_bytes
+        kind = Elementwise if part.is_product else Vector
+        return kind(num_bytes, part.flop * samples)
 
     def _attention(self, part: Attend, step: Step) -> Iterator[Kernel]:
         if step.decode is not None:
@@ -157,7 +190,7 @@ class StepClock:
             yield PrefillAttention(
                 part.shape,
                 prefill.sequences,
-                prefill.new_tokens,
+                part.tokens or prefill.new_tokens,
                 prefill.cached_tokens,
                 self.formats.cache,
                 part.is_causal,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError
+from onewafer.perf.jobs import Forward
 from onewafer.perf.report.quantities import QUANTITIES
 
 if TYPE_CHECKING:
@@ -13,9 +14,19 @@ if TYPE_CHECKING:
 
 
 def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
-    """Return (ours − theirs) / theirs; None if the answer does not have the quantity."""
+    """Return (ours − theirs) / theirs; None if the answer does not have the quantity.
+
+    None as well for a pass over samples on other devices or with another batch: its rate says
+    nothing of the published one.
+    """
+    if isinstance(answer.job, Forward) and not _is_same_run(answer, answer.job, figure):
+        return None
     for quantity in QUANTITIES:
         if quantity.name == figure.quantity:
             ours = quantity.read(answer)
             return None if ours is None else (ours - figure.value) / figure.value
     raise InternalError(f"figure {figure.name!r} is of {figure.quantity!r}, which no answer has")
+
+
+def _is_same_run(answer: Answer, job: Forward, figure: PublishedFigure) -> bool:
+    return answer.system == figure.system and figure.conditions.get("batch") == job.batch

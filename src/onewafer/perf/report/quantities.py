@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.perf.jobs import Prefill, Train
+from onewafer.perf.jobs import Forward, Prefill, Train
 from onewafer.units import format_duration, format_rate, format_seconds, format_size
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def _long(seconds: float) -> str:
     return f"{format_rate(days)} days" if days >= 2 else format_duration(seconds)  # noqa: PLR2004
 
 
+def _tokens(read: Callable[[Answer], float | None]) -> Callable[[Answer], float | None]:
+    """Return a reading that there is only of answers which count tokens, not samples."""
+    return lambda answer: None if answer.tokens_per_sample is not None else read(answer)
+
+
+def _samples_per_device(answer: Answer) -> float | None:
+    rate = answer.samples_per_second
+    return None if rate is None else rate / answer.num_devices
+
+
 QUANTITIES = (
     Quantity("num_devices", "wafers or GPUs", lambda a: a.num_devices, _whole),
     Quantity(
@@ -62,23 +72,48 @@ QUANTITIES = (
         format_rate,
     ),
     Quantity(
-        "tokens_per_second", "tokens/s of the system", lambda a: a.tokens_per_second, format_rate
+        "tokens_per_second",
+        "tokens/s of the system",
+        _tokens(lambda a: a.tokens_per_second),
+        format_rate,
     ),
     Quantity(
         "tokens_per_second_per_device",
         "tokens/s per wafer or GPU",
-        lambda a: a.tokens_per_second / a.num_devices,
+        _tokens(lambda a: a.tokens_per_second / a.num_devices),
+        format_rate,
+    ),
+    Quantity(
+        "samples_per_second",
+        "samples/s of the system",
+        lambda a: a.samples_per_second,
+        format_rate,
+    ),
+    Quantity(
+        "samples_per_second_per_device",
+        "samples/s per wafer or GPU",
+        _samples_per_device,
         format_rate,
     ),
     Quantity("ttft_seconds", "time to first token", lambda a: a.ttft_seconds, format_seconds),
     Quantity("tpot_seconds", "time per output token", lambda a: a.tpot_seconds, format_seconds),
+    Quantity("pass_seconds", "time of a batch", lambda a: a.pass_seconds, format_seconds),
     Quantity("total_seconds", "time of the run", lambda a: a.total_seconds, _long),
-    Quantity("joules_per_token", "energy per token", lambda a: a.joules_per_token, _energy),
+    Quantity(
+        "joules_per_token", "energy per token", _tokens(lambda a: a.joules_per_token), _energy
+    ),
+    Quantity("joules_per_sample", "energy per sample", lambda a: a.joules_per_sample, _energy),
     Quantity("watts", "power", lambda a: a.watts, _power),
     Quantity(
         "price_per_million_tokens",
         "price of 1 M tokens",
-        lambda a: a.price_per_million_tokens,
+        _tokens(lambda a: a.price_per_million_tokens),
+        format_rate,
+    ),
+    Quantity(
+        "price_per_million_samples",
+        "price of 1 M samples",
+        lambda a: a.price_per_million_samples,
         format_rate,
     ),
     Quantity("mfu", "model FLOP utilisation", lambda a: a.mfu if _has_mfu(a) else None, _percent),
@@ -102,4 +137,4 @@ QUANTITIES = (
 
 
 def _has_mfu(answer: Answer) -> bool:
-    return isinstance(answer.job, Prefill | Train)
+    return isinstance(answer.job, Prefill | Forward | Train)

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.perf.jobs import Decode, Job, Prefill, Serve, Train
+from onewafer.perf.jobs import Decode, Forward, Job, Prefill, Serve, Train
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.quantities import QUANTITIES
 from onewafer.units import format_count, format_seconds
@@ -53,8 +53,9 @@ def describe(job: Job) -> str:
         case Decode():
             return f"decode, batch {job.batch:,}, context {job.context:,}"
         case Prefill():
-            tokens = "1 token" if job.tokens == 1 else f"{job.tokens:,} tokens"
-            return f"prefill, batch {job.batch:,}, prompts of {tokens}"
+            return f"prefill, batch {job.batch:,}, prompts of {_counted(job.tokens, 'token')}"
+        case Forward():
+            return f"one pass, batch of {_counted(job.batch, 'sample')}"
         case Serve():
             return (
                 f"serving {job.concurrency:,} requests at a time, prompts of {job.prompt:,} "
@@ -65,6 +66,10 @@ def describe(job: Job) -> str:
                 f"training on {format_count(job.tokens)} tokens, sequences of {job.sequence:,}, "
                 f"{job.batch:,} a step"
             )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _quantities(comparison: Comparison, answers: Sequence[Answer]) -> Table:

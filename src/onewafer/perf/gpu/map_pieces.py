@@ -1,0 +1,199 @@
+"""A piece of a model on maps as kernels of one GPU, for each sample of a batch.
+
+In: the graph of a segment, whose rows are places of maps. Out: parts as `sharding` has them:
+
+    Filter   a convolution, or a linear operation at every place: a product of the taps of each
+             place by a weight, which no matrix is made for (an implicit product)
+    Sweep    anything else that reads maps and writes one: pools, depthwise convolutions, norms
+    Attend   attention among the places of a sample
+
+What works element by element on a result (the scale and shift of a batch norm, an activation, a
+residual connection) is done by the kernel that writes it, as compilers of inference do; it only
+reads the other operand. What a piece begins with is done by the last kernel of the piece before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    Attention,
+    BatchedMatmul,
+    Convolution,
+    Depthwise,
+    Embedding,
+    Experts,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanRows,
+    Multiply,
+    Opaque,
+    Relu,
+    RmsNorm,
+    Scale,
+    ScaleFeatures,
+    activation_operands,
+    count_work,
+    parameter_operands,
+)
+from onewafer.perf.gpu.kernels import AttentionShape
+from onewafer.perf.gpu.sharding import Attend, Filter, ShardedPiece, Sweep
+
+if TYPE_CHECKING:
+    from onewafer.graph import Operation, Segment
+    from onewafer.perf.gpu.sharding import Part
+
+_ELEMENTWISE = (Activation, Add, AddBias, Multiply, Relu, Scale, ScaleFeatures)
+_PRODUCTS = (Linear, Convolution)
+_TENSOR_CORES = (BatchedMatmul, Experts)
+"""Operations of a sweep whose arithmetic is products of matrices."""
+_TITLES: dict[type[object], str] = {
+    BatchedMatmul: "attention",
+    Depthwise: "depthwise convolutions",
+    Embedding: "embedding",
+    Experts: "experts",
+    LayerNorm: "norms and activations",
+    MaxPool: "pools",
+    MeanRows: "pools",
+    RmsNorm: "norms and activations",
+}
+
+
+def piece_on_maps(
+    segment: Segment, *, is_first: bool = False, is_last: bool = False
+) -> ShardedPiece:
+    """Return a piece of a segment on one GPU; nothing of it is shared with others."""
+    return _Piece(segment, is_first=is_first, is_last=is_last).piece()
+
+
+@dataclass(slots=True)
+class _Kernel:
+    """A kernel in the making."""
+
+    operation: Operation
+    """Which it begins with."""
+    read: list[str]
+    """Maps."""
+    result: str
+    parameters: list[str] = field(default_factory=list[str])
+    """Of what it does besides."""
+
+
+class _Piece:
+    def __init__(self, segment: Segment, *, is_first: bool, is_last: bool) -> None:
+        self._segment = segment
+        self._graph = segment.graph
+        self._is_first, self._is_last = is_first, is_last
+        self._elements = {tensor.name: tensor.num_elements for tensor in self._graph.tensors}
+        operands = (activation_operands(op) for op in self._graph.operations)
+        self._num_readers = Counter(name for names in operands for name in {*names})
+        self._num_readers.update(self._graph.outputs)
+        self._same_as: dict[str, str] = {}
+        """Results that are written as another tensor is, or that only show it in another way."""
+        self._kernels: list[_Kernel] = []
+        for operation in self._graph.operations:
+            self._visit(operation)
+
+    def piece(self) -> ShardedPiece:
+        """Return the parts, the weights and the room for maps."""
+        quantized, plain = self._count_weights()
+        return ShardedPiece(
+            tuple(map(self._part, self._kernels)),
+            quantized,
+            plain,
+            cached_features=0,
+            sample_elements=self._most_live(),
+        )
+
+    def _visit(self, operation: Operation) -> None:
+        names = [self._same_as.get(name, name) for name in activation_operands(operation)]
+        result = operation.result.name
+        if isinstance(operation, Opaque) and operation.is_view and names:
+            self._same_as[result] = names[0]
+            return
+        if isinstance(operation, _ELEMENTWISE):
+            if self._joins(operation, names):
+                return
+            if self._is_done_before(names):
+                self._same_as[result] = names[0]
+                return
+        self._kernels.append(_Kernel(operation, names, result))
+
+    def _joins(self, operation: Operation, names: list[str]) -> bool:
+        """Let the last kernel that writes an operand do it, if nobody else reads that."""
+        for kernel in reversed(self._kernels):
+            if kernel.result in names and self._num_readers[kernel.result] == 1:
+                kernel.read += [name for name in names if name != kernel.result]
+                kernel.parameters += parameter_operands(operation)
+                kernel.result = operation.result.name
+                return True
+        return False
+
+    def _is_done_before(self, names: list[str]) -> bool:
+        """Tell whether a kernel of the piece before does it: it wrote what nobody else reads."""
+        (name, *others) = names
+        is_input = any(tensor.name == name for tensor in self._graph.inputs)
+        return is_input and not others and not self._is_first and self._num_readers[name] == 1
+
+    def _part(self, kernel: _Kernel) -> Part:
+        operation, graph = kernel.operation, self._graph
+        read = sum(self._elements[name] for name in {*kernel.read})
+        written = self._elements[kernel.result]
+        match operation:
+            case Linear() | Convolution():
+                taps = operation.window.num_taps if isinstance(operation, Convolution) else 1
+                outputs, inputs = graph.tensor(operation.weight).shape[-2:]
+                rows = operation.result.num_elements // outputs
+                seen = min(self._elements[operation.input], rows * taps * inputs)
+                read += seen - self._elements[operation.input]
+                return Filter(self._title(operation, rows), rows, outputs, inputs, taps, read)
+            case Attention():
+                return self._attend(operation)
+            case _:
+                work = count_work(graph, operation)
+                return Sweep(
+                    _TITLES.get(type(operation), "other operations"),
+                    elements=read + written,
+                    fixed=work.weights,
+                    flop=work.flop,
+                    is_product=isinstance(operation, _TENSOR_CORES),
+                )
+
+    def _title(self, operation: Operation, rows: int) -> str:
+        if isinstance(operation, Linear) and rows == 1:
+            return "head" if self._is_last else "MLP"
+        return "convolutions"
+
+    def _attend(self, operation: Attention) -> Attend:
+        rows, features = self._graph.tensor(operation.query).shape
+        query = features // operation.heads
+        value = operation.result.shape[-1] // operation.heads
+        shape = AttentionShape(
+            operation.heads, operation.kv_heads, (query + value) // 2, operation.window
+        )
+        return Attend(shape, operation.is_causal, tokens=rows)
+
+    def _count_weights(self) -> tuple[int, int]:
+        """Return the elements in the job's format, and those in bf16."""
+        learned = {tensor.name: tensor.num_elements for tensor in self._segment.weights}
+        products = {op.weight for op in self._graph.operations if isinstance(op, _PRODUCTS)}
+        quantized = sum(count for name, count in learned.items() if name in products)
+        return quantized, sum(learned.values()) - quantized
+
+    def _most_live(self) -> int:
+        """Return the elements of maps that a sample needs at a time: read, written, or kept."""
+        last = {name: index for index, kernel in enumerate(self._kernels) for name in kernel.read}
+        last |= {self._same_as.get(name, name): len(self._kernels) for name in self._graph.outputs}
+        live = {tensor.name for tensor in self._graph.inputs}
+        most = 0
+        for index, kernel in enumerate(self._kernels):
+            live.add(kernel.result)
+            most = max(most, sum(self._elements[name] for name in live))
+            live = {name for name in live if last.get(name, -1) > index}
+        return most
