@@ -16,11 +16,13 @@ from onewafer.graph import (
     Graph,
     Linear,
     Relu,
+    Segment,
     Tensor,
     count_bytes,
     count_flop,
     fold,
     parameter_operands,
+    split,
     verify_graph,
 )
 from tests.graph.strategies import graphs, sequences
@@ -135,3 +137,29 @@ def test_layers_of_two_kinds_that_alternate_are_one_segment(is_shared):
     assert segment.shared == (frozenset(["w0", "w1"]) if is_shared else frozenset())
     assert [tensor.name for tensor in segment.weights] == ["w0"]
     assert segment.graph.outputs == ("sum1",)
+
+
+def test_a_segment_is_split_where_an_operation_says_so():
+    operations, carried = [], "x"
+    for index in range(3):
+        more, carried = block(index, carried, 8, f"w{index}")
+        operations += [*more, Relu(Tensor(f"relu{index}", (4, 8), DataType.F16), carried)]
+        carried = f"relu{index}"
+    parameters = tuple(Tensor(f"w{index}", (8, 8), DataType.F16) for index in range(3))
+    x = Tensor("x", (4, 8), DataType.F16)
+    graph = Graph("chain", (x,), parameters, (*operations,), (carried,))
+    pieces = split(Segment(graph, 1, constants=frozenset(["w1"])), lambda op: type(op) is Linear)
+
+    assert [op for piece in pieces for op in piece.graph.operations] == operations
+    assert [len(piece.graph.operations) for piece in pieces] == [4, 4, 4]
+    assert [piece.graph.outputs for piece in pieces] == [("relu0",), ("relu1",), ("relu2",)]
+    assert [len(piece.weights) for piece in pieces] == [1, 0, 1]
+
+
+def test_what_comes_before_the_first_beginning_stays_with_it():
+    x, y, z = (Tensor(name, (4, 8), DataType.F16) for name in "xyz")
+    weight = Tensor("w", (8, 8), DataType.F16)
+    graph = Graph("late", (x,), (weight,), (Relu(y, "x"), Linear(z, "y", "w")), ("z",))
+
+    (piece,) = split(Segment(graph, 1), lambda op: type(op) is Linear)
+    assert piece.graph == graph

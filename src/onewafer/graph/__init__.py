@@ -44,7 +44,7 @@ from onewafer.graph.operations import (
     parameter_operands,
 )
 from onewafer.graph.renaming import rename, rename_operation
-from onewafer.graph.segments import Segment, fold
+from onewafer.graph.segments import Segment, fold, split
 from onewafer.graph.shapes import (
     num_samples,
     position_tables,
@@ -116,6 +116,7 @@ __all__ = [
     "position_tables",
     "rename",
     "rename_operation",
+    "split",
     "table_rows",
     "to_json",
     "verify_graph",

@@ -9,7 +9,8 @@ Names of modules differ from model to model, what attention reads and feeds does
 * attention is the operation itself or a product of two tensors of activations, what only leads to
   it (projections, rotation), and what follows up to the residual connection, that included;
 * the head is what comes after the last layer and leads to outputs only, one row of many included;
-* linear operations and experts that are left, with what stands between them, are the MLP.
+* linear operations and experts that are left, with what stands between them, are the MLP; among
+  convolutions and without attention they are convolutions, too.
 
 A graph without attention has no embedding but lookups, one without convolutions either no head.
 """
@@ -197,17 +198,23 @@ class _Assignment:
                 heads.add(index)
 
     def _assign_rest(self) -> None:
-        """Take linear operations for the MLP, and what is left for a part of what it reads."""
+        """Take linear operations for the MLP, and what is left for a part of what it reads.
+
+        Among convolutions without attention, they are convolutions with one tap.
+        """
+        kinds = {*self._parts.values()}
+        is_network_of_maps = LayerPart.CONVOLUTION in kinds and LayerPart.ATTENTION not in kinds
+        linear = LayerPart.CONVOLUTION if is_network_of_maps else LayerPart.MLP
         for index, operation in enumerate(self._operations):
             if index in self._parts:
                 continue
             if isinstance(operation, Linear | Experts):
-                self._parts[index] = LayerPart.MLP
+                self._parts[index] = linear
                 continue
             sources = [self._defined.get(name) for name in activation_operands(operation)]
             before = {self._parts[source] for source in sources if source is not None}
             follows = isinstance(operation, _BETWEEN) and bool(before - {LayerPart.OTHER})
-            self._parts[index] = LayerPart.MLP if follows else LayerPart.OTHER
+            self._parts[index] = linear if follows else LayerPart.OTHER
 
     def _is_output(self, operation: Operation) -> bool:
         return operation.result.name in self._graph.outputs

@@ -17,7 +17,7 @@ from onewafer.graph.operations import activation_operands, parameter_operands
 from onewafer.graph.tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 
     from onewafer.graph.operations import Operation
 
@@ -71,6 +71,24 @@ def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...
         segments.append(cutter.segment(pieces))
         index += period * repeats
     return (*segments, *([cutter.segment([(*alone,)])] if alone else []))
+
+
+def split(segment: Segment, begins: Callable[[Operation], bool]) -> tuple[Segment, ...]:
+    """Return a segment of one piece as smaller ones, which begin where an operation says so.
+
+    Between them only one tensor passes, so that what an operation begins may stay together with
+    what comes before it.
+    """
+    pieces: list[list[Operation]] = [[]]
+    has_begun = False
+    for atom in _cut(segment.graph):
+        if any(map(begins, atom)):
+            if has_begun:
+                pieces.append([])
+            has_begun = True
+        pieces[-1] += atom
+    cutter = _Cutter(segment.graph, segment.constants)
+    return tuple(cutter.segment([tuple(piece)]) for piece in pieces)
 
 
 def _cut(graph: Graph) -> list[_Piece]:

@@ -109,9 +109,16 @@ class Estimator:
 
     def repeat_cycles(self) -> int:
         """Return the cycles of the step of the schedule that goes back to the layer before it."""
+        return self._step_cycles(Kind.REPEAT)
+
+    def issue_cycles(self) -> int:
+        """Return the cycles from the start of a broadcast's step until its wavelets are issued."""
+        return self._step_cycles(Kind.BROADCAST_X)
+
+    def _step_cycles(self, kind: Kind) -> int:
         where = self._program.whole_launch()
         model = _CostModel(self._timing, self._costs, self._program, where, self._kinds)
-        return int(model.step(Kind.REPEAT))
+        return int(model.step(kind))
 
 
 def estimate(

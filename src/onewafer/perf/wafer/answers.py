@@ -10,6 +10,7 @@ from onewafer.graph import Attention
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Choice, Memory
 from onewafer.perf.jobs import Precision
+from onewafer.perf.wafer.map_blocks import WHOLE
 from onewafer.perf.wafer.options import Mode
 from onewafer.units import format_rate
 
@@ -63,15 +64,19 @@ def answer(
     outcomes: Sequence[Outcome],
     *,
     best: Outcome,
+    sample_rows: int | None = None,
 ) -> Answer:
-    """Return the answer with the best of several outcomes."""
+    """Return the answer with the best of several outcomes.
+
+    `sample_rows` are those of a sample, where the model works on samples and not on tokens.
+    """
     watts = _watts(machine, best.busy_fraction)
     return Answer(
         system=machine.wafers.name,
         title=machine.title,
         job=job,
         precision=options.precision,
-        choice=_choice(outcomes, best, options),
+        choice=_choice(outcomes, best, options, sample_rows),
         breakdown=best.breakdown,
         memory=best.memory,
         num_devices=machine.num_wafers,
@@ -110,15 +115,19 @@ def streamed_memory(streamed: Streamed, machine: Machine) -> Memory:
 def describe(plan: Plan, regions: Regions) -> str:
     """Return a plan in a few words."""
     wafers = f" on {plan.num_wafers} wafers" if plan.num_wafers > 1 else ""
-    kinds = Counter((stage.cost.work, stage.cost.rectangle) for stage in plan.stages)
-    work, (width, height) = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
+    kinds = Counter((s.cost.work, s.cost.rectangle, s.cost.grid) for s in plan.stages)
+    work, (width, height), grid = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
+    blocks = "" if grid == WHOLE else f", maps in {grid[0]}×{grid[1]} blocks"
     if plan.mode is Mode.WHOLE:
-        return f"{width}×{height} PEs a wafer, layer after layer{wafers}"
+        return f"{width}×{height} PEs a wafer, layer after layer{blocks}{wafers}"
     layers = sum(count * _num_layers(regions.graphs[index]) for index, count in work)
     group = "a layer" if layers == 1 else f"{layers} layers"
     if len(plan.stages) == 1:
-        return f"one region, {group} on {width}×{height} PEs"
-    return f"pipeline over {len(plan.stages)} regions, {group} each on {width}×{height} PEs{wafers}"
+        return f"one region, {group} on {width}×{height} PEs{blocks}"
+    return (
+        f"pipeline over {len(plan.stages)} regions, {group} each on {width}×{height} PEs{blocks}"
+        f"{wafers}"
+    )
 
 
 def _num_layers(graph: Graph) -> int:
@@ -148,16 +157,20 @@ def _memory(
     )
 
 
-def _choice(outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions) -> Choice:
+def _choice(
+    outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions, sample_rows: int | None
+) -> Choice:
     others = [one for one in outcomes if one.mode is not best.mode]
     is_pinned = options.mode is not None or options.region is not None
+    what = "tokens" if sample_rows is None else "samples"
     reasons = [
-        f"{one.mode} would reach {format_rate(one.tokens_per_second)} tokens/s" for one in others
+        f"{one.mode} would reach {format_rate(one.tokens_per_second / (sample_rows or 1))} {what}/s"
+        for one in others
     ]
-    what = "it is as asked for" if is_pinned else "it is the fastest that fits"
+    why = "it is as asked for" if is_pinned else "it is the fastest that fits"
     return Choice(
         text=best.text,
-        reason="; ".join([what, *reasons]),
+        reason="; ".join([why, *reasons]),
         num_considered=sum(one.num_considered for one in outcomes),
         is_pinned=is_pinned,
     )

@@ -10,7 +10,7 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Experts
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Refusal
-from onewafer.perf.checks import check_job, longest_sequence
+from onewafer.perf.checks import as_rows, check_job, longest_sequence
 from onewafer.perf.jobs import Decode, Goal, Job, Prefill, Serve
 from onewafer.perf.wafer.answers import Outcome, answer, streamed_memory
 from onewafer.perf.wafer.inference import (
@@ -29,7 +29,7 @@ from onewafer.perf.wafer.refusals import refusal, sides
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.streaming import Streamed, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
-from onewafer.perf.wafer.workload import has_windows, pieces_of
+from onewafer.perf.wafer.workload import has_windows, in_small_pieces, pieces_of
 
 if TYPE_CHECKING:
     from onewafer.perf.model import Model
@@ -52,7 +52,12 @@ def estimate(
     options = options or WaferOptions()
     machine = machine_of(system, options)
     _check_region(machine, options)
+    check_job(model, job)
+    job = as_rows(model, job)
     demand = _demand(model, job)
+    if model.has_maps:
+        model = in_small_pieces(model)
+        _check_mode(model, options)
     try:
         pieces_of(model, demand.load, options.precision)
     except UnsupportedOperationError as error:
@@ -63,14 +68,15 @@ def estimate(
             layout = lay_out(model, demand, machine, options, mode=mode)
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
-    if options.mode is Mode.STREAMING or (options.mode is None and isinstance(job, Prefill)):
+    is_read = isinstance(job, Prefill) and not model.has_maps
+    if options.mode is Mode.STREAMING or (options.mode is None and is_read):
         streamed = _streamed(model, job, demand, machine, options)
         outcomes += [streamed] if streamed else []
     if not outcomes:
         return refusal(model, demand, machine, options)
     best = max(outcomes, key=lambda one: _value(one, options.goal))
     best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
-    return answer(job, machine, options, outcomes, best=best)
+    return answer(job, machine, options, outcomes, best=best, sample_rows=model.fixed_tokens)
 
 
 def _check_region(machine: Machine, options: WaferOptions) -> None:
@@ -82,8 +88,16 @@ def _check_region(machine: Machine, options: WaferOptions) -> None:
         )
 
 
+def _check_mode(model: Model, options: WaferOptions) -> None:
+    if options.mode is Mode.STREAMING:
+        raise ConfigurationError(
+            f"{model.name} works on maps, whose blocks would have to be dealt out anew for every "
+            "layer that comes; weights stay on the wafer: leave --mode out, or ask for pipeline or "
+            "whole"
+        )
+
+
 def _demand(model: Model, job: Job) -> Demand:
-    check_job(model, job)
     return replace(_demand_of(model, job), forms=latent_forms(model, job))
 
 
@@ -175,6 +189,11 @@ def _stream(
 
 def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
     notes = [*model.notes]
+    if model.has_maps:
+        notes.append(
+            "maps are cut into blocks of places, each on a group of PEs with all weights of its "
+            "layers; what blocks tell their neighbours has a cost, but no kernel yet"
+        )
     if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
         notes.append(
             "experts are counted as the products of those that a row meets, each over a whole "
@@ -186,7 +205,7 @@ def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
             f"attention to latent vectors is estimated {load.form}, by attention and products "
             "that have a form; no kernel does it yet"
         )
-    if has_windows(model, longest_sequence(job)):
+    if isinstance(job, Decode | Prefill | Serve) and has_windows(model, longest_sequence(job)):
         notes.append(
             "attention with a window is counted as if it saw and kept all positions: the mesh "
             "program has no windows"

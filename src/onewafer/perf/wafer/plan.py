@@ -11,13 +11,15 @@ has been compared with a simulation. Tokens go in, and logits out to whoever sam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from onewafer.graph import FLOATING
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.wafer.packing import num_wafers
+from onewafer.perf.wafer.region import stream_cycles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.region import RegionCost, Regions
     from onewafer.perf.wafer.system import Machine
 
-_WAVELET_BYTES = 4
 LAUNCH = "launch"
 HOPS = "hops between regions"
 CROSSINGS = "crossings between wafers"
 TOKENS = "tokens in and out"
+SAMPLES = "samples in and out"
 WAITING = "waiting for other stages"
 
 
@@ -95,15 +97,20 @@ def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool =
         for stage in plan.stages
     ]
     moves = [*(Breakdown((*_move_items(move, machine),)) for move in _moves(plan, regions)), None]
+    inputs = _input_seconds(plan, regions, machine)
     periods = [
         part if move is None else part + move for part, move in zip(work, moves, strict=True)
     ]
-    breakdown = total(periods).merged() + Breakdown((_token_item(plan, regions, machine),))
+    ends = _token_item(plan, regions, machine, input_seconds=inputs)
+    breakdown = total(periods).merged() + Breakdown((ends,))
+    slowest = max(periods, key=lambda part: part.seconds)
+    if inputs > slowest.seconds:  # the edge sets the pace
+        slowest = Breakdown((replace(ends, seconds=inputs),))
     return Pace(
         latency_seconds=breakdown.seconds,
-        period_seconds=max(part.seconds for part in periods),
+        period_seconds=slowest.seconds,
         breakdown=breakdown,
-        slowest=max(periods, key=lambda part: part.seconds),
+        slowest=slowest,
         busy_pe_seconds=math.fsum(
             part.seconds * stage.cost.num_pes for part, stage in zip(work, plan.stages, strict=True)
         ),
@@ -132,9 +139,7 @@ def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
         yield _off_wafer(CROSSINGS, move.num_bytes, machine)
         return
     timing = machine.architecture.timing
-    shares = -(-source.width // source.height)  # columns of PEs that a row of PEs carries
-    wavelets = shares * -(-move.num_bytes // (_WAVELET_BYTES * source.width))
-    stream = 1 + math.ceil((wavelets - 1) * timing.link_window_cycles / timing.link_window_words)
+    stream = stream_cycles(move.num_bytes, (source.width, source.height), timing)
     hops = source.hops_to(target) + source.height + target.height
     travel = timing.fabric_setup_cycles + 2 * timing.ramp_cycles + hops * timing.hop_cycles
     for cycles, limit in ((travel, Limit.FABRIC_LATENCY), (stream, Limit.FABRIC_BANDWIDTH)):
@@ -142,10 +147,19 @@ def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
         yield Item(name=HOPS, seconds=seconds, limit=limit, is_cross_checked=False)
 
 
-def _token_item(plan: Plan, regions: Regions, machine: Machine) -> Item:
-    """Return the way of logits out, to whoever samples, and of tokens in."""
+def _token_item(plan: Plan, regions: Regions, machine: Machine, *, input_seconds: float) -> Item:
+    """Return the way of logits out, to whoever samples, and of what comes in."""
     graph = regions.graphs[plan.stages[-1].cost.work[-1][0]]
-    return _off_wafer(TOKENS, graph.tensor(graph.outputs[0]).num_bytes, machine)
+    name = SAMPLES if input_seconds else TOKENS
+    item = _off_wafer(name, graph.tensor(graph.outputs[0]).num_bytes, machine)
+    return replace(item, seconds=item.seconds + input_seconds)
+
+
+def _input_seconds(plan: Plan, regions: Regions, machine: Machine) -> float:
+    """Return how long what comes in is at the edge; ids of tokens are too few to count."""
+    graph = regions.graphs[plan.stages[0].cost.work[0][0]]
+    inputs = (tensor for tensor in graph.inputs if tensor.dtype in FLOATING)
+    return sum(t.num_bytes for t in inputs) / machine.architecture.io_bytes_per_second
 
 
 def _off_wafer(name: str, num_bytes: int, machine: Machine) -> Item:
@@ -158,10 +172,10 @@ def _stage_items(
     stage: Stage, regions: Regions, machine: Machine, *, is_unchecked: bool
 ) -> Iterator[Item]:
     """Yield what a stage waits for, by part of a layer."""
-    split = regions.split(stage.cost.work, stage.cost.rectangle)
+    split = regions.split(stage.cost.work, stage.cost.rectangle, stage.cost.grid)
     for (part, limit, is_estimated), cycles in split.items():
         yield Item(
-            name=LAUNCH if part is None else part.value,
+            name=part or LAUNCH,
             seconds=machine.seconds(cycles),
             limit=limit,
             is_cross_checked=not (is_unchecked or is_estimated or regions.density < 1),

@@ -104,10 +104,10 @@ def _way_out(asked: _Asked) -> str:
         fewest = _fewest(asked, replicas)
         if fewest is not None and fewest * replicas <= machine.system.max_systems:
             copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
-            return (
-                f"{machine.system.name}x{fewest * replicas} would do {copies}, or let the weights "
-                "come from outside: `--mode streaming`"
-            )
+            enough = f"{machine.system.name}x{fewest * replicas} would do {copies}"
+            if asked.model.has_maps:
+                return enough
+            return f"{enough}, or let the weights come from outside: `--mode streaming`"
         replicas *= 2
     reason = asked.why_not(asked.regions()[-1])
     if reason is None and options.region is not None:

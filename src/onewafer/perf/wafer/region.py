@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import Attention, Linear
+from onewafer.graph import Attention, Convolution, Linear
 from onewafer.mesh import (
     Arena,
     Axis,
@@ -31,16 +32,21 @@ from onewafer.mesh import (
     split_waits,
 )
 from onewafer.perf.breakdown import Limit
+from onewafer.perf.wafer.grids import MOST_COMPARED, Grids, group_of
 from onewafer.perf.wafer.head_products import with_head_products
+from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
+from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from onewafer.arch import Timing
     from onewafer.graph import Graph, LayerPart, Tensor
     from onewafer.mesh import Estimate, Footprint, MeshProgram, Placement, Waits
     from onewafer.perf.model import Model
+    from onewafer.perf.wafer.map_blocks import Grid, Message
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.system import Machine
@@ -50,14 +56,17 @@ Work = tuple[tuple[int, int], ...]
 """What a region computes, in order: indices of segments, and how many of their pieces."""
 Rectangle = tuple[int, int]
 """Width and height in PEs."""
-Split = dict["tuple[LayerPart | None, Limit, bool]", float]
+Split = dict["tuple[str | None, Limit, bool]", float]
 """Cycles by part of a layer, None for the launch itself, by what they wait for, and by whether they
 are those of operations that stand for others."""
 
+HALOS = "neighbours' places"
+"""What blocks of maps tell each other."""
 _ONCE = -1
 """In place of a segment: what a launch does once."""
 _ALIGNMENT = 16
 """Bytes to which blocks of parameters are padded."""
+_WAVELET_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,10 @@ class RegionCost:
     rectangle: Rectangle
     cycles: float
     bytes: Bytes
+    grid: Grid = WHOLE
+    """Groups of PEs among which the places of maps are dealt out."""
+    leaving_cycles: int = 0
+    """In which maps go on to the next region; not part of `cycles`."""
 
     @property
     def num_pes(self) -> int:
@@ -104,14 +117,20 @@ class Regions:
         self.architecture = machine.architecture
         self.pieces = pieces_of(model, load, options.precision)
         self.density = options.density
-        self._measured: dict[tuple[tuple[int, ...], Rectangle], _Measured | str] = {}
-        self._joined: dict[tuple[int, ...], tuple[list[tuple[int, Piece]], Cutter]] = {}
-        """Pieces that one program computes, in order."""
+        self._measured: dict[tuple[tuple[int, ...], Rectangle, Grid], _Measured | str] = {}
+        self._joined: dict[tuple[tuple[int, ...], Grid], _Joined] = {}
+        self._costs: dict[tuple[Work, Rectangle], RegionCost | None] = {}
+        self._grids: dict[tuple[int, ...], Grids] = {}
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The graph of a piece of each segment."""
         return tuple(piece.graph for piece in self.pieces)
+
+    @cached_property
+    def has_maps(self) -> bool:
+        """Whether the model works on maps."""
+        return any(graph.has_maps for graph in self.graphs)
 
     @property
     def element_bytes(self) -> int:
@@ -154,7 +173,7 @@ class Regions:
 
         Of sparse weights only what is not zero is, of experts all that a row does not meet, too.
         """
-        products = _product_weights(piece.graph)
+        products = _weights_of(piece.graph, Linear)
         return tuple(
             0.0
             if tensor.name in piece.constants
@@ -185,7 +204,7 @@ class Regions:
     def _products(self) -> tuple[tuple[tuple[float, float, float], ...], ...]:
         """Rows, columns and bytes stored of an element, of the weights that each piece has alone.
 
-        What pieces share is left out.
+        What pieces share is left out. An element of a convolution is that of all taps.
         """
         names = [{tensor.name for tensor in piece.graph.parameters} for piece in self.pieces]
         uses = Counter(name for of_piece in names for name in of_piece)
@@ -195,7 +214,7 @@ class Regions:
                 for tensor, times in zip(
                     piece.graph.parameters, self.times_stored(piece), strict=True
                 )
-                if tensor.name in _product_weights(piece.graph)
+                if tensor.name in _weights_of(piece.graph, Linear, Convolution)
                 and uses[tensor.name] == 1
                 and tensor.name not in piece.shared
             )
@@ -203,17 +222,45 @@ class Regions:
         )
 
     def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
-        """Return the cost of some work on a rectangle, None if there is no room for it."""
+        """Return the cost of some work on a rectangle, None if there is no room for it.
+
+        Maps lie on the grid of groups that is fastest among those that look best.
+        """
+        key = work, rectangle
+        if key not in self._costs:
+            found = (self._cost_on(work, rectangle, grid) for grid in self._tried(work, rectangle))
+            fitting = islice((cost for cost in found if cost is not None), MOST_COMPARED)
+            self._costs[key] = min(fitting, key=lambda cost: cost.cycles, default=None)
+        return self._costs[key]
+
+    def _cost_on(self, work: Work, rectangle: Rectangle, grid: Grid) -> RegionCost | None:
+        needed = self.bytes(work, rectangle, grid)
+        if needed is None or needed.total > self.architecture.memory_bytes:
+            return None
+        cycles = self._measure(work, rectangle, grid).cycles_of(work)
+        leaving = self._leaving_cycles(work, rectangle) if self.has_maps else 0
+        return RegionCost(work, rectangle, cycles, needed, grid, leaving)
+
+    def _leaving_cycles(self, work: Work, rectangle: Rectangle) -> int:
+        index = work[-1][0]
+        graph = self.graphs[index]
+        num_bytes = graph.tensor(graph.outputs[0]).num_bytes
+        return stream_cycles(num_bytes, rectangle, self.architecture.timing)
+
+    def _tried(self, work: Work, rectangle: Rectangle) -> Sequence[Grid]:
+        """Return the grids that are tried for some work on a rectangle."""
+        indices = tuple(index for index, _ in work)
+        if indices not in self._grids:
+            self._grids[indices] = Grids(join([self.pieces[index].graph for index in indices]))
+        return self._grids[indices].best(rectangle, partial(self._room, work))
+
+    def _room(self, work: Work, group: Rectangle) -> float:
+        """Return the bytes that PEs of a group have for maps at most; negative if for nothing."""
         room = self.architecture.memory_bytes
         least = sum(count * self.weight_bytes[index] for index, count in work)
-        if least > rectangle[0] * rectangle[1] * room:
-            return None
-        if self.least_bytes(work, rectangle) > room:
-            return None
-        needed = self.bytes(work, rectangle)
-        if needed is None or needed.total > room:
-            return None
-        return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
+        if least > group[0] * group[1] * room:
+            return -1
+        return room - self.least_bytes(work, group)
 
     def passing_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of a piece whose weights come from outside, None if nothing fits."""
@@ -222,7 +269,8 @@ class Regions:
         if needed is None or needed.cache + needed.other + 2 * needed.passing > room:
             return None
         work = ((index, 1),)
-        return RegionCost(work, rectangle, self._measure(work, rectangle).cycles_of(work), needed)
+        cycles = self._measure(work, rectangle, WHOLE).cycles_of(work)
+        return RegionCost(work, rectangle, cycles, needed)
 
     def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
         """Return what every PE needs at least, before there is a program.
@@ -240,39 +288,44 @@ class Regions:
                 least += count * num_bytes * min(along, across)
         return least
 
-    def bytes(self, work: Work, rectangle: Rectangle) -> Bytes | None:
+    def bytes(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Bytes | None:
         """Return the bytes of every PE, however many there is room for; None: no such program."""
         try:
-            return self._measure(work, rectangle).bytes_of(work)
+            return self._measure(work, rectangle, grid).bytes_of(work)
         except (ConfigurationError, UnsupportedOperationError):
             return None
 
     def why_not(self, work: Work, rectangle: Rectangle) -> str | None:
         """Return why some work cannot be done on a rectangle, None if it can."""
-        try:
-            needed = self._measure(work, rectangle).bytes_of(work)
-        except ConfigurationError as error:
-            return str(error)
+        reasons: list[str] = []
+        totals: list[float] = []
+        for grid in self._tried(work, rectangle):
+            try:
+                totals.append(self._measure(work, rectangle, grid).bytes_of(work).total)
+            except ConfigurationError as error:
+                reasons.append(str(error))
+        if not totals:
+            return reasons[0] if reasons else None
         room = self.architecture.memory_bytes
-        if needed.total <= room:
+        if min(totals) <= room:
             return None
         width, height = rectangle
         rows = "1 row" if self.load.rows == 1 else f"{self.load.rows:,} rows"
         return (
-            f"a launch of {rows} needs {format_bytes(math.ceil(needed.total))} of "
+            f"a launch of {rows} needs {format_bytes(math.ceil(min(totals)))} of "
             f"each PE even on {width}×{height} PEs, which has {format_bytes(room)}"
         )
 
-    def split(self, work: Work, rectangle: Rectangle) -> Split:
+    def split(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Split:
         """Return the cycles of a cost by part and limit; they add up to it."""
-        return self._measure(work, rectangle).split(work)
+        return self._measure(work, rectangle, grid).split(work)
 
-    def _measure(self, work: Work, rectangle: Rectangle) -> _Measured:
-        indices = tuple(index for index, _ in work)
-        key = indices, rectangle
+    def _measure(self, work: Work, rectangle: Rectangle, grid: Grid) -> _Measured:
+        indices, group = tuple(index for index, _ in work), group_of(rectangle, grid)
+        key = indices, group, grid
         if key not in self._measured:
             try:
-                self._measured[key] = self._build(indices, rectangle)
+                self._measured[key] = self._build(indices, group, grid)
             except (ConfigurationError, UnsupportedOperationError) as error:
                 self._measured[key] = str(error)
         found = self._measured[key]
@@ -280,41 +333,51 @@ class Regions:
             raise ConfigurationError(found)
         return found
 
-    def _build(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
-        measured = self._measure_pieces(indices, rectangle)
+    def _build(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> _Measured:
+        measured = self._measure_pieces(indices, group, grid)
         (first, *others) = indices
         if others or self.segments[first].repeats == 1 or not measured.is_turned:
             return measured
         # What comes out lies along the other axis than what goes in: so every other piece does.
-        return self._measure_pieces((first, first), rectangle)
+        return self._measure_pieces((first, first), group, grid)
 
-    def _measure_pieces(self, indices: tuple[int, ...], rectangle: Rectangle) -> _Measured:
+    def _measure_pieces(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> _Measured:
         """Build the program of pieces; one that comes again is the next equal piece."""
-        if indices not in self._joined:
+        key = indices, grid
+        if key not in self._joined:
             pieces = [(index, self.pieces[index]) for index in indices]
             if len(set(indices)) < len(indices):
                 pieces[-1] = indices[-1], again(pieces[-1][1])
-            self._joined[indices] = pieces, Cutter(join([piece.graph for _, piece in pieces]))
-        return _Measured(self, *self._joined[indices], rectangle)
+            blocks = cut(join([piece.graph for _, piece in pieces]), grid)
+            self._joined[key] = _Joined(pieces, grid, blocks.messages, Cutter(blocks.graph))
+        return _Measured(self, self._joined[key], group)
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """What one program computes."""
+
+    pieces: Sequence[tuple[int, Piece]]
+    """In order, with their segments."""
+    grid: Grid
+    messages: Mapping[str, Message]
+    """That groups of the grid tell each other, by results of the program's graph."""
+    cutter: Cutter
 
 
 class _Measured:
     """The mesh program of one piece of each kind, and what it says of more of them."""
 
-    def __init__(
-        self,
-        regions: Regions,
-        pieces: Sequence[tuple[int, Piece]],
-        cutter: Cutter,
-        rectangle: Rectangle,
-    ) -> None:
+    def __init__(self, regions: Regions, joined: _Joined, group: Rectangle) -> None:
         self._regions = regions
-        self._pieces = pieces
+        self._joined = joined
+        self._group = group
+        self._pieces = pieces = joined.pieces
         load = regions.load
         has_cache = any(_cached_features(piece.graph) for _, piece in pieces)
-        program = cutter.cut(
-            width=rectangle[0],
-            height=rectangle[1],
+        program = joined.cutter.cut(
+            width=group[0],
+            height=group[1],
             architecture=regions.architecture,
             context=load.capacity if has_cache else None,
             usual_rows=load.rows,
@@ -347,7 +410,13 @@ class _Measured:
         """Return the cycles of a launch by part and limit."""
         counts = Counter(dict(work))
         split: Split = {}
-        for (index, part, is_estimated), waits in zip(self._places, self._waits, strict=True):
+        of_operations = [
+            (place, waits)
+            for at, (place, waits) in enumerate(zip(self._places, self._waits, strict=True))
+            if at not in self._told_instead
+        ]
+        told = [((self._places[at][0], HALOS, True), waits) for at, waits in self._told]
+        for (index, part, is_estimated), waits in (*of_operations, *told):
             factor = 1 if index == _ONCE else counts[index] / self._rounds[index]
             for limit, cycles in _by_limit(waits):
                 key = part, limit, is_estimated
@@ -405,9 +474,49 @@ class _Measured:
             if self._regions.density == 1.0
             else [waits.cycles for waits in self._waits]
         )
-        for (index, _, _), of_operation in zip(self._places, of_operations, strict=True):
-            cycles[index] += of_operation
+        for at, ((index, _, _), of_operation) in enumerate(
+            zip(self._places, of_operations, strict=True)
+        ):
+            cycles[index] += 0 if at in self._told_instead else of_operation
+        for at, waits in self._told:
+            cycles[self._places[at][0]] += waits.cycles
         return cycles
+
+    @cached_property
+    def _told(self) -> tuple[tuple[int, Waits], ...]:
+        """The messages between groups: at which mesh operation, and what they wait for."""
+        if not self._joined.messages:
+            return ()
+        groups = Groups(
+            grid=self._joined.grid,
+            width=self._group[0],
+            height=self._group[1],
+            element_bytes=self._regions.element_bytes,
+            timing=self._regions.architecture.timing,
+            issue_cycles=self._estimator.issue_cycles(),
+        )
+        return tuple(
+            (at, groups.waits(message, self._columns(at))) for at, message in self._messages.items()
+        )
+
+    @cached_property
+    def _told_instead(self) -> frozenset[int]:
+        """Mesh operations that only stand for a message."""
+        return frozenset(at for at, told in self._messages.items() if isinstance(told, Exchange))
+
+    @cached_property
+    def _messages(self) -> Mapping[int, Message]:
+        """By mesh operation, which is the only one of its operation of the graph."""
+        messages, operations = self._joined.messages, self._program.graph.operations
+        if not messages:
+            return {}
+        names = [operations[source].result.name for source in self._program.sources]
+        return {at: messages[name] for at, name in enumerate(names) if name in messages}
+
+    def _columns(self, at: int) -> int:
+        """Return the features on a PE of what a mesh operation writes."""
+        sizes = self._program.operations[at].sizes(self._program, self._launch)
+        return int(sizes["columns"])
 
     @cached_property
     def _waits(self) -> tuple[Waits, ...]:
@@ -425,15 +534,22 @@ class _Measured:
         )
 
     @cached_property
-    def _places(self) -> tuple[tuple[int, LayerPart, bool], ...]:
+    def _places(self) -> tuple[tuple[int, str, bool], ...]:
         """The segment, the part, and whether it stands for another one, of each mesh operation."""
-        of_operations = [
-            (index, part, operation.result.name in piece.estimated)
+        of_pieces = [
+            (index, part.value, operation.result.name in piece.estimated)
             for index, piece in self._pieces
             for part, operation in zip(
                 self._regions.parts[index], piece.graph.operations, strict=True
             )
         ]
+        messages = self._joined.messages
+        of_operations: list[tuple[int, str, bool]] = []
+        count = 0
+        """Operations of the pieces so far."""
+        for operation in self._program.graph.operations:
+            of_operations.append(of_pieces[count])  # an exchange is of the operation after it
+            count += not isinstance(messages.get(operation.result.name), Exchange)
         prepared, places = self._program.num_prepared, self._program.sources
         return tuple(
             (_ONCE if at < prepared else of_operations[source][0], *of_operations[source][1:])
@@ -499,8 +615,8 @@ class _Measured:
 
 def _stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
     """Return rows, columns and bytes of an element of what is stored of a weight."""
-    rows, columns = map(float, tensor.shape)
-    size = tensor.dtype.num_bytes
+    *taps, rows, columns = map(float, tensor.shape)
+    size = math.prod(taps) * tensor.dtype.num_bytes
     match stacked:
         case None:
             return rows, columns, size * times
@@ -510,8 +626,16 @@ def _stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[f
             return rows, columns * times, size
 
 
-def _product_weights(graph: Graph) -> set[str]:
-    return {operation.weight for operation in graph.operations if isinstance(operation, Linear)}
+def stream_cycles(num_bytes: int, source: Rectangle, timing: Timing) -> int:
+    """Return how long activations stream out of a region: each row of its PEs has its share."""
+    width, height = source
+    shares = -(-width // height)  # columns of PEs that a row of PEs carries
+    wavelets = shares * -(-num_bytes // (_WAVELET_BYTES * width))
+    return 1 + math.ceil((wavelets - 1) * timing.link_window_cycles / timing.link_window_words)
+
+
+def _weights_of(graph: Graph, *kinds: type[Linear | Convolution]) -> set[str]:
+    return {operation.weight for operation in graph.operations if isinstance(operation, kinds)}
 
 
 def _cached_features(graph: Graph) -> int:

@@ -76,11 +76,12 @@ def rectangles(
     least_bytes: float,
     is_alone: bool = False,
     near: Rectangle | None = None,
+    are_few: bool = False,
 ) -> tuple[Rectangle, ...]:
     """Return rectangles that hold so many bytes, the whole wafer among them, small ones first.
 
     They fill a wafer side by side, or one `is_alone` on it and may have any size. Where a good one
-    is known, only those `near` it are many.
+    is known, only those `near` it are many. Where each has grids of its own, they `are_few`.
     """
     wafer = largest_rectangle(machine.architecture)
     room = machine.architecture.memory_bytes
@@ -91,7 +92,7 @@ def rectangles(
         and max(width, height) <= _MOST_UNEQUAL * min(width, height)
     ]
     fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
-    most = NUM_RECTANGLES if near is None else NUM_RECTANGLES // _FEWER
+    most = NUM_RECTANGLES if near is None and not are_few else NUM_RECTANGLES // _FEWER
     step = max(1.0, len(fitting) / most)
     kept = {fitting[int(at * step)] for at in range(min(most, len(fitting)))}
     kept |= {wafer, *_neighbours(near, machine, is_alone=is_alone)}
@@ -112,9 +113,10 @@ def search_pipeline(
     them is better. Where a plan for other rows is known, it begins `near` its rectangles.
     """
     known = near or (None,) * len(regions.segments)
+    reach = 1 if regions.has_maps else _REACH
     tried = [
         _pinned(regions, index, options)
-        or rectangles(machine, least_bytes=least, near=known[index])
+        or rectangles(machine, least_bytes=least, near=known[index], are_few=regions.has_maps)
         for index, least in enumerate(regions.weight_bytes)
     ]
     best = _search(regions, machine, score, tried)
@@ -122,7 +124,7 @@ def search_pipeline(
         tried = [
             of_segment
             if _pinned(regions, index, options)
-            else tuple(dict.fromkeys((*of_segment, *_neighbours(rectangle, machine))))
+            else tuple(dict.fromkeys((*of_segment, *_neighbours(rectangle, machine, reach=reach))))
             for index, (of_segment, rectangle) in enumerate(zip(tried, best.sides, strict=True))
         ]
         found = _search(regions, machine, score, tried)
@@ -145,7 +147,7 @@ def _pinned(regions: Regions, index: int, options: WaferOptions) -> tuple[Rectan
 
 
 def _neighbours(
-    rectangle: Rectangle | None, machine: Machine, *, is_alone: bool = False
+    rectangle: Rectangle | None, machine: Machine, *, is_alone: bool = False, reach: int = _REACH
 ) -> Iterator[Rectangle]:
     """Yield the rectangles whose sides are a little shorter or longer."""
     if rectangle is None:
@@ -153,14 +155,14 @@ def _neighbours(
     lengths = _steps if is_alone else _shares
     wafer = largest_rectangle(machine.architecture)
     widths, heights = (
-        _near(side, lengths(longest)) for side, longest in zip(rectangle, wafer, strict=True)
+        _near(side, lengths(longest), reach) for side, longest in zip(rectangle, wafer, strict=True)
     )
     yield from product(widths, heights)
 
 
-def _near(side: int, lengths: Sequence[int]) -> Sequence[int]:
+def _near(side: int, lengths: Sequence[int], reach: int) -> Sequence[int]:
     at = bisect_left(lengths, side)
-    return lengths[max(0, at - _REACH) : at + _REACH + 1]
+    return lengths[max(0, at - reach) : at + reach + 1]
 
 
 def _search(
@@ -218,7 +220,11 @@ def search_whole(
             (options.region,)
             if options.region
             else rectangles(
-                machine, least_bytes=least, is_alone=True, near=near[0] if near else None
+                machine,
+                least_bytes=least,
+                is_alone=True,
+                near=near[0] if near else None,
+                are_few=regions.has_maps,
             )
         )
         best = replace(best, num_considered=best.num_considered + len(tried))
@@ -265,7 +271,9 @@ def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> 
 
     smallest: list[RegionCost] = []
     for index, least in enumerate(regions.weight_bytes):
-        tried = _pinned(regions, index, options) or rectangles(machine, least_bytes=least)
+        tried = _pinned(regions, index, options) or rectangles(
+            machine, least_bytes=least, are_few=regions.has_maps
+        )
         choices = [*_choices(index, regions, tried)]
         if not choices:
             return None
@@ -314,6 +322,10 @@ def _choices(
             yield (*[cost] * full, *(c for c in last if c is not None))
 
 
+def _until_left(cost: RegionCost) -> float:
+    return cost.cycles + cost.leaving_cycles
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """The choices of a segment as arrays."""
@@ -328,8 +340,8 @@ class _Table:
     @classmethod
     def of(cls, choices: Sequence[tuple[RegionCost, ...]]) -> _Table:
         return cls(
-            np.array([math.fsum(cost.cycles for cost in costs) for costs in choices]),
-            np.array([max(cost.cycles for cost in costs) for costs in choices]),
+            np.array([math.fsum(map(_until_left, costs)) for costs in choices]),
+            np.array([max(map(_until_left, costs)) for costs in choices]),
             np.array([float(sum(cost.num_pes for cost in costs)) for costs in choices]),
         )
 

@@ -167,7 +167,7 @@ def _items(cost: RegionCost, regions: Regions, machine: Machine, launches: int) 
     repeats = regions.segments[index].repeats
     for (part, limit, _), cycles in regions.split(cost.work, cost.rectangle).items():
         yield Item(
-            name=LAUNCH if part is None else part.value,
+            name=part or LAUNCH,
             seconds=repeats * launches * machine.seconds(cycles),
             limit=limit,
             is_cross_checked=False,

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 from onewafer.graph import (
     FLOATING,
     Attention,
+    Convolution,
     DataType,
+    Depthwise,
     Graph,
     LastRow,
+    Linear,
+    MaxPool,
+    MeanRows,
     layer_parts,
     rename,
+    split,
     with_positions,
     with_rows,
 )
@@ -27,7 +33,7 @@ from onewafer.perf.wafer.stand_ins import with_stand_ins
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.graph import LayerPart, Tensor
+    from onewafer.graph import LayerPart, Operation, Tensor
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.latent import LatentForm
     from onewafer.perf.wafer.stand_ins import Piece
@@ -71,6 +77,22 @@ def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ..
     if model.fixed_tokens is None:
         graphs = [_resize(graph, load) for graph in graphs]
     return tuple(replace(p, graph=graph) for p, graph in zip(pieces, graphs, strict=True))
+
+
+def in_small_pieces(model: Model) -> Model:
+    """Return a model on maps whose segments that are there once are cut at every product and pool.
+
+    So each has a grid of blocks that suits its own maps, and a region of its own.
+    """
+    segments = (
+        split(segment, _is_work) if segment.repeats == 1 else (segment,)
+        for segment in model.segments
+    )
+    return replace(model, segments=tuple(piece for pieces in segments for piece in pieces))
+
+
+def _is_work(operation: Operation) -> bool:
+    return isinstance(operation, Linear | Convolution | Depthwise | MaxPool | MeanRows)
 
 
 def parts_of(graphs: Sequence[Graph]) -> tuple[tuple[LayerPart, ...], ...]:

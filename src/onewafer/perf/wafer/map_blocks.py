@@ -1,0 +1,305 @@
+"""Maps cut into blocks of places, each on a group of PEs that has all of the weights.
+
+In: the graph of a piece whose rows are places of maps, and a grid. Out: the graph of what one group
+computes, and what groups must tell each other.
+
+A map of h × w places on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉ places;
+a group in the middle has no margins and most to do, and it is the one whose graph is made. Its PEs
+share the features as the mesh program does with whole maps. Where a window reaches beyond a block,
+an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its own,
+which a pool of the same size stands for, so that the mesh program has room for it. Means over all
+places are `Gathering`s: the groups add up their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Activation,
+    Add,
+    AddBias,
+    Convolution,
+    Depthwise,
+    Graph,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanRows,
+    Multiply,
+    Relu,
+    RmsNorm,
+    Scale,
+    ScaleFeatures,
+    ScaleMaps,
+    Softmax,
+    Tensor,
+    Window,
+    activation_operands,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from onewafer.graph import Operation
+
+Grid = tuple[int, int]
+"""Groups along x and along y."""
+Shape = tuple[int, int]
+"""Height and width of a map in places."""
+
+WHOLE: Grid = (1, 1)
+"""All PEs of a region are one group."""
+_BY_PLACE = (
+    Activation,
+    Add,
+    AddBias,
+    LayerNorm,
+    Linear,
+    Multiply,
+    Relu,
+    RmsNorm,
+    Scale,
+    ScaleFeatures,
+    Softmax,
+)
+"""Operations on each place by itself."""
+_WINDOWED = (Convolution, Depthwise, MaxPool)
+
+
+@dataclass(frozen=True, slots=True)
+class Halo:
+    """What the blocks along one axis need of each other."""
+
+    own: int
+    """Places of a block."""
+    needed: int
+    """Places of the block with what it is told."""
+    before: int = 0
+    """Places that it gets from the blocks in front of it, at most."""
+    after: int = 0
+
+    def from_each(self, count: int) -> tuple[int, ...]:
+        """Return how many of so many places come from the next block, the one after it, ….
+
+        >>> Halo(own=2, needed=7, before=3, after=2).from_each(3)
+        (2, 1)
+        """
+        blocks = -(-count // self.own)
+        return tuple(min(self.own, count - block * self.own) for block in range(blocks))
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Groups tell their neighbours the places at the edges of their blocks."""
+
+    y: Halo
+    x: Halo
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """All groups add up a row of features."""
+
+
+Message = Exchange | Gathering
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What one group computes, and what it tells others."""
+
+    graph: Graph
+    messages: Mapping[str, Message] = field(default_factory=dict[str, "Message"])
+    """By the result of an operation: an exchange is done in the place of it, a gathering after
+    it."""
+
+
+def can_be_cut(graph: Graph) -> bool:
+    """Tell whether places may lie on different groups: no operation needs all of them at once."""
+    known = (*_BY_PLACE, *_WINDOWED, MeanRows, ScaleMaps)
+    return graph.has_maps and all(isinstance(op, known) for op in graph.operations)
+
+
+def cut(graph: Graph, grid: Grid) -> Blocks:
+    """Return what a group of a grid computes of a graph of one sample that can be cut."""
+    return Blocks(graph) if grid == WHOLE else _Cutter(graph, grid).blocks()
+
+
+def map_shapes(graph: Graph) -> Mapping[str, Shape]:
+    """Return the height and width of every map; one that no window sees is a column of places."""
+    shapes: dict[str, Shape] = {}
+    for operation in graph.operations:
+        if isinstance(operation, _WINDOWED):
+            window = operation.window
+            if not _is_of_all_places(window):
+                shapes[operation.input] = (window.height, window.width)
+            shapes.setdefault(operation.input, (window.height, window.width))
+            shapes[operation.result.name] = (window.result_height, window.result_width)
+    for operations in (graph.operations, tuple(reversed(graph.operations))):
+        for operation in operations:
+            _spread(operation, shapes)
+    tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
+    return {tensor.name: shapes.get(tensor.name, (tensor.shape[0], 1)) for tensor in tensors}
+
+
+def _is_of_all_places(window: Window) -> bool:
+    """Tell whether all places are taps of the one place of the result, whatever their shape."""
+    return window.num_taps == window.num_places and window.num_result_places == 1
+
+
+def _spread(operation: Operation, shapes: dict[str, Shape]) -> None:
+    """Let what an operation on each place reads and writes have one shape."""
+    if not isinstance(operation, (*_BY_PLACE, ScaleMaps)):
+        return
+    operands = activation_operands(operation)
+    alike = (operands[0], operation.result.name) if isinstance(operation, ScaleMaps) else operands
+    names = {*alike, operation.result.name}
+    known = next((shapes[name] for name in names if name in shapes), None)
+    if known is not None:
+        shapes.update(dict.fromkeys(names, known))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A window along one axis of a map that is cut into blocks."""
+
+    size: int
+    """Places of the map."""
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    """Margins."""
+    after: int
+    blocks: int
+
+    @property
+    def reach(self) -> int:
+        """Places from the first tap of a window to its last one."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def results(self) -> int:
+        """Places of the result of the whole map."""
+        return (self.size + self.before + self.after - self.reach) // self.stride + 1
+
+    def halo(self) -> Halo:
+        """Return what a block needs of others: as much as the one that needs most."""
+        own, results = -(-self.size // self.blocks), -(-self.results // self.blocks)
+        if self.blocks == 1:
+            return Halo(own, own)
+        before = after = 0
+        for block in range(-(-self.results // results)):
+            first = block * results * self.stride - self.before
+            last = min((block + 1) * results, self.results) - 1
+            end = last * self.stride - self.before + self.reach
+            if first >= self.size or end <= 0:
+                continue  # all in a margin
+            before = max(before, block * own - max(first, 0))
+            after = max(after, min(end, self.size) - (block + 1) * own)
+        return Halo(own, (results - 1) * self.stride + self.reach, before, after)
+
+    def is_local(self, halo: Halo) -> bool:
+        """Tell whether a block has all that its places of the result are made of, and no more."""
+        if self.blocks == 1:
+            return True
+        made = (halo.own - self.reach) // self.stride + 1
+        return not (halo.before or halo.after) and made == -(-self.results // self.blocks)
+
+
+class _Cutter:
+    """Cuts the operations of a graph one by one."""
+
+    def __init__(self, graph: Graph, grid: Grid) -> None:
+        self._graph = graph
+        self._across, self._down = grid
+        self._shapes = map_shapes(graph)
+        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._messages: dict[str, Message] = {}
+
+    def blocks(self) -> Blocks:
+        """Return what a group computes."""
+        graph = self._graph
+        operations = tuple(op for operation in graph.operations for op in self._cut(operation))
+        inputs = tuple(map(self._block, graph.inputs))
+        return Blocks(replace(graph, inputs=inputs, operations=operations), self._messages)
+
+    def _cut(self, operation: Operation) -> Iterator[Operation]:
+        result = self._block(operation.result)
+        match operation:
+            case Convolution() | Depthwise() | MaxPool():
+                yield from self._windowed(operation, result)
+            case MeanRows():
+                self._messages[result.name] = Gathering()
+                rows = self._block(self._tensors[operation.input]).shape[0]
+                yield replace(operation, result=result, rows=rows)
+            case ScaleMaps():
+                yield replace(operation, result=result, rows=result.shape[0])
+            case _:
+                yield replace(operation, result=result)
+
+    def _windowed(
+        self, operation: Convolution | Depthwise | MaxPool, result: Tensor
+    ) -> Iterator[Operation]:
+        if _is_of_all_places(operation.window):
+            height, width = self._shapes[operation.input]
+            operation = replace(operation, window=Window(height, width, height, width))
+        axes = _axes(operation.window, (self._across, self._down))
+        y, x = (axis.halo() for axis in axes)
+        if all(axis.is_local(halo) for axis, halo in zip(axes, (y, x), strict=True)):
+            inner = self._without_margins(operation.window, (y.own, x.own))
+            yield replace(operation, result=result, window=inner)
+            return
+        source = self._tensors[operation.input]
+        name = f"{operation.result.name}.with_halo"
+        whole = Tensor(name, (y.needed * x.needed, source.shape[-1]), source.dtype)
+        self._messages[name] = Exchange(y, x)
+        yield MaxPool(whole, operation.input, _stretch(y, x))
+        inner = self._without_margins(operation.window, (y.needed, x.needed))
+        yield replace(operation, result=result, window=inner, input=name)
+
+    def _without_margins(self, window: Window, shape: Shape) -> Window:
+        """Return the window over a block: margins are left only along an axis that is not cut."""
+        window = replace(window, height=shape[0], width=shape[1])
+        if self._down > 1:
+            window = replace(window, top=0, bottom=0)
+        if self._across > 1:
+            window = replace(window, left=0, right=0)
+        return window
+
+    def _block(self, tensor: Tensor) -> Tensor:
+        height, width = self._shapes[tensor.name]
+        rows = -(-height // self._down) * -(-width // self._across)
+        return replace(tensor, shape=(rows, *tensor.shape[1:]))
+
+
+def _axes(w: Window, grid: Grid) -> tuple[_Axis, _Axis]:
+    """Return a window along y and along x."""
+    across, down = grid
+    return (
+        _Axis(w.height, w.kernel_height, w.stride_y, w.dilation_y, w.top, w.bottom, down),
+        _Axis(w.width, w.kernel_width, w.stride_x, w.dilation_x, w.left, w.right, across),
+    )
+
+
+def _stretch(y: Halo, x: Halo) -> Window:
+    """Return the window of a pool that makes a map of the needed places of one of its own."""
+    (kernel_y, margin_y), (kernel_x, margin_x) = _kernel(y), _kernel(x)
+    return Window(
+        y.own,
+        x.own,
+        kernel_y,
+        kernel_x,
+        top=margin_y,
+        bottom=margin_y,
+        left=margin_x,
+        right=margin_x,
+    )
+
+
+def _kernel(halo: Halo) -> tuple[int, int]:
+    """Return taps and margins: every place that is more needs a tap inside the map."""
+    more = halo.needed - halo.own
+    return abs(more) + 1, max(0, more)
