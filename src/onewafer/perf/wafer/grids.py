@@ -37,8 +37,12 @@ _TAP = 15
 """Of a tap of a place besides."""
 _HOP = 6
 """Of a PE on the way of a reduction and back."""
-_BYTES = 6
+_MAP_BYTES = 2
+"""Of an element of a map in f16."""
+_RESULT_BYTES = 6
 """Of an element of a result in f16 and of its sum in f32."""
+_CODE_BYTES = 1_500
+"""Of a few kernels and their schedule, at least."""
 _WAVELET = 2.5
 """Of an element that is reduced and broadcast."""
 
@@ -52,6 +56,8 @@ def group_of(rectangle: Rectangle, grid: Grid) -> Rectangle:
 class _Product:
     """A product at every place of a map."""
 
+    source: Shape
+    """Of the map that is read."""
     shape: Shape
     """Of the result."""
     taps: int
@@ -69,6 +75,7 @@ class Grids:
         self._rows = [shapes[operation.result.name] for operation in graph.operations]
         self._products = [
             _Product(
+                shapes[operation.input],
                 shapes[operation.result.name],
                 operation.window.num_taps if isinstance(operation, Convolution) else 1,
                 tensors[operation.weight].shape[-1],
@@ -99,13 +106,15 @@ class Grids:
         return sorted(looks, key=lambda grid: looks[grid])[:_MOST_TRIED]
 
     def _fits(self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]) -> bool:
-        """Tell whether the largest result, with its sums, may fit beside the weights."""
+        """Tell whether the largest product may fit beside the weights: maps, sums and code."""
         group = group_of(rectangle, grid)
-        results = (
-            _places(product.shape, grid) * -(-product.outputs // max(group))
+        side = max(group)
+        maps = (
+            _places(product.source, grid) * -(-product.inputs // side) * _MAP_BYTES
+            + _places(product.shape, grid) * -(-product.outputs // side) * _RESULT_BYTES
             for product in self._products
         )
-        return _BYTES * max(results, default=0) <= room(group)
+        return max(maps, default=0) + _CODE_BYTES <= room(group)
 
     def _rough_cycles(self, grid: Grid, rectangle: Rectangle) -> float:
         width, height = group_of(rectangle, grid)

@@ -44,6 +44,8 @@ NUM_RECTANGLES = 192
 """Rectangles that are tried for a segment: so many mesh programs are built."""
 _FEWER = 4
 """Part of them that is tried where a good one is known."""
+_FEW = 6
+"""Part of them that is tried where each has several mesh programs: maps on several grids."""
 _MOST_UNEQUAL = 6
 """Ratio of the sides of a rectangle."""
 _GROUPS = (1, 2, 3, 4, 6, 8)
@@ -92,7 +94,7 @@ def rectangles(
         and max(width, height) <= _MOST_UNEQUAL * min(width, height)
     ]
     fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
-    most = NUM_RECTANGLES if near is None and not are_few else NUM_RECTANGLES // _FEWER
+    most = NUM_RECTANGLES // (_FEW if are_few else 1 if near is None else _FEWER)
     step = max(1.0, len(fitting) / most)
     kept = {fitting[int(at * step)] for at in range(min(most, len(fitting)))}
     kept |= {wafer, *_neighbours(near, machine, is_alone=is_alone)}
