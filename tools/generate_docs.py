@@ -111,9 +111,15 @@ What the graph holds is the operations of the model, with the exception of
 * **biases of positions** (ALiBi): causal attention is counted without them;
 * **sums of embeddings**: the table of token types (BERT) and the class token (ViT) are part of the
   table of positions, so the graph has a few thousand weights less than the class.
+* **batch norms**: a scale and a shift of features, as in inference; places of maps are rows, and a
+  picture is a sample with a fixed number of them (50,176 for ResNet-50, 197 patches for ViT-B/16).
 * **anything that the wafer has no form of**: an operation of PyTorch with its name and the floating
   point operations that `torch.utils.flop_counter` gives it, else one for each element. Times of
   these are marked as not cross-checked, and the mesh program refuses them.
+
+Models that give no next token (BERT, ViT, ResNet) are asked for one pass, as in `onewafer compare
+resnet-50 --prefill --batch 64`, and so they are without a flag. Rates of those that take samples of
+one size are samples/s. ResNet-50 has 4.09 billion multiply-adds a picture.
 
 Weights are those of the class with this configuration, counted by a test; beside them what the
 authors print. Products of the captured graphs are those that PyTorch's own counter finds, to the

@@ -175,6 +175,21 @@ def test_a_residual_net_is_convolution_up_to_its_head():
     assert {part for name, part in parts.items() if name not in head} == {LayerPart.CONVOLUTION}
 
 
+def test_products_among_convolutions_are_convolutions_too():
+    layer = Layer()
+    layer.add(Convolution, "c", "x", "c.w", None)
+    layer.add(Linear, "wide", "c", "w")
+    layer.add(Relu, "r", "wide")
+    layer.add(Linear, "narrow", "r", "w")
+    layer.add(Add, "sum", "narrow", "c")
+    layer.add(MeanRows, "mean", "sum", 3)
+    layer.add(Linear, "logits", "mean", "w")
+    parts = layer.parts("logits")
+    convolutions = {parts[name] for name in ("c", "wide", "r", "narrow", "sum")}
+    assert convolutions == {LayerPart.CONVOLUTION}
+    assert parts["mean"] is parts["logits"] is HEAD
+
+
 def test_arithmetic_on_inputs_alone_is_of_no_part():
     layer = Layer()
     layer.add(Relu, "r", "x")

@@ -15,6 +15,7 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque, count_flop
 from onewafer.mesh import shard
 from onewafer.perf import Pass, find_model, known_models
+from onewafer.perf.gpu import validate_samples
 from onewafer.pytorch import capture, describe_model, describe_module
 from onewafer.pytorch.describe import TOKENS
 from onewafer.pytorch.weightless import build_weightless, without_weights
@@ -226,6 +227,19 @@ def test_convolutions_are_those_that_pytorch_counts():
 
     assert products(model) == counter.get_total_flops()
     assert model.fixed_tokens == 32 * 32
+
+
+def test_resnet_50_is_as_large_as_published_and_as_fast_as_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
+    model = describe_model("resnet-50")
+
+    assert products(model) / 2 == pytest.approx(4.09e9, rel=0.002)  # torchvision: 4.09 GFLOPS
+    assert model.num_weights == 25_557_032
+    validation = validate_samples(lambda name: {model.name: model}[name])
+    if validation.figures:  # with the tables of measured kernels
+        errors = [row.error for row in validation.figures if row.ours is not None]
+        assert len(errors) == 2
+        assert max(map(abs, errors)) < 0.2
 
 
 def test_what_has_no_form_is_counted_as_pytorch_counts_it():
