@@ -269,7 +269,7 @@ class Regions:
         if needed is None or needed.cache + needed.other + 2 * needed.passing > room:
             return None
         work = ((index, 1),)
-        cycles = self._measure(work, rectangle, WHOLE).cycles_of(work)
+        cycles = self._measure(work, rectangle).cycles_of(work)
         return RegionCost(work, rectangle, cycles, needed)
 
     def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
@@ -320,7 +320,7 @@ class Regions:
         """Return the cycles of a cost by part and limit; they add up to it."""
         return self._measure(work, rectangle, grid).split(work)
 
-    def _measure(self, work: Work, rectangle: Rectangle, grid: Grid) -> _Measured:
+    def _measure(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> _Measured:
         indices, group = tuple(index for index, _ in work), group_of(rectangle, grid)
         key = indices, group, grid
         if key not in self._measured:
