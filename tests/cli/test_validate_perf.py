@@ -18,7 +18,8 @@ def _quick_rows(monkeypatch):
 
     for family in (gpu, wafer):
         monkeypatch.setattr(family, "validate_training", empty)
-    monkeypatch.setattr(gpu, "validate", empty)
+    for name in ("validate", "validate_samples"):
+        monkeypatch.setattr(gpu, name, empty)
     monkeypatch.setattr(wafer, "validate", lambda load_model, progress: VALIDATION)  # noqa: ARG005
 
 
