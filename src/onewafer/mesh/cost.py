@@ -112,8 +112,8 @@ class Estimator:
         return self._step_cycles(Kind.REPEAT)
 
     def issue_cycles(self) -> int:
-        """Return the cycles from the start of a broadcast's step until its wavelets are issued."""
-        return self._step_cycles(Kind.BROADCAST_X)
+        """Return the cycles from the start of a chain's step until its wavelets are issued."""
+        return self._step_cycles(Kind.CHAIN_REDUCE_X)
 
     def _step_cycles(self, kind: Kind) -> int:
         where = self._program.whole_launch()
