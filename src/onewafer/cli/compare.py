@@ -66,7 +66,10 @@ _Sequence = Annotated[
     int | None, typer.Option(metavar="N", help="With --train: tokens of a sequence.")
 ]
 _Precision = Annotated[
-    str, typer.Option(metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4 or fp32.")
+    str,
+    typer.Option(
+        metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4, mxfp4 (of experts only) or fp32."
+    ),
 ]
 _WaferPrecision = Annotated[
     str, typer.Option(metavar="NAME", help="On wafers: fp16, bf16 or fp32.")

@@ -11,7 +11,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
 from onewafer.perf.checks import as_rows, as_samples, check_job
-from onewafer.perf.jobs import Forward, Prefill, Train
+from onewafer.perf.jobs import Forward, Precision, Prefill, Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _estimate(model: Model, job: Job, name: str, options: CompareOptions) -> Ans
     if (wafers := wafer.parse_system(name)) is not None:
         if isinstance(job, Train):
             return wafer.estimate_training(model, job, wafers, options.wafer)
-        return wafer.estimate(model, job, wafers, options.wafer)
+        result = wafer.estimate(model, job, wafers, options.wafer)
+        return _with_formats(result, options)
     cluster = find_cluster(name)
     assert cluster is not None, "names are checked before"
     chosen, groups = _for_gpu(options.gpu, cluster.gpu), options.groups
@@ -140,6 +141,18 @@ def _estimate(model: Model, job: Job, name: str, options: CompareOptions) -> Ans
         return gpu.estimate_training(model, job, cluster, pinned, clock=clock)
     plan = None if groups is None else groups.inference_plan(cluster)
     return gpu.estimate(model, job, cluster, replace(chosen, plan=plan))
+
+
+def _with_formats(result: Answer | Refusal, options: CompareOptions) -> Answer | Refusal:
+    """Return an answer that says how a wafer holds weights that are narrower on GPUs."""
+    on_gpus, on_wafers = options.gpu.precision, options.wafer.precision
+    if isinstance(result, Refusal) or on_gpus.num_bytes >= Precision.FP16.num_bytes:
+        return result
+    note = (
+        f"weights that GPUs have in {on_gpus} are unpacked when they are loaded, and held in "
+        f"{on_wafers}: a wafer has no arithmetic for {on_gpus}, and no kernel unpacks as it goes"
+    )
+    return replace(result, notes=(*result.notes, note))
 
 
 def _for_gpu(options: gpu.GpuOptions, device: Gpu) -> gpu.GpuOptions:

@@ -22,11 +22,15 @@ class Precision(StrEnum):
     FP16 = "fp16"
     FP8 = "fp8"
     FP4 = "fp4"
+    MXFP4 = "mxfp4"
+    """Of the weights of experts; all others, and all products, are wider."""
 
     @property
     def num_bytes(self) -> float:
         """Bytes of one weight, without the scales of blocks."""
-        return {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "fp4": 0.5}[self.value]
+        return {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "fp4": 0.5, "mxfp4": 0.5}[
+            self.value
+        ]
 
 
 class Goal(StrEnum):

@@ -124,10 +124,14 @@ class AiconfiguratorTables:
 
         Some experts were chosen more often than others, by a power law with exponent 1.01.
         """
+        names = _EXPERT_NAMES.get(number_format, (_GEMM_NAMES.get(number_format, number_format),))
+        found = (self._experts_in(shape, str(name)) for name in names)
+        return next((points for points in found if points is not None), None)
+
+    def _experts_in(self, shape: ExpertShape, name: str) -> ExpertPoints | None:
         sizes = ("hidden_size", "inter_size", "topk", "num_experts")
         wanted = (shape.features, shape.hidden, shape.experts_per_row, shape.num_experts)
         filters: list[tuple[str, object]] = list(zip(sizes, wanted, strict=True))
-        name = _GEMM_NAMES.get(number_format, number_format.value)
         filters += [("moe_dtype", name), ("distribution", _CHOICE)]
         groups = ("moe_tp_size", "moe_ep_size")
         found = self._read("moe/{engine}", "moe_perf", ("num_tokens", *groups), filters)
@@ -230,6 +234,8 @@ _FP8 = (
     NumberFormat.FP4,
 )
 _GEMM_NAMES = {NumberFormat.FP8_DYNAMIC: "fp8"}
+_EXPERT_NAMES = {NumberFormat.MXFP4: ("w4a8_mxfp4_mxfp8", "w4a16_mxfp4")}
+"""The first one was measured where GPUs have such arithmetic."""
 
 
 def is_installed() -> bool:

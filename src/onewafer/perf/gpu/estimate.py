@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import GpuCluster, load_cluster
 from onewafer.errors import ConfigurationError
+from onewafer.graph import Experts
 from onewafer.perf.answer import Answer, Choice, Refusal
 from onewafer.perf.checks import as_rows, check_job
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
@@ -22,7 +23,7 @@ from onewafer.perf.gpu.outcome import Bench, inference_job, num_sequences
 from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
-from onewafer.perf.jobs import Decode, Goal, Pass, Prefill, Serve
+from onewafer.perf.jobs import Decode, Goal, Pass, Precision, Prefill, Serve
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def estimate(
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
     check_job(model, job)
+    _check_precision(model, options)
     wanted = inference_job(as_rows(model, job), model.name)
     if (reason := options.formats.products.lack(cluster.gpu)) is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=reason)
@@ -62,6 +64,17 @@ def estimate(
     outcomes = [bench.outcome(plan, wanted) for plan in fitting]
     best = max(outcomes, key=lambda outcome: outcome.score(options.goal))
     return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
+
+
+def _check_precision(model: Model, options: GpuOptions) -> None:
+    operations = (op for segment in model.segments for op in segment.graph.operations)
+    if options.precision is Precision.MXFP4 and not any(
+        isinstance(op, Experts) for op in operations
+    ):
+        raise ConfigurationError(
+            f"{model.name} has no experts, whose weights are what mxfp4 is for; choose --precision "
+            "bf16, fp8 or fp4"
+        )
 
 
 def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
@@ -206,9 +219,10 @@ def _what_runs(bench: Bench) -> str:
             "one launch of all kernels, without a serving engine; weights in "
             f"{formats.products.value}, inputs in the GPU's memory"
         )
+    experts = "" if formats.own_experts is None else f" (of experts in {formats.experts.value})"
     return (
-        f"{load_engine(bench.options.engine).title}; weights in {formats.products.value}, keys and "
-        f"values in {formats.cache.value}, head in bfloat16"
+        f"{load_engine(bench.options.engine).title}; weights in {formats.products.value}{experts}, "
+        f"keys and values in {formats.cache.value}, head in bfloat16"
     )
 
 

@@ -48,6 +48,9 @@ class NumberFormat(StrEnum):
     """One scale for 128 × 128 weights, one for 128 features of a row."""
     FP4 = "nvfp4"
     """One fp8 scale for 16 elements."""
+    MXFP4 = "mxfp4"
+    """One scale of 8 bits, a power of two, for 32 weights; products with rows in mxfp8 where there
+    is arithmetic for both, else with weights that are unpacked to bf16 as they are read."""
 
     @property
     def num_bytes(self) -> float:
@@ -74,6 +77,9 @@ class NumberFormat(StrEnum):
             NumberFormat.FP8_DYNAMIC: gpu.fp8_flop_per_second,
             NumberFormat.FP8_BLOCK: gpu.fp8_flop_per_second,
             NumberFormat.FP4: gpu.fp4_flop_per_second,
+            NumberFormat.MXFP4: gpu.fp8_flop_per_second
+            if gpu.fp4_flop_per_second
+            else gpu.bf16_flop_per_second,
         }[self]
 
 
@@ -84,17 +90,19 @@ _BYTES = {
     NumberFormat.FP8_DYNAMIC: 1.0,
     NumberFormat.FP8_BLOCK: 1.0 + 4 / 128**2,
     NumberFormat.FP4: 0.5 + 1 / 16,
+    NumberFormat.MXFP4: 0.5 + 1 / 32,
 }
 
 
 def product_format(precision: Precision, *, has_block_scales: bool = False) -> NumberFormat:
-    """Return the format of matrix products at a precision."""
+    """Return the format of matrix products at a precision, those of experts left aside."""
     formats = {
         Precision.FP32: NumberFormat.FP32,
         Precision.BF16: NumberFormat.BF16,
         Precision.FP16: NumberFormat.BF16,
         Precision.FP8: NumberFormat.FP8_BLOCK if has_block_scales else NumberFormat.FP8,
         Precision.FP4: NumberFormat.FP4,
+        Precision.MXFP4: NumberFormat.BF16,
     }
     return formats[precision]
 

@@ -70,7 +70,9 @@ def memory_of_gpu(
     weights = token = sample = 0.0
     for piece, repeats in model.pieces(plan.tensor, plan.expert):
         here = -(-repeats // plan.pipeline)
-        weights += here * piece.quantized_weights * formats.products.num_bytes
+        products = piece.quantized_weights - piece.expert_weights
+        weights += here * products * formats.products.num_bytes
+        weights += here * piece.expert_weights * formats.experts.num_bytes
         weights += here * piece.plain_weights * NumberFormat.BF16.num_bytes
         token += here * piece.cached_features * formats.cache.num_bytes
         sample = max(sample, piece.sample_elements * formats.products.num_bytes)

@@ -19,7 +19,8 @@ class GpuOptions:
     """Choices for GPUs; everything has a usual value."""
 
     precision: Precision = Precision.BF16
-    """Of weights and of the products with them; the head stays in bf16."""
+    """Of weights and of the products with them; the head stays in bf16. With mxfp4, all but the
+    experts do."""
     cache: Precision | None = None
     """Of keys and values; None: fp8 with weights in fp8 or fp4, else bf16."""
     has_block_scales: bool = False
@@ -39,9 +40,10 @@ class GpuOptions:
     def formats(self) -> Formats:
         """How weights and the cache are stored."""
         products = product_format(self.precision, has_block_scales=self.has_block_scales)
-        if self.cache is not None:
-            return Formats(products=products, cache=product_format(self.cache))
         is_narrow = products in (NumberFormat.FP8, NumberFormat.FP4)
+        usual = NumberFormat.FP8 if is_narrow else NumberFormat.BF16
         return Formats(
-            products=products, cache=NumberFormat.FP8 if is_narrow else NumberFormat.BF16
+            products=products,
+            cache=usual if self.cache is None else product_format(self.cache),
+            own_experts=NumberFormat.MXFP4 if self.precision is Precision.MXFP4 else None,
         )

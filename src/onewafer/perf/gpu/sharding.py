@@ -164,6 +164,8 @@ class ShardedPiece:
     """Elements of keys and values of a token on one GPU."""
     sample_elements: int = 0
     """Elements of maps that a sample needs at a time; 0: room that engines keep anyway."""
+    expert_weights: int = 0
+    """Those of the `quantized_weights` that are weights of experts."""
 
 
 def shard(
@@ -257,11 +259,13 @@ class _Sharder:
         for index, operation in enumerate(self._operations):
             self._visit(index, operation)
         self._add_fused()
-        quantized, plain = self._count_weights()
+        experts = sum(p.shape.elements_of_gpu for _, p in self._parts if isinstance(p, Mix))
+        products, plain = self._count_weights()
         parts = tuple(part for _, part in sorted(self._parts, key=lambda entry: entry[0]))
         shapes = (p.shape for p in parts if isinstance(p, Attend) and p.is_causal)
         cached = sum(shape.token_elements for shape in shapes)
-        return ShardedPiece(parts, quantized, plain, cached)
+        quantized = products + experts
+        return ShardedPiece(parts, quantized, plain, cached, expert_weights=experts)
 
     def _is_output_product(self, operation: Operation) -> bool:
         return isinstance(operation, Linear) and operation.result.name in self._graph.outputs
@@ -494,12 +498,10 @@ class _Sharder:
                 yield from self._linear_sources(operand)
 
     def _count_weights(self) -> tuple[int, int]:
-        """Return the elements on one GPU in the job's format, and those in bf16."""
+        """Return the elements on one GPU in the job's format, and in bf16, less experts."""
         products = [part for _, part in self._parts if isinstance(part, Product)]
         quantized = sum(p.outputs * p.inputs for p in products if p.is_quantized)
         plain = sum(p.outputs * p.inputs for p in products if not p.is_quantized)
-        mixes = [part.shape for _, part in self._parts if isinstance(part, Mix)]
-        quantized += sum(shape.elements_of_gpu for shape in mixes)
         learned = {tensor.name: tensor.num_elements for tensor in self._segment.weights}
         for operation in self._operations:
             match operation:

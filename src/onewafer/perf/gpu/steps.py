@@ -55,6 +55,13 @@ class Formats:
 
     products: NumberFormat
     cache: NumberFormat
+    own_experts: NumberFormat | None = None
+    """Of experts, where theirs is another than that of products."""
+
+    @property
+    def experts(self) -> NumberFormat:
+        """How weights of experts are stored."""
+        return self.own_experts or self.products
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +164,7 @@ class StepClock:
                 for kernel in self._attention(part, step):
                     yield "attention", kernel
             case Mix():
-                yield "experts", Experts(part.shape, step.rows, self.formats.products)
+                yield "experts", Experts(part.shape, step.rows, self.formats.experts)
             case Fused():
                 rows = _count(part.rows, step)
                 num_bytes = (part.elements * rows + part.fixed) * _ACTIVATION_BYTES

@@ -50,7 +50,8 @@ class WaferOptions:
             )
         if self.precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
             raise ConfigurationError(
-                f"a wafer has no arithmetic for {self.precision}; write fp16, bf16 or fp32"
+                f"a wafer has no arithmetic for {self.precision}, and holds such weights in 16 "
+                "bits; write fp16, bf16 or fp32"
             )
         if self.region is not None and min(self.region) < 1:
             raise ConfigurationError(
