@@ -101,6 +101,17 @@ def test_a_busy_microthread_is_warned_of_once(engine):
     assert line.endswith("(--strict, ONEWAFER_STRICT=on: an error)")
 
 
+def test_a_place_of_several_programs_is_named_once(engine):
+    image = make_image(WSE3, {(0, 0): busy_program(), (1, 0): busy_program()}, width=2)
+    exports = (Export("main", SymbolKind.FUNCTION, None, is_mutable=False),)
+    device, listener = reviewed(replace(image, exports=exports), engine=engine)
+    device.launch("main")
+    device.stop()
+    (line,) = listener.lines
+    assert line.count("kernel.csl:6:3") == 1
+    assert "@mov32 on microthread 3, 2 times, first of all PEs on (0, 0)" in line
+
+
 def test_a_busy_microthread_is_an_error_of_a_strict_run(engine):
     device, _ = device_of(busy_program(), engine=engine, is_strict=True)
     with pytest.raises(HazardError, match=r"microthread 3[\s\S]*at kernel\.csl:6:3"):

@@ -26,13 +26,16 @@ def checking_of(settings: Settings) -> Checking:
 
 def describe_busy_issues(machine: Machine) -> str | None:
     """Return where operations found their microthread busy, None: nowhere (M38)."""
-    issues = sorted(machine.busy_issues(), key=lambda issue: (-issue.num_times, issue.first_pe))
-    if not issues:
+    places = _busy_places(machine)
+    if not places:
         return None
     cycles = int(machine.statistics().stall_cycles[StallReason.MICROTHREAD_BUSY].sum())
-    lines = [_describe_busy_issue(machine, issue) for issue in issues[:_NUM_SHOWN]]
-    if len(issues) > _NUM_SHOWN:
-        lines.append(f"and {len(issues) - _NUM_SHOWN} more places")
+    lines = [
+        f"{where}, {'once' if num_times == 1 else f'{num_times:,} times'}, first of all PEs on {pe}"
+        for where, num_times, pe in places[:_NUM_SHOWN]
+    ]
+    if len(places) > _NUM_SHOWN:
+        lines.append(f"and {len(places) - _NUM_SHOWN} more places")
     what = (
         "DSD operations were issued on a busy microthread, and their tasks waited there, "
         f"{cycles:,} cycles on all PEs together:"
@@ -40,17 +43,27 @@ def describe_busy_issues(machine: Machine) -> str | None:
     return "\n  ".join([what, *lines, BUSY_ADVICE])
 
 
-def _describe_busy_issue(machine: Machine, issue: BusyIssue) -> str:
+def _busy_places(machine: Machine) -> list[tuple[str, int, tuple[int, int]]]:
+    """Return where, how often and on which PE first, the places with most of it first.
+
+    A place of the source may stand in several tile programs.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for issue in machine.busy_issues():
+        where = _place_of(machine, issue)
+        num_times, first_pe = found.get(where, (0, issue.first_pe))
+        found[where] = (num_times + issue.num_times, min(first_pe, issue.first_pe))
+    ordered = sorted(found.items(), key=lambda entry: (-entry[1][0], entry[1][1]))
+    width = machine.image.width
+    return [(where, n, (pe % width, pe // width)) for where, (n, pe) in ordered]
+
+
+def _place_of(machine: Machine, issue: BusyIssue) -> str:
     program = machine.image.programs[issue.program]
     row = program.code[issue.pc]
     kind = DsdOperation(int(row[Field.TYPE])).name.lower()
     thread = program.configs[int(row[Field.IMM])].microthread
-    y, x = divmod(issue.first_pe, machine.image.width)
-    times = "once" if issue.num_times == 1 else f"{issue.num_times:,} times"
-    return (
-        f"{place(program, issue.pc)}: @{kind} on microthread {thread}, {times}, "
-        f"first of all PEs on ({x}, {y})"
-    )
+    return f"{place(program, issue.pc)}: @{kind} on microthread {thread}"
 
 
 def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:

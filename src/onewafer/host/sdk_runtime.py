@@ -518,7 +518,7 @@ class SdkRuntime:
         variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
         if name not in variables:
             raise HostError(
-                f"PE ({program_x}, {program_y}) has no variable {name!r}; "
+                f"PE ({program_x}, {program_y}) has no variable {name!r} that its program uses; "
                 f"{suggest(name, tuple(variables))}"
             )
         symbol = variables[name]

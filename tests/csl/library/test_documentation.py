@@ -9,6 +9,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.csl.sema.session import LIBRARIES
 from tests.csl.library.one_pe import compile_pe, device_of
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +55,15 @@ def test_every_library_is_on_the_page():
         folder, _, part = name.rpartition("/")
         named = f"`{part}`" if folder == "tile_config" else f"<{name}>"
         assert named in PAGE or f"`{part}." in PAGE, name
+
+
+def test_every_library_is_suggested():
+    files = {
+        path.relative_to(LIBRARY).with_suffix("").as_posix() for path in LIBRARY.rglob("*.csl")
+    }
+    assert {name for name in files - INTERNAL if not name.startswith("tile_config/")} == {
+        *LIBRARIES
+    }
 
 
 def test_every_function_is_on_the_page():

@@ -513,3 +513,61 @@ def test_extern_variables_are_those_that_a_module_exports(analyze, declarations,
     fn run() void {{ {use} m.f(); }}
     """
     assert analyze(source, files={"m.csl": EXPORTING}).codes == codes
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("<maths>", "did you mean `<math>`?"),
+        ("math", "did you mean `<math>`"),
+        ("<memcpy/memcpy_params>", "did you mean `<memcpy/get_params>`"),
+        ("maths.csl", "paths are relative to the importing file"),
+    ],
+)
+def test_a_library_of_nearly_this_name_is_named(analyze, path, advice):
+    error = analyze(f'const m = @import_module("{path}"); fn main() void {{ }}').error
+    assert (error.code, error.help[: len(advice)]) == ("import-not-found", advice)
+
+
+HINTS = """
+var a = @zeros([4]f32); var k: u16 = 2;
+const math = @import_module("<math>");
+const d = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i] });
+const c: [4]f32 = @constants([4]f32, 1.0);
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "part"),
+    [
+        ("@fmovs(d, a);", "make a DSD of the array"),
+        ("const p: *f32 = &a; p.* = 1.0;", "&array[0]"),
+        ("const p: [*]u16 = &a; p[0] = 1;", "@ptrcast([*]u16, …)"),
+        ("d.extent = 3;", "@set_dsd_length"),
+        ("a[0] = math.pow(2.0, 3.0);", "@as(f32, …)"),
+        ("var p = .{ .x = k };", "const T = struct"),
+    ],
+)
+def test_what_to_write_instead_is_said(analyze, statement, part):
+    assert part in analyze(f"{HINTS} fn main() void {{ {statement} }}").error.help
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+def test_an_operation_without_a_known_queue_says_what_would_do(analyze, arch):
+    source = """
+    const q = @get_output_queue(2);
+    fn out(n: u16) fabout_dsd {
+      return @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(1), .extent = n, .output_queue = q });
+    }
+    fn main() void { @mov32(out(2), 1, .{ .async = true }); }
+    comptime { @initialize_queue(q CONFIG); }
+    """.replace("CONFIG", ", .{ .color = @get_color(1) }" if arch == "wse3" else "")
+    error = analyze(source, arch=arch).error
+    assert error.code == "missing-microthread"
+    assert "comptime f(…)" in error.help
+    assert ("@get_ut_id" in error.help) == (arch == "wse3")
+
+
+def test_an_index_is_an_integer(analyze):
+    error = analyze(f"{HINTS} fn main() void {{ a[1.5] = 1.0; }}").error
+    assert error.message == "an index is an integer, this is of type `comptime_float`"

@@ -402,12 +402,24 @@ def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> 
         advice = "make a color of it: `@get_color(…)`"
     elif type_ in t.IDS and t.is_integer(source):
         advice = f"make an id of it: `@get_{type_}(…)`"
+    elif isinstance(source, t.PointerType) and isinstance(type_, t.PointerType):
+        advice = _pointer_advice(source, type_)
     fail(
         "type-mismatch",
         f"{what or 'a value'} of type `{type_}` is expected, this is of type `{source}`",
         span,
         help=advice,
     )
+
+
+def _pointer_advice(source: t.PointerType, type_: t.PointerType) -> str:
+    """Return how to come to a pointer of another type."""
+    if isinstance(source.pointee, t.ArrayType) and source.pointee.element == type_.pointee:
+        if not type_.is_many:
+            return "take the address of an element: `&array[0]`"
+    elif source.is_const and not type_.is_const:
+        return "the pointer is to something constant: declare that with `var`"
+    return f"if that is meant: `@ptrcast({type_}, …)`"
 
 
 def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Value:
@@ -431,7 +443,7 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
             if type_ is t.COMPTIME_STRUCT or type_of(value) == type_:
                 return value
             if isinstance(type_, t.StructType) and type_.origin is not None:
-                return to_named(value, type_, lambda f, u: coerce(f, u, span, what), span)
+                return to_named(value, type_, lambda f, u: coerce(f, u, span, what), span, what)
         case FunctionValue() if isinstance(type_, t.FunctionType):
             actual = type_of(value)
             assert isinstance(actual, t.FunctionType)
@@ -452,11 +464,12 @@ def to_named(
     type_: t.StructType,
     convert: Callable[[Value, t.Type], Value],
     span: Span | None,
+    what: str = "",
 ) -> Struct:
     """Return an anonymous struct as one of a named type, each field converted, or fail."""
     names, given = type_.names or (), value.names or ()
     if value.type is not None or (value.names is None and value.fields):
-        mismatch(value, type_, span)
+        mismatch(value, type_, span, what)
     if type_.is_union:
         return _to_union(value, type_, convert, span)
     check_names(given, names, f"`{type_}`", span)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
@@ -91,7 +91,25 @@ def member(base: Value, name: str, span: Span) -> Value:
                 )  # fmt: skip
             return Scalar(enum, members[name])
         case _:
-            fail("unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span)
+            fail(
+                "unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span,
+                help=_how_to_change(name) if type_of(base) in t.DSDS else "",
+            )  # fmt: skip
+
+
+_CHANGES: Final = {
+    "base_address": "@set_dsd_base_addr",
+    "offset": "@increment_dsd_offset",
+    "stride": "@set_dsd_stride",
+    "extent": "@set_dsd_length",
+    "length": "@set_dsd_length",
+}
+
+
+def _how_to_change(name: str) -> str:
+    """Return which builtin returns a DSD with another value of a part."""
+    builtin = _CHANGES.get(name)
+    return f"make another DSD of it: `{builtin}(dsd, …)`" if builtin else ""
 
 
 def flat_index(
@@ -127,9 +145,14 @@ def check_rank(dimensions: Sequence[int], rank: int, span: Span, what: str) -> N
     if len(dimensions) != rank:
         fail(
             "type-mismatch",
-            f"{what} has {len(dimensions)} dimension(s), it is indexed with {rank}",
+            f"{what} has {_count(len(dimensions), 'dimension')}, "
+            f"it is indexed with {_count(rank, 'number')}",
             span,
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def plain(op: BinaryOperator, left: Value, right: Value, span: Span) -> Scalar:

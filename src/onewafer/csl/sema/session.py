@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.grouping import CannotGroup
+from onewafer.csl.sema.names import suggest
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
 
@@ -215,11 +216,22 @@ class Session:
         return [posixpath.normpath(posixpath.join(root, path)) for root in roots]
 
 
+LIBRARIES: Final = (
+    "collectives_2d/params", "collectives_2d/pe", "complex", "control", "debug", "directions",
+    "dsd_ops", "empty", "kernels/fft/fft3d_layout", "kernels/tally/layout", "kernels/tally/pe",
+    "layout", "malloc", "math", "memcpy/get_params", "memcpy/memcpy", "memcpy/memcpy_switches",
+    "message_passing", "random", "simprint", "string", "tile_config", "time", "timer",
+)  # fmt: skip
+"""The modules that a program may import as `<name>`."""
+
+
 def _not_found(path: str, tried: Sequence[str], span: Span | None) -> NoReturn:
+    names = [f"<{name}>" for name in LIBRARIES] if not path.endswith(".csl") else []
     fail(
         "import-not-found",
         f"there is no file `{path}`",
         span,
         notes=(f"looked for {', '.join(f'`{t}`' for t in tried)}",),
-        help="paths are relative to the importing file; `<name>` looks in the library",
+        help=suggest(f"<{path.strip('<>')}>", names)
+        or "paths are relative to the importing file; `<name>` looks in the library",
     )

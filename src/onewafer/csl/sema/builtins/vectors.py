@@ -183,6 +183,14 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
     if isinstance(value, Scalar) and isinstance(wanted, t.IntegerType) and value.value < 0:
         signed = t.IntegerType(wanted.bits, is_signed=True)
         return a.sized(value, signed, span, "the scalar")
+    if isinstance(actual, t.ArrayType):
+        fail(
+            "type-mismatch",
+            f"the operand is a DSD or a scalar of type `{wanted}`, this is of type `{actual}`",
+            span,
+            help="make a DSD of the array: "
+            "`@get_dsd(mem1d_dsd, .{ .tensor_access = |i|{n} -> array[i] })`",
+        )
     return a.sized(value, wanted, span, "the scalar")
 
 
@@ -355,12 +363,15 @@ def _microthread(
         return int(force(value, "ut_id", span))
     fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
     if not fabric:
-        chosen = "`.ut_id`" if machine.queues_need_initialization else "a fabric operand"
+        has_ut_id = machine.queues_need_initialization
         fail(
             "missing-microthread",
-            f"an asynchronous operation on {machine.name} needs {chosen} that is known here",
+            f"an asynchronous operation on {machine.name} needs "
+            f"{'`.ut_id`, or ' * has_ut_id}a fabric operand that is known here",
             span,
-            help="use a DSD that is a constant, or run the operation synchronously",
+            help=f"{'give it `.ut_id = @get_ut_id(n)`, ' * has_ut_id}"
+            "use a fabric DSD that is a constant (of a function that makes it: `comptime f(…)`), "
+            "or leave out `.async`",
         )
     outputs = [d for d in fabric if d.kind is DsdKind.FABOUT]
     if not machine.queues_need_initialization and outputs:

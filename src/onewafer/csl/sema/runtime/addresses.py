@@ -155,6 +155,7 @@ def element_pointer(
     for axis, index in enumerate(indices):
         scale = prod((dimensions or (0,))[axis + 1 :]) * size
         if isinstance(index, Scalar):
+            operations.integer(index, span, "an index")
             _check_bounds(index, axis, dimensions, span)
         if isinstance(index, Scalar) and index.taint is None:
             known += int(operations.integer(index, span, "an index").value) * scale

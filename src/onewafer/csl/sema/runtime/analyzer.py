@@ -234,7 +234,7 @@ class Analyzer:
                 if type_of(value) == type_:
                     return value
                 return operations.to_named(
-                    value, type_, lambda field, wanted: self.coerce(field, wanted, span, what), span
+                    value, type_, lambda f, wanted: self.coerce(f, wanted, span, what), span, what
                 )
             case _:
                 return operations.coerce(value, type_, span, what)
@@ -294,6 +294,8 @@ def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:
             "unsupported-feature",
             f"values of type `{type_}` are not supported at run time",
             span,
-            help="64-bit integers, structs and arrays by value exist at compile time only",
+            help="give the number a type that exists there: `@as(f32, …)`"
+            if type_ in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
+            else "numbers of other than 8, 16 and 32 bits and arrays by value are for compile time",
         )
     return scalar

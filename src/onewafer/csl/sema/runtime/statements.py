@@ -167,7 +167,9 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
             "not-runtime",
             f"a variable cannot be of type `{type_}`, which does not exist at run time",
             node.name_span,
-            help="declare it `const`, or give it a sized type: `var x: i16 = …`",
+            help="declare it `const`, or give it a type: `const T = struct { x: i16 };`"
+            if isinstance(type_, t.StructType)
+            else "declare it `const`, or give it a sized type: `var x: i16 = …`",
         )
     is_placed = node.name in a.addressed or node.alignment is not None
     if isinstance(type_, t.ArrayType) or is_placed:
