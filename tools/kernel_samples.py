@@ -425,10 +425,13 @@ _SEQUENCES = (
     ),
     Sample(
         _rotate,
-        rounds=("members",),
-        lengths=("elements", "pairs"),
+        rounds=("long*members", "short", "short*pairs"),
+        lengths=("elements", "pairs", "members", "whole"),
         strides=("members", "2*members"),
-        grid=grid(rows=(2, 3), columns=(4, 6), group=(3, 5)),
+        grid=(
+            *grid(rows=(2, 3), columns=(4, 6), group=(3, 4)),
+            *grid(rows=(1,), columns=(4, 6), group=(5, 7)),
+        ),
     ),
     Sample(
         lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),

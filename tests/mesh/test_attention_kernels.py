@@ -23,7 +23,8 @@ const kv_append = @import_module("kv_append.csl", .{ .element = ELEMENT });
 const scores_kernel = @import_module("scores.csl", .{ .element = ELEMENT });
 const softmax = @import_module("softmax.csl", .{ .exponential = halve });
 const values_kernel = @import_module("values.csl", .{ .element = ELEMENT });
-const rotary = @import_module("rotary.csl", .{ .element = ELEMENT });
+const functions = @import_module("functions.csl");
+const rotary = @import_module("rotary.csl", .{ .element = ELEMENT, .functions = functions });
 const lookup = @import_module("lookup.csl", .{ .element = ELEMENT });
 const last_row = @import_module("last_row.csl", .{ .element = ELEMENT });
 
@@ -68,8 +69,8 @@ fn divide(rows: u16, group: u16, most: u16, width: u16) void {
   sys_mod.unblock_cmd_stream();
 }
 fn rotate(rows: u16, width: u16, group: u16) void {
-  rotary.run(result_dsd, left_dsd, scores_dsd, totals_dsd, scratch_dsd, rows, width, group);
-  rotary.run(left_dsd, left_dsd, scores_dsd, totals_dsd, scratch_dsd, rows, width, group);
+  rotary.run(result_dsd, left_dsd, scores, totals, scratch_dsd, rows, width, group);
+  rotary.run(left_dsd, left_dsd, scores, totals, scratch_dsd, rows, width, group);
   sys_mod.unblock_cmd_stream();
 }
 fn look_up_tokens(rows: u16, features: u16, entries: u16, b: u16) void {

@@ -84,6 +84,7 @@ CLAIMS = [
     Claim("gelu", lambda x: x * normal(x), -6, -1, 80, 7e-8),
     Claim("gelu", lambda x: x * normal(x), -np.inf, -6, np.finfo(float).max, 1e-13),
     Claim("rsqrt", lambda x: 1 / np.sqrt(x), 0, np.inf, 1.5),
+    Claim("reciprocal", lambda x: 1 / x, 2.0**-120, 2.0**120, 1.2),
 ]
 STRIDES = [20_011, pytest.param(101, marks=pytest.mark.slow)]
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.mesh import arithmetic
+from onewafer.mesh.functions import reciprocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -273,14 +274,13 @@ def values(
 def divide(sums: Sums, weighted: Sums, heads: LocalHeads, *, dtype: np.dtype[Any]) -> Floats:
     """Return `weighted` `[…, rows, group, width]` by `sums` `[…, rows, most]` in the storage type.
 
-    The result is `[…, rows, width, group]`: the product with the reciprocal of the sum, both
-    rounded to f32, and once more if the storage type is f16. Padding is +0.
+    The result is `[…, rows, width, group]`: the product with the reciprocal of the sum, rounded
+    to f32, and once more if the storage type is f16. Padding is +0.
     """
     *leading, group, width = weighted.shape
     result = np.zeros((*leading, width, group), dtype)
     for index, (_, block) in enumerate(heads.blocks()):
-        with np.errstate(all="ignore"):
-            reciprocals = np.float32(1.0) / sums[..., index * group : (index + 1) * group]
+        reciprocals = reciprocal(sums[..., index * group : (index + 1) * group])
         quotients = arithmetic.multiply(weighted[..., block], reciprocals[..., np.newaxis])
         result[..., block, :] = _store(quotients, dtype).swapaxes(-1, -2)
     return result

@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.mesh import attention
 from onewafer.mesh.entry import Kind
 from onewafer.mesh.operations.operation import Classes, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
@@ -164,7 +164,16 @@ class Rotate(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         elements = block_sizes(program, self.cosine, launch)["elements"]
-        return {"members": self.members, "elements": elements, "pairs": elements // 2}
+        pairs, whole = elements // 2, elements * self.members
+        is_short = pairs < self.members and whole <= CHUNK
+        return {
+            "members": self.members,
+            "elements": elements,
+            "pairs": pairs,
+            "whole": whole,
+            "short": int(is_short),
+            "long": int(not is_short),
+        }
 
 
 @dataclass(frozen=True, slots=True)
