@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite, walk
+from onewafer.csl.codegen.count_down import count_down
 from onewafer.csl.codegen.unused import drop_unused
 from onewafer.image import Opcode, ScalarType
 
@@ -50,7 +51,7 @@ class _Expander:
             return
         self._begun.add(function)
         expanded = self._block(function.body)
-        function.body = drop_unused(expanded)
+        function.body = count_down(drop_unused(expanded))
         self._finished.add(function)
 
     def _block(self, block: Block) -> Block:

@@ -1,0 +1,97 @@
+"""Loops whose counter nobody reads → loops that count down to 0, where the counter is the test.
+
+In and out: the body of a function. The counter is unsigned and goes from 0, by 1, up to a number
+that the loop does not change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, rewrite, walk
+from onewafer.image import Opcode
+
+if TYPE_CHECKING:
+    from onewafer.csl.walk import Block
+
+
+def count_down(body: Block) -> Block:
+    """Return the body with such loops turned."""
+    reads = Counter(
+        node.local
+        for statement in walk.statements(body)
+        for root in walk.roots(statement)
+        for node in walk.expressions(root)
+        if isinstance(node, ir.ReadLocal)
+    )
+    sets = Counter(local for statement in walk.statements(body) for local in _changed(statement))
+    return _Turner(reads, sets).block(body)
+
+
+def _changed(statement: ir.Statement) -> list[ir.Local]:
+    match statement:
+        case ir.SetLocal(local=local):
+            return [local]
+        case ir.Map(streams=streams):
+            return [stream.local for stream in streams]
+        case _:
+            return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Turner:
+    reads: Counter[ir.Local]
+    sets: Counter[ir.Local]
+
+    def block(self, block: Block) -> Block:
+        found: list[ir.Statement] = []
+        for statement in block:
+            changed = rewrite.with_blocks(statement, self.block)
+            if found and isinstance(changed, ir.Loop):
+                found[-1], changed = self._turned(found[-1], changed)
+            found.append(changed)
+        return tuple(found)
+
+    def _turned(self, before: ir.Statement, loop: ir.Loop) -> tuple[ir.Statement, ir.Statement]:
+        """Return a statement and the loop after it, or what counts down in their place."""
+        match before, loop.condition, loop.step:
+            case (
+                ir.SetLocal(local=counter, value=ir.Immediate(per_pe=None, word=0) as zero),
+                ir.Binary(Opcode.LESS, type_, ir.ReadLocal(tested), stop),
+                (
+                    ir.SetLocal(
+                        advanced,
+                        ir.Binary(
+                            Opcode.ADD,
+                            left=ir.ReadLocal(from_),
+                            right=ir.Immediate(per_pe=None, word=1),
+                        ) as sum_,
+                    ) as step,
+                ),
+            ) if (
+                counter is tested is advanced is from_
+                and self.reads[counter] == self.sets[counter] == 2  # noqa: PLR2004 - those here
+                and not (type_.is_float or type_.is_signed)
+                and _stays(stop, loop)
+            ):
+                condition = replace(loop.condition, opcode=Opcode.NOT_EQUAL, right=zero)
+                less = replace(step, value=replace(sum_, opcode=Opcode.SUB))
+                return (
+                    replace(before, value=stop),
+                    replace(loop, condition=condition, step=(less,)),
+                )
+            case _:
+                return before, loop
+
+
+def _stays(stop: ir.Expression, loop: ir.Loop) -> bool:
+    """Tell whether a number is the same for as long as a loop runs."""
+    match stop:
+        case ir.Immediate():
+            return True
+        case ir.ReadLocal(local=local):
+            return all(local not in _changed(inside) for inside in walk.statements((loop,)))
+        case _:
+            return False
