@@ -291,3 +291,11 @@ def test_norms_of_copies_are_those_of_one_latent_vector_each():
     )
 
     assert (norm.groups, norm.result.shape) == (4, (1, 4 * 10))
+
+
+def test_a_layer_of_deepseek_v3_fits_a_wafer():
+    """Of 48 KiB, weights take 27.5 KiB: whoever makes kernels larger may lose the model."""
+    model = latent_model(replace(MIXTURE, experts=257), DEEPSEEK_V3)
+    regions = regions_of(model, position=4095, capacity=4096)
+
+    assert regions.cost(((1, 1),), (755, 1170)) is not None

@@ -14,22 +14,20 @@ from onewafer.graph import Linear
 from onewafer.mesh import Matmul
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from onewafer.graph import Operation
     from onewafer.mesh import MeshProgram
 
 
-def with_head_products(
-    program: MeshProgram, operations: Sequence[Operation], heads: Mapping[str, int]
-) -> MeshProgram:
+def with_head_products(program: MeshProgram, heads: Mapping[str, int]) -> MeshProgram:
     """Return a program that multiplies what is not zero of weights.
 
-    `operations` are those of its graph; `heads` says of weights how many parts they are cut into,
-    of which each has rows and columns of its own.
+    `heads` says of weights how many parts they are cut into, of which each has rows and columns of
+    its own.
     """
     if not heads:
         return program
+    operations = program.graph.operations
     multiplied = (
         _less(operation, heads.get(source.weight, 1))
         if isinstance(operation, Matmul) and isinstance(source := operations[at], Linear)

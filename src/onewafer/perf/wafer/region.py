@@ -21,9 +21,7 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Convolution, Linear
 from onewafer.mesh import (
     Arena,
-    Axis,
     Cutter,
-    Distribution,
     Estimator,
     Launch,
     Role,
@@ -36,6 +34,7 @@ from onewafer.perf.wafer.grids import MOST_COMPARED, Grids, group_of
 from onewafer.perf.wafer.head_products import with_head_products
 from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.messages import Groups
+from onewafer.perf.wafer.stored_weights import stored_matrix, stored_weights
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 from onewafer.units import format_bytes
 
@@ -43,12 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from onewafer.arch import Timing
-    from onewafer.graph import Graph, LayerPart, Tensor
-    from onewafer.mesh import Estimate, Footprint, MeshProgram, Placement, Waits
+    from onewafer.graph import Graph, LayerPart
+    from onewafer.mesh import Estimate, Footprint, MeshProgram, Waits
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.map_blocks import Grid, Message
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.stand_ins import Piece
+    from onewafer.perf.wafer.stored_weights import StoredWeight
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
@@ -64,8 +64,6 @@ HALOS = "neighbours' places"
 """What blocks of maps tell each other."""
 _ONCE = -1
 """In place of a segment: what a launch does once."""
-_ALIGNMENT = 16
-"""Bytes to which blocks of parameters are padded."""
 _WAVELET_BYTES = 4
 
 
@@ -77,7 +75,7 @@ class Bytes:
     cache: int
     other: int
     """Code, activations, buffers, tables, the schedule."""
-    passing: float
+    weights_at_once: float
     """What must be there of the weights at a time where they come from outside: of experts, which
     follow one another, as many as a row meets."""
 
@@ -156,7 +154,7 @@ class Regions:
         )
 
     @cached_property
-    def passing_bytes(self) -> tuple[float, ...]:
+    def bytes_at_once(self) -> tuple[float, ...]:
         """Bytes of `weight_bytes` that must be there at a time, if they come from outside."""
         return tuple(
             sum(
@@ -210,7 +208,7 @@ class Regions:
         uses = Counter(name for of_piece in names for name in of_piece)
         return tuple(
             tuple(
-                _stored_matrix(tensor, times, piece.stacked.get(tensor.name))
+                stored_matrix(tensor, times, piece.stacked.get(tensor.name))
                 for tensor, times in zip(
                     piece.graph.parameters, self.times_stored(piece), strict=True
                 )
@@ -262,11 +260,11 @@ class Regions:
             return -1
         return room - self.least_bytes(work, group)
 
-    def passing_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
+    def streamed_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of a piece whose weights come from outside, None if nothing fits."""
         needed = self.bytes(((index, 1),), rectangle)
         room = self.architecture.memory_bytes
-        if needed is None or needed.cache + needed.other + 2 * needed.passing > room:
+        if needed is None or needed.cache + needed.other + 2 * needed.weights_at_once > room:
             return None
         work = ((index, 1),)
         cycles = self._measure(work, rectangle).cycles_of(work)
@@ -384,7 +382,6 @@ class _Measured:
         )
         self._program: MeshProgram = with_head_products(
             program,
-            [operation for _, piece in pieces for operation in piece.graph.operations],
             {name: count for _, piece in pieces for name, count in piece.head_products.items()},
         )
         check_words(self._program)
@@ -427,8 +424,7 @@ class _Measured:
 
     def bytes_of(self, work: Work) -> Bytes:
         """Return the bytes of every PE."""
-        counts = Counter(dict(work))
-        weights, caches = self._weight_bytes, self._cache_bytes
+        counts, caches = Counter(dict(work)), self._cache_bytes
         needed, pieces = self._footprint, dict(self._pieces)
         sequences = self._regions.load.sequences
         kept = (
@@ -438,11 +434,17 @@ class _Measured:
         passing = (
             counts[index] * size * pieces[index].passing_share for index, size in caches.items()
         )
+        blocks = sum(one.block_bytes for one in self._weights)
+
+        def share(one: StoredWeight) -> float:
+            """Return the bytes of its block, for as many pieces as there are."""
+            return one.block_bytes * counts[one.segment] / self._rounds[one.segment]
+
         return Bytes(
-            weights=sum(counts[index] * stored for index, (stored, _) in weights.items()),
+            weights=sum(share(one) * one.times for one in self._weights),
             cache=math.ceil(sum(kept)),
-            other=needed.total - needed.state - self._learned_bytes + math.ceil(sum(passing)),
-            passing=sum(counts[index] * size for index, (_, size) in weights.items()),
+            other=needed.total - needed.state - blocks + math.ceil(sum(passing)),
+            weights_at_once=sum(share(one) * one.times_at_once for one in self._weights),
         )
 
     def _repeats(self, count: int) -> int:
@@ -557,52 +559,8 @@ class _Measured:
         )
 
     @cached_property
-    def _weight_bytes(self) -> Mapping[int, tuple[float, float]]:
-        """Bytes of the weights of one piece of each segment: stored, and there at a time.
-
-        A shared one counts for the first.
-        """
-        return {
-            index: (
-                sum(size * share for size, share, _ in sizes) / self._rounds[index],
-                sum(size * passing for size, _, passing in sizes) / self._rounds[index],
-            )
-            for index, sizes in self._learned.items()
-        }
-
-    @property
-    def _learned_bytes(self) -> int:
-        return sum(size for sizes in self._learned.values() for size, _, _ in sizes)
-
-    @cached_property
-    def _learned(self) -> Mapping[int, list[tuple[int, float, float]]]:
-        """By segment: bytes of each learned parameter; the shares stored, and there at a time."""
-        owners: dict[str, tuple[int, float, int | None]] = {}
-        for index, piece in self._pieces:
-            times = self._regions.times_stored(piece)
-            for tensor, share in zip(piece.graph.parameters, times, strict=True):
-                if tensor.name not in piece.constants:
-                    stacked = piece.stacked.get(tensor.name)
-                    owners.setdefault(tensor.name, (index, share, stacked))
-        learned: dict[int, list[tuple[int, float, float]]] = {}
-        for placement in self._program.with_role(Role.PARAMETER):
-            if placement.name in owners:
-                index, share, stacked = owners[placement.name]
-                size = placement.num_elements * placement.dtype.num_bytes
-                padded = -(-size // _ALIGNMENT) * _ALIGNMENT
-                passing = share
-                if stacked is not None:
-                    share = self._share_of_stack(placement, share, stacked)
-                    passing = min(share, 1.0)
-                learned.setdefault(index, []).append((padded, share, passing))
-        return learned
-
-    def _share_of_stack(self, placement: Placement, times: float, dimension: int) -> float:
-        """Return how many times a block is stored if what is stored has padding only at its end."""
-        lies = (placement.columns, placement.rows)[dimension]  # a weight lies transposed
-        num_pes = self._program.size(Axis.X if lies is Distribution.BLOCKED_X else Axis.Y)
-        features = placement.shape[dimension]
-        return math.ceil(times * features / num_pes) / -(-features // num_pes)
+    def _weights(self) -> tuple[StoredWeight, ...]:
+        return tuple(stored_weights(self._pieces, self._program, self._regions.times_stored))
 
     @cached_property
     def _cache_bytes(self) -> Mapping[int, int]:
@@ -611,19 +569,6 @@ class _Measured:
         total = sum(features[index] for index, _ in self._pieces)
         size = self._program.arena_bytes(Arena.STATE)
         return {index: size * share // total for index, share in features.items() if share}
-
-
-def _stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
-    """Return rows, columns and bytes of an element of what is stored of a weight."""
-    *taps, rows, columns = map(float, tensor.shape)
-    size = math.prod(taps) * tensor.dtype.num_bytes
-    match stacked:
-        case None:
-            return rows, columns, size * times
-        case 0:
-            return rows * times, columns, size
-        case _:
-            return rows, columns * times, size
 
 
 def stream_cycles(num_bytes: int, source: Rectangle, timing: Timing) -> int:

@@ -62,7 +62,7 @@ def search_streaming(
 
     Where a good rectangle for other rows is known, it begins `near` it.
     """
-    least = 2 * max(regions.passing_bytes)
+    least = 2 * max(regions.bytes_at_once)
     tried = (
         (options.region,)
         if options.region
@@ -116,7 +116,7 @@ def _costs(
     """Return the costs of a piece of each segment; None if there is no room for them."""
     found: list[RegionCost] = []
     for index in range(len(regions.segments)):
-        cost = regions.passing_cost(index, rectangle)
+        cost = regions.streamed_cost(index, rectangle)
         if cost is None:
             return None
         found.append(cost)
@@ -151,10 +151,10 @@ def _bytes(
         ),
         default=0,
     )
-    weights = 2 * max((cost.bytes.passing for cost in costs), default=0)
+    weights = 2 * max((cost.bytes.weights_at_once for cost in costs), default=0)
     return Bytes(
         weights=weights,
-        passing=weights,
+        weights_at_once=weights,
         cache=sum(regions.segments[c.work[0][0]].repeats * c.bytes.cache for c in costs),
         other=max((cost.bytes.other for cost in costs), default=0)
         + -(-launches * waiting // (width * height)),

@@ -1,0 +1,87 @@
+"""What PEs hold of the weights of pieces: in a mesh program's blocks, more or less than once.
+
+Of sparse weights less is stored than a block has, of experts all that a row does not meet, too.
+Experts lie one after the other along their hidden features, so that padding comes once, at the end:
+where the block of a weight has ⌈n / P⌉ of n hidden features, t times as many take ⌈t · n / P⌉.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import Axis, Distribution, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onewafer.graph import Tensor
+    from onewafer.mesh import MeshProgram, Placement
+    from onewafer.perf.wafer.stand_ins import Piece
+
+_ALIGNMENT = 16
+"""Bytes to which blocks of parameters are padded."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeight:
+    """A learned parameter of a mesh program."""
+
+    segment: int
+    block_bytes: int
+    """Of its block on every PE."""
+    times: float
+    """How many times a block is stored."""
+    times_at_once: float
+    """How many times it must be there at a time, where weights come from outside: of experts, which
+    follow one another, those that a row meets."""
+
+
+def stored_weights(
+    pieces: Sequence[tuple[int, Piece]],
+    program: MeshProgram,
+    times_stored: Callable[[Piece], Sequence[float]],
+) -> Iterator[StoredWeight]:
+    """Yield the learned parameters of the pieces of a program, which are given with their segments.
+
+    What several of them share belongs to the first one.
+    """
+    owners: dict[str, tuple[int, float, int | None]] = {}
+    for index, piece in pieces:
+        for tensor, times in zip(piece.graph.parameters, times_stored(piece), strict=True):
+            if tensor.name not in piece.constants:
+                owners.setdefault(tensor.name, (index, times, piece.stacked.get(tensor.name)))
+    for placement in program.with_role(Role.PARAMETER):
+        if placement.name in owners:
+            index, times, stacked = owners[placement.name]
+            size = placement.num_elements * placement.dtype.num_bytes
+            padded = -(-size // _ALIGNMENT) * _ALIGNMENT
+            if stacked is None:
+                yield StoredWeight(index, padded, times, times)
+            else:
+                times = _times_of_stack(placement, program, times, stacked)
+                yield StoredWeight(index, padded, times, min(times, 1.0))
+
+
+def _times_of_stack(
+    placement: Placement, program: MeshProgram, times: float, dimension: int
+) -> float:
+    """Return how many times a block is stored if what is stored has padding only at its end."""
+    lies = (placement.columns, placement.rows)[dimension]  # a weight lies transposed
+    num_pes = program.size(Axis.X if lies is Distribution.BLOCKED_X else Axis.Y)
+    features = placement.shape[dimension]
+    return math.ceil(times * features / num_pes) / -(-features // num_pes)
+
+
+def stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
+    """Return rows, columns and bytes of an element of what is stored of a weight."""
+    *taps, rows, columns = map(float, tensor.shape)
+    size = math.prod(taps) * tensor.dtype.num_bytes
+    match stacked:
+        case None:
+            return rows, columns, size * times
+        case 0:
+            return rows * times, columns, size
+        case _:
+            return rows, columns * times, size
