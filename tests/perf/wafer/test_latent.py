@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, Linear, Opaque, RmsNorm
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Attention,
+    DataType,
+    Experts,
+    Linear,
+    Opaque,
+    RmsNorm,
+    Tensor,
+)
 from onewafer.perf import Answer, Decode, Prefill, Refusal, Serve
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine
 from onewafer.perf.wafer.latent import LatentForm, latent_forms, without_latent_attention
@@ -296,6 +306,18 @@ def test_norms_of_copies_are_those_of_one_latent_vector_each():
 def test_a_layer_of_deepseek_v3_fits_a_wafer():
     """Of 48 KiB, weights take 27.5 KiB: whoever makes kernels larger may lose the model."""
     model = latent_model(replace(MIXTURE, experts=257), DEEPSEEK_V3)
-    regions = regions_of(model, position=4095, capacity=4096)
+    first, layer, last = model.segments
+    choice = Tensor("choice", (1, 257), DataType.F16)
+    chosen = tuple(
+        new
+        for op in layer.graph.operations
+        for new in (
+            (Activation(choice, "scores", ActivationFunction.SIGMOID), replace(op, choice="choice"))
+            if isinstance(op, Experts)
+            else (op,)
+        )
+    )
+    segments = (first, replace(layer, graph=replace(layer.graph, operations=chosen)), last)
+    regions = regions_of(replace(model, segments=segments), position=4095, capacity=4096)
 
     assert regions.cost(((1, 1),), (755, 1170)) is not None
