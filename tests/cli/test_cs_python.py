@@ -243,8 +243,25 @@ def test_options_are_ours_only_before_the_script(tmp_path):
     assert result.stdout.strip() == "['run.py', '--engine', 'mine'] reference"
 
 
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [("--enigne=fast", "did you mean --engine?"), ("--wafer", "`cs_python --help` lists them")],
+)
+def test_an_option_of_nobody_is_refused(tmp_path, option, advice):
+    result = run(option, "run.py", cwd=tmp_path)
+    name = option.partition("=")[0]
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"cs_python: there is no option {name}; {advice}\n"
+
+
+def test_options_of_python_are_handed_on(tmp_path):
+    assert run("--version", cwd=tmp_path).stdout.startswith("Python 3")
+    assert run("-c", "print(5)", cwd=tmp_path).stdout == "5\n"
+
+
 def test_help(tmp_path):
-    result = run("--onewafer-help", cwd=tmp_path)
+    result = run("--help", cwd=tmp_path)
+    assert result.stdout == run("--onewafer-help", cwd=tmp_path).stdout
     assert result.returncode == 0
     assert "--engine NAME" in result.stdout
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from typing import NoReturn
 
 from onewafer.errors import ConfigurationError
@@ -42,16 +43,21 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --check LIST            check accesses: bounds, uninitialised, or all (ONEWAFER_CHECK)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
-  --onewafer-help         show this
+  --help                  show this (also --onewafer-help)
 
-Everything else is handed to Python, its own options (-c, -m, -X …) included.
+Everything else is handed to Python, its own options (-c, -m, -X …) included
+(`python --help`).
 """
+_OF_PYTHON = (
+    "--version", "--help-all", "--help-env", "--help-xoptions", "--check-hash-based-pycs",
+)  # fmt: skip
+"""Options of Python that begin with two hyphens."""
 
 
 def main() -> NoReturn:
     """Replace this process by `python` with the arguments that are not ours."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["--onewafer-help"]:
+    if arguments[:1] in (["--help"], ["-h"], ["--onewafer-help"]):
         sys.stdout.write(_HELP)
         sys.exit(0)
     try:
@@ -78,7 +84,7 @@ def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     ({'ONEWAFER_ENGINE': 'reference', 'ONEWAFER_PROGRESS': 'off'}, ['run.py', '--engine', 'mine'])
 
     Raises:
-        ConfigurationError: an option has no value.
+        ConfigurationError: an option has no value, or there is none of its name.
     """
     variables: dict[str, str] = {}
     rest = list(arguments)
@@ -97,7 +103,17 @@ def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
         else:
             break
         rest.pop(0)
+    if rest and rest[0].startswith("--"):
+        _check_option(rest[0].partition("=")[0])
     return variables, rest
+
+
+def _check_option(name: str) -> None:
+    """Fail unless Python has an option of this name, before it says so in its own words."""
+    if name not in _OF_PYTHON:
+        near = get_close_matches(name, (*_VARIABLES, *_SWITCHES, "--help"), n=1)
+        advice = f"did you mean {near[0]}?" if near else "`cs_python --help` lists them"
+        raise ConfigurationError(f"there is no option {name}; {advice}")
 
 
 def _in_terms_of_options(message: str, arguments: list[str]) -> str:

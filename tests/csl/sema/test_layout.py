@@ -323,3 +323,26 @@ def test_a_color_of_the_command_line_for_another_param(analyze):
         "the value of `--colors=size:3` is a color, and the param is of type `u16`"
     )
     assert error.help == "write, for example, `--params=size:8`"
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "codes"),
+    [
+        ("[*]f16", "&a", []),
+        ("[*]f32", "@ptrcast([*]f32, &a)", ["export-mismatch"]),
+        ("*[4]i16", "@ptrcast(*[4]i16, &a)", ["export-mismatch"]),
+        ("*anyopaque", "&a", []),
+    ],
+)
+def test_an_exported_pointer_leads_to_the_elements_declared(analyze, type_, value, codes):
+    layout = """layout {
+      @set_rectangle(1, 1);
+      @set_tile_code(0, 0, "pe.csl", .{});
+      @export_name("x", [*]f16, true);
+    }"""
+    program = f"""
+    var a: [4]f16;
+    var p: {type_} = {value};
+    comptime {{ @export_symbol(p, "x"); }}
+    """
+    assert analyze(layout, files={"pe.csl": program}).codes == codes

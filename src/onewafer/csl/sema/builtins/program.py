@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
 
 _RAMP_TO_RAMP = (SwitchPosition(1 << Direction.RAMP, 1 << Direction.RAMP),)
@@ -274,8 +275,31 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
             site.span,
             secondary=(Annotation(instance.exports[name][1], "exported here first"),),
         )
+    if isinstance(target, Variable) and isinstance(target.type, t.PointerType):
+        _check_pointer(module.session, name, target.type, site.span)
     instance.exports[name] = (target, site.span)
     return VOID_VALUE
+
+
+def _check_pointer(session: Session, name: str, type_: t.PointerType, span: Span) -> None:
+    """Fail if the layout declares other elements than those that a pointer variable leads to."""
+    layout = session.layout
+    export = layout.exports.get(name) if layout is not None else None
+    pointee = type_.pointee.element if isinstance(type_.pointee, t.ArrayType) else type_.pointee
+    element = t.scalar_type(pointee)
+    if layout is None or export is None or export.element is None or element is None:
+        return
+    if export.element is element:
+        return
+    declared = layout.export_spans.get(name)
+    fail(
+        "export-mismatch",
+        f"`{name}` is declared with elements of `{export.element.name.lower()}`, "
+        f"and the symbol is a `{type_}`",
+        span,
+        secondary=(Annotation(declared, "declared here"),) if declared is not None else (),
+        help="give `@export_name` the type of the symbol",
+    )
 
 
 @comptime_builtin("stream_color", 2, context=Where.PROGRAM, is_internal=True)
