@@ -242,6 +242,18 @@ def test_resnet_50_is_as_large_as_published_and_as_fast_as_measured(tmp_path, mo
         assert max(map(abs, errors)) < 0.2
 
 
+def test_functions_without_a_form_keep_the_places_of_maps():
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU6(), torch.nn.Conv2d(8, 4, 3, stride=2)
+    )
+    model = describe_module(module, {"input": torch.zeros(1, 3, 12, 10)})
+
+    operations = [op for segment in model.segments for op in segment.graph.operations]
+    (relu,) = (op for op in operations if isinstance(op, Opaque))
+    assert relu.result.shape == (12 * 10, 8)
+    assert [type(op) for op in operations].count(Convolution) == 2
+
+
 def test_what_has_no_form_is_counted_as_pytorch_counts_it():
     class Odd(torch.nn.Module):
         def __init__(self):

@@ -96,6 +96,17 @@ def test_what_others_read_as_well_is_written_first():
     )
 
 
+def test_functions_without_a_form_are_done_with_the_product_before_them():
+    one = piece(
+        Linear(tensor("p", 64, 8), "x", "w"),
+        Opaque(tensor("o", 64, 8), "aten.hardtanh", ("p",), (), 1.0, keeps_rows=True),
+        parameters=(tensor("w", 8, 4),),
+        inputs=(tensor("x", 64, 4),),
+    )
+
+    assert len(one.parts) == 1
+
+
 @pytest.mark.parametrize(("is_first", "num_parts"), [(False, 1), (True, 2)])
 def test_what_a_piece_begins_with_is_done_by_the_kernel_before_it(is_first, num_parts):
     one = piece(

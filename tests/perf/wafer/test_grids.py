@@ -5,10 +5,11 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onewafer.graph import Linear
 from onewafer.perf.wafer.grids import Grids, group_of
 from onewafer.perf.wafer.map_blocks import WHOLE
 from tests.perf.dense_model import LLAMA_8B, dense_model
-from tests.perf.map_models import block
+from tests.perf.map_models import block, graph_of, tensor
 
 GRIDS = Grids(block(32, 64))
 PLENTY = 40_000
@@ -41,5 +42,17 @@ def test_groups_are_large_where_only_large_ones_have_room_for_weights():
 def test_a_model_of_tokens_has_no_grid():
     layer = dense_model("8b", LLAMA_8B).segments[1].graph
 
-    assert Grids(layer).best((64, 64), lambda _: PLENTY) == (WHOLE,)
-    assert not Grids(layer).best((64, 64), lambda _: -1)
+    grids = Grids(layer, has_maps=False)
+
+    assert grids.best((64, 64), lambda _: PLENTY) == (WHOLE,)
+    assert not grids.best((64, 64), lambda _: -1)
+
+
+def test_products_alone_have_grids_too_among_maps():
+    linear = graph_of(
+        Linear(tensor("p", 4096, 64), "x", "w"),
+        parameters=(tensor("w", 64, 64),),
+        inputs=(tensor("x", 4096, 64),),
+    )
+
+    assert WHOLE not in Grids(linear).best((128, 128), lambda _: PLENTY)

@@ -117,13 +117,21 @@ class _Piece:
         if isinstance(operation, Opaque) and operation.is_view and names:
             self._same_as[result] = names[0]
             return
-        if isinstance(operation, _ELEMENTWISE):
+        if self._is_elementwise(operation):
             if self._joins(operation, names):
                 return
             if self._is_done_before(names):
                 self._same_as[result] = names[0]
                 return
         self._kernels.append(_Kernel(operation, names, result))
+
+    def _is_elementwise(self, operation: Operation) -> bool:
+        """Tell whether an operation works on single elements; one without a form, if it may be."""
+        match operation:
+            case Opaque(inputs=(name,), parameters=()):
+                return self._graph.tensor(name).shape == operation.result.shape
+            case _:
+                return isinstance(operation, _ELEMENTWISE)
 
     def _joins(self, operation: Operation, names: list[str]) -> bool:
         """Let the last kernel that writes an operand do it, if nobody else reads that."""

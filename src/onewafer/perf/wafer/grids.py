@@ -26,7 +26,7 @@ MOST_COMPARED = 2
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 """Lengths of blocks of the largest map."""
 _UNEQUAL = 2
-"""Steps of these that the sides of blocks may be apart."""
+"""Steps of these that the sides of blocks may be apart, unless maps are lines of places."""
 _RATE = 1.5
 """Elements of a multiply-add in a cycle, about."""
 _STEP = 1.0
@@ -66,12 +66,12 @@ class _Product:
 
 
 class Grids:
-    """The grids of a graph."""
+    """The grids of a graph; one of a model without maps has none but the whole rectangle."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, has_maps: bool = True) -> None:
         shapes = map_shapes(graph)
         tensors = {tensor.name: tensor for tensor in graph.tensors}
-        self._can_be_cut = can_be_cut(graph)
+        self._can_be_cut = has_maps and can_be_cut(graph)
         self._rows = [shapes[operation.result.name] for operation in graph.operations]
         self._products = [
             _Product(
@@ -94,11 +94,12 @@ class Grids:
         """
         if not self._can_be_cut:
             return (WHOLE,) if room(rectangle) >= 0 else ()
+        is_line = 1 in {len(self._across), len(self._down)}
         looks = {
             (across, down): self._rough_cycles((across, down), rectangle)
             for i, across in enumerate(self._across)
             for j, down in enumerate(self._down)
-            if abs(i - j) <= _UNEQUAL
+            if (is_line or abs(i - j) <= _UNEQUAL)
             and across <= rectangle[0]
             and down <= rectangle[1]
             and self._fits((across, down), rectangle, room)

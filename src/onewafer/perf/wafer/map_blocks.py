@@ -119,7 +119,7 @@ class Blocks:
 def can_be_cut(graph: Graph) -> bool:
     """Tell whether places may lie on different groups: no operation needs all of them at once."""
     known = (*_BY_PLACE, *_WINDOWED, MeanRows, ScaleMaps)
-    return graph.has_maps and all(isinstance(op, known) for op in graph.operations)
+    return all(isinstance(operation, known) for operation in graph.operations)
 
 
 def cut(graph: Graph, grid: Grid) -> Blocks:
@@ -137,9 +137,9 @@ def map_shapes(graph: Graph) -> Mapping[str, Shape]:
                 shapes[operation.input] = (window.height, window.width)
             shapes.setdefault(operation.input, (window.height, window.width))
             shapes[operation.result.name] = (window.result_height, window.result_width)
-    for operations in (graph.operations, tuple(reversed(graph.operations))):
-        for operation in operations:
-            _spread(operation, shapes)
+    has_more = True
+    while has_more:
+        has_more = sum(_spread(operation, shapes) for operation in graph.operations) > 0
     tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
     return {tensor.name: shapes.get(tensor.name, (tensor.shape[0], 1)) for tensor in tensors}
 
@@ -149,16 +149,18 @@ def _is_of_all_places(window: Window) -> bool:
     return window.num_taps == window.num_places and window.num_result_places == 1
 
 
-def _spread(operation: Operation, shapes: dict[str, Shape]) -> None:
-    """Let what an operation on each place reads and writes have one shape."""
+def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
+    """Let what an operation on each place reads and writes have one shape; tell of new ones."""
     if not isinstance(operation, (*_BY_PLACE, ScaleMaps)):
-        return
+        return False
     operands = activation_operands(operation)
-    alike = (operands[0], operation.result.name) if isinstance(operation, ScaleMaps) else operands
-    names = {*alike, operation.result.name}
+    alike = operands[:1] if isinstance(operation, ScaleMaps) else operands
+    names = (operation.result.name, *alike)
     known = next((shapes[name] for name in names if name in shapes), None)
+    unknown = [name for name in names if name not in shapes]
     if known is not None:
-        shapes.update(dict.fromkeys(names, known))
+        shapes.update(dict.fromkeys(unknown, known))
+    return known is not None and bool(unknown)
 
 
 @dataclass(frozen=True, slots=True)

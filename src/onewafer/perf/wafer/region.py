@@ -249,7 +249,8 @@ class Regions:
         """Return the grids that are tried for some work on a rectangle."""
         indices = tuple(index for index, _ in work)
         if indices not in self._grids:
-            self._grids[indices] = Grids(join([self.pieces[index].graph for index in indices]))
+            graph = join([self.graphs[index] for index in indices])
+            self._grids[indices] = Grids(graph, has_maps=self.has_maps)
         return self._grids[indices].best(rectangle, partial(self._room, work))
 
     def _room(self, work: Work, group: Rectangle) -> float:

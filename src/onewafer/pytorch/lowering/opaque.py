@@ -9,6 +9,8 @@ that the graph can still be asked for other numbers of rows.
 from __future__ import annotations
 
 import math
+import operator
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.registry import Operands
     from onewafer.pytorch.lowering.writer import GraphWriter
 
+_MATRIX = 2
+"""Dimensions."""
 _MOVES = frozenset(
     f"aten.{name}"
     for name in (
@@ -201,9 +205,20 @@ def _arrange(
         seen = see(result, [shape[index] for index in (place, *others)])
         back = [(place, *others).index(index) for index in range(len(shape))]
         return result, Value(result, seen.layout.permute(back))
-    if rows is not None and total % rows == 0 and total > rows:
+    if _is_on_maps(shape, rows):
+        batch, features, *sides = shape
+        result = writer.result(name, total // features, features)
+        seen = see(result, [batch, *sides, features])
+        last = len(shape) - 1
+        return result, Value(result, seen.layout.permute([0, last, *range(1, last)]))
+    if rows is not None and rows in accumulate(shape, operator.mul) and total > rows:
         result = writer.result(name, rows, total // rows)
     else:
         features = shape[-1] if shape else 1
         result = writer.result(name, total // features, features)
     return result, see(result, shape)
+
+
+def _is_on_maps(shape: tuple[int, ...], rows: int | None) -> bool:
+    """Tell whether a result has images (batch, features, *sides) whose places are the rows."""
+    return len(shape) > _MATRIX and shape[0] * math.prod(shape[2:]) == rows
