@@ -135,6 +135,13 @@ def test_the_picture_is_in_the_format_of_its_ending(tmp_path, ending):
     assert path.read_bytes().startswith(start)
 
 
+def test_a_picture_of_samples_has_their_rate(tmp_path):
+    answer = replace(GPU, job=Forward(batch=8), tokens_per_sample=50, tpot_seconds=None)
+    draw(Comparison(model="net", job=answer.job, results=(answer,)), tmp_path / "net.svg")
+
+    assert "10 samples/s" in (tmp_path / "net.svg").read_text()
+
+
 def test_the_same_comparison_makes_the_same_picture(tmp_path):
     for name in ("one.svg", "two.svg"):
         draw(COMPARISON, tmp_path / name)

@@ -144,6 +144,8 @@ def _label(answer: Answer) -> str:
 
 
 def _caption(answer: Answer) -> str:
+    if answer.samples_per_second is not None:
+        return f"{format_rate(answer.samples_per_second)} samples/s"
     rate = answer.tokens_per_second_per_user
     if rate is None:
         return f"{format_rate(answer.tokens_per_second)} tokens/s"
