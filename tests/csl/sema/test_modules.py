@@ -571,3 +571,9 @@ def test_an_operation_without_a_known_queue_says_what_would_do(analyze, arch):
 def test_an_index_is_an_integer(analyze):
     error = analyze(f"{HINTS} fn main() void {{ a[1.5] = 1.0; }}").error
     assert error.message == "an index is an integer, this is of type `comptime_float`"
+
+
+def test_a_result_that_cannot_be_is_shown_where_the_function_is_called(analyze):
+    source = f"{HINTS} fn main() void {{ a[0] = math.floor(-2.5); }}"
+    error = analyze(source).error
+    assert "`floor` is called here" in [place.label for place in error.secondary]

@@ -140,11 +140,15 @@ def specialize(
         if isinstance(bound, RuntimeLocal):
             parameters.append(bound)
             passed.append(a.expression(a.coerce(argument, bound.type, place), place))
-    callee.result = evaluate_type(callee, declaration.result)
     instance.keep_alive.append((function, arguments))
     known = instance.specializations.get(tuple(key))
-    if known is None:
-        known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
+    try:
+        callee.result = evaluate_type(callee, declaration.result)
+        if known is None:
+            known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
+    except Fault as fault:
+        fault.add_place(*chain[0])
+        raise
     return known, tuple(passed), callee.result
 
 

@@ -421,6 +421,11 @@ def _for(a: Analyzer, node: ast.For) -> None:
             _for_range(a, node, iterable)
         case Variable(type=t.ArrayType() as type_) | Array(type_):
             _for_array(a, node, type_, base_pointer(a, node.iterable, iterable))
+        case Pointer(t.PointerType(t.ArrayType() as type_)) if _is_dereferenced(node):
+            _for_array(a, node, type_, iterable)
+        case Runtime(t.PointerType(t.ArrayType() as type_), base) if _is_dereferenced(node):
+            kept = order.once(a, "base", base, t.U16, node.iterable.span)
+            _for_array(a, node, type_, Runtime(iterable.type, kept))
         case Struct(None):
             parts = order.settled(a, node.element.name, iterable, node.iterable.span)
             assert isinstance(parts, Struct)
@@ -432,6 +437,10 @@ def _for(a: Analyzer, node: ast.For) -> None:
                 node.iterable.span,
                 help="write `for (@range(u16, n)) |i| { … }`",
             )
+
+
+def _is_dereferenced(node: ast.For) -> bool:
+    return isinstance(node.iterable, ast.Dereference)
 
 
 def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
