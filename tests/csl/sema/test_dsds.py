@@ -387,3 +387,13 @@ def test_queues_have_a_priority_on_wse2_only(analyze):
     """
     assert analyze(source, arch="wse2").codes == []
     assert analyze(source, arch="wse3").codes == ["unsupported-on-architecture"]
+
+
+def test_a_dsd_without_elements_reaches_not_before_its_array(analyze):
+    source = """
+    var a: [3]i16;
+    fn main() void {
+      @mov16(@get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{0, 3} -> a[i + j] }), 9);
+    }
+    """
+    assert analyze(source).diagnostics == []

@@ -123,12 +123,12 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
 def _bounds(dsd: Dsd, count: int) -> tuple[int, int]:
     """Return the lowest and the highest of `count` elements, counted from the base.
 
-    Of a mem4d operand that is not read to its end, only the first.
+    Of a mem4d operand that is not read to its end, or that has no elements, only the first.
     """
     loops = [(count, int(dsd.stride.value))]
     if dsd.descriptor.kind is DsdKind.MEM4D:
         loops = [*zip(dsd.descriptor.extents, dsd.descriptor.strides, strict=True)]
-        if count < dsd.extent.value:
+        if count < dsd.extent.value or not dsd.extent.value:
             return 0, 0
     ends = [(extent - 1) * stride for extent, stride in loops]
     return sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
