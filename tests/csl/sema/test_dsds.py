@@ -397,3 +397,16 @@ def test_a_dsd_without_elements_reaches_not_before_its_array(analyze):
     }
     """
     assert analyze(source).diagnostics == []
+
+
+@pytest.mark.parametrize("kind", ["in", "out"])
+def test_wavelets_of_two_values_are_refused(analyze, kind):
+    """They would carry one each, and whoever takes them as words would see others."""
+    source = f"""
+    fn main() void {{
+      _ = @get_dsd(fab{kind}_dsd, .{{ .extent = 1, .fabric_color = @get_color(1),
+        .{kind}put_queue = @get_{kind}put_queue(2), .simd_mode = .{{ .simd_32 = true }} }});
+    }}
+    """
+    error = analyze(source).error
+    assert (error.code, "simd_mode" in error.message) == ("unsupported-feature", True)

@@ -203,6 +203,17 @@ def _queue(value: Value, type_: t.Type, span: Span) -> int:
     operations.mismatch(value, type_, span, "a queue")
 
 
+def _check_packing(fields: Mapping[str, Value], span: Span) -> None:
+    """Fail if wavelets are to carry two values each."""
+    if "simd_mode" in fields:
+        fail(
+            "unsupported-feature",
+            "two 16-bit values in one wavelet (`.simd_mode`) are not supported yet",
+            span,
+            help="leave it out where sender and receiver have it: a value a wavelet then",
+        )
+
+
 def _color(
     fields: Mapping[str, Value], instance: InstanceContext, queue: tuple[bool, int], span: Span
 ) -> int:
@@ -233,6 +244,7 @@ def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         unsupported=("control_transform", "wavelet_index_offset"),
     )
     read_priority(fields, span)
+    _check_packing(fields, span)
     queue = _queue(fields["input_queue"], t.INPUT_QUEUE, span)
     color = _color(fields, instance, (True, queue), span)
     descriptor = DsdDescriptor(DsdKind.FABIN, color, queue)
@@ -248,6 +260,7 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         required=("extent", "output_queue"),
         unsupported=("advance_switch", "zero", "control_transform", "wavelet_index_offset"),
     )
+    _check_packing(fields, span)
     queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
     color = _color(fields, instance, (False, queue), span)
     is_control = read_flag(fields, "control", span)
