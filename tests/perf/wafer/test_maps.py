@@ -16,7 +16,7 @@ from onewafer.perf.wafer.inference import prefill_demand
 from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.plan import HOPS, SAMPLES, pace
+from onewafer.perf.wafer.plan import HOPS, SAMPLES, WAITING, pace
 from onewafer.perf.wafer.region import HALOS, Regions
 from onewafer.perf.wafer.search import place
 from onewafer.perf.wafer.system import machine
@@ -180,6 +180,20 @@ def test_an_edge_that_is_too_slow_sets_the_pace():
 
     assert found.period_seconds == pytest.approx(2 * 1024 * 3 / 1e6)
     assert found.slowest.limit is Limit.OFF_WAFER
+
+
+def test_one_sample_is_shown_in_all_stages_and_others_in_the_slowest():
+    one, two, three = (
+        answer(NETWORK, Forward(batch=n), options=replace(OPTIONS, mode=Mode.PIPELINE))
+        for n in (1, 2, 3)
+    )
+    names = {item.name for item in one.breakdown.items}
+
+    assert {HOPS, SAMPLES, HALOS} <= names
+    assert WAITING not in names
+    if one.choice.text == two.choice.text == three.choice.text:
+        steps = [b.breakdown.seconds - a.breakdown.seconds for a, b in ((one, two), (two, three))]
+        assert steps[0] == pytest.approx(steps[1])
 
 
 def test_more_samples_take_longer_and_come_faster():

@@ -93,16 +93,14 @@ def prefill_outcome(
 ) -> Outcome:
     """Return what reading prompts takes: the slowest stage sets the pace, after the first launch.
 
-    Time is that of the slowest stage for all launches; the other stages of one launch are waited
-    for once, as the pipeline fills and drains.
+    Time is that of the first launch in all stages, then of the slowest stage for each other one.
     """
     pace = layout.pace()
     seconds = pace.sequence(layout.launches)
-    slowest = pace.slowest.scaled(layout.launches)
     return Outcome(
         mode=layout.plan.mode,
         text=_text(layout),
-        breakdown=slowest + _waiting(seconds - slowest.seconds),
+        breakdown=(pace.breakdown + pace.slowest.scaled(layout.launches - 1)).merged(),
         tokens=job.batch * (model.fixed_tokens or job.tokens),
         period=seconds,
         memory=_memory(layout, model, options),
