@@ -546,6 +546,7 @@ const c: [4]f32 = @constants([4]f32, 1.0);
         ("d.extent = 3;", "@set_dsd_length"),
         ("a[0] = math.pow(2.0, 3.0);", "@as(f32, …)"),
         ("var p = .{ .x = k };", "const T = struct"),
+        ("const p = &a[1]; a[0] = p[1];", "@ptrcast([*]f32, p)"),
     ],
 )
 def test_what_to_write_instead_is_said(analyze, statement, part):
@@ -577,3 +578,8 @@ def test_a_result_that_cannot_be_is_shown_where_the_function_is_called(analyze):
     source = f"{HINTS} fn main() void {{ a[0] = math.floor(-2.5); }}"
     error = analyze(source).error
     assert "`floor` is called here" in [place.label for place in error.secondary]
+
+
+def test_a_number_is_not_indexed(analyze):
+    error = analyze(f"{HINTS} fn main() void {{ a[0] = @as(f32, k[0]); }}").error
+    assert error.message == "a value of type `u16` cannot be indexed"

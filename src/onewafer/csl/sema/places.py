@@ -262,7 +262,13 @@ def indexed(pointer: t.PointerType, span: Span) -> tuple[t.Type, tuple[int, ...]
         case t.PointerType(t.ArrayType(dimensions, element_type)):
             return element_type, dimensions
         case _:
-            fail("type-mismatch", f"a value of type `{pointer}` cannot be indexed", span)
+            fail(
+                "type-mismatch",
+                f"a value of type `{pointer}` cannot be indexed",
+                span,
+                help="it leads to one value, `p.*`; if more follow: "
+                f"`@ptrcast([*]{pointer.pointee}, p)`",
+            )
 
 
 def no_place(span: Span) -> NoReturn:

@@ -83,7 +83,7 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
     match value:
         case Variable(type=t.PointerType()):
             return a.load_variable(value, node.span)
-        case Variable():
+        case Variable(type=t.ArrayType()):
             return places.address_of_variable(value)
         case Array():
             return _address_of_array(a, node, value)
