@@ -111,6 +111,7 @@ class ProgramBuilder:
         self._exports: dict[str, str] = {}
         self._patches: list[Patch] = []
         self._reaches_registers = False
+        self._reaches_queues = False
 
     # --- code ------------------------------------------------------------------------------------
 
@@ -315,6 +316,10 @@ class ProgramBuilder:
         """Let loads and stores go to the registers of the router."""
         self._reaches_registers = True
 
+    def reach_queues(self) -> None:
+        """Let loads and stores go to the registers of queues, and of the router."""
+        self._reaches_registers = self._reaches_queues = True
+
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
         rows = [list(row) for row in self._rows]
@@ -340,6 +345,7 @@ class ProgramBuilder:
             exports=dict(self._exports),
             patches=tuple(self._patches),
             reaches_registers=self._reaches_registers,
+            reaches_queues=self._reaches_queues,
         )
 
     def _resolve(self, label: str) -> int:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 5
+VERSION = 6
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

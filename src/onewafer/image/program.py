@@ -35,6 +35,7 @@ class DsdDescriptor:
 
     kind: DsdKind
     color: int = -1
+    """FABIN and FABOUT; −1: that of the queue, where a queue serves one color (M43)."""
     queue: int = -1
     """Input queue (FABIN) or output queue (FABOUT)."""
     is_control: bool = False
@@ -228,5 +229,7 @@ class TileProgram:
     Empty: nobody knows, as in programs that are written by hand."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router (M131 in `docs/machine.md`)."""
+    reaches_queues: bool = False
+    """And to those of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""

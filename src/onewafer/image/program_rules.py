@@ -69,7 +69,9 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
     match dsd.kind:
         case DsdKind.FABIN | DsdKind.FABOUT:
             is_input = dsd.kind is DsdKind.FABIN
-            yield from _queue_problems(dsd.queue, dsd.color, architecture, is_input=is_input)
+            if dsd.color != -1 or not architecture.queues_need_initialization:
+                yield from _color_problems(dsd.color, architecture)
+            yield from _queue_problems(dsd.queue, architecture, is_input=is_input)
         case DsdKind.MEM4D:
             if not 1 <= len(dsd.extents) <= MAX_MEM4D_LOOPS or min(dsd.extents) < 0:
                 yield f"extents {dsd.extents} are not 1–{MAX_MEM4D_LOOPS} loop counts"
@@ -83,13 +85,14 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
                 yield f"FIFO {dsd.fifo} of {num_fifos}"
 
 
-def _queue_problems(
-    queue: int, color: int, architecture: Architecture, *, is_input: bool
-) -> Breaches:
-    direction = "input" if is_input else "output"
-    words = architecture.input_queue_words if is_input else architecture.output_queue_words
+def _color_problems(color: int, architecture: Architecture) -> Breaches:
     if not 0 <= color < architecture.num_colors:
         yield f"there is no color {color}"
+
+
+def _queue_problems(queue: int, architecture: Architecture, *, is_input: bool) -> Breaches:
+    direction = "input" if is_input else "output"
+    words = architecture.input_queue_words if is_input else architecture.output_queue_words
     if not 0 <= queue < len(words):
         yield f"{architecture.name} has no {direction} queue {queue}"
 
@@ -98,8 +101,10 @@ def _queues(subject: Subject) -> Breaches:
     owner: dict[tuple[bool, int], int] = {}
     for index, binding in enumerate(subject.program.queues):
         place = f"queues[{index}]"
-        for problem in _queue_problems(
-            binding.queue, binding.color, subject.architecture, is_input=binding.is_input
+        machine = subject.architecture
+        for problem in (
+            *_color_problems(binding.color, machine),
+            *_queue_problems(binding.queue, machine, is_input=binding.is_input),
         ):
             yield f"{place}: {problem}"
         key = binding.is_input, binding.queue

@@ -79,9 +79,9 @@ def _arrived(
         number, program = int(key[0]), image.programs[int(key[1])]
         is_control = bool((arrivals["word"][rows] & CONTROL_MARK != 0).all())
         pes = np.unique(pe[rows])
-        is_blocked = bool((state.blocked_colors[pes] >> np.uint32(number) & 1).any())
-        reason = _why(program, architecture, number, is_control=is_control, is_blocked=is_blocked)
-        queue = input_attachments(program, architecture)[number].queue
+        queue, home = _served_by(program, architecture, state.queue_colors[pes[0]], number)
+        is_blocked = bool((state.blocked_colors[pes] >> np.uint32(home) & 1).any())
+        reason = _why(program, architecture, home, is_control=is_control, is_blocked=is_blocked)
         where = f" in input queue {queue}" if queue >= 0 else ""
         text = (
             f"{_count(len(rows), image, number, is_control=is_control)} that arrived at "
@@ -98,6 +98,18 @@ def _arrived(
             "as the program sends, or send fewer"
         )
         yield Leftover(number, len(rows), len(pes), has_arrived=True, is_for_host=True, text=text)
+
+
+def _served_by(
+    program: TileProgram, architecture: Architecture, colors: NDArray[np.uint8], color: int
+) -> tuple[int, int]:
+    """Return the input queue that serves a color, and the color that it served at first (M135)."""
+    attachments = input_attachments(program, architecture)
+    if program.reaches_queues:
+        for attachment in attachments.values():
+            if attachment.queue >= 0 and colors[attachment.queue] == color:
+                return attachment.queue, attachment.color
+    return attachments[color].queue, color
 
 
 def _why(
@@ -151,8 +163,8 @@ def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterato
         reason = (
             "behind what was never taken"
             if number in arrived
-            else "for a switch position that lets them pass, for the end of a teardown, or for a "
-            "place in what is before them"
+            else "for a switch position that lets them pass, for the end of a teardown, for a "
+            "queue that serves the color, or for a place in what is before them"
         )
         text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
         is_for_host = number in arrived - for_program

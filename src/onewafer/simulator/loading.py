@@ -6,7 +6,7 @@ goes to which input queue. An image that uses what no engine simulates is refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,12 @@ from onewafer.image import (
     TileProgram,
     verify,
 )
+from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
 from onewafer.simulator.sram import allocate, nonzero_stretches
 from onewafer.simulator.state import MachineState, make_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -71,6 +72,8 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
             state.memory[pes, place] = program.data[first:end]
         _apply_data_patches(program, pes, state)
         _set_flags(program, pes, state, architecture)
+        if program.reaches_queues:
+            state.queue_colors[pes] = queue_colors_at_load(program, architecture)
     return state
 
 
@@ -168,6 +171,15 @@ def _colors_of_local_tasks(program: TileProgram, architecture: Architecture) -> 
     return [number for number in local if number < NUM_COLORS]
 
 
+def queue_colors_at_load(program: TileProgram, architecture: Architecture) -> NDArray[np.uint8]:
+    """Return the colors of the queues that a program can bind to others (M135)."""
+    colors = np.full(2 * NUM_QUEUES, NO_COLOR, np.uint8)
+    if architecture.queues_need_initialization:
+        for binding in program.queues:
+            colors[binding.queue + (0 if binding.is_input else NUM_QUEUES)] = binding.color
+    return colors
+
+
 UNBOUND = -1
 """Color of a fabric DSD whose queue serves no color, or another than the DSD's."""
 
@@ -183,13 +195,37 @@ def fabric_color(
     return bound if bound is not None and descriptor.color in (-1, bound) else UNBOUND
 
 
+def color_now(descriptor: DsdDescriptor, colors: Sequence[int], at_load: int) -> int:
+    """Return the color of a fabric DSD while queues serve `colors` (M135), or `UNBOUND`.
+
+    `at_load` is that of the program as it was loaded.
+    """
+    is_input = descriptor.kind is DsdKind.FABIN
+    bound = int(colors[descriptor.queue + (0 if is_input else NUM_QUEUES)])
+    if bound == NO_COLOR:
+        return at_load
+    return bound if descriptor.color in (-1, bound) else UNBOUND
+
+
 def unbound_queue_message(
-    descriptor: DsdDescriptor, program: TileProgram, architecture: Architecture
+    descriptor: DsdDescriptor,
+    program: TileProgram,
+    architecture: Architecture,
+    colors: Sequence[int],
 ) -> str:
-    """Return what is wrong with a fabric DSD whose color is `UNBOUND`, and what to write."""
+    """Return what is wrong with a fabric DSD whose color is `UNBOUND`, and what to write.
+
+    `colors` are those that the queues of the PE serve, if the program reaches its queues.
+    """
     is_input = descriptor.kind is DsdKind.FABIN
     side = "input" if is_input else "output"
     bound = _bound_color(program, descriptor.queue, is_input=is_input)
+    if program.reaches_queues and bound is not None:
+        return (
+            f"the DSD has color {descriptor.color}, but its {side} queue {descriptor.queue} "
+            f"serves color {color_now(replace(descriptor, color=-1), colors, bound)} now; leave "
+            "the color out of the DSD, then it has that of its queue"
+        )
     if bound is None:
         return (
             f"the DSD's {side} queue {descriptor.queue} serves no color; on {architecture.name} "

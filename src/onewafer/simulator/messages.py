@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.image import NUM_COLORS
+from onewafer.simulator.arithmetic import queue_words
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
@@ -98,6 +100,34 @@ def conflict(kind: DsdOperation, use: str, place: str) -> str:
         f"@{kind.name.lower()} still {use} ({place}) while a second operation is issued "
         "that does the same; start the second when the first has ended (.activate or .unblock)"
     )
+
+
+def cannot_bind(obstacle: int, *, is_input: bool, queue: int, color: int) -> str:
+    """Return why a queue cannot be bound to a color (M135), and what to write."""
+    side = "input" if is_input else "output"
+    what = f"{side} queue {queue} cannot be bound to color {color}"
+    match obstacle:
+        case queue_words.IS_USED:
+            return (
+                f"{what}: a DSD operation still uses it; bind it when the operation has ended "
+                "(.activate or .unblock)"
+            )
+        case queue_words.HOLDS_WAVELETS:
+            return (
+                f"{what}: it still holds wavelets; call @queue_flush with the queue, and bind it "
+                "in the function that @set_empty_queue_handler names"
+            )
+        case queue_words.HAS_NO_COLOR:
+            return f"{what}: the colors are 0 to {NUM_COLORS - 1}"
+        case queue_words.IS_TAKEN:
+            return f"{what}: another input queue of the PE serves it; bind that one first"
+        case queue_words.GOES_TO_HOST:
+            return f"{what}: its wavelets go to the host at this PE; receive by another color"
+        case _:
+            return (
+                f"{what} without the filter that the color has at this PE; let it stand before the "
+                "queue: encode_input_queue(queue, color, true)"
+            )
 
 
 def busy_microthread(thread: int, kind: DsdOperation, place: str) -> str:

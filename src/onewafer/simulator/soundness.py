@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH, DsdOperation, PopMode
+from onewafer.simulator.arithmetic.queue_words import NO_COLOR
 from onewafer.simulator.arithmetic.registers import NUM_WAYS
 from onewafer.simulator.snapshot import BLOCK, FIFO, INPUT, NEVER, NONE, OUTPUT, SCALAR
 from onewafer.simulator.statistics import StallReason
@@ -80,6 +81,9 @@ def _check_programs(snapshot: Snapshot, image: WaferImage) -> None:
     _check("program_counters", state.program_counters, 0, num_instructions + 1)
     _check("return_stacks", state.return_stacks, 0, num_instructions[:, None] + 1)
     _check("return_depths", state.return_depths, 0, RETURN_STACK_DEPTH + 1)
+    reaches = of(pes, lambda program: int(program.reaches_queues)) != 0
+    colors = state.queue_colors[reaches].astype(np.int64)
+    _check("queue_colors", colors[colors != NO_COLOR], 0, NUM_COLORS)
     operations, fifos, launches = snapshot.operations, snapshot.fifos, snapshot.launch_arguments
     configs = of(operations["pe"], lambda program: len(program.configs))
     _check("operations.config", operations["config"], NONE, configs)

@@ -13,6 +13,7 @@ import numpy as np
 
 from onewafer.image import RETURN_STACK_DEPTH
 from onewafer.simulator import sram
+from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,9 +41,15 @@ class MachineState:
     blocked_tasks: NDArray[np.uint32]
     """`[num_pes]`: bit set, blocked local task ids."""
     blocked_colors: NDArray[np.uint32]
-    """`[num_pes]`: bit set, colors whose data task is blocked."""
+    """`[num_pes]`: bit set, colors whose data task is blocked; of a queue that serves another color
+    than at first, by its first one."""
     torn_colors: NDArray[np.uint32]
     """`[num_pes]`: bit set, colors torn down since the program asked last (M133)."""
+    queue_colors: NDArray[np.uint8]
+    """`[num_pes, 2 * NUM_QUEUES]`: color of each input queue, then of each output queue, or
+    `queue_words.NO_COLOR`; of programs that do not reach their queues: nothing (M135)."""
+    queue_flushes: NDArray[np.uint32]
+    """`[num_pes]`: bit set, see `queue_words.FLUSHED_SHIFT` (M136)."""
     blocked_streams: NDArray[np.uint8]
     """`[num_pes]`: 1 from a launch until the program unblocks the command stream."""
 
@@ -63,5 +70,7 @@ def make_state(
         blocked_tasks=flags(),
         blocked_colors=flags(),
         torn_colors=flags(),
+        queue_colors=np.zeros((num_pes, 2 * NUM_QUEUES), np.uint8),
+        queue_flushes=flags(),
         blocked_streams=np.zeros(num_pes, np.uint8),
     )

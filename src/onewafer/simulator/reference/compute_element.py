@@ -23,6 +23,7 @@ from onewafer.image import (
     NO_TASK,
     SAVES_ADDRESS,
     TEARDOWN_TASK,
+    ChannelKind,
     DsdKind,
     DsdOperation,
     OperandMode,
@@ -30,6 +31,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
+from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLORS_OF_A_WORD,
     NO_REGISTER,
@@ -62,6 +64,7 @@ from onewafer.simulator.reference.operand import (
     to_signed16,
 )
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
+from onewafer.simulator.reference.queue_registers import QueueRegisters
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
@@ -73,7 +76,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.image import Symbol, Task
+    from onewafer.image import DsdDescriptor, Symbol, Task
     from onewafer.simulator.findings import Checking
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
@@ -155,6 +158,7 @@ class ComputeElement:
         "pc",
         "pending_launch",
         "program",
+        "queue_registers",
         "queues",
         "registers",
         "return_depth",
@@ -215,6 +219,9 @@ class ComputeElement:
             OutputQueue(number, words + ramp, self)
             for number, words in enumerate(architecture.output_queue_words)
         ]
+        self.queue_registers = (
+            QueueRegisters(self, state, agenda) if self.program.reaches_queues else None
+        )
         self.fifos = [
             Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
         ]
@@ -239,6 +246,8 @@ class ComputeElement:
         """Bring the element to `cycle`; the main thread may run ahead to before `horizon`."""
         self._now = cycle
         self.path.settle(cycle)
+        if self.queue_registers is not None:
+            self.queue_registers.tell()
         if self.main_thread is MainThread.STALLED:
             self._retry_issue(cycle)
         if self.main_thread is MainThread.IDLE:
@@ -247,6 +256,13 @@ class ComputeElement:
             self._limit = cycle if self.path.num_live else max(cycle, horizon - 1)
             self._run()
         self.path.serve(cycle)
+        if self.queue_registers is not None:
+            self.queue_registers.look_again(cycle)
+
+    @property
+    def waits_for_empty_queue(self) -> bool:
+        """Whether a queue shall tell when it is empty (M136)."""
+        return self.queue_registers is not None and self.queue_registers.is_asked
 
     @property
     def functions(self) -> Mapping[str, Symbol]:
@@ -283,9 +299,13 @@ class ComputeElement:
         self._state.pending_tasks[self.index] |= 1 << task_id
 
     def register_at(self, address: int, num_bytes: int) -> int:
-        """Return the register of the router at an address (M131), or `NO_REGISTER`."""
+        """Return the register at an address (M131, M134), or `NO_REGISTER`."""
         if not self.program.reaches_registers:
             return NO_REGISTER
+        if self.queue_registers is not None:
+            register = self.queue_registers.at(address & ADDRESS_MASK, num_bytes)
+            if register != NO_REGISTER:
+                return register
         register = register_at(address & ADDRESS_MASK, num_bytes)
         is_known = register < 0 or kind_of(register) == PENDING_REGISTER
         return register if is_known or number_of(register) in self.router.switches else NO_REGISTER
@@ -295,7 +315,9 @@ class ComputeElement:
         return cycle <= self._now
 
     def read_register(self, register: int) -> int:
-        """Return a register of the router as of the start of the cycle (M132, M133)."""
+        """Return a register as of the start of the cycle (M132, M133)."""
+        if self.queue_registers is not None and is_of_queues(register):
+            return self.queue_registers.read(register)
         if kind_of(register) != PENDING_REGISTER:
             return self.router.switches[number_of(register)].read(kind_of(register))
         shift = COLORS_OF_A_WORD * number_of(register)
@@ -304,15 +326,22 @@ class ComputeElement:
         return torn >> shift & 0xFFFF
 
     def write_register(self, register: int, word: int) -> None:
-        """Set a register of the router at the end of the cycle; what was torn down, nobody sets."""
+        """Set a register at the end of the cycle; what was torn down, nobody sets."""
+        if self.queue_registers is not None and is_of_queues(register):
+            self.queue_registers.write(register, word & 0xFFFF)
         if kind_of(register) != PENDING_REGISTER:
             self.written_register = register, word & 0xFFFF
 
     def commit_register(self, cycle: int) -> None:
-        """Let the router have what was written in `cycle`, after its moves (M132)."""
-        if self.written_register is not None:
-            self.router.write_register(*self.written_register, cycle, self._agenda)
-            self.written_register = None
+        """Let router or queues have what was written in `cycle`, after its moves (M132)."""
+        if self.written_register is None:
+            return
+        register, word = self.written_register
+        self.written_register = None
+        if self.queue_registers is not None and is_of_queues(register):
+            self.queue_registers.commit(register, word, cycle)
+        else:
+            self.router.write_register(register, word, cycle, self._agenda)
 
     def note_teardown(self, color: int) -> None:
         """Hear that a color was torn down (M130, M133)."""
@@ -326,6 +355,11 @@ class ComputeElement:
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
         """Block or unblock a `channel()` (M61)."""
         color = channel_color(encoded, self.program)
+        if self.queue_registers is not None and encoded >> 8 == ChannelKind.COLOR:
+            channel = self.channels.get(encoded & 0xFF)
+            if channel is None:
+                return  # no queue serves the color now
+            color = channel.home
         state = self._state
         flags, bit = (
             (state.blocked_tasks, encoded & 0xFF)
@@ -512,7 +546,7 @@ class ComputeElement:
 
     def _task_of_wavelet(self, channel: Channel, cycle: int) -> Task | None:
         """Return the task that the first wavelet of a channel starts now (M60, M65, M96)."""
-        is_blocked = int(self._state.blocked_colors[self.index]) >> channel.color & 1
+        is_blocked = int(self._state.blocked_colors[self.index]) >> channel.home & 1
         if is_blocked or not channel.words:
             return None
         readable, word = channel.words[0]
@@ -520,13 +554,13 @@ class ComputeElement:
         if is_control(word):
             if not tables.control_tasks:
                 return None
-        elif channel.reader is not None or channel.color not in tables.data_task_of_color:
+        elif channel.reader is not None or channel.home not in tables.data_task_of_color:
             return None
         if readable > cycle:
             self._agenda.schedule(self, readable)
             return None
         if not is_control(word):
-            return tables.data_task_of_color[channel.color]
+            return tables.data_task_of_color[channel.home]
         task = tables.control_tasks.get(entry_of(word))
         if task is None:
             message = unbound_control_task(entry_of(word), channel.color)
@@ -620,19 +654,34 @@ class ComputeElement:
         if number >= len(self.program.dsds):
             raise SimulationError(EMPTY_DSR)
         descriptor = self.program.dsds[number]
-        color = self._tables.dsd_colors[number]
         extent = words[0] >> 16
-        if color == UNBOUND and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT):
-            raise SimulationError(
-                unbound_queue_message(descriptor, self.program, self._architecture)
-            )
         match descriptor.kind:
             case DsdKind.FABIN:
-                return InputOperand(self.channels[color], extent, num_bytes)
+                return InputOperand(self._channel_of(number, descriptor), extent, num_bytes)
             case DsdKind.FABOUT:
+                color = self._color_of(number, descriptor)
                 queue, mark = self.queues[descriptor.queue], descriptor.is_control
                 return OutputOperand(queue, color, extent, num_bytes, is_control=mark)
             case DsdKind.FIFO:
                 return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
             case DsdKind.MEM1D | DsdKind.MEM4D:
                 return memory_operand(self.memory, words, descriptor, num_bytes)
+
+    def _color_of(self, number: int, descriptor: DsdDescriptor) -> int:
+        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
+        color = self._tables.dsd_colors[number]
+        if self.queue_registers is not None:
+            color = self.queue_registers.color_of(descriptor, color)
+        if color == UNBOUND:
+            colors = self._state.queue_colors[self.index].tolist()
+            message = unbound_queue_message(descriptor, self.program, self._architecture, colors)
+            raise SimulationError(message)
+        return color
+
+    def _channel_of(self, number: int, descriptor: DsdDescriptor) -> Channel:
+        """Return the channel that a fabin DSD reads; fail as `_color_of`."""
+        color = self._color_of(number, descriptor)
+        if self.queue_registers is not None:
+            # The color may be the queue's only from the next cycle on, of which this one knows.
+            return self.queue_registers.channel_of(descriptor) or self.channels[color]
+        return self.channels[color]

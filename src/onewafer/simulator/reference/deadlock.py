@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image import ChannelKind, DsdOperation, Field, Opcode, TaskKind, channel
+from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES, asked_of
 from onewafer.simulator.reference.compute_element import ComputeElement, MainThread
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.statistics import StallReason
@@ -56,6 +57,14 @@ def _describe_element(element: ComputeElement, state: MachineState) -> Iterable[
         place = element.describe_place(element.pc)
         what = f"main thread waits for the microthread of its next DSD operation, {place}"
         yield what, (x, y, element.stalled_since)
+    asked = asked_of(int(state.queue_flushes[element.index]))
+    for number in range(2 * NUM_QUEUES):
+        if asked >> number & 1:
+            side, queue = (
+                ("output", number - NUM_QUEUES) if number >= NUM_QUEUES else ("input", number)
+            )
+            what = f"@queue_flush waits for {side} queue {queue} to become empty"
+            yield what, (x, y, None)
     blocked = list(_describe_blocked_tasks(element, state))
     for what in blocked:
         yield what, (x, y, None)
@@ -146,6 +155,8 @@ def _obstacle(router: Router, source: Source, color: int) -> str:
     route = router.routes.get(color)
     if route is None:
         return "the router has no route for the color"
+    if source.reason is StallReason.SWITCH and route.lacks_queue:
+        return "no queue of the PE serves the color now; the program has to bind one to it"
     if source.reason is StallReason.SWITCH:
         return "the switch is in another position than the one that would let it pass"
     if not route.receive >> source.port & 1:

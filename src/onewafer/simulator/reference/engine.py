@@ -251,6 +251,9 @@ class ReferenceEngine:
         hosts = snapshot.sources[snapshot.sources["number"] >= HOST_QUEUE]
         for pe, number in hosts[["pe", "number"]].tolist():
             self._injected[pe, number] = OutputQueue(number, NEVER, None)
+        for element in self._elements:
+            if element.queue_registers is not None:
+                element.queue_registers.attach()
         import_channels(snapshot, self._channels())
         import_routers(snapshot, self._routers, self._queues(), self._agenda)
         import_elements(snapshot, self._element_of_pe, self._agenda)

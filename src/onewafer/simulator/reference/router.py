@@ -106,11 +106,21 @@ class OutputQueue(Source):
         """The live DSD operation that writes to the queue (M45)."""
 
     def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
-        """Wake a compute element that waits for the place; it sees it in the next cycle."""
+        """Wake a compute element that waits for the place, or for an empty queue.
+
+        It sees it in the next cycle.
+        """
         del credit_cycles
-        if self.element_waits and self.element is not None:
+        if self.element is None:
+            return
+        if self.element_waits or (not self.words and self.element.waits_for_empty_queue):
             self.element_waits = False
             agenda.schedule(self.element, cycle + 1)
+
+    @property
+    def user(self) -> Operation | None:
+        """The live DSD operation that uses the queue."""
+        return self.writer
 
 
 class Channel:
@@ -119,12 +129,15 @@ class Channel:
     Those that wait for the host have no compute element (M73).
     """
 
-    __slots__ = ("capacity", "color", "element", "queue", "reader", "router_waits", "words")
+    __slots__ = ("capacity", "color", "element", "home", "queue", "reader", "router_waits", "words")
 
     def __init__(
         self, color: int, queue: int, capacity: int, element: ComputeElement | None
     ) -> None:
         self.color = color
+        """Now (M135)."""
+        self.home = color
+        """As the program was loaded: what its data task and its blocking go by."""
         self.queue = queue
         self.capacity = capacity
         self.element = element
@@ -132,6 +145,11 @@ class Channel:
         self.reader: Operation | None = None
         """The live DSD operation that reads the channel (M45)."""
         self.router_waits = False
+
+    @property
+    def user(self) -> Operation | None:
+        """The live DSD operation that uses the channel."""
+        return self.reader
 
 
 class Link:

@@ -58,6 +58,7 @@ class Switch:
     __slots__ = (
         "_config",
         "_make_route",
+        "_may_get_queue",
         "_routes",
         "counter",
         "is_ring",
@@ -67,9 +68,19 @@ class Switch:
         "ways",
     )
 
-    def __init__(self, config: ColorConfig, make_route: Callable[[int, int], Route]) -> None:
-        """Be as loaded; `make_route` wires a receive and a transmit set."""
+    def __init__(
+        self,
+        config: ColorConfig,
+        make_route: Callable[[int, int], Route],
+        *,
+        may_get_queue: bool = False,
+    ) -> None:
+        """Be as loaded; `make_route` wires a receive and a transmit set.
+
+        `may_get_queue`: the program can bind its queues to the color (M137).
+        """
         self._config = config
+        self._may_get_queue = may_get_queue
         self._make_route = make_route
         self._routes: list[Route] = []
         self.state = self._state_at_load()
@@ -96,13 +107,31 @@ class Switch:
         """Whether nothing has changed the switch."""
         return self.state == self._state_at_load()
 
+    @property
+    def has_filter(self) -> bool:
+        """Whether a filter stands between router and ramp."""
+        return self._config.filter is not None
+
+    @property
+    def goes_to_host(self) -> bool:
+        """Whether the host takes what the router hands to the ramp (M73)."""
+        return self._config.to_host
+
+    def rewire(self) -> None:
+        """Look up where the routes end, after queues were bound to other colors (M135)."""
+        self._turn_to([*self.ways])
+
     def takes(self, port: Direction, word: int) -> bool:
         """Tell whether the position in force lets a wavelet in from `port` (M57, M90, M130)."""
         return not self.is_torn_down and self._accepts(self.route, port, word)
 
     def may_take(self, port: Direction, word: int) -> bool:
-        """Tell whether some position would let a wavelet in: it waits for the switch (M97)."""
-        return any(self._accepts(route, port, word) for route in self._routes)
+        """Tell whether some position would let a wavelet in: it waits for the switch (M97).
+
+        Or for a queue that the program may bind to its color (M137).
+        """
+        waits = self._may_get_queue
+        return any(self._accepts(route, port, word, waits=waits) for route in self._routes)
 
     def delivers(self, route: Route, word: int) -> bool:
         """Tell whether a wavelet that takes `route` goes to the compute element too."""
@@ -179,9 +208,9 @@ class Switch:
         )
         return *flags, *registers.ways_at_load(config.positions)
 
-    def _accepts(self, route: Route, port: Direction, word: int) -> bool:
+    def _accepts(self, route: Route, port: Direction, word: int, *, waits: bool = False) -> bool:
         is_received = bool(route.receive >> port & 1)
-        lacks_queue = route.lacks_queue and self._passes(word)
+        lacks_queue = route.lacks_queue and not waits and self._passes(word)
         return is_received and not route.lacks_link and not lacks_queue
 
     def _following(self) -> int:

@@ -11,7 +11,7 @@ from onewafer.simulator.reference.router import LinkBuffer, Router
 from onewafer.simulator.reference.switch import Route, Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from onewafer.arch import Timing
@@ -38,7 +38,7 @@ def wire_routers(
     """
     for index, router in enumerate(routers):
         element = element_of_pe.get(index)
-        channels = element.channels if element is not None else {}
+        may_get_queue = element is not None and element.program.reaches_queues
         configs: list[int] = image.config_of_color[router.y, router.x].tolist()
         neighbours = _neighbours(router, routers, image)
         for color, number in enumerate(configs):
@@ -51,10 +51,21 @@ def wire_routers(
                 color,
                 swap_mask=config.swap_mask,
                 neighbours=neighbours,
-                channel=host_channels.get((index, color)) or channels.get(color),
+                find_channel=partial(
+                    _find_channel, host_channels.get((index, color)), element, color
+                ),
                 timing=timing,
             )
-            router.switches[color] = Switch(config, make_route)
+            router.switches[color] = Switch(config, make_route, may_get_queue=may_get_queue)
+
+
+def _find_channel(
+    of_host: Channel | None, element: ComputeElement | None, color: int
+) -> Channel | None:
+    """Return what takes wavelets of a color behind a ramp, at the moment (M73, M135)."""
+    if of_host is not None or element is None:
+        return of_host
+    return element.channels.get(color)
 
 
 def _make_route(
@@ -65,7 +76,7 @@ def _make_route(
     *,
     swap_mask: int,
     neighbours: Mapping[Direction, Router],
-    channel: Channel | None,
+    find_channel: Callable[[], Channel | None],
     timing: Timing,
 ) -> Route:
     wanted = [direction for direction in _LINKS if transmit >> direction & 1]
@@ -85,6 +96,7 @@ def _make_route(
         if direction in neighbours
     )
     to_ramp = bool(transmit >> Direction.RAMP & 1)
+    channel = find_channel()
     return Route(
         receive=receive,
         transmit=transmit,

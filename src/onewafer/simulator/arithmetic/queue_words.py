@@ -1,0 +1,109 @@
+"""The words by which programs see their queues, and bind them to other colors (M134–M137).
+
+A program that reaches its queues has registers of them, beside those of the router. Their numbers
+go on from the router's: a kind, times 32, plus the number of the queue, or of one of the words
+about all queues of a side.
+
+    queue of either side   bits 4–8 the color, bit 0 whether a filter stands before an input queue
+    flushed                a bit for each queue that became empty since it was asked to tell
+    asked                  a bit for each queue that shall tell when it is empty
+    status                 bits 0–7 the queues that are empty, 8–15 those that are full
+"""
+
+from __future__ import annotations
+
+from onewafer.simulator.arithmetic.compiled import jitable
+
+INPUT_QUEUE_REGISTER, OUTPUT_QUEUE_REGISTER, ALL_QUEUES_REGISTER = 4, 5, 6
+"""Kinds, behind those of `registers`."""
+FLUSHED, ASKED, STATUS = 0, 2, 4
+"""Words about all queues: those about input queues, and behind each that about output queues."""
+_NUM_WORDS = 6
+_FIRST_INPUT_WORD, _FIRST_OUTPUT_WORD, _FIRST_WORD_OF_ALL = 0x7B90, 0x7B80, 0x7BA0
+"""Addresses in words; that of the output queues is from an SDK example."""
+KIND_SHIFT = 5
+
+NUM_QUEUES = 8
+"""Of each side."""
+ALL_QUEUES = (1 << NUM_QUEUES) - 1
+NO_COLOR = 0xFF
+"""In `MachineState.queue_colors`: the program has not initialised the queue."""
+FLUSHED_SHIFT = 2 * NUM_QUEUES
+"""In `MachineState.queue_flushes`: input queues, then output queues, that were asked to tell; from
+here on those that have become empty."""
+
+NO_OBSTACLE, IS_USED, HOLDS_WAVELETS, HAS_NO_COLOR, IS_TAKEN, GOES_TO_HOST, IS_FILTERED = range(7)
+"""Why a queue cannot be bound to a color (M135), the first that holds."""
+
+_COLOR_SHIFT, _COLOR_MASK = 4, 31
+_HAS_FILTER = 1
+
+
+@jitable
+def queue_register_at(address: int, num_bytes: int) -> int:
+    """Return the register at a byte address, or −1; they are read as 16 bits."""
+    word = address >> 1
+    if address & 1 or num_bytes != 2:  # noqa: PLR2004  # bytes of a register
+        return -1
+    if _FIRST_OUTPUT_WORD <= word < _FIRST_OUTPUT_WORD + NUM_QUEUES:
+        return OUTPUT_QUEUE_REGISTER << KIND_SHIFT | word - _FIRST_OUTPUT_WORD
+    if _FIRST_INPUT_WORD <= word < _FIRST_INPUT_WORD + NUM_QUEUES:
+        return INPUT_QUEUE_REGISTER << KIND_SHIFT | word - _FIRST_INPUT_WORD
+    if _FIRST_WORD_OF_ALL <= word < _FIRST_WORD_OF_ALL + _NUM_WORDS:
+        return ALL_QUEUES_REGISTER << KIND_SHIFT | word - _FIRST_WORD_OF_ALL
+    return -1
+
+
+@jitable
+def is_of_queues(register: int) -> bool:
+    """Tell whether a register is not one of the router."""
+    return register >= INPUT_QUEUE_REGISTER << KIND_SHIFT
+
+
+@jitable
+def queue_word(color: int, has_filter: int) -> int:
+    """Return the register of a queue that serves a color."""
+    return color << _COLOR_SHIFT | (_HAS_FILTER if has_filter else 0)
+
+
+@jitable
+def color_in(word: int) -> int:
+    """Return the color in the register of a queue."""
+    return word >> _COLOR_SHIFT & _COLOR_MASK
+
+
+@jitable
+def has_filter_in(word: int) -> bool:
+    """Tell whether the register of a queue lets the filter of its color stand before it."""
+    return word & _HAS_FILTER != 0
+
+
+@jitable
+def asked_of(flushes: int) -> int:
+    """Return the queues that were asked to tell: input queues, then output queues."""
+    return flushes & (1 << FLUSHED_SHIFT) - 1
+
+
+@jitable
+def with_flushed(flushes: int, empty: int) -> int:
+    """Return the flushes after all queues of `empty` that were asked have told."""
+    told = asked_of(flushes) & empty
+    return flushes & ~told | told << FLUSHED_SHIFT
+
+
+@jitable
+def flushes_word(flushes: int, number: int) -> int:
+    """Return the register of the queues that were asked, or have become empty."""
+    shift = NUM_QUEUES * (number & 1)
+    if number < ASKED:
+        shift += FLUSHED_SHIFT
+    return flushes >> shift & ALL_QUEUES
+
+
+@jitable
+def written_flushes(flushes: int, number: int, word: int) -> int:
+    """Return the flushes after a register was written: who is asked, or of whom nobody tells."""
+    queues = (word & ALL_QUEUES) << NUM_QUEUES * (number & 1)
+    if number < ASKED:
+        return flushes & ~(queues << FLUSHED_SHIFT)
+    return flushes | queues if number < STATUS else flushes
