@@ -62,6 +62,8 @@ class Kernel(ProgramBuilder):
     def __init__(self, name="kernel"):
         super().__init__(name)
         self._next_dsr = 0
+        self.names_colors = True
+        """Else a fabric DSD has the color of its queue."""
 
     def vector(self, base, extent, stride=1):
         dsd = self.dsd(DsdDescriptor(DsdKind.MEM1D))
@@ -76,12 +78,14 @@ class Kernel(ProgramBuilder):
 
     def incoming(self, color, extent, *, queue=2):
         self._bind(queue, color, is_input=True)
-        dsd = self.dsd(DsdDescriptor(DsdKind.FABIN, color=color, queue=queue))
+        named = color if self.names_colors else -1
+        dsd = self.dsd(DsdDescriptor(DsdKind.FABIN, color=named, queue=queue))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
     def outgoing(self, color, extent, *, queue=2, is_control=False):
         self._bind(queue, color, is_input=False)
-        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, color, queue, is_control))
+        named = color if self.names_colors else -1
+        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, named, queue, is_control))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
     def operate(self, kind, dest, src0=None, src1=None, scalar=None, *, config=None, line=1):

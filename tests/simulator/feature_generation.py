@@ -375,6 +375,9 @@ class TeardownBuilder(FeatureBuilder):
         kernel.emit(Opcode.AND, ScalarType.U16, rd=word, ra=word, rb=kept)
         kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
 
+    def task_body(self):
+        """Append what the task does besides."""
+
     def finish(self):
         """Append the task that is told of teardowns."""
         kernel, draw = self.kernel, self.draw
@@ -388,6 +391,7 @@ class TeardownBuilder(FeatureBuilder):
             for color in range(draw(st.integers(0, 4))):
                 if draw(st.integers(0, 3)):
                     self._update(ROUTES + 2 * color, _NOT_TORN)
+            self.task_body()
             kernel.emit(Opcode.END_TASK)
             kernel.task(TaskKind.LOCAL, TEARDOWN_TASK, "teardown")
             kernel.label(skip)
@@ -397,3 +401,104 @@ class TeardownBuilder(FeatureBuilder):
 def teardown_programs():
     """Draw programs that tear colors down and touch their routers, all of them."""
     return feature_programs(builder=TeardownBuilder, has_teardown=True)
+
+
+_OUTPUT_QUEUES, _INPUT_QUEUES = 2 * 0x7B80, 2 * 0x7B90
+_FLUSHED, _ASKED, _STATUS = (2 * (0x7BA0 + first) for first in (0, 2, 4))
+_HAS_FILTER = 1
+
+
+class QueueBuilder(TeardownBuilder):
+    """Binds queues to other colors besides, and asks them to tell when they are empty."""
+
+    def __init__(self, draw, kernel, architecture):
+        super().__init__(draw, kernel, architecture)
+        if draw(st.integers(0, 60)):
+            kernel.reach_queues()
+        kernel.names_colors = architecture is WSE2 or draw(st.integers(0, 5)) == 0
+        self.bound = set()
+
+    def send(self, item):
+        """Send, and perhaps give the queue another color when it is empty."""
+        super().send(item)
+        self.bound.add((_OUTPUT_QUEUES, item[0]))
+        self._perhaps_bind()
+
+    def receive(self, item):
+        """Receive, and perhaps give the queue another color when it is empty."""
+        super().receive(item)
+        self.bound.add((_INPUT_QUEUES, item[0]))
+        self._perhaps_bind()
+
+    def compute(self, item):
+        """Touch the queues, seldom the router, or do what programs without registers do."""
+        if self.draw(st.integers(0, 2)):
+            self._touch_queues()
+        elif self.draw(st.integers(0, 3)):
+            FeatureBuilder.compute(self, item)
+        else:
+            super().compute(item)
+
+    def _perhaps_bind(self):
+        if self.draw(st.booleans()):
+            self._touch_queues()
+
+    def _touch_queues(self):
+        kernel, draw = self.kernel, self.draw
+        side = 2 * draw(st.integers(0, 1))
+        queues = draw(st.sampled_from((0xFF, 1 << 2, 1 << 3, 1 << 2 | 1 << 3)))
+        match draw(st.integers(0, 5)):
+            case 0:
+                word = kernel.register()
+                address = draw(st.sampled_from((_FLUSHED, _ASKED, _STATUS))) + side
+                kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=0, imm=address)
+                kernel.log_register(word)
+            case 1:
+                self._write(draw(st.sampled_from((_ASKED, _FLUSHED, _STATUS))) + side, queues)
+            case 2:
+                self._write(_ASKED + side, queues)
+            case _:
+                self._bind()
+
+    def _bind(self):
+        """Bind a queue to a color, mostly only if it is empty."""
+        kernel, draw = self.kernel, self.draw
+        known = sorted(self.bound) if self.architecture is not WSE2 else []
+        if not known:
+            return
+        first, queue = draw(st.sampled_from(known))
+        color = draw(st.integers(0, 4)) if draw(st.integers(0, 30)) else 27
+        has_filter = _HAS_FILTER if draw(st.integers(0, 9)) else 0
+        skip = f"bound{kernel.pc}"
+        if draw(st.integers(0, 12)):
+            status, bit = kernel.register(), kernel.immediate(ScalarType.U16, 1 << queue)
+            address = _STATUS + 2 * (first == _OUTPUT_QUEUES)
+            kernel.emit(Opcode.LOAD, ScalarType.U16, rd=status, ra=0, imm=address)
+            kernel.emit(Opcode.AND, ScalarType.U16, rd=status, ra=status, rb=bit)
+            kernel.emit(Opcode.BRANCH_ZERO, ra=status, imm=skip)
+        self._write(first + 2 * queue, color << 4 | has_filter)
+        kernel.label(skip)
+
+    def _write(self, address, value):
+        kernel = self.kernel
+        word = kernel.immediate(ScalarType.U16, value)
+        kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
+
+    def task_body(self):
+        """Look who has told, and bind a queue."""
+        kernel, draw = self.kernel, self.draw
+        for side in (0, 2):
+            word = kernel.register()
+            kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=0, imm=_FLUSHED + side)
+            kernel.log_register(word)
+        if draw(st.booleans()):
+            self._bind()
+        if draw(st.integers(0, 3)):
+            self._write(_FLUSHED + 2 * draw(st.integers(0, 1)), 0xFF)
+        if draw(st.integers(0, 3)) == 0:
+            self._write(_ASKED + 2 * draw(st.integers(0, 1)), 1 << 2)
+
+
+def queue_programs():
+    """Draw programs that bind queues to other colors, all of them."""
+    return feature_programs(builder=QueueBuilder, has_teardown=False)

@@ -1,8 +1,6 @@
 """Queues that a program binds to other colors, and that tell when they are empty: M134–M137."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.image import (
@@ -18,10 +16,7 @@ from onewafer.image import (
     SwitchPosition,
     TaskKind,
     channel,
-    make_image,
 )
-from onewafer.simulator import Machine
-from onewafer.simulator.arithmetic import queue_words
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     EAST,
@@ -33,11 +28,9 @@ from tests.simulator.assembly import (
     Register,
     background,
     boot,
-    commands,
     eastward,
     route,
 )
-from tests.simulator.test_engines_agree import assert_agreement
 
 FIRST, SECOND = 3, 5
 QUEUE = 2

@@ -573,6 +573,8 @@ class InstanceIr:
     """By `DsdDescriptor.fifo`."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
+    reaches_queues: bool = False
+    """And to those of queues."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

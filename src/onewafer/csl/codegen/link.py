@@ -97,6 +97,7 @@ class _Linker:
             patches=(*patches, *data_patches),
             addressed=self._addressed(),
             reaches_registers=instance.reaches_registers,
+            reaches_queues=instance.reaches_queues,
             pointers=pointers,
         )
 

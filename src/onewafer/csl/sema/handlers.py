@@ -1,45 +1,62 @@
-"""The task that the compiler writes for teardown handlers.
+"""The task that the compiler writes for handlers of teardown and of empty queues.
 
-In: the handlers, by color. Out: a task that asks the router which colors were torn down (M133 in
-`docs/machine.md`) and calls their handlers, the lowest color first.
+In: the handlers, by color and by queue. Out: a task that asks which colors were torn down (M133 in
+`docs/machine.md`) and which queues have become empty (M136), and calls their handlers: those of
+colors, of input queues and of output queues, of each the lowest first. Nobody published the order.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from onewafer.diagnostics import Span
 
+Key = TypeVar("Key")
+Handlers = list[tuple[Key, ir.Function, "Span"]]
+"""Color, or (whether it is an output queue, number); function; and where it was set."""
+
 _PENDING_ADDRESSES = (2 * 0x7F38, 2 * 0x7F39)
-"""Of the registers that say which colors were, 16 of them each."""
+"""Of the registers that say which colors were torn down, 16 of them each."""
+_FLUSHED_ADDRESSES = (2 * 0x7BA0, 2 * 0x7BA1)
+"""Of those that say which input queues, and which output queues, have become empty."""
 _COLORS_OF_A_WORD = 16
 _U16 = ScalarType.U16
 
 
-def teardown_task(handlers: Sequence[tuple[int, ir.Function, Span]]) -> ir.Function:
-    """Return the task; `handlers` are (color, function, where it was set)."""
+def handler_task(teardown: Handlers[int], empty_queues: Handlers[tuple[bool, int]]) -> ir.Function:
+    """Return the task; there is some handler."""
     body: list[ir.Statement] = []
     words: dict[int, ir.Local] = {}
-    for color, _, span in handlers:
-        number = color // _COLORS_OF_A_WORD
-        if number not in words:
-            local = words[number] = ir.Local(f"torn{number}", _U16)
-            address = ir.Immediate(_U16, _PENDING_ADDRESSES[number])
-            body.append(ir.SetLocal(local, ir.Load(_U16, address), span))
-    for color, function, span in handlers:
-        torn = ir.ReadLocal(words[color // _COLORS_OF_A_WORD])
-        bit = ir.Immediate(_U16, 1 << color % _COLORS_OF_A_WORD)
-        is_torn = ir.Binary(
-            Opcode.NOT_EQUAL,
-            _U16,
-            ir.Binary(Opcode.AND, _U16, torn, bit),
-            ir.Immediate(_U16, 0),
-        )
-        body.append(ir.If(is_torn, (ir.Evaluate(ir.Call(function, ()), span),), (), span))
-    return ir.Function("teardown", (), None, tuple(body), handlers[0][2])
+    for color, _, span in teardown:
+        _read_once(body, words, f"torn{color // _COLORS_OF_A_WORD}",
+                   _PENDING_ADDRESSES[color // _COLORS_OF_A_WORD], span)  # fmt: skip
+    for color, function, span in teardown:
+        word = words[_PENDING_ADDRESSES[color // _COLORS_OF_A_WORD]]
+        body.append(_call_if(word, color % _COLORS_OF_A_WORD, function, span))
+    for (is_output, queue), function, span in empty_queues:
+        address = _FLUSHED_ADDRESSES[is_output]
+        _read_once(body, words, f"flushed{int(is_output)}", address, span)
+        body.append(_call_if(words[address], queue, function, span))
+    first = (*teardown, *empty_queues)[0]
+    return ir.Function("teardown", (), None, tuple(body), first[2])
+
+
+def _read_once(
+    body: list[ir.Statement], words: dict[int, ir.Local], name: str, address: int, span: Span
+) -> None:
+    """Read a register before its first use."""
+    if address not in words:
+        words[address] = ir.Local(name, _U16)
+        load = ir.Load(_U16, ir.Immediate(_U16, address))
+        body.append(ir.SetLocal(words[address], load, span))
+
+
+def _call_if(word: ir.Local, bit: int, function: ir.Function, span: Span) -> ir.Statement:
+    """Return a call of a function if a bit of a word is set."""
+    masked = ir.Binary(Opcode.AND, _U16, ir.ReadLocal(word), ir.Immediate(_U16, 1 << bit))
+    is_set = ir.Binary(Opcode.NOT_EQUAL, _U16, masked, ir.Immediate(_U16, 0))
+    return ir.If(is_set, (ir.Evaluate(ir.Call(function, ()), span),), (), span)

@@ -118,8 +118,12 @@ class InstanceContext(Context):
         """Colors that the host sends or receives, and where the library said so."""
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
         """What runs when a color is torn down."""
+        self.empty_queue_handlers: dict[tuple[bool, int], tuple[FunctionValue, Span]] = {}
+        """What runs when a queue has become empty, by (it is an output queue, number)."""
         self.reaches_registers = False
         """Whether loads and stores may go to the registers of the router."""
+        self.reaches_queues = False
+        """And to those of queues."""
         self.fifos: list[FifoRequest] = []
         self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
         """Where functions leave the fields of a struct that they return."""
@@ -265,11 +269,16 @@ class InstanceContext(Context):
 
     # --- queues, tasks, channels -----------------------------------------------------------------
 
+    def reach_queues(self) -> None:
+        """Let loads and stores go to the registers of queues."""
+        self.reaches_registers = self.reaches_queues = True
+
     def check_queue(self, descriptor: DsdDescriptor, span: Span | None) -> None:
         """Fail if a fabric DSD uses a queue that this architecture wants initialised first."""
         if descriptor.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
             return
-        check_reserved_color(self.session, descriptor.color, span)
+        if descriptor.color >= 0:
+            check_reserved_color(self.session, descriptor.color, span)
         is_input = descriptor.kind is DsdKind.FABIN
         name = "input" if is_input else "output"
         check_reserved_queue(self.session, descriptor.queue, is_input=is_input, span=span)
@@ -277,14 +286,15 @@ class InstanceContext(Context):
         if bound is None:
             if self.session.architecture.queues_need_initialization:
                 self._warn_uninitialized(f"{name} queue {descriptor.queue}", span)
-        elif bound[0] != descriptor.color:
+        elif descriptor.color not in (-1, bound[0]):
             fail(
                 "queue-color-mismatch",
                 f"{name} queue {descriptor.queue} serves color {bound[0]}, "
                 f"this DSD uses it for color {descriptor.color}",
                 span,
                 secondary=(Annotation(bound[1], "initialised here"),),
-                help="use another queue; one queue serves one color",
+                help="use another queue, or leave the color out of the DSD: it has that which its "
+                "queue serves when an operation begins",
             )
 
     def _warn_uninitialized(self, queue: str, span: Span | None) -> None:

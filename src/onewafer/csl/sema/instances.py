@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
 from onewafer.csl.sema import formats, operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.handlers import teardown_task
+from onewafer.csl.sema.handlers import handler_task
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.places import address_of_variable
@@ -39,12 +40,15 @@ from onewafer.diagnostics import Annotation
 from onewafer.image import TEARDOWN_TASK, ChannelKind, QueueBinding, TaskKind, channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from onewafer.csl.sema.handlers import Handlers
     from onewafer.csl.sema.instance import Binding
     from onewafer.csl.sema.layout import LayoutContext, TileCode
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +253,7 @@ class _Analysis:
         for binding in list(instance.bindings.values()):
             with self._reporting(binding.span):
                 self._task(binding)
-        self._teardown_task()
+        self._handler_task()
         for name, (target, span) in instance.exports.items():
             with self._reporting(span):
                 self._export(name, target, span)
@@ -294,20 +298,28 @@ class _Analysis:
             )
         )
 
-    def _teardown_task(self) -> None:
-        """Bind a task that calls the handlers of the colors that were torn down."""
+    def _handler_task(self) -> None:
+        """Bind a task that calls the handlers of torn down colors and of empty queues."""
         instance = self.instance
-        calls: list[tuple[int, ir.Function, Span]] = []
-        for color, (handler, span) in sorted(instance.teardown_handlers.items()):
-            with self._reporting(span):
-                _check_no_teardown_task(instance, span)
-                chain = ((span, "set as a handler here"), *instance.chain)
-                calls.append((color, start_root(instance, handler, chain, "a handler"), span))
-        if calls:
+        teardown = self._handlers(instance.teardown_handlers)
+        empty = self._handlers(instance.empty_queue_handlers)
+        if empty:
+            instance.reach_queues()
+        if teardown or empty:
             instance.reaches_registers = True
-            task = teardown_task(calls)
+            task = handler_task(teardown, empty)
             instance.functions.append(task)
             self.tasks.append(ir.TaskBinding(TaskKind.LOCAL, TEARDOWN_TASK, task))
+
+    def _handlers(self, handlers: Mapping[Key, tuple[FunctionValue, Span]]) -> Handlers[Key]:
+        """Return handlers in order, as functions of the program."""
+        calls: Handlers[Key] = []
+        for key, (handler, span) in sorted(handlers.items(), key=itemgetter(0)):
+            with self._reporting(span):
+                _check_no_teardown_task(self.instance, span)
+                chain = ((span, "set as a handler here"), *self.instance.chain)
+                calls.append((key, start_root(self.instance, handler, chain, "a handler"), span))
+        return calls
 
     def _export(self, name: str, value: Value, span: Span) -> None:
         instance = self.instance
@@ -375,6 +387,7 @@ class _Analysis:
             exports=tuple(self.exports),
             fifos=tuple(self.fifos),
             reaches_registers=instance.reaches_registers,
+            reaches_queues=instance.reaches_queues,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(
                 tuple(formats.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)
@@ -392,8 +405,8 @@ def _check_no_teardown_task(instance: InstanceContext, span: Span) -> None:
     if binding is not None:
         fail(
             "duplicate-task-binding",
-            f"local task id {TEARDOWN_TASK} is taken: a program has teardown handlers, or a task "
-            "of its own with this id",
+            f"local task id {TEARDOWN_TASK} is taken: a program has handlers of teardown and empty "
+            "queues, or a task of its own with this id",
             span,
             secondary=(Annotation(binding.span, "bound here"),),
             help="call the function from that task, or leave the id to the handlers",

@@ -52,6 +52,8 @@ class Arrays(NamedTuple):
     blocked_tasks: Matrix
     blocked_colors: Matrix
     torn_colors: Matrix
+    queue_colors: Matrix
+    queue_flushes: Matrix
     blocked_streams: Matrix
     # the agenda
     wheel: Matrix
@@ -90,6 +92,8 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "blocked_tasks": (np.uint32, 1),
     "blocked_colors": (np.uint32, 1),
     "torn_colors": (np.uint32, 1),
+    "queue_colors": (np.uint8, 2),
+    "queue_flushes": (np.uint32, 1),
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
     "wheel_counts": (np.int64, 2),

@@ -37,6 +37,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PORT,
     FIFOS_SENDER,
     FIFOS_WRITER,
+    HAS_QUEUES,
     HAS_REGISTERS,
     HAS_TAGS,
     IS_RECORDING,
@@ -121,9 +122,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     rings, pes[:, PE_RINGS] = _make_rings(image)
     operations = _write_operations(arena, fabric, image, tables)
     _write_headers(arena, fabric)
-    reach = np.array([*(p.reaches_registers for p in image.programs), False])
-    reaching = np.flatnonzero(reach[image.program_of_pe.reshape(-1)])
-    arena[fabric.places.block[reaching] + BLOCK_IS_CONTENDED] |= HAS_REGISTERS
+    arena[fabric.places.block + BLOCK_IS_CONTENDED] |= _reached(image)
     needs_table = bool((fabric.outputs.color == ANY_COLOR).any())
     window_words = architecture.timing.link_window_words
     arrays = Arrays(
@@ -153,6 +152,8 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         blocked_tasks=state.blocked_tasks,
         blocked_colors=state.blocked_colors,
         torn_colors=state.torn_colors,
+        queue_colors=state.queue_colors,
+        queue_flushes=state.queue_flushes,
         blocked_streams=state.blocked_streams,
         blocks=fabric.places.block.astype(np.int32),
         heap_places=np.zeros(num_pes, np.int32),
@@ -162,6 +163,14 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
     return arrays, fabric
+
+
+def _reached(image: WaferImage) -> NDArray[np.int32]:
+    """Return which registers the program of each PE reaches, as flags of `BLOCK_IS_CONTENDED`."""
+    flags = [
+        HAS_REGISTERS * p.reaches_registers | HAS_QUEUES * p.reaches_queues for p in image.programs
+    ]
+    return np.array([*flags, 0], np.int32)[image.program_of_pe.reshape(-1)]
 
 
 def _most_sources(fabric: Fabric) -> int:

@@ -15,7 +15,9 @@ from onewafer.simulator.fast.fields import (
     FAULT_DETAIL,
     FAULT_OTHER,
     FAULT_PE,
+    FIFO_ROW,
     FIFO_SHAPE,
+    FIFOS_COLOR,
     HAS_TAGS,
     NO_TASK_KIND,
     NONE,
@@ -59,7 +61,7 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
         if has_no_task(s, program, channel):
             s.clock[FAULT] = CONTROL_FAULT
             s.clock[FAULT_DETAIL] = entry_of(marked_word(s, channel))
-            s.clock[FAULT_OTHER] = s.ways[way, WAY_COLOR]
+            s.clock[FAULT_OTHER] = s.fifos[s.arena[channel + FIFO_ROW], FIFOS_COLOR]
             s.clock[FAULT_PE] = pe
             s.clock[FAULT_CYCLE] = cycle
             return 0

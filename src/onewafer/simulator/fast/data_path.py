@@ -60,6 +60,7 @@ from onewafer.simulator.fast.fields import (
     PE_PATH_CYCLES,
     PE_PROGRAM,
     PROGRAM_CONTROL_TASKS,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_IS_WOKEN,
     READER_FAULT,
     RUNNING,
@@ -208,6 +209,8 @@ def find_lone_operation(s: Arrays, block: int) -> None:
         if main == IDLE and s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_IS_WOKEN]:
             is_quiet = False
         if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
+            is_quiet = False
+        if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HAS_QUEUES]:
             is_quiet = False
         if is_quiet and s.arena[op + OP_STEPS] == STEPWISE:
             lone = op

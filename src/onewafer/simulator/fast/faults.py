@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import DsdOperation
 from onewafer.simulator import messages
+from onewafer.simulator.arithmetic.queue_words import INPUT_QUEUE_REGISTER
+from onewafer.simulator.arithmetic.registers import kind_of, number_of
 from onewafer.simulator.fast.fields import (
     BASE,
+    BIND_FAULT,
     BUSY_FAULT,
     CALL_FAULT,
     CONTROL_FAULT,
@@ -79,11 +82,19 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
             return messages.CALLS_TOO_DEEP
         case kind if kind == EMPTY_DSR_FAULT:
             return messages.EMPTY_DSR
+        case kind if kind == BIND_FAULT:
+            return messages.cannot_bind(
+                fault.other >> 8,
+                is_input=kind_of(fault.detail) == INPUT_QUEUE_REGISTER,
+                queue=number_of(fault.detail),
+                color=fault.other & 0xFF,
+            )
         case kind if kind == WIDTH_FAULT:
             return messages.fifo_width(fault.detail, fault.other)
         case _:
             descriptor = program.dsds[fault.detail]
-            return unbound_queue_message(descriptor, program, loaded.architecture)
+            colors = s.queue_colors[fault.pe].tolist()
+            return unbound_queue_message(descriptor, program, loaded.architecture, colors)
 
 
 def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:

@@ -78,7 +78,8 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     TAKER_FAULT,  # detail: operation that takes; other: number of the ring
     FILLER_FAULT,  # detail: operation that puts in; other: number of the ring
     BUSY_FAULT,  # detail: operation that still runs on the microthread
-) = range(13)
+    BIND_FAULT,  # detail: register of the queue; other: obstacle << 8 | color
+) = range(14)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -93,15 +94,16 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     BLOCK_LONE,  # operation that goes ahead of the clock
     BLOCK_PATH_FREE,
     BLOCK_ACTIVE,  # bit set: groups of sources with a wavelet
-    BLOCK_IS_CONTENDED,  # bit 0: two sources of the router may need one port; HAS_REGISTERS
+    BLOCK_IS_CONTENDED,  # bit 0: two sources of the router may need one port; the flags below
     BLOCK_OPERATIONS,  # first operation; the main thread's is the last
     BLOCK_ELEMENTS,
     BLOCK_PATH_CYCLES,
     BLOCK_NUM_SOURCES,
     BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
 ) = range(16)
-HAS_REGISTERS = 2
-"""Of `BLOCK_IS_CONTENDED`: the program may write registers of the router."""
+HAS_REGISTERS, HAS_QUEUES, IS_ASKED = 2, 4, 8
+"""Of `BLOCK_IS_CONTENDED`: the program may write registers of the router; and of its queues; and
+has asked one to tell when it is empty."""
 LIST_SHIFT = 16
 SOURCE_GROUPS = 31
 """Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
@@ -323,13 +325,14 @@ NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
     PROGRAM_CONTROL_TASKS,  # 64 rows of tasks, by entry; NONE: it has no control task
     PROGRAM_NUM_CHANNELS,
     PROGRAM_CHANNELS,  # first row in the channels of programs
-    PROGRAM_IS_WOKEN,  # wavelets start tasks: it has data tasks, or one for teardown
+    PROGRAM_IS_WOKEN,  # wavelets start tasks: data tasks, or that of teardown and queues
     PROGRAM_HAS_REGISTERS,  # its loads and stores may go to registers of the router
+    PROGRAM_HAS_QUEUES,  # and to those of its queues
     PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(13)
+) = range(14)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
-"""(+ input queue) the color it is bound to."""
+"""(+ input queue) the color it is bound to as the program is loaded."""
 PROGRAM_COLORS = PROGRAM_INPUTS + MAX_QUEUES
 """(+ color) distance of its channel from the PE's first."""
 NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
@@ -356,8 +359,9 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     DSD_STRIDE,  # MEM4D: of the innermost loop
     DSD_NUM_LOOPS,  # FIFO: number of the ring
     DSD_IS_CONTROL,
+    DSD_NAMED,  # the color that it names; NONE: that of its queue
     DSD_EXTENTS,  # four, the innermost first
-) = range(7)
+) = range(8)
 DSD_STRIDES = DSD_EXTENTS + 4
 NUM_DSD_FIELDS = DSD_STRIDES + 4
 

@@ -32,6 +32,7 @@ from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
+    BLOCK_IS_CONTENDED,
     BLOCK_LONE,
     BLOCK_PE,
     BLOCK_ROUTER_WAKE,
@@ -46,6 +47,7 @@ from onewafer.simulator.fast.fields import (
     FAULT_PE,
     HEAP_FIRSTS,
     HELP_AFTER,
+    IS_ASKED,
     IS_RECORDING,
     LAST_END,
     LIST_START,
@@ -64,6 +66,7 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.main_thread import attend
 from onewafer.simulator.fast.native import load_signal, opened, store_signal
+from onewafer.simulator.fast.queues import look_again
 from onewafer.simulator.fast.recording import has_room_for_events
 from onewafer.simulator.fast.registers import settle_register
 from onewafer.simulator.fast.router import route_wavelets
@@ -149,6 +152,8 @@ def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
             stream(s, block, lone, cycle, horizon)
         else:
             serve(s, block, cycle)
+            if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:
+                look_again(s, block, cycle)
     if s.clock[FAULT]:
         keep_earliest_fault(s)
 

@@ -22,6 +22,7 @@ from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
+    BLOCK_IS_CONTENDED,
     BLOCK_LIVE,
     BLOCK_OPERATIONS,
     BLOCK_PATH_FREE,
@@ -48,6 +49,7 @@ from onewafer.simulator.fast.fields import (
     FAULT_OTHER,
     FAULT_PE,
     IDLE,
+    IS_ASKED,
     IS_RECORDING,
     IS_STRICT,
     MEMORY_FAULT,
@@ -90,6 +92,7 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import prepare
+from onewafer.simulator.fast.queues import tell_empty_queues
 from onewafer.simulator.fast.recording import MAIN_THREAD_EVENTS, record
 from onewafer.simulator.fast.registers import find_register, read_register, write_register
 from onewafer.simulator.fast.scalars import compute_binary, compute_unary, convert
@@ -140,6 +143,8 @@ def attend(s: Arrays, block: int, cycle: int, until: int) -> None:
     s.arena[block + BLOCK_ATTENTION] = FAR
     settle(s, block)
     settle_path(s, block, cycle)
+    if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:
+        tell_empty_queues(s, block)
     if s.pes[pe, PE_MAIN] == STALLED:
         retry_issue(s, block, cycle)
     if s.pes[pe, PE_MAIN] == IDLE:

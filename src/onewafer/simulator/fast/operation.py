@@ -79,6 +79,7 @@ from onewafer.simulator.fast.fields import (
     POINTER,
     PROGRAM_COLORS,
     PROGRAM_DSDS,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
     QUEUE_FAULT,
@@ -97,6 +98,7 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
+from onewafer.simulator.fast.queues import color_now, home_of_dsd
 from onewafer.simulator.fast.scalars import compute_element
 
 ENDLESS = 0x7FFF
@@ -153,13 +155,17 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
     extent = low >> 16
     s.arena[op + at + OPERAND_DSD] = dsd
     if kind == _FABIN or kind == _FABOUT:
+        home = color
+        if s.programs[program, PROGRAM_HAS_QUEUES]:
+            color = color_now(s, pe, dsd, kind == _FABIN)
+            home = home_of_dsd(s, pe, dsd, color) if kind == _FABIN else color
         if color < 0:
             if not s.clock[FAULT]:
                 s.clock[FAULT] = QUEUE_FAULT
                 s.clock[FAULT_DETAIL] = number
             return 0
         if kind == _FABIN:
-            offset = s.programs[program, PROGRAM_COLORS + color]
+            offset = s.programs[program, PROGRAM_COLORS + home]
             s.arena[op + at + OPERAND_KIND] = INPUT
             s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
         else:

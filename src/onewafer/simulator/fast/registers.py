@@ -1,5 +1,7 @@
 """Registers of a router: what a program reads and writes of its routes and switches (M130–M133).
 
+Those of its queues are in `queues`, and come in by the same way.
+
 A program reaches them by loads and stores behind the end of the memory, which look like a fault at
 first; so programs that do not, pay nothing. What is written in a cycle lies with the PE until its
 router, or the next access, comes to a later one.
@@ -7,10 +9,10 @@ router, or the next access, comes to a later one.
 
 from __future__ import annotations
 
+from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLOR_REGISTER,
     COLORS_OF_A_WORD,
-    KIND_SHIFT,
     NUM_WAYS,
     PENDING_REGISTER,
     SWITCH_REGISTER,
@@ -44,11 +46,10 @@ from onewafer.simulator.fast.fields import (
     PE_WRITE_CYCLE,
     PE_WRITE_REGISTER,
     PE_WRITE_WORD,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_HAS_REGISTERS,
-    SWITCH_COLOR,
     SWITCH_IS_RING,
     SWITCH_IS_TORN,
-    SWITCH_PE,
     SWITCH_POP_MODE,
     SWITCH_POPS,
     SWITCH_POSITION,
@@ -56,16 +57,27 @@ from onewafer.simulator.fast.fields import (
     SWITCH_SWAPS,
     SWITCH_WAYS,
 )
+from onewafer.simulator.fast.queues import (
+    attach,
+    find_queue_register,
+    read_queue_register,
+    write_queue_register,
+)
+from onewafer.simulator.fast.switch_rows import row_of
 
 _HALF = 0xFFFF
-_NUM_COLORS = 1 << KIND_SHIFT
 
 
 @shared
 def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
-    """Return the register of the router at an address, or NONE."""
-    if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HAS_REGISTERS] == 0:
+    """Return the register of router or queues at an address, or NONE."""
+    program = s.pes[pe, PE_PROGRAM]
+    if s.programs[program, PROGRAM_HAS_REGISTERS] == 0:
         return NONE
+    if s.programs[program, PROGRAM_HAS_QUEUES]:
+        register = find_queue_register(s, pe, address, num_bytes)
+        if register != NONE:
+            return register
     register = register_at(address, num_bytes)
     if register < 0 or kind_of(register) == PENDING_REGISTER:
         return register
@@ -73,25 +85,12 @@ def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
 
 
 @shared
-def row_of(s: Arrays, pe: int, color: int) -> int:
-    """Return the switch of a color at a PE, or NONE; they lie in the order of PE and color."""
-    wanted = pe * _NUM_COLORS + color
-    low, high = 0, s.switches.shape[0] - 1
-    while low < high:
-        middle = (low + high) // 2
-        if s.switches[middle, SWITCH_PE] * _NUM_COLORS + s.switches[middle, SWITCH_COLOR] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    is_found = low < s.switches.shape[0] - 1 and s.switches[low, SWITCH_PE] == pe
-    return low if is_found and s.switches[low, SWITCH_COLOR] == color else NONE
-
-
-@shared
 def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
     """Return a register as of the start of `cycle`; colors that were torn down are told once."""
     settle_register(s, block, cycle)
     pe = s.arena[block + BLOCK_PE]
+    if is_of_queues(register):
+        return read_queue_register(s, pe, register)
     if kind_of(register) == PENDING_REGISTER:
         shift = COLORS_OF_A_WORD * number_of(register)
         torn = int64(s.torn_colors[pe])
@@ -117,6 +116,9 @@ def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
 def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) -> None:
     """Let the router have a word from the cycle after `cycle` on."""
     settle_register(s, block, cycle)
+    if is_of_queues(register):
+        write_queue_register(s, block, register, word, cycle)
+        return
     if kind_of(register) == PENDING_REGISTER:
         return
     pe = s.arena[block + BLOCK_PE]
@@ -142,6 +144,9 @@ def settle_register(s: Arrays, block: int, cycle: int) -> None:
         return
     s.pes[pe, PE_WRITE_CYCLE] = NEVER
     register, word = s.pes[pe, PE_WRITE_REGISTER], s.pes[pe, PE_WRITE_WORD]
+    if is_of_queues(register):
+        attach(s, pe, number_of(register), color_in(word))
+        return
     row = row_of(s, pe, number_of(register))
     if kind_of(register) == COLOR_REGISTER:
         s.switches[row, SWITCH_POP_MODE] = pop_mode_of(word)

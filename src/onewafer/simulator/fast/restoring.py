@@ -135,6 +135,7 @@ from onewafer.simulator.fast.fields import (
     WATCHED,
 )
 from onewafer.simulator.fast.operation import ENDLESS
+from onewafer.simulator.fast.rebinding import attach_all, home_colors
 from onewafer.simulator.fast.switch_tables import STATE, derive_sets
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def restore(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
     _put_to_sleep(s)
     s = _refill_host_queues(s, injector, snapshot)
     _restore_sources(s, snapshot)
+    attach_all(s)
     _restore_channels(s, snapshot)
     _restore_links(s, snapshot)
     _restore_switches(s, snapshot.switches)
@@ -423,7 +425,8 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     program = s.programs[s.pes[pe, PE_PROGRAM]]
     rows = np.arange(len(pe))
     is_input, is_output = form == tables.INPUT, form == tables.OUTPUT
-    channel = s.pes[pe, PE_CHANNELS] + program[rows, PROGRAM_COLORS + np.where(is_input, base, 0)]
+    home = np.where(is_input, home_colors(s, pe, base), 0)
+    channel = s.pes[pe, PE_CHANNELS] + program[rows, PROGRAM_COLORS + home]
     queue = s.pes[pe, PE_OUTPUTS] + program[rows, PROGRAM_QUEUES + np.where(is_output, base, 0)]
     is_plain = (form == tables.SCALAR) | (form == tables.POINTER)
     base = np.where(is_plain, _signed(base), base)

@@ -26,6 +26,7 @@ from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK_ACTIVE,
+    BLOCK_IS_CONTENDED,
     BLOCK_NUM_SOURCES,
     BLOCK_PE,
     CONTROL_TAG,
@@ -39,6 +40,8 @@ from onewafer.simulator.fast.fields import (
     FIFO_STATE,
     FIFO_TAIL,
     FIFOS_PORT,
+    HAS_QUEUES,
+    IS_ASKED,
     IS_AWAITED,
     LINK_FREE,
     NO_FILTER,
@@ -109,7 +112,8 @@ def serve_switched(
     passes = passes_filter(s, row, in_force(s, row, SWITCH_COUNTER, cycle), word)
     is_torn = in_force(s, row, SWITCH_IS_TORN, cycle) != 0
     if is_torn or not accepts(s, row, position, port, passes):
-        may_wait = is_torn or may_take(s, row, port, passes)
+        needs_queue = passes and s.arena[block + BLOCK_IS_CONTENDED] & HAS_QUEUES == 0
+        may_wait = is_torn or may_take(s, row, port, needs_queue)
         wait(s, source, cycle, _SWITCH if may_wait else _NO_ROUTE)
         return 0
     transmit = s.switches[row, SWITCH_SETS + 2 * position + 1]
@@ -157,7 +161,11 @@ def accepts(s: Arrays, row: int, position: int, port: int, passes: bool) -> bool
 
 @kernel
 def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
-    """Tell whether some position would let a wavelet in (M97)."""
+    """Tell whether some position would let a wavelet in (M97).
+
+    One that needs no queue now, as the program may bind one to its color (M137), does not count as
+    one that passes.
+    """
     for position in range(s.switches[row, SWITCH_NUM_POSITIONS]):
         if accepts(s, row, position, port, passes):
             return True
@@ -238,8 +246,11 @@ def move_by_switch(
     ready = ready_cycle(s, source)
     if ready < FAR:
         wake_router(s, block, max(cycle + 1, ready))
-    elif s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
-        s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
+    else:
+        if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:
+            wake_attention(s, block, cycle + 1)
+        if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
+            s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
     if is_control(word):
         wake_router(s, block, cycle + 1)
     word = execute(s, row, transmit >> _RAMP & 1 != 0, word, cycle)

@@ -37,6 +37,7 @@ from onewafer.simulator.fast.fields import (
     DSD_EXTENTS,
     DSD_IS_CONTROL,
     DSD_KIND,
+    DSD_NAMED,
     DSD_NUM_LOOPS,
     DSD_QUEUE,
     DSD_STRIDE,
@@ -63,6 +64,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     PROGRAM_DSDS,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_HAS_REGISTERS,
     PROGRAM_INPUTS,
     PROGRAM_IS_WOKEN,
@@ -319,8 +321,10 @@ def _program_row(layout: ProgramLayout) -> list[int]:
     row[PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
     row[PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
     is_torn_down = TEARDOWN_TASK in kind_of_id
-    row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down)
+    has_queues = layout.program.reaches_queues
+    row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down or has_queues)
     row[PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
+    row[PROGRAM_HAS_QUEUES] = int(has_queues)
     for output in layout.outputs:
         row[PROGRAM_QUEUES + output.queue] = output.distance
     for binding in reversed(layout.program.queues):
@@ -357,6 +361,7 @@ def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architectur
     row[DSD_KIND] = dsd.kind
     row[DSD_COLOR] = fabric_color(dsd, program, architecture) if is_fabric else UNBOUND
     row[DSD_QUEUE] = dsd.queue
+    row[DSD_NAMED] = dsd.color
     row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
     row[DSD_IS_CONTROL] = int(dsd.is_control)
     if dsd.kind is DsdKind.MEM4D:

@@ -41,6 +41,7 @@ from onewafer.simulator.fast.fields import (
     PE_TASK_STARTS,
     PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_INPUTS,
     PROGRAM_LOCAL_TASKS,
     PROGRAM_TASKS,
@@ -55,6 +56,7 @@ from onewafer.simulator.fast.fields import (
     TASK_TYPES,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
+from onewafer.simulator.fast.queues import home_of_color
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.switching import marked_word
 from onewafer.trace import EventKind
@@ -79,6 +81,10 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
     color = NONE
     if kind == _COLOR:
         color = encoded & 0xFF
+        if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HAS_QUEUES]:
+            color = home_of_color(s, pe, color)
+            if color == NONE:
+                return  # no queue serves the color now
     elif kind == _INPUT_QUEUE:
         color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
     if color == NONE:

@@ -71,6 +71,7 @@ from onewafer.simulator.fast.fields import (
     ROUTE_TARGETS,
     RUNNING,
     STALLED,
+    SWITCH_CHANNEL,
     SWITCH_IS_TORN,
     SWITCH_POSITION,
     SWITCH_SETS,
@@ -263,13 +264,15 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
         lacks_link=any(buffer is None for _, buffer, _ in targets),
         lacks_queue=bool(position.tx >> Direction.RAMP & 1)
         and not to_host
-        and not _has_channel(s, pe, color),
+        and not _has_channel(s, pe, color, switch),
         goes_to_host=to_host,
         targets=[target for target in targets if target[1] is not None],
     )
 
 
-def _has_channel(s: Arrays, pe: int, color: int) -> bool:
+def _has_channel(s: Arrays, pe: int, color: int, switch: int) -> bool:
+    if switch != NONE:
+        return bool(s.switches[switch, SWITCH_CHANNEL])
     program = s.pes[pe, PE_PROGRAM]
     return bool(program >= 0 and s.programs[program, PROGRAM_COLORS + color] >= 0)
 

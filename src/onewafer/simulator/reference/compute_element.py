@@ -356,10 +356,9 @@ class ComputeElement:
         """Block or unblock a `channel()` (M61)."""
         color = channel_color(encoded, self.program)
         if self.queue_registers is not None and encoded >> 8 == ChannelKind.COLOR:
-            channel = self.channels.get(encoded & 0xFF)
-            if channel is None:
+            color = self.queue_registers.home_of(encoded & 0xFF)
+            if color is None:
                 return  # no queue serves the color now
-            color = channel.home
         state = self._state
         flags, bit = (
             (state.blocked_tasks, encoded & 0xFF)

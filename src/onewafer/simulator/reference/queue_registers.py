@@ -127,6 +127,14 @@ class QueueRegisters:
             return None
         return next(iter(self._channels(descriptor.queue)))
 
+    def home_of(self, color: int) -> int | None:
+        """Return the first color of the queue that serves a color for the next instruction."""
+        for channel in self._element.channels.values():
+            bound = self._colors[channel.queue] if channel.queue >= 0 else NO_COLOR
+            if color == (channel.home if bound == NO_COLOR else bound):
+                return channel.home
+        return None
+
     # --- empty queues (M136) ---------------------------------------------------------------------
 
     @property

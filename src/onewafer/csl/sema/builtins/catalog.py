@@ -11,12 +11,23 @@ from onewafer.csl.sema.builtins import (
     machine,
     printing,
     program,
+    queues,
     values,
     vectors,
 )
 from onewafer.csl.sema.builtins.registry import public_names
 
-MODULES: Final = (descriptors, imports, layout, machine, printing, program, values, vectors)
+MODULES: Final = (
+    descriptors,
+    imports,
+    layout,
+    machine,
+    printing,
+    program,
+    queues,
+    values,
+    vectors,
+)
 """Where builtins are registered."""
 
 

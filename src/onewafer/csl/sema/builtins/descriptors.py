@@ -220,6 +220,8 @@ def _color(
     """Return the color of a fabric DSD: as given, else the one that its queue serves."""
     if "fabric_color" in fields:
         return color_number(fields["fabric_color"], span)
+    if instance.session.architecture.queues_need_initialization:
+        return -1  # which may change while the program runs
     instance.has_read_program = True
     bound = instance.queues.get(queue)
     if bound is None:

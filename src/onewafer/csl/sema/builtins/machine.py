@@ -279,21 +279,21 @@ def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 def router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return the register of the router at a word address."""
     a.instance.reaches_registers = True
-    return Runtime(t.U16, ir.Load(ScalarType.U16, _register_address(a, site, args[0])))
+    return Runtime(t.U16, ir.Load(ScalarType.U16, register_address(a, site, args[0])))
 
 
 @runtime_builtin("set_router_register", 2, is_internal=True)
 def set_router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Write the register of the router at a word address."""
     a.instance.reaches_registers = True
-    address = _register_address(a, site, args[0])
+    address = register_address(a, site, args[0])
     word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
     a.emit(ir.Store(ScalarType.U16, address, 0, word, site.span))
     return VOID_VALUE
 
 
-def _register_address(a: Analyzer, site: Site, value: Value) -> ir.Expression:
-    """Return the byte address of a word address."""
+def register_address(a: Analyzer, site: Site, value: Value) -> ir.Expression:
+    """Return the byte address of the word address that is the first argument."""
     words = a.sized(value, t.U16, site.argument_spans[0], "the address")
     if isinstance(words, ir.Immediate) and words.per_pe is None:
         return ir.Immediate(ScalarType.U16, 2 * words.word)

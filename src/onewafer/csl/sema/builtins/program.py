@@ -326,7 +326,7 @@ def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> V
     instance, function = instance_of(module), args[0]
     color = color_number(args[1], site.argument_spans[1])
     check_reserved_color(module.session, color, site.argument_spans[1])
-    _check_handler(function, site)
+    check_handler(function, site)
     earlier = instance.teardown_handlers.get(color)
     if earlier is not None:
         fail(
@@ -341,8 +341,8 @@ def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> V
     return VOID_VALUE
 
 
-def _check_handler(value: Value, site: Site) -> None:
-    """Fail unless a value is a function that can be called with nothing, for nothing."""
+def check_handler(value: Value, site: Site) -> None:
+    """Fail unless the first argument is a function that can be called with nothing, for nothing."""
     span = site.argument_spans[0]
     form = "declare it as `fn name() void { … }`"
     if not isinstance(value, FunctionValue) or value.declaration.is_task:

@@ -96,8 +96,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_config",
         "set_config_unchecked",
         "set_active_prng",
-        "queue_flush",
-        "set_empty_queue_handler",
         "set_control_task_table",
         "get_xdsr",
         "set_fifo_read_length",

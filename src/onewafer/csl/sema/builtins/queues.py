@@ -1,0 +1,116 @@
+"""Builtins about queues that a program binds to other colors (M134–M137 in `docs/machine.md`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.machine import register_address
+from onewafer.csl.sema.builtins.program import check_handler, instance_of
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import id_number
+from onewafer.csl.sema.reserved import check_reserved_queue
+from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value, type_of
+from onewafer.diagnostics import Annotation
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.session import Session
+
+_ASKED_INPUTS, _ASKED_OUTPUTS = 2 * 0x7BA2, 2 * 0x7BA3
+"""Addresses of the registers that have queues tell when they are empty."""
+_U16 = ScalarType.U16
+
+
+@runtime_builtin("queue_flush", 1)
+def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Have a queue tell when it is empty."""
+    value, span = args[0], site.argument_spans[0]
+    _check_machine(site, a.instance.session)
+    is_input = _is_input(value, site)
+    bit: ir.Expression
+    if isinstance(value, Scalar):
+        number = id_number(value, span)
+        check_reserved_queue(a.instance.session, number, is_input=is_input, span=span)
+        bit = ir.Immediate(_U16, 1 << number)
+    else:
+        queue = a.expression(value, span)
+        bit = ir.Binary(Opcode.SHL, _U16, ir.Immediate(_U16, 1), queue)
+    a.instance.reach_queues()
+    address = ir.Immediate(_U16, _ASKED_INPUTS if is_input else _ASKED_OUTPUTS)
+    a.emit(ir.Store(_U16, address, 0, bit, site.span))
+    return VOID_VALUE
+
+
+@comptime_builtin("set_empty_queue_handler", 2, context=Where.PROGRAM)
+def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let a function run when a queue that was asked is empty."""
+    instance, function, queue = instance_of(module), args[0], args[1]
+    span = site.argument_spans[1]
+    _check_machine(site, module.session)
+    check_handler(function, site)
+    is_input = _is_input(queue, site, argument=1)
+    if not isinstance(queue, Scalar):
+        operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
+    number = id_number(queue, span)
+    check_reserved_queue(module.session, number, is_input=is_input, span=span)
+    earlier = instance.empty_queue_handlers.get((not is_input, number))
+    if earlier is not None:
+        fail(
+            "duplicate-handler",
+            f"{queue.type} {number} has the handler `{earlier[0].declaration.name}` already",
+            site.span,
+            secondary=(Annotation(earlier[1], "set here"),),
+            help="let one function do both",
+        )
+    assert isinstance(function, FunctionValue)
+    instance.empty_queue_handlers[not is_input, number] = function, site.span
+    return VOID_VALUE
+
+
+def _check_machine(site: Site, session: Session) -> None:
+    """Fail where DSDs say the color, so that queues serve any."""
+    machine = session.architecture
+    if not machine.queues_need_initialization:
+        fail(
+            "unsupported-on-architecture",
+            f"on {machine.name} a queue is bound to no color, so it need not be flushed",
+            site.span,
+            help=f'use `@{site.name}` under `if (@is_arch("wse3"))`',
+        )
+
+
+def _is_input(value: Value, site: Site, *, argument: int = 0) -> bool:
+    """Tell on which side a queue is; fail if the value is none."""
+    type_ = type_of(value)
+    if type_ not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
+        operations.mismatch(value, t.INPUT_QUEUE, site.argument_spans[argument], "a queue")
+    return type_ is t.INPUT_QUEUE
+
+
+# --- what only our own library modules may use ---------------------------------------------------
+
+
+@runtime_builtin("queue_register", 1, is_internal=True)
+def queue_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the register of the queues at a word address."""
+    a.instance.reach_queues()
+    return Runtime(t.U16, ir.Load(_U16, register_address(a, site, args[0])))
+
+
+@runtime_builtin("set_queue_register", 2, is_internal=True)
+def set_queue_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Write the register of the queues at a word address."""
+    a.instance.reach_queues()
+    address = register_address(a, site, args[0])
+    word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
+    a.emit(ir.Store(_U16, address, 0, word, site.span))
+    return VOID_VALUE
