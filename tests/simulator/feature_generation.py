@@ -63,7 +63,9 @@ def feature_programs(draw, builder=None, has_teardown=None):
     architecture = draw(st.sampled_from(ARCHITECTURES))
     if has_teardown is None:
         has_teardown = draw(st.integers(0, 2)) == 0
-    builder = builder or (TeardownBuilder if has_teardown else FeatureBuilder)
+    if builder is None:
+        makers = (TeardownBuilder, TeardownBuilder, QueueBuilder) if has_teardown else ()
+        builder = draw(st.sampled_from(makers)) if makers else FeatureBuilder
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
     for color in range(draw(st.integers(1, 4))):
@@ -376,7 +378,10 @@ class TeardownBuilder(FeatureBuilder):
         kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
 
     def task_body(self):
-        """Append what the task does besides."""
+        """Let torn down colors go."""
+        for color in range(self.draw(st.integers(0, 4))):
+            if self.draw(st.integers(0, 3)):
+                self._update(ROUTES + 2 * color, _NOT_TORN)
 
     def finish(self):
         """Append the task that is told of teardowns."""
@@ -388,9 +393,6 @@ class TeardownBuilder(FeatureBuilder):
             word = kernel.register()
             kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=0, imm=PENDING)
             kernel.log_register(word)
-            for color in range(draw(st.integers(0, 4))):
-                if draw(st.integers(0, 3)):
-                    self._update(ROUTES + 2 * color, _NOT_TORN)
             self.task_body()
             kernel.emit(Opcode.END_TASK)
             kernel.task(TaskKind.LOCAL, TEARDOWN_TASK, "teardown")
@@ -413,31 +415,30 @@ class QueueBuilder(TeardownBuilder):
 
     def __init__(self, draw, kernel, architecture):
         super().__init__(draw, kernel, architecture)
-        if draw(st.integers(0, 60)):
+        if draw(st.sampled_from((True,) * 40 + (False,))):
             kernel.reach_queues()
         kernel.names_colors = architecture is WSE2 or draw(st.integers(0, 5)) == 0
-        self.bound = set()
+        self.bound = {}
+        """First color by (registers of the side, queue)."""
 
     def send(self, item):
         """Send, and perhaps give the queue another color when it is empty."""
         super().send(item)
-        self.bound.add((_OUTPUT_QUEUES, item[0]))
+        self.bound.setdefault((_OUTPUT_QUEUES, item[0]), item[1][0])
         self._perhaps_bind()
 
     def receive(self, item):
         """Receive, and perhaps give the queue another color when it is empty."""
         super().receive(item)
-        self.bound.add((_INPUT_QUEUES, item[0]))
+        self.bound.setdefault((_INPUT_QUEUES, item[0]), item[1][0])
         self._perhaps_bind()
 
     def compute(self, item):
-        """Touch the queues, seldom the router, or do what programs without registers do."""
-        if self.draw(st.integers(0, 2)):
+        """Touch the queues, or do what programs without registers do."""
+        if self.draw(st.booleans()):
             self._touch_queues()
-        elif self.draw(st.integers(0, 3)):
-            FeatureBuilder.compute(self, item)
         else:
-            super().compute(item)
+            FeatureBuilder.compute(self, item)
 
     def _perhaps_bind(self):
         if self.draw(st.booleans()):
@@ -467,10 +468,10 @@ class QueueBuilder(TeardownBuilder):
         if not known:
             return
         first, queue = draw(st.sampled_from(known))
-        color = draw(st.integers(0, 4)) if draw(st.integers(0, 30)) else 27
+        color = draw(st.sampled_from((*range(5), *range(5), *range(5), 27)))
         has_filter = _HAS_FILTER if draw(st.integers(0, 9)) else 0
         skip = f"bound{kernel.pc}"
-        if draw(st.integers(0, 12)):
+        if draw(st.sampled_from((True,) * 12 + (False,))):
             status, bit = kernel.register(), kernel.immediate(ScalarType.U16, 1 << queue)
             address = _STATUS + 2 * (first == _OUTPUT_QUEUES)
             kernel.emit(Opcode.LOAD, ScalarType.U16, rd=status, ra=0, imm=address)
@@ -483,6 +484,24 @@ class QueueBuilder(TeardownBuilder):
         kernel = self.kernel
         word = kernel.immediate(ScalarType.U16, value)
         kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=word, imm=address)
+
+    def finish(self):
+        """Mostly ask queues at the end, where the main thread is idle when they tell."""
+        kernel, draw = self.kernel, self.draw
+        outputs = [(queue, color) for (side, queue), color in self.bound.items()
+                   if side == _OUTPUT_QUEUES]  # fmt: skip
+        if outputs and draw(st.integers(0, 3)):
+            queue, color = draw(st.sampled_from(outputs))
+            count = draw(st.integers(1, 20))
+            target = kernel.outgoing(color, count, queue=queue)
+            source = kernel.vector(self.memory, count)
+            config = background(draw(st.integers(0, 5)))
+            kernel.operate(DsdOperation.MOV32, target, src1=source, config=config)
+            kernel.spin(draw(st.integers(0, 9)))
+            self._write(_ASKED + 2, 1 << queue)
+        if draw(st.booleans()):
+            self._write(_ASKED, 0xFF)
+        return super().finish()
 
     def task_body(self):
         """Look who has told, and bind a queue."""

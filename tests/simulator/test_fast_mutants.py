@@ -258,6 +258,18 @@ TEARDOWN_MUTANTS = {
         "wake_attention(s, s.blocks[pe], cycle + 2)",
     ),
 }
+QUEUE_MUTANTS = {
+    "queues: a bound queue keeps its old color too": (
+        "queues.py",
+        "s.switches[before, SWITCH_CHANNEL] = 0",
+        "pass",
+    ),
+    "queues: one that is drained by the router does not tell": (
+        "switching.py",
+        "if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:",
+        "if False:",
+    ),
+}
 DRIVER = """
 from hypothesis import HealthCheck, Phase, given, settings
 from tests.simulator.{module} import {strategy}
@@ -304,7 +316,9 @@ def compare(folder, strategy="programs"):
     return process.stdout
 
 
-@pytest.mark.parametrize("strategy", ["programs", "feature_programs", "teardown_programs"])
+@pytest.mark.parametrize(
+    "strategy", ["programs", "feature_programs", "teardown_programs", "queue_programs"]
+)
 def test_the_engine_itself_is_no_mutant(strategy):
     assert "found" not in compare(PACKAGE.parent, strategy)
 
@@ -332,3 +346,8 @@ def test_mutant_of_a_feature_is_found(tmp_path, name):
 @pytest.mark.parametrize("name", TEARDOWN_MUTANTS)
 def test_mutant_of_teardown_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *TEARDOWN_MUTANTS[name]), "teardown_programs")
+
+
+@pytest.mark.parametrize("name", QUEUE_MUTANTS)
+def test_mutant_of_queues_is_found(tmp_path, name):
+    assert "found" in compare(mutated(tmp_path, *QUEUE_MUTANTS[name]), "queue_programs")

@@ -6,15 +6,17 @@ Visiting units backwards and cutting a run into slices change nothing (M2).
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.image import TEARDOWN_TASK, DsdKind, Field, Opcode, TaskKind, verify
 from onewafer.simulator import Checking
-from onewafer.simulator.loading import written_at_load
+from onewafer.simulator.arithmetic.queue_words import FLUSHED_SHIFT
+from onewafer.simulator.loading import load_state, written_at_load
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventKind
-from tests.simulator.feature_generation import feature_programs
+from tests.simulator.feature_generation import feature_programs, queue_programs
 from tests.simulator.test_engines_agree import LENIENT, observe
 
 SOME = settings(LENIENT, max_examples=60)
@@ -108,3 +110,23 @@ def test_generated_programs_use_every_feature():
         TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
     }  # fmt: skip
     assert wanted <= seen
+
+
+def test_generated_programs_bind_queues():
+    """And have them tell that they are empty, on the way to no error."""
+    seen = set()
+
+    @settings(LENIENT, max_examples=60, derandomize=True, database=None)
+    @given(queue_programs())
+    def look(program):
+        architecture, image = program
+        found = observe(ReferenceEngine, image, architecture)
+        if found["error"]:
+            return
+        if any(np.frombuffer(found["queue_flushes"], np.uint32) >> FLUSHED_SHIFT):
+            seen.add("queue told that it is empty")
+        if found["queue_colors"] != load_state(image, architecture).queue_colors.tobytes():
+            seen.add("queue serves another color")
+
+    look()
+    assert len(seen) == 2

@@ -1,8 +1,10 @@
 """Queues that a program binds to other colors, and that tell when they are empty: M134–M137."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from onewafer.errors import DeadlockError, SimulationError
+from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.image import (
     TEARDOWN_TASK,
     ChannelKind,
@@ -16,7 +18,10 @@ from onewafer.image import (
     SwitchPosition,
     TaskKind,
     channel,
+    make_image,
 )
+from onewafer.simulator import Machine
+from onewafer.simulator.arithmetic import queue_words
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     EAST,
@@ -31,6 +36,15 @@ from tests.simulator.assembly import (
     eastward,
     route,
 )
+from tests.simulator.feature_generation import queue_programs
+from tests.simulator.test_checkpoint import (
+    MAKERS,
+    SLICES,
+    assert_cuts_change_nothing,
+    assert_same,
+    play,
+)
+from tests.simulator.test_engines_agree import LENIENT, assert_agreement
 
 FIRST, SECOND = 3, 5
 QUEUE = 2
@@ -184,7 +198,7 @@ def test_registers_of_queues_are_read(engine):
     "address",
     [INPUT + 1, INPUT + 2, OUTPUT - 2, 2 * 0x7B8F, FLUSHED_INPUTS + 12, 2 * 0x7B98],
 )
-def test_other_addresses_are_outside_the_memory(engine, address):
+def test_other_addresses_of_queues_are_outside(engine, address):
     """M134: half words, queues that were not initialised, and other places have no register."""
     binder = Binder()
     binder.input(1), binder.output(1)
@@ -260,6 +274,35 @@ def test_input_queue_tells_when_its_last_wavelet_was_taken(engine):
     sending.operate(MOV32, sending.outgoing(FIRST, 3), src1=sending.vector(base, 3))
     run = run_pair(engine, sending.finish(), program, eastward(FIRST, 0, 1)).launch()
     assert run.log(1) == [0, MINE, 99]
+
+
+def reader_that_waits_for_more():
+    """Return an image: an operation has taken what waited for it, and the rest comes later."""
+    binder = Binder("receiver")
+    binder.spin(60)
+    binder.receive("received", 12, config=background(2))
+    binder.write(ASKED_INPUTS, MINE)
+    program = binder.when_empty(lambda: binder.log(99))
+    sending = Kernel("sender")
+    base = sending.data("sent", ScalarType.U32, range(6))
+    sending.function("main")
+    for _ in range(2):
+        sending.operate(MOV32, sending.outgoing(FIRST, 6), src1=sending.vector(base, 6))
+        sending.spin(200)
+    programs = {(0, 0): sending.finish(), (1, 0): program}
+    return programs, eastward(FIRST, 0, 1)
+
+
+def test_queue_tells_while_an_operation_waits_for_more(engine):
+    """M136: that it is still used does not matter."""
+    programs, routes = reader_that_waits_for_more()
+    run = boot(programs, engine=engine, width=2, routes=routes).launch()
+    assert run.log(1) == [99]
+    (told,) = run.cycles(EventKind.TASK_START, x=1, subject=TEARDOWN_TASK)
+    (first,) = run.cycles(EventKind.DSD_START, x=1)
+    # The sixth element takes the last wavelet five cycles after the first one.
+    assert told == first + 5 + 1 + WSE3.timing.task_start_cycles
+    assert_agreement(WSE3, make_image(WSE3, programs, width=2, routes=routes))
 
 
 def test_status_of_queues(engine):
@@ -431,3 +474,113 @@ def test_the_wse2_has_no_registers_of_colors(engine):
     binder.log_word(INPUT)
     with pytest.raises(SimulationError, match="outside"):
         boot({(0, 0): binder.finish()}, engine=engine, architecture=WSE2).launch()
+
+
+def test_unblocked_color_is_that_which_a_queue_serves_now(engine):
+    """M135: by a color that no queue serves any more, a program unblocks none."""
+    binder = Binder("receiver")
+    register = binder.register()
+    binder.write(INPUT, bound_to(SECOND))
+    for encoded in (
+        channel(ChannelKind.COLOR, FIRST),
+        channel(ChannelKind.INPUT_QUEUE, QUEUE),
+    ):
+        binder.spin(60)
+        binder.log(0)
+        binder.emit(Opcode.UNBLOCK, imm=encoded)
+        binder.emit(Opcode.ACTIVATE, imm=9)
+        binder.emit(Opcode.RETURN) if encoded & 0xFF == QUEUE else None
+    binder.label("data")
+    binder.log_register(register)
+    binder.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    binder.emit(Opcode.END_TASK)
+    binder.queue(QUEUE, color=FIRST, is_input=True)
+    binder.task(TaskKind.DATA, QUEUE, "data", is_blocked=True, argument_registers=(register,),
+                argument_types=(ScalarType.U32,))  # fmt: skip
+    routes = {(0, 0, SECOND): route(RAMP, EAST), (1, 0, SECOND): route(WEST, RAMP)}
+    sending = Kernel("sender")
+    sending.function("main")
+    word = Register(sending.immediate(ScalarType.U32, 7))
+    sending.operate(MOV32, sending.outgoing(SECOND, 1), src1=word)
+    run = run_pair(engine, sending.finish(), binder.build(), routes).launch()
+    assert run.log(1) == [0, 0, 7]
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+FLUSHES = st.integers(0, (1 << 32) - 1)
+
+
+@given(FLUSHES, st.integers(0, 0xFFFF))
+def test_queues_that_have_told_are_asked_no_more(flushes, empty):
+    after = queue_words.with_flushed(flushes, empty)
+    told = flushes & 0xFFFF & empty
+    assert queue_words.asked_of(after) == queue_words.asked_of(flushes) & ~empty
+    assert after >> 16 == flushes >> 16 | told
+
+
+@given(FLUSHES, st.integers(0, 5), st.integers(0, 0xFFFF))
+def test_only_the_queues_of_a_word_are_written(flushes, number, word):
+    after = queue_words.written_flushes(flushes, number, word)
+    for other in range(queue_words.STATUS):
+        before, now = (queue_words.flushes_word(f, other) for f in (flushes, after))
+        if other != number:
+            assert now == before
+        elif other < queue_words.ASKED:
+            assert now == before & ~word & 0xFF
+        else:
+            assert now == before | word & 0xFF
+
+
+@given(st.integers(0, 23), st.booleans())
+def test_color_and_filter_go_into_a_word_and_back(color, has_filter):
+    word = queue_words.queue_word(color, has_filter)
+    assert queue_words.color_in(word) == color
+    assert queue_words.has_filter_in(word) == has_filter
+
+
+# --- both engines, and checkpoints ---------------------------------------------------------------
+
+
+@settings(LENIENT, max_examples=60)
+@given(queue_programs(), st.sampled_from([None, None, 1, 13]))
+def test_generated_programs_that_bind_queues(program, slices):
+    assert_agreement(*program, slices)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=4000)
+@given(queue_programs(), st.sampled_from([None, None, 1, 13]))
+def test_many_generated_programs_that_bind_queues(program, slices):
+    assert_agreement(*program, slices)
+
+
+def test_bound_queues_go_on_from_a_checkpoint(tmp_path):
+    """Cut in every cycle, on the one engine and on the other, between binding and first use too."""
+    programs = {
+        (0, 0): rebinding_sender((1, 2, 3), (4, 5)),
+        (1, 0): rebinding_receiver(3, 2),
+    }
+    image = make_image(WSE3, programs, width=2, routes=BOTH_EASTWARD)
+    expected = play(image, WSE3, "reference")
+    assert expected["error"] is None
+    for cycle in range(0, expected["cycle"], 2):
+        cuts = [(cycle, ("fast", "reference")[cycle // 2 % 2])]
+        assert_same(play(image, WSE3, "fast", cuts, tmp_path / "a"), expected)
+
+
+@pytest.mark.slow
+@settings(LENIENT, max_examples=100)
+@given(queue_programs(), MAKERS, SLICES)
+def test_generated_programs_that_bind_queues_may_be_cut(program, makers, slice_cycles):
+    assert_cuts_change_nothing(program, makers, slice_cycles)
+
+
+def test_damaged_colors_of_queues_are_refused(tmp_path):
+    """A color that does not exist reaches no engine."""
+    image = make_image(WSE3, {(0, 0): rebinding_receiver(1, 1)}, routes={})
+    machine = Machine(image, WSE3, engine="reference")
+    machine._state.queue_colors[0, QUEUE] = 24
+    machine.save_checkpoint(tmp_path / "a")
+    with pytest.raises(CheckpointError, match="queue_colors has 24"):
+        Machine.from_checkpoint(tmp_path / "a")

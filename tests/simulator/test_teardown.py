@@ -40,6 +40,7 @@ MOV32 = DsdOperation.MOV32
 ADVANCE, TEARDOWN = 1, 3
 ROUTES = 2 * (0x7F20 + COLOR)
 POSITIONS = 2 * (0x7F40 + COLOR)
+SIDES = 2 * (0x7F60 + COLOR)
 PENDING = 2 * (0x7F20 + 24)
 TORN = 1 << 14
 TEARDOWN_WORD = commands(TEARDOWN, 0)
@@ -395,6 +396,36 @@ def test_second_sides_of_positions():
     assert registers.receive_of(way) == 1 << WEST
     assert registers.transmit_of(way) == 1 << SOUTH
     assert registers.second_bits(way) == 8 | SOUTH
+
+
+@pytest.mark.parametrize(("sides", "expected"), [(8 | SOUTH, ([], [1])), (0, ([1], []))])
+def test_second_side_of_a_position_is_in_force(engine, sides, expected):
+    """M131: position 1 takes from the west, and sends south; or as position 0, to the ramp."""
+    turning = Talker()
+    turning.write(POSITIONS, 8 | WEST | 5 << 4 | 5 << 8 | 1 << 13)
+    turning.write(SIDES, sides)
+    turning.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    turning.emit(Opcode.RETURN)
+    register = turning.register()
+    turning.label("data")
+    turning.log_register(register)
+    turning.emit(Opcode.END_TASK)
+    turning.queue(2, color=COLOR, is_input=True)
+    turning.task(
+        TaskKind.DATA,
+        2,
+        "data",
+        argument_registers=(register,),
+        argument_types=(ScalarType.U32,),
+    )
+    talker = Talker()
+    talker.spin(20)
+    talker.send(1)
+    programs = {(0, 0): talker.finish(), (1, 0): turning.build(), (1, 1): listener()}
+    routes = {(0, 0, COLOR): route(RAMP, EAST), (1, 0, COLOR): route(RAMP, RAMP),
+              (1, 1, COLOR): route(NORTH, RAMP)}  # fmt: skip
+    run = boot(programs, engine=engine, width=2, height=2, routes=routes).launch()
+    assert (run.log(1, 0), run.log(1, 1)) == expected
 
 
 OTHER = 5

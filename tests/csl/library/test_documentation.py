@@ -24,10 +24,11 @@ INTERNAL = {
     "tile_config/refused",
     "tile_config/registers",
     "tile_config/queue_status",
+    "tile_config/queue_registers",
     "message_passing/way",
 } | {f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")}
 """Files that programs do not import by name."""
-OF_WSE3 = {"message_passing"}
+OF_WSE3 = {"message_passing", "queue_flush"}
 """Sections whose libraries are of the WSE-3 alone."""
 
 

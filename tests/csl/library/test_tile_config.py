@@ -49,8 +49,6 @@ comptime {{
         ("config.filters.set_counter(1, 0)", "filters.set_counter"),
         ("config.exceptions.set_exception_mask(1)", "exceptions.set_exception_mask"),
         ("config.control_transform.set_mask(2)", "control_transform.set_mask"),
-        ("words[0] = config.input_queue_status.get_raw()", "output_queue_status.get_raw"),
-        ("words[0] = config.queue_flush.iq_status()", "queue_flush.iq_status"),
     ],
 )
 def test_what_the_machine_lacks_is_refused(call, name):

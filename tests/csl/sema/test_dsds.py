@@ -354,28 +354,45 @@ fn out() fabout_dsd {
 """
 
 
-def test_a_fabric_dsd_has_the_color_of_its_queue(analyze):
-    """Also where programs that share a library give its queue other colors."""
+def _made_colors(analyze, arch, program):
     layout = """layout {
       @set_rectangle(2, 1);
       @set_tile_code(0, 0, "pe.csl", .{ .c = @get_color(1) });
       @set_tile_code(1, 0, "pe.csl", .{ .c = @get_color(4) });
     }"""
-    files = {"pe.csl": QUEUES, "lib.csl": LIBRARY}
-    program = analyze(layout, files=files).program
-    made = [
+    files = {"pe.csl": program, "lib.csl": LIBRARY}
+    return [
         [f.body[0].value.descriptor.color for f in instance.functions if "." in f.name]
-        for instance in program.instances
+        for instance in analyze(layout, files=files, arch=arch).program.instances
     ]
-    assert made == [[5, 1], [5, 4]]
 
 
-def test_the_color_of_a_queue_has_to_be_known_before(analyze):
+def test_a_fabric_dsd_has_the_color_of_its_queue(analyze):
+    """Also where programs that share a library give its queue other colors."""
+    into_memory = QUEUES.replace("@mov32(lib.out(), lib.in())", "@mov32(x_dsd, lib.in())").replace(
+        "  @initialize_queue(@get_output_queue(3), .{ .color = @get_color(5) });\n", ""
+    )
+    declared = """
+var x: [4]u32;
+const x_dsd = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> x[i] });
+"""
+    assert _made_colors(analyze, "wse2", into_memory + declared) == [[1], [4]]
+
+
+def test_a_queue_of_the_wse3_may_change_its_color(analyze):
+    """So the DSD names none: it has that which its queue serves when an operation begins."""
+    assert _made_colors(analyze, "wse3", QUEUES) == [[-1, -1], [-1, -1]]
+
+
+def test_the_color_of_a_queue_has_to_be_known(analyze):
+    """On WSE-2 before the DSD is made, on WSE-3 anywhere in the program."""
     source = """
     fn main() void { @mov32(@get_dsd(fabout_dsd, .{
       .extent = 1, .output_queue = @get_output_queue(3) }), 0); }
     """
-    assert analyze(source).codes == ["missing-field"]
+    assert analyze(source, arch="wse2").codes == ["missing-field"]
+    found = analyze(source, arch="wse3").diagnostics
+    assert [d.code for d in found] == ["queue-not-initialized"]
 
 
 def test_queues_have_a_priority_on_wse2_only(analyze):

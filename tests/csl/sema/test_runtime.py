@@ -125,7 +125,7 @@ def test_control_flow(body, statement, lines):
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),
         ("@fadd(a, b);", "unknown-builtin"),
-        ("@queue_flush();", "unsupported-builtin"),
+        ("@set_config();", "unsupported-builtin"),
         ("@set_rectangle(1, 1);", "wrong-context"),
         ("return 1;", "type-mismatch"),
         ("a + 1;", "unused-value"),

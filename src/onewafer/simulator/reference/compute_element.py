@@ -64,7 +64,7 @@ from onewafer.simulator.reference.operand import (
     to_signed16,
 )
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
-from onewafer.simulator.reference.queue_registers import QueueRegisters
+from onewafer.simulator.reference.queue_registers import queue_registers_of
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
@@ -219,9 +219,7 @@ class ComputeElement:
             OutputQueue(number, words + ramp, self)
             for number, words in enumerate(architecture.output_queue_words)
         ]
-        self.queue_registers = (
-            QueueRegisters(self, state, agenda) if self.program.reaches_queues else None
-        )
+        self.queue_registers = queue_registers_of(self, state, agenda)
         self.fifos = [
             Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
         ]

@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     from onewafer.simulator.state import MachineState
 
 
+def queue_registers_of(
+    element: ComputeElement, state: MachineState, agenda: Agenda
+) -> QueueRegisters | None:
+    """Return the registers of an element's queues, if its program reaches them."""
+    return QueueRegisters(element, state, agenda) if element.program.reaches_queues else None
+
+
 class QueueRegisters:
     """What a program that reaches its queues reads and writes of them."""
 
