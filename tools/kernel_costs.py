@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds, graph_of_perceptron
+from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
 from kernel_sample import TOTALS
 from kernel_samples import samples
 from kernel_walk import Walk, step_tasks
@@ -31,11 +31,20 @@ from kernel_walk import Walk, step_tasks
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import FLOATING, DataType
-from onewafer.image import INSTRUCTIONS, Field, Opcode, SectionKind, SymbolKind
+from onewafer.image import (
+    INSTRUCTIONS,
+    REGISTER_BYTES,
+    Field,
+    Opcode,
+    SectionKind,
+    SymbolKind,
+    registers_named,
+)
 from onewafer.mesh import Arena, emit_csl, shard
 from onewafer.mesh.entry import Answers, Entry, Kind, answers, num_questions
 from onewafer.mesh.kernel_costs import (
     Counts,
+    Frame,
     KernelCost,
     KernelCosts,
     Part,
@@ -47,7 +56,7 @@ from onewafer.mesh.kernel_costs import (
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from kernel_sample import Sample, Sizes
     from numpy.typing import NDArray
@@ -130,7 +139,6 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
     full = compile_graph(graph_of_all_kinds(dtype, is_sequence=is_sequence), arch)
     small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
-    perceptron = compile_graph(graph_of_perceptron(dtype, is_sequence=is_sequence), arch)
     tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in samples(is_sequence=is_sequence)}
@@ -140,8 +148,10 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     for kind in full.kinds - set(by_kind):
         counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
         costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
+    parts, frames = _parts(full, by_kind)
     return KernelCosts(
-        parts=_parts(full, by_kind, perceptron),
+        parts=parts,
+        frames=frames,
         question_bytes=_question_bytes(full),
         launch=_plain(Walk(full.middle).count(infer.address)),
         below=_plain(tests.below),
@@ -339,15 +349,27 @@ def _symbol(program: TileProgram, name: str) -> Symbol:
 
 
 def _parts(
-    compiled: Compiled, by_kind: Mapping[Kind, Sample], perceptron: Compiled
-) -> tuple[Part, ...]:
-    """Cut the largest program into what is there for some kinds, and what is always there.
+    compiled: Compiled, by_kind: Mapping[Kind, Sample]
+) -> tuple[tuple[Part, ...], dict[str, Frame]]:
+    """Cut programs into what is there for some kinds, and what is always there; then frames.
 
-    What only the walks of some kinds come to is there for these: instructions of the state machine,
-    whole functions, variables. Of the frames, what a perceptron does without is there for all kinds
-    that it has not.
+    PEs have roles: of each part and each frame, the largest that one has.
     """
-    program = max(compiled.image.programs, key=_kernel_bytes)
+    num_bytes: Counter[tuple[str, ...]] = Counter()
+    frames: dict[str, Frame] = {}
+    for program in compiled.image.programs:
+        visitors = _visitors(program, compiled, by_kind)
+        num_bytes |= _part_bytes(program, compiled, visitors)
+        for kind, frame in _frames(program, visitors).items():
+            frames[kind] = frame.joined(frames.get(kind, frame))
+    parts = tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+    return parts, dict(sorted(frames.items()))
+
+
+def _visitors(
+    program: TileProgram, compiled: Compiled, by_kind: Mapping[Kind, Sample]
+) -> Mapping[str | int, set[str]]:
+    """Return the kinds whose steps come to each atom of a program."""
     visitors: defaultdict[str | int, set[str]] = defaultdict(set)
     for kind in compiled.kinds:
         walks = [_with_schedule(program, Entry(kind, n=n)) for n in (0, 1)]
@@ -360,18 +382,66 @@ def _parts(
                 visitors[atom].add(kind.name.lower())
     _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
+    return visitors
+
+
+def _part_bytes(
+    program: TileProgram, compiled: Compiled, visitors: Mapping[str | int, set[str]]
+) -> Counter[tuple[str, ...]]:
+    """Return the bytes of a program that are there for some kinds, none: that always are.
+
+    What only the steps of some kinds come to is there for these: instructions of the state machine,
+    whole functions, variables.
+    """
     num_bytes: Counter[tuple[str, ...]] = Counter()
     questions = _questions(program)
     for atom, size in _atoms(program).items():
-        if atom not in questions and len(visitors[atom]) < len(compiled.kinds):
-            num_bytes[tuple(sorted(visitors[atom]))] += size
+        kinds = visitors.get(atom, set[str]())
+        if atom not in questions and len(kinds) < len(compiled.kinds):
+            num_bytes[tuple(sorted(kinds))] += size
     asked = _question_bytes(compiled) * num_questions(compiled.kinds)
-    others = sorted(kind.name.lower() for kind in compiled.kinds - perceptron.kinds)
-    num_bytes[tuple(others)] += _frame_bytes(program) - max(
-        map(_frame_bytes, perceptron.image.programs)
-    )
     num_bytes[()] += _kernel_bytes(program) - num_bytes.total() - asked
-    return tuple(Part(kinds, size) for kinds, size in sorted(num_bytes.items()))
+    return num_bytes
+
+
+def _frames(
+    program: TileProgram, visitors: Mapping[str | int, Collection[str]]
+) -> dict[str, Frame]:
+    """Return the registers that the steps of each kind come to.
+
+    Frames of functions lie behind the whole frame of the state machine, so that other kinds move
+    them up.
+    """
+    registers = registers_named(program)
+    functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
+    machine = _instructions(program, _symbol(program, "step"))
+    called = {
+        int(program.code[pc][Field.IMM])
+        for pc in machine
+        if Opcode(int(program.code[pc][Field.OPCODE])) is Opcode.CALL
+    }
+    behind = min(
+        register
+        for function in functions
+        if function.address in called
+        for pc in _instructions(program, function)
+        for register in registers[pc]
+        if register
+    )
+    atoms: dict[str | int, range] = {f.name: _instructions(program, f) for f in functions}
+    tasks = [_instructions(program, task) for task in _tasks(program)]
+    atoms |= {pc: range(pc, pc + 1) for pcs in tasks for pc in pcs}
+    used: defaultdict[str, set[int]] = defaultdict(set)
+    for atom, pcs in atoms.items():
+        for kind in visitors.get(atom, ()):
+            used[kind].update(register for pc in pcs for register in registers[pc])
+    return {
+        kind: Frame(
+            own_bytes=REGISTER_BYTES * (1 + max(r for r in found if r < behind)),
+            called_bytes=REGISTER_BYTES * max(1 + max(found) - behind, 0),
+        )
+        for kind, found in used.items()
+    }
 
 
 def _questions(program: TileProgram) -> set[int]:
@@ -482,14 +552,9 @@ _ARRAYS = ("parameters", "activations", "sums", "state", "indices", "tables", "s
 """What belongs to a model, not to the kernels."""
 
 
-def _frame_bytes(program: TileProgram) -> int:
-    """Return the bytes of the frames of functions that call one another."""
-    return sum(part.num_bytes for part in program.sections if part.kind is SectionKind.STACK)
-
-
 def _kernel_bytes(program: TileProgram) -> int:
-    """Return the bytes of a program without the runtime and without the model's own arrays."""
-    counted = (SectionKind.CODE, SectionKind.DATA, SectionKind.STACK)
+    """Return the bytes of code and constants, without the model's own arrays."""
+    counted = (SectionKind.CODE, SectionKind.DATA)
     total = sum(section.num_bytes for section in program.sections if section.kind in counted)
     names = {f"model.{name}" for name in _ARRAYS}
     return total - sum(symbol.num_bytes for symbol in program.symbols if symbol.name in names)

@@ -157,28 +157,6 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     return Graph("all kinds", (ids,), parameters, operations, (operations[-1].result.name,))
 
 
-def graph_of_perceptron(dtype: DataType, *, is_sequence: bool) -> Graph:
-    """Build a graph of linear layers with a residual connection, to be a sequence one row of it."""
-    chain = _Chain(dtype)
-    tensor, source = chain.tensor, "x"
-    for index in range(2):
-        chain.operations += [
-            Linear(tensor(f"{index}.product"), source, "w"),
-            AddBias(tensor(f"{index}.sum"), f"{index}.product", "v"),
-            Relu(tensor(f"{index}.relu"), f"{index}.sum"),
-        ]
-        source = f"{index}.relu"
-    chain.operations += [
-        Add(tensor("even"), "1.relu", "0.relu"),  # turns its right operand
-        Add(tensor("odd"), "0.relu", "even"),  # likewise, the other way
-    ]
-    if is_sequence:
-        chain.operations.append(FirstRow(tensor("row", 1, 8), "odd"))
-    parameters = (tensor("w", 8, 8), tensor("v", 8))
-    outputs = (chain.operations[-1].result.name,)
-    return Graph("perceptron", (tensor("x"),), parameters, tuple(chain.operations), outputs)
-
-
 def graph_of_few_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     """Build a graph that needs nothing but an addition, and to be a sequence one row of it."""
     chain = _Chain(dtype)

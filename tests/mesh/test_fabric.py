@@ -236,7 +236,7 @@ def test_the_footprint_is_an_upper_bound(architecture, dtype):
     image = compile_emitted(emit(program, machine), machine)
     most = max(sum(part.num_bytes for part in tile.sections) for tile in image.programs)
     # The frame is as large as all kernels together need it.
-    assert most <= footprint(program, machine).total <= most + 512
+    assert most <= footprint(program, machine).total <= most + 256
 
 
 def test_depth_changes_no_code():

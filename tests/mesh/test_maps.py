@@ -240,7 +240,7 @@ def test_the_footprint_is_an_upper_bound(dtype):
         program = shard(graph, width=4, height=3, architecture=WSE3)
         image = compile_emitted(emit(program, WSE3), WSE3)
         most = max(sum(part.num_bytes for part in tile.sections) for tile in image.programs)
-        assert most <= footprint(program, WSE3).total <= most + 512
+        assert most <= footprint(program, WSE3).total <= most + 256
 
 
 @settings(max_examples=2)

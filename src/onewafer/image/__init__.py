@@ -24,6 +24,7 @@ from onewafer.image.instruction import (
     decode_operand,
     operand,
 )
+from onewafer.image.instruction_rules import registers_named
 from onewafer.image.listing import code_labels, format_instruction, listing, listing_tables
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
@@ -119,6 +120,7 @@ __all__ = [
     "load",
     "make_image",
     "operand",
+    "registers_named",
     "save",
     "to_bytes",
     "to_word",

@@ -194,6 +194,11 @@ def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
             yield field, value + 1
 
 
+def registers_named(program: TileProgram) -> tuple[tuple[int, ...], ...]:
+    """Return the registers that each instruction of a legal program names."""
+    return tuple(tuple(register for _, register in _register_uses(row)) for row in _rows(program))
+
+
 def _registers(subject: Subject) -> Breaches:
     num_registers = subject.program.num_registers
     for row in subject.rows:

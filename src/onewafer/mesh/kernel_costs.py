@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -84,11 +84,28 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """Registers that a step of a kind needs, in bytes."""
+
+    own_bytes: int
+    """Of the state machine."""
+    called_bytes: int
+    """Of the functions that it calls, behind the state machine's."""
+
+    def joined(self, other: Frame) -> Frame:
+        """Return what is enough for both."""
+        called = max(self.called_bytes, other.called_bytes)
+        return Frame(max(self.own_bytes, other.own_bytes), called)
+
+
+@dataclass(frozen=True, slots=True)
 class KernelCosts:
     """All kernels for one dtype."""
 
     parts: tuple[Part, ...]
-    """Code, frames and constants."""
+    """Code and constants."""
+    frames: Mapping[str, Frame]
+    """By lower-case name of `entry.Kind`."""
     question_bytes: int
     """Code for a question of the state machine (`entry.num_questions`)."""
     launch: Counts
@@ -107,11 +124,13 @@ class KernelCosts:
         asked = frozenset(kinds)
         names = {kind.name.lower() for kind in asked}
         questions = num_questions(asked) * self.question_bytes
-        return questions + sum(
+        frame = reduce(Frame.joined, (self.frames[name] for name in names), Frame(0, 0))
+        parts = sum(
             part.num_bytes
             for part in self.parts
             if not part.kinds or not names.isdisjoint(part.kinds)
         )
+        return questions + frame.own_bytes + frame.called_bytes + parts
 
     def of(self, kind: Kind) -> KernelCost:
         """Return the counts of a kind."""
@@ -139,5 +158,6 @@ def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
     tables = json.loads(path.read_text(encoding="utf-8"))
     table = tables[table_name(dtype, is_sequence=is_sequence)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
-    others = {name: value for name, value in table.items() if name != "parts"}
-    return KernelCosts(parts, **others)
+    frames = {kind: Frame(**frame) for kind, frame in table["frames"].items()}
+    others = {name: value for name, value in table.items() if name not in {"parts", "frames"}}
+    return KernelCosts(parts, frames, **others)

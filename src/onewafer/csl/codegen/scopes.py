@@ -23,19 +23,31 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     """Return `id(block)` → locals to allocate on entry, in order of their first mention.
 
     A local that may carry a value from one round of a loop to the next (it is not plainly set
-    before it is used) lives in the body of the function.
+    before it is used) lives in the block around all loops.
     """
     paths: dict[ir.Local, Path] = {}
-    outermost = id(function.body)
     mentions: Mentions = {}
-    _find_paths(function.body, (outermost,), paths, mentions)
+    _find_paths(function.body, (id(function.body),), paths, mentions)
     set_first = _set_before_use(function.body, {}, mentions)
+    repeated = _repeated_blocks(function.body)
     homes: dict[int, list[ir.Local]] = {}
     for local, path in paths.items():
         if local not in function.parameters:
-            home = path[-1] if local in set_first.get(path[-1], set()) else outermost
+            around = [block for block in path if block not in repeated]
+            home = path[-1] if local in set_first.get(path[-1], set()) else around[-1]
             homes.setdefault(home, []).append(local)
     return homes
+
+
+def _repeated_blocks(body: Block) -> set[int]:
+    """Return the blocks in loops, by identity."""
+    loops = [s for s in walk.statements(body) if isinstance(s, ir.Loop | ir.Map)]
+    return {
+        id(block)
+        for loop in loops
+        for statement in walk.statements((loop,))
+        for block in walk.blocks(statement)
+    }
 
 
 def _find_paths(block: Block, path: Path, paths: dict[ir.Local, Path], mentions: Mentions) -> None:
