@@ -34,3 +34,12 @@ def test_a_local_of_two_blocks_lives_around_both() -> None:
     both = ir.If(ZERO, (ir.SetLocal(local, ZERO),), (ir.SetLocal(local, ZERO),))
     function = ir.Function("f", (), None, (both,))
     assert locals_of_blocks(function) == {id(function.body): [local]}
+
+
+def test_a_value_carried_through_loops_of_a_branch_lives_in_the_branch() -> None:
+    local = ir.Local("x", ScalarType.U16)
+    carries = loop(loop(ir.Evaluate(ir.Call(ir.Function("g", (), None, ()), ()))))
+    set_later = ir.If(ir.ReadLocal(local), (ir.SetLocal(local, ZERO),), ())
+    branch = ir.If(ZERO, (loop(loop(set_later)), carries), ())
+    function = ir.Function("f", (), None, (branch,))
+    assert locals_of_blocks(function) == {id(branch.then): [local]}
