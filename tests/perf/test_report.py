@@ -54,6 +54,14 @@ def test_samples_have_rates_and_energy_of_their_own():
     assert "energy per token" not in text
 
 
+def test_a_published_figure_of_another_system_is_marked_with_it():
+    ours = replace(WAFER, published=(FIGURE, replace(FIGURE, system="cs3x4", value=2500.0)))
+    text = _print(replace(COMPARISON, results=(ours,)))
+
+    assert "1,800 tokens/s (+11 %)" in text
+    assert "2,500 tokens/s on cs3x4 (-20 %)" in text
+
+
 @pytest.mark.parametrize(
     ("system", "batch", "error"), [("h100x8", 8, 0.25), ("h100x4", 8, None), ("h100x8", 9, None)]
 )

@@ -109,7 +109,8 @@ def _published(answer: Answer) -> str:
     for figure in answer.published:
         error = error_of(answer, figure)
         shown = "" if error is None else f" ({100 * error:+.0f} %)"
-        lines.append(f"{figure.value:,.6g} {figure.unit}{shown}")
+        where = "" if figure.system == answer.system else f" on {figure.system}"
+        lines.append(f"{figure.value:,.6g} {figure.unit}{where}{shown}")
     return "\n".join(lines) or _NOTHING
 
 
