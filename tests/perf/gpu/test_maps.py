@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,8 +181,6 @@ class _TwiceTheRoofline(NoMeasurements):
 
 
 def _grid():
-    import numpy as np  # noqa: PLC0415  # for one test
-
     return np.meshgrid(*[np.array([16.0, 256.0, 4096.0])] * 3)
 
 

@@ -1,15 +1,20 @@
-"""Grids that are tried: they have room, and the rough count orders them as their programs do."""
+"""Grids that are tried: they have room, and the fastest one is as good as among them."""
 
 import math
+from itertools import product
 
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onewafer.graph import Linear
+from onewafer.perf import Prefill
+from onewafer.perf.wafer import WaferOptions, machine
 from onewafer.perf.wafer.grids import Grids, group_of
+from onewafer.perf.wafer.inference import prefill_demand
 from onewafer.perf.wafer.map_blocks import WHOLE
+from onewafer.perf.wafer.region import Regions
 from tests.perf.dense_model import LLAMA_8B, dense_model
-from tests.perf.map_models import block, graph_of, tensor
+from tests.perf.map_models import block, graph_of, small_network, tensor
 
 GRIDS = Grids(block(32, 64))
 PLENTY = 40_000
@@ -56,3 +61,25 @@ def test_products_alone_have_grids_too_among_maps():
     )
 
     assert WHOLE not in Grids(linear).best((128, 128), lambda _: PLENTY)
+
+
+@given(
+    side=st.sampled_from([16, 24, 32]),
+    features=st.sampled_from([16, 64, 96]),
+    width=st.integers(16, 300),
+    height=st.integers(16, 150),
+)
+@settings(max_examples=10, deadline=None)
+def test_no_grid_of_products_is_much_faster_than_the_one_taken(side, features, width, height):
+    """Of pieces with products, which take most of the time, on more than a few PEs."""
+    options = WaferOptions()
+    model = small_network(side=side, features=features)
+    load = prefill_demand(model, Prefill(tokens=side * side)).load
+    regions = Regions(model, load, machine=machine("cs3", options), options=options)
+    work, rectangle = ((1, 3),), (width, height)
+    counts = {-(-side // (2 * length)) for length in range(1, side // 2 + 1)}
+    every = [regions._cost_on(work, rectangle, grid) for grid in product(counts, counts)]
+    cycles = [cost.cycles for cost in every if cost is not None]
+    assume(cycles)
+
+    assert regions.cost(work, rectangle).cycles <= 1.15 * min(cycles)

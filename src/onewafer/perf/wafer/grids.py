@@ -1,7 +1,8 @@
 """Which grids of groups the maps of some pieces may be dealt out to, those that look best first.
 
 What looks best is told by a rough count of cycles of a group, from sizes alone; the mesh programs
-of the few that look best say what they take.
+of the few that look best say what they take. So no number of the count is in an answer: they were
+chosen so that the best grid is among the first.
 """
 
 from __future__ import annotations

@@ -137,9 +137,8 @@ def map_shapes(graph: Graph) -> Mapping[str, Shape]:
                 shapes[operation.input] = (window.height, window.width)
             shapes.setdefault(operation.input, (window.height, window.width))
             shapes[operation.result.name] = (window.result_height, window.result_width)
-    has_more = True
-    while has_more:
-        has_more = sum(_spread(operation, shapes) for operation in graph.operations) > 0
+    while sum(_spread(operation, shapes) for operation in graph.operations) > 0:
+        pass  # until a round over all operations finds nothing new
     tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
     return {tensor.name: shapes.get(tensor.name, (tensor.shape[0], 1)) for tensor in tensors}
 
@@ -277,13 +276,28 @@ class _Cutter:
         return replace(tensor, shape=(rows, *tensor.shape[1:]))
 
 
-def _axes(w: Window, grid: Grid) -> tuple[_Axis, _Axis]:
+def _axes(window: Window, grid: Grid) -> tuple[_Axis, _Axis]:
     """Return a window along y and along x."""
     across, down = grid
-    return (
-        _Axis(w.height, w.kernel_height, w.stride_y, w.dilation_y, w.top, w.bottom, down),
-        _Axis(w.width, w.kernel_width, w.stride_x, w.dilation_x, w.left, w.right, across),
+    along_y = _Axis(
+        size=window.height,
+        kernel=window.kernel_height,
+        stride=window.stride_y,
+        dilation=window.dilation_y,
+        before=window.top,
+        after=window.bottom,
+        blocks=down,
     )
+    along_x = _Axis(
+        size=window.width,
+        kernel=window.kernel_width,
+        stride=window.stride_x,
+        dilation=window.dilation_x,
+        before=window.left,
+        after=window.right,
+        blocks=across,
+    )
+    return along_y, along_x
 
 
 def _stretch(y: Halo, x: Halo) -> Window:
