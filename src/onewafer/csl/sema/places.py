@@ -97,18 +97,19 @@ def member(base: Value, name: str, span: Span) -> Value:
             )  # fmt: skip
 
 
-_CHANGES: Final = {
+CHANGING_BUILTINS: Final = {
     "base_address": "@set_dsd_base_addr",
     "offset": "@increment_dsd_offset",
     "stride": "@set_dsd_stride",
     "extent": "@set_dsd_length",
     "length": "@set_dsd_length",
 }
+"""Part of a DSD → what returns a DSD with another value of it."""
 
 
 def _how_to_change(name: str) -> str:
-    """Return which builtin returns a DSD with another value of a part."""
-    builtin = _CHANGES.get(name)
+    """Return what to write where a part of a DSD is assigned to."""
+    builtin = CHANGING_BUILTINS.get(name)
     return f"make another DSD of it: `{builtin}(dsd, …)`" if builtin else ""
 
 

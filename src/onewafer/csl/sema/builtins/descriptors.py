@@ -132,17 +132,9 @@ def _access(fields: Mapping[str, Value], what: str, span: Span) -> Mapping[str, 
             "tensor-access",
             f"`.{twice[0]}` of {what} is given twice: by `.tensor_access`, and beside it",
             span,
-            help=f"leave out one of the two, or use `{_LATER[twice[0]]}`",
+            help=f"leave out one of the two, or use `{places.CHANGING_BUILTINS[twice[0]]}`",
         )
     return read_fields(access, "`.tensor_access`", span, known=ACCESS_FIELDS)
-
-
-_LATER = {
-    "base_address": "@set_dsd_base_addr",
-    "offset": "@increment_dsd_offset",
-    "stride": "@set_dsd_stride",
-    "extent": "@set_dsd_length",
-}
 
 
 def _loops(value: Value) -> tuple[Value, ...]:
