@@ -42,7 +42,7 @@ def handler_task(teardown: Handlers[int], empty_queues: Handlers[tuple[bool, int
         _read_once(body, words, f"flushed{int(is_output)}", address, span)
         body.append(_call_if(words[address], queue, function, span))
     first = (*teardown, *empty_queues)[0]
-    return ir.Function("teardown", (), None, tuple(body), first[2])
+    return ir.Function("handlers", (), None, tuple(body), first[2])
 
 
 def _read_once(

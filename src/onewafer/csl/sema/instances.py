@@ -316,7 +316,7 @@ class _Analysis:
         calls: Handlers[Key] = []
         for key, (handler, span) in sorted(handlers.items(), key=itemgetter(0)):
             with self._reporting(span):
-                _check_no_teardown_task(self.instance, span)
+                _check_task_of_handlers_is_free(self.instance, span)
                 chain = ((span, "set as a handler here"), *self.instance.chain)
                 calls.append((key, start_root(self.instance, handler, chain, "a handler"), span))
         return calls
@@ -399,7 +399,7 @@ class _Analysis:
         )
 
 
-def _check_no_teardown_task(instance: InstanceContext, span: Span) -> None:
+def _check_task_of_handlers_is_free(instance: InstanceContext, span: Span) -> None:
     """Fail if a task is bound to the id of the task that calls handlers."""
     binding = instance.bindings.get((TaskKind.LOCAL, TEARDOWN_TASK))
     if binding is not None:
