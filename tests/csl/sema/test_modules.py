@@ -547,6 +547,8 @@ const c: [4]f32 = @constants([4]f32, 1.0);
         ("a[0] = math.pow(2.0, 3.0);", "@as(f32, …)"),
         ("var p = .{ .x = k };", "const T = struct"),
         ("const p = &a[1]; a[0] = p[1];", "@ptrcast([*]f32, p)"),
+        ("for (&a) |x| { _ = x; }", "for (p.*) |x|"),
+        ("@queue_flush(@get_color(3));", "@get_output_queue(n)"),
     ],
 )
 def test_what_to_write_instead_is_said(analyze, statement, part):

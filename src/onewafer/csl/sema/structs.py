@@ -91,6 +91,13 @@ def read_flag(fields: Mapping[str, Value], name: str, span: Span) -> bool:
 
 def read_choice(value: Value, what: str, choices: Sequence[str], span: Span) -> str | None:
     """Return the one name that is true in a struct such as `.{ .high = true }`."""
+    if not isinstance(value, Struct):
+        fail(
+            "type-mismatch",
+            f"{what} is a struct, this is of type `{type_of(value)}`",
+            span,
+            help=f"write `.{{ .{choices[0]} = true }}`; it is one of {', '.join(choices)}",
+        )
     fields = read_fields(value, what, span, known=choices)
     chosen = [name for name in fields if read_flag(fields, name, span)]
     if len(chosen) > 1:

@@ -179,7 +179,8 @@ def _nested_memory(value: Value, span: Span) -> _Fields:
     if not 1 <= len(extents) <= MAX_MEM4D_LOOPS or len(steps) != len(extents):
         fail(
             "tensor-access",
-            f"a mem4d_dsd has one to {MAX_MEM4D_LOOPS} loops, each with a stride",
+            f"a mem4d_dsd has one to {MAX_MEM4D_LOOPS} loops, each with an extent and a stride; "
+            f"extents here: {len(extents)}, strides: {len(steps)}",
             span,
             help="write a tuple with one number a loop: `.extent = .{ n, m }`",
         )

@@ -194,9 +194,9 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
     """Attach a queue to a color."""
     queue, span = args[0], site.argument_spans[0]
     instance, machine = instance_of(module), module.session.architecture
-    if not isinstance(queue, Scalar) or queue.type not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
+    is_input = is_input_queue(queue, span)
+    if not isinstance(queue, Scalar):
         operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
-    is_input = queue.type is t.INPUT_QUEUE
     number = int(force(queue, "queue", span))
     check_reserved_queue(module.session, number, is_input=is_input, span=span)
     earlier = instance.queues.get((is_input, number))
@@ -212,6 +212,19 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
         check_reserved_color(module.session, color, site.argument_spans[1])
         instance.queues[is_input, number] = (color, site.span)
     return VOID_VALUE
+
+
+def is_input_queue(value: Value, span: Span) -> bool:
+    """Tell on which side a queue is; fail if the value is none."""
+    type_ = type_of(value)
+    if type_ not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
+        fail(
+            "type-mismatch",
+            f"a queue is expected, this is of type `{type_}`",
+            span,
+            help="name one: `@get_input_queue(n)` or `@get_output_queue(n)`",
+        )
+    return type_ is t.INPUT_QUEUE
 
 
 def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int | None:

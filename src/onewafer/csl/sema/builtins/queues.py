@@ -8,12 +8,12 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.machine import register_address
-from onewafer.csl.sema.builtins.program import check_handler, instance_of
+from onewafer.csl.sema.builtins.program import check_handler, instance_of, is_input_queue
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import id_number
 from onewafer.csl.sema.reserved import check_reserved_queue
-from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value, type_of
+from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value
 from onewafer.diagnostics import Annotation
 from onewafer.image import Opcode, ScalarType
 
@@ -35,7 +35,7 @@ def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Have a queue tell when it is empty."""
     value, span = args[0], site.argument_spans[0]
     _check_machine(site, a.instance.session)
-    is_input = _is_input(value, site)
+    is_input = is_input_queue(value, span)
     bit: ir.Expression
     if isinstance(value, Scalar):
         number = id_number(value, span)
@@ -57,7 +57,7 @@ def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -
     span = site.argument_spans[1]
     _check_machine(site, module.session)
     check_handler(function, site)
-    is_input = _is_input(queue, site, argument=1)
+    is_input = is_input_queue(queue, span)
     if not isinstance(queue, Scalar):
         operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     number = id_number(queue, span)
@@ -86,14 +86,6 @@ def _check_machine(site: Site, session: Session) -> None:
             site.span,
             help=f'use `@{site.name}` under `if (@is_arch("wse3"))`',
         )
-
-
-def _is_input(value: Value, site: Site, *, argument: int = 0) -> bool:
-    """Tell on which side a queue is; fail if the value is none."""
-    type_ = type_of(value)
-    if type_ not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
-        operations.mismatch(value, t.INPUT_QUEUE, site.argument_spans[argument], "a queue")
-    return type_ is t.INPUT_QUEUE
 
 
 # --- what only our own library modules may use ---------------------------------------------------

@@ -435,7 +435,9 @@ def _for(a: Analyzer, node: ast.For) -> None:
                 "type-mismatch",
                 f"a `for` loop goes over a range or an array, not over a `{type_of(iterable)}`",
                 node.iterable.span,
-                help="write `for (@range(u16, n)) |i| { … }`",
+                help="write `for (p.*) |x| { … }`"
+                if isinstance(type_of(iterable), t.PointerType)
+                else "write `for (@range(u16, n)) |i| { … }`",
             )
 
 
