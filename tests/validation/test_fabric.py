@@ -34,7 +34,6 @@ EXPECTED_HITS = {
     "dsd-setup-sdk",
     "bank-conflict",
     "vector-multiply-wse2",
-    "single-tile-matvec",
     "relay-stage-sdk",
     "one-word-operation",
     "chain-reduce",
