@@ -307,3 +307,57 @@ def test_a_module_of_the_users_own_is_told_its_arguments():
     assert (model.name, model.title, model.num_weights) == ("mine", "Sequential", 212)
     with pytest.raises(ConfigurationError, match=r"say how it is called"):
         describe_module(module)
+
+
+def test_what_code_does_besides_computing_is_undone_and_no_reason_to_refuse():
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(8, 4)
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            print("called")  # noqa: T201
+            return self.linear(x)
+
+    module = Counting()
+
+    model = describe_module(module, {"x": torch.zeros(1, 8)})
+
+    assert (model.num_weights, module.calls) == (36, 0)
+
+
+def test_results_without_elements_are_not_counted():
+    class Normed(torch.nn.Module):
+        """Its batch norm, of a map that is only counted, gives statistics without elements."""
+
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = torch.nn.Conv2d(4, 4, 1), torch.nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(self.convolution(torch.sort(x, 1)[0])).relu_()
+
+    model = describe_module(Normed().eval(), {"x": torch.zeros(1, 4, 6, 5)})
+
+    results = [op.result for segment in model.segments for op in segment.graph.operations]
+    assert all(result.num_elements for result in results)
+
+
+def test_a_module_that_cannot_be_captured_is_refused_with_the_line_of_its_code():
+    class Choosing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.linear(x) if x.sum() > 0 else x
+
+    with pytest.raises(UnsupportedOperationError, match=r"torch\.export cannot capture") as caught:
+        describe_module(Choosing(), {"x": torch.zeros(1, 8)})
+
+    place, way_out = caught.value.__notes__
+    assert "test_describe.py" in place
+    assert "return self.linear(x) if x.sum() > 0 else x" in place
+    assert way_out.startswith("What Choosing costs is counted in what torch.export captures")

@@ -11,8 +11,10 @@ taken on the host, where they cost nothing either.
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -25,6 +27,7 @@ from torch.utils._python_dispatch import (
     _get_current_dispatch_mode as get_current_dispatch_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 
+import onewafer
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Graph, GraphError, table_rows, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
@@ -63,6 +66,8 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(nn_module)[name]  # no public accessor
     for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
 )
+_FOLDERS = tuple(str(Path(file).parent) for file in (torch.__file__, onewafer.__file__))
+"""Of PyTorch's code and ours: what else runs in an export is the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +202,9 @@ def capture(
 
     `dtype` is the number format on the wafer; None keeps the module's. A graph `for_counts` has
     `Opaque` operations where others are refused: it says what a call costs. The module must not
-    have been called yet: export runs its Python code once. A call whose code does more than compute
-    with tensors is refused, and what it did is undone. Other threads may call the module meanwhile.
+    have been called yet: export runs its Python code once. What this code does besides computing
+    with tensors is undone, and a reason to refuse the call, unless it is only counted. Other
+    threads may call the module meanwhile.
     """
     check_call(module, args, kwargs)
     if type(module).__call__ is not torch.nn.Module.__call__ and not isinstance(
@@ -206,7 +212,7 @@ def capture(
     ):
         raise UnsupportedOperationError("its class overrides `__call__`, which would run twice")
     stand_in = copy_structure(module)
-    with without_effects(stand_in):
+    with without_effects(stand_in, are_allowed=for_counts):
         leaves = pytree.tree_leaves((args, dict(kwargs)))
         program = _export(stand_in, args, kwargs)
         operands = _bind_placeholders(program, stand_in, leaves)
@@ -408,8 +414,18 @@ def _export(
     except Exception as error:  # noqa: BLE001  # export runs the model's code: anything may come
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = f"torch.export cannot capture the module: {type(error).__name__}: {reason}"
-        raise UnsupportedOperationError(msg) from None
+        refusal = UnsupportedOperationError(msg)
+        _add_place(refusal, error)
+        raise refusal from None
     return program
+
+
+def _add_place(refusal: UnsupportedOperationError, error: Exception) -> None:
+    """Note the line of the model's code that an error comes from, as Python shows it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    of_model = [frame for frame in frames if not frame.filename.startswith(_FOLDERS)]
+    for line in traceback.format_list(of_model[-1:]):
+        refusal.add_note(line.rstrip())
 
 
 def _is_in_place(node: Node) -> bool:

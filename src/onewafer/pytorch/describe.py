@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 from torch.utils import _pytree as pytree
 
-from onewafer.errors import ConfigurationError
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import (
     Attention,
     DataType,
@@ -138,7 +138,14 @@ def _describe(
     notes: tuple[str, ...],
 ) -> Model:
     put_stand_ins(module)
-    call = capture(module, args, kwargs, dtype=DataType.F16, for_counts=True).capture
+    try:
+        call = capture(module, args, kwargs, dtype=DataType.F16, for_counts=True).capture
+    except UnsupportedOperationError as error:
+        error.add_note(
+            f"What {title} costs is counted in what torch.export captures of it: change what "
+            "stops it, or compare a part of the model, as in a script that calls the part only"
+        )
+        raise
     constants = {
         name for name, tensor in call.parameters.items() if tensor.origin is not Origin.PARAMETER
     }

@@ -108,3 +108,24 @@ def test_kept_tables_are_the_tables(monkeypatch):
     monkeypatch.setattr(aiconfigurator, "_read_parquet", lambda *_: pytest.fail("read again"))
     assert read() == first
     aiconfigurator._newest_rows.cache_clear()  # its rows are of this test's folder
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs aiconfigurator-core and pyarrow")
+@pytest.mark.parametrize("engine", ["trtllm", "vllm", "sglang"])
+def test_names_of_kernels_are_read_in_any_width(engine):
+    found = AiconfiguratorTables("gb300", engine).collective(Collective.ALL_REDUCE, 4)
+
+    assert found.points.seconds.min() > 0
+    aiconfigurator._newest_rows.cache_clear()
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs aiconfigurator-core and pyarrow")
+@pytest.mark.parametrize("engine", ["trtllm", "vllm", "sglang"])
+def test_tables_without_windows_are_of_attention_without_one(engine):
+    tables, shape = AiconfiguratorTables("a100_sxm", engine), AttentionShape(32, 8, 128)
+
+    found = tables.decode_attention(shape, NumberFormat.BF16)
+
+    assert found.shape == shape
+    assert found.points.seconds.min() > 0
+    aiconfigurator._newest_rows.cache_clear()

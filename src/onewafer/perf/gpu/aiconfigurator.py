@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _PACKAGE = "aiconfigurator_core"
 _CHOICE = "power_law_1.01"
 _MILLISECONDS = 1e-3
+_WINDOW = "window_size"
+"""A column that tables without windows lack."""
 _NCCL_NAMES = {
     Collective.ALL_REDUCE: "all_reduce",
     Collective.ALL_GATHER: "all_gather",
@@ -180,10 +182,13 @@ class AiconfiguratorTables:
         heads = ("num_heads", "num_key_value_heads")
         cache = "fp8" if cache_format in _FP8 else "bfloat16"
         filters = [("head_dim", shape.features), ("kv_cache_dtype", cache)]
-        found = self._read("attention/{engine}", table, (*sizes, *heads, "window_size"), filters)
+        place, columns = "attention/{engine}", (*sizes, *heads)
+        found = self._read(place, table, (*columns, _WINDOW), filters)
+        found = found or self._read(place, table, columns, filters)
         if found is None:
             return None
-        whole = found["window_size"] == _nearest_window(found["window_size"], shape.window)
+        windows = found.get(_WINDOW, np.zeros(len(found["latency"])))
+        whole = windows == _nearest_window(windows, shape.window)
         distance = np.abs(np.log(found[heads[0]] / shape.heads))
         distance += np.abs(np.log(found[heads[1]] / shape.kv_heads))
         chosen = whole & (distance <= np.min(distance[whole]) + 1e-9)
@@ -258,7 +263,7 @@ def _read_rows(
 def _read_parquet(
     file: Traversable, columns: Sequence[str], filters: Sequence[tuple[str, object]]
 ) -> _Columns:
-    """Return the columns of the rows that fit.
+    """Return the columns of the rows that fit; no rows if the table lacks a column.
 
     `read_table` with filters and `to_numpy` would do the same, but import pandas: half a second.
     """
@@ -268,7 +273,10 @@ def _read_parquet(
         resources.as_file(file) as path,
         parquet.ParquetFile(path, read_dictionary=names) as opened,
     ):
-        table = opened.read(columns=[*columns, *(name for name, _ in filters)])
+        asked = [*columns, *(name for name, _ in filters)]
+        if not set(asked) <= set(opened.schema_arrow.names):
+            return {name: np.empty(0) for name in columns}
+        table = opened.read(columns=asked)
     chosen = np.ones(table.num_rows, np.bool_)
     for name, value in filters:
         chosen &= _equals(table.column(name).combine_chunks(), value)
@@ -295,7 +303,7 @@ def _equals(values: Any, wanted: object) -> NDArray[np.bool_]:  # noqa: ANN401  
 def _array(values: Any) -> NDArray[Any]:  # noqa: ANN401  # of pyarrow
     if values.null_count:
         return values.to_numpy(zero_copy_only=False)  # NaN is what is not there
-    if values.type == "string":
+    if values.type in ("string", "large_string"):
         return np.array(values.to_pylist())  # some tables write numbers so
     return np.from_dlpack(values)
 

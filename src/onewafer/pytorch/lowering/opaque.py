@@ -140,8 +140,11 @@ class _Kind:
         aliases = [] if schema is None else [value.alias_info for value in schema.returns]
         return bool(aliases) and all(alias is not None and not alias.is_write for alias in aliases)
 
-    def write(self, writer: GraphWriter, found: torch.Tensor, flop: float) -> Value:
-        """Emit the operation for one of the results."""
+    def write(self, writer: GraphWriter, found: torch.Tensor, flop: float) -> Operand:
+        """Emit the operation for one of the results; one without elements costs nothing."""
+        if not found.numel():
+            empty = torch.empty(tuple(found.shape), dtype=found.dtype)
+            return External(self._node.name, empty, Origin.BUFFER)
         rows = self._inputs[0].shape[0] if self._inputs else None
         result, value = _arrange(writer, self._node.name, tuple(found.shape), rows)
         writer.emit(
