@@ -42,6 +42,23 @@ def test_a_published_figure_stands_beside_ours_with_the_error(text):
     assert "1,800 tokens/s (+11 %)" in text
 
 
+def test_a_figure_of_narrower_numbers_has_no_error():
+    narrow = replace(FIGURE, conditions={"precision": "fp8"})
+
+    assert error_of(WAFER, FIGURE) == pytest.approx(1 / 9)
+    assert error_of(WAFER, narrow) is None
+
+
+def test_a_figure_says_its_system_and_what_a_share_is_of():
+    conditions = {"precision": "fp16", "batch": 2048, "is_count_published": False, "miss": "why"}
+    shares = replace(FIGURE, system="cs3x8", quantity="mfu", value=0.434, conditions=conditions)
+    answer = replace(WAFER, published=(shares,))
+    text = _print(Comparison(model="net", job=JOB, results=(answer,)))
+
+    assert "43.4 % of the FLOP/s on cs3x8" in _line(text, "published  ")
+    assert "published: cs3x8, precision fp16, batch 2048: a press release" in text
+
+
 def test_samples_have_rates_and_energy_of_their_own():
     answer = replace(GPU, job=Forward(batch=8), tokens_per_sample=50, pass_seconds=0.1)
     text = _print(Comparison(model="net", job=answer.job, results=(answer,)))

@@ -10,6 +10,8 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
+from onewafer.perf.wafer.inference import decode_demand
+from onewafer.perf.wafer.layouts import lay_out, read_prompt
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import rectangles, share_out
 from onewafer.perf.wafer.streaming import WEIGHTS, search_streaming, stream
@@ -233,3 +235,18 @@ def test_an_answer_names_machine_and_clock():
     assert isinstance(answer, Answer)
     assert answer.title == "2 × CS-3, WSE-3 at 1.1 GHz"
     assert answer.num_devices == 2
+
+
+def test_prompts_can_be_read_wherever_their_sequences_are_decoded():
+    """A token of a prompt goes through as one that is decoded, where there is no room for more."""
+    job, options = Decode(batch=3, context=64), WaferOptions(mode=Mode.WHOLE)
+    roomy = machine(parse_system("cs3"), options)
+    demand = replace(decode_demand(job), most_rows=1)
+    found = lay_out(SMALL, demand, roomy, options, mode=Mode.WHOLE)
+    most = max(stage.cost.bytes.total for stage in found.plan.stages)
+    full = replace(roomy, architecture=replace(roomy.architecture, memory_bytes=int(most)))
+
+    reading, launches = read_prompt(replace(found, machine=full), SMALL, options, tokens=64)
+
+    assert launches <= 64
+    assert reading.period_seconds > 0

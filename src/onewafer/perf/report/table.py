@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 TABLE_COLUMNS = 120
 """Width of the tables where there is no terminal to fit them to."""
 _NOTHING = "–"
+_WHOLE = 1_000
+"""From here on, numbers are written without a fraction."""
+_NOT_SHOWN = ("job", "is_comparable", "is_count_published", "attention_pairs", "miss")
+"""Conditions of published figures that only a validation has a use for."""
 
 
 def render(comparison: Comparison) -> RenderableType:
@@ -110,8 +114,16 @@ def _published(answer: Answer) -> str:
         error = error_of(answer, figure)
         shown = "" if error is None else f" ({100 * error:+.0f} %)"
         where = "" if figure.system == answer.system else f" on {figure.system}"
-        lines.append(f"{figure.value:,.6g} {figure.unit}{where}{shown}")
+        lines.append(f"{_written(figure)}{where}{shown}")
     return "\n".join(lines) or _NOTHING
+
+
+def _written(figure: PublishedFigure) -> str:
+    """Return the number as people write it; shares have no unit that says what they are of."""
+    if figure.quantity == "mfu":
+        return f"{100 * figure.value:.3g} % of the FLOP/s"
+    digits = ",.0f" if figure.value >= _WHOLE else ",.6g"
+    return f"{figure.value:{digits}} {figure.unit}"
 
 
 def _breakdowns(answers: Sequence[Answer]) -> Table:
@@ -180,7 +192,7 @@ def _origin(figure: PublishedFigure) -> str:
     known = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in figure.conditions.items()
-        if name not in ("job", "is_comparable")
+        if name not in _NOT_SHOWN
     ]
     return f"published: {figure.system}, {', '.join(known)}: {figure.source}"
 

@@ -185,7 +185,7 @@ def read_prompt(
     row has.
     """
     load = layout.regions.load
-    load = replace(load, capacity=max(load.capacity, tokens), are_sequences=False)
+    load = replace(load, capacity=max(load.capacity, tokens))
     found = [
         reading
         for form in reading_forms(model, load.form)
@@ -197,12 +197,16 @@ def read_prompt(
 def _read_in_rows(
     layout: Layout, model: Model, options: WaferOptions, load: Load, tokens: int
 ) -> tuple[Pace, int] | None:
-    """Double the rows of a launch as long as that helps."""
+    """Double the rows of a launch as long as that helps.
+
+    A token by itself goes through as one that is decoded does, and needs no more room.
+    """
     best: tuple[Pace, int] | None = None
     rows = 1
     while True:
         launches = -(-tokens // rows)
-        reading = replace(load, rows=rows, position=(tokens - rows) // 2)
+        is_decoding = rows == 1 and layout.regions.load.are_sequences
+        reading = replace(load, rows=rows, position=(tokens - rows) // 2, are_sequences=is_decoding)
         found = _read(layout, model, options, reading)
         if found is None or (best and found.sequence(launches) >= best[0].sequence(best[1])):
             return best

@@ -162,10 +162,10 @@ def _answer(question: _Question, case: StreamedTraining, best: Round, *, conside
 
 def _reason(best: Round, breakdown: Breakdown, considered: int) -> str:
     ((limit, share),) = breakdown.largest(lambda item: item.limit, 1)
-    kept = "the input of every layer" if best.interval == 1 else f"every {best.interval}th input"
+    of = "every layer" if best.interval == 1 else f"one in {best.interval} layers"
     return (
-        f"the fastest of {considered:,} ways: {share:.0%} {limit}; {kept} is kept for the backward "
-        "pass"
+        f"the fastest of {considered:,} ways: {share:.0%} {limit}; the input of {of} is kept for "
+        "the backward pass"
     )
 
 
