@@ -135,6 +135,7 @@ def test_the_list_names_models_and_systems(capsys):
         (("script.py",), "there is no script script.py"),
         (("llama-3.1-8b", "--on", "cs9"), "there is no system 'cs9'; nearest: cs3"),
         (("llama-3.1-8b", "--against", "h10x8"), "there is no system 'h10x8'; nearest: h100x8"),
+        (("llama-3.1-8b", "--on", "h100x0"), "write how many after the x, at least 1: h100x8"),
         (("llama-3.1-8b", "--on", "", "--against", ","), "no system is named"),
         (("llama-3.1-8b", "--batch", "0"), "batch is 0; it must be at least 1"),
         (("llama-3.1-8b", "--context", "200000"), "made for sequences of up to 131,072 tokens"),

@@ -89,6 +89,8 @@ def device_of(system: str) -> str:
     nearest = get_close_matches(kind, names, n=2, cutoff=0.5)
     number = f"x{count}" if count.isdigit() and int(count) else ""
     hint = f"; nearest: {', '.join(name + number for name in nearest)}" if nearest else ""
+    if kind in names:
+        hint = f"; write how many after the x, at least 1: {kind}x8"
     raise ConfigurationError(
         f"there is no system {system!r}{hint}. Systems are {', '.join(names)}, several of a kind "
         "with x and their number, as in h100x8"
