@@ -10,7 +10,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.host import Device
 from onewafer.image import Export, ScalarType, Symbol, SymbolKind, TileProgram, WaferImage
-from onewafer.simulator import StopReason
+from onewafer.simulator import Activity, StopReason
 from onewafer.trace import Detail
 
 WIDTH, HEIGHT = 3, 2
@@ -48,6 +48,9 @@ class FakeMachine:
         self.cycle = 0
         self.launches = []
         self._work = 100
+
+    def activity(self):
+        return Activity(np.zeros((self.image.height, self.image.width), np.int64), 0)
 
     def launch(self, name, words=()):
         self.launches.append((name, tuple(words)))

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
@@ -12,10 +13,10 @@ from onewafer.errors import SimulationError
 from onewafer.host import Device, Interruption, RunLimits, interruption, run_limits
 from onewafer.host.progress_display import LogLines, StatusLine, WarningsOnly
 from onewafer.host.run_limits import _Pace
-from onewafer.host.run_progress import SilentObserver
+from onewafer.host.run_progress import Reporter, SilentObserver
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
 from onewafer.settings import Settings
-from onewafer.simulator import Machine
+from onewafer.simulator import Activity, Machine
 
 AT = SourceLocation("loop.csl", 7, 3)
 AGAIN = SourceLocation("again.csl", 3, 1)
@@ -166,6 +167,28 @@ def test_reports_say_how_far_the_run_is():
     assert first.activity == "2 PEs work: PE (0, 0) at loop.csl:7:3; PE (1, 0) at loop.csl:7:3"
     assert second.cycle > first.cycle
     assert second.elapsed_seconds > first.elapsed_seconds
+
+
+class Counted:
+    """A machine of two PEs in which nothing happens but what a test says."""
+
+    cycle = 0
+
+    def __init__(self, hops):
+        self.hops = hops
+
+    def activity(self):
+        return Activity(np.ones((1, 2), np.int64), self.hops)
+
+
+def test_what_was_done_before_a_launch_is_not_of_its_first_report():
+    listener, machine = Listener(0), Counted(1_000_000)
+    reporter = Reporter(machine, "the launch", listener, Clock())
+    machine.hops += 6
+    reporter.look()
+    (report,) = listener.reports
+    assert report.wavelets_per_second * report.elapsed_seconds == pytest.approx(6)
+    assert report.active_pes == 0
 
 
 @pytest.mark.parametrize(("num_pes", "first"), [(1, 1_000), (4_000, 250), (2_000_000, 1)])

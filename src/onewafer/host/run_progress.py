@@ -6,6 +6,7 @@ and less often where looking itself takes long.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -96,7 +97,8 @@ class Reporter:
         self._began_at = self._reported_at = clock()
         self._next_at = self._began_at + observer.interval_seconds
         self._start_cycle = machine.cycle
-        self._before: Activity | None = None
+        is_watched = math.isfinite(observer.interval_seconds)
+        self._before: Activity | None = machine.activity() if is_watched else None
 
     def look(self) -> None:
         """Report if it is time to."""
@@ -109,7 +111,7 @@ class Reporter:
         self._next_at = now + max(self._observer.interval_seconds, cost / _LARGEST_SHARE)
 
     def activity(self) -> str:
-        """Return who has worked since the last report (or the load), and where in the source."""
+        """Return who has worked since the last report or the beginning, and where in the source."""
         work = self._since_before(self._machine.activity())
         return _describe(self._machine, work)
 
