@@ -38,7 +38,9 @@ two of a family, and not by what works (tools/model_coverage/models.py).
 
     {command}
 
-Measured with {versions}.
+Measured with {versions}. Cycles
+are those of the kernels at the time of the run; kernels that became faster since show only in the
+next one ([costs.md](costs.md) is kept up to date).
 
 * **wholly on the wafer**: the outermost call was accepted; only its arguments and results cross
   the edge.
