@@ -24,7 +24,7 @@ from onewafer.perf.gpu.plan import Plan, expert_groups, plans, tensor_sizes
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.steps import ShardedModel
 from onewafer.perf.jobs import Decode, Goal, Pass, Precision, Prefill, Serve
-from onewafer.units import format_size
+from onewafer.units import format_seconds, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -219,10 +219,12 @@ def _what_runs(bench: Bench) -> str:
             "one launch of all kernels, without a serving engine; weights in "
             f"{formats.products.value}, inputs in the GPU's memory"
         )
+    engine = load_engine(bench.options.engine)
     experts = "" if formats.own_experts is None else f" (of experts in {formats.experts.value})"
     return (
-        f"{load_engine(bench.options.engine).title}; weights in {formats.products.value}{experts}, "
-        f"keys and values in {formats.cache.value}, head in bfloat16"
+        f"{engine.title}; weights in {formats.products.value}{experts}, keys and values in "
+        f"{formats.cache.value}, head in bfloat16; {format_seconds(engine.request_seconds)} "
+        "of the time to first token are from the client to the engine"
     )
 
 
