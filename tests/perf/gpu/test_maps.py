@@ -32,7 +32,7 @@ from onewafer.perf.gpu.kernels import Convolution as ConvolutionKernel
 from onewafer.perf.gpu.map_pieces import piece_on_maps
 from onewafer.perf.gpu.measurements import NoMeasurements
 from onewafer.perf.gpu.roofline import load_roofline
-from onewafer.perf.gpu.sharding import Attend, Filter, Sweep
+from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, Sweep
 from tests.perf.map_models import graph_of, small_network, tensor, window
 
 PLAIN = GpuOptions(uses_tables=False)
@@ -65,7 +65,7 @@ def test_a_convolution_takes_what_follows_element_by_element():
     )
 
     assert one.parts == (
-        Filter("convolutions", rows=64, outputs=8, inputs=4, taps=9, read=64 * 4 + 64 * 8),
+        ImplicitProduct("convolutions", rows=64, outputs=8, inputs=4, taps=9, read=64 * 4 + 64 * 8),
     )
     assert (one.quantized_weights, one.plain_weights) == (9 * 8 * 4, 16)
     assert one.sample_elements == 64 * (4 + 8 + 8)
@@ -79,7 +79,9 @@ def test_places_that_no_tap_meets_are_not_read():
         inputs=(tensor("x", 64, 4),),
     )
 
-    assert one.parts == (Filter("convolutions", 16, outputs=8, inputs=4, taps=1, read=16 * 4),)
+    assert one.parts == (
+        ImplicitProduct("convolutions", 16, outputs=8, inputs=4, taps=1, read=16 * 4),
+    )
 
 
 def test_what_others_read_as_well_is_written_first():
@@ -92,7 +94,7 @@ def test_what_others_read_as_well_is_written_first():
     )
 
     assert one.parts == (
-        Filter("convolutions", 64, outputs=8, inputs=4, taps=1, read=64 * 4),
+        ImplicitProduct("convolutions", 64, outputs=8, inputs=4, taps=1, read=64 * 4),
         Sweep("other operations", elements=2 * 64 * 8, flop=64 * 8),
     )
 

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
 from onewafer.image import Opcode, ScalarType
+from onewafer.image.register_addresses import (
+    COLORS_OF_A_WORD,
+    FLUSHED_WORDS,
+    TORN_DOWN_WORDS,
+    WORD_BYTES,
+)
 
 if TYPE_CHECKING:
     from onewafer.diagnostics import Span
@@ -19,11 +25,6 @@ Key = TypeVar("Key")
 Handlers = list[tuple[Key, ir.Function, "Span"]]
 """Color, or (whether it is an output queue, number); function; and where it was set."""
 
-_PENDING_ADDRESSES = (2 * 0x7F38, 2 * 0x7F39)
-"""Of the registers that say which colors were torn down, 16 of them each."""
-_FLUSHED_ADDRESSES = (2 * 0x7BA0, 2 * 0x7BA1)
-"""Of those that say which input queues, and which output queues, have become empty."""
-_COLORS_OF_A_WORD = 16
 _U16 = ScalarType.U16
 
 
@@ -32,13 +33,13 @@ def handler_task(teardown: Handlers[int], empty_queues: Handlers[tuple[bool, int
     body: list[ir.Statement] = []
     words: dict[int, ir.Local] = {}
     for color, _, span in teardown:
-        _read_once(body, words, f"torn{color // _COLORS_OF_A_WORD}",
-                   _PENDING_ADDRESSES[color // _COLORS_OF_A_WORD], span)  # fmt: skip
+        index = color // COLORS_OF_A_WORD
+        _read_once(body, words, f"torn{index}", TORN_DOWN_WORDS + index, span)
     for color, function, span in teardown:
-        word = words[_PENDING_ADDRESSES[color // _COLORS_OF_A_WORD]]
-        body.append(_call_if(word, color % _COLORS_OF_A_WORD, function, span))
+        word = words[TORN_DOWN_WORDS + color // COLORS_OF_A_WORD]
+        body.append(_call_if(word, color % COLORS_OF_A_WORD, function, span))
     for (is_output, queue), function, span in empty_queues:
-        address = _FLUSHED_ADDRESSES[is_output]
+        address = FLUSHED_WORDS + is_output
         _read_once(body, words, f"flushed{int(is_output)}", address, span)
         body.append(_call_if(words[address], queue, function, span))
     first = (*teardown, *empty_queues)[0]
@@ -51,7 +52,7 @@ def _read_once(
     """Read a register before its first use."""
     if address not in words:
         words[address] = ir.Local(name, _U16)
-        load = ir.Load(_U16, ir.Immediate(_U16, address))
+        load = ir.Load(_U16, ir.Immediate(_U16, WORD_BYTES * address))
         body.append(ir.SetLocal(words[address], load, span))
 
 

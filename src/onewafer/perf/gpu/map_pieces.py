@@ -2,10 +2,11 @@
 
 In: the graph of a segment, whose rows are places of maps. Out: parts as `sharding` has them:
 
-    Filter   a convolution, or a linear operation at every place: a product of the taps of each
-             place by a weight, which no matrix is made for (an implicit product)
-    Sweep    anything else that reads maps and writes one: pools, depthwise convolutions, norms
-    Attend   attention among the places of a sample
+    ImplicitProduct   a convolution, or a linear operation at every place: a product of the taps
+                      of each place by a weight, which no matrix is made for
+    Sweep             anything else that reads maps and writes one: pools, depthwise convolutions,
+                      norms
+    Attend            attention among the places of a sample
 
 What works element by element on a result (the scale and shift of a batch norm, an activation, a
 residual connection) is done by the kernel that writes it, as compilers of inference do; it only
@@ -43,7 +44,7 @@ from onewafer.graph import (
     parameter_operands,
 )
 from onewafer.perf.gpu.kernels import AttentionShape
-from onewafer.perf.gpu.sharding import Attend, Filter, ShardedPiece, Sweep
+from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, ShardedPiece, Sweep
 
 if TYPE_CHECKING:
     from onewafer.graph import Operation, Segment
@@ -160,7 +161,9 @@ class _Piece:
                 rows = operation.result.num_elements // outputs
                 seen = min(self._elements[operation.input], rows * taps * inputs)
                 read += seen - self._elements[operation.input]
-                return Filter(self._title(operation, rows), rows, outputs, inputs, taps, read)
+                return ImplicitProduct(
+                    self._title(operation, rows), rows, outputs, inputs, taps, read
+                )
             case Attention():
                 return self._attend(operation)
             case _:

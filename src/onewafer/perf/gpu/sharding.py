@@ -7,7 +7,7 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
           | Mix(shape)                                          experts
           | Fused(name, elements, rows, fixed, flop)            elementwise operations, one kernel
           | Exchange(collective, elements, rows)                between the GPUs of the group
-          | Filter(name, rows, outputs, inputs, taps, read)     on maps: see `map_pieces`
+          | ImplicitProduct(name, rows, outputs, inputs, taps, read)     on maps: see `map_pieces`
           | Sweep(name, elements, fixed, flop, is_product)      likewise
 
 Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
@@ -119,7 +119,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ImplicitProduct:
     """A weight that meets the taps of each place of a map."""
 
     name: str
@@ -148,7 +148,7 @@ class Sweep:
     """Whether tensor cores do the arithmetic."""
 
 
-Part = Product | Attend | Mix | Fused | Exchange | Filter | Sweep
+Part = Product | Attend | Mix | Fused | Exchange | ImplicitProduct | Sweep
 
 
 @dataclass(frozen=True, slots=True)

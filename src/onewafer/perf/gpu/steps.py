@@ -28,8 +28,8 @@ from onewafer.perf.gpu.plan import num_layers
 from onewafer.perf.gpu.sharding import (
     Attend,
     Exchange,
-    Filter,
     Fused,
+    ImplicitProduct,
     Mix,
     Product,
     Rows,
@@ -169,7 +169,7 @@ class StepClock:
                 rows = _count(part.rows, step)
                 num_bytes = (part.elements * rows + part.fixed) * _ACTIVATION_BYTES
                 yield part.name, Elementwise(num_bytes, part.flop * rows)
-            case Filter() | Sweep():
+            case ImplicitProduct() | Sweep():
                 yield part.name, self._on_maps(part, step.sequences)
             case Exchange():
                 num_bytes = part.elements * _count(part.rows, step) * _ACTIVATION_BYTES
@@ -178,10 +178,10 @@ class StepClock:
             case _:
                 assert_never(part)
 
-    def _on_maps(self, part: Filter | Sweep, samples: int) -> Kernel:
+    def _on_maps(self, part: ImplicitProduct | Sweep, samples: int) -> Kernel:
         """Return a kernel on the maps of so many samples, in the format of the products."""
         number_format = self.formats.products
-        if isinstance(part, Filter):
+        if isinstance(part, ImplicitProduct):
             rows, read = part.rows * samples, part.read * samples
             return Convolution(rows, part.outputs, part.inputs, part.taps, read, number_format)
         num_bytes = (part.elements * samples + part.fixed) * number_format.num_bytes

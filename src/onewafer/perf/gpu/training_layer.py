@@ -31,7 +31,7 @@ from onewafer.perf.gpu.kernels import (
     NumberFormat,
     PrefillAttention,
 )
-from onewafer.perf.gpu.sharding import Attend, Exchange, Filter, Fused, Mix, Product, Sweep
+from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, ImplicitProduct, Mix, Product, Sweep
 from onewafer.perf.kept_activations import ACTIVATION_BYTES
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class PieceClock:
                     self._add_elementwise(part, is_whole=index in whole)
                 case Exchange():
                     self._add_exchange(part, parts[index - 1])
-                case Filter() | Sweep():
+                case ImplicitProduct() | Sweep():
                     raise InternalError("maps in a model to train; check_operations is before")
                 case _:
                     assert_never(part)

@@ -12,15 +12,20 @@ about all queues of a side.
 
 from __future__ import annotations
 
+from onewafer.image.register_addresses import (
+    ASKED_WORDS,
+    FLUSHED_WORDS,
+    INPUT_QUEUE_WORDS,
+    OUTPUT_QUEUE_WORDS,
+    STATUS_WORDS,
+)
 from onewafer.simulator.arithmetic.compiled import jitable
 
 INPUT_QUEUE_REGISTER, OUTPUT_QUEUE_REGISTER, ALL_QUEUES_REGISTER = 4, 5, 6
 """Kinds, behind those of `registers`."""
-FLUSHED, ASKED, STATUS = 0, 2, 4
+FLUSHED, ASKED, STATUS = 0, ASKED_WORDS - FLUSHED_WORDS, STATUS_WORDS - FLUSHED_WORDS
 """Words about all queues: those about input queues, and behind each that about output queues."""
-_NUM_WORDS = 6
-_FIRST_INPUT_WORD, _FIRST_OUTPUT_WORD, _FIRST_WORD_OF_ALL = 0x7B90, 0x7B80, 0x7BA0
-"""Addresses in words; that of the output queues is from an SDK example."""
+_NUM_WORDS = STATUS + 2
 KIND_SHIFT = 5
 
 NUM_QUEUES = 8
@@ -45,12 +50,12 @@ def queue_register_at(address: int, num_bytes: int) -> int:
     word = address >> 1
     if address & 1 or num_bytes != 2:  # noqa: PLR2004  # bytes of a register
         return -1
-    if _FIRST_OUTPUT_WORD <= word < _FIRST_OUTPUT_WORD + NUM_QUEUES:
-        return OUTPUT_QUEUE_REGISTER << KIND_SHIFT | word - _FIRST_OUTPUT_WORD
-    if _FIRST_INPUT_WORD <= word < _FIRST_INPUT_WORD + NUM_QUEUES:
-        return INPUT_QUEUE_REGISTER << KIND_SHIFT | word - _FIRST_INPUT_WORD
-    if _FIRST_WORD_OF_ALL <= word < _FIRST_WORD_OF_ALL + _NUM_WORDS:
-        return ALL_QUEUES_REGISTER << KIND_SHIFT | word - _FIRST_WORD_OF_ALL
+    if OUTPUT_QUEUE_WORDS <= word < OUTPUT_QUEUE_WORDS + NUM_QUEUES:
+        return OUTPUT_QUEUE_REGISTER << KIND_SHIFT | word - OUTPUT_QUEUE_WORDS
+    if INPUT_QUEUE_WORDS <= word < INPUT_QUEUE_WORDS + NUM_QUEUES:
+        return INPUT_QUEUE_REGISTER << KIND_SHIFT | word - INPUT_QUEUE_WORDS
+    if FLUSHED_WORDS <= word < FLUSHED_WORDS + _NUM_WORDS:
+        return ALL_QUEUES_REGISTER << KIND_SHIFT | word - FLUSHED_WORDS
     return -1
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.image.register_addresses import ROUTER_WORDS, TORN_DOWN_WORDS
 from onewafer.simulator.arithmetic.compiled import jitable
 from onewafer.simulator.arithmetic.control import ADVANCE, NO_OPERATION
 
@@ -27,10 +28,8 @@ COLOR_REGISTER, SWITCH_REGISTER, SIDES_REGISTER, PENDING_REGISTER = range(4)
 """Kinds: routes; positions; the second own side of positions; which colors were torn down."""
 KIND_SHIFT = 5
 _NUMBER_MASK = 31
-_FIRST_WORD, _NUM_COLORS = 0x7F20, 24
-_FIRST_PENDING = 24
-"""Behind the words of the colors' routes lie the two of the colors that were torn down."""
-COLORS_OF_A_WORD = 16
+_NUM_COLORS = 24
+_FIRST_PENDING = TORN_DOWN_WORDS - ROUTER_WORDS
 
 NUM_WAYS = 4
 _SET = 31
@@ -53,7 +52,7 @@ ALL_POP = 0b1111
 @jitable
 def register_at(address: int, num_bytes: int) -> int:
     """Return the register at a byte address, or `NO_REGISTER`; they are read as 16 bits."""
-    place = (address >> 1) - _FIRST_WORD
+    place = (address >> 1) - ROUTER_WORDS
     if address & 1 or num_bytes != 2 or place < 0 or place > 95:  # noqa: PLR2004  # three times 32
         return NO_REGISTER
     if place & _NUMBER_MASK < _NUM_COLORS:

@@ -9,10 +9,10 @@ router, or the next access, comes to a later one.
 
 from __future__ import annotations
 
+from onewafer.image.register_addresses import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLOR_REGISTER,
-    COLORS_OF_A_WORD,
     NUM_WAYS,
     PENDING_REGISTER,
     SWITCH_REGISTER,

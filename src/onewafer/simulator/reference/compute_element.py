@@ -29,11 +29,11 @@ from onewafer.image import (
     OperandMode,
     TaskKind,
 )
+from onewafer.image.register_addresses import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
-    COLORS_OF_A_WORD,
     NO_REGISTER,
     PENDING_REGISTER,
     kind_of,

@@ -16,6 +16,7 @@ from onewafer.csl.sema.reserved import check_reserved_queue
 from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value
 from onewafer.diagnostics import Annotation
 from onewafer.image import Opcode, ScalarType
+from onewafer.image.register_addresses import ASKED_WORDS, WORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.csl.sema.session import Session
 
-_ASKED_INPUTS, _ASKED_OUTPUTS = 2 * 0x7BA2, 2 * 0x7BA3
-"""Addresses of the registers that have queues tell when they are empty."""
 _U16 = ScalarType.U16
 
 
@@ -45,7 +44,7 @@ def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         queue = a.expression(value, span)
         bit = ir.Binary(Opcode.SHL, _U16, ir.Immediate(_U16, 1), queue)
     a.instance.reach_queues()
-    address = ir.Immediate(_U16, _ASKED_INPUTS if is_input else _ASKED_OUTPUTS)
+    address = ir.Immediate(_U16, WORD_BYTES * (ASKED_WORDS + (not is_input)))
     a.emit(ir.Store(_U16, address, 0, bit, site.span))
     return VOID_VALUE
 

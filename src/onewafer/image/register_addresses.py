@@ -1,0 +1,21 @@
+"""Where a PE finds the registers of its router and its queues: addresses in words of 16 bits.
+
+They lie behind the SRAM. Rules M130 to M137 in `docs/machine.md` say what they hold, and which
+addresses public programs of the SDK have.
+"""
+
+WORD_BYTES = 2
+ROUTER_WORDS = 0x7F20
+"""Three times 32 words, by color: routes, switch positions, their second sides."""
+TORN_DOWN_WORDS = 0x7F38
+"""Two words, behind the routes of the colors: which were torn down, `COLORS_OF_A_WORD` in each."""
+COLORS_OF_A_WORD = 16
+OUTPUT_QUEUE_WORDS = 0x7B80
+INPUT_QUEUE_WORDS = 0x7B90
+"""A word a queue: the color that it serves."""
+FLUSHED_WORDS = 0x7BA0
+"""Which queues have become empty since they were asked to tell; of input, then of output queues."""
+ASKED_WORDS = 0x7BA2
+"""Which queues shall tell when they are empty, likewise."""
+STATUS_WORDS = 0x7BA4
+"""Which queues are empty, and which full, likewise."""
