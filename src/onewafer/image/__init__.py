@@ -47,6 +47,17 @@ from onewafer.image.program import (
     TaskKind,
     TileProgram,
 )
+from onewafer.image.register_addresses import (
+    ASKED_WORDS,
+    COLORS_OF_A_WORD,
+    FLUSHED_WORDS,
+    INPUT_QUEUE_WORDS,
+    OUTPUT_QUEUE_WORDS,
+    ROUTER_WORDS,
+    STATUS_WORDS,
+    TORN_DOWN_WORDS,
+    WORD_BYTES,
+)
 from onewafer.image.route import (
     NO_ROUTE,
     NUM_COLORS,
@@ -61,8 +72,12 @@ from onewafer.image.verify import verify
 from onewafer.image.wafer_image import Export, WaferImage
 
 __all__ = [
+    "ASKED_WORDS",
+    "COLORS_OF_A_WORD",
     "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
+    "FLUSHED_WORDS",
+    "INPUT_QUEUE_WORDS",
     "INSTRUCTIONS",
     "IN_MAP",
     "MAX_MEM4D_LOOPS",
@@ -70,11 +85,16 @@ __all__ = [
     "NO_TASK",
     "NUM_COLORS",
     "NUM_FIELDS",
+    "OUTPUT_QUEUE_WORDS",
     "REGISTER_BYTES",
     "RETURN_STACK_DEPTH",
+    "ROUTER_WORDS",
     "SAVES_ADDRESS",
+    "STATUS_WORDS",
     "SYNCHRONOUS",
     "TEARDOWN_TASK",
+    "TORN_DOWN_WORDS",
+    "WORD_BYTES",
     "ChannelKind",
     "ColorConfig",
     "CostClass",

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
-from onewafer.image import Opcode, ScalarType
-from onewafer.image.register_addresses import (
+from onewafer.image import (
     COLORS_OF_A_WORD,
     FLUSHED_WORDS,
     TORN_DOWN_WORDS,
     WORD_BYTES,
+    Opcode,
+    ScalarType,
 )
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ about all queues of a side.
 
 from __future__ import annotations
 
-from onewafer.image.register_addresses import (
+from onewafer.image import (
     ASKED_WORDS,
     FLUSHED_WORDS,
     INPUT_QUEUE_WORDS,

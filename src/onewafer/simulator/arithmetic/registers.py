@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image.register_addresses import ROUTER_WORDS, TORN_DOWN_WORDS
+from onewafer.image import ROUTER_WORDS, TORN_DOWN_WORDS
 from onewafer.simulator.arithmetic.compiled import jitable
 from onewafer.simulator.arithmetic.control import ADVANCE, NO_OPERATION
 

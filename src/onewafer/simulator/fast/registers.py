@@ -9,7 +9,7 @@ router, or the next access, comes to a later one.
 
 from __future__ import annotations
 
-from onewafer.image.register_addresses import COLORS_OF_A_WORD
+from onewafer.image import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLOR_REGISTER,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import DataTaskKey
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import (
+    COLORS_OF_A_WORD,
     DSD_NUMBER_MASK,
     IN_MAP,
     NO_TASK,
@@ -29,7 +30,6 @@ from onewafer.image import (
     OperandMode,
     TaskKind,
 )
-from onewafer.image.register_addresses import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
 from onewafer.simulator.arithmetic.queue_words import is_of_queues

@@ -15,8 +15,7 @@ from onewafer.csl.sema.instance import id_number
 from onewafer.csl.sema.reserved import check_reserved_queue
 from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value
 from onewafer.diagnostics import Annotation
-from onewafer.image import Opcode, ScalarType
-from onewafer.image.register_addresses import ASKED_WORDS, WORD_BYTES
+from onewafer.image import ASKED_WORDS, WORD_BYTES, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
