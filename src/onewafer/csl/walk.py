@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 from onewafer.csl import ir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Block = tuple[ir.Statement, ...]
 
 
 def operands(expression: ir.Expression) -> tuple[ir.Expression, ...]:
     """Return the direct subexpressions."""
-    match expression:
-        case ir.Immediate() | ir.ReadLocal() | ir.AddressOf() | ir.Coordinate():
-            return ()
-        case ir.Load(address=address):
-            return (address,)
-        case ir.Unary(operand=operand) | ir.Convert(operand=operand):
-            return (operand,)
-        case ir.Binary(left=left, right=right):
-            return (left, right)
-        case ir.Select(condition=condition, then=then, otherwise=otherwise):
-            return (condition, then, otherwise)
-        case ir.Call(arguments=arguments):
-            return arguments
-        case ir.MakeDsd(base=base, extent=extent, stride=stride):
-            return (base, extent, stride)
-        case ir.UpdateDsd(dsd=dsd, value=value):
-            return (dsd, value)
-    assert_never(expression)
+    return _OPERANDS[type(expression)](expression)
 
 
 def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
@@ -44,12 +27,9 @@ def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
             waiting.extend(reversed(operands(node)))
 
 
-_LEAVES = frozenset({ir.Immediate, ir.ReadLocal, ir.AddressOf, ir.Coordinate})
-
-
 def has_call(expression: ir.Expression) -> bool:
     """Tell whether evaluating the expression runs another function."""
-    return any(isinstance(node, ir.Call) for node in expressions(expression))
+    return any(type(node) is ir.Call for node in expressions(expression))
 
 
 def depends_on_memory(expression: ir.Expression) -> bool:
@@ -67,68 +47,47 @@ def commute(first: ir.Expression, second: ir.Expression) -> bool:
 
 def blocks(statement: ir.Statement) -> tuple[Block, ...]:
     """Return the statement lists directly inside a statement."""
-    match statement:
-        case ir.If(then=then, otherwise=otherwise):
-            return (then, otherwise)
-        case ir.Loop(body=body, step=step):
-            return (body, step)
-        case ir.Map(body=body) | ir.Labelled(body=body):
-            return (body,)
-        case _:
-            return ()
+    find = _BLOCKS.get(type(statement))
+    return () if find is None else find(statement)
 
 
 def statements(block: Block) -> Iterator[ir.Statement]:
     """Yield every statement of a block, at any depth, in source order."""
     for statement in block:
         yield statement
-        for inner in blocks(statement):
-            yield from statements(inner)
+        if type(statement) in _BLOCKS:
+            for inner in blocks(statement):
+                yield from statements(inner)
 
 
 def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
     """Return the expressions that a statement itself evaluates (not those of its blocks)."""
-    match statement:
-        case ir.SetLocal(value=value):
-            return (value,)
-        case ir.Store(address=address, value=value):
-            return (address, value)
-        case ir.Evaluate(call=call):
-            return (call,)
-        case ir.If(condition=condition) | ir.Loop(condition=condition):
-            return (condition,)
-        case ir.Trap(condition=condition):
-            return (condition,)
-        case ir.Return(value=value) | ir.Print(value=value):
-            return () if value is None else (value,)
-        case ir.DsdStatement():
-            return _dsd_roots(statement)
-        case ir.LoadDsr(dsd=dsd):
-            return (dsd,)
-        case ir.Map():
-            return tuple(stream.dsd for stream in statement.streams)
-        case ir.Timestamp(address=address):
-            return (address,)
-        case (
-            ir.Break()
-            | ir.Continue()
-            | ir.Labelled()
-            | ir.Activate()
-            | ir.SetBlocked()
-            | ir.UnblockCommandStream()
-            | ir.TimestampControl()
-        ):
-            return ()
-    assert_never(statement)
+    return _ROOTS[type(statement)](statement)
 
 
 def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
     """Return the operands that are present, destination first."""
-    return tuple(
-        operand
-        for operand in (statement.dest, statement.src0, statement.src1)
-        if operand is not None
-    )
+    sources = (statement.src0, statement.src1)
+    return (statement.dest, *[source for source in sources if source is not None])
+
+
+def callees(function: ir.Function) -> tuple[ir.Function, ...]:
+    """Return the functions that a function calls, each once, in source order."""
+    found: dict[ir.Function, None] = {}
+    for statement in statements(function.body):
+        for root in roots(statement):
+            for node in expressions(root):
+                if isinstance(node, ir.Call):
+                    found[node.function] = None
+    return tuple(found)
+
+
+# --- the children of each kind of node -----------------------------------------------------------
+
+
+def _none(node: object) -> tuple[()]:
+    del node
+    return ()
 
 
 def _dsd_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
@@ -146,12 +105,50 @@ def _dsd_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
     return tuple(found)
 
 
-def callees(function: ir.Function) -> tuple[ir.Function, ...]:
-    """Return the functions that a function calls, each once, in source order."""
-    found: dict[ir.Function, None] = {}
-    for statement in statements(function.body):
-        for root in roots(statement):
-            for node in expressions(root):
-                if isinstance(node, ir.Call):
-                    found[node.function] = None
-    return tuple(found)
+def _value_root(statement: ir.Return | ir.Print) -> tuple[ir.Expression, ...]:
+    return () if statement.value is None else (statement.value,)
+
+
+# The passes ask for the children of every node several times: a look-up, no ladder of cases.
+_OPERANDS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
+    ir.Immediate: _none,
+    ir.ReadLocal: _none,
+    ir.AddressOf: _none,
+    ir.Coordinate: _none,
+    ir.Load: lambda node: (node.address,),
+    ir.Unary: lambda node: (node.operand,),
+    ir.Convert: lambda node: (node.operand,),
+    ir.Binary: lambda node: (node.left, node.right),
+    ir.Select: lambda node: (node.condition, node.then, node.otherwise),
+    ir.Call: lambda node: node.arguments,
+    ir.MakeDsd: lambda node: (node.base, node.extent, node.stride),
+    ir.UpdateDsd: lambda node: (node.dsd, node.value),
+}
+_LEAVES: Final = frozenset(kind for kind, find in _OPERANDS.items() if find is _none)
+_BLOCKS: Final[dict[type, Callable[[Any], tuple[Block, ...]]]] = {
+    ir.If: lambda statement: (statement.then, statement.otherwise),
+    ir.Loop: lambda statement: (statement.body, statement.step),
+    ir.Map: lambda statement: (statement.body,),
+    ir.Labelled: lambda statement: (statement.body,),
+}
+_ROOTS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
+    ir.SetLocal: lambda statement: (statement.value,),
+    ir.Store: lambda statement: (statement.address, statement.value),
+    ir.Evaluate: lambda statement: (statement.call,),
+    ir.If: lambda statement: (statement.condition,),
+    ir.Loop: lambda statement: (statement.condition,),
+    ir.Trap: lambda statement: (statement.condition,),
+    ir.Return: _value_root,
+    ir.Print: _value_root,
+    ir.DsdStatement: _dsd_roots,
+    ir.LoadDsr: lambda statement: (statement.dsd,),
+    ir.Map: lambda statement: tuple(stream.dsd for stream in statement.streams),
+    ir.Timestamp: lambda statement: (statement.address,),
+    ir.Break: _none,
+    ir.Continue: _none,
+    ir.Labelled: _none,
+    ir.Activate: _none,
+    ir.SetBlocked: _none,
+    ir.UnblockCommandStream: _none,
+    ir.TimestampControl: _none,
+}

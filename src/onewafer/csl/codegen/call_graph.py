@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl import walk
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import RETURN_STACK_DEPTH
 
@@ -27,7 +26,7 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
     A frame begins after those of all callers, so frames overlap exactly where no chain of calls
     leads from one to the other. Recursion is reported as `recursive-call`.
     """
-    callees = {f.function: walk.callees(f.function) for f in program.functions}
+    callees = program.callees
     order = _callers_first(callees, sink)
     num_slots = {f.function: f.num_slots for f in program.functions}
     base = dict.fromkeys(order, FIRST_REGISTER)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def count_down(body: Block) -> Block:
     """Return the body with such loops turned."""
+    if not any(isinstance(statement, ir.Loop) for statement in walk.statements(body)):
+        return body
     reads = Counter(
         node.local
         for statement in walk.statements(body)

@@ -90,6 +90,10 @@ class ExpressionGenerator:
     """Constants that were loaded into temporaries."""
     is_in_loop: bool = False
     span: Span | None = None
+    known: dict[ir.Expression, Words | None] = field(
+        default_factory=dict[ir.Expression, "Words | None"]
+    )
+    """Answers of `constant_dsd`, which is asked several times about each DSD."""
 
     # --- instructions ---------------------------------------------------------------------------
 
@@ -357,8 +361,11 @@ class ExpressionGenerator:
 
     def constant_dsd(self, dsd: ir.Expression) -> Words | None:
         """Return the two words of a DSD whose every field is known."""
-        folded = self.fold(dsd)
-        return known_dsd(folded, self.descriptors) if isinstance(folded, ir.MakeDsd) else None
+        if dsd not in self.known:
+            folded = self.fold(dsd)
+            is_made = isinstance(folded, ir.MakeDsd)
+            self.known[dsd] = known_dsd(folded, self.descriptors) if is_made else None
+        return self.known[dsd]
 
     def _make_dsd(self, make: ir.MakeDsd, dest: Register | None) -> Register:
         words = self.constant_dsd(make)

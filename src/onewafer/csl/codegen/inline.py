@@ -31,6 +31,8 @@ def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     expander = _Expander()
     for function in instance.functions:
         expander.expand(function)
+    if not any(function.is_inline for function in instance.functions):
+        return instance
     needed = {task.function for task in instance.tasks}
     needed |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     kept = [f for f in instance.functions if not f.is_inline or f in needed]
@@ -61,7 +63,8 @@ class _Expander:
         return tuple(found)
 
     def _statement(self, statement: ir.Statement) -> list[ir.Statement]:
-        statement = rewrite.with_blocks(statement, self._block)
+        if walk.blocks(statement):
+            statement = rewrite.with_blocks(statement, self._block)
         if not any(map(walk.has_call, walk.roots(statement))):
             return [statement]
         match statement:

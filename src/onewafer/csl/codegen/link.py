@@ -66,9 +66,11 @@ class _Linker:
     plan: MemoryPlan
     _numbers: dict[ir.Global, int] = field(init=False)
     """Of the symbols of variables, which are the first ones."""
+    _targets: dict[Label | ir.Function, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._numbers = {v: number for number, v in enumerate(self.program.instance.globals)}
+        self._targets = _find_targets(self.program)
 
     def run(self) -> TileProgram:
         code, locations, patches = self._code()
@@ -157,20 +159,19 @@ class _Linker:
     ) -> tuple[NDArray[np.int32], tuple[SourceLocation | None, ...], list[Patch]]:
         instructions = self._instructions()
         self._order_pair_moves(instructions)
-        targets = self._targets()
-        code = np.zeros((len(instructions), NUM_FIELDS), dtype=np.int32)
+        rows: list[tuple[int, ...]] = []
         patches: list[Patch] = []
         for pc, instruction in enumerate(instructions):
             match instruction.imm:
                 case int() as immediate:
                     pass
                 case Label() | ir.Function() as target:
-                    immediate = targets[target]
+                    immediate = self._targets[target]
                 case word:
                     element = ScalarType(instruction.type)
                     immediate, found = self._resolve(word, PatchTarget.IMMEDIATE, pc, element)
                     patches += found
-            code[pc] = (
+            row = (
                 instruction.opcode,
                 instruction.type,
                 self._operand(instruction.rd),
@@ -180,6 +181,8 @@ class _Linker:
                 immediate,
                 self._shape(instruction.aux),
             )
+            rows.append(row)
+        code = np.array(rows, dtype=np.int32).reshape(-1, NUM_FIELDS)
         return code, _locations(instructions), patches
 
     def _shape(self, word: DsdShapeWord | int) -> int:
@@ -206,19 +209,6 @@ class _Linker:
                     instructions[i : i + 2] = second, first
                 case _:
                     pass
-
-    def _targets(self) -> dict[Label | ir.Function, int]:
-        """Return the program counter of every label and function."""
-        targets: dict[Label | ir.Function, int] = {}
-        pc = 0
-        for function in self.program.functions:
-            targets[function.function] = pc
-            for item in function.items:
-                if isinstance(item, Label):
-                    targets[item] = pc
-                else:
-                    pc += 1
-        return targets
 
     def _operand(self, field: Operand) -> int:
         match field:
@@ -274,7 +264,6 @@ class _Linker:
 
     def _symbols(self) -> tuple[tuple[Symbol, ...], dict[str, str]]:
         names, addresses = self.plan.names, self.plan.addresses
-        targets = self._targets()
         symbols = [
             Symbol(
                 names[v],
@@ -295,7 +284,7 @@ class _Linker:
                 Symbol(
                     names[f.function],
                     SymbolKind.FUNCTION,
-                    targets[f.function],
+                    self._targets[f.function],
                     code_size(f),
                     None,
                     registers,
@@ -331,13 +320,27 @@ class _Linker:
         return Task(
             kind=binding.kind,
             task_id=binding.task_id,
-            entry=self._targets()[function],
+            entry=self._targets[function],
             name=self.plan.names[function],
             argument_registers=tuple(self._register(r) for r in layout.parameters),
             argument_types=_scalar_types(function),
             is_blocked=binding.is_blocked,
             is_active=binding.is_active,
         )
+
+
+def _find_targets(program: ObjectProgram) -> dict[Label | ir.Function, int]:
+    """Return the program counter of every label and function."""
+    targets: dict[Label | ir.Function, int] = {}
+    pc = 0
+    for function in program.functions:
+        targets[function.function] = pc
+        for item in function.items:
+            if isinstance(item, Label):
+                targets[item] = pc
+            else:
+                pc += 1
+    return targets
 
 
 def _scalar_types(function: ir.Function) -> tuple[ScalarType, ...]:

@@ -144,6 +144,8 @@ class ObjectProgram:
 
     instance: ir.InstanceIr
     functions: tuple[ObjectFunction, ...]
+    callees: dict[ir.Function, tuple[ir.Function, ...]]
+    """Which functions each calls."""
     descriptors: DescriptorTable
     configs: tuple[DsdConfig, ...]
     messages: tuple[str, ...]

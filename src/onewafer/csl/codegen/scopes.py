@@ -25,6 +25,8 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     A local that may carry a value from one round of a loop to the next (it is not plainly set
     before it is used) lives in the block around all loops.
     """
+    if not any(isinstance(s, ir.SetLocal | ir.Map) for s in walk.statements(function.body)):
+        return {}
     paths: dict[ir.Local, Path] = {}
     mentions: Mentions = {}
     _find_paths(function.body, (id(function.body),), paths, mentions)

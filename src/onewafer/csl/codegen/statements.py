@@ -354,7 +354,8 @@ class StatementGenerator(ExpressionGenerator):
         """Load a DSR with a DSD, which is in `register` if it has been computed."""
         match self.constant_dsd(dsd):
             case (base, DsdShapeWord(stride=Constant(per_pe=None)) as shape):
-                shape = replace(shape, saves_address=saves_address)
+                if saves_address:
+                    shape = replace(shape, saves_address=True)
                 self.emit(Opcode.DSR_LOAD_CONSTANT, ScalarType.U32, rd=dsr, imm=base, aux=shape)
             case _:
                 register = register or self.evaluate(dsd)
@@ -472,8 +473,9 @@ def generate(
         instance.functions, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink
     )
     tables = InstanceTables(dsrs, read_only=find_read_only(instance))
+    callees = {function: walk.callees(function) for function in instance.functions}
     started = {task.function for task in instance.tasks}
-    started -= {callee for function in instance.functions for callee in walk.callees(function)}
+    started -= {callee for called in callees.values() for callee in called}
     started -= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     functions = tuple(
         _generate_function(
@@ -482,7 +484,12 @@ def generate(
         for function in instance.functions
     )
     return ObjectProgram(
-        instance, functions, tables.descriptors, tuple(tables.configs), tuple(tables.messages)
+        instance,
+        functions,
+        callees,
+        tables.descriptors,
+        tuple(tables.configs),
+        tuple(tables.messages),
     )
 
 

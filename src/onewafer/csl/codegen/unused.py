@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def drop_unused(body: Block) -> Block:
     """Return the body without what has no effect."""
+    if not any(isinstance(s, ir.SetLocal | ir.If) for s in walk.statements(body)):
+        return body
     while True:
         read = {
             node.local

@@ -393,6 +393,8 @@ def _makes_pointer(site: Site, arguments: Sequence[Value]) -> bool:
 
 
 def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:
+    if not builtin.operands:
+        return order.in_order(a, node.arguments)
     as_they_are = [n for i, n in enumerate(node.arguments) if i in builtin.operands]
 
     def one(a: Analyzer, argument: ast.Expression) -> Value:

@@ -87,7 +87,9 @@ def evaluate_as(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Valu
 
 def operand(a: Analyzer, node: ast.Expression) -> Value:
     """Return the value of an expression; any variable in memory is given as itself."""
-    match node:
+    match node:  # the most frequent kinds first
+        case ast.Name(name=name, span=span):
+            return _name(a, name, span)
         case ast.IntegerLiteral(value=number):
             return Scalar(t.COMPTIME_INT, number)
         case ast.FloatLiteral(value=number):
@@ -98,8 +100,6 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
             return TRUE if flag else FALSE
         case ast.VoidLiteral():
             return VOID_VALUE
-        case ast.Name(name=name, span=span):
-            return _name(a, name, span)
         case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=target):
             return address_of(a, target)
         case ast.Unary(operator=operator, operand=inner, span=span):

@@ -43,6 +43,8 @@ def in_order(
     for node in nodes:
         values.append(evaluate(a, node))
         marks.append(here(a))
+    if not marks or marks[0] == marks[-1]:
+        return values
     # From the last one on, so that what is put in leaves the earlier marks right.
     for i in reversed(range(len(values))):
         values[i] = before(a, marks[i], values[i], nodes[i].span)
