@@ -219,3 +219,90 @@ def test_start_up_does_not_load_the_engines() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "set()"
+
+
+ROUTED = """
+param stream: color;
+const back = @get_color(5);
+layout {
+  @set_rectangle(2, 1);
+  @set_tile_code(0, 0, "pe.csl");
+  @set_tile_code(1, 0, "pe.csl");
+  @set_color_config(0, 0, stream, .{ .routes = .{ .rx = .{RAMP}, .tx = .{EAST} } });
+  @set_color_config(1, 0, stream, .{
+    .routes = .{ .rx = .{WEST}, .tx = .{RAMP} },
+    .switches = .{
+      .pos1 = .{ .tx = NORTH }, .pop_mode = .{ .always_pop = true }, .ring_mode = true,
+    },
+  });
+}
+"""
+
+
+def test_routes_are_printed_as_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "layout.csl").write_text(ROUTED)
+    assert cslc.execute(["layout.csl", "--colors=stream:3", "--out-routes"]) == 0
+    table, _, _ = capsys.readouterr().out.partition("wrote")
+    assert table.splitlines() == [
+        "PE      color     routes                        switch",
+        "(0, 0)  3 stream  RAMP -> EAST",
+        "(1, 0)  3 stream  WEST -> RAMP | WEST -> NORTH  ring, always_pop",
+    ]
+    (folder / "layout.csl").write_text(LAYOUT)
+    assert cslc.execute([*ARGUMENTS, "--out-routes"]) == 0
+    assert capsys.readouterr().out.startswith("no PE configures a color\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "written"),
+    [
+        (["--output-json", "layout.csl"], "here.json"),
+        (["layout.csl", "--output-json=params.json"], "params.json"),
+    ],
+)
+def test_params_are_written_beside_the_folder(
+    folder: Path, option: list[str], written: str
+) -> None:
+    assert cslc.execute([*option, *ARGUMENTS[1:], "-o", "here"]) == 0
+    assert (folder / written).read_text() == (folder / "here" / "out.json").read_text()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cslc.execute([*ARGUMENTS, "--output-json=nowhere/params.json"]) != 0
+    assert "there is no folder nowhere" in capsys.readouterr().err
+    assert "out" not in names(folder)
+
+
+def test_options_that_change_nothing_are_accepted(folder: Path) -> None:
+    ignored = ["--max-parallelism=4", "-g0", "--fp16-format=f16", "--comptime-func-depth-limit=100"]
+    assert cslc.execute([*ARGUMENTS, *ignored]) == 0
+    assert load(folder / "out").width == 2
+
+
+def test_compile_time_calls_go_as_deep_as_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nested = """
+fn sum(n: u16) u16 { return if (n == 0) 0 else n + sum(n - 1); }
+const total = sum(20);
+var x: u16 = total;
+task t() void { x += 1; }
+comptime { @bind_local_task(t, @get_local_task_id(8)); }
+"""
+    (folder / "pe.csl").write_text(nested)
+    assert cslc.execute(ARGUMENTS) == 0
+    assert cslc.execute([*ARGUMENTS, "--comptime-func-depth-limit=10"]) == 1
+    assert "raise `--comptime-func-depth-limit`, up to 48" in capsys.readouterr().err
+    (folder / "pe.csl").write_text(nested.replace("sum(20)", "sum(60)"))
+    assert cslc.execute(ARGUMENTS) == 1
+    assert "write the recursion as a loop" in capsys.readouterr().err
+
+
+def test_places_of_sections_are_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cslc.execute([*ARGUMENTS, "--link-section-start-address-bytes=.buffer:40960"])
+    assert "where variables lie is the compiler's choice" in capsys.readouterr().err

@@ -19,10 +19,10 @@ from onewafer import __version__
 from onewafer.arch import architecture_names, load_architecture
 from onewafer.cli.process import describe, run_command_line
 from onewafer.csl.driver import CompileOptions, DiskFiles, Stage, run_stages
-from onewafer.csl.sema import explain_instances
+from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
-from onewafer.image import save
+from onewafer.image import route_table, save
 from onewafer.settings import Settings
 from onewafer.units import format_bytes
 
@@ -48,7 +48,7 @@ def main() -> NoReturn:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error is a message on stderr."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_with_explicit_paths(arguments))
     try:
         return _compile(options)
     except OnewaferError as error:
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--version", action="version", version=f"cslc (onewafer) {__version__}")
     _add_fabric_options(add)
+    _add_limits(add)
     _add_report_options(add)
     return parser
 
@@ -158,7 +159,7 @@ def _add_fabric_options(add: Callable[..., object]) -> None:
     add("--width-east-buf", type=_count, default=0, metavar="N", help="memcpy buffer columns, east")
 
 
-def _add_report_options(add: Callable[..., object]) -> None:
+def _add_limits(add: Callable[..., object]) -> None:
     add(
         "--max-inlined-iterations",
         type=_count,
@@ -166,6 +167,26 @@ def _add_report_options(add: Callable[..., object]) -> None:
         help="steps (loop iterations and calls) that compile-time code may take; without it, a "
         "million for the layout and for each tile program, and 20 more for each PE",
     )
+    add(
+        "--comptime-func-depth-limit",
+        type=_count,
+        metavar="N",
+        help=f"compile-time calls inside one another, up to {MAX_CALL_DEPTH} (%(default)s)",
+        default=MAX_CALL_DEPTH,
+    )
+    add("--max-parallelism", type=_count, metavar="N", help="threads (one is used, whatever N is)")
+
+
+def _add_report_options(add: Callable[..., object]) -> None:
+    add(
+        _OUTPUT_JSON,
+        metavar="PATH",
+        help=f"write what {PARAMETERS_FILE} in the folder holds to this file too; "
+        "without `=PATH`, to the name of the folder with .json behind it",
+    )
+    add("--out-routes", action="store_true", help="print the routes of each PE as a table")
+    add("-g0", action="store_true", help="leave source places out (they stay, and cost nothing)")
+    add("--link-section-start-address-bytes", type=_no_sections, help=argparse.SUPPRESS)
     add("--warnings-as-errors", action="store_true", help="fail if there is a warning")
     add("--verbose", action="store_true", help="say which stages are done; show our tracebacks")
     stages = [stage.value for stage in Stage]
@@ -193,6 +214,22 @@ def _half_format(text: str) -> str:
 
 _HALF = "f16"
 _OTHER_HALVES = frozenset(("bf16", "cb16"))
+
+
+_OUTPUT_JSON = "--output-json"
+
+
+def _with_explicit_paths(arguments: Sequence[str]) -> list[str]:
+    """Let `--output-json` take its path behind `=` only: what follows it may be the program."""
+    return [f"{a}=" if a == _OUTPUT_JSON else a for a in arguments]
+
+
+def _no_sections(text: str) -> NoReturn:
+    del text
+    raise argparse.ArgumentTypeError(
+        "where variables lie is the compiler's choice here; leave the option out "
+        "(`linksection` may stay), and align what has to be: `var x: [n]f32 align(16)`"
+    )
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -253,6 +290,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         "offset_x": x,
         "offset_y": y,
         "max_steps": arguments.max_inlined_iterations,
+        "max_call_depth": arguments.comptime_func_depth_limit,
     }
     for path in arguments.import_path:
         if not Path(path).is_dir():
@@ -279,6 +317,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
 
 def _compile(arguments: argparse.Namespace) -> int:
     folder = _output_folder(arguments.output)
+    json_path = _json_path(arguments.output_json, folder)
     options = _compile_options(arguments)
     sink = DiagnosticSink()
     observe = _Observer(frozenset(arguments.dump_after), is_verbose=arguments.verbose)
@@ -301,7 +340,11 @@ def _compile(arguments: argparse.Namespace) -> int:
     if not compilation.has_layout:
         print(f"{arguments.file} has no layout block: it was checked, and no image was written")
         return 0
+    if arguments.out_routes:
+        print(route_table(compilation.image), end="")
     _write_output(compilation.image, folder)
+    if json_path is not None:
+        json_path.write_text(_parameters(compilation.image), encoding="utf-8")
     print(_summary(compilation.image, options, folder))
     return 0
 
@@ -367,14 +410,29 @@ def _output_folder(given: str | None) -> Path:
     return folder
 
 
+def _json_path(given: str | None, folder: Path) -> Path | None:
+    """Return where `--output-json` writes; None: nowhere but into the folder."""
+    if given is None:
+        return None
+    path = Path(given) if given else folder.with_name(f"{folder.name}.json")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "this is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ConfigurationError(f"{_OUTPUT_JSON}={path}: {what}; give the name of a file")
+    return path
+
+
+def _parameters(image: WaferImage) -> str:
+    """Return as JSON what host scripts ask for."""
+    parameters = {"params": image.params, "colors": image.colors, "arch": image.arch}
+    return json.dumps(parameters, indent=2, sort_keys=True) + "\n"
+
+
 def _write_output(image: WaferImage, folder: Path) -> None:
     """Write everything beside the folder, then put it in place."""
     written = folder.parent / f".{folder.name}.{os.getpid()}"
     try:
         save(image, written)
-        parameters = {"params": image.params, "colors": image.colors, "arch": image.arch}
-        text = json.dumps(parameters, indent=2, sort_keys=True)
-        (written / PARAMETERS_FILE).write_text(text + "\n", encoding="utf-8")
+        (written / PARAMETERS_FILE).write_text(_parameters(image), encoding="utf-8")
         if folder.is_dir():
             for file in sorted(written.iterdir()):
                 file.replace(folder / file.name)

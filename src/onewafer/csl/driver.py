@@ -56,6 +56,8 @@ class CompileOptions:
     max_steps: int | None = None
     """Steps that compile-time code may take before it counts as endless; None: enough for the
     size of the program."""
+    max_call_depth: int | None = None
+    """Compile-time calls inside one another; None: as many as the compiler can do."""
     warnings_are_errors: bool = False
 
 
@@ -200,6 +202,7 @@ def _analysis_options(options: CompileOptions) -> AnalysisOptions:
         uses_memcpy=options.uses_memcpy,
         import_paths=options.import_paths,
         max_steps=options.max_steps,
+        max_call_depth=options.max_call_depth,
     )
 
 

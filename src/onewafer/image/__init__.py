@@ -67,6 +67,7 @@ from onewafer.image.route import (
     RangeFilter,
     SwitchPosition,
 )
+from onewafer.image.route_table import route_table
 from onewafer.image.scalar import ScalarType
 from onewafer.image.verify import verify
 from onewafer.image.wafer_image import Export, WaferImage
@@ -141,6 +142,7 @@ __all__ = [
     "make_image",
     "operand",
     "registers_named",
+    "route_table",
     "save",
     "to_bytes",
     "to_word",

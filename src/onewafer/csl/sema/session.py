@@ -65,6 +65,8 @@ class AnalysisOptions:
     max_steps: int | None = None
     """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
+    max_call_depth: int | None = None
+    """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
 
 
 class SourceCode:
@@ -128,6 +130,8 @@ class Session:
         self._steps = 0
         self._quota = STEPS_OF_ANY_PROGRAM if options.max_steps is None else options.max_steps
         self.depth = 0
+        depth = options.max_call_depth
+        self.max_depth = MAX_CALL_DEPTH if depth is None else min(depth, MAX_CALL_DEPTH)
         self.layout: LayoutContext | None = None
         self.is_single_file = False
         """Whether the entry has no layout block: every function of it is analysed."""
@@ -165,6 +169,21 @@ class Session:
                 help="look for a loop that does not end, or raise the limit with "
                 "`--max-inlined-iterations=N`",
             )
+
+    def stop_nesting(self, span: Span) -> NoReturn:
+        """Fail because comptime calls nest too deeply."""
+        raises = self.max_depth < MAX_CALL_DEPTH
+        fail(
+            "step-limit",
+            f"comptime calls nest more than {self.max_depth} deep",
+            span,
+            help="look for a call that never returns, or "
+            + (
+                f"raise `--comptime-func-depth-limit`, up to {MAX_CALL_DEPTH}"
+                if raises
+                else "write the recursion as a loop: deeper ones are not supported"
+            ),
+        )
 
     def extend_quota(self, num_pes: int) -> None:
         """Let the layout take the steps that a rectangle of this size may need."""

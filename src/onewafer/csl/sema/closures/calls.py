@@ -13,7 +13,6 @@ from onewafer.csl.sema.closures.expressions import compile_expression, compile_o
 from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
 from onewafer.csl.sema.closures.statements import compile_block, compile_labelled, compile_statement
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.session import MAX_CALL_DEPTH
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -120,8 +119,8 @@ def _run(
     label = f"`{declaration.name}` is called here"
     session.depth += 1
     try:
-        if session.depth > MAX_CALL_DEPTH:
-            fail("step-limit", f"comptime calls nest more than {MAX_CALL_DEPTH} deep", span)
+        if session.depth > session.max_depth:
+            session.stop_nesting(span)
         for index, (argument, type_) in enumerate(
             zip(arguments, code.parameter_types, strict=True)
         ):
