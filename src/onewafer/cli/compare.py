@@ -279,15 +279,19 @@ def _compare(
 ) -> list[Comparison]:
     from onewafer.perf import compare as compare_one  # noqa: PLC0415  # when it is used
     from onewafer.perf.report import describe  # noqa: PLC0415  # likewise
+    from onewafer.perf.wafer import Programs  # noqa: PLC0415  # likewise
 
-    steps = count()
+    steps, programs = count(), Programs()
     num_steps = len(jobs) * len(systems)
 
     def begin(job: Job, system: str) -> None:
         bar.show(next(steps), num_steps)
         bar.say(f"{model.name} on {system}: {describe(job)}")
 
-    return [compare_one(model, job, systems, options, progress=partial(begin, job)) for job in jobs]
+    return [
+        compare_one(model, job, systems, options, progress=partial(begin, job), programs=programs)
+        for job in jobs
+    ]
 
 
 def _show(comparisons: Sequence[Comparison]) -> None:

@@ -44,10 +44,12 @@ def compare(
     options: CompareOptions | None = None,
     *,
     progress: Callable[[str], None] | None = None,
+    programs: wafer.Programs | None = None,
 ) -> Comparison:
     """Return what a job takes on each system, named as in `cs3`, `cs3x4`, `h100x8`.
 
-    `progress` is told the name of each system before it is asked.
+    `progress` is told the name of each system before it is asked. Several jobs of a model take less
+    time with the same `programs`: what was worked out for one of them is there for the next.
 
     Raises ConfigurationError for a name that is no system, for a price of a device that is not
     asked about, and for a job that the model cannot do. A system that is too small is no error: it
@@ -64,11 +66,12 @@ def compare(
         )
     _check_pins(job, chosen.wafer)
     _check_profile(chosen.gpu.profile, systems)
+    programs = wafer.Programs() if programs is None else programs
     results: list[Answer | Refusal] = []
     for name in systems:
         if progress is not None:
             progress(name)
-        results.append(_result(model, job, name, chosen))
+        results.append(_result(model, job, name, chosen, programs))
     return Comparison(model=model.name, job=job, results=tuple(results))
 
 
@@ -97,8 +100,10 @@ def device_of(system: str) -> str:
     )
 
 
-def _result(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
-    result = _estimate(model, as_rows(model, job), name, options)
+def _result(
+    model: Model, job: Job, name: str, options: CompareOptions, programs: wafer.Programs
+) -> Answer | Refusal:
+    result = _estimate(model, as_rows(model, job), name, options, programs)
     if isinstance(result, Refusal):
         return result
     device = device_of(name)
@@ -124,11 +129,13 @@ def _within_context(memory: Memory, model: Model) -> Memory:
     return replace(memory, longest_context=min(longest, most))
 
 
-def _estimate(model: Model, job: Job, name: str, options: CompareOptions) -> Answer | Refusal:
+def _estimate(
+    model: Model, job: Job, name: str, options: CompareOptions, programs: wafer.Programs
+) -> Answer | Refusal:
     if (wafers := wafer.parse_system(name)) is not None:
         if isinstance(job, Train):
             return wafer.estimate_training(model, job, wafers, options.wafer)
-        result = wafer.estimate(model, job, wafers, options.wafer)
+        result = wafer.estimate(model, job, wafers, options.wafer, programs=programs)
         return _with_formats(result, options)
     cluster = find_cluster(name)
     assert cluster is not None, "names are checked before"

@@ -14,7 +14,7 @@ from onewafer.perf.wafer.inference import decode_demand
 from onewafer.perf.wafer.layouts import lay_out, read_prompt
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import rectangles, share_out
-from onewafer.perf.wafer.streaming import WEIGHTS, search_streaming, stream
+from onewafer.perf.wafer.streaming import WEIGHTS, least_seconds, search_streaming, stream
 from onewafer.perf.wafer.workload import Load
 from tests.perf.wafer.models import llama, llama_70b
 
@@ -105,6 +105,74 @@ def test_the_rectangle_of_streaming_is_the_best_of_those_that_are_tried(launches
     found = search_streaming(regions, chip, options, launches=launches)
 
     assert found == replace(best, num_considered=len(tried))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    rows=st.integers(1, 6),
+    launches=st.integers(1, 50),
+    density=st.sampled_from([1.0, 0.3]),
+)
+def test_no_pass_is_faster_than_the_bounds(sides, rows, launches, density):
+    """What a search leaves out because of them was not the best."""
+    options = WaferOptions(mode=Mode.STREAMING, density=density)
+    chip = machine("cs3", options)
+    regions = Regions(SMALL, Load(rows=rows, capacity=32), machine=chip, options=options)
+    found = stream(regions, chip, sides, launches=launches)
+
+    if found is not None:
+        assert least_seconds(regions, chip) <= found.seconds * (1 + 1e-9)
+        for index in range(len(regions.segments)):
+            assert regions.least_cycles(index, sides) <= regions.cycles(((index, 1),), sides)
+
+
+@settings(max_examples=10, deadline=None)
+@given(share=st.floats(0.5, 1.5), launches=st.sampled_from([1, 40, 3000]))
+def test_a_limit_hides_no_pass_that_keeps_to_it(share, launches):
+    options = WaferOptions(mode=Mode.STREAMING)
+    chip = machine("cs3", options)
+    regions = Regions(SMALL, Load(rows=1, capacity=32), machine=chip, options=options)
+    best = search_streaming(regions, chip, options, launches=launches)
+    limited = search_streaming(
+        regions, chip, options, launches=launches, at_most=share * best.seconds
+    )
+
+    assert limited == (best if share >= 1 else None)
+
+
+@pytest.mark.parametrize("mode", [Mode.PIPELINE, Mode.WHOLE])
+@pytest.mark.parametrize("name", ["cs3", "cs3x3"])
+def test_a_speed_is_that_of_its_pace(mode, name):
+    options = WaferOptions()
+    layout = lay_out(
+        SMALL,
+        decode_demand(Decode(batch=4, context=64)),
+        machine(name, options),
+        options,
+        mode=mode,
+    )
+
+    assert layout.speed().latency_seconds == pytest.approx(layout.pace().latency_seconds)
+    assert layout.speed().period_seconds == pytest.approx(layout.pace().period_seconds)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_token_is_decoded_at_the_end_of_its_context(batch):
+    """A sequence by itself is no exception: what is before it was read already."""
+    load, *_ = decode_demand(Decode(batch=batch, context=64)).loads(batch)
+
+    assert load.position == 63
+
+
+def test_what_cannot_be_best_is_said_to_be_no_better():
+    """A wafer reads eight tokens long before 28 MB of weights are there."""
+    model, job = llama(layers=2, features=1024, inner=4096, vocabulary=96), Prefill(tokens=8)
+    answer = estimate(model, job, "cs3")
+    pinned = estimate(model, job, "cs3", WaferOptions(mode=Mode.STREAMING))
+
+    assert "weight streaming would reach at most" in answer.choice.reason
+    assert pinned.tokens_per_second < answer.tokens_per_second
 
 
 def test_streaming_takes_at_least_what_the_edge_of_the_wafer_lets_through():
@@ -246,7 +314,7 @@ def test_prompts_can_be_read_wherever_their_sequences_are_decoded():
     most = max(stage.cost.bytes.total for stage in found.plan.stages)
     full = replace(roomy, architecture=replace(roomy.architecture, memory_bytes=int(most)))
 
-    reading, launches = read_prompt(replace(found, machine=full), SMALL, options, tokens=64)
+    reading, launches = read_prompt(replace(found, machine=full), tokens=64)
 
     assert launches <= 64
     assert reading.period_seconds > 0

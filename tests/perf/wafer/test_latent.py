@@ -118,7 +118,7 @@ def test_all_weights_are_stored_once_but_those_of_copies(is_expanded):
 def test_products_of_heads_take_what_meets_of_their_features():
     """On 2 × 2 PEs 32 queries lie on 2 PEs, 16 each; a column meets those of one head in four."""
     regions = regions_of(SMALL)
-    measured = regions._measure(((1, 1),), (2, 2))
+    measured = regions._programs.measure(((1, 1),), (2, 2))
     names = [op.result.name for op in regions.pieces[1].graph.operations]
     (product,) = (
         operation

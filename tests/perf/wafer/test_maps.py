@@ -14,10 +14,11 @@ from onewafer.perf import Answer, Forward, Goal, Limit, Model, Prefill, Refusal
 from onewafer.perf.wafer import WaferOptions, estimate, search
 from onewafer.perf.wafer.inference import prefill_demand
 from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
+from onewafer.perf.wafer.measured import HALOS
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.options import Mode
 from onewafer.perf.wafer.plan import HOPS, SAMPLES, WAITING, pace
-from onewafer.perf.wafer.region import HALOS, Regions
+from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import place
 from onewafer.perf.wafer.system import machine
 from onewafer.perf.wafer.workload import in_small_pieces

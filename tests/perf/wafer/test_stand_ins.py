@@ -219,6 +219,6 @@ def test_experts_are_padded_together():
         machine=machine("cs3", options),
         options=options,
     )
-    measured = regions._measure(((1, 1),), (7, 7))
+    measured = regions._programs.measure(((1, 1),), (7, 7))
 
     assert {weight.times for weight in measured._weights} == {1.0, 37 / 10}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import Mode, WaferOptions
+from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.system import Machine, Wafers, machine, parse_system, system_names
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Machine",
     "Mode",
+    "Programs",
     "WaferOptions",
     "Wafers",
     "estimate",

@@ -15,14 +15,15 @@ from onewafer.perf.wafer.options import Mode
 from onewafer.units import format_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     from onewafer.graph import Graph
     from onewafer.perf.breakdown import Breakdown
     from onewafer.perf.jobs import Job
+    from onewafer.perf.wafer.measured import Bytes, Work
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Plan
-    from onewafer.perf.wafer.region import Bytes, Regions, Work
+    from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.streaming import Streamed
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
@@ -57,16 +58,25 @@ class Outcome:
         return self.tokens / self.period
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Ways to do a job that are not the best one."""
+
+    outcomes: tuple[Outcome, ...]
+    too_slow: Mapping[Mode, float]
+    """Tokens per second at most, of those that nobody had to look at any closer."""
+
+
 def answer(
     job: Job,
     machine: Machine,
     options: WaferOptions,
-    outcomes: Sequence[Outcome],
-    *,
     best: Outcome,
+    *,
+    others: Others,
     sample_rows: int | None = None,
 ) -> Answer:
-    """Return the answer with the best of several outcomes.
+    """Return the answer with the best of several ways.
 
     `sample_rows` are those of a sample, where the model works on samples and not on tokens.
     """
@@ -76,7 +86,7 @@ def answer(
         title=machine.title,
         job=job,
         precision=options.precision,
-        choice=_choice(outcomes, best, options, sample_rows),
+        choice=_choice(best, others, options, sample_rows),
         breakdown=best.breakdown,
         memory=best.memory,
         num_devices=machine.num_wafers,
@@ -158,20 +168,21 @@ def _memory(
 
 
 def _choice(
-    outcomes: Sequence[Outcome], best: Outcome, options: WaferOptions, sample_rows: int | None
+    best: Outcome, others: Others, options: WaferOptions, sample_rows: int | None
 ) -> Choice:
-    others = [one for one in outcomes if one.mode is not best.mode]
     is_pinned = options.mode is not None or options.region is not None
     what = "tokens" if sample_rows is None else "samples"
+    reached = [(one.mode, "", one.tokens_per_second) for one in others.outcomes]
+    reached += [(mode, "at most ", rate) for mode, rate in others.too_slow.items()]
     reasons = [
-        f"{one.mode} would reach {format_rate(one.tokens_per_second / (sample_rows or 1))} {what}/s"
-        for one in others
+        f"{mode} would reach {at_most}{format_rate(rate / (sample_rows or 1))} {what}/s"
+        for mode, at_most, rate in reached
     ]
     why = "it is as asked for" if is_pinned else "it is the fastest that fits"
     return Choice(
         text=best.text,
         reason="; ".join([why, *reasons]),
-        num_considered=sum(one.num_considered for one in outcomes),
+        num_considered=sum(one.num_considered for one in (best, *others.outcomes)),
         is_pinned=is_pinned,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
@@ -12,7 +12,7 @@ from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Refusal
 from onewafer.perf.checks import as_rows, check_job, longest_sequence
 from onewafer.perf.jobs import Decode, Goal, Job, Prefill, Serve
-from onewafer.perf.wafer.answers import Outcome, answer, streamed_memory
+from onewafer.perf.wafer.answers import Others, Outcome, answer, streamed_memory
 from onewafer.perf.wafer.inference import (
     decode_demand,
     decode_outcome,
@@ -25,15 +25,19 @@ from onewafer.perf.wafer.inference import (
 from onewafer.perf.wafer.latent import has_latent_attention, latent_forms
 from onewafer.perf.wafer.layouts import lay_out
 from onewafer.perf.wafer.options import Mode, WaferOptions
+from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.refusals import refusal, sides
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.streaming import Streamed, search_streaming
+from onewafer.perf.wafer.streaming import least_seconds, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
 from onewafer.perf.wafer.workload import has_windows, in_small_pieces, pieces_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand, Layout
+    from onewafer.perf.wafer.streaming import Streamed
     from onewafer.perf.wafer.system import Machine, Wafers
     from onewafer.perf.wafer.workload import Load
 
@@ -41,15 +45,23 @@ _RESIDENT = (Mode.PIPELINE, Mode.WHOLE)
 
 
 def estimate(
-    model: Model, job: Job, system: str | Wafers, options: WaferOptions | None = None
+    model: Model,
+    job: Job,
+    system: str | Wafers,
+    options: WaferOptions | None = None,
+    *,
+    programs: Programs | None = None,
 ) -> Answer | Refusal:
     """Return what a job of a model costs on wafers, or why they cannot do it.
 
     Weights stay on the wafers, unless the options ask for weight streaming, or prompts are read
-    faster by it. Raises ConfigurationError for a job that the model has nothing to do with, or that
-    is no inference.
+    faster by it. Whoever asks for several jobs of a model gives the same `programs` each time.
+
+    Raises ConfigurationError for a job that the model has nothing to do with, or that is no
+    inference.
     """
     options = options or WaferOptions()
+    programs = Programs() if programs is None else programs
     machine = machine_of(system, options)
     _check_region(machine, options)
     check_job(model, job)
@@ -65,18 +77,24 @@ def estimate(
     outcomes: list[Outcome] = []
     for mode in _RESIDENT:
         if options.mode in (None, mode):
-            layout = lay_out(model, demand, machine, options, mode=mode)
+            layout = lay_out(model, demand, machine, options, mode=mode, programs=programs)
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
     is_read = isinstance(job, Prefill) and not model.has_maps
+    too_slow: dict[Mode, float] = {}
     if options.mode is Mode.STREAMING or (options.mode is None and is_read):
-        streamed = _streamed(model, job, demand, machine, options)
-        outcomes += [streamed] if streamed else []
+        streaming = _Streaming(model, job, demand, machine, options, programs)
+        most = streaming.most_tokens_per_second()
+        if any(one.tokens_per_second >= most for one in outcomes):
+            too_slow[Mode.STREAMING] = most
+        elif (streamed := streaming.outcome()) is not None:
+            outcomes.append(streamed)
     if not outcomes:
         return refusal(model, demand, machine, options)
-    best = max(outcomes, key=lambda one: _value(one, options.goal))
+    best = max(outcomes, key=lambda one: _value(one, job, options.goal))
     best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
-    return answer(job, machine, options, outcomes, best=best, sample_rows=model.fixed_tokens)
+    others = Others(tuple(one for one in outcomes if one.mode is not best.mode), too_slow)
+    return answer(job, machine, options, best, others=others, sample_rows=model.fixed_tokens)
 
 
 def _check_region(machine: Machine, options: WaferOptions) -> None:
@@ -118,73 +136,105 @@ def _outcome(
 ) -> Outcome | None:
     match job:
         case Decode():
-            return decode_outcome(model, job, layout, machine, options)
+            return decode_outcome(model, job, layout, machine)
         case Serve():
-            return serve_outcome(model, job, layout, machine, options)
+            return serve_outcome(model, job, layout, machine)
         case Prefill():
             return prefill_outcome(model, job, layout, machine, options)
         case _:
             return None
 
 
-def _value(outcome: Outcome, goal: Goal) -> float:
+def _value(outcome: Outcome, job: Job, goal: Goal) -> float:
+    if isinstance(job, Serve):
+        return outcome.tokens_per_second  # with so many open, whoever is done first has most done
     if goal is Goal.LATENCY and outcome.tpot_seconds is not None:
         return 1 / outcome.tpot_seconds
     return outcome.tokens_per_second
 
 
-def _streamed(
-    model: Model, job: Job, demand: Demand, machine: Machine, options: WaferOptions
-) -> Outcome | None:
-    """Return the best outcome with weights from outside: each wafer has its share of sequences."""
-    if isinstance(job, Serve):
-        return None
-    sequences = -(-demand.sequences // machine.num_wafers)
-    least_copies = max(form.group for form in demand.forms)  # all caches are on one rectangle
-    found = [
-        _stream(model, one, machine, options, sequences)
-        for one in demand.in_forms()
-        if one.load.form.group == least_copies
-    ]
-    passes = [one for one in found if one is not None]
-    if not passes:
-        return None
-    streamed, regions = min(passes, key=lambda one: one[0].seconds)
-    width, height = streamed.rectangle
-    largest = math.prod(largest_rectangle(machine.architecture))
-    is_prefill = isinstance(job, Prefill)
-    return Outcome(
-        mode=Mode.STREAMING,
-        text=f"weights layer by layer onto {width}×{height} PEs of each wafer",
-        breakdown=streamed.breakdown,
-        tokens=demand.sequences * (regions.load.capacity if is_prefill else 1),
-        period=streamed.seconds,
-        memory=streamed_memory(streamed, machine),
-        busy_fraction=min(1.0, streamed.busy_pe_seconds / (streamed.seconds * largest)),
-        num_considered=sum(one.num_considered for one, _ in passes),
-        load=regions.load,
-        ttft_seconds=streamed.seconds if is_prefill else None,
-        tpot_seconds=None if is_prefill else streamed.seconds,
-        mfu=mfu(model, job, streamed.seconds, machine, options) if is_prefill else None,
-    )
+@dataclass(frozen=True, slots=True)
+class _Streaming:
+    """A job with weights from outside: each wafer has its share of the sequences."""
 
+    model: Model
+    job: Job
+    demand: Demand
+    machine: Machine
+    options: WaferOptions
+    programs: Programs
 
-def _stream(
-    model: Model, demand: Demand, machine: Machine, options: WaferOptions, sequences: int
-) -> tuple[Streamed, Regions] | None:
-    """Return the fastest pass of so many sequences on each wafer; double the rows as it helps."""
-    best: tuple[Streamed, Regions] | None = None
-    considered = 0
-    for load in demand.loads(sequences):
-        regions = Regions(model, load, machine=machine, options=options)
-        launches = demand.launches_of(sequences, load.rows)
-        near = best and best[0].rectangle
-        found = search_streaming(regions, machine, options, launches=launches, near=near)
-        if found is None or (best is not None and found.seconds >= best[0].seconds):
-            break
-        considered += found.num_considered
-        best = found, regions
-    return best and (replace(best[0], num_considered=considered), best[1])
+    def most_tokens_per_second(self) -> float:
+        """Return the rate at which the weights come, which no search can do better than."""
+        regions = (self._regions(one.load) for one in self._in_forms())
+        return self._tokens / min(least_seconds(one, self.machine) for one in regions)
+
+    def outcome(self) -> Outcome | None:
+        """Return the best outcome, None if there is no room for any."""
+        found = [one for one in map(self._stream, self._in_forms()) if one is not None]
+        if not found:
+            return None
+        streamed, regions = min(found, key=lambda one: one[0].seconds)
+        machine, seconds = self.machine, streamed.seconds
+        width, height = streamed.rectangle
+        largest = math.prod(largest_rectangle(machine.architecture))
+        prefill = self.job if isinstance(self.job, Prefill) else None
+        return Outcome(
+            mode=Mode.STREAMING,
+            text=f"weights layer by layer onto {width}×{height} PEs of each wafer",
+            breakdown=streamed.breakdown,
+            tokens=self._tokens,
+            period=seconds,
+            memory=streamed_memory(streamed, machine),
+            busy_fraction=min(1.0, streamed.busy_pe_seconds / (seconds * largest)),
+            num_considered=sum(one.num_considered for one, _ in found),
+            load=regions.load,
+            ttft_seconds=seconds if prefill else None,
+            tpot_seconds=None if prefill else seconds,
+            mfu=mfu(self.model, prefill, seconds, machine, self.options) if prefill else None,
+        )
+
+    @property
+    def _tokens(self) -> int:
+        """Of a pass over all sequences."""
+        is_prefill = isinstance(self.job, Prefill)
+        return self.demand.sequences * (self.demand.load.capacity if is_prefill else 1)
+
+    def _in_forms(self) -> Iterator[Demand]:
+        """Yield what is asked for in the forms of the fewest copies: all caches are together."""
+        least_copies = max(form.group for form in self.demand.forms)
+        return (one for one in self.demand.in_forms() if one.load.form.group == least_copies)
+
+    def _regions(self, load: Load) -> Regions:
+        return Regions(
+            self.model,
+            load,
+            machine=self.machine,
+            options=self.options,
+            programs=self.programs,
+        )
+
+    def _stream(self, demand: Demand) -> tuple[Streamed, Regions] | None:
+        """Return the fastest pass in one form; double the rows of a launch as long as it helps."""
+        sequences = -(-demand.sequences // self.machine.num_wafers)
+        best: tuple[Streamed, Regions] | None = None
+        considered = 0
+        for load in demand.loads(sequences):
+            regions = self._regions(load)
+            near, limit = (best[0].rectangle, best[0].seconds) if best else (None, math.inf)
+            found = search_streaming(
+                regions,
+                self.machine,
+                self.options,
+                launches=demand.launches_of(sequences, load.rows),
+                near=near,
+                at_most=limit,
+            )
+            if found is None or (best is not None and found.seconds >= best[0].seconds):
+                break
+            considered += found.num_considered
+            best = found, regions
+        return best and (replace(best[0], num_considered=considered), best[1])
 
 
 def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph
     from onewafer.perf.wafer.map_blocks import Grid, Shape
-    from onewafer.perf.wafer.region import Rectangle
+    from onewafer.perf.wafer.measured import Rectangle
 
 _MOST_TRIED = 6
 """Grids of a rectangle whose programs are built, until there are enough that fit."""

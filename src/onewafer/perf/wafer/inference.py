@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Layout
     from onewafer.perf.wafer.options import WaferOptions
-    from onewafer.perf.wafer.plan import Pace
+    from onewafer.perf.wafer.plan import Pace, Speed
     from onewafer.perf.wafer.system import Machine
 
 LONGEST_CONTEXT = 65_535
@@ -31,9 +32,34 @@ def decode_demand(job: Decode) -> Demand:
 
 
 def serve_demand(job: Serve) -> Demand:
-    """Return one token for each request, in the middle of its answer; caches hold all of it."""
+    """Return one token for each request, in the middle of its answer; caches hold all of it.
+
+    Requests in excess of those that full launches have wait until others have left. Regions are
+    good for answers alone, or for prompts as well, which are read in launches of as many rows; how
+    long a request takes decides.
+    """
     middle = job.prompt + job.answer // 2
-    return _tokens(job.concurrency, position=middle, capacity=job.prompt + job.answer)
+    tokens = _tokens(job.concurrency, position=middle, capacity=job.prompt + job.answer)
+
+    def with_prompts(speed: Speed, load: Load, launches: int) -> float:
+        reading = -(-job.prompt // load.rows)
+        alone = speed.sequence(reading) + job.answer * speed.latency_seconds
+        rounds = launches * (job.answer + load.rows * reading)
+        return max(alone, rounds * speed.period_seconds) / load.sequences
+
+    def seconds_of(layout: Layout) -> float:
+        times = _request_times(job, layout, layout.speed())
+        return math.inf if times is None else times.waiting + times.stay
+
+    return Demand(
+        sequences=tokens.sequences,
+        load=replace(tokens.load, are_sequences=True),
+        most_rows=tokens.most_rows,
+        launches_of=lambda sequences, rows: sequences // rows,
+        scores=(*tokens.scores, with_prompts),
+        seconds_of=seconds_of,
+        can_wait=True,
+    )
 
 
 def _tokens(sequences: int, *, position: int, capacity: int) -> Demand:
@@ -48,7 +74,7 @@ def _tokens(sequences: int, *, position: int, capacity: int) -> Demand:
         ),
         most_rows=sequences,
         launches_of=lambda sequences, rows: -(-sequences // rows),
-        seconds=lambda latency, period, launches: max(latency, launches * period),
+        scores=(lambda speed, _, launches: speed.steps(launches),),
     )
 
 
@@ -61,24 +87,22 @@ def prefill_demand(model: Model, job: Prefill) -> Demand:
         load=Load(rows=rows, position=0, capacity=tokens, sequences=job.batch),
         most_rows=tokens,
         launches_of=lambda sequences, rows: sequences * -(-tokens // rows),
-        seconds=lambda latency, period, launches: latency + (launches - 1) * period,
+        scores=(lambda speed, _, launches: speed.sequence(launches),),
     )
 
 
-def decode_outcome(
-    model: Model, job: Decode, layout: Layout, machine: Machine, options: WaferOptions
-) -> Outcome:
+def decode_outcome(model: Model, job: Decode, layout: Layout, machine: Machine) -> Outcome:
     """Return what decoding takes: a token of each sequence goes round all stages."""
     pace = layout.pace()
     seconds = pace.steps(layout.launches)
-    prompt = read_prompt(layout, model, options, tokens=job.context)
+    prompt = read_prompt(layout, tokens=job.context)
     return Outcome(
         mode=layout.plan.mode,
         text=_text(layout),
         breakdown=pace.breakdown + _waiting(seconds - pace.latency_seconds),
         tokens=job.batch,
         period=seconds,
-        memory=_memory(layout, model, options),
+        memory=_memory(layout, model),
         busy_fraction=_busy(layout, pace, layout.launches, seconds, machine),
         num_considered=layout.num_considered,
         load=layout.regions.load,
@@ -103,7 +127,7 @@ def prefill_outcome(
         breakdown=(pace.breakdown + pace.slowest.scaled(layout.launches - 1)).merged(),
         tokens=job.batch * (model.fixed_tokens or job.tokens),
         period=seconds,
-        memory=_memory(layout, model, options),
+        memory=_memory(layout, model),
         busy_fraction=_busy(layout, pace, layout.launches, seconds, machine),
         num_considered=layout.num_considered,
         load=layout.regions.load,
@@ -113,41 +137,67 @@ def prefill_outcome(
     )
 
 
-def serve_outcome(
-    model: Model, job: Serve, layout: Layout, machine: Machine, options: WaferOptions
-) -> Outcome | None:
-    """Return what requests that keep coming see; None if there is no room to read prompts.
+@dataclass(frozen=True, slots=True)
+class _RequestTimes:
+    """What happens to a request, in seconds."""
+
+    waiting: float
+    """Until it has a place."""
+    stay: float
+    """From then on."""
+    share: float
+    """How many times as long everything takes as if the request were alone."""
+    reading: float
+    """The prompt of a request that is alone."""
+    num_launches: int
+    """Of a replica in a stay: of all answers and of all prompts."""
+
+
+def _request_times(job: Serve, layout: Layout, decoding: Speed) -> _RequestTimes | None:
+    """Return the times of a request; None if there is no room to read prompts.
 
     Each request reads its prompt, then takes its tokens one after the other. Alone it would take
     the latencies; all of them together need the slowest stage for a time. The longer of the two is
-    how long a request stays, and it sees everything later in this proportion.
+    how long a request stays, and it sees everything later in this proportion. Of those that wait,
+    one gets a place whenever another one leaves (Little).
     """
-    pace = layout.pace()
-    prompt = read_prompt(layout, model, options, tokens=job.prompt)
+    prompt = read_prompt(layout, tokens=job.prompt)
     if prompt is None:
         return None
     reading, launches = prompt
-    alone = reading.sequence(launches) + job.answer * pace.latency_seconds
-    requests = -(-job.concurrency // layout.replicas)
-    rounds = layout.launches * job.answer * pace.period_seconds
-    together = rounds + requests * launches * reading.period_seconds
-    stay = max(alone, together)
-    share = stay / alone
-    seconds = pace.latency_seconds * share
-    busy_rounds = layout.launches * job.answer + requests * launches
+    alone = reading.sequence(launches) + job.answer * decoding.latency_seconds
+    rounds, of_prompts = layout.launches * job.answer, layout.sequences * launches
+    together = rounds * decoding.period_seconds + of_prompts * reading.period_seconds
+    stay, running = max(alone, together), layout.replicas * layout.sequences
+    return _RequestTimes(
+        waiting=(job.concurrency - running) / running * stay,
+        stay=stay,
+        share=stay / alone,
+        reading=reading.sequence(launches),
+        num_launches=rounds + of_prompts,
+    )
+
+
+def serve_outcome(model: Model, job: Serve, layout: Layout, machine: Machine) -> Outcome | None:
+    """Return what requests that keep coming see; None if there is no room to read prompts."""
+    pace = layout.pace()
+    times = _request_times(job, layout, pace)
+    if times is None:
+        return None
+    seconds = pace.latency_seconds * times.share
     return Outcome(
         mode=layout.plan.mode,
         text=_text(layout),
         breakdown=pace.breakdown + _waiting(seconds - pace.latency_seconds),
-        tokens=job.concurrency * job.answer,
-        period=stay,
-        memory=_memory(layout, model, options),
-        busy_fraction=_busy(layout, pace, busy_rounds, stay, machine),
+        tokens=layout.replicas * layout.sequences * job.answer,
+        period=times.stay,
+        memory=_memory(layout, model),
+        busy_fraction=_busy(layout, pace, times.num_launches, times.stay, machine),
         num_considered=layout.num_considered,
         load=layout.regions.load,
-        ttft_seconds=reading.sequence(launches) * share,
+        ttft_seconds=times.waiting + times.reading * times.share,
         tpot_seconds=seconds,
-        notes=_batch_notes(layout),
+        notes=(*_batch_notes(layout), *_queue_notes(job, layout)),
     )
 
 
@@ -177,11 +227,11 @@ def _busy(layout: Layout, pace: Pace, launches: float, seconds: float, machine: 
     return busy_fraction(pace, launches * layout.replicas, seconds, machine)
 
 
-def _memory(layout: Layout, model: Model, options: WaferOptions) -> Memory:
+def _memory(layout: Layout, model: Model) -> Memory:
     longest = None
     if is_causal(model):
         most = min(LONGEST_CONTEXT, model.max_context or LONGEST_CONTEXT)
-        longest = longest_context(layout, model, options, most=most)
+        longest = longest_context(layout, most=most)
     return plan_memory(
         layout.plan, layout.machine, replicas=layout.replicas, longest_context=longest
     )
@@ -199,6 +249,17 @@ def _batch_notes(layout: Layout) -> tuple[str, ...]:
     note = (
         f"a launch has a token each of {rows} sequences, with caches of their own: kernels have "
         "rows of one sequence today, and the cost is that of as many of its rows"
+    )
+    return (note,)
+
+
+def _queue_notes(job: Serve, layout: Layout) -> tuple[str, ...]:
+    running = layout.replicas * layout.sequences
+    if running == job.concurrency:
+        return ()
+    note = (
+        f"{running:,} of {job.concurrency:,} requests are answered at a time; the others wait, "
+        "since more have no room, or fill no launch, or take longer together than in turns"
     )
     return (note,)
 

@@ -1,17 +1,21 @@
-"""Lay a model over wafers for many launches: rows of a launch, replicas, regions.
+"""Lay a model over wafers for many launches: sequences, replicas, rows of a launch, regions.
 
 More rows of a launch share its fixed costs, more launches keep more stages busy; what is better is
 found by doubling the rows as long as it helps, and the same goes for replicas of the whole model.
+Where sequences may wait for others to end, fewer of them leave more room: they are halved as long
+as that helps.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.perf.wafer.latent import USUAL_FORM, reading_forms
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.plan import Plan, pace
+from onewafer.perf.wafer.plan import Plan, Speed, pace, speed
+from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import search_pipeline, search_whole
 from onewafer.perf.wafer.system import with_wafers
@@ -21,11 +25,14 @@ if TYPE_CHECKING:
 
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.latent import LatentForm
+    from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Pace
-    from onewafer.perf.wafer.region import Rectangle
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
+
+    Seconds = Callable[[Speed, Load, int], float]
+    """How long launches of a load take, by how fast they go through and by their number."""
 
 _SEARCHES = {Mode.PIPELINE: search_pipeline, Mode.WHOLE: search_whole}
 
@@ -41,8 +48,12 @@ class Demand:
     """Of a launch."""
     launches_of: Callable[[int, int], int]
     """How many launches it takes, by sequences and rows of each."""
-    seconds: Callable[[float, float, int], float]
-    """How long they take, from latency, period, and their number."""
+    scores: tuple[Seconds, ...]
+    """What a search of regions makes small; the best layout is that of one of them."""
+    seconds_of: Callable[[Layout], float] | None = None
+    """How long the whole job takes on a layout; None: what a search makes small says it."""
+    can_wait: bool = False
+    """Whether sequences may wait until others have ended; then all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
     """Of attention to latent vectors, that are tried."""
 
@@ -51,14 +62,23 @@ class Demand:
         for form in self.forms:
             yield replace(self, load=replace(self.load, form=form), forms=(form,))
 
+    def at_a_time(self) -> Iterator[int]:
+        """Yield how many sequences wafers may work on together, many first."""
+        sequences = self.sequences
+        yield sequences
+        while self.can_wait and sequences > 1:
+            sequences = 1 << (sequences - 1).bit_length() - 1
+            yield sequences
+
     def loads(self, sequences: int) -> Iterator[Load]:
         """Yield loads of ever more rows, with the caches of so many sequences."""
-        load = replace(self.load, sequences=sequences)
-        rows, most = load.rows, self.most_rows
-        if load.are_sequences:
+        rows, most = self.load.rows, self.most_rows
+        if self.load.are_sequences:
             most = min(most, sequences)
         while True:
-            yield with_more_rows(load, rows)
+            kept = sequences // rows * rows if self.can_wait else sequences
+            load = replace(self.load, sequences=kept)
+            yield load if load.rows == self.most_rows else with_more_rows(load, rows)
             if rows >= most:
                 return
             rows = min(2 * rows, most)
@@ -78,11 +98,20 @@ class Layout:
     seconds: float
     num_considered: int
 
+    @property
+    def sequences(self) -> int:
+        """Sequences that a replica works on together."""
+        return self.regions.load.sequences
+
     def pace(self) -> Pace:
         """Return how fast launches go through it."""
         load = self.regions.load
         unchecked = load.are_sequences and load.rows > 1
         return pace(self.plan, self.regions, self.machine, is_unchecked=unchecked)
+
+    def speed(self) -> Speed:
+        """Return how fast launches go through it, without where the time goes."""
+        return speed(self.plan, self.regions, self.machine)
 
 
 def with_more_rows(load: Load, rows: int) -> Load:
@@ -97,67 +126,137 @@ def with_more_rows(load: Load, rows: int) -> Load:
     return replace(load, rows=rows, capacity=load.capacity + rows - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of which machine, in one mode."""
+
+    model: Model
+    demand: Demand
+    machine: Machine
+    options: WaferOptions
+    mode: Mode
+    programs: Programs
+
+    def of_replica(self, replicas: int) -> _Asked:
+        """Return what is asked of one of so many replicas' wafers."""
+        return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
+
+    def regions(self, load: Load) -> Regions:
+        """Return the costs of regions for a load."""
+        return Regions(
+            self.model,
+            load,
+            machine=self.machine,
+            options=self.options,
+            programs=self.programs,
+        )
+
+
+@dataclass(slots=True)
+class _Best:
+    """The best layout so far, and how many were looked at for it."""
+
+    layout: Layout | None = None
+    num_considered: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Of the job; infinite without a layout."""
+        return math.inf if self.layout is None else self.layout.seconds
+
+    def take(self, found: _Best) -> bool:
+        """Take what was found if it is better; tell whether to go on in this direction."""
+        self.num_considered += found.num_considered
+        if self.layout is not None and found.seconds >= self.seconds:
+            return False
+        self.layout = found.layout
+        return True
+
+
 def lay_out(
-    model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
-) -> Layout | None:
-    """Return the best layout of a mode, None if nothing has room."""
-    tried = [_lay_out(model, one, machine, options, mode=mode) for one in demand.in_forms()]
-    found = [layout for layout in tried if layout is not None]
-    if not found:
-        return None
-    considered = sum(layout.num_considered for layout in found)
-    return replace(min(found, key=lambda one: one.seconds), num_considered=considered)
-
-
-def _lay_out(
-    model: Model, demand: Demand, machine: Machine, options: WaferOptions, *, mode: Mode
-) -> Layout | None:
-    """Return the best layout of a mode in one form."""
-    best: Layout | None = None
-    considered, replicas = 0, 1
-    while replicas <= min(machine.num_wafers, demand.sequences):
-        share = with_wafers(machine, machine.num_wafers // replicas)
-        sequences = -(-demand.sequences // replicas)
-        found, count = _doubled(model, demand, share, options, mode=mode, sequences=sequences)
-        considered += count
-        if best is not None and (found is None or found.seconds >= best.seconds):
-            break
-        if found is not None:
-            best = replace(found, replicas=replicas)
-        replicas *= 2
-    return None if best is None else replace(best, num_considered=considered)
-
-
-def _doubled(
     model: Model,
     demand: Demand,
     machine: Machine,
     options: WaferOptions,
     *,
     mode: Mode,
-    sequences: int,
-) -> tuple[Layout | None, int]:
-    """Double the rows of a launch as long as that helps; return how much was considered, too."""
-    best: Layout | None = None
-    considered = 0
-    near: tuple[Rectangle | None, ...] = ()
-    for load in demand.loads(sequences):
-        regions = Regions(model, load, machine=machine, options=options)
-        launches = demand.launches_of(sequences, load.rows)
+    programs: Programs | None = None,
+) -> Layout | None:
+    """Return the best layout of a mode, None if nothing has room."""
+    known = Programs() if programs is None else programs
+    tried = [
+        _lay_out(_Asked(model, one, machine, options, mode, known)) for one in demand.in_forms()
+    ]
+    best = min(tried, key=lambda one: one.seconds)
+    considered = sum(one.num_considered for one in tried)
+    return best.layout and replace(best.layout, num_considered=considered)
 
-        def score(latency: float, period: float, launches: int = launches) -> float:
-            return demand.seconds(latency, period, launches)
 
-        found = _SEARCHES[mode](regions, machine, options, score, near=near)
-        considered += found.num_considered
-        if found.plan is None or (best is not None and found.seconds >= best.seconds):
+def _lay_out(asked: _Asked) -> _Best:
+    """Return the best layout in one form: fewer sequences at a time as long as that helps."""
+    best = _Best()
+    for sequences in asked.demand.at_a_time():
+        if not best.take(_replicated(asked, sequences)):
             break
-        best = Layout(found.plan, regions, machine, 1, launches, found.seconds, 0)
-        near = found.sides
-    return best, considered
+    return best
 
 
-def longest_context(layout: Layout, model: Model, options: WaferOptions, *, most: int) -> int:
+def _replicated(asked: _Asked, sequences: int) -> _Best:
+    """Double the replicas as long as that helps."""
+    best, replicas = _Best(), 1
+    while replicas <= min(asked.machine.num_wafers, sequences):
+        share = sequences // replicas if asked.demand.can_wait else -(-sequences // replicas)
+        found = _doubled(asked.of_replica(replicas), share, replicas)
+        if not best.take(found):
+            break
+        replicas *= 2
+    return best
+
+
+def _doubled(asked: _Asked, sequences: int, replicas: int) -> _Best:
+    """Double the rows of a launch as long as that helps."""
+    best = _Best()
+    near: tuple[Rectangle | None, ...] = ()
+    for load in asked.demand.loads(sequences):
+        found, near = _searched(asked, load, replicas, near)
+        if not best.take(found) or found.layout is None:
+            break
+    return best
+
+
+def _searched(
+    asked: _Asked, load: Load, replicas: int, near: tuple[Rectangle | None, ...]
+) -> tuple[_Best, tuple[Rectangle | None, ...]]:
+    """Return the best layout for a load by any score, and the rectangles to look near next."""
+    demand, regions, best = asked.demand, asked.regions(load), _Best()
+    launches = demand.launches_of(load.sequences, load.rows)
+    sides = near
+    for seconds in demand.scores:
+
+        def score(latency: float, period: float, seconds: Seconds = seconds) -> float:
+            return seconds(Speed(latency, period), load, launches)
+
+        found = _SEARCHES[asked.mode](regions, asked.machine, asked.options, score, near=near)
+        one = _Best(num_considered=found.num_considered)
+        if found.plan is not None:
+            layout = Layout(
+                found.plan, regions, asked.machine, replicas, launches, found.seconds, 0
+            )
+            one.layout = _judged(layout, demand)
+        if best.take(one):
+            sides = found.sides
+    return best, sides
+
+
+def _judged(layout: Layout, demand: Demand) -> Layout | None:
+    """Return a layout with the time of the job on it; None if it cannot do it."""
+    if demand.seconds_of is None:
+        return layout
+    seconds = demand.seconds_of(layout)
+    return None if math.isinf(seconds) else replace(layout, seconds=seconds)
+
+
+def longest_context(layout: Layout, *, most: int) -> int:
     """Return how many positions the caches of a layout have room for, at most `most`."""
     load = layout.regions.load
     distinct = {(stage.cost.work, stage.cost.rectangle) for stage in layout.plan.stages}
@@ -165,7 +264,7 @@ def longest_context(layout: Layout, model: Model, options: WaferOptions, *, most
 
     def fits(context: int) -> bool:
         longer = replace(load, capacity=context, position=max(0, context - load.rows))
-        regions = Regions(model, longer, machine=layout.machine, options=options)
+        regions = layout.regions.with_load(longer, layout.machine)
         needed = (regions.bytes(work, rectangle) for work, rectangle in distinct)
         return all(one is not None and one.total <= room for one in needed)
 
@@ -176,10 +275,8 @@ def longest_context(layout: Layout, model: Model, options: WaferOptions, *, most
     return low
 
 
-def read_prompt(
-    layout: Layout, model: Model, options: WaferOptions, *, tokens: int
-) -> tuple[Pace, int] | None:
-    """Return the pace of launches that read a prompt on a layout, and how many of them it takes.
+def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
+    """Return the speed of launches that read a prompt on a layout, and how many of them it takes.
 
     Launches have as many rows as have room beside the caches, if that is faster. None: not even one
     row has.
@@ -188,26 +285,24 @@ def read_prompt(
     load = replace(load, capacity=max(load.capacity, tokens))
     found = [
         reading
-        for form in reading_forms(model, load.form)
-        if (reading := _read_in_rows(layout, model, options, replace(load, form=form), tokens))
+        for form in reading_forms(layout.regions.model, load.form)
+        if (reading := _read_in_rows(layout, replace(load, form=form), tokens))
     ]
     return min(found, key=lambda reading: reading[0].sequence(reading[1]), default=None)
 
 
-def _read_in_rows(
-    layout: Layout, model: Model, options: WaferOptions, load: Load, tokens: int
-) -> tuple[Pace, int] | None:
+def _read_in_rows(layout: Layout, load: Load, tokens: int) -> tuple[Speed, int] | None:
     """Double the rows of a launch as long as that helps.
 
     A token by itself goes through as one that is decoded does, and needs no more room.
     """
-    best: tuple[Pace, int] | None = None
+    best: tuple[Speed, int] | None = None
     rows = 1
     while True:
         launches = -(-tokens // rows)
         is_decoding = rows == 1 and layout.regions.load.are_sequences
         reading = replace(load, rows=rows, position=(tokens - rows) // 2, are_sequences=is_decoding)
-        found = _read(layout, model, options, reading)
+        found = _read(layout, reading)
         if found is None or (best and found.sequence(launches) >= best[0].sequence(best[1])):
             return best
         best = found, launches
@@ -216,9 +311,9 @@ def _read_in_rows(
         rows = min(2 * rows, tokens)
 
 
-def _read(layout: Layout, model: Model, options: WaferOptions, reading: Load) -> Pace | None:
-    regions = Regions(model, reading, machine=layout.machine, options=options)
-    stages = layout.plan.stages
-    if any(regions.cost(stage.cost.work, stage.cost.rectangle) is None for stage in stages):
+def _read(layout: Layout, reading: Load) -> Speed | None:
+    regions = layout.regions.with_load(reading, layout.machine)
+    distinct = {(stage.cost.work, stage.cost.rectangle) for stage in layout.plan.stages}
+    if any(regions.cost(work, rectangle) is None for work, rectangle in distinct):
         return None
-    return pace(layout.plan, regions, layout.machine)
+    return speed(layout.plan, regions, layout.machine)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from onewafer.perf.wafer.region import Rectangle
+    from onewafer.perf.wafer.measured import Rectangle
 
 
 @dataclass(frozen=True, slots=True)

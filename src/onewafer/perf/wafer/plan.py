@@ -64,19 +64,13 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """How fast launches of one load go through a plan."""
 
     latency_seconds: float
     """From the token that goes in to the logits that come out."""
     period_seconds: float
     """Between launches that follow each other through full stages."""
-    breakdown: Breakdown
-    """Of the latency."""
-    slowest: Breakdown
-    """Of the period."""
-    busy_pe_seconds: float
-    """PEs times seconds that work on one launch."""
 
     def steps(self, launches: int) -> float:
         """Return the seconds of one launch of each of so many, that follow in a circle."""
@@ -85,6 +79,36 @@ class Pace:
     def sequence(self, launches: float) -> float:
         """Return the seconds of so many launches, one close behind the other."""
         return self.latency_seconds + (launches - 1) * self.period_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Pace(Speed):
+    """A speed, and where the time goes."""
+
+    breakdown: Breakdown
+    """Of the latency."""
+    slowest: Breakdown
+    """Of the period."""
+    busy_pe_seconds: float
+    """PEs times seconds that work on one launch."""
+
+
+def speed(plan: Plan, regions: Regions, machine: Machine) -> Speed:
+    """Return how fast launches of a plan are: the times of `pace`, up to rounding."""
+    kinds = {(one.cost.work, one.cost.rectangle, one.cost.grid) for one in plan.stages}
+    seconds = {kind: machine.seconds(regions.cycles(*kind)) for kind in kinds}
+    work = [seconds[one.cost.work, one.cost.rectangle, one.cost.grid] for one in plan.stages]
+    moves = [
+        math.fsum(item.seconds for item in _move_items(move, machine))
+        for move in _moves(plan, regions)
+    ]
+    periods = [part + move for part, move in zip(work, [*moves, 0.0], strict=True)]
+    inputs = _input_seconds(plan, regions, machine)
+    ends = _token_item(plan, regions, machine, input_seconds=inputs)
+    return Speed(
+        latency_seconds=math.fsum([*periods, ends.seconds]),
+        period_seconds=max(*periods, inputs),
+    )
 
 
 def pace(plan: Plan, regions: Regions, machine: Machine, *, is_unchecked: bool = False) -> Pace:

@@ -16,8 +16,8 @@ from onewafer.units import format_size
 if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand
+    from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
-    from onewafer.perf.wafer.region import Rectangle
     from onewafer.perf.wafer.system import Machine
 
 

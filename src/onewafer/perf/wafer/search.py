@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.perf.wafer.measured import Rectangle, Work
     from onewafer.perf.wafer.options import WaferOptions
-    from onewafer.perf.wafer.region import Rectangle, RegionCost, Regions, Work
+    from onewafer.perf.wafer.region import RegionCost, Regions
     from onewafer.perf.wafer.system import Machine
 
     Score = Callable[[float, float], float]
@@ -354,11 +355,13 @@ class _Table:
         is_faster = np.append(True, fastest[1:] < fastest[:-1])
         return order[is_faster].tolist()
 
-    def pick(self, price: float, cap: float) -> int:
-        """Return the best choice under a cap, or else the one whose stages are shortest."""
-        value = np.where(self.slowest <= cap, self.cycles + price * self.pes, np.inf)
-        at = int(np.argmin(value))
-        return at if np.isfinite(value[at]) else int(np.argmin(self.slowest))
+    def pick(self, prices: Sequence[float], cap: float) -> list[int]:
+        """Return the best choice at each price under a cap, or else that of shortest stages."""
+        value = self.cycles + np.multiply.outer(prices, self.pes)
+        value[:, self.slowest > cap] = np.inf
+        found = np.argmin(value, axis=1)
+        is_found = np.isfinite(np.take_along_axis(value, found[:, None], axis=1)[:, 0])
+        return np.where(is_found, found, np.argmin(self.slowest)).tolist()
 
 
 def _pick(tables: Sequence[_Table]) -> Iterator[tuple[int, ...]]:
@@ -367,10 +370,13 @@ def _pick(tables: Sequence[_Table]) -> Iterator[tuple[int, ...]]:
     No price asks for what is a little slower than one choice and a little larger than another.
     """
     prices = _prices(tables)
-    for price, cap in product(prices, _caps(tables)):
-        yield tuple(table.pick(price, cap) for table in tables)
+    by_cap = [
+        [*zip(*(table.pick(prices, cap) for table in tables), strict=True)] for cap in _caps(tables)
+    ]
+    for of_price in zip(*by_cap, strict=True):
+        yield from of_price
     layers = max(range(len(tables)), key=lambda index: tables[index].cycles.min())
-    others = {tuple(table.pick(price, math.inf) for table in tables) for price in prices}
+    others = {*zip(*(table.pick(prices, math.inf) for table in tables), strict=True)}
     for at, picked in product(tables[layers].worthwhile(), sorted(others)):
         yield (*picked[:layers], at, *picked[layers + 1 :])
 

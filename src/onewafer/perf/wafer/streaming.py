@@ -17,15 +17,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.wafer.measured import Bytes
 from onewafer.perf.wafer.plan import LAUNCH, TOKENS
-from onewafer.perf.wafer.region import Bytes
 from onewafer.perf.wafer.search import rectangles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
-    from onewafer.perf.wafer.region import Rectangle, RegionCost, Regions
+    from onewafer.perf.wafer.region import RegionCost, Regions
     from onewafer.perf.wafer.system import Machine
 
 WEIGHTS = "weights from outside"
@@ -57,10 +58,12 @@ def search_streaming(
     *,
     launches: int,
     near: Rectangle | None = None,
+    at_most: float = math.inf,
 ) -> Streamed | None:
     """Return the fastest pass of `launches` on each wafer, None if no rectangle has room.
 
-    Where a good rectangle for other rows is known, it begins `near` it.
+    Where a good rectangle for other rows is known, it begins `near` it. Where a pass that takes
+    longer than `at_most` seconds is of no use, None may be returned in its place.
     """
     least = 2 * max(regions.bytes_at_once)
     tried = (
@@ -68,16 +71,17 @@ def search_streaming(
         if options.region
         else rectangles(machine, least_bytes=least, is_alone=True, near=near)
     )
-    seconds = {
-        sides: _seconds(regions, machine, costs, launches=launches)
-        for sides in tried
-        if (costs := _costs(regions, machine, sides, launches=launches)) is not None
-    }
-    longest = min(seconds.values(), default=0.0) * (1 + _ROUNDING)
+    seconds: dict[Rectangle, float] = {}
+    longest = at_most * (1 + _ROUNDING)
+    for sides in sorted(tried, key=lambda sides: sides != near):
+        costs = _costs(regions, machine, sides, launches=launches, at_most=longest)
+        if costs is not None:
+            seconds[sides] = _seconds(regions, machine, costs, launches=launches)
+            longest = min(longest, seconds[sides] * (1 + _ROUNDING))
     passes = (
         stream(regions, machine, sides, launches=launches)
-        for sides, of_sides in seconds.items()
-        if of_sides <= longest  # to split all others takes long, and changes nothing
+        for sides in tried
+        if seconds.get(sides, math.inf) <= longest  # to split all others takes long, for nothing
     )
     found = [one for one in passes if one is not None]
     if not found:
@@ -85,11 +89,19 @@ def search_streaming(
     return replace(min(found, key=lambda one: one.seconds), num_considered=len(tried))
 
 
+def least_seconds(regions: Regions, machine: Machine) -> float:
+    """Return what a pass takes at least: until all weights are there, however fast the wafers."""
+    pieces = (
+        _piece_seconds(index, regions, machine, 0.0) for index in range(len(regions.segments))
+    )
+    return machine.system.crossing_seconds + math.fsum(pieces)
+
+
 def stream(
     regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
 ) -> Streamed | None:
     """Return a pass with all pieces on one rectangle of each wafer; None if it has no room."""
-    found = _costs(regions, machine, rectangle, launches=launches)
+    found = _costs(regions, machine, rectangle, launches=launches, at_most=math.inf)
     if found is None:
         return None
     needed = _bytes(regions, found, rectangle, launches=launches)
@@ -111,15 +123,29 @@ def stream(
 
 
 def _costs(
-    regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int
+    regions: Regions, machine: Machine, rectangle: Rectangle, *, launches: int, at_most: float
 ) -> list[RegionCost] | None:
-    """Return the costs of a piece of each segment; None if there is no room for them."""
-    found: list[RegionCost] = []
-    for index in range(len(regions.segments)):
+    """Return the costs of a piece of each segment; None if there is no room for them.
+
+    None, too, as soon as they are known to take longer than `at_most` seconds: pieces that are not
+    looked at yet take as long as their multiply-adds, or as their weights need to come.
+    """
+    by_index: dict[int, RegionCost] = {}
+    least = [
+        _piece_seconds(index, regions, machine, launches * regions.least_cycles(index, rectangle))
+        for index in range(len(regions.segments))
+    ]
+    for index in sorted(range(len(least)), key=lambda index: -least[index]):
+        if math.fsum(least) > at_most:
+            return None
         cost = regions.streamed_cost(index, rectangle)
         if cost is None:
             return None
-        found.append(cost)
+        by_index[index] = cost
+        least[index] = _piece_seconds(index, regions, machine, launches * cost.cycles)
+    if math.fsum(least) > at_most:
+        return None
+    found = [by_index[index] for index in range(len(least))]
     needed = _bytes(regions, found, rectangle, launches=launches)
     return found if needed.total <= machine.architecture.memory_bytes else None
 
@@ -128,13 +154,16 @@ def _seconds(
     regions: Regions, machine: Machine, costs: list[RegionCost], *, launches: int
 ) -> float:
     """Return the seconds of a pass, up to rounding those of its breakdown."""
-    seconds = machine.system.crossing_seconds
-    for cost in costs:
-        index = cost.work[0][0]
-        work = launches * machine.seconds(cost.cycles)
-        arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
-        seconds += regions.segments[index].repeats * max(work, arrival)
-    return seconds
+    pieces = (
+        _piece_seconds(cost.work[0][0], regions, machine, launches * cost.cycles) for cost in costs
+    )
+    return machine.system.crossing_seconds + math.fsum(pieces)
+
+
+def _piece_seconds(index: int, regions: Regions, machine: Machine, cycles: float) -> float:
+    """Return how long all pieces of a segment take, each so many cycles or as its weights come."""
+    arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
+    return regions.segments[index].repeats * max(machine.seconds(cycles), arrival)
 
 
 def _bytes(

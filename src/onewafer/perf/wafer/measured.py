@@ -1,0 +1,323 @@
+"""What the mesh program of some pieces says of launches of any number of such pieces.
+
+In: one piece of each kind, joined, and a group of PEs. Out: cycles, what they wait for, and bytes,
+all read from one mesh program: pieces that come again cost what the first one costs, and a step of
+the schedule that goes back to it. What a launch does once for all layers is counted once.
+
+    cycles = once + Σ over segments of pieces · (cycles of a piece [+ one REPEAT])
+    bytes  = code, activations, buffers, tables + Σ pieces · (weights + sequences · cache)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Attention
+from onewafer.mesh import Arena, Estimator, Launch, Role, check_words, footprint, split_waits
+from onewafer.perf.breakdown import Limit
+from onewafer.perf.wafer.head_products import with_head_products
+from onewafer.perf.wafer.map_blocks import Exchange
+from onewafer.perf.wafer.messages import Groups
+from onewafer.perf.wafer.stored_weights import stored_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from onewafer.arch import Architecture
+    from onewafer.graph import Graph, LayerPart
+    from onewafer.mesh import Cutter, Estimate, Footprint, MeshProgram, Waits
+    from onewafer.perf.wafer.map_blocks import Grid, Message
+    from onewafer.perf.wafer.stand_ins import Piece
+    from onewafer.perf.wafer.stored_weights import StoredWeight
+    from onewafer.perf.wafer.workload import Load
+
+Work = tuple[tuple[int, int], ...]
+"""What a region computes, in order: indices of segments, and how many of their pieces."""
+Rectangle = tuple[int, int]
+"""Width and height in PEs."""
+Split = dict["tuple[str | None, Limit, bool]", float]
+"""Cycles by part of a layer, None for the launch itself, by what they wait for, and by whether they
+are those of operations that stand for others."""
+
+HALOS = "neighbours' places"
+"""What blocks of maps tell each other."""
+_ONCE = -1
+"""In place of a segment: what a launch does once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of every PE of a region."""
+
+    weights: float
+    cache: int
+    other: int
+    """Code, activations, buffers, tables, the schedule."""
+    weights_at_once: float
+    """What must be there of the weights at a time where they come from outside: of experts, which
+    follow one another, as many as a row meets."""
+
+    @property
+    def total(self) -> float:
+        """The sum."""
+        return self.weights + self.cache + self.other
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What all programs of a model for one load have in common."""
+
+    architecture: Architecture
+    density: float
+    """Share of the weights that are not zero."""
+    element_bytes: int
+    """Of a weight, an activation, or a key."""
+    parts: tuple[tuple[LayerPart, ...], ...]
+    """The part of each operation of each segment."""
+    times_stored: Callable[[Piece], Sequence[float]]
+    """How many times the bytes of each parameter of a piece are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What one program computes."""
+
+    pieces: Sequence[tuple[int, Piece]]
+    """In order, with their segments."""
+    grid: Grid
+    messages: Mapping[str, Message]
+    """That groups of the grid tell each other, by results of the program's graph."""
+    cutter: Cutter
+
+
+class Measured:
+    """The mesh program of one piece of each kind, and what it says of more of them."""
+
+    def __init__(self, load: Load, given: Given, joined: Joined, group: Rectangle) -> None:
+        self._given = given
+        self._joined = joined
+        self._group = group
+        self._pieces = pieces = joined.pieces
+        has_cache = any(_cached_features(piece.graph) for _, piece in pieces)
+        program = joined.cutter.cut(
+            width=group[0],
+            height=group[1],
+            architecture=given.architecture,
+            context=load.capacity if has_cache else None,
+            usual_rows=load.rows,
+        )
+        self._program: MeshProgram = with_head_products(
+            program,
+            {name: count for _, piece in pieces for name, count in piece.head_products.items()},
+        )
+        check_words(self._program)
+        self._launch = Launch(load.position, load.rows)
+        self._rounds = Counter(index for index, _ in pieces)
+        """Pieces of each segment in the program."""
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether what comes out lies along the other axis than what goes in."""
+        given = self._program.with_role(Role.INPUT)[0]
+        return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
+
+    def cycles_of(self, work: Work) -> float:
+        """Return the cycles of a launch."""
+        cycles = self._cycles
+        return cycles[_ONCE] + sum(
+            count * cycles[index] / self._rounds[index] + self._repeats(count)
+            for index, count in work
+        )
+
+    def split(self, work: Work) -> Split:
+        """Return the cycles of a launch by part and limit."""
+        counts = Counter(dict(work))
+        split: Split = {}
+        of_operations = [
+            (place, waits)
+            for at, (place, waits) in enumerate(zip(self._places, self._waits, strict=True))
+            if at not in self._told_instead
+        ]
+        told = [((self._places[at][0], HALOS, True), waits) for at, waits in self._told]
+        for (index, part, is_estimated), waits in (*of_operations, *told):
+            factor = 1 if index == _ONCE else counts[index] / self._rounds[index]
+            for limit, cycles in _by_limit(waits):
+                key = part, limit, is_estimated
+                split[key] = split.get(key, 0.0) + cycles * factor
+        control = self._control_cycles + sum(map(self._repeats, counts.values()))
+        split[None, Limit.COMPUTE, False] = control
+        return {key: cycles for key, cycles in split.items() if cycles}
+
+    def bytes_of(self, work: Work, *, sequences: int) -> Bytes:
+        """Return the bytes of every PE with the caches of so many sequences."""
+        counts, caches = Counter(dict(work)), self._cache_bytes
+        needed, pieces = self._footprint, dict(self._pieces)
+        kept = (
+            counts[index] * size * sequences * pieces[index].kept_share
+            for index, size in caches.items()
+        )
+        passing = (
+            counts[index] * size * pieces[index].passing_share for index, size in caches.items()
+        )
+        blocks = sum(one.block_bytes for one in self._weights)
+
+        def share(one: StoredWeight) -> float:
+            """Return the bytes of its block, for as many pieces as there are."""
+            return one.block_bytes * counts[one.segment] / self._rounds[one.segment]
+
+        return Bytes(
+            weights=sum(share(one) * one.times for one in self._weights),
+            cache=math.ceil(sum(kept)),
+            other=needed.total - needed.state - blocks + math.ceil(sum(passing)),
+            weights_at_once=sum(share(one) * one.times_at_once for one in self._weights),
+        )
+
+    def _repeats(self, count: int) -> int:
+        """Return the cycles of the steps that go back to the first piece."""
+        return count * self._estimator.repeat_cycles() if count > 1 else 0
+
+    @cached_property
+    def _estimator(self) -> Estimator:
+        return Estimator(self._program, self._given.architecture)
+
+    @cached_property
+    def _estimate(self) -> Estimate:
+        return self._estimator.estimate(self._launch)
+
+    @cached_property
+    def _footprint(self) -> Footprint:
+        return footprint(self._program, self._given.architecture)
+
+    @property
+    def _control_cycles(self) -> int:
+        return self._estimate.launch_cycles + self._estimate.control_cycles
+
+    @cached_property
+    def _cycles(self) -> Mapping[int, int]:
+        """Cycles of all operations by segment."""
+        cycles: Counter[int] = Counter({_ONCE: self._control_cycles})
+        of_operations = (
+            [cost.cycles for cost in self._estimate.operations]
+            if self._given.density == 1.0
+            else [waits.cycles for waits in self._waits]
+        )
+        for at, ((index, _, _), of_operation) in enumerate(
+            zip(self._places, of_operations, strict=True)
+        ):
+            cycles[index] += 0 if at in self._told_instead else of_operation
+        for at, waits in self._told:
+            cycles[self._places[at][0]] += waits.cycles
+        return cycles
+
+    @cached_property
+    def _told(self) -> tuple[tuple[int, Waits], ...]:
+        """The messages between groups: at which mesh operation, and what they wait for."""
+        if not self._joined.messages:
+            return ()
+        groups = Groups(
+            grid=self._joined.grid,
+            width=self._group[0],
+            height=self._group[1],
+            element_bytes=self._given.element_bytes,
+            timing=self._given.architecture.timing,
+            issue_cycles=self._estimator.issue_cycles(),
+        )
+        return tuple(
+            (at, groups.waits(message, self._columns(at))) for at, message in self._messages.items()
+        )
+
+    @cached_property
+    def _told_instead(self) -> frozenset[int]:
+        """Mesh operations that only stand for a message."""
+        return frozenset(at for at, told in self._messages.items() if isinstance(told, Exchange))
+
+    @cached_property
+    def _messages(self) -> Mapping[int, Message]:
+        """By mesh operation, which is the only one of its operation of the graph."""
+        messages, operations = self._joined.messages, self._program.graph.operations
+        if not messages:
+            return {}
+        names = [operations[source].result.name for source in self._program.sources]
+        return {at: messages[name] for at, name in enumerate(names) if name in messages}
+
+    def _columns(self, at: int) -> int:
+        """Return the features on a PE of what a mesh operation writes."""
+        sizes = self._program.operations[at].sizes(self._program, self._launch)
+        return int(sizes["columns"])
+
+    @cached_property
+    def _waits(self) -> tuple[Waits, ...]:
+        """What each operation waits for; of products, only what is not zero."""
+        architecture, density = self._given.architecture, self._given.density
+        waits = split_waits(self._program, self._launch, self._estimate, architecture)
+        if density == 1.0:
+            return waits
+        products = self._program.operations
+        return tuple(
+            replace(wait, memory=-int(-wait.memory * density // 1))
+            if operation.kind.name.startswith("MATMUL")
+            else wait
+            for operation, wait in zip(products, waits, strict=True)
+        )
+
+    @cached_property
+    def _places(self) -> tuple[tuple[int, str, bool], ...]:
+        """The segment, the part, and whether it stands for another one, of each mesh operation."""
+        of_pieces = [
+            (index, part.value, operation.result.name in piece.estimated)
+            for index, piece in self._pieces
+            for part, operation in zip(
+                self._given.parts[index], piece.graph.operations, strict=True
+            )
+        ]
+        messages = self._joined.messages
+        of_operations: list[tuple[int, str, bool]] = []
+        count = 0
+        """Operations of the pieces so far."""
+        for operation in self._program.graph.operations:
+            of_operations.append(of_pieces[count])  # an exchange is of the operation after it
+            count += not isinstance(messages.get(operation.result.name), Exchange)
+        prepared, places = self._program.num_prepared, self._program.sources
+        return tuple(
+            (_ONCE if at < prepared else of_operations[source][0], *of_operations[source][1:])
+            for at, source in enumerate(places)
+        )
+
+    @cached_property
+    def _weights(self) -> tuple[StoredWeight, ...]:
+        return tuple(stored_weights(self._pieces, self._program, self._given.times_stored))
+
+    @cached_property
+    def _cache_bytes(self) -> Mapping[int, int]:
+        """Bytes of keys and values of one sequence, by segment, in one piece of it."""
+        features = {index: _cached_features(piece.graph) for index, piece in self._pieces}
+        total = sum(features[index] for index, _ in self._pieces)
+        size = self._program.arena_bytes(Arena.STATE)
+        return {index: size * share // total for index, share in features.items() if share}
+
+
+def _cached_features(graph: Graph) -> int:
+    """Return the features of keys and values that a graph keeps of each position."""
+    return sum(
+        graph.tensor(name).shape[-1]
+        for operation in that_keep(graph)
+        for name in (operation.key, operation.value)
+    )
+
+
+def that_keep(graph: Graph) -> Iterator[Attention]:
+    """Yield the operations that keep keys and values for later tokens."""
+    for operation in graph.operations:
+        if isinstance(operation, Attention) and operation.is_causal:
+            yield operation
+
+
+def _by_limit(waits: Waits) -> Iterator[tuple[Limit, int]]:
+    yield Limit.COMPUTE, waits.instructions
+    yield Limit.SRAM_BANDWIDTH, waits.memory
+    yield Limit.FABRIC_LATENCY, waits.travel
+    yield Limit.FABRIC_BANDWIDTH, waits.wavelets

@@ -1,0 +1,230 @@
+"""The mesh programs of a model, each built once: many regions, searches and jobs ask for the same.
+
+How many sequences keep their caches is nothing to a program, so those who serve few and many share
+them; so do one wafer and several.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import Convolution, Linear
+from onewafer.mesh import Cutter
+from onewafer.perf.wafer.grids import Grids, group_of
+from onewafer.perf.wafer.map_blocks import WHOLE, cut
+from onewafer.perf.wafer.measured import Given, Joined, Measured
+from onewafer.perf.wafer.stored_weights import stored_matrix
+from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.graph import Graph, LayerPart
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.map_blocks import Grid
+    from onewafer.perf.wafer.measured import Rectangle, Work
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.stand_ins import Piece
+    from onewafer.perf.wafer.workload import Load
+
+
+class Programs:
+    """Programs by what they depend on: model, load, architecture, number format, density."""
+
+    def __init__(self) -> None:
+        self._known: dict[Load, list[LoadPrograms]] = {}
+
+    def of(
+        self, model: Model, load: Load, *, architecture: Architecture, options: WaferOptions
+    ) -> LoadPrograms:
+        """Return those for launches of a load, however many sequences it has."""
+        load = replace(load, sequences=1)
+        known = self._known.setdefault(load, [])
+        for one in known:
+            if one.is_of(model, architecture, options):
+                return one
+        known.append(LoadPrograms(model, load, architecture=architecture, options=options))
+        return known[-1]
+
+
+class LoadPrograms:
+    """Programs of one model for launches of one load."""
+
+    def __init__(
+        self, model: Model, load: Load, *, architecture: Architecture, options: WaferOptions
+    ) -> None:
+        self._model = model
+        self._load = load
+        self._architecture = architecture
+        self._options = options
+        self.pieces = pieces_of(model, load, options.precision)
+        self._segments = model.segments
+        self._measured: dict[tuple[tuple[int, ...], Rectangle, Grid], Measured | str] = {}
+        self._joined: dict[tuple[tuple[int, ...], Grid], Joined] = {}
+        self._grids: dict[tuple[int, ...], Grids] = {}
+
+    def is_of(self, model: Model, architecture: Architecture, options: WaferOptions) -> bool:
+        """Tell whether a model has the same programs on an architecture with some options."""
+        return (
+            self._model is model
+            and self._architecture == architecture
+            and self._options.precision is options.precision
+            and self._options.density == options.density
+        )
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graph of a piece of each segment."""
+        return tuple(piece.graph for piece in self.pieces)
+
+    @cached_property
+    def has_maps(self) -> bool:
+        """Whether the model works on maps."""
+        return any(graph.has_maps for graph in self.graphs)
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of a weight, an activation, or a key."""
+        return self.graphs[0].dtype.num_bytes
+
+    @cached_property
+    def parts(self) -> tuple[tuple[LayerPart, ...], ...]:
+        """The part of each operation of each segment."""
+        return parts_of(self.graphs)
+
+    @cached_property
+    def weight_bytes(self) -> tuple[float, ...]:
+        """Bytes of the learned parameters of a piece of each segment, without padding."""
+        return tuple(
+            sum(
+                tensor.num_bytes * times
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
+            )
+            for piece in self.pieces
+        )
+
+    @cached_property
+    def bytes_at_once(self) -> tuple[float, ...]:
+        """Bytes of `weight_bytes` that must be there at a time, if they come from outside."""
+        return tuple(
+            sum(
+                tensor.num_bytes * (min(times, 1.0) if tensor.name in piece.stacked else times)
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
+            )
+            for piece in self.pieces
+        )
+
+    def times_stored(self, piece: Piece) -> tuple[float, ...]:
+        """Return how many times the bytes of each parameter are stored; constants count as 0.
+
+        Of sparse weights only what is not zero is, of experts all that a row does not meet, too.
+        """
+        products = _weights_of(piece.graph, Linear)
+        return tuple(
+            0.0
+            if tensor.name in piece.constants
+            else piece.stored.get(tensor.name, 1.0)
+            * (self._options.density if tensor.name in products else 1.0)
+            for tensor in piece.graph.parameters
+        )
+
+    @cached_property
+    def products(self) -> tuple[tuple[tuple[float, float, float], ...], ...]:
+        """Rows, columns and bytes stored of an element, of the weights that each piece has alone.
+
+        What pieces share is left out. An element of a convolution is that of all taps.
+        """
+        names = [{tensor.name for tensor in piece.graph.parameters} for piece in self.pieces]
+        uses = Counter(name for of_piece in names for name in of_piece)
+        return tuple(
+            tuple(
+                stored_matrix(tensor, times, piece.stacked.get(tensor.name))
+                for tensor, times in zip(
+                    piece.graph.parameters, self.times_stored(piece), strict=True
+                )
+                if tensor.name in _weights_of(piece.graph, Linear, Convolution)
+                and uses[tensor.name] == 1
+                and tensor.name not in piece.shared
+            )
+            for piece in self.pieces
+        )
+
+    @cached_property
+    def multiply_adds(self) -> tuple[float, ...]:
+        """Those of products of a launch with weights, of each piece, without what is zero."""
+        return tuple(
+            sum(
+                piece.graph.tensor(product.weight).num_elements
+                * product.result.shape[0]
+                / piece.head_products.get(product.weight, 1)
+                for product in piece.graph.operations
+                if isinstance(product, Linear)
+            )
+            * self._options.density
+            for piece in self.pieces
+        )
+
+    def grids(self, work: Work) -> Grids:
+        """Return the grids of groups that the maps of some work may be dealt out to."""
+        indices = tuple(index for index, _ in work)
+        if indices not in self._grids:
+            graph = join([self.graphs[index] for index in indices])
+            self._grids[indices] = Grids(graph, has_maps=self.has_maps)
+        return self._grids[indices]
+
+    def measure(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Measured:
+        """Return what the program of some work on a rectangle says.
+
+        Raises ConfigurationError if there is no such program.
+        """
+        indices, group = tuple(index for index, _ in work), group_of(rectangle, grid)
+        key = indices, group, grid
+        if key not in self._measured:
+            try:
+                self._measured[key] = self._build(indices, group, grid)
+            except (ConfigurationError, UnsupportedOperationError) as error:
+                self._measured[key] = str(error)
+        found = self._measured[key]
+        if isinstance(found, str):
+            raise ConfigurationError(found)
+        return found
+
+    def _build(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> Measured:
+        measured = self._measure_pieces(indices, group, grid)
+        (first, *others) = indices
+        if others or self._segments[first].repeats == 1 or not measured.is_turned:
+            return measured
+        # What comes out lies along the other axis than what goes in: so every other piece does.
+        return self._measure_pieces((first, first), group, grid)
+
+    def _measure_pieces(self, indices: tuple[int, ...], group: Rectangle, grid: Grid) -> Measured:
+        """Build the program of pieces; one that comes again is the next equal piece."""
+        key = indices, grid
+        if key not in self._joined:
+            pieces = [(index, self.pieces[index]) for index in indices]
+            if len(set(indices)) < len(indices):
+                pieces[-1] = indices[-1], again(pieces[-1][1])
+            blocks = cut(join([piece.graph for _, piece in pieces]), grid)
+            self._joined[key] = Joined(pieces, grid, blocks.messages, Cutter(blocks.graph))
+        return Measured(self._load, self._given, self._joined[key], group)
+
+    @cached_property
+    def _given(self) -> Given:
+        return Given(
+            self._architecture,
+            self._options.density,
+            self.element_bytes,
+            self.parts,
+            self.times_stored,
+        )
+
+
+def _weights_of(graph: Graph, *kinds: type[Linear | Convolution]) -> set[str]:
+    return {operation.weight for operation in graph.operations if isinstance(operation, kinds)}
