@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onewafer.image import (
     IN_MAP,
     NO_TASK,
+    RESULT_SHIFT,
     TEARDOWN_TASK,
     ChannelKind,
     ColorConfig,
@@ -23,6 +24,7 @@ from onewafer.image import (
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoAction,
     FifoBuffer,
     Opcode,
     OperandMode,
@@ -48,6 +50,14 @@ from tests.simulator.generation import (
 ENTRIES = (40, 41)
 _MOVES = (DsdOperation.MOV16, DsdOperation.MOV32)
 _NEVER_LEFT = 0x7FFF
+_MANY_TASKS = 12
+"""Local tasks of a program that shall not get more without need: ids are few."""
+_ACTIONS = (
+    *(FifoAction.TEST_OR_SUSPEND,) * 3,
+    *(FifoAction.TERMINATE,) * 2,
+    *(FifoAction.SUSPEND,) * 2,
+    FifoAction.FAULT,
+)
 
 
 @dataclass(frozen=True)
@@ -192,8 +202,19 @@ class FeatureBuilder(PeBuilder):
         kernel = self.kernel
         base = kernel.data(f"words{kernel.pc}", ScalarType.U32, words)
         target = kernel.outgoing(color, len(words), queue=queue, is_control=is_control)
+        if not is_control and self.draw(st.booleans()):
+            target = self._special_output(queue, color, len(words))
         source = kernel.vector(base, len(words))
         kernel.operate(DsdOperation.MOV32, target, src1=source)
+
+    def _special_output(self, queue, color, extent):
+        """Return a destination that has an index, or clears what it sent (M46, M47)."""
+        has_index, clears = self.draw(st.booleans()), self.draw(st.sampled_from((-1, 0, 1, 1)))
+        number = self.kernel.dsd(
+            DsdDescriptor(DsdKind.FABOUT, color, queue, has_index=has_index, clears=clears)
+        )
+        index = self.draw(st.sampled_from((0, 1, 3, 0xFFFF)))
+        return Vector(self.kernel.dsd_value(number, base=index, extent=extent, stride=0))
 
     def receive(self, item):
         """Take what comes: data tasks, control tasks, or an operation for some words."""
@@ -205,7 +226,8 @@ class FeatureBuilder(PeBuilder):
         if form == 0:
             source = kernel.incoming(color, self.draw(st.integers(1, 6)), queue=queue)
             vector = kernel.vector(self.memory, 6)
-            kernel.operate(DsdOperation.MOV32, vector, src1=source, config=background(queue))
+            config = background(queue, **self._control_options())
+            kernel.operate(DsdOperation.MOV32, vector, src1=source, config=config)
             if self.draw(st.booleans()):
                 self._unblock(queue, color)
         elif form == 1:
@@ -214,6 +236,16 @@ class FeatureBuilder(PeBuilder):
         else:
             self.data_task(queue, color)
         self.has_control_tasks = self.draw(st.integers(0, 4)) > 0
+
+    def _control_options(self):
+        """Return what control wavelets do to an operation: mostly they end it."""
+        if self.draw(st.integers(0, 3)) == 0 or len(self.tasks) > _MANY_TASKS:
+            return {}
+        tasks = [
+            self.local_task(is_blocked=False) if self.draw(st.booleans()) else NO_TASK
+            for _ in range(2)
+        ]
+        return {"activate": tasks[0], "ends_on_control": True, "control_activate": tasks[1]}
 
     def _unblock(self, queue, color):
         is_color = self.architecture is WSE2
@@ -240,7 +272,8 @@ class FeatureBuilder(PeBuilder):
         tasks = [
             self.local_task(is_blocked=False) if draw(st.booleans()) else NO_TASK for _ in range(2)
         ]
-        number = kernel.fifo(FifoBuffer(ring, num_bytes, *tasks))
+        actions = [draw(st.sampled_from(_ACTIONS)) for _ in range(2)]
+        number = kernel.fifo(FifoBuffer(ring, num_bytes, *tasks, *actions))
         descriptor = kernel.dsd(DsdDescriptor(DsdKind.FIFO, fifo=number))
         fifo = Vector(kernel.dsd_value(descriptor, extent=0, stride=0))
         operation = draw(st.sampled_from(_MOVES))
@@ -251,9 +284,20 @@ class FeatureBuilder(PeBuilder):
                 if draw(st.booleans()) and kind is DsdOperation.MOV16:
                     kernel.operate(DsdOperation.ADD16, fifo, vector, vector, config=self.config())
                 else:
-                    kernel.operate(kind, fifo, src1=vector, config=self.config())
+                    self._move(kind, fifo, vector)
             else:
-                kernel.operate(kind, vector, src1=fifo, config=self.config())
+                self._move(kind, vector, fifo)
+
+    def _move(self, kind, dest, source):
+        """Move elements, and log the result of an operation in the foreground (M116)."""
+        kernel, config = self.kernel, self.config()
+        if config is not None:
+            kernel.operate(kind, dest, src1=source, config=config)
+            return
+        result = kernel.register()
+        rd, ra, rb = kernel.load(dest, None, source)
+        kernel.emit(Opcode.DSD, kind, rd=rd, ra=ra, rb=rb, imm=-1, aux=result << RESULT_SHIFT)
+        kernel.log_register(result)
 
     def _map(self):
         """Walk through memory in a map loop, with or without an operation inside."""

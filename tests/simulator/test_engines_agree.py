@@ -41,7 +41,8 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
         engine.run()
         engine.launch("main", ())
         while engine.cycle < MAX_CYCLES:
-            if engine.run(max_cycles=slices or MAX_CYCLES) is StopReason.QUIESCENT:
+            left = MAX_CYCLES - engine.cycle  # that endless programs end at one cycle, however cut
+            if engine.run(max_cycles=min(slices or left, left)) is StopReason.QUIESCENT:
                 break
     except SimulationError as caught:
         error = f"{type(caught).__name__}: {caught}"

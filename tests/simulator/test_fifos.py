@@ -4,9 +4,11 @@ import pytest
 
 from onewafer.errors import HazardError, SimulationError
 from onewafer.image import (
+    RESULT_SHIFT,
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoAction,
     FifoBuffer,
     Opcode,
     ScalarType,
@@ -41,6 +43,11 @@ class FifoKernel(Kernel):
     def ring_operand(self):
         dsd = self.dsd(DsdDescriptor(DsdKind.FIFO, fifo=self.number))
         return Vector(self.dsd_value(dsd, extent=0, stride=0))
+
+    def finish_function(self):
+        """Accept the next command and return."""
+        self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+        self.emit(Opcode.RETURN)
 
     def array(self, name, values, kind=ScalarType.U32):
         return self.vector(self.data(name, kind, values), len(values))
@@ -158,43 +165,45 @@ def test_synchronous_operation_ends_early(engine, num_asked):
 
 
 def test_fifo_activates_tasks(engine):
-    """M113: the first element in, and the first out of a full FIFO."""
+    """M113: the first element in, or out, after an operation found nothing, or no place."""
     kernel = FifoKernel(activate_push=9, activate_pop=10)
-    kernel.function("main")
-    kernel.put([1, 2])
-    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    kernel.emit(Opcode.RETURN)
-    kernel.function("more")
-    kernel.put([3, 4])
-    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    kernel.emit(Opcode.RETURN)
-    kernel.function("less")
-    kernel.take("first", 4)
-    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    kernel.emit(Opcode.RETURN)
+    kernel.function("fill")
+    kernel.put([1, 2, 3, 4])
+    kernel.finish_function()
+    kernel.function("overfill")
+    kernel.put([5])
+    kernel.finish_function()
+    kernel.function("drain")
+    kernel.take("few", 4)
+    kernel.finish_function()
     for task_id in (9, 10):
         kernel.label(f"task{task_id}")
         kernel.log(task_id)
         kernel.emit(Opcode.END_TASK)
         kernel.task(TaskKind.LOCAL, task_id, f"task{task_id}")
     run = boot(kernel.build(), engine=engine)
-    logs = [run.launch(name).log() for name in ("main", "more", "less", "main")]
-    assert logs == [[9], [9], [9, 10], [9, 10, 9]]
+    names = ("fill", "drain", "drain", "fill", "fill", "drain", "overfill")
+    logs = [len(run.launch(name).log()) for name in names]
+    assert logs == [0, 0, 0, 1, 1, 2, 2]
+    assert run.log() == [9, 10]
 
 
 def test_activation_comes_with_the_element(engine):
     """M113: the task starts while the operation is still going on."""
     kernel = FifoKernel(256, activate_push=9)
+    kernel.function("look")
+    kernel.take("nothing", 1)
+    kernel.finish_function()
     kernel.function("main")
     source = kernel.incoming(COLOR, 60)
     kernel.operate(MOV32, kernel.ring_operand(), src1=source, config=background(0))
-    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    kernel.emit(Opcode.RETURN)
+    kernel.finish_function()
     kernel.label("task9")
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.LOCAL, 9, "task9")
     programs = {(0, 0): sender(COLOR, 60), (1, 0): kernel.build()}
-    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1))
+    run.launch("look").launch()
     (start,) = run.cycles(EventKind.DSD_START, 1)
     (task,) = run.cycles(EventKind.TASK_START, 1, subject=9)
     assert task == start + 1 + WSE3.timing.task_start_cycles
@@ -214,3 +223,70 @@ def test_two_users_of_a_fifo_are_a_hazard(engine, way):
     what = "puts into FIFO 0" if way == "put" else "takes from FIFO 0"
     with pytest.raises(HazardError, match=what):
         run.launch()
+
+
+@pytest.mark.parametrize("way", ["put", "take"])
+def test_terminated_operation_is_complete(engine, way):
+    """M115: an asynchronous operation that does not wait ends, and activates its task."""
+    terminate = FifoAction.TERMINATE
+    kernel = FifoKernel(empty_action=terminate, full_action=terminate)
+    kernel.function("main")
+    config = background(0, activate=9)
+    if way == "put":
+        kernel.put(range(1, 10), config=config)
+    else:
+        kernel.put([1, 2])
+        kernel.take("result", 3, config=config)
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    kernel.label("task9")
+    kernel.log(9)
+    kernel.emit(Opcode.END_TASK)
+    kernel.task(TaskKind.LOCAL, 9, "task9")
+    run = boot(kernel.build(), engine=engine).launch()
+    assert run.log() == [9]
+    assert run.words("ring" if way == "put" else "result") == (
+        [1, 2, 3, 4] if way == "put" else [1, 2, 0]
+    )
+
+
+def test_suspended_operation_waits_in_the_foreground(engine):
+    """M115: a synchronous operation waits for a microthread that fills the FIFO."""
+    kernel = FifoKernel(empty_action=FifoAction.SUSPEND)
+    kernel.function("main")
+    source = kernel.incoming(COLOR, 6)
+    kernel.operate(MOV32, kernel.ring_operand(), src1=source, config=background(0))
+    kernel.take("result", 6)
+    programs = {(0, 0): sender(COLOR, 6), (1, 0): kernel.finish()}
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    assert run.words("result", 1) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("way", ["empty", "full"])
+def test_fault_of_a_fifo_stops(engine, way):
+    """M115: the error names the FIFO, what it is, and the operation's place."""
+    kernel = FifoKernel(empty_action=FifoAction.FAULT, full_action=FifoAction.FAULT)
+    kernel.function("main")
+    kernel.put(range(1, 5 if way == "empty" else 6))
+    kernel.take("result", 5)
+    run = boot(kernel.finish(), engine=engine)
+    with pytest.raises(SimulationError, match=f"FIFO 0 is {way}, and its .{way}_action") as caught:
+        run.launch()
+    assert f"kernel.csl:{20 if way == 'empty' else 10}" in str(caught.value)
+
+
+@pytest.mark.parametrize("action", [FifoAction.TEST_OR_SUSPEND, FifoAction.TERMINATE])
+@pytest.mark.parametrize("num_asked", [3, 4])
+def test_result_of_an_operation(engine, action, num_asked):
+    """M116: false for what a test ended, true for everything else."""
+    kernel = FifoKernel(empty_action=action)
+    result = kernel.register()
+    kernel.function("main")
+    kernel.put([1, 2, 3])
+    target = kernel.array("result", [0] * num_asked)
+    rd, ra, rb = kernel.load(target, None, kernel.ring_operand())
+    kernel.emit(Opcode.DSD, MOV32, rd=rd, ra=ra, rb=rb, imm=-1, aux=result << RESULT_SHIFT)
+    kernel.log_register(result)
+    run = boot(kernel.finish(), engine=engine).launch()
+    is_cut = num_asked == 4 and action is FifoAction.TEST_OR_SUSPEND
+    assert run.log() == [0 if is_cut else 1]

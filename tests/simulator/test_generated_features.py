@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onewafer.image import TEARDOWN_TASK, DsdKind, Field, Opcode, TaskKind, verify
+from onewafer.image import TEARDOWN_TASK, DsdKind, Field, FifoAction, Opcode, TaskKind, verify
 from onewafer.simulator import Checking
 from onewafer.simulator.arithmetic.queue_words import FLUSHED_SHIFT
 from onewafer.simulator.loading import load_state, written_at_load
@@ -99,6 +99,10 @@ def test_generated_programs_use_every_feature():
         for one in image.programs:
             seen.update(task.kind for task in one.tasks)
             seen.update(dsd.kind for dsd in one.dsds)
+            seen.update("has an index" for dsd in one.dsds if dsd.has_index)
+            seen.update("clears a source" for dsd in one.dsds if dsd.clears >= 0)
+            seen.update("ends on control" for config in one.configs if config.ends_on_control)
+            seen.update(fifo.empty_action.name for fifo in one.fifos)
             seen.update(one.code[:, Field.OPCODE].tolist())
 
     look()
@@ -107,6 +111,8 @@ def test_generated_programs_use_every_feature():
         "operation waited for a FIFO", "deadlock", "no deadlock", "control wavelet without a task",
         "RangeFilter", "CounterFilter", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
         "POP_ON_ADVANCE_NOP", "teardown task started", "torn down from the start",
+        "has an index", "clears a source", "ends on control",
+        *(action.name for action in FifoAction),
         TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
     }  # fmt: skip
     assert wanted <= seen

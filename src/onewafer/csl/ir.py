@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         DsdDescriptor,
         DsdOperation,
         Export,
+        FifoAction,
         Opcode,
         OperandMode,
         PrintForm,
@@ -398,6 +399,8 @@ class DsdStatement:
     config: DsdConfig | None
     """None: synchronous."""
     span: Span | None = None
+    result: Local | None = None
+    """Gets what the operation returns (M116)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -530,6 +533,8 @@ class Fifo:
     activate_push: int
     """Local task id, or `NO_TASK`."""
     activate_pop: int
+    empty_action: FifoAction
+    full_action: FifoAction
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -109,6 +109,8 @@ def with_local(statement: ir.Statement, change: Callable[[ir.Local], ir.Local]) 
     match statement:
         case ir.SetLocal(local=local):
             return replace(statement, local=change(local))
+        case ir.DsdStatement(result=ir.Local() as result):
+            return replace(statement, result=change(result))
         case ir.Map(inputs=inputs, output=output):
             streams = tuple(replace(stream, local=change(stream.local)) for stream in inputs)
             last = None if output is None else replace(output, local=change(output.local))

@@ -45,6 +45,15 @@ def commute(first: ir.Expression, second: ir.Expression) -> bool:
     )
 
 
+def sets_local(statement: ir.Statement) -> bool:
+    """Tell whether a statement itself gives a value to a local."""
+    match statement:
+        case ir.SetLocal() | ir.Map() | ir.DsdStatement(result=ir.Local()):
+            return True
+        case _:
+            return False
+
+
 def blocks(statement: ir.Statement) -> tuple[Block, ...]:
     """Return the statement lists directly inside a statement."""
     find = _BLOCKS.get(type(statement))

@@ -28,6 +28,7 @@ from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
     DsdKind,
+    FifoAction,
     FifoBuffer,
     Patch,
     PatchTarget,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 6
+VERSION = 7
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 
@@ -78,7 +79,16 @@ _CLASSES: dict[str, type[Any]] = {
 }
 _ENUMS: dict[str, type[Enum]] = {
     cls.__name__: cls
-    for cls in (DsdKind, PatchTarget, PopMode, ScalarType, SectionKind, SymbolKind, TaskKind)
+    for cls in (
+        DsdKind,
+        FifoAction,
+        PatchTarget,
+        PopMode,
+        ScalarType,
+        SectionKind,
+        SymbolKind,
+        TaskKind,
+    )
 }
 
 

@@ -44,7 +44,10 @@ NUM_FIELDS = len(Field)
 SYNCHRONOUS = -1
 """`imm` of a DSD instruction that the main thread waits for."""
 IN_MAP = 1
-"""`aux` of a synchronous DSD instruction that is part of a map loop."""
+"""Of `aux`: a synchronous DSD instruction is part of a map loop."""
+RESULT_SHIFT = 1
+"""`aux` above this bit: the register that gets the result of a synchronous DSD instruction (M116);
+0: none does."""
 SAVES_ADDRESS = 1 << 31
 """In word 1 of a DSR: an operation leaves the register behind the elements that it used."""
 DSD_NUMBER_MASK = 0x7FFF
@@ -191,7 +194,7 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.DSD_ADVANCE, "rd ra rb imm", 4, _C.INTEGER, "DSD pair rd = ra with base += rb · imm (imm: element bytes)"),
         _row(_O.DSR_LOAD, "rd ra imm", 4, _C.DSR_LOAD, "DSR rd (operand() of mode DSR_*) = DSD pair ra; with imm 1 it saves its address"),
         _row(_O.DSR_LOAD_CONSTANT, "rd imm aux", 10, _C.DSR_LOAD, "DSR rd = the DSD value with low word imm and high word aux"),
-        _row(_O.DSD, "rd ra rb rc imm aux", 8, _C.DSD, "operation `type`: dest rd, src0 ra, src1 rb, scalar rc, config imm (−1: synchronous); aux 1: part of a map loop"),
+        _row(_O.DSD, "rd ra rb rc imm aux", 8, _C.DSD, "operation `type`: dest rd, src0 ra, src1 rb, scalar rc, config imm (−1: synchronous); aux 1: part of a map loop, else twice the register that gets its result"),
         _row(_O.ACTIVATE, "imm", 2, _C.CONTROL, "make local task imm pending"),
         _row(_O.BLOCK, "imm", 2, _C.CONTROL, "block channel imm, a `channel()`"),
         _row(_O.UNBLOCK, "imm", 2, _C.CONTROL, "unblock channel imm, a `channel()`"),

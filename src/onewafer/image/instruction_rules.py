@@ -15,6 +15,7 @@ from onewafer.image.instruction import (
     DSD_OPERATIONS,
     IN_MAP,
     INSTRUCTIONS,
+    RESULT_SHIFT,
     SYNCHRONOUS,
     ChannelKind,
     DsdOperation,
@@ -335,9 +336,20 @@ def _config_indices(subject: Subject) -> Breaches:
         config = row.fields["imm"]
         if row.opcode is Opcode.DSD and not SYNCHRONOUS <= config < num_configs:
             yield f"{row.place}: configuration {config} of {num_configs}"
-        is_in_map = row.opcode is Opcode.DSD and row.fields["aux"] != 0
-        if is_in_map and (row.fields["aux"] != IN_MAP or config != SYNCHRONOUS):
-            yield f"{row.place}: only a synchronous operation is part of a map loop (aux 1)"
+        yield from _aux_breaches(row, subject.program.num_registers)
+
+
+def _aux_breaches(row: Row, num_registers: int) -> Breaches:
+    if row.opcode is not Opcode.DSD or row.fields["aux"] == 0:
+        return
+    register = row.fields["aux"] >> RESULT_SHIFT
+    if row.fields["imm"] != SYNCHRONOUS:
+        what = "has a result" if register else "is part of a map loop (aux 1)"
+        yield f"{row.place}: only a synchronous operation {what}"
+    if register and row.fields["aux"] & IN_MAP:
+        yield f"{row.place}: an operation in a map loop has no result"
+    if not 0 <= register < num_registers:
+        yield f"{row.place}: its result goes to register {register} of {num_registers}"
 
 
 def name_task(task: Task) -> str:

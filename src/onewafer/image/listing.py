@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image.instruction import (
+    IN_MAP,
     INSTRUCTIONS,
+    RESULT_SHIFT,
     ChannelKind,
     DsdOperation,
     Field,
@@ -20,6 +22,7 @@ from onewafer.image.program import (
     NO_TASK,
     DsdConfig,
     DsdDescriptor,
+    FifoAction,
     FifoBuffer,
     PatchTarget,
     SectionKind,
@@ -159,6 +162,10 @@ def _dsd(dsd: DsdDescriptor) -> str:
         words.append(f"queue {dsd.queue}")
     if dsd.is_control:
         words.append("control")
+    if dsd.has_index:
+        words.append("with index")
+    if dsd.clears >= 0:
+        words.append(f"clears src{dsd.clears}")
     if dsd.fifo >= 0:
         words.append(f"fifo {dsd.fifo}")
     words += [f"{n} step {s}" for n, s in zip(dsd.extents, dsd.strides)]  # noqa: B905 - an unverified program may be listed
@@ -171,6 +178,9 @@ def _fifo(fifo: FifoBuffer) -> str:
         words.append(f"push activates {fifo.activate_push}")
     if fifo.activate_pop != NO_TASK:
         words.append(f"pop activates {fifo.activate_pop}")
+    for side, action in (("empty", fifo.empty_action), ("full", fifo.full_action)):
+        if action is not FifoAction.TEST_OR_SUSPEND:
+            words.append(f"{side}: {action.name.lower()}")
     return "  ".join(words)
 
 
@@ -180,6 +190,12 @@ def _config(config: DsdConfig) -> str:
         words.append(f"activate {config.activate}")
     if config.unblock != NO_TASK:
         words.append(f"unblock {_channel(config.unblock)}")
+    if config.ends_on_control:
+        words.append("ends on control")
+    if config.control_activate != NO_TASK:
+        words.append(f"then activate {config.control_activate}")
+    if config.control_unblock != NO_TASK:
+        words.append(f"then unblock {_channel(config.control_unblock)}")
     return "  ".join([*words, f"priority {config.priority}"])
 
 
@@ -253,7 +269,8 @@ def _operand(opcode: Opcode, field: str, value: int) -> str:
         case Opcode.DSD, "imm":
             return f"config {value}" if value >= 0 else ""
         case Opcode.DSD, "aux":
-            return "in map" if value else ""
+            register = f"result r{value >> RESULT_SHIFT}" if value >> RESULT_SHIFT else ""
+            return "in map" if value & IN_MAP else register
         case Opcode.TIMESTAMP, "imm":
             return "since loading" if value else ""
         case Opcode.DSR_LOAD, "imm":

@@ -46,6 +46,10 @@ class DsdDescriptor:
     """MEM4D: elements, outermost first; the last loop runs fastest."""
     fifo: int = -1
     """FIFO: index into `TileProgram.fifos`."""
+    has_index: bool = False
+    """FABOUT: the base address of its value is the high half of each wavelet (M46)."""
+    clears: int = -1
+    """FABOUT: source, 0 or 1, whose memory is zeros when an operation is over (M47); −1: none."""
 
 
 TEARDOWN_TASK = 29
@@ -66,6 +70,23 @@ class DsdConfig:
     """`channel()` to unblock on completion."""
     priority: int = 0
     """0 low, 1 medium, 2 high."""
+    ends_on_control: bool = False
+    """A control wavelet ends the operation (M98)."""
+    control_activate: int = NO_TASK
+    """Local task id to activate besides, if a control wavelet ends it."""
+    control_unblock: int = NO_TASK
+    """`channel()` to unblock besides, if a control wavelet ends it."""
+
+
+class FifoAction(IntEnum):
+    """What an operation does where a FIFO has no element for it, or no place (M115)."""
+
+    TEST_OR_SUSPEND = 0
+    """End, and say so, if it is synchronous; else wait."""
+    TERMINATE = 1
+    SUSPEND = 2
+    FAULT = 3
+    """Stop the simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +96,11 @@ class FifoBuffer:
     address: int
     num_bytes: int
     activate_push: int = NO_TASK
-    """Local task id to activate when an element is put into the empty FIFO."""
+    """Local task id to activate by the element after an operation found the FIFO empty (M113)."""
     activate_pop: int = NO_TASK
-    """Local task id to activate when an element is taken from the full FIFO."""
+    """Local task id to activate by the place after an operation found the FIFO full."""
+    empty_action: FifoAction = FifoAction.TEST_OR_SUSPEND
+    full_action: FifoAction = FifoAction.TEST_OR_SUSPEND
 
 
 class TaskKind(IntEnum):

@@ -27,6 +27,7 @@ from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
     NO_TASK,
     REGISTER_BYTES,
+    DsdConfig,
     DsdDescriptor,
     DsdKind,
     PatchTarget,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from onewafer.image.scalar import ScalarType
 
 NUM_PRIORITIES = 3
+NUM_SOURCES = 2
 
 
 def _code_shape(program: TileProgram) -> Breaches:
@@ -72,6 +74,10 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
             if dsd.color != -1 or not architecture.queues_need_initialization:
                 yield from _color_problems(dsd.color, architecture)
             yield from _queue_problems(dsd.queue, architecture, is_input=is_input)
+            if is_input and (dsd.has_index or dsd.clears != -1):
+                yield "only a FABOUT has an index, or clears a source"
+            if not -1 <= dsd.clears < NUM_SOURCES:
+                yield f"there is no source {dsd.clears} to clear"
         case DsdKind.MEM4D:
             if not 1 <= len(dsd.extents) <= MAX_MEM4D_LOOPS or min(dsd.extents) < 0:
                 yield f"extents {dsd.extents} are not 1–{MAX_MEM4D_LOOPS} loop counts"
@@ -128,6 +134,17 @@ def _configs(subject: Subject) -> Breaches:
             yield f"{place}: there is no channel {config.unblock:#x} to unblock"
         if not 0 <= config.priority < NUM_PRIORITIES:
             yield f"{place}: priority {config.priority} is none of 0, 1, 2"
+        yield from _control_problems(config, place, architecture)
+
+
+def _control_problems(config: DsdConfig, place: str, architecture: Architecture) -> Breaches:
+    activate, unblock = config.control_activate, config.control_unblock
+    if not config.ends_on_control and (activate, unblock) != (NO_TASK, NO_TASK):
+        yield f"{place}: what a control wavelet does needs that it ends the operation"
+    if activate != NO_TASK and not is_local_task_id(activate, architecture):
+        yield f"{place}: {local_ids(activate, architecture)}"
+    if unblock != NO_TASK and not is_channel(unblock, architecture):
+        yield f"{place}: there is no channel {unblock:#x} to unblock"
 
 
 def _fifos(subject: Subject) -> Breaches:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 FORMAT = "onewafer checkpoint"
-VERSION = 4
+VERSION = 5
 _BLOCK_BYTES = 512
 _CHUNK_BLOCKS = 1 << 16
 """Blocks that are looked at together: 32 MiB."""

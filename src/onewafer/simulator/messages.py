@@ -86,6 +86,15 @@ def fifo_width(held: int, asked: int) -> str:
     )
 
 
+def fifo_fault(number: int, *, is_empty: bool) -> str:
+    """Return what is wrong with an operation on a FIFO whose action is to stop (M115)."""
+    what, action = ("empty", "empty_action") if is_empty else ("full", "full_action")
+    return (
+        f"FIFO {number} is {what}, and its .{action} is .{{ .fault = true }}; an operation that "
+        "shall wait, or end, needs another action"
+    )
+
+
 def unbound_control_task(entry: int, color: int) -> str:
     """Return what is wrong with a control wavelet that starts no task of the program (M96)."""
     return (

@@ -118,8 +118,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     # Functions that were launched and not picked yet, with their arguments (M70).
     "launches": ("pe", "entry"),
     "launch_arguments": ("pe", "register", "word"),
-    # FIFOs that hold something, or did (M110–M114): places, and bytes of an element.
-    "fifos": ("pe", "number", "head", "count", "width"),
+    # FIFOs that hold something, or did, or that an operation found empty (M110–M115): places, and
+    # bytes of an element; whether an operation found it empty or full since something changed that.
+    "fifos": ("pe", "number", "head", "count", "width", "found_empty", "found_full"),
     # Switches that are not as they were loaded (M90–M101, M130–M133); ways as in
     # `arithmetic.registers`.
     "switches": (

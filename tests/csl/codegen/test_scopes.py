@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from onewafer.csl import ir
 from onewafer.csl.codegen.scopes import locals_of_blocks
-from onewafer.image import ScalarType
+from onewafer.csl.codegen.unused import drop_unused
+from onewafer.image import DsdOperation, OperandMode, ScalarType
 
 ZERO = ir.Immediate(ScalarType.U16, 0)
 
@@ -43,3 +44,21 @@ def test_a_value_carried_through_loops_of_a_branch_lives_in_the_branch() -> None
     branch = ir.If(ZERO, (loop(loop(set_later)), carries), ())
     function = ir.Function("f", (), None, (branch,))
     assert locals_of_blocks(function) == {id(branch.then): [local]}
+
+
+def operation(result: ir.Local) -> ir.DsdStatement:
+    dest, source = (ir.Dsr(mode, 1) for mode in (OperandMode.DSR_DEST, OperandMode.DSR_SRC1))
+    return ir.DsdStatement(DsdOperation.MOV16, dest, None, source, None, None, result=result)
+
+
+def test_the_result_of_an_operation_lives_somewhere() -> None:
+    local = ir.Local("result", ScalarType.BOOL)
+    body = (operation(local), ir.If(ir.ReadLocal(local), (ir.Return(None),), ()))
+    function = ir.Function("f", (), None, body)
+    assert locals_of_blocks(function) == {id(function.body): [local]}
+
+
+def test_a_result_that_nobody_reads_needs_no_register() -> None:
+    (kept,) = drop_unused((operation(ir.Local("result", ScalarType.BOOL)),))
+    assert isinstance(kept, ir.DsdStatement)
+    assert kept.result is None

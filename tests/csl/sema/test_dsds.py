@@ -12,6 +12,8 @@ var d = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i] });
 const e = @get_dsd(mem1d_dsd, .{ .base_address = &a, .extent = 4, .stride = 3, .offset = 2 });
 const out = @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(1), .extent = 4, .output_queue = @get_output_queue(2) });
 const in = @get_dsd(fabin_dsd, .{ .fabric_color = @get_color(2), .extent = 4, .input_queue = @get_input_queue(3) });
+const indexed = @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(1), .extent = 4, .output_queue = @get_output_queue(2), .wavelet_index_offset = true });
+const cleaner = @get_dsd(fabout_dsd, .{ .fabric_color = @get_color(1), .extent = 4, .output_queue = @get_output_queue(2), .zero = .{ .first_source = true } });
 const id = @get_local_task_id(10);
 task done() void { }
 comptime {
@@ -217,6 +219,8 @@ const short = @set_dsd_length(column, 2);
         ("@fmovs(column, 1.0, .{ .index = n });", "fmovs advance(mem1d(&m, 3u16, 4i16), [&n] × 2), -, 1065353216f32"),
         ("@fmovs(out, column, .{ .async = true, .index = n });",
          "fmovs fabout(c1 q2, 4u16, 0i16), -, advance(mem1d(&m, 3u16, 4i16), [&n] × 2) ut2 →-1/-1"),
+        ("@fmovs(indexed, d, .{ .index = n });", f"fmovs base(fabout(c1 q2, 4u16, 0i16), [&n]), -, {D}"),
+        ("@fmovs(indexed, d);", f"fmovs fabout(c1 q2, 4u16, 0i16), -, {D}"),
         ("@fmovs(block, d, .{ .index = n });", f"fmovs advance(mem4d(&m, 4u16, 0i16), [&n] × 2), -, {D}"),
     ],
 )  # fmt: skip
@@ -238,8 +242,20 @@ def test_an_index_moves_the_operands_that_take_one(body, statement, line):
         ("@fmovs(d, e, .{ .activate = done });", "missing-field"),
         ("@fmovs(d, e, .{ .asynk = true });", "unknown-field"),
         ("@fmovs(out, d, .{ .async = true, .activate = @get_local_task_id(11) });", "unbound-task"),
-        ("@fmovs(out, d, .{ .async = true, .index = 3 });", "missing-field"),
+        ("@fmovs(d, e, .{ .on_control = .{ .terminate = true } });", "missing-field"),
+        ("@fmovs(out, d, .{ .async = true, .on_control = .{ .terminate = true } });", "missing-fabric-input"),
+        ("@fmovs(d, in, .{ .async = true, .on_control = .{ .stop = true } });", "unknown-field"),
+        ("@fmovs(d, in, .{ .async = true, .on_control = .{} });", "type-mismatch"),
+        ("@fmovs(d, in, .{ .async = true, .on_control = .{ .terminate = 1 } });", "type-mismatch"),
+        ("@fmovs(d, in, .{ .async = true, .on_control = .{ .activate = @get_local_task_id(11) } });", "unbound-task"),
         ("@fmovs(d, e, .{ .index = 1.5 });", "type-mismatch"),
+        ("@fmovs(indexed, s, .{ .index = 1.5 });", "type-mismatch"),
+        ("@fmovs(cleaner, d);", "type-mismatch"),
+        ("@fadds(cleaner, s, d);", "type-mismatch"),
+        (("_ = @get_dsd(fabout_dsd, .{ .extent = 1, .fabric_color = @get_color(1), "
+         ".output_queue = @get_output_queue(2), .control = true, .wavelet_index_offset = true });"), "type-mismatch"),
+        (("_ = @get_dsd(fabout_dsd, .{ .extent = 1, .fabric_color = @get_color(1), "
+         ".output_queue = @get_output_queue(2), .zero = .{ .third_source = true } });"), "unknown-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{n} -> a[i], .wavelet_index_offset = true });",
          "unsupported-feature"),
         ("const r = @get_dsr(dsr_dest, 1); @load_to_dsr(r, out, .{ .async = true }); @fmovs(r, d);", "missing-field"),
@@ -310,6 +326,81 @@ def test_fifos(analyze):
     assert (fifo.activate_push, fifo.activate_pop) == (-1, -1)
 
 
+def test_an_index_that_nobody_takes_is_a_warning(analyze):
+    result = analyze(f"{DECLARED}\nfn main() void {{ @fmovs(d, e, .{{ .index = 3 }}); }}")
+    assert [d.code for d in result.diagnostics] == ["unused-index"]
+    assert result.codes == []
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("", ("TEST_OR_SUSPEND", "TEST_OR_SUSPEND")),
+        (".empty_action = .{ .terminate = true }", ("TERMINATE", "TEST_OR_SUSPEND")),
+        (".full_action = .{ .suspend = true }", ("TEST_OR_SUSPEND", "SUSPEND")),
+        (
+            ".empty_action = .{ .fault = true }, .full_action = .{ .fault = true }",
+            ("FAULT", "FAULT"),
+        ),
+    ],
+)
+def test_actions_of_a_fifo(analyze, config, expected):
+    source = _with_fifo(f"const fifo = @allocate_fifo(ring, .{{ {config} }});")
+    (fifo,) = analyze(source, arch="wse3").instance.fifos
+    assert (fifo.empty_action.name, fifo.full_action.name) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ".full_action = .{ .terminate = true }",
+        ".empty_action = .{ .suspend = true }",
+        ".empty_action = .{ .fault = true }",
+    ],
+)
+def test_actions_that_only_wse3_has(analyze, config):
+    source = _with_fifo(f"const fifo = @allocate_fifo(ring, .{{ {config} }});")
+    assert analyze(source, arch="wse2").codes == ["unsupported-on-architecture"]
+
+
+ON_CONTROL = "@mov32(e, in, .{ .async = true, .activate = done, .on_control = .{ %s } });"
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (".terminate = true", (True, -1, -1)),
+        (".terminate = false", (False, -1, -1)),
+        (".activate = done", (True, 10, -1)),
+        (".unblock = id", (True, -1, 10)),
+    ],
+)
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_control_wavelets_end_operations(analyze, action, expected, is_loaded):
+    statement = ON_CONTROL % action
+    if is_loaded:
+        settings = f".{{ .async = true, .activate = done, .on_control = .{{ {action} }} }}"
+        statement = (
+            f"@load_to_dsr(@get_dsr(dsr_src1, 2), in, {settings}); "
+            "@mov32(e, @get_dsr(dsr_src1, 2), .{ .async = true });"
+        )
+    result = analyze(f"{DECLARED}\nfn main() void {{ {statement} }}")
+    assert result.codes == []
+    config = result.function("main").body[-1].config
+    assert config.activate == 10
+    found = config.ends_on_control, config.control_activate, config.control_unblock
+    assert found == expected
+
+
+def test_operations_give_a_bool(analyze):
+    declared = "const f = @allocate_fifo(ring); const d = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> ring[i] });"
+    use = "var ok: bool = @fmovs(f, d); ok = @fmovs(d, 1.0); ring[0] = if (ok) 1.0 else 2.0;"
+    result = analyze(_with_fifo(declared, use))
+    assert result.codes == []
+    with_fifo, other = (s for s in result.function("main").body if isinstance(s, ir.DsdStatement))
+    assert (with_fifo.result is None, other.result is None) == (False, True)
+
+
 def test_an_unused_fifo_takes_no_memory(analyze):
     source = _with_fifo("const fifo = @allocate_fifo(ring);", "")
     assert analyze(source).instance.fifos == ()
@@ -325,6 +416,11 @@ def test_an_unused_fifo_takes_no_memory(analyze):
         ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "type-mismatch"),
         ("const fifo = @allocate_fifo(ring, .{ .xdsr = 1 });", "unsupported-feature"),
         ("const fifo = @allocate_fifo(ring, .{ .activate = pushed });", "unknown-field"),
+        ("const fifo = @allocate_fifo(ring, .{ .empty_action = true });", "type-mismatch"),
+        (
+            "const fifo = @allocate_fifo(ring, .{ .empty_action = .{ .wait = true } });",
+            "unknown-field",
+        ),
         (
             "const fifo = @allocate_fifo(ring, .{ .activate_push = @get_local_task_id(11) });",
             "unbound-task",

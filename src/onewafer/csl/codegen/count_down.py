@@ -36,6 +36,8 @@ def _changed(statement: ir.Statement) -> list[ir.Local]:
     match statement:
         case ir.SetLocal(local=local):
             return [local]
+        case ir.DsdStatement(result=ir.Local() as result):
+            return [result]
         case ir.Map(streams=streams):
             return [stream.local for stream in streams]
         case _:

@@ -22,6 +22,7 @@ from onewafer.csl.codegen.object_code import (
     Instruction,
     Label,
     Register,
+    ResultRegister,
     Word,
     to_constant,
 )
@@ -107,7 +108,7 @@ class ExpressionGenerator:
         rb: Operand = None,
         rc: Operand = None,
         imm: int | Word | Label | ir.Function = 0,
-        aux: DsdShapeWord | int = 0,
+        aux: DsdShapeWord | ResultRegister | int = 0,
     ) -> None:
         """Append an instruction at the current source place."""
         self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, aux, self.span))

@@ -244,6 +244,8 @@ class _Uses:
             match statement:
                 case ir.SetLocal(local=local):
                     sets.add(local)
+                case ir.DsdStatement(result=ir.Local() as result):
+                    sets.add(result)
                 case ir.Loop() | ir.Map():
                     inside = tuple(walk.statements((statement,)))
                     repeated.update(local for s in inside for local in _reads(walk.roots(s)))

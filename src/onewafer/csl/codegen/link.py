@@ -21,11 +21,13 @@ from onewafer.csl.codegen.object_code import (
     Instruction,
     Label,
     Register,
+    ResultRegister,
     ScalarOperand,
     to_int32,
 )
 from onewafer.image import (
     NUM_FIELDS,
+    RESULT_SHIFT,
     SAVES_ADDRESS,
     FifoBuffer,
     Opcode,
@@ -185,9 +187,11 @@ class _Linker:
         code = np.array(rows, dtype=np.int32).reshape(-1, NUM_FIELDS)
         return code, _locations(instructions), patches
 
-    def _shape(self, word: DsdShapeWord | int) -> int:
+    def _shape(self, word: DsdShapeWord | ResultRegister | int) -> int:
         if isinstance(word, int):
             return word
+        if isinstance(word, ResultRegister):
+            return self._operand(word.register) << RESULT_SHIFT
         return self._resolve(word, PatchTarget.IMMEDIATE, 0, ScalarType.U32)[0]
 
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
@@ -312,7 +316,14 @@ class _Linker:
     def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:
         variable = fifo.variable
         address = self.plan.addresses[variable]
-        return FifoBuffer(address, variable.num_bytes, fifo.activate_push, fifo.activate_pop)
+        return FifoBuffer(
+            address,
+            variable.num_bytes,
+            fifo.activate_push,
+            fifo.activate_pop,
+            fifo.empty_action,
+            fifo.full_action,
+        )
 
     def _task(self, binding: ir.TaskBinding) -> Task:
         function = binding.function

@@ -98,6 +98,13 @@ class DsdShapeWord:
 Word = Constant | Address | DsdBaseWord | DsdShapeWord
 
 
+@dataclass(frozen=True, slots=True)
+class ResultRegister:
+    """The register that gets the result of a DSD instruction."""
+
+    register: Register
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Label:
     """A place in the code of one function; identity is the object."""
@@ -115,7 +122,7 @@ class Instruction:
     rb: Operand = None
     rc: Operand = None
     imm: int | Word | Label | ir.Function = 0
-    aux: DsdShapeWord | int = 0
+    aux: DsdShapeWord | ResultRegister | int = 0
     """The same on every PE: a patch has no way to it."""
     span: Span | None = None
 

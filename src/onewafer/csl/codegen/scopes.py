@@ -25,7 +25,7 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     A local that may carry a value from one round of a loop to the next (it is not plainly set
     before it is used) lives in the block around all loops.
     """
-    if not any(isinstance(s, ir.SetLocal | ir.Map) for s in walk.statements(function.body)):
+    if not any(map(walk.sets_local, walk.statements(function.body))):
         return {}
     paths: dict[ir.Local, Path] = {}
     mentions: Mentions = {}
@@ -77,6 +77,8 @@ def _mentions(statement: ir.Statement) -> list[ir.Local]:
     match statement:
         case ir.SetLocal(local=local):
             found.append(local)
+        case ir.DsdStatement(result=ir.Local() as result):
+            found.append(result)
         case ir.Map():
             found += [stream.local for stream in statement.streams]
         case _:

@@ -34,6 +34,7 @@ from onewafer.csl.codegen.object_code import (
     ObjectFunction,
     ObjectProgram,
     Register,
+    ResultRegister,
     ScalarOperand,
     to_int32,
 )
@@ -331,7 +332,9 @@ class StatementGenerator(ExpressionGenerator):
         rc = None
         if statement.scalar is not None:
             rc = ScalarOperand(OperandMode.REGISTER, registers[statement.scalar])
-        aux = IN_MAP if self.is_in_map and config == SYNCHRONOUS else 0
+        aux: ResultRegister | int = IN_MAP if self.is_in_map and config == SYNCHRONOUS else 0
+        if statement.result is not None:
+            aux = ResultRegister(self.registers[statement.result])
         operation = statement.operation
         self.emit(Opcode.DSD, operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config, aux=aux)
 

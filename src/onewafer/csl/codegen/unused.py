@@ -5,6 +5,7 @@ In and out: the body of a function. A call stays, and so does what it takes to g
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite, walk
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def drop_unused(body: Block) -> Block:
     """Return the body without what has no effect."""
-    if not any(isinstance(s, ir.SetLocal | ir.If) for s in walk.statements(body)):
+    if not any(walk.sets_local(s) or isinstance(s, ir.If) for s in walk.statements(body)):
         return body
     while True:
         read = {
@@ -32,7 +33,7 @@ def drop_unused(body: Block) -> Block:
         }
         kept = _without(body, read)
         if _size(kept) == _size(body):
-            return body
+            return kept
         body = kept
 
 
@@ -48,6 +49,8 @@ def _without(block: Block, read: set[ir.Local]) -> Block:
             case ir.SetLocal(local=local, value=value) if local not in read:
                 if walk.has_call(value):
                     kept.append(changed)
+            case ir.DsdStatement(result=ir.Local() as result) if result not in read:
+                kept.append(replace(changed, result=None))
             case ir.If(condition=condition, then=(), otherwise=()) if not walk.has_call(condition):
                 pass
             case _:

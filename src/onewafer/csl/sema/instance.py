@@ -28,7 +28,15 @@ from onewafer.csl.sema.values import (
     force,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import NO_TASK, ChannelKind, DsdKind, ScalarType, TaskKind, channel
+from onewafer.image import (
+    NO_TASK,
+    ChannelKind,
+    DsdKind,
+    FifoAction,
+    ScalarType,
+    TaskKind,
+    channel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +81,8 @@ class FifoRequest:
     activate_push: Value | None
     activate_pop: Value | None
     span: Span
+    empty_action: FifoAction = FifoAction.TEST_OR_SUSPEND
+    full_action: FifoAction = FifoAction.TEST_OR_SUSPEND
 
 
 @dataclass(slots=True)
@@ -189,11 +199,12 @@ class InstanceContext(Context):
 
     def fifo(self, request: FifoRequest) -> ir.Fifo:
         """Return a FIFO as IR, once all tasks are bound."""
-        tasks = [
+        push, pop = (
             NO_TASK if value is None else self.local_task(value, request.span)
             for value in (request.activate_push, request.activate_pop)
-        ]
-        return ir.Fifo(self.storage(request.variable), *tasks)
+        )
+        storage = self.storage(request.variable)
+        return ir.Fifo(storage, push, pop, request.empty_action, request.full_action)
 
     def fill_globals(self) -> None:
         """Write the initial data of all globals; may make more of them."""

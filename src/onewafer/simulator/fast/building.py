@@ -77,6 +77,8 @@ from onewafer.simulator.fast.fields import (
     REBASE_AT,
     RINGS_ADDRESS,
     RINGS_BYTES,
+    RINGS_EMPTY_ACTION,
+    RINGS_FULL_ACTION,
     RINGS_POP,
     RINGS_PUSH,
     SOURCE_GROUPS,
@@ -255,6 +257,8 @@ def _make_rings(image: WaferImage) -> tuple[Integers, Integers]:
             rings[rows, RINGS_BYTES] = fifo.num_bytes
             rings[rows, RINGS_PUSH] = fifo.activate_push
             rings[rows, RINGS_POP] = fifo.activate_pop
+            rings[rows, RINGS_EMPTY_ACTION] = fifo.empty_action
+            rings[rows, RINGS_FULL_ACTION] = fifo.full_action
     return rings, first
 
 

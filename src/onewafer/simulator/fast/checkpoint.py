@@ -104,6 +104,8 @@ from onewafer.simulator.fast.fields import (
     REASON_MASK,
     RING,
     RINGS_COUNT,
+    RINGS_FOUND_EMPTY,
+    RINGS_FOUND_FULL,
     RINGS_HEAD,
     RINGS_WIDTH,
     SCALAR,
@@ -418,11 +420,12 @@ def _operand(
     dsd = word(OPERAND_DSD)  # of fabric output: its tag
     stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
     stride = np.where(form == tables.VECTOR, stride, 0)
+    flags = word(OPERAND_STEP) & WORD | (dsd & CONTROL_TAG != 0)
     extra = np.where(is_output, dsd & COLOR_MASK, 0)
     return {
         f"{name}_form": form,
         f"{name}_base": base,
-        f"{name}_stride": np.where(is_output, dsd & CONTROL_TAG != 0, stride),
+        f"{name}_stride": np.where(is_output, flags, stride),
         f"{name}_extra": np.where(form == tables.BLOCK, dsd - first_dsd, extra),
     }
 
@@ -446,11 +449,13 @@ def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
 
 
 def _rings(s: Arrays) -> tables.Table:
-    """Return the FIFOs that hold something, or did."""
-    used = np.flatnonzero(s.rings[:, RINGS_WIDTH])
+    """Return the FIFOs that hold something, or did, or in which an operation found nothing."""
+    rings: Integers = s.rings
+    is_used = rings[:, (RINGS_WIDTH, RINGS_FOUND_EMPTY, RINGS_FOUND_FULL)].any(axis=1)
+    used = np.flatnonzero(is_used)
     first: Integers = s.pes[:, PE_RINGS]
     pe = np.searchsorted(first, used, side="right") - 1
-    rings = s.rings[used]
+    rings = rings[used]
     return _table(
         "fifos",
         pe=pe,
@@ -458,6 +463,8 @@ def _rings(s: Arrays) -> tables.Table:
         head=rings[:, RINGS_HEAD],
         count=rings[:, RINGS_COUNT],
         width=rings[:, RINGS_WIDTH],
+        found_empty=rings[:, RINGS_FOUND_EMPTY],
+        found_full=rings[:, RINGS_FOUND_FULL],
     )
 
 

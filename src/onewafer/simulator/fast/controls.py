@@ -8,6 +8,7 @@ from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
+    CONFIG_ENDS,
     CONTROL_FAULT,
     FAR,
     FAULT,
@@ -15,12 +16,14 @@ from onewafer.simulator.fast.fields import (
     FAULT_DETAIL,
     FAULT_OTHER,
     FAULT_PE,
+    FIFO_READER,
     FIFO_ROW,
     FIFO_SHAPE,
     FIFOS_COLOR,
     HAS_TAGS,
     NO_TASK_KIND,
     NONE,
+    OP_CONFIG,
     PE_CHANNELS,
     PE_PROGRAM,
     PROGRAM_CHANNELS,
@@ -41,6 +44,13 @@ def is_control_next(s: Arrays, channel: int) -> bool:
     return s.arena[channel + FIFO_SHAPE] & HAS_TAGS != 0 and is_control_at_head(s, channel)
 
 
+@kernel
+def ends_on_control(s: Arrays, op: int) -> bool:
+    """Tell whether a control wavelet ends an operation (M98)."""
+    config = s.arena[op + OP_CONFIG]
+    return config != NONE and s.configs[config, CONFIG_ENDS] != 0
+
+
 @shared
 def ready_controls(s: Arrays, block: int, cycle: int) -> int:
     """Return, by the picker's number, where a control wavelet starts a task now (M96)."""
@@ -54,6 +64,9 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
         if readable == FAR or int64(s.blocked_colors[pe]) >> s.ways[way, WAY_COLOR] & 1:
             continue
         if not is_control_next(s, channel):
+            continue
+        reader = s.arena[channel + FIFO_READER]
+        if reader and ends_on_control(s, reader):
             continue
         if readable > cycle:
             wake_attention(s, block, readable)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.image import FifoAction
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
-from onewafer.simulator.fast.controls import is_control_next
+from onewafer.simulator.fast.controls import ends_on_control, is_control_next
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
@@ -31,6 +32,7 @@ from onewafer.simulator.fast.fields import (
     IDLE,
     INPUT,
     IS_AWAITED,
+    LACK_FAULT,
     LONG_AGO,
     NONE,
     NUM_OP_WORDS,
@@ -59,21 +61,23 @@ from onewafer.simulator.fast.fields import (
     PE_MAIN,
     PE_PATH_CYCLES,
     PE_PROGRAM,
+    PE_RINGS,
     PROGRAM_CONTROL_TASKS,
     PROGRAM_HAS_QUEUES,
     PROGRAM_IS_WOKEN,
     READER_FAULT,
+    RINGS_COUNT,
     RUNNING,
     STEPWISE,
     WATCHED,
     WRITER_FAULT,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
-from onewafer.simulator.fast.operation import perform
+from onewafer.simulator.fast.operation import perform, set_result
 from onewafer.simulator.fast.recording import record
-from onewafer.simulator.fast.rings import claim_rings, release_rings, waits_for_ring
-from onewafer.simulator.fast.tasks import operation_ended
-from onewafer.simulator.fast.watched import serve_watched
+from onewafer.simulator.fast.rings import claim_rings, lacking_ring, note_lack, release_rings
+from onewafer.simulator.fast.tasks import control_arrived, operation_ended
+from onewafer.simulator.fast.watched import serve_watched, take_from_channel
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -83,6 +87,8 @@ if TYPE_CHECKING:
 _INPUT_EMPTY = int(StallReason.INPUT_EMPTY)
 _OUTPUT_FULL = int(StallReason.OUTPUT_FULL)
 _DATA_PATH, _FIFO = int(StallReason.DATA_PATH), int(StallReason.FIFO)
+_TEST_OR_SUSPEND, _TERMINATE = int(FifoAction.TEST_OR_SUSPEND), int(FifoAction.TERMINATE)
+_FAULT = int(FifoAction.FAULT)
 _ENDED = -2
 """In place of a reason: the operation ends instead of waiting."""
 _DSD_START, _DSD_END = int(EventKind.DSD_START), int(EventKind.DSD_END)
@@ -110,6 +116,8 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
         if s.arena[op + OP_STEPS]:
             reason = obstacle_of(s, block, op, cycle)
             if reason != NONE:
+                if s.clock[FAULT]:
+                    return
                 if reason != _ENDED:
                     note_stall(s, block, op, cycle, reason)
                 continue
@@ -173,14 +181,18 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @shared
 def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
-    """Return whether a ring or a control wavelet holds an operation up (M95, M111, M112)."""
-    if waits_for_ring(s, op):
-        if s.arena[op + OP_CONFIG] != NONE:
-            return _FIFO
+    """Return whether a ring or a control wavelet holds an operation up, or ends it (M95, M111)."""
+    ring = lacking_ring(s, op)
+    ends = ends_on_control(s, op) and takes_control(s, block, op, cycle)
+    if not ends and ring != NONE:
+        ends = gives_up(s, block, op, ring, cycle)
+    if ends:
         note_stall(s, block, op, cycle, NONE)
         finish(s, block, op, cycle + 1)
         wake_attention(s, block, cycle + 1)
         return _ENDED
+    if ring != NONE:
+        return _FIFO
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] == INPUT:
             channel = s.arena[op + at + OPERAND_BASE]
@@ -190,6 +202,42 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             if is_control_next(s, channel):
                 return _INPUT_EMPTY
     return NONE
+
+
+@kernel
+def takes_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
+    """Take the control wavelet that ends an operation, if there is one (M98)."""
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] != INPUT:
+            continue
+        channel = s.arena[op + at + OPERAND_BASE]
+        ready = ready_cycle(s, channel)
+        if ready == FAR or not is_control_next(s, channel):
+            continue
+        if ready > cycle:
+            wake_element(s, block, ready)
+            continue
+        take_from_channel(s, block, channel, cycle)
+        control_arrived(s, block, op)
+        return True
+    return False
+
+
+@kernel
+def gives_up(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
+    """Tell whether an operation ends instead of waiting for a ring (M112), or note a fault."""
+    action = note_lack(s, ring)
+    if action == _FAULT:
+        pe = s.arena[block + BLOCK_PE]
+        s.clock[FAULT] = LACK_FAULT
+        s.clock[FAULT_DETAIL] = ring - s.pes[pe, PE_RINGS]
+        s.clock[FAULT_OTHER] = s.rings[ring, RINGS_COUNT] == 0
+        place_fault(s, pe, s.arena[op + OP_PC], cycle)
+        return False
+    if action == _TEST_OR_SUSPEND and s.arena[op + OP_CONFIG] == NONE:
+        set_result(s, s.arena[block + BLOCK_PE], s.arena[op + OP_PC], 0)
+        return True
+    return action == _TERMINATE
 
 
 @kernel

@@ -53,6 +53,7 @@ from onewafer.simulator.fast.fields import (
     OPERAND_BASE,
     OPERAND_DSD,
     OPERAND_KIND,
+    OPERAND_STEP,
     OPS_THREAD,
     OPS_WAITING_SINCE,
     OUTPUT,
@@ -67,7 +68,7 @@ from onewafer.simulator.fast.fifo import (
     room_cycle,
     tag_place,
 )
-from onewafer.simulator.fast.operation import compute_elements
+from onewafer.simulator.fast.operation import clear_source, compute_elements
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.staging import settle
 from onewafer.simulator.fast.words import stream_words
@@ -192,6 +193,10 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
     if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and not s.arena[op + OP_IS_ENDLESS]:
         finish(s, block, op, path_free)
         wake_attention(s, block, path_free)
+        if out and s.arena[op + OP_DEST + OPERAND_STEP]:
+            clear_source(s, pe, op)
+            if s.clock[FAULT]:
+                place_fault(s, pe, s.arena[op + OP_PC], s.arena[op + OP_LAST_SERVED])
 
 
 @kernel

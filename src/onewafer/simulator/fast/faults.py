@@ -21,6 +21,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_COLOR,
     FIFOS_NUMBER,
     FILLER_FAULT,
+    LACK_FAULT,
     MEMORY_FAULT,
     NUM_FAULT_FIELDS,
     OP_KIND,
@@ -91,6 +92,8 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
             )
         case kind if kind == WIDTH_FAULT:
             return messages.fifo_width(fault.detail, fault.other)
+        case kind if kind == LACK_FAULT:
+            return messages.fifo_fault(fault.detail, is_empty=bool(fault.other))
         case _:
             descriptor = program.dsds[fault.detail]
             colors = s.queue_colors[fault.pe].tolist()

@@ -79,7 +79,8 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     FILLER_FAULT,  # detail: operation that puts in; other: number of the ring
     BUSY_FAULT,  # detail: operation that still runs on the microthread
     BIND_FAULT,  # detail: register of the queue; other: obstacle << 8 | color
-) = range(14)
+    LACK_FAULT,  # detail: number of the ring; other: it is empty
+) = range(15)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -179,7 +180,7 @@ MAIN_THREAD = 8
 (
     OPERAND_KIND,
     OPERAND_BASE,  # value, address, or FIFO
-    OPERAND_STEP,  # bytes
+    OPERAND_STEP,  # bytes; of fabric output: its flags, see `arithmetic.outputs`
     OPERAND_BYTES,
     OPERAND_DSD,  # row of the descriptors (color of fabric output)
 ) = range(5)
@@ -304,13 +305,17 @@ NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
     RINGS_BYTES,
     RINGS_PUSH,  # task to activate, or NO_TASK
     RINGS_POP,
+    RINGS_EMPTY_ACTION,
+    RINGS_FULL_ACTION,
     RINGS_HEAD,
     RINGS_COUNT,
     RINGS_WIDTH,
+    RINGS_FOUND_EMPTY,  # an operation found no element, and none was put in since
+    RINGS_FOUND_FULL,
     RINGS_READER,  # live operation, 0: none
     RINGS_WRITER,
     NUM_RING_FIELDS,
-) = range(10)
+) = range(14)
 
 # --- programs and their tables -------------------------------------------------------------------
 
@@ -360,12 +365,22 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     DSD_NUM_LOOPS,  # FIFO: number of the ring
     DSD_IS_CONTROL,
     DSD_NAMED,  # the color that it names; NONE: that of its queue
+    DSD_FLAGS,  # FABOUT: as `arithmetic.outputs` has them, without an index
     DSD_EXTENTS,  # four, the innermost first
-) = range(8)
+) = range(9)
 DSD_STRIDES = DSD_EXTENTS + 4
 NUM_DSD_FIELDS = DSD_STRIDES + 4
 
-CONFIG_SLOT, CONFIG_RANK, CONFIG_ACTIVATE, CONFIG_UNBLOCK, NUM_CONFIG_FIELDS = range(5)
+(
+    CONFIG_SLOT,
+    CONFIG_RANK,
+    CONFIG_ACTIVATE,
+    CONFIG_UNBLOCK,
+    CONFIG_ENDS,  # a control wavelet ends the operation
+    CONFIG_CONTROL_ACTIVATE,
+    CONFIG_CONTROL_UNBLOCK,
+    NUM_CONFIG_FIELDS,
+) = range(8)
 
 (
     TASK_KIND,

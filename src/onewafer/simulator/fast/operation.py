@@ -6,10 +6,18 @@ from onewafer.image import (
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
     IN_MAP,
+    RESULT_SHIFT,
     SAVES_ADDRESS,
     DsdKind,
     DsdOperation,
     OperandMode,
+)
+from onewafer.simulator.arithmetic.outputs import (
+    CLEARS_BITS,
+    CLEARS_SHIFT,
+    DATA_BITS,
+    HAS_INDEX,
+    INDEX_BITS,
 )
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -25,6 +33,7 @@ from onewafer.simulator.fast.fields import (
     CONTROL_TAG,
     DSD_COLOR,
     DSD_EXTENTS,
+    DSD_FLAGS,
     DSD_IS_CONTROL,
     DSD_KIND,
     DSD_NUM_LOOPS,
@@ -77,6 +86,7 @@ from onewafer.simulator.fast.fields import (
     PE_PROGRAM,
     PE_RINGS,
     POINTER,
+    PROGRAM_CODE,
     PROGRAM_COLORS,
     PROGRAM_DSDS,
     PROGRAM_HAS_QUEUES,
@@ -174,6 +184,9 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
             s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_OUTPUTS] + offset
             mark = s.dsds[dsd, DSD_IS_CONTROL]
             s.arena[op + at + OPERAND_DSD] = color | CONTROL_TAG if mark else color
+            flags = s.dsds[dsd, DSD_FLAGS]
+            index = (low & DATA_BITS) << 16 if flags & HAS_INDEX else 0
+            s.arena[op + at + OPERAND_STEP] = to_signed(flags | index)
         return extent
     if kind == _FIFO:
         s.arena[op + at + OPERAND_KIND] = RING
@@ -250,7 +263,10 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     kind0, base0, step0, bytes0 = operand_of(s, op, OP_SRC0)
     kind1, base1, step1, bytes1 = operand_of(s, op, OP_SRC1)
     kind2, base2, step2, bytes2 = operand_of(s, op, OP_DEST)
-    mask0, mask1, mask2 = mask_of(bytes0), mask_of(bytes1), mask_of(bytes2)
+    mask0, mask1 = mask_of(bytes0), mask_of(bytes1)
+    mask2, index2 = mask_of(bytes2), 0
+    if kind2 == OUTPUT:
+        mask2, index2 = mask_of_output(bytes2, step2), step2 & INDEX_BITS
     done = 0
     while done < count:
         k = first + done
@@ -275,7 +291,7 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
         word = compute_element(kind, a, b, scalar)
         if kind2 == OUTPUT:
             s.arena[place_of(s, base2, s.arena[base2 + FIFO_TAIL] + done) + 1] = to_signed(
-                word & mask2
+                word & mask2 | index2
             )
         elif kind2 == VECTOR:
             write(s, pe, base2 + k * step2, word, bytes2)
@@ -311,6 +327,29 @@ def operand_of(s: Arrays, op: int, at: int) -> tuple[int, int, int, int]:
 def mask_of(num_bytes: int) -> int:
     """Return the mask of the bits of so many bytes."""
     return (1 << 8 * num_bytes) - 1
+
+
+@kernel
+def mask_of_output(num_bytes: int, flags: int) -> int:
+    """Return the mask of what an element puts into a wavelet (M44, M46)."""
+    return DATA_BITS if flags & HAS_INDEX else mask_of(num_bytes)
+
+
+@shared
+def clear_source(s: Arrays, pe: int, op: int) -> None:
+    """Write the zeros that the destination of an operation that is over asks for (M47)."""
+    source = (s.arena[op + OP_DEST + OPERAND_STEP] >> CLEARS_SHIFT & CLEARS_BITS) - 1
+    if source < 0:
+        return
+    at = OP_SRC0 if source == 0 else OP_SRC1
+    kind, base, step, num_bytes = operand_of(s, op, at)
+    if kind != VECTOR and kind != BLOCK:
+        return
+    for k in range(s.arena[op + OP_LENGTH]):
+        address = block_address(s, op, at, k) if kind == BLOCK else base + k * step
+        write(s, pe, address, 0, num_bytes)
+        if s.clock[FAULT]:
+            return
 
 
 @kernel
@@ -377,6 +416,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
     begins = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
     is_prepared = s.code[code, CODE_AUX] == IN_MAP and steps == 0
+    set_result(s, pe, s.arena[op + OP_PC], 1)
     s.operations[row, OPS_START] = cycle if is_prepared else begins
     s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
     set_duration(s, op, is_reduction)
@@ -384,6 +424,15 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
         save_address(s, pe, s.code[code, CODE_RD], length * _DEST_BYTES[kind])
         save_address(s, pe, s.code[code, CODE_RA], length * _SRC0_BYTES[kind])
         save_address(s, pe, s.code[code, CODE_RB], length * _SRC1_BYTES[kind])
+
+
+@kernel
+def set_result(s: Arrays, pe: int, pc: int, word: int) -> None:
+    """Set the register that gets the result of the operation at `pc`, if there is one (M116)."""
+    row = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE] + pc
+    register = s.code[row, CODE_AUX] >> RESULT_SHIFT
+    if register:
+        s.registers[pe, register] = word
 
 
 @kernel

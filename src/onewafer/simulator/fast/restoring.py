@@ -10,6 +10,7 @@ from onewafer.geometry import Direction
 from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import CONTROL_MARK
+from onewafer.simulator.arithmetic.outputs import IS_CONTROL
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
@@ -119,6 +120,8 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_QUEUES,
     RING,
     RINGS_COUNT,
+    RINGS_FOUND_EMPTY,
+    RINGS_FOUND_FULL,
     RINGS_HEAD,
     RINGS_READER,
     RINGS_WIDTH,
@@ -348,6 +351,8 @@ def _restore_rings(s: Arrays, table: Table) -> None:
     s.rings[row, RINGS_HEAD] = table["head"]
     s.rings[row, RINGS_COUNT] = table["count"]
     s.rings[row, RINGS_WIDTH] = table["width"]
+    s.rings[row, RINGS_FOUND_EMPTY] = table["found_empty"]
+    s.rings[row, RINGS_FOUND_FULL] = table["found_full"]
 
 
 # --- operations ----------------------------------------------------------------------------------
@@ -437,12 +442,13 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     is_block = form == tables.BLOCK
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
     step[is_block] = s.dsds[dsd[is_block], DSD_STRIDE] * num_bytes[is_block]
+    step[is_output] = _signed(stride[is_output] & ~IS_CONTROL)
     kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
     s.arena[op + at + OPERAND_KIND] = kind
     s.arena[op + at + OPERAND_BASE] = base
     s.arena[op + at + OPERAND_STEP] = step
     s.arena[op + at + OPERAND_BYTES] = num_bytes
-    tag = extra | np.where(stride, CONTROL_TAG, 0)
+    tag = extra | np.where(stride & IS_CONTROL, CONTROL_TAG, 0)
     s.arena[op + at + OPERAND_DSD] = np.where(is_output, tag, dsd)
     s.rings[base[is_ring], RINGS_WRITER if at == OP_DEST else RINGS_READER] = op[is_ring]
     s.arena[base[is_input] + FIFO_READER] = op[is_input]

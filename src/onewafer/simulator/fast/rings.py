@@ -14,6 +14,7 @@ from onewafer.simulator.fast.fields import (
     FAULT_DETAIL,
     FAULT_OTHER,
     FILLER_FAULT,
+    NONE,
     OP_DEST,
     OP_SRC0,
     OP_SRC1,
@@ -25,6 +26,10 @@ from onewafer.simulator.fast.fields import (
     RINGS_ADDRESS,
     RINGS_BYTES,
     RINGS_COUNT,
+    RINGS_EMPTY_ACTION,
+    RINGS_FOUND_EMPTY,
+    RINGS_FOUND_FULL,
+    RINGS_FULL_ACTION,
     RINGS_HEAD,
     RINGS_POP,
     RINGS_PUSH,
@@ -46,20 +51,30 @@ def is_full(s: Arrays, ring: int, num_bytes: int) -> bool:
 
 
 @kernel
-def waits_for_ring(s: Arrays, op: int) -> bool:
-    """Tell whether a ring has no element to give an operation, or no place (M111)."""
+def lacking_ring(s: Arrays, op: int) -> int:
+    """Return the ring that has no element to give an operation, or no place (M111), or NONE."""
     is_taken = False
-    dest = s.arena[op + OP_DEST + OPERAND_BASE]
+    dest = int64(s.arena[op + OP_DEST + OPERAND_BASE])
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] == RING:
-            ring = s.arena[op + at + OPERAND_BASE]
+            ring = int64(s.arena[op + at + OPERAND_BASE])
             if s.rings[ring, RINGS_COUNT] == 0:
-                return True
+                return ring
             if ring == dest:
                 is_taken = True
     if s.arena[op + OP_DEST + OPERAND_KIND] != RING or is_taken:
-        return False
-    return is_full(s, dest, s.arena[op + OP_DEST + OPERAND_BYTES])
+        return NONE
+    return dest if is_full(s, dest, s.arena[op + OP_DEST + OPERAND_BYTES]) else NONE
+
+
+@kernel
+def note_lack(s: Arrays, ring: int) -> int:
+    """Note that an operation lacks an element or a place; return what it does then (M115)."""
+    if s.rings[ring, RINGS_COUNT]:
+        s.rings[ring, RINGS_FOUND_FULL] = 1
+        return s.rings[ring, RINGS_FULL_ACTION]
+    s.rings[ring, RINGS_FOUND_EMPTY] = 1
+    return s.rings[ring, RINGS_EMPTY_ACTION]
 
 
 @shared
@@ -67,7 +82,8 @@ def take_element(s: Arrays, pe: int, ring: int, num_bytes: int, cycle: int) -> i
     """Remove the oldest element and return it; there is one."""
     if has_other_width(s, ring, num_bytes):
         return 0
-    if is_full(s, ring, num_bytes):
+    if s.rings[ring, RINGS_FOUND_FULL]:
+        s.rings[ring, RINGS_FOUND_FULL] = 0
         activate_in_next_cycle(s, pe, s.rings[ring, RINGS_POP], cycle)
     head = s.rings[ring, RINGS_HEAD]
     word = read(s, pe, s.rings[ring, RINGS_ADDRESS] + head * num_bytes, num_bytes)
@@ -82,6 +98,8 @@ def put_element(s: Arrays, pe: int, ring: int, word: int, num_bytes: int, cycle:
     if s.rings[ring, RINGS_COUNT] == 0:
         s.rings[ring, RINGS_WIDTH] = num_bytes
         s.rings[ring, RINGS_HEAD] = 0
+    if s.rings[ring, RINGS_FOUND_EMPTY]:
+        s.rings[ring, RINGS_FOUND_EMPTY] = 0
         activate_in_next_cycle(s, pe, s.rings[ring, RINGS_PUSH], cycle)
     if has_other_width(s, ring, num_bytes):
         return

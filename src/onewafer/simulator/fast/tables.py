@@ -19,6 +19,7 @@ from onewafer.image import (
     TaskKind,
     cost_class,
 )
+from onewafer.simulator.arithmetic.outputs import output_flags
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     CODE_AUX,
@@ -28,6 +29,9 @@ from onewafer.simulator.fast.fields import (
     CODE_OPCODE,
     CODE_PATCH,
     CONFIG_ACTIVATE,
+    CONFIG_CONTROL_ACTIVATE,
+    CONFIG_CONTROL_UNBLOCK,
+    CONFIG_ENDS,
     CONFIG_RANK,
     CONFIG_SLOT,
     CONFIG_UNBLOCK,
@@ -35,6 +39,7 @@ from onewafer.simulator.fast.fields import (
     DATA_TASK,
     DSD_COLOR,
     DSD_EXTENTS,
+    DSD_FLAGS,
     DSD_IS_CONTROL,
     DSD_KIND,
     DSD_NAMED,
@@ -364,6 +369,9 @@ def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architectur
     row[DSD_NAMED] = dsd.color
     row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
     row[DSD_IS_CONTROL] = int(dsd.is_control)
+    row[DSD_FLAGS] = output_flags(
+        is_control=False, has_index=dsd.has_index, clears=dsd.clears, base=0
+    )
     if dsd.kind is DsdKind.MEM4D:
         row[DSD_STRIDE] = dsd.strides[-1]
     loops = zip(reversed(dsd.extents), reversed(dsd.strides), strict=True)
@@ -381,6 +389,9 @@ def _config_rows(layout: ProgramLayout) -> Rows:
         row[CONFIG_RANK] = _RANK_OF_PRIORITY[config.priority]
         row[CONFIG_ACTIVATE] = config.activate
         row[CONFIG_UNBLOCK] = config.unblock
+        row[CONFIG_ENDS] = int(config.ends_on_control)
+        row[CONFIG_CONTROL_ACTIVATE] = config.control_activate
+        row[CONFIG_CONTROL_UNBLOCK] = config.control_unblock
         rows.append(row)
     return rows
 

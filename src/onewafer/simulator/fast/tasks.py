@@ -16,6 +16,8 @@ from onewafer.simulator.fast.controls import (
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
     CONFIG_ACTIVATE,
+    CONFIG_CONTROL_ACTIVATE,
+    CONFIG_CONTROL_UNBLOCK,
     CONFIG_UNBLOCK,
     FAR,
     FAULT,
@@ -113,6 +115,17 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
         activate(s, pe, s.configs[config, CONFIG_ACTIVATE])
     if s.configs[config, CONFIG_UNBLOCK] != NO_TASK:
         set_blocked(s, pe, s.configs[config, CONFIG_UNBLOCK], False)
+
+
+@kernel
+def control_arrived(s: Arrays, block: int, op: int) -> None:
+    """Do what an operation wants done when a control wavelet ends it (M98)."""
+    pe = s.arena[block + BLOCK_PE]
+    config = s.arena[op + OP_CONFIG]
+    if s.configs[config, CONFIG_CONTROL_ACTIVATE] != NO_TASK:
+        activate(s, pe, s.configs[config, CONFIG_CONTROL_ACTIVATE])
+    if s.configs[config, CONFIG_CONTROL_UNBLOCK] != NO_TASK:
+        set_blocked(s, pe, s.configs[config, CONFIG_CONTROL_UNBLOCK], False)
 
 
 @kernel

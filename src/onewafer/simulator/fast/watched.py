@@ -6,6 +6,7 @@ control wavelet behind the one they take starts a task.
 
 from __future__ import annotations
 
+from onewafer.simulator.arithmetic.outputs import INDEX_BITS
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -53,7 +54,12 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take, to_signed
 from onewafer.simulator.fast.memory import read, write
-from onewafer.simulator.fast.operation import read_memory, write_memory
+from onewafer.simulator.fast.operation import (
+    clear_source,
+    mask_of_output,
+    read_memory,
+    write_memory,
+)
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import put_element, take_element
 from onewafer.simulator.fast.scalars import compute_element
@@ -83,6 +89,11 @@ def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
         finish(s, block, op, free_at)
         wake_attention(s, block, free_at)
+        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+            clear_source(s, pe, op)
+            if s.clock[FAULT]:
+                place_fault(s, pe, s.arena[op + OP_PC], cycle)
+                return
     note(s, free_at)
     wake_element(s, block, free_at)
 
@@ -149,7 +160,8 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
             tag = s.arena[op + OP_DEST + OPERAND_DSD]
             s.arena[tag_place(s, base, s.arena[base + FIFO_TAIL])] = tag
         routable = cycle + 1 + s.timing[T_RAMP]
-        put(s, base, routable, word & ((1 << 8 * num_bytes) - 1))
+        flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
+        put(s, base, routable, word & mask_of_output(num_bytes, flags) | flags & INDEX_BITS)
         s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
         wake_router(s, block, routable)
     elif kind == RING:

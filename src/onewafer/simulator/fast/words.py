@@ -8,6 +8,7 @@ reduce and a multicast 1.3 times as fast.
 from __future__ import annotations
 
 from onewafer.image import DsdOperation
+from onewafer.simulator.arithmetic.outputs import HAS_INDEX
 from onewafer.simulator.arithmetic.tables import ELEMENTS
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
@@ -52,14 +53,21 @@ def stream_words(s: Arrays, block: int, op: int, count: int) -> int:
                 return stage_received(s, block, op, count)
             settle(s, block)
             return compute_words(s, pe, op, count, False, True, False)
-        if source == VECTOR and dest == OUTPUT:
+        if source == VECTOR and is_plain_output(s, op):
             return compute_words(s, pe, op, count, False, False, True)
     elif kind == _FADDS and source == INPUT and s.arena[op + OP_SRC0 + OPERAND_KIND] == VECTOR:
         if dest == VECTOR:
             return compute_words(s, pe, op, count, True, True, False)
-        if dest == OUTPUT:
+        if is_plain_output(s, op):
             return compute_words(s, pe, op, count, True, True, True)
     return NONE
+
+
+@kernel
+def is_plain_output(s: Arrays, op: int) -> bool:
+    """Tell whether the destination is fabric, and wavelets have no index (M46)."""
+    is_output = s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
+    return is_output and s.arena[op + OP_DEST + OPERAND_STEP] & HAS_INDEX == 0
 
 
 @kernel

@@ -11,7 +11,7 @@ from onewafer.image import DsdKind, DsdOperation
 from onewafer.simulator.arithmetic import dsd_element
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
-from onewafer.simulator.reference.fifo import FifoOperand
+from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.operand import (
     BlockOperand,
     InputOperand,
@@ -68,7 +68,7 @@ def export_elements(elements: Sequence[ComputeElement]) -> dict[str, Table]:
         operations += [
             (pe, *_export_operation(element, op)) for op in element.path.threads if op is not None
         ]
-        fifos += [(pe, f.number, f.head, f.count, f.width) for f in element.fifos if f.width]
+        fifos += [(pe, *_export_fifo(fifo)) for fifo in element.fifos if not fifo.is_as_loaded]
         if element.pending_launch is not None:
             function, words = element.pending_launch
             launches.append((pe, function.address))
@@ -144,6 +144,10 @@ def _export_operation(element: ComputeElement, operation: Operation) -> tuple[in
     )
 
 
+def _export_fifo(fifo: Fifo) -> tuple[int, ...]:
+    return fifo.number, fifo.head, fifo.count, fifo.width, fifo.found_empty, fifo.found_full
+
+
 def _export_operand(operand: Operand) -> tuple[int, int, int, int]:
     match operand:
         case PointerOperand():
@@ -155,7 +159,7 @@ def _export_operand(operand: Operand) -> tuple[int, int, int, int]:
         case InputOperand():
             return INPUT, operand.channel.color, 0, 0
         case OutputOperand():
-            return OUTPUT, operand.queue.number, operand.is_control, operand.color
+            return OUTPUT, operand.queue.number, operand.flags, operand.color
         case FifoOperand():
             return FIFO, operand.fifo.number, 0, 0
         case ScalarOperand():
@@ -260,9 +264,10 @@ def import_elements(
     snapshot: Snapshot, element_of_pe: Mapping[int, ComputeElement], agenda: Agenda
 ) -> None:
     """Fill the compute elements of a machine that was just loaded, but for their channels."""
-    for pe, number, head, count, width in rows_of(snapshot.fifos):
+    for pe, number, head, count, width, found_empty, found_full in rows_of(snapshot.fifos):
         fifo = element_of_pe[pe].fifos[number]
         fifo.head, fifo.count, fifo.width = head, count, width
+        fifo.found_empty, fifo.found_full = bool(found_empty), bool(found_full)
     for pe, *row in rows_of(snapshot.operations):
         _import_operation(element_of_pe[pe], row)
     for pe, *row in rows_of(snapshot.elements):
@@ -360,8 +365,7 @@ def _import_operand(element: ComputeElement, row: Sequence[int], num_bytes: int)
         case _ if form == INPUT:
             return InputOperand(element.channels[base], 0, num_bytes)
         case _ if form == OUTPUT:
-            is_control = bool(stride)
-            return OutputOperand(element.queues[base], extra, 0, num_bytes, is_control=is_control)
+            return OutputOperand(element.queues[base], extra, 0, num_bytes, flags=stride)
         case _ if form == FIFO:
             return FifoOperand(element.fifos[base], num_bytes)
         case _:

@@ -22,6 +22,7 @@ from onewafer.image import (
     DSD_NUMBER_MASK,
     IN_MAP,
     NO_TASK,
+    RESULT_SHIFT,
     SAVES_ADDRESS,
     TEARDOWN_TASK,
     ChannelKind,
@@ -32,6 +33,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
+from onewafer.simulator.arithmetic.outputs import output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     NO_REGISTER,
@@ -425,6 +427,21 @@ class ComputeElement:
         if config.unblock != NO_TASK:
             self.set_blocked(config.unblock, is_blocked=False)
 
+    def control_arrived(self, operation: Operation) -> None:
+        """Do what an operation wants done when a control wavelet ends it (M98)."""
+        config = operation.config
+        assert config is not None
+        if config.control_activate != NO_TASK:
+            self.activate(config.control_activate)
+        if config.control_unblock != NO_TASK:
+            self.set_blocked(config.control_unblock, is_blocked=False)
+
+    def set_result(self, pc: int, word: int) -> None:
+        """Set the register, if there is one, of the result of the operation at `pc` (M116)."""
+        register = self._code[pc].aux >> RESULT_SHIFT
+        if register:
+            self.registers[register] = word
+
     def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
         """Return the error with PE, cycle and source place."""
         reason = f"{error.reason}\n  at {self.describe_place(pc)}"
@@ -549,7 +566,8 @@ class ComputeElement:
         readable, word = channel.words[0]
         tables = self._tables
         if is_control(word):
-            if not tables.control_tasks:
+            is_awaited = channel.reader is not None and channel.reader.ends_on_control
+            if not tables.control_tasks or is_awaited:
                 return None
         elif channel.reader is not None or channel.home not in tables.data_task_of_color:
             return None
@@ -617,6 +635,7 @@ class ComputeElement:
             pc=self.pc - 1,
         )
         operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
+        self.set_result(operation.pc, 1)
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
         for (mode, index), num_bytes in zip(
             (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
@@ -657,8 +676,14 @@ class ComputeElement:
                 return InputOperand(self._channel_of(number, descriptor), extent, num_bytes)
             case DsdKind.FABOUT:
                 color = self._color_of(number, descriptor)
-                queue, mark = self.queues[descriptor.queue], descriptor.is_control
-                return OutputOperand(queue, color, extent, num_bytes, is_control=mark)
+                flags = output_flags(
+                    is_control=descriptor.is_control,
+                    has_index=descriptor.has_index,
+                    clears=descriptor.clears,
+                    base=words[0],
+                )
+                queue = self.queues[descriptor.queue]
+                return OutputOperand(queue, color, extent, num_bytes, flags=flags)
             case DsdKind.FIFO:
                 return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
             case DsdKind.MEM1D | DsdKind.MEM4D:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, SimulationError
-from onewafer.simulator.messages import conflict
+from onewafer.image import FifoAction
+from onewafer.simulator.arithmetic.control import is_control
+from onewafer.simulator.messages import conflict, fifo_fault
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
 from onewafer.simulator.statistics import StallReason
@@ -14,6 +16,7 @@ from onewafer.trace import NO_QUEUE, EventKind, Wait
 if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.router import Channel
 
 
 class DataPath:
@@ -134,20 +137,57 @@ class DataPath:
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)
                 continue
-            reason = self._obstacle(operation, cycle) if operation.is_stepwise else None
-            if reason is StallReason.FIFO and operation.config is None:
-                # It ends instead of waiting (M112).
+            if operation.is_stepwise and self._ends_early(operation, cycle):
                 operation.finish_at = cycle + 1
                 self._agenda.schedule(self._owner, operation.finish_at)
                 self._note_stall(operation, cycle, None)
-            elif reason is None:
+                continue
+            reason = self._obstacle(operation, cycle) if operation.is_stepwise else None
+            if reason is None:
                 ready.append(operation)
             else:
                 self._note_stall(operation, cycle, reason)
         return ready
 
+    def _ends_early(self, operation: Operation, cycle: int) -> bool:
+        """Tell whether an operation ends before its last element (M98, M112, M115)."""
+        if operation.ends_on_control and self._takes_control(operation, cycle):
+            return True
+        fifo = operation.lacking_fifo
+        if fifo is None:
+            return False
+        action = fifo.note_lack()
+        if action is FifoAction.FAULT:
+            error = SimulationError(fifo_fault(fifo.number, is_empty=not fifo.count))
+            raise self._owner.located(error, operation.pc, cycle)
+        gives_up = operation.gives_up(action)
+        if gives_up and action is FifoAction.TEST_OR_SUSPEND:
+            self._owner.set_result(operation.pc, 0)
+        return gives_up
+
+    def _takes_control(self, operation: Operation, cycle: int) -> bool:
+        """Take the control wavelet that ends an operation, if there is one (M98)."""
+        for source in operation.inputs:
+            channel = source.channel
+            if not channel.words or not is_control(channel.words[0][1]):
+                continue
+            if channel.words[0][0] > cycle:
+                self._agenda.schedule(self._owner, channel.words[0][0])
+                continue
+            channel.words.popleft()
+            self._tell_of_place(channel, cycle)
+            self._owner.control_arrived(operation)
+            return True
+        return False
+
+    def _tell_of_place(self, channel: Channel, cycle: int) -> None:
+        """Let the router know, if it waits, that a channel has a place."""
+        if channel.router_waits:
+            channel.router_waits = False
+            self._agenda.schedule(self._owner.router, cycle + 1)
+
     def _obstacle(self, operation: Operation, cycle: int) -> StallReason | None:
-        if operation.waits_for_fifo:
+        if operation.lacking_fifo is not None:
             return StallReason.FIFO
         for source in operation.inputs:
             words = source.channel.words
@@ -170,9 +210,7 @@ class DataPath:
         self._step(operation, cycle)
         router = self._owner.router
         for source in operation.inputs:
-            if source.channel.router_waits:
-                source.channel.router_waits = False
-                self._agenda.schedule(router, cycle + 1)
+            self._tell_of_place(source.channel, cycle)
         output = operation.output
         if output is not None:
             routable = cycle + 1 + self._ramp_cycles
@@ -191,6 +229,7 @@ class DataPath:
         self.free_at = cycle + operation.element_cycles
         if operation.next_element == operation.length and not operation.is_endless:
             operation.finish_at = self.free_at
+            self._clear_source(operation, cycle)
         self._agenda.note(self.free_at)
         self._agenda.schedule(self._owner, self.free_at)
 
@@ -224,6 +263,12 @@ class DataPath:
     def _step(self, operation: Operation, cycle: int) -> None:
         try:
             operation.step()
+        except SimulationError as error:
+            raise self._owner.located(error, operation.pc, cycle) from None
+
+    def _clear_source(self, operation: Operation, cycle: int) -> None:
+        try:
+            operation.clear_source()
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
 

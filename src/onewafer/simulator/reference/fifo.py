@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
-from onewafer.image import NO_TASK
+from onewafer.image import NO_TASK, FifoAction
 from onewafer.simulator.messages import fifo_width
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class Fifo:
         "_memory",
         "activated",
         "count",
+        "found_empty",
+        "found_full",
         "head",
         "number",
         "reader",
@@ -40,18 +42,37 @@ class Fifo:
         """Bytes of an element, set by the first one."""
         self.activated = 0
         """Bit set of the tasks that the last element activates (M113)."""
+        self.found_empty = False
+        """An operation found no element, and none was put in since."""
+        self.found_full = False
+        """An operation found no place, and no element was taken since."""
         self.reader: Operation | None = None
         self.writer: Operation | None = None
+
+    @property
+    def is_as_loaded(self) -> bool:
+        """Whether no operation ever put anything in, or looked for something."""
+        return not self.width and not self.found_empty and not self.found_full
 
     def is_full(self, num_bytes: int) -> bool:
         """Tell whether an element of `num_bytes` finds no place."""
         return self.count == self._capacity(self.width if self.count else num_bytes)
+
+    def note_lack(self) -> FifoAction:
+        """Note that an operation lacks an element or a place; return what it does then (M115)."""
+        if self.count:
+            self.found_full = True
+            return self._buffer.full_action
+        self.found_empty = True
+        return self._buffer.empty_action
 
     def put(self, word: int, num_bytes: int) -> None:
         """Append an element; there is a place."""
         if not self.count:
             self.width = num_bytes
             self.head = 0
+        if self.found_empty:
+            self.found_empty = False
             self._activate(self._buffer.activate_push)
         self._check(num_bytes)
         place = (self.head + self.count) % self._capacity(num_bytes)
@@ -61,7 +82,8 @@ class Fifo:
     def take(self, num_bytes: int) -> int:
         """Remove the oldest element and return it; there is one."""
         self._check(num_bytes)
-        if self.is_full(num_bytes):
+        if self.found_full:
+            self.found_full = False
             self._activate(self._buffer.activate_pop)
         word = self._memory.read(self._buffer.address + self.head * num_bytes, num_bytes)
         self.head = (self.head + 1) % self._capacity(num_bytes)

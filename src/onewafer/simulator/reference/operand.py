@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import DSD_NUMBER_MASK, DsdDescriptor, DsdKind
 from onewafer.simulator.arithmetic.control import CONTROL_MARK, is_control
+from onewafer.simulator.arithmetic.outputs import (
+    CLEARS_BITS,
+    CLEARS_SHIFT,
+    DATA_BITS,
+    HAS_INDEX,
+    INDEX_BITS,
+    IS_CONTROL,
+)
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.memory import Memory
@@ -178,18 +186,20 @@ class InputOperand:
 class OutputOperand:
     """A fabout DSD. What is written is collected in `written` for the compute element to send."""
 
-    __slots__ = ("_mark", "_mask", "color", "extent", "queue", "stride", "written")
+    __slots__ = ("_mark", "_mask", "color", "extent", "flags", "queue", "stride", "written")
 
     def __init__(
-        self, queue: OutputQueue, color: int, extent: int, num_bytes: int, *, is_control: bool
+        self, queue: OutputQueue, color: int, extent: int, num_bytes: int, *, flags: int
     ) -> None:
         self.queue = queue
         self.color = color
         self.extent = extent
+        self.flags = flags
+        """See `arithmetic.outputs`."""
         self.stride = 1
         self.written = 0
-        self._mask = (1 << 8 * num_bytes) - 1
-        self._mark = CONTROL_MARK if is_control else 0
+        self._mask = DATA_BITS if flags & HAS_INDEX else (1 << 8 * num_bytes) - 1
+        self._mark = flags & INDEX_BITS | (CONTROL_MARK if flags & IS_CONTROL else 0)
 
     def read(self, k: int) -> int:
         """Never: a fabout DSD is a destination."""
@@ -201,9 +211,9 @@ class OutputOperand:
         self.written = word & self._mask | self._mark
 
     @property
-    def is_control(self) -> bool:
-        """Whether it writes control wavelets."""
-        return self._mark != 0
+    def cleared_source(self) -> int:
+        """The source whose memory is zeros when an operation is over (M47); −1: none."""
+        return (self.flags >> CLEARS_SHIFT & CLEARS_BITS) - 1
 
     def has_room(self) -> bool:
         """Tell whether the queue has a free place."""

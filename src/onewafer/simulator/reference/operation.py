@@ -5,15 +5,17 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation
-from onewafer.simulator.reference.fifo import FifoOperand
+from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
+from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.operand import (
     ENDLESS,
+    BlockOperand,
     InputOperand,
     Operand,
     OutputOperand,
     PointerOperand,
     ScalarOperand,
+    VectorOperand,
     share_banks,
 )
 from onewafer.simulator.reference.router import NEVER
@@ -124,14 +126,34 @@ class Operation:
         return isinstance(self.dest, PointerOperand) and self.length > 1
 
     @property
-    def waits_for_fifo(self) -> bool:
-        """Whether a FIFO has no element to give, or no place for one (M111)."""
-        if any(not source.fifo.count for source in self.fifo_sources):
-            return True
+    def ends_on_control(self) -> bool:
+        """Whether a control wavelet ends the operation (M98)."""
+        return self.config is not None and self.config.ends_on_control
+
+    @property
+    def lacking_fifo(self) -> Fifo | None:
+        """The FIFO that has no element to give, or no place for one (M111)."""
+        for source in self.fifo_sources:
+            if not source.fifo.count:
+                return source.fifo
         dest = self.fifo_dest
         if dest is None or any(source.fifo is dest.fifo for source in self.fifo_sources):
-            return False
-        return dest.fifo.is_full(dest.num_bytes)
+            return None
+        return dest.fifo if dest.fifo.is_full(dest.num_bytes) else None
+
+    def gives_up(self, action: FifoAction) -> bool:
+        """Tell whether the operation ends instead of waiting for a FIFO (M112, M115)."""
+        is_tested = action is FifoAction.TEST_OR_SUSPEND and self.config is None
+        return is_tested or action is FifoAction.TERMINATE
+
+    def clear_source(self) -> None:
+        """Write the zeros that the destination of an operation that is over asks for (M47)."""
+        if self.output is None or self.output.cleared_source < 0:
+            return
+        source = (self.src0, self.src1)[self.output.cleared_source]
+        if isinstance(source, VectorOperand | BlockOperand):
+            for k in range(self.length):
+                source.write(k, 0)
 
     def step(self) -> None:
         """Read, compute and write the next element (M36)."""

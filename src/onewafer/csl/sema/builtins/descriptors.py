@@ -16,7 +16,7 @@ from onewafer.csl.sema.instance import FifoRequest, InstanceContext
 from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
-from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
+from onewafer.csl.sema.structs import read_choice, read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     Dsd,
     Pointer,
@@ -31,11 +31,19 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax.ast import BinaryOperator
-from onewafer.image import MAX_MEM4D_LOOPS, DsdDescriptor, DsdKind, Opcode, ScalarType
+from onewafer.image import (
+    MAX_MEM4D_LOOPS,
+    DsdDescriptor,
+    DsdKind,
+    FifoAction,
+    Opcode,
+    ScalarType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from onewafer.arch import Architecture
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
@@ -251,16 +259,37 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         value,
         "a fabout_dsd",
         span,
-        known=("fabric_color", "extent", "output_queue", "control", "simd_mode"),
+        known=(
+            *("fabric_color", "extent", "output_queue", "control", "simd_mode"),
+            *("wavelet_index_offset", "zero"),
+        ),
         required=("extent", "output_queue"),
-        unsupported=("advance_switch", "zero", "control_transform", "wavelet_index_offset"),
+        unsupported=("advance_switch", "control_transform"),
     )
     _check_packing(fields, span)
     queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
     color = _color(fields, instance, (False, queue), span)
     is_control = read_flag(fields, "control", span)
-    descriptor = DsdDescriptor(DsdKind.FABOUT, color, queue, is_control)
+    has_index = read_flag(fields, "wavelet_index_offset", span)
+    if is_control and has_index:
+        fail(
+            "type-mismatch",
+            "the high half of a control wavelet holds commands, and no index",
+            span,
+            help="leave out `.wavelet_index_offset`, or `.control`",
+        )
+    clears = -1
+    if "zero" in fields:
+        chosen = read_choice(fields["zero"], "`.zero`", _SOURCES, span)
+        clears = _SOURCES.index(chosen) if chosen else -1
+    descriptor = DsdDescriptor(
+        DsdKind.FABOUT, color, queue, is_control, has_index=has_index, clears=clears
+    )
     return _Fields(t.FABOUT_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
+
+
+_SOURCES = ("first_source", "second_source")
+"""What `.zero` may name."""
 
 
 @comptime_builtin("get_dsd", 2)
@@ -318,18 +347,41 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         config,
         "the configuration of a FIFO",
         config_span,
-        known=("activate_push", "activate_pop", "priority"),
-        unsupported=("dest", "src", "xdsr", "simd_mode", "empty_action", "full_action"),
+        known=("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
+        unsupported=("dest", "src", "xdsr", "simd_mode"),
     )
     read_priority(fields, config_span)
-    number = context.add_fifo(
-        FifoRequest(array, fields.get("activate_push"), fields.get("activate_pop"), config_span)
-    )
+    machine = context.session.architecture
+    actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
+    tasks = fields.get("activate_push"), fields.get("activate_pop")
+    number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
     return Dsd(
         t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
     )
 
 
+def _fifo_action(
+    fields: Mapping[str, Value], side: str, machine: Architecture, span: Span
+) -> FifoAction:
+    """Return what an operation does with an empty or a full FIFO."""
+    name = f"{side}_action"
+    if name not in fields:
+        return FifoAction.TEST_OR_SUSPEND
+    chosen = read_choice(fields[name], f"`.{name}`", _FIFO_ACTIONS, span)
+    action = FifoAction[chosen.upper()] if chosen else FifoAction.TEST_OR_SUSPEND
+    is_old = not machine.queues_need_initialization
+    if is_old and (side == "full" or action in (FifoAction.SUSPEND, FifoAction.FAULT)):
+        what = f"`.{name}`" if side == "full" else f"`.{name} = .{{ .{chosen} = true }}`"
+        fail(
+            "unsupported-on-architecture",
+            f"{machine.name} has no {what} of a FIFO",
+            span,
+            help="it has `.empty_action` with `.test_or_suspend` or `.terminate`",
+        )
+    return action
+
+
+_FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)
 _FIFO_ELEMENT_BYTES = (2, 4)
 _WORD_BYTES = 4
 _NOTHING = Scalar(t.U16, 0)

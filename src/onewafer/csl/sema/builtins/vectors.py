@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
@@ -15,6 +16,7 @@ from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.maps import emit_map
 from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
+    TRUE,
     VOID_VALUE,
     Dsd,
     Dsr,
@@ -28,7 +30,7 @@ from onewafer.csl.sema.values import (
     is_comptime,
     type_of,
 )
-from onewafer.diagnostics import Annotation, Diagnostic
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     DSD_OPERATIONS,
     NO_TASK,
@@ -96,8 +98,7 @@ def _operation(
         scalar = _scalar(a, value, span, info.scalar)
     operands = (args[0], *args[1 : 1 + (src0 is not None) + (src1 is not None)])
     _check_operands(site, a, args, info)
-    if index is not None:
-        dest, src0, src1 = _shift(a, site, (dest, src0, src1), operands, index)
+    dest, src0, src1 = _shift(a, site, (dest, src0, src1), operands, index)
     is_vector = any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands)
     if not is_vector and operation not in _ON_SCALARS:
         fail(
@@ -116,8 +117,42 @@ def _operation(
             site.span,
             help="write `.{ .async = true }` as its last argument",
         )
-    a.emit(ir.DsdStatement(operation, dest, src0, src1, scalar, config, site.span))
-    return VOID_VALUE
+    _check_cleared(site, operands, info)
+    parts = operation, dest, src0, src1, scalar, config, site.span
+    if config is None and any(isinstance(v, Dsr) or type_of(v) is t.FIFO for v in operands):
+        result = a.new_local("result", t.BOOL, is_const=True).local
+        a.emit(ir.DsdStatement(*parts, result))
+        return Runtime(t.BOOL, ir.ReadLocal(result))
+    a.emit(ir.DsdStatement(*parts))
+    return TRUE  # nothing but a FIFO ends a synchronous operation early
+
+
+def _check_cleared(site: Site, operands: Sequence[Value], info: DsdOperationInfo) -> None:
+    """Fail if the destination clears a source that is not in memory, or that is not there."""
+    descriptor = _descriptor_of(operands[0])
+    if descriptor is None or descriptor.clears < 0:
+        return
+    # One source is the second one of the machine.
+    sources = {0: operands[1], 1: operands[2]} if info.src0 is not None else {1: operands[1]}
+    source = sources.get(descriptor.clears)
+    if source is None:
+        fail(
+            "type-mismatch",
+            f"`@{site.name}` has one source, which is the second one for `.zero`",
+            site.span,
+            help="write `.zero = .{ .second_source = true }` in the fabout_dsd",
+        )
+    if not isinstance(source, Dsr) and type_of(source) not in (t.MEM1D_DSD, t.MEM4D_DSD):
+        fail(
+            "type-mismatch",
+            f"`.zero` clears the memory of a source, this one is of type `{type_of(source)}`",
+            site.argument_spans[1 + descriptor.clears if info.src0 is not None else 1],
+            help="use a mem DSD, or a fabout_dsd without `.zero`",
+        )
+
+
+def _descriptor_of(value: Value) -> DsdDescriptor | None:
+    return value.descriptor if isinstance(value, Dsd | Runtime) else None
 
 
 def _check_operands(site: Site, a: Analyzer, args: Sequence[Value], info: DsdOperationInfo) -> None:
@@ -223,27 +258,57 @@ def _shift(
     site: Site,
     operands: tuple[ir.DsdOperand, ir.DsdOperand | None, ir.DsdOperand | None],
     values: Sequence[Value],
-    index: Value,
+    index: Value | None,
 ) -> tuple[ir.DsdOperand, ir.DsdOperand | None, ir.DsdOperand | None]:
-    """Let the operands that take an index begin that many words further."""
-    takes_index = [isinstance(value, Dsd) and value.takes_index for value in values]
+    """Give `.index` to the operands that take one: memory begins later, wavelets carry it."""
+    if index is None:
+        return operands
+    takes_index = [_takes_index(value) for value in values]
     if not any(takes_index):
-        fail(
-            "missing-field",
-            "no operand of this operation takes an `.index`",
-            site.argument_spans[-1],
-            help="make the DSD a `const` with `.wavelet_index_offset = true`",
-        )
+        _warn_of_index(a, site)
+        return operands
     shift = index_value(a, index, site.argument_spans[-1])
     flags = iter(takes_index)
     dest, src0, src1 = (
-        ir.Vector(ir.UpdateDsd(ir.DsdUpdate.ADVANCE, operand.dsd, shift, _INDEX_BYTES))
+        ir.Vector(_with_index(operand.dsd, shift, is_fabric=place == 0 and _is_fabric(values[0])))
         if operand is not None and next(flags) and isinstance(operand, ir.Vector)
         else operand
-        for operand in operands
+        for place, operand in enumerate(operands)
     )
     assert dest is not None
     return dest, src0, src1
+
+
+def _takes_index(value: Value) -> bool:
+    """Tell whether a DSD was made with `.wavelet_index_offset`."""
+    descriptor = _descriptor_of(value)
+    has_index = descriptor is not None and descriptor.has_index
+    return has_index or (isinstance(value, Dsd) and value.takes_index)
+
+
+def _is_fabric(value: Value) -> bool:
+    return type_of(value) is t.FABOUT_DSD
+
+
+def _with_index(dsd: ir.Expression, index: ir.Expression, *, is_fabric: bool) -> ir.Expression:
+    if is_fabric:
+        return ir.UpdateDsd(ir.DsdUpdate.BASE, dsd, index)
+    return ir.UpdateDsd(ir.DsdUpdate.ADVANCE, dsd, index, _INDEX_BYTES)
+
+
+def _warn_of_index(a: Analyzer, site: Site) -> None:
+    """Warn of an `.index` that no operand takes."""
+    a.instance.report(
+        Fault(
+            Diagnostic(
+                "unused-index",
+                "no operand of this operation takes its `.index`",
+                Annotation(site.argument_spans[-1]),
+                severity=Severity.WARNING,
+                help="make a DSD with `.wavelet_index_offset = true`, or leave out `.index`",
+            )
+        )
+    )
 
 
 # --- configuration -------------------------------------------------------------------------------
@@ -277,21 +342,48 @@ def _config(a: Analyzer, value: Value, span: Span, operands: Sequence[Value]) ->
         value,
         "the configuration of a DSD operation",
         span,
-        known=("async", "activate", "unblock", "priority", "ut_id"),
-        unsupported=("on_control",),
+        known=("async", "activate", "unblock", "priority", "ut_id", "on_control"),
     )
     loaded = _loaded_config(a, operands, span)
     is_async = read_flag(fields, "async", span)
     if not is_async:
-        for name in ("activate", "unblock"):
+        for name in ("activate", "unblock", "on_control"):
             if name in fields:
                 fail("missing-field", f"`.{name}` needs `.async = true`", span)
         return None
+    _check_input(a, fields, operands, span)
     microthread = _microthread(a, fields, operands, span)
-    config = _completion(a, fields, microthread, span)
+    return _merged(_completion(a, fields, microthread, span), loaded)
+
+
+def _merged(config: DsdConfig, loaded: DsdConfig | None) -> DsdConfig:
+    """Return the settings of an operation, with those of its DSRs where it has none itself."""
     if loaded is not None and config.activate == NO_TASK and config.unblock == NO_TASK:
-        return DsdConfig(microthread, loaded.activate, loaded.unblock, config.priority)
+        config = replace(config, activate=loaded.activate, unblock=loaded.unblock)
+    if loaded is not None and not config.ends_on_control:
+        config = replace(
+            config,
+            ends_on_control=loaded.ends_on_control,
+            control_activate=loaded.control_activate,
+            control_unblock=loaded.control_unblock,
+        )
     return config
+
+
+def _check_input(
+    a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
+) -> None:
+    """Fail if `.on_control` waits for control wavelets where no wavelets come."""
+    vectors = [value for value in operands if isinstance(value, Dsr) or type_of(value) in t.DSDS]
+    known = _descriptors(a, operands)
+    is_known = len(known) == len(vectors)
+    if "on_control" in fields and is_known and all(d.kind is not DsdKind.FABIN for d in known):
+        fail(
+            "missing-fabric-input",
+            "`.on_control` waits for control wavelets, and no operand is a fabin_dsd",
+            span,
+            help="leave it out, or read from a fabin_dsd",
+        )
 
 
 def _loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConfig | None:
@@ -348,7 +440,35 @@ def _completion(
         activate = a.instance.local_task(fields["activate"], span)
     if "unblock" in fields:
         unblock = a.instance.channel_of(fields["unblock"], span)
-    return DsdConfig(microthread, activate, unblock, read_priority(fields, span))
+    return DsdConfig(
+        microthread,
+        activate,
+        unblock,
+        read_priority(fields, span),
+        *_control_actions(a, fields, span),
+    )
+
+
+_CONTROL_ACTIONS: Final = ("terminate", "activate", "unblock")
+
+
+def _control_actions(a: Analyzer, fields: Mapping[str, Value], span: Span) -> tuple[bool, int, int]:
+    """Return whether a control wavelet ends an operation, and what it activates and unblocks."""
+    if "on_control" not in fields:
+        return False, NO_TASK, NO_TASK
+    chosen = read_fields(fields["on_control"], "`.on_control`", span, known=_CONTROL_ACTIONS)
+    if len(chosen) != 1:
+        fail(
+            "type-mismatch",
+            f"`.on_control` has one of {', '.join(_CONTROL_ACTIONS)}, not {len(chosen)}",
+            span,
+            help="write `.on_control = .{ .terminate = true }`, or `.{ .activate = task }`",
+        )
+    if "terminate" in chosen:
+        return read_flag(chosen, "terminate", span), NO_TASK, NO_TASK
+    if "activate" in chosen:
+        return True, a.instance.local_task(chosen["activate"], span), NO_TASK
+    return True, NO_TASK, a.instance.channel_of(chosen["unblock"], span)
 
 
 def _microthread(
@@ -452,8 +572,8 @@ def _load_config(
         value,
         "the configuration of `@load_to_dsr`",
         span,
-        known=("async", "activate", "unblock", "ut_id", "save_address"),
-        unsupported=("on_control", "single_step"),
+        known=("async", "activate", "unblock", "ut_id", "save_address", "on_control"),
+        unsupported=("single_step",),
     )
     saves_address = read_flag(fields, "save_address", span)
     if saves_address and dsd.type is not t.MEM1D_DSD:

@@ -151,6 +151,9 @@ def _effects(emitted: Sequence[ir.Statement]) -> _Effects:
             case ir.Map(streams=streams):
                 locals_.update(stream.local for stream in streams)
                 write_memory = True
+            case ir.DsdStatement(result=ir.Local() as result):
+                locals_.add(result)
+                write_memory = True
             case ir.Store() | ir.DsdStatement() | ir.Timestamp():
                 write_memory = True
             case ir.Evaluate() | ir.If() | ir.Loop() | ir.Labelled():
