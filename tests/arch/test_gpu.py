@@ -61,3 +61,9 @@ def test_names_of_other_systems_are_not_clusters():
 def test_an_unknown_cluster_is_refused_with_what_to_write(name, message):
     with pytest.raises(ConfigurationError, match=message):
         load_cluster(name)
+
+
+def test_nobody_has_a_million_gpus():
+    assert find_cluster("h100x200000").count == 200_000
+    with pytest.raises(ConfigurationError, match="at most 262,144 GPUs; write h100 for one"):
+        find_cluster("h100x1000000000")

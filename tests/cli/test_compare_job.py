@@ -80,6 +80,11 @@ def test_what_is_not_said_is_usual(kind, numbers, job):
     assert build_jobs(kind, numbers, _model()) == (job,)
 
 
+def test_a_run_has_the_tokens_of_a_step_at_least():
+    with pytest.raises(ConfigurationError, match=r"a step has, 16 tokens .* or a smaller --batch"):
+        build_jobs(JobKind.TRAIN, Numbers(tokens=1, sequence=8, batch=2), _model())
+
+
 def test_usual_numbers_keep_to_the_context_of_the_model():
     model = _model(max_context=1024)
 

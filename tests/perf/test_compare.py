@@ -22,6 +22,7 @@ from onewafer.perf import (
 from onewafer.perf import gpu as gpus
 from onewafer.perf.checks import check_job
 from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
+from onewafer.perf.groups import parse_groups
 from tests.perf.dense_model import Sizes, dense_model
 from tests.perf.map_models import small_network
 
@@ -45,7 +46,7 @@ def test_progress_is_told_each_system_in_order():
 
 
 def test_a_system_that_cannot_has_a_refusal_among_the_results():
-    comparison = compare(MODEL, Decode(batch=10**7, context=4096), ["h100"])
+    comparison = compare(MODEL, Decode(batch=10**6, context=4096), ["h100"])
 
     assert isinstance(comparison.results[0], Refusal)
     assert comparison.answers == ()
@@ -180,3 +181,17 @@ def test_a_model_without_a_cache_has_no_next_token():
         check_job(encoder, JOB)
     with pytest.raises(ConfigurationError, match=r"nothing to serve; .* over --batch samples"):
         check_job(small_network(), Serve(concurrency=1, prompt=8, answer=8))
+
+
+def test_what_no_system_can_is_said_before_any_is_asked():
+    asked = []
+
+    def ask(**options):
+        options = CompareOptions(**options)
+        compare(MODEL, JOB, ["cs3", "h100"], options, progress=asked.append)
+
+    with pytest.raises(ConfigurationError, match="takes 3 GPUs, and h100x1 has 1"):
+        ask(groups=parse_groups("tp3"))
+    with pytest.raises(ConfigurationError, match="there is no engine 'foo'"):
+        ask(gpu=gpus.GpuOptions(engine="foo"))
+    assert not asked

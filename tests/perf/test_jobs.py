@@ -15,6 +15,10 @@ from onewafer.perf import Decode, Pass, Precision, Prefill, Serve, Train
         (Serve, {"concurrency": 0, "prompt": 1, "answer": 1}, "concurrency is 0"),
         (Train, {"tokens": math.nan, "sequence": 1, "batch": 1}, "tokens is nan"),
         (Train, {"tokens": math.inf, "sequence": 1, "batch": 1}, "tokens is inf"),
+        (Decode, {"batch": 10**7, "context": 4}, "batch is 10,000,000; it can be 1,000,000"),
+        (Prefill, {"batch": 10**12, "tokens": 4}, "batch is 1,000,000,000,000; it can be"),
+        (Serve, {"concurrency": 10**8, "prompt": 1, "answer": 1}, "concurrency is 100,000,000"),
+        (Train, {"tokens": 1e300, "sequence": 1, "batch": 1}, r"1e\+300; it can be 1e\+18 at most"),
     ],
 )
 def test_no_work_is_no_job(job, fields, named):

@@ -15,6 +15,9 @@ from onewafer.errors import ConfigurationError
 
 _FOLDER = "onewafer.arch.gpus"
 _CLUSTER = re.compile(r"(?P<gpu>[a-z]+\d+)(?:x(?P<count>\d+))?")
+MOST_GPUS = 1 << 18
+"""Of a cluster. The largest that anybody has said to have in one place have some 200,000 (xAI,
+Colossus, 2025); networks of more would need another model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ def gpu_entries(name: str) -> tuple[CatalogEntry, ...]:
 def find_cluster(name: str) -> GpuCluster | None:
     """Return the cluster of a name like `h100x8` or `b200` (one GPU); None if it names no GPU.
 
+    Raise ConfigurationError for more GPUs than anybody has.
+
     >>> find_cluster("gb200x72").title
     '72 × GB200 NVL72'
     >>> find_cluster("cs3") is None
@@ -111,6 +116,11 @@ def find_cluster(name: str) -> GpuCluster | None:
     if match is None or match["gpu"] not in gpu_names():
         return None
     count = int(match["count"] or 1)
+    if count > MOST_GPUS:
+        raise ConfigurationError(
+            f"{name!r}: a cluster has at most {MOST_GPUS:,} GPUs; "
+            f"write {match['gpu']} for one, {match['gpu']}x8 for eight"
+        )
     return GpuCluster(load_gpu(match["gpu"]), count) if count else None
 
 

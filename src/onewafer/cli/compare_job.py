@@ -114,7 +114,13 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
             tokens = numbers.tokens
             if tokens is None:
                 tokens = TOKENS_PER_WEIGHT * model.num_weights
-            return (Train(tokens=tokens, sequence=sequence, batch=batch),)
+            job = Train(tokens=tokens, sequence=sequence, batch=batch)
+            if numbers.tokens is not None and tokens < job.tokens_per_step:
+                raise ConfigurationError(
+                    f"--tokens {tokens:g} is less than a step has, {job.tokens_per_step:,} tokens "
+                    f"in {batch:,} sequences; write more, or a smaller --batch"
+                )
+            return (job,)
 
 
 def _usual_batch(sequence: int) -> int:

@@ -11,6 +11,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import gpu, wafer
 from onewafer.perf.answer import Answer, Comparison, Refusal
 from onewafer.perf.checks import as_rows, as_samples, check_job
+from onewafer.perf.gpu.engine import load_engine
 from onewafer.perf.jobs import Forward, Precision, Prefill, Train
 from onewafer.perf.published import PublishedFigure, published_figures, topics
 
@@ -66,6 +67,7 @@ def compare(
         )
     _check_pins(job, chosen.wafer)
     _check_profile(chosen.gpu.profile, systems)
+    _check_clusters(job, chosen, systems)
     programs = wafer.Programs() if programs is None else programs
     results: list[Answer | Refusal] = []
     for name in systems:
@@ -188,6 +190,18 @@ def _check_profile(profile: gpu.Profile | None, systems: Sequence[str]) -> None:
             f"the profile is of {profile.device}, which no system here has; they are: "
             f"{', '.join(systems)}"
         )
+
+
+def _check_clusters(job: Job, options: CompareOptions, systems: Sequence[str]) -> None:
+    """Refuse an engine that there is not, and groups that a cluster is too small for."""
+    load_engine(options.gpu.engine)
+    if options.groups is None:
+        return
+    for cluster in filter(None, map(find_cluster, systems)):
+        if isinstance(job, Train):
+            options.groups.training_plan()
+        else:
+            options.groups.inference_plan(cluster)
 
 
 def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ...]:

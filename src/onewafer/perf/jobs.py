@@ -13,6 +13,13 @@ from typing import TypeAlias
 
 from onewafer.errors import ConfigurationError
 
+MOST_AT_A_TIME = 1_000_000
+"""Sequences, samples or requests that are worked on together."""
+MOST_TOKENS = 1e18
+"""Of a training run; the longest that are published have some 10^13."""
+_LONG = 1e15
+"""Numbers from here on are written with an exponent."""
+
 
 class Precision(StrEnum):
     """Number format of weights and of the products with them; sums are wider."""
@@ -54,6 +61,7 @@ class Decode:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         _at_least_one(batch=self.batch, context=self.context)
+        _at_most(MOST_AT_A_TIME, batch=self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,7 @@ class Prefill:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         _at_least_one(batch=self.batch, tokens=self.tokens)
+        _at_most(MOST_AT_A_TIME, batch=self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,7 @@ class Forward:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         _at_least_one(batch=self.batch)
+        _at_most(MOST_AT_A_TIME, batch=self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +105,7 @@ class Serve:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         _at_least_one(concurrency=self.concurrency, prompt=self.prompt, answer=self.answer)
+        _at_most(MOST_AT_A_TIME, concurrency=self.concurrency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +122,8 @@ class Train:
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
         _at_least_one(tokens=self.tokens, sequence=self.sequence, batch=self.batch)
+        _at_most(MOST_AT_A_TIME, batch=self.batch)
+        _at_most(MOST_TOKENS, tokens=self.tokens)
 
     @property
     def tokens_per_step(self) -> int:
@@ -148,3 +161,10 @@ def _at_least_one(**numbers: float) -> None:
             raise ConfigurationError(f"{name} is {number:g}; it must be at least 1")
         if not math.isfinite(number):
             raise ConfigurationError(f"{name} is {number:g}; it must be a number that ends")
+
+
+def _at_most(most: float, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if number > most:
+            said, limit = (f"{n:,.0f}" if n < _LONG else f"{n:g}" for n in (number, most))
+            raise ConfigurationError(f"{name} is {said}; it can be {limit} at most")

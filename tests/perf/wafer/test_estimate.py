@@ -256,7 +256,8 @@ def test_pieces_are_shared_out_in_order_by_their_weights():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"density": 0.0}, "write 0.25"),
+        ({"density": 0.0}, "as 0.25 for"),
+        ({"density": 1e-9}, "write 0.001 to 1"),
         ({"clock_hertz": -1.0}, "as in 850MHz"),
         ({"precision": Precision.FP8}, "write fp16, bf16 or fp32"),
         ({"region": (0, 4)}, "write 160×160"),

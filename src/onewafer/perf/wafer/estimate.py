@@ -90,7 +90,7 @@ def estimate(
         elif (streamed := streaming.outcome()) is not None:
             outcomes.append(streamed)
     if not outcomes:
-        return refusal(model, demand, machine, options)
+        return refusal(model, demand, machine, options, programs)
     best = max(outcomes, key=lambda one: _value(one, job, options.goal))
     best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
     others = Others(tuple(one for one in outcomes if one.mode is not best.mode), too_slow)

@@ -9,6 +9,9 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf.jobs import Goal, Precision
 from onewafer.units import check_clock
 
+_LEAST_DENSITY = 0.001
+"""Share of weights that are not zero; with less, products are not what takes the time."""
+
 
 class Mode(StrEnum):
     """How a model is laid over wafers."""
@@ -43,10 +46,10 @@ class WaferOptions:
         """Refuse numbers that mean nothing."""
         if self.clock_hertz is not None:
             check_clock(self.clock_hertz)
-        if not 0 < self.density <= 1:
+        if not _LEAST_DENSITY <= self.density <= 1:
             raise ConfigurationError(
-                f"a density of {self.density:g} is not possible; write 0.25 for weights of which "
-                "three in four are zero, 1 for dense ones"
+                f"a density of {self.density:g} is not possible; write {_LEAST_DENSITY:g} to 1, "
+                "as 0.25 for weights of which three in four are zero, 1 for dense ones"
             )
         if self.precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
             raise ConfigurationError(

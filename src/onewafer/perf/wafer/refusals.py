@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.layouts import Demand
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.programs import Programs
     from onewafer.perf.wafer.system import Machine
 
 
-def refusal(model: Model, demand: Demand, machine: Machine, options: WaferOptions) -> Refusal:
+def refusal(
+    model: Model, demand: Demand, machine: Machine, options: WaferOptions, programs: Programs
+) -> Refusal:
     """Return the bytes that a job needs and those that there are, and what would do."""
     wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
     count = machine.num_wafers
     wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
-    asked = _Asked(model, demand, machine, options)
+    asked = _Asked(model, demand, machine, options, programs)
     return Refusal(
         system=machine.wafers.name,
         title=machine.title,
@@ -54,6 +57,7 @@ class _Asked:
     demand: Demand
     machine: Machine
     options: WaferOptions
+    programs: Programs
 
     def regions(self, replicas: int = 1) -> list[Regions]:
         """Return the regions of a replica, in all forms that are tried."""
@@ -64,6 +68,7 @@ class _Asked:
                 replace(one.load, sequences=sequences),
                 machine=self.machine,
                 options=self.options,
+                programs=self.programs,
             )
             for one in self.demand.in_forms()
         ]
@@ -112,6 +117,11 @@ def _way_out(asked: _Asked) -> str:
     reason = asked.why_not(asked.regions()[-1])
     if reason is None and options.region is not None:
         return f"no layer fits the region asked for, {sides(options.region)}: leave it out"
+    if reason is None and asked.demand.sequences > 1:
+        return (
+            f"no number of wafers up to {machine.system.max_systems:,} holds what so many "
+            "sequences keep: ask for fewer"
+        )
     return reason or "no rectangle of a wafer holds the largest layer"
 
 
