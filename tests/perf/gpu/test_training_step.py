@@ -12,7 +12,12 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise, Gemm, NumberFormat
 from onewafer.perf.gpu.sharding import Exchange, Product, Rows
 from onewafer.perf.gpu.training_constants import load_training_constants
-from onewafer.perf.gpu.training_layer import TENSOR_PARALLELISM, MicroBatch, PieceClock
+from onewafer.perf.gpu.training_layer import (
+    CONTEXT_PARALLELISM,
+    TENSOR_PARALLELISM,
+    MicroBatch,
+    PieceClock,
+)
 from onewafer.perf.gpu.training_plan import TrainingPlan
 from onewafer.perf.kept_activations import Recompute
 from tests.perf.gpu.training_cases import H100, MODEL, steps
@@ -118,6 +123,51 @@ def test_a_better_gpu_is_never_slower(plan: TrainingPlan, field: str) -> None:
     better = replace(H100, **{field: 2 * getattr(H100, field)})
 
     assert steps(gpu=better).seconds(plan) <= steps().seconds(plan) * (1 + 1e-9)
+
+
+@given(plan=_PLANS)
+def test_what_is_not_hidden_takes_longer(plan: TrainingPlan) -> None:
+    hidden, exposed, gathered = (
+        steps().seconds(one)
+        for one in (
+            plan,
+            replace(plan, is_overlapped=False),
+            replace(plan, is_overlapped=False, gathers_context=True),
+        )
+    )
+
+    assert hidden <= exposed * (1 + 1e-9)
+    assert gathered >= exposed if plan.context > 1 else gathered == exposed
+
+
+def test_gathered_keys_and_values_are_waited_for() -> None:
+    """2,048 tokens, 16 heads of 128 features, bf16: 16.8 MB, forward once and backward twice."""
+    layers = replace(MODEL, segments=MODEL.segments[1:2])
+    breakdown = steps(model=layers).breakdown(TrainingPlan(context=2, gathers_context=True))
+    gather, scatter = (
+        KernelClock(H100).time(Communication(collective, 2048 * 16 * 128 * 2 * 2, Group(2))).seconds
+        for collective in (Collective.ALL_GATHER, Collective.REDUCE_SCATTER)
+    )
+
+    expected = 24 * 64 * (2 * gather + scatter)
+    assert _seconds(breakdown, CONTEXT_PARALLELISM) == pytest.approx(expected)
+
+
+def test_data_parallelism_that_nothing_hides_sends_everything() -> None:
+    case, plan = steps(), TrainingPlan(data=4, is_overlapped=False)
+    gradients, weights = (
+        MODEL.num_weights * size for size in (_CONSTANTS.gradient_bytes, _CONSTANTS.weight_bytes)
+    )
+    expected = sum(
+        KernelClock(H100).time(Communication(collective, size, Group(4))).seconds
+        for collective, size in (
+            (Collective.REDUCE_SCATTER, gradients),
+            (Collective.ALL_GATHER, weights),
+        )
+    )
+
+    found = _seconds(case.breakdown(plan), "data parallelism")
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 @given(plan=_PLANS)

@@ -12,8 +12,11 @@ it feeds or empties, part by part: all but one of the parts are hidden if the pr
 (`--tp-comm-overlap` of Megatron-LM; Wang et al., ASPLOS 2023).
 
 Context parallelism sends keys and values round a ring while attention works on those that are there
-(Liu et al., 2023, arXiv 2310.01889), and with them their gradients on the way back. Early and late
-parts of a sequence are paired, so that all GPUs have as many pairs under a causal mask.
+(Liu et al., 2023, arXiv 2310.01889), and with them their gradients on the way back. Or it gathers
+them before attention begins, forward and once more backward, and scatters sums of gradients behind
+it: nothing hides that (The Llama 3 Herd of Models, arXiv 2407.21783, section 3.3.2, for the sake of
+masks between documents; that of TransformerEngine gathers again). Early and late parts of a
+sequence are paired, so that all GPUs have as many pairs under a causal mask.
 """
 
 from __future__ import annotations
@@ -190,7 +193,20 @@ class PieceClock:
             )
         if context > 1:
             num_bytes = rows.tokens * 2 * part.shape.kv_heads * part.shape.features
-            self._add_ring(num_bytes * ACTIVATION_BYTES, forward, backward)
+            if self._plan.gathers_context:
+                self._add_gather(num_bytes * ACTIVATION_BYTES * context)
+            else:
+                self._add_ring(num_bytes * ACTIVATION_BYTES, forward, backward)
+
+    def _add_gather(self, num_bytes: float) -> None:
+        """Add what attention waits for; `num_bytes` are those of all keys and values."""
+        group = Group(self._plan.context, stride=self._plan.tensor)
+        gather, scatter = (
+            self._clock.time(Communication(collective, num_bytes, group))
+            for collective in (Collective.ALL_GATHER, Collective.REDUCE_SCATTER)
+        )
+        self._forward.append(_item(CONTEXT_PARALLELISM, gather))
+        self._backward += [_item(CONTEXT_PARALLELISM, time) for time in (gather, scatter)]
 
     def _add_ring(self, num_bytes: float, forward: float, backward: float) -> None:
         group = Group(self._plan.context, stride=self._plan.tensor)
@@ -228,7 +244,7 @@ class PieceClock:
 
     def _exposed(self, transfer: KernelTime, product: KernelTime) -> Item:
         """Return what a product does not hide: one part of the transfer at least."""
-        hidden = product.seconds / self._share
+        hidden = product.seconds / self._share if self._plan.is_overlapped else 0.0
         seconds = max(transfer.seconds - hidden, transfer.seconds / self._plan.tensor)
         return Item(
             name=TENSOR_PARALLELISM,

@@ -14,7 +14,6 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, NumberFormat
 from onewafer.perf.gpu.sharding import Fused, Product, shard
 from onewafer.perf.gpu.training_layer import MicroBatch, PieceClock
-from onewafer.perf.gpu.training_plan import TrainingPlan
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from onewafer.perf.gpu.sharding import Part, ShardedPiece
     from onewafer.perf.gpu.training_constants import TrainingConstants
     from onewafer.perf.gpu.training_layer import PieceTime
+    from onewafer.perf.gpu.training_plan import TrainingPlan
     from onewafer.perf.jobs import Train
     from onewafer.perf.model import Model
 
@@ -87,7 +87,9 @@ class Pieces:
         return plan.micro_batch * self._job.sequence // plan.context
 
     def _plan(self, index: int, plan: TrainingPlan) -> PlannedPiece:
-        timed = self._timed(index, plan.tensor, plan.context, plan.micro_batch)
+        timed = self._timed(
+            index, replace(plan, data=1, shards_weights=False, recompute=Recompute.NONE)
+        )
         again = {
             Recompute.NONE: Breakdown(),
             Recompute.SELECTIVE: timed.elementwise,
@@ -114,13 +116,12 @@ class Pieces:
         is_last = index == len(self.segments) - 1
         return shard(self.segments[index], tensor, is_last=is_last)
 
-    def _time(self, index: int, tensor: int, context: int, micro_batch: int) -> PieceTime:
-        plan = TrainingPlan(tensor=tensor, context=context, micro_batch=micro_batch)
+    def _time(self, index: int, plan: TrainingPlan) -> PieceTime:
         rows = self._micro_batch(index, plan)
         clock = PieceClock(
             self._clock, plan, rows, products=self._products, constants=self.constants
         )
-        parts = self._sharded(index, tensor).parts
+        parts = self._sharded(index, plan.tensor).parts
         return clock.time(parts, whole=_whole(parts, self._sharded(index, 1).parts))
 
     def _micro_batch(self, index: int, plan: TrainingPlan) -> MicroBatch:

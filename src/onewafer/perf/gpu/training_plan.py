@@ -35,7 +35,7 @@ class TrainingPlan:
     tensor: int = 1
     """GPUs that share each layer, with sequence parallelism between its products."""
     context: int = 1
-    """GPUs that share each sequence; keys and values go round in a ring."""
+    """GPUs that share each sequence; keys and values go round in a ring, or are gathered."""
     pipeline: int = 1
     """Stages, each with a part of the layers."""
     data: int = 1
@@ -47,6 +47,11 @@ class TrainingPlan:
     shards_weights: bool = False
     """Whether weights and gradients are sharded over replicas, too, and gathered layer by layer."""
     recompute: Recompute = Recompute.NONE
+    gathers_context: bool = False
+    """Whether attention waits until keys and values of the whole sequence are gathered, so that any
+    mask is possible, instead of beginning with those that are there."""
+    is_overlapped: bool = True
+    """Whether products hide communication of tensor, pipeline and data parallelism."""
 
     @property
     def num_gpus(self) -> int:
@@ -73,6 +78,8 @@ class TrainingPlan:
         ]
         parts = [text.format(f"{size:,}") for size, text in sizes if size > 1]
         parts += ["sharded weights"] if self.shards_weights else []
+        parts += ["keys and values gathered"] if self.gathers_context else []
+        parts += [] if self.is_overlapped else ["nothing overlapped"]
         parts.append(f"micro-batches of {self.micro_batch}")
         if self.recompute is not Recompute.NONE:
             parts.append(f"{self.recompute} recomputation")
@@ -90,6 +97,10 @@ class PinnedPlan:
     micro_batch: int | None = None
     shards_weights: bool | None = None
     recompute: Recompute | None = None
+    gathers_context: bool | None = None
+    """None: keys and values go round in a ring."""
+    is_overlapped: bool | None = None
+    """None: products hide communication."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
@@ -124,7 +135,14 @@ def _groups(
     for tensor, context, pipeline in product(tensors, contexts, pipelines):
         data, left = divmod(gpus, tensor * context * pipeline)
         if not left:
-            yield TrainingPlan(tensor=tensor, context=context, pipeline=pipeline, data=data)
+            yield TrainingPlan(
+                tensor=tensor,
+                context=context,
+                pipeline=pipeline,
+                data=data,
+                gathers_context=pinned.gathers_context is True,
+                is_overlapped=pinned.is_overlapped is not False,
+            )
 
 
 def _schedules(

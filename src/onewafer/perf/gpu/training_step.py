@@ -144,7 +144,7 @@ class TrainingSteps:
         send = self._clock.time(Communication(Collective.SEND, num_bytes, group))
         count = plan.num_micro_batches(self._job.batch) * plan.interleave
         waits = send.seconds
-        if plan.interleave > 1:
+        if plan.interleave > 1 and plan.is_overlapped:
             waits = max(0.0, send.seconds - stage.forward / plan.interleave)
         return _item(SENDS, 2 * ((plan.pipeline - 1) * send.seconds + count * waits), send)
 
@@ -159,8 +159,9 @@ class TrainingSteps:
         group = Group(plan.optimizer_shards, stride=plan.tensor)
         scatter = self._clock.time(Communication(Collective.REDUCE_SCATTER, gradients, group))
         gather = self._clock.time(Communication(Collective.ALL_GATHER, weights, group))
-        seconds = max(scatter.seconds - stage.backward, scatter.seconds / stage.num_pieces)
-        seconds += max(gather.seconds - stage.forward, gather.seconds / stage.num_pieces)
+        backward, forward = (stage.backward, stage.forward) if plan.is_overlapped else (0.0, 0.0)
+        seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)
+        seconds += max(gather.seconds - forward, gather.seconds / stage.num_pieces)
         return _item(DATA_PARALLELISM, seconds, scatter)
 
     def _memory(self, plan: TrainingPlan, place: int, stage: _Stage) -> GpuMemory:

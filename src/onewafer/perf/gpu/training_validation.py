@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, cast
 
 from onewafer.arch import load_cluster
@@ -81,7 +82,7 @@ def _range(figure: PublishedFigure, model: Model, ours: float | None) -> tuple[f
 
 
 def _plan(conditions: Mapping[str, object]) -> PinnedPlan:
-    names = ("tensor", "context", "pipeline", "interleave", "micro_batch", "shards_weights")
+    names = (field.name for field in fields(PinnedPlan))
     known = {name: conditions[name] for name in names if name in conditions}
     return PinnedPlan(**known)  # pyright: ignore[reportArgumentType]  # from TOML
 
