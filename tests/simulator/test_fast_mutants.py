@@ -232,8 +232,8 @@ FEATURE_MUTANTS = {
     ),
     "save address: an element too far": (
         "operation.py",
-        "base = (low + stride * num_bytes) & 0xFFFF",
-        "base = (low + stride * num_bytes + 2) & 0xFFFF",
+        "base = (low + stride * length * num_bytes) & 0xFFFF",
+        "base = (low + stride * length * num_bytes + 2) & 0xFFFF",
     ),
 }
 TEARDOWN_MUTANTS = {

@@ -1,6 +1,11 @@
-"""Map loops and registers that save their address: M120–M123."""
+"""Map loops and registers that save their address: M120–M125."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onewafer.image import (
     IN_MAP,
@@ -168,3 +173,68 @@ def test_saved_address(engine, architecture, is_constant):
         kernel.operate_loaded(DsdOperation.MOV32, rd, 0, rb)
     run = boot(kernel.finish(), engine=engine, architecture=architecture).launch()
     assert run.words("target") == [12, 10, 8, 6, 4, 2]
+
+
+def test_registers_that_are_loaded_at_the_start(engine):
+    """M125: a DSR may hold a DSD before the program starts."""
+    kernel = Kernel()
+    source = kernel.data("source", T.U32, range(1, 5))
+    target = kernel.data("target", T.U32, num_elements=4)
+    plain = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+    kernel.function("main")
+    rd = kernel.dsr_load_constant(OperandMode.DSR_DEST, 1, plain, base=target, extent=4)
+    rb = operand(OperandMode.DSR_SRC1, 2)
+    kernel.operate_loaded(DsdOperation.MOV32, rd, 0, rb)
+    words = [rb, 4 << 16 | source, plain << 16 | 1]
+    program = replace(kernel.finish(), loaded_dsrs=np.array([words], np.int32))
+    assert boot(program, engine=engine).launch().words("target") == [1, 2, 3, 4]
+
+
+def copied(engine, architecture, *, source, extents, strides, lengths):
+    """Copy elements of nested loops, operation by operation; return what came out."""
+    kernel = Kernel()
+    base = kernel.data("source", T.U32, source)
+    target = kernel.data("target", T.U32, num_elements=sum(lengths))
+    plain = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+    nested = kernel.dsd(DsdDescriptor(DsdKind.MEM4D, extents=extents, strides=strides))
+    kernel.function("main")
+    rb = kernel.dsr_load_constant(
+        OperandMode.DSR_SRC1, 1, nested, base=base, extent=0, stride=0, saves_address=True
+    )
+    place = target
+    for length in lengths:
+        rd = kernel.dsr_load_constant(OperandMode.DSR_DEST, 1, plain, base=place, extent=length)
+        kernel.operate_loaded(DsdOperation.MOV32, rd, 0, rb)
+        place += 4 * length
+    run = boot(kernel.finish(), engine=engine, architecture=architecture).launch()
+    return run.words("target")
+
+
+@pytest.mark.parametrize("architecture", [WSE2, WSE3])
+def test_saved_address_of_nested_loops(engine, architecture):
+    """M124: after whole rounds of the first loop, the next operation begins behind them."""
+    found = copied(
+        engine,
+        architecture,
+        source=range(24),
+        extents=(2, 3),
+        strides=(4, 1),
+        lengths=[6, 6, 2, 2],
+    )
+    rows = [[0, 1, 2], [4, 5, 6], [8, 9, 10], [12, 13, 14], [16, 17, 18], [20, 21, 22]]
+    assert found == [element for row in rows for element in row][:16]
+
+
+@given(
+    size=st.integers(1, 7),
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+)
+@settings(max_examples=20)
+@pytest.mark.parametrize("architecture", [WSE2, WSE3])
+def test_circular_buffers_go_round(engine, architecture, size, lengths):
+    """M124: an operation goes on where the last one stopped, and from the end at the start."""
+    buffer = range(100, 100 + size)
+    found = copied(
+        engine, architecture, source=buffer, extents=(1, size), strides=(0, 1), lengths=lengths
+    )
+    assert found == [buffer[k % size] for k in range(sum(lengths))]

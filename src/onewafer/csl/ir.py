@@ -576,6 +576,8 @@ class InstanceIr:
     """Channels without a data task that start unblocked."""
     fifos: tuple[Fifo, ...] = ()
     """By `DsdDescriptor.fifo`."""
+    loads: tuple[LoadDsr, ...] = ()
+    """DSRs that hold a DSD from the start; all of it is known, and the same on all PEs."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 7
+VERSION = 8
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

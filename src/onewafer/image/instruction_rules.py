@@ -135,7 +135,7 @@ _OPERAND_MODES = {
 }
 """How each operand of a DSD instruction may be named when it is present."""
 _OPERAND_NAMES = {"rd": "dest", "ra": "src0", "rb": "src1", "rc": "scalar"}
-_DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
+DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
 
 
 def examine(
@@ -296,9 +296,9 @@ def _dsr_numbers(subject: Subject) -> Breaches:
             mode, index = row.fields[field] >> 16, row.fields[field] & 0xFFFF
             if not 0 <= mode < _NUM_MODES:
                 yield f"{row.place}: {field} has the unknown operand mode {mode}"
-            elif mode in _DSR_MODES and index >= num_dsrs:
+            elif mode in DSR_MODES and index >= num_dsrs:
                 yield f"{row.place}: {field} names DSR {index} of {num_dsrs}"
-            elif row.opcode is not Opcode.DSD and mode not in _DSR_MODES:
+            elif row.opcode is not Opcode.DSD and mode not in DSR_MODES:
                 yield f"{row.place}: {field} is a {OperandMode(mode).name}, not a DSR"
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image.instruction import (
+    DSD_NUMBER_MASK,
     IN_MAP,
     INSTRUCTIONS,
     RESULT_SHIFT,
+    SAVES_ADDRESS,
     ChannelKind,
     DsdOperation,
     Field,
@@ -104,6 +106,7 @@ def _tables(program: TileProgram) -> list[list[str]]:
         ["dsds", *(f"  {i:3}  {_dsd(dsd)}" for i, dsd in enumerate(program.dsds))],
         ["fifos", *(f"  {i:3}  {_fifo(fifo)}" for i, fifo in enumerate(program.fifos))],
         ["configs", *(f"  {i:3}  {_config(config)}" for i, config in enumerate(program.configs))],
+        ["loaded DSRs", *_loaded_dsrs(program)],
         ["messages", *(f"  {i:3}  {text}" for i, text in enumerate(program.messages))],
         ["patches", *_patches(program)],
     ]
@@ -207,6 +210,13 @@ def _patches(program: TileProgram) -> Iterator[str]:
             case PatchTarget.DATA:
                 place = f"datum at {patch.location:#06x}"
         yield f"  {place}  {patch.element.name}  {patch.values.size} values"
+
+
+def _loaded_dsrs(program: TileProgram) -> Iterator[str]:
+    for encoded, low, high in program.loaded_dsrs.tolist():
+        base, extent, number = low & 0xFFFF, low >> 16 & 0xFFFF, high >> 16 & DSD_NUMBER_MASK
+        saved = ", saves its address" if high & SAVES_ADDRESS else ""
+        yield f"  {_encoded_operand(encoded)}: dsd {number} at {base:#06x}, extent {extent}{saved}"
 
 
 def _channel(encoded: int) -> str:

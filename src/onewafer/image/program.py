@@ -256,3 +256,5 @@ class TileProgram:
     """And to those of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""
+    loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
+    """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""

@@ -10,8 +10,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.image.instruction import INSTRUCTIONS, NUM_FIELDS, ChannelKind, Field, Opcode
+from onewafer.image.instruction import (
+    DSD_NUMBER_MASK,
+    INSTRUCTIONS,
+    NUM_FIELDS,
+    ChannelKind,
+    Field,
+    Opcode,
+)
 from onewafer.image.instruction_rules import (
+    DSR_MODES,
     INSTRUCTION_RULES,
     Breaches,
     Rule,
@@ -145,6 +153,19 @@ def _control_problems(config: DsdConfig, place: str, architecture: Architecture)
         yield f"{place}: {local_ids(activate, architecture)}"
     if unblock != NO_TASK and not is_channel(unblock, architecture):
         yield f"{place}: there is no channel {unblock:#x} to unblock"
+
+
+def _loaded_dsrs(subject: Subject) -> Breaches:
+    program, num_dsrs = subject.program, subject.architecture.num_dsrs
+    if program.loaded_dsrs.ndim != 2 or program.loaded_dsrs.shape[1] != 3:  # noqa: PLR2004 - as said
+        yield f"loaded_dsrs has shape {program.loaded_dsrs.shape}, not [n, 3]"
+        return
+    for index, (encoded, _, high) in enumerate(program.loaded_dsrs.tolist()):
+        place, number = f"loaded_dsrs[{index}]", high >> 16 & DSD_NUMBER_MASK
+        if encoded >> 16 not in DSR_MODES or encoded & 0xFFFF >= num_dsrs:
+            yield f"{place}: {encoded:#x} is no DSR"
+        if number >= len(program.dsds):
+            yield f"{place}: DSD descriptor {number} of {len(program.dsds)}"
 
 
 def _fifos(subject: Subject) -> Breaches:
@@ -368,6 +389,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ("DSD descriptors are complete", _dsds),
     ("a queue exists and serves one color", _queues),
     ("configurations are legal", _configs),
+    ("DSRs are loaded with DSDs", _loaded_dsrs),
     ("FIFOs lie in memory and activate tasks", _fifos),
     ("blocked channels exist", _blocked_channels),
     ("task ids are legal and unique", _task_ids),

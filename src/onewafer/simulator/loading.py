@@ -22,10 +22,12 @@ from onewafer.image import (
     DsdKind,
     Field,
     Opcode,
+    OperandMode,
     PatchTarget,
     SwitchPosition,
     TaskKind,
     TileProgram,
+    decode_operand,
     verify,
 )
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
@@ -72,6 +74,7 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
             state.memory[pes, place] = program.data[first:end]
         _apply_data_patches(program, pes, state)
         _set_flags(program, pes, state, architecture)
+        _load_dsrs(program, pes, state)
         if program.reaches_queues:
             state.queue_colors[pes] = queue_colors_at_load(program, architecture)
     return state
@@ -311,6 +314,14 @@ def _apply_data_patches(program: TileProgram, pes: np.ndarray, state: MachineSta
             num_bytes = patch.element.num_bytes
             payload = patch.values.astype("<i4").view(np.uint8).reshape(-1, 4)
             state.memory[pes, patch.location : patch.location + num_bytes] = payload[:, :num_bytes]
+
+
+def _load_dsrs(program: TileProgram, pes: np.ndarray, state: MachineState) -> None:
+    for encoded, *words in program.loaded_dsrs.tolist():
+        mode, index = decode_operand(encoded)
+        state.dsrs[pes, mode - OperandMode.DSR_DEST, index] = np.array(words, np.int32).view(
+            np.uint32
+        )
 
 
 def _set_flags(

@@ -39,7 +39,7 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, FIFO = range(7)
     SCALAR  value                    –                            –
     POINTER address                  –                            –
     VECTOR  address                  elements                     –
-    BLOCK   address                  –                            descriptor of the tile program
+    BLOCK   address                  elements that are skipped    descriptor of the tile program
     INPUT   color                    –                            –
     OUTPUT  output queue             1: control wavelets          color
     FIFO    number of the FIFO       –                            –

@@ -522,4 +522,4 @@ def test_wavelets_of_two_values_are_refused(analyze, kind):
     }}
     """
     error = analyze(source).error
-    assert (error.code, "simd_mode" in error.message) == ("unsupported-feature", True)
+    assert (error.code, "simd_32" in error.message) == ("unsupported-feature", True)

@@ -12,6 +12,9 @@ const dn = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{8} -> n[i] });
 const d4 = @get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{2, 4} -> a[i * 4 + j] });
 const fifo = @allocate_fifo(a);
 const r = @get_dsr(dsr_src1, 1);
+const w = @get_dsr(dsr_dest, 1);
+const x = @get_xdsr(1);
+const ring = @get_dsd(circbuf_dsd, .{ .base_address = &a, .extent = 12, .wraparound = 5 });
 const in = @get_dsd(fabin_dsd, .{
   .fabric_color = @get_color(1), .extent = 5, .input_queue = @get_input_queue(2) });
 const out = @get_dsd(fabout_dsd, .{
@@ -82,15 +85,83 @@ def test_scalars_are_computed_once(body):
         ("@map(twice, da, in);", "type-mismatch"),
         ("@map(twice, da, @set_dsd_length(out, k));", "unsupported-feature"),
         ("@map(twice, @increment_dsd_offset(d4, k, f32), db);", "unsupported-feature"),
-        ("@map(twice, r, db);", "unsupported-feature"),
+        ("@map(twice, r, db);", "missing-field"),
+        ("@load_to_dsr(r, da); @map(twice, r, db);", "missing-field"),
+        ("@load_to_dsr(w, db, .{ .single_step = true }); @map(twice, w, db);", "type-mismatch"),
+        ("@load_to_dsr(r, db, .{ .single_step = true }); @map(twice, da, r);", "type-mismatch"),
+        (
+            "if (k == 3) @load_to_dsr(r, da, .{ .single_step = true }) else @load_to_dsr(r, db, .{ .single_step = true }); @map(twice, r, db);",
+            "unsupported-feature",
+        ),
+        ("@map(twice, ring, db);", "type-mismatch"),
+        ("@fmovs(db, ring);", "type-mismatch"),
+        ("@load_to_dsr(r, ring);", "type-mismatch"),
+        ("@load_to_dsr_xdsr(r, x, da);", "type-mismatch"),
+        ("@load_to_dsr_xdsr(r, r, ring);", "type-mismatch"),
+        ("@load_to_dsr_xdsr(x, x, ring);", "type-mismatch"),
+        ("@load_to_dsr_xdsr_sr(r, x, .{}, d4, .{});", None),
+        ("@load_to_dsr_xdsr_sr(r, x, .{ @get_sr(1) }, d4);", "wrong-argument-count"),
+        ("@load_to_dsr_xdsr_sr(r, x, .{ x }, d4);", "type-mismatch"),
+        ("@load_to_dsr_xdsr_sr(r, x, @get_sr(1), d4);", "type-mismatch"),
+        ("@load_to_dsr_xdsr_sr(r, x, .{}, ring);", "type-mismatch"),
+        (
+            "@load_to_dsr_xdsr_sr(r, x, .{}, @increment_dsd_offset(d4, k, f32));",
+            "wrong-argument-count",
+        ),
+        ("@load_to_dsr(r, in, .{ .save_address = true });", "type-mismatch"),
+        ("_ = @get_xdsr(99);", "id-out-of-range"),
+        (
+            "_ = @get_dsd(circbuf_dsd, .{ .base_address = &a, .extent = 4, .wraparound = 9 });",
+            "value-out-of-range",
+        ),
+        (
+            "_ = @get_dsd(circbuf_dsd, .{ .base_address = &a, .extent = 4, .wraparound = 0 });",
+            "value-out-of-range",
+        ),
+        ("_ = @get_dsd(circbuf_dsd, .{ .base_address = &a[1], .extent = 4 });", "missing-field"),
+        ("_ = @get_dsd(circbuf_dsd, .{ .base_address = a, .extent = 4 });", "type-mismatch"),
+        (
+            "_ = @get_dsd(circbuf_dsd, .{ .base_address = &a, .extent = 4, .stride = 2 });",
+            "unknown-field",
+        ),
     ],
 )
 def test_mistake(analyze, statement, code):
-    assert analyze(f"{DECLARED}\nfn main() void {{ {statement} }}").codes == [code]
+    expected = [] if code is None else [code]
+    assert analyze(f"{DECLARED}\nfn main() void {{ {statement} }}").codes == expected
 
 
-def test_registers_that_save_their_address(body, analyze):
+@pytest.mark.parametrize(
+    ("loads", "statement"),
+    [
+        ("@load_to_dsr(r, da, .{ .single_step = true });", "@map(note_f, r);"),
+        ("const d = @set_dsd_length(da, k); @load_to_dsr(r, d, .{ .single_step = true });",
+         "if (k != 0) { @map(note_f, r); }"),
+    ],
+)  # fmt: skip
+def test_registers_stand_for_what_they_hold(body, loads, statement):
+    declared = f"{DECLARED}\nvar last: f32 = 0.0; fn note_f(v: f32) void {{ last = v; }}"
+    plain = body(f"{loads} {statement}", declared)
+    assert any("map v ← " in line for line in plain)
+
+
+def test_loads_of_one_dsd_may_stand_anywhere(analyze):
+    source = """
+fn first() void { @map(note, n1); }
+comptime { @load_to_dsr(n1, dn, .{ .single_step = true }); }
+fn again() void { @load_to_dsr(n1, dn, .{ .single_step = true }); }
+"""
+    declared = f"{DECLARED}\nconst n1 = @get_dsr(dsr_src1, 2);{source}"
+    calls = "fn main() void { first(); again(); }"
+    assert analyze(f"{declared}{calls}").codes == []
+    other = "const d2 = @set_dsd_length(dn, 2); fn other() void { @load_to_dsr(n1, d2, .{ .single_step = true }); }"
+    calls = "fn main() void { first(); other(); }"
+    assert analyze(f"{declared}{other}{calls}").codes == ["unsupported-feature"]
+
+
+def test_registers_that_save_their_address(body):
     (line,) = body("@load_to_dsr(r, da, .{ .save_address = true });", DECLARED)
     assert line.endswith(" saved")
-    source = f"{DECLARED}\nfn main() void {{ @load_to_dsr(r, d4, .{{ .save_address = true }}); }}"
-    assert analyze(source).codes == ["unsupported-feature"]
+    for load in ("@load_to_dsr_xdsr_sr(r, x, .{}, d4, ", "@load_to_dsr_xdsr(r, x, ring, "):
+        (line,) = body(f"{load}.{{ .save_address = true }});", DECLARED)
+        assert line.endswith(" saved")

@@ -1,6 +1,6 @@
 """Which data structure register each compiler-made DSD operand uses.
 
-In: the functions of an instance. Out: a register number for every operand that is a `Vector`.
+In: an instance. Out: a register number for every operand that is a `Vector`.
 Registers that the program names itself, and those of memcpy, are left alone. All synchronous
 operations share one register of each kind, since one runs at a time. Every asynchronous operation
 has registers of its own as long as there are enough; when there are not, the operations of one
@@ -84,15 +84,16 @@ class DsrPlan:
 
 
 def plan_dsrs(
-    functions: tuple[ir.Function, ...], *, num_dsrs: int, uses_memcpy: bool, sink: DiagnosticSink
+    instance: ir.InstanceIr, *, num_dsrs: int, uses_memcpy: bool, sink: DiagnosticSink
 ) -> DsrPlan:
     """Choose the registers of an instance; report `too-many-dsrs` when there are too few."""
-    body = [s for function in functions for s in walk.statements(function.body)]
+    body = [s for function in instance.functions for s in walk.statements(function.body)]
     operations = [s for s in body if isinstance(s, ir.DsdStatement)]
     named = {
         (r.file, r.index) for s in operations for r in walk.dsd_operands(s) if isinstance(r, ir.Dsr)
     }
-    named |= {(s.dsr.file, s.dsr.index) for s in body if isinstance(s, ir.LoadDsr)}
+    loads = [*instance.loads, *(s for s in body if isinstance(s, ir.LoadDsr))]
+    named |= {(load.dsr.file, load.dsr.index) for load in loads}
     plan = DsrPlan()
     for mode in DSR_MODES:
         taken = {index for file, index in named if file is mode}

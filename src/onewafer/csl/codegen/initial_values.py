@@ -26,6 +26,8 @@ def find_read_only(instance: ir.InstanceIr) -> frozenset[ir.Global]:
     }
     escaping.update(variable for variable in instance.globals if variable.is_exported)
     escaping.update(fifo.variable for fifo in instance.fifos)
+    for load in instance.loads:
+        escaping.update(address.variable for address in _escaping(load.dsd))
     for variable in instance.globals:
         for datum in variable.data:
             match datum:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
@@ -25,6 +25,7 @@ from onewafer.csl.codegen.object_code import (
     ScalarOperand,
     to_int32,
 )
+from onewafer.errors import InternalError
 from onewafer.image import (
     NUM_FIELDS,
     RESULT_SHIFT,
@@ -78,6 +79,7 @@ class _Linker:
         code, locations, patches = self._code()
         # Initial DSDs add descriptors: the table is complete only after this.
         data, data_patches, pointers = self._data()
+        loaded_dsrs = self._loaded_dsrs()
         program, plan, instance = self.program, self.plan, self.program.instance
         symbols, exports = self._symbols()
         return TileProgram(
@@ -103,6 +105,7 @@ class _Linker:
             reaches_registers=instance.reaches_registers,
             reaches_queues=instance.reaches_queues,
             pointers=pointers,
+            loaded_dsrs=loaded_dsrs,
         )
 
     # --- words ----------------------------------------------------------------------------------
@@ -263,6 +266,18 @@ class _Linker:
                 case ir.DsdDatum(offset=offset, dsd=dsd):
                     for i, word in enumerate(initial_dsd(dsd, self.program.descriptors)):
                         yield offset + i * ScalarType.U32.num_bytes, ScalarType.U32, word
+
+    def _loaded_dsrs(self) -> NDArray[np.int32]:
+        rows: list[tuple[int, int, int]] = []
+        for load in self.program.instance.loads:
+            if not isinstance(load.dsd, ir.MakeDsd):
+                raise InternalError("a DSR is loaded at the start with a DSD that is not known")
+            low, high = initial_dsd(load.dsd, self.program.descriptors)
+            if isinstance(high, DsdShapeWord) and load.saves_address:
+                high = replace(high, saves_address=True)
+            words = [to_int32(int(self._value(word))) for word in (low, high)]
+            rows.append((operand(load.dsr.file, load.dsr.index), words[0], words[1]))
+        return np.array(rows, dtype=np.int32).reshape(-1, 3)
 
     # --- symbols and tasks ----------------------------------------------------------------------
 

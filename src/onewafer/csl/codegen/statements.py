@@ -472,9 +472,7 @@ def generate(
 ) -> ObjectProgram:
     """Return the object code of an instance; what the machine lacks is reported to the sink."""
     instance = expand_inline(instance)
-    dsrs = plan_dsrs(
-        instance.functions, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink
-    )
+    dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
     tables = InstanceTables(dsrs, read_only=find_read_only(instance))
     callees = {function: walk.callees(function) for function in instance.functions}
     started = {task.function for task in instance.tasks}

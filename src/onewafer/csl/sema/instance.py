@@ -20,6 +20,7 @@ from onewafer.csl.sema.values import (
     Dsd,
     FunctionValue,
     Pointer,
+    Runtime,
     Scalar,
     Taint,
     Undefined,
@@ -96,6 +97,12 @@ class DsrState:
     """There are several with different settings."""
     users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
     """What to say, for each operation that took its settings from here, if it becomes varied."""
+    stepped: Dsd | Runtime | None = None
+    """What `@map` walks through: it was loaded with `.single_step`."""
+    steps_vary: bool = False
+    """There are several such DSDs, or one that only run time knows."""
+    mappers: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    """What to say, for each `@map` that took its DSD from here, if these become several."""
 
 
 DsrKey = tuple["t.SimpleType", int]
@@ -142,6 +149,8 @@ class InstanceContext(Context):
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
         self.dsrs: dict[DsrKey, DsrState] = {}
+        self.loads: list[ir.LoadDsr] = []
+        """What DSRs hold from the start."""
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
         self.keep_alive: list[object] = []

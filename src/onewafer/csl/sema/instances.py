@@ -386,6 +386,7 @@ class _Analysis:
             unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
             exports=tuple(self.exports),
             fifos=tuple(self.fifos),
+            loads=tuple(instance.loads),
             reaches_registers=instance.reaches_registers,
             reaches_queues=instance.reaches_queues,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),

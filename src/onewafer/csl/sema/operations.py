@@ -181,6 +181,7 @@ def _is_defined(op: BinaryOperator, type_: t.Type) -> bool:
             t.is_numeric(type_)
             or type_ in simple
             or type_ in t.IDS
+            or type_ in t.REGISTERS
             or isinstance(type_, t.EnumType | t.PointerType)
         )
     if op in BITWISE:

@@ -193,6 +193,7 @@ OUTPUT_QUEUE: Final = SimpleType("output_queue")
 UT_ID: Final = SimpleType("ut_id")
 MEM1D_DSD: Final = SimpleType("mem1d_dsd")
 MEM4D_DSD: Final = SimpleType("mem4d_dsd")
+CIRCBUF_DSD: Final = SimpleType("circbuf_dsd")
 FABIN_DSD: Final = SimpleType("fabin_dsd")
 FABOUT_DSD: Final = SimpleType("fabout_dsd")
 FIFO: Final = SimpleType("fifo")
@@ -200,12 +201,15 @@ FIFO: Final = SimpleType("fifo")
 DSR_DEST: Final = SimpleType("dsr_dest")
 DSR_SRC0: Final = SimpleType("dsr_src0")
 DSR_SRC1: Final = SimpleType("dsr_src1")
+XDSR: Final = SimpleType("xdsr")
+SR: Final = SimpleType("sr")
 
 IDS: Final = frozenset(
     (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID)
 )
-DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD, FIFO))
+DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, CIRCBUF_DSD, FABIN_DSD, FABOUT_DSD, FIFO))
 DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1))
+REGISTERS: Final = DSRS | {XDSR, SR}
 COMPTIME_ONLY: Final = frozenset(
     (
         COMPTIME_INT,
@@ -217,7 +221,7 @@ COMPTIME_ONLY: Final = frozenset(
         RANGE,
         ANYTYPE,
         BF16,
-        *DSRS,
+        *REGISTERS,
     )
 )
 
@@ -228,7 +232,7 @@ PREDECLARED: Final[Mapping[str, Type]] = {
         *(COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT, TYPE, ANYTYPE),
         *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
         *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),
-        *(DSR_DEST, DSR_SRC0, DSR_SRC1, MODULE, ANYOPAQUE),
+        *(CIRCBUF_DSD, DSR_DEST, DSR_SRC0, DSR_SRC1, XDSR, SR, MODULE, ANYOPAQUE),
     )
 }
 """Type names that need no declaration."""

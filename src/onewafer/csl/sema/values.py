@@ -205,7 +205,7 @@ class Dsd:
 
 @dataclass(frozen=True, slots=True)
 class Dsr:
-    """A data structure register."""
+    """A data structure register, or one of those beside them (`xdsr`, `sr`)."""
 
     type: t.SimpleType
     index: int

@@ -419,7 +419,8 @@ def _operand(
     base = np.where(form == tables.FIFO, base - first_ring, base)
     dsd = word(OPERAND_DSD)  # of fabric output: its tag
     stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
-    stride = np.where(form == tables.VECTOR, stride, 0)
+    skipped = np.where(form == tables.BLOCK, word(OPERAND_STEP), 0)
+    stride = np.where(form == tables.VECTOR, stride, skipped)
     flags = word(OPERAND_STEP) & WORD | (dsd & CONTROL_TAG != 0)
     extra = np.where(is_output, dsd & COLOR_MASK, 0)
     return {

@@ -180,7 +180,7 @@ MAIN_THREAD = 8
 (
     OPERAND_KIND,
     OPERAND_BASE,  # value, address, or FIFO
-    OPERAND_STEP,  # bytes; of fabric output: its flags, see `arithmetic.outputs`
+    OPERAND_STEP,  # bytes; BLOCK: elements skipped (M124); OUTPUT: flags, see `arithmetic.outputs`
     OPERAND_BYTES,
     OPERAND_DSD,  # row of the descriptors (color of fabric output)
 ) = range(5)

@@ -195,7 +195,7 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
     s.arena[op + at + OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
         s.arena[op + at + OPERAND_KIND] = BLOCK
-        s.arena[op + at + OPERAND_STEP] = s.dsds[dsd, DSD_STRIDE] * num_bytes
+        s.arena[op + at + OPERAND_STEP] = high & 0xFFFF
     else:
         stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
         s.arena[op + at + OPERAND_KIND] = VECTOR
@@ -209,15 +209,25 @@ def stride_of(s: Arrays, op: int, at: int) -> int:
     kind = s.arena[op + at + OPERAND_KIND]
     if (kind != VECTOR and kind != BLOCK) or s.arena[op + at + OPERAND_BYTES] == 0:
         return 1
-    return abs(s.arena[op + at + OPERAND_STEP]) // s.arena[op + at + OPERAND_BYTES]
+    return abs(step_of(s, op, at)) // s.arena[op + at + OPERAND_BYTES]
+
+
+@kernel
+def step_of(s: Arrays, op: int, at: int) -> int:
+    """Return the bytes from an element in memory to the next one, of a MEM4D in the last loop."""
+    if s.arena[op + at + OPERAND_KIND] == BLOCK:
+        dsd = s.arena[op + at + OPERAND_DSD]
+        return s.dsds[dsd, DSD_STRIDE] * s.arena[op + at + OPERAND_BYTES]
+    return int64(s.arena[op + at + OPERAND_STEP])
 
 
 @kernel
 def block_address(s: Arrays, op: int, at: int, k: int) -> int:
-    """Return the address of element k of a MEM4D: the first loop goes on past its extent (M36)."""
+    """Return the address of element k of a MEM4D, of which some may be skipped (M124)."""
     dsd = s.arena[op + at + OPERAND_DSD]
     num_bytes = s.arena[op + at + OPERAND_BYTES]
     address = s.arena[op + at + OPERAND_BASE]
+    k += s.arena[op + at + OPERAND_STEP]
     last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
     for loop in range(last):
         extent = s.dsds[dsd, DSD_EXTENTS + loop]
@@ -421,9 +431,9 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
     set_duration(s, op, is_reduction)
     if not s.clock[FAULT]:
-        save_address(s, pe, s.code[code, CODE_RD], length * _DEST_BYTES[kind])
-        save_address(s, pe, s.code[code, CODE_RA], length * _SRC0_BYTES[kind])
-        save_address(s, pe, s.code[code, CODE_RB], length * _SRC1_BYTES[kind])
+        save_address(s, pe, s.code[code, CODE_RD], length, _DEST_BYTES[kind])
+        save_address(s, pe, s.code[code, CODE_RA], length, _SRC0_BYTES[kind])
+        save_address(s, pe, s.code[code, CODE_RB], length, _SRC1_BYTES[kind])
 
 
 @kernel
@@ -444,18 +454,32 @@ def has_tagged_input(s: Arrays, op: int, at: int) -> bool:
 
 
 @kernel
-def save_address(s: Arrays, pe: int, encoded: int, num_bytes: int) -> None:
-    """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+def save_address(s: Arrays, pe: int, encoded: int, length: int, num_bytes: int) -> None:
+    """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
     mode = encoded >> 16
     if mode == 0 or mode == _REGISTER or mode == _POINTER:
         return
     index = encoded & 0xFFFF
     low = int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
     high = int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
-    if high & SAVES_ADDRESS:
-        stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
-        base = (low + stride * num_bytes) & 0xFFFF
-        s.dsrs[pe, mode - _DSR_DEST, index, 0] = low & 0xFFFF_0000 | base
+    if not high & SAVES_ADDRESS:
+        return
+    dsd = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DSDS] + (high >> 16 & DSD_NUMBER_MASK)
+    stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
+    if s.dsds[dsd, DSD_KIND] == _MEM4D:
+        last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
+        inside = int64(1)
+        for loop in range(last):
+            inside *= s.dsds[dsd, DSD_EXTENTS + loop]
+        if inside == 0:
+            return
+        start = (high & 0xFFFF) + length
+        stride = int64(s.dsds[dsd, DSD_STRIDES + last])
+        length = start // inside
+        high = high & ~0xFFFF | start % inside
+        s.dsrs[pe, mode - _DSR_DEST, index, 1] = high
+    base = (low + stride * length * num_bytes) & 0xFFFF
+    s.dsrs[pe, mode - _DSR_DEST, index, 0] = low & 0xFFFF_0000 | base
 
 
 @kernel
@@ -465,7 +489,7 @@ def sources_conflict(s: Arrays, op: int) -> bool:
     kind1 = s.arena[op + OP_SRC1 + OPERAND_KIND]
     if (kind0 != VECTOR and kind0 != BLOCK) or (kind1 != VECTOR and kind1 != BLOCK):
         return False
-    if s.arena[op + OP_SRC0 + OPERAND_STEP] != s.arena[op + OP_SRC1 + OPERAND_STEP]:
+    if step_of(s, op, OP_SRC0) != step_of(s, op, OP_SRC1):
         return False
     differing = s.arena[op + OP_SRC0 + OPERAND_BASE] ^ s.arena[op + OP_SRC1 + OPERAND_BASE]
     return (differing >> 2) & 3 == 0

@@ -27,7 +27,6 @@ from onewafer.simulator.fast.fields import (
     BLOCK_ROUTER_WAKE,
     CONFIG_RANK,
     CONTROL_TAG,
-    DSD_STRIDE,
     FAR,
     FIFO_LAST_MOVE,
     FIFO_OWNER,
@@ -441,7 +440,7 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     dsd = program[:, PROGRAM_DSDS] + extra
     is_block = form == tables.BLOCK
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
-    step[is_block] = s.dsds[dsd[is_block], DSD_STRIDE] * num_bytes[is_block]
+    step[is_block] = stride[is_block]
     step[is_output] = _signed(stride[is_output] & ~IS_CONTROL)
     kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
     s.arena[op + at + OPERAND_KIND] = kind

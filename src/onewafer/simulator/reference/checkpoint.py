@@ -155,7 +155,7 @@ def _export_operand(operand: Operand) -> tuple[int, int, int, int]:
         case VectorOperand():
             return VECTOR, operand.base, operand.stride, 0
         case BlockOperand():
-            return BLOCK, operand.base, 0, operand.number
+            return BLOCK, operand.base, operand.skipped, operand.number
         case InputOperand():
             return INPUT, operand.channel.color, 0, 0
         case OutputOperand():
@@ -361,7 +361,7 @@ def _import_operand(element: ComputeElement, row: Sequence[int], num_bytes: int)
         case _ if form == BLOCK:
             descriptor = element.program.dsds[extra]
             assert descriptor.kind is DsdKind.MEM4D
-            return BlockOperand(element.memory, (base, extra << 16), descriptor, num_bytes)
+            return BlockOperand(element.memory, (base, extra << 16 | stride), descriptor, num_bytes)
         case _ if form == INPUT:
             return InputOperand(element.channels[base], 0, num_bytes)
         case _ if form == OUTPUT:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import prod
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
@@ -641,16 +642,26 @@ class ComputeElement:
             (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
         ):
             if mode in _DSR_MODES:
-                self._save_address(mode, index, operation.length * num_bytes)
+                self._save_address(mode, index, operation.length, num_bytes)
         return operation
 
-    def _save_address(self, mode: OperandMode, index: int, num_bytes: int) -> None:
-        """Let a DSR that saves its address begin behind an operation's elements (M123)."""
+    def _save_address(self, mode: OperandMode, index: int, length: int, num_bytes: int) -> None:
+        """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
         first = self.dsr_index(mode, index)
         low, high = self.dsrs[first], self.dsrs[first + 1]
-        if high & SAVES_ADDRESS:
-            base = low + to_signed16(high) * num_bytes
-            self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
+        if not high & SAVES_ADDRESS:
+            return
+        dsd = self.program.dsds[high >> 16 & DSD_NUMBER_MASK]
+        stride = to_signed16(high)
+        if dsd.kind is DsdKind.MEM4D:
+            inside = prod(dsd.extents[1:])
+            if inside == 0:
+                return
+            stride = dsd.strides[0]
+            length, skipped = divmod((high & 0xFFFF) + length, inside)
+            self.dsrs[first + 1] = high & ~0xFFFF | skipped
+        base = low + stride * length * num_bytes
+        self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
 
     def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
         match mode:

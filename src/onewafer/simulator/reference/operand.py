@@ -120,7 +120,7 @@ class VectorOperand:
 class BlockOperand:
     """A mem4d DSD: nested loops, the last the fastest; the first goes on past its extent."""
 
-    __slots__ = ("_loops", "_memory", "_num_bytes", "base", "extent", "number", "stride")
+    __slots__ = ("_loops", "_memory", "_num_bytes", "base", "extent", "number", "skipped", "stride")
 
     def __init__(
         self, memory: Memory, words: tuple[int, int], descriptor: DsdDescriptor, num_bytes: int
@@ -130,6 +130,8 @@ class BlockOperand:
         self.extent = words[0] >> 16
         self.number = words[1] >> 16 & DSD_NUMBER_MASK
         """Of the descriptor."""
+        self.skipped = words[1] & 0xFFFF
+        """Elements of the loops before element 0 (M124)."""
         loops = zip(descriptor.extents, descriptor.strides, strict=True)
         self._loops = [(extent, stride * num_bytes) for extent, stride in reversed(list(loops))]
         self.stride = descriptor.strides[-1]
@@ -150,6 +152,7 @@ class BlockOperand:
 
     def _address(self, k: int) -> int:
         address = self.base
+        k += self.skipped
         for extent, step in self._loops[:-1]:
             k, index = divmod(k, extent)
             address += index * step

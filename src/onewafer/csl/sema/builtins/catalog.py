@@ -12,6 +12,7 @@ from onewafer.csl.sema.builtins import (
     printing,
     program,
     queues,
+    registers,
     values,
     vectors,
 )
@@ -25,6 +26,7 @@ MODULES: Final = (
     printing,
     program,
     queues,
+    registers,
     values,
     vectors,
 )

@@ -78,13 +78,15 @@ def _read(site: Site, instance: InstanceContext, args: Sequence[Value]) -> _Fiel
             return _memory(args[1], span)
         case t.MEM4D_DSD:
             return _nested_memory(args[1], span)
+        case t.CIRCBUF_DSD:
+            return _circular(args[1], span)
         case t.FABIN_DSD:
             return _fabric_in(args[1], instance, span)
         case t.FABOUT_DSD:
             return _fabric_out(args[1], instance, span)
         case _:
             fail("type-mismatch", f"`{kind}` is no kind of DSD", site.argument_spans[0],
-                 help="use mem1d_dsd, mem4d_dsd, fabin_dsd or fabout_dsd")  # fmt: skip
+                 help="use mem1d_dsd, mem4d_dsd, circbuf_dsd, fabin_dsd or fabout_dsd")  # fmt: skip
 
 
 _ACCESS_HELP = "write `.tensor_access = |i|{n} -> a[i]`, or `.base_address` and `.extent`"
@@ -198,21 +200,73 @@ def _nested_memory(value: Value, span: Span) -> _Fields:
     return _Fields(t.MEM4D_DSD, descriptor, *parts, memory.takes_index)
 
 
+def _circular(value: Value, span: Span) -> _Fields:
+    """Read a circular buffer: two loops, the outer of which never moves on (M124)."""
+    fields = read_fields(
+        value,
+        "a circbuf_dsd",
+        span,
+        known=("base_address", "extent", "wraparound"),
+        required=("base_address", "extent"),
+    )
+    base = fields["base_address"]
+    element = element_of(base, span)
+    size = _num_elements(base)
+    if "wraparound" in fields:
+        wraparound = operations.forced_integer(fields["wraparound"], span, "wraparound")
+    elif size is not None:
+        wraparound = size
+    else:
+        fail(
+            "missing-field",
+            f"a circbuf_dsd at a `{type_of(base)}` needs `wraparound`: how many elements it has",
+            span,
+            help="add `.wraparound = n`, or give the address of the whole array",
+        )
+    most = t.U16.maximum if size is None else size
+    if not 1 <= wraparound <= most:
+        fail(
+            "value-out-of-range",
+            f"`wraparound` is {wraparound}, and the buffer has {most:,} elements",
+            span,
+            help=f"write a number from 1 to {most:,}, or leave it out for the whole array",
+        )
+    descriptor = DsdDescriptor(DsdKind.MEM4D, extents=(1, wraparound), strides=(0, 1))
+    return _Fields(t.CIRCBUF_DSD, descriptor, base, element, _ZERO, fields["extent"], _ZERO)
+
+
+def _num_elements(base: Value) -> int | None:
+    """Return how many elements a pointer leads to; None: it does not say."""
+    match type_of(base):
+        case t.PointerType(t.ArrayType() as array):
+            return array.num_elements
+        case _:
+            return None
+
+
 def _queue(value: Value, type_: t.Type, span: Span) -> int:
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, "queue", span))
     operations.mismatch(value, type_, span, "a queue")
 
 
+_SIMD_MODES = ("simd_off", "simd_max", "simd_32", "simd_64", "simd_32_or_64")
+
+
 def _check_packing(fields: Mapping[str, Value], span: Span) -> None:
     """Fail if wavelets are to carry two values each."""
-    if "simd_mode" in fields:
-        fail(
-            "unsupported-feature",
-            "two 16-bit values in one wavelet (`.simd_mode`) are not supported yet",
-            span,
-            help="leave it out where sender and receiver have it: a value a wavelet then",
-        )
+    if "simd_mode" not in fields:
+        return
+    modes = read_fields(fields["simd_mode"], "`.simd_mode`", span, known=_SIMD_MODES)
+    for mode in modes:
+        if read_flag(modes, mode, span) and mode != "simd_off":
+            fail(
+                "unsupported-feature",
+                f"two 16-bit values in one wavelet (`.{mode}`) are not supported: no documentation "
+                "says which of them comes first, and what the extent counts",
+                span,
+                help="leave `.simd_mode` out at the sender and the receiver",
+            )
 
 
 def _color(
@@ -444,7 +498,7 @@ def _expect_dsd(value: Value, site: Site, kinds: Sequence[t.Type]) -> Dsd | Runt
 
 
 _MEMORY = (t.MEM1D_DSD, t.MEM4D_DSD)
-_WITH_LENGTH = (t.MEM1D_DSD, t.FABIN_DSD, t.FABOUT_DSD)
+_WITH_LENGTH = (t.MEM1D_DSD, t.CIRCBUF_DSD, t.FABIN_DSD, t.FABOUT_DSD)
 
 
 def _update(

@@ -97,7 +97,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "set_config_unchecked",
         "set_active_prng",
         "set_control_task_table",
-        "get_xdsr",
         "set_fifo_read_length",
         "set_fifo_write_length",
         "dfilt",

@@ -143,6 +143,24 @@ def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return Dsr(kind, operations.forced_integer(number, site.span, "DSR"))
 
 
+@comptime_builtin("get_xdsr", 1)
+def get_xdsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return an extended register."""
+    return _extended(site, module, args[0], t.XDSR, "an extended DSR")
+
+
+@comptime_builtin("get_sr", 1)
+def get_sr(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return a stride register."""
+    return _extended(site, module, args[0], t.SR, "a stride register")
+
+
+def _extended(site: Site, module: Module, value: Value, kind: t.SimpleType, what: str) -> Dsr:
+    """Return a register beside the DSRs. How many there are is not published: as many as DSRs."""
+    number = _id(site, value, t.U16, range(module.session.architecture.num_dsrs), what)
+    return Dsr(kind, operations.forced_integer(number, site.span, "register"))
+
+
 @comptime_builtin("get_int", 1)
 def get_int(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the number of an id or enum value."""
@@ -158,6 +176,8 @@ def int_of(value: Value, span: Span) -> Scalar:
             return Scalar(t.U16, number, taint)
         case Scalar(type_) if t.is_integer(type_):
             return value
+        case Dsr(_, index):
+            return Scalar(t.U16, index)
         case _:
             fail("type-mismatch", f"`@get_int` takes an id, this is a `{type_of(value)}`", span)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
-from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance import DsrState
+from onewafer.csl.sema.instance import DsrState, InstanceContext
+from onewafer.csl.sema.runtime import map_registers
 from onewafer.csl.sema.runtime.addresses import index_value
+from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.runtime.maps import emit_map
 from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
@@ -27,7 +29,9 @@ from onewafer.csl.sema.values import (
     Struct,
     Value,
     force,
+    force_all,
     is_comptime,
+    not_comptime,
     type_of,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
@@ -43,8 +47,9 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
+    from onewafer.csl.sema.instance import DsrKey
+    from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, DsdOperationInfo
 
@@ -88,6 +93,7 @@ def _operation(
     info: DsdOperationInfo,
 ) -> Value:
     args, index = _split_index(site, args, info)
+    _refuse_circular(site, args)
     remaining = list(zip(args, site.argument_spans, strict=True))
     dest = _destination(a, *remaining.pop(0), info.dest)
     src0 = _source(a, *remaining.pop(0), info.src0) if info.src0 is not None else None
@@ -99,7 +105,7 @@ def _operation(
     operands = (args[0], *args[1 : 1 + (src0 is not None) + (src1 is not None)])
     _check_operands(site, a, args, info)
     dest, src0, src1 = _shift(a, site, (dest, src0, src1), operands, index)
-    is_vector = any(isinstance(v, Dsr) or type_of(v) in t.DSDS for v in operands)
+    is_vector = any(type_of(v) in t.DSRS or type_of(v) in t.DSDS for v in operands)
     if not is_vector and operation not in _ON_SCALARS:
         fail(
             "type-mismatch",
@@ -155,6 +161,17 @@ def _descriptor_of(value: Value) -> DsdDescriptor | None:
     return value.descriptor if isinstance(value, Dsd | Runtime) else None
 
 
+def _refuse_circular(site: Site, args: Sequence[Value]) -> None:
+    for value, span in zip(args, site.argument_spans, strict=False):
+        if type_of(value) is t.CIRCBUF_DSD:
+            fail(
+                "type-mismatch",
+                "a circbuf_dsd cannot be an operand itself, but a DSR that holds it",
+                span,
+                help="load it before: `@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular)`",
+            )
+
+
 def _check_operands(site: Site, a: Analyzer, args: Sequence[Value], info: DsdOperationInfo) -> None:
     remaining = iter(zip(args, site.argument_spans, strict=True))
 
@@ -198,7 +215,7 @@ def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdO
 
 def _source(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:
     match value:
-        case Dsr(type_, index):
+        case Dsr(type_, index) if type_ in _MODES:
             return ir.Dsr(_MODES[type_], index)
         case Dsd() | Runtime() if value.type in t.DSDS and value.type is not t.FABOUT_DSD:
             return ir.Vector(a.expression(value, span))
@@ -526,8 +543,26 @@ def map_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("load_to_dsr", 2, 3)
 def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Load a DSD into a DSR."""
-    dsr, dsd = args[0], args[1]
-    if not isinstance(dsr, Dsr):
+    if type_of(args[1]) is t.CIRCBUF_DSD:
+        fail(
+            "type-mismatch",
+            "a circbuf_dsd is loaded together with an extended DSR",
+            site.span,
+            help="write `@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular)`",
+        )
+    load_register(site, a, args[0], args[1], args[2:])
+    return VOID_VALUE
+
+
+def load_register(
+    site: Site, a: Analyzer, dsr: Value, dsd: Value, config_arguments: Sequence[Value]
+) -> None:
+    """Load a DSD into a DSR; the first argument of `site` is the DSR, the last one what there is.
+
+    The arguments may have others between the DSR and the DSD.
+    """
+    dsd_span = site.argument_spans[-1 - len(config_arguments)]
+    if not isinstance(dsr, Dsr) or dsr.type not in t.DSRS:
         fail(
             "type-mismatch",
             f"a DSR is loaded, this is of type `{type_of(dsr)}`",
@@ -538,63 +573,118 @@ def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         fail(
             "type-mismatch",
             f"a DSD is loaded into a DSR, this is of type `{type_of(dsd)}`",
-            site.argument_spans[1],
+            dsd_span,
         )
     if dsd.type is t.FABIN_DSD and _MODES[dsr.type] is OperandMode.DSR_DEST:
         fail(
             "type-mismatch",
             "a fabin_dsd is a source, this DSR holds destinations",
-            site.argument_spans[1],
+            dsd_span,
             help="load it into a DSR of kind dsr_src0 or dsr_src1",
         )
     if dsd.type is t.FABOUT_DSD and _MODES[dsr.type] is not OperandMode.DSR_DEST:
         fail(
             "type-mismatch",
             "a fabout_dsd is a destination, this DSR holds sources",
-            site.argument_spans[1],
+            dsd_span,
             help="load it into a DSR of kind dsr_dest",
         )
-    config, saves_address = None, False
-    if args[2:]:
-        config, saves_address = _load_config(a, args[2], site.argument_spans[2], dsd)
-    _note_load(a, dsr, dsd, config, site.span)
+    settings = _LoadSettings()
+    if config_arguments:
+        settings = _load_settings(a, config_arguments[0], site.argument_spans[-1], dsd)
+    stepped = map_registers.kept(a, dsd, dsd_span) if settings.is_stepped else None
+    state = DsrState(dsd.descriptor, settings.config, site.span, stepped=stepped)
+    _note_load(a, (dsr.type, dsr.index), state)
     register = ir.Dsr(_MODES[dsr.type], dsr.index)
-    loaded = a.expression(dsd, site.argument_spans[1])
-    a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=saves_address))
+    loaded = a.expression(stepped or dsd, dsd_span)
+    a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=settings.saves_address))
+
+
+@comptime_builtin("load_to_dsr", 2, 3, context=Where.PROGRAM)
+def load_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let a DSR hold a DSD from the start."""
+    return loaded_at_start(site, module, args, load_to_dsr)
+
+
+def loaded_at_start(
+    site: Site, module: Module, args: Sequence[Value], load: RuntimeHandler
+) -> Value:
+    """Do what a builtin that loads a DSR does, once all tasks are bound, for the start."""
+    context = module.context
+    assert isinstance(context, InstanceContext)
+    for value, span in zip(args, site.argument_spans, strict=True):
+        if not is_comptime(value):
+            not_comptime(value, span)
+    chain = context.chain
+
+    def request() -> None:
+        a = Analyzer(context, module, "comptime", chain)
+        args_of_all = [_same_everywhere(value, site.span) for value in args]
+        load(site, a, args_of_all)
+        context.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
+
+    context.requests.append(request)
     return VOID_VALUE
 
 
-def _load_config(
-    a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime
-) -> tuple[DsdConfig | None, bool]:
-    """Return the completion settings, and whether the register saves its address."""
+def _same_everywhere(value: Value, span: Span) -> Value:
+    """Return a DSD whose numbers decide for which PEs the program is: registers have no patches."""
+    if not isinstance(value, Dsd):
+        return value
+    extent, stride = (force_all(part, "DSR", span) for part in (value.extent, value.stride))
+    assert isinstance(extent, Scalar)
+    assert isinstance(stride, Scalar)
+    return replace(value, extent=extent, stride=stride)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadSettings:
+    """The configuration of `@load_to_dsr`."""
+
+    config: DsdConfig | None = None
+    """Of the operations on the register; None: they are synchronous."""
+    saves_address: bool = False
+    is_stepped: bool = False
+    """The register is for `@map`."""
+
+
+def _load_settings(a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime) -> _LoadSettings:
     fields = read_fields(
         value,
         "the configuration of `@load_to_dsr`",
         span,
-        known=("async", "activate", "unblock", "ut_id", "save_address", "on_control"),
-        unsupported=("single_step",),
+        known=(
+            *("async", "activate", "unblock", "ut_id", "on_control"),
+            *("save_address", "single_step"),
+        ),
     )
     saves_address = read_flag(fields, "save_address", span)
-    if saves_address and dsd.type is not t.MEM1D_DSD:
-        fail("unsupported-feature", f"a {dsd.type} cannot save its address", span)
-    if not read_flag(fields, "async", span):
-        return None, saves_address
-    config = _completion(a, fields, _microthread(a, fields, (dsd,), span), span)
-    return config, saves_address
+    is_stepped = read_flag(fields, "single_step", span)
+    if saves_address and dsd.type not in _WITH_ADDRESS:
+        fail(
+            "type-mismatch",
+            f"a {dsd.type} has no address to save",
+            span,
+            help="leave `.save_address` out: it is for DSDs of memory",
+        )
+    config = None
+    if read_flag(fields, "async", span):
+        config = _completion(a, fields, _microthread(a, fields, (dsd,), span), span)
+    return _LoadSettings(config, saves_address, is_stepped)
 
 
-def _note_load(
-    a: Analyzer, dsr: Dsr, dsd: Dsd | Runtime, config: DsdConfig | None, span: Span
-) -> None:
+_WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
+
+
+def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
-    key = (dsr.type, dsr.index)
-    a.note_load(key, DsrState(dsd.descriptor, config, span))
+    config = state.config
+    a.note_load(key, state)
     known = a.instance.dsrs.get(key)
     if known is None:
-        a.instance.dsrs[key] = DsrState(dsd.descriptor, config, span)
-        return
-    known.descriptor = dsd.descriptor
+        known = a.instance.dsrs[key] = DsrState(state.descriptor, config, state.span)
+    map_registers.note(known, state.stepped)
+    known.descriptor = state.descriptor
     if config is None or known.config in (None, config):
         known.config = config or known.config
         return

@@ -1,4 +1,4 @@
-"""Operands of `@map` through which the machine's own loop cannot walk: fabric and mem4d DSDs.
+"""Operands of `@map` through which the machine's own loop cannot walk: not mem1d.
 
 The loop counts the rounds, and walks through mem1d operands. For these others each round has
 statements: an operation of one wavelet, or a load or store at an address that goes on from loop to
@@ -64,7 +64,7 @@ def walk(a: Analyzer, value: Value, element: Element, place: Span) -> Walk | Non
     match value.type, element.is_output:
         case (t.FABIN_DSD, False) | (t.FABOUT_DSD, True):
             return _fabric(a, value, element, place)
-        case t.MEM4D_DSD, _:
+        case t.MEM4D_DSD | t.CIRCBUF_DSD, _:
             return _nested(a, value, element, place)
         case _:
             return None

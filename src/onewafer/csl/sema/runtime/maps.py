@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime import map_registers
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
@@ -170,6 +171,10 @@ def emit_map(
     arguments = [_Argument(v, s) for v, s in zip(values, spans, strict=True)]
     callee.result = evaluate_type(callee, function.declaration.result)
     returns = callee.result != t.VOID
+    arguments = [
+        _resolved(a, argument, is_output=returns and argument is arguments[-1])
+        for argument in arguments
+    ]
     inputs = arguments[:-1] if returns else arguments
     check_call(function.declaration, len(inputs), span)
     if not any(_is_stream(argument.value) for argument in arguments):
@@ -191,8 +196,24 @@ def emit_map(
     loop.emit(loop.body(result, spans[: len(inputs)]), (store,), None)
 
 
+def _resolved(a: Analyzer, argument: _Argument, *, is_output: bool) -> _Argument:
+    """Return an argument with the DSD that a DSR holds in place of the DSR."""
+    value, span = argument.value, argument.span
+    if type_of(value) is t.CIRCBUF_DSD:
+        fail(
+            "type-mismatch",
+            "a circbuf_dsd cannot be an operand itself, but a DSR that holds it",
+            span,
+            help="load it before: "
+            "`@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular, .{ .single_step = true })`",
+        )
+    if not isinstance(value, Dsr):
+        return argument
+    return _Argument(map_registers.loaded(a, value, span, is_output=is_output), span)
+
+
 def _is_stream(value: Value) -> bool:
-    return isinstance(value, Dsr) or type_of(value) in t.DSDS
+    return type_of(value) in t.DSDS
 
 
 def _refuse(value: Value, place: Span, *, is_output: bool) -> NoReturn:
@@ -204,10 +225,9 @@ def _refuse(value: Value, place: Span, *, is_output: bool) -> NoReturn:
     if kind is (t.FABIN_DSD if is_output else t.FABOUT_DSD):
         side = "output" if is_output else "input"
         fail("type-mismatch", f"a {kind} cannot be an {side} of `@map`", place, help=_USAGE)
-    when = "" if isinstance(value, Dsr) else " that only run time knows"
     fail(
         "unsupported-feature",
-        f"`@map` over a {kind}{when} is not supported yet",
+        f"`@map` over a {kind} that only run time knows is not supported yet",
         place,
         help="use a DSD that is a `const` of known length",
     )
