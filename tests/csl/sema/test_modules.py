@@ -545,7 +545,7 @@ const c: [4]f32 = @constants([4]f32, 1.0);
         ("const p: [*]u16 = &a; p[0] = 1;", "@ptrcast([*]u16, …)"),
         ("d.extent = 3;", "@set_dsd_length"),
         ("a[0] = math.pow(2.0, 3.0);", "@as(f32, …)"),
-        ("var p = .{ .x = k };", "const T = struct"),
+        ("var p = .{ .x = 1 };", "give each field a sized type"),
         ("const p = &a[1]; a[0] = p[1];", "@ptrcast([*]f32, p)"),
         ("for (&a) |x| { _ = x; }", "for (p.*) |x|"),
         ("@queue_flush(@get_color(3));", "@get_output_queue(n)"),

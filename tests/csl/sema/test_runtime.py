@@ -323,3 +323,39 @@ def test_the_narrower_branch_widens(analyze, a, b, result, branches):
       @comptime_assert(@is_same_type(@type_of(either), {result}));
     }}"""
     assert analyze(program).codes == []
+
+
+VARYING = """
+const Named = struct { x: i16, y: i16 };
+var n: i16 = 3;
+var array = [2]i16{ 1, 2 };
+var p = .{ .x = @as(i16, 1), .y = @as(i16, 2) };
+var t = .{ @as(i16, 1), @as(u32, 2) };
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("p = .{ .x = n, .y = 4 };", None),
+        ("const q: Named = p; n = q.x;", None),
+        ("p.x += 1; t[1] = 7; t = .{ n, 5 };", None),
+        ("p = .{ .y = 1, .x = 2 };", "type-mismatch"),  # another order is another type
+        ("p = .{ .x = 1 };", "type-mismatch"),
+        ("p = Named{ .x = 1, .y = 2 };", "type-mismatch"),
+        ("t = .{ 1, 2, 3 };", "type-mismatch"),
+        ("t[2] = 1;", "index-out-of-range"),
+        ("t[n] = 1;", "not-comptime"),
+        ("const c = .{ .a = array }; c = .{ .a = array };", "not-assignable"),
+        ("const c = .{ n, n }; c[0] = 1;", "not-assignable"),
+        ("const c = p; c.x = 1;", "not-assignable"),
+        ("const c = p; c = p;", "not-assignable"),
+        ("_ = &p;", "unsupported-feature"),
+        ("var q = .{ .x = 1 };", "not-runtime"),
+        ("var q = .{ .m = i16 };", "not-runtime"),
+        ("var r = @range(i16, 4);", "not-runtime"),
+    ],
+)
+def test_variables_of_anonymous_structs(analyze, statement, code):
+    expected = [] if code is None else [code]
+    assert analyze(f"{VARYING}fn main() void {{ {statement} }}").codes == expected

@@ -202,7 +202,7 @@ class Module:
         if declaration.is_const and not is_exported:
             return initial
         type_ = type_ or type_of(initial)
-        if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
+        if isinstance(type_, t.StructType) and t.can_vary(type_):
             return self._make_struct(declaration, declaration.name, type_, initial)
         return self._make_variable(declaration, type_, initial)
 
@@ -239,7 +239,8 @@ class Module:
                 "unresolved-extern",
                 f"no module of the program exports a variable `{symbol}`",
                 span,
-                help=f"declare it in a module that the program imports: `export var {symbol}: …`",
+                help="declare it in a module that the program imports outside of functions: "
+                f"`export var {symbol}: …`",
             )
         places = dict.fromkeys(variable.name_span for _, variable in found)
         fail(
@@ -264,7 +265,7 @@ class Module:
         assert isinstance(initial, Struct)
         fields: list[Value] = []
         for field_name, field_type, value in zip(
-            type_.names or (), type_.fields, initial.fields, strict=True
+            t.labels(type_), type_.fields, initial.fields, strict=True
         ):
             inner = f"{name}.{field_name}"
             if isinstance(field_type, t.StructType):
@@ -300,7 +301,7 @@ class Module:
                 "type-mismatch",
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
                 declaration.name_span,
-                help="declare it `const`, or give it a sized type: `var x: i16 = …`",
+                help=places.how_to_vary(type_),
             )
         if isinstance(type_, t.ArrayType) and isinstance(type_.element, t.StructType):
             fail(

@@ -443,8 +443,8 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
         case Struct():
             if type_ is t.COMPTIME_STRUCT or type_of(value) == type_:
                 return value
-            if isinstance(type_, t.StructType) and type_.origin is not None:
-                return to_named(value, type_, lambda f, u: coerce(f, u, span, what), span, what)
+            if isinstance(type_, t.StructType):
+                return to_struct(value, type_, lambda f, u: coerce(f, u, span, what), span, what)
         case FunctionValue() if isinstance(type_, t.FunctionType):
             actual = type_of(value)
             assert isinstance(actual, t.FunctionType)
@@ -460,16 +460,22 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
     mismatch(value, type_, span, what)
 
 
-def to_named(
+def to_struct(
     value: Struct,
     type_: t.StructType,
     convert: Callable[[Value, t.Type], Value],
     span: Span | None,
     what: str = "",
 ) -> Struct:
-    """Return an anonymous struct as one of a named type, each field converted, or fail."""
+    """Return an anonymous struct as one of another type, each field converted, or fail."""
     names, given = type_.names or (), value.names or ()
-    if value.type is not None or (value.names is None and value.fields):
+    is_named = value.type is not None and value.type.origin is not None
+    if type_.origin is None:
+        if is_named or (value.names, len(value.fields)) != (type_.names, len(type_.fields)):
+            mismatch(value, type_, span, what)
+        fields = zip(value.fields, type_.fields, strict=True)
+        return Struct(value.names, tuple(convert(field, wanted) for field, wanted in fields))
+    if is_named or (value.names is None and value.fields):
         mismatch(value, type_, span, what)
     if type_.is_union:
         return _to_union(value, type_, convert, span)

@@ -156,6 +156,15 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def how_to_vary(type_: t.Type) -> str:
+    """Return what to write where a variable is of a type that only exists while compiling."""
+    if type_ is t.RANGE:
+        return "keep its bounds in variables, and write `@range(T, start, stop, step)` in the `for`"
+    if isinstance(type_, t.StructType):
+        return "declare it `const`, or give each field a sized type: `.{ .x = @as(i16, 1) }`"
+    return "declare it `const`, or give it a sized type: `var x: i16 = …`"
+
+
 def plain(op: BinaryOperator, left: Value, right: Value, span: Span) -> Scalar:
     """Compute on integers of any type as unbounded ones."""
     a, b = (

@@ -294,6 +294,20 @@ def is_comptime_only(type_: Type) -> bool:
             return type_ in COMPTIME_ONLY
 
 
+def can_vary(type_: Type) -> bool:
+    """Tell whether there are variables of `type_`: also of an anonymous struct, field by field."""
+    match type_:
+        case StructType(_, fields):
+            return all(map(can_vary, fields))
+        case _:
+            return type_ is not VOID and not is_comptime_only(type_)
+
+
+def labels(type_: StructType) -> tuple[str, ...]:
+    """Return the names of the fields; of a tuple their numbers."""
+    return type_.names if type_.names is not None else tuple(map(str, range(len(type_.fields))))
+
+
 def is_numeric(type_: Type) -> bool:
     """Tell whether arithmetic is defined on `type_`."""
     match type_:

@@ -109,7 +109,7 @@ class Struct:
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
     type: t.StructType | None = None
-    """None: it is anonymous, and its type follows from the fields."""
+    """None: it is anonymous, and no variable; its type follows from the fields."""
 
     def with_fields(self, fields: tuple[Value, ...]) -> Struct:
         """Return a struct of the same type with other fields."""

@@ -54,12 +54,28 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
         case ast.Dereference(base=base, span=span):
             return expect_pointer(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
-            pointer = base_pointer(a, base, expressions.operand(a, base))
+            container = expressions.operand(a, base)
+            if isinstance(container, Struct):
+                return _address_in_tuple(a, container, indices, span)
+            pointer = base_pointer(a, base, container)
             mark = order.here(a)
             numbers = order.in_order(a, indices)
             return element_pointer(a, order.before(a, mark, pointer, base.span), numbers, span)
         case _:
             places.no_place(node.span)
+
+
+def _address_in_tuple(
+    a: Analyzer, container: Struct, indices: Sequence[ast.Expression], span: Span
+) -> Value:
+    """Return `&t[k]` of a tuple that is a variable, or fail."""
+    numbers = [expressions.evaluate_comptime(a, index) for index in indices]
+    field = places.element(container, numbers, span)
+    if isinstance(field, Struct):
+        places.no_struct_address(span)
+    if container.type is None or not isinstance(field, Variable):
+        places.no_place(span)
+    return places.address_of_variable(field)
 
 
 def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:

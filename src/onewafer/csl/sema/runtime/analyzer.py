@@ -230,10 +230,10 @@ class Analyzer:
                 if value.type == type_:
                     return value
                 operations.mismatch(value, type_, span, what)
-            case Struct() if isinstance(type_, t.StructType) and type_.origin is not None:
+            case Struct() if isinstance(type_, t.StructType):
                 if type_of(value) == type_:
                     return value
-                return operations.to_named(
+                return operations.to_struct(
                     value, type_, lambda f, wanted: self.coerce(f, wanted, span, what), span, what
                 )
             case _:

@@ -158,7 +158,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
         a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     type_ = type_ if type_ is not None else type_of(value)
-    if isinstance(type_, t.StructType) and not t.is_comptime_only(type_):
+    if isinstance(type_, t.StructType) and t.can_vary(type_):
         whole = structs.declare_struct(a, node.name, type_, value, span)
         a.declare(node.name, whole, node.name_span)
         return
@@ -167,9 +167,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
             "not-runtime",
             f"a variable cannot be of type `{type_}`, which does not exist at run time",
             node.name_span,
-            help="declare it `const`, or give it a type: `const T = struct { x: i16 };`"
-            if isinstance(type_, t.StructType)
-            else "declare it `const`, or give it a sized type: `var x: i16 = …`",
+            help=places.how_to_vary(type_),
         )
     is_placed = node.name in a.addressed or node.alignment is not None
     if isinstance(type_, t.ArrayType) or is_placed:

@@ -65,7 +65,7 @@ def declare_struct(a: Analyzer, name: str, type_: t.StructType, value: Value, sp
     """Return a local variable of a struct type, its fields in memory, and store its first value."""
     given = value.fields if isinstance(value, Struct) else (Undefined(),) * len(type_.fields)
     fields: list[Value] = []
-    for label, field_type, field in zip(type_.names or (), type_.fields, given, strict=True):
+    for label, field_type, field in zip(t.labels(type_), type_.fields, given, strict=True):
         inner = f"{name}.{label}"
         if isinstance(field_type, t.StructType):
             fields.append(declare_struct(a, inner, field_type, field, span))
@@ -92,7 +92,7 @@ def _store_each(a: Analyzer, target: Struct, value: Value, span: Span) -> None:
                 pass  # a variant of a union that is not active
             case Struct():
                 _store_each(a, place, field, span)
-            case Variable():
+            case Variable(is_const=False):
                 statements.store_value(a, _pointer(place), place.type, field, span)
             case _:
                 fail("not-assignable", "this struct is constant", span)
