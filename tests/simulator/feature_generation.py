@@ -36,6 +36,7 @@ from onewafer.image import (
     channel,
     make_image,
 )
+from onewafer.simulator.arithmetic.control import MEMORY_MARK
 from tests.simulator.assembly import RAMP, WSE2, Register, Vector, background, commands
 from tests.simulator.generation import (
     ARCHITECTURES,
@@ -53,9 +54,9 @@ _NEVER_LEFT = 0x7FFF
 _MANY_TASKS = 12
 """Local tasks of a program that shall not get more without need: ids are few."""
 _ACTIONS = (
-    *(FifoAction.TEST_OR_SUSPEND,) * 3,
-    *(FifoAction.TERMINATE,) * 2,
-    *(FifoAction.SUSPEND,) * 2,
+    *(FifoAction.TEST_OR_SUSPEND,) * 2,
+    FifoAction.TERMINATE,
+    FifoAction.SUSPEND,
     FifoAction.FAULT,
 )
 
@@ -204,14 +205,26 @@ class FeatureBuilder(PeBuilder):
         target = kernel.outgoing(color, len(words), queue=queue, is_control=is_control)
         if not is_control and self.draw(st.booleans()):
             target = self._special_output(queue, color, len(words))
+            if self.draw(st.booleans()):
+                marked = commands(1, ignore=self.draw(st.booleans()), entry=40) | MEMORY_MARK
+                base = kernel.data(f"marked{kernel.pc}", ScalarType.U32, [*words[:-1], marked])
         source = kernel.vector(base, len(words))
         kernel.operate(DsdOperation.MOV32, target, src1=source)
 
     def _special_output(self, queue, color, extent):
         """Return a destination that has an index, or clears what it sent (M46, M47)."""
         has_index, clears = self.draw(st.booleans()), self.draw(st.sampled_from((-1, 0, 1, 1)))
+        keeps_control, advances_switch = self.draw(st.booleans()), self.draw(st.booleans())
         number = self.kernel.dsd(
-            DsdDescriptor(DsdKind.FABOUT, color, queue, has_index=has_index, clears=clears)
+            DsdDescriptor(
+                DsdKind.FABOUT,
+                color,
+                queue,
+                has_index=has_index,
+                clears=clears,
+                keeps_control=keeps_control,
+                advances_switch=advances_switch,
+            )
         )
         index = self.draw(st.sampled_from((0, 1, 3, 0xFFFF)))
         return Vector(self.kernel.dsd_value(number, base=index, extent=extent, stride=0))
@@ -224,10 +237,7 @@ class FeatureBuilder(PeBuilder):
             return
         kernel, form = self.kernel, self.draw(st.integers(0, 5))
         if form == 0:
-            source = kernel.incoming(color, self.draw(st.integers(1, 6)), queue=queue)
-            vector = kernel.vector(self.memory, 6)
-            config = background(queue, **self._control_options())
-            kernel.operate(DsdOperation.MOV32, vector, src1=source, config=config)
+            self._receive_some(queue, color)
             if self.draw(st.booleans()):
                 self._unblock(queue, color)
         elif form == 1:
@@ -236,6 +246,22 @@ class FeatureBuilder(PeBuilder):
         else:
             self.data_task(queue, color)
         self.has_control_tasks = self.draw(st.integers(0, 4)) > 0
+
+    def _receive_some(self, queue, color):
+        """Take some wavelets, or drop them, in one of the ways to meet control wavelets."""
+        kernel, way = self.kernel, self.draw(st.integers(0, 4))
+        source = kernel.incoming(color, self.draw(st.integers(1, 6)), queue=queue)
+        if way > 2:
+            number = kernel.dsd(
+                DsdDescriptor(
+                    DsdKind.FABIN, color, queue, keeps_control=way == 3, drops_data=way == 4
+                )
+            )
+            extent = self.draw(st.integers(1, 4))
+            source = Vector(kernel.dsd_value(number, extent=extent, stride=0))
+        config = background(queue, **self._control_options())
+        target = None if way == 4 else kernel.vector(self.memory, 6)
+        kernel.operate(DsdOperation.MOV32, target, src1=source, config=config)
 
     def _control_options(self):
         """Return what control wavelets do to an operation: mostly they end it."""

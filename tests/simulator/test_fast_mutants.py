@@ -197,13 +197,18 @@ FEATURE_MUTANTS = {
     ),
     "control: an operation takes the wavelet": (
         "data_path.py",
-        "            if is_control_next(s, channel):\n",
+        "            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:\n",
         "            if ready < 0:\n",
     ),
     "control: the data task takes the wavelet": (
         "tasks.py",
         "    if is_control_next(s, channel):\n        return False\n",
         "",
+    ),
+    "output: the switch turns behind the first wavelet": (
+        "watched.py",
+        "is_last = k + 1 == s.arena[op + OP_LENGTH]",
+        "is_last = k == 0",
     ),
     "FIFO: one place is never used": (
         "rings.py",

@@ -72,7 +72,7 @@ def test_generated_programs_use_every_feature():
     """Nobody drops a feature from the generator without noticing."""
     seen = set()
 
-    @settings(LENIENT, max_examples=150, derandomize=True, database=None)
+    @settings(LENIENT, max_examples=220, derandomize=True, database=None)
     @given(feature_programs())
     def look(program):
         architecture, image = program
@@ -101,8 +101,11 @@ def test_generated_programs_use_every_feature():
             seen.update(dsd.kind for dsd in one.dsds)
             seen.update("has an index" for dsd in one.dsds if dsd.has_index)
             seen.update("clears a source" for dsd in one.dsds if dsd.clears >= 0)
+            seen.update("keeps control" for dsd in one.dsds if dsd.keeps_control)
+            seen.update("advances a switch" for dsd in one.dsds if dsd.advances_switch)
+            seen.update("drops data" for dsd in one.dsds if dsd.drops_data)
             seen.update("ends on control" for config in one.configs if config.ends_on_control)
-            seen.update(fifo.empty_action.name for fifo in one.fifos)
+            seen.update(f.name for fifo in one.fifos for f in (fifo.empty_action, fifo.full_action))
             seen.update(one.code[:, Field.OPCODE].tolist())
 
     look()
@@ -111,7 +114,8 @@ def test_generated_programs_use_every_feature():
         "operation waited for a FIFO", "deadlock", "no deadlock", "control wavelet without a task",
         "RangeFilter", "CounterFilter", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
         "POP_ON_ADVANCE_NOP", "teardown task started", "torn down from the start",
-        "has an index", "clears a source", "ends on control",
+        "has an index", "clears a source", "ends on control", "keeps control",
+        "advances a switch", "drops data",
         *(action.name for action in FifoAction),
         TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
     }  # fmt: skip

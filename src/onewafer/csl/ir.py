@@ -392,7 +392,8 @@ class DsdStatement:
     """A DSD operation."""
 
     operation: DsdOperation
-    dest: DsdOperand
+    dest: DsdOperand | None
+    """None: what is computed goes nowhere."""
     src0: DsdOperand | None
     src1: DsdOperand | None
     scalar: Expression | None

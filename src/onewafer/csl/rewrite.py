@@ -125,7 +125,7 @@ def _with_dsd_roots(statement: ir.DsdStatement, change: Change) -> ir.DsdStateme
         for operand in (statement.dest, statement.src0, statement.src1)
     )
     scalar = None if statement.scalar is None else change(statement.scalar)
-    return replace(statement, dest=dest or statement.dest, src0=src0, src1=src1, scalar=scalar)
+    return replace(statement, dest=dest, src0=src0, src1=src1, scalar=scalar)
 
 
 def _with_operand(operand: ir.DsdOperand, change: Change) -> ir.DsdOperand:

@@ -76,8 +76,8 @@ def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
 
 def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
     """Return the operands that are present, destination first."""
-    sources = (statement.src0, statement.src1)
-    return (statement.dest, *[source for source in sources if source is not None])
+    operands = (statement.dest, statement.src0, statement.src1)
+    return tuple([operand for operand in operands if operand is not None])
 
 
 def callees(function: ir.Function) -> tuple[ir.Function, ...]:

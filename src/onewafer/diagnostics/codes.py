@@ -38,6 +38,7 @@ CODES = MappingProxyType(
         "duplicate-task-binding": "A task id or task is bound twice",
         "duplicate-tile-code": "A PE gets its program twice",
         "element-size-mismatch": "An operation works on elements of another size than the array's",
+        "empty-dsd": "No DSD of an operation has elements",
         "export-undeclared": "A symbol is exported under a name that the layout does not declare",
         "fabric-too-small": "The rectangle does not fit the fabric",
         "global-cycle": "The value of a global depends on itself",

@@ -314,6 +314,8 @@ def _dsd_operands(subject: Subject) -> Breaches:
             if not 0 <= mode < _NUM_MODES:
                 continue
             legal = _OPERAND_MODES[field] if element else _NO_OPERAND
+            if field == "rd" and operation is DsdOperation.MOV32:
+                legal |= _NO_OPERAND  # what an operation takes may go nowhere (M99)
             if mode not in legal:
                 expected = " or ".join(mode.name for mode in sorted(legal))
                 yield (

@@ -169,6 +169,12 @@ def _dsd(dsd: DsdDescriptor) -> str:
         words.append("with index")
     if dsd.clears >= 0:
         words.append(f"clears src{dsd.clears}")
+    if dsd.keeps_control:
+        words.append("keeps control")
+    if dsd.advances_switch:
+        words.append("advances switch")
+    if dsd.drops_data:
+        words.append("drops data")
     if dsd.fifo >= 0:
         words.append(f"fifo {dsd.fifo}")
     words += [f"{n} step {s}" for n, s in zip(dsd.extents, dsd.strides)]  # noqa: B905 - an unverified program may be listed

@@ -50,6 +50,12 @@ class DsdDescriptor:
     """FABOUT: the base address of its value is the high half of each wavelet (M46)."""
     clears: int = -1
     """FABOUT: source, 0 or 1, whose memory is zeros when an operation is over (M47); −1: none."""
+    keeps_control: bool = False
+    """FABIN, FABOUT: control wavelets go through memory as marked words (M48)."""
+    advances_switch: bool = False
+    """FABOUT: the last wavelet of an operation turns the switch of the sender (M49)."""
+    drops_data: bool = False
+    """FABIN: control wavelets are the elements, data wavelets are dropped (M99)."""
 
 
 TEARDOWN_TASK = 29

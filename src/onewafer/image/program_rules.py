@@ -82,8 +82,10 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
             if dsd.color != -1 or not architecture.queues_need_initialization:
                 yield from _color_problems(dsd.color, architecture)
             yield from _queue_problems(dsd.queue, architecture, is_input=is_input)
-            if is_input and (dsd.has_index or dsd.clears != -1):
-                yield "only a FABOUT has an index, or clears a source"
+            if is_input and (dsd.has_index or dsd.clears != -1 or dsd.advances_switch):
+                yield "only a FABOUT has an index, clears a source, or advances a switch"
+            if dsd.drops_data and not is_input:
+                yield "only a FABIN drops data"
             if not -1 <= dsd.clears < NUM_SOURCES:
                 yield f"there is no source {dsd.clears} to clear"
         case DsdKind.MEM4D:

@@ -326,6 +326,78 @@ def test_fifos(analyze):
     assert (fifo.activate_push, fifo.activate_pop) == (-1, -1)
 
 
+EMPTY = """
+const none = @get_dsd(mem1d_dsd, .{ .base_address = &a, .extent = 0 });
+const ring = @allocate_fifo(h);
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "codes"),
+    [
+        ("@fmovs(none, 1.0);", ["empty-dsd"]),
+        ("@fadds(none, none, none);", ["empty-dsd"]),
+        ("@fadds(&s, s, none);", ["empty-dsd"]),
+        ("@fmovs(d, none);", []),
+        ("@fmovs(@set_dsd_length(none, 2), none);", []),
+        ("@fmovh(ring, 1.0);", []),
+        ("@fmovs(@set_dsd_length(none, n), 1.0);", []),
+    ],
+)
+def test_an_operation_without_elements_is_a_warning(analyze, statement, codes):
+    result = analyze(f"{DECLARED}{EMPTY}\nfn main() void {{ {statement} }}")
+    assert [d.code for d in result.diagnostics] == codes
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("@dfilt(in);", "wrong-argument-count"),
+        ("@dfilt(in, .{});", "missing-field"),
+        ("@dfilt(out, .{ .async = true });", "type-mismatch"),
+        ("@dfilt(@get_dsr(dsr_src1, 1), .{ .async = true });", "type-mismatch"),
+        ("@dfilt(in, .{ .async = true, .index = 1 });", "unknown-field"),
+        ("@dfilt(in, .{ .async = true, .on_control = .{ .terminate = true } });", "unknown-field"),
+    ],
+)
+def test_mistake_in_a_filter_of_data(analyze, statement, code):
+    assert analyze(f"{DECLARED}\nfn main() void {{ {statement} }}").codes == [code]
+
+
+def test_data_are_dropped_by_a_dsd_of_its_own(analyze):
+    source = "@dfilt(in, .{ .async = true, .activate = done }); @fmovs(d, in);"
+    result = analyze(f"{DECLARED}\nfn main() void {{ {source} }}")
+    assert result.codes == []
+    dropped, moved = result.function("main").body
+    assert dropped.dest is None
+    assert dropped.config.activate == 10
+    found = [statement.src1.dsd.descriptor.drops_data for statement in (dropped, moved)]
+    assert found == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "name"),
+    [
+        ("fabin_dsd", "control_transform", "keeps_control"),
+        ("fabout_dsd", "control_transform", "keeps_control"),
+        ("fabout_dsd", "advance_switch", "advances_switch"),
+    ],
+)
+def test_flags_of_fabric_dsds(analyze, kind, field, name):
+    way = "input" if kind == "fabin_dsd" else "output"
+    number, color = (3, 2) if way == "input" else (2, 1)
+    made = (
+        f"const it = @get_dsd({kind}, .{{ .fabric_color = @get_color({color}), .extent = 4, "
+        f".{way}_queue = @get_{way}_queue({number}), .{field} = true }});"
+    )
+    use = "@mov32(e, it);" if way == "input" else "@mov32(it, e);"
+    result = analyze(f"{DECLARED}{made}\nfn main() void {{ {use} }}")
+    assert result.codes == []
+    (statement,) = result.function("main").body
+    operand = statement.src1 if way == "input" else statement.dest
+    assert getattr(operand.dsd.descriptor, name)
+
+
 def test_an_index_that_nobody_takes_is_a_warning(analyze):
     result = analyze(f"{DECLARED}\nfn main() void {{ @fmovs(d, e, .{{ .index = 3 }}); }}")
     assert [d.code for d in result.diagnostics] == ["unused-index"]
@@ -509,7 +581,7 @@ def test_a_dsd_without_elements_reaches_not_before_its_array(analyze):
       @mov16(@get_dsd(mem4d_dsd, .{ .tensor_access = |i, j|{0, 3} -> a[i + j] }), 9);
     }
     """
-    assert analyze(source).diagnostics == []
+    assert [d.code for d in analyze(source).diagnostics] == ["empty-dsd"]
 
 
 @pytest.mark.parametrize("kind", ["in", "out"])

@@ -10,6 +10,10 @@ from __future__ import annotations
 from onewafer.simulator.arithmetic.compiled import jitable
 
 CONTROL_MARK = 1 << 32
+ADVANCE_MARK = 1 << 33
+"""Of a wavelet in an output queue: it turns the switch as it leaves its first router (M49)."""
+MEMORY_MARK = 0xC000_0000
+"""Bits of the word of a control wavelet in memory, which commands do not use (M48)."""
 NO_OPERATION, ADVANCE, RESET, TEARDOWN = range(4)
 """Opcodes of a command."""
 

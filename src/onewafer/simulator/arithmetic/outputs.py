@@ -1,19 +1,42 @@
-"""What a fabric destination does beside sending its elements: one number that engines share.
+"""What fabric operands do besides: a number for each that engines share.
 
-Bit 0: it sends control wavelets. Bit 1: it has an index (M46), which is in bits 16–31. Bits 2–3:
-the source that it clears, plus 1 (M47).
+Destinations. Bit 0: it sends control wavelets. Bit 1: it has an index (M46), which is in bits
+16–31. Bits 2–3: the source that it clears, plus 1 (M47). Bit 4: it makes control wavelets of marked
+words (M48). Bit 5: its last wavelet turns the switch of the sender (M49).
+
+Sources. Bit 0: it marks the words of control wavelets (M48). Bit 1: it drops data wavelets (M99).
+With either it takes control wavelets.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.image import DsdDescriptor
+
 IS_CONTROL, HAS_INDEX = 1, 2
 CLEARS_SHIFT, CLEARS_BITS = 2, 3
+UNMARKS, ADVANCES = 1 << 4, 1 << 5
 INDEX_BITS = 0xFFFF_0000
 DATA_BITS = 0xFFFF
 """Of a wavelet that has an index."""
 
 
-def output_flags(*, is_control: bool, has_index: bool, clears: int, base: int) -> int:
+MARKS, DROPS = 1, 2
+"""Of a source."""
+
+
+def output_flags(descriptor: DsdDescriptor, base: int) -> int:
     """Return the number of a destination: `base` is the low half of its DSD value's word 0."""
-    index = (base & DATA_BITS) << 16 | HAS_INDEX if has_index else 0
-    return int(is_control) | index | clears + 1 << CLEARS_SHIFT
+    flags = int(descriptor.is_control) | descriptor.clears + 1 << CLEARS_SHIFT
+    if descriptor.has_index:
+        flags |= (base & DATA_BITS) << 16 | HAS_INDEX
+    if descriptor.keeps_control:
+        flags |= UNMARKS
+    return flags | ADVANCES if descriptor.advances_switch else flags
+
+
+def input_flags(descriptor: DsdDescriptor) -> int:
+    """Return the number of a source."""
+    return MARKS * descriptor.keeps_control | DROPS * descriptor.drops_data

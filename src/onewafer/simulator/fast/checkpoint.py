@@ -13,9 +13,10 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.simulator import snapshot as tables
-from onewafer.simulator.arithmetic.control import CONTROL_MARK
+from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
 from onewafer.simulator.fast.fields import (
+    ADVANCE_TAG,
     ANY_COLOR,
     BASE,
     BLOCK_ELEMENTS,
@@ -264,6 +265,7 @@ def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
     tagged = np.flatnonzero(have_tags(s, rows)[held])
     tag = s.arena[(at + FIFO_RING + 2 * places + place)[tagged]].astype(np.int64)
     word[tagged] |= np.where(tag & CONTROL_TAG, CONTROL_MARK, 0)
+    word[tagged] |= np.where(tag & ADVANCE_TAG, ADVANCE_MARK, 0)
     color[tagged] = np.where(color[tagged] == ANY_COLOR, tag & COLOR_MASK, color[tagged])
 
     arrived = np.flatnonzero(is_channel[held])
@@ -421,12 +423,12 @@ def _operand(
     stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
     skipped = np.where(form == tables.BLOCK, word(OPERAND_STEP), 0)
     stride = np.where(form == tables.VECTOR, stride, skipped)
-    flags = word(OPERAND_STEP) & WORD | (dsd & CONTROL_TAG != 0)
+    flags = word(OPERAND_STEP) & WORD | (is_output & (dsd & CONTROL_TAG != 0))
     extra = np.where(is_output, dsd & COLOR_MASK, 0)
     return {
         f"{name}_form": form,
         f"{name}_base": base,
-        f"{name}_stride": np.where(is_output, flags, stride),
+        f"{name}_stride": np.where(is_fabric, flags, stride),
         f"{name}_extra": np.where(form == tables.BLOCK, dsd - first_dsd, extra),
     }
 

@@ -35,6 +35,7 @@ from onewafer.simulator.fast.fields import (
     WAY_NUMBER,
 )
 from onewafer.simulator.fast.fifo import ready_cycle
+from onewafer.simulator.fast.operation import takes_control
 from onewafer.simulator.fast.switching import is_control_at_head, marked_word
 
 
@@ -66,7 +67,7 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
         if not is_control_next(s, channel):
             continue
         reader = s.arena[channel + FIFO_READER]
-        if reader and ends_on_control(s, reader):
+        if reader and (ends_on_control(s, reader) or takes_control(s, reader)):
             continue
         if readable > cycle:
             wake_attention(s, block, readable)

@@ -52,6 +52,7 @@ from onewafer.simulator.fast.fields import (
     OP_STEPS,
     OPERAND_BASE,
     OPERAND_KIND,
+    OPERAND_STEP,
     OPS_START,
     OPS_THREAD,
     OUTPUT,
@@ -199,7 +200,7 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             ready = ready_cycle(s, channel)
             if ready > cycle:
                 return NONE
-            if is_control_next(s, channel):
+            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:
                 return _INPUT_EMPTY
     return NONE
 

@@ -128,7 +128,7 @@ FIFO_STARTS_TASK = FIFO_LAST_MOVE
 """Of a channel: it has a data task."""
 NO_ROUTE, ANY_COLOR = 0, -1
 """The tags of a source with any color follow its ring, one word each: color, and `CONTROL_TAG`."""
-COLOR_MASK, CONTROL_TAG = 0xFF, 0x100
+COLOR_MASK, CONTROL_TAG, ADVANCE_TAG = 0xFF, 0x100, 0x200
 """Of a tag. Buffers and channels of switched colors have tags too, without the color."""
 HAS_TAGS = 0x80
 """Of the shape of a channel."""
@@ -180,7 +180,7 @@ MAIN_THREAD = 8
 (
     OPERAND_KIND,
     OPERAND_BASE,  # value, address, or FIFO
-    OPERAND_STEP,  # bytes; BLOCK: elements skipped (M124); OUTPUT: flags, see `arithmetic.outputs`
+    OPERAND_STEP,  # bytes; BLOCK: elements skipped (M124); fabric: flags, see `arithmetic.outputs`
     OPERAND_BYTES,
     OPERAND_DSD,  # row of the descriptors (color of fabric output)
 ) = range(5)
@@ -365,7 +365,7 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     DSD_NUM_LOOPS,  # FIFO: number of the ring
     DSD_IS_CONTROL,
     DSD_NAMED,  # the color that it names; NONE: that of its queue
-    DSD_FLAGS,  # FABOUT: as `arithmetic.outputs` has them, without an index
+    DSD_FLAGS,  # of fabric: as `arithmetic.outputs` has them, without an index
     DSD_EXTENTS,  # four, the innermost first
 ) = range(9)
 DSD_STRIDES = DSD_EXTENTS + 4

@@ -13,11 +13,14 @@ from onewafer.image import (
     OperandMode,
 )
 from onewafer.simulator.arithmetic.outputs import (
+    ADVANCES,
     CLEARS_BITS,
     CLEARS_SHIFT,
     DATA_BITS,
     HAS_INDEX,
     INDEX_BITS,
+    IS_CONTROL,
+    UNMARKS,
 )
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -177,6 +180,7 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
         if kind == _FABIN:
             offset = s.programs[program, PROGRAM_COLORS + home]
             s.arena[op + at + OPERAND_KIND] = INPUT
+            s.arena[op + at + OPERAND_STEP] = s.dsds[dsd, DSD_FLAGS]
             s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
         else:
             offset = s.programs[program, PROGRAM_QUEUES + s.dsds[dsd, DSD_QUEUE]]
@@ -184,7 +188,7 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
             s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_OUTPUTS] + offset
             mark = s.dsds[dsd, DSD_IS_CONTROL]
             s.arena[op + at + OPERAND_DSD] = color | CONTROL_TAG if mark else color
-            flags = s.dsds[dsd, DSD_FLAGS]
+            flags = s.dsds[dsd, DSD_FLAGS] & ~IS_CONTROL
             index = (low & DATA_BITS) << 16 if flags & HAS_INDEX else 0
             s.arena[op + at + OPERAND_STEP] = to_signed(flags | index)
         return extent
@@ -400,7 +404,13 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
         or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
         or s.arena[op + OP_DEST + OPERAND_KIND] == RING
     )
-    is_watched = has_ring or has_tagged_input(s, op, OP_SRC0) or has_tagged_input(s, op, OP_SRC1)
+    is_watched = (
+        has_ring
+        or takes_control(s, op)
+        or marks_wavelets(s, op)
+        or has_tagged_input(s, op, OP_SRC0)
+        or has_tagged_input(s, op, OP_SRC1)
+    )
     is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
     s.arena[op + OP_LENGTH] = length
     steps = STEPWISE if is_fabric or has_ring else 0
@@ -443,6 +453,23 @@ def set_result(s: Arrays, pe: int, pc: int, word: int) -> None:
     register = s.code[row, CODE_AUX] >> RESULT_SHIFT
     if register:
         s.registers[pe, register] = word
+
+
+@kernel
+def takes_control(s: Arrays, op: int) -> bool:
+    """Tell whether a source takes control wavelets as elements (M48, M99)."""
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] == INPUT and s.arena[op + at + OPERAND_STEP]:
+            return True
+    return False
+
+
+@kernel
+def marks_wavelets(s: Arrays, op: int) -> bool:
+    """Tell whether wavelets that an operation sends may differ in their tags (M48, M49)."""
+    flags = s.arena[op + OP_DEST + OPERAND_STEP]
+    is_output = s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
+    return is_output and flags & (UNMARKS | ADVANCES) != 0
 
 
 @kernel

@@ -9,12 +9,13 @@ import numpy as np
 from onewafer.geometry import Direction
 from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
 from onewafer.simulator import snapshot as tables
-from onewafer.simulator.arithmetic.control import CONTROL_MARK
-from onewafer.simulator.arithmetic.outputs import IS_CONTROL
+from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
+from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, IS_CONTROL, MARKS, UNMARKS
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
 from onewafer.simulator.fast.fields import (
+    ADVANCE_TAG,
     ANY_COLOR,
     BASE,
     BLOCK,
@@ -283,6 +284,7 @@ def _fill(s: Arrays, rows: Integers, wavelets: Table) -> None:
     places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
     color = np.where(s.fifos[rows, FIFOS_COLOR] == ANY_COLOR, wavelets["color"], 0)
     tag = color | np.where(wavelets["word"] & CONTROL_MARK, CONTROL_TAG, 0)
+    tag |= np.where(wavelets["word"] & ADVANCE_MARK, ADVANCE_TAG, 0)
     s.arena[(at + FIFO_RING + 2 * places + number)[tagged]] = tag[tagged]
     fifos, counts = np.unique(at, return_counts=True)
     s.arena[fifos + FIFO_TAIL] = counts
@@ -371,6 +373,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
     is_ring = np.any([form == tables.FIFO for form in forms.values()], axis=0)
     is_watched = is_ring | _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
+    is_watched |= _mark_wavelets(s, op)
     accumulates = (forms[OP_DEST] == tables.POINTER) & (table["length"] > 1)
     accumulates &= _BYTES[OP_SRC0][kind] > 0
     accumulator = np.where(forms[OP_SRC1] == tables.SCALAR, OP_SRC1, 0)
@@ -420,6 +423,18 @@ def _have_tagged_input(s: Arrays, op: Integers, at: int) -> NDArray[np.bool_]:
     return is_input & (s.arena[channel + FIFO_SHAPE] & HAS_TAGS != 0)
 
 
+def _mark_wavelets(s: Arrays, op: Integers) -> NDArray[np.bool_]:
+    """Tell of each operation whether wavelets are marked, or taken for their marks (M48–M49)."""
+    found = np.zeros(len(op), np.bool_)
+    for at, kind, flags in ((OP_DEST, OUTPUT, UNMARKS | ADVANCES), *_TAKING):
+        is_fabric = s.arena[op + at + OPERAND_KIND] == kind
+        found |= is_fabric & (s.arena[op + at + OPERAND_STEP] & flags != 0)
+    return found
+
+
+_TAKING = ((OP_SRC0, INPUT, MARKS | DROPS), (OP_SRC1, INPUT, MARKS | DROPS))
+
+
 def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers:
     """Write one operand of each operation; return its form."""
     name = {OP_DEST: "dest", OP_SRC0: "src0", OP_SRC1: "src1"}[at]
@@ -442,6 +457,7 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
     step[is_block] = stride[is_block]
     step[is_output] = _signed(stride[is_output] & ~IS_CONTROL)
+    step[is_input] = stride[is_input]
     kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
     s.arena[op + at + OPERAND_KIND] = kind
     s.arena[op + at + OPERAND_BASE] = base

@@ -81,7 +81,8 @@ def find_switched_colors(image: WaferImage, architecture: Architecture) -> froze
         colors |= {
             fabric_color(dsd, program, architecture)
             for dsd in program.dsds
-            if dsd.kind is DsdKind.FABOUT and dsd.is_control
+            if dsd.kind is DsdKind.FABOUT
+            and (dsd.is_control or dsd.keeps_control or dsd.advances_switch)
         }
     if any(config.swap_mask for config in image.color_configs):
         colors |= {color ^ 1 for color in colors - {NONE}}

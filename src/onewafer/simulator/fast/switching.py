@@ -12,6 +12,7 @@ from onewafer.geometry import Direction
 from onewafer.image import TEARDOWN_TASK
 from onewafer.simulator.arithmetic.control import (
     ADVANCE,
+    ADVANCE_MARK,
     CONTROL_MARK,
     RESET,
     TEARDOWN,
@@ -25,6 +26,7 @@ from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, w
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
+    ADVANCE_TAG,
     BLOCK_ACTIVE,
     BLOCK_IS_CONTENDED,
     BLOCK_NUM_SOURCES,
@@ -131,9 +133,11 @@ def serve_switched(
 
 @kernel
 def marked_word(s: Arrays, fifo: int) -> int:
-    """Return the oldest wavelet of a FIFO with tags, marked if it is a control wavelet."""
+    """Return the oldest wavelet of a FIFO with tags, with the marks that its tag stands for."""
     word = int64(s.arena[head_of(s, fifo) + 1]) & WORD
     tag = s.arena[tag_place(s, fifo, s.arena[fifo + FIFO_HEAD])]
+    if tag & ADVANCE_TAG:
+        word |= ADVANCE_MARK
     return word | CONTROL_MARK if tag & CONTROL_TAG else word
 
 
@@ -251,7 +255,7 @@ def move_by_switch(
             wake_attention(s, block, cycle + 1)
         if s.arena[block + BLOCK_NUM_SOURCES] <= SOURCE_GROUPS:
             s.arena[block + BLOCK_ACTIVE] &= ~(1 << (s.arena[source + FIFO_SHAPE] & 0xFF))
-    if is_control(word):
+    if word & (CONTROL_MARK | ADVANCE_MARK):
         wake_router(s, block, cycle + 1)
     word = execute(s, row, transmit >> _RAMP & 1 != 0, word, cycle)
     if is_delivered:
@@ -296,6 +300,9 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
         s.switches[row, SWITCH_CHANGED] = cycle
     if has_ramp and s.switches[row, SWITCH_FILTER] == COUNTER_FILTER:
         count(s, row, word)
+    if word & ADVANCE_MARK:
+        s.switches[row, SWITCH_POSITION] = following(s, row)
+        word &= ~ADVANCE_MARK
     if not is_control(word):
         return word
     opcode = opcode_of(word)

@@ -19,7 +19,7 @@ from onewafer.image import (
     TaskKind,
     cost_class,
 )
-from onewafer.simulator.arithmetic.outputs import output_flags
+from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     CODE_AUX,
@@ -369,9 +369,7 @@ def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architectur
     row[DSD_NAMED] = dsd.color
     row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
     row[DSD_IS_CONTROL] = int(dsd.is_control)
-    row[DSD_FLAGS] = output_flags(
-        is_control=False, has_index=dsd.has_index, clears=dsd.clears, base=0
-    )
+    row[DSD_FLAGS] = input_flags(dsd) if dsd.kind is DsdKind.FABIN else output_flags(dsd, 0)
     if dsd.kind is DsdKind.MEM4D:
         row[DSD_STRIDE] = dsd.strides[-1]
     loops = zip(reversed(dsd.extents), reversed(dsd.strides), strict=True)

@@ -6,19 +6,22 @@ control wavelet behind the one they take starts a task.
 
 from __future__ import annotations
 
-from onewafer.simulator.arithmetic.outputs import INDEX_BITS
+from onewafer.simulator.arithmetic.control import MEMORY_MARK
+from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, INDEX_BITS, MARKS, UNMARKS
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.controls import is_control_next
 from onewafer.simulator.fast.elements import finish, place_fault
 from onewafer.simulator.fast.fields import (
+    ADVANCE_TAG,
     ANY_COLOR,
     BLOCK_ACTIVE,
     BLOCK_ELEMENTS,
     BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
     BLOCK_PE,
+    CONTROL_TAG,
     FAR,
     FAULT,
     FIFO_ROUTE,
@@ -103,6 +106,7 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Read, compute and write the next element (M36)."""
     pe = s.arena[block + BLOCK_PE]
     k = int64(s.arena[op + OP_NEXT])
+    progress = 0 if drops_next(s, op) else 1
     a = take_operand(s, block, op, OP_SRC0, k, cycle)
     b = take_operand(s, block, op, OP_SRC1, k, cycle)
     if s.clock[FAULT]:
@@ -115,7 +119,17 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     accumulator = s.arena[op + OP_ACCUMULATOR]
     if accumulator:
         s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
-    s.arena[op + OP_NEXT] = k + 1
+    s.arena[op + OP_NEXT] = k + progress
+
+
+@kernel
+def drops_next(s: Arrays, op: int) -> bool:
+    """Tell whether the next wavelet is data that a source drops (M99)."""
+    if s.arena[op + OP_SRC1 + OPERAND_KIND] != INPUT:
+        return False
+    if s.arena[op + OP_SRC1 + OPERAND_STEP] & DROPS == 0:
+        return False
+    return not is_control_next(s, s.arena[op + OP_SRC1 + OPERAND_BASE])
 
 
 @kernel
@@ -128,7 +142,9 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
     if kind == SCALAR:
         return base & WORD
     if kind == INPUT:
-        return take_from_channel(s, block, base, cycle) & ((1 << 8 * num_bytes) - 1)
+        marks = s.arena[op + at + OPERAND_STEP] & MARKS != 0 and is_control_next(s, base)
+        word = take_from_channel(s, block, base, cycle)
+        return (word | MEMORY_MARK if marks else word) & ((1 << 8 * num_bytes) - 1)
     if kind == RING:
         return take_element(s, pe, base, num_bytes, cycle)
     if kind == VECTOR:
@@ -156,12 +172,19 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
     base = int64(s.arena[op + OP_DEST + OPERAND_BASE])
     num_bytes = int64(s.arena[op + OP_DEST + OPERAND_BYTES])
     if kind == OUTPUT:
+        flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
+        word &= mask_of_output(num_bytes, flags)
+        tag = int64(s.arena[op + OP_DEST + OPERAND_DSD])
+        if flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
+            word &= ~MEMORY_MARK
+            tag |= CONTROL_TAG
+        is_last = k + 1 == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0
+        if flags & ADVANCES and is_last:
+            tag |= ADVANCE_TAG
         if s.arena[base + FIFO_ROUTE] == ANY_COLOR:
-            tag = s.arena[op + OP_DEST + OPERAND_DSD]
             s.arena[tag_place(s, base, s.arena[base + FIFO_TAIL])] = tag
         routable = cycle + 1 + s.timing[T_RAMP]
-        flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
-        put(s, base, routable, word & mask_of_output(num_bytes, flags) | flags & INDEX_BITS)
+        put(s, base, routable, word | flags & INDEX_BITS)
         s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
         wake_router(s, block, routable)
     elif kind == RING:

@@ -157,7 +157,7 @@ def _export_operand(operand: Operand) -> tuple[int, int, int, int]:
         case BlockOperand():
             return BLOCK, operand.base, operand.skipped, operand.number
         case InputOperand():
-            return INPUT, operand.channel.color, 0, 0
+            return INPUT, operand.channel.color, operand.flags, 0
         case OutputOperand():
             return OUTPUT, operand.queue.number, operand.flags, operand.color
         case FifoOperand():
@@ -363,7 +363,7 @@ def _import_operand(element: ComputeElement, row: Sequence[int], num_bytes: int)
             assert descriptor.kind is DsdKind.MEM4D
             return BlockOperand(element.memory, (base, extra << 16 | stride), descriptor, num_bytes)
         case _ if form == INPUT:
-            return InputOperand(element.channels[base], 0, num_bytes)
+            return InputOperand(element.channels[base], 0, num_bytes, flags=stride)
         case _ if form == OUTPUT:
             return OutputOperand(element.queues[base], extra, 0, num_bytes, flags=stride)
         case _ if form == FIFO:

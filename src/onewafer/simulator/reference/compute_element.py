@@ -34,7 +34,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import entry_of, is_control
-from onewafer.simulator.arithmetic.outputs import output_flags
+from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     NO_REGISTER,
@@ -567,7 +567,7 @@ class ComputeElement:
         readable, word = channel.words[0]
         tables = self._tables
         if is_control(word):
-            is_awaited = channel.reader is not None and channel.reader.ends_on_control
+            is_awaited = channel.reader is not None and channel.reader.takes_control
             if not tables.control_tasks or is_awaited:
                 return None
         elif channel.reader is not None or channel.home not in tables.data_task_of_color:
@@ -684,16 +684,11 @@ class ComputeElement:
         extent = words[0] >> 16
         match descriptor.kind:
             case DsdKind.FABIN:
-                return InputOperand(self._channel_of(number, descriptor), extent, num_bytes)
+                channel, flags = self._channel_of(number, descriptor), input_flags(descriptor)
+                return InputOperand(channel, extent, num_bytes, flags=flags)
             case DsdKind.FABOUT:
                 color = self._color_of(number, descriptor)
-                flags = output_flags(
-                    is_control=descriptor.is_control,
-                    has_index=descriptor.has_index,
-                    clears=descriptor.clears,
-                    base=words[0],
-                )
-                queue = self.queues[descriptor.queue]
+                queue, flags = self.queues[descriptor.queue], output_flags(descriptor, words[0])
                 return OutputOperand(queue, color, extent, num_bytes, flags=flags)
             case DsdKind.FIFO:
                 return FifoOperand(self.fifos[descriptor.fifo], num_bytes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
-from onewafer.simulator.arithmetic.control import is_control
+from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
 from onewafer.simulator.messages import conflict, fifo_fault
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
@@ -216,7 +216,8 @@ class DataPath:
             routable = cycle + 1 + self._ramp_cycles
             router.push(output.queue, routable, output.color, output.written)
             subject = output.color | output.queue.number << 8
-            self._owner.record_detail(cycle, EventKind.QUEUED, subject, output.written)
+            written = output.written & ~ADVANCE_MARK
+            self._owner.record_detail(cycle, EventKind.QUEUED, subject, written)
             self._agenda.schedule(router, routable)
         for operand in (*operation.fifo_sources, operation.fifo_dest):
             if operand is not None and operand.fifo.activated:
@@ -227,7 +228,7 @@ class DataPath:
         self.cycles += operation.element_cycles
         operation.last_served = cycle
         self.free_at = cycle + operation.element_cycles
-        if operation.next_element == operation.length and not operation.is_endless:
+        if operation.is_complete:
             operation.finish_at = self.free_at
             self._clear_source(operation, cycle)
         self._agenda.note(self.free_at)

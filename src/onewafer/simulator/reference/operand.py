@@ -8,14 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import DSD_NUMBER_MASK, DsdDescriptor, DsdKind
-from onewafer.simulator.arithmetic.control import CONTROL_MARK, is_control
+from onewafer.simulator.arithmetic.control import CONTROL_MARK, MEMORY_MARK, is_control
 from onewafer.simulator.arithmetic.outputs import (
     CLEARS_BITS,
     CLEARS_SHIFT,
     DATA_BITS,
+    DROPS,
     HAS_INDEX,
     INDEX_BITS,
     IS_CONTROL,
+    MARKS,
+    UNMARKS,
 )
 
 if TYPE_CHECKING:
@@ -162,18 +165,27 @@ class BlockOperand:
 class InputOperand:
     """A fabin DSD."""
 
-    __slots__ = ("_mask", "channel", "extent", "stride")
+    __slots__ = ("_mask", "channel", "extent", "flags", "is_progress", "stride")
 
-    def __init__(self, channel: Channel, extent: int, num_bytes: int) -> None:
+    def __init__(self, channel: Channel, extent: int, num_bytes: int, *, flags: int) -> None:
         self.channel = channel
         self.extent = extent
+        self.flags = flags
+        """See `arithmetic.outputs`."""
+        self.is_progress = True
+        """Whether the wavelet that was taken last is an element, and no data to drop (M99)."""
         self.stride = 1
         self._mask = (1 << 8 * num_bytes) - 1
 
     def read(self, k: int) -> int:
-        """Take the next wavelet, which is there and no control wavelet."""
+        """Take the next wavelet, which is there."""
         del k
-        return self.channel.words.popleft()[1] & self._mask
+        word = self.channel.words.popleft()[1]
+        if self.flags & DROPS:
+            self.is_progress = is_control(word)
+        if self.flags & MARKS and is_control(word):
+            word |= MEMORY_MARK
+        return word & self._mask
 
     def write(self, k: int, word: int) -> None:
         """Never: a fabin DSD is a source."""
@@ -181,9 +193,9 @@ class InputOperand:
 
     @property
     def is_held_up(self) -> bool:
-        """Whether a control wavelet is before what the operation waits for (M96)."""
+        """Whether a control wavelet is before what the operation waits for (M95)."""
         words = self.channel.words
-        return bool(words) and is_control(words[0][1])
+        return bool(words) and is_control(words[0][1]) and not self.flags
 
 
 class OutputOperand:
@@ -211,7 +223,10 @@ class OutputOperand:
     def write(self, k: int, word: int) -> None:
         """Remember the wavelet."""
         del k
-        self.written = word & self._mask | self._mark
+        word &= self._mask
+        if self.flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
+            word = word & ~MEMORY_MARK | CONTROL_MARK
+        self.written = word | self._mark
 
     @property
     def cleared_source(self) -> int:

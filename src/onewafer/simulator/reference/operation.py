@@ -6,6 +6,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
+from onewafer.simulator.arithmetic.control import ADVANCE_MARK
+from onewafer.simulator.arithmetic.outputs import ADVANCES
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.operand import (
     ENDLESS,
@@ -121,6 +123,16 @@ class Operation:
         return self.is_fabric and self.length == ENDLESS
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the last element has been executed."""
+        return self.next_element == self.length and not self.is_endless
+
+    @property
+    def takes_control(self) -> bool:
+        """Whether control wavelets that it could read are the operation's (M48, M98, M99)."""
+        return self.ends_on_control or any(source.flags for source in self.inputs)
+
+    @property
     def is_reduction(self) -> bool:
         """Whether several elements go into one scalar."""
         return isinstance(self.dest, PointerOperand) and self.length > 1
@@ -162,7 +174,10 @@ class Operation:
         self.dest.write(k, word)
         if self.accumulator is not None:
             self.accumulator.write(k, word)
-        self.next_element = k + 1
+        if all(source.is_progress for source in self.inputs):
+            self.next_element = k + 1
+        if self.output is not None and self.output.flags & ADVANCES and self.is_complete:
+            self.output.written |= ADVANCE_MARK
 
     def perform(self) -> None:
         """Execute every element."""

@@ -11,7 +11,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
-from onewafer.simulator.arithmetic.control import TEARDOWN, is_control, opcode_of
+from onewafer.simulator.arithmetic.control import (
+    ADVANCE_MARK,
+    CONTROL_MARK,
+    TEARDOWN,
+    is_control,
+    opcode_of,
+)
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
@@ -323,9 +329,10 @@ class Router:
         self.settle(source, cycle, None)
         _, color, word = source.words.popleft()
         channel = route.channel if switch.delivers(route, word) else None
-        if is_control(word):
+        if word & (CONTROL_MARK | ADVANCE_MARK):
             agenda.schedule(self, cycle + 1)
-            if opcode_of(word) == TEARDOWN and self.element is not None:
+            is_teardown = is_control(word) and opcode_of(word) == TEARDOWN
+            if is_teardown and self.element is not None:
                 self.element.note_teardown(color)
                 agenda.schedule(self.element, cycle + 1)
         word = switch.execute(route, word)

@@ -10,6 +10,7 @@ from onewafer.image import ColorConfig, CounterFilter, RangeFilter
 from onewafer.simulator.arithmetic import registers
 from onewafer.simulator.arithmetic.control import (
     ADVANCE,
+    ADVANCE_MARK,
     RESET,
     TEARDOWN,
     is_control,
@@ -48,6 +49,7 @@ class Route:
         return bool(self.transmit >> Direction.RAMP & 1)
 
 
+_HALF = 0xFFFF
 NO_WAY = Route(receive=0, transmit=0, targets=(), channel=None, lacks_link=False, lacks_queue=False)
 """The route of a position that is not valid."""
 
@@ -141,6 +143,9 @@ class Switch:
         """Let a wavelet leave by `route`; return what is passed on (M92, M93, M101)."""
         if route.has_ramp:
             self._count(word)
+        if word & ADVANCE_MARK:
+            self.position = self._following()
+            word &= ~ADVANCE_MARK
         if not is_control(word):
             return word
         opcode, before = opcode_of(word), self.position
@@ -226,7 +231,7 @@ class Switch:
             return False
         match self._config.filter:
             case RangeFilter(minimum, maximum):
-                return is_control(word) or minimum <= word >> 16 <= maximum
+                return is_control(word) or minimum <= word >> 16 & _HALF <= maximum
             case CounterFilter() as filter_:
                 if is_control(word) and not filter_.filters_control:
                     return True

@@ -296,15 +296,18 @@ def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         value,
         "a fabin_dsd",
         span,
-        known=("fabric_color", "extent", "input_queue", "simd_mode", "priority"),
+        known=(
+            *("fabric_color", "extent", "input_queue", "simd_mode", "priority"),
+            "control_transform",
+        ),
         required=("extent", "input_queue"),
-        unsupported=("control_transform", "wavelet_index_offset"),
     )
     read_priority(fields, span)
     _check_packing(fields, span)
     queue = _queue(fields["input_queue"], t.INPUT_QUEUE, span)
     color = _color(fields, instance, (True, queue), span)
-    descriptor = DsdDescriptor(DsdKind.FABIN, color, queue)
+    keeps_control = read_flag(fields, "control_transform", span)
+    descriptor = DsdDescriptor(DsdKind.FABIN, color, queue, keeps_control=keeps_control)
     return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 
 
@@ -315,10 +318,9 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         span,
         known=(
             *("fabric_color", "extent", "output_queue", "control", "simd_mode"),
-            *("wavelet_index_offset", "zero"),
+            *("wavelet_index_offset", "zero", "advance_switch", "control_transform"),
         ),
         required=("extent", "output_queue"),
-        unsupported=("advance_switch", "control_transform"),
     )
     _check_packing(fields, span)
     queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
@@ -337,7 +339,14 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         chosen = read_choice(fields["zero"], "`.zero`", _SOURCES, span)
         clears = _SOURCES.index(chosen) if chosen else -1
     descriptor = DsdDescriptor(
-        DsdKind.FABOUT, color, queue, is_control, has_index=has_index, clears=clears
+        DsdKind.FABOUT,
+        color,
+        queue,
+        is_control,
+        has_index=has_index,
+        clears=clears,
+        keeps_control=read_flag(fields, "control_transform", span),
+        advances_switch=read_flag(fields, "advance_switch", span),
     )
     return _Fields(t.FABOUT_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 

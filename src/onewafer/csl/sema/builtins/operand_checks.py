@@ -38,8 +38,11 @@ class Operand:
 def check_operands(
     site: Site, a: Analyzer, dest: Operand, src0: Operand | None, src1: Operand | None
 ) -> None:
-    """Warn of arrays with elements of another width, and of DSDs that leave their array."""
-    length = _find_length([o for o in (src0, src1, dest) if o is not None])
+    """Warn of arrays with other elements, of DSDs without any, and of such as leave their array."""
+    operands = [o for o in (src0, src1, dest) if o is not None]
+    length = _find_length(operands)
+    if length is _ONE:
+        _warn_of_empty(a, operands)
     for operand in (dest, src0, src1):
         if operand is None or not isinstance(operand.value, Dsd) or operand.value.base is None:
             continue
@@ -65,9 +68,30 @@ def _find_length(operands: Sequence[Operand]) -> Scalar | None:
                 return None
             case _:
                 continue
-    return Scalar(t.U16, 1)
+    return _ONE
 
 
+def _warn_of_empty(a: Analyzer, operands: Sequence[Operand]) -> None:
+    """Warn of the first DSD, all of which are empty: the operation has one element all the same."""
+    for operand in operands:
+        match operand.value:
+            case Dsd(descriptor=descriptor) if descriptor.kind is not DsdKind.FIFO:
+                finding = Diagnostic(
+                    "empty-dsd",
+                    "no DSD of this operation has elements, so that it works on one element",
+                    Annotation(operand.span, "its extent is 0"),
+                    notes=("the machine counts a length of 0 as none, as that of a scalar",),
+                    help="ask for the length before: `if (n > 0) …`",
+                    severity=Severity.WARNING,
+                )
+                a.instance.report(Fault(finding))
+                return
+            case _:
+                pass
+
+
+_ONE = Scalar(t.U16, 1)
+"""Length of an operation none of whose operands has one."""
 _REGISTERS = (t.DSR_DEST, t.DSR_SRC0, t.DSR_SRC1)
 _ENDLESS = 0x7FFF
 """Of a fabric operand (M35)."""

@@ -99,7 +99,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "set_control_task_table",
         "set_fifo_read_length",
         "set_fifo_write_length",
-        "dfilt",
         "get_filter_id",
         "get_symbol_id",
         "get_symbol_value",
@@ -119,10 +118,6 @@ _UNPUBLISHED = {
     ),
     "fnormh": ("no documentation says what a normalized value is", "`@fscaleh` scales by 2ⁿ"),
     "fnorms": ("no documentation says what a normalized value is", "`@fscales` scales by 2ⁿ"),
-    "dfilt": (
-        "the queues of the simulated machine drop nothing yet",
-        "bind a data task that does nothing with what it gets",
-    ),
 }
 """Why some builtins are not supported, and what to write."""
 

@@ -246,6 +246,38 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
     return a.sized(value, wanted, span, "the scalar")
 
 
+# --- dropping ------------------------------------------------------------------------------------
+
+
+@runtime_builtin("dfilt", 2)
+def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Let an input queue drop data until so many control wavelets came (M99)."""
+    dsd, (span, config_span) = args[0], site.argument_spans
+    if not isinstance(dsd, Dsd) or dsd.type is not t.FABIN_DSD:
+        fail(
+            "type-mismatch",
+            f"`@dfilt` takes a fabin_dsd that is known at compile time, "
+            f"this is of type `{type_of(dsd)}`",
+            span,
+            help="make the DSD a `const`; its `.extent` is the number of control wavelets",
+        )
+    for name in ("on_control", "index"):
+        if isinstance(args[1], Struct) and args[1].get(name) is not None:
+            fail("unknown-field", f"the configuration of `@dfilt` has no `.{name}`", config_span)
+    config = _config(a, args[1], config_span, (dsd,))
+    if config is None:
+        fail(
+            "missing-field",
+            "`@dfilt` is asynchronous",
+            config_span,
+            help="write `.{ .async = true }`, and what to `.activate` when it is over",
+        )
+    dropping = replace(dsd, descriptor=replace(dsd.descriptor, drops_data=True))
+    source = ir.Vector(a.expression(dropping, span))
+    a.emit(ir.DsdStatement(DsdOperation.MOV32, None, None, source, None, config, site.span))
+    return TRUE
+
+
 # --- index ---------------------------------------------------------------------------------------
 
 _INDEX_BYTES: Final = 2
