@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onewafer.errors import CompileError, SimulationError
 from tests.csl.library.kernel import apply
@@ -158,3 +160,50 @@ def test_a_string_shows_in_messages():
     )
     with pytest.raises(CompileError, match=re.escape("pe -12: no")):
         words_of("", declared)
+
+
+@pytest.mark.parametrize(
+    ("type_", "kinds", "bits"),
+    [
+        ("u3", {"is_unsigned_int", "is_numeric"}, 3),
+        ("u16", {"is_unsigned_int", "is_numeric"}, 16),
+        ("i32", {"is_signed_int", "is_signed", "is_numeric"}, 32),
+        ("f16", {"is_float", "is_float16", "is_enabled_float", "is_signed", "is_numeric"}, 16),
+        ("bf16", {"is_float", "is_float16", "is_signed", "is_numeric"}, 16),
+        ("f32", {"is_float", "is_enabled_float", "is_signed", "is_numeric"}, 32),
+        ("mem4d_dsd", {"is_dsd"}, 64),
+        ("dsr_src0", {"is_dsr"}, None),
+        ("bool", set[str](), None),
+        ("[3]i16", set[str](), 48),
+        ("struct { a: u16, b: f32 }", set[str](), 48),
+    ],
+)
+def test_types_say_what_they_are(type_, kinds, bits):
+    questions = (
+        *("is_unsigned_int", "is_signed_int", "is_float", "is_float16", "is_enabled_float"),
+        *("is_signed", "is_numeric", "is_dsd", "is_dsr"),
+    )
+    checks = [f"types.{q}({type_}) == {'true' if q in kinds else 'false'}" for q in questions]
+    if bits is not None:
+        sizes = (("bit", bits), ("byte", -(-bits // 8)), ("word", -(-bits // 16)))
+        checks += [f"types.{unit}_size_of({type_}) == {size}" for unit, size in sizes]
+    body = "".join(f"@comptime_assert({check});" for check in checks)
+    assert words_of(body, 'const types = @import_module("<types>");') == [0] * 8
+
+
+@given(x=st.integers(0, 2**32 - 1))
+@settings(max_examples=10)
+def test_halves_of_integers(x):
+    body = f"v = {x}; words[0] = du.hi16(v); words[1] = du.lo16(v);"
+    declared = 'const du = @import_module("<data_utils>"); var v: u32;'
+    whole = f"@comptime_assert(du.hi32({x} << 16) == {x >> 16});"
+    low = f"@comptime_assert(du.lo32({x} << 16) == {x << 16 & 0xFFFF_FFFF});"
+    assert words_of(f"{body}{whole}{low}", declared)[:2] == [x >> 16, x & 0xFFFF]
+
+
+def test_a_size_of_what_has_none_is_refused():
+    with pytest.raises(CompileError, match="has no size at run time"):
+        words_of(
+            "@comptime_assert(types.byte_size_of(comptime_int) == 0);",
+            'const types = @import_module("<types>");',
+        )

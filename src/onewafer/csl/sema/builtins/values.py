@@ -493,3 +493,52 @@ def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
         Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.NOTE)
     )
     return VOID_VALUE
+
+
+# --- what types are, for `<types>` ---------------------------------------------------------------
+
+
+@comptime_builtin("kind_of_type", 1, is_internal=True)
+def kind_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return in a word what a type is."""
+    match places.expect_type(args[0], site.argument_spans[0]):
+        case t.IntegerType() as type_:
+            return Text("signed" if type_.is_signed else "unsigned")
+        case t.FloatType() | t.BF16:
+            return Text("float")
+        case type_ if type_ in t.DSDS:
+            return Text("dsd")
+        case type_ if type_ in t.DSRS:
+            return Text("dsr")
+        case _:
+            return Text("other")
+
+
+@comptime_builtin("bits_of_type", 1, is_internal=True)
+def bits_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the bits of a value of a type."""
+    span = site.argument_spans[0]
+    return Scalar(t.COMPTIME_INT, _num_bits(places.expect_type(args[0], span), span))
+
+
+def _num_bits(type_: t.Type, span: Span) -> int:
+    match type_:
+        case t.IntegerType(bits) | t.FloatType(bits):
+            return bits
+        case t.BF16:
+            return 16
+        case t.ArrayType(_, element):
+            return type_.num_elements * _num_bits(element, span)
+        case t.StructType(_, fields, is_union=False):
+            return sum(_num_bits(field, span) for field in fields)
+        case _ if t.num_bytes(type_):
+            return 8 * t.num_bytes(type_)
+        case _:
+            fail("type-mismatch", f"a value of type `{type_}` has no size at run time", span)
+
+
+@comptime_builtin("alignment_of_type", 1, is_internal=True)
+def alignment_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Return the alignment of a variable of a type, in bytes."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    return Scalar(t.COMPTIME_INT, t.alignment(type_))

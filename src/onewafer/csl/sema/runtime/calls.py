@@ -393,6 +393,17 @@ def _makes_pointer(site: Site, arguments: Sequence[Value]) -> bool:
 
 
 def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:
+    if builtin.runtime is not None:
+        return _evaluated(a, node, builtin)
+    # It has no form for run time: calls in its arguments are made while compiling, too.
+    a.comptime_depth += 1
+    try:
+        return _evaluated(a, node, builtin)
+    finally:
+        a.comptime_depth -= 1
+
+
+def _evaluated(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:
     if not builtin.operands:
         return order.in_order(a, node.arguments)
     as_they_are = [n for i, n in enumerate(node.arguments) if i in builtin.operands]
