@@ -239,8 +239,8 @@ LIBRARIES: Final = (
     "collectives_2d/params", "collectives_2d/pe", "complex", "control", "data_utils", "debug",
     "directions", "dsd_ops", "empty", "empty_queue", "kernels/fft/fft3d_layout",
     "kernels/tally/layout", "kernels/tally/pe", "layout", "malloc", "math", "memcpy/get_params",
-    "memcpy/memcpy", "memcpy/memcpy_switches", "message_passing", "queue_flush", "random", "simprint",
-    "string", "tile_config", "time", "timer", "types",
+    "memcpy/memcpy", "memcpy/memcpy_switches", "message_passing", "queue_flush", "random",
+    "simprint", "string", "tile_config", "time", "timer", "types",
 )  # fmt: skip
 """The modules that a program may import as `<name>`."""
 
