@@ -6,13 +6,15 @@ from itertools import product
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from onewafer.graph import Linear
+from onewafer.graph import Linear, MaxPool
 from onewafer.perf import Prefill
 from onewafer.perf.wafer import WaferOptions, machine
 from onewafer.perf.wafer.grids import Grids, group_of
 from onewafer.perf.wafer.inference import prefill_demand
-from onewafer.perf.wafer.map_blocks import WHOLE
+from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, cut
+from onewafer.perf.wafer.map_memory import MapMemory
 from onewafer.perf.wafer.region import Regions
+from onewafer.perf.wafer.workload import in_small_pieces
 from tests.perf.dense_model import LLAMA_8B, dense_model
 from tests.perf.map_models import block, graph_of, small_network, tensor
 
@@ -64,6 +66,32 @@ def test_products_alone_have_grids_too_among_maps():
 
 
 @given(
+    side=st.sampled_from([8, 16, 24]),
+    features=st.sampled_from([16, 50, 96]),
+    sides=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    blocks=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    index=st.integers(0, 2),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_program_takes_less_for_maps_than_the_least(side, features, sides, blocks, index):
+    """Grids that the bound leaves out never had room."""
+    options = WaferOptions()
+    model = in_small_pieces(small_network(side=side, features=features))
+    index %= len(model.segments)
+    load = prefill_demand(model, Prefill(tokens=side * side)).load
+    regions = Regions(model, load, machine=machine("cs3", options), options=options)
+    work, group = ((index, 1),), group_of(sides, blocks)
+    assume(min(group) > 0 and can_be_cut(regions.graphs[index]))
+    needed = regions.bytes(work, sides, blocks)
+    least = MapMemory.of(cut(regions.graphs[index], blocks).graph).least_bytes(group)
+
+    if needed is not None:
+        measured = regions._programs.measure(work, sides, blocks)
+        assert least <= measured._footprint.activations + measured._footprint.buffers
+        assert regions._programs.least_code_bytes(work) <= measured.code_bytes
+
+
+@given(
     side=st.sampled_from([16, 24, 32]),
     features=st.sampled_from([16, 64, 96]),
     width=st.integers(16, 300),
@@ -83,3 +111,24 @@ def test_no_grid_of_products_is_much_faster_than_the_one_taken(side, features, w
     assume(cycles)
 
     assert regions.cost(work, rectangle).cycles <= 1.15 * min(cycles)
+
+
+@given(
+    side=st.sampled_from([16, 32, 56]),
+    features=st.sampled_from([16, 64, 96]),
+    sides=st.tuples(st.integers(16, 300), st.integers(16, 150)),
+)
+@settings(max_examples=8, deadline=None)
+def test_no_grid_of_a_pool_is_much_faster_than_the_one_taken(side, features, sides):
+    options = WaferOptions()
+    model = in_small_pieces(small_network(side=side, features=features))
+    load = prefill_demand(model, Prefill(tokens=side * side)).load
+    regions = Regions(model, load, machine=machine("cs3", options), options=options)
+    (index,) = (
+        at for at, graph in enumerate(regions.graphs) if isinstance(graph.operations[0], MaxPool)
+    )
+    work, counts = ((index, 1),), {-(-side // length) for length in range(1, side + 1)}
+    every = [regions._cost_on(work, sides, grid) for grid in product(counts, counts)]
+
+    least = min(cost.cycles for cost in every if cost is not None)
+    assert regions.cost(work, sides).cycles <= 1.5 * least

@@ -8,13 +8,15 @@ chosen so that the best grid is among the first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Convolution, Linear
-from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, map_shapes
+from onewafer.graph import Convolution, Depthwise, Linear, MaxPool
+from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, cut, map_shapes
+from onewafer.perf.wafer.map_memory import MapMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from onewafer.graph import Graph
     from onewafer.perf.wafer.map_blocks import Grid, Shape
@@ -28,6 +30,12 @@ _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 6
 """Lengths of blocks of the largest map."""
 _UNEQUAL = 2
 """Steps of these that the sides of blocks may be apart, unless maps are lines of places."""
+_LINES = 4
+"""Numbers of blocks down a map that are tried for pools, the largest: they work along lines."""
+_LINE = 28
+"""Cycles of a line of places of a pool, for each feature and tap: its set-up."""
+_PLACE = 5
+"""Of a place of it."""
 _RATE = 1.5
 """Elements of a multiply-add in a cycle, about."""
 _STEP = 1.0
@@ -42,7 +50,7 @@ _MAP_BYTES = 2
 """Of an element of a map in f16."""
 _RESULT_BYTES = 6
 """Of an element of a result in f16 and of its sum in f32."""
-_CODE_BYTES = 1_500
+CODE_BYTES = 1_500
 """Of a few kernels and their schedule, at least."""
 _WAVELET = 2.5
 """Of an element that is reduced and broadcast."""
@@ -66,6 +74,16 @@ class _Product:
     outputs: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """An operation on each feature by itself, with a window: a pool, a depthwise convolution."""
+
+    shape: Shape
+    """Of the result."""
+    taps: int
+    features: int
+
+
 class Grids:
     """The grids of a graph; one of a model without maps has none but the whole rectangle."""
 
@@ -73,6 +91,8 @@ class Grids:
         shapes = map_shapes(graph)
         tensors = {tensor.name: tensor for tensor in graph.tensors}
         self._can_be_cut = has_maps and can_be_cut(graph)
+        self._graph = graph
+        self._memory: dict[Grid, MapMemory] = {}
         self._rows = [shapes[operation.result.name] for operation in graph.operations]
         self._products = [
             _Product(
@@ -85,6 +105,15 @@ class Grids:
             for operation in graph.operations
             if isinstance(operation, Convolution | Linear)
         ]
+        self._pools = [
+            _Pool(
+                shapes[operation.result.name],
+                operation.window.num_taps,
+                operation.result.shape[-1],
+            )
+            for operation in graph.operations
+            if isinstance(operation, Depthwise | MaxPool)
+        ]
         heights, widths = zip(*shapes.values(), strict=True)
         self._down, self._across = _counts(max(heights)), _counts(max(widths))
 
@@ -95,37 +124,59 @@ class Grids:
         """
         if not self._can_be_cut:
             return (WHOLE,) if room(rectangle) >= 0 else ()
-        is_line = 1 in {len(self._across), len(self._down)}
         looks = {
-            (across, down): self._rough_cycles((across, down), rectangle)
-            for i, across in enumerate(self._across)
-            for j, down in enumerate(self._down)
-            if (is_line or abs(i - j) <= _UNEQUAL)
-            and across <= rectangle[0]
-            and down <= rectangle[1]
-            and self._fits((across, down), rectangle, room)
+            grid: self._rough_cycles(grid, rectangle)
+            for grid in self._shaped(rectangle)
+            if self._fits(grid, rectangle, room)
         }
-        return sorted(looks, key=lambda grid: looks[grid])[:_MOST_TRIED]
+        in_order = sorted(looks, key=lambda grid: looks[grid])
+        fitting = (grid for grid in in_order if self._fits_cut(grid, rectangle, room))
+        return tuple(islice(fitting, _MOST_TRIED))
+
+    def _shaped(self, rectangle: Rectangle) -> Iterator[Grid]:
+        """Yield grids whose blocks are nearly square, or long where pools work along lines."""
+        is_line = 1 in {len(self._across), len(self._down)}
+        across = [count for count in self._across if count <= rectangle[0]]
+        down = [count for count in self._down if count <= rectangle[1]]
+        if self._pools and not self._products:
+            yield from product(across, down[-_LINES:])
+            return
+        for (i, one), (j, other) in product(enumerate(across), enumerate(down)):
+            if is_line or abs(i - j) <= _UNEQUAL:
+                yield one, other
 
     def _fits(self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]) -> bool:
         """Tell whether the largest product may fit beside the weights: maps, sums and code."""
         group = group_of(rectangle, grid)
         side = max(group)
         maps = (
-            _places(product.source, grid) * -(-product.inputs // side) * _MAP_BYTES
-            + _places(product.shape, grid) * -(-product.outputs // side) * _RESULT_BYTES
-            for product in self._products
+            _places(one.source, grid) * -(-one.inputs // side) * _MAP_BYTES
+            + _places(one.shape, grid) * -(-one.outputs // side) * _RESULT_BYTES
+            for one in self._products
         )
-        return max(maps, default=0) + _CODE_BYTES <= room(group)
+        return max(maps, default=0) + CODE_BYTES <= room(group)
+
+    def _fits_cut(
+        self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]
+    ) -> bool:
+        """Tell the same of the blocks as they are cut, with halos and all maps of a moment."""
+        if grid not in self._memory:
+            self._memory[grid] = MapMemory.of(cut(self._graph, grid).graph)
+        group = group_of(rectangle, grid)
+        return self._memory[grid].least_bytes(group) + CODE_BYTES <= room(group)
 
     def _rough_cycles(self, grid: Grid, rectangle: Rectangle) -> float:
         width, height = group_of(rectangle, grid)
         cycles = _ROW * sum(_places(shape, grid) for shape in self._rows)
-        for product in self._products:
-            places = _places(product.shape, grid)
-            inputs, outputs = -(-product.inputs // width), -(-product.outputs // height)
-            steps = product.taps * (_TAP + inputs * (_STEP + outputs / _RATE))
+        for one in self._products:
+            places = _places(one.shape, grid)
+            inputs, outputs = -(-one.inputs // width), -(-one.outputs // height)
+            steps = one.taps * (_TAP + inputs * (_STEP + outputs / _RATE))
             cycles += places * (steps + outputs * _WAVELET) + _HOP * (width + height)
+        for pool in self._pools:
+            lines, line = -(-pool.shape[0] // grid[1]), -(-pool.shape[1] // grid[0])
+            features = -(-pool.features // max(width, height))
+            cycles += features * pool.taps * lines * (_LINE + _PLACE * line)
         return cycles
 
 

@@ -125,6 +125,11 @@ class Measured:
         given = self._program.with_role(Role.INPUT)[0]
         return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
 
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of kernels and the schedule."""
+        return self._footprint.kernels + self._footprint.schedule
+
     def cycles_of(self, work: Work) -> float:
         """Return the cycles of a launch."""
         cycles = self._cycles

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.perf.wafer.grids import MOST_COMPARED
+from onewafer.perf.wafer.grids import CODE_BYTES, MOST_COMPARED
 from onewafer.perf.wafer.map_blocks import WHOLE
 from onewafer.perf.wafer.measured import that_keep
 from onewafer.perf.wafer.programs import Programs
@@ -169,7 +169,8 @@ class Regions:
         least = sum(count * self.weight_bytes[index] for index, count in work)
         if least > group[0] * group[1] * room:
             return -1
-        return room - self.least_bytes(work, group)
+        code = self._programs.least_code_bytes(work)
+        return room - self.least_bytes(work, group) - max(0.0, code - CODE_BYTES)
 
     def streamed_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of a piece whose weights come from outside, None if nothing fits."""

@@ -1,0 +1,104 @@
+"""What the maps of a group take of a PE at least, before there is a program.
+
+In: the graph of a group's blocks. Out: with the sides of a group, bytes that every program has.
+Maps in f16 are there from the operation that makes them to the last one that reads them; what is
+written over what is read counts once. Sums of products in f32 have a place of their own, as large
+as the largest of them needs. Products turn the axis that features lie along; where it is not known,
+features lie along the longer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Convolution, Depthwise, Linear, MaxPool, MeanRows, activation_operands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from onewafer.graph import Graph, Tensor
+
+_MAP_BYTES = 2
+"""Of an element of a map in f16."""
+_SUM_BYTES = 4
+"""Of an element of a product's sum in f32."""
+_PRODUCTS = (Convolution, Linear)
+_APART = (*_PRODUCTS, Depthwise, MaxPool, MeanRows)
+"""Operations whose results do not lie where their operands did."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """A map of a group."""
+
+    places: int
+    features: int
+    axis: int | None
+    """0 or 1: the one that features lie along is another for those of the other number."""
+
+    def elements(self, group: tuple[int, int], first: int) -> int:
+        """Return those of a PE, if features of axis 0 lie along that side of a group."""
+        side = max(group) if self.axis is None else group[self.axis ^ first]
+        return self.places * -(-self.features // side)
+
+
+@dataclass(frozen=True, slots=True)
+class MapMemory:
+    """The maps of a graph."""
+
+    moments: tuple[tuple[_Map, ...], ...]
+    """Of each operation: those that are there while it works."""
+    sums: tuple[_Map, ...]
+    """Of products."""
+
+    @classmethod
+    def of(cls, graph: Graph) -> MapMemory:
+        """Return that of a graph whose operations come in their order."""
+        maps = _maps(graph)
+        last = {
+            name: at
+            for at, operation in enumerate(graph.operations)
+            for name in activation_operands(operation)
+        }
+        last |= dict.fromkeys(graph.outputs, len(graph.operations))
+        there = [tensor.name for tensor in graph.inputs]
+        moments: list[tuple[_Map, ...]] = []
+        for at, operation in enumerate(graph.operations):
+            result, kept = (
+                operation.result.name,
+                [name for name in there if last.get(name, at) > at],
+            )
+            is_apart = isinstance(operation, _APART) or len(kept) == len(there)
+            moments.append(tuple(maps[name] for name in (*there, *([result] if is_apart else []))))
+            there = [*kept, result]
+        products = (op.result.name for op in graph.operations if isinstance(op, _PRODUCTS))
+        return cls(tuple(moments), tuple(maps[name] for name in products))
+
+    def least_bytes(self, group: tuple[int, int]) -> int:
+        """Return the bytes of each PE of a group of some width and height."""
+        return min(self._bytes(group, first) for first in (0, 1))
+
+    def _bytes(self, group: tuple[int, int], first: int) -> int:
+        def elements(maps: Iterable[_Map]) -> Iterable[int]:
+            return (one.elements(group, first) for one in maps)
+
+        most = max((sum(elements(moment)) for moment in self.moments), default=0)
+        return _MAP_BYTES * most + _SUM_BYTES * max(elements(self.sums), default=0)
+
+
+def _maps(graph: Graph) -> Mapping[str, _Map]:
+    """Return all maps of a graph by name."""
+
+    def map_of(tensor: Tensor, axis: int | None) -> _Map:
+        places, features = tensor.shape
+        return _Map(places, features, axis)
+
+    maps = {tensor.name: map_of(tensor, 0) for tensor in graph.inputs}
+    for operation in graph.operations:
+        axes = {maps[name].axis for name in activation_operands(operation)}
+        axis = axes.pop() if len(axes) == 1 else None
+        if isinstance(operation, _PRODUCTS) and axis is not None:
+            axis = 1 - axis
+        maps[operation.result.name] = map_of(operation.result, axis)
+    return maps
