@@ -250,6 +250,8 @@ def test_an_index_moves_the_operands_that_take_one(body, statement, line):
         ("@fmovs(d, in, .{ .async = true, .on_control = .{ .activate = @get_local_task_id(11) } });", "unbound-task"),
         ("@fmovs(d, e, .{ .index = 1.5 });", "type-mismatch"),
         ("@fmovs(indexed, s, .{ .index = 1.5 });", "type-mismatch"),
+        ("@load_to_dsr(@get_dsr(dsr_dest, 1), d); @fmovs(@get_dsr(dsr_dest, 1), s, .{ .index = 1 });",
+         "unsupported-feature"),
         ("@fmovs(cleaner, d);", "type-mismatch"),
         ("@fadds(cleaner, s, d);", "type-mismatch"),
         (("_ = @get_dsd(fabout_dsd, .{ .extent = 1, .fabric_color = @get_color(1), "

@@ -137,7 +137,7 @@ def _wait(operation: Operation) -> str:
         colors = " and ".join(str(source.channel.color) for source in operation.inputs)
         return (
             f"in {name} waits for a wavelet (color {colors}) behind a control wavelet, which no "
-            f"control task takes here, {done}"
+            f"control task takes here, and the operation has no .on_control, {done}"
         )
     return f"in {name} waits {done}"
 

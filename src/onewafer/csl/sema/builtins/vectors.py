@@ -314,6 +314,13 @@ def _shift(
         return operands
     takes_index = [_takes_index(value) for value in values]
     if not any(takes_index):
+        if any(isinstance(value, Dsr) for value in values):
+            fail(
+                "unsupported-feature",
+                "the `.index` of an operation does not reach a DSD that is in a register here",
+                site.argument_spans[-1],
+                help="give the operation the DSD itself, or move it: `@increment_dsd_offset`",
+            )
         _warn_of_index(a, site)
         return operands
     shift = index_value(a, index, site.argument_spans[-1])
