@@ -359,3 +359,18 @@ var t = .{ @as(i16, 1), @as(u32, 2) };
 def test_variables_of_anonymous_structs(analyze, statement, code):
     expected = [] if code is None else [code]
     assert analyze(f"{VARYING}fn main() void {{ {statement} }}").codes == expected
+
+
+def test_the_type_behind_a_pointer_is_that_of_the_array(analyze):
+    source = """
+var a: [4]f32; var b: [2, 3]i16;
+fn fill(p: anytype, v: anytype) void {
+  for (@range(u16, @element_count(@type_of(p.*)))) |i| { (p.*)[i] = v; }
+}
+fn f(p: *[4]f32, q: *[2, 3]i16) void {
+  @comptime_assert(@type_of(p.*) == [4]f32 and @rank(@type_of(q.*)) == 2);
+  fill(p, 1.0);
+}
+fn g() void { f(&a, &b); fill(&a, 2.5); }
+"""
+    assert analyze(source).codes == []

@@ -22,6 +22,14 @@ from onewafer.diagnostics import DiagnosticSink, SourceFile
             "(Variable x False u16 - extern - 'a' 'b')",
         ),
         ("fn f() void { }", "(Function f [] void (Block []))"),
+        (
+            'fn f() linksection("a") linkname("b") void { }',
+            "(Function f [] void (Block []) False default 'b')",
+        ),
+        (
+            'fn f() void linkname("b") linksection("a") { }',
+            "(Function f [] void (Block []) False default 'b')",
+        ),
         ("inline fn f() [3]u16 { }", "(Function f [] (ArrayType [3] u16) (Block []) False inline)"),
         (
             "fn f(comptime a: type, b: anytype, c: [2]a,) m.T { }",

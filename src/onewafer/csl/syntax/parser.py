@@ -123,9 +123,9 @@ class _FileParser(StatementParser):
         parameters = self.delimited(
             TokenKind.LEFT_PARENTHESIS, "after the parameters", self._parameter
         )
-        link_name = self._link_name()
+        link_name = self._linkage()
         result = self._result_type(keyword)
-        link_name = self._link_name() or link_name
+        link_name = self._linkage() or link_name
         if self.at(TokenKind.SEMICOLON):
             raise self.failure(
                 f"`{name.text}` has no body",
@@ -146,10 +146,14 @@ class _FileParser(StatementParser):
             link_name,
         )
 
-    def _link_name(self) -> ast.Expression | None:
-        if not self.at(TokenKind.LINKNAME):
-            return None
-        return self.parse_condition(self.advance().text)
+    def _linkage(self) -> ast.Expression | None:
+        """Parse `linkname(…)` and `linksection(…)` and return the name: code has one place."""
+        link_name = None
+        while self.at(TokenKind.LINKNAME, TokenKind.LINKSECTION):
+            attribute = self.advance()
+            value = self.parse_condition(attribute.text)
+            link_name = value if attribute.kind is TokenKind.LINKNAME else link_name
+        return link_name
 
     def _result_type(self, keyword: Token) -> ast.Expression:
         if not self.at(TokenKind.LEFT_BRACE):

@@ -97,6 +97,7 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "set_config_unchecked",
         "set_active_prng",
         "set_control_task_table",
+        "bind_rotating_tasks",
         "set_fifo_read_length",
         "set_fifo_write_length",
         "get_filter_id",
@@ -112,6 +113,10 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
 
 
 _UNPUBLISHED = {
+    "bind_rotating_tasks": (
+        "the simulated machine has no tasks that take turns",
+        "bind one task, count in it, and `@activate` a local task",
+    ),
     "addc16": (
         "no documentation says where the carry comes from and where it goes",
         "add in 32 bits: `@as(u32, a) + b`",

@@ -410,9 +410,27 @@ def _evaluated(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Val
 
     def one(a: Analyzer, argument: ast.Expression) -> Value:
         is_operand = any(argument is other for other in as_they_are)
+        match argument:
+            case ast.Dereference(base=ast.Name() | ast.Member()) if is_operand:
+                return _pointee(a, argument)
+            case _:
+                pass
         return _operand(a, argument) if is_operand else evaluate(a, argument)
 
     return order.in_order(a, node.arguments, one)
+
+
+def _pointee(a: Analyzer, node: ast.Dereference) -> Value:
+    """Return an argument `p.*`; an array behind a pointer as one, though it is a place."""
+    value = _operand(a, node)
+    pointer = type_of(_operand(a, node.base))
+    match pointer:
+        case t.PointerType(t.ArrayType() as array) if (
+            isinstance(value, Runtime) and value.type == pointer
+        ):
+            return Runtime(array, value.expression)
+        case _:
+            return value
 
 
 def _operand(a: Analyzer, node: ast.Expression) -> Value:
