@@ -351,6 +351,7 @@ var t = .{ @as(i16, 1), @as(u32, 2) };
         ("const c = p; c.x = 1;", "not-assignable"),
         ("const c = p; c = p;", "not-assignable"),
         ("_ = &p;", "unsupported-feature"),
+        ("p = undefined; t = undefined;", None),
         ("var q = .{ .x = 1 };", "not-runtime"),
         ("var q = .{ .m = i16 };", "not-runtime"),
         ("var r = @range(i16, 4);", "not-runtime"),
@@ -374,3 +375,9 @@ fn f(p: *[4]f32, q: *[2, 3]i16) void {
 fn g() void { f(&a, &b); fill(&a, 2.5); }
 """
     assert analyze(source).codes == []
+
+
+@pytest.mark.parametrize("value", ["p", ".{ .x = p.x, .y = 1 }", "named"])
+def test_a_variable_is_no_first_value_of_a_struct(analyze, value):
+    declared = f"{VARYING}var named = Named{{ .x = 1, .y = 2 }}; var w = {value};"
+    assert analyze(f"{declared}fn main() void {{ n = w.x; }}").codes == ["not-comptime"]

@@ -22,6 +22,7 @@ from onewafer.csl.sema.values import (
     Variable,
     is_plain,
     key_of,
+    not_comptime,
     type_of,
 )
 from onewafer.csl.syntax import ast
@@ -268,6 +269,8 @@ class Module:
             t.labels(type_), type_.fields, initial.fields, strict=True
         ):
             inner = f"{name}.{field_name}"
+            if isinstance(value, Variable):
+                not_comptime(value, declaration.span)
             if isinstance(field_type, t.StructType):
                 fields.append(self._make_struct(declaration, inner, field_type, value))
             else:

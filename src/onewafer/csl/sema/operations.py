@@ -610,7 +610,7 @@ def zero(type_: t.Type, span: Span | None) -> Value:
             return Scalar(type_, value=False)
         case t.VOID:
             return Void()
-        case t.StructType(names, fields, origin) if origin is not None:
+        case t.StructType(names, fields):
             return Struct(names, tuple(zero(field, span) for field in fields), type_)
         case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
             return Scalar(type_, 0)
