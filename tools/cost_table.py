@@ -306,8 +306,16 @@ broadcast      F + n·p + D·H + 2R + 1
 
 with n wavelets, F the set-up of a fabric operation, p the cycles a wavelet, R the ramp, H the hop,
 D the PEs from the middle of the axis, to which chains go, to its end; the middle adds the chain
-from before first, and that from behind no sooner than F + n·p later. PEs that have less to do,
-because a block ends in padding or few keep positions of the KV cache, are ahead at the next
+from before first, and that from behind no sooner than F + n·p later. On a long axis chains go in
+two phases: in sections of s PEs to the leader of each, and from leader to leader past the PEs
+between them. Wavelets then stop at s − 1 + D/s PEs, not at D:
+
+```
+two phases     F + n·p + (s − 1)·(2R + H + 1) + (F + n·p) + (D/s)·(2R + 1) + D·H
+```
+
+(`src/onewafer/mesh/chains.py`; `lowering/middles.py` chooses the middle and s). PEs that have less
+to do, because a block ends in padding or few keep positions of the KV cache, are ahead at the next
 collective, and hide their part of it behind the work of the others: `src/onewafer/mesh/skew.py`
 follows when each PE begins a step. The cycles of an operation, here and on the fabric, go from the
 latest start of its step on any PE to the latest start of the next step, so that they add up to the

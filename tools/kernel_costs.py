@@ -156,7 +156,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
         launch=_plain(Walk(full.middle).count(infer.address)),
         below=_plain(tests.below),
         above=_plain(tests.above),
-        second_chain=_second_chain(full, by_kind, costs, tests),
+        second_chain=_second_chain(full, by_kind),
         kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
     )
 
@@ -234,20 +234,13 @@ def _measure_sample(compiled: Compiled, sample: Sample, tests: _Tests) -> Kernel
     }
 
 
-def _second_chain(
-    compiled: Compiled,
-    by_kind: Mapping[Kind, Sample],
-    costs: Mapping[Kind, KernelCost],
-    tests: _Tests,
-) -> Counts:
-    """Return what the middle executes in addition to an end, but for the synchronous operation."""
+def _second_chain(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> Counts:
+    """Return what the middle executes between adding a chain and adding another one."""
     found: list[Counts] = []
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
         sample = by_kind[kind]
         walk = _prepare(compiled.middle, compiled, sample, sample.grid[0])
-        counts = _difference(walk.count_step(kind), tests.before(compiled, kind))
-        scalar = Counter({name: count for name, count in counts.items() if "(" not in name})
-        found.append(_plain(_difference(scalar, Counter(costs[kind]["1"]))))
+        found.append(_plain(_difference(walk.count_step(kind), walk.before_last)))
     if any(counts != found[0] for counts in found):
         raise AssertionError(f"chains do not all cost the same in the middle: {found}")
     return found[0]

@@ -58,6 +58,8 @@ class Walk:
         """Instructions that were walked through."""
         self.touched: set[int] = set()
         """Addresses that instructions named."""
+        self.before_last: Counter[str] = Counter()
+        """What the last walk counted up to its last synchronous DSD operation."""
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
             program.data
@@ -88,6 +90,7 @@ class Walk:
                     return counts
                 case Opcode.DSD:
                     counts[str(self._vector_operation(row))] += 1
+                    self.before_last = counts.copy()
                     continue
                 case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
                     if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):

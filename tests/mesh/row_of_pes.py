@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 _LAYOUT = """
 param width: u16;
 param middle: u16;
+param section: u16;
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = 1 }});
 const routes = @import_module("routes.csl", .{{
-  .width = width, .height = 1, .middle_x = middle }});
+  .width = width, .height = 1, .middle_x = middle, .section_x = section }});
 layout {{
   @set_rectangle(width, 1);
   for (@range(u16, width)) |x| {{
@@ -53,10 +54,11 @@ def load_row(
     body: str,
     *,
     middle: int = 0,
+    section: int = 0,
 ) -> Device:
     """Compile and load `body` on `width` PEs: collectives are `row`, and then task `next` runs.
 
-    Chains end at `middle`.
+    Chains end at `middle`, and at leaders of so many PEs on the way.
 
     `exports` are the names that the body exports, with their types.
     """
@@ -69,7 +71,7 @@ def load_row(
         "layout.csl": _LAYOUT.format(exports="\n".join(lines)),
         "row.csl": _ROW.replace("BODY", body),
     }
-    params = {"width": str(width), "middle": str(middle)}
+    params = {"width": str(width), "middle": str(middle), "section": str(section)}
     options = CompileOptions(entry="layout.csl", architecture=architecture, params=params)
     device = Device(compile_program(options, MemoryFiles(files)), architecture)
     device.load()

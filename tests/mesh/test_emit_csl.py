@@ -40,7 +40,7 @@ def test_names_are_identifiers_and_distinct():
     assert program.inputs["x"].symbol == "input_x"
     assert program.outputs["0.sum"].symbol == "output_0_sum"
     sides = {"width": "2", "height": "2"}
-    middles = {"middle_x": "0", "middle_y": "0"}
+    middles = {"middle_x": "0", "middle_y": "0", "section_x": "0", "section_y": "0"}
     no_heads = {"head_axis": "0", "head_pes": "0", "num_heads": "0"}
     assert program.params == sides | middles | no_heads
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import Axis, Launch, MeshEvaluator, estimate, shard
+from onewafer.mesh.chains import Chains
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.program import HeadSegments
 from tests.mesh.fabric import run_launches
 from tests.mesh.models import VOCABULARY, bert, llama
 from tests.mesh.strategies import assert_same_bits, random_arrays
@@ -32,7 +32,8 @@ def kinds(program):
 def test_a_root_is_the_pe_of_its_head_next_to_the_middle(num_pes, num_heads, behind, data):
     size = num_pes * num_heads + behind
     middle = data.draw(st.integers(0, size - 1))
-    roots = HeadSegments(Axis.X, num_pes, num_heads).roots(size, middle)
+    chains = Chains(size, middle, head_pes=num_pes, num_heads=num_heads)
+    roots = chains.roots(of_heads=True)
     for place, root in enumerate(roots.tolist()):
         if place >= num_pes * num_heads:
             assert root == place
@@ -43,9 +44,13 @@ def test_a_root_is_the_pe_of_its_head_next_to_the_middle(num_pes, num_heads, beh
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize(
-    ("middle", "architecture"), [(0, "wse3"), (2, "wse2"), (3, "wse3"), (4, "wse3"), (8, "wse3")]
+    ("middle", "section", "architecture"),
+    [
+        *((0, 0, "wse3"), (2, 0, "wse2"), (3, 0, "wse3"), (4, 0, "wse3"), (8, 0, "wse3")),
+        *((0, 2, "wse3"), (2, 3, "wse2"), (5, 2, "wse3"), (8, 3, "wse3")),
+    ],
 )
-def test_chains_end_where_a_head_is_next_to_the_middle(middle, architecture, dtype):
+def test_chains_end_where_a_head_is_next_to_the_middle(middle, section, architecture, dtype):
     """In front of the middle, around it, behind it; PE 8 along the axis has no head."""
     machine = ARCHITECTURES[architecture]
     graph = llama(dtype=dtype, **TWO_HEADS)
@@ -54,8 +59,8 @@ def test_chains_end_where_a_head_is_next_to_the_middle(middle, architecture, dty
         program = shard(graph, width=9, height=2, architecture=machine)
     assert program.heads is not None
     assert (program.heads.num_pes, program.heads.num_heads) == (4, 2)
-    name = f"middle_{program.heads.axis}"
-    program = replace(program, **{name: middle})
+    axis = program.heads.axis
+    program = replace(program, **{f"middle_{axis}": middle, f"section_{axis}": section})
     parameters = random_arrays(graph.parameters, 0)
     parameters = {name: np.float32(0.4) * array for name, array in parameters.items()}
     generator, launches = np.random.default_rng(middle), (Launch(0, 3), Launch(3, 1), Launch(4, 1))

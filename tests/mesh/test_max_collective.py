@@ -25,6 +25,7 @@ fn largest() void {
 task next() void {
   num_steps += 1;
   if (num_steps == 1) {
+    row.turn_switches();
     row.broadcast(values_dsd, LENGTH);
   } else {
     sys_mod.unblock_cmd_stream();
@@ -39,11 +40,14 @@ comptime {
 
 
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])
-@pytest.mark.parametrize(("width", "middle"), [(2, 0), (2, 1), (5, 0), (5, 2), (6, 2), (5, 4)])
-def test_every_pe_gets_the_maximum(arch, width, middle):
+@pytest.mark.parametrize(
+    ("width", "middle", "section"),
+    [(2, 0, 0), (2, 1, 0), (5, 0, 0), (5, 2, 0), (6, 2, 0), (5, 4, 0), (7, 2, 2), (9, 8, 3)],
+)
+def test_every_pe_gets_the_maximum(arch, width, middle, section):
     exports = {"values": "[*]f32", "largest": "fn()void"}
     body = BODY.replace("LENGTH", str(LENGTH))
-    device = load_row(load_architecture(arch), width, exports, body, middle=middle)
+    device = load_row(load_architecture(arch), width, exports, body, middle=middle, section=section)
     generator = np.random.default_rng(width)
     special = np.array([0.0, -0.0, np.inf, -np.inf, 1.5, -2.5, 1e-45, np.nan], np.float32)
     for _ in range(3):

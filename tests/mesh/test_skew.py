@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import Axis
+from onewafer.mesh.chains import Chains
 from onewafer.mesh.operations.operation import Classes
-from onewafer.mesh.program import HeadSegments
 from onewafer.mesh.skew import Skew
 
 TIMING = load_architecture("wse3").timing
@@ -22,8 +22,14 @@ seeds = st.integers(0, 10**6)
 def begin(rectangle, generator):
     """Return a skew without anything apart."""
     x, y = (generator.integers(0, 400, side) for side in rectangle)
-    middles = [int(generator.integers(0, side // 2 + 1)) for side in rectangle]
-    return Skew(x, y, middle_x=middles[0], middle_y=middles[1])
+    return Skew(x, y)
+
+
+def chains_along(skew, axis, generator, **heads):
+    """Return the chains along an axis, to a middle in its first half."""
+    size = len(skew.x if axis is Axis.X else skew.y)
+    section = int(generator.choice([0, 2, 3]))
+    return Chains(size, int(generator.integers(0, size // 2 + 1)), section, **heads)
 
 
 def divide(skew, axis, generator):
@@ -39,25 +45,13 @@ def of_each_pe(cycles, classes):
     return whole.T if classes.axis is Axis.X else whole
 
 
-def follow(begins):
-    """Return when the last PE of a chain can pass the first word on."""
-    arrival = begins[0]
-    for ready in begins[1:]:
-        arrival = max(arrival + STAGE, ready)
-    return arrival
-
-
-def chain(times, axis, middle, words, costs):
-    """Return the times after a chain by following it from PE to PE, `[y, x]`."""
-    cycles, again = costs
-    lines = times if axis is Axis.X else times.T
-    result = np.empty_like(lines)
-    for line, row in enumerate(lines):
-        end = follow(row[middle:][::-1])
-        if middle:
-            end = max(end, follow(row[: middle + 1]) + again[line])
-        result[line] = (end if words[line] else row.max()) + cycles[line]
-    return result if axis is Axis.X else result.T
+def end_of_line(row, ways, again):
+    """Return when the last of the chains of a line has come in, if PEs begin as `row` says."""
+    return max(
+        row[place] + ways.late[place] + wait * again
+        for wait, places in ways.parts
+        for place in places
+    )
 
 
 @given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.booleans(), seeds)
@@ -73,32 +67,23 @@ def test_an_all_reduce_waits_as_from_pe_to_pe(rectangle, divided, along, by_plac
     words = generator.integers(0, 2, len(skew.y if along is Axis.X else skew.x))
     sent = generator.integers(1, 99, len(words))
     again = generator.integers(0, 99, len(words))
-    middle = skew.middle_x if along is Axis.X else skew.middle_y
-    skew = skew.after_chain(along, words, sent, again, TIMING)
-    times = chain(times, along, middle, words, (sent, again))
-    assert skew.latest == times.max()
+    chains = chains_along(skew, along, generator)
+    ways = chains.ways(TIMING, of_heads=False)
+    skew = skew.after_chain(along, words, sent, again, ways)
     lines = times if along is Axis.X else times.T
-    hops = np.abs(np.arange(lines.shape[1]) - middle)
-    travel = np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
-    skew = skew.after_broadcast(along, 50, TIMING)
-    assert skew.latest == (lines + travel + 50).max()
+    ends = [
+        (end_of_line(row, ways, again[line]) if words[line] else row.max()) + sent[line]
+        for line, row in enumerate(lines)
+    ]
+    assert skew.latest == max(ends)
+    skew = skew.after_broadcast(along, 50, TIMING, chains.roots(of_heads=False))
+    assert skew.latest == max(ends) + travel(np.arange(chains.size) - chains.middle).max() + 50
 
 
-def chains_of_heads(times, axis, roots, middle, costs):
-    """Return the times after the chains to several roots, `[y, x]`: all as late as the latest."""
-    cycles, again = costs
-    lines = times if axis is Axis.X else times.T
-    result = np.empty_like(lines)
-    for line, row in enumerate(lines):
-        ends = []
-        for root in set(roots.tolist()):
-            members = np.flatnonzero(roots == root)
-            first, last = members[0], members[-1]
-            ends.append(follow(row[root : last + 1][::-1]))
-            before = follow(row[first : root + 1])
-            ends.append(before + again[line] * (root == middle and root > first))
-        result[line] = max(ends) + cycles[line]
-    return result if axis is Axis.X else result.T
+def travel(places):
+    """Return the cycles of a broadcast over so many places."""
+    hops = np.abs(places)
+    return np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
 
 
 @given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.integers(1, 3), seeds)
@@ -110,18 +95,16 @@ def test_pes_of_a_head_wait_as_from_pe_to_pe(rectangle, divided, along, num_pes,
     times = skew.y[:, np.newaxis] + skew.x + of_each_pe(cycles, classes)
     skew = skew.after_local(cycles, classes)
     size = len(skew.x if along is Axis.X else skew.y)
-    middle = skew.middle_x if along is Axis.X else skew.middle_y
-    roots = HeadSegments(along, num_pes, size // num_pes).roots(size, middle)
+    heads = {"head_pes": num_pes, "num_heads": size // num_pes}
+    chains = chains_along(skew, along, generator, **heads)
+    ways, roots = chains.ways(TIMING, of_heads=True), chains.roots(of_heads=True)
     sent, again = (generator.integers(1, 99, times.size // size) for _ in range(2))
-    skew = skew.after_chain(along, 1, sent, again, TIMING, roots=roots)
-    times = chains_of_heads(times, along, roots, middle, (sent, again))
-    assert skew.latest == times.max()
+    skew = skew.after_chain(along, 1, sent, again, ways)
     lines = times if along is Axis.X else times.T
-    hops = np.abs(np.arange(size) - roots)
-    travel = np.where(hops, hops * TIMING.hop_cycles + 2 * TIMING.ramp_cycles + 1, 0)
-    assert (
-        skew.after_broadcast(along, 50, TIMING, roots=roots).latest == (lines + travel + 50).max()
-    )
+    ends = [end_of_line(row, ways, again[line]) + sent[line] for line, row in enumerate(lines)]
+    assert skew.latest == max(ends)
+    skew = skew.after_broadcast(along, 50, TIMING, roots)
+    assert skew.latest == max(ends) + travel(np.arange(size) - roots).max() + 50
 
 
 @given(rectangles, st.integers(-500, 500), seeds)
@@ -136,7 +119,8 @@ def test_who_is_late_decides_how_much_of_a_chain_is_left(late):
     """The PEs behind the late one have sent by then."""
     begins = np.zeros(8, np.int64)
     begins[late] = 10_000
-    skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, 0, TIMING)
+    ways = Chains(8, 0).ways(TIMING, of_heads=False)
+    skew = Skew(begins, np.zeros(1, np.int64)).after_chain(Axis.X, 1, 0, 0, ways)
     assert skew.latest == 10_000 + late * STAGE
 
 

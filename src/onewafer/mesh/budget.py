@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 COLORS = (0, 1, 2, 3, 4, 5, 6)
 """Two of the chain and one of the multicast, along x and along y; one of the multicast of heads."""
+CHAIN_COLORS = (0, 1, 3, 4)
 INPUT_QUEUES = (2, 3, 4, 5, 6)
 OUTPUT_QUEUES = (2, 3, 4)
 LOCAL_TASK_IDS = (10, 11, 12, 13)
@@ -235,6 +236,7 @@ def _check_plan(program: MeshProgram, architecture: Architecture) -> None:
             ("tile programs", num_tile_programs(program) <= MAX_TILE_PROGRAMS),
             ("colors", len(COLORS) <= MAX_COLORS),
             ("reserved colors", not set(COLORS) & set(architecture.reserved_colors)),
+            ("switchable colors", set(CHAIN_COLORS) <= set(architecture.switchable_colors)),
             ("number of input queues", len(INPUT_QUEUES) <= MAX_QUEUES),
             ("number of output queues", len(OUTPUT_QUEUES) <= MAX_QUEUES),
             ("input queues", max(INPUT_QUEUES) < len(architecture.input_queue_words)),

@@ -11,12 +11,12 @@ than others, and a collective starts when its PEs come to it: `skew` follows whe
 
 with s the start of a task, F the set-up of a fabric operation, p the cycles a wavelet (link or data
 path, whichever is slower), R the ramp, H the hop, D the PEs from the middle of the axis to its end,
-from the last of them that is late on. Where chains come from both ends, the middle adds one after
-the other: F + n·p and a resumption later, unless the second is still under way. These are the
-formulas of NOWR (HPDC'24) with the rules of docs/machine.md; the instructions come from the
-compiled listing (`kernel_costs`), every cycle count from `Architecture.timing`. The cycles of an
-operation go from the latest start of its step on any PE to that of the next step, so that they add
-up.
+from the last of them that is late on. In two phases D of the chain is that of `chains.Ways`. Where
+several chains come to a PE, it adds one after the other: F + n·p and a resumption later, unless the
+next is still under way. These are the formulas of NOWR (HPDC'24) with the rules of docs/machine.md;
+the instructions come from the compiled listing (`kernel_costs`), every cycle count from
+`Architecture.timing`. The cycles of an operation go from the latest start of its step on any PE to
+that of the next step, so that they add up.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture, Timing
     from onewafer.graph import DataType
+    from onewafer.mesh.chains import Chains
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.operations import MeshOperation
     from onewafer.mesh.operations.operation import Classes, Traffic
@@ -162,17 +163,21 @@ class Work:
     """`[classes, places along the other axis]`, or the same on all PEs; for a collective, until a
     PE has sent all: `[places along the other axis]`."""
     classes: Classes | None
-    traffic: Traffic | None
+    traffic: Traffic | None = None
+    chains: Chains | None = None
+    """Along the axis of the traffic."""
     again: Size = 0
-    """Of a chain: those of the middle for a second one, `[places along the other axis]`."""
+    """Those of a PE for another chain, `[places along the other axis]`."""
 
     def after(self, skew: Skew, timing: Timing) -> Skew:
         """Return when PEs are through that begin with some skew."""
-        if self.traffic is not None:
-            axis, words, roots = self.traffic.axis, self.traffic.words, self.traffic.roots
-            if self.traffic.is_chain:
-                return skew.after_chain(axis, words, self.cycles, self.again, timing, roots=roots)
-            return skew.after_broadcast(axis, self.cycles, timing, roots=roots)
+        traffic, chains = self.traffic, self.chains
+        if traffic is not None and chains is not None:
+            if traffic.is_chain:
+                ways = chains.ways(timing, of_heads=traffic.of_heads)
+                return skew.after_chain(traffic.axis, traffic.words, self.cycles, self.again, ways)
+            roots = chains.roots(of_heads=traffic.of_heads)
+            return skew.after_broadcast(traffic.axis, self.cycles, timing, roots)
         if self.classes is None:
             return skew.earlier(-int(self.cycles))
         return skew.after_local(np.atleast_2d(self.cycles), self.classes)
@@ -233,12 +238,13 @@ class _CostModel:
         sizes = operation.sizes(program, launch)
         cycles = self.step(operation.kind, sizes) + self._conflict_cycles(operation)
         traffic = operation.traffic(program, launch)
-        again: Size = 0
-        if traffic is not None:
-            stream = self._stream_cycles(traffic)
-            cycles = _largest(cycles) + stream
-            again = self.costs.second_chain + stream + self.timing.resume_cycles
-        return Work(cycles, operation.classes(program, launch), traffic, again)
+        classes = operation.classes(program, launch)
+        if traffic is None:
+            return Work(cycles, classes)
+        stream = self._stream_cycles(traffic)
+        again = self.costs.second_chain + stream + self.timing.resume_cycles
+        chains = program.chains(traffic.axis)
+        return Work(_largest(cycles) + stream, classes, traffic, chains, again)
 
     def step(self, kind: Kind, sizes: Mapping[str, Size] = _NO_SIZES) -> Size:
         """Return the cycles of a step of the state machine, from the start of its task.

@@ -46,6 +46,8 @@ param width: u16;
 param height: u16;
 param middle_x: u16;
 param middle_y: u16;
+param section_x: u16;
+param section_y: u16;
 param head_axis: u16;
 param head_pes: u16;
 param num_heads: u16;
@@ -53,6 +55,7 @@ param num_heads: u16;
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = width, .height = height }});
 const routes = @import_module("routes.csl", .{{
   .width = width, .height = height, .middle_x = middle_x, .middle_y = middle_y,
+  .section_x = section_x, .section_y = section_y,
   .head_axis = head_axis, .head_pes = head_pes, .num_heads = num_heads }});
 
 layout {{
@@ -229,6 +232,8 @@ def write_text(program: MeshProgram) -> EmittedProgram:
             "height": str(program.height),
             "middle_x": str(program.middle(Axis.X)),
             "middle_y": str(program.middle(Axis.Y)),
+            "section_x": str(program.section_x),
+            "section_y": str(program.section_y),
             "head_axis": str(_head_axis(program)),
             "head_pes": str(program.heads.num_pes if program.heads else 0),
             "num_heads": str(program.heads.num_heads if program.heads else 0),

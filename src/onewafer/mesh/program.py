@@ -38,13 +38,14 @@ it packs them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.mesh.chains import Chains
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -238,19 +239,6 @@ class HeadSegments:
     num_pes: int
     num_heads: int
 
-    def roots(self, size: int, middle: int) -> NDArray[np.intp]:
-        """Return for each place of an axis the one in its segment that is nearest to the middle.
-
-        A place without a head is its own.
-
-        >>> HeadSegments(Axis.X, num_pes=3, num_heads=2).roots(8, middle=4).tolist()
-        [2, 2, 2, 4, 4, 4, 6, 7]
-        """
-        places = np.arange(size)
-        first = places // self.num_pes * self.num_pes
-        roots = np.clip(middle, first, first + self.num_pes - 1)
-        return np.where(places < self.num_pes * self.num_heads, roots, places)
-
 
 @dataclass(frozen=True, slots=True)
 class MeshProgram:
@@ -275,6 +263,8 @@ class MeshProgram:
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
     middle_x: int = 0
     middle_y: int = 0
+    section_x: int = 0
+    section_y: int = 0
     heads: HeadSegments | None = None
     """Where PEs exchange scores with those of their head only; None: nowhere."""
 
@@ -285,6 +275,15 @@ class MeshProgram:
     def middle(self, axis: Axis) -> int:
         """Return the place along an axis at which its chains end, and from which it broadcasts."""
         return self.middle_x if axis is Axis.X else self.middle_y
+
+    def chains(self, axis: Axis) -> Chains:
+        """Return how chains go along an axis."""
+        section = self.section_x if axis is Axis.X else self.section_y
+        chains = Chains(self.size(axis), self.middle(axis), section)
+        if self.heads is None or self.heads.axis is not axis:
+            return chains
+        heads = self.heads
+        return replace(chains, head_pes=heads.num_pes, num_heads=heads.num_heads)
 
     def with_role(self, role: Role) -> tuple[Placement, ...]:
         """Return the placements of one role, in the order of the graph."""

@@ -7,21 +7,22 @@ chain, H those of a hop, R those of the ramp, m the middle, to which chains go:
 
     local operation    t[x, y] + c[x, y]
     chain along x      max over x of t[x, y] + |x − m|·S, then n wavelets; the middle has the sum
+                       (in two phases: t[x, y] + the way of `chains`)
     broadcast along x  t[m, y] + 2R + 1 + |x − m|·H, then its n wavelets
 
 and likewise along y; where the PEs of each head of attention have a root of their own, |x − m| is
-how far they are from that. Of two chains, the middle adds the one from before it first, and then n
-wavelets once more: later than those from behind are there, or not. All costs depend on one axis
-alone, except those of attention between two collectives; so t is a vector along each axis, and at
-times what PEs have in addition. After a chain all PEs of a line count as being as late as its
-middle: the next operation is a broadcast, for which they wait. What has nothing to send skips a
+how far they are from that. Where a PE adds several chains to what it has, each but the last one
+takes n wavelets of its own: later than those of the next one are there, or not. All costs depend on
+one axis alone, except those of attention between two collectives; so t is a vector along each axis,
+and at times what PEs have in addition. After a chain all PEs of a line count as being as late as
+its middle: the next operation is a broadcast, for which they wait. What has nothing to send skips a
 collective, and counts as late as its last PE.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Timing
+    from onewafer.mesh.chains import Places, Ways
     from onewafer.mesh.operations.operation import Classes, Size
     from onewafer.mesh.program import MeshProgram
 
@@ -56,14 +58,11 @@ class Skew:
     x: Cycles
     y: Cycles
     apart: _Apart | None = None
-    middle_x: int = 0
-    middle_y: int = 0
 
     @classmethod
     def none(cls, program: MeshProgram) -> Skew:
         """Return the skew at the start of a launch: all PEs begin at 0."""
-        x, y = np.zeros(program.width, np.int64), np.zeros(program.height, np.int64)
-        return cls(x, y, middle_x=program.middle_x, middle_y=program.middle_y)
+        return cls(np.zeros(program.width, np.int64), np.zeros(program.height, np.int64))
 
     @property
     def latest(self) -> int:
@@ -80,7 +79,7 @@ class Skew:
 
     def earlier(self, cycles: int) -> Skew:
         """Return the same, so many cycles earlier."""
-        return Skew(self.x - cycles, self.y, self.apart, self.middle_x, self.middle_y)
+        return Skew(self.x - cycles, self.y, self.apart)
 
     def after_local(self, cycles: Cycles, classes: Classes) -> Skew:
         """Return the skew after an operation, of cycles `[classes, places along the other axis]`.
@@ -99,76 +98,51 @@ class Skew:
         return self._apart_by(classes, self.apart.cycles + cycles)
 
     def _apart_by(self, classes: Classes, cycles: Cycles) -> Skew:
-        return Skew(self.x, self.y, _Apart(classes, cycles), self.middle_x, self.middle_y)
+        return Skew(self.x, self.y, _Apart(classes, cycles))
 
-    def after_chain(
-        self,
-        axis: Axis,
-        words: Size,
-        cycles: Size,
-        again: Size,
-        timing: Timing,
-        *,
-        roots: NDArray[np.intp] | None = None,
-    ) -> Skew:
-        """Return the skew after the chains along an axis towards its middle, or to several roots.
+    def after_chain(self, axis: Axis, words: Size, cycles: Size, again: Size, ways: Ways) -> Skew:
+        """Return the skew after the chains along an axis.
 
         `words` and `cycles`, from the start of the step until a PE has sent all of them, are
-        numbers or `[places along the other axis]`, and so is `again`: what the middle takes for a
-        second chain that waits for it.
+        numbers or `[places along the other axis]`, and so is `again`: what a PE takes for another
+        chain that waits for it.
         """
-        middle, _, distance = self._roots(axis, roots)
-        late = distance * (2 * timing.ramp_cycles + timing.hop_cycles + 1)
-        if roots is None:
-            end = self._lines(axis, late, slice(middle, None)) + cycles
-            first = 0
-        else:  # all others go to it from before, or go to another root
-            end = self._lines(axis, late) + cycles
-            first = int(np.argmax(roots == middle))
-        if middle > first:
-            before = slice(first, middle + 1)
-            end = np.maximum(end, self._lines(axis, late, before) + cycles + again)
-        if isinstance(words, int) and words > 0:
-            ends = end
-        else:
-            idle = self._lines(axis, np.zeros_like(late)) + cycles
-            ends = np.where(np.asarray(words) > 0, end, idle)
+        end = functools.reduce(
+            np.maximum,
+            (self._lines(axis, ways.late, places) + again * waits for waits, places in ways.parts),
+        )
+        ends = end + cycles
+        if not (isinstance(words, int) and words > 0):
+            idle = self._lines(axis, np.zeros_like(ways.late)) + cycles
+            ends = np.where(np.asarray(words) > 0, ends, idle)
         level = np.zeros_like(self._along(axis))
         x, y = (level, self.y + ends) if axis is Axis.X else (self.x + ends, level)
-        return Skew(x, y, None, self.middle_x, self.middle_y)
+        return Skew(x, y)
 
-    def after_broadcast(
-        self, axis: Axis, cycles: Size, timing: Timing, *, roots: NDArray[np.intp] | None = None
-    ) -> Skew:
-        """Return the skew after a broadcast along an axis; arguments as for a chain."""
+    def after_broadcast(self, axis: Axis, cycles: Size, timing: Timing, roots: Places) -> Skew:
+        """Return the skew after a broadcast along an axis to each PE from its root.
+
+        `cycles` are as those of a chain.
+        """
         assert self.apart is None, "a broadcast follows a chain"
         ready = self._along(axis)
-        _, root, distance = self._roots(axis, roots)
+        distance = np.abs(np.arange(len(roots)) - roots)
         travel = distance * timing.hop_cycles + (2 * timing.ramp_cycles + 1)
         travel[distance == 0] = 0
-        arrived = self._with(axis, np.maximum(ready, ready[root] + travel))
+        arrived = self._with(axis, np.maximum(ready, ready[roots] + travel))
         return arrived._later(axis.other, np.asarray(cycles))  # noqa: SLF001
-
-    def _roots(
-        self, axis: Axis, roots: NDArray[np.intp] | None
-    ) -> tuple[int, int | NDArray[np.intp], Cycles]:
-        """Return the middle, the place to which the chain of each place goes, and how far it is."""
-        middle = self.middle_x if axis is Axis.X else self.middle_y
-        if roots is None:
-            return middle, middle, _distances(len(self._along(axis)), middle)
-        return middle, roots, np.abs(np.arange(len(roots)) - roots)
 
     def _along(self, axis: Axis) -> Cycles:
         return self.x if axis is Axis.X else self.y
 
     def _with(self, axis: Axis, cycles: Cycles) -> Skew:
         x, y = (cycles, self.y) if axis is Axis.X else (self.x, cycles)
-        return Skew(x, y, self.apart, self.middle_x, self.middle_y)
+        return Skew(x, y, self.apart)
 
     def _later(self, axis: Axis, cycles: Cycles) -> Skew:
         return self._with(axis, self._along(axis) + cycles)
 
-    def _lines(self, axis: Axis, late: Cycles, places: slice = _ALL) -> Cycles:
+    def _lines(self, axis: Axis, late: Cycles, places: slice | Places = _ALL) -> Cycles:
         """Return the latest of some places of each line, each of them so many cycles later.
 
         Without what the whole line is late; a number or `[places along the other axis]`.
@@ -182,11 +156,3 @@ class Skew:
         of_class = np.full(len(cycles), _LONG_AGO)
         np.maximum.at(of_class, classes.labels[places], ready)
         return (of_class[:, np.newaxis] + cycles).max(axis=0)
-
-
-@lru_cache(maxsize=64)
-def _distances(num_places: int, middle: int) -> Cycles:
-    """Return how far each place of an axis is from its middle."""
-    distances = np.abs(np.arange(num_places) - middle)
-    distances.flags.writeable = False
-    return distances

@@ -153,7 +153,7 @@ class StepCosts:
         self.above = self._read(kernels.above).fixed
         """The same, if it is not."""
         self.second_chain = self._read(kernels.second_chain).fixed
-        """What the middle of an axis executes in addition."""
+        """Between adding a chain and adding another one."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)
         self.rates = {name: Rate.of(rate) for name, rate in timing.elements_per_cycle.items()}
         """Of a DSD operation in memory."""

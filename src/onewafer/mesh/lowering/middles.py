@@ -1,49 +1,103 @@
-"""Choose the middle of each axis: where its chains end, and from where it broadcasts.
+"""Choose where the chains of each axis end, and whether they stop at leaders on the way.
 
 From both ends to a middle, wavelets stop at half the PEs, but the middle takes the words of one
-chain after those of the other. So the fewer words, the nearer to the middle of the axis; where
-there are many, PE 0 takes one chain from all.
+chain after those of the other; in two phases (`chains`) they stop at few, but leaders take the
+words of their section first. So the fewer words, the nearer to the middle of the axis and the more
+leaders; where there are many, PE 0 takes one chain from all.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.mesh.program import Arena, Axis, Launch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Counts = NDArray[Any]
     from onewafer.mesh.program import MeshProgram
 
-_STAGE, _HOP, _SECOND = 7, 2, 30
-"""About how many cycles a chain takes a PE, a broadcast takes a PE, and the middle takes until it
-adds a second chain. The choice never depends on the timing of a machine, as the order of additions
-does on it; a test holds what it costs against the closed form of the WSE-3."""
+_STAGE, _HOP, _SECOND = 7, 2, 13
+"""About how many cycles a chain takes a PE, a wavelet a link, and a PE until it adds another chain.
+The choice never depends on the timing of a machine, as the order of additions does on it; a test
+holds what it costs against the closed form of the WSE-3."""
 
 
 def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
-    """Return the program with the middles at which its collectives take least."""
-    middles = {Axis.X: 0, Axis.Y: 0}
+    """Return the program with the middles and sections at which its collectives take least."""
+    found = {Axis.X: (0, 0), Axis.Y: (0, 0)}
     for axis, words in _words_of_chains(program, usual_rows).items():
-        middles[axis] = choose_middle(program.size(axis), words)
-    return replace(program, middle_x=middles[Axis.X], middle_y=middles[Axis.Y])
+        found[axis] = choose_middle(program.size(axis), words, program.chains(axis).head_pes)
+    (middle_x, section_x), (middle_y, section_y) = found[Axis.X], found[Axis.Y]
+    return replace(
+        program, middle_x=middle_x, middle_y=middle_y, section_x=section_x, section_y=section_y
+    )
 
 
-def choose_middle(num_pes: int, words: list[int]) -> int:
-    """Return the middle of an axis for chains of so many words.
+def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tuple[int, int]:
+    """Return the middle of an axis for chains of so many words, and the PEs of a section.
 
-    >>> choose_middle(107, [1, 16, 39]), choose_middle(107, [1000]), choose_middle(4, [1])
-    (50, 0, 0)
+    0 PEs: chains have one phase. Sections end where heads of `head_pes` PEs do.
+
+    >>> choose_middle(390, [1, 16, 39]), choose_middle(390, [1000]), choose_middle(4, [1])
+    ((194, 14), (122, 0), (1, 0))
     """
     middle = np.arange(num_pes // 2 + 1)
     behind = num_pes - 1 - middle
+    sections = np.array([0, *_sections(num_pes // 2, head_pes)])[:, np.newaxis]
+    lengths = np.where(sections == 0, num_pes, _lengths(sections, head_pes))
+    chains = _num_chains(middle, lengths) + _num_chains(behind, lengths)
     cycles = _HOP * np.maximum(middle, behind) * len(words)
-    for count in words:
-        before = (_STAGE * middle + _SECOND + count) * (middle > 0)
-        cycles = cycles + np.maximum(_STAGE * behind, before)
-    return int(np.argmin(cycles))
+    for count, times in Counter(words).items():
+        again = _SECOND + count
+        at_middle = _STAGE * np.minimum(middle, lengths - 1) + (chains - 1) * again
+        before = (_side(middle, lengths, again) + again) * (middle > 0)
+        after = _side(behind, lengths, again)
+        cycles = cycles + times * np.maximum(np.maximum(after, before), at_middle)
+    section, place = np.unravel_index(np.argmin(cycles), cycles.shape)
+    return int(place), int(sections[section, 0])
+
+
+def _sections(num_pes: int, head_pes: int) -> list[int]:
+    """Return lengths of sections to be tried for so many PEs on a side.
+
+    Parts of a head are about equally long. On n PEs, sections of √(n·(_STAGE − _HOP) / _STAGE) are
+    best if words do not count.
+    """
+    best = math.sqrt(num_pes * (_STAGE - _HOP) / _STAGE)
+    lengths = range(max(2, int(best / 2)), int(2 * best) + 1)
+    if not head_pes:
+        return list(lengths)
+    parts = {max(1, round(head_pes / length)) for length in lengths}
+    return sorted({-(-head_pes // count) for count in parts})
+
+
+def _lengths(sections: Counts, head_pes: int) -> Counts:
+    """Return how many PEs sections have on average: parts of a head are about equally long."""
+    if not head_pes:
+        return sections
+    return head_pes / -(-head_pes // np.maximum(sections, 1))
+
+
+def _num_chains(num_pes: Counts, lengths: Counts) -> Counts:
+    """Return how many chains come to the middle from one side that has so many PEs."""
+    return (num_pes > 0) * 1 + (num_pes >= lengths)
+
+
+def _side(num_pes: Counts, lengths: Counts, again: int) -> Counts:
+    """Return about how long chains go from one side, by the PEs of a section."""
+    leaders = num_pes // lengths
+    first = _STAGE * np.minimum(num_pes, lengths - 1)
+    second = again + leaders * (_STAGE - _HOP + _HOP * lengths)
+    return first + second * (leaders > 0)
 
 
 def _words_of_chains(program: MeshProgram, usual_rows: int | None) -> dict[Axis, list[int]]:

@@ -19,8 +19,9 @@ import numpy as np
 
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, attention, functions
+from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.collectives import copy_along, reduce_along
+from onewafer.mesh.operations.collectives import copy_along
 from onewafer.mesh.operations.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry
 from onewafer.mesh.program import Axis, Launch
@@ -270,22 +271,23 @@ class _ScoresCollective(_Step):
         scores = view_scores(memories, self.scores, self.shape, column.slots)
         return scores if self.shape.axis is Axis.X else scores.swapaxes(0, 1)
 
-    def parts(self, memories: Memories) -> Iterator[tuple[Array, int]]:
-        """Yield the scores in use of PEs that have some in common, and which PE is the root."""
+    def parts(self, memories: Memories) -> Iterator[tuple[Array, int, Array]]:
+        """Yield the scores in use of PEs that have some in common, their root and their leaders."""
         used, segments = self.used(memories), self.shape.segments
-        middle = memories.program.middle(self.shape.axis)
+        chains = memories.program.chains(self.shape.axis)
+        leaders = chains.leaders()
         if segments is None:
-            yield used, middle
+            yield used, chains.middle, leaders
             return
-        roots = segments.roots(used.shape[1], middle)
+        roots = chains.roots(of_heads=True)
         for head in range(segments.num_heads):
-            first = head * segments.num_pes
-            yield used[:, first : first + segments.num_pes], int(roots[first]) - first
+            first, end = head * segments.num_pes, (head + 1) * segments.num_pes
+            yield used[:, first:end], int(roots[first]) - first, leaders[first:end]
 
-    def roots(self, program: MeshProgram) -> Array | None:
-        """Return the root of each PE along the axis, None if the middle is the only one."""
-        axis, segments = self.shape.axis, self.shape.segments
-        return segments and segments.roots(program.size(axis), program.middle(axis))
+    @property
+    def of_heads(self) -> bool:
+        """Whether the PEs of each head have a root of their own."""
+        return self.shape.segments is not None
 
     def words(self, program: MeshProgram, launch: Launch) -> Array:
         """Return how many scores the PEs at each place along the axis of the positions have."""
@@ -297,7 +299,7 @@ class _ScoresCollective(_Step):
 class ReduceScores(_ScoresCollective):
     """Sum the scores along A into its middle, or into the PE of each head that is next to it.
 
-    In the order in which `ChainReduce` does.
+    In the order of `chains.reduce_along`.
     """
 
     shape: AttentionShape
@@ -313,13 +315,13 @@ class ReduceScores(_ScoresCollective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        for scores, root in self.parts(memories):
-            reduce_along(scores, root, arithmetic.add)
+        for scores, root, leaders in self.parts(memories):
+            reduce_along(scores, root, leaders, arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
         words = self.words(program, launch)
-        return Traffic(self.shape.axis, "fadds", words, is_chain=True, roots=self.roots(program))
+        return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,13 +341,13 @@ class BroadcastScores(_ScoresCollective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        for scores, root in self.parts(memories):
+        for scores, root, _ in self.parts(memories):
             copy_along(scores, root)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
         words = self.words(program, launch)
-        return Traffic(self.shape.axis, "fmovs", words, is_chain=False, roots=self.roots(program))
+        return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)
 
 
 @dataclass(frozen=True, slots=True)

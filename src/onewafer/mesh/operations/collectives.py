@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.mesh import arithmetic
+from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.entry import Kind
 from onewafer.mesh.operations.operation import MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from onewafer.mesh.entry import Entry
@@ -42,10 +41,9 @@ class _Collective(MeshOperation):
 
 @dataclass(frozen=True, slots=True)
 class ChainReduce(_Collective):
-    """Sum f32 blocks along an axis into its middle, from both ends towards it.
+    """Sum f32 blocks along an axis into its middle, in the order of `chains.reduce_along`.
 
-    A PE computes `own + (sum of the PEs further out)`, one rounding a PE; the middle adds what
-    comes from before it first, then what comes from behind.
+    A PE computes `own + (sum of the PEs further out)`, one rounding a PE.
     """
 
     values: Block
@@ -58,8 +56,9 @@ class ChainReduce(_Collective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        middle = memories.program.middle(self.axis)
-        reduce_along(memories.along(self.axis, self.values), middle, arithmetic.add)
+        chains = memories.program.chains(self.axis)
+        values = memories.along(self.axis, self.values)
+        reduce_along(values, chains.middle, chains.leaders(), arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -81,8 +80,9 @@ class ChainMax(_Collective):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        middle = memories.program.middle(self.axis)
-        reduce_along(memories.along(self.axis, self.values), middle, arithmetic.maximum)
+        chains = memories.program.chains(self.axis)
+        values = memories.along(self.axis, self.values)
+        reduce_along(values, chains.middle, chains.leaders(), arithmetic.maximum)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
         """Return what it sends."""
@@ -142,19 +142,6 @@ class BroadcastStore(_Collective):
         """Return what it sends."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
-
-
-def reduce_along(values: Array, middle: int, combine: Callable[[Array, Array], Array]) -> None:
-    """Combine what the PEs of an axis have, from both ends to the middle, into the middle.
-
-    `values` are `[across, along, …]`.
-    """
-    for side in (range(middle), range(values.shape[1] - 1, middle, -1)):
-        if side:
-            total = values[:, side[0]]
-            for index in (*side[1:], middle):
-                total = combine(values[:, index], total)
-            values[:, middle] = total
 
 
 def copy_along(values: Array, middle: int) -> None:

@@ -48,8 +48,8 @@ class Traffic:
     """f32 numbers; a number or `[places along the other axis]`."""
     is_chain: bool
     """Whether it goes from PE to PE towards a root, else from a root to all others."""
-    roots: NDArray[np.intp] | None = None
-    """The root of each PE along the axis; None: the middle, of all of them."""
+    of_heads: bool = False
+    """Whether the PEs of each head of attention have a root of their own."""
 
 
 @dataclass(frozen=True, slots=True)
