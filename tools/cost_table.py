@@ -311,7 +311,7 @@ two phases: in sections of s PEs to the leader of each, and from leader to leade
 between them. Wavelets then stop at s − 1 + D/s PEs, not at D:
 
 ```
-two phases     F + n·p + (s − 1)·(2R + H + 1) + (F + n·p) + (D/s)·(2R + 1) + D·H
+two phases     2·(F + n·p) + (s − 1 + D/s)·(2R + 1) + D·H
 ```
 
 (`src/onewafer/mesh/chains.py`; `lowering/middles.py` chooses the middle and s). PEs that have less

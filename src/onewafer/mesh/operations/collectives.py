@@ -43,7 +43,7 @@ class _Collective(MeshOperation):
 class ChainReduce(_Collective):
     """Sum f32 blocks along an axis into its middle, in the order of `chains.reduce_along`.
 
-    A PE computes `own + (sum of the PEs further out)`, one rounding a PE.
+    A PE computes `own + (sum of PEs further out)`, one rounding for each chain that comes to it.
     """
 
     values: Block
