@@ -46,7 +46,10 @@ def of_each_pe(cycles, classes):
 
 
 def end_of_line(row, ways, again):
-    """Return when the last of the chains of a line has come in, if PEs begin as `row` says."""
+    """Return when the last of the chains of a line has come in, if PEs begin as `row` says.
+
+    How long ways are, `test_chains` says.
+    """
     return max(
         row[place] + ways.late[place] + wait * again
         for wait, places in ways.parts
@@ -55,7 +58,7 @@ def end_of_line(row, ways, again):
 
 
 @given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.booleans(), seeds)
-def test_an_all_reduce_waits_as_from_pe_to_pe(rectangle, divided, along, by_place, seed):
+def test_an_all_reduce_waits_as_for_each_pe(rectangle, divided, along, by_place, seed):
     generator = np.random.default_rng(seed)
     skew = begin(rectangle, generator)
     times = skew.y[:, np.newaxis] + skew.x
@@ -87,7 +90,7 @@ def travel(places):
 
 
 @given(rectangles, st.sampled_from(Axis), st.sampled_from(Axis), st.integers(1, 3), seeds)
-def test_pes_of_a_head_wait_as_from_pe_to_pe(rectangle, divided, along, num_pes, seed):
+def test_pes_of_a_head_wait_as_for_each_pe(rectangle, divided, along, num_pes, seed):
     generator = np.random.default_rng(seed)
     skew = begin(rectangle, generator)
     classes, (num_classes, num_across) = divide(skew, divided, generator)

@@ -95,8 +95,8 @@ def test_operation_that_does_not_end_clears_nothing(engine):
     assert receive(kernel, 4, engine).words("sent") == [1, 2, 3]
 
 
-def test_stray_access_while_clearing_names_its_place(engine):
-    """M47, M10: sources are read before they are cleared, so nothing is stray only then."""
+def test_a_stray_source_stops_before_it_is_cleared(engine):
+    """M47, M10: sources are read before they are cleared, so the reading is what is stray."""
     kernel = Kernel("sender")
     kernel.function("main")
     kernel.operate(MOV32, output(kernel, 1, clears=1), src1=kernel.vector(0xFFF0, 1))

@@ -36,7 +36,7 @@ class Chains:
     middle: int
     """The PE to which chains of the axis go."""
     section: int = 0
-    """The most PEs of a section, its leader included; 0: chains have one phase."""
+    """The most PEs of a section, its leader included, at least 2; 0: chains have one phase."""
     head_pes: int = 0
     """PEs that have features of one head of attention, from PE 0 on; 0: heads do not matter."""
     num_heads: int = 0
@@ -71,7 +71,7 @@ class Chains:
 
     def ways(self, timing: Timing, *, of_heads: bool) -> Ways:
         """Return how long it is from each PE to the end of its chain: of its head, or the axis."""
-        return _ways(self, timing.ramp_cycles, timing.hop_cycles, of_heads)
+        return _ways(self, timing.ramp_cycles, timing.hop_cycles, of_heads=of_heads)
 
     def next_to_middle(self) -> Places:
         """Return for each PE, of all that have its head, the one next to the middle."""
@@ -132,7 +132,7 @@ def _reduce_side(
     return [chain for chain in (first, second) if chain is not None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ways:
     """How long it is from the PEs of an axis to the end of their chains."""
 
@@ -144,23 +144,14 @@ class Ways:
 
 
 @lru_cache(maxsize=256)
-def _ways(chains: Chains, ramp_cycles: int, hop_cycles: int, of_heads: bool) -> Ways:  # noqa: FBT001
-    leaders = chains.leaders()
-    roots = chains.roots(of_heads=of_heads)
+def _ways(chains: Chains, ramp_cycles: int, hop_cycles: int, *, of_heads: bool) -> Ways:
+    leaders, roots = chains.leaders(), chains.roots(of_heads=of_heads)
     late, waits = np.zeros(chains.size, np.int64), np.zeros(chains.size, np.int64)
     for root in np.unique(roots).tolist():
         members = np.flatnonzero(roots == root).tolist()
         sides = [range(root - 1, members[0] - 1, -1), range(root + 1, members[-1] + 1)]
         paths = [list(_path(side, root, leaders)) for side in sides]
-        last_phases = [max((step.phase for step in path), default=0) for path in paths]
-        arriving = sorted(
-            {
-                (step.phase == last_phases[side], side, step.phase)
-                for side, path in enumerate(paths)
-                for step in path
-            }
-        )
-        order = [(side, phase) for _, side, phase in arriving]
+        order = _arrivals(paths)
         waits[root] = max(len(order) - 1, 0)
         for side, path in enumerate(paths):
             for step in path:
@@ -171,28 +162,40 @@ def _ways(chains: Chains, ramp_cycles: int, hop_cycles: int, of_heads: bool) -> 
     return Ways(_constant(late), tuple(parts))
 
 
+def _arrivals(paths: Sequence[Sequence[_Step]]) -> list[tuple[int, int]]:
+    """Return the side and the phase of each chain that comes to a root, as it adds them.
+
+    The last chain of each side comes last, as `reduce_along` says.
+    """
+    found: set[tuple[bool, int, int]] = set()
+    for side, path in enumerate(paths):
+        last = max((step.phase for step in path), default=0)
+        found |= {(step.phase == last, side, step.phase) for step in path}
+    return [(side, phase) for _, side, phase in sorted(found)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """From a PE to the root of its chain."""
 
     place: int
     stops: int
-    """PEs that words go through, its own not included."""
+    """PEs that words stop at, the root included, their own not."""
     phase: int
-    """In which they come to the root."""
+    """In which they come to the root: 0 or 1."""
     waits: int
-    """Whether they wait at their leader, which adds another chain after theirs."""
+    """1 if they wait at their leader, which adds a second chain after theirs, else 0."""
 
 
 def _path(side: Sequence[int], root: int, leaders: Flags) -> Iterator[_Step]:
     """Yield the PEs of one side of a root, which begins next to it."""
     outermost = max((index for index, place in enumerate(side) if leaders[place]), default=-1)
     stops_of_leader, leader = 0, root
-    has_two, phase = False, 0
+    adds_two, phase = False, 0
     for index, place in enumerate(side):
         if leaders[place]:
             stops_of_leader, leader, phase = stops_of_leader + 1, place, 1
             has_section = index + 1 < len(side) and not leaders[side[index + 1]]
-            has_two = has_section and index < outermost
+            adds_two = has_section and index < outermost
         stops = stops_of_leader + abs(place - leader)
-        yield _Step(place, stops, phase, int(has_two))
+        yield _Step(place, stops, phase, int(adds_two))

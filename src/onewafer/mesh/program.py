@@ -265,6 +265,7 @@ class MeshProgram:
     middle_y: int = 0
     section_x: int = 0
     section_y: int = 0
+    """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
     heads: HeadSegments | None = None
     """Where PEs exchange scores with those of their head only; None: nowhere."""
 

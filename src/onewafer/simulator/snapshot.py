@@ -40,9 +40,11 @@ SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, FIFO = range(7)
     POINTER address                  –                            –
     VECTOR  address                  elements                     –
     BLOCK   address                  elements that are skipped    descriptor of the tile program
-    INPUT   color                    –                            –
-    OUTPUT  output queue             1: control wavelets          color
+    INPUT   color                    flags                        –
+    OUTPUT  output queue             flags                        color
     FIFO    number of the FIFO       –                            –
+
+Flags are those of `arithmetic.outputs`.
 """
 _OPERANDS = tuple(
     f"{operand}_{part}"

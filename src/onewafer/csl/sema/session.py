@@ -172,7 +172,7 @@ class Session:
 
     def stop_nesting(self, span: Span) -> NoReturn:
         """Fail because comptime calls nest too deeply."""
-        raises = self.max_depth < MAX_CALL_DEPTH
+        is_limited = self.max_depth < MAX_CALL_DEPTH
         fail(
             "step-limit",
             f"comptime calls nest more than {self.max_depth} deep",
@@ -180,7 +180,7 @@ class Session:
             help="look for a call that never returns, or "
             + (
                 f"raise `--comptime-func-depth-limit`, up to {MAX_CALL_DEPTH}"
-                if raises
+                if is_limited
                 else "write the recursion as a loop: deeper ones are not supported"
             ),
         )

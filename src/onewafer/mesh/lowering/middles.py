@@ -54,11 +54,11 @@ def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tupl
     behind = num_pes - 1 - middle
     sections = np.array([0, *_sections(num_pes // 2, head_pes)])[:, np.newaxis]
     lengths = np.where(sections == 0, num_pes, _lengths(sections, head_pes))
-    chains = _num_chains(middle, lengths) + _num_chains(behind, lengths)
+    num_chains = _num_chains(middle, lengths) + _num_chains(behind, lengths)
     cycles = _HOP * np.maximum(middle, behind) * len(words)
     for count, times in Counter(words).items():
         again = _SECOND + count
-        at_middle = _STAGE * np.minimum(middle, lengths - 1) + (chains - 1) * again
+        at_middle = _STAGE * np.minimum(middle, lengths - 1) + (num_chains - 1) * again
         before = (_side(middle, lengths, again) + again) * (middle > 0)
         after = _side(behind, lengths, again)
         cycles = cycles + times * np.maximum(np.maximum(after, before), at_middle)
@@ -93,7 +93,7 @@ def _num_chains(num_pes: Counts, lengths: Counts) -> Counts:
 
 
 def _side(num_pes: Counts, lengths: Counts, again: int) -> Counts:
-    """Return about how long chains go from one side, by the PEs of a section."""
+    """Return about how many cycles chains take from one side, by the PEs of a section."""
     leaders = num_pes // lengths
     first = _STAGE * np.minimum(num_pes, lengths - 1)
     second = again + leaders * (_STAGE - _HOP + _HOP * lengths)

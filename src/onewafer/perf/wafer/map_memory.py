@@ -35,7 +35,7 @@ class _Map:
     places: int
     features: int
     axis: int | None
-    """0 or 1: the one that features lie along is another for those of the other number."""
+    """Features of maps with 0 lie along one axis, those with 1 along the other; None: not known."""
 
     def elements(self, group: tuple[int, int], first: int) -> int:
         """Return those of a PE, if features of axis 0 lie along that side of a group."""
@@ -65,10 +65,8 @@ class MapMemory:
         there = [tensor.name for tensor in graph.inputs]
         moments: list[tuple[_Map, ...]] = []
         for at, operation in enumerate(graph.operations):
-            result, kept = (
-                operation.result.name,
-                [name for name in there if last.get(name, at) > at],
-            )
+            result = operation.result.name
+            kept = [name for name in there if last.get(name, at) > at]
             is_apart = isinstance(operation, _APART) or len(kept) == len(there)
             moments.append(tuple(maps[name] for name in (*there, *([result] if is_apart else []))))
             there = [*kept, result]

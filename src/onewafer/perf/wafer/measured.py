@@ -261,12 +261,11 @@ class Measured:
         waits = split_waits(self._program, self._launch, self._estimate, architecture)
         if density == 1.0:
             return waits
-        products = self._program.operations
         return tuple(
             replace(wait, memory=-int(-wait.memory * density // 1))
             if operation.kind.name.startswith("MATMUL")
             else wait
-            for operation, wait in zip(products, waits, strict=True)
+            for operation, wait in zip(self._program.operations, waits, strict=True)
         )
 
     @cached_property

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from onewafer.simulator.reference.router import Channel, Link, LinkBuffer
 
+_HALF = 0xFFFF
+"""Bits of the index of a wavelet, which its marks lie above."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -49,7 +52,6 @@ class Route:
         return bool(self.transmit >> Direction.RAMP & 1)
 
 
-_HALF = 0xFFFF
 NO_WAY = Route(receive=0, transmit=0, targets=(), channel=None, lacks_link=False, lacks_queue=False)
 """The route of a position that is not valid."""
 

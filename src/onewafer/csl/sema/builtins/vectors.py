@@ -1,4 +1,4 @@
-"""DSD operations and `@load_to_dsr`."""
+"""DSD operations, `@dfilt`, `@map` and `@load_to_dsr`."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 # --- index ---------------------------------------------------------------------------------------
 
 _INDEX_BYTES: Final = 2
-"""`.index` counts 16-bit words, whatever the elements are (4.5)."""
+"""`.index` counts 16-bit words, whatever the elements are."""
 
 
 def _split_index(
@@ -530,7 +530,7 @@ def _control_actions(a: Analyzer, fields: Mapping[str, Value], span: Span) -> tu
 def _microthread(
     a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
 ) -> int:
-    """Return the microthread of an asynchronous operation (5.6)."""
+    """Return the microthread of an asynchronous operation."""
     machine = a.session.architecture
     if "ut_id" in fields:
         value = fields["ut_id"]
