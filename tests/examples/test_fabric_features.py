@@ -124,6 +124,7 @@ def test_fifo_between_two_operations(arch):
         if (is_sender) {
           @mov16(many, memory);
         } else {
+          @mov16(target, fifo); // finds it empty, so that the next element activates `pushed`
           @add16(fifo, receive, memory, .{ .async = true });
         }
         sys.unblock_cmd_stream();

@@ -35,6 +35,7 @@ def whole_graph(model, load):
 @pytest.mark.parametrize("rectangle", [(1, 1), (5, 3), (8, 8), (16, 12)])
 @pytest.mark.parametrize(("rows", "position"), [(1, 63), (4, 20)])
 def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, position):
+    """Each segment has middles and sections that suit its own chains."""
     model = llama(layers=5)
     regions = regions_of(model, rows=rows, position=position)
     work = tuple((index, segment.repeats) for index, segment in enumerate(model.segments))
@@ -51,7 +52,7 @@ def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, positi
     needed = footprint(program, MACHINE.architecture)
     found = regions.bytes(work, rectangle)
 
-    assert sum(regions.split(work, rectangle).values()) == pytest.approx(cycles, rel=0.0025)
+    assert sum(regions.split(work, rectangle).values()) == pytest.approx(cycles, rel=0.005)
     assert found.weights + found.other == pytest.approx(needed.total - needed.state, rel=0.002)
     assert found.cache == needed.state
 
