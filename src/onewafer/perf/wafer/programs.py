@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.workload import Load
 
-_OF_OTHER_CODE = 0.8
-"""Of the code of the same work on another rectangle, what is taken to be the least."""
-
 
 class Programs:
     """Programs by what they depend on: model, load, architecture, number format, density."""
@@ -68,7 +65,6 @@ class LoadPrograms:
         self._measured: dict[tuple[tuple[int, ...], Rectangle, Grid], Measured | str] = {}
         self._joined: dict[tuple[tuple[int, ...], Grid], Joined] = {}
         self._grids: dict[tuple[int, ...], Grids] = {}
-        self._first: dict[tuple[int, ...], Measured] = {}
 
     def is_of(self, model: Model, architecture: Architecture, options: WaferOptions) -> bool:
         """Tell whether a model has the same programs on an architecture with some options."""
@@ -175,14 +171,6 @@ class LoadPrograms:
             for piece in self.pieces
         )
 
-    def least_code_bytes(self, work: Work) -> float:
-        """Return what code and schedule of some work take at least, as far as it is known.
-
-        They are nearly the same for all rectangles and grids: a few kinds of steps come and go.
-        """
-        first = self._first.get(tuple(index for index, _ in work))
-        return 0.0 if first is None else _OF_OTHER_CODE * first.code_bytes
-
     def grids(self, work: Work) -> Grids:
         """Return the grids of groups that the maps of some work may be dealt out to."""
         indices = tuple(index for index, _ in work)
@@ -200,8 +188,7 @@ class LoadPrograms:
         key = indices, group, grid
         if key not in self._measured:
             try:
-                self._measured[key] = found = self._build(indices, group, grid)
-                self._first.setdefault(indices, found)
+                self._measured[key] = self._build(indices, group, grid)
             except (ConfigurationError, UnsupportedOperationError) as error:
                 self._measured[key] = str(error)
         found = self._measured[key]

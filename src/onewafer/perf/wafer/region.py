@@ -55,6 +55,14 @@ class RegionCost:
         return self.rectangle[0] * self.rectangle[1]
 
 
+_OF_OTHER_CODE = 0.8
+"""Of the code of the same work on another rectangle, what is taken to be the least."""
+
+
+def _pieces_of(work: Work) -> tuple[int, ...]:
+    return tuple(index for index, _ in work)
+
+
 class Regions:
     """Costs of regions of one model for one load."""
 
@@ -78,6 +86,8 @@ class Regions:
             model, load, architecture=machine.architecture, options=options
         )
         self._costs: dict[tuple[Work, Rectangle], RegionCost | None] = {}
+        self._code_bytes: dict[tuple[int, ...], float] = {}
+        """Of the first program of pieces."""
 
     def with_load(self, load: Load, machine: Machine) -> Regions:
         """Return the regions of the same model for another load."""
@@ -169,7 +179,7 @@ class Regions:
         least = sum(count * self.weight_bytes[index] for index, count in work)
         if least > group[0] * group[1] * room:
             return -1
-        code = self._programs.least_code_bytes(work)
+        code = self._least_code_bytes(work)
         return room - self.least_bytes(work, group) - max(0.0, code - CODE_BYTES)
 
     def streamed_cost(self, index: int, rectangle: Rectangle) -> RegionCost | None:
@@ -216,7 +226,16 @@ class Regions:
 
     def _bytes(self, work: Work, rectangle: Rectangle, grid: Grid) -> Bytes:
         measured = self._programs.measure(work, rectangle, grid)
+        self._code_bytes.setdefault(_pieces_of(work), measured.code_bytes)
         return measured.bytes_of(work, sequences=self.load.sequences)
+
+    def _least_code_bytes(self, work: Work) -> float:
+        """Return about what code and schedule of some work take at least, as far as it is known.
+
+        They are nearly the same for all rectangles and grids: a few kinds of steps come and go.
+        Only what these regions have met counts, so that no job before decides what is tried.
+        """
+        return _OF_OTHER_CODE * self._code_bytes.get(_pieces_of(work), 0.0)
 
     def why_not(self, work: Work, rectangle: Rectangle) -> str | None:
         """Return why some work cannot be done on a rectangle, None if it can."""
