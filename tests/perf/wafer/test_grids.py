@@ -88,7 +88,7 @@ def test_no_program_takes_less_for_maps_than_the_least(side, features, sides, bl
     if needed is not None:
         measured = regions._programs.measure(work, sides, blocks)
         assert least <= measured._footprint.activations + measured._footprint.buffers
-        assert regions._programs.least_code_bytes(work) <= measured.code_bytes
+        assert regions._least_code_bytes(work) <= measured.code_bytes
 
 
 @given(
