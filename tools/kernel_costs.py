@@ -100,6 +100,8 @@ _MEMORY_BYTES = 1 << 16
 """More than a PE has: no model has all kinds. Addresses end there."""
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
+_SECTION = 2
+"""On both axes, so that PEs have the code of both phases."""
 _ARENA_ELEMENTS = {
     Arena.PARAMETERS: 600,
     Arena.ACTIVATIONS: 2300,
@@ -128,8 +130,11 @@ def compile_graph(graph: Graph, arch: str) -> Compiled:
     program = dataclasses.replace(program, arena_elements=elements)
     emitted = emit_csl.write_text(program)
     middles = {"middle_x": str(_MIDDLE), "middle_y": str(_MIDDLE)}
+    sections = {"section_x": str(_SECTION), "section_y": str(_SECTION)}
     options = CompileOptions(
-        entry=emitted.entry, architecture=architecture, params=emitted.params | middles
+        entry=emitted.entry,
+        architecture=architecture,
+        params=emitted.params | middles | sections,
     )
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
@@ -190,7 +195,7 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
         more, less = program.answers(kind), other.answers(same)
         learnt.append((more.below - less.below, more.above - less.above, lacks))
         first, second = (Entry(k, n=8, rows=1, columns=8) for k in (kind, same))
-        found.append(_difference(_walk(program.middle, first), _walk(other.middle, second)))
+        found.append(_difference(_walk(program.first, first), _walk(other.first, second)))
     names = sorted({name for counts in found for name in counts})
     observed = np.array([[counts[name] for name in names] for counts in found])
     solution = _solve(np.array(learnt), observed)
