@@ -1,4 +1,4 @@
-"""`@load_to_dsr_xdsr` and `@load_to_dsr_xdsr_sr`: DSDs that also need other registers.
+"""`@load_to_dsr`, `@load_to_dsr_xdsr` and `@load_to_dsr_xdsr_sr`: DSDs in registers.
 
 The simulated machine keeps all of a DSD in its DSR. The registers beside it (`xdsr`, `sr`) are
 named by a program because the SDK asks for them: only how many there are is checked.
@@ -6,24 +6,69 @@ named by a program because the SDK asks for them: only how many there are is che
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl import ir
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.completion import read_completion
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
-from onewafer.csl.sema.builtins.vectors import load_register, loaded_at_start
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.values import VOID_VALUE, Dsd, Struct, Value, type_of
+from onewafer.csl.sema.instance import DsrState, InstanceContext
+from onewafer.csl.sema.runtime import map_registers
+from onewafer.csl.sema.runtime.analyzer import Analyzer
+from onewafer.csl.sema.structs import read_fields, read_flag
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Dsd,
+    Dsr,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    force_all,
+    is_comptime,
+    not_comptime,
+    type_of,
+)
+from onewafer.image import OperandMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
+    from onewafer.csl.sema.instance import DsrKey
     from onewafer.csl.sema.modules import Module
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
+    from onewafer.image import DsdConfig
 
+OPERAND_MODES: Final = {
+    t.DSR_DEST: OperandMode.DSR_DEST,
+    t.DSR_SRC0: OperandMode.DSR_SRC0,
+    t.DSR_SRC1: OperandMode.DSR_SRC1,
+}
 MAX_STRIDE_REGISTERS: Final = 3
 """Of one DSD: as many as one has that only run time knows."""
+
+
+@runtime_builtin("load_to_dsr", 2, 3)
+def load_to_dsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Load a DSD into a DSR."""
+    if type_of(args[1]) is t.CIRCBUF_DSD:
+        fail(
+            "type-mismatch",
+            "a circbuf_dsd is loaded together with an extended DSR",
+            site.span,
+            help="write `@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular)`",
+        )
+    _load(site, a, args[0], args[1], args[2:])
+    return VOID_VALUE
+
+
+@comptime_builtin("load_to_dsr", 2, 3, context=Where.PROGRAM)
+def load_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let a DSR hold a DSD from the start."""
+    return _loaded_at_start(site, module, args, load_to_dsr)
 
 
 @runtime_builtin("load_to_dsr_xdsr", 3, 4)
@@ -43,20 +88,20 @@ def load_to_dsr_xdsr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             spans[2],
             help=advice.get(type_of(dsd), "make one with `@get_dsd(circbuf_dsd, .{ … })`"),
         )
-    load_register(site, a, dsr, dsd, config)
+    _load(site, a, dsr, dsd, config)
     return VOID_VALUE
 
 
 @comptime_builtin("load_to_dsr_xdsr", 3, 4, context=Where.PROGRAM)
 def load_circular_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Let a DSR hold a circular buffer from the start."""
-    return loaded_at_start(site, module, args, load_to_dsr_xdsr)
+    return _loaded_at_start(site, module, args, load_to_dsr_xdsr)
 
 
 @comptime_builtin("load_to_dsr_xdsr_sr", 4, 5, context=Where.PROGRAM)
 def load_loops_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Let a DSR hold nested loops from the start."""
-    return loaded_at_start(site, module, args, load_to_dsr_xdsr_sr)
+    return _loaded_at_start(site, module, args, load_to_dsr_xdsr_sr)
 
 
 @runtime_builtin("load_to_dsr_xdsr_sr", 4, 5)
@@ -89,7 +134,7 @@ def load_to_dsr_xdsr_sr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value
             help="one a loop but the innermost, and none for the loop around it if that has "
             "stride 1; three for a DSD that only run time knows",
         )
-    load_register(site, a, dsr, dsd, config)
+    _load(site, a, dsr, dsd, config)
     return VOID_VALUE
 
 
@@ -106,3 +151,140 @@ def _expect(value: Value, type_: t.Type, span: Span, rule: str, example: str) ->
     if type_of(value) is not type_:
         message = f"{rule}, this is of type `{type_of(value)}`"
         fail("type-mismatch", message, span, help=f"write `{example}`")
+
+
+# --- loads ---------------------------------------------------------------------------------------
+
+
+def _load(
+    site: Site, a: Analyzer, dsr: Value, dsd: Value, config_arguments: Sequence[Value]
+) -> None:
+    """Load a DSD into a DSR; the first argument of `site` is the DSR, the last one what there is.
+
+    The arguments may have others between the DSR and the DSD.
+    """
+    dsd_span = site.argument_spans[-1 - len(config_arguments)]
+    if not isinstance(dsr, Dsr) or dsr.type not in t.DSRS:
+        fail(
+            "type-mismatch",
+            f"a DSR is loaded, this is of type `{type_of(dsr)}`",
+            site.argument_spans[0],
+            help="get one with `@get_dsr(dsr_dest, number)`",
+        )
+    if not isinstance(dsd, Dsd | Runtime) or dsd.type not in t.DSDS:
+        fail(
+            "type-mismatch",
+            f"a DSD is loaded into a DSR, this is of type `{type_of(dsd)}`",
+            dsd_span,
+        )
+    if dsd.type is t.FABIN_DSD and OPERAND_MODES[dsr.type] is OperandMode.DSR_DEST:
+        fail(
+            "type-mismatch",
+            "a fabin_dsd is a source, this DSR holds destinations",
+            dsd_span,
+            help="load it into a DSR of kind dsr_src0 or dsr_src1",
+        )
+    if dsd.type is t.FABOUT_DSD and OPERAND_MODES[dsr.type] is not OperandMode.DSR_DEST:
+        fail(
+            "type-mismatch",
+            "a fabout_dsd is a destination, this DSR holds sources",
+            dsd_span,
+            help="load it into a DSR of kind dsr_dest",
+        )
+    settings = _LoadSettings()
+    if config_arguments:
+        settings = _load_settings(a, config_arguments[0], site.argument_spans[-1], dsd)
+    stepped = map_registers.kept(a, dsd, dsd_span) if settings.is_stepped else None
+    state = DsrState(dsd.descriptor, settings.config, site.span, stepped=stepped)
+    _note_load(a, (dsr.type, dsr.index), state)
+    register = ir.Dsr(OPERAND_MODES[dsr.type], dsr.index)
+    loaded = a.expression(stepped or dsd, dsd_span)
+    a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=settings.saves_address))
+
+
+def _loaded_at_start(
+    site: Site, module: Module, args: Sequence[Value], load: RuntimeHandler
+) -> Value:
+    """Do what a builtin that loads a DSR does, once all tasks are bound, for the start."""
+    context = module.context
+    assert isinstance(context, InstanceContext)
+    for value, span in zip(args, site.argument_spans, strict=True):
+        if not is_comptime(value):
+            not_comptime(value, span)
+    chain = context.chain
+
+    def request() -> None:
+        a = Analyzer(context, module, "comptime", chain)
+        args_of_all = [_same_everywhere(value, site.span) for value in args]
+        load(site, a, args_of_all)
+        context.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
+
+    context.requests.append(request)
+    return VOID_VALUE
+
+
+def _same_everywhere(value: Value, span: Span) -> Value:
+    """Return a DSD whose numbers decide for which PEs the program is: registers have no patches."""
+    if not isinstance(value, Dsd):
+        return value
+    extent, stride = (force_all(part, "DSR", span) for part in (value.extent, value.stride))
+    assert isinstance(extent, Scalar)
+    assert isinstance(stride, Scalar)
+    return replace(value, extent=extent, stride=stride)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadSettings:
+    """The configuration of `@load_to_dsr`."""
+
+    config: DsdConfig | None = None
+    """Of the operations on the register; None: they are synchronous."""
+    saves_address: bool = False
+    is_stepped: bool = False
+    """The register is for `@map`."""
+
+
+def _load_settings(a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime) -> _LoadSettings:
+    fields = read_fields(
+        value,
+        "the configuration of `@load_to_dsr`",
+        span,
+        known=(
+            *("async", "activate", "unblock", "ut_id", "on_control"),
+            *("save_address", "single_step"),
+        ),
+    )
+    saves_address = read_flag(fields, "save_address", span)
+    is_stepped = read_flag(fields, "single_step", span)
+    if saves_address and dsd.type not in _WITH_ADDRESS:
+        fail(
+            "type-mismatch",
+            f"a {dsd.type} has no address to save",
+            span,
+            help="leave `.save_address` out: it is for DSDs of memory",
+        )
+    config = None
+    if read_flag(fields, "async", span):
+        config = read_completion(a, fields, (dsd,), span)
+    return _LoadSettings(config, saves_address, is_stepped)
+
+
+_WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
+
+
+def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
+    """Remember what a DSR is loaded with; operations on it take their settings from there."""
+    config = state.config
+    a.note_load(key, state)
+    known = a.instance.dsrs.get(key)
+    if known is None:
+        known = a.instance.dsrs[key] = DsrState(state.descriptor, config, state.span)
+    map_registers.note(known, state.stepped)
+    known.descriptor = state.descriptor
+    if config is None or known.config in (None, config):
+        known.config = config or known.config
+        return
+    known.is_varied = True
+    for complain in known.users:
+        complain()
+    known.users.clear()

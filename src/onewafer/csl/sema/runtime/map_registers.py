@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
 from onewafer.csl.sema.values import Dsd, Dsr, Runtime, key_of
-from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.instance import DsrState
@@ -68,27 +68,15 @@ def loaded(a: Analyzer, dsr: Dsr, span: Span, *, is_output: bool) -> Dsd | Runti
             help="load it in the same block or in a `comptime` block: "
             "`@load_to_dsr(dsr, dsd, .{ .single_step = true })`",
         )
-    if known.steps_vary:
-        raise _varied(dsr, span, known)
-    chain = a.chain
-
-    def complain() -> None:
-        a.instance.chain, outer = chain, a.instance.chain
-        a.instance.report(_varied(dsr, span, known))
-        a.instance.chain = outer
-
-    known.mappers.append(complain)
-    return known.stepped
-
-
-def _varied(dsr: Dsr, span: Span, state: DsrState) -> Fault:
-    return Fault(
-        Diagnostic(
-            "unsupported-feature",
-            f"{dsr.type} {dsr.index} is loaded with different DSDs, and which of them `@map` "
-            "walks through is not known while compiling",
-            Annotation(span),
-            secondary=(Annotation(state.span, "one of them"),),
-            help="load the DSR in the same block, before `@map`",
-        )
+    fault = varied_load(
+        dsr,
+        span,
+        known,
+        what="DSDs, and which of them `@map` walks through",
+        label="one of them",
+        user="`@map`",
     )
+    if known.steps_vary:
+        raise fault
+    known.mappers.append(complaint(a, fault))
+    return known.stepped

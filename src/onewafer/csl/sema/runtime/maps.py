@@ -22,6 +22,7 @@ from onewafer.csl.sema.runtime.calls import (
     specialize,
     spill,
 )
+from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
 from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, walk
 from onewafer.csl.sema.runtime.statements import analyze_block
@@ -199,14 +200,7 @@ def emit_map(
 def _resolved(a: Analyzer, argument: _Argument, *, is_output: bool) -> _Argument:
     """Return an argument with the DSD that a DSR holds in place of the DSR."""
     value, span = argument.value, argument.span
-    if type_of(value) is t.CIRCBUF_DSD:
-        fail(
-            "type-mismatch",
-            "a circbuf_dsd cannot be an operand itself, but a DSR that holds it",
-            span,
-            help="load it before: "
-            "`@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular, .{ .single_step = true })`",
-        )
+    refuse_circular(value, span, settings=", .{ .single_step = true }")
     if not isinstance(value, Dsr):
         return argument
     return _Argument(map_registers.loaded(a, value, span, is_output=is_output), span)

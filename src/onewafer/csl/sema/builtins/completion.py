@@ -1,0 +1,212 @@
+"""The configuration of a DSD operation: its microthread, its priority, and what follows its end.
+
+What an operation does not say itself it takes from the loads of its DSRs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
+from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
+from onewafer.csl.sema.values import (
+    Dsd,
+    Dsr,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    force,
+    is_comptime,
+    type_of,
+)
+from onewafer.image import NO_TASK, DsdConfig, DsdKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.csl.sema.instance import DsrState
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+    from onewafer.image import DsdDescriptor
+
+
+def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
+    """Return the descriptors of the operands as far as they are known, the destination first."""
+    found: list[DsdDescriptor] = []
+    for value in operands:
+        match value:
+            case Dsd() | Runtime() if value.descriptor is not None:
+                found.append(value.descriptor)
+            case Dsr(type_, index):
+                state = a.last_load((type_, index)) or a.instance.dsrs.get((type_, index))
+                if state is not None and state.descriptor is not None:
+                    found.append(state.descriptor)
+            case _:
+                pass
+    return found
+
+
+def read_config(
+    a: Analyzer, value: Value, span: Span, operands: Sequence[Value]
+) -> DsdConfig | None:
+    """Return what the last argument of an operation says; None: it is synchronous."""
+    if not isinstance(value, Struct) or not is_comptime(value):
+        fail(
+            "not-comptime",
+            "the configuration of a DSD operation is a struct known at compile time",
+            span,
+            help="write `.{ .async = true, .activate = task_id }`",
+        )
+    fields = read_fields(
+        value,
+        "the configuration of a DSD operation",
+        span,
+        known=("async", "activate", "unblock", "priority", "ut_id", "on_control"),
+    )
+    loaded = loaded_config(a, operands, span)
+    is_async = read_flag(fields, "async", span)
+    if not is_async:
+        for name in ("activate", "unblock", "on_control"):
+            if name in fields:
+                fail("missing-field", f"`.{name}` needs `.async = true`", span)
+        return None
+    _check_input(a, fields, operands, span)
+    return _merged(read_completion(a, fields, operands, span), loaded)
+
+
+def _merged(config: DsdConfig, loaded: DsdConfig | None) -> DsdConfig:
+    """Return the settings of an operation, with those of its DSRs where it has none itself."""
+    if loaded is not None and config.activate == NO_TASK and config.unblock == NO_TASK:
+        config = replace(config, activate=loaded.activate, unblock=loaded.unblock)
+    if loaded is not None and not config.ends_on_control:
+        config = replace(
+            config,
+            ends_on_control=loaded.ends_on_control,
+            control_activate=loaded.control_activate,
+            control_unblock=loaded.control_unblock,
+        )
+    return config
+
+
+def _check_input(
+    a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
+) -> None:
+    """Fail if `.on_control` waits for control wavelets where no wavelets come."""
+    vectors = [value for value in operands if isinstance(value, Dsr) or type_of(value) in t.DSDS]
+    known = _descriptors(a, operands)
+    is_known = len(known) == len(vectors)
+    if "on_control" in fields and is_known and all(d.kind is not DsdKind.FABIN for d in known):
+        fail(
+            "missing-fabric-input",
+            "`.on_control` waits for control wavelets, and no operand is a fabin_dsd",
+            span,
+            help="leave it out, or read from a fabin_dsd",
+        )
+
+
+def loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConfig | None:
+    """Return the settings that the DSRs of an operation were loaded with."""
+    for value in operands:
+        if isinstance(value, Dsr):
+            state = _state_of(a, value, span)
+            if state is not None and state.config is not None:
+                return state.config
+    return None
+
+
+def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
+    """Return what a DSR holds where an operation uses it, as far as that matters for it."""
+    key = (dsr.type, dsr.index)
+    if (known := a.last_load(key)) is not None:
+        return known
+    state = a.instance.dsrs.get(key)
+    if state is None or state.config is None:
+        return state
+    fault = varied_load(
+        dsr,
+        span,
+        state,
+        what="completion settings, and which of them hold here",
+        label="some of them",
+        user="the operation",
+    )
+    if state.is_varied:
+        raise fault
+    state.users.append(complaint(a, fault))
+    return state
+
+
+def read_completion(
+    a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
+) -> DsdConfig:
+    """Return where an asynchronous operation runs, and what follows its end."""
+    microthread = _microthread(a, fields, operands, span)
+    if "activate" in fields and "unblock" in fields:
+        fail("type-mismatch", "an operation either activates or unblocks, not both", span)
+    activate, unblock = NO_TASK, NO_TASK
+    if "activate" in fields:
+        activate = a.instance.local_task(fields["activate"], span)
+    if "unblock" in fields:
+        unblock = a.instance.channel_of(fields["unblock"], span)
+    return DsdConfig(
+        microthread,
+        activate,
+        unblock,
+        read_priority(fields, span),
+        *_control_actions(a, fields, span),
+    )
+
+
+_CONTROL_ACTIONS: Final = ("terminate", "activate", "unblock")
+
+
+def _control_actions(a: Analyzer, fields: Mapping[str, Value], span: Span) -> tuple[bool, int, int]:
+    """Return whether a control wavelet ends an operation, and what it activates and unblocks."""
+    if "on_control" not in fields:
+        return False, NO_TASK, NO_TASK
+    chosen = read_fields(fields["on_control"], "`.on_control`", span, known=_CONTROL_ACTIONS)
+    if len(chosen) != 1:
+        fail(
+            "type-mismatch",
+            f"`.on_control` has one of {', '.join(_CONTROL_ACTIONS)}, not {len(chosen)}",
+            span,
+            help="write `.on_control = .{ .terminate = true }`, or `.{ .activate = task }`",
+        )
+    if "terminate" in chosen:
+        return read_flag(chosen, "terminate", span), NO_TASK, NO_TASK
+    if "activate" in chosen:
+        return True, a.instance.local_task(chosen["activate"], span), NO_TASK
+    return True, NO_TASK, a.instance.channel_of(chosen["unblock"], span)
+
+
+def _microthread(
+    a: Analyzer, fields: Mapping[str, Value], operands: Sequence[Value], span: Span
+) -> int:
+    """Return the microthread of an asynchronous operation."""
+    machine = a.session.architecture
+    if "ut_id" in fields:
+        value = fields["ut_id"]
+        if not isinstance(value, Scalar) or value.type is not t.UT_ID:
+            operations.mismatch(value, t.UT_ID, span, "`ut_id`")
+        return int(force(value, "ut_id", span))
+    fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
+    if not fabric:
+        has_ut_id = machine.queues_need_initialization
+        fail(
+            "missing-microthread",
+            f"an asynchronous operation on {machine.name} needs "
+            f"{'`.ut_id`, or ' * has_ut_id}a fabric operand that is known here",
+            span,
+            help=f"{'give it `.ut_id = @get_ut_id(n)`, ' * has_ut_id}"
+            "use a fabric DSD that is a constant (of a function that makes it: `comptime f(…)`), "
+            "or leave out `.async`",
+        )
+    outputs = [d for d in fabric if d.kind is DsdKind.FABOUT]
+    if not machine.queues_need_initialization and outputs:
+        return outputs[0].queue
+    return fabric[0].queue

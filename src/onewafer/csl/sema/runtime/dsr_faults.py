@@ -1,0 +1,59 @@
+"""Faults of what a DSR holds, or of what only a DSR may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.values import type_of
+from onewafer.diagnostics import Annotation, Diagnostic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.csl.sema.instance import DsrState
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Dsr, Value
+    from onewafer.diagnostics import Span
+
+
+def refuse_circular(value: Value, span: Span, *, settings: str = "") -> None:
+    """Fail if an operand is a circular buffer; `settings` end the load that the message shows."""
+    if type_of(value) is t.CIRCBUF_DSD:
+        fail(
+            "type-mismatch",
+            "a circbuf_dsd cannot be an operand itself, but a DSR that holds it",
+            span,
+            help=f"load it before: `@load_to_dsr_xdsr(dsr, @get_xdsr(n), circular{settings})`",
+        )
+
+
+def varied_load(
+    dsr: Dsr, span: Span, state: DsrState, *, what: str, label: str, user: str
+) -> Fault:
+    """Return the fault of a `user` of a DSR that is loaded with different things elsewhere.
+
+    `what` says what differs and which of it is not known, `label` what the load in `state` has.
+    """
+    return Fault(
+        Diagnostic(
+            "unsupported-feature",
+            f"{dsr.type} {dsr.index} is loaded with different {what} is not known while compiling",
+            Annotation(span),
+            secondary=(Annotation(state.span, label),),
+            help=f"load the DSR in the same block, before {user}",
+        )
+    )
+
+
+def complaint(a: Analyzer, fault: Fault) -> Callable[[], None]:
+    """Return what reports a fault later, with the places that led here."""
+    chain = a.chain
+
+    def complain() -> None:
+        a.instance.chain, outer = chain, a.instance.chain
+        a.instance.report(fault)
+        a.instance.chain = outer
+
+    return complain
