@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from onewafer.csl.sema.builtins import (
+    derived_dsds,
     descriptors,
+    fifos,
     imports,
     layout,
     machine,
@@ -19,7 +21,9 @@ from onewafer.csl.sema.builtins import (
 from onewafer.csl.sema.builtins.registry import public_names
 
 MODULES: Final = (
+    derived_dsds,
     descriptors,
+    fifos,
     imports,
     layout,
     machine,

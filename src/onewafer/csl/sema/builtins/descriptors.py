@@ -1,8 +1,8 @@
-"""`@get_dsd` and the builtins that derive one DSD from another."""
+"""`@get_dsd`: what the fields of a DSD say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import FifoRequest, InstanceContext
+from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
@@ -24,7 +24,6 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
-    Variable,
     force,
     is_comptime,
     not_comptime,
@@ -35,7 +34,6 @@ from onewafer.image import (
     MAX_MEM4D_LOOPS,
     DsdDescriptor,
     DsdKind,
-    FifoAction,
     Opcode,
     ScalarType,
 )
@@ -43,7 +41,6 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.arch import Architecture
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
@@ -358,7 +355,7 @@ _SOURCES = ("first_source", "second_source")
 @comptime_builtin("get_dsd", 2)
 def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return a DSD all of whose parts are known."""
-    instance = _program(site, module)
+    instance = program_of(site, module)
     fields, span = _read(site, instance, args), site.argument_spans[1]
     for part in (fields.extent, fields.stride, fields.offset):
         if not is_comptime(part):
@@ -376,7 +373,8 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
 
 
-def _program(site: Site, module: Module) -> InstanceContext:
+def program_of(site: Site, module: Module) -> InstanceContext:
+    """Return the PE program that a builtin stands in, or fail."""
     context = module.context
     if not isinstance(context, InstanceContext):
         fail(
@@ -386,69 +384,6 @@ def _program(site: Site, module: Module) -> InstanceContext:
             help="DSDs belong in PE programs",
         )
     return context
-
-
-@comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
-def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Make an array the ring of a FIFO."""
-    context = _program(site, module)
-    array, span = args[0], site.argument_spans[0]
-    type_ = array.type if isinstance(array, Variable) else None
-    if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
-        fail(
-            "type-mismatch",
-            f"a FIFO is made of an array variable, this is of type `{type_of(array)}`",
-            span,
-            help="declare it with `var buffer = @zeros([n]f32);`",
-        )
-    if t.num_bytes(type_.element) not in _FIFO_ELEMENT_BYTES or t.num_bytes(type_) < _WORD_BYTES:
-        fail("type-mismatch", f"`{type_}` is no ring of 16-bit or 32-bit elements", span)
-    config, config_span = (
-        (args[1], site.argument_spans[1]) if args[1:] else (Struct(None, ()), site.span)
-    )
-    fields = read_fields(
-        config,
-        "the configuration of a FIFO",
-        config_span,
-        known=("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
-        unsupported=("dest", "src", "xdsr", "simd_mode"),
-    )
-    read_priority(fields, config_span)
-    machine = context.session.architecture
-    actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
-    tasks = fields.get("activate_push"), fields.get("activate_pop")
-    number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
-    return Dsd(
-        t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
-    )
-
-
-def _fifo_action(
-    fields: Mapping[str, Value], side: str, machine: Architecture, span: Span
-) -> FifoAction:
-    """Return what an operation does with an empty or a full FIFO."""
-    name = f"{side}_action"
-    if name not in fields:
-        return FifoAction.TEST_OR_SUSPEND
-    chosen = read_choice(fields[name], f"`.{name}`", _FIFO_ACTIONS, span)
-    action = FifoAction[chosen.upper()] if chosen else FifoAction.TEST_OR_SUSPEND
-    is_old = not machine.queues_need_initialization
-    if is_old and (side == "full" or action in (FifoAction.SUSPEND, FifoAction.FAULT)):
-        what = f"`.{name}`" if side == "full" else f"`.{name} = .{{ .{chosen} = true }}`"
-        fail(
-            "unsupported-on-architecture",
-            f"{machine.name} has no {what} of a FIFO",
-            span,
-            help="it has `.empty_action` with `.test_or_suspend` or `.terminate`",
-        )
-    return action
-
-
-_FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)
-_FIFO_ELEMENT_BYTES = (2, 4)
-_WORD_BYTES = 4
-_NOTHING = Scalar(t.U16, 0)
-_NO_STRIDE = Scalar(t.I16, 0)
 
 
 @runtime_builtin("get_dsd", 2)
@@ -467,8 +402,8 @@ def make_dsd(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if fields.base is not None:
         base = a.expression(fields.base, span)
         base = _advance(a, base, fields.offset, t.num_bytes(fields.element), span)
-    extent = _field(a, fields.extent, t.U16, span, "the extent")
-    stride = _field(a, fields.stride, t.I16, span, "the stride")
+    extent = field_expression(a, fields.extent, t.U16, span, "the extent")
+    stride = field_expression(a, fields.stride, t.I16, span, "the stride")
     made = ir.MakeDsd(fields.descriptor, base, extent, stride, site.span)
     return Runtime(fields.type, made, fields.descriptor)
 
@@ -483,138 +418,12 @@ def _advance(
     return a.binary(Opcode.ADD, t.U16, base, a.expression(bytes_, span))
 
 
-def _field(a: Analyzer, value: Value, type_: t.IntegerType, span: Span, what: str) -> ir.Expression:
+def field_expression(
+    a: Analyzer, value: Value, type_: t.IntegerType, span: Span, what: str
+) -> ir.Expression:
     """Return a 16-bit field; run-time integers of any type are taken modulo 2¹⁶."""
     if isinstance(value, Runtime):
         held = t.scalar_type(type_)
         assert held is not None
         return index_value(a, value, span, held)
     return a.sized(value, type_, span, what)
-
-
-# --- deriving DSDs -------------------------------------------------------------------------------
-
-
-def _expect_dsd(value: Value, site: Site, kinds: Sequence[t.Type]) -> Dsd | Runtime:
-    if isinstance(value, Dsd | Runtime) and value.type in kinds:
-        return value
-    names = ", ".join(map(str, kinds))
-    fail(
-        "type-mismatch",
-        f"`@{site.name}` takes a {names}, this is of type `{type_of(value)}`",
-        site.argument_spans[0],
-    )
-
-
-_MEMORY = (t.MEM1D_DSD, t.MEM4D_DSD)
-_WITH_LENGTH = (t.MEM1D_DSD, t.CIRCBUF_DSD, t.FABIN_DSD, t.FABOUT_DSD)
-
-
-def _update(
-    a: Analyzer,
-    update: ir.DsdUpdate,
-    dsd: Dsd | Runtime,
-    value: ir.Expression,
-    site: Site,
-    *,
-    size: int = 0,
-) -> Runtime:
-    whole = a.expression(dsd, site.span)
-    return Runtime(dsd.type, ir.UpdateDsd(update, whole, value, size), dsd.descriptor)
-
-
-def _known(site: Site, args: Sequence[Value]) -> None:
-    """Fail unless all arguments of a deriving builtin are known."""
-    for value, span in zip(args, site.argument_spans, strict=True):
-        if not is_comptime(value):
-            not_comptime(value, span)
-
-
-@comptime_builtin("set_dsd_base_addr", 2, operands=(1,))
-def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return a known DSD over another array."""
-    dsd, base, span = args[0], args[1], site.argument_spans[1]
-    if isinstance(base, Variable):
-        if isinstance(base.type, t.PointerType):
-            not_comptime(base, span)
-        base = places.address_of_variable(base)
-    element_of(base, span)
-    pointer = places.expect_pointer(base, span)
-    _known(site, args)
-    _expect_dsd(dsd, site, _MEMORY)
-    assert isinstance(dsd, Dsd)
-    return replace(dsd, base=pointer, span=site.span)
-
-
-@runtime_builtin("set_dsd_base_addr", 2, operands=(1,))
-def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return a DSD over another array."""
-    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
-    base = args[1]
-    if isinstance(base, Variable):
-        is_pointer = isinstance(base.type, t.PointerType)
-        base = a.load_variable(base, span) if is_pointer else places.address_of_variable(base)
-    element_of(base, span)
-    return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
-
-
-@comptime_builtin("set_dsd_length", 2)
-def known_length(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return a known DSD of another length."""
-    dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
-    assert isinstance(dsd, Dsd)
-    number = operations.integer(args[1], span, "the length")
-    extent = operations.coerce_scalar(number, t.U16, span, "the length")
-    return replace(dsd, extent=extent, span=site.span)
-
-
-@runtime_builtin("set_dsd_length", 2)
-def set_dsd_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return a DSD of another length."""
-    dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
-    value = _field(a, args[1], t.U16, span, "the length")
-    return _update(a, ir.DsdUpdate.LENGTH, dsd, value, site)
-
-
-@comptime_builtin("set_dsd_stride", 2)
-def known_stride(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return a known DSD with another stride."""
-    dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
-    assert isinstance(dsd, Dsd)
-    number = operations.integer(args[1], span, "the stride")
-    stride = operations.coerce_scalar(number, t.I16, span, "the stride")
-    return replace(dsd, stride=stride, span=site.span)
-
-
-@runtime_builtin("set_dsd_stride", 2)
-def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return a DSD with another stride."""
-    dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
-    value = _field(a, args[1], t.I16, span, "the stride")
-    return _update(a, ir.DsdUpdate.STRIDE, dsd, value, site)
-
-
-def _size_argument(site: Site, args: Sequence[Value]) -> int:
-    type_ = places.expect_type(args[2], site.argument_spans[2])
-    if not t.num_bytes(type_):
-        fail("type-mismatch", f"`{type_}` has no size", site.argument_spans[2])
-    return t.num_bytes(type_)
-
-
-@comptime_builtin("increment_dsd_offset", 3)
-def known_offset(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return a known DSD that begins some elements further."""
-    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
-    assert isinstance(dsd, Dsd)
-    assert dsd.base is not None
-    skip = operations.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
-    base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + skip)
-    return replace(dsd, base=base, span=site.span)
-
-
-@runtime_builtin("increment_dsd_offset", 3)
-def increment_dsd_offset(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return a DSD that begins some elements further."""
-    dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
-    value = _field(a, args[1], t.I16, span, "the offset")
-    return _update(a, ir.DsdUpdate.ADVANCE, dsd, value, site, size=_size_argument(site, args))

@@ -1,0 +1,85 @@
+"""`@allocate_fifo`: rings in memory that operations put into and take from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.descriptors import program_of
+from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import FifoRequest
+from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
+from onewafer.csl.sema.values import Dsd, Scalar, Struct, Value, Variable, type_of
+from onewafer.image import DsdDescriptor, DsdKind, FifoAction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.arch import Architecture
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
+
+
+@comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
+def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Make an array the ring of a FIFO."""
+    context = program_of(site, module)
+    array, span = args[0], site.argument_spans[0]
+    type_ = array.type if isinstance(array, Variable) else None
+    if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
+        fail(
+            "type-mismatch",
+            f"a FIFO is made of an array variable, this is of type `{type_of(array)}`",
+            span,
+            help="declare it with `var buffer = @zeros([n]f32);`",
+        )
+    if t.num_bytes(type_.element) not in _FIFO_ELEMENT_BYTES or t.num_bytes(type_) < _WORD_BYTES:
+        fail("type-mismatch", f"`{type_}` is no ring of 16-bit or 32-bit elements", span)
+    config, config_span = (
+        (args[1], site.argument_spans[1]) if args[1:] else (Struct(None, ()), site.span)
+    )
+    fields = read_fields(
+        config,
+        "the configuration of a FIFO",
+        config_span,
+        known=("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
+        unsupported=("dest", "src", "xdsr", "simd_mode"),
+    )
+    read_priority(fields, config_span)
+    machine = context.session.architecture
+    actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
+    tasks = fields.get("activate_push"), fields.get("activate_pop")
+    number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
+    return Dsd(
+        t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
+    )
+
+
+def _fifo_action(
+    fields: Mapping[str, Value], side: str, machine: Architecture, span: Span
+) -> FifoAction:
+    """Return what an operation does with an empty or a full FIFO."""
+    name = f"{side}_action"
+    if name not in fields:
+        return FifoAction.TEST_OR_SUSPEND
+    chosen = read_choice(fields[name], f"`.{name}`", _FIFO_ACTIONS, span)
+    action = FifoAction[chosen.upper()] if chosen else FifoAction.TEST_OR_SUSPEND
+    is_old = not machine.queues_need_initialization
+    if is_old and (side == "full" or action in (FifoAction.SUSPEND, FifoAction.FAULT)):
+        what = f"`.{name}`" if side == "full" else f"`.{name} = .{{ .{chosen} = true }}`"
+        fail(
+            "unsupported-on-architecture",
+            f"{machine.name} has no {what} of a FIFO",
+            span,
+            help="it has `.empty_action` with `.test_or_suspend` or `.terminate`",
+        )
+    return action
+
+
+_FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)
+_FIFO_ELEMENT_BYTES = (2, 4)
+_WORD_BYTES = 4
+_NOTHING = Scalar(t.U16, 0)
+_NO_STRIDE = Scalar(t.I16, 0)
