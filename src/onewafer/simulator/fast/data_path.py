@@ -184,9 +184,9 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
     """Return whether a ring or a control wavelet holds an operation up, or ends it (M95, M111)."""
     ring = lacking_ring(s, op)
-    ends = ends_on_control(s, op) and takes_control(s, block, op, cycle)
+    ends = ends_on_control(s, op) and take_ending_control(s, block, op, cycle)
     if not ends and ring != NONE:
-        ends = gives_up(s, block, op, ring, cycle)
+        ends = act_on_lack(s, block, op, ring, cycle)
     if ends:
         note_stall(s, block, op, cycle, NONE)
         finish(s, block, op, cycle + 1)
@@ -206,8 +206,8 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 
 @kernel
-def takes_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
-    """Take the control wavelet that ends an operation, if there is one (M98)."""
+def take_ending_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
+    """Take the control wavelet that ends an operation (M98); tell whether there was one."""
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] != INPUT:
             continue
@@ -225,8 +225,8 @@ def takes_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
 
 
 @kernel
-def gives_up(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
-    """Tell whether an operation ends instead of waiting for a ring (M112), or note a fault."""
+def act_on_lack(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
+    """Do what a ring asks for that lacks something; tell whether the operation ends (M112)."""
     action = note_lack(s, ring)
     if action == _FAULT:
         pe = s.arena[block + BLOCK_PE]

@@ -195,8 +195,6 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
         wake_attention(s, block, path_free)
         if out and s.arena[op + OP_DEST + OPERAND_STEP]:
             clear_source(s, pe, op)
-            if s.clock[FAULT]:
-                place_fault(s, pe, s.arena[op + OP_PC], s.arena[op + OP_LAST_SERVED])
 
 
 @kernel

@@ -351,7 +351,10 @@ def mask_of_output(num_bytes: int, flags: int) -> int:
 
 @shared
 def clear_source(s: Arrays, pe: int, op: int) -> None:
-    """Write the zeros that the destination of an operation that is over asks for (M47)."""
+    """Write the zeros that the destination of an operation that is over asks for (M47).
+
+    Each element was read before, so that its place is in memory.
+    """
     source = (s.arena[op + OP_DEST + OPERAND_STEP] >> CLEARS_SHIFT & CLEARS_BITS) - 1
     if source < 0:
         return
@@ -362,8 +365,6 @@ def clear_source(s: Arrays, pe: int, op: int) -> None:
     for k in range(s.arena[op + OP_LENGTH]):
         address = block_address(s, op, at, k) if kind == BLOCK else base + k * step
         write(s, pe, address, 0, num_bytes)
-        if s.clock[FAULT]:
-            return
 
 
 @kernel

@@ -94,9 +94,6 @@ def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
         wake_attention(s, block, free_at)
         if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
             clear_source(s, pe, op)
-            if s.clock[FAULT]:
-                place_fault(s, pe, s.arena[op + OP_PC], cycle)
-                return
     note(s, free_at)
     wake_element(s, block, free_at)
 
@@ -125,11 +122,13 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
 @kernel
 def drops_next(s: Arrays, op: int) -> bool:
     """Tell whether the next wavelet is data that a source drops (M99)."""
-    if s.arena[op + OP_SRC1 + OPERAND_KIND] != INPUT:
-        return False
-    if s.arena[op + OP_SRC1 + OPERAND_STEP] & DROPS == 0:
-        return False
-    return not is_control_next(s, s.arena[op + OP_SRC1 + OPERAND_BASE])
+    for at in (OP_SRC0, OP_SRC1):
+        if s.arena[op + at + OPERAND_KIND] != INPUT:
+            continue
+        drops = s.arena[op + at + OPERAND_STEP] & DROPS != 0
+        if drops and not is_control_next(s, s.arena[op + at + OPERAND_BASE]):
+            return True
+    return False
 
 
 @kernel

@@ -151,7 +151,7 @@ class DataPath:
 
     def _ends_early(self, operation: Operation, cycle: int) -> bool:
         """Tell whether an operation ends before its last element (M98, M112, M115)."""
-        if operation.ends_on_control and self._takes_control(operation, cycle):
+        if operation.ends_on_control and self._take_ending_control(operation, cycle):
             return True
         fifo = operation.lacking_fifo
         if fifo is None:
@@ -165,8 +165,8 @@ class DataPath:
             self._owner.set_result(operation.pc, 0)
         return gives_up
 
-    def _takes_control(self, operation: Operation, cycle: int) -> bool:
-        """Take the control wavelet that ends an operation, if there is one (M98)."""
+    def _take_ending_control(self, operation: Operation, cycle: int) -> bool:
+        """Take the control wavelet that ends an operation (M98); tell whether there was one."""
         for source in operation.inputs:
             channel = source.channel
             if not channel.words or not is_control(channel.words[0][1]):
@@ -230,7 +230,7 @@ class DataPath:
         self.free_at = cycle + operation.element_cycles
         if operation.is_complete:
             operation.finish_at = self.free_at
-            self._clear_source(operation, cycle)
+            operation.clear_source()
         self._agenda.note(self.free_at)
         self._agenda.schedule(self._owner, self.free_at)
 
@@ -264,12 +264,6 @@ class DataPath:
     def _step(self, operation: Operation, cycle: int) -> None:
         try:
             operation.step()
-        except SimulationError as error:
-            raise self._owner.located(error, operation.pc, cycle) from None
-
-    def _clear_source(self, operation: Operation, cycle: int) -> None:
-        try:
-            operation.clear_source()
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
 

@@ -159,7 +159,10 @@ class Operation:
         return is_tested or action is FifoAction.TERMINATE
 
     def clear_source(self) -> None:
-        """Write the zeros that the destination of an operation that is over asks for (M47)."""
+        """Write the zeros that the destination of an operation that is over asks for (M47).
+
+        Each element was read before, so that its place is in memory.
+        """
         if self.output is None or self.output.cleared_source < 0:
             return
         source = (self.src0, self.src1)[self.output.cleared_source]
