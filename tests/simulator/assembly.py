@@ -271,6 +271,18 @@ def sender(color, num_words, *, queue=2, extent=None, config=None):
     return kernel.finish()
 
 
+def talker(color, script):
+    """Return a program that sends words on a color; a pair (word,) is a control wavelet."""
+    kernel = Kernel("talker")
+    kernel.function("main")
+    data, control = kernel.outgoing(color, 1), kernel.outgoing(color, 1, is_control=True)
+    for item in script:
+        target, word = (control, item[0]) if isinstance(item, tuple) else (data, item)
+        register = kernel.immediate(ScalarType.U32, word)
+        kernel.operate(DsdOperation.MOV32, target, src1=Register(register))
+    return kernel.finish()
+
+
 def receiver(color, num_words, *, queue=2):
     """Return a program that receives words of a color into `received`."""
     kernel = Kernel("receiver")

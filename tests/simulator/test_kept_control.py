@@ -34,23 +34,12 @@ from tests.simulator.assembly import (
     receiver,
     route,
     switched,
+    talker,
 )
 
 COLOR, OTHER = 3, 4
 MOV16, MOV32 = DsdOperation.MOV16, DsdOperation.MOV32
 CONTROL_WORD = commands(0, ignore=False, entry=40, data=7)
-
-
-def talker(script):
-    """Return a program that sends words; a pair (word,) is a control wavelet."""
-    kernel = Kernel("talker")
-    kernel.function("main")
-    data, control = kernel.outgoing(COLOR, 1), kernel.outgoing(COLOR, 1, is_control=True)
-    for item in script:
-        target, word = (control, item[0]) if isinstance(item, tuple) else (data, item)
-        register = kernel.immediate(ScalarType.U32, word)
-        kernel.operate(MOV32, target, src1=Register(register))
-    return kernel.finish()
 
 
 def fabric(kernel, kind, color, extent, *, queue=2, **options):
@@ -104,7 +93,7 @@ SCRIPT = [5, (CONTROL_WORD,), 6, 7, (CONTROL_WORD & ~0xFFFF | 9,), 8]
 
 
 def run_relay(program, last, engine):
-    programs = {(0, 0): talker(SCRIPT), (1, 0): program, (2, 0): last}
+    programs = {(0, 0): talker(COLOR, SCRIPT), (1, 0): program, (2, 0): last}
     routes = eastward(COLOR, 0, 1) | eastward(OTHER, 1, 2)
     return boot(programs, engine=engine, width=3, routes=routes).launch()
 
@@ -137,7 +126,7 @@ def test_control_wavelet_that_is_kept_starts_no_task(engine):
     kernel.log(1)
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.CONTROL, 40, "control")
-    programs = {(0, 0): talker([(CONTROL_WORD,), 5]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker(COLOR, [(CONTROL_WORD,), 5]), (1, 0): kernel.build()}
     found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert found.words("kept", 1) == [CONTROL_WORD | MEMORY_MARK, 5]
     assert found.log(1) == []
@@ -217,15 +206,30 @@ def dropper(num_controls):
 def test_data_are_dropped_until_control_wavelets_came(engine):
     """M99: as many as the extent says; what comes behind the last one stays."""
     script = [1, 2, (CONTROL_WORD,), 3, (CONTROL_WORD,), 4, 5]
-    programs = {(0, 0): talker(script), (1, 0): dropper(2)}
+    programs = {(0, 0): talker(COLOR, script), (1, 0): dropper(2)}
     found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert found.words("received", 1) == [4, 5]
     assert found.log(1) == [9]
 
 
+def test_the_first_source_drops_data_too(engine):
+    """M99: data are no elements of the operation, whichever source drops them."""
+    kernel = Kernel("adder")
+    sums = kernel.data("sums", ScalarType.U16, num_elements=2)
+    addends = kernel.data("addends", ScalarType.U16, [100, 200])
+    kernel.function("main")
+    source = fabric(kernel, DsdKind.FABIN, COLOR, 2, drops_data=True)
+    target = kernel.vector(sums, 2)
+    kernel.operate(DsdOperation.ADD16, target, src0=source, src1=kernel.vector(addends, 2))
+    script = [1, (CONTROL_WORD,), 2, 3, (CONTROL_WORD,)]
+    programs = {(0, 0): talker(COLOR, script), (1, 0): kernel.finish()}
+    found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    assert found.words("sums", 1, num_bytes=2) == [107, 207]
+
+
 def test_data_are_dropped_where_no_control_wavelets_come(engine):
     """M99: then they are all that there is, and nobody waits for it."""
-    programs = {(0, 0): talker([1, 2, 3]), (1, 0): dropper(1)}
+    programs = {(0, 0): talker(COLOR, [1, 2, 3]), (1, 0): dropper(1)}
     found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert found.log(1) == []
     assert found.machine.statistics().dsd_elements.tolist() == [[3, 3]]

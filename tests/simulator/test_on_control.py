@@ -16,28 +16,16 @@ from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     WSE3,
     Kernel,
-    Register,
     boot,
     commands,
     eastward,
+    talker,
 )
 
 COLOR = 3
 MOV32 = DsdOperation.MOV32
 CONTROL_WORD = commands(0, ignore=False, entry=40)
 DONE, SPECIAL, LOCKED = 9, 10, 11
-
-
-def talker(script):
-    """Return a program that sends words; a pair (word,) is a control wavelet."""
-    kernel = Kernel("talker")
-    kernel.function("main")
-    data, control = kernel.outgoing(COLOR, 1), kernel.outgoing(COLOR, 1, is_control=True)
-    for item in script:
-        target, word = (control, item[0]) if isinstance(item, tuple) else (data, item)
-        register = kernel.immediate(ScalarType.U32, word)
-        kernel.operate(MOV32, target, src1=Register(register))
-    return kernel.finish()
 
 
 def listener(num_words, *, extent=None, has_control_task=False, again=False, **options):
@@ -67,7 +55,7 @@ def listener(num_words, *, extent=None, has_control_task=False, again=False, **o
 
 def run(script, program, engine):
     routes = eastward(COLOR, 0, 1)
-    programs = {(0, 0): talker(script), (1, 0): program}
+    programs = {(0, 0): talker(COLOR, script), (1, 0): program}
     return boot(programs, engine=engine, width=2, routes=routes).launch()
 
 

@@ -45,6 +45,7 @@ from tests.simulator.assembly import (
     receiver,
     route,
     switched,
+    talker,
 )
 
 COLOR = 3
@@ -53,18 +54,6 @@ NOP, ADVANCE, RESET = range(3)
 ADVANCE_WORD = commands(ADVANCE)
 CENTRE = (1, 1)
 NEIGHBOURS = {NORTH: (1, 0), WEST: (0, 1), EAST: (2, 1), SOUTH: (1, 2)}
-
-
-def talker(script):
-    """Return a program that sends words; a pair (word,) is a control wavelet."""
-    kernel = Kernel("talker")
-    kernel.function("main")
-    data, control = kernel.outgoing(COLOR, 1), kernel.outgoing(COLOR, 1, is_control=True)
-    for item in script:
-        target, word = (control, item[0]) if isinstance(item, tuple) else (data, item)
-        register = kernel.immediate(ScalarType.U32, word)
-        kernel.operate(MOV32, target, src1=Register(register))
-    return kernel.finish()
 
 
 def listener(*, control_entries=(), num_arguments=1, data=True, unblocked=True, wse2=False):
@@ -111,7 +100,7 @@ def listener(*, control_entries=(), num_arguments=1, data=True, unblocked=True, 
 
 def star(engine, config, script, **options):
     """Run a talker in the centre of 3×3 PEs, listeners around it; return what each logged."""
-    programs = {CENTRE: talker(script)}
+    programs = {CENTRE: talker(COLOR, script)}
     routes = {(*CENTRE, COLOR): config}
     for direction, pe in NEIGHBOURS.items():
         programs[pe] = listener(**options)
@@ -193,7 +182,7 @@ def test_popping_keeps_what_is_no_command(word):
 def test_pop_modes(engine, mode, script, second):
     """M93: whether the second router sees the second command."""
     programs = {
-        (0, 0): talker([1, (commands(*script),), 2]),
+        (0, 0): talker(COLOR, [1, (commands(*script),), 2]),
         (1, 1): listener(),
         (2, 0): listener(),
     }
@@ -213,7 +202,7 @@ def test_pop_modes(engine, mode, script, second):
 def test_an_advance_without_effect_is_passed_on(engine, ring):
     """M93: a switch at its last position leaves the command to the next router."""
     programs = {
-        (0, 0): talker([(commands(ADVANCE, NOP),), 1]),
+        (0, 0): talker(COLOR, [(commands(ADVANCE, NOP),), 1]),
         (1, 1): listener(),
         (2, 0): listener(),
     }
@@ -232,7 +221,7 @@ def test_an_advance_without_effect_is_passed_on(engine, ring):
 def test_ignored_control_wavelet_stays_out(engine):
     """M94: with ignore the PE on the way is passed over, and only it."""
     word = commands(NOP, NOP, ignore=(True, False), entry=5, data=0)
-    programs = {(0, 0): talker([(word,)])}
+    programs = {(0, 0): talker(COLOR, [(word,)])}
     routes = {(0, 0, COLOR): ColorConfig((SwitchPosition(1 << RAMP, 1 << EAST),))}
     for x in (1, 2):
         programs[x, 0] = listener(control_entries=(5,), num_arguments=0)
@@ -246,7 +235,10 @@ def test_ignored_control_wavelet_stays_out(engine):
 
 def test_operation_waits_behind_a_control_wavelet(engine):
     """M95: an operation does not take it; in a program without control tasks nobody does."""
-    programs = {(0, 0): talker([1, (ADVANCE_WORD & ~(1 << 24),), 2]), (1, 0): receiver(COLOR, 2)}
+    programs = {
+        (0, 0): talker(COLOR, [1, (ADVANCE_WORD & ~(1 << 24),), 2]),
+        (1, 0): receiver(COLOR, 2),
+    }
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1))
     with pytest.raises(DeadlockError, match="behind a control wavelet") as caught:
         run.launch()
@@ -272,7 +264,7 @@ def test_operation_goes_on_behind_a_control_task(engine, delay):
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.CONTROL, 40, "control")
     word = commands(NOP, ignore=False, entry=40)
-    programs = {(0, 0): talker([*data[:4], (word,), 99]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker(COLOR, [*data[:4], (word,), 99]), (1, 0): kernel.build()}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert run.log(1) == [7]
     assert run.words("received", 1) == data
@@ -289,7 +281,7 @@ def test_control_task_gets_its_data(engine, architecture, num_arguments):
         data=False,
         wse2=architecture is WSE2,
     )
-    programs = {(0, 0): talker([(word,) for word in words]), (1, 0): quiet}
+    programs = {(0, 0): talker(COLOR, [(word,) for word in words]), (1, 0): quiet}
     routes = eastward(COLOR, 0, 1)
     run = boot(programs, engine=engine, architecture=architecture, width=2, routes=routes).launch()
     assert run.log(1) == ([1040, 7, 1063, 65535] if num_arguments else [1040, 1063])
@@ -301,7 +293,7 @@ def test_channel_without_data_task_is_blocked(engine, unblocked):
     """M96: a receiver of control wavelets alone has to unblock its channel."""
     word = commands(NOP, ignore=False, entry=40)
     quiet = listener(control_entries=(40,), num_arguments=0, data=False, unblocked=unblocked)
-    programs = {(0, 0): talker([(word,)]), (1, 0): quiet}
+    programs = {(0, 0): talker(COLOR, [(word,)]), (1, 0): quiet}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert run.log(1) == ([1040] if unblocked else [])
 
@@ -342,7 +334,7 @@ def test_local_task_goes_before_a_control_task(engine):
         kernel.task(kind, number, name)
     kernel.unblock_channel(channel(ChannelKind.COLOR, COLOR))
     word = commands(NOP, ignore=False, entry=40)
-    programs = {(0, 0): talker([(word,)]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker(COLOR, [(word,)]), (1, 0): kernel.build()}
     routes = eastward(COLOR, 0, 1)
     run = boot(programs, engine=engine, architecture=WSE2, width=2, routes=routes).launch()
     assert run.log(1) == [COLOR, 40]
@@ -351,7 +343,7 @@ def test_local_task_goes_before_a_control_task(engine):
 def test_control_wavelet_without_a_task_stops(engine):
     """M96: an entry that no task is bound to is an error of the program."""
     word = commands(NOP, ignore=False, entry=41)
-    programs = {(0, 0): talker([(word,)]), (1, 0): listener(control_entries=(40,))}
+    programs = {(0, 0): talker(COLOR, [(word,)]), (1, 0): listener(control_entries=(40,))}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1))
     with pytest.raises(SimulationError, match="color 3 asks for control task 41, which no task"):
         run.launch()
@@ -367,7 +359,7 @@ def test_wavelet_waits_for_the_switch(engine):
     control = kernel.outgoing(COLOR, 1, is_control=True)
     kernel.operate(MOV32, control, src1=Register(kernel.immediate(ScalarType.U32, ADVANCE_WORD)))
     kernel.finish()
-    programs = {(0, 0): talker([5]), (1, 0): kernel.build(), (2, 0): listener()}
+    programs = {(0, 0): talker(COLOR, [5]), (1, 0): kernel.build(), (2, 0): listener()}
     routes = {
         (0, 0, COLOR): route(RAMP, EAST),
         (1, 0, COLOR): switched((RAMP, EAST), (WEST, EAST)),
@@ -388,7 +380,7 @@ def filtered(script, filter_, *, control_entries=(), **options):
     """Send words past a PE with a filter to one without; return what both log."""
     through = SwitchPosition(1 << WEST, 1 << EAST | 1 << RAMP)
     logger = listener(control_entries=control_entries, num_arguments=0)
-    programs = {(0, 0): talker(script), (1, 0): logger, (2, 0): logger}
+    programs = {(0, 0): talker(COLOR, script), (1, 0): logger, (2, 0): logger}
     routes = {
         (0, 0, COLOR): route(RAMP, EAST),
         (1, 0, COLOR): ColorConfig((through,), filter=filter_),
@@ -414,7 +406,7 @@ def test_filtered_wavelet_needs_no_place(engine):
     kernel.function("main")
     kernel.queue(2, color=COLOR, is_input=True)
     script = [*range(6), *(1 << 16 | n for n in range(20))]
-    programs = {(0, 0): talker(script), (1, 0): kernel.finish(), (2, 0): listener()}
+    programs = {(0, 0): talker(COLOR, script), (1, 0): kernel.finish(), (2, 0): listener()}
     routes = {
         (0, 0, COLOR): route(RAMP, EAST),
         (1, 0, COLOR): ColorConfig((through,), filter=RangeFilter(0, 0)),
@@ -457,4 +449,4 @@ def test_counter_filter_and_control_wavelets(engine, options, expected):
 def test_switch_of_a_color_that_cannot(engine):
     config = switched((RAMP, EAST), (RAMP, WEST))
     with pytest.raises(ImageError, match="color 10 has switch positions; on wse3 only colors 0, 1"):
-        boot(talker([1]), engine=engine, width=2, routes={(0, 0, 10): config})
+        boot(talker(COLOR, [1]), engine=engine, width=2, routes={(0, 0, 10): config})
