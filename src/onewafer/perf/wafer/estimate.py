@@ -23,11 +23,10 @@ from onewafer.perf.wafer.inference import (
     serve_outcome,
 )
 from onewafer.perf.wafer.latent import has_latent_attention, latent_forms
-from onewafer.perf.wafer.layouts import lay_out
+from onewafer.perf.wafer.layouts import Asked, lay_out
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.refusals import refusal, sides
-from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.streaming import least_seconds, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
 from onewafer.perf.wafer.workload import has_windows, in_small_pieces, pieces_of
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand, Layout
+    from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.streaming import Streamed
     from onewafer.perf.wafer.system import Machine, Wafers
     from onewafer.perf.wafer.workload import Load
@@ -83,7 +83,7 @@ def estimate(
     is_read = isinstance(job, Prefill) and not model.has_maps
     too_slow: dict[Mode, float] = {}
     if options.mode is Mode.STREAMING or (options.mode is None and is_read):
-        streaming = _Streaming(model, job, demand, machine, options, programs)
+        streaming = _Streaming(model, demand, machine, options, programs, job)
         most = streaming.most_tokens_per_second()
         if any(one.tokens_per_second >= most for one in outcomes):
             too_slow[Mode.STREAMING] = most
@@ -154,19 +154,14 @@ def _value(outcome: Outcome, job: Job, goal: Goal) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Streaming:
+class _Streaming(Asked):
     """A job with weights from outside: each wafer has its share of the sequences."""
 
-    model: Model
     job: Job
-    demand: Demand
-    machine: Machine
-    options: WaferOptions
-    programs: Programs
 
     def most_tokens_per_second(self) -> float:
         """Return the rate at which the weights come, which no search can do better than."""
-        regions = (self._regions(one.load) for one in self._in_forms())
+        regions = (self.regions(one.load) for one in self._in_forms())
         return self._tokens / min(least_seconds(one, self.machine) for one in regions)
 
     def outcome(self) -> Outcome | None:
@@ -205,22 +200,13 @@ class _Streaming:
         least_copies = max(form.group for form in self.demand.forms)
         return (one for one in self.demand.in_forms() if one.load.form.group == least_copies)
 
-    def _regions(self, load: Load) -> Regions:
-        return Regions(
-            self.model,
-            load,
-            machine=self.machine,
-            options=self.options,
-            programs=self.programs,
-        )
-
     def _stream(self, demand: Demand) -> tuple[Streamed, Regions] | None:
         """Return the fastest pass in one form; double the rows of a launch as long as it helps."""
         sequences = -(-demand.sequences // self.machine.num_wafers)
         best: tuple[Streamed, Regions] | None = None
         considered = 0
         for load in demand.loads(sequences):
-            regions = self._regions(load)
+            regions = self.regions(load)
             near, limit = (best[0].rectangle, best[0].seconds) if best else (None, math.inf)
             found = search_streaming(
                 regions,

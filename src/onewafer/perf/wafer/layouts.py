@@ -127,19 +127,14 @@ def with_more_rows(load: Load, rows: int) -> Load:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of which machine, in one mode."""
+class Asked:
+    """What is asked of which machine."""
 
     model: Model
     demand: Demand
     machine: Machine
     options: WaferOptions
-    mode: Mode
     programs: Programs
-
-    def of_replica(self, replicas: int) -> _Asked:
-        """Return what is asked of one of so many replicas' wafers."""
-        return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
 
     def regions(self, load: Load) -> Regions:
         """Return the costs of regions for a load."""
@@ -150,6 +145,17 @@ class _Asked:
             options=self.options,
             programs=self.programs,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Asked):
+    """What is asked, in one mode."""
+
+    mode: Mode
+
+    def of_replica(self, replicas: int) -> _Asked:
+        """Return what is asked of one of so many replicas' wafers."""
+        return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
 
 
 @dataclass(slots=True)
@@ -185,7 +191,7 @@ def lay_out(
     """Return the best layout of a mode, None if nothing has room."""
     known = Programs() if programs is None else programs
     tried = [
-        _lay_out(_Asked(model, one, machine, options, mode, known)) for one in demand.in_forms()
+        _lay_out(_Asked(model, one, machine, options, known, mode)) for one in demand.in_forms()
     ]
     best = min(tried, key=lambda one: one.seconds)
     considered = sum(one.num_considered for one in tried)

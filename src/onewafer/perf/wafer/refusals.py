@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Refusal
+from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import fewest_wafers
 from onewafer.units import format_size
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.programs import Programs
+    from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.system import Machine
 
 
@@ -50,27 +51,14 @@ def sides(rectangle: Rectangle) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked of which machine."""
+class _Asked(Asked):
+    """What was asked in vain."""
 
-    model: Model
-    demand: Demand
-    machine: Machine
-    options: WaferOptions
-    programs: Programs
-
-    def regions(self, replicas: int = 1) -> list[Regions]:
+    def regions_in_forms(self, replicas: int = 1) -> list[Regions]:
         """Return the regions of a replica, in all forms that are tried."""
         sequences = -(-self.demand.sequences // replicas)
         return [
-            Regions(
-                self.model,
-                replace(one.load, sequences=sequences),
-                machine=self.machine,
-                options=self.options,
-                programs=self.programs,
-            )
-            for one in self.demand.in_forms()
+            self.regions(replace(one.load, sequences=sequences)) for one in self.demand.in_forms()
         ]
 
     def why_not(self, regions: Regions) -> str | None:
@@ -81,7 +69,7 @@ class _Asked:
 
 
 def _needs(asked: _Asked) -> str:
-    model, demand, of_forms = asked.model, asked.demand, asked.regions()
+    model, demand, of_forms = asked.model, asked.demand, asked.regions_in_forms()
     weights = min(
         sum(
             segment.repeats * size
@@ -114,7 +102,7 @@ def _way_out(asked: _Asked) -> str:
                 return enough
             return f"{enough}, or let the weights come from outside: `--mode streaming`"
         replicas *= 2
-    reason = asked.why_not(asked.regions()[-1])
+    reason = asked.why_not(asked.regions_in_forms()[-1])
     if reason is None and options.region is not None:
         return f"no layer fits the region asked for, {sides(options.region)}: leave it out"
     if reason is None and asked.demand.sequences > 1:
@@ -129,7 +117,7 @@ def _fewest(asked: _Asked, replicas: int) -> int | None:
     """Return how many wafers hold a replica of so many, as a pipeline; None: none do."""
     counts = (
         fewest_wafers(regions, asked.machine, asked.options)
-        for regions in asked.regions(replicas)
+        for regions in asked.regions_in_forms(replicas)
         if asked.why_not(regions) is None
     )
     return min((count for count in counts if count is not None), default=None)
