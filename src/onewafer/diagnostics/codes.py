@@ -72,7 +72,7 @@ CODES = MappingProxyType(
         "unknown-name": "A name is not declared",
         "unknown-param": "A param is bound that the module does not declare",
         "unsupported-builtin": "A builtin of CSL that this compiler does not have yet",
-        "unresolved-extern": "An `extern` declaration means no exported variable, or several",
+        "unresolved-extern": "An `extern` declaration means nothing exported, or several things",
         "unsupported-feature": "A feature of CSL that this compiler does not have yet",
         "unsupported-on-architecture": "The chosen machine does not have this",
         "unused-index": "No operand of a DSD operation takes its index",

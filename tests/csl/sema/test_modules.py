@@ -515,6 +515,71 @@ def test_extern_variables_are_those_that_a_module_exports(analyze, declarations,
     assert analyze(source, files={"m.csl": EXPORTING}).codes == codes
 
 
+EXPORTING_FUNCTIONS = """
+const point = struct { x: i16, y: i16 };
+export var total: i16;
+export fn add(by: i16, to: *i16) i16 { total += by; to.* = total; return by; }
+export fn sum(p: point) i16 { return p.x + p.y; }
+export fn twice() void linkname("f") { }
+export fn again() void linkname("f") { }
+export fn any(x: anytype) void { _ = x; }
+fn private() void { }
+"""
+
+
+@pytest.mark.parametrize(
+    ("declaration", "use", "codes"),
+    [
+        ("extern fn add(x: i16, to: *i16) i16;", "x = add(x, &x);", []),
+        ('extern fn plus(x: i16, to: *i16) i16 linkname("add");', "x = plus(x, &x);", []),
+        ("extern fn sum(p: m.point) i16;", "x = sum(.{ .x = x, .y = 1 });", []),
+        ("extern fn sum(p: struct { x: i16, y: i16 }) i16;", "x = sum(x);", ["type-mismatch"]),
+        ("extern fn add(x: i16, to: *i16) void;", "add(x, &x);", ["type-mismatch"]),
+        ("extern fn add(x: i16) i16;", "x = add(x);", ["type-mismatch"]),
+        ("extern fn any(x: anytype) void;", "any(x);", ["type-mismatch"]),
+        ("extern fn add(comptime x: i16, to: *i16) i16;", "x = add(1, &x);", ["type-mismatch"]),
+        ("extern fn add(x: comptime_int, to: *i16) i16;", "x = add(1, &x);", ["type-mismatch"]),
+        ("extern fn add(x: i16, to: *i16) type;", "x = add(x, &x);", ["type-mismatch"]),
+        ("extern fn total() void;", "total();", ["type-mismatch"]),
+        ("extern var add: i16;", "x = add;", ["type-mismatch"]),
+        ("extern fn private() void;", "private();", ["unresolved-extern"]),
+        ("extern fn nobody() void;", "nobody();", ["unresolved-extern"]),
+        ("extern fn nobody() void;", "x = 1;", []),
+        ("extern fn f() void;", "f();", ["unresolved-extern"]),
+        ("extern fn add(x: i16, to: *i16) i16;", "x = add(x);", ["wrong-argument-count"]),
+        ("extern fn add(x: i16, to: *i16) i16;", "x = comptime add(1, &x);", ["wrong-context"]),
+    ],
+)
+def test_extern_functions_are_those_that_a_module_exports(analyze, declaration, use, codes):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declaration}
+    var x: i16 = 1;
+    fn run() void {{ {use} }}
+    """
+    assert analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).codes == codes
+
+
+@pytest.mark.parametrize(
+    ("declaration", "use", "label"),
+    [
+        ("extern fn add() void;", "add();", "exported here"),
+        ("extern fn private() void;", "private();", "this one is without `export`"),
+    ],
+)
+def test_an_extern_function_that_does_not_fit_is_shown_with_the_other(
+    analyze, declaration, use, label
+):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declaration}
+    fn run() void {{ {use} }}
+    """
+    error = analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).error
+    assert error.primary.span.source.path == "main.csl"
+    assert (label, "m.csl") in [(a.label, a.span.source.path) for a in error.secondary]
+
+
 @pytest.mark.parametrize(
     ("path", "advice"),
     [

@@ -275,7 +275,9 @@ class _Analysis:
     def _check_all(self, module: Module) -> None:
         """Analyse every function of a file that is compiled without a layout."""
         for name, declaration in module.code.declarations.items():
-            if isinstance(declaration, ast.Function) and not _is_generic(module, declaration):
+            if not isinstance(declaration, ast.Function) or _is_elsewhere(declaration):
+                continue
+            if not _is_generic(module, declaration):
                 function = module.read(name, declaration.name_span)
                 assert isinstance(function, FunctionValue)
                 span = declaration.name_span
@@ -416,6 +418,10 @@ def _check_task_of_handlers_is_free(instance: InstanceContext, span: Span) -> No
 
 def _pick(index: int) -> Callable[[Sequence[Number]], Number]:
     return lambda row: row[index]
+
+
+def _is_elsewhere(declaration: ast.Function) -> bool:
+    return declaration.storage is ast.Storage.EXTERN
 
 
 def _is_generic(module: Module, declaration: ast.Function) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import externs, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
@@ -165,6 +165,8 @@ class Module:
 
     def _evaluate(self, declaration: ast.Param | ast.Variable | ast.Function, span: Span) -> Value:
         match declaration:
+            case ast.Function(storage=ast.Storage.EXTERN):
+                return externs.function(self, declaration)
             case ast.Function():
                 return FunctionValue(self, declaration)
             case ast.Param():
@@ -197,7 +199,7 @@ class Module:
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT
         if declaration.storage is ast.Storage.EXTERN:
-            return self._elsewhere(declaration)
+            return externs.variable(self, declaration)
         type_ = self.evaluate_type(declaration.type) if declaration.type is not None else None
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
@@ -207,53 +209,8 @@ class Module:
             return self._make_struct(declaration, declaration.name, type_, initial)
         return self._make_variable(declaration, type_, initial)
 
-    def _elsewhere(self, declaration: ast.Variable) -> Value:
-        """Return the variable that another module exports under the symbol of an `extern` one."""
-        symbol, span = self.external_name(declaration), declaration.name_span
-        if declaration.initializer is not None:
-            fail(
-                "type-mismatch",
-                f"`{declaration.name}` is `extern`: its value is where it is exported",
-                declaration.initializer.span,
-                help=f"leave the value out: `extern var {declaration.name}: …;`",
-            )
-        if declaration.type is None:
-            fail("type-mismatch", "an `extern` variable needs a type", span)
-        module, exported = self._exported_as(symbol, span)
-        value = module.read(exported.name, span)
-        return _as_extern(declaration, self.evaluate_type(declaration.type), exported, value)
-
-    def _exported_as(self, symbol: str, span: Span) -> tuple[Module, ast.Variable]:
-        """Return the one variable of the program that has a symbol, and its module, or fail."""
-        found = [
-            (module, variable)
-            for module in self.context.modules
-            for variable in module.code.declarations.values()
-            if isinstance(variable, ast.Variable)
-            and variable.storage is ast.Storage.EXPORT
-            and module.external_name(variable) == symbol
-        ]
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            fail(
-                "unresolved-extern",
-                f"no module of the program exports a variable `{symbol}`",
-                span,
-                help="declare it in a module that the program imports outside of functions: "
-                f"`export var {symbol}: …`",
-            )
-        places = dict.fromkeys(variable.name_span for _, variable in found)
-        fail(
-            "unresolved-extern",
-            f"{len(found)} variables of the program are exported as `{symbol}`",
-            span,
-            secondary=tuple(Annotation(place, "exported here") for place in places),
-            help="give each a symbol of its own with `linkname(…)`, and import its module once",
-        )
-
-    def external_name(self, declaration: ast.Variable) -> str:
-        """Return the name by which other modules know a variable."""
+    def external_name(self, declaration: ast.Variable | ast.Function) -> str:
+        """Return the name by which other modules know a variable or function."""
         is_named = declaration.link_name is not None
         return self.symbol(declaration) if is_named else declaration.name
 
@@ -378,40 +335,6 @@ class Module:
             type_ = t.FunctionType(parameters, result, declaration.is_task)
             self._function_types[declaration] = type_
         return type_
-
-
-def _as_extern(
-    declaration: ast.Variable, type_: t.Type, exported: ast.Variable, value: Value
-) -> Value:
-    """Return a variable as an `extern` declaration names it, or fail if it is another one."""
-    named = _retyped(value, type_)
-    if named is None:
-        fail(
-            "type-mismatch",
-            f"`{declaration.name}` is a `{type_of(value)}` where it is exported, not a `{type_}`",
-            declaration.name_span,
-            secondary=(Annotation(exported.name_span, "exported here"),),
-        )
-    if exported.is_const and not declaration.is_const:
-        fail(
-            "not-assignable",
-            f"`{declaration.name}` is exported as a constant",
-            declaration.name_span,
-            secondary=(Annotation(exported.name_span, "exported here"),),
-            help="write `extern const`",
-        )
-    return named
-
-
-def _retyped(value: Value, type_: t.Type) -> Value | None:
-    """Return a variable with the struct types of another module; None: their fields differ."""
-    match value, type_:
-        case Struct(names, fields), t.StructType() if names == type_.names:
-            parts = [_retyped(f, u) for f, u in zip(fields, type_.fields, strict=True)]
-            known = tuple(part for part in parts if part is not None)
-            return Struct(names, known, type_) if len(known) == len(parts) else None
-        case _:
-            return value if type_of(value) == type_ else None
 
 
 def _depends_on(node: ast.Expression, names: set[str]) -> bool:

@@ -144,6 +144,8 @@ class FunctionValue:
 
     module: Module
     declaration: ast.Function
+    is_extern: bool = False
+    """Named by an `extern` declaration: called at run time only."""
 
 
 @dataclass(frozen=True, slots=True)

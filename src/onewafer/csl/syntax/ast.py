@@ -523,6 +523,7 @@ class Function(Node):
     parameters: tuple[Parameter, ...]
     result: Expression
     body: Block
+    """Empty if it is `extern`."""
     is_task: bool
     storage: Storage = Storage.DEFAULT
     link_name: Expression | None = None

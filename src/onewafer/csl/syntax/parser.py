@@ -126,14 +126,8 @@ class _FileParser(StatementParser):
         link_name = self._linkage()
         result = self._result_type(keyword)
         link_name = self._linkage() or link_name
-        if self.at(TokenKind.SEMICOLON):
-            raise self.failure(
-                f"`{name.text}` has no body",
-                code="unsupported-syntax",
-                help_text="write the body in braces; functions of other object files cannot be "
-                "linked",
-            )
-        body = self.parse_block(f"before the body of `{name.text}`")
+        is_extern = storage is ast.Storage.EXTERN
+        body = self._body_elsewhere(keyword, name) if is_extern else self._body(name)
         return ast.Function(
             self.span_from(first.start),
             name.text,
@@ -146,6 +140,36 @@ class _FileParser(StatementParser):
             link_name,
         )
 
+    def _body(self, name: Token) -> ast.Block:
+        if self.at(TokenKind.SEMICOLON):
+            raise self.failure(
+                f"`{name.text}` has no body",
+                help_text="write the body in braces; if another module exports it: "
+                f"`extern fn {name.text}(…) …;`",
+            )
+        return self.parse_block(f"before the body of `{name.text}`")
+
+    def _body_elsewhere(self, keyword: Token, name: Token) -> ast.Block:
+        """Read the `;` of an `extern` function, whose body another module has."""
+        if keyword.kind is TokenKind.TASK:
+            self.report(
+                "syntax-error",
+                f"the task `{name.text}` cannot be `extern`",
+                self.span(name),
+                help_text="a task is bound where its module is; share its id instead",
+            )
+        if self.at(TokenKind.LEFT_BRACE):
+            self.report(
+                "syntax-error",
+                f"`{name.text}` is `extern`: its body is where it is exported",
+                self.span(name),
+                help_text=f"end it with `;`, or write `export fn {name.text}(…)` if this is it",
+            )
+            return self.parse_block("")
+        end = self.span_after(self.previous)
+        self.end_statement()
+        return ast.Block(end, ())
+
     def _linkage(self) -> ast.Expression | None:
         """Parse `linkname(…)` and `linksection(…)` and return the name: code has one place."""
         link_name = None
@@ -156,12 +180,13 @@ class _FileParser(StatementParser):
         return link_name
 
     def _result_type(self, keyword: Token) -> ast.Expression:
-        if not self.at(TokenKind.LEFT_BRACE):
+        if not self.at(TokenKind.LEFT_BRACE, TokenKind.SEMICOLON):
             return self.parse_type()
         self.report(
             "syntax-error",
             f"this `{keyword.text}` does not say what it returns",
-            help_text="write the type before the `{`; `void` if it returns nothing",
+            help_text=f"write the type before the `{self.token.text}`; `void` if it returns "
+            "nothing",
         )
         return ast.ErrorExpression(self.span(self.token))
 

@@ -59,6 +59,13 @@ def _compile_function(declaration: ast.Function) -> FunctionCode:
 def call_function(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value:
     """Run a function at compile time."""
     module, declaration = function.module, function.declaration
+    if function.is_extern:
+        fail(
+            "wrong-context",
+            f"`{declaration.name}` is `extern`: it cannot be called while compiling",
+            span,
+            help="call it in run-time code, or through the module that has it: `m.f(…)`",
+        )
     session = module.session
     code = module.code.functions.get(declaration)
     if code is None:

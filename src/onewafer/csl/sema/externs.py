@@ -1,0 +1,147 @@
+"""`extern` declarations: what another module of the PE program exports under their symbol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import FunctionValue, Struct, Value, type_of
+from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.modules import Module
+
+_Shared = ast.Variable | ast.Function
+
+
+def variable(module: Module, declaration: ast.Variable) -> Value:
+    """Return the variable that an `extern` one names, or fail."""
+    if declaration.initializer is not None:
+        fail(
+            "type-mismatch",
+            f"`{declaration.name}` is `extern`: its value is where it is exported",
+            declaration.initializer.span,
+            help=f"leave the value out: `extern var {declaration.name}: …;`",
+        )
+    if declaration.type is None:
+        fail("type-mismatch", "an `extern` variable needs a type", declaration.name_span)
+    owner, exported = _exported_as(module, declaration)
+    if not isinstance(exported, ast.Variable):
+        _is_another(declaration, exported, "a function", "a variable")
+    value = owner.read(exported.name, declaration.name_span)
+    type_ = module.evaluate_type(declaration.type)
+    named = _retyped(value, type_)
+    if named is None:
+        _is_another(declaration, exported, f"a `{type_of(value)}`", f"a `{type_}`")
+    if exported.is_const and not declaration.is_const:
+        fail(
+            "not-assignable",
+            f"`{declaration.name}` is exported as a constant",
+            declaration.name_span,
+            secondary=(Annotation(exported.name_span, "exported here"),),
+            help="write `extern const`",
+        )
+    return named
+
+
+def function(module: Module, declaration: ast.Function) -> FunctionValue:
+    """Return the function that an `extern` one names, or fail."""
+    _check_parameters(module, declaration)
+    owner, exported = _exported_as(module, declaration)
+    if not isinstance(exported, ast.Function):
+        _is_another(declaration, exported, "a variable", "a function")
+    wanted, found = module.function_type(declaration), owner.function_type(exported)
+    if wanted != found:
+        _is_another(declaration, exported, f"a `{found}`", f"a `{wanted}`")
+    return FunctionValue(owner, exported, is_extern=True)
+
+
+def _check_parameters(module: Module, declaration: ast.Function) -> None:
+    """Fail unless a function can be called without knowing more than its type."""
+    wanted = module.function_type(declaration)
+    for parameter, type_ in zip(declaration.parameters, wanted.parameters, strict=True):
+        if parameter.is_comptime or type_ is None or t.is_comptime_only(type_):
+            fail(
+                "type-mismatch",
+                f"the parameter `{parameter.name}` of an `extern` function is known at run time",
+                parameter.span,
+                help="give it a type of run time, without `comptime`",
+            )
+    if t.is_comptime_only(wanted.result):
+        fail(
+            "type-mismatch",
+            f"an `extern` function cannot return a `{wanted.result}`, which exists while "
+            "compiling only",
+            declaration.result.span,
+            help="import the module that has it, and call `m.f(…)`",
+        )
+
+
+def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]:
+    """Return what the program exports under the symbol of a declaration, and its module."""
+    symbol, span = module.external_name(declaration), declaration.name_span
+    found = [pair for pair in _known_as(module, symbol) if pair[1].storage is ast.Storage.EXPORT]
+    if len(found) == 1:
+        return found[0]
+    what = "variable" if isinstance(declaration, ast.Variable) else "function"
+    if not found:
+        private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
+        fail(
+            "unresolved-extern",
+            f"no module of the program exports a {what} `{symbol}`",
+            span,
+            secondary=tuple(
+                Annotation(place, "this one is without `export`")
+                for place in dict.fromkeys(other.name_span for other in private)
+            ),
+            help="declare it in a module that the program imports outside of functions: "
+            f"`export {'var' if what == 'variable' else 'fn'} {symbol}…`",
+        )
+    fail(
+        "unresolved-extern",
+        f"{len(found)} declarations of the program are exported as `{symbol}`",
+        span,
+        secondary=tuple(
+            Annotation(place, "exported here")
+            for place in dict.fromkeys(other.name_span for _, other in found)
+        ),
+        help="give each a symbol of its own with `linkname(…)`, and import its module once",
+    )
+
+
+def _known_as(module: Module, symbol: str) -> list[tuple[Module, _Shared]]:
+    """Return the declarations of the program with a symbol, other than `extern` ones."""
+    return [
+        (owner, declaration)
+        for owner in module.context.modules
+        for declaration in owner.code.declarations.values()
+        if isinstance(declaration, _Shared)
+        and declaration.storage is not ast.Storage.EXTERN
+        and owner.external_name(declaration) == symbol
+    ]
+
+
+def _is_another(declaration: _Shared, exported: _Shared, found: str, wanted: str) -> NoReturn:
+    """Fail because what is exported is not what the `extern` declaration says."""
+    fail(
+        "type-mismatch",
+        f"`{declaration.name}` is {found} where it is exported, not {wanted}",
+        declaration.name_span,
+        secondary=(Annotation(exported.name_span, "exported here"),),
+        help="declare it as it is exported"
+        if found != wanted
+        else "a `struct` of each module is a type of its own: use that of the other, `m.T`",
+    )
+
+
+def _retyped(value: Value, type_: t.Type) -> Value | None:
+    """Return a variable with the struct types of another module; None: their fields differ."""
+    match value, type_:
+        case Struct(names, fields), t.StructType() if names == type_.names:
+            parts = [_retyped(f, u) for f, u in zip(fields, type_.fields, strict=True)]
+            known = tuple(part for part in parts if part is not None)
+            return Struct(names, known, type_) if len(known) == len(parts) else None
+        case _:
+            return value if type_of(value) == type_ else None
