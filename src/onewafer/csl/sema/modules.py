@@ -270,6 +270,14 @@ class Module:
                 declaration.name_span,
                 help="declare an array for each field",
             )
+        is_exported = declaration.storage is ast.Storage.EXPORT
+        if is_exported and t.is_narrow(t.element(type_)):
+            fail(
+                "type-mismatch",
+                f"a `{type_}` cannot be exported: no host has integers of this width",
+                declaration.name_span,
+                help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
+            )
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)
@@ -280,7 +288,7 @@ class Module:
             initial,
             declaration.name_span,
             is_const=declaration.is_const,
-            is_exported=declaration.storage is ast.Storage.EXPORT,
+            is_exported=is_exported,
             alignment=alignment,
             is_undefined=is_undefined,
         )

@@ -588,7 +588,7 @@ def _truncate(value: float, type_: t.IntegerType) -> int:
 
 def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:
     """`@bitcast(type_, value)` of a comptime number of the same size."""
-    if t.num_bytes(value.type) != t.num_bytes(type_) or not t.num_bytes(type_):
+    if t.num_bits(value.type) != t.num_bits(type_) or not t.num_bits(type_):
         fail(
             "type-mismatch",
             f"`@bitcast` needs types of one size, these are `{value.type}` and `{type_}`",

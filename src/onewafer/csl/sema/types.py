@@ -29,17 +29,17 @@ class IntegerType:
     @property
     def minimum(self) -> int:
         """Smallest value."""
-        return -(1 << (self.bits - 1)) if self.is_signed else 0
+        return -(1 << self.bits >> 1) if self.is_signed else 0
 
     @property
     def maximum(self) -> int:
         """Largest value."""
-        return (1 << (self.bits - self.is_signed)) - 1
+        return max((1 << self.bits >> self.is_signed) - 1, 0)
 
     def wrap(self, value: int) -> int:
         """Reduce modulo the width, as the machine does on overflow."""
         value &= (1 << self.bits) - 1
-        return value - (1 << self.bits) if self.is_signed and value >> (self.bits - 1) else value
+        return value - (1 << self.bits) if self.is_signed and value << 1 >> self.bits else value
 
     def __str__(self) -> str:
         """Return `i16`, `u32`, …."""
@@ -239,12 +239,14 @@ PREDECLARED: Final[Mapping[str, Type]] = {
 
 MAX_BITS: Final = (1 << 24) - 1
 """Of an integer type."""
+MAX_RUN_TIME_BITS: Final = 32
+"""Of an integer type that exists at run time."""
 
 
 def any_width(name: str) -> IntegerType | None:
     """Return the integer type that a name like `u3` or `i24` means; None: it means none."""
     sign, digits = name[:1], name[1:]
-    if sign not in ("i", "u") or not digits.isdecimal() or digits[0] == "0":
+    if sign not in ("i", "u") or not digits.isdecimal() or (digits[0] == "0" and digits != "0"):
         return None
     bits = int(digits)
     return IntegerType(bits, is_signed=sign == "i") if bits <= MAX_BITS else None
@@ -274,11 +276,24 @@ def scalar_type(type_: Type) -> ScalarType | None:
         case PointerType():
             return ScalarType.U16
         case EnumType(base):
-            return _SCALARS.get(base)
+            return scalar_type(base)
+        case IntegerType(bits, is_signed) if 0 < bits <= MAX_RUN_TIME_BITS:
+            return _SCALARS[IntegerType(8 * num_bytes(type_), is_signed)]
         case ArrayType() | StructType() | FunctionType():
             return None
         case _:
             return _SCALARS.get(type_)
+
+
+def is_narrow(type_: Type) -> bool:
+    """Tell whether a value at run time has bits of its register or memory to spare."""
+    match type_:
+        case IntegerType(bits):
+            return bits != 8 * num_bytes(type_)
+        case EnumType(base):
+            return is_narrow(base)
+        case _:
+            return False
 
 
 def is_comptime_only(type_: Type) -> bool:
@@ -327,13 +342,31 @@ def num_bytes(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
-        case IntegerType(bits) | FloatType(bits):
+        case IntegerType(bits):
+            return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
+        case FloatType(bits):
             return bits // 8
         case _ if type_ in DSDS:
             return 8
         case _:
             scalar = scalar_type(type_)
             return scalar.num_bytes if scalar is not None else 0
+
+
+def element(type_: Type) -> Type:
+    """Return the type of the elements of an array; any other type itself."""
+    return type_.element if isinstance(type_, ArrayType) else type_
+
+
+def num_bits(type_: Type) -> int:
+    """Return the bits by which a value of a run-time type is told from others."""
+    match type_:
+        case IntegerType(bits):
+            return bits
+        case EnumType(base):
+            return base.bits
+        case _:
+            return 8 * num_bytes(type_)
 
 
 def alignment(type_: Type) -> int:

@@ -168,6 +168,13 @@ def element_of(base: Value, span: Span) -> t.Type:
     """Return the type of the elements that a pointer leads to, or fail."""
     match type_of(base):
         case t.PointerType(t.ArrayType(_, element)) | t.PointerType(element):
+            if t.is_narrow(element):
+                fail(
+                    "type-mismatch",
+                    f"a DSD goes over elements of 8, 16 or 32 bits, not over `{element}`",
+                    span,
+                    help="declare the array with elements of a wider type",
+                )
             return element
         case other:
             fail(

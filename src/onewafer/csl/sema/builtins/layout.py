@@ -149,7 +149,7 @@ def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Expo
     span = site.argument_spans[1]
     match type_:
         case t.FunctionType(parameters, t.VOID, False):
-            scalars = [t.scalar_type(p) for p in parameters if p is not None]
+            scalars = [t.scalar_type(p) for p in parameters if p is not None and not t.is_narrow(p)]
             known = tuple(s for s in scalars if s is not None)
             if len(known) != len(parameters) or len(known) > MAX_ARGUMENTS:
                 fail(
@@ -165,7 +165,7 @@ def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Expo
         case _:
             element_type = type_
     element = t.scalar_type(element_type)
-    if element is None:
+    if element is None or t.is_narrow(element_type):
         fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
     if not args[2:]:
         fail(

@@ -18,7 +18,7 @@ from onewafer.csl.sema.builtins.values import (
 )
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import InstanceContext
-from onewafer.csl.sema.runtime import order
+from onewafer.csl.sema.runtime import narrow, order
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.values import (
@@ -56,7 +56,9 @@ def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     expression = a.expression(value, site.span)
     if held is not target:
         expression = ir.Convert(held, target, expression)
-    return Runtime(type_, expression)
+    if operations.widens(source, type_):
+        return Runtime(type_, expression)
+    return Runtime(type_, narrow.wrapped(type_, expression))
 
 
 @runtime_builtin("bitcast", 2)
@@ -72,7 +74,7 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if (
         isinstance(held, ir.DsdType)
         or isinstance(target, ir.DsdType)
-        or held.num_bytes != target.num_bytes
+        or t.num_bits(source) != t.num_bits(type_)
     ):
         fail(
             "type-mismatch",
@@ -85,7 +87,7 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         expression = ir.Convert(held, unsigned, expression)
     elif target.is_signed and not held.is_signed and held.num_bytes < ScalarType.U32.num_bytes:
         expression = ir.Convert(unsigned, target, expression)
-    return Runtime(type_, expression)
+    return Runtime(type_, narrow.wrapped(type_, expression))
 
 
 @runtime_builtin("ptrcast", 2)

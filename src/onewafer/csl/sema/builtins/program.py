@@ -281,6 +281,13 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
             site.argument_spans[0],
             help="declare it with `var`",
         )
+    if isinstance(target, Variable) and t.is_narrow(t.element(target.type)):
+        fail(
+            "type-mismatch",
+            f"a `{target.type}` cannot be exported: no host has integers of this width",
+            site.argument_spans[0],
+            help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
+        )
     if name in instance.exports:
         fail(
             "duplicate-declaration",

@@ -173,7 +173,7 @@ def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdO
             assert isinstance(pointer, t.PointerType)
             if pointer.is_const:
                 fail("not-assignable", "the destination is constant", span)
-            if t.num_bytes(pointer.pointee) != t.num_bytes(_ELEMENTS[element]):
+            if t.num_bits(pointer.pointee) != t.num_bits(_ELEMENTS[element]):
                 fail(
                     "type-mismatch",
                     f"the destination holds a `{element}`, this points to a `{pointer.pointee}`",

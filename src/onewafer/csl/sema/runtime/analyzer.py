@@ -224,7 +224,10 @@ class Analyzer:
                     return Runtime(type_, value.expression)
                 held, target = t.scalar_type(source), t.scalar_type(type_)
                 if operations.widens(source, type_) and held is not None and target is not None:
-                    return Runtime(type_, ir.Convert(held, target, value.expression))
+                    expression = value.expression
+                    if held is not target:
+                        expression = ir.Convert(held, target, expression)
+                    return Runtime(type_, expression)
                 operations.mismatch(value, type_, span, what)
             case Variable():
                 if value.type == type_:
@@ -296,6 +299,6 @@ def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:
             span,
             help="give the number a type that exists there: `@as(f32, …)`"
             if type_ in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
-            else "numbers of other than 8, 16 and 32 bits and arrays by value are for compile time",
+            else "integers of more than 32 bits and arrays by value are for compile time",
         )
     return scalar

@@ -335,6 +335,13 @@ def start_root(
             )
         type_ = evaluate_type(callee, parameter.type)
         ir_type(type_, parameter.type.span)
+        if what == "a task" and t.is_narrow(type_):
+            fail(
+                "type-mismatch",
+                f"a wavelet carries 16 or 32 bits: `{declaration.name}` cannot take a `{type_}`",
+                parameter.type.span,
+                help="take a `u16`, and `@as` or `@bitcast` it",
+            )
         local = callee.new_local(parameter.name, type_, is_const=True)
         callee.declare(parameter.name, local)
         parameters.append(local)

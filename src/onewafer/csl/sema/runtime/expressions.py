@@ -10,7 +10,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import calls, order
+from onewafer.csl.sema.runtime import calls, narrow, order
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -62,6 +62,8 @@ _OPCODES: Final = {
     _B.GREATER_EQUAL: Opcode.LESS_EQUAL,
 }
 _SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
+_LEAVING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY, _B.DIVIDE, _B.SHIFT_LEFT))
+"""What may give a number that a narrow type has not, of two that it has."""
 
 
 def evaluate(a: Analyzer, node: ast.Expression) -> Value:
@@ -188,7 +190,8 @@ def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -
     scalar = t.scalar_type(type_)
     assert scalar is not None
     opcode = Opcode.NEG if operator is ast.UnaryOperator.NEGATE else Opcode.NOT
-    return Runtime(type_, ir.Unary(opcode, scalar, a.expression(value, span)))
+    result = ir.Unary(opcode, scalar, a.expression(value, span))
+    return Runtime(type_, narrow.wrapped(type_, result))
 
 
 def _binary(a: Analyzer, node: ast.Binary) -> Value:
@@ -215,8 +218,10 @@ def binary_values(
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
         first, second = second, order.ahead(a, first, second, type_, span)
-    result = t.BOOL if op in operations.COMPARISONS else type_
-    return Runtime(result, a.binary(_OPCODES[op], type_, first, second))
+    computed = a.binary(_OPCODES[op], type_, first, second)
+    if op in operations.COMPARISONS:
+        return Runtime(t.BOOL, computed)
+    return Runtime(type_, narrow.wrapped(type_, computed) if op in _LEAVING else computed)
 
 
 def _logical(a: Analyzer, node: ast.Binary) -> Value:

@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks, order, structs
+from onewafer.csl.sema.runtime import blocks, narrow, order, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -470,22 +470,40 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
         stop = order.once(a, "stop", stop, type_, span)
     a.emit(ir.SetLocal(counter.local, start, span))
     first, second = (read, stop) if step > 0 else (stop, read)
+    steps: list[ir.Statement] = []
     wrapped = _wrapped_end(loop, type_, step)
     if wrapped is None:
         test = a.binary(Opcode.LESS, type_, first, second)
+    elif isinstance(loop.start, Scalar) and wrapped.value == loop.start.value:
+        test = _rounds_left(a, loop, step, steps, span)
     else:
         test = a.binary(Opcode.NOT_EQUAL, type_, read, a.sized(wrapped, type_, span))
     opcode = Opcode.ADD if step > 0 else Opcode.SUB
     amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
-    advance = ir.SetLocal(counter.local, a.binary(opcode, type_, read, amount), span)
+    following = narrow.wrapped(type_, a.binary(opcode, type_, read, amount))
+    advance = ir.SetLocal(counter.local, following, span)
     a.scopes.append({})
     a.declare(node.element.name, counter)
-    steps: list[ir.Statement] = [advance]
+    steps.append(advance)
     if node.index is not None:
         steps.append(_index_counter(a, node.index.name, span))
     body = _loop_body(a, node)
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _rounds_left(
+    a: Analyzer, loop: Range, step: int, steps: list[ir.Statement], span: Span
+) -> ir.Expression:
+    """Return the test of a loop whose counter ends where it began: rounds are counted instead."""
+    assert isinstance(loop.start, Scalar)
+    assert isinstance(loop.stop, Scalar)
+    count = len(range(int(loop.start.value), int(loop.stop.value), step))
+    rounds = a.new_local("rounds", t.U32, is_const=False).local
+    read, one = ir.ReadLocal(rounds), ir.Immediate(ScalarType.U32, 1)
+    a.emit(ir.SetLocal(rounds, ir.Immediate(ScalarType.U32, count), span))
+    steps.append(ir.SetLocal(rounds, a.binary(Opcode.SUB, t.U32, read, one), span))
+    return a.binary(Opcode.NOT_EQUAL, t.U32, read, ir.Immediate(ScalarType.U32, 0))
 
 
 def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
