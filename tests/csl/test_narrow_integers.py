@@ -127,15 +127,19 @@ def write_program(random: Random) -> tuple[str, list[int]]:
     return "\n".join((*declarations, f"task main() void {{\n  {lines}\n}}{START}")), expected
 
 
-def results(source: str, engine: str) -> list[int]:
+def run_program(source: str, engine: str, names: tuple[str, ...]) -> dict[str, list[int]]:
+    """Run a program of one PE and return arrays of `u32`, by name."""
     architecture = load_architecture("wse3")
     options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
     image = compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": source}))
     machine = Machine(image, architecture, engine=engine)
     machine.run(max_cycles=100_000)
-    symbol = machine.symbol(0, 0, "out")
-    payload = machine.peek(0, 0, symbol.address, symbol.num_bytes)
-    return list(struct.unpack(f"<{NUM_RESULTS}I", payload))
+    found: dict[str, list[int]] = {}
+    for name in names:
+        symbol = machine.symbol(0, 0, name)
+        payload = machine.peek(0, 0, symbol.address, symbol.num_bytes)
+        found[name] = list(struct.unpack(f"<{symbol.num_bytes // 4}I", payload))
+    return found
 
 
 # Shrinking a random program through its seed leads nowhere: a failure is replayed by it.
@@ -144,4 +148,4 @@ def results(source: str, engine: str) -> list[int]:
 def test_integers_wrap_to_their_width(seed: int) -> None:
     source, expected = write_program(Random(seed))  # noqa: S311
     for engine in ("reference", "fast"):
-        assert results(source, engine) == expected, source
+        assert run_program(source, engine, ("out",))["out"] == expected, source

@@ -57,6 +57,8 @@ def from_bits(type_: t.Type, bits: int) -> Number:
             return struct.unpack("<f", struct.pack("<I", bits << (32 - width)))[0]
         case t.IntegerType():
             return type_.wrap(bits)
+        case t.EnumType(base):
+            return base.wrap(bits)
         case _:
             return bits
 

@@ -12,6 +12,7 @@ import operator
 import struct
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.formats import from_bits, round_float, to_bits
@@ -34,6 +35,8 @@ from onewafer.csl.sema.values import (
     Void,
     boolean,
     force,
+    map_scalar,
+    merge_taints,
     not_comptime,
     type_of,
 )
@@ -109,32 +112,6 @@ _COMPARE: Final[dict[BinaryOperator, Callable[[Any, Any], bool]]] = {
     _B.LESS_EQUAL: operator.le,
     _B.GREATER_EQUAL: operator.ge,
 }
-
-
-def _merge(left: Scalar, right: Scalar, compute: Callable[[Any, Any], Number]) -> Taint | None:
-    """Return the taint of `compute(left, right)`."""
-    first, second = left.taint, right.taint
-    if first is None and second is None:
-        return None
-    if first is not None and second is not None:
-        f, g = first.evaluate, second.evaluate
-        params = tuple(dict.fromkeys((*first.params, *second.params)))
-        return Taint(lambda row: compute(f(row), g(row)), params, first.decisions)
-    if first is not None:
-        f, constant = first.evaluate, right.value
-        return Taint(lambda row: compute(f(row), constant), first.params, first.decisions)
-    assert second is not None
-    g, constant = second.evaluate, left.value
-    return Taint(lambda row: compute(constant, g(row)), second.params, second.decisions)
-
-
-def map_scalar(value: Scalar, type_: t.Type, compute: Callable[[Any], Number]) -> Scalar:
-    """Return `compute(value)` as a scalar of `type_`, tainted as `value` is."""
-    taint = value.taint
-    if taint is not None:
-        f = taint.evaluate
-        taint = Taint(lambda row: compute(f(row)), taint.params, taint.decisions)
-    return Scalar(type_, compute(value.value), taint)
 
 
 def operand_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t.Type:
@@ -239,7 +216,7 @@ def _binary_scalars(
     if compare is not None:
         if is_plain:
             return TRUE if compare(left.value, right.value) else FALSE
-        return Scalar(t.BOOL, compare(left.value, right.value), _merge(left, right, compare))
+        return Scalar(t.BOOL, compare(left.value, right.value), merge_taints(left, right, compare))
     if is_plain and op in _RING and type(type_) is t.IntegerType:
         return Scalar(type_, type_.wrap(_INT[op](left.value, right.value)))
     compute = _computation(op, type_, right, span)
@@ -251,7 +228,7 @@ def _binary_scalars(
             span,
             help="look for a value that grows in a loop, or give it a sized type that wraps",
         )
-    return Scalar(type_, number, _merge(left, right, compute))
+    return Scalar(type_, number, merge_taints(left, right, compute))
 
 
 def _computation(
@@ -445,6 +422,8 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
                 return value
             if isinstance(type_, t.StructType):
                 return to_struct(value, type_, lambda f, u: coerce(f, u, span, what), span, what)
+            if isinstance(type_, t.PackedType) and value.type is None:
+                return _to_packed(value, type_, span)
         case FunctionValue() if isinstance(type_, t.FunctionType):
             actual = type_of(value)
             assert isinstance(actual, t.FunctionType)
@@ -483,6 +462,17 @@ def to_struct(
     by_name = dict(value.items())
     pairs = zip(names, type_.fields, strict=True)
     return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)
+
+
+def _to_packed(value: Struct, type_: t.PackedType, span: Span | None) -> Scalar:
+    """Return an anonymous struct of known fields as the integer behind a packed one, or fail."""
+    packed.check_given(value, type_, span)
+    result = Scalar(type_, 0)
+    for name, field in value.items():
+        wanted = type_.fields[type_.names.index(name)]
+        coerced = coerce(field, wanted, span, f"the field `{name}`")
+        result = packed.write(result, name, coerced, span)
+    return result
 
 
 def _to_union(
@@ -612,6 +602,8 @@ def zero(type_: t.Type, span: Span | None) -> Value:
             return Void()
         case t.StructType(names, fields):
             return Struct(names, tuple(zero(field, span) for field in fields), type_)
+        case t.PackedType():
+            return Scalar(type_, 0)
         case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
             return Scalar(type_, 0)
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import operations, packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.loop_steps import access_struct, steps_of
@@ -27,7 +27,6 @@ from onewafer.csl.sema.values import (
     show,
     type_of,
 )
-from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.ast import BinaryOperator
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
@@ -83,6 +83,8 @@ def member(base: Value, name: str, span: Span) -> Value:
             return value
         case ModuleValue(module):
             return module.read(name, span)
+        case Scalar(t.PackedType()):
+            return packed.read(base, name, span)
         case TypeValue(t.EnumType(_, members) as enum):
             if name not in members:
                 fail(
@@ -230,8 +232,23 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
             if isinstance(field, Variable):
                 return address_of_variable(field)
             no_place(span)
+        case Variable(type=t.PackedType() as type_):
+            return _address_in_packed(base, type_, name, span)
         case _:
             no_place(span)
+
+
+def _address_in_packed(base: Variable, type_: t.PackedType, name: str, span: Span) -> Pointer:
+    """Return the address of a variant of an `extern union`; other fields may lie between bytes."""
+    field, _ = packed.field_of(type_, name, span)
+    if type_.qualifier == "packed":
+        fail(
+            "type-mismatch",
+            f"a field of a `{type_.kind}` has no address: it is bits of an integer",
+            span,
+            help="take the address of the whole, or copy the field to a variable",
+        )
+    return Pointer(t.PointerType(field, is_const=base.is_const), base)
 
 
 def base_of_member(base: Value, name: str, span: Span) -> Value:
@@ -428,42 +445,17 @@ def struct_type(
         if field.name in seen:
             fail("duplicate-declaration", f"field `{field.name}` is given twice", field.span)
         seen.add(field.name)
-    if node.is_union and node.qualifier:
-        fail(
-            "unsupported-feature",
-            f"`{node.qualifier} union`, which reads one type as another, is not supported",
-            node.span,
-            help="use a plain `union`, and `@bitcast` to read a number as another type",
-        )
     types = tuple(expect_type(v, span) for v, span in zip(field_types, spans, strict=True))
-    if node.qualifier == "packed":
-        _check_packed(types, spans)
+    made = packed.make_type(node, types, spans)
+    if made is not None:
+        return TypeValue(made)
     names = tuple(field.name for field in node.fields)
     return TypeValue(t.StructType(names, types, node, node.is_union))
 
 
-def _check_packed(types: Sequence[t.Type], spans: Sequence[Span]) -> None:
-    """Fail unless each field of a packed struct has a number of bits."""
-    for type_, span in zip(types, spans, strict=True):
-        match type_:
-            case t.IntegerType() | t.FloatType() | t.EnumType() | t.PointerType():
-                continue
-            case t.StructType(_, _, ast.StructType(qualifier="packed")):
-                continue
-            case _ if type_ is t.BOOL:
-                continue
-            case _:
-                fail(
-                    "type-mismatch",
-                    f"a field of a packed struct has a number of bits, a `{type_}` has none",
-                    span,
-                    help="use numbers, `bool`, enums, pointers and packed structs",
-                )
-
-
-def typed_struct(type_: t.Type, span: Span) -> t.StructType:
+def typed_struct(type_: t.Type, span: Span) -> t.StructType | t.PackedType:
     """Return the type of `T{ .a = 1 }`, or fail."""
-    if not isinstance(type_, t.StructType):
+    if not isinstance(type_, t.StructType | t.PackedType):
         fail("type-mismatch", f"`{type_}` is no struct type", span)
     return type_
 

@@ -1,6 +1,6 @@
 """The types of CSL, as comptime values.
 
-    Type := Integer | Float | Simple | Array | Pointer | Function | Enum | Struct
+    Type := Integer | Float | Simple | Array | Pointer | Function | Enum | Struct | Packed
 
 `Simple` covers everything that is told apart by its name alone: `bool`, `void`, the comptime-only
 types, the opaque ids (`color`, `input_queue` …), `direction`, DSDs and DSRs. Types are compared by
@@ -148,6 +148,46 @@ class StructType:
         return f".{{ {', '.join(fields)} }}"
 
 
+@dataclass(frozen=True, slots=True)
+class PackedType:
+    """A `packed struct`, `packed union` or `extern union`: fields that are bits of an integer."""
+
+    names: tuple[str, ...]
+    fields: tuple[Type, ...]
+    origin: object
+    """The expression that made it, by identity."""
+    is_union: bool
+    """All fields begin at the lowest bit; else each follows the one before."""
+    qualifier: str
+
+    @property
+    def bits(self) -> int:
+        """Width of the integer behind it; of an `extern union` whole bytes."""
+        widths = [field_bits(field) or 0 for field in self.fields]
+        if self.qualifier == "extern":
+            return max((8 * num_bytes(field) for field in self.fields), default=0)
+        return max(widths, default=0) if self.is_union else sum(widths)
+
+    @property
+    def backing(self) -> IntegerType:
+        """The integer behind it."""
+        return IntegerType(self.bits, is_signed=False)
+
+    def offset(self, index: int) -> int:
+        """Return the lowest bit of a field."""
+        return 0 if self.is_union else sum(field_bits(f) or 0 for f in self.fields[:index])
+
+    @property
+    def kind(self) -> str:
+        """The words in front of its fields."""
+        return f"{self.qualifier} {'union' if self.is_union else 'struct'}"
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        fields = (f"{n}: {t}" for n, t in zip(self.names, self.fields, strict=True))
+        return f"{self.kind} {{ {', '.join(fields)} }}"
+
+
 Type = (
     IntegerType
     | FloatType
@@ -157,6 +197,7 @@ Type = (
     | FunctionType
     | EnumType
     | StructType
+    | PackedType
 )
 
 I8: Final = IntegerType(8, is_signed=True)
@@ -239,6 +280,7 @@ PREDECLARED: Final[Mapping[str, Type]] = {
 
 MAX_BITS: Final = (1 << 24) - 1
 """Of an integer type."""
+POINTER_BITS: Final = 16
 MAX_RUN_TIME_BITS: Final = 32
 """Of an integer type that exists at run time."""
 
@@ -277,6 +319,8 @@ def scalar_type(type_: Type) -> ScalarType | None:
             return ScalarType.U16
         case EnumType(base):
             return scalar_type(base)
+        case PackedType():
+            return scalar_type(type_.backing)
         case IntegerType(bits, is_signed) if 0 < bits <= MAX_RUN_TIME_BITS:
             return _SCALARS[IntegerType(8 * num_bytes(type_), is_signed)]
         case ArrayType() | StructType() | FunctionType():
@@ -292,6 +336,8 @@ def is_narrow(type_: Type) -> bool:
             return bits != 8 * num_bytes(type_)
         case EnumType(base):
             return is_narrow(base)
+        case PackedType():
+            return is_narrow(type_.backing)
         case _:
             return False
 
@@ -346,6 +392,8 @@ def num_bytes(type_: Type) -> int:
             return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case FloatType(bits):
             return bits // 8
+        case PackedType():
+            return num_bytes(type_.backing)
         case _ if type_ in DSDS:
             return 8
         case _:
@@ -365,8 +413,33 @@ def num_bits(type_: Type) -> int:
             return bits
         case EnumType(base):
             return base.bits
+        case PackedType():
+            return type_.bits
         case _:
             return 8 * num_bytes(type_)
+
+
+def field_bits(type_: Type) -> int | None:
+    """Return the bits that a field of a packed type takes; None: it cannot be one."""
+    match type_:
+        case IntegerType() | FloatType() | EnumType() | PackedType():
+            return num_bits(type_)
+        case PointerType():
+            return POINTER_BITS
+        case _:
+            return 1 if type_ is BOOL else None
+
+
+def unsigned_of(type_: Type) -> IntegerType:
+    """Return the unsigned integer of the bits that a value has as a field."""
+    bits = field_bits(type_)
+    assert bits is not None
+    return IntegerType(bits, is_signed=False)
+
+
+def is_packed(type_: StructType) -> bool:
+    """Tell whether a struct was declared `packed` (and lies like others, being large)."""
+    return getattr(type_.origin, "qualifier", "") == "packed"
 
 
 def alignment(type_: Type) -> int:

@@ -12,7 +12,7 @@ differently get an instance of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -249,6 +249,41 @@ FALSE: Final = Scalar(t.BOOL, value=False)
 def boolean(value: object) -> Scalar:
     """Return the `bool` scalar of a truth value."""
     return TRUE if value else FALSE
+
+
+def merge_taints(
+    left: Scalar, right: Scalar, compute: Callable[[Any, Any], Number]
+) -> Taint | None:
+    """Return the taint of `compute(left, right)`."""
+    first, second = left.taint, right.taint
+    if first is None and second is None:
+        return None
+    if first is not None and second is not None:
+        f, g = first.evaluate, second.evaluate
+        params = tuple(dict.fromkeys((*first.params, *second.params)))
+        return Taint(lambda row: compute(f(row), g(row)), params, first.decisions)
+    if first is not None:
+        f, constant = first.evaluate, right.value
+        return Taint(lambda row: compute(f(row), constant), first.params, first.decisions)
+    assert second is not None
+    g, constant = second.evaluate, left.value
+    return Taint(lambda row: compute(constant, g(row)), second.params, second.decisions)
+
+
+def map_scalar(value: Scalar, type_: t.Type, compute: Callable[[Any], Number]) -> Scalar:
+    """Return `compute(value)` as a scalar of `type_`, tainted as `value` is."""
+    taint = value.taint
+    if taint is not None:
+        f = taint.evaluate
+        taint = Taint(lambda row: compute(f(row)), taint.params, taint.decisions)
+    return Scalar(type_, compute(value.value), taint)
+
+
+def merge_scalars(
+    left: Scalar, right: Scalar, type_: t.Type, compute: Callable[[Any, Any], Number]
+) -> Scalar:
+    """Return `compute(left, right)` as a scalar of `type_`, tainted as they are."""
+    return Scalar(type_, compute(left.value, right.value), merge_taints(left, right, compute))
 
 
 def type_of(value: Value) -> t.Type:

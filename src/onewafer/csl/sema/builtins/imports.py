@@ -70,6 +70,8 @@ class _Reader:
                 return Array(type_, [self.value(entry, element, at) for entry, at in entries])
             case dict(), t.StructType(names) if names is not None:
                 return self._struct(found, type_, where)
+            case dict(), t.PackedType(names, wanted):
+                return self._packed(found, type_, dict(zip(names, wanted, strict=True)), where)
             case dict(), _ if type_ is t.COMPTIME_STRUCT:
                 fields = [self._any(field, f"{where}.{name}") for name, field in found.items()]
                 return Struct(tuple(found), tuple(fields))
@@ -91,6 +93,18 @@ class _Reader:
         ]
         return Struct(names, tuple(fields), type_ if type_.origin is not None else None)
 
+    def _packed(
+        self, found: dict[str, Json], type_: t.PackedType, wanted: dict[str, t.Type], where: str
+    ) -> Value:
+        for name in found:
+            if name not in wanted:
+                self._other_fields(type_, where, [], [name])
+        missing = [name for name in wanted if name not in found]
+        if missing and not type_.is_union:
+            self._other_fields(type_, where, missing, [])
+        fields = [self.value(found[name], wanted[name], f"{where}.{name}") for name in found]
+        return operations.coerce(Struct(tuple(found), tuple(fields)), type_, self.span)
+
     def _union(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
         """Return a union, of which an object names the active variant."""
         names, place = type_.names or (), f" at `{where}`" if where else ""
@@ -111,7 +125,7 @@ class _Reader:
         return Struct(names, tuple(fields), type_)
 
     def _other_fields(
-        self, type_: t.StructType, where: str, missing: list[str], extra: list[str]
+        self, type_: t.Type, where: str, missing: list[str], extra: list[str]
     ) -> NoReturn:
         """Fail because an object has not just the fields of a struct."""
         lacks = f"lacks {_listed(missing)}" if missing else ""

@@ -21,6 +21,7 @@ from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.runtime import narrow, order
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
+from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -82,12 +83,7 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             span,
         )
     expression = a.expression(value, span)
-    unsigned = {1: ScalarType.U8, 2: ScalarType.U16, 4: ScalarType.U32}[held.num_bytes]
-    if held.is_signed and not target.is_signed and held.num_bytes < ScalarType.U32.num_bytes:
-        expression = ir.Convert(held, unsigned, expression)
-    elif target.is_signed and not held.is_signed and held.num_bytes < ScalarType.U32.num_bytes:
-        expression = ir.Convert(unsigned, target, expression)
-    return Runtime(type_, narrow.wrapped(type_, expression))
+    return Runtime(type_, narrow.reinterpreted(source, type_, expression))
 
 
 @runtime_builtin("ptrcast", 2)
@@ -133,6 +129,13 @@ def range_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 def type_of_(_site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
     """Return the type of a run-time value."""
     return TypeValue(type_of(args[0]))
+
+
+@runtime_builtin("field", 2)
+def field(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return a field of a struct that only run time knows."""
+    name = text(args[1], site.argument_spans[1], "the name")
+    return member(a, args[0], name, site.span)
 
 
 @runtime_builtin("is_comptime", 0, 1, operands=(0,))

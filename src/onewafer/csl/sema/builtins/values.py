@@ -9,6 +9,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import (
+    FALSE,
     TRUE,
     VOID_VALUE,
     Array,
@@ -367,7 +368,13 @@ def _array(value: Value, span: Span) -> t.ArrayType:
 def has_field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Tell whether a struct has a field."""
     name = text(args[1], site.argument_spans[1], "the name")
-    return boolean(isinstance(args[0], Struct) and args[0].get(name) is not None)
+    match args[0]:
+        case Scalar(t.PackedType(names)):
+            return boolean(name in names)
+        case Struct() as value:
+            return boolean(value.get(name) is not None)
+        case _:
+            return FALSE
 
 
 @comptime_builtin("field", 2)
@@ -527,6 +534,8 @@ def _num_bits(type_: t.Type, span: Span) -> int:
             return bits
         case t.BF16:
             return 16
+        case t.PackedType():
+            return type_.bits
         case t.ArrayType(_, element):
             return type_.num_elements * _num_bits(element, span)
         case t.StructType(_, fields, is_union=False):

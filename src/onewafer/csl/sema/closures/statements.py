@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import operations, packed, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.expressions import (
     compile_expression,
@@ -291,6 +291,10 @@ def _update(
         case Struct(names, fields) if names is not None and step.name in names:
             places.member(container, step.name, step.span)  # refuses what a union has not
             position = names.index(step.name)
+        case Scalar(t.PackedType()) if step.name is not None:
+            old = packed.read(container, step.name, step.span)
+            part = _update(frame, old, rest, new, span)
+            return packed.write(container, step.name, part, span)
         case Struct(None, fields) if step.name is None:
             position = operations.forced_integer(step.indices[0](frame), step.span, "an index")
             if not 0 <= position < len(fields):

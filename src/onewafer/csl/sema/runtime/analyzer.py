@@ -9,6 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import operations
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime import narrow, packed_fields
 from onewafer.csl.sema.values import (
     Dsd,
     FunctionValue,
@@ -239,6 +240,8 @@ class Analyzer:
                 return operations.to_struct(
                     value, type_, lambda f, wanted: self.coerce(f, wanted, span, what), span, what
                 )
+            case Struct() if isinstance(type_, t.PackedType) and value.type is None:
+                return packed_fields.compose(self, value, type_, span)
             case _:
                 return operations.coerce(value, type_, span, what)
 
@@ -293,12 +296,5 @@ def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:
         return ir.DSD
     scalar = t.scalar_type(type_)
     if scalar is None:
-        fail(
-            "unsupported-feature",
-            f"values of type `{type_}` are not supported at run time",
-            span,
-            help="give the number a type that exists there: `@as(f32, …)`"
-            if type_ in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
-            else "integers of more than 32 bits and arrays by value are for compile time",
-        )
+        narrow.too_wide(type_, span)
     return scalar

@@ -10,7 +10,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import calls, narrow, order
+from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -29,6 +29,7 @@ from onewafer.csl.sema.values import (
     Text,
     TypeValue,
     Value,
+    Variable,
     force,
     truth,
     type_of,
@@ -113,7 +114,7 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.BuiltinCall():
             return calls.call_builtin(a, node)
         case ast.Member(base=base, name=name, span=span):
-            return places.member(order.called(a, "part", operand(a, base), span), name, span)
+            return member(a, order.called(a, "part", operand(a, base), span), name, span)
         case ast.Dereference(base=base, span=span):
             return load(a, evaluate(a, base), span)
         case ast.Index():
@@ -178,6 +179,15 @@ def _name(a: Analyzer, name: str, span: Span) -> Value:
             return Runtime(type_, ir.ReadLocal(local), bound.descriptor)
         case _:
             return bound
+
+
+def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
+    """Return `base.name`."""
+    match base:
+        case Runtime(t.PackedType()) | Variable(type=t.PackedType()):
+            return packed_fields.read(a, base, name, span)
+        case _:
+            return places.member(base, name, span)
 
 
 # --- operators -----------------------------------------------------------------------------------

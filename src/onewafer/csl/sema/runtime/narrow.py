@@ -6,9 +6,27 @@ comparisons, `/` of unsigned numbers, `%`, `>>` and bitwise operators are those 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
 from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import Span
+
+
+def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
+    """Fail because no register holds a value of a type."""
+    fail(
+        "unsupported-feature",
+        f"values of type `{type_}` are not supported at run time",
+        span,
+        help="give the number a type that exists there: `@as(f32, …)`"
+        if type_ in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
+        else "integers of more than 32 bits and arrays by value are for compile time",
+    )
 
 
 def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
@@ -22,3 +40,18 @@ def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
     spare = ir.Immediate(ScalarType.U16, 8 * held.num_bytes - base.bits)
     upper = ir.Binary(Opcode.SHL, held, value, spare)
     return ir.Binary(Opcode.SHR, held, upper, spare)
+
+
+def reinterpreted(source: t.Type, target: t.Type, value: ir.Expression) -> ir.Expression:
+    """Return the bits of a value as one of another type of as many bits."""
+    held, wanted = t.scalar_type(source), t.scalar_type(target)
+    assert held is not None
+    assert wanted is not None
+    if held.num_bytes < ScalarType.U32.num_bytes and held.is_signed != wanted.is_signed:
+        unsigned = _UNSIGNED[held.num_bytes]
+        first, second = (held, unsigned) if held.is_signed else (unsigned, wanted)
+        value = ir.Convert(first, second, value)
+    return wrapped(target, value)
+
+
+_UNSIGNED = {1: ScalarType.U8, 2: ScalarType.U16}

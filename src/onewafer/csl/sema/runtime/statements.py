@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks, narrow, order, structs
+from onewafer.csl.sema.runtime import blocks, narrow, order, parts, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -301,19 +301,23 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
     if whole is not None:
         structs.assign_struct(a, whole, evaluate_as(a, node.value, type_of(whole)), node.span)
         return
+    part = parts.target(a, node.target)
+    if part is not None:
+        parts.assign(a, node, *part)
+        return
     place = place_of(a, node.target)
     if isinstance(place, RuntimeLocal):
-        value = _new_value(a, node, Runtime(place.type, ir.ReadLocal(place.local)), place.type)
+        value = new_value(a, node, Runtime(place.type, ir.ReadLocal(place.local)), place.type)
         a.emit(ir.SetLocal(place.local, a.expression(value, node.value.span), node.span))
         return
     type_ = place.type
     assert isinstance(type_, t.PointerType)
     old = None
     if node.operator is not None:
-        place = _evaluated_once(a, place, node)
+        place = evaluated_once(a, place, node)
         old = load(a, place, node.target.span)
     mark = order.here(a)
-    value = _new_value(a, node, old, type_.pointee)
+    value = new_value(a, node, old, type_.pointee)
     place = order.before(a, mark, place, node.target.span)
     assert isinstance(place, Pointer | Runtime)
     if isinstance(value, Array):
@@ -341,7 +345,8 @@ def _struct_target(a: Analyzer, node: ast.Assign) -> Struct | None:
             return None
 
 
-def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
+def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
+    """Return what an assignment stores; `old` is what the place of a compound one holds."""
     mark = order.here(a)
     value = evaluate_as(a, node.value, type_ if node.operator is None else None)
     if node.operator is not None and old is not None:
@@ -350,7 +355,7 @@ def _new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) 
     return a.coerce(value, type_, node.value.span)
 
 
-def _evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
+def evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
     """Return the place of `p op= v` so that reading and writing it mean the same address."""
     if isinstance(place, Pointer):
         return place

@@ -1,0 +1,172 @@
+"""Packed structs, and unions whose fields share their bits, as known numbers.
+
+A value is the integer behind it (`types.PackedType`): a field is some of its bits, the first field
+of a struct the lowest ones. What only run time knows is in `runtime.packed_fields`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.formats import from_bits, to_bits
+from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.structs import check_names
+from onewafer.csl.sema.values import Number, Scalar, Struct, map_scalar, merge_scalars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.values import Value
+    from onewafer.csl.syntax import ast
+    from onewafer.diagnostics import Span
+
+_QUALIFIERS = ("packed", "extern")
+
+
+def make_type(
+    node: ast.StructType, types: Sequence[t.Type], spans: Sequence[Span]
+) -> t.PackedType | None:
+    """Return the type of a `packed struct`, `packed union` or `extern union`; None: of no integer.
+
+    A packed struct of more bits than a register has, or with a pointer, is a struct like others.
+    """
+    if node.qualifier == "packed":
+        for type_, span in zip(types, spans, strict=True):
+            _check_field(type_, span)
+    names = tuple(field.name for field in node.fields)
+    made = t.PackedType(names, tuple(types), node, node.is_union, node.qualifier)
+    if not node.is_union:
+        is_integer = node.qualifier == "packed" and all(map(_has_known_bits, types))
+        return made if is_integer and 0 < made.bits <= t.MAX_RUN_TIME_BITS else None
+    if node.qualifier not in _QUALIFIERS:
+        return None
+    for type_, span in zip(types, spans, strict=True):
+        _check_variant(made, type_, span)
+    return made
+
+
+def _has_known_bits(type_: t.Type) -> bool:
+    return t.field_bits(type_) is not None and not isinstance(type_, t.PointerType)
+
+
+def _check_field(type_: t.Type, span: Span) -> None:
+    """Fail unless a field of a packed type has a number of bits."""
+    match type_:
+        case t.StructType(_, _, origin) if origin is not None and t.is_packed(type_):
+            return
+        case _ if t.field_bits(type_) is not None:
+            return
+        case _:
+            fail(
+                "type-mismatch",
+                f"a field of a packed struct or union has a number of bits, a `{type_}` has none",
+                span,
+                help="use numbers, `bool`, enums, pointers, packed structs and packed unions",
+            )
+
+
+def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
+    """Fail unless a variant of a union is some bits of it; of a packed one, all."""
+    bits = t.field_bits(type_)
+    if bits is None:
+        fail(
+            "unsupported-feature",
+            f"a `{type_}` cannot share its bits with the other variants of `{union.kind}`",
+            span,
+            help="use numbers, `bool`, enums, pointers, and packed structs of at most "
+            f"{t.MAX_RUN_TIME_BITS} bits",
+        )
+    if union.qualifier == "packed" and bits != union.bits:
+        fail(
+            "type-mismatch",
+            f"the variants of a packed union have the same number of bits: this has {bits}, "
+            f"another {union.bits}",
+            span,
+            help="fill the smaller one up: `packed struct { value: …, rest: u8 }`",
+        )
+
+
+def field_of(type_: t.PackedType, name: str, span: Span) -> tuple[t.Type, int]:
+    """Return the type of a field and its lowest bit, or fail."""
+    if name not in type_.names:
+        _no_field(type_, name, span)
+    index = type_.names.index(name)
+    return type_.fields[index], type_.offset(index)
+
+
+def _no_field(type_: t.PackedType, name: str, span: Span) -> NoReturn:
+    fail(
+        "unknown-field",
+        f"there is no field `{name}`",
+        span,
+        notes=(f"the fields are {', '.join(type_.names)}",),
+        help=suggest(name, type_.names),
+    )
+
+
+def check_given(value: Struct, type_: t.PackedType, span: Span | None) -> None:
+    """Fail unless a struct gives all fields of a packed struct, or one variant of a union."""
+    given = value.names or ()
+    if not type_.is_union:
+        check_names(given, type_.names, f"`{type_}`", span)
+        return
+    if len(given) != 1:
+        fail(
+            "type-mismatch",
+            f"a value of `{type_}` has one of its fields, {len(given)} are given",
+            span,
+        )
+    check_names((*given, *(n for n in type_.names if n not in given)), type_.names, f"`{type_}`",
+                span)  # fmt: skip
+
+
+def read(value: Scalar, name: str, span: Span) -> Scalar:
+    """Return a field of a known value."""
+    assert isinstance(value.type, t.PackedType)
+    field, offset = field_of(value.type, name, span)
+    if isinstance(field, t.PointerType):
+        fail("not-comptime", "the address in a union is not known at compile time", span)
+    return map_scalar(value, field, lambda word: _from_field(field, int(word) >> offset))
+
+
+def write(value: Scalar, name: str, field: Value, span: Span | None) -> Scalar:
+    """Return a known value with another field, which is of the type of the field."""
+    assert isinstance(value.type, t.PackedType)
+    index = value.type.names.index(name)
+    offset, bits = value.type.offset(index), t.field_bits(value.type.fields[index])
+    assert bits is not None
+    if not isinstance(field, Scalar):
+        fail(
+            "unsupported-feature",
+            f"the address in the field `{name}` is known to the linker only",
+            span,
+            help="give the field its value in a function",
+        )
+    mask = (1 << bits) - 1 << offset
+    type_ = field.type
+
+    def put(word: Number, number: Number) -> int:
+        return (int(word) & ~mask) | (_to_field(type_, number) << offset)
+
+    return merge_scalars(value, field, value.type, put)
+
+
+def _to_field(type_: t.Type, value: Number) -> int:
+    bits = t.field_bits(type_)
+    assert bits is not None
+    return to_bits(type_, value) & ((1 << bits) - 1)
+
+
+def _from_field(type_: t.Type, word: int) -> Number:
+    bits = t.field_bits(type_)
+    assert bits is not None
+    low = word & ((1 << bits) - 1)
+    match type_:
+        case t.EnumType(base):
+            return base.wrap(low)
+        case t.BOOL:
+            return bool(low)
+        case _:
+            return from_bits(type_, low)

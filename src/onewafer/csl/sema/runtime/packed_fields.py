@@ -1,0 +1,129 @@
+"""Fields of packed structs, and variants of unions, at run time: bits of a word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import packed
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.runtime import narrow
+from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value, Variable
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+
+Path = tuple[str, ...]
+"""A field, of that a field, …"""
+
+
+def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Value:
+    """Return a struct as a packed one: what is known of it as a number, the rest put in."""
+    packed.check_given(value, type_, span)
+    result: Value = Scalar(type_, 0)
+    waiting: list[tuple[str, ir.Expression]] = []
+    for name, given in value.items():
+        field, _ = packed.field_of(type_, name, span)
+        coerced = a.coerce(given, field, span, f"the field `{name}`")
+        if isinstance(coerced, Scalar):
+            result = packed.write(result, name, coerced, span)
+        else:
+            waiting.append((name, a.expression(coerced, span)))
+    if not waiting:
+        return result
+    held = _held(type_, span)
+    word = a.expression(result, span) if result.value or result.taint is not None else None
+    for name, expression in waiting:
+        field, offset = packed.field_of(type_, name, span)
+        part = _placed(held, field, offset, expression)
+        word = part if word is None else ir.Binary(Opcode.OR, held, word, part)
+    assert word is not None
+    return Runtime(type_, word)
+
+
+def read(a: Analyzer, base: Runtime | Variable, name: str, span: Span) -> Runtime:
+    """Return `base.name`."""
+    value = a.load(base, span)
+    assert isinstance(value, Runtime)
+    assert isinstance(value.type, t.PackedType)
+    field, offset = packed.field_of(value.type, name, span)
+    return Runtime(field, _taken(_held(value.type, span), value.expression, field, offset, span))
+
+
+def part_of(type_: t.PackedType, path: Path, span: Span) -> tuple[t.Type, int]:
+    """Return the type of a field of a field … and its lowest bit in the whole."""
+    part: t.Type = type_
+    total = 0
+    for name in path:
+        assert isinstance(part, t.PackedType)
+        part, offset = packed.field_of(part, name, span)
+        total += offset
+    return part, total
+
+
+def extract(type_: t.PackedType, word: ir.Expression, path: Path, span: Span) -> Runtime:
+    """Return a part of a word."""
+    part, offset = part_of(type_, path, span)
+    return Runtime(part, _taken(_held(type_, span), word, part, offset, span))
+
+
+def insert(
+    type_: t.PackedType,
+    word: ir.Expression,
+    path: Path,
+    value: ir.Expression,
+    span: Span,
+) -> ir.Expression:
+    """Return a word with another value of a part of it."""
+    part, offset = part_of(type_, path, span)
+    held, bits = _held(type_, span), t.field_bits(part)
+    assert bits is not None
+    placed = _placed(held, part, offset, value)
+    if bits == type_.bits:
+        return placed
+    others = (1 << type_.bits) - 1 & ~((1 << bits) - 1 << offset)
+    rest = ir.Binary(Opcode.AND, held, word, ir.Immediate(held, _canonical(others, held)))
+    return ir.Binary(Opcode.OR, held, rest, placed)
+
+
+def _held(type_: t.Type, span: Span) -> ScalarType:
+    held = t.scalar_type(type_)
+    return held if held is not None else narrow.too_wide(type_, span)
+
+
+def _placed(held: ScalarType, field: t.Type, offset: int, value: ir.Expression) -> ir.Expression:
+    """Return the word that has a field at its place, and zeros elsewhere."""
+    bits = t.unsigned_of(field)
+    part = t.scalar_type(bits)
+    assert part is not None
+    word = narrow.reinterpreted(field, bits, value)
+    if part is not held:
+        word = ir.Convert(part, held, word)
+    return _shifted(Opcode.SHL, held, word, offset)
+
+
+def _taken(
+    held: ScalarType, word: ir.Expression, field: t.Type, offset: int, span: Span
+) -> ir.Expression:
+    """Return a field of a word."""
+    bits = t.unsigned_of(field)
+    part = _held(bits, span)
+    low = _shifted(Opcode.SHR, held, word, offset)
+    if part is not held:
+        low = ir.Convert(held, part, low)
+    if field is t.BOOL or t.is_narrow(bits):
+        low = ir.Binary(Opcode.AND, part, low, ir.Immediate(part, bits.maximum))
+    return narrow.reinterpreted(bits, field, low)
+
+
+def _shifted(opcode: Opcode, held: ScalarType, word: ir.Expression, count: int) -> ir.Expression:
+    amount = ir.Immediate(ScalarType.U16, count)
+    return ir.Binary(opcode, held, word, amount) if count else word
+
+
+def _canonical(word: int, held: ScalarType) -> int:
+    """Return an unsigned word as `ir.Immediate` has it."""
+    return word - (1 << 32) if held is ScalarType.U32 and word >> 31 else word

@@ -1,0 +1,49 @@
+"""What the types of packed structs and unions refuse, and what they know while compiling."""
+
+import pytest
+
+REFUSED = """
+const bits = packed struct {{ low: u8, high: u8 }};
+const word = packed union {{ all: u16, bits: bits }};
+const address = packed union {{ p: *u16, n: u16 }};
+const large = packed union {{ all: u64, real: packed union {{ f: u64 }} }};
+const known = bits{{ .low = 1, .high = 2 }};
+var v: bits;
+var u: word;
+var x: u16;
+{declaration}
+fn run() void {{ {statement} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declaration", "statement", "codes"),
+    [
+        ("", "v.middle = 1;", ["unknown-field"]),
+        ("", "x = v.middle;", ["unknown-field"]),
+        ("", "u.bits.middle = 1;", ["unknown-field"]),
+        ("", "v.low = x;", ["type-mismatch"]),
+        ("", "known.low = 1;", ["not-assignable"]),
+        ("", "v = .{ .low = 1 };", ["missing-field"]),
+        ("", "u = .{ .all = 1, .bits = v };", ["type-mismatch"]),
+        ("", "u = .{ .both = 1 };", ["unknown-field"]),
+        ("", "u = v;", ["type-mismatch"]),
+        ("", "const p = &u.all;", ["type-mismatch"]),
+        ("", "v = @bitcast(bits, @as(u32, x));", ["type-mismatch"]),
+        ("", "const n = comptime v.low;", ["not-comptime"]),
+        ("", "u = .{ .all = @bitcast(u16, known) }; v = u.bits;", []),
+        ("var a = address{ .p = &x };", "x = a.n;", ["unsupported-feature"]),
+        ("", "var a = address{ .p = &x }; x = a.n;", []),
+        ("const n = large{ .all = 5 }; const m = n.real.f;", "x = m;", []),
+        ("var l: large;", "l.all = 5;", ["unsupported-feature"]),
+        ("const none = packed union { a: u16, b: comptime_int };", "_ = none;", ["type-mismatch"]),
+        (
+            'const n = @has_field(known, "low") and !@has_field(known, "all");',
+            '@comptime_assert(n); x = @field(u, "all");',
+            [],
+        ),
+    ],
+)
+def test_what_packed_types_refuse(analyze, declaration, statement, codes):
+    source = REFUSED.format(declaration=declaration, statement=statement)
+    assert analyze(source).codes == codes
