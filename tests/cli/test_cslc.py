@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from onewafer.arch import load_architecture
 from onewafer.cli import cslc
 from onewafer.image import load
+from onewafer.simulator import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -300,9 +302,53 @@ comptime { @bind_local_task(t, @get_local_task_id(8)); }
     assert "write the recursion as a loop" in capsys.readouterr().err
 
 
-def test_places_of_sections_are_refused_with_the_reason(
-    capsys: pytest.CaptureFixture[str],
+IN_SECTIONS = """
+var free: u16 = 5;
+var first: [3]u16 linksection(".a") = [3]u16{ 1, 2, 3 };
+const table: [2]u16 linksection(".b") = [2]u16{ 8, 9 };
+var second: u32 linksection(".a") = 4;
+task t() void { free += first[free] + table[free]; second += 1; }
+comptime { @bind_local_task(t, @get_local_task_id(9)); @activate(@get_local_task_id(9)); }
+"""
+OPTION = "--link-section-start-address-bytes"
+
+
+def test_variables_lie_where_their_section_begins(folder: Path) -> None:
+    (folder / "pe.csl").write_text(IN_SECTIONS)
+    assert cslc.execute([*ARGUMENTS, f"{OPTION}=.b:40980,.a:0x9000"]) == 0
+    image = load(folder / "out")
+    (program,) = image.programs
+    addresses = {symbol.name: symbol.address for symbol in program.symbols}
+    assert addresses["second"] == 0x9000
+    assert addresses["first"] == 0x9004
+    assert addresses["table"] == 40980
+    assert addresses["free"] < 0x9000
+    machine = Machine(image, load_architecture(image.arch), engine="reference")
+    assert machine.peek(0, 0, 40980, 4) == b"\x08\x00\x09\x00"
+    machine.poke(0, 0, addresses["free"], b"\x01\x00")
+    machine.run(max_cycles=10_000)
+    assert machine.peek(0, 0, addresses["free"], 2) == (1 + 2 + 9).to_bytes(2, "little")
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (".a:4", "the runtime, the code and the stack take the memory up to"),
+        (".a:40960,.b:40962", "the variables of sections before it take the memory up to 40,964"),
+        (".a:49150", "takes 49,162 B, and a PE has 49,152 B"),
+        (".c:40960", "no variable of the program is in the section `.c`"),
+    ],
+)
+def test_places_that_are_taken_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], places: str, message: str
 ) -> None:
+    (folder / "pe.csl").write_text(IN_SECTIONS)
+    assert cslc.execute([*ARGUMENTS, f"{OPTION}={places}", "--warnings-as-errors"]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("places", [".a", ".a:x", ":5", ".a:-4", ".a:1,.a:2"])
+def test_places_have_a_form(capsys: pytest.CaptureFixture[str], places: str) -> None:
     with pytest.raises(SystemExit):
-        cslc.execute([*ARGUMENTS, "--link-section-start-address-bytes=.buffer:40960"])
-    assert "where variables lie is the compiler's choice" in capsys.readouterr().err
+        cslc.execute([*ARGUMENTS, f"{OPTION}={places}"])
+    assert OPTION in capsys.readouterr().err

@@ -186,7 +186,14 @@ def _add_report_options(add: Callable[..., object]) -> None:
     )
     add("--out-routes", action="store_true", help="print the routes of each PE as a table")
     add("-g0", action="store_true", help="leave source places out (they stay, and cost nothing)")
-    add("--link-section-start-address-bytes", type=_no_sections, help=argparse.SUPPRESS)
+    add(
+        "--link-section-start-address-bytes",
+        type=_sections,
+        action="append",
+        default=[],
+        metavar="NAME:ADDRESS,…",
+        help="where the variables of a `linksection` begin, in bytes; repeatable",
+    )
     add("--warnings-as-errors", action="store_true", help="fail if there is a warning")
     add("--verbose", action="store_true", help="say which stages are done; show our tracebacks")
     stages = [stage.value for stage in Stage]
@@ -224,12 +231,19 @@ def _with_explicit_paths(arguments: Sequence[str]) -> list[str]:
     return [f"{a}=" if a == _OUTPUT_JSON else a for a in arguments]
 
 
-def _no_sections(text: str) -> NoReturn:
-    del text
-    raise argparse.ArgumentTypeError(
-        "where variables lie is the compiler's choice here; leave the option out "
-        "(`linksection` may stay), and align what has to be: `var x: [n]f32 align(16)`"
-    )
+def _sections(text: str) -> dict[str, str]:
+    """Parse `.name:address,.name:address`."""
+    found: dict[str, str] = {}
+    for binding in filter(None, text.split(",")):
+        name, _, address = (part.strip() for part in binding.rpartition(":"))
+        try:
+            number = int(address, 0)
+        except ValueError:
+            number = -1
+        if not name or number < 0:
+            raise argparse.ArgumentTypeError(f"`{binding}` is not of the form `.name:address`")
+        _bind(found, name, str(number))
+    return found
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -307,6 +321,12 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         import_paths=(*arguments.import_path, *environment),
         width_west_buffer=arguments.width_west_buf,
         width_east_buffer=arguments.width_east_buf,
+        section_addresses={
+            name: int(address)
+            for name, address in _merge(
+                "--link-section-start-address-bytes", arguments.link_section_start_address_bytes
+            ).items()
+        },
         warnings_are_errors=arguments.warnings_as_errors,
         **{name: value for name, value in optional.items() if value is not None},
     )

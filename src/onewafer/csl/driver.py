@@ -58,6 +58,8 @@ class CompileOptions:
     size of the program."""
     max_call_depth: int | None = None
     """Compile-time calls inside one another; None: as many as the compiler can do."""
+    section_addresses: dict[str, int] = field(default_factory=dict[str, int])
+    """Where the variables of a `linksection` begin, in bytes."""
     warnings_are_errors: bool = False
 
 
@@ -162,7 +164,17 @@ def _run_stages(
     ]
     observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
 
-    plans = [codegen.plan_memory(o, machine, uses_memcpy=uses_memcpy, sink=sink) for o in objects]
+    _check_sections(options, program, sink)
+    plans = [
+        codegen.plan_memory(
+            o,
+            machine,
+            uses_memcpy=uses_memcpy,
+            sink=sink,
+            section_addresses=options.section_addresses,
+        )
+        for o in objects
+    ]
     observe(Stage.PLAN, lambda: "\n".join(map(dumps.memory_plan, objects, plans)))
     if _is_refused(options, sink):
         return Compilation(None, program, has_layout=has_layout)
@@ -178,6 +190,25 @@ def _run_stages(
         return Compilation(None, program, has_layout=has_layout)
     observe(Stage.VERIFY, lambda: "the image keeps every rule of its contract\n")
     return Compilation(image, program, has_layout=has_layout)
+
+
+def _check_sections(options: CompileOptions, program: ir.ProgramIr, sink: DiagnosticSink) -> None:
+    """Warn of a section that got an address and has no variables."""
+    used = {v.section for instance in program.instances for v in instance.globals if v.section}
+    for name in options.section_addresses:
+        if name not in used:
+            known = ", ".join(f"`{section}`" for section in sorted(used))
+            sink.report(
+                Diagnostic(
+                    "unknown-name",
+                    f"no variable of the program is in the section `{name}`, which got an address",
+                    help=f"there are {known}"
+                    if known
+                    else "declare one: `var x: T "
+                    f'linksection("{name}");`; functions lie where the compiler puts them',
+                    severity=Severity.WARNING,
+                )
+            )
 
 
 def _has_layout(file: ast.File) -> bool:

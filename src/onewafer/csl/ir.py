@@ -112,6 +112,8 @@ class Global:
     """`export var`: the host may read and write it at any time."""
     is_undefined: bool = False
     """Declared without a value, or with `undefined`."""
+    section: str = ""
+    """Its `linksection`."""
 
 
 # --- expressions ---------------------------------------------------------------------------------

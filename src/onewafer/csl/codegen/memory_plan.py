@@ -1,11 +1,14 @@
 """Where everything lies in the memory of a PE: RUNTIME, CODE, DATA, STACK, in this order.
 
 In: the object code of an instance. Out: addresses, or the diagnostic `program-too-large`.
+Sections of variables that were given an address lie there, the other variables around them; the
+STACK is then in front of the DATA.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.codegen.call_graph import FIRST_REGISTER, place_frames
@@ -15,6 +18,8 @@ from onewafer.image import INSTRUCTIONS, REGISTER_BYTES, Section, SectionKind
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.arch import Architecture
     from onewafer.csl import ir
     from onewafer.csl.codegen.object_code import ObjectFunction, ObjectProgram
@@ -41,9 +46,17 @@ class MemoryPlan:
 
 
 def plan_memory(
-    program: ObjectProgram, architecture: Architecture, *, uses_memcpy: bool, sink: DiagnosticSink
+    program: ObjectProgram,
+    architecture: Architecture,
+    *,
+    uses_memcpy: bool,
+    sink: DiagnosticSink,
+    section_addresses: Mapping[str, int] | None = None,
 ) -> MemoryPlan:
-    """Give every variable its address; report a program that is too large for a PE."""
+    """Give every variable its address; report a program that is too large for a PE.
+
+    `section_addresses` are of sections of variables, in bytes.
+    """
     frames = place_frames(program, sink)
     ends = [frames[f.function] + f.num_slots for f in program.functions]
     num_registers = max([FIRST_REGISTER, *ends])
@@ -52,28 +65,86 @@ def plan_memory(
     code_bytes = sum(code_size(f) for f in program.functions)
     code = Section(SectionKind.CODE, _align(runtime.num_bytes), code_bytes)
     variables = _in_order(program.instance.globals)
-    data_address = _align(
-        code.address + code.num_bytes, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)])
-    )
-    addresses: dict[ir.Global, int] = {}
-    top = data_address
-    for variable in variables:
-        addresses[variable] = _align(top, variable.alignment)
-        top = addresses[variable] + variable.num_bytes
-    data = Section(SectionKind.DATA, data_address, top - data_address)
-    stack = Section(SectionKind.STACK, _align(top), num_registers * REGISTER_BYTES)
+    top, stack_bytes = code.address + code.num_bytes, num_registers * REGISTER_BYTES
+    fixed = _place_sections(variables, section_addresses or {})
+    stack = Section(SectionKind.STACK, _align(top), stack_bytes)
+    if fixed:
+        top = stack.address + stack.num_bytes
+    addresses, data = _place_variables(variables, fixed, top)
+    if not fixed:
+        stack = Section(SectionKind.STACK, _align(data.address + data.num_bytes), stack_bytes)
 
+    sections = (runtime, code, data, stack)
     plan = MemoryPlan(
-        sections=tuple(s for s in (runtime, code, data, stack) if s.num_bytes),
+        sections=tuple(s for s in sections if s.num_bytes),
         addresses=addresses,
         data=data,
         names=_unique_names(program.instance),
         frames=frames,
         num_registers=num_registers,
     )
-    if stack.address + stack.num_bytes > architecture.memory_bytes:
+    if fixed:
+        _check_sections(plan, fixed, top, sink)
+    if max(s.address + s.num_bytes for s in sections) > architecture.memory_bytes:
         sink.report(_too_large(program, plan, architecture))
     return plan
+
+
+def _place_sections(
+    variables: list[ir.Global], section_addresses: Mapping[str, int]
+) -> dict[ir.Global, int]:
+    """Return the addresses of variables in sections that have one, in the order of these."""
+    found: dict[ir.Global, int] = {}
+    for name, start in sorted(section_addresses.items(), key=itemgetter(1)):
+        top = start
+        for variable in variables:
+            if variable.section == name:
+                found[variable] = _align(top, variable.alignment)
+                top = found[variable] + variable.num_bytes
+    return found
+
+
+def _place_variables(
+    variables: list[ir.Global], fixed: dict[ir.Global, int], top: int
+) -> tuple[dict[ir.Global, int], Section]:
+    """Return the addresses of all variables from `top` on, and the section that they make up."""
+    ranges = sorted((start, start + v.num_bytes) for v, start in fixed.items())
+    start = _align(top, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)]))
+    addresses, top = dict(fixed), start
+    for variable in variables:
+        if variable in fixed:
+            continue
+        address = _align(top, variable.alignment)
+        for first, end in ranges:
+            if address < end and first < address + variable.num_bytes:
+                address = _align(end, variable.alignment)
+        addresses[variable] = address
+        top = address + variable.num_bytes
+    end = max([top, *(end for _, end in ranges)])
+    start = min([start, *addresses.values()])
+    return addresses, Section(SectionKind.DATA, start, end - start)
+
+
+def _check_sections(
+    plan: MemoryPlan, fixed: dict[ir.Global, int], top: int, sink: DiagnosticSink
+) -> None:
+    """Report a variable whose given place is taken."""
+    taken, owner = top, "the runtime, the code and the stack"
+    for variable, address in sorted(fixed.items(), key=itemgetter(1)):
+        if address < taken:
+            name = plan.names[variable]
+            sink.report(
+                Diagnostic(
+                    "value-out-of-range",
+                    f"`{name}` is to lie at {address:,} in the section `{variable.section}`, and "
+                    f"{owner} take the memory up to {taken:,}",
+                    Annotation(variable.span) if variable.span is not None else None,
+                    help="give the section a higher address: "
+                    f"`--link-section-start-address-bytes={variable.section}:…`",
+                )
+            )
+            return
+        taken, owner = address + variable.num_bytes, "the variables of sections before it"
 
 
 def _in_order(variables: tuple[ir.Global, ...]) -> list[ir.Global]:

@@ -179,6 +179,7 @@ class InstanceContext(Context):
                 t.scalar_type(element) if is_plain else None,
                 variable.span,
                 is_undefined=variable.is_undefined or isinstance(variable.initial, Undefined),
+                section=variable.section,
             )
             self.globals.append(variable.storage)
             self._to_fill.append(variable)

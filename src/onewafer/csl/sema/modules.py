@@ -116,11 +116,17 @@ class Module:
     def symbol(self, declaration: ast.Variable | ast.Function) -> str:
         """Return the name of a declaration in the image: its `linkname`, if it has one."""
         node = declaration.link_name
-        if node is None:
-            return self.qualify(declaration.name)
+        return self._name_of(node, "linkname") if node else self.qualify(declaration.name)
+
+    def _section(self, declaration: ast.Variable) -> str:
+        node = declaration.link_section
+        return self._name_of(node, "linksection") if node else ""
+
+    def _name_of(self, node: ast.Expression, attribute: str) -> str:
         value = self.evaluate(node)
         if not isinstance(value, Text):
-            fail("type-mismatch", f"a `linkname` is a string, not a `{type_of(value)}`", node.span)
+            what = f"a `{attribute}` is a string, not a `{type_of(value)}`"
+            fail("type-mismatch", what, node.span)
         return value.value
 
     def read(self, name: str, span: Span) -> Value:
@@ -291,6 +297,7 @@ class Module:
             is_exported=is_exported,
             alignment=alignment,
             is_undefined=is_undefined,
+            section=self._section(declaration),
         )
 
     def materialize(self, name: str, span: Span) -> Variable:
@@ -307,6 +314,8 @@ class Module:
                 places.no_place(span)
             place = declaration.name_span
             variable = Variable(self.qualify(name), type_, value, place, is_const=True)
+            if isinstance(declaration, ast.Variable):
+                variable.section = self._section(declaration)
             self._variables[name] = variable
         return variable
 

@@ -170,6 +170,8 @@ class Variable:
     """Filled when something reachable uses the variable."""
     is_undefined: bool = False
     """Declared without a value; `initial` is zeros all the same."""
+    section: str = ""
+    """Its `linksection`."""
 
 
 @dataclass(frozen=True, slots=True)
