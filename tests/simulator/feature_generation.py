@@ -308,7 +308,7 @@ class FeatureBuilder(PeBuilder):
             vector = kernel.vector(self.memory, draw(st.integers(1, 12)))
             if is_filling:
                 if draw(st.booleans()) and kind is DsdOperation.MOV16:
-                    kernel.operate(DsdOperation.ADD16, fifo, vector, vector, config=self.config())
+                    kernel.operate(DsdOperation.ADDC16, fifo, vector, vector, config=self.config())
                 else:
                     self._move(kind, fifo, vector)
             else:

@@ -38,7 +38,13 @@ from tests.simulator.assembly import (
 ARCHITECTURES = (WSE2, WSE3, SILICON)
 STEPS = tuple(direction for direction in Direction if direction is not RAMP)
 _QUEUES = range(2, 6)
-_TWO_SOURCES = (DsdOperation.ADD16, DsdOperation.FADDH, DsdOperation.FADDS, DsdOperation.FMAXS)
+_TWO_SOURCES = (
+    DsdOperation.ADD16,
+    DsdOperation.FADDH,
+    DsdOperation.FADDS,
+    DsdOperation.FMAXS,
+    DsdOperation.ADDC16,
+)
 _SCALAR_OPCODES = (Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.DIV, Opcode.LESS, Opcode.EQUAL)
 _SCALAR_TYPES = (ScalarType.I16, ScalarType.U16, ScalarType.I32, ScalarType.F16, ScalarType.F32)
 

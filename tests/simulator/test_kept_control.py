@@ -1,8 +1,11 @@
 """Control wavelets that operations keep or count, and switches that they turn: M48, M49, M99."""
 
+from dataclasses import replace
+
 import pytest
 
 from onewafer.image import (
+    CONTROL_MASK_WORD,
     ChannelKind,
     ColorConfig,
     DsdDescriptor,
@@ -75,6 +78,16 @@ def listener(color):
     return kernel.build()
 
 
+def keeper(color, num_words):
+    """Return a program that receives words, control wavelets among them."""
+    kernel = Kernel("keeper")
+    base = kernel.data("received", ScalarType.U32, num_elements=num_words)
+    kernel.function("main")
+    source = fabric(kernel, DsdKind.FABIN, color, num_words, keeps_control=True)
+    kernel.operate(MOV32, kernel.vector(base, num_words), src1=source)
+    return kernel.finish()
+
+
 def relay(num_words, *, keeps=True):
     """Return a program that passes a color on through a FIFO."""
     kernel = Kernel("relay")
@@ -109,6 +122,41 @@ def test_word_of_a_control_wavelet_is_marked_in_memory(engine):
     found = run_relay(relay(len(SCRIPT), keeps=False), receiver(OTHER, len(SCRIPT)), engine)
     words = [word[0] | MEMORY_MARK if isinstance(word, tuple) else word for word in SCRIPT]
     assert found.words("received", 2) == words
+
+
+@pytest.mark.parametrize("mask", [0, 2, 0x3F])
+def test_mask_changes_the_entry_of_kept_wavelets(engine, mask):
+    """M143: behind a PE that keeps a wavelet it names another control task; data stay."""
+    program = replace(relay(len(SCRIPT)), control_mask=mask)
+    found = run_relay(program, keeper(OTHER, len(SCRIPT)), engine)
+    words = [
+        word[0] ^ mask << 16 | MEMORY_MARK if isinstance(word, tuple) else word for word in SCRIPT
+    ]
+    assert found.words("received", 2) == words
+
+
+def test_mask_is_a_register(engine):
+    """M143: it is read and written behind the memory, and counts for what is kept from then on."""
+    kernel = Kernel("keeper")
+    kernel.make_log()
+    base = kernel.data("kept", ScalarType.U32, num_elements=2)
+    kernel.function("main")
+    kernel.reach_registers()
+    source = fabric(kernel, DsdKind.FABIN, COLOR, 1, keeps_control=True)
+    address, word = kernel.register(), kernel.register()
+    kernel.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U16, rd=address, imm=2 * CONTROL_MASK_WORD)
+    for i, mask in enumerate((0xFFC1, 5)):
+        kernel.emit(Opcode.LOAD, ScalarType.U16, rd=word, ra=address)
+        kernel.log_register(word)
+        kernel.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U16, rd=word, imm=mask)
+        kernel.emit(Opcode.STORE, ScalarType.U16, ra=address, rb=word)
+        kernel.operate(MOV32, kernel.vector(base + 4 * i, 1), src1=source)
+    program = replace(kernel.finish(), control_mask=7)
+    programs = {(0, 0): talker(COLOR, [(CONTROL_WORD,), (CONTROL_WORD,)]), (1, 0): program}
+    found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    kept = CONTROL_WORD | MEMORY_MARK
+    assert found.words("kept", 1) == [kept ^ 1 << 16, kept ^ 5 << 16]
+    assert found.log(1) == [7, 1]
 
 
 def test_control_wavelet_that_is_kept_starts_no_task(engine):

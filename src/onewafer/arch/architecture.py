@@ -58,6 +58,10 @@ class Architecture:
     reserved_local_task_ids: tuple[int, ...]
     num_control_task_ids: int
     reserved_control_task_ids: tuple[int, ...]
+    num_rotations: int
+    """Data tasks in whose place a control task can start now and then."""
+    has_control_table: bool
+    """Whether a program can have its control tasks in a table apart from the others."""
     data_task_key: DataTaskKey
     queues_need_initialization: bool
     """Whether a queue serves a color only after `@initialize_queue`."""

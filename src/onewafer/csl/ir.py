@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         OperandMode,
         PrintForm,
         QueueBinding,
+        Rotation,
         ScalarType,
         TaskKind,
     )
@@ -585,6 +586,10 @@ class InstanceIr:
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False
     """And to those of queues."""
+    rotations: tuple[Rotation, ...] = ()
+    """`@bind_rotating_tasks`."""
+    control_mask: int = 0
+    """What the entry of kept control wavelets is combined with at first."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -67,6 +67,7 @@ CODES = MappingProxyType(
         "type-mismatch": "A value has another type than its place needs",
         "unbound-param": "A param is used that nobody binds",
         "unbound-task": "A task is used that has no id",
+        "undefined-result": "No public text says all of what something does",
         "unknown-builtin": "There is no builtin of this name",
         "unknown-field": "A struct or module has no member of this name",
         "unknown-name": "A name is not declared",

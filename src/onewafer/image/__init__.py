@@ -29,6 +29,7 @@ from onewafer.image.instruction_rules import registers_named
 from onewafer.image.listing import code_labels, format_instruction, listing, listing_tables
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
+    MAX_ROTATION_LIMIT,
     NO_TASK,
     REGISTER_BYTES,
     TEARDOWN_TASK,
@@ -40,6 +41,7 @@ from onewafer.image.program import (
     Patch,
     PatchTarget,
     QueueBinding,
+    Rotation,
     Section,
     SectionKind,
     SourceLocation,
@@ -52,6 +54,7 @@ from onewafer.image.program import (
 from onewafer.image.register_addresses import (
     ASKED_WORDS,
     COLORS_OF_A_WORD,
+    CONTROL_MASK_WORD,
     FLUSHED_WORDS,
     INPUT_QUEUE_WORDS,
     OUTPUT_QUEUE_WORDS,
@@ -77,6 +80,7 @@ from onewafer.image.wafer_image import Export, WaferImage
 __all__ = [
     "ASKED_WORDS",
     "COLORS_OF_A_WORD",
+    "CONTROL_MASK_WORD",
     "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
     "FLUSHED_WORDS",
@@ -84,6 +88,7 @@ __all__ = [
     "INSTRUCTIONS",
     "IN_MAP",
     "MAX_MEM4D_LOOPS",
+    "MAX_ROTATION_LIMIT",
     "NO_ROUTE",
     "NO_TASK",
     "NUM_COLORS",
@@ -122,6 +127,7 @@ __all__ = [
     "ProgramBuilder",
     "QueueBinding",
     "RangeFilter",
+    "Rotation",
     "ScalarType",
     "Section",
     "SectionKind",

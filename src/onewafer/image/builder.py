@@ -39,6 +39,7 @@ from onewafer.image.program import (
     Patch,
     PatchTarget,
     QueueBinding,
+    Rotation,
     Section,
     SectionKind,
     SourceLocation,
@@ -112,6 +113,8 @@ class ProgramBuilder:
         self._patches: list[Patch] = []
         self._reaches_registers = False
         self._reaches_queues = False
+        self._rotations: list[Rotation] = []
+        self._control_mask = 0
 
     # --- code ------------------------------------------------------------------------------------
 
@@ -320,6 +323,14 @@ class ProgramBuilder:
         """Let loads and stores go to the registers of queues, and of the router."""
         self._reaches_registers = self._reaches_queues = True
 
+    def rotate(self, rotation: Rotation) -> None:
+        """Let a control task start in the place of a data task now and then."""
+        self._rotations.append(rotation)
+
+    def mask_control(self, mask: int) -> None:
+        """Combine the entry of kept control wavelets with a mask."""
+        self._control_mask = mask
+
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
         rows = [list(row) for row in self._rows]
@@ -346,6 +357,8 @@ class ProgramBuilder:
             patches=tuple(self._patches),
             reaches_registers=self._reaches_registers,
             reaches_queues=self._reaches_queues,
+            rotations=tuple(self._rotations),
+            control_mask=self._control_mask,
         )
 
     def _resolve(self, label: str) -> int:

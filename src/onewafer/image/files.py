@@ -33,6 +33,7 @@ from onewafer.image.program import (
     Patch,
     PatchTarget,
     QueueBinding,
+    Rotation,
     Section,
     SectionKind,
     SourceLocation,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 8
+VERSION = 9
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 
@@ -68,6 +69,7 @@ _CLASSES: dict[str, type[Any]] = {
         Patch,
         QueueBinding,
         RangeFilter,
+        Rotation,
         Section,
         SourceLocation,
         SwitchPosition,

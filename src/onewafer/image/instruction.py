@@ -321,6 +321,9 @@ class DsdOperation(IntEnum):
     FS2XP16 = 36
     XP162FH = 37
     XP162FS = 38
+    ADDC16 = 39
+    FNORMH = 40
+    FNORMS = 41
 
 
 ScalarTypeName = str
@@ -387,4 +390,7 @@ DSD_OPERATIONS: dict[DsdOperation, DsdOperationInfo] = {
     _D.FS2XP16: _op("u16", None, "f32", None, "d = i16(s1), toward zero"),
     _D.XP162FH: _op("f16", None, "u16", None, "d = f16(i16 s1), to nearest even"),
     _D.XP162FS: _op("f32", None, "u16", None, "d = f32(i16 s1)"),
+    _D.ADDC16: _op("u16", "u16", "u16", None, "d = s0 + s1 + carry, wrapping; see M140"),
+    _D.FNORMH: _op("f16", None, "f16", None, "d = significand of s1, with its sign; see M141"),
+    _D.FNORMS: _op("f32", None, "f32", None, "d = significand of s1, with its sign; see M141"),
 }

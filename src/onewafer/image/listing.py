@@ -103,6 +103,7 @@ def _tables(program: TileProgram) -> list[list[str]]:
         ["symbols", *_symbols(program)],
         ["tasks", *_tasks(program)],
         ["queues", *_queues(program)],
+        ["rotations", *_rotations(program)],
         ["dsds", *(f"  {i:3}  {_dsd(dsd)}" for i, dsd in enumerate(program.dsds))],
         ["fifos", *(f"  {i:3}  {_fifo(fifo)}" for i, fifo in enumerate(program.fifos))],
         ["configs", *(f"  {i:3}  {_config(config)}" for i, config in enumerate(program.configs))],
@@ -223,6 +224,15 @@ def _loaded_dsrs(program: TileProgram) -> Iterator[str]:
         base, extent, number = low & 0xFFFF, low >> 16 & 0xFFFF, high >> 16 & DSD_NUMBER_MASK
         saved = ", saves its address" if high & SAVES_ADDRESS else ""
         yield f"  {_encoded_operand(encoded)}: dsd {number} at {base:#06x}, extent {extent}{saved}"
+
+
+def _rotations(program: TileProgram) -> Iterator[str]:
+    for rotation in program.rotations:
+        counted = f" from {rotation.initial} on" if rotation.initial else ""
+        yield (
+            f"  control task {rotation.alternate} in the place of data task {rotation.task_id} "
+            f"after {rotation.limit} starts{counted}"
+        )
 
 
 def _channel(encoded: int) -> str:

@@ -63,6 +63,8 @@ TEARDOWN_TASK = 29
 MAX_MEM4D_LOOPS = 4
 """Loops of a MEM4D descriptor."""
 NO_TASK = -1
+MAX_ROTATION_LIMIT = (1 << 31) - 1
+"""Of what a rotation counts; nobody published how far the machine does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,20 @@ class Task:
     """Blocked at start-up."""
     is_active: bool = False
     """LOCAL: activated at start-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A control task that starts in the place of a data task, every so many times (M142)."""
+
+    task_id: int
+    """Of the data task."""
+    alternate: int
+    """Entry (id) of the control task."""
+    limit: int
+    """So often the data task starts before the other one does."""
+    initial: int = 0
+    """Starts that count as done as the program is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,5 +278,9 @@ class TileProgram:
     """And to those of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""
+    rotations: tuple[Rotation, ...] = ()
+    """At most as many as the machine has counters for."""
+    control_mask: int = 0
+    """What the entry of kept control wavelets is combined with at first (M143)."""
     loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""

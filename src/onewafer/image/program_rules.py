@@ -33,6 +33,7 @@ from onewafer.image.instruction_rules import (
 )
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
+    MAX_ROTATION_LIMIT,
     NO_TASK,
     REGISTER_BYTES,
     DsdConfig,
@@ -181,6 +182,28 @@ def _fifos(subject: Subject) -> Breaches:
         for task_id in (fifo.activate_push, fifo.activate_pop):
             if task_id != NO_TASK and not is_local_task_id(task_id, architecture):
                 yield f"{place}: {local_ids(task_id, architecture)}"
+
+
+def _rotations(subject: Subject) -> Breaches:
+    program, most = subject.program, subject.architecture.num_rotations
+    ids = {(task.kind, task.task_id) for task in program.tasks}
+    if len(program.rotations) > most:
+        yield f"{len(program.rotations)} rotations, {subject.architecture.name} has {most}"
+    if len({rotation.task_id for rotation in program.rotations}) < len(program.rotations):
+        yield "a data task is in two rotations"
+    for index, rotation in enumerate(program.rotations):
+        place = f"rotations[{index}]"
+        if (TaskKind.DATA, rotation.task_id) not in ids:
+            yield f"{place}: there is no data task {rotation.task_id}"
+        if (TaskKind.CONTROL, rotation.alternate) not in ids:
+            yield f"{place}: there is no control task {rotation.alternate}"
+        if not 0 <= rotation.initial <= rotation.limit <= MAX_ROTATION_LIMIT:
+            yield f"{place}: no count from {rotation.initial} to {rotation.limit}"
+
+
+def _control_mask(subject: Subject) -> Breaches:
+    if not 0 <= subject.program.control_mask < subject.architecture.num_control_task_ids:
+        yield f"the control mask is {subject.program.control_mask}, not one of an entry"
 
 
 def _blocked_channels(subject: Subject) -> Breaches:
@@ -393,6 +416,8 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ("configurations are legal", _configs),
     ("DSRs are loaded with DSDs", _loaded_dsrs),
     ("FIFOs lie in memory and activate tasks", _fifos),
+    ("rotations count the starts of data tasks", _rotations),
+    ("the control mask is one of an entry", _control_mask),
     ("blocked channels exist", _blocked_channels),
     ("task ids are legal and unique", _task_ids),
     ("tasks start inside the code", _task_code),

@@ -1,7 +1,7 @@
 """Where a PE finds the registers of its router and its queues: addresses in words of 16 bits.
 
-They lie behind the SRAM. Rules M130 to M137 in `docs/machine.md` say what they hold, and which
-addresses public programs of the SDK have.
+They lie behind the SRAM. Rules M130 to M137 and M143 in `docs/machine.md` say what they hold, and
+which addresses public programs of the SDK have.
 """
 
 WORD_BYTES = 2
@@ -10,6 +10,8 @@ ROUTER_WORDS = 0x7F20
 TORN_DOWN_WORDS = 0x7F38
 """Two words, behind the routes of the colors: which were torn down, `COLORS_OF_A_WORD` in each."""
 COLORS_OF_A_WORD = 16
+CONTROL_MASK_WORD = 0x7F3A
+"""Behind them: what the entry of kept control wavelets is combined with."""
 OUTPUT_QUEUE_WORDS = 0x7B80
 INPUT_QUEUE_WORDS = 0x7B90
 """A word a queue: the color that it serves."""

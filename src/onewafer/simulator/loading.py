@@ -65,6 +65,7 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
         memory_bytes=architecture.memory_bytes,
         num_registers=max((program.num_registers for program in image.programs), default=1),
         num_dsrs=architecture.num_dsrs,
+        num_rotations=num_rotations(image),
     )
     program_of_pe = image.program_of_pe.reshape(-1)
     for index, program in enumerate(image.programs):
@@ -75,9 +76,17 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
         _apply_data_patches(program, pes, state)
         _set_flags(program, pes, state, architecture)
         _load_dsrs(program, pes, state)
+        for number, rotation in enumerate(program.rotations):
+            state.rotation_counts[pes, number] = rotation.initial
+        state.control_masks[pes] = program.control_mask
         if program.reaches_queues:
             state.queue_colors[pes] = queue_colors_at_load(program, architecture)
     return state
+
+
+def num_rotations(image: WaferImage) -> int:
+    """Return how many rotations the program with most of them has (M142)."""
+    return max((len(program.rotations) for program in image.programs), default=0)
 
 
 def written_at_load(image: WaferImage, architecture: Architecture) -> NDArray[np.uint8]:

@@ -50,12 +50,17 @@ class MachineState:
     `queue_words.NO_COLOR`; of programs that do not reach their queues: nothing (M135)."""
     queue_flushes: NDArray[np.uint32]
     """`[num_pes]`: bit set, see `queue_words.FLUSHED_SHIFT` (M136)."""
+    rotation_counts: NDArray[np.uint32]
+    """`[num_pes, rotations]`: starts of data tasks since the other task of a pair did (M142); as
+    many columns as any program has rotations, at least one."""
+    control_masks: NDArray[np.uint8]
+    """`[num_pes]`: what the entry of kept control wavelets is combined with (M143)."""
     blocked_streams: NDArray[np.uint8]
     """`[num_pes]`: 1 from a launch until the program unblocks the command stream."""
 
 
 def make_state(
-    num_pes: int, *, memory_bytes: int, num_registers: int, num_dsrs: int
+    num_pes: int, *, memory_bytes: int, num_registers: int, num_dsrs: int, num_rotations: int = 0
 ) -> MachineState:
     """Return the state of a machine that was never loaded: all zero."""
     flags = lambda: np.zeros(num_pes, np.uint32)  # noqa: E731  # three lines of the same
@@ -72,5 +77,7 @@ def make_state(
         torn_colors=flags(),
         queue_colors=np.zeros((num_pes, 2 * NUM_QUEUES), np.uint8),
         queue_flushes=flags(),
+        rotation_counts=np.zeros((num_pes, max(num_rotations, 1)), np.uint32),
+        control_masks=np.zeros(num_pes, np.uint8),
         blocked_streams=np.zeros(num_pes, np.uint8),
     )

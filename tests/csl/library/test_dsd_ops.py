@@ -50,6 +50,8 @@ def operations_of(image):
         ("ops.fmac(f32, f32, d, d, s, x, .{})", "fmacs"),
         ("ops.neg(f32, d, s, .{})", "fnegs"),
         ("ops.max(f32, d, d, s, .{})", "fmaxs"),
+        ("ops.norm(f16, d, s, .{})", "fnormh"),
+        ("ops.norm(f32, d, s, .{})", "fnorms"),
     ],
 )
 def test_one_operation_each(call, operation):

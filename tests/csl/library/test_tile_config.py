@@ -43,12 +43,46 @@ comptime {{
     assert device.read("words", 6)[0, 1].tolist() == [1, 0, 0x7F23, 29, 2, 1]
 
 
+MASKED = """
+const control = @import_module("<control>");
+const iq = @get_input_queue(2);
+const oq = @get_output_queue(2);
+const to = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{2} -> kept[i] });
+var kept: [2]u32;
+const in = @get_dsd(fabin_dsd, .{ .fabric_color = red, .extent = 1, .input_queue = iq,
+                                  .control_transform = true });
+const out = @get_dsd(fabout_dsd, .{ .fabric_color = red, .extent = 1, .output_queue = oq,
+                                    .control = true });
+comptime {
+  @set_local_color_config(red, .{ .routes = .{ .rx = RAMP, .tx = RAMP } });
+  @initialize_queue(iq, .{ .color = red });
+  if (@is_arch("wse3")) @initialize_queue(oq, .{ .color = red });
+  config.control_transform.set_mask(2);
+}
+"""
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+def test_mask_of_kept_control_wavelets(arch):
+    receive = """
+  @mov32(out, control.encode_control_task_payload(@get_control_task_id(40)), .{ .async = true });
+  @mov32(@set_dsd_length(@increment_dsd_offset(to, %d, u32), 1), in);
+"""
+    body = (
+        f"{receive % 0} words[0] = 33; config.control_transform.set_mask(words[0]); {receive % 1}"
+    )
+    image = compile_pe(body, IMPORT + MASKED, arch=arch, variables={"kept": "u32"})
+    device = device_of(image)
+    device.launch("run")
+    entries = [int(word) >> 16 & 0x3F for word in device.read("kept", 2)[0, 0]]
+    assert entries == [40 ^ 2, 40 ^ 33]
+
+
 @pytest.mark.parametrize(
     ("call", "name"),
     [
         ("config.filters.set_counter(1, 0)", "filters.set_counter"),
         ("config.exceptions.set_exception_mask(1)", "exceptions.set_exception_mask"),
-        ("config.control_transform.set_mask(2)", "control_transform.set_mask"),
     ],
 )
 def test_what_the_machine_lacks_is_refused(call, name):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from onewafer.diagnostics import Severity
+
 VARIABLES = """
 var a: i16 = 0; var b: i16 = 0; var u: u16 = 0; var f: f32 = 0.0; var h: f16 = 0.0; var c: bool = false;
 var w: u32 = 0;
@@ -206,13 +208,22 @@ def test_unused_functions_and_globals_are_not_analysed(analyze):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("addc16", "carry"), ("fnorms", "normalized"), ("fnormh", "normalized")]
+    ("call", "reason"),
+    [
+        ("@addc16(d, d, d)", "carry"),
+        ("@fnormh(d, d)", "significand"),
+        ("@fnorms(&x, x)", "significand"),
+    ],
 )
-def test_a_refused_builtin_says_why(analyze, name, reason):
-    error = analyze(f"var x: u16; fn f() void {{ @{name}(&x, x, x); }}").error
-    assert error.code == "unsupported-builtin"
-    assert reason in error.notes[0]
-    assert error.help
+def test_results_that_nobody_published_are_a_warning(analyze, call, reason):
+    program = """var x: f32; var a: [4]f16;
+        const d = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i] });"""
+    analysis = analyze(f"{program} fn f() void {{ {call}; }}")
+    (warning,) = analysis.diagnostics
+    assert warning.code == "undefined-result"
+    assert warning.severity is Severity.WARNING
+    assert reason in warning.notes[0]
+    assert warning.help
 
 
 NUMBERS = ("i8", "u8", "i16", "u16", "i32", "u32", "f16", "f32")

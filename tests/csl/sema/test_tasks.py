@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onewafer.csl import ir
-from onewafer.image import ChannelKind, QueueBinding, TaskKind, channel
+from onewafer.image import ChannelKind, QueueBinding, Rotation, TaskKind, channel
 
 DECLARED = """
 var n: i16 = 0;
@@ -184,3 +184,40 @@ def test_the_data_task_of_older_programs_for_the_host_is_taken(analyze):
     result = analyze("comptime { @rpc(@get_data_task_id(@get_color(3))); }", arch="wse2")
     assert not result.errors
     assert analyze("comptime { @rpc(3); }", arch="wse2").codes == ["type-mismatch"]
+
+
+ROTATING = "@bind_rotating_tasks(got, told, data, .{ .limit = 3 });"
+QUEUE = "@initialize_queue(queue, .{ .color = red });"
+
+
+def test_rotating_tasks_are_a_data_task_and_control_task_zero(analyze):
+    result = analyze(_comptime(f"{ROTATING.replace('= 3', '= 3, .init = 2')} {QUEUE}"))
+    assert result.instance.rotations == (Rotation(2, 0, 3, 2),)
+    assert [(task.kind, task.task_id) for task in result.instance.tasks] == [
+        (TaskKind.DATA, 2),
+        (TaskKind.CONTROL, 0),
+    ]
+    assert [d.code for d in result.diagnostics] == ["undefined-result"]
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"),
+    [
+        (f"{ROTATING} {QUEUE} {ROTATING}", "unsupported-feature"),
+        (f"{ROTATING} {QUEUE} @bind_data_task(got, data);", "duplicate-task-binding"),
+        (f"{ROTATING}", "queue-not-initialized"),
+        (f"{ROTATING.replace('told', 'got')} {QUEUE}", "type-mismatch"),
+        (f"{ROTATING.replace('.limit = 3', '.init = 0')} {QUEUE}", "missing-field"),
+        (f"{ROTATING.replace('= 3', '= -1')} {QUEUE}", "value-out-of-range"),
+        ("@set_control_task_table(); @set_control_task_table();", "duplicate-handler"),
+        ("@set_control_task_table(.{ .stride = 8 });", "value-out-of-range"),
+        ("@initialize_queue(queue, .{ .color = red, .ctrl_table_id = 2 });", "unsupported-feature"),
+    ],
+)
+def test_what_keeps_tasks_from_rotating(analyze, statements, code):
+    assert analyze(_comptime(statements)).codes == [code]
+
+
+@pytest.mark.parametrize("statement", [ROTATING, "@set_control_task_table();"])
+def test_tasks_do_not_rotate_on_wse2(analyze, statement):
+    assert analyze(_comptime(statement), arch="wse2").codes == ["unsupported-on-architecture"]

@@ -77,3 +77,9 @@ def test_integers_to_floats_round(word):
     exact = Fraction(signed(word))
     assert element(DsdOperation.XP162FH, 0, word) == HALF.round(exact)
     assert element(DsdOperation.XP162FS, 0, word) == SINGLE.round(exact)
+
+
+def test_subnormal_values_are_normalised():
+    """M141: the smallest values are powers of two, one step above it is not."""
+    assert element(DsdOperation.FNORMH, 0, 0x8001) == 0xBC00
+    assert element(DsdOperation.FNORMS, 0, 3) == 0x3FC0_0000

@@ -104,6 +104,8 @@ class _Linker:
             addressed=self._addressed(),
             reaches_registers=instance.reaches_registers,
             reaches_queues=instance.reaches_queues,
+            rotations=instance.rotations,
+            control_mask=instance.control_mask,
             pointers=pointers,
             loaded_dsrs=loaded_dsrs,
         )

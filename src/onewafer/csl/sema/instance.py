@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.session import Session
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
-    from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor
+    from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor, Rotation
 
 
 FieldPath = tuple[int, ...]
@@ -141,6 +141,12 @@ class InstanceContext(Context):
         """Whether loads and stores may go to the registers of the router."""
         self.reaches_queues = False
         """And to those of queues."""
+        self.rotations: list[tuple[Rotation, Span]] = []
+        """Tasks in whose place another one starts now and then."""
+        self.control_table: Span | None = None
+        """Where the program asks for a table of control tasks."""
+        self.control_mask = 0
+        """What the entry of kept control wavelets is combined with at first."""
         self.fifos: list[FifoRequest] = []
         self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
         """Where functions leave the fields of a struct that they return."""

@@ -391,6 +391,8 @@ class _Analysis:
             loads=tuple(instance.loads),
             reaches_registers=instance.reaches_registers,
             reaches_queues=instance.reaches_queues,
+            rotations=tuple(rotation for rotation, _ in instance.rotations),
+            control_mask=instance.control_mask,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(
                 tuple(formats.canonical_word(type_, taint.evaluate(pe.row)) for pe in pes)

@@ -26,6 +26,8 @@ _IGNORED_NO_OPERATION = 4
 _LAST_COMMAND = 7 * _COMMAND_BITS
 _OTHER_BITS = CONTROL_MARK | 0xC03F_0000
 _ENTRY_SHIFT, _ENTRY_BITS = 16, 0x3F
+NUM_ENTRIES = _ENTRY_BITS + 1
+"""Entries that a control wavelet can name."""
 
 
 @jitable
@@ -50,6 +52,17 @@ def is_ignored(word: int) -> bool:
 def entry_of(word: int) -> int:
     """Return the control task that the wavelet starts."""
     return word >> _ENTRY_SHIFT & _ENTRY_BITS
+
+
+@jitable
+def kept_word(word: int, mask: int) -> int:
+    """Return the word of a control wavelet as it is in memory (M48, M143).
+
+    The SDK says that the mask is combined with the first six bits of the index, which are the
+    entry. It does not say whether that happens to what is received or to what is sent: if to both,
+    a PE that passes wavelets on would undo it, so that it is decided here that it is to the first.
+    """
+    return word ^ mask << _ENTRY_SHIFT | MEMORY_MARK
 
 
 @jitable

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 NO_REGISTER = -1
 COLOR_REGISTER, SWITCH_REGISTER, SIDES_REGISTER, PENDING_REGISTER = range(4)
-"""Kinds: routes; positions; the second own side of positions; which colors were torn down."""
+"""Kinds: routes; positions; the second own side of positions; which colors were torn down, and what
+is no color's (`MASK_NUMBER`)."""
+MASK_NUMBER = 2
+"""Of a register of the last kind: it is the mask of kept control wavelets (M143)."""
 KIND_SHIFT = 5
 _NUMBER_MASK = 31
 _NUM_COLORS = 24
@@ -58,7 +61,7 @@ def register_at(address: int, num_bytes: int) -> int:
     if place & _NUMBER_MASK < _NUM_COLORS:
         return place
     word = place - _FIRST_PENDING
-    return PENDING_REGISTER << KIND_SHIFT | word if word in (0, 1) else NO_REGISTER
+    return PENDING_REGISTER << KIND_SHIFT | word if word in (0, 1, MASK_NUMBER) else NO_REGISTER
 
 
 @jitable
@@ -69,7 +72,7 @@ def kind_of(register: int) -> int:
 
 @jitable
 def number_of(register: int) -> int:
-    """Return the color of a register; of one of the torn down colors, which of the two it is."""
+    """Return the color of a register; of the last kind, which of the three it is."""
     return register & _NUMBER_MASK
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onewafer.image import DsdOperation, Opcode, ScalarType
-from onewafer.simulator.arithmetic import floating, integer
+from onewafer.simulator.arithmetic import floating, integer, undefined
 from onewafer.simulator.arithmetic.compiled import (
     float_to_single,
     jitable,
@@ -20,7 +20,7 @@ from onewafer.simulator.arithmetic.compiled import (
 Unary = Callable[[int], int]
 Binary = Callable[[int, int], int]
 Element = Callable[[int, int, int], int]
-"""(src0, src1, scalar) → dest; absent operands are passed as 0."""
+"""(src0, src1, scalar) → dest; absent operands are passed as 0. ADDC16 has its carry as scalar."""
 
 
 def _bind_binary(function: Callable[[int, int, int], int], element: ScalarType) -> Binary:
@@ -343,6 +343,9 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.FS2XP16: _through(CONVERSIONS[ScalarType.F32, ScalarType.I16], _AS_U16),
     _D.XP162FH: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F16]),
     _D.XP162FS: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F32]),
+    _D.ADDC16: undefined.add_with_carry,
+    _D.FNORMH: _one_source(undefined.normalize_half),
+    _D.FNORMS: _one_source(undefined.normalize_single),
 }
 
 

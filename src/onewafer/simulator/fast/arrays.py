@@ -54,6 +54,8 @@ class Arrays(NamedTuple):
     torn_colors: Matrix
     queue_colors: Matrix
     queue_flushes: Matrix
+    rotation_counts: Matrix
+    control_masks: Matrix
     blocked_streams: Matrix
     # the agenda
     wheel: Matrix
@@ -94,6 +96,8 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "torn_colors": (np.uint32, 1),
     "queue_colors": (np.uint8, 2),
     "queue_flushes": (np.uint32, 1),
+    "rotation_counts": (np.uint32, 2),
+    "control_masks": (np.uint8, 1),
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
     "wheel_counts": (np.int64, 2),

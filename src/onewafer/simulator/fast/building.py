@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.tables import ProgramLayout, ProgramTables
     from onewafer.simulator.fast.wiring import Arena, Fabric
+    from onewafer.simulator.state import MachineState
 
     Integers = NDArray[np.int64]
 
@@ -146,25 +148,21 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         switches=_make_switches(image, fabric, channel_of),
         rings=rings,
         launches=_make_launches(image, num_pes),
-        memory=state.memory,
-        registers=state.registers,
-        dsrs=state.dsrs,
-        return_stacks=state.return_stacks,
-        pending_tasks=state.pending_tasks,
-        blocked_tasks=state.blocked_tasks,
-        blocked_colors=state.blocked_colors,
-        torn_colors=state.torn_colors,
-        queue_colors=state.queue_colors,
-        queue_flushes=state.queue_flushes,
-        blocked_streams=state.blocked_streams,
         blocks=fabric.places.block.astype(np.int32),
         heap_places=np.zeros(num_pes, np.int32),
         heap_cycles=np.empty(num_pes, np.int64),
         candidates=np.zeros(_most_sources(fabric), np.int64),
         events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
+        **_shared_with(state),
         **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
     return arrays, fabric
+
+
+def _shared_with(state: MachineState) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the machine's state that kernels use as they are."""
+    names = {field.name for field in fields(state)} & set(Arrays._fields)
+    return {name: getattr(state, name) for name in names}
 
 
 def _reached(image: WaferImage) -> NDArray[np.int32]:

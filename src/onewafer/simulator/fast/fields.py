@@ -390,12 +390,13 @@ NUM_DSD_FIELDS = DSD_STRIDES + 4
     TASK_NUM_ARGUMENTS,
     TASK_REGISTERS,
     TASK_TYPES,
+    TASK_ROTATION,  # of a data task: number of its rotation; NONE: it has none
+    TASK_LIMIT,
+    TASK_ALTERNATE,  # entry of the control task that starts in its place
     NUM_TASK_FIELDS,
-) = (*range(6), 7, 9)
+) = (*range(6), 7, 9, 10, 11, 12)
 NO_TASK_KIND, LOCAL_TASK, DATA_TASK, CONTROL_TASK = range(4)
 NUM_TASK_IDS = 32
-NUM_ENTRIES = 64
-"""Entries that a control wavelet can name."""
 
 WAY_CHANNEL, WAY_COLOR, WAY_NUMBER, NUM_WAY_FIELDS = range(4)
 """Channels of a program: distance from the PE's first, color, and the picker's number."""

@@ -22,6 +22,7 @@ from onewafer.simulator.arithmetic.outputs import (
     IS_CONTROL,
     UNMARKS,
 )
+from onewafer.simulator.arithmetic.undefined import FIRST_CARRY, carry_of
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
@@ -120,6 +121,7 @@ _MAIN_RANK = 1
 
 _REGISTER, _POINTER = int(OperandMode.REGISTER), int(OperandMode.POINTER)
 _DSR_DEST = int(OperandMode.DSR_DEST)
+_ADDC16 = int(DsdOperation.ADDC16)
 _FABIN, _FABOUT = int(DsdKind.FABIN), int(DsdKind.FABOUT)
 _MEM4D, _FIFO = int(DsdKind.MEM4D), int(DsdKind.FIFO)
 
@@ -317,13 +319,26 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
             base0 = word
         elif accumulator == OP_SRC1:
             base1 = word
+        scalar = following_scalar(kind, a, b, scalar)
         done += 1
     s.arena[op + OP_NEXT] = first + done
-    if accumulator:
-        s.arena[op + accumulator + OPERAND_BASE] = to_signed(
-            base0 if accumulator == OP_SRC0 else base1
-        )
+    keep_running(s, op, base0 if accumulator == OP_SRC0 else base1, scalar)
     return done
+
+
+@kernel
+def following_scalar(kind: int, a: int, b: int, scalar: int) -> int:
+    """Return the scalar of the next element: that of ADDC16 is its carry (M140)."""
+    return carry_of(a, b, scalar) if kind == _ADDC16 else scalar
+
+
+@kernel
+def keep_running(s: Arrays, op: int, result: int, scalar: int) -> None:
+    """Keep what an operation takes from one element to the next: its scalar, a running result."""
+    s.arena[op + OP_SCALAR] = to_signed(scalar)
+    accumulator = s.arena[op + OP_ACCUMULATOR]
+    if accumulator:
+        s.arena[op + accumulator + OPERAND_BASE] = to_signed(result)
 
 
 @kernel
@@ -432,7 +447,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.operations[row, OPS_WAITING_SINCE] = 0
     scalar = s.code[code, CODE_RC]
     has_scalar = scalar >> 16 == _REGISTER
-    word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else 0
+    word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else FIRST_CARRY
     s.arena[op + OP_SCALAR] = to_signed(word)
     setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
     begins = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)

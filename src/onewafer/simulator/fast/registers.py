@@ -10,9 +10,11 @@ router, or the next access, comes to a later one.
 from __future__ import annotations
 
 from onewafer.image import COLORS_OF_A_WORD
+from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLOR_REGISTER,
+    MASK_NUMBER,
     NUM_WAYS,
     PENDING_REGISTER,
     SWITCH_REGISTER,
@@ -92,6 +94,8 @@ def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
     if is_of_queues(register):
         return read_queue_register(s, pe, register)
     if kind_of(register) == PENDING_REGISTER:
+        if number_of(register) == MASK_NUMBER:
+            return int64(s.control_masks[pe])
         shift = COLORS_OF_A_WORD * number_of(register)
         torn = int64(s.torn_colors[pe])
         s.torn_colors[pe] = torn & ~(_HALF << shift)
@@ -119,9 +123,11 @@ def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) 
     if is_of_queues(register):
         write_queue_register(s, block, register, word, cycle)
         return
-    if kind_of(register) == PENDING_REGISTER:
-        return
     pe = s.arena[block + BLOCK_PE]
+    if kind_of(register) == PENDING_REGISTER:
+        if number_of(register) == MASK_NUMBER:
+            s.control_masks[pe] = word % NUM_ENTRIES
+        return
     s.pes[pe, PE_WRITE_CYCLE] = cycle
     s.pes[pe, PE_WRITE_REGISTER] = register
     s.pes[pe, PE_WRITE_WORD] = word

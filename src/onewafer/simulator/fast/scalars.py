@@ -64,6 +64,8 @@ _FH2XP16 = int(_D.FH2XP16)
 _FS2XP16 = int(_D.FS2XP16)
 _XP162FH = int(_D.XP162FH)
 _XP162FS = int(_D.XP162FS)
+_ADDC16 = int(_D.ADDC16)
+_FNORMH = int(_D.FNORMH)
 _mov16 = ELEMENTS[_D.MOV16]
 _add16 = ELEMENTS[_D.ADD16]
 _sub16 = ELEMENTS[_D.SUB16]
@@ -103,6 +105,9 @@ _fh2xp16 = ELEMENTS[_D.FH2XP16]
 _fs2xp16 = ELEMENTS[_D.FS2XP16]
 _xp162fh = ELEMENTS[_D.XP162FH]
 _xp162fs = ELEMENTS[_D.XP162FS]
+_addc16 = ELEMENTS[_D.ADDC16]
+_fnormh = ELEMENTS[_D.FNORMH]
+_fnorms = ELEMENTS[_D.FNORMS]
 
 
 @shared
@@ -328,7 +333,13 @@ def element_rare(operation: int, a: int, b: int, scalar: int) -> int:
         return _fs2xp16(a, b, scalar)
     if operation == _XP162FH:
         return _xp162fh(a, b, scalar)
-    return _xp162fs(a, b, scalar)
+    if operation == _XP162FS:
+        return _xp162fs(a, b, scalar)
+    if operation == _ADDC16:
+        return _addc16(a, b, scalar)
+    if operation == _FNORMH:
+        return _fnormh(a, b, scalar)
+    return _fnorms(a, b, scalar)
 
 
 @shared

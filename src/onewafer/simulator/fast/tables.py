@@ -19,6 +19,7 @@ from onewafer.image import (
     TaskKind,
     cost_class,
 )
+from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -57,7 +58,6 @@ from onewafer.simulator.fast.fields import (
     NUM_CODE_FIELDS,
     NUM_CONFIG_FIELDS,
     NUM_DSD_FIELDS,
-    NUM_ENTRIES,
     NUM_PROGRAM_FIELDS,
     NUM_TASK_FIELDS,
     NUM_TASK_IDS,
@@ -79,12 +79,15 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_QUEUES,
     PROGRAM_TASKS,
     T_RATES,
+    TASK_ALTERNATE,
     TASK_CHANNEL,
     TASK_COLOR,
     TASK_ENTRY,
     TASK_KIND,
+    TASK_LIMIT,
     TASK_NUM_ARGUMENTS,
     TASK_REGISTERS,
+    TASK_ROTATION,
     TASK_TYPES,
 )
 from onewafer.simulator.loading import (
@@ -429,7 +432,13 @@ def _set_data_task(
 ) -> None:
     color = data_task_color(task.task_id, layout.program, architecture)
     row[TASK_COLOR] = color
+    row[TASK_ROTATION] = NONE
     row[TASK_CHANNEL] = next(c.distance for c in layout.channels if c.color == color)
+    for number, rotation in enumerate(layout.program.rotations):
+        if rotation.task_id == task.task_id:
+            row[TASK_ROTATION] = number
+            row[TASK_LIMIT] = rotation.limit
+            row[TASK_ALTERNATE] = rotation.alternate
     _set_arguments(row, task)
 
 

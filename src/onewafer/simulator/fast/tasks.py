@@ -49,12 +49,15 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_TASKS,
     RUNNING,
     T_TASK_START,
+    TASK_ALTERNATE,
     TASK_CHANNEL,
     TASK_COLOR,
     TASK_ENTRY,
     TASK_KIND,
+    TASK_LIMIT,
     TASK_NUM_ARGUMENTS,
     TASK_REGISTERS,
+    TASK_ROTATION,
     TASK_TYPES,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
@@ -157,7 +160,7 @@ def pick(s: Arrays, block: int, cycle: int) -> None:
     elif picked == LAUNCH_ID:
         take_launch(s, pe)
     else:
-        take_task(s, block, picked, cycle)
+        subject = take_task(s, block, picked, cycle)
     record(s, s.pes[pe, PE_MAIN_NEXT], block, _TASK_START, subject, s.pes[pe, PE_PC])
 
 
@@ -210,15 +213,40 @@ def take_launch(s: Arrays, pe: int) -> None:
 
 
 @kernel
-def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> None:
-    """Clear what made a task ready, and put its wavelet into registers."""
+def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> int:
+    """Clear what made a task ready, and put its wavelet into registers; return what events say."""
     pe = s.arena[block + BLOCK_PE]
     task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS] + task_id
     s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
     if s.tasks[task, TASK_KIND] == LOCAL_TASK:
         s.pending_tasks[pe] = int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
-        return
-    take_wavelet(s, block, s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL], task, cycle)
+        return task_id
+    channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
+    if s.tasks[task, TASK_ROTATION] != NONE and counts_to_limit(s, pe, task):
+        entry = s.tasks[task, TASK_ALTERNATE]
+        start_control_task(s, block, channel, entry, cycle)
+        return _CONTROL_TASK_ID + entry
+    take_wavelet(s, block, channel, task, cycle)
+    return task_id
+
+
+@kernel
+def counts_to_limit(s: Arrays, pe: int, task: int) -> bool:
+    """Count the start of a data task; tell whether the other one of its pair is due (M142)."""
+    number = s.tasks[task, TASK_ROTATION]
+    count = int64(s.rotation_counts[pe, number])
+    is_due = count >= s.tasks[task, TASK_LIMIT]
+    s.rotation_counts[pe, number] = 0 if is_due else count + 1
+    return is_due
+
+
+@kernel
+def start_control_task(s: Arrays, block: int, channel: int, entry: int, cycle: int) -> None:
+    """Start a control task with the next wavelet of a channel."""
+    pe = s.arena[block + BLOCK_PE]
+    task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] + entry
+    s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
+    take_wavelet(s, block, channel, task, cycle)
 
 
 @shared
@@ -227,9 +255,7 @@ def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
     pe = s.arena[block + BLOCK_PE]
     channel = channel_of_number(s, pe, number)
     entry = entry_of(marked_word(s, channel))
-    task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] + entry
-    s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
-    take_wavelet(s, block, channel, task, cycle)
+    start_control_task(s, block, channel, entry, cycle)
     return _CONTROL_TASK_ID + entry
 
 

@@ -6,7 +6,7 @@ control wavelet behind the one they take starts a task.
 
 from __future__ import annotations
 
-from onewafer.simulator.arithmetic.control import MEMORY_MARK
+from onewafer.simulator.arithmetic.control import MEMORY_MARK, kept_word
 from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, INDEX_BITS, MARKS, UNMARKS
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
@@ -29,7 +29,6 @@ from onewafer.simulator.fast.fields import (
     FIFO_STATE,
     FIFO_TAIL,
     INPUT,
-    OP_ACCUMULATOR,
     OP_DEST,
     OP_ELEMENT_CYCLES,
     OP_HAS_STARTED,
@@ -55,10 +54,12 @@ from onewafer.simulator.fast.fields import (
     T_RAMP,
     VECTOR,
 )
-from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take, to_signed
+from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
+    following_scalar,
+    keep_running,
     mask_of_output,
     read_memory,
     write_memory,
@@ -113,10 +114,10 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     put_result(s, block, pe, op, k, word, cycle)
     if s.clock[FAULT]:
         return
-    accumulator = s.arena[op + OP_ACCUMULATOR]
-    if accumulator:
-        s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
     s.arena[op + OP_NEXT] = k + progress
+    if progress:
+        scalar = following_scalar(s.arena[op + OP_KIND], a, b, scalar)
+    keep_running(s, op, word, scalar)
 
 
 @kernel
@@ -143,7 +144,9 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
     if kind == INPUT:
         marks = s.arena[op + at + OPERAND_STEP] & MARKS != 0 and is_control_next(s, base)
         word = take_from_channel(s, block, base, cycle)
-        return (word | MEMORY_MARK if marks else word) & ((1 << 8 * num_bytes) - 1)
+        if marks:
+            word = kept_word(word, int64(s.control_masks[pe]))
+        return word & ((1 << 8 * num_bytes) - 1)
     if kind == RING:
         return take_element(s, pe, base, num_bytes, cycle)
     if kind == VECTOR:

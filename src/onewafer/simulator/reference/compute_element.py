@@ -11,7 +11,7 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 from typing import TYPE_CHECKING
@@ -33,16 +33,18 @@ from onewafer.image import (
     TaskKind,
 )
 from onewafer.simulator.arithmetic import canonical
-from onewafer.simulator.arithmetic.control import entry_of, is_control
+from onewafer.simulator.arithmetic.control import NUM_ENTRIES, entry_of, is_control
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
+    MASK_NUMBER,
     NO_REGISTER,
     PENDING_REGISTER,
     kind_of,
     number_of,
     register_at,
 )
+from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
 from onewafer.simulator.messages import (
@@ -321,6 +323,8 @@ class ComputeElement:
             return self.queue_registers.read(register)
         if kind_of(register) != PENDING_REGISTER:
             return self.router.switches[number_of(register)].read(kind_of(register))
+        if number_of(register) == MASK_NUMBER:
+            return self.control_mask
         shift = COLORS_OF_A_WORD * number_of(register)
         torn = int(self._state.torn_colors[self.index])
         self._state.torn_colors[self.index] = torn & ~(0xFFFF << shift)
@@ -332,6 +336,8 @@ class ComputeElement:
             self.queue_registers.write(register, word & 0xFFFF)
         if kind_of(register) != PENDING_REGISTER:
             self.written_register = register, word & 0xFFFF
+        elif number_of(register) == MASK_NUMBER:
+            self._state.control_masks[self.index] = word % NUM_ENTRIES
 
     def commit_register(self, cycle: int) -> None:
         """Let router or queues have what was written in `cycle`, after its moves (M132)."""
@@ -348,6 +354,11 @@ class ComputeElement:
         """Hear that a color was torn down (M130, M133)."""
         self._state.torn_colors[self.index] |= 1 << color
         self.activate(TEARDOWN_TASK)
+
+    @property
+    def control_mask(self) -> int:
+        """What the entry of kept control wavelets is combined with (M143)."""
+        return int(self._state.control_masks[self.index])
 
     def activate_all(self, tasks: int) -> None:
         """Make all tasks of a bit set pending (M113)."""
@@ -523,7 +534,7 @@ class ComputeElement:
         ready = self._ready_tasks(cycle)
         if not ready:
             return
-        chosen = min(ready, key=self._order)
+        chosen = self._rotated(min(ready, key=self._order))
         self.last_picked = chosen.number
         self.pc = chosen.entry
         self.return_depth = 0
@@ -532,6 +543,23 @@ class ComputeElement:
         self.task_starts += 1
         self._take_arguments(chosen, cycle)
         self.record(self.main_next, EventKind.TASK_START, chosen.event_id, self.pc)
+
+    def _rotated(self, chosen: Ready) -> Ready:
+        """Count the start of a data task; return the other task of its pair if it is due (M142).
+
+        That one takes the wavelet of the start, as it would take a control wavelet: no public text
+        says whether it does, only that it starts instead.
+        """
+        pair = self._tables.rotations.get(chosen.task)
+        if pair is None:
+            return chosen
+        number, limit, alternate = pair
+        counts = self._state.rotation_counts[self.index]
+        if counts[number] < limit:
+            counts[number] += 1
+            return chosen
+        counts[number] = 0
+        return replace(chosen, entry=alternate.entry, task=alternate)
 
     def _order(self, ready: Ready) -> tuple[int, bool]:
         """Return when the picker comes to a task; of one number the local task goes first."""
@@ -631,7 +659,7 @@ class ComputeElement:
                 self._make_operand(*src0, src0_bytes),
                 self._make_operand(*src1, src1_bytes),
             ),
-            self.registers[scalar_register] if has_scalar else 0,
+            self.registers[scalar_register] if has_scalar else FIRST_CARRY,
             config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
             pc=self.pc - 1,
         )

@@ -42,6 +42,8 @@ class ElementProgram:
     """Color of each descriptor; `UNBOUND` in memory and where the queue serves another color."""
     functions: dict[str, Symbol]
     """Exported functions by host-visible name."""
+    rotations: dict[Task | None, tuple[int, int, Task]]
+    """By data task: number and limit of its rotation, and the other task of the pair (M142)."""
 
 
 def prepare_program(program: TileProgram, architecture: Architecture) -> ElementProgram:
@@ -52,6 +54,7 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         for symbol in program.symbols
         if symbol.name == target and symbol.kind is SymbolKind.FUNCTION
     }
+    control_tasks = {t.task_id: t for t in program.tasks if t.kind is TaskKind.CONTROL}
     return ElementProgram(
         program=program,
         code=decode_program(program, architecture.timing),
@@ -61,7 +64,7 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
             for task in program.tasks
             if task.kind is TaskKind.DATA
         },
-        control_tasks={t.task_id: t for t in program.tasks if t.kind is TaskKind.CONTROL},
+        control_tasks=control_tasks,
         attachments=input_attachments(program, architecture),
         dsd_colors=tuple(
             fabric_color(dsd, program, architecture)
@@ -70,4 +73,10 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
             for dsd in program.dsds
         ),
         functions=functions,
+        rotations={
+            task: (number, rotation.limit, control_tasks[rotation.alternate])
+            for number, rotation in enumerate(program.rotations)
+            for task in program.tasks
+            if (task.kind, task.task_id) == (TaskKind.DATA, rotation.task_id)
+        },
     )

@@ -8,7 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import DSD_NUMBER_MASK, DsdDescriptor, DsdKind
-from onewafer.simulator.arithmetic.control import CONTROL_MARK, MEMORY_MARK, is_control
+from onewafer.simulator.arithmetic.control import (
+    CONTROL_MARK,
+    MEMORY_MARK,
+    is_control,
+    kept_word,
+)
 from onewafer.simulator.arithmetic.outputs import (
     CLEARS_BITS,
     CLEARS_SHIFT,
@@ -184,7 +189,9 @@ class InputOperand:
         if self.flags & DROPS:
             self.is_progress = is_control(word)
         if self.flags & MARKS and is_control(word):
-            word |= MEMORY_MARK
+            element = self.channel.element
+            assert element is not None
+            word = kept_word(word, element.control_mask)
         return word & self._mask
 
     def write(self, k: int, word: int) -> None:

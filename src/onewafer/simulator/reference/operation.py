@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK
 from onewafer.simulator.arithmetic.outputs import ADVANCES
+from onewafer.simulator.arithmetic.undefined import carry_of
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.operand import (
     ENDLESS,
@@ -173,25 +174,34 @@ class Operation:
     def step(self) -> None:
         """Read, compute and write the next element (M36)."""
         k = self.next_element
-        word = self.element(self.src0.read(k), self.src1.read(k), self.scalar)
+        a, b = self.src0.read(k), self.src1.read(k)
+        word = self.element(a, b, self.scalar)
         self.dest.write(k, word)
         if self.accumulator is not None:
             self.accumulator.write(k, word)
         if all(source.is_progress for source in self.inputs):
             self.next_element = k + 1
+            self._carry(a, b)
         if self.output is not None and self.output.flags & ADVANCES and self.is_complete:
             self.output.written |= ADVANCE_MARK
 
     def perform(self) -> None:
         """Execute every element."""
-        element, scalar = self.element, self.scalar
+        element = self.element
         read0, read1, write = self.src0.read, self.src1.read, self.dest.write
         accumulate = None if self.accumulator is None else self.accumulator.write
         for k in range(self.length):
-            word = element(read0(k), read1(k), scalar)
+            a, b = read0(k), read1(k)
+            word = element(a, b, self.scalar)
             write(k, word)
             if accumulate is not None:
                 accumulate(k, word)
+            self._carry(a, b)
+
+    def _carry(self, a: int, b: int) -> None:
+        """Note what an addition carries into its next element (M140)."""
+        if self.kind is DsdOperation.ADDC16:
+            self.scalar = carry_of(a, b, self.scalar)
 
     def _find_accumulator(self) -> ScalarOperand | None:
         """Return the register source that a reduction replaces by its running result (M37)."""

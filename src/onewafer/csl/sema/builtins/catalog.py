@@ -15,6 +15,7 @@ from onewafer.csl.sema.builtins import (
     program,
     queues,
     registers,
+    rotations,
     values,
     vectors,
 )
@@ -31,6 +32,7 @@ MODULES: Final = (
     program,
     queues,
     registers,
+    rotations,
     values,
     vectors,
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
     int_of,
@@ -33,7 +34,15 @@ from onewafer.csl.sema.values import (
     boolean,
     type_of,
 )
-from onewafer.image import ChannelKind, Opcode, ScalarType, TaskKind, channel
+from onewafer.image import (
+    CONTROL_MASK_WORD,
+    WORD_BYTES,
+    ChannelKind,
+    Opcode,
+    ScalarType,
+    TaskKind,
+    channel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -294,6 +303,35 @@ def set_router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value
     address = register_address(a, site, args[0])
     word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
     a.emit(ir.Store(ScalarType.U16, address, 0, word, site.span))
+    return VOID_VALUE
+
+
+_MASK_SIDE = (
+    "whether the mask changes what is received or what is sent: here it is what a fabin_dsd with "
+    "`.control_transform` receives"
+)
+_MASK_ADVICE = "let the sender name the control task that is meant"
+
+
+@comptime_builtin("set_control_mask", 1, context=Where.PROGRAM, is_internal=True)
+def control_mask_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Combine the entry of kept control wavelets with a mask, from the start."""
+    context = module.context
+    assert isinstance(context, InstanceContext)
+    mask = operations.forced_integer(args[0], site.argument_spans[0], "the mask")
+    context.control_mask = mask % module.session.architecture.num_control_task_ids
+    warn_of_undefined(context, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
+    return VOID_VALUE
+
+
+@runtime_builtin("set_control_mask", 1, is_internal=True)
+def set_control_mask(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Combine the entry of kept control wavelets with a mask from now on."""
+    a.instance.reaches_registers = True
+    mask = a.sized(args[0], t.U16, site.argument_spans[0], "the mask")
+    address = ir.Immediate(ScalarType.U16, WORD_BYTES * CONTROL_MASK_WORD)
+    a.emit(ir.Store(ScalarType.U16, address, 0, mask, site.span))
+    warn_of_undefined(a.instance, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
     return VOID_VALUE
 
 

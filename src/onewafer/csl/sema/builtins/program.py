@@ -57,18 +57,20 @@ def instance_of(module: Module) -> InstanceContext:
     return context
 
 
-def _task(value: Value, site: Site) -> FunctionValue:
+def task_of(value: Value, span: Span) -> FunctionValue:
+    """Return the task that is bound to an id, or fail."""
     if isinstance(value, FunctionValue) and value.declaration.is_task:
         return value
     fail(
         "type-mismatch",
         f"a task is bound to an id, this is of type `{type_of(value)}`",
-        site.argument_spans[0],
+        span,
         help="declare it as `task name() void { … }`",
     )
 
 
-def _number(value: Value, type_: t.Type, span: Span) -> int:
+def number_of_id(value: Value, type_: t.Type, span: Span) -> int:
+    """Return the number of an id of a type, or fail."""
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, str(type_), span))
     operations.mismatch(value, type_, span, "an id")
@@ -77,8 +79,8 @@ def _number(value: Value, type_: t.Type, span: Span) -> int:
 @comptime_builtin("bind_local_task", 2, context=Where.PROGRAM)
 def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Bind a task to a local task id."""
-    task = _task(args[0], site)
-    number = _number(args[1], t.LOCAL_TASK_ID, site.argument_spans[1])
+    task = task_of(args[0], site.argument_spans[0])
+    number = number_of_id(args[1], t.LOCAL_TASK_ID, site.argument_spans[1])
     instance, machine = instance_of(module), module.session.architecture
     check_reserved_local_task(module.session, number, site.argument_spans[1])
     if task.declaration.parameters:
@@ -104,8 +106,8 @@ def _check_shared_id(instance: InstanceContext, other: TaskKind, number: int, sp
 @comptime_builtin("bind_data_task", 2, context=Where.PROGRAM)
 def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Bind a task to the wavelets of a channel."""
-    task = _task(args[0], site)
-    number = _number(args[1], t.DATA_TASK_ID, site.argument_spans[1])
+    task = task_of(args[0], site.argument_spans[0])
+    number = number_of_id(args[1], t.DATA_TASK_ID, site.argument_spans[1])
     instance, machine = instance_of(module), module.session.architecture
     if len(task.declaration.parameters) > MAX_DATA_ARGUMENTS:
         fail("type-mismatch", "a data task has at most two parameters", site.argument_spans[0])
@@ -113,7 +115,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         check_reserved_color(module.session, number, site.argument_spans[1])
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
     else:
-        instance.requests.append(lambda: _check_input_queue(instance, number, site.span))
+        instance.requests.append(lambda: check_input_queue(instance, number, site.span))
     instance.bind_task(Binding(TaskKind.DATA, number, task, site.span))
     return VOID_VALUE
 
@@ -121,16 +123,17 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("bind_control_task", 2, context=Where.PROGRAM)
 def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Bind a task to the control wavelets that name its id."""
-    task = _task(args[0], site)
-    number = _number(args[1], t.CONTROL_TASK_ID, site.argument_spans[1])
+    task = task_of(args[0], site.argument_spans[0])
+    number = number_of_id(args[1], t.CONTROL_TASK_ID, site.argument_spans[1])
     check_reserved_control_task(module.session, number, site.argument_spans[1])
     instance = instance_of(module)
-    instance.requests.append(lambda: _check_control_parameters(task, site.argument_spans[0]))
+    instance.requests.append(lambda: check_control_parameters(task, site.argument_spans[0]))
     instance.bind_task(Binding(TaskKind.CONTROL, number, task, site.span))
     return VOID_VALUE
 
 
-def _check_control_parameters(task: FunctionValue, span: Span) -> None:
+def check_control_parameters(task: FunctionValue, span: Span) -> None:
+    """Fail unless a task can take what a control wavelet carries."""
     types = task.module.function_type(task.declaration).parameters
     if len(types) > 1 or any(p is None or t.num_bytes(p) != _ARGUMENT_BYTES for p in types):
         fail(
@@ -141,7 +144,8 @@ def _check_control_parameters(task: FunctionValue, span: Span) -> None:
         )
 
 
-def _check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
+def check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
+    """Fail if a data task is bound to an input queue that serves no color."""
     if (True, number) not in instance.queues:
         fail(
             "queue-not-initialized",
@@ -242,10 +246,11 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
         args[1],
         "the configuration of a queue",
         span,
-        known=("color", "priority"),
+        known=("color", "priority", "ctrl_table_id"),
         required=("color",) if is_required else (),
-        unsupported=("ctrl_table_id",),
     )
+    if "ctrl_table_id" in fields:
+        _check_table(fields["ctrl_table_id"], span)
     if is_required and "priority" in fields:
         fail(
             "unsupported-on-architecture",
@@ -255,6 +260,17 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
         )
     read_priority(fields, span)
     return color_number(fields["color"], span) if "color" in fields else None
+
+
+def _check_table(value: Value, span: Span) -> None:
+    """Fail if a queue looks up its control tasks elsewhere than all others do."""
+    if operations.forced_integer(value, span, "`.ctrl_table_id`") != 0:
+        fail(
+            "unsupported-feature",
+            "the queues of the simulated machine have one table of control tasks",
+            span,
+            help="leave `.ctrl_table_id` out, and give each control task an id of its own",
+        )
 
 
 @comptime_builtin("export_symbol", 1, 2, context=Where.PROGRAM, operands=(0,))
@@ -383,7 +399,7 @@ def check_handler(value: Value, site: Site) -> None:
 @comptime_builtin("rpc", 1, context=Where.PROGRAM)
 def rpc(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Take the commands of the host at a data task; memcpy does that without being asked."""
-    _number(args[0], t.DATA_TASK_ID, site.argument_spans[0])
+    number_of_id(args[0], t.DATA_TASK_ID, site.argument_spans[0])
     return VOID_VALUE
 
 

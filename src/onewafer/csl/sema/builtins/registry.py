@@ -96,8 +96,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_config",
         "set_config_unchecked",
         "set_active_prng",
-        "set_control_task_table",
-        "bind_rotating_tasks",
         "set_fifo_read_length",
         "set_fifo_write_length",
         "get_filter_id",
@@ -105,26 +103,8 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_symbol_value",
         "get_tensor_ptr",
         "has_exported_tensors",
-        "addc16",
-        "fnorms",
-        "fnormh",
     )
 )
-
-
-_UNPUBLISHED = {
-    "bind_rotating_tasks": (
-        "the simulated machine has no tasks that take turns",
-        "bind one task, count in it, and `@activate` a local task",
-    ),
-    "addc16": (
-        "no documentation says where the carry comes from and where it goes",
-        "add in 32 bits: `@as(u32, a) + b`",
-    ),
-    "fnormh": ("no documentation says what a normalized value is", "`@fscaleh` scales by 2ⁿ"),
-    "fnorms": ("no documentation says what a normalized value is", "`@fscales` scales by 2ⁿ"),
-}
-"""Why some builtins are not supported, and what to write."""
 
 
 def comptime_builtin(
@@ -207,9 +187,7 @@ def _unknown(site: Site) -> Diagnostic:
     primary = Annotation(site.span)
     if site.name in DOCUMENTED_BUT_UNSUPPORTED:
         message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
-        reason, instead = _UNPUBLISHED.get(site.name, ("", ""))
-        notes = (reason,) if reason else ()
-        return Diagnostic("unsupported-builtin", message, primary, notes=notes, help=instead)
+        return Diagnostic("unsupported-builtin", message, primary)
     advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic(
         "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice

@@ -12,6 +12,7 @@ from onewafer.csl.sema.builtins.completion import loaded_config, read_config
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
 from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
@@ -50,9 +51,22 @@ _ON_SCALARS: Final = frozenset(
         DsdOperation.FSCALES,
         DsdOperation.FH2XP16,
         DsdOperation.FS2XP16,
+        DsdOperation.FNORMH,
+        DsdOperation.FNORMS,
     )
 )
 """Operations that the SDK also has from a scalar to a pointer."""
+_CARRY: Final = "where the carry into the first element comes from: here it is 0"
+_SIGNIFICAND: Final = (
+    "what a normalized value is: here it is the significand, in [1, 2), with the sign of the "
+    "value; zeros, infinities and NaN stay as they are"
+)
+_UNDEFINED: Final = {
+    DsdOperation.ADDC16: (_CARRY, "add in 32 bits: `@as(u32, a) + b`"),
+    DsdOperation.FNORMH: (_SIGNIFICAND, "take the bits apart: `@bitcast(u16, x)`"),
+    DsdOperation.FNORMS: (_SIGNIFICAND, "take the bits apart: `@bitcast(u32, x)`"),
+}
+"""Operations of which no public text says something (M140, M141), and what to write instead."""
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
 
 
@@ -111,6 +125,7 @@ def _operation(
             help="write `.{ .async = true }` as its last argument",
         )
     _check_cleared(site, operands, info)
+    _warn_of_undefined(a, site, operation)
     parts = operation, dest, src0, src1, scalar, config, site.span
     if config is None and any(isinstance(v, Dsr) or type_of(v) is t.FIFO for v in operands):
         result = a.new_local("result", t.BOOL, is_const=True).local
@@ -118,6 +133,13 @@ def _operation(
         return Runtime(t.BOOL, ir.ReadLocal(result))
     a.emit(ir.DsdStatement(*parts))
     return TRUE  # nothing but a FIFO ends a synchronous operation early
+
+
+def _warn_of_undefined(a: Analyzer, site: Site, operation: DsdOperation) -> None:
+    """Warn of an operation of which public text does not define the result."""
+    if operation in _UNDEFINED:
+        unknown, instead = _UNDEFINED[operation]
+        warn_of_undefined(a.instance, f"`@{site.name}`", site.span, unknown, instead)
 
 
 def _check_cleared(site: Site, operands: Sequence[Value], info: DsdOperationInfo) -> None:

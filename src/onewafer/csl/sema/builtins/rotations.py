@@ -1,0 +1,140 @@
+"""`@bind_rotating_tasks` and `@set_control_task_table`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.program import (
+    check_control_parameters,
+    check_input_queue,
+    instance_of,
+    number_of_id,
+    task_of,
+)
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.builtins.undefined import warn_of_undefined
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import Binding
+from onewafer.csl.sema.structs import read_fields
+from onewafer.csl.sema.values import VOID_VALUE, Value
+from onewafer.diagnostics import Annotation
+from onewafer.image import MAX_ROTATION_LIMIT, Rotation, TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.session import Session
+    from onewafer.diagnostics import Span
+
+ALTERNATE = 0
+"""Control task id of the task that starts now and then (SDK)."""
+_INSTRUCTIONS, _STRIDES = (2, 4, 8), range(1, 8)
+
+
+@comptime_builtin("bind_rotating_tasks", 4, context=Where.PROGRAM)
+def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Bind a data task, and a control task that starts in its place every so many times."""
+    spans, instance = site.argument_spans, instance_of(module)
+    machine = module.session.architecture
+    if not machine.num_rotations:
+        fail(
+            "unsupported-on-architecture",
+            f"the tasks of {machine.name} do not rotate",
+            site.span,
+            help="count the wavelets in the data task",
+        )
+    main, alternate = task_of(args[0], spans[0]), task_of(args[1], spans[1])
+    number = number_of_id(args[2], t.DATA_TASK_ID, spans[2])
+    limit, initial = _counts(args[3], spans[3])
+    if instance.rotations:
+        fail(
+            "unsupported-feature",
+            "one pair of tasks can rotate: the queue of a second one needs a table of control "
+            "tasks of its own, and the simulated machine has one table",
+            site.span,
+            secondary=(Annotation(instance.rotations[0][1], "the first pair"),),
+            help="count the wavelets of the other data task in the task itself",
+        )
+    instance.requests.append(lambda: check_input_queue(instance, number, site.span))
+    instance.requests.append(lambda: check_control_parameters(alternate, spans[1]))
+    instance.bind_task(Binding(TaskKind.DATA, number, main, site.span))
+    instance.bind_task(Binding(TaskKind.CONTROL, ALTERNATE, alternate, site.span))
+    instance.rotations.append((Rotation(number, ALTERNATE, limit, initial), site.span))
+    warn_of_undefined(
+        instance,
+        "a pair of rotating tasks",
+        site.span,
+        "whether the second task takes the wavelet in whose place it starts: here it does, and its "
+        "parameter has the low 16 bits",
+        "count the wavelets in a data task: `@bind_data_task`",
+    )
+    return VOID_VALUE
+
+
+def _counts(value: Value, span: Span) -> tuple[int, int]:
+    """Return the limit of a rotation and where its counter begins."""
+    what = "the configuration of rotating tasks"
+    fields = read_fields(value, what, span, known=("limit", "init"), required=("limit",))
+    limit = operations.forced_integer(fields["limit"], span, "`.limit`")
+    initial = 0
+    if "init" in fields:
+        initial = operations.forced_integer(fields["init"], span, "`.init`")
+    if not 0 <= limit <= MAX_ROTATION_LIMIT:
+        fail("value-out-of-range", f"`.limit` is a count of starts, this is {limit}", span)
+    if not 0 <= initial <= limit:
+        fail(
+            "value-out-of-range",
+            f"`.init` is between 0 and `.limit`, which is {limit}, and not {initial}",
+            span,
+        )
+    return limit, initial
+
+
+@comptime_builtin("set_control_task_table", 0, 1, context=Where.PROGRAM)
+def set_control_task_table(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Keep control tasks in a table of their own, as the simulated machine does anyway."""
+    instance = instance_of(module)
+    _check_table_exists(site, module.session)
+    if instance.control_table is not None:
+        fail(
+            "duplicate-handler",
+            "the table of control tasks is set twice",
+            site.span,
+            secondary=(Annotation(instance.control_table, "set here first"),),
+            help="leave one of them out",
+        )
+    instance.control_table = site.span
+    if args:
+        span = site.argument_spans[0]
+        known = ("instructions", "stride")
+        fields = read_fields(args[0], "the table of control tasks", span, known=known)
+        for name, legal in zip(known, (_INSTRUCTIONS, _STRIDES), strict=True):
+            if name in fields:
+                _check_number(fields[name], name, legal, span)
+    return VOID_VALUE
+
+
+def _check_table_exists(site: Site, session: Session) -> None:
+    machine = session.architecture
+    if not machine.has_control_table:
+        fail(
+            "unsupported-on-architecture",
+            f"control tasks of {machine.name} have no table of their own",
+            site.span,
+            help=f'use `@{site.name}` under `if (@is_arch("wse3"))`',
+        )
+
+
+def _check_number(value: Value, name: str, legal: Sequence[int], span: Span) -> None:
+    number = operations.forced_integer(value, span, f"`.{name}`")
+    if number not in legal:
+        *others, last = map(str, legal)
+        fail(
+            "value-out-of-range",
+            f"`.{name}` is {', '.join(others)} or {last}, this is {number}",
+            span,
+        )
