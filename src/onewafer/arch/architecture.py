@@ -65,6 +65,10 @@ class Architecture:
     data_task_key: DataTaskKey
     queues_need_initialization: bool
     """Whether a queue serves a color only after `@initialize_queue`."""
+    names_microthreads: bool
+    """Whether a program chooses the microthread of an operation (`.ut_id`); else its queues do."""
+    has_all_fifo_actions: bool
+    """Whether a FIFO says what happens when it is full, and may let an operation wait or fail."""
     has_color_swap: bool
     """Whether a router can give a wavelet the other color of its pair, `color ^ 1`."""
     io_bytes_per_second: float

@@ -196,7 +196,7 @@ def _microthread(
         return int(force(value, "ut_id", span))
     fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
     if not fabric:
-        has_ut_id = machine.queues_need_initialization
+        has_ut_id = machine.names_microthreads
         fail(
             "missing-microthread",
             f"an asynchronous operation on {machine.name} needs "
@@ -206,7 +206,4 @@ def _microthread(
             "use a fabric DSD that is a constant (of a function that makes it: `comptime f(…)`), "
             "or leave out `.async`",
         )
-    outputs = [d for d in fabric if d.kind is DsdKind.FABOUT]
-    if not machine.queues_need_initialization and outputs:
-        return outputs[0].queue
-    return fabric[0].queue
+    return fabric[0].queue  # of the destination, if that is a fabout_dsd

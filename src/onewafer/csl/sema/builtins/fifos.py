@@ -66,8 +66,8 @@ def _fifo_action(
         return FifoAction.TEST_OR_SUSPEND
     chosen = read_choice(fields[name], f"`.{name}`", _FIFO_ACTIONS, span)
     action = FifoAction[chosen.upper()] if chosen else FifoAction.TEST_OR_SUSPEND
-    is_old = not machine.queues_need_initialization
-    if is_old and (side == "full" or action in (FifoAction.SUSPEND, FifoAction.FAULT)):
+    is_newer = side == "full" or action in (FifoAction.SUSPEND, FifoAction.FAULT)
+    if is_newer and not machine.has_all_fifo_actions:
         what = f"`.{name}`" if side == "full" else f"`.{name} = .{{ .{chosen} = true }}`"
         fail(
             "unsupported-on-architecture",

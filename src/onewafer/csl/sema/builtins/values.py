@@ -120,7 +120,7 @@ def get_output_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
 def get_ut_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the microthread of a number (machines that let the program choose it)."""
     machine = module.session.architecture
-    if not machine.queues_need_initialization:
+    if not machine.names_microthreads:
         fail(
             "unsupported-on-architecture",
             f"on {machine.name} the queues choose the microthread",
