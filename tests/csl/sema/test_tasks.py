@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 from onewafer.image import ChannelKind, QueueBinding, Rotation, TaskKind, channel
 
 DECLARED = """
@@ -221,3 +221,68 @@ def test_what_keeps_tasks_from_rotating(analyze, statements, code):
 @pytest.mark.parametrize("statement", [ROTATING, "@set_control_task_table();"])
 def test_tasks_do_not_rotate_on_wse2(analyze, statement):
     assert analyze(_comptime(statement), arch="wse2").codes == ["unsupported-on-architecture"]
+
+
+OPERATION = """
+const in = @get_dsd(fabin_dsd, .{ .fabric_color = red, .extent = 2, .input_queue = queue });
+var words: [2]u32;
+const to = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{2} -> words[i] });
+fn receive(next: local_task_id) void { @mov32(to, in, SETTINGS); }
+fn run() void { receive(id); }
+"""
+
+
+def receiving(settings, *bound):
+    tasks = "".join(f"task t{n}() void {{}}" for n in bound)
+    binds = "".join(f"@bind_local_task(t{n}, @get_local_task_id({n}));" for n in bound)
+    program = OPERATION.replace("SETTINGS", settings)
+    return _comptime(f"{QUEUE} {binds} @export_symbol(run);") + tasks + program
+
+
+def configs_of(function):
+    """Return the settings of the operations of a function, and of what it branches to."""
+    operations = [s for s in walk.statements(function.body) if isinstance(s, ir.DsdStatement)]
+    return [s.config for s in operations]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "value"),
+    [
+        (".activate = next", "activate", int),
+        (".unblock = next", "unblock", lambda n: channel(ChannelKind.LOCAL_TASK, n)),
+        (".on_control = .{ .activate = next }", "control_activate", int),
+        (".on_control = .{ .unblock = next }", "control_unblock", None),
+    ],
+)
+def test_settings_may_have_ids_of_run_time(analyze, settings, field, value):
+    source = receiving(f".{{ .async = true, {settings} }}", "12", "14")
+    function = analyze(source).function("receive")
+    found = [getattr(config, field) for config in configs_of(function)]
+    value = value or (lambda n: channel(ChannelKind.LOCAL_TASK, n))
+    assert found == [value(12), value(14)]
+
+
+def test_two_ids_of_run_time_are_looked_for_one_after_the_other(analyze):
+    settings = ".{ .async = true, .activate = next, .on_control = .{ .activate = next } }"
+    function = analyze(receiving(settings, "12", "14")).function("receive")
+    found = [(c.activate, c.control_activate) for c in configs_of(function)]
+    assert found == [(12, 12), (12, 14), (14, 12), (14, 14)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "bound", "code"),
+    [
+        (".{ .async = true, .activate = next }", (), "unbound-task"),
+        (".{ .activate = next }", ("12",), "missing-field"),
+        (".{ .async = true, .ut_id = next }", ("12",), "not-comptime"),
+    ],
+)
+def test_ids_of_run_time_that_mean_nothing(analyze, settings, bound, code):
+    assert analyze(receiving(settings, *bound)).codes == [code]
+
+
+def test_registers_are_loaded_without_ids_of_run_time(analyze):
+    load = "@load_to_dsr(@get_dsr(dsr_src1, 1), in, .{ .async = true, .activate = next });"
+    source = receiving(".{ .async = true }", "12").replace("{ @mov32", f"{{ {load} @mov32")
+    (error,) = analyze(source).errors
+    assert (error.code, "its own settings" in error.help) == ("not-comptime", True)

@@ -374,6 +374,14 @@ class InstanceContext(Context):
                     span,
                     help=f"add `@bind_local_task({declaration.name}, id);` to a `comptime` block",
                 )
+            case Runtime(t.LOCAL_TASK_ID):
+                fail(
+                    "not-comptime",
+                    f"{what} is only known at run time",
+                    span,
+                    help="an operation may have such an id in its own settings, not in those of "
+                    "`@load_to_dsr`",
+                )
             case _:
                 operations.mismatch(value, t.LOCAL_TASK_ID, span, what)
 

@@ -23,6 +23,7 @@ from onewafer.csl.sema.runtime import narrow, order
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.expressions import member
+from onewafer.csl.sema.runtime.task_ids import to_one_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -200,33 +201,18 @@ def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Make a local task ready."""
     value = args[0]
     if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
-        _to_one_of(site, a, value, lambda task_id: ir.Activate(task_id, site.span))
+        _emit_for_task(site, a, value, lambda task_id: ir.Activate(task_id, site.span))
         return VOID_VALUE
     number = a.instance.local_task(value, site.argument_spans[0])
     a.emit(ir.Activate(number, site.span))
     return VOID_VALUE
 
 
-def _to_one_of(
+def _emit_for_task(
     site: Site, a: Analyzer, value: Runtime, effect: Callable[[int], ir.Statement]
 ) -> None:
-    """Do something to the task whose id is known at run time only: there are few to compare."""
-    number = ir.Local("task", ScalarType.U16)
-    a.emit(ir.SetLocal(number, value.expression, site.span))
-    message = f"no local task is bound to the id that `@{site.name}` gets ({site.span})"
-    chain: tuple[ir.Statement, ...] = (
-        ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message, site.span),
-    )
-    bound = sorted(n for kind, n in a.instance.bindings if kind is TaskKind.LOCAL)
-    for task_id in reversed(bound):
-        is_it = ir.Binary(
-            Opcode.EQUAL,
-            ScalarType.U16,
-            ir.ReadLocal(number),
-            ir.Immediate(ScalarType.U16, task_id),
-        )
-        chain = (ir.If(is_it, (effect(task_id),), chain, site.span),)
-    for statement in chain:
+    """Do something to the task whose id is known at run time only."""
+    for statement in to_one_of(a, value, f"`@{site.name}`", site.span, lambda n: (effect(n),)):
         a.emit(statement)
 
 
@@ -249,7 +235,7 @@ def _set_blocked(site: Site, a: Analyzer, value: Value, *, is_blocked: bool) -> 
         return ir.SetBlocked(target, is_blocked=is_blocked, span=site.span)
 
     if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
-        _to_one_of(site, a, value, lambda n: effect(channel(ChannelKind.LOCAL_TASK, n)))
+        _emit_for_task(site, a, value, lambda n: effect(channel(ChannelKind.LOCAL_TASK, n)))
     else:
         a.emit(effect(a.instance.channel_of(value, site.argument_spans[0])))
 

@@ -17,6 +17,8 @@ from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.maps import emit_map
+from onewafer.csl.sema.runtime.task_ids import with_known_ids
+from onewafer.csl.sema.structs import read_flag
 from onewafer.csl.sema.values import (
     TRUE,
     VOID_VALUE,
@@ -67,6 +69,14 @@ _UNDEFINED: Final = {
     DsdOperation.FNORMS: (_SIGNIFICAND, "take the bits apart: `@bitcast(u32, x)`"),
 }
 """Operations of which no public text says something (M140, M141), and what to write instead."""
+_Parts = tuple[
+    DsdOperation,
+    ir.DsdOperand | None,
+    ir.DsdOperand | None,
+    ir.DsdOperand | None,
+    ir.Expression | None,
+]
+"""Of a `DsdStatement`: the operation, its operands, and its scalar."""
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
 
 
@@ -114,10 +124,7 @@ def _operation(
             site.span,
             help="use ordinary arithmetic for single values",
         )
-    config = None
-    if remaining:
-        config = read_config(a, *remaining.pop(0), operands)
-    elif loaded_config(a, operands, site.span) is not None:
+    if not remaining and loaded_config(a, operands, site.span) is not None:
         fail(
             "missing-field",
             "a DSR of this operation is loaded with `.async = true`, the operation is synchronous",
@@ -126,13 +133,35 @@ def _operation(
         )
     _check_cleared(site, operands, info)
     _warn_of_undefined(a, site, operation)
-    parts = operation, dest, src0, src1, scalar, config, site.span
-    if config is None and any(isinstance(v, Dsr) or type_of(v) is t.FIFO for v in operands):
-        result = a.new_local("result", t.BOOL, is_const=True).local
-        a.emit(ir.DsdStatement(*parts, result))
-        return Runtime(t.BOOL, ir.ReadLocal(result))
-    a.emit(ir.DsdStatement(*parts))
-    return TRUE  # nothing but a FIFO ends a synchronous operation early
+    parts = operation, dest, src0, src1, scalar
+    may_end_early = any(isinstance(v, Dsr) or type_of(v) is t.FIFO for v in operands)
+    return _emit(site, a, parts, remaining, operands, has_result=may_end_early)
+
+
+def _emit(
+    site: Site,
+    a: Analyzer,
+    parts: _Parts,
+    settings: Sequence[tuple[Value, Span]],
+    operands: Sequence[Value],
+    *,
+    has_result: bool = False,
+) -> Value:
+    """Emit an operation, for each task that its settings may mean; return what it gives."""
+    span = settings[0][1] if settings else site.span
+    results: list[ir.Local] = []
+
+    def make(known: Value) -> tuple[ir.Statement, ...]:
+        config = read_config(a, known, span, operands) if settings else None
+        if config is None and has_result:
+            results.append(a.new_local("result", t.BOOL, is_const=True).local)
+        return (ir.DsdStatement(*parts, config, site.span, *results),)
+
+    given = settings[0][0] if settings else VOID_VALUE
+    for statement in with_known_ids(a, given, f"`@{site.name}`", span, make):
+        a.emit(statement)
+    # Nothing but a FIFO ends a synchronous operation early.
+    return Runtime(t.BOOL, ir.ReadLocal(results[0])) if results else TRUE
 
 
 def _warn_of_undefined(a: Analyzer, site: Site, operation: DsdOperation) -> None:
@@ -262,8 +291,8 @@ def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     for name in ("on_control", "index"):
         if isinstance(args[1], Struct) and args[1].get(name) is not None:
             fail("unknown-field", f"the configuration of `@dfilt` has no `.{name}`", config_span)
-    config = read_config(a, args[1], config_span, (dsd,))
-    if config is None:
+    settings = dict(args[1].items()) if isinstance(args[1], Struct) and args[1].names else {}
+    if not read_flag(settings, "async", config_span):
         fail(
             "missing-field",
             "`@dfilt` is asynchronous",
@@ -272,8 +301,8 @@ def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         )
     dropping = replace(dsd, descriptor=replace(dsd.descriptor, drops_data=True))
     source = ir.Vector(a.expression(dropping, span))
-    a.emit(ir.DsdStatement(DsdOperation.MOV32, None, None, source, None, config, site.span))
-    return TRUE
+    parts = DsdOperation.MOV32, None, None, source, None
+    return _emit(site, a, parts, [(args[1], config_span)], (dsd,))
 
 
 # --- index ---------------------------------------------------------------------------------------
