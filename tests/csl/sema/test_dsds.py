@@ -351,13 +351,24 @@ def test_an_operation_without_elements_is_a_warning(analyze, statement, codes):
     assert [d.code for d in result.diagnostics] == codes
 
 
+LOAD_TO_DROP = "@load_to_dsr(@get_dsr(dsr_src1, 1), in, .{ .async = true, .activate = done });"
+LOAD_MORE = LOAD_TO_DROP.replace("in,", "@set_dsd_length(in, 2),")
+DROP_LOADED = "@dfilt(@get_dsr(dsr_src1, 1), .{ .async = true });"
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
         ("@dfilt(in);", "wrong-argument-count"),
         ("@dfilt(in, .{});", "missing-field"),
         ("@dfilt(out, .{ .async = true });", "type-mismatch"),
-        ("@dfilt(@get_dsr(dsr_src1, 1), .{ .async = true });", "type-mismatch"),
+        ("@dfilt(@get_dsr(dsr_src0, 1), .{ .async = true });", "type-mismatch"),
+        ("@dfilt(@get_dsr(dsr_src1, 1), .{ .async = true });", "missing-field"),
+        (f"{LOAD_TO_DROP.replace('true', 'false')} {DROP_LOADED}", "missing-field"),
+        (
+            f"if (n > 0) {{ {LOAD_TO_DROP} }} else {{ {LOAD_MORE} }} {DROP_LOADED}",
+            "unsupported-feature",
+        ),
         ("@dfilt(in, .{ .async = true, .index = 1 });", "unknown-field"),
         ("@dfilt(in, .{ .async = true, .on_control = .{ .terminate = true } });", "unknown-field"),
     ],
@@ -375,6 +386,16 @@ def test_data_are_dropped_by_a_dsd_of_its_own(analyze):
     assert dropped.config.activate == 10
     found = [statement.src1.dsd.descriptor.drops_data for statement in (dropped, moved)]
     assert found == [True, False]
+
+
+def test_data_are_dropped_by_what_a_register_holds(analyze):
+    source = f"{LOAD_TO_DROP} {DROP_LOADED} {LOAD_MORE} {DROP_LOADED}"
+    result = analyze(f"{DECLARED}\nfn main() void {{ {source} }}")
+    assert result.codes == []
+    _, first, _, second = result.function("main").body
+    assert first.config.activate == second.config.activate == 10
+    assert [s.src1.dsd.extent.word for s in (first, second)] == [4, 2]
+    assert first.src1.dsd.descriptor.drops_data
 
 
 @pytest.mark.parametrize(
@@ -584,6 +605,13 @@ def test_a_dsd_without_elements_reaches_not_before_its_array(analyze):
     }
     """
     assert [d.code for d in analyze(source).diagnostics] == ["empty-dsd"]
+
+
+@pytest.mark.parametrize("mode", ["simd_off", "simd_max"])
+def test_modes_of_one_value_a_wavelet_change_nothing(analyze, mode):
+    made = "@get_dsd(fabout_dsd, .{ .extent = 1, .fabric_color = @get_color(1), "
+    made += f".output_queue = @get_output_queue(2), .simd_mode = .{{ .{mode} = true }} }})"
+    assert analyze(f"fn main() void {{ _ = {made}; }}").codes == []
 
 
 @pytest.mark.parametrize("kind", ["in", "out"])

@@ -87,6 +87,17 @@ class FifoRequest:
 
 
 @dataclass(slots=True)
+class HeldDsd:
+    """The DSD that is meant by a DSR where the machine takes no register."""
+
+    dsd: Dsd | Runtime | None = None
+    is_varied: bool = False
+    """There are several such DSDs, or one that only run time knows."""
+    users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    """What to say, for each user of the DSD, if these become several."""
+
+
+@dataclass(slots=True)
 class DsrState:
     """What is known about an explicit DSR from one `@load_to_dsr`, or all that were seen so far."""
 
@@ -97,12 +108,10 @@ class DsrState:
     """There are several with different settings."""
     users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
     """What to say, for each operation that took its settings from here, if it becomes varied."""
-    stepped: Dsd | Runtime | None = None
+    stepped: HeldDsd = field(default_factory=HeldDsd)
     """What `@map` walks through: it was loaded with `.single_step`."""
-    steps_vary: bool = False
-    """There are several such DSDs, or one that only run time knows."""
-    mappers: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
-    """What to say, for each `@map` that took its DSD from here, if these become several."""
+    dropped: HeldDsd = field(default_factory=HeldDsd)
+    """What `@dfilt` reads: it was loaded with `.async`."""
 
 
 DsrKey = tuple["t.SimpleType", int]

@@ -257,19 +257,28 @@ def _queue(value: Value, type_: t.Type, span: Span) -> int:
 _SIMD_MODES = ("simd_off", "simd_max", "simd_32", "simd_64", "simd_32_or_64")
 
 
+_UNPACKED = ("simd_off", "simd_max")
+"""Modes in which a wavelet carries one value: the second is the default since SDK 2.10 (WSE-3)."""
+
+
 def _check_packing(fields: Mapping[str, Value], span: Span) -> None:
-    """Fail if wavelets are to carry two values each."""
+    """Fail if wavelets are to carry two values each.
+
+    SDK 2.10 says of `simd_32` both that a wavelet carries two values and that it is the default of
+    the WSE-2, whose programs send one; nothing says which value lies where, nor what extents count.
+    """
     if "simd_mode" not in fields:
         return
     modes = read_fields(fields["simd_mode"], "`.simd_mode`", span, known=_SIMD_MODES)
     for mode in modes:
-        if read_flag(modes, mode, span) and mode != "simd_off":
+        if read_flag(modes, mode, span) and mode not in _UNPACKED:
             fail(
                 "unsupported-feature",
                 f"two 16-bit values in one wavelet (`.{mode}`) are not supported: no documentation "
                 "says which of them comes first, and what the extent counts",
                 span,
-                help="leave `.simd_mode` out at the sender and the receiver",
+                help="leave `.simd_mode` out at the sender and the receiver, or move pairs of "
+                "values as words, with a 32-bit operation",
             )
 
 

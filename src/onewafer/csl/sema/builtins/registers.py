@@ -14,8 +14,8 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import DsrState, InstanceContext
-from onewafer.csl.sema.runtime import map_registers
+from onewafer.csl.sema.instance import DsrState, HeldDsd, InstanceContext
+from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.structs import read_fields, read_flag
 from onewafer.csl.sema.values import (
@@ -194,8 +194,15 @@ def _load(
     settings = _LoadSettings()
     if config_arguments:
         settings = _load_settings(a, config_arguments[0], site.argument_spans[-1], dsd)
-    stepped = map_registers.kept(a, dsd, dsd_span) if settings.is_stepped else None
-    state = DsrState(dsd.descriptor, settings.config, site.span, stepped=stepped)
+    stepped = held_dsds.kept(a, dsd, dsd_span) if settings.is_stepped else None
+    is_dropped = dsd.type is t.FABIN_DSD and settings.config is not None
+    state = DsrState(
+        dsd.descriptor,
+        settings.config,
+        site.span,
+        stepped=HeldDsd(stepped),
+        dropped=HeldDsd(dsd if is_dropped else None),
+    )
     _note_load(a, (dsr.type, dsr.index), state)
     register = ir.Dsr(OPERAND_MODES[dsr.type], dsr.index)
     loaded = a.expression(stepped or dsd, dsd_span)
@@ -279,7 +286,8 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     known = a.instance.dsrs.get(key)
     if known is None:
         known = a.instance.dsrs[key] = DsrState(state.descriptor, config, state.span)
-    map_registers.note(known, state.stepped)
+    held_dsds.note(known.stepped, state.stepped.dsd)
+    held_dsds.note(known.dropped, state.dropped.dsd)
     known.descriptor = state.descriptor
     if config is None or known.config in (None, config):
         known.config = config or known.config

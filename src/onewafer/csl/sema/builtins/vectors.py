@@ -14,6 +14,7 @@ from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.maps import emit_map
@@ -279,12 +280,13 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
 @runtime_builtin("dfilt", 2)
 def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Let an input queue drop data until so many control wavelets came (M99)."""
-    dsd, (span, config_span) = args[0], site.argument_spans
+    span, config_span = site.argument_spans
+    dsd = held_dsds.dropped_by(a, args[0], span) if isinstance(args[0], Dsr) else args[0]
     if not isinstance(dsd, Dsd) or dsd.type is not t.FABIN_DSD:
         fail(
             "type-mismatch",
-            f"`@dfilt` takes a fabin_dsd that is known at compile time, "
-            f"this is of type `{type_of(dsd)}`",
+            f"`@dfilt` takes a fabin_dsd that is known at compile time, or a dsr_src1 that holds "
+            f"one, this is of type `{type_of(args[0])}`",
             span,
             help="make the DSD a `const`; its `.extent` is the number of control wavelets",
         )
@@ -302,7 +304,7 @@ def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     dropping = replace(dsd, descriptor=replace(dsd.descriptor, drops_data=True))
     source = ir.Vector(a.expression(dropping, span))
     parts = DsdOperation.MOV32, None, None, source, None
-    return _emit(site, a, parts, [(args[1], config_span)], (dsd,))
+    return _emit(site, a, parts, [(args[1], config_span)], (args[0],))
 
 
 # --- index ---------------------------------------------------------------------------------------

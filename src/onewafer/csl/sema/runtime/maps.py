@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import map_registers
+from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
@@ -203,7 +203,7 @@ def _resolved(a: Analyzer, argument: _Argument, *, is_output: bool) -> _Argument
     refuse_circular(value, span, settings=", .{ .single_step = true }")
     if not isinstance(value, Dsr):
         return argument
-    return _Argument(map_registers.loaded(a, value, span, is_output=is_output), span)
+    return _Argument(held_dsds.stepped_by(a, value, span, is_output=is_output), span)
 
 
 def _is_stream(value: Value) -> bool:

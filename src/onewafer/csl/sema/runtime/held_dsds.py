@@ -1,0 +1,120 @@
+"""`@map` and `@dfilt` over DSRs: which DSD is meant by a register.
+
+The machine's loop walks through DSDs, not registers, and what drops data is said by the DSD; so the
+DSD that a register holds has to be known: by a load before in the block of the builtin (or around
+it), or because all loads of the program are of one DSD. Each user begins where the DSD does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
+from onewafer.csl.sema.values import Dsd, Dsr, Runtime, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.csl.sema.instance import DsrState, HeldDsd
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+
+def kept(a: Analyzer, dsd: Dsd | Runtime, span: Span) -> Dsd | Runtime:
+    """Return a DSD in a form that stays what it is here."""
+    if isinstance(dsd, Dsd):
+        return dsd
+    local = a.new_local("loaded", dsd.type, is_const=True).local
+    a.emit(ir.SetLocal(local, dsd.expression, span))
+    return Runtime(dsd.type, ir.ReadLocal(local), dsd.descriptor)
+
+
+def note(known: HeldDsd, dsd: Dsd | Runtime | None) -> None:
+    """Remember, with what is known of all loads of a DSR, one more."""
+    if dsd is None:
+        return
+    if isinstance(dsd, Dsd) and (known.dsd is None or key_of(known.dsd) == key_of(dsd)):
+        known.dsd = dsd
+        return
+    known.dsd, known.is_varied = known.dsd or dsd, True
+    for complain in known.users:
+        complain()
+    known.users.clear()
+
+
+def stepped_by(a: Analyzer, dsr: Dsr, span: Span, *, is_output: bool) -> Dsd | Runtime:
+    """Return the DSD that a DSR of `@map` holds, or fail."""
+    wanted, role = (t.DSR_DEST, "output") if is_output else (t.DSR_SRC1, "input")
+    if dsr.type is not wanted:
+        fail(
+            "type-mismatch",
+            f"an {role} of `@map` is a {wanted}, this is a {dsr.type}",
+            span,
+            help=f"get one with `@get_dsr({wanted}, number)`",
+        )
+    return _held(
+        a,
+        dsr,
+        span,
+        lambda state: state.stepped,
+        user="`@map`",
+        example="`@load_to_dsr(dsr, dsd, .{ .single_step = true })`",
+    )
+
+
+def dropped_by(a: Analyzer, dsr: Dsr, span: Span) -> Dsd | Runtime:
+    """Return the DSD that the DSR of `@dfilt` holds, or fail."""
+    if dsr.type is not t.DSR_SRC1:
+        fail(
+            "type-mismatch",
+            f"`@dfilt` takes a dsr_src1, this is a {dsr.type}",
+            span,
+            help="get one with `@get_dsr(dsr_src1, number)`",
+        )
+    return _held(
+        a,
+        dsr,
+        span,
+        lambda state: state.dropped,
+        user="`@dfilt`",
+        example="`@load_to_dsr(dsr, dsd, .{ .async = true })` with a fabin_dsd",
+    )
+
+
+def _held(
+    a: Analyzer,
+    dsr: Dsr,
+    span: Span,
+    use: Callable[[DsrState], HeldDsd],
+    *,
+    user: str,
+    example: str,
+) -> Dsd | Runtime:
+    key = (dsr.type, dsr.index)
+    here = a.last_load(key)
+    if here is not None and (found := use(here).dsd) is not None:
+        return found
+    state = a.instance.dsrs.get(key)
+    known = use(state) if state is not None else None
+    if here is not None or state is None or known is None or known.dsd is None:
+        fail(
+            "missing-field",
+            f"{dsr.type} {dsr.index} is not loaded for {user} before this",
+            span,
+            help=f"load it in the same block or in a `comptime` block: {example}",
+        )
+    fault = varied_load(
+        dsr,
+        span,
+        state,
+        what=f"DSDs, and which of them {user} means",
+        label="one of them",
+        user=user,
+    )
+    if known.is_varied:
+        raise fault
+    known.users.append(complaint(a, fault))
+    return known.dsd
