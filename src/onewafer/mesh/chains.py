@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -143,59 +143,93 @@ class Ways:
     which PEs these are."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _ways(chains: Chains, ramp_cycles: int, hop_cycles: int, *, of_heads: bool) -> Ways:
-    leaders, roots = chains.leaders(), chains.roots(of_heads=of_heads)
-    late, waits = np.zeros(chains.size, np.int64), np.zeros(chains.size, np.int64)
-    for root in np.unique(roots).tolist():
-        members = np.flatnonzero(roots == root).tolist()
-        sides = [range(root - 1, members[0] - 1, -1), range(root + 1, members[-1] + 1)]
-        paths = [list(_path(side, root, leaders)) for side in sides]
-        order = _arrivals(paths)
-        waits[root] = max(len(order) - 1, 0)
-        for side, path in enumerate(paths):
-            for step in path:
-                stops = step.stops * (2 * ramp_cycles + 1)
-                late[step.place] = stops + hop_cycles * abs(step.place - root)
-                waits[step.place] = step.waits + len(order) - 1 - order.index((side, step.phase))
+    places, roots = np.arange(chains.size), chains.roots(of_heads=of_heads)
+    sides = _Side.west(chains.leaders(), roots), _Side.east(chains.leaders(), roots)
+    stops = np.where(places < roots, sides[0].stops(places), sides[1].stops(places))
+    late = stops * (2 * ramp_cycles + 1) + hop_cycles * np.abs(places - roots)
+    waits = _waits(places, roots, sides)
     parts = [(wait, np.flatnonzero(waits == wait)) for wait in np.unique(waits).tolist()]
     return Ways(_constant(late), tuple(parts))
 
 
-def _arrivals(paths: Sequence[Sequence[_Step]]) -> list[tuple[int, int]]:
-    """Return the side and the phase of each chain that comes to a root, as it adds them.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """The PEs on one side of their roots: what each would have if it were on it."""
 
-    The last chain of each side comes last, as `reduce_along` says.
+    num_leaders: Places
+    """Leaders from the root to each PE, itself included, the root not."""
+    leader: Places
+    """The one to which words of each PE go first; the root, if there is none before it."""
+    adds_two: Flags
+    """Whether that leader adds a second chain after the one of its section."""
+    has_pes: Flags
+    """Whether there are PEs on this side of the root of each PE."""
+    has_leaders: Flags
+    begins_with_section: Flags
+    """Whether the PE next to the root is no leader, where there are leaders."""
+
+    @classmethod
+    def east(cls, leaders: Flags, roots: Places) -> _Side:
+        """Return the side of the higher places."""
+        places = np.arange(len(roots))
+        upto = np.cumsum(leaders)
+        last = np.searchsorted(roots, roots, side="right") - 1
+        following = np.minimum(places + 1, last)
+        has_section = (following > places) & ~leaders[following]
+        is_leader = leaders & (places > roots)
+        is_outermost = upto[last] == upto
+        nearest = np.maximum.accumulate(np.where(leaders, places, 0))
+        leader = np.maximum(nearest, roots)
+        has_leaders = upto[last] > upto[roots]
+        next_to_root = np.minimum(roots + 1, last)
+        return cls(
+            num_leaders=upto - upto[roots],
+            leader=leader,
+            adds_two=(is_leader & has_section & ~is_outermost)[leader],
+            has_pes=last > roots,
+            has_leaders=has_leaders,
+            begins_with_section=has_leaders & ~leaders[next_to_root],
+        )
+
+    @classmethod
+    def west(cls, leaders: Flags, roots: Places) -> _Side:
+        """Return the side of the lower places: the other one in a mirror."""
+        last = len(roots) - 1
+        mirrored = cls.east(leaders[::-1], last - roots[::-1])
+        return cls(
+            num_leaders=mirrored.num_leaders[::-1],
+            leader=last - mirrored.leader[::-1],
+            adds_two=mirrored.adds_two[::-1],
+            has_pes=mirrored.has_pes[::-1],
+            has_leaders=mirrored.has_leaders[::-1],
+            begins_with_section=mirrored.begins_with_section[::-1],
+        )
+
+    def stops(self, places: Places) -> Places:
+        """Return at how many PEs words stop, the root included, their own not."""
+        return self.num_leaders + np.abs(places - self.leader)
+
+
+def _waits(places: Places, roots: Places, sides: tuple[_Side, _Side]) -> Places:
+    """Return how often words of each PE wait while another one adds a whole block to its own.
+
+    At the root they wait for all chains that it adds after theirs: those of its own sections come
+    first, the last one of each side last, as `reduce_along` says.
     """
-    found: set[tuple[bool, int, int]] = set()
-    for side, path in enumerate(paths):
-        last = max((step.phase for step in path), default=0)
-        found |= {(step.phase == last, side, step.phase) for step in path}
-    return [(side, phase) for _, side, phase in sorted(found)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """From a PE to the root of its chain."""
-
-    place: int
-    stops: int
-    """PEs that words stop at, the root included, their own not."""
-    phase: int
-    """In which they come to the root: 0 or 1."""
-    waits: int
-    """1 if they wait at their leader, which adds a second chain after theirs, else 0."""
-
-
-def _path(side: Sequence[int], root: int, leaders: Flags) -> Iterator[_Step]:
-    """Yield the PEs of one side of a root, which begins next to it."""
-    outermost = max((index for index, place in enumerate(side) if leaders[place]), default=-1)
-    stops_of_leader, leader = 0, root
-    adds_two, phase = False, 0
-    for index, place in enumerate(side):
-        if leaders[place]:
-            stops_of_leader, leader, phase = stops_of_leader + 1, place, 1
-            has_section = index + 1 < len(side) and not leaders[side[index + 1]]
-            adds_two = has_section and index < outermost
-        stops = stops_of_leader + abs(place - leader)
-        yield _Step(place, stops, phase, int(adds_two))
+    west, east = sides
+    num_first = west.begins_with_section * 1 + east.begins_with_section
+    num_chains = num_first + west.has_pes + east.has_pes
+    is_west = places < roots
+    is_first = np.where(
+        is_west,
+        west.has_leaders & (west.num_leaders == 0),
+        east.has_leaders & (east.num_leaders == 0),
+    )
+    of_first = np.where(is_west, 0, west.begins_with_section)
+    of_last = num_first + np.where(is_west, 0, west.has_pes)
+    order = np.where(is_first, of_first, of_last)
+    at_root = num_chains - 1 - order
+    at_leader = np.where(is_west, west.adds_two, east.adds_two)
+    return np.where(places == roots, np.maximum(num_chains - 1, 0), at_root + at_leader)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,20 +51,77 @@ def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tupl
     >>> choose_middle(390, [1, 16, 39]), choose_middle(390, [1000]), choose_middle(4, [1])
     ((194, 14), (122, 0), (1, 0))
     """
-    middle = np.arange(num_pes // 2 + 1)
-    behind = num_pes - 1 - middle
-    sections = np.array([0, *_sections(num_pes // 2, head_pes)])[:, np.newaxis]
-    lengths = np.where(sections == 0, num_pes, _lengths(sections, head_pes))
-    num_chains = _num_chains(middle, lengths) + _num_chains(behind, lengths)
-    cycles = _HOP * np.maximum(middle, behind) * len(words)
+    axis = _axis(num_pes, head_pes)
+    cycles: Counts = axis.travel * len(words)
     for count, times in Counter(words).items():
         again = _SECOND + count
-        at_middle = _STAGE * np.minimum(middle, lengths - 1) + (num_chains - 1) * again
-        before = (_side(middle, lengths, again) + again) * (middle > 0)
-        after = _side(behind, lengths, again)
+        at_middle = axis.reach + axis.others * again
+        before = (axis.before.cycles(again) + again) * axis.has_before
+        after = axis.after.cycles(again)
         cycles = cycles + times * np.maximum(np.maximum(after, before), at_middle)
     section, place = np.unravel_index(np.argmin(cycles), cycles.shape)
-    return int(place), int(sections[section, 0])
+    return int(place), int(axis.sections[section])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """The chains of one side of each middle, `[sections, middles]`: what no words change."""
+
+    first: Counts
+    """Cycles in which they come to a leader."""
+    leaders: Counts
+    """Cycles from leader to leader."""
+    has_leaders: Counts
+
+    @classmethod
+    def of(cls, num_pes: Counts, lengths: Counts) -> _Side:
+        """Return that of so many PEs, by the PEs of a section."""
+        leaders = num_pes // lengths
+        return cls(
+            _STAGE * np.minimum(num_pes, lengths - 1),
+            leaders * (_STAGE - _HOP + _HOP * lengths),
+            leaders > 0,
+        )
+
+    def cycles(self, again: int) -> Counts:
+        """Return about how many cycles chains take that take so many for another one."""
+        return self.first + (again + self.leaders) * self.has_leaders
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Axis:
+    """An axis with each of its middles and sections, `[sections, middles]`."""
+
+    sections: Counts
+    travel: Counts
+    """Cycles of a wavelet from the middle to the further end."""
+    reach: Counts
+    """Cycles in which the chains next to the middle come to it."""
+    others: Counts
+    """Chains that come to the middle besides the first one."""
+    before: _Side
+    has_before: Counts
+    """Whether there are PEs before the middle."""
+    after: _Side
+
+
+@lru_cache(maxsize=128)
+def _axis(num_pes: int, head_pes: int) -> _Axis:
+    """Return that of so many PEs; a search asks for the same few lengths again and again."""
+    middle = np.arange(num_pes // 2 + 1)
+    behind = num_pes - 1 - middle
+    sections = np.array([0, *_sections(num_pes // 2, head_pes)])
+    column = sections[:, np.newaxis]
+    lengths = np.where(column == 0, num_pes, _lengths(column, head_pes))
+    return _Axis(
+        sections=sections,
+        travel=_HOP * np.maximum(middle, behind),
+        reach=_STAGE * np.minimum(middle, lengths - 1),
+        others=_num_chains(middle, lengths) + _num_chains(behind, lengths) - 1,
+        before=_Side.of(middle, lengths),
+        has_before=middle > 0,
+        after=_Side.of(behind, lengths),
+    )
 
 
 def _sections(num_pes: int, head_pes: int) -> list[int]:
@@ -90,14 +148,6 @@ def _lengths(sections: Counts, head_pes: int) -> Counts:
 def _num_chains(num_pes: Counts, lengths: Counts) -> Counts:
     """Return how many chains come to the middle from one side that has so many PEs."""
     return (num_pes > 0) * 1 + (num_pes >= lengths)
-
-
-def _side(num_pes: Counts, lengths: Counts, again: int) -> Counts:
-    """Return about how many cycles chains take from one side, by the PEs of a section."""
-    leaders = num_pes // lengths
-    first = _STAGE * np.minimum(num_pes, lengths - 1)
-    second = again + leaders * (_STAGE - _HOP + _HOP * lengths)
-    return first + second * (leaders > 0)
 
 
 def _words_of_chains(program: MeshProgram, usual_rows: int | None) -> dict[Axis, list[int]]:
