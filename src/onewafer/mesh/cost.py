@@ -22,6 +22,7 @@ its step on any PE to that of the next step, so that they add up.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -36,7 +37,7 @@ from onewafer.mesh.entry import CONTROL_KINDS, Kind, answers
 from onewafer.mesh.program import Block
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
-from onewafer.mesh.step_costs import Rate, step_costs
+from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,9 +179,15 @@ class Work:
                 return skew.after_chain(traffic.axis, traffic.words, self.cycles, self.again, ways)
             roots = chains.roots(of_heads=traffic.of_heads)
             return skew.after_broadcast(traffic.axis, self.cycles, timing, roots)
-        if self.classes is None:
-            return skew.earlier(-int(self.cycles))
+        assert self.classes is not None, "what all PEs do takes them equally long"
         return skew.after_local(np.atleast_2d(self.cycles), self.classes)
+
+    @property
+    def of_all_pes(self) -> int | None:
+        """The cycles that every PE takes, whenever it begins; None: not all take equally long."""
+        if self.traffic is None and np.size(self.cycles) == 1:
+            return int(np.max(self.cycles))
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,34 +200,36 @@ class _Walk:
     model: _CostModel
     work: dict[int, Work] = field(default_factory=dict[int, Work])
     """By number of an operation."""
-    skews: list[Skew] = field(default_factory=list[Skew])
-    """Those met so far; their latest PE begins at 0."""
-    numbers: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
-    """Of the skews."""
-    steps: dict[tuple[int, int], tuple[int, int]] = field(
-        default_factory=dict[tuple[int, int], tuple[int, int]]
+    steps: dict[tuple[int, Hashable], tuple[int, Skew]] = field(
+        default_factory=dict[tuple[int, "Hashable"], "tuple[int, Skew]"]
     )
-    """Cycles and the next skew, by skew and operation."""
+    """Cycles and the next skew, of operations that come again, by number and skew."""
 
     def run(self, operations: tuple[tuple[int, MeshOperation], ...]) -> Iterator[int]:
         """Yield the cycles of each operation."""
-        skew = self._number(Skew.none(self.model.program))
+        times = Counter(number for number, _ in operations)
+        skew = Skew.none(self.model.program)  # its latest PE begins at 0
         for number, operation in operations:
             if number not in self.work:
                 self.work[number] = self.model.work(operation)
-            key = skew, number
-            if key not in self.steps:
-                after = self.work[number].after(self.skews[skew], self.model.timing)
-                latest = after.latest
-                self.steps[key] = latest, self._number(after.earlier(latest))
-            cycles, skew = self.steps[key]
+            work = self.work[number]
+            cycles = work.of_all_pes
+            if cycles is not None:
+                yield cycles
+                continue
+            if times[number] == 1:
+                cycles, skew = self._step(work, skew)
+            else:
+                key = number, skew.key
+                if key not in self.steps:
+                    self.steps[key] = self._step(work, skew)
+                cycles, skew = self.steps[key]
             yield cycles
 
-    def _number(self, skew: Skew) -> int:
-        number = self.numbers.setdefault(skew.key, len(self.skews))
-        if number == len(self.skews):
-            self.skews.append(skew)
-        return number
+    def _step(self, work: Work, skew: Skew) -> tuple[int, Skew]:
+        after = work.after(skew, self.model.timing)
+        latest = after.latest
+        return latest, after.earlier(latest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +261,9 @@ class _CostModel:
         They are `[classes, places]` if the sizes differ from PE to PE.
         """
         learnt, costs = answers(kind, self.kinds), self.costs
-        cycles: Size = self.timing.task_start_cycles
+        cycles = self.timing.task_start_cycles
         cycles += learnt.below * costs.below + learnt.above * costs.above
-        for rounds, of_round in costs.of(kind):
-            cycles = cycles + of_all_rows(rounds.of(sizes) * of_round.of(sizes))
-        return cycles
+        return cycles + costs.cycles(kind, sizes)
 
     def launch_cycles(self) -> int:
         """Return the cycles of the exported function."""
@@ -274,9 +281,13 @@ class _CostModel:
     def _stream_cycles(self, traffic: Traffic) -> Size:
         """Return the cycles from the issue of a fabric operation until its last element is over."""
         data_path = max(1, int(self.costs.rates[traffic.operation].busy(1)))
+        fixed = self.timing.fabric_setup_cycles + data_path
+        if isinstance(traffic.words, int):
+            gap = max(traffic.words - 1, 0)
+            return fixed + max(gap * data_path, self.costs.link.busy(gap))
         gaps = np.maximum(np.asarray(traffic.words) - 1, 0)
         slowest = np.maximum(gaps * data_path, self.costs.link.busy(gaps))
-        return self.timing.fabric_setup_cycles + slowest + data_path
+        return fixed + slowest
 
 
 def cycles_at(elements_per_cycle: Fraction, num_elements: Size) -> Size:
@@ -286,8 +297,3 @@ def cycles_at(elements_per_cycle: Fraction, num_elements: Size) -> Size:
 
 def _largest(cycles: Size) -> int:
     return cycles if isinstance(cycles, int) else int(cycles.max())
-
-
-def of_all_rows(cycles: Size) -> Size:
-    """Return the sum over the kinds of rows, if the sizes are arrays."""
-    return cycles if isinstance(cycles, int) else cycles.sum(axis=0)

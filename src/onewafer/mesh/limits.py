@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.mesh.cost import cycles_at, number_alike, of_all_rows
+from onewafer.mesh.cost import cycles_at, number_alike
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
+from onewafer.mesh.step_costs import of_all_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

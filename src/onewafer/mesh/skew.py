@@ -69,7 +69,7 @@ class Skew:
         """The cycle at which the last PE begins."""
         if self.apart is None:
             return int(self.x.max() + self.y.max())
-        return int((self._lines(Axis.X, np.zeros_like(self.x)) + self.y).max())
+        return int((self._last(Axis.X, self.x) + self.y).max())
 
     @property
     def key(self) -> tuple[bytes, ...]:
@@ -107,13 +107,14 @@ class Skew:
         numbers or `[places along the other axis]`, and so is `again`: what a PE takes for another
         chain that waits for it.
         """
+        late = self._along(axis) + ways.late
         end = functools.reduce(
             np.maximum,
-            (self._lines(axis, ways.late, places) + again * waits for waits, places in ways.parts),
+            (self._last(axis, late, places) + again * waits for waits, places in ways.parts),
         )
         ends = end + cycles
         if not (isinstance(words, int) and words > 0):
-            idle = self._lines(axis, np.zeros_like(ways.late)) + cycles
+            idle = self._last(axis, self._along(axis)) + cycles
             ends = np.where(np.asarray(words) > 0, ends, idle)
         level = np.zeros_like(self._along(axis))
         x, y = (level, self.y + ends) if axis is Axis.X else (self.x + ends, level)
@@ -142,12 +143,12 @@ class Skew:
     def _later(self, axis: Axis, cycles: Cycles) -> Skew:
         return self._with(axis, self._along(axis) + cycles)
 
-    def _lines(self, axis: Axis, late: Cycles, places: slice | Places = _ALL) -> Cycles:
-        """Return the latest of some places of each line, each of them so many cycles later.
+    def _last(self, axis: Axis, ready: Cycles, places: slice | Places = _ALL) -> Cycles:
+        """Return when the last of some places of each line is ready, by when each place is.
 
         Without what the whole line is late; a number or `[places along the other axis]`.
         """
-        ready = (self._along(axis) + late)[places]
+        ready = ready[places]
         if self.apart is None:
             return ready.max()
         classes, cycles = self.apart.classes, self.apart.cycles

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
 _MOST_KNOWN = 4
+_MOST_STEPS = 1 << 15
+"""Steps of equal sizes, whose cycles are kept: rectangles with blocks alike ask for the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class StepCosts:
     """All kernels for one dtype under one timing."""
 
     def __init__(self, timing: Timing, kernels: KernelCosts) -> None:
+        self._of_numbers = lru_cache(maxsize=_MOST_STEPS)(self._cycles)
         self._timing = timing
         self._kernels = kernels
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
@@ -171,6 +175,20 @@ class StepCosts:
                 for rounds, counts in self._kernels.of(kind).items()
             )
         return self._steps[kind]
+
+    def cycles(self, kind: Kind, sizes: Mapping[str, Size]) -> Size:
+        """Return the cycles of a kernel for sizes: the sum over the kinds of rows."""
+        items = tuple(sizes.items())
+        if all([type(size) is int for _, size in items]):
+            return self._of_numbers(kind, items)
+        return self._cycles(kind, items)
+
+    def _cycles(self, kind: Kind, items: tuple[tuple[str, Size], ...]) -> Size:
+        cycles: Size = 0
+        sizes = dict(items)
+        for rounds, of_round in self.of(kind):
+            cycles = cycles + of_all_rows(rounds.of(sizes) * of_round.of(sizes))
+        return cycles
 
     def _read(self, counts: Counts) -> Cycles:
         timing, fixed = self._timing, 0
@@ -202,6 +220,11 @@ class StepCosts:
         reduction = timing.reduction_elements_per_cycle if operation.is_reduction else None
         usual = _Rates.of(rate, reduction, stride.factor)
         return _Busy(Product.parse(operation.length), stride, rate, reduction, usual)
+
+
+def of_all_rows(cycles: Size) -> Size:
+    """Return the sum over the kinds of rows, if the sizes are arrays."""
+    return cycles if isinstance(cycles, int) else cycles.sum(axis=0)
 
 
 _known: deque[tuple[Timing, KernelCosts, StepCosts]] = deque(maxlen=_MOST_KNOWN)

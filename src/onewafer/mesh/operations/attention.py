@@ -291,8 +291,8 @@ class _ScoresCollective(_Step):
 
     def words(self, program: MeshProgram, launch: Launch) -> Array:
         """Return how many scores the PEs at each place along the axis of the positions have."""
-        slots = self.shape.sizes(program, launch)["slots"]
-        return launch.num_rows * self.shape.score_heads * np.asarray(slots)[0, 0]
+        slots = self.shape.slots(program.size(self.shape.axis.other), launch)
+        return launch.num_rows * self.shape.score_heads * slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,8 +129,8 @@ class AttentionShape:
         """Return the `sizes` of a program with so many places along the axis of the positions."""
         (heads, features), _ = _local_work(self)
         places = np.arange(num_places)
-        start, end = self.first(launch), self.first(launch) + launch.num_rows
-        slots = attention.num_slots(end, places, len(places))
+        start = self.first(launch)
+        slots = self.slots(num_places, launch)
         kept = slots - attention.num_slots(start, places, len(places))
         seeing, seen = self._count_rows(launch, places)
         is_near = self.capacity <= _MOST_STRIDE
@@ -163,6 +163,11 @@ class AttentionShape:
             "chunk": -(-elements // np.maximum(chunks, 1)),
             "cut": (elements % CHUNK > 0).astype(np.int64),
         }
+
+    def slots(self, num_places: int, launch: Launch) -> Array:
+        """Return how many positions each place along the axis of the positions has by the end."""
+        end = self.first(launch) + launch.num_rows
+        return attention.num_slots(end, np.arange(num_places), num_places)
 
     @property
     def classes(self) -> Classes:

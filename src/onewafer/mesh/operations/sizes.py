@@ -9,13 +9,9 @@ from onewafer.mesh.entry import ENTRY_WORDS, Entry
 from onewafer.mesh.program import Arena, Block, Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from onewafer.mesh.entry import Kind
     from onewafer.mesh.program import MeshProgram
 
-_FIRST_BLOCK = 1
-"""Word of an entry."""
 _NO_ROWS = Launch(0, 0)
 
 
@@ -37,14 +33,10 @@ def block_entry(
     `more` are further words, a block its offset. Operands in the arenas of parameters and state are
     found further on when the entry is repeated.
     """
-    blocks = [
-        (word, block)
-        for word, block in enumerate((result, left, right), _FIRST_BLOCK)
-        if block is not None
-    ]
-    blocks += [
-        (word, item) for word, item in enumerate(more, ENTRY_WORDS) if isinstance(item, Block)
-    ]
+    arenas = [block and block.arena for block in (None, result, left, right)]
+    if more:
+        arenas += [None] * (ENTRY_WORDS - len(arenas))
+        arenas += [item.arena if isinstance(item, Block) else None for item in more]
     return Entry(
         kind,
         result.offset,
@@ -55,8 +47,8 @@ def block_entry(
         result.columns if columns is None else columns,
         inner,
         tuple(item if isinstance(item, int) else item.offset for item in more),
-        parameter_words=_words_in(Arena.PARAMETERS, blocks),
-        state_words=_words_in(Arena.STATE, blocks),
+        parameter_words=_words_in(Arena.PARAMETERS, arenas),
+        state_words=_words_in(Arena.STATE, arenas),
     )
 
 
@@ -69,8 +61,11 @@ def in_type(operation: str, dtype: DataType) -> str:
     return f"{operation}{'h' if dtype is DataType.F16 else 's'}"
 
 
-def _words_in(arena: Arena, blocks: Iterable[tuple[int, Block]]) -> tuple[int, ...]:
-    return tuple([word for word, block in blocks if block.arena is arena])
+def _words_in(arena: Arena, arenas: list[Arena | None]) -> tuple[int, ...]:
+    """Return the words of an entry that are offsets in an arena, by the arena of each word."""
+    if arena not in arenas:
+        return ()
+    return tuple([word for word, one in enumerate(arenas) if one is arena])
 
 
 def block_sizes(program: MeshProgram, block: Block, launch: Launch) -> dict[str, int]:
