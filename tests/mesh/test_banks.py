@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import Add, AddBias, Axis, Block, Matmul, estimate, shard
-from onewafer.mesh.banks import period
+from onewafer.mesh.banks import bank, period, row_banks
 from onewafer.mesh.program import Arena
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import run_on_fabric
@@ -92,3 +92,17 @@ def test_the_cost_model_adds_what_the_fabric_adds(graph, width, height, seed):
     costs = [estimate(program, machine).cycles for machine in machines]
     added, predicted = runs[1].cycles - runs[0].cycles, costs[1] - costs[0]
     assert abs(added - predicted) <= max(0.1 * predicted, 20)
+
+
+@given(
+    block=st.builds(activation, st.integers(0, 20), st.integers(1, 40), st.integers(1, 20)),
+    dtype=st.sampled_from(sorted(FLOATING)),
+    share=st.floats(0, 1),
+)
+def test_rows_begin_where_each_of_them_does(block, dtype, share):
+    num_rows = round(share * block.rows)
+    banks = [bank(block.offset + row * block.columns, dtype) for row in range(num_rows)]
+
+    counts = row_banks(block, num_rows, dtype)
+
+    assert [counts[index] for index in range(4)] == [banks.count(index) for index in range(4)]

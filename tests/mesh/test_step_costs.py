@@ -89,3 +89,31 @@ def test_costs_of_one_machine_are_read_once():
     other = step_costs(MACHINES[1].timing, DataType.F16, is_sequence=True)
     assert first is second
     assert other is not first
+
+
+@given(
+    data=st.data(),
+    kind=st.sampled_from([Kind.SUM, Kind.CENTRE_AND_NORMALIZE, Kind.ADD_BIAS, Kind.SCORE]),
+)
+def test_what_is_kept_of_steps_is_what_they_cost(data, kind):
+    costs = step_costs(MACHINES[0].timing, DataType.F16, is_sequence=True)
+    names = {name for part in rounds_and_lengths(costs, kind) for name in part}
+    numbers = {name: st.integers(0, 3) for name in sorted(names)}
+    row = st.lists(st.integers(0, 3), min_size=2, max_size=2).map(lambda row: np.array([row]))
+    arrays = dict.fromkeys(sorted(names), row)
+
+    for sizes in (numbers, numbers, arrays, arrays):
+        drawn = data.draw(st.fixed_dictionaries(sizes))
+        each = [rounds.of(drawn) * of_round.of(drawn) for rounds, of_round in costs.of(kind)]
+        total = sum(part if isinstance(part, int) else part.sum(axis=0) for part in each)
+        for _ in range(2):
+            assert np.array_equal(costs.cycles(kind, drawn), total)
+
+
+def rounds_and_lengths(costs, kind):
+    """Yield the names of sizes that a kind asks for."""
+    for rounds, of_round in costs.of(kind):
+        yield rounds.names
+        for _, busy in of_round.busy:
+            yield busy.length.names
+            yield busy.stride.names

@@ -37,8 +37,12 @@ def bank(offset: _Offsets, dtype: DataType) -> _Offsets:
 
 def row_banks(block: Block, num_rows: int, dtype: DataType) -> Counter[int]:
     """Return how many of the first rows of a block begin in each bank, modulo 4."""
-    offsets = (block.offset + row * block.columns for row in range(num_rows))
-    return Counter(bank(offset, dtype) for offset in offsets)
+    in_a_period = period(dtype)
+    counts: Counter[int] = Counter()
+    for row in range(min(num_rows, in_a_period)):  # then they come again
+        times = (num_rows - row - 1) // in_a_period + 1
+        counts[bank(block.offset + row * block.columns, dtype)] += times
+    return counts
 
 
 def count_shared(block: Block, vectors: Block, num_rows: int, dtype: DataType) -> int:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -40,7 +39,7 @@ from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from onewafer.arch import Architecture, Timing
     from onewafer.graph import DataType

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from onewafer.arch import Timing
     from onewafer.graph import DataType
@@ -28,7 +27,9 @@ _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""
 _MOST_KNOWN = 4
 _MOST_STEPS = 1 << 15
-"""Steps of equal sizes, whose cycles are kept: rectangles with blocks alike ask for the same."""
+"""Steps whose cycles are kept: rectangles with blocks alike ask for the same."""
+_MOST_CLASSES = 16
+"""Elements of the sizes of these, where they are not the same on all PEs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class StepCosts:
     """All kernels for one dtype under one timing."""
 
     def __init__(self, timing: Timing, kernels: KernelCosts) -> None:
-        self._of_numbers = lru_cache(maxsize=_MOST_STEPS)(self._cycles)
+        self._of_sizes: dict[Hashable, Size] = {}
+        """The cycles of kernels met so far, by kind and sizes."""
         self._timing = timing
         self._kernels = kernels
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
@@ -178,14 +180,20 @@ class StepCosts:
 
     def cycles(self, kind: Kind, sizes: Mapping[str, Size]) -> Size:
         """Return the cycles of a kernel for sizes: the sum over the kinds of rows."""
-        items = tuple(sizes.items())
-        if all([type(size) is int for _, size in items]):
-            return self._of_numbers(kind, items)
-        return self._cycles(kind, items)
+        key = _key(kind, sizes)
+        if key is None:
+            return self._cycles(kind, sizes)
+        if key not in self._of_sizes:
+            if len(self._of_sizes) >= _MOST_STEPS:
+                self._of_sizes.clear()
+            cycles = self._cycles(kind, sizes)
+            if not isinstance(cycles, int):
+                cycles.flags.writeable = False
+            self._of_sizes[key] = cycles
+        return self._of_sizes[key]
 
-    def _cycles(self, kind: Kind, items: tuple[tuple[str, Size], ...]) -> Size:
+    def _cycles(self, kind: Kind, sizes: Mapping[str, Size]) -> Size:
         cycles: Size = 0
-        sizes = dict(items)
         for rounds, of_round in self.of(kind):
             cycles = cycles + of_all_rows(rounds.of(sizes) * of_round.of(sizes))
         return cycles
@@ -220,6 +228,20 @@ class StepCosts:
         reduction = timing.reduction_elements_per_cycle if operation.is_reduction else None
         usual = _Rates.of(rate, reduction, stride.factor)
         return _Busy(Product.parse(operation.length), stride, rate, reduction, usual)
+
+
+def _key(kind: Kind, sizes: Mapping[str, Size]) -> Hashable:
+    """Return what is equal for a kind with equal sizes; None if there are too many of them."""
+    parts: list[Hashable] = [kind]
+    for name, size in sizes.items():
+        parts.append(name)
+        if isinstance(size, int):
+            parts.append(size)
+        elif size.size <= _MOST_CLASSES:
+            parts += (size.shape, size.tobytes())
+        else:
+            return None
+    return tuple(parts)
 
 
 def of_all_rows(cycles: Size) -> Size:

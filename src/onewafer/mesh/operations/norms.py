@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -51,18 +52,13 @@ class OverGroups(MeshOperation):
         A PE is `padded` if it has features for less than its columns, `absent` says how many less.
         Where nobody walks over pieces, PEs are `filled`, `empty` or `short` of features instead.
         """
-        (present, pieces), _ = self._shares(program)
-        absent = self.input.columns - present
-        is_walked = np.full_like(present, 1 - self._is_one_piece)
-        sizes: dict[str, Size] = {
-            "pieces": pieces * is_walked,
-            "piece": -(-present // np.maximum(pieces, 1)),
-            "padded": is_walked * (absent > 0),
-            "absent": absent,
-            "filled": (1 - is_walked) * (present > 0),
-            "empty": (1 - is_walked) * (present == 0),
-            "short": (1 - is_walked) * (present > 0) * (absent > 0),
-        }
+        sizes = _sizes(
+            self.axis,
+            self.groups,
+            self.input.columns,
+            program.size(self.axis),
+            is_one_piece=self._is_one_piece,
+        )
         return {"rows": program.num_rows(self.input, launch), **sizes}
 
     @property
@@ -278,6 +274,27 @@ class Normalize(OverGroups):
             bias=None if self.bias is None else memories.matrix(self.bias),
         )
         memories.write(self.result, result)
+
+
+@lru_cache(maxsize=1024)
+def _sizes(
+    axis: Axis, groups: Groups, columns: int, num_pes: int, *, is_one_piece: bool
+) -> Mapping[str, Size]:
+    """Return the sizes but for the rows, of all operations on groups that lie alike."""
+    (present, pieces), _ = _shares(axis, groups, columns, num_pes)
+    absent = columns - present
+    is_walked = np.full_like(present, 1 - is_one_piece)
+    return MappingProxyType(
+        {
+            "pieces": pieces * is_walked,
+            "piece": -(-present // np.maximum(pieces, 1)),
+            "padded": is_walked * (absent > 0),
+            "absent": absent,
+            "filled": (1 - is_walked) * (present > 0),
+            "empty": (1 - is_walked) * (present == 0),
+            "short": (1 - is_walked) * (present > 0) * (absent > 0),
+        }
+    )
 
 
 @cache
