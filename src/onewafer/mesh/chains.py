@@ -207,6 +207,11 @@ class _Side:
             begins_with_section=mirrored.begins_with_section[::-1],
         )
 
+    @property
+    def is_of_first_phase(self) -> Flags:
+        """Whether words of each PE come to the root before those of the leaders."""
+        return self.has_leaders & (self.num_leaders == 0)
+
     def stops(self, places: Places) -> Places:
         """Return at how many PEs words stop, the root included, their own not."""
         return self.num_leaders + np.abs(places - self.leader)
@@ -222,11 +227,7 @@ def _waits(places: Places, roots: Places, sides: tuple[_Side, _Side]) -> Places:
     num_first = west.begins_with_section * 1 + east.begins_with_section
     num_chains = num_first + west.has_pes + east.has_pes
     is_west = places < roots
-    is_first = np.where(
-        is_west,
-        west.has_leaders & (west.num_leaders == 0),
-        east.has_leaders & (east.num_leaders == 0),
-    )
+    is_first: Flags = np.where(is_west, west.is_of_first_phase, east.is_of_first_phase)
     of_first = np.where(is_west, 0, west.begins_with_section)
     of_last = num_first + np.where(is_west, 0, west.has_pes)
     order = np.where(is_first, of_first, of_last)
