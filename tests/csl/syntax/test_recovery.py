@@ -111,6 +111,7 @@ def test_one_mistake_one_message(findings_of, statement, finding):
         ("extern fn f();", "syntax-error 1:14"),
         ("extern fn f() void { }", "syntax-error 1:11"),
         ("extern task f() void;", "syntax-error 1:13"),
+        ("fn f(u16) void { }", "syntax-error 1:9"),
         ("fn f() { }", "syntax-error 1:8"),
         ("fn f(x) void { }", "syntax-error 1:7"),
         ("fn f(x u16) void { }", "syntax-error 1:8"),

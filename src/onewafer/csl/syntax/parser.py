@@ -121,7 +121,9 @@ class _FileParser(StatementParser):
         keyword = self.advance()
         name = self.expect_identifier(f"after `{keyword.text}`")
         parameters = self.delimited(
-            TokenKind.LEFT_PARENTHESIS, "after the parameters", self._parameter
+            TokenKind.LEFT_PARENTHESIS,
+            "after the parameters",
+            self._extern_parameter if storage is ast.Storage.EXTERN else self._parameter,
         )
         link_name = self._linkage()
         result = self._result_type(keyword)
@@ -195,6 +197,14 @@ class _FileParser(StatementParser):
         if nearest and self.at(TokenKind.IDENTIFIER):
             return f"`{self.token.text}: {nearest[0]}`"
         return f"`{name.text}: u16`"
+
+    def _extern_parameter(self) -> ast.Parameter:
+        """Parse a parameter of a function without a body, which may be its type alone."""
+        is_named = self.at(TokenKind.IDENTIFIER) and self.next_kind is TokenKind.COLON
+        if is_named or self.at(TokenKind.COMPTIME):
+            return self._parameter()
+        declared = self.parse_type()
+        return ast.Parameter(declared.span, "_", declared, is_comptime=False)
 
     def _parameter(self) -> ast.Parameter:
         start = self.token.start

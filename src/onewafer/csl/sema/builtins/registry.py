@@ -107,6 +107,16 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
 )
 
 
+_UNPUBLISHED = dict.fromkeys(
+    ("set_fifo_read_length", "set_fifo_write_length"),
+    (
+        "no documentation says what the length is after an operation, complete or ended early",
+        "give the other operand the length: `@set_dsd_length(dsd, n)`",
+    ),
+)
+"""Why some builtins are not supported, and what to write."""
+
+
 def comptime_builtin(
     name: str,
     min_arguments: int,
@@ -187,7 +197,9 @@ def _unknown(site: Site) -> Diagnostic:
     primary = Annotation(site.span)
     if site.name in DOCUMENTED_BUT_UNSUPPORTED:
         message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
-        return Diagnostic("unsupported-builtin", message, primary)
+        reason, instead = _UNPUBLISHED.get(site.name, ("", ""))
+        notes = (reason,) if reason else ()
+        return Diagnostic("unsupported-builtin", message, primary, notes=notes, help=instead)
     advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic(
         "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice

@@ -60,7 +60,16 @@ class JumpTarget:
     values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
 
 
-Bound = Value | RuntimeLocal
+@dataclass(slots=True, eq=False)
+class ComptimeLocal:
+    """A `comptime var`: what it is at the statement that is being analysed."""
+
+    value: Value
+    depth: int
+    """Blocks of statements around its declaration."""
+
+
+Bound = Value | RuntimeLocal | ComptimeLocal
 """What a name of a function stands for; None in a scope: its declaration was wrong."""
 
 
@@ -117,14 +126,22 @@ class Analyzer:
             fail("duplicate-declaration", f"`{name}` is declared twice in one block", span)
         self.scopes[-1][name] = bound
 
-    def find(self, name: str) -> Bound | None:
+    def find(self, name: str) -> Value | RuntimeLocal | None:
         """Return what a local name stands for; None: it is no local."""
         for scope in reversed(self.scopes):
             if name in scope:
                 bound = scope[name]
                 if bound is None:
                     raise Fault(None)
-                return bound
+                return bound.value if isinstance(bound, ComptimeLocal) else bound
+        return None
+
+    def comptime_variable(self, name: str) -> ComptimeLocal | None:
+        """Return the `comptime var` of a name; None: it is something else."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                bound = scope[name]
+                return bound if isinstance(bound, ComptimeLocal) else None
         return None
 
     def new_local(

@@ -108,6 +108,9 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
     with jump_target(a, target, node.span):
         statements.analyze_block(a, node.block.statements)
     body = a.close_block()
+    if type_ is None and target.type is not None and any(map(_is_number, target.values)):
+        # A `comptime_int` was carried before the type of the block was known: again, with it.
+        return block_value(a, node, target.type)
     if len(target.values) == 1 and body and _is_break(body[-1]):
         return _only_value(a, target, body, node.span)
     a.emit(ir.Labelled(body, node.span))
@@ -126,6 +129,10 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
     assert target.local is not None
     assert target.type is not None
     return Runtime(target.type, ir.ReadLocal(target.local))
+
+
+def _is_number(carried: tuple[Value, Span]) -> bool:
+    return type_of(carried[0]) in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
 
 
 def _is_break(statement: ir.Statement) -> bool:

@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks, narrow, order, parts, structs
+from onewafer.csl.sema.runtime import blocks, comptime_code, narrow, order, parts, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -111,13 +111,20 @@ def analyze(a: Analyzer, node: ast.Statement) -> None:
         case ast.Block():
             blocks.labelled_block(a, node)
         case ast.ComptimeBlock(body=body):
-            a.comptime_depth += 1
-            try:
-                _in_scope(a, body.statements)
-            finally:
-                a.comptime_depth -= 1
+            _comptime_block(a, body)
         case ast.ExpressionStatement(expression=expression):
             _evaluate(a, expression)
+
+
+def _comptime_block(a: Analyzer, body: ast.Block) -> None:
+    if comptime_code.is_loop_or_change(body):
+        comptime_code.run(a, (body,), body.span)
+        return
+    a.comptime_depth += 1
+    try:
+        _in_scope(a, body.statements)
+    finally:
+        a.comptime_depth -= 1
 
 
 def _evaluate(a: Analyzer, node: ast.Expression) -> None:
@@ -142,9 +149,10 @@ def _evaluate(a: Analyzer, node: ast.Expression) -> None:
 
 
 def _variable(a: Analyzer, node: ast.Variable) -> None:
-    if node.is_comptime:
-        fail("unsupported-feature", "`comptime var` is not supported in run-time code", node.span)
     places.check_unlinked(node)
+    if node.is_comptime:
+        comptime_code.declare(a, node)
+        return
     type_ = evaluate_type(a, node.type) if node.type is not None else None
     value: Value = Undefined()
     if node.initializer is not None:
@@ -297,6 +305,10 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             return
         case _:
             pass
+    known = comptime_code.target(a, node.target)
+    if known is not None:
+        comptime_code.assign(a, node, known)
+        return
     whole = _struct_target(a, node)
     if whole is not None:
         structs.assign_struct(a, whole, evaluate_as(a, node.value, type_of(whole)), node.span)

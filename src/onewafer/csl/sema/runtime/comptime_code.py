@@ -1,0 +1,116 @@
+"""Statements of run-time code that run while compiling: `comptime var`, and blocks that loop.
+
+They are executed by the closures of comptime functions. The names around them are what is known of
+them: a run-time local is there as a value that nobody knows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
+from onewafer.csl.sema.closures import Frame, Scope, compile_statements
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime import calls, expressions
+from onewafer.csl.sema.runtime.analyzer import Analyzer, ComptimeLocal, RuntimeLocal
+from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, not_comptime
+from onewafer.csl.syntax import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.diagnostics import Span
+
+
+def declare(a: Analyzer, node: ast.Variable) -> None:
+    """Declare a `comptime var` or `comptime const`."""
+    type_ = expressions.evaluate_type(a, node.type) if node.type is not None else None
+    value: Value = Undefined()
+    if node.initializer is not None:
+        value = expressions.evaluate_comptime(a, node.initializer)
+    if type_ is not None:
+        value = operations.coerce(value, type_, node.span, f"the value of `{node.name}`")
+    elif node.initializer is None:
+        fail("type-mismatch", f"`{node.name}` needs a type or a value", node.span)
+    if isinstance(value, Runtime):
+        not_comptime(value, node.span)
+    if node.is_const:
+        a.declare(node.name, value, node.name_span)
+        return
+    if isinstance(value, Array):
+        value = value.copy()
+    a.declare(node.name, ComptimeLocal(value, len(a.blocks)), node.name_span)
+
+
+def target(a: Analyzer, node: ast.Expression) -> ComptimeLocal | None:
+    """Return the comptime variable that is assigned to, as a whole or in part."""
+    while isinstance(node, ast.Member | ast.Index):
+        node = node.base
+    return a.comptime_variable(node.name) if isinstance(node, ast.Name) else None
+
+
+def assign(a: Analyzer, node: ast.Assign, local: ComptimeLocal) -> None:
+    """Change a comptime variable, here and now."""
+    if len(a.blocks) != local.depth:
+        fail(
+            "not-comptime",
+            "a `comptime var` changes once, while compiling; this code runs at run time, "
+            "sometimes or several times",
+            node.span,
+            help="change it outside of branches and loops of run time, or use a `var`",
+        )
+    run(a, (node,), node.span)
+
+
+def is_loop_or_change(block: ast.Block) -> bool:
+    """Tell whether a block needs variables that change while compiling."""
+    return any(
+        isinstance(node, ast.Assign | ast.While | ast.For)
+        or (isinstance(node, ast.Variable) and not node.is_const)
+        for node in calls.ast_nodes(block)
+    )
+
+
+def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
+    """Run statements while compiling; they may change the comptime variables around them."""
+    _check_builtins(statements)
+    scope, frame = Scope(), Frame(a.module, 0)
+    changed: list[tuple[ComptimeLocal, int]] = []
+    for names in a.scopes:
+        scope.blocks.append({})
+        for name, bound in names.items():
+            is_variable = isinstance(bound, ComptimeLocal)
+            slot = scope.declare(name, is_const=not is_variable)
+            match bound:
+                case ComptimeLocal(value):
+                    changed.append((bound, slot.index))
+                case RuntimeLocal(_, type_, local):
+                    value = Runtime(type_, ir.ReadLocal(local))
+                case _:
+                    value = bound
+            frame.slots.append(value)
+    execute = compile_statements(statements, scope)
+    frame.slots.extend([None] * (scope.size - len(frame.slots)))
+    if execute(frame) is not None:
+        fail("misplaced-jump", "code that runs while compiling cannot leave run-time code", span)
+    for local, index in changed:
+        value = frame.slots[index]
+        assert value is not None
+        local.value = value
+
+
+def _check_builtins(statements: Sequence[ast.Statement]) -> None:
+    """Fail if a builtin belongs to the `comptime` blocks at the top level or the layout."""
+    for node in calls.ast_nodes(tuple(statements)):
+        if isinstance(node, ast.BuiltinCall):
+            site = Site(node)
+            context = find_builtin(site).context
+            if context in (Where.LAYOUT, Where.PROGRAM):
+                fail(
+                    "wrong-context",
+                    f"`@{site.name}` cannot be used in run-time code",
+                    site.span,
+                    help=f"it belongs {context.value}",
+                )

@@ -1,0 +1,83 @@
+"""What runs while compiling in the middle of run-time code: `comptime var`, and blocks that loop."""
+
+import pytest
+
+PROGRAM = """
+var x: u16;
+const n = 4;
+fn known(k: comptime_int) comptime_int {{ return k * 2; }}
+fn run() void {{
+  const local: u16 = x;
+  comptime var i = 1;
+  comptime var list = [2]i16{{ 1, 2 }};
+  comptime var point = .{{ .x = 1, .y = @as(i16, 2) }};
+  {statements}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "i += known(n); @comptime_assert(i == 9);",
+        "list[1] = 7; @comptime_assert(list[1] == 7 and list[0] == 1);",
+        "point.x = i + 1; @comptime_assert(point.x == 2);",
+        "{ i = 3; { comptime var i = 0; i += 1; } @comptime_assert(i == 3); }",
+        "if (n == 4) i = 5 else i = 6; @comptime_assert(i == 5);",
+        "for (.{ 1, 2, 3 }) |k| { i += k; } @comptime_assert(i == 7);",
+        "comptime { while (i < n) : (i += 1) { } } @comptime_assert(i == n);",
+        "comptime { for (@range(i16, 3)) |k| { i += k; } } @comptime_assert(i == 4);",
+        "comptime { var t: type = u16; t = u32; @comptime_assert(t == u32); }",
+        "comptime const k = known(i); i = k; @comptime_assert(i == 2);",
+        "comptime { var t = i; t += 1; @comptime_assert(@type_of(local) == u16); }",
+        "var y: [i + 1]u16; y[i] = 1; x = y[1];",
+    ],
+)
+def test_code_that_runs_while_compiling(analyze, statements):
+    assert analyze(PROGRAM.format(statements=statements)).codes == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "code"),
+    [
+        ("if (x == 1) i = 2;", "not-comptime"),
+        ("while (x < 2) : (x += 1) { i = 2; }", "not-comptime"),
+        ("while (x < 2) : (i += 1) { x += 1; }", "not-comptime"),
+        ("i += local;", "not-comptime"),
+        ("i = x;", "not-comptime"),
+        ("comptime var k = x;", "not-comptime"),
+        ("comptime var k: u16 = local;", "not-comptime"),
+        ("comptime const k = 1; k = 2;", "not-assignable"),
+        ("comptime var k;", "type-mismatch"),
+        ("i = 1.5;", "type-mismatch"),
+        ("list[2] = 1;", "index-out-of-range"),
+        ("const p = &i;", "not-assignable"),
+        ("comptime { i += 1; return; }", "misplaced-jump"),
+        ("comptime { i += 1; @activate(@get_local_task_id(3)); }", "wrong-context"),
+        ("comptime { x = 1; }", "not-assignable"),
+        ("comptime { var k = 0; while (true) { k = 1; } }", "step-limit"),
+    ],
+)
+def test_what_it_refuses(analyze, statements, code):
+    assert analyze(PROGRAM.format(statements=statements)).codes == [code]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "codes"),
+    [
+        ("1", "x", []),
+        ("x", "1", []),
+        ("1", "2", ["not-runtime"]),
+        ("70000", "x", ["value-out-of-range"]),
+        ("1.5", "x", ["type-mismatch"]),
+    ],
+)
+def test_values_of_a_block_have_one_type(analyze, first, second, codes):
+    source = f"""
+    var x: u16;
+    fn run() void {{
+      const y = b: {{ if (x == 3) {{ break :b {first}; }} break :b {second}; }};
+      x = y;
+    }}
+    """
+    assert analyze(source).codes == codes
