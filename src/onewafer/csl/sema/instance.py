@@ -18,6 +18,7 @@ from onewafer.csl.sema.values import (
     Array,
     Decisions,
     Dsd,
+    FunctionAddress,
     FunctionValue,
     Pointer,
     Runtime,
@@ -114,6 +115,15 @@ class DsrState:
     """What `@dfilt` reads: it was loaded with `.async`."""
 
 
+@dataclass(slots=True)
+class PointedFunctions:
+    """Functions of one type whose address is taken; their numbers count up from 1."""
+
+    functions: list[FunctionValue] = field(default_factory=list["FunctionValue"])
+    dispatcher: ir.Function | None = None
+    """Calls the function of a number; None: nothing calls through such a pointer yet."""
+
+
 DsrKey = tuple["t.SimpleType", int]
 
 
@@ -163,6 +173,8 @@ class InstanceContext(Context):
         """What `@random16` calls, once it has been used."""
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
+        self.pointed: dict[t.Type, PointedFunctions] = {}
+        """By the type of the functions."""
         self.dsrs: dict[DsrKey, DsrState] = {}
         self.loads: list[ir.LoadDsr] = []
         """What DSRs hold from the start."""
@@ -258,6 +270,9 @@ class InstanceContext(Context):
                     storage.data.append(ir.Datum(offset, element, word, column))
             case Pointer():
                 storage.data.append(ir.AddressDatum(offset, self.address(value)))
+            case FunctionAddress():
+                word = self.function_number(value).word
+                storage.data.append(ir.Datum(offset, ScalarType.U16, word))
             case Undefined():
                 pass
             case Dsd():
@@ -290,6 +305,14 @@ class InstanceContext(Context):
     def address(self, pointer: Pointer) -> ir.AddressOf:
         """Return a comptime pointer as IR."""
         return ir.AddressOf(self.storage(pointer.variable), pointer.offset)
+
+    def function_number(self, value: FunctionAddress) -> ir.Immediate:
+        """Return a function pointer as IR; the function may be called through it from now on."""
+        pointed = self.pointed.setdefault(value.type.pointee, PointedFunctions())
+        if value.function not in pointed.functions:
+            pointed.functions.append(value.function)
+        number = pointed.functions.index(value.function) + 1
+        return ir.Immediate(ScalarType.U16, number)
 
     def make_dsd(self, value: Dsd) -> ir.MakeDsd:
         """Return a comptime DSD as IR, its queue checked."""

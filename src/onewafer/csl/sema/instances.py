@@ -21,7 +21,7 @@ from onewafer.csl.sema.handlers import handler_task
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
 from onewafer.csl.sema.places import address_of_variable
-from onewafer.csl.sema.runtime import start_root
+from onewafer.csl.sema.runtime import function_pointers, start_root
 from onewafer.csl.sema.values import (
     Decision,
     FunctionValue,
@@ -263,6 +263,15 @@ class _Analysis:
             with self._reporting(request.span):
                 self.fifos.append(instance.fifo(request))
         instance.fill_globals()
+        while function_pointers.finish(instance, self._pointed):
+            instance.drain()
+            instance.fill_globals()
+
+    def _pointed(self, function: FunctionValue) -> ir.Function:
+        """Return a function that is called through pointers."""
+        span = function.declaration.name_span
+        chain = ((span, "its address is taken"), *self.instance.chain)
+        return start_root(self.instance, function, chain, "the function")
 
     @contextmanager
     def _reporting(self, span: Span) -> Generator[None]:

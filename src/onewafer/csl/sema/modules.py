@@ -210,6 +210,8 @@ class Module:
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
             return initial
+        if type_ is None and isinstance(initial, FunctionValue):
+            initial = operations.function_address(initial, declaration.name_span)
         type_ = type_ or type_of(initial)
         if isinstance(type_, t.StructType) and t.can_vary(type_):
             return self._make_struct(declaration, declaration.name, type_, initial)

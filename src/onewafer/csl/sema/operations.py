@@ -21,6 +21,7 @@ from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
     Array,
+    FunctionAddress,
     FunctionValue,
     Number,
     Pointer,
@@ -40,7 +41,7 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
-from onewafer.csl.syntax.ast import BinaryOperator, UnaryOperator
+from onewafer.csl.syntax.ast import BinaryOperator, Storage, UnaryOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,6 +149,9 @@ def _common(left: Value, right: Value, a: t.Type, b: t.Type) -> t.Type | None:
             return a
         if not isinstance(left, Runtime):
             return b
+    for pointer, function in ((a, b), (b, a)):
+        if isinstance(pointer, t.PointerType) and pointer.pointee == function:
+            return pointer if isinstance(function, t.FunctionType) else None
     return wider(a, b)
 
 
@@ -429,6 +433,12 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
             assert isinstance(actual, t.FunctionType)
             if actual == type_:
                 return value
+        case FunctionValue() if isinstance(type_, t.PointerType) and type_.is_const:
+            if type_of(value) == type_.pointee:
+                return function_address(value, span)
+        case FunctionAddress(_, function) if isinstance(type_, t.FunctionType):
+            if type_of(function) == type_:
+                return function
         case Variable():
             not_comptime(value, span)
         case _:
@@ -437,6 +447,30 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
     if type_ is t.ANYTYPE:
         return value
     mismatch(value, type_, span, what)
+
+
+def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress:
+    """Return the address of a function, or fail if it has none."""
+    declaration = value.declaration
+    if declaration.storage is Storage.INLINE or declaration.is_task:
+        what = "a task" if declaration.is_task else "an `inline` function"
+        fail(
+            "type-mismatch",
+            f"`{declaration.name}` is {what}, which cannot be called through a pointer",
+            span,
+            help="point to a `fn` that does this",
+        )
+    type_ = type_of(value)
+    assert isinstance(type_, t.FunctionType)
+    for part in (*type_.parameters, type_.result):
+        if part is None or isinstance(part, t.StructType) or t.is_comptime_only(part):
+            fail(
+                "unsupported-feature",
+                f"a `{type_}` cannot be called through a pointer",
+                span,
+                help="pass numbers, pointers and DSDs; a struct field by field, or packed",
+            )
+    return FunctionAddress(t.PointerType(type_, is_const=True), value)
 
 
 def to_struct(

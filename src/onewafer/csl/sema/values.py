@@ -1,7 +1,7 @@
 """Comptime values, and the one wrapper for values that exist only at run time.
 
     Value := Scalar | Text | TypeValue | Void | Undefined | Struct | Array | FunctionValue
-           | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | Runtime
+           | FunctionAddress | ModuleValue | Pointer | Variable | Range | Dsd | Dsr | Runtime
 
 A `Scalar` may be *tainted*: it then stands for one number at the first PE of an instance and for a
 function of the PE's params at all others. Reading it in a way that decides what the program is
@@ -149,6 +149,14 @@ class FunctionValue:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionAddress:
+    """A known `*const fn (…) R`."""
+
+    type: t.PointerType
+    function: FunctionValue
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleValue:
     """What `@import_module` gives."""
 
@@ -234,6 +242,7 @@ Value = (
     | Struct
     | Array
     | FunctionValue
+    | FunctionAddress
     | ModuleValue
     | Variable
     | Pointer
@@ -292,6 +301,8 @@ def type_of(value: Value) -> t.Type:
     """Return the CSL type of a value."""
     match value:
         case Scalar(type_) | Array(type_) | Pointer(type_) | Dsd(type_) | Dsr(type_):
+            return type_
+        case FunctionAddress(type_):
             return type_
         case Runtime(type_):
             return type_
@@ -404,7 +415,9 @@ def key_of(value: Value) -> object:
             return (type_, *(key_of(e) for e in elements))
         case Pointer(type_, variable, offset):
             return (type_, id(variable), offset)
-        case FunctionValue(module, declaration):
+        case FunctionValue(module, declaration) | FunctionAddress(
+            _, FunctionValue(module, declaration)
+        ):
             return (id(module), id(declaration))
         case ModuleValue(module):
             return id(module)
@@ -460,7 +473,7 @@ def show(value: Value) -> str:
             return f".{{ {', '.join(f'.{n} = {show(f)}' for n, f in value.items())} }}"
         case Array(type_, elements):
             return f"{type_}{{ {', '.join(show(e) for e in elements)} }}"
-        case FunctionValue(_, declaration):
+        case FunctionValue(_, declaration) | FunctionAddress(_, FunctionValue(_, declaration)):
             return declaration.name
         case _:
             return f"<{type_of(value)}>"

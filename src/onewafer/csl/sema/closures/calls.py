@@ -15,6 +15,7 @@ from onewafer.csl.sema.closures.statements import compile_block, compile_labelle
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import (
     VOID_VALUE,
+    FunctionAddress,
     FunctionValue,
     Scalar,
     Struct,
@@ -193,6 +194,8 @@ def compile_call(node: ast.Call, scope: Scope) -> Evaluate:
 
     def call(frame: Frame) -> Value:
         function = callee(frame)
+        if type(function) is FunctionAddress:
+            function = function.function
         if type(function) is not FunctionValue:
             fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", span)
         return call_function(function, [argument(frame) for argument in arguments], span)

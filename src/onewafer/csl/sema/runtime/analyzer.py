@@ -12,6 +12,7 @@ from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import narrow, packed_fields
 from onewafer.csl.sema.values import (
     Dsd,
+    FunctionAddress,
     FunctionValue,
     Pointer,
     Runtime,
@@ -273,6 +274,8 @@ class Analyzer:
                 return self.instance.immediate(value)
             case Pointer():
                 return self.instance.address(value)
+            case FunctionAddress():
+                return self.instance.function_number(value)
             case Dsd():
                 return self.instance.make_dsd(value)
             case _:

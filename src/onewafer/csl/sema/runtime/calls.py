@@ -12,7 +12,7 @@ from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import order
+from onewafer.csl.sema.runtime import function_pointers, order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
@@ -21,6 +21,7 @@ from onewafer.csl.sema.runtime.structs import load_fields
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
+    FunctionAddress,
     FunctionValue,
     Runtime,
     Struct,
@@ -53,11 +54,21 @@ MAX_FUNCTIONS = 2_000
 def call(a: Analyzer, node: ast.Call) -> Value:
     """Return the value of `callee(arguments)`."""
     function = operand(a, node.callee)
-    if not isinstance(function, FunctionValue):
+    if isinstance(function, FunctionAddress):
+        function = function.function
+    is_pointer = function_pointers.is_pointer(type_of(function))
+    if not isinstance(function, FunctionValue) and not is_pointer:
         fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", node.span)
+    function = a.load(function, node.callee.span)
+    mark = order.here(a)
     arguments = order.in_order(a, node.arguments, operand)
     spans = [argument.span for argument in node.arguments]
-    return call_value(a, function, arguments, spans, node.span)
+    if isinstance(function, FunctionValue):
+        return call_value(a, function, arguments, spans, node.span)
+    pointer = order.before(a, mark, function, node.callee.span)
+    if a.comptime_depth or not isinstance(pointer, Runtime):
+        not_comptime(pointer, node.callee.span)
+    return function_pointers.call(a, pointer, arguments, spans, node.span)
 
 
 def call_value(

@@ -25,6 +25,7 @@ from onewafer.csl.sema.runtime.expressions import (
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
+    FunctionValue,
     Pointer,
     Range,
     Runtime,
@@ -165,6 +166,8 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     if node.is_const and _stays_known(value):
         a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
+    if type_ is None and isinstance(value, FunctionValue):
+        value = operations.function_address(value, span)
     type_ = type_ if type_ is not None else type_of(value)
     if isinstance(type_, t.StructType) and t.can_vary(type_):
         whole = structs.declare_struct(a, node.name, type_, value, span)

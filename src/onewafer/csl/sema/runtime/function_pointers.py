@@ -1,0 +1,104 @@
+"""Function pointers at run time: numbers of the functions whose address a program takes.
+
+All functions of a PE are known, so a call through a pointer is a call of a function made for its
+type, which compares the number with those of the functions of this type, one after the other. Its
+body is written at the end, when all of them are known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import operations
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import PointedFunctions
+from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
+from onewafer.csl.sema.values import Runtime, Value
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.values import FunctionValue
+    from onewafer.diagnostics import Span
+
+    Start = Callable[[FunctionValue], ir.Function]
+
+
+def is_pointer(type_: t.Type) -> bool:
+    """Tell whether a value of a type is called through an address."""
+    match type_:
+        case t.PointerType(t.FunctionType()):
+            return True
+        case _:
+            return False
+
+
+def call(
+    a: Analyzer, pointer: Runtime, arguments: Sequence[Value], spans: Sequence[Span], span: Span
+) -> Value:
+    """Call the function that a pointer leads to."""
+    assert isinstance(pointer.type, t.PointerType)
+    type_ = pointer.type.pointee
+    assert isinstance(type_, t.FunctionType)
+    if len(arguments) != len(type_.parameters):
+        expected = len(type_.parameters)
+        fail(
+            "wrong-argument-count",
+            f"a `{type_}` takes {expected} argument(s), {len(arguments)} are given",
+            span,
+        )
+    dispatcher = _dispatcher(a, type_, span)
+    passed = [pointer.expression]
+    for value, wanted, place in zip(arguments, type_.parameters, spans, strict=True):
+        if wanted is None:
+            operations.mismatch(value, t.ANYTYPE, place)
+        passed.append(a.sized(a.load(value, place), wanted, place, "the argument"))
+    a.forget_loads()
+    return Runtime(type_.result, ir.Call(dispatcher, tuple(passed)))
+
+
+def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
+    pointed = a.instance.pointed.setdefault(type_, PointedFunctions())
+    if pointed.dispatcher is None:
+        parameters = [ir.Local("function", ScalarType.U16)]
+        for index, parameter in enumerate(type_.parameters):
+            assert parameter is not None
+            parameters.append(ir.Local(f"argument{index}", ir_type(parameter, span)))
+        result = None if type_.result is t.VOID else ir_type(type_.result, span)
+        name = a.instance.unique_symbol(f"call {type_}")
+        pointed.dispatcher = ir.Function(name, tuple(parameters), result, span=span)
+        a.instance.functions.append(pointed.dispatcher)
+    return pointed.dispatcher
+
+
+def finish(instance: InstanceContext, start: Start) -> bool:
+    """Write the bodies of calls through pointers; true: this asked for more functions."""
+    count = len(instance.functions)
+    for pointed in list(instance.pointed.values()):
+        targets = [start(function) for function in pointed.functions]
+        if pointed.dispatcher is not None:
+            pointed.dispatcher.body = _body(pointed.dispatcher, targets)
+    return len(instance.functions) > count
+
+
+def _body(dispatcher: ir.Function, targets: Sequence[ir.Function]) -> tuple[ir.Statement, ...]:
+    number, *arguments = map(ir.ReadLocal, dispatcher.parameters)
+    never = ir.Immediate(ScalarType.BOOL, 0)
+    rest: tuple[ir.Statement, ...] = (
+        ir.Trap(never, "a call through a function pointer that leads nowhere", dispatcher.span),
+        ir.Loop(ir.Immediate(ScalarType.BOOL, 1), (), ()),
+    )
+    for index, target in reversed(list(enumerate(targets, start=1))):
+        call = ir.Call(target, tuple(arguments))
+        taken: tuple[ir.Statement, ...] = (
+            (ir.Evaluate(call), ir.Return(None))
+            if dispatcher.result is None
+            else (ir.Return(call),)
+        )
+        test = ir.Binary(Opcode.EQUAL, ScalarType.U16, number, ir.Immediate(ScalarType.U16, index))
+        rest = (ir.If(test, taken, rest),)
+    return rest
