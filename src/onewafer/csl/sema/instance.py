@@ -23,6 +23,7 @@ from onewafer.csl.sema.values import (
     Pointer,
     Runtime,
     Scalar,
+    Struct,
     Taint,
     Undefined,
     Value,
@@ -222,9 +223,15 @@ class InstanceContext(Context):
         return Pointer(t.PointerType(variable.type, is_const=True), variable)
 
     def use_root(self, value: Value) -> None:
-        """Keep exported variables."""
-        if isinstance(value, Variable):
-            self.storage(value).is_exported = True
+        """Keep exported variables; of a struct each field."""
+        match value:
+            case Variable():
+                self.storage(value).is_exported = True
+            case Struct(_, fields):
+                for field_value in fields:
+                    self.use_root(field_value)
+            case _:
+                pass
 
     def add_fifo(self, request: FifoRequest) -> int:
         """Return the number of a new FIFO, whose array becomes part of the program."""
