@@ -21,6 +21,8 @@ _WORDS = {
     "cp": "context parallelism (training only)",
     "vp": "pieces of a stage, interleaved (training only)",
     "mb": "sequences of a micro-batch (training only)",
+    "ep": "groups among which experts are dealt out (training only)",
+    "et": "GPUs that share each expert (training only)",
 }
 _PART = re.compile(r"([a-z]+)(\d+)")
 
@@ -38,7 +40,7 @@ class Groups:
 
         Raises ConfigurationError for what only training has, or more GPUs than there are.
         """
-        self._refuse("cp", "vp", "mb", job="inference")
+        self._refuse("cp", "vp", "mb", "ep", "et", job="inference")
         tensor, pipeline = self.sizes.get("tp", 1), self.sizes.get("pp", 1)
         most = cluster.count // (tensor * pipeline)
         replicas = self.sizes.get("dp", most)
@@ -58,6 +60,8 @@ class Groups:
             pipeline=self.sizes.get("pp"),
             interleave=self.sizes.get("vp"),
             micro_batch=self.sizes.get("mb"),
+            expert=self.sizes.get("ep"),
+            expert_tensor=self.sizes.get("et"),
         )
 
     def _refuse(self, *keys: str, job: str) -> None:

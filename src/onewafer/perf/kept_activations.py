@@ -3,7 +3,9 @@
 In: the graph of a piece. Out: bytes of a token. These are the operands of products, norms,
 activations and attention, each tensor once (Korthikanti et al., 2022, arXiv 2205.05198, without the
 masks of dropout, which nobody trains large models with any more). Scores of attention are never
-stored (FlashAttention, arXiv 2205.14135).
+stored (FlashAttention, arXiv 2205.14135). Each expert that a row meets keeps a copy of the row
+where rows are sent to experts, what its first product makes, and the operand of its second one;
+what it gives is not read again: weights of the choice multiply that operand (Megatron-Core).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from onewafer.graph import (
     Attention,
     Convolution,
     Depthwise,
+    Experts,
     LayerNorm,
     Linear,
     MaxPool,
@@ -24,6 +27,7 @@ from onewafer.graph import (
     RmsNorm,
     activation_operands,
 )
+from onewafer.perf.expert_networks import network_of
 
 if TYPE_CHECKING:
     from onewafer.graph import Graph, Operation
@@ -60,10 +64,14 @@ _STATISTICS_BYTES = 4
 """Of a row and a head: the logarithm of the sum of exponentials, in fp32 (FlashAttention)."""
 
 
-def kept_bytes(graph: Graph, recompute: Recompute, *, operand_bytes: float) -> float:
+def kept_bytes(
+    graph: Graph, recompute: Recompute, *, operand_bytes: float, copies_of_rows: int = 1
+) -> float:
     """Return the bytes that a piece keeps of each row of its input, over the group of a layer.
 
-    `operand_bytes` is the size of an element that only products read, in their format.
+    `operand_bytes` is the size of an element that only products read, in their format. An expert
+    that a row meets has so many `copies_of_rows`: one for each GPU that shares it, 0 where rows are
+    read in their place.
     """
     rows = graph.inputs[0].shape[0]
     if recompute is Recompute.FULL:
@@ -78,7 +86,27 @@ def kept_bytes(graph: Graph, recompute: Recompute, *, operand_bytes: float) -> f
         only_products = all(isinstance(operation, Linear) for operation in reading)
         size = operand_bytes if only_products else ACTIVATION_BYTES
         total += graph.tensor(name).num_elements / rows * size
+    experts = (op for op in graph.operations if isinstance(op, Experts))
+    for operation in experts:
+        kept = _of_experts(graph, operation, recompute, operand_bytes, copies_of_rows)
+        total += kept * operation.result.shape[0] / rows
     return total + _statistics(graph, rows)
+
+
+def _of_experts(
+    graph: Graph,
+    operation: Experts,
+    recompute: Recompute,
+    operand_bytes: float,
+    copies_of_rows: int,
+) -> float:
+    """Return the bytes that the experts of a row keep."""
+    network = network_of(graph, operation)
+    row = copies_of_rows * network.features * operand_bytes
+    inner = network.widened * ACTIVATION_BYTES
+    if recompute is not Recompute.SELECTIVE:
+        inner += network.hidden * operand_bytes
+    return network.experts_per_row * (row + inner)
 
 
 def _readers(graph: Graph) -> dict[str, list[Operation]]:

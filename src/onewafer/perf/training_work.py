@@ -1,7 +1,8 @@
 """The work of a training step, whatever does it: graphs of whole sequences, and their model FLOP.
 
 In: a model. Out: graphs in which every token has a successor to learn, and the operations of a
-token that count for MFU: products only, forward once and backward twice, nothing recomputed.
+token that count for MFU: products only, forward once and backward twice, nothing recomputed. Of
+experts those count that a token meets (active weights), and what chooses them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from onewafer.errors import ConfigurationError
 from onewafer.graph import ON_MAPS, Attention, Experts, LastRow, Linear, rename_operation, with_rows
 from onewafer.perf.checks import check_sequence
+from onewafer.perf.expanded_attention import with_expanded_attention
+from onewafer.perf.expert_networks import network_of
 
 if TYPE_CHECKING:
     from onewafer.graph import Graph, Operation, Segment
@@ -55,18 +58,13 @@ def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
     check_operations(model)
     return tuple(
         TrainingPiece(segment, all_rows(model.graph_for(segment, sequence)))
-        for segment in model.segments
+        for segment in map(with_expanded_attention, model.segments)
     )
 
 
 def check_operations(model: Model) -> None:
     """Raise ConfigurationError for a model whose training has no equations here."""
     operations = [op for segment in model.segments for op in segment.graph.operations]
-    if any(isinstance(operation, Experts) for operation in operations):
-        raise ConfigurationError(
-            f"{model.title} sends tokens to experts, whose training (expert parallelism) has no "
-            "equations here; ask for inference, or for a model without experts"
-        )
     if any(isinstance(operation, ON_MAPS) for operation in operations):
         raise ConfigurationError(
             f"{model.title} works on maps, whose training has no equations here; ask for a model "
@@ -96,6 +94,8 @@ def product_flop(graph: Graph, operation: Operation, pairs: AttentionPairs) -> i
             query_rows, query_features = graph.tensor(operation.query).shape
             features = query_features + operation.result.shape[-1]
             return 2 * _num_pairs(query_rows, operation, pairs) * features
+        case Experts():
+            return operation.result.shape[0] * network_of(graph, operation).flop_per_row
         case _:
             return 0
 

@@ -200,6 +200,11 @@ class ExpertShape:
     """Groups of GPUs among which they are dealt out."""
 
     @property
+    def matrices(self) -> int:
+        """Products of one: 2, or 3 if one of them is a gate; biases are not counted."""
+        return self.elements // (self.features * self.hidden)
+
+    @property
     def elements_of_gpu(self) -> int:
         """Weights on one GPU."""
         return -(-self.num_experts // self.expert) * self.elements // self.tensor

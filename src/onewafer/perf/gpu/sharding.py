@@ -43,6 +43,9 @@ from onewafer.graph import (
     Rotary,
     Scale,
     ScaleFeatures,
+    Softmax,
+    TakeFeatures,
+    TopIndices,
     activation_operands,
     layer_parts,
     parameter_operands,
@@ -75,6 +78,8 @@ class Product:
     rows: Rows
     is_quantized: bool
     """Whether the weight has the precision of the job; that of the head stays in bf16."""
+    is_choice: bool = False
+    """Whether experts are chosen by it: everybody has all of its weight, in bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,8 @@ _ELEMENTWISE = (
     ScaleFeatures,
 )
 _NORMS = (LayerNorm, RmsNorm)
+_SELECTIONS = (Softmax, TakeFeatures, TopIndices)
+"""What stands between the scores of experts and their choice."""
 
 
 @dataclass(slots=True)
@@ -347,8 +354,9 @@ class _Sharder:
             self._local[name] = outputs
             return
         own = self._own_outputs(name, outputs)
-        is_plain = is_head or name in self._choices
-        product = Product(_title(kind), own, inputs, rows, not is_plain)
+        is_choice = name in self._choices
+        is_plain = is_head or is_choice
+        product = Product(_title(kind), own, inputs, rows, not is_plain, is_choice)
         self._join_product(index, operation.input, product)
         self._local[name] = own
         self._position[name] = self._products[operation.input, kind, not is_plain][0]
@@ -376,6 +384,8 @@ class _Sharder:
         if name in self._choices:
             return outputs
         heads = self._kv_heads.get(name)
+        if heads is not None and outputs < heads:
+            return outputs  # features that all heads have in common
         if heads is not None:
             return outputs // heads * -(-heads // self._size)
         return -(-outputs // self._size)
@@ -493,7 +503,7 @@ class _Sharder:
         operation = self._source.get(name)
         if isinstance(operation, Linear):
             yield name
-        elif isinstance(operation, _ELEMENTWISE):
+        elif isinstance(operation, (*_ELEMENTWISE, *_SELECTIONS)):
             for operand in activation_operands(operation):
                 yield from self._linear_sources(operand)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from onewafer.perf.gpu.kernels import product_format
 from onewafer.perf.gpu.training_constants import load_training_constants
 from onewafer.perf.gpu.training_plan import (
     PinnedPlan,
+    lack_of_experts,
+    most_experts,
     nearest_batches,
     training_plans,
 )
@@ -68,10 +71,12 @@ def estimate_training(
     ConfigurationError for a sequence that the model was not made for.
     """
     cluster = load_cluster(cluster) if isinstance(cluster, str) else cluster
-    lack = product_format((options or TrainingOptions()).precision).lack(cluster.gpu)
+    options = options or TrainingOptions()
+    lack = product_format(options.precision).lack(cluster.gpu)
+    lack = lack or lack_of_experts(model, options.plan)
     if lack is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=lack)
-    search = _Search(model, job, cluster, options or TrainingOptions(), clock)
+    search = _Search(model, job, cluster, options, clock)
     return search.result()
 
 
@@ -185,6 +190,9 @@ class _Search:
             f"MFU counts {pairs} in attention, no recomputation, and the peak of {peak}",
             "without loading of data, checkpoints, failures",
         )
+        if most_experts(self._model) > 1:
+            balanced = "experts are chosen equally often and no token is dropped"
+            notes += (f"{balanced}; MFU counts those that a token meets",)
         if best.plan.recompute is Recompute.SELECTIVE:
             notes += ("norms and activation functions are computed again in the backward pass",)
         return notes
@@ -212,10 +220,17 @@ class _Search:
                 f"write --batch {batches}"
             )
         sizes = [size for size in (pinned.tensor, pinned.context, pinned.pipeline) if size]
-        if sizes:
+        of_experts = [s for s in (pinned.expert, pinned.expert_tensor, pinned.pipeline) if s]
+        for groups in (sizes, of_experts):
+            if gpus % math.prod(groups):
+                return (
+                    f"the plan's groups ({' × '.join(map(str, groups))} GPUs) do not divide "
+                    f"{gpus:,} GPUs; choose sizes whose product does"
+                )
+        if sizes or of_experts:
             return (
-                f"the plan's groups ({' × '.join(map(str, sizes))} GPUs) do not divide "
-                f"{gpus:,} GPUs; choose sizes whose product does"
+                f"no plan of {gpus:,} GPUs has these groups; leave one of them out, or choose "
+                "smaller ones"
             )
         return f"the model cannot be shared by {gpus:,} GPUs; choose a power of two"
 

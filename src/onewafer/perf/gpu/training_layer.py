@@ -17,11 +17,18 @@ them before attention begins, forward and once more backward, and scatters sums 
 it: nothing hides that (The Llama 3 Herd of Models, arXiv 2407.21783, section 3.3.2, for the sake of
 masks between documents; that of TransformerEngine gathers again). Early and late parts of a
 sequence are paired, so that all GPUs have as many pairs under a causal mask.
+
+Tokens go to experts and back (`training_experts`) while another micro-batch is computed: those of
+the forward pass behind what its backward pass computes in this piece, and the other way round
+(DualPipe, DeepSeek-V3, arXiv 2412.19437, section 3.2.1; `--overlap-moe-expert-parallel-comm` of
+Megatron-Core 0.14). What takes longer than that is in the piece; the first micro-batch forward and
+the last one backward hide nothing, which is in the step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import InternalError
@@ -35,6 +42,13 @@ from onewafer.perf.gpu.kernels import (
     PrefillAttention,
 )
 from onewafer.perf.gpu.sharding import Attend, Exchange, Fused, ImplicitProduct, Mix, Product, Sweep
+from onewafer.perf.gpu.training_experts import (
+    CASTS,
+    ELEMENTWISE,
+    EXPERT_PARALLELISM,
+    EXPERT_TENSOR_PARALLELISM,
+    ExpertClock,
+)
 from onewafer.perf.kept_activations import ACTIVATION_BYTES
 
 if TYPE_CHECKING:
@@ -45,9 +59,15 @@ if TYPE_CHECKING:
 
 TENSOR_PARALLELISM = "tensor parallelism"
 CONTEXT_PARALLELISM = "context parallelism"
-ELEMENTWISE = "norms and activations"
 LOSS = "loss"
-CASTS = "casts to fp8"
+ROUTER = "choice of experts"
+_TRANSFERS = (
+    CONTEXT_PARALLELISM,
+    EXPERT_PARALLELISM,
+    EXPERT_TENSOR_PARALLELISM,
+    TENSOR_PARALLELISM,
+)
+"""Items in which nothing is computed, so that they hide no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,8 @@ class PieceTime:
     backward: Breakdown
     elementwise: Breakdown
     """Of the forward pass: what selective recomputation does again."""
+    hidden: Breakdown
+    """Ways of tokens to experts and back, of both passes, that another micro-batch hides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,21 +114,25 @@ class PieceClock:
         self._constants = constants
         self._share = constants.share_of(products)
         self._group = Group(plan.tensor)
+        self._experts = ExpertClock(clock, plan, products=products, constants=constants)
         self._forward: list[Item] = []
         self._backward: list[Item] = []
+        self._to_experts: list[Item] = []
 
     def time(self, parts: tuple[Part, ...], *, whole: frozenset[int]) -> PieceTime:
         """Return the time of the parts of a piece; those at `whole` are sharded by rows."""
-        self._forward, self._backward = [], []
+        self._forward, self._backward, self._to_experts = [], [], []
         for index, part in enumerate(parts):
             follower = parts[index + 1] if index + 1 < len(parts) else None
             match part:
+                case Product(is_choice=True):
+                    self._add_choice(part)
                 case Product():
                     self._add_product(part, is_row_parallel=_is_sum(follower))
                 case Attend():
                     self._add_attention(part)
                 case Mix():
-                    raise InternalError("experts in a model to train; check_operations is before")
+                    self._add_experts(part)
                 case Fused():
                     self._add_elementwise(part, is_whole=index in whole)
                 case Exchange():
@@ -116,10 +142,51 @@ class PieceClock:
                 case _:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]
-        forward, backward, twice = (
-            Breakdown((*items,)).merged() for items in (self._forward, self._backward, again)
+        hidden = self._add_ways_to_experts()
+        return PieceTime(
+            *(
+                Breakdown((*items,)).merged()
+                for items in (self._forward, self._backward, again, hidden)
+            )
         )
-        return PieceTime(forward, backward, twice)
+
+    def _add_choice(self, product: Product) -> None:
+        """Add the product by which experts are chosen, each GPU for rows of its own."""
+        rows = self._own_rows
+        sizes = [
+            (rows, product.outputs, product.inputs),
+            (rows, product.inputs, product.outputs),
+            (product.outputs, product.inputs, rows),
+        ]
+        times = [self._clock.time(Gemm(*size, NumberFormat.BF16)) for size in sizes]
+        items = [self._compute(ROUTER, time) for time in times]
+        self._forward.append(items[0])
+        self._backward += items[1:]
+
+    def _add_experts(self, part: Mix) -> None:
+        time = self._experts.time(part.shape, self._own_rows)
+        self._forward += time.forward
+        self._backward += time.backward
+        self._to_experts += time.transfers
+
+    @property
+    def _own_rows(self) -> int:
+        """Rows of a GPU where they are sharded."""
+        return -(-self._rows.tokens // self._plan.tensor)
+
+    def _add_ways_to_experts(self) -> list[Item]:
+        """Add what of them is not hidden by another micro-batch; return what is."""
+        way = math.fsum(item.seconds for item in self._to_experts)
+        if not way:
+            return []
+        hides = self._plan.is_overlapped and self._plan.overlaps_experts
+        computed = [_computed(items) if hides else 0.0 for items in (self._forward, self._backward)]
+        hidden = 0.0
+        for items, other in zip((self._forward, self._backward), reversed(computed), strict=True):
+            exposed = max(0.0, way - other)
+            items += [_scaled(item, exposed / way) for item in self._to_experts]
+            hidden += way - exposed
+        return [_scaled(item, hidden / way) for item in self._to_experts]
 
     def _add_product(self, product: Product, *, is_row_parallel: bool) -> None:
         is_head = not product.is_quantized
@@ -229,6 +296,8 @@ class PieceClock:
 
     def _add_exchange(self, part: Exchange, before: Part) -> None:
         """Add an exchange that belongs to no product: of an embedding, of a norm over features."""
+        if isinstance(before, Mix):
+            return  # rows have come back to where they were
         is_sum = part.collective is Collective.ALL_REDUCE
         if isinstance(before, Product) and (is_sum or not before.is_quantized):
             return  # sums of parts overlap with it; logits stay where they are
@@ -256,6 +325,14 @@ class PieceClock:
     def _compute(self, name: str, time: KernelTime) -> Item:
         seconds = time.seconds / self._share
         return Item(name=name, seconds=seconds, limit=time.limit, is_cross_checked=time.is_measured)
+
+
+def _computed(items: list[Item]) -> float:
+    return math.fsum(item.seconds for item in items if item.name not in _TRANSFERS)
+
+
+def _scaled(item: Item, factor: float) -> Item:
+    return replace(item, seconds=item.seconds * factor)
 
 
 def _is_sum(follower: Part | None) -> bool:

@@ -42,14 +42,20 @@ class GpuMemory:
 
 
 def state_bytes(
-    weights: float, largest_piece: float, plan: TrainingPlan, constants: TrainingConstants
+    weights: float,
+    largest_piece: float,
+    plan: TrainingPlan,
+    constants: TrainingConstants,
+    *,
+    are_experts: bool = False,
 ) -> tuple[float, float, float]:
     """Return the bytes of weights, gradients and optimizer states of one GPU.
 
-    `weights` are the elements of the GPU's part of its stage before they are sharded over replicas.
-    Of sharded ones, two pieces are whole at a time: that which is in use, and the next one.
+    `weights` are the elements of the GPU's part of its stage before they are sharded over replicas,
+    or, if they are those of experts, over the GPUs with the same experts. Of sharded ones, two
+    pieces are whole at a time: that which is in use, and the next one.
     """
-    shards = plan.optimizer_shards
+    shards = plan.expert_replicas if are_experts else plan.optimizer_shards
     optimizer = weights * constants.optimizer_bytes / shards
     if not plan.shards_weights:
         return weights * constants.weight_bytes, weights * constants.gradient_bytes, optimizer

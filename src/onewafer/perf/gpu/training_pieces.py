@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from onewafer.perf.breakdown import Breakdown, Item
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.gpu.clock import KernelTime
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, NumberFormat
-from onewafer.perf.gpu.sharding import Fused, Product, shard
+from onewafer.perf.gpu.sharding import Fused, Mix, Product, shard
 from onewafer.perf.gpu.training_layer import MicroBatch, PieceClock
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 
 if TYPE_CHECKING:
-    from onewafer.perf.breakdown import Limit
     from onewafer.perf.gpu.clock import KernelClock
     from onewafer.perf.gpu.sharding import Part, ShardedPiece
     from onewafer.perf.gpu.training_constants import TrainingConstants
@@ -41,7 +41,12 @@ class PlannedPiece:
     forward_seconds: float
     backward_seconds: float
     num_weights: int
-    """Elements, before replicas share them."""
+    """Elements but those of experts, before replicas share them."""
+    num_expert_weights: int
+    """Elements of experts, before GPUs with the same ones share them."""
+    hidden_seconds: float
+    """Ways of tokens to experts and back that another micro-batch hides."""
+    hidden_limit: Limit
     kept_bytes: float
     """That one micro-batch leaves for the backward pass."""
     working_bytes: float
@@ -62,10 +67,11 @@ class Pieces:
         products: NumberFormat,
         constants: TrainingConstants,
     ) -> None:
-        self.segments = model.segments
+        pieces = training_pieces(model, job.sequence)
+        self.segments = tuple(piece.segment for piece in pieces)
         self.constants = constants
         self._job, self._clock, self._products = job, clock, products
-        self._graphs = tuple(piece.graph for piece in training_pieces(model, job.sequence))
+        self._graphs = tuple(piece.graph for piece in pieces)
         self._sharded = cache(self._shard)
         self._timed = cache(self._time)
         self._kept = cache(self._keep)
@@ -97,9 +103,11 @@ class Pieces:
         }[plan.recompute]
         forward, backward = timed.forward, timed.backward + _renamed(again, RECOMPUTATION)
         piece = self._sharded(index, plan.tensor)
-        num_weights = piece.quantized_weights + piece.plain_weights
+        num_weights = piece.quantized_weights + piece.plain_weights - piece.expert_weights
+        of_experts = sum(_elements_of_gpu(p, plan) for p in piece.parts if isinstance(p, Mix))
         if plan.shards_weights:
-            forward, backward = self._with_gathers(forward, backward, num_weights, plan)
+            counts = (num_weights, of_experts)
+            forward, backward = self._with_gathers(forward, backward, counts, plan)
         tokens = self.num_tokens(plan) / plan.tensor
         return PlannedPiece(
             forward=forward,
@@ -107,8 +115,11 @@ class Pieces:
             forward_seconds=forward.seconds,
             backward_seconds=backward.seconds,
             num_weights=num_weights,
-            kept_bytes=self._kept(index, plan.recompute) * tokens,
-            working_bytes=self._kept(index, Recompute.NONE) * tokens,
+            num_expert_weights=of_experts,
+            hidden_seconds=timed.hidden.seconds,
+            hidden_limit=timed.hidden.limit or Limit.NVLINK,
+            kept_bytes=self._kept(index, plan.recompute, plan.expert_tensor) * tokens,
+            working_bytes=self._kept(index, Recompute.NONE, plan.expert_tensor) * tokens,
             logits=self._micro_batch(index, plan).outputs * _logits_of_row(piece),
         )
 
@@ -134,20 +145,34 @@ class Pieces:
             sequence=self._job.sequence,
         )
 
-    def _keep(self, index: int, recompute: Recompute) -> float:
+    def _keep(self, index: int, recompute: Recompute, expert_tensor: int) -> float:
         is_small = self._products in (NumberFormat.FP8, NumberFormat.FP8_BLOCK)
         operand_bytes = self._products.num_bytes if is_small else ACTIVATION_BYTES
-        return kept_bytes(self._graphs[index], recompute, operand_bytes=operand_bytes)
+        return kept_bytes(
+            self._graphs[index],
+            recompute,
+            operand_bytes=operand_bytes,
+            copies_of_rows=expert_tensor,
+        )
 
     def _with_gathers(
-        self, forward: Breakdown, backward: Breakdown, num_weights: int, plan: TrainingPlan
+        self,
+        forward: Breakdown,
+        backward: Breakdown,
+        counts: tuple[int, int],
+        plan: TrainingPlan,
     ) -> tuple[Breakdown, Breakdown]:
-        """Add what gathering weights and adding gradients takes longer than the piece."""
-        group = Group(plan.optimizer_shards, stride=plan.tensor)
-        whole = num_weights * self._products.num_bytes
-        gradients = num_weights * self.constants.gradient_bytes
-        gather = self._clock.time(Communication(Collective.ALL_GATHER, whole, group))
-        scatter = self._clock.time(Communication(Collective.REDUCE_SCATTER, gradients, group))
+        """Add what gathering weights and adding gradients takes longer than the piece.
+
+        `counts` are the weights but those of experts, and those of experts.
+        """
+        gather, scatter = (
+            exchange_over_replicas(self._clock, plan, counts, collective, element_bytes)
+            for collective, element_bytes in (
+                (Collective.ALL_GATHER, self._products.num_bytes),
+                (Collective.REDUCE_SCATTER, self.constants.gradient_bytes),
+            )
+        )
 
         def with_rest(direction: Breakdown, seconds: float) -> Breakdown:
             rest = max(0.0, seconds - direction.seconds)
@@ -157,6 +182,39 @@ class Pieces:
             with_rest(forward, gather.seconds),
             with_rest(backward, gather.seconds + scatter.seconds),
         )
+
+
+def exchange_over_replicas(
+    clock: KernelClock,
+    plan: TrainingPlan,
+    counts: tuple[int, int],
+    collective: Collective,
+    element_bytes: float,
+) -> KernelTime:
+    """Return what a collective of all weights takes over those who share them.
+
+    Weights of experts are shared by the GPUs that have the same ones, others by all replicas.
+    """
+    groups = (
+        Group(plan.optimizer_shards, stride=plan.tensor),
+        Group(plan.expert_replicas, stride=plan.expert * plan.expert_tensor),
+    )
+    others, experts = (
+        clock.time(Communication(collective, count * element_bytes, group))
+        for count, group in zip(counts, groups, strict=True)
+    )
+    if not counts[1]:
+        return others
+    return KernelTime(
+        others.seconds + experts.seconds,
+        max((others, experts), key=lambda time: time.seconds).limit,
+        is_measured=others.is_measured and experts.is_measured,
+    )
+
+
+def _elements_of_gpu(part: Mix, plan: TrainingPlan) -> int:
+    shape = replace(part.shape, expert=plan.expert, tensor=plan.expert_tensor)
+    return shape.elements_of_gpu
 
 
 def _transfer(name: str, seconds: float, limit: Limit) -> Item:
@@ -183,7 +241,8 @@ def _elements(part: Part) -> int:
 
 
 def _logits_of_row(piece: ShardedPiece) -> int:
-    return sum(p.outputs for p in piece.parts if isinstance(p, Product) and not p.is_quantized)
+    products = (part for part in piece.parts if isinstance(part, Product))
+    return sum(p.outputs for p in products if not (p.is_quantized or p.is_choice))
 
 
 def _renamed(breakdown: Breakdown, name: str) -> Breakdown:

@@ -1,7 +1,10 @@
 """How a training step is laid over GPUs, and which layouts there are.
 
 Sizes of groups follow Megatron-LM (Narayanan et al., SC'21, arXiv 2104.04473): tensor parallelism
-within a domain, then context, data and pipeline parallelism, neighbours in this order.
+within a domain, then context, data and pipeline parallelism, neighbours in this order. Experts have
+groups of their own over the GPUs of a stage, whatever those are to the rest of a layer (Liu et al.,
+MoE Parallel Folding, 2025, arXiv 2504.14960): those that share an expert are neighbours, then those
+with other experts, then those with the same ones.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
+from onewafer.graph import Experts
 from onewafer.perf.gpu.plan import tensor_sizes
+from onewafer.perf.gpu.sharding import num_experts
 from onewafer.perf.kept_activations import Recompute
 
 if TYPE_CHECKING:
@@ -52,6 +57,15 @@ class TrainingPlan:
     mask is possible, instead of beginning with those that are there."""
     is_overlapped: bool = True
     """Whether products hide communication of tensor, pipeline and data parallelism."""
+    expert: int = 1
+    """Groups of GPUs of a stage among which experts are dealt out."""
+    expert_tensor: int = 1
+    """GPUs that share each expert."""
+    overlaps_experts: bool = True
+    """Whether tokens go to experts and back while another micro-batch is computed."""
+    sends_once: bool = True
+    """Whether a token goes once to each domain and GPU that has experts of it, instead of once to
+    each expert."""
 
     @property
     def num_gpus(self) -> int:
@@ -62,6 +76,11 @@ class TrainingPlan:
     def optimizer_shards(self) -> int:
         """GPUs that optimizer states of a weight are spread over."""
         return self.data * self.context
+
+    @property
+    def expert_replicas(self) -> int:
+        """GPUs of a stage that have the same part of the same experts."""
+        return self.tensor * self.context * self.data // (self.expert * self.expert_tensor)
 
     def num_micro_batches(self, batch: int) -> int:
         """Return how many go through every stage in a step of so many sequences."""
@@ -75,11 +94,15 @@ class TrainingPlan:
             (self.pipeline, "{} pipeline stages"),
             (self.interleave, "each in {} parts"),
             (self.data, "{} replicas"),
+            (self.expert, "expert parallelism {}"),
+            (self.expert_tensor, "each expert over {} GPUs"),
         ]
         parts = [text.format(f"{size:,}") for size, text in sizes if size > 1]
         parts += ["sharded weights"] if self.shards_weights else []
         parts += ["keys and values gathered"] if self.gathers_context else []
         parts += [] if self.is_overlapped else ["nothing overlapped"]
+        if self.expert > 1 and self.is_overlapped and not self.overlaps_experts:
+            parts.append("ways to experts not overlapped")
         parts.append(f"micro-batches of {self.micro_batch}")
         if self.recompute is not Recompute.NONE:
             parts.append(f"{self.recompute} recomputation")
@@ -101,6 +124,12 @@ class PinnedPlan:
     """None: keys and values go round in a ring."""
     is_overlapped: bool | None = None
     """None: products hide communication."""
+    expert: int | None = None
+    expert_tensor: int | None = None
+    overlaps_experts: bool | None = None
+    """None: another micro-batch hides the ways of tokens to experts and back."""
+    sends_once: bool | None = None
+    """None: a token goes once to each domain and GPU."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""
@@ -128,13 +157,15 @@ def _groups(
     model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
     """Return the sizes of groups that use all GPUs, whatever the batch."""
-    gpus, layers = cluster.count, num_pieces(model)
+    gpus, layers, experts = cluster.count, num_pieces(model), most_experts(model)
     tensors = _choices(pinned.tensor, tensor_sizes(model, cluster.gpu.gpus_per_domain))
     contexts = _choices(pinned.context, _context_sizes(job))
     pipelines = _choices(pinned.pipeline, range(1, layers + 1))
     for tensor, context, pipeline in product(tensors, contexts, pipelines):
         data, left = divmod(gpus, tensor * context * pipeline)
-        if not left:
+        if left:
+            continue
+        for expert, expert_tensor in _expert_sizes(experts, gpus // pipeline, tensor, pinned):
             yield TrainingPlan(
                 tensor=tensor,
                 context=context,
@@ -142,7 +173,26 @@ def _groups(
                 data=data,
                 gathers_context=pinned.gathers_context is True,
                 is_overlapped=pinned.is_overlapped is not False,
+                expert=expert,
+                expert_tensor=expert_tensor,
+                overlaps_experts=pinned.overlaps_experts is not False,
+                sends_once=pinned.sends_once is not False,
             )
+
+
+def _expert_sizes(
+    experts: int, gpus: int, tensor: int, pinned: PinnedPlan
+) -> Iterator[tuple[int, int]]:
+    """Return groups of experts and GPUs of each expert that divide the GPUs of a stage.
+
+    An expert is whole, or shared by as many GPUs as the rest of a layer.
+    """
+    groups = _choices(pinned.expert, (n for n in range(1, experts + 1) if experts % n == 0))
+    sizes = {1, tensor} if experts > 1 else {1}
+    shares = tuple(_choices(pinned.expert_tensor, sorted(sizes)))
+    for expert, share in product(groups, shares):
+        if gpus % (expert * share) == 0:
+            yield expert, share
 
 
 def _schedules(
@@ -165,6 +215,38 @@ def _schedules(
 def num_pieces(model: Model) -> int:
     """Return the layers that stages can be made of: embedding and head go with the outer ones."""
     return sum(s.repeats for s in model.segments if s.repeats > 1) or 1
+
+
+def most_experts(model: Model) -> int:
+    """Return the experts of a layer that has some; 1: no layer has."""
+    return max(num_experts(segment) for segment in model.segments)
+
+
+def lack_of_experts(model: Model, pinned: PinnedPlan) -> str | None:
+    """Return what to say of a plan whose experts are not those of a model; None: all is well."""
+    experts, groups, shares = most_experts(model), pinned.expert or 1, pinned.expert_tensor or 1
+    if experts == 1 and max(groups, shares) > 1:
+        return (
+            f"{model.title} has no experts that a plan could deal out; leave expert parallelism "
+            f"{max(groups, shares)} out of it"
+        )
+    if experts % groups:
+        near = ", ".join(str(n) for n in range(1, experts + 1) if experts % n == 0)
+        return (
+            f"expert parallelism {groups} does not share the {experts} experts of {model.title} "
+            f"evenly; choose one of {near}"
+        )
+    for hidden in sorted(set(_hidden_features(model))):
+        if hidden % shares:
+            return f"{shares} GPUs do not share the {hidden:,} features of an expert evenly"
+    return None
+
+
+def _hidden_features(model: Model) -> Iterator[int]:
+    for segment in model.segments:
+        for operation in segment.graph.operations:
+            if isinstance(operation, Experts):
+                yield operation.hidden_features
 
 
 def nearest_batches(

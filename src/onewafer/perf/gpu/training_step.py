@@ -7,7 +7,10 @@ In: a model, a job, a plan, a clock for kernels. Out: a breakdown whose items ad
                                                  work where stages are equal (SC'21, section 2.2)
          + sends that nothing hides
          + gradients and weights of replicas, less what the last micro-batch's backward and the
-           first one's forward pass hide
+           first one's forward pass hide; experts have replicas of their own
+         + ways of tokens to experts that another micro-batch hides, once: nothing hides those of
+           the first one's forward and the last one's backward pass, while the pipeline fills and
+           empties
          + optimizer
 """
 
@@ -21,8 +24,9 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
+from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
-from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces
+from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces, exchange_over_replicas
 from onewafer.perf.gpu.training_stages import divide
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute
 
@@ -50,8 +54,10 @@ class _Stage:
     pieces: tuple[tuple[PlannedPiece, int], ...]
     forward: float
     backward: float
-    num_weights: int
-    """Elements on one GPU, before replicas share them."""
+    counts: tuple[int, int]
+    """Elements on one GPU, before replicas share them: all but experts, experts."""
+    hidden: float
+    """Ways of tokens to experts that another micro-batch hides."""
 
     @property
     def seconds(self) -> float:
@@ -96,9 +102,13 @@ class TrainingSteps:
         return (repeated + Breakdown((*self._rest(plan, stages),))).merged()
 
     def memory(self, plan: TrainingPlan) -> GpuMemory:
-        """Return the bytes of the fullest GPU: of the first stage, or the last, with the head."""
+        """Return the bytes of the fullest GPU.
+
+        Of stages with equal layers, the first one keeps most micro-batches.
+        """
         stages = self._stages(plan)
-        found = [self._memory(plan, place, stages[place]) for place in {0, len(stages) - 1}]
+        first = {stage: place for place, stage in reversed([*enumerate(stages)])}
+        found = [self._memory(plan, place, stage) for stage, place in first.items()]
         return max(found, key=lambda memory: memory.total)
 
     def _stages(self, plan: TrainingPlan) -> tuple[_Stage, ...]:
@@ -115,22 +125,41 @@ class TrainingSteps:
             pieces,
             forward=sum(piece.forward_seconds * count for piece, count in pieces),
             backward=sum(piece.backward_seconds * count for piece, count in pieces),
-            num_weights=sum(piece.num_weights * count for piece, count in pieces),
+            counts=(
+                sum(piece.num_weights * count for piece, count in pieces),
+                sum(piece.num_expert_weights * count for piece, count in pieces),
+            ),
+            hidden=sum(piece.hidden_seconds * count for piece, count in pieces),
         )
 
     def _rest(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Iterator[Item]:
         """Return what comes on top of the micro-batches of the slowest stage."""
         slowest = _slowest(stages)
-        fullest = max(stages, key=lambda stage: stage.num_weights)
+        fullest = max(stages, key=lambda stage: sum(stage.counts))
         if plan.pipeline > 1:
             others = math.fsum(stage.seconds for stage in stages) - slowest.seconds
             yield Item(name=BUBBLE, seconds=others / plan.interleave, limit=Limit.BUBBLE)
             yield self._sends(plan, slowest)
         if not plan.shards_weights:
             yield self._replicas(plan, fullest)
-        traffic = self._constants.optimizer_traffic_bytes / plan.optimizer_shards
-        update = self._clock.time(Elementwise(fullest.num_weights * traffic))
+        if any(stage.hidden for stage in stages):
+            yield self._first_ways(plan, stages)
+        shards = (plan.optimizer_shards, plan.expert_replicas)
+        own = math.fsum(count / n for count, n in zip(fullest.counts, shards, strict=True))
+        update = self._clock.time(Elementwise(own * self._constants.optimizer_traffic_bytes))
         yield _item(OPTIMIZER, update.seconds, update)
+
+    def _first_ways(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
+        """Return the ways to experts while there is one micro-batch only, as the bubble counts."""
+        slowest = _slowest(stages)
+        others = math.fsum(stage.hidden for stage in stages) - slowest.hidden
+        longest = max((piece for piece, _ in slowest.pieces), key=lambda p: p.hidden_seconds)
+        return Item(
+            name=EXPERT_PARALLELISM,
+            seconds=slowest.hidden + others / plan.interleave,
+            limit=longest.hidden_limit,
+            is_cross_checked=False,
+        )
 
     def _sends(self, plan: TrainingPlan, stage: _Stage) -> Item:
         """Return what sends between stages take: 2 (p − 1) while the pipeline fills and empties.
@@ -154,20 +183,33 @@ class TrainingSteps:
         Gradients of a piece are added while the backward pass of the last micro-batch is in the one
         before it; weights are gathered while the first one's forward pass is in the one before.
         """
-        gradients = stage.num_weights * self._constants.gradient_bytes
-        weights = stage.num_weights * self._constants.weight_bytes
-        group = Group(plan.optimizer_shards, stride=plan.tensor)
-        scatter = self._clock.time(Communication(Collective.REDUCE_SCATTER, gradients, group))
-        gather = self._clock.time(Communication(Collective.ALL_GATHER, weights, group))
+        scatter, gather = (
+            exchange_over_replicas(self._clock, plan, stage.counts, collective, element_bytes)
+            for collective, element_bytes in (
+                (Collective.REDUCE_SCATTER, self._constants.gradient_bytes),
+                (Collective.ALL_GATHER, self._constants.weight_bytes),
+            )
+        )
         backward, forward = (stage.backward, stage.forward) if plan.is_overlapped else (0.0, 0.0)
         seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)
         seconds += max(gather.seconds - forward, gather.seconds / stage.num_pieces)
         return _item(DATA_PARALLELISM, seconds, scatter)
 
+    def _states(
+        self, plan: TrainingPlan, stage: _Stage
+    ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Return weights, gradients and optimizer states, those of experts apart."""
+        others, experts = stage.counts
+        largest = max(piece.num_weights for piece, _ in stage.pieces)
+        largest_experts = max(piece.num_expert_weights for piece, _ in stage.pieces)
+        return (
+            state_bytes(others, largest, plan, self._constants),
+            state_bytes(experts, largest_experts, plan, self._constants, are_experts=True),
+        )
+
     def _memory(self, plan: TrainingPlan, place: int, stage: _Stage) -> GpuMemory:
         constants, pieces = self._constants, stage.pieces
-        largest = max(piece.num_weights for piece, _ in pieces)
-        weights, gradients, optimizer = state_bytes(stage.num_weights, largest, plan, constants)
+        weights, gradients, optimizer = map(sum, zip(*self._states(plan, stage), strict=True))
         kept = sum(piece.kept_bytes * count for piece, count in pieces)
         activations = kept * in_flight(plan, plan.num_micro_batches(self._job.batch), stage=place)
         if plan.recompute is not Recompute.NONE:

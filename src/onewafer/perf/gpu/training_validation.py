@@ -1,4 +1,4 @@
-"""Published training runs on GPUs beside ours; the rule is at the head of their file."""
+"""Published training runs on GPUs beside ours; the rules are at the heads of their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.published import PublishedFigure
 
-_TOPIC = "gpu_training"
+_TOPICS = ("gpu_training", "gpu_training_experts")
+"""Dense models, and those with experts."""
 _TARGET = 0.1
 _RULE = "published plan, batch and sequence; what is not published is what the search takes"
 _MOST_TOKENS = 1e12
@@ -33,12 +34,16 @@ def validate_training(
     load_model: Callable[[str], Model], progress: Callable[[str], None] | None = None
 ) -> PerfValidation:
     """Return every published training run with ours; `load_model` loads models of the catalogue."""
-    figures = recompute(
-        _TOPIC,
-        lambda figure: _ours(figure, model_of_figure(figure, load_model)),
-        target=_TARGET,
-        rule=_RULE,
-        progress=progress,
+    figures = tuple(
+        result
+        for topic in _TOPICS
+        for result in recompute(
+            topic,
+            lambda figure: _ours(figure, model_of_figure(figure, load_model)),
+            target=_TARGET,
+            rule=_RULE,
+            progress=progress,
+        )
     )
     return PerfValidation(figures=figures)
 

@@ -13,12 +13,17 @@ A round has as many sequences as there is memory for what their backward pass ne
 every c-th layer, of the c layers since, and all that one layer keeps. With c = 1 each layer is
 computed again as its weights are there for the backward pass anyhow; with more, weights come once
 more.
+
+Tokens do not go to experts: all experts come by, and each is multiplied by those of a strip's rows
+that chose it, tokens · k / E in all if they are chosen equally often, and equally by all strips.
+The fullest strip has a whole number of them, so that few tokens for each expert cost as one does.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,6 +31,7 @@ from onewafer.graph import (
     Attention,
     DataType,
     Embedding,
+    Experts,
     LayerPart,
     Linear,
     PositionEmbedding,
@@ -33,6 +39,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.expert_networks import network_of
 from onewafer.perf.jobs import Precision
 from onewafer.perf.kept_activations import Recompute, kept_bytes
 from onewafer.perf.training_work import AttentionPairs, product_flop, training_pieces
@@ -42,12 +49,13 @@ from onewafer.perf.wafer.workload import parts_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.graph import Graph
+    from onewafer.graph import Graph, Operation
     from onewafer.perf.jobs import Train
     from onewafer.perf.model import Model
     from onewafer.perf.training_work import TrainingPiece
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.system import Machine
+    from onewafer.perf.wafer.training_products import ProductCost
 
 ATTENTION_BACKWARD = 2.5
 """Products of the backward pass of attention for one forward, scores computed again
@@ -103,6 +111,21 @@ class PieceTime:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Equal products of a piece."""
+
+    inputs: int
+    outputs: int
+    count: int = 1
+    share: Fraction = Fraction(1)
+    """Of the tokens, that each has as rows."""
+
+    def rows(self, tokens: int, strips: Strips) -> int:
+        """Return the rows of the fullest strip."""
+        return strips.rows(math.ceil(tokens * self.share))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """How sequences of a step are taken on every wafer."""
@@ -147,7 +170,7 @@ class StreamedTraining:
         """Return what a token of a round keeps on the wafer."""
         inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
         working = max(
-            kept_bytes(piece.graph, Recompute.NONE, operand_bytes=self._bytes)
+            kept_bytes(piece.graph, Recompute.NONE, operand_bytes=self._bytes, copies_of_rows=0)
             for piece in self._layers
         )
         return (-(-self.num_layers // interval) + interval - 1) * inputs + working
@@ -158,10 +181,11 @@ class StreamedTraining:
 
     def room(self, candidate: Round) -> float | None:
         """Return the bytes that a PE has left, negative if none; None: no program does it."""
-        rows = candidate.strips.rows(candidate.sequences * self._job.sequence)
+        tokens = candidate.sequences * self._job.sequence
+        rows = candidate.strips.rows(tokens)
         needed = 0
-        for inputs, outputs in self._shapes:
-            cost = self._products.cost(inputs, outputs, strips=candidate.strips, rows=rows)
+        for products in self._kinds:
+            cost = self._cost(products, tokens, candidate.strips)
             if cost is None:
                 return None
             needed = max(needed, cost.num_bytes)
@@ -220,29 +244,36 @@ class StreamedTraining:
         return tuple(piece for piece in self._pieces if piece.repeats == most)
 
     @property
-    def _shapes(self) -> set[tuple[int, int]]:
+    def _kinds(self) -> set[_Products]:
         return {
-            shape
+            products
             for piece in self._pieces
             for operation in piece.graph.operations
-            if (shape := _shape(piece.graph, operation)) is not None
+            for products in _products_of(piece.graph, operation)
         }
+
+    def _cost(self, products: _Products, tokens: int, strips: Strips) -> ProductCost | None:
+        """Return the cost of one of equal products; None: no program does it."""
+        rows = products.rows(tokens, strips)
+        return self._products.cost(products.inputs, products.outputs, strips=strips, rows=rows)
 
     def _time(self, index: int, strips: Strips, tokens: int) -> PieceTime:
         graph, rows = self._pieces[index].graph, strips.rows(tokens)
         products: dict[LayerPart, float] = {}
-        sums, flop = 0.0, 0
+        sums, flop, dense, dense_flop = 0.0, 0.0, 0.0, 0.0
         for operation, part in zip(graph.operations, self._parts[index], strict=True):
-            shape = _shape(graph, operation)
-            if shape is None:
-                continue
-            cost = self._products.cost(*shape, strips=strips, rows=rows)
-            assert cost is not None, "room() asks first"
-            cycles = self._density * cost.product_cycles
-            products[part] = products.get(part, 0.0) + self._machine.seconds(cycles)
-            sums += self._machine.seconds(cost.sum_cycles)
-            flop += 2 * tokens * shape[0] * shape[1]
-        pace = flop / sum(products.values()) * self._density if products else math.inf
+            for one in _products_of(graph, operation):
+                cost = self._cost(one, tokens, strips)
+                assert cost is not None, "room() asks first"
+                cycles = self._density * cost.product_cycles * one.count
+                seconds = self._machine.seconds(cycles)
+                products[part] = products.get(part, 0.0) + seconds
+                sums += self._machine.seconds(cost.sum_cycles * one.count)
+                work = float(2 * tokens * one.share * one.count * one.inputs * one.outputs)
+                flop += work
+                if isinstance(operation, Linear):
+                    dense, dense_flop = dense + seconds, dense_flop + work
+        pace = dense_flop / dense * self._density if dense else math.inf
         attention_flop = self._attention_flop(graph) * tokens
         streamed = self._streamed_bytes(self._pieces[index])
         return PieceTime(
@@ -288,7 +319,7 @@ class StreamedTraining:
     def _elementwise_seconds(self, graph: Graph, tokens: int, strips: Strips) -> float:
         """Return the time of everything but products, an operation an element and a time."""
         flop = sum(
-            count_flop(graph, op)
+            count_flop(graph, op) - _expert_flop(graph, op)
             for op in graph.operations
             if not isinstance(op, Linear | Attention)
         )
@@ -299,6 +330,9 @@ class StreamedTraining:
     def _streamed_bytes(self, piece: TrainingPiece) -> float:
         """Return the bytes of a piece's weights; tables stay outside, where they are looked up."""
         sparse = {op.weight for op in piece.graph.operations if isinstance(op, Linear)}
+        sparse |= {
+            name for op in piece.graph.operations if isinstance(op, Experts) for name in op.weights
+        }
         looked_up = {op.table for op in piece.graph.operations if isinstance(op, _LOOKS_UP)}
         return sum(
             tensor.num_elements * self._bytes * (self._density if tensor.name in sparse else 1.0)
@@ -369,12 +403,27 @@ class StreamedTraining:
         yield _off_wafer(TREE, 2 * depth * system.crossing_seconds)
 
 
-def _shape(graph: Graph, operation: object) -> tuple[int, int] | None:
-    """Return inputs and outputs of a product with a weight."""
-    if not isinstance(operation, Linear):
-        return None
-    outputs, inputs = graph.tensor(operation.weight).shape
-    return inputs, outputs
+def _products_of(graph: Graph, operation: Operation) -> Iterator[_Products]:
+    """Yield the products of an operation with weights."""
+    match operation:
+        case Linear():
+            outputs, inputs = graph.tensor(operation.weight).shape
+            yield _Products(inputs, outputs)
+        case Experts():
+            network = network_of(graph, operation)
+            count = network.num_experts
+            share = Fraction(network.experts_per_row, count)
+            yield _Products(network.features, network.widened, count, share)
+            yield _Products(network.hidden, network.features, count, share)
+        case _:
+            pass
+
+
+def _expert_flop(graph: Graph, operation: Operation) -> int:
+    """Return the operations of products in an operation that has some besides others."""
+    if not isinstance(operation, Experts):
+        return 0
+    return operation.result.shape[0] * network_of(graph, operation).flop_per_row
 
 
 def _input_bytes(graph: Graph, element_bytes: int) -> int:

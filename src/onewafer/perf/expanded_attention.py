@@ -1,0 +1,111 @@
+"""Attention to latent vectors as training computes it: keys and values of all heads are there.
+
+A capture has multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) in the form
+that suits decoding: what makes keys multiplies the queries instead, what makes values multiplies
+the result, and all heads meet one vector a token. Training has all tokens at once, and no cache: it
+makes keys (P features a head, beside R rotated ones that all heads share) and values (V) of the
+latent vectors, so that a pair of tokens costs P + R + V multiply-adds a head.
+
+In: a segment. Out: one whose latent attention is ordinary attention; others as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.graph import (
+    Attention,
+    Linear,
+    Opaque,
+    Tensor,
+    activation_operands,
+)
+
+if TYPE_CHECKING:
+    from onewafer.graph import Graph, Operation, Segment
+
+
+def with_expanded_attention(segment: Segment) -> Segment:
+    """Return a segment without attention to latent vectors.
+
+    Raises ConfigurationError where keys and values are not made by products of heads.
+    """
+    graph = segment.graph
+    for operation in segment.graph.operations:
+        if isinstance(operation, Attention) and operation.cached_features is not None:
+            graph = _expanded(graph, operation)
+    return segment if graph is segment.graph else replace(segment, graph=graph)
+
+
+def _expanded(graph: Graph, attention: Attention) -> Graph:
+    absorb, join, expand = _find_parts(graph, attention)
+    heads, latent = attention.heads, attention.value
+    of_keys, of_values = (_as_matrix(graph.tensor(op.parameters[0])) for op in (absorb, expand))
+    query = graph.tensor(absorb.inputs[0])
+    result = expand.result
+    names = [f"{attention.result.name}.{part}" for part in ("unrotated", "key", "value")]
+    unrotated, value = (
+        Tensor(name, (*result.shape[:-1], matrix.shape[0]), result.dtype)
+        for name, matrix in ((names[0], of_keys), (names[2], of_values))
+    )
+    key = Tensor(names[1], query.shape, query.dtype)
+    mixed = replace(
+        attention,
+        result=result,
+        query=query.name,
+        key=key.name,
+        value=value.name,
+        kv_heads=heads,
+        cached_features=None,
+    )
+    made = (
+        Linear(unrotated, latent, of_keys.name),
+        replace(join, result=key, inputs=(unrotated.name, join.inputs[-1])),
+        Linear(value, latent, of_values.name),
+        mixed,
+    )
+    put: dict[str, tuple[Operation, ...]] = {
+        absorb.result.name: (),
+        join.result.name: (),
+        attention.result.name: made,
+        expand.result.name: (),
+    }
+    matrices = {matrix.name: matrix for matrix in (of_keys, of_values)}
+    return replace(
+        graph,
+        operations=tuple(
+            new for old in graph.operations for new in put.get(old.result.name, (old,))
+        ),
+        parameters=tuple(matrices.get(tensor.name, tensor) for tensor in graph.parameters),
+    )
+
+
+def _find_parts(graph: Graph, attention: Attention) -> tuple[Opaque, Opaque, Opaque]:
+    """Return what absorbs keys into queries, what joins both parts of a key, what makes values."""
+    source = {operation.result.name: operation for operation in graph.operations}
+    name = attention.result.name
+    reader = next((op for op in graph.operations if name in activation_operands(op)), None)
+    match source.get(attention.query), source.get(attention.key), reader:
+        case (
+            Opaque(parameters=(_,)) as absorb,
+            Opaque(parameters=()) as join,
+            Opaque(parameters=(_,)) as expand,
+        ):
+            return absorb, join, expand
+        case _:
+            raise ConfigurationError(
+                f"the attention that defines {name!r} does not make keys and values of latent "
+                "vectors by a product of each head, and its training has no equations here; ask "
+                "for inference"
+            )
+
+
+def _as_matrix(stack: Tensor) -> Tensor:
+    """Return the products of all heads (heads, outputs, inputs) as one: (outputs, inputs).
+
+    What makes keys is held as the queries meet it, features of a key by those of the latent vector.
+    """
+    heads, outputs, inputs = stack.shape
+    return replace(stack, shape=(heads * outputs, inputs))
