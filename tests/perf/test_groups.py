@@ -46,9 +46,17 @@ def test_a_group_has_somebody():
         parse_groups("tp0")
 
 
+def test_experts_have_groups_of_their_own_in_training():
+    plan = parse_groups("tp2ep8et2").training_plan()
+
+    assert (plan.tensor, plan.expert, plan.expert_tensor) == (2, 8, 2)
+
+
 def test_what_belongs_to_the_other_job_is_refused():
     with pytest.raises(ConfigurationError, match="inference takes no cp, context parallelism"):
         parse_groups("tp2cp2").inference_plan(load_cluster("h100x8"))
+    with pytest.raises(ConfigurationError, match="inference takes no ep, groups among which"):
+        parse_groups("tp2ep2").inference_plan(load_cluster("h100x8"))
     with pytest.raises(ConfigurationError, match="training takes no dp, replicas"):
         parse_groups("tp2dp2").training_plan()
 

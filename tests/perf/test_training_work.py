@@ -7,9 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import DataType, Experts, Graph, MaxPool, Segment, Tensor, Window, verify_graph
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Graph,
+    Linear,
+    MaxPool,
+    Segment,
+    Tensor,
+    Window,
+    verify_graph,
+)
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token, training_pieces
+from tests.perf.dense_model import Sizes, dense_model
+from tests.perf.wafer.latent_models import latent_model
 
 _SHAPES = st.builds(
     GptShape,
@@ -81,14 +93,64 @@ def test_shapes_without_meaning_are_refused(changes: dict[str, int], message: st
         GptShape(**{**shape, **changes})
 
 
-def test_models_with_experts_or_maps_are_refused() -> None:
+def test_models_with_maps_are_refused() -> None:
     shape = GptShape(layers=2, hidden=64, heads=4, vocabulary=100, positions=128)
-    model = gpt_model("gpt", shape)
     x = Tensor("x", (16, 64), DataType.F16)
-    expert = Experts(Tensor("y", (16, 64), DataType.F16), "x", "x", ("w",), 8, 2, 128)
     pool = MaxPool(Tensor("y", (16, 64), DataType.F16), "x", Window(4, 4))
+    graph = Graph("other", (x,), (), (pool,), ("y",))
 
-    for operation, message in ((expert, "expert parallelism"), (pool, "works on maps")):
-        graph = Graph("other", (x,), (), (operation,), ("y",))
-        with pytest.raises(ConfigurationError, match=message):
-            training_pieces(replace(model, segments=(Segment(graph, 1),)), 16)
+    with pytest.raises(ConfigurationError, match="works on maps"):
+        training_pieces(replace(gpt_model("gpt", shape), segments=(Segment(graph, 1),)), 16)
+
+
+def test_of_experts_those_count_that_a_token_meets() -> None:
+    """A layer: products of 64² and 64 × 32, two each, 4 scores, 2 experts of 3 · 64 · 96."""
+    sizes = Sizes(
+        layers=3,
+        hidden=64,
+        heads=4,
+        kv_heads=2,
+        features=16,
+        inner=96,
+        vocabulary=100,
+        experts=4,
+        experts_per_row=2,
+    )
+    weights = 2 * 64 * 64 + 2 * 64 * 32 + 4 * 64 + 2 * 3 * 64 * 96
+    attention = 2 * 64 * 512
+
+    found = model_flop_per_token(dense_model("mix", sizes), 512, AttentionPairs.ALL)
+
+    assert found == 3 * 2 * (3 * (weights + attention) + 100 * 64)
+
+
+def test_latent_attention_is_trained_with_keys_and_values_of_all_heads() -> None:
+    """4 heads of 6 + 2 features of keys and 4 of values, latent vectors of 8."""
+    model = latent_model(
+        Sizes(layers=1, hidden=16, heads=1, kv_heads=1, features=16, inner=24, vocabulary=32)
+    )
+    layer = training_pieces(model, 8)[1]
+    (attention,) = (op for op in layer.graph.operations if isinstance(op, Attention))
+    products = {
+        layer.graph.tensor(op.weight).shape
+        for op in layer.graph.operations
+        if isinstance(op, Linear)
+    }
+
+    verify_graph(layer.graph)
+    assert (attention.heads, attention.kv_heads, attention.cached_features) == (4, 4, None)
+    assert layer.graph.tensor(attention.query).shape == (8, 4 * 8)
+    assert layer.graph.tensor(attention.value).shape == (8, 4 * 4)
+    assert {(4 * 6, 8), (4 * 4, 8)} <= products
+    weights = sum(t.num_elements for t in layer.segment.weights)
+    assert weights == sum(t.num_elements for t in model.segments[1].weights)
+
+
+def test_latent_vectors_that_no_products_expand_are_refused_by_name() -> None:
+    x, key = Tensor("x", (8, 16), DataType.F16), Tensor("k", (8, 16), DataType.F16)
+    latent = Attention(key, "x", "x", "x", 1, 1, 1.0, is_causal=True, cached_features=16)
+    graph = Graph("other", (x,), (), (latent,), ("k",))
+    shape = GptShape(layers=2, hidden=64, heads=4, vocabulary=100, positions=128)
+
+    with pytest.raises(ConfigurationError, match="defines 'k' does not make keys and values"):
+        training_pieces(replace(gpt_model("gpt", shape), segments=(Segment(graph, 1),)), 8)

@@ -1,10 +1,22 @@
 """Layers become the kernels that engines launch, and each GPU gets its share of them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.graph import DataType, Graph, Opaque, Segment, Tensor
+from onewafer.graph import (
+    DataType,
+    Experts,
+    Graph,
+    Opaque,
+    Segment,
+    Softmax,
+    TakeFeatures,
+    Tensor,
+    TopIndices,
+)
 from onewafer.perf.gpu.collectives import Collective
 from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape
 from onewafer.perf.gpu.sharding import (
@@ -108,7 +120,7 @@ def test_experts_are_dealt_out_to_groups_and_chosen_by_everybody():
     *_, scores, mix, sum_of_all = shard(layer, 8, expert_groups=4).parts
 
     assert num_experts(layer) == 128
-    assert scores == Product("MLP", 128, 4096, Rows.ALL, is_quantized=False)
+    assert scores == Product("MLP", 128, 4096, Rows.ALL, is_quantized=False, is_choice=True)
     assert mix == Mix(ExpertShape(4096, 1536, 3 * 4096 * 1536, 128, 8, tensor=2, expert=4))
     assert sum_of_all == Exchange(Collective.ALL_REDUCE, 4096, Rows.ALL)
 
@@ -150,3 +162,30 @@ def test_what_has_no_other_form_takes_the_time_of_its_elements():
     (part,) = shard(Segment(graph, 1), 1).parts
 
     assert part == Fused("norms and activations", 64 + 32, Rows.ALL, fixed=64 * 32, flop=4.0 * 32)
+
+
+@pytest.mark.parametrize("group_size", [1, 2, 8])
+def test_everybody_chooses_experts_however_the_choice_is_made(group_size):
+    """As Mixtral is captured: softmax of all scores, the largest ones, in parts of their sum."""
+    layer = dense_model("moe", QWEN3_235B).segments[1]
+    rows = layer.graph.inputs[0].shape[0]
+
+    def t(name, features, dtype=DataType.F16):
+        return Tensor(name, (rows, features), dtype)
+
+    chosen = (
+        Softmax(t("likely", 128), "scores"),
+        TopIndices(t("places", 8, DataType.I32), "likely", 8),
+        TakeFeatures(t("taken", 8), "likely", "places"),
+    )
+    operations = tuple(
+        replace(op, choice="taken") if isinstance(op, Experts) else op
+        for op in layer.graph.operations
+    )
+    at = next(i for i, op in enumerate(operations) if isinstance(op, Experts))
+    graph = replace(layer.graph, operations=(*operations[:at], *chosen, *operations[at:]))
+
+    parts = shard(replace(layer, graph=graph), group_size).parts
+
+    choices = [part for part in parts if isinstance(part, Product) and part.is_choice]
+    assert choices == [Product("MLP", 128, 4096, Rows.ALL, is_quantized=False, is_choice=True)]

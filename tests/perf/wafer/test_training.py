@@ -18,6 +18,7 @@ from onewafer.perf.wafer.training import estimate_training
 from onewafer.perf.wafer.training_products import Products, Strips, strips_of
 from onewafer.perf.wafer.training_step import PieceTime, Round, StreamedTraining
 from onewafer.perf.wafer.training_validation import validate_training
+from tests.perf.dense_model import Sizes, dense_model
 
 _SHAPE = GptShape(layers=24, hidden=2048, heads=16, vocabulary=32_000, positions=8192)
 _MODEL = gpt_model("gpt", _SHAPE)
@@ -251,3 +252,92 @@ def test_claims_are_compared_and_misses_have_a_reason() -> None:
     ]
     assert rows[1].is_hit
     assert all(row.finding and row.range for row in rows)
+
+
+_MIXTURE = Sizes(
+    layers=8,
+    hidden=1024,
+    heads=8,
+    kv_heads=8,
+    features=128,
+    inner=512,
+    vocabulary=4096,
+    experts=16,
+    experts_per_row=4,
+)
+_PLACES = next(one for one in _STRIPS if one.width == 94 and one.block == 64)
+
+
+def _of_experts(sizes: Sizes, *, density: float = 1.0) -> StreamedTraining:
+    model = dense_model("mixture", sizes, positions=8192)
+    return StreamedTraining(model, _job(), _MACHINE, WaferOptions(density=density))
+
+
+def test_every_expert_is_multiplied_by_its_share_of_the_rows() -> None:
+    """16 sequences of 2,048 tokens on 9,360 strips: 1 row of each expert's 8,192 in each of them.
+
+    Of every layer: queries, keys, values, results, scores; then gate and up, and what follows them.
+    """
+    candidate = Round(sequences=16, rounds=1, strips=_PLACES, interval=1)
+    cost = Products(_MACHINE.architecture, DataType.F16).cost
+    rows, of_expert = _PLACES.rows(16 * 2048), _PLACES.rows(16 * 2048 * 4 // 16)
+
+    def cycles(inputs: int, outputs: int, rows: int) -> int:
+        found = cost(inputs, outputs, strips=_PLACES, rows=rows)
+        assert found is not None
+        return found.product_cycles
+
+    expected = 4 * cycles(1024, 1024, rows) + cycles(1024, 16, rows)
+    expected += 16 * (cycles(1024, 2 * 512, of_expert) + cycles(512, 1024, of_expert))
+    layer = _of_experts(_MIXTURE).piece_times(candidate)[1][0]
+
+    assert (rows, of_expert) == (4, 1)
+    assert sum(layer.products.values()) == pytest.approx(_MACHINE.seconds(expected))
+
+
+def test_all_experts_come_from_outside_whoever_is_met() -> None:
+    candidate = Round(sequences=16, rounds=1, strips=_PLACES, interval=1)
+    few, many = (
+        _of_experts(replace(_MIXTURE, experts_per_row=count)).piece_times(candidate)[1][0]
+        for count in (1, 8)
+    )
+    weights = 4 * 1024**2 + 16 * 1024 + 2 * 1024 + 16 * 3 * 1024 * 512
+    edge = 2 * weights / _MACHINE.architecture.io_bytes_per_second
+
+    assert few.stream == many.stream == pytest.approx(edge)
+    assert few.gradient_sums == many.gradient_sums
+    assert few.forward < many.forward
+
+
+def test_one_expert_costs_what_a_dense_layer_does_but_the_choice() -> None:
+    candidate = Round(sequences=2, rounds=1, strips=_PLACES, interval=1)
+    single, dense = (
+        _of_experts(replace(_MIXTURE, experts=count, experts_per_row=1)).piece_times(candidate)
+        for count in (1, 0)
+    )
+    choice = Products(_MACHINE.architecture, DataType.F16).cost(
+        1024, 1, strips=_PLACES, rows=_PLACES.rows(2 * 2048)
+    )
+    assert choice is not None
+
+    one, other = (sum(pieces[1][0].products.values()) for pieces in (single, dense))
+    sums, others = (pieces[1][0].sums for pieces in (single, dense))
+    assert one - _MACHINE.seconds(choice.product_cycles) == pytest.approx(other)
+    assert sums - _MACHINE.seconds(choice.sum_cycles) == pytest.approx(others)
+
+
+@given(candidate=_ROUNDS, density=st.sampled_from([0.25, 0.5]))
+def test_sparser_experts_are_never_slower(candidate: Round, density: float) -> None:
+    whole, sparse = _of_experts(_MIXTURE), _of_experts(_MIXTURE, density=density)
+
+    assert sparse.seconds(candidate) <= whole.seconds(candidate)
+
+
+def test_a_model_with_experts_is_trained_and_says_how_they_are_met() -> None:
+    model = dense_model("mixture", _MIXTURE, positions=8192)
+
+    found = estimate_training(model, _job(), "cs3")
+
+    assert isinstance(found, Answer)
+    assert found.memory.used_bytes <= found.memory.available_bytes
+    assert any("all experts come by" in note for note in found.notes)

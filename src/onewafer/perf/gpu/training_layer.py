@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import InternalError
-from onewafer.perf.breakdown import Breakdown, Item
+from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import (
     Communication,
@@ -78,8 +78,10 @@ class PieceTime:
     backward: Breakdown
     elementwise: Breakdown
     """Of the forward pass: what selective recomputation does again."""
-    hidden: Breakdown
-    """Ways of tokens to experts and back, of both passes, that another micro-batch hides."""
+    hidden: tuple[float, float] = (0.0, 0.0)
+    """Seconds of the ways of tokens to experts and back that another micro-batch hides: of the
+    forward and of the backward pass."""
+    hidden_limit: Limit = Limit.NVLINK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +145,11 @@ class PieceClock:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]
         hidden = self._add_ways_to_experts()
-        return PieceTime(
-            *(
-                Breakdown((*items,)).merged()
-                for items in (self._forward, self._backward, again, hidden)
-            )
+        forward, backward, twice, ways = (
+            Breakdown((*items,)).merged()
+            for items in (self._forward, self._backward, again, self._to_experts)
         )
+        return PieceTime(forward, backward, twice, hidden, ways.limit or Limit.NVLINK)
 
     def _add_choice(self, product: Product) -> None:
         """Add the product by which experts are chosen, each GPU for rows of its own."""
@@ -174,19 +175,19 @@ class PieceClock:
         """Rows of a GPU where they are sharded."""
         return -(-self._rows.tokens // self._plan.tensor)
 
-    def _add_ways_to_experts(self) -> list[Item]:
-        """Add what of them is not hidden by another micro-batch; return what is."""
+    def _add_ways_to_experts(self) -> tuple[float, float]:
+        """Add what of them another micro-batch does not hide; return what it does, each way."""
         way = math.fsum(item.seconds for item in self._to_experts)
         if not way:
-            return []
+            return 0.0, 0.0
         hides = self._plan.is_overlapped and self._plan.overlaps_experts
-        computed = [_computed(items) if hides else 0.0 for items in (self._forward, self._backward)]
-        hidden = 0.0
-        for items, other in zip((self._forward, self._backward), reversed(computed), strict=True):
-            exposed = max(0.0, way - other)
-            items += [_scaled(item, exposed / way) for item in self._to_experts]
-            hidden += way - exposed
-        return [_scaled(item, hidden / way) for item in self._to_experts]
+        forward, backward = (
+            _computed(items) if hides else 0.0 for items in (self._forward, self._backward)
+        )
+        hidden = min(way, backward), min(way, forward)
+        for items, seconds in zip((self._forward, self._backward), hidden, strict=True):
+            items += [_scaled(item, 1.0 - seconds / way) for item in self._to_experts]
+        return hidden
 
     def _add_product(self, product: Product, *, is_row_parallel: bool) -> None:
         is_head = not product.is_quantized

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.breakdown import Breakdown, Item
 from onewafer.perf.gpu.clock import KernelTime
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, NumberFormat
@@ -19,6 +19,7 @@ from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_byt
 from onewafer.perf.training_work import training_pieces
 
 if TYPE_CHECKING:
+    from onewafer.perf.breakdown import Limit
     from onewafer.perf.gpu.clock import KernelClock
     from onewafer.perf.gpu.sharding import Part, ShardedPiece
     from onewafer.perf.gpu.training_constants import TrainingConstants
@@ -44,8 +45,9 @@ class PlannedPiece:
     """Elements but those of experts, before replicas share them."""
     num_expert_weights: int
     """Elements of experts, before GPUs with the same ones share them."""
-    hidden_seconds: float
-    """Ways of tokens to experts and back that another micro-batch hides."""
+    hidden: tuple[float, float]
+    """Seconds of the ways of tokens to experts that another micro-batch hides, forward and
+    backward."""
     hidden_limit: Limit
     kept_bytes: float
     """That one micro-batch leaves for the backward pass."""
@@ -116,8 +118,8 @@ class Pieces:
             backward_seconds=backward.seconds,
             num_weights=num_weights,
             num_expert_weights=of_experts,
-            hidden_seconds=timed.hidden.seconds,
-            hidden_limit=timed.hidden.limit or Limit.NVLINK,
+            hidden=timed.hidden,
+            hidden_limit=timed.hidden_limit,
             kept_bytes=self._kept(index, plan.recompute, plan.expert_tensor) * tokens,
             working_bytes=self._kept(index, Recompute.NONE, plan.expert_tensor) * tokens,
             logits=self._micro_batch(index, plan).outputs * _logits_of_row(piece),
@@ -195,16 +197,13 @@ def exchange_over_replicas(
 
     Weights of experts are shared by the GPUs that have the same ones, others by all replicas.
     """
-    groups = (
-        Group(plan.optimizer_shards, stride=plan.tensor),
-        Group(plan.expert_replicas, stride=plan.expert * plan.expert_tensor),
-    )
-    others, experts = (
-        clock.time(Communication(collective, count * element_bytes, group))
-        for count, group in zip(counts, groups, strict=True)
-    )
-    if not counts[1]:
+    own, of_experts = (count * element_bytes for count in counts)
+    group = Group(plan.optimizer_shards, stride=plan.tensor)
+    others = clock.time(Communication(collective, own, group))
+    if not of_experts:
         return others
+    group = Group(plan.expert_replicas, stride=plan.expert * plan.expert_tensor)
+    experts = clock.time(Communication(collective, of_experts, group))
     return KernelTime(
         others.seconds + experts.seconds,
         max((others, experts), key=lambda time: time.seconds).limit,

@@ -56,8 +56,8 @@ class _Stage:
     backward: float
     counts: tuple[int, int]
     """Elements on one GPU, before replicas share them: all but experts, experts."""
-    hidden: float
-    """Ways of tokens to experts that another micro-batch hides."""
+    hidden: tuple[float, float]
+    """Ways of tokens to experts that another micro-batch hides: forward, backward."""
 
     @property
     def seconds(self) -> float:
@@ -106,9 +106,11 @@ class TrainingSteps:
 
         Of stages with equal layers, the first one keeps most micro-batches.
         """
-        stages = self._stages(plan)
-        first = {stage: place for place, stage in reversed([*enumerate(stages)])}
-        found = [self._memory(plan, place, stage) for stage, place in first.items()]
+        first: dict[Stage, tuple[int, _Stage]] = {}
+        layouts = self._divided(plan.pipeline, plan.interleave)
+        for place, (layout, stage) in enumerate(zip(layouts, self._stages(plan), strict=True)):
+            first.setdefault(layout, (place, stage))
+        found = [self._memory(plan, place, stage) for place, stage in first.values()]
         return max(found, key=lambda memory: memory.total)
 
     def _stages(self, plan: TrainingPlan) -> tuple[_Stage, ...]:
@@ -129,7 +131,10 @@ class TrainingSteps:
                 sum(piece.num_weights * count for piece, count in pieces),
                 sum(piece.num_expert_weights * count for piece, count in pieces),
             ),
-            hidden=sum(piece.hidden_seconds * count for piece, count in pieces),
+            hidden=(
+                sum(piece.hidden[0] * count for piece, count in pieces),
+                sum(piece.hidden[1] * count for piece, count in pieces),
+            ),
         )
 
     def _rest(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Iterator[Item]:
@@ -142,7 +147,7 @@ class TrainingSteps:
             yield self._sends(plan, slowest)
         if not plan.shards_weights:
             yield self._replicas(plan, fullest)
-        if any(stage.hidden for stage in stages):
+        if any(sum(stage.hidden) for stage in stages):
             yield self._first_ways(plan, stages)
         shards = (plan.optimizer_shards, plan.expert_replicas)
         own = math.fsum(count / n for count, n in zip(fullest.counts, shards, strict=True))
@@ -152,11 +157,12 @@ class TrainingSteps:
     def _first_ways(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
         """Return the ways to experts while there is one micro-batch only, as the bubble counts."""
         slowest = _slowest(stages)
-        others = math.fsum(stage.hidden for stage in stages) - slowest.hidden
-        longest = max((piece for piece, _ in slowest.pieces), key=lambda p: p.hidden_seconds)
+        own = sum(slowest.hidden)
+        others = math.fsum(sum(stage.hidden) for stage in stages) - own
+        longest = max((piece for piece, _ in slowest.pieces), key=lambda p: sum(p.hidden))
         return Item(
             name=EXPERT_PARALLELISM,
-            seconds=slowest.hidden + others / plan.interleave,
+            seconds=own + others / plan.interleave,
             limit=longest.hidden_limit,
             is_cross_checked=False,
         )
@@ -190,7 +196,10 @@ class TrainingSteps:
                 (Collective.ALL_GATHER, self._constants.weight_bytes),
             )
         )
-        backward, forward = (stage.backward, stage.forward) if plan.is_overlapped else (0.0, 0.0)
+        forward, backward = 0.0, 0.0
+        if plan.is_overlapped:  # no other micro-batch is there to hide the ways to experts
+            forward = stage.forward + stage.hidden[0]
+            backward = stage.backward + stage.hidden[1]
         seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)
         seconds += max(gather.seconds - forward, gather.seconds / stage.num_pieces)
         return _item(DATA_PARALLELISM, seconds, scatter)

@@ -11,6 +11,7 @@ from onewafer.perf.gpt import model_of_figure
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.jobs import Precision, Train
+from onewafer.perf.kept_activations import Recompute
 from onewafer.perf.recomputed import Recomputed, recompute
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token
 from onewafer.perf.validation_rows import PerfValidation
@@ -89,6 +90,8 @@ def _range(figure: PublishedFigure, model: Model, ours: float | None) -> tuple[f
 def _plan(conditions: Mapping[str, object]) -> PinnedPlan:
     names = (field.name for field in fields(PinnedPlan))
     known = {name: conditions[name] for name in names if name in conditions}
+    if "recompute" in known:
+        known["recompute"] = Recompute(str(known["recompute"]))
     return PinnedPlan(**known)  # pyright: ignore[reportArgumentType]  # from TOML
 
 

@@ -200,6 +200,10 @@ def _notes(question: _Question, case: StreamedTraining, best: Round) -> tuple[st
     if hidden is not None:
         each = "one sequence" if hidden == 1 else f"{hidden:,} sequences"
         notes.append(f"weights arrive in time from {each} a wafer on")
+    if case.has_experts:
+        notes.append(
+            "all experts come by; chosen equally often, each is multiplied by tokens of every strip"
+        )
     if density < 1:
         notes.append(f"of the weights {density:.0%} are sent and multiplied; MFU counts them all")
     return tuple(notes)

@@ -166,6 +166,12 @@ class StreamedTraining:
         """Pieces between which inputs are kept."""
         return sum(piece.repeats for piece in self._pieces)
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether tokens choose among networks."""
+        operations = (op for piece in self._pieces for op in piece.graph.operations)
+        return any(isinstance(operation, Experts) for operation in operations)
+
     def token_bytes(self, interval: int) -> float:
         """Return what a token of a round keeps on the wafer."""
         inputs = max(_input_bytes(piece.graph, self._bytes) for piece in self._layers)
