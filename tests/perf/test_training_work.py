@@ -20,7 +20,7 @@ from onewafer.graph import (
 )
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.training_work import AttentionPairs, model_flop_per_token, training_pieces
-from tests.perf.dense_model import Sizes, dense_model
+from tests.perf.dense_model import QWEN3_235B, Sizes, dense_model
 from tests.perf.wafer.latent_models import latent_model
 
 _SHAPES = st.builds(
@@ -122,6 +122,15 @@ def test_of_experts_those_count_that_a_token_meets() -> None:
     found = model_flop_per_token(dense_model("mix", sizes), 512, AttentionPairs.ALL)
 
     assert found == 3 * 2 * (3 * (weights + attention) + 100 * 64)
+
+
+def test_model_flop_of_experts_are_those_that_megatron_bridge_divides_by() -> None:
+    """Qwen3-235B on GB200, 25.11: 728 TFLOP/s are 4,916 tokens/s, pairs under the mask counted."""
+    model = dense_model("qwen3-235b-a22b", QWEN3_235B)
+
+    ours = model_flop_per_token(model, 4096, AttentionPairs.CAUSAL)
+
+    assert ours == pytest.approx(728e12 / 4916, rel=0.005)
 
 
 def test_latent_attention_is_trained_with_keys_and_values_of_all_heads() -> None:
