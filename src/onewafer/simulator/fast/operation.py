@@ -273,6 +273,8 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     Wavelets are read and written in their places; who calls this moves the heads and tails.
     """
     kind = s.arena[op + OP_KIND]
+    if kind == _ADDC16:
+        return carry_elements(s, pe, op, count)  # a changing scalar would halve the speed of all
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
     accumulator = s.arena[op + OP_ACCUMULATOR]
     first = int64(s.arena[op + OP_NEXT])
@@ -319,26 +321,67 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
             base0 = word
         elif accumulator == OP_SRC1:
             base1 = word
-        scalar = following_scalar(kind, a, b, scalar)
         done += 1
     s.arena[op + OP_NEXT] = first + done
-    keep_running(s, op, base0 if accumulator == OP_SRC0 else base1, scalar)
+    keep_result(s, op, base0 if accumulator == OP_SRC0 else base1)
+    return done
+
+
+@shared
+def carry_elements(s: Arrays, pe: int, op: int, count: int) -> int:
+    """Do what `compute_elements` does, for ADDC16, whose elements hand on a carry (M140)."""
+    first = int64(s.arena[op + OP_NEXT])
+    done = 0
+    while done < count:
+        a = source_word(s, pe, op, OP_SRC0, first + done, done)
+        b = source_word(s, pe, op, OP_SRC1, first + done, done)
+        if s.clock[FAULT]:
+            break
+        carry = int64(s.arena[op + OP_SCALAR])
+        word = compute_element(_ADDC16, a, b, carry)
+        kind, base, step, num_bytes = operand_of(s, op, OP_DEST)
+        if kind == OUTPUT:
+            sent = word & mask_of_output(num_bytes, step) | step & INDEX_BITS
+            s.arena[place_of(s, base, s.arena[base + FIFO_TAIL] + done) + 1] = to_signed(sent)
+        elif kind == VECTOR:
+            write(s, pe, base + (first + done) * step, word, num_bytes)
+        else:
+            write_memory(s, pe, op, first + done, word)
+        if s.clock[FAULT]:
+            break
+        hand_on_carry(s, op, a, b)
+        keep_result(s, op, word)
+        done += 1
+    s.arena[op + OP_NEXT] = first + done
     return done
 
 
 @kernel
-def following_scalar(kind: int, a: int, b: int, scalar: int) -> int:
-    """Return the scalar of the next element: that of ADDC16 is its carry (M140)."""
-    return carry_of(a, b, scalar) if kind == _ADDC16 else scalar
+def source_word(s: Arrays, pe: int, op: int, at: int, k: int, waiting: int) -> int:
+    """Return element k of a source; of a channel the wavelet behind so many that wait."""
+    kind, base, step, num_bytes = operand_of(s, op, at)
+    if kind == INPUT:
+        return waiting_word(s, base, waiting) & mask_of(num_bytes)
+    if kind == VECTOR:
+        return read(s, pe, base + k * step, num_bytes)
+    if kind == SCALAR:
+        return base & WORD
+    return read_memory(s, pe, op, at, k)
 
 
 @kernel
-def keep_running(s: Arrays, op: int, result: int, scalar: int) -> None:
-    """Keep what an operation takes from one element to the next: its scalar, a running result."""
-    s.arena[op + OP_SCALAR] = to_signed(scalar)
+def hand_on_carry(s: Arrays, op: int, a: int, b: int) -> None:
+    """Keep what ADDC16 carries from an element into the next one (M140)."""
+    if s.arena[op + OP_KIND] == _ADDC16:
+        s.arena[op + OP_SCALAR] = carry_of(a, b, int64(s.arena[op + OP_SCALAR]))
+
+
+@kernel
+def keep_result(s: Arrays, op: int, word: int) -> None:
+    """Let the next element of a reduction begin with the result of this one (M37)."""
     accumulator = s.arena[op + OP_ACCUMULATOR]
     if accumulator:
-        s.arena[op + accumulator + OPERAND_BASE] = to_signed(result)
+        s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
 
 
 @kernel

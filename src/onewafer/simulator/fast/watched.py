@@ -58,8 +58,8 @@ from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
-    following_scalar,
-    keep_running,
+    hand_on_carry,
+    keep_result,
     mask_of_output,
     read_memory,
     write_memory,
@@ -114,10 +114,10 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     put_result(s, block, pe, op, k, word, cycle)
     if s.clock[FAULT]:
         return
-    s.arena[op + OP_NEXT] = k + progress
+    keep_result(s, op, word)
     if progress:
-        scalar = following_scalar(s.arena[op + OP_KIND], a, b, scalar)
-    keep_running(s, op, word, scalar)
+        hand_on_carry(s, op, a, b)
+    s.arena[op + OP_NEXT] = k + progress
 
 
 @kernel
