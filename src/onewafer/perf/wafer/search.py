@@ -17,6 +17,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ _FEWER = 4
 """Part of them that is tried where a good one is known."""
 _FEW = 6
 """Part of them that is tried where each has several mesh programs: maps on several grids."""
+_ALONE = 3
+"""Part of them that is tried where each is alone on its wafer: what is beside the best follows."""
 _MOST_UNEQUAL = 6
 """Ratio of the sides of a rectangle."""
 _GROUPS = (1, 2, 3, 4, 6, 8)
@@ -95,7 +98,8 @@ def rectangles(
         and max(width, height) <= _MOST_UNEQUAL * min(width, height)
     ]
     fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
-    most = NUM_RECTANGLES // (_FEW if are_few else 1 if near is None else _FEWER)
+    parts = _FEW if are_few else 1 if near is None else _FEWER
+    most = NUM_RECTANGLES // (parts * (_ALONE if is_alone else 1))
     step = max(1.0, len(fitting) / most)
     kept = {fitting[int(at * step)] for at in range(min(most, len(fitting)))}
     kept |= {wafer, *_neighbours(near, machine, is_alone=is_alone)}
@@ -230,23 +234,62 @@ def search_whole(
                 are_few=regions.has_maps,
             )
         )
-        best = replace(best, num_considered=best.num_considered + len(tried))
-        for rectangle in tried:
-            plan = _whole(regions, works, rectangle)
-            if plan is None:
-                continue
-            cycles = [stage.cost.cycles for stage in plan.stages]
-            crossings = (len(cycles) - 1) * machine.system.crossing_seconds
-            latency = machine.seconds(math.fsum(cycles)) + crossings
-            seconds = score(latency, machine.seconds(max(cycles)))
-            if seconds < best.seconds:
-                best = replace(best, plan=plan, seconds=seconds, sides=(rectangle,))
+        seconds = partial(_whole_seconds, regions, works, machine, score)
+        found = explore(tried, machine, seconds, is_pinned=options.region is not None)
+        best = replace(best, num_considered=best.num_considered + len(found))
+        sides = min(found, key=found.__getitem__)
+        if found[sides] < best.seconds:
+            plan = _whole(regions, works, sides)
+            best = replace(best, plan=plan, seconds=found[sides], sides=(sides,))
     return best
+
+
+def explore(
+    first: Sequence[Rectangle],
+    machine: Machine,
+    seconds: Callable[[Rectangle], float],
+    *,
+    is_pinned: bool,
+) -> dict[Rectangle, float]:
+    """Return the seconds on some rectangles, each alone on its wafer, and beside the best ones.
+
+    Those whose sides are a little shorter or longer than the best one's are tried until none of
+    them is better, unless the user wants one rectangle.
+    """
+    found = {sides: seconds(sides) for sides in first}
+    while not is_pinned:
+        best = min(found, key=found.__getitem__)
+        if math.isinf(found[best]):
+            break
+        beside = [
+            sides for sides in _neighbours(best, machine, is_alone=True) if sides not in found
+        ]
+        found |= {sides: seconds(sides) for sides in beside}
+        if not any(found[sides] < found[best] for sides in beside):
+            break
+    return found
 
 
 def _numbers_of_wafers(most: int) -> list[int]:
     """Return the numbers of wafers that are tried: powers of two, and all there are."""
     return [*(1 << power for power in range((most - 1).bit_length())), most]
+
+
+def _whole_seconds(
+    regions: Regions,
+    works: Sequence[Work],
+    machine: Machine,
+    score: Score,
+    rectangle: Rectangle,
+) -> float:
+    """Return the score of a rectangle on each wafer; infinite if some work does not fit it."""
+    plan = _whole(regions, works, rectangle)
+    if plan is None:
+        return math.inf
+    cycles = [stage.cost.cycles for stage in plan.stages]
+    crossings = (len(cycles) - 1) * machine.system.crossing_seconds
+    latency = machine.seconds(math.fsum(cycles)) + crossings
+    return score(latency, machine.seconds(max(cycles)))
 
 
 def _whole(regions: Regions, works: Sequence[Work], rectangle: Rectangle) -> Plan | None:

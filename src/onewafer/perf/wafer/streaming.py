@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.wafer.measured import Bytes
 from onewafer.perf.wafer.plan import LAUNCH, TOKENS
-from onewafer.perf.wafer.search import rectangles
+from onewafer.perf.wafer.search import explore, rectangles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,22 +71,28 @@ def search_streaming(
         if options.region
         else rectangles(machine, least_bytes=least, is_alone=True, near=near)
     )
-    seconds: dict[Rectangle, float] = {}
     longest = at_most * (1 + _ROUNDING)
-    for sides in sorted(tried, key=lambda sides: sides != near):
+
+    def seconds_on(sides: Rectangle) -> float:
+        nonlocal longest
         costs = _costs(regions, machine, sides, launches=launches, at_most=longest)
-        if costs is not None:
-            seconds[sides] = _seconds(regions, machine, costs, launches=launches)
-            longest = min(longest, seconds[sides] * (1 + _ROUNDING))
+        if costs is None:
+            return math.inf
+        found = _seconds(regions, machine, costs, launches=launches)
+        longest = min(longest, found * (1 + _ROUNDING))
+        return found
+
+    in_order = sorted(tried, key=lambda sides: sides != near)
+    seconds = explore(in_order, machine, seconds_on, is_pinned=options.region is not None)
     passes = (
         stream(regions, machine, sides, launches=launches)
-        for sides in tried
-        if seconds.get(sides, math.inf) <= longest  # to split all others takes long, for nothing
+        for sides in seconds
+        if seconds[sides] <= longest  # to split all others takes long, for nothing
     )
     found = [one for one in passes if one is not None]
     if not found:
         return None
-    return replace(min(found, key=lambda one: one.seconds), num_considered=len(tried))
+    return replace(min(found, key=lambda one: one.seconds), num_considered=len(seconds))
 
 
 def least_seconds(regions: Regions, machine: Machine) -> float:
