@@ -99,7 +99,7 @@ def rectangles(
     ]
     fitting.sort(key=lambda sides: (sides[0] * sides[1], sides))
     parts = _FEW if are_few else 1 if near is None else _FEWER
-    most = NUM_RECTANGLES // (parts * (_ALONE if is_alone else 1))
+    most = max(1, NUM_RECTANGLES // (parts * (_ALONE if is_alone else 1)))
     step = max(1.0, len(fitting) / most)
     kept = {fitting[int(at * step)] for at in range(min(most, len(fitting)))}
     kept |= {wafer, *_neighbours(near, machine, is_alone=is_alone)}

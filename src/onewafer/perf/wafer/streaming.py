@@ -71,7 +71,7 @@ def search_streaming(
         if options.region
         else rectangles(machine, least_bytes=least, is_alone=True, near=near)
     )
-    longest = at_most * (1 + _ROUNDING)
+    longest = math.inf  # not the limit: the best is often beside one that is slower
 
     def seconds_on(sides: Rectangle) -> float:
         nonlocal longest
@@ -84,6 +84,8 @@ def search_streaming(
 
     in_order = sorted(tried, key=lambda sides: sides != near)
     seconds = explore(in_order, machine, seconds_on, is_pinned=options.region is not None)
+    if longest > at_most * (1 + _ROUNDING) ** 2:
+        return None
     passes = (
         stream(regions, machine, sides, launches=launches)
         for sides in seconds
