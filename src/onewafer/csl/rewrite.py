@@ -5,10 +5,11 @@ The counterpart of `walk`. A copied statement is a new one, and so is each of it
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,31 +21,7 @@ if TYPE_CHECKING:
 
 def with_operands(expression: ir.Expression, change: Change) -> ir.Expression:
     """Return an expression with its direct subexpressions changed, from left to right."""
-    match expression:
-        case ir.Immediate() | ir.ReadLocal() | ir.AddressOf() | ir.Coordinate():
-            return expression
-        case ir.Load(address=address):
-            return replace(expression, address=change(address))
-        case ir.Unary(operand=operand) | ir.Convert(operand=operand):
-            return replace(expression, operand=change(operand))
-        case ir.Binary(left=left, right=right):
-            return replace(expression, left=change(left), right=change(right))
-        case ir.Select(condition=condition, then=then, otherwise=otherwise):
-            return replace(
-                expression,
-                condition=change(condition),
-                then=change(then),
-                otherwise=change(otherwise),
-            )
-        case ir.Call(arguments=arguments):
-            return replace(expression, arguments=tuple(map(change, arguments)))
-        case ir.MakeDsd(base=base, extent=extent, stride=stride):
-            return replace(
-                expression, base=change(base), extent=change(extent), stride=change(stride)
-            )
-        case ir.UpdateDsd(dsd=dsd, value=value):
-            return replace(expression, dsd=change(dsd), value=change(value))
-    assert_never(expression)
+    return _WITH_OPERANDS[type(expression)](expression, change)
 
 
 def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
@@ -53,25 +30,27 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
     They are those of `walk.roots`, in that order; its blocks stay.
     """
     match statement:
-        case ir.SetLocal(value=value):
-            return replace(statement, value=change(value))
-        case ir.Store(address=address, value=value):
-            return replace(statement, address=change(address), value=change(value))
+        case ir.SetLocal(local=local, value=value, span=span):
+            return ir.SetLocal(local, change(value), span)
+        case ir.Store(type=type_, address=address, offset=offset, value=value, span=span):
+            return ir.Store(type_, change(address), offset, change(value), span)
         case ir.Evaluate(call=call):
             changed = change(call)
             if not isinstance(changed, ir.Call):
                 raise TypeError("only a call is evaluated for its effect")
             return replace(statement, call=changed)
-        case ir.If(condition=condition) | ir.Loop(condition=condition):
-            return replace(statement, condition=change(condition))
+        case ir.If(condition=condition, then=then, otherwise=otherwise, span=span):
+            return ir.If(change(condition), then, otherwise, span)
+        case ir.Loop(condition=condition, body=body, step=step, span=span):
+            return ir.Loop(change(condition), body, step, span)
         case ir.Trap(condition=condition):
             return replace(statement, condition=change(condition))
         case ir.Return(value=value) | ir.Print(value=value):
             return replace(statement, value=None if value is None else change(value))
         case ir.DsdStatement():
             return _with_dsd_roots(statement, change)
-        case ir.LoadDsr(dsd=dsd):
-            return replace(statement, dsd=change(dsd))
+        case ir.LoadDsr(dsr=dsr, dsd=dsd, span=span, saves_address=saves):
+            return ir.LoadDsr(dsr, change(dsd), span, saves)
         case ir.Map(inputs=inputs, output=output):
             streams = tuple(replace(stream, dsd=change(stream.dsd)) for stream in inputs)
             last = None if output is None else replace(output, dsd=change(output.dsd))
@@ -92,14 +71,25 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
 
 
 def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir.Statement:
-    """Return a copy of a statement with its blocks changed, those of `walk.blocks`."""
-    match statement:
-        case ir.If(then=then, otherwise=otherwise):
-            return replace(statement, then=change(then), otherwise=change(otherwise))
-        case ir.Loop(body=body, step=step):
-            return replace(statement, body=change(body), step=change(step))
-        case ir.Map(body=body) | ir.Labelled(body=body):
-            return replace(statement, body=change(body))
+    """Return a copy of a statement with its blocks changed, those of `walk.blocks`.
+
+    If they all stay what they are, so does the statement.
+    """
+    before = walk.blocks(statement)
+    if not before:
+        return statement
+    after = [change(block) for block in before]
+    if all(map(operator.is_, before, after)):
+        return statement
+    match statement, after:
+        case ir.If(condition=condition, span=span), [then, otherwise]:
+            return ir.If(condition, then, otherwise, span)
+        case ir.Loop(condition=condition, span=span), [body, step]:
+            return ir.Loop(condition, body, step, span)
+        case ir.Map(inputs=inputs, output=output, span=span), [body]:
+            return ir.Map(inputs, output, body, span)
+        case ir.Labelled(span=span), [body]:
+            return ir.Labelled(body, span)
         case _:
             return statement
 
@@ -107,8 +97,8 @@ def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir
 def with_local(statement: ir.Statement, change: Callable[[ir.Local], ir.Local]) -> ir.Statement:
     """Return a copy of a statement that sets other locals."""
     match statement:
-        case ir.SetLocal(local=local):
-            return replace(statement, local=change(local))
+        case ir.SetLocal(local=local, value=value, span=span):
+            return ir.SetLocal(change(local), value, span)
         case ir.DsdStatement(result=ir.Local() as result):
             return replace(statement, result=change(result))
         case ir.Map(inputs=inputs, output=output):
@@ -133,9 +123,42 @@ def _with_operand(operand: ir.DsdOperand, change: Change) -> ir.DsdOperand:
         case ir.Dsr():
             return operand
         case ir.Scalar(value=value):
-            return replace(operand, value=change(value))
+            return ir.Scalar(change(value))
         case ir.ScalarDestination(address=address):
-            return replace(operand, address=change(address))
+            return ir.ScalarDestination(change(address))
         case ir.Vector(dsd=dsd):
-            return replace(operand, dsd=change(dsd))
+            return ir.Vector(change(dsd))
     assert_never(operand)
+
+
+# --- the children of each kind of expression, put in anew ----------------------------------------
+
+
+def _itself(expression: ir.Expression, change: Change) -> ir.Expression:
+    del change
+    return expression
+
+
+# Inlining copies every expression of a body at each call: a look-up, no ladder of cases.
+_WITH_OPERANDS: Final[dict[type, Callable[[Any, Change], ir.Expression]]] = {
+    ir.Immediate: _itself,
+    ir.ReadLocal: _itself,
+    ir.AddressOf: _itself,
+    ir.Coordinate: _itself,
+    ir.Load: lambda node, change: ir.Load(node.type, change(node.address), node.offset),
+    ir.Unary: lambda node, change: ir.Unary(node.opcode, node.type, change(node.operand)),
+    ir.Convert: lambda node, change: ir.Convert(node.source, node.target, change(node.operand)),
+    ir.Binary: lambda node, change: ir.Binary(
+        node.opcode, node.type, change(node.left), change(node.right)
+    ),
+    ir.Select: lambda node, change: ir.Select(
+        node.type, change(node.condition), change(node.then), change(node.otherwise)
+    ),
+    ir.Call: lambda node, change: ir.Call(node.function, tuple(map(change, node.arguments))),
+    ir.MakeDsd: lambda node, change: ir.MakeDsd(
+        node.descriptor, change(node.base), change(node.extent), change(node.stride), node.span
+    ),
+    ir.UpdateDsd: lambda node, change: ir.UpdateDsd(
+        node.update, change(node.dsd), change(node.value), node.element_bytes
+    ),
+}

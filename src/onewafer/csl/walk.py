@@ -29,7 +29,28 @@ def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
 
 def has_call(expression: ir.Expression) -> bool:
     """Tell whether evaluating the expression runs another function."""
-    return any(type(node) is ir.Call for node in expressions(expression))
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        kind = type(node)
+        if kind is ir.Call:
+            return True
+        if kind not in _LEAVES:
+            waiting += _OPERANDS[kind](node)
+    return False
+
+
+def locals_read(*roots: ir.Expression) -> list[ir.Local]:
+    """Return the locals that expressions read, from left to right, as often as they read them."""
+    found: list[ir.Local] = []
+    waiting: list[ir.Expression] = [*reversed(roots)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ir.ReadLocal):
+            found.append(node.local)
+        elif type(node) not in _LEAVES:
+            waiting += reversed(_OPERANDS[type(node)](node))
+    return found
 
 
 def depends_on_memory(expression: ir.Expression) -> bool:
@@ -62,11 +83,14 @@ def blocks(statement: ir.Statement) -> tuple[Block, ...]:
 
 def statements(block: Block) -> Iterator[ir.Statement]:
     """Yield every statement of a block, at any depth, in source order."""
-    for statement in block:
+    waiting = [*reversed(block)]
+    while waiting:
+        statement = waiting.pop()
         yield statement
-        if type(statement) in _BLOCKS:
-            for inner in blocks(statement):
-                yield from statements(inner)
+        find = _BLOCKS.get(type(statement))
+        if find is not None:
+            for inner in reversed(find(statement)):
+                waiting += reversed(inner)
 
 
 def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:

@@ -19,17 +19,24 @@ if TYPE_CHECKING:
 
 def count_down(body: Block) -> Block:
     """Return the body with such loops turned."""
-    if not any(isinstance(statement, ir.Loop) for statement in walk.statements(body)):
+    if not any(map(_may_count_down, walk.statements(body))):
         return body
     reads = Counter(
-        node.local
+        local
         for statement in walk.statements(body)
-        for root in walk.roots(statement)
-        for node in walk.expressions(root)
-        if isinstance(node, ir.ReadLocal)
+        for local in walk.locals_read(*walk.roots(statement))
     )
     sets = Counter(local for statement in walk.statements(body) for local in _changed(statement))
     return _Turner(reads, sets).block(body)
+
+
+def _may_count_down(statement: ir.Statement) -> bool:
+    """Tell whether to look closer at a loop: at its test, and at what it does after a round."""
+    match statement:
+        case ir.Loop(condition=ir.Binary(opcode=Opcode.LESS, type=type_), step=(ir.SetLocal(),)):
+            return not (type_.is_float or type_.is_signed)
+        case _:
+            return False
 
 
 def _changed(statement: ir.Statement) -> list[ir.Local]:

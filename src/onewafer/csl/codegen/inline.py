@@ -45,7 +45,10 @@ def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
 @dataclass(slots=True)
 class _Expander:
     _begun: set[ir.Function] = field(default_factory=set[ir.Function])
-    _finished: set[ir.Function] = field(default_factory=set[ir.Function])
+    _expandable: set[ir.Function] = field(default_factory=set[ir.Function])
+    """Inline functions whose bodies are final and may stand in place of calls."""
+    _uses: dict[ir.Function, _Uses] = field(default_factory=dict[ir.Function, "_Uses"])
+    """How such functions use their parameters."""
 
     def expand(self, function: ir.Function) -> None:
         """Expand the calls in a function; those of a function that calls itself stay."""
@@ -54,7 +57,8 @@ class _Expander:
         self._begun.add(function)
         expanded = self._block(function.body)
         function.body = count_down(drop_unused(expanded))
-        self._finished.add(function)
+        if function.is_inline and not _returns_from_map(function.body):
+            self._expandable.add(function)
 
     def _block(self, block: Block) -> Block:
         found: list[ir.Statement] = []
@@ -94,7 +98,7 @@ class _Expander:
         if not function.is_inline:
             return False
         self.expand(function)
-        return function in self._finished and not _returns_from_map(function.body)
+        return function in self._expandable
 
     # --- expressions ----------------------------------------------------------------------------
 
@@ -161,11 +165,18 @@ class _Expander:
     ) -> list[ir.Statement]:
         """Return what a call does, with its result in a local."""
         copier = _Copier(result)
-        before = copier.bind(call, span)
+        before = copier.bind(call, self._uses_in(call.function), span)
         body = _without_last_returns(call.function.body, result)
         if any(isinstance(s, ir.Return) for s in walk.statements(body)):
             return [*before, ir.Labelled(copier.block(body, depth=1), span)]
         return [*before, *copier.block(body, depth=0)]
+
+    def _uses_in(self, function: ir.Function) -> _Uses:
+        """Return how a function with a final body uses its parameters."""
+        uses = self._uses.get(function)
+        if uses is None:
+            uses = self._uses[function] = _Uses.of(function)
+        return uses
 
 
 @dataclass(slots=True)
@@ -181,10 +192,9 @@ class _Copier:
     )
     """What is one node stays one: it is evaluated once."""
 
-    def bind(self, call: ir.Call, span: Span | None) -> list[ir.Statement]:
+    def bind(self, call: ir.Call, uses: _Uses, span: Span | None) -> list[ir.Statement]:
         """Let the parameters be the arguments; return what is to be done for that."""
         before: list[ir.Statement] = []
-        uses = _Uses.of(call.function)
         for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
             if uses.can_stand_for(parameter, argument):
                 self.values[parameter] = argument
@@ -230,34 +240,34 @@ class _Uses:
     """How a function uses its parameters."""
 
     num_reads: Counter[ir.Local]
-    repeated: frozenset[ir.Local]
+    repeated: set[ir.Local]
     """Read in a loop."""
-    changed: frozenset[ir.Local]
+    changed: set[ir.Local]
 
     @classmethod
     def of(cls, function: ir.Function) -> _Uses:
-        reads: Counter[ir.Local] = Counter()
-        repeated: set[ir.Local] = set()
-        sets: set[ir.Local] = set()
-        for statement in walk.statements(function.body):
-            reads.update(_reads(walk.roots(statement)))
+        uses = cls(Counter(), set(), set())
+        uses._find_in(function.body, is_repeated=False)
+        return uses
+
+    def _find_in(self, block: Block, *, is_repeated: bool) -> None:
+        for statement in block:
+            again = is_repeated or isinstance(statement, ir.Loop | ir.Map)
+            reads = walk.locals_read(*walk.roots(statement))
+            self.num_reads.update(reads)
+            if again:
+                self.repeated.update(reads)
             match statement:
                 case ir.SetLocal(local=local):
-                    sets.add(local)
+                    self.changed.add(local)
                 case ir.DsdStatement(result=ir.Local() as result):
-                    sets.add(result)
-                case ir.Loop() | ir.Map():
-                    inside = tuple(walk.statements((statement,)))
-                    repeated.update(local for s in inside for local in _reads(walk.roots(s)))
-                    sets.update(
-                        stream.local
-                        for s in inside
-                        if isinstance(s, ir.Map)
-                        for stream in s.streams
-                    )
+                    self.changed.add(result)
+                case ir.Map(streams=streams):
+                    self.changed.update(stream.local for stream in streams)
                 case _:
                     pass
-        return cls(reads, frozenset(repeated), frozenset(sets))
+            for inner in walk.blocks(statement):
+                self._find_in(inner, is_repeated=again)
 
     def can_stand_for(self, parameter: ir.Local, argument: ir.Expression) -> bool:
         """Tell whether an argument may be evaluated wherever the parameter is read."""
@@ -267,11 +277,6 @@ class _Uses:
             return True
         is_read_once = self.num_reads[parameter] <= 1 and parameter not in self.repeated
         return is_read_once and not walk.depends_on_memory(argument)
-
-
-def _reads(roots: Sequence[ir.Expression]) -> list[ir.Local]:
-    nodes = [node for root in roots for node in walk.expressions(root)]
-    return [node.local for node in nodes if isinstance(node, ir.ReadLocal)]
 
 
 def _is_at_hand(expression: ir.Expression) -> bool:
@@ -289,7 +294,7 @@ def _expression_of(call: ir.Call) -> ir.Expression | None:
     if walk.has_call(value) or any(map(walk.has_call, call.arguments)):
         return None
     copier = _Copier()
-    reads = Counter(_reads((value,)))
+    reads = Counter(walk.locals_read(value))
     for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
         if not _is_at_hand(argument) and reads[parameter] > 1:
             return None

@@ -68,12 +68,7 @@ def _common(a: Path, b: Path) -> Path:
 
 def _mentions(statement: ir.Statement) -> list[ir.Local]:
     """Return the locals that the statement itself reads or sets, not those of its blocks."""
-    found = [
-        node.local
-        for root in walk.roots(statement)
-        for node in walk.expressions(root)
-        if isinstance(node, ir.ReadLocal)
-    ]
+    found = walk.locals_read(*walk.roots(statement))
     match statement:
         case ir.SetLocal(local=local):
             found.append(local)
@@ -95,10 +90,12 @@ def _set_before_use(
     for statement in block:
         inside = [s for inner in walk.blocks(statement) for s in walk.statements(inner)]
         used = {local for s in (statement, *inside) for local in mentions[id(s)]}
-        if isinstance(statement, ir.SetLocal) and statement.local not in mentioned:
-            reads = [n for n in walk.expressions(statement.value) if isinstance(n, ir.ReadLocal)]
-            if all(node.local is not statement.local for node in reads):
-                set_first.add(statement.local)
+        if (
+            isinstance(statement, ir.SetLocal)
+            and statement.local not in mentioned
+            and statement.local not in walk.locals_read(statement.value)
+        ):
+            set_first.add(statement.local)
         mentioned |= used
         for inner in walk.blocks(statement):
             _set_before_use(inner, found, mentions)

@@ -20,11 +20,9 @@ def drop_unused(body: Block) -> Block:
         return body
     while True:
         read = {
-            node.local
+            local
             for statement in walk.statements(body)
-            for root in walk.roots(statement)
-            for node in walk.expressions(root)
-            if isinstance(node, ir.ReadLocal)
+            for local in walk.locals_read(*walk.roots(statement))
         }
         read |= {
             statement.output.local
@@ -32,16 +30,13 @@ def drop_unused(body: Block) -> Block:
             if isinstance(statement, ir.Map) and statement.output is not None
         }
         kept = _without(body, read)
-        if _size(kept) == _size(body):
-            return kept
+        if kept is body:
+            return body
         body = kept
 
 
-def _size(block: Block) -> int:
-    return sum(1 for _ in walk.statements(block))
-
-
 def _without(block: Block, read: set[ir.Local]) -> Block:
+    """Return the block without what only serves locals that are not read; it itself, if all is."""
     kept: list[ir.Statement] = []
     for statement in block:
         changed = rewrite.with_blocks(statement, lambda inner: _without(inner, read))
@@ -55,4 +50,4 @@ def _without(block: Block, read: set[ir.Local]) -> Block:
                 pass
             case _:
                 kept.append(changed)
-    return tuple(kept)
+    return block if kept == [*block] else tuple(kept)
