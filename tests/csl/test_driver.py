@@ -226,6 +226,21 @@ def test_collections_are_as_often_as_before_once_a_program_is_compiled():
     assert gc.get_threshold() == before
 
 
+def test_what_was_frozen_before_a_compilation_stays_frozen():
+    gc.freeze()
+    before = gc.get_freeze_count()
+    compile_program(
+        CompileOptions(entry="a.csl", architecture=load_architecture("wse2")),
+        MemoryFiles(
+            {
+                "a.csl": 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "b.csl"); }',
+                "b.csl": "",
+            }
+        ),
+    )
+    assert 0 < gc.get_freeze_count() <= before
+
+
 @pytest.mark.parametrize("use", ['@import_module("x.csl")', '@import_comptime_value(i16, "x.csl")'])
 def test_a_file_that_cannot_be_read_is_one_finding(tmp_path: Path, use: str) -> None:
     (tmp_path / "x.csl").write_bytes(b"\xff")
