@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import product as product_of
@@ -245,7 +246,7 @@ def _second_chain(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> Counts:
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
         sample = by_kind[kind]
         walk = _prepare(compiled.middle, compiled, sample, sample.grid[0])
-        found.append(_plain(_difference(walk.count_step(kind), walk.before_last)))
+        found.append(_plain(_difference(walk.count_step(kind), Counter(walk.before_last))))
     if any(counts != found[0] for counts in found):
         raise AssertionError(f"chains do not all cost the same in the middle: {found}")
     return found[0]
@@ -369,6 +370,7 @@ def _visitors(
 ) -> Mapping[str | int, set[str]]:
     """Return the kinds whose steps come to each atom of a program."""
     visitors: defaultdict[str | int, set[str]] = defaultdict(set)
+    places = _Places.of(program)
     for kind in compiled.kinds:
         walks = [_with_schedule(program, Entry(kind, n=n)) for n in (0, 1)]
         if kind in by_kind:
@@ -376,7 +378,7 @@ def _visitors(
             points = sample.grid[0], sample.grid[-1]
             walks = [_prepare(program, compiled, sample, point) for point in points]
         for walk in walks:
-            for atom in _visit(program, walk, kind):
+            for atom in _visit(walk, kind, places):
                 visitors[atom].add(kind.name.lower())
     _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
@@ -517,19 +519,46 @@ def _atoms(program: TileProgram) -> dict[str | int, int]:
     return atoms
 
 
-def _visit(program: TileProgram, walk: Walk, kind: Kind) -> Iterator[str | int]:
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the symbols of a program are: addresses of variables, instructions of functions."""
+
+    variables: list[tuple[str, range]]
+    functions: list[tuple[str, range]]
+    tasks: list[range]
+
+    @classmethod
+    def of(cls, program: TileProgram) -> _Places:
+        """Look the symbols of a program up."""
+        tasks = {symbol.address for symbol in _tasks(program)}
+        variables, functions = (
+            [symbol for symbol in program.symbols if (symbol.kind is SymbolKind.VARIABLE) is is_one]
+            for is_one in (True, False)
+        )
+        return cls(
+            [(s.name, range(s.address, s.address + s.num_bytes)) for s in variables],
+            [(s.name, _instructions(program, s)) for s in functions if s.address not in tasks],
+            [_instructions(program, s) for s in functions if s.address in tasks],
+        )
+
+
+def _visit(walk: Walk, kind: Kind, places: _Places) -> Iterator[str | int]:
     """Yield the atoms that a step of the state machine comes to."""
-    tasks = {symbol.address for symbol in _tasks(program)}
     walk.count_step(kind)
-    for symbol in program.symbols:
-        if symbol.kind is SymbolKind.VARIABLE:
-            places = range(symbol.address, symbol.address + symbol.num_bytes)
-            if walk.touched.intersection(places):
-                yield symbol.name
-        elif symbol.address in tasks:
-            yield from walk.visited.intersection(_instructions(program, symbol))
-        elif walk.visited.intersection(_instructions(program, symbol)):
-            yield symbol.name
+    touched, visited = sorted(walk.touched), sorted(walk.visited)
+    for name, place in places.variables:
+        if _within(touched, place):
+            yield name
+    for name, place in places.functions:
+        if _within(visited, place):
+            yield name
+    for place in places.tasks:
+        yield from _within(visited, place)
+
+
+def _within(numbers: list[int], place: range) -> list[int]:
+    """Return those of ascending numbers that are in a range."""
+    return numbers[bisect_left(numbers, place.start) : bisect_left(numbers, place.stop)]
 
 
 def _tasks(program: TileProgram) -> list[Symbol]:

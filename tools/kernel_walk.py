@@ -12,6 +12,7 @@ import numpy as np
 
 from onewafer.image import (
     IN_MAP,
+    CostClass,
     DsdOperation,
     Field,
     Opcode,
@@ -35,6 +36,7 @@ _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
 _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 _WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM)
 _DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
+_COST_NAMES = {cost: cost.name.lower() for cost in CostClass}
 _LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
 
 
@@ -58,7 +60,7 @@ class Walk:
         """Instructions that were walked through."""
         self.touched: set[int] = set()
         """Addresses that instructions named."""
-        self.before_last: Counter[str] = Counter()
+        self.before_last: dict[str, int] = {}
         """What the last walk counted up to its last synchronous DSD operation."""
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
@@ -80,9 +82,9 @@ class Walk:
         stack: list[int] = []
         pc = entry
         while True:
-            row = [int(field) for field in self._program.code[pc]]
+            row: list[int] = self._program.code[pc].tolist()
             opcode, immediate = Opcode(row[Field.OPCODE]), row[Field.IMM]
-            cost = cost_class(opcode, row[Field.TYPE]).name.lower()
+            cost = _COST_NAMES[cost_class(opcode, row[Field.TYPE])]
             self.visited.add(pc)
             pc += 1
             match opcode:
@@ -90,7 +92,7 @@ class Walk:
                     return counts
                 case Opcode.DSD:
                     counts[str(self._vector_operation(row))] += 1
-                    self.before_last = counts.copy()
+                    self.before_last = dict(counts)
                     continue
                 case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
                     if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):
