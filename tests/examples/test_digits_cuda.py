@@ -2,31 +2,48 @@
 
 import json
 import re
-import subprocess
-import sys
+import runpy
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
+from onewafer.cli.main import execute
+
 FOLDER = Path(__file__).parents[2] / "examples"
-MAIN = "import sys; from onewafer.cli.main import execute; sys.exit(execute(sys.argv[1:]))"
 
 
-def run(*command):
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def run_on_wafer(*arguments):
-    return run("-c", MAIN, "run", "--rectangle", "4x4", "--fidelity", "model", *arguments)
+@pytest.fixture
+def run_on_wafer(capsys):
+    """Return `run_on_wafer(*arguments)`: `onewafer run` in this process, which has PyTorch."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        options = ["--rectangle", "4x4", "--fidelity", "model"]
+        code = execute(["run", *options, *map(str, arguments)])
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
-def test_script_for_cuda_runs_on_the_wafer(tmp_path):
+def test_script_for_cuda_runs_on_the_wafer(run_on_wafer, tmp_path, capsys):
     script, report = FOLDER / "digits_cuda.py", tmp_path / "report.json"
     assert "onewafer" not in script.read_text()
     done = run_on_wafer("--json", report, script)
     assert done.returncode == 0, done.stderr
     accuracy, time = done.stdout.splitlines()
-    plain = run(FOLDER / "digits.py").stdout
+    runpy.run_path(str(FOLDER / "digits.py"), run_name="__main__")
+    plain = capsys.readouterr().out
     assert f"{accuracy}\n" == plain
     milliseconds = re.fullmatch(r"inference took (\d+\.\d{3}) ms on onewafer WSE-3 .*", time)
     assert milliseconds is not None
@@ -39,7 +56,7 @@ def test_script_for_cuda_runs_on_the_wafer(tmp_path):
     assert abs(float(milliseconds[1]) - expected) <= 5e-4  # printed with three digits
 
 
-def test_alias_can_be_turned_off_and_the_line_silenced(tmp_path):
+def test_alias_can_be_turned_off_and_the_line_silenced(run_on_wafer, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import torch\nprint(torch.cuda.is_available(), torch.ones(1).cuda().device)\n"
@@ -54,7 +71,7 @@ def test_alias_can_be_turned_off_and_the_line_silenced(tmp_path):
         assert "cuda:0 is the wafer" not in off.stderr
 
 
-def test_script_for_several_gpus_gets_one_message(tmp_path):
+def test_script_for_several_gpus_gets_one_message(run_on_wafer, tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import torch\ntorch.distributed.init_process_group('nccl')\n")
     done = run_on_wafer(script)

@@ -42,14 +42,20 @@ def test_a_root_is_the_pe_of_its_head_next_to_the_middle(num_pes, num_heads, beh
         assert root == min(members, key=lambda member: abs(member - middle))
 
 
-@pytest.mark.parametrize("dtype", FLOATING)
-@pytest.mark.parametrize(
-    ("middle", "section", "architecture"),
-    [
-        *((0, 0, "wse3"), (2, 0, "wse2"), (3, 0, "wse3"), (4, 0, "wse3"), (8, 0, "wse3")),
-        *((0, 2, "wse3"), (2, 3, "wse2"), (5, 2, "wse3"), (8, 3, "wse3")),
-    ],
-)
+PLACES = [
+    *((0, 0, "wse3"), (2, 0, "wse2"), (3, 0, "wse3"), (4, 0, "wse3"), (8, 0, "wse3")),
+    *((0, 2, "wse3"), (2, 3, "wse2"), (5, 2, "wse3"), (8, 3, "wse3")),
+]
+"""Middle, section, and the machine."""
+TURNS = [
+    pytest.param(*place, dtype, marks=[] if (i + j) % 2 == 0 else pytest.mark.slow)
+    for i, place in enumerate(PLACES)
+    for j, dtype in enumerate(FLOATING)
+]
+"""Each place with one dtype; with the other one it is a slow test."""
+
+
+@pytest.mark.parametrize(("middle", "section", "architecture", "dtype"), TURNS)
 def test_chains_end_where_a_head_is_next_to_the_middle(middle, section, architecture, dtype):
     """In front of the middle, around it, behind it; PE 8 along the axis has no head."""
     machine = ARCHITECTURES[architecture]
