@@ -216,6 +216,18 @@ def test_colors_have_the_names_of_the_layout() -> None:
     assert image.names_of_color(5) == ()
 
 
+def test_a_text_is_parsed_once_and_its_mistakes_are_found_every_time():
+    files = MemoryFiles({"a.csl": "const x: i16 = ;", "b.csl": "const x: i16 = ;"})
+    first, second = (ParsedFiles(files, DiagnosticSink()) for _ in range(2))
+    assert first.get("a.csl") is second.get("a.csl") is not None
+    assert first.get("a.csl") is not first.get("b.csl")
+    assert len(first.sink.diagnostics) == 2
+    assert first.sink.diagnostics[0] == second.sink.diagnostics[0]
+    changed = ParsedFiles(MemoryFiles({"a.csl": "const x: i16 = 1;"}), DiagnosticSink())
+    assert changed.get("a.csl") is not first.get("a.csl")
+    assert not changed.sink.diagnostics
+
+
 def test_collections_are_as_often_as_before_once_a_program_is_compiled():
     before = gc.get_threshold()
     with pytest.raises(CompileError):

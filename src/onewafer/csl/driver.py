@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -382,7 +383,7 @@ class MemoryFiles:
 
 @dataclass(slots=True)
 class ParsedFiles:
-    """Syntax trees, each file read and parsed once; parser findings go to the sink.
+    """Syntax trees, each file read once; parser findings go to the sink.
 
     `<name>` is `csl/library/name.csl` of this package.
     """
@@ -408,8 +409,12 @@ class ParsedFiles:
         """Return the tree of a file; None if the file is absent or cannot be read."""
         if path not in self._trees:
             text = self.text(path)
-            tree = None if text is None else parse(SourceFile(path, text), self.sink)
-            self._trees[path] = tree
+            if text is None:
+                self._trees[path] = None
+            else:
+                self._trees[path], findings = _parse_text(path, text)
+                for finding in findings:
+                    self.sink.report(finding)
         return self._trees[path]
 
     def text(self, path: str) -> str | None:
@@ -426,6 +431,17 @@ class ParsedFiles:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         self.sink.report(Diagnostic("unreadable-file", f"`{path}` cannot be read: {reason}"))
         return None
+
+
+@lru_cache(maxsize=128)
+def _parse_text(path: str, text: str) -> tuple[ast.File, tuple[Diagnostic, ...]]:
+    """Parse a text once a process: programs share the library, and models the kernels of the mesh.
+
+    Nobody changes a tree, and what its names mean stands in none.
+    """
+    sink = DiagnosticSink()
+    tree = parse(SourceFile(path, text), sink)
+    return tree, tuple(sink.diagnostics)
 
 
 def _read_library(path: str) -> str | None:
