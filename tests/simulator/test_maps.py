@@ -175,6 +175,23 @@ def test_saved_address(engine, architecture, is_constant):
     assert run.words("target") == [12, 10, 8, 6, 4, 2]
 
 
+@pytest.mark.parametrize("architecture", [WSE2, WSE3])
+def test_saved_address_of_a_register_that_is_two_operands(engine, architecture):
+    """M123: it advances once."""
+    kernel = Kernel()
+    numbers = kernel.data("numbers", T.U16, range(1, 7))
+    dsd = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+    kernel.function("main")
+    both = kernel.dsr_load_constant(
+        OperandMode.DSR_SRC0, 1, dsd, base=numbers, extent=2, saves_address=True
+    )
+    for amount in (10, 20, 30):
+        scalar = operand(OperandMode.REGISTER, kernel.immediate(T.U16, amount))
+        kernel.operate_loaded(DsdOperation.ADD16, both, both, scalar)
+    run = boot(kernel.finish(), engine=engine, architecture=architecture).launch()
+    assert run.words("numbers", num_bytes=2) == [11, 12, 23, 24, 35, 36]
+
+
 def test_registers_that_are_loaded_at_the_start(engine):
     """M125: a DSR may hold a DSD before the program starts."""
     kernel = Kernel()

@@ -127,15 +127,15 @@ _LEGAL_TYPES = {
     Opcode.XOR: _BITS,
     Opcode.NOT: _BITS,
 }
+DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
 _OPERAND_MODES = {
-    "rd": frozenset((OperandMode.DSR_DEST, OperandMode.POINTER)),
-    "ra": frozenset((OperandMode.DSR_SRC0, OperandMode.DSR_DEST, OperandMode.REGISTER)),
-    "rb": frozenset((OperandMode.DSR_SRC1, OperandMode.REGISTER)),
+    "rd": frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.POINTER)),
+    "ra": frozenset((*DSR_MODES, OperandMode.REGISTER)),
+    "rb": frozenset((OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.REGISTER)),
     "rc": frozenset((OperandMode.REGISTER,)),
 }
 """How each operand of a DSD instruction may be named when it is present."""
 _OPERAND_NAMES = {"rd": "dest", "ra": "src0", "rb": "src1", "rc": "scalar"}
-DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
 
 
 def examine(

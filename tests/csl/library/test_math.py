@@ -49,6 +49,19 @@ def largest_error(result, exact):
     return np.max(np.where(same & ~is_number, 0, error)), bool(np.all(zero_signs))
 
 
+def test_bf16_while_compiling():
+    conditions = [
+        "math.ceil(x) == 3.0 and math.floor(-x) == -3.0",
+        "math.fscale(x, 2) == 9.0",
+        "math.tanh(x) == 0.9765625 and math.sig(x) == 0.90625",
+        "math.isInf(math.POSITIVE_INF(bf16)) and math.NEGATIVE_INF(bf16) < x",
+        "math.isNaN(math.NaN(bf16))",
+    ]
+    asserted = "".join(f"  @comptime_assert({condition});\n" for condition in conditions)
+    declared = 'const math = @import_module("<math>");\nconst x: bf16 = 2.25;\n'
+    compile_pe("", f"{declared}comptime {{\n{asserted}}}\n")
+
+
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_f16_is_near_for_every_input(name):

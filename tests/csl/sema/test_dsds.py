@@ -75,6 +75,9 @@ def test_tensor_access(body, access, shown):
         ("d = @increment_dsd_offset(e, 1, f32);", "[&d] = mem1d(&a+12, 4u16, 3i16)"),
         ("@load_to_dsr(@get_dsr(dsr_src1, 2), e);", f"dsr_src12 = {E}"),
         ("@fmovs(@get_dsr(dsr_dest, 1), @get_dsr(dsr_src1, 2));", "fmovs dsr_dest1, -, dsr_src12"),
+        ("@fmovs(@get_dsr(dsr_src0, 1), @get_dsr(dsr_src0, 2));", "fmovs dsr_src01, -, dsr_src02"),
+        ("@fadds(@get_dsr(dsr_dest, 1), @get_dsr(dsr_src1, 1), @get_dsr(dsr_src0, 2));",
+         "fadds dsr_dest1, dsr_src11, dsr_src02"),
     ],
 )  # fmt: skip
 def test_operation(body, statement, line):
@@ -271,6 +274,8 @@ def test_an_index_moves_the_operands_that_take_one(body, statement, line):
         ("d = @increment_dsd_offset(out, 1, f32);", "type-mismatch"),
         ("@load_to_dsr(d, e);", "type-mismatch"),
         ("@load_to_dsr(@get_dsr(dsr_dest, 1), in);", "type-mismatch"),
+        ("@fmovs(d, @get_dsr(dsr_dest, 1));", "type-mismatch"),
+        ("@fmovs(@get_dsr(dsr_src1, 1), d);", "type-mismatch"),
         ("@load_to_dsr(@get_dsr(dsr_src1, 1), out);", "type-mismatch"),
     ],
 )  # fmt: skip
@@ -501,10 +506,14 @@ def test_an_unused_fifo_takes_no_memory(analyze):
     assert analyze(source).instance.fifos == ()
 
 
+def test_a_fifo_is_made_of_a_pointer_to_an_array(analyze):
+    assert analyze(_with_fifo("const at = &ring; const fifo = @allocate_fifo(at);")).codes == []
+
+
 @pytest.mark.parametrize(
     ("declaration", "code"),
     [
-        ("const fifo = @allocate_fifo(&ring);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(&single);", "type-mismatch"),
         ("const fifo = @allocate_fifo(single);", "type-mismatch"),
         ("const fifo = @allocate_fifo(tiny);", "type-mismatch"),
         ("const fifo = @allocate_fifo(bytes);", "type-mismatch"),

@@ -32,6 +32,11 @@ def _config(analyze, text):
     return program.color_configs[0]
 
 
+def test_routes_may_be_empty(analyze):
+    config = _config(analyze, ".{ .routes = .{}, .teardown = true }")
+    assert (config.positions, config.teardown) == ((SwitchPosition(0, 0),), True)
+
+
 def test_routes_and_switches(analyze):
     config = _config(
         analyze,

@@ -328,9 +328,35 @@ def test_a_json_file_is_a_value_of_a_type(analyze):
     assert printed.message == "3 2.0 [2, 3]i16{ 1, 2, 3, 4, 5, 6 } n 2.5 true 0.5"
 
 
+def test_names_of_a_json_object_say_their_types(analyze):
+    source = """
+    const s = @import_comptime_value(comptime_struct, "s.json");
+    const m = @import_comptime_value([2, 3]i16, "m.json");
+    comptime {
+      @comptime_assert(@type_of(s.n) == u16 and @type_of(s.part.narrow) == u3);
+      @comptime_assert(@type_of(s.list) == [2]f16 and @type_of(s.c) == color and s.c == @get_color(4));
+      @comptime_assert(@type_of(s.plain) == comptime_int);
+      @comptime_print(s.n, s.part.narrow, s.list, s.name, s.plain, m);
+    }
+    """
+    texts = {
+        "s.json": """{"n:u16": 3, "part:comptime_struct": {"narrow:u3": 7}, "list: [2]f16": [1, 2.5],
+                      "c:color": 4, "name:comptime_string": "n", "plain": 5}""",
+        "m.json": "[1, 2, 3, 4, 5, 6]",
+    }
+    (printed,) = analyze(source, files=texts).diagnostics
+    assert printed.message == "3 7 [2]f16{ 1.0, 2.5 } n 5 [2, 3]i16{ 1, 2, 3, 4, 5, 6 }"
+
+
 @pytest.mark.parametrize(
     ("type_", "text", "code"),
     [
+        ("comptime_struct", '{"a:point": 1}', "unknown-name"),
+        ("comptime_struct", '{"a:u8": 300}', "value-out-of-range"),
+        ("comptime_struct", '{"a:[2]u8": [1]}', "type-mismatch"),
+        ("comptime_struct", '{"a:u8": 1, "a": 2}', "duplicate-declaration"),
+        ("color", "24", "id-out-of-range"),
+        ("[2, 2]i16", "[1, 2, 3]", "type-mismatch"),
         ("i16", "[1]", "type-mismatch"),
         ("[2]i16", "[1]", "type-mismatch"),
         ("[2]i16", "[1, 2.5]", "type-mismatch"),

@@ -54,6 +54,9 @@ from onewafer.csl.sema import types as t
         ("@get_color(3) == @get_color(3)", "true"),
         ("@is_same_type(@type_of(@as(i16, 1)), i16)", "true"),
         ("@as(i16, 5) + @as(u16, 3)", "8"),
+        ("@strlen(@strcat())", "0"),
+        ("@strlen(@strcat(" + ", ".join(['"ab"'] * 40) + "))", "80"),
+        ("@rank([3, 5]i16) + @element_count([3, 5]i16)", "17"),
     ],
 )
 def test_value(comptime, expression, shown):
@@ -80,6 +83,14 @@ def test_value(comptime, expression, shown):
 )
 def test_mistake(comptime, expression, code):
     assert comptime(expression) == code
+
+
+def test_an_assertion_holds_while_compiling_too(comptime, body):
+    declared = "fn half(n: i16) i16 { @assert(n % 2 == 0); return n / 2; }"
+    assert comptime("half(6)", declared) == "3"
+    assert comptime("half(7)", declared) == "comptime-assert"
+    (trap,) = body("@assert(1 == 2);")  # which may never be reached
+    assert trap.startswith("assert")
 
 
 def test_message_shows_both_types(analyze):

@@ -35,13 +35,7 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         known=("routes", "switches", "filter", "teardown"),
         required=("routes",),
     )
-    routes = read_fields(
-        fields["routes"],
-        "`routes`",
-        span,
-        known=("rx", "tx", "color_swap_x", "color_swap_y", "pop_mode"),
-        required=("rx", "tx"),
-    )
+    routes = _routes(fields["routes"], span)
     first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
     positions, current, ring_mode, pop_mode = _switches(fields, first, span)
     if "pop_mode" in routes:  # where older versions of the SDK have it
@@ -54,6 +48,19 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         teardown=read_flag(fields, "teardown", span),
         filter=_filter(fields["filter"], span) if "filter" in fields else None,
         swap_mask=_swap_mask(routes, span),
+    )
+
+
+def _routes(value: Value, span: Span) -> Mapping[str, Value]:
+    """Return the fields of `routes`; `.{}` leads from nowhere to nowhere."""
+    if isinstance(value, Struct) and not value.fields:
+        return dict.fromkeys(("rx", "tx"), Struct(None, ()))
+    return read_fields(
+        value,
+        "`routes`",
+        span,
+        known=("rx", "tx", "color_swap_x", "color_swap_y", "pop_mode"),
+        required=("rx", "tx"),
     )
 
 

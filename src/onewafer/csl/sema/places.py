@@ -268,6 +268,22 @@ def expect_pointer(value: Value, span: Span) -> Pointer:
     fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
 
 
+def known_at(pointer: Value, span: Span) -> Value:
+    """Return `pointer.*` if that is constant, or fail."""
+    if isinstance(pointer, Pointer) and pointer.variable.is_const and not pointer.offset:
+        return pointer.variable.initial
+    fail("not-comptime", "memory cannot be read at compile time", span)
+
+
+def pointed_at(pointer: Value, span: Span) -> Value:
+    """Return `pointer.*` where a variable stands for itself: the variable."""
+    match pointer:
+        case Pointer(t.PointerType(pointee), variable, 0) if variable.type == pointee:
+            return variable
+        case _:
+            return known_at(pointer, span)
+
+
 def element_pointer(base: Value, indices: Sequence[Value], span: Span) -> Pointer:
     """Return the address of an element of a comptime-known array."""
     pointer = expect_pointer(base, span)

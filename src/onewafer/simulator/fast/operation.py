@@ -500,9 +500,12 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
     set_duration(s, op, is_reduction)
     if not s.clock[FAULT]:
-        save_address(s, pe, s.code[code, CODE_RD], length, _DEST_BYTES[kind])
-        save_address(s, pe, s.code[code, CODE_RA], length, _SRC0_BYTES[kind])
-        save_address(s, pe, s.code[code, CODE_RB], length, _SRC1_BYTES[kind])
+        rd, ra, rb = s.code[code, CODE_RD], s.code[code, CODE_RA], s.code[code, CODE_RB]
+        save_address(s, pe, rd, length, _DEST_BYTES[kind])
+        if ra != rd:
+            save_address(s, pe, ra, length, _SRC0_BYTES[kind])
+        if rb != rd and rb != ra:
+            save_address(s, pe, rb, length, _SRC1_BYTES[kind])
 
 
 @kernel

@@ -666,9 +666,8 @@ class ComputeElement:
         operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
         self.set_result(operation.pc, 1)
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
-        for (mode, index), num_bytes in zip(
-            (dest, src0, src1), (dest_bytes, src0_bytes, src1_bytes), strict=True
-        ):
+        widths = {src1: src1_bytes, src0: src0_bytes, dest: dest_bytes}
+        for (mode, index), num_bytes in widths.items():
             if mode in _DSR_MODES:
                 self._save_address(mode, index, operation.length, num_bytes)
         return operation

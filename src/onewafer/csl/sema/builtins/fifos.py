@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import program_of
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import FifoRequest
 from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
-from onewafer.csl.sema.values import Dsd, Scalar, Struct, Value, Variable, type_of
+from onewafer.csl.sema.values import Dsd, Pointer, Scalar, Struct, Value, Variable, type_of
 from onewafer.image import DsdDescriptor, DsdKind, FifoAction
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Make an array the ring of a FIFO."""
     context = program_of(site, module)
     array, span = args[0], site.argument_spans[0]
+    if isinstance(array, Pointer):
+        array = places.pointed_at(array, span)
     type_ = array.type if isinstance(array, Variable) else None
     if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
         fail(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from math import prod
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
-from onewafer.csl.sema.builtins.values import text
+from onewafer.csl.sema.builtins.values import color_of, text
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Undefined, Value, boolean
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
+
+_ARRAY: Final = re.compile(r"\[\s*(\d+)\s*\]\s*(\w+)")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -33,7 +36,7 @@ def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> 
         source = session.find_text(path, module.path, site.argument_spans[1])
         session.json_values[key] = _parse(source, path, site.argument_spans[1])
     found = cast("Json", session.json_values[key])
-    return _Reader(path, site.span).value(found, type_, "")
+    return _Reader(path, site.span, session.architecture.num_colors).value(found, type_, "")
 
 
 def _parse(source: str, path: str, span: Span) -> Json:
@@ -57,9 +60,10 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 class _Reader:
     """Turns what a file holds into values."""
 
-    def __init__(self, path: str, span: Span) -> None:
+    def __init__(self, path: str, span: Span, num_colors: int) -> None:
         self.path = path
         self.span = span
+        self.num_colors = num_colors
 
     def value(self, found: Json, type_: t.Type, where: str) -> Value:
         """Return `found` as a `type_`; `where` in the file says how to get to it: `.a[2]`."""
@@ -72,13 +76,41 @@ class _Reader:
                 return self._struct(found, type_, where)
             case dict(), t.PackedType(names, wanted):
                 return self._packed(found, type_, dict(zip(names, wanted, strict=True)), where)
+            case int(), t.COLOR if not isinstance(found, bool):
+                return color_of(Scalar(t.COMPTIME_INT, found), self.num_colors, self.span)
             case dict(), _ if type_ is t.COMPTIME_STRUCT:
-                fields = [self._any(field, f"{where}.{name}") for name, field in found.items()]
-                return Struct(tuple(found), tuple(fields))
+                return self._labelled(found, where)
             case ((bool() | int() | float() | str()), _):
                 return operations.coerce(self._any(found, where), type_, self.span, what)
             case _:
                 self._wrong(type_, where)
+
+    def _labelled(self, found: dict[str, Json], where: str) -> Struct:
+        """Return an object as an anonymous struct; a name may end in a type: `"count:u16"`."""
+        fields: dict[str, Value] = {}
+        for label, entry in found.items():
+            name, colon, spelled = (part.strip() for part in label.partition(":"))
+            at = f"{where}.{name}"
+            if name in fields:
+                what = f"`{self.path}`{where and f' at `{where}`'}"
+                fail("duplicate-declaration", f"{what} has two fields `{name}`", self.span)
+            type_ = self._spelled(spelled, at) if colon else None
+            fields[name] = self._any(entry, at) if type_ is None else self.value(entry, type_, at)
+        return Struct(tuple(fields), tuple(fields.values()))
+
+    def _spelled(self, name: str, where: str) -> t.Type:
+        """Return the type that stands in a label: `bool`, `u3`, `[8]i16`."""
+        array = _ARRAY.fullmatch(name)
+        size, element = array.groups() if array else (None, name)
+        type_ = t.PREDECLARED.get(element) or t.any_width(element)
+        if type_ is None:
+            fail(
+                "unknown-name",
+                f"`{name}` at `{where}` in `{self.path}` is no builtin type or array of one",
+                self.span,
+                help='labels look like `"count:u16"` and `"list:[8]i16"`',
+            )
+        return type_ if size is None else t.ArrayType((int(size),), type_)
 
     def _struct(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
         if type_.is_union:
@@ -158,7 +190,9 @@ class _Reader:
                 self._wrong(t.COMPTIME_STRUCT, where)
 
     def _entries(self, found: list[Json], type_: t.ArrayType, where: str) -> list[tuple[Json, str]]:
-        """Return the elements of nested lists, the last index fastest."""
+        """Return the elements of nested lists, or of one list, the last index fastest."""
+        if len(found) == type_.num_elements and not any(isinstance(e, list) for e in found):
+            return [(entry, f"{where}[{i}]") for i, entry in enumerate(found)]
         entries: list[tuple[Json, str]] = [(found, where)]
         for axis, size in enumerate(type_.dimensions):
             inner: list[tuple[Json, str]] = []

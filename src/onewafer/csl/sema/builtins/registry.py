@@ -7,10 +7,10 @@ wherever all arguments are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.names import suggest
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.values import Value
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
+
+
+MANY: Final = 1 << 16
+"""The most arguments of a builtin that takes any number."""
 
 
 class Where(Enum):
@@ -107,13 +111,14 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
 )
 
 
-_UNPUBLISHED = dict.fromkeys(
-    ("set_fifo_read_length", "set_fifo_write_length"),
-    (
-        "no documentation says what the length is after an operation, complete or ended early",
-        "give the other operand the length: `@set_dsd_length(dsd, n)`",
-    ),
+_FIFO_LENGTHS = (
+    "no documentation says what the length is after an operation, complete or ended early",
+    "give the other operand the length: `@set_dsd_length(dsd, n)`",
 )
+_UNPUBLISHED: Final[Mapping[str, tuple[str, str]]] = {
+    "set_fifo_read_length": _FIFO_LENGTHS,
+    "set_fifo_write_length": _FIFO_LENGTHS,
+}
 """Why some builtins are not supported, and what to write."""
 
 
@@ -179,7 +184,8 @@ def find_builtin(site: Site) -> Builtin:
     count = len(site.argument_spans)
     if not builtin.min_arguments <= count <= builtin.max_arguments:
         least, most = builtin.min_arguments, builtin.max_arguments
-        takes = str(least) if least == most else f"{least} to {most}"
+        upper = "or more" if most == MANY else f"to {most}"
+        takes = str(least) if least == most else f"{least} {upper}"
         fail(
             "wrong-argument-count",
             f"`@{site.name}` takes {takes} argument(s), {count} are given",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.builtins.registry import MANY, comptime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import (
     FALSE,
@@ -50,23 +50,31 @@ def import_module(site: Site, module: Module, args: Sequence[Value]) -> Value:
 
 
 def _id(site: Site, value: Value, type_: t.Type, numbers: range, what: str) -> Scalar:
-    number = operations.integer(value, site.argument_spans[-1], f"the number of {what}")
-    if not operations.decide(number, lambda n: n in numbers, f"{what} exists", site.span):
+    return _id_at(value, type_, numbers, what, site.argument_spans[-1])
+
+
+def _id_at(value: Value, type_: t.Type, numbers: range, what: str, span: Span) -> Scalar:
+    number = operations.integer(value, span, f"the number of {what}")
+    if not operations.decide(number, lambda n: n in numbers, f"{what} exists", span):
         fail(
             "id-out-of-range",
             f"{what} has a number from {numbers.start} to {numbers.stop - 1}, not {number.value}",
-            site.argument_spans[-1],
+            span,
         )
     if number.taint is not None:
-        number = operations.coerce_scalar(number, t.U16, site.span)
+        number = operations.coerce_scalar(number, t.U16, span)
     return Scalar(type_, number.value, number.taint)
+
+
+def color_of(value: Value, num_colors: int, span: Span) -> Scalar:
+    """Return the color of a number, or fail."""
+    return _id_at(value, t.COLOR, range(num_colors), "a color", span)
 
 
 @comptime_builtin("get_color", 1)
 def get_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the color of a number."""
-    count = module.session.architecture.num_colors
-    return _id(site, args[0], t.COLOR, range(count), "a color")
+    return color_of(args[0], module.session.architecture.num_colors, site.argument_spans[0])
 
 
 @comptime_builtin("get_local_task_id", 1)
@@ -340,21 +348,21 @@ def element_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("element_count", 1)
 def element_count(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the number of elements of an array type."""
-    return Scalar(t.COMPTIME_INT, _array(args[0], site.argument_spans[0]).num_elements)
+    return Scalar(t.U32, _array(args[0], site.argument_spans[0]).num_elements)
 
 
 @comptime_builtin("rank", 1)
 def rank(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the number of dimensions of an array type."""
-    return Scalar(t.COMPTIME_INT, len(_array(args[0], site.argument_spans[0]).dimensions))
+    return Scalar(t.U16, len(_array(args[0], site.argument_spans[0]).dimensions))
 
 
 @comptime_builtin("dimensions", 1)
 def dimensions(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the dimensions of an array type as an array."""
     sizes = _array(args[0], site.argument_spans[0]).dimensions
-    elements: list[Value] = [Scalar(t.U16, size) for size in sizes]
-    return Array(t.ArrayType((len(sizes),), t.U16), elements)
+    elements: list[Value] = [Scalar(t.U32, size) for size in sizes]
+    return Array(t.ArrayType((len(sizes),), t.U32), elements)
 
 
 def _array(value: Value, span: Span) -> t.ArrayType:
@@ -416,7 +424,7 @@ def text(value: Value, span: Span, what: str) -> str:
     fail("type-mismatch", f"{what} is a string, this is of type `{type_of(value)}`", span)
 
 
-@comptime_builtin("strcat", 1, 16)
+@comptime_builtin("strcat", 0, MANY)
 def strcat(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Join strings."""
     pairs = zip(args, site.argument_spans, strict=True)
@@ -468,9 +476,7 @@ def get_rectangle(site: Site, module: Module, _args: Sequence[Value]) -> Value:
     options, machine = module.session.options, module.session.architecture
 
     def size(width: int, height: int) -> Struct:
-        return Struct(
-            ("width", "height"), (Scalar(t.COMPTIME_INT, width), Scalar(t.COMPTIME_INT, height))
-        )
+        return Struct(("width", "height"), (Scalar(t.U16, width), Scalar(t.U16, height)))
 
     whole = size(layout.width, layout.height)
     fabric = size(
@@ -491,7 +497,18 @@ def comptime_assert(site: Site, _module: Module, args: Sequence[Value]) -> Value
     return VOID_VALUE
 
 
-@comptime_builtin("comptime_print", 1, 16)
+@comptime_builtin("assert", 1, 2)
+def assert_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+    """Stop the compilation unless a condition holds: in code that runs while compiling."""
+    if not truth(args[0], site.argument_spans[0], "assert"):
+        message = "an `@assert` that is evaluated while compiling does not hold"
+        if len(args) > 1:
+            message = text(args[1], site.argument_spans[1], "the message")
+        fail("comptime-assert", message, site.span)
+    return VOID_VALUE
+
+
+@comptime_builtin("comptime_print", 1, MANY)
 def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Show values while compiling."""
     module.session.note_effect()

@@ -109,6 +109,13 @@ def _operation(
     remaining = list(zip(args, site.argument_spans, strict=True))
     dest = _destination(a, *remaining.pop(0), info.dest)
     src0 = _source(a, *remaining.pop(0), info.src0) if info.src0 is not None else None
+    if info.src1 is not None and type_of(remaining[0][0]) is t.DSR_DEST:
+        fail(
+            "type-mismatch",
+            "a dsr_dest cannot be the last source of an operation",
+            remaining[0][1],
+            help="load the DSD into a `dsr_src1` too: `@load_to_dsr(r, d)`",
+        )
     src1 = _source(a, *remaining.pop(0), info.src1) if info.src1 is not None else None
     scalar = None
     if info.scalar is not None:
@@ -216,8 +223,8 @@ def _check_operands(site: Site, a: Analyzer, args: Sequence[Value], info: DsdOpe
 
 def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:
     match value:
-        case Dsr(t.DSR_DEST, index):
-            return ir.Dsr(OperandMode.DSR_DEST, index)
+        case Dsr(t.DSR_DEST | t.DSR_SRC0 as file, index):
+            return ir.Dsr(OPERAND_MODES[file], index)
         case Dsd() | Runtime() if value.type in t.DSDS and value.type is not t.FABIN_DSD:
             return ir.Vector(a.expression(value, span))
         case Pointer() | Runtime(t.PointerType()):
@@ -235,7 +242,7 @@ def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdO
         case _:
             fail(
                 "type-mismatch",
-                f"a destination is a mem or fabout DSD, a dsr_dest or a pointer, "
+                f"a destination is a mem or fabout DSD, a dsr_dest or dsr_src0, or a pointer, "
                 f"this is of type `{type_of(value)}`",
                 span,
             )

@@ -9,7 +9,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures import calls
 from onewafer.csl.sema.closures.frame import Scope, read_poison
-from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.faults import Fault
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -67,7 +67,7 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
             return _compile_member(node, scope)
         case ast.Dereference(base=base, span=span):
             pointer = compile_expression(base, scope)
-            return lambda f: _load(pointer(f), span)
+            return lambda f: places.known_at(pointer(f), span)
         case ast.Index():
             return _compile_index(node, scope)
         case ast.IfExpression():
@@ -160,6 +160,9 @@ def compile_operand(node: ast.Expression, scope: Scope) -> Evaluate:
         case ast.Member(base=base, name=name, span=span):
             evaluate = compile_operand(base, scope)
             return lambda f: places.member(evaluate(f), name, span)
+        case ast.Dereference(base=base, span=span):
+            pointer = compile_expression(base, scope)
+            return lambda f: places.pointed_at(pointer(f), span)
         case ast.Name(name=name):
             slot = scope.find(name)
             assert slot is not None
@@ -217,12 +220,6 @@ def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
             return compile_expression(node, scope)
         case _:
             return compile_address(node, scope)
-
-
-def _load(pointer: Value, span: Span) -> Value:
-    if isinstance(pointer, Pointer) and pointer.variable.is_const and not pointer.offset:
-        return pointer.variable.initial
-    fail("not-comptime", "memory cannot be read at compile time", span)
 
 
 def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:

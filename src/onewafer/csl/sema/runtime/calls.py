@@ -386,7 +386,7 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
         )
         for i, v in enumerate(arguments)
     )
-    is_late = not is_known or not arguments or handler is None or _makes_pointer(site, arguments)
+    is_late = not is_known or not arguments or handler is None or _waits(a, site, arguments)
     if emit is not None and (builtin.context is not Where.VALUE or is_late):
         if a.comptime_depth and not is_known:
             _require_known(arguments, site, except_for=builtin.operands)
@@ -403,11 +403,15 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     return handler(site, a.module, arguments)
 
 
-def _makes_pointer(site: Site, arguments: Sequence[Value]) -> bool:
-    """Tell whether a number becomes a pointer, which exists at run time only."""
-    return site.name == "bitcast" and (
-        isinstance(arguments[0], TypeValue) and isinstance(arguments[0].type, t.PointerType)
-    )
+def _waits(a: Analyzer, site: Site, arguments: Sequence[Value]) -> bool:
+    """Tell whether a builtin means something at run time, although its arguments are known."""
+    match site.name, arguments:
+        case "bitcast", (TypeValue(t.PointerType()), _):
+            return True
+        case "assert", _:  # which may never be reached
+            return not a.comptime_depth
+        case _:
+            return False
 
 
 def _arguments(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Value]:

@@ -66,7 +66,7 @@ class _Map:
         """Let a parameter stand for an element, or for the same value in every round."""
         callee, place = self.callee, argument.span
         if _is_stream(argument.value):
-            local = self._element(parameter, argument)
+            local = self._element(parameter)
             stream = self.stream(argument, local.local, local.type, is_output=False)
             if stream is not None:
                 self.inputs.append(stream)
@@ -84,14 +84,8 @@ class _Map:
         self.parameters.append(local)
         self.passed.append(Runtime(local.type, ir.ReadLocal(local.local), local.descriptor))
 
-    def _element(self, parameter: ast.Parameter, argument: _Argument) -> RuntimeLocal:
-        if parameter.type is None or parameter.is_comptime:
-            fail(
-                "type-mismatch",
-                f"the parameter `{parameter.name}` takes elements, so it needs a run-time type",
-                argument.span,
-                help="declare it with the type of the array's elements: `value: f32`",
-            )
+    def _element(self, parameter: ast.Parameter) -> RuntimeLocal:
+        assert parameter.type is not None
         type_ = evaluate_type(self.callee, parameter.type)
         return self.callee.new_local(parameter.name, type_, is_const=True)
 
@@ -170,6 +164,9 @@ def emit_map(
     chain = ((span, f"`{function.declaration.name}` is mapped here"), *a.chain)
     callee = analyzer_of(a.instance, function, chain)
     arguments = [_Argument(v, s) for v, s in zip(values, spans, strict=True)]
+    for parameter, argument in zip(function.declaration.parameters, arguments, strict=False):
+        if type_of(argument.value) in t.DSDS | t.DSRS:
+            _check_takes_elements(parameter, argument.span)
     callee.result = evaluate_type(callee, function.declaration.result)
     returns = callee.result != t.VOID
     arguments = [
@@ -195,6 +192,16 @@ def emit_map(
     address = _destination(a, arguments[-1], callee.result)
     store = ir.Store(ir_type(callee.result, span), address, 0, ir.ReadLocal(result), span)
     loop.emit(loop.body(result, spans[: len(inputs)]), (store,), None)
+
+
+def _check_takes_elements(parameter: ast.Parameter, span: Span) -> None:
+    if parameter.type is None or parameter.is_comptime:
+        fail(
+            "type-mismatch",
+            f"the parameter `{parameter.name}` takes elements, so it needs a run-time type",
+            span,
+            help="declare it with the type of the array's elements: `value: f32`",
+        )
 
 
 def _resolved(a: Analyzer, argument: _Argument, *, is_output: bool) -> _Argument:
