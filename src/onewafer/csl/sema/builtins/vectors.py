@@ -37,7 +37,6 @@ from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     DSD_OPERATIONS,
     DsdOperation,
-    OperandMode,
 )
 
 if TYPE_CHECKING:
