@@ -500,12 +500,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
     set_duration(s, op, is_reduction)
     if not s.clock[FAULT]:
-        rd, ra, rb = s.code[code, CODE_RD], s.code[code, CODE_RA], s.code[code, CODE_RB]
-        save_address(s, pe, rd, length, _DEST_BYTES[kind])
-        if ra != rd:
-            save_address(s, pe, ra, length, _SRC0_BYTES[kind])
-        if rb != rd and rb != ra:
-            save_address(s, pe, rb, length, _SRC1_BYTES[kind])
+        save_addresses(s, pe, code, kind, length)
 
 
 @kernel
@@ -540,6 +535,17 @@ def has_tagged_input(s: Arrays, op: int, at: int) -> bool:
     if s.arena[op + at + OPERAND_KIND] != INPUT:
         return False
     return s.arena[s.arena[op + at + OPERAND_BASE] + FIFO_SHAPE] & HAS_TAGS != 0
+
+
+@kernel
+def save_addresses(s: Arrays, pe: int, code: int, kind: int, length: int) -> None:
+    """Advance each register of an operation that saves its address, once (M123)."""
+    rd, ra, rb = s.code[code, CODE_RD], s.code[code, CODE_RA], s.code[code, CODE_RB]
+    save_address(s, pe, rd, length, _DEST_BYTES[kind])
+    if ra != rd:
+        save_address(s, pe, ra, length, _SRC0_BYTES[kind])
+    if rb != rd and rb != ra:
+        save_address(s, pe, rb, length, _SRC1_BYTES[kind])
 
 
 @kernel
