@@ -275,6 +275,9 @@ def test_an_index_moves_the_operands_that_take_one(body, statement, line):
         ("@load_to_dsr(d, e);", "type-mismatch"),
         ("@load_to_dsr(@get_dsr(dsr_dest, 1), in);", "type-mismatch"),
         ("@fmovs(d, @get_dsr(dsr_dest, 1));", "type-mismatch"),
+        ("@fmovs(d, @get_dsr(dsr_fifo_dest, 1));", "type-mismatch"),
+        ("@load_to_dsr(@get_dsr(dsr_fifo_dest, 1), d);", "type-mismatch"),
+        ("@fmovs(@get_dsr(dsr_fifo_dest, @get_dsr(dsr_src1, 1)), d);", "type-mismatch"),
         ("@fmovs(@get_dsr(dsr_src1, 1), d);", "type-mismatch"),
         ("@load_to_dsr(@get_dsr(dsr_src1, 1), out);", "type-mismatch"),
     ],
@@ -506,6 +509,20 @@ def test_an_unused_fifo_takes_no_memory(analyze):
     assert analyze(source).instance.fifos == ()
 
 
+IN_REGISTERS = """
+const dest = @get_dsr(dsr_dest, 4);
+const fifo = @allocate_fifo(ring, .{ .dest = dest, .src = @get_dsr(SRC), .xdsr = @get_xdsr(1) });
+"""
+
+
+def test_a_fifo_is_in_its_registers_even_if_nothing_names_it(analyze):
+    declared = IN_REGISTERS.replace("SRC", "dsr_src1, 4")
+    instance = analyze(_with_fifo(declared, "@mov16(dest, 1);")).instance
+    assert [(load.dsr.file.name, load.dsr.index) for load in instance.loads] == [
+        ("DSR_DEST", 4), ("DSR_SRC1", 4),
+    ]  # fmt: skip
+
+
 def test_a_fifo_is_made_of_a_pointer_to_an_array(analyze):
     assert analyze(_with_fifo("const at = &ring; const fifo = @allocate_fifo(at);")).codes == []
 
@@ -515,10 +532,13 @@ def test_a_fifo_is_made_of_a_pointer_to_an_array(analyze):
     [
         ("const fifo = @allocate_fifo(&single);", "type-mismatch"),
         ("const fifo = @allocate_fifo(single);", "type-mismatch"),
+        ("const fifo = @allocate_fifo(ring, .{ .dest = @get_dsr(dsr_dest, 4) });", "missing-field"),
+        (IN_REGISTERS.replace("SRC", "dsr_src1, 5"), "type-mismatch"),
+        (IN_REGISTERS.replace("SRC", "dsr_src0, 4"), "type-mismatch"),
         ("const fifo = @allocate_fifo(tiny);", "type-mismatch"),
         ("const fifo = @allocate_fifo(bytes);", "type-mismatch"),
         ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "type-mismatch"),
-        ("const fifo = @allocate_fifo(ring, .{ .xdsr = 1 });", "unsupported-feature"),
+        ("const fifo = @allocate_fifo(ring, .{ .simd_mode = 1 });", "unsupported-feature"),
         ("const fifo = @allocate_fifo(ring, .{ .activate = pushed });", "unknown-field"),
         ("const fifo = @allocate_fifo(ring, .{ .empty_action = true });", "type-mismatch"),
         (

@@ -30,6 +30,7 @@ from onewafer.csl.sema.values import (
     Variable,
     force,
 )
+from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     NO_TASK,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
     from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor, Rotation
 
@@ -221,6 +221,14 @@ class InstanceContext(Context):
             variable = Variable("string", type_, initial, span, is_const=True)
             self.strings[string] = variable
         return Pointer(t.PointerType(variable.type, is_const=True), variable)
+
+    def is_root(self, declaration: ast.Variable) -> bool:
+        """Also a FIFO that may be used by the names of its registers."""
+        match declaration.initializer:
+            case ast.BuiltinCall(name="allocate_fifo", arguments=[_, _]):
+                return True
+            case _:
+                return super().is_root(declaration)
 
     def use_root(self, value: Value) -> None:
         """Keep exported variables; of a struct each field."""

@@ -242,6 +242,8 @@ FIFO: Final = SimpleType("fifo")
 DSR_DEST: Final = SimpleType("dsr_dest")
 DSR_SRC0: Final = SimpleType("dsr_src0")
 DSR_SRC1: Final = SimpleType("dsr_src1")
+DSR_FIFO_DEST: Final = SimpleType("dsr_fifo_dest")
+DSR_FIFO_SRC1: Final = SimpleType("dsr_fifo_src1")
 XDSR: Final = SimpleType("xdsr")
 SR: Final = SimpleType("sr")
 
@@ -249,7 +251,9 @@ IDS: Final = frozenset(
     (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID)
 )
 DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, CIRCBUF_DSD, FABIN_DSD, FABOUT_DSD, FIFO))
-DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1))
+FIFO_DSRS: Final[Mapping[Type, SimpleType]] = {DSR_FIFO_DEST: DSR_DEST, DSR_FIFO_SRC1: DSR_SRC1}
+"""Registers that are known to hold a FIFO, and what they are without that."""
+DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1, *FIFO_DSRS))
 REGISTERS: Final = DSRS | {XDSR, SR}
 COMPTIME_ONLY: Final = frozenset(
     (
@@ -274,6 +278,7 @@ PREDECLARED: Final[Mapping[str, Type]] = {
         *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
         *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),
         *(CIRCBUF_DSD, DSR_DEST, DSR_SRC0, DSR_SRC1, XDSR, SR, MODULE, ANYOPAQUE),
+        *FIFO_DSRS,
     )
 }
 """Type names that need no declaration."""

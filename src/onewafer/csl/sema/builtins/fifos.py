@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import program_of
+from onewafer.csl.sema.builtins.registers import hold_fifo
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import FifoRequest
 from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
-from onewafer.csl.sema.values import Dsd, Pointer, Scalar, Struct, Value, Variable, type_of
+from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Scalar, Struct, Value, Variable, type_of
 from onewafer.image import DsdDescriptor, DsdKind, FifoAction
 
 if TYPE_CHECKING:
@@ -47,17 +48,57 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         config,
         "the configuration of a FIFO",
         config_span,
-        known=("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
-        unsupported=("dest", "src", "xdsr", "simd_mode"),
+        known=(
+            *("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
+            *_REGISTERS,
+        ),
+        unsupported=("simd_mode",),
     )
     read_priority(fields, config_span)
     machine = context.session.architecture
     actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
     tasks = fields.get("activate_push"), fields.get("activate_pop")
     number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
-    return Dsd(
+    fifo = Dsd(
         t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
     )
+    hold_fifo(context, module, _registers(fields, config_span), fifo)
+    return fifo
+
+
+def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
+    """Return the registers that a program chooses for a FIFO: of both ends, or none.
+
+    The machine keeps all of a FIFO in its DSRs, so that the `xdsr` is asked for and not used.
+    """
+    given = {name: fields[name] for name in _REGISTERS if name in fields}
+    if not given:
+        return ()
+    if missing := [name for name in _REGISTERS if name not in given]:
+        fail(
+            "missing-field",
+            f"a FIFO that names registers names all of them: `.{missing[0]}` is missing",
+            span,
+            help="write `.{ .dest = …, .src = …, .xdsr = … }`, or leave the choice to the compiler",
+        )
+    found: list[Dsr] = []
+    for name, value in given.items():
+        if not isinstance(value, Dsr) or value.type is not _REGISTERS[name]:
+            fail(
+                "type-mismatch",
+                f"`.{name}` is a `{_REGISTERS[name]}`, this is of type `{type_of(value)}`",
+                span,
+            )
+        found.append(value)
+    dest, src, _ = found
+    if dest.index != src.index:
+        fail(
+            "type-mismatch",
+            f"`.dest` and `.src` of a FIFO have one number, not {dest.index} and {src.index}",
+            span,
+            help=f"write `.src = @get_dsr(dsr_src1, {dest.index})`",
+        )
+    return dest, src
 
 
 def _fifo_action(
@@ -84,5 +125,6 @@ def _fifo_action(
 _FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)
 _FIFO_ELEMENT_BYTES = (2, 4)
 _WORD_BYTES = 4
+_REGISTERS = {"dest": t.DSR_DEST, "src": t.DSR_SRC1, "xdsr": t.XDSR}
 _NOTHING = Scalar(t.U16, 0)
 _NO_STRIDE = Scalar(t.I16, 0)

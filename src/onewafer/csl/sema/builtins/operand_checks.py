@@ -64,7 +64,7 @@ def _find_length(operands: Sequence[Operand]) -> Scalar | None:
             case Dsd(extent=extent):
                 if operations.decide(extent, bool, "extent", operand.span):
                     return extent
-            case value if type_of(value) in t.DSDS or type_of(value) in _REGISTERS:
+            case value if type_of(value) in t.DSDS or type_of(value) in t.DSRS:
                 return None
             case _:
                 continue
@@ -92,7 +92,6 @@ def _warn_of_empty(a: Analyzer, operands: Sequence[Operand]) -> None:
 
 _ONE = Scalar(t.U16, 1)
 """Length of an operation none of whose operands has one."""
-_REGISTERS = (t.DSR_DEST, t.DSR_SRC0, t.DSR_SRC1)
 _ENDLESS = 0x7FFF
 """Of a fabric operand (M35)."""
 

@@ -46,6 +46,8 @@ OPERAND_MODES: Final = {
     t.DSR_DEST: OperandMode.DSR_DEST,
     t.DSR_SRC0: OperandMode.DSR_SRC0,
     t.DSR_SRC1: OperandMode.DSR_SRC1,
+    t.DSR_FIFO_DEST: OperandMode.DSR_DEST,
+    t.DSR_FIFO_SRC1: OperandMode.DSR_SRC1,
 }
 MAX_STRIDE_REGISTERS: Final = 3
 """Of one DSD: as many as one has that only run time knows."""
@@ -164,7 +166,7 @@ def _load(
     The arguments may have others between the DSR and the DSD.
     """
     dsd_span = site.argument_spans[-1 - len(config_arguments)]
-    if not isinstance(dsr, Dsr) or dsr.type not in t.DSRS:
+    if not isinstance(dsr, Dsr) or dsr.type not in t.DSRS - t.FIFO_DSRS.keys():
         fail(
             "type-mismatch",
             f"a DSR is loaded, this is of type `{type_of(dsr)}`",
@@ -207,6 +209,23 @@ def _load(
     register = ir.Dsr(OPERAND_MODES[dsr.type], dsr.index)
     loaded = a.expression(stepped or dsd, dsd_span)
     a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=settings.saves_address))
+
+
+def hold_fifo(
+    context: InstanceContext, module: Module, registers: Sequence[Dsr], fifo: Dsd
+) -> None:
+    """Let the registers that a FIFO names hold it from the start."""
+    chain, span = context.chain, fifo.span
+    assert span is not None
+
+    def request() -> None:
+        a = Analyzer(context, module, "comptime", chain)
+        for register in registers:
+            _note_load(a, (register.type, register.index), DsrState(fifo.descriptor, None, span))
+            dsr = ir.Dsr(OPERAND_MODES[register.type], register.index)
+            context.loads.append(ir.LoadDsr(dsr, a.expression(fifo, span), span))
+
+    context.requests.append(request)
 
 
 def _loaded_at_start(

@@ -148,7 +148,13 @@ def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
             f"`@get_dsr` takes dsr_dest, dsr_src0 or dsr_src1, not `{kind}`",
             site.argument_spans[0],
         )
+    match kind, args[1]:
+        case t.SimpleType(), Dsr(file, index) if file is t.FIFO_DSRS.get(kind):
+            return Dsr(kind, index)
+        case _:
+            pass
     number = _id(site, args[1], t.U16, range(module.session.architecture.num_dsrs), "a DSR")
+    assert isinstance(kind, t.SimpleType)
     return Dsr(kind, operations.forced_integer(number, site.span, "DSR"))
 
 

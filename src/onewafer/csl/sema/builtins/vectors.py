@@ -77,6 +77,7 @@ _Parts = tuple[
     ir.Expression | None,
 ]
 """Of a `DsdStatement`: the operation, its operands, and its scalar."""
+_ONLY_DESTINATIONS: Final = (t.DSR_DEST, t.DSR_FIFO_DEST)
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
 
 
@@ -108,10 +109,10 @@ def _operation(
     remaining = list(zip(args, site.argument_spans, strict=True))
     dest = _destination(a, *remaining.pop(0), info.dest)
     src0 = _source(a, *remaining.pop(0), info.src0) if info.src0 is not None else None
-    if info.src1 is not None and type_of(remaining[0][0]) is t.DSR_DEST:
+    if info.src1 is not None and type_of(remaining[0][0]) in _ONLY_DESTINATIONS:
         fail(
             "type-mismatch",
-            "a dsr_dest cannot be the last source of an operation",
+            f"a {type_of(remaining[0][0])} cannot be the last source of an operation",
             remaining[0][1],
             help="load the DSD into a `dsr_src1` too: `@load_to_dsr(r, d)`",
         )
@@ -222,7 +223,7 @@ def _check_operands(site: Site, a: Analyzer, args: Sequence[Value], info: DsdOpe
 
 def _destination(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperand:
     match value:
-        case Dsr(t.DSR_DEST | t.DSR_SRC0 as file, index):
+        case Dsr(t.DSR_DEST | t.DSR_SRC0 | t.DSR_FIFO_DEST as file, index):
             return ir.Dsr(OPERAND_MODES[file], index)
         case Dsd() | Runtime() if value.type in t.DSDS and value.type is not t.FABIN_DSD:
             return ir.Vector(a.expression(value, span))
