@@ -98,6 +98,7 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
     (
         "set_config",
         "get_config",
+        "get_config_unchecked",
         "set_config_unchecked",
         "set_active_prng",
         "set_fifo_read_length",
@@ -112,7 +113,7 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
 
 
 _FIFO_LENGTHS = (
-    "no documentation says what the length is after an operation, complete or ended early",
+    "no documentation says which length decides, the FIFO's or that of the other operand",
     "give the other operand the length: `@set_dsd_length(dsd, n)`",
 )
 _UNPUBLISHED: Final[Mapping[str, tuple[str, str]]] = {
