@@ -71,6 +71,11 @@ def test_two_flags_are_two_jobs():
         (JobKind.TRAIN, Numbers(), Train(tokens=20 * 1280, sequence=4096, batch=4096)),
         (
             JobKind.TRAIN,
+            Numbers(tokens=1e6, sequence=1),
+            Train(tokens=1e6, sequence=1, batch=1 << 19),
+        ),
+        (
+            JobKind.TRAIN,
             Numbers(tokens=1e6, sequence=8, batch=2),
             Train(tokens=1e6, sequence=8, batch=2),
         ),

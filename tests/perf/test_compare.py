@@ -23,6 +23,7 @@ from onewafer.perf import gpu as gpus
 from onewafer.perf.checks import check_job
 from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Points, Profile
 from onewafer.perf.groups import parse_groups
+from onewafer.perf.published import published_figures, topics
 from tests.perf.dense_model import Sizes, dense_model
 from tests.perf.map_models import small_network
 
@@ -195,3 +196,24 @@ def test_what_no_system_can_is_said_before_any_is_asked():
     with pytest.raises(ConfigurationError, match="there is no engine 'foo'"):
         ask(gpu=gpus.GpuOptions(engine="foo"))
     assert not asked
+
+
+def test_runs_on_devices_that_nobody_models_are_not_shown_beside_ours():
+    model = dense_model("deepseek-v3", replace(SIZES, layers=2))
+
+    (answer,) = compare(model, Train(tokens=1e9, sequence=128, batch=8), ["h100x8"]).answers
+
+    assert {device_of(figure.system) for figure in answer.published} == {"h100"}
+
+
+def test_every_figure_that_may_stand_beside_ours_is_of_a_known_system():
+    figures = [figure for topic in topics() for figure in published_figures(topic)]
+    comparable = [
+        figure
+        for figure in figures
+        if "job" in figure.conditions and figure.conditions.get("is_comparable", True)
+    ]
+
+    assert comparable
+    for figure in comparable:
+        device_of(figure.system)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Decode, Forward, Prefill, Serve, Train
+from onewafer.perf import MOST_AT_A_TIME, Decode, Forward, Prefill, Serve, Train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +125,7 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
 
 def _usual_batch(sequence: int) -> int:
     """Return the sequences of a step, a power of two, which replicas of any number share evenly."""
-    whole = USUAL_TOKENS_PER_STEP // max(1, sequence)
+    whole = min(USUAL_TOKENS_PER_STEP // max(1, sequence), MOST_AT_A_TIME)
     return 1 << max(0, whole.bit_length() - 1)
 
 

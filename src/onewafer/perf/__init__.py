@@ -8,7 +8,18 @@ from onewafer.graph import Segment
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.compare import CompareOptions, compare, device_of
-from onewafer.perf.jobs import Decode, Forward, Goal, Job, Pass, Precision, Prefill, Serve, Train
+from onewafer.perf.jobs import (
+    MOST_AT_A_TIME,
+    Decode,
+    Forward,
+    Goal,
+    Job,
+    Pass,
+    Precision,
+    Prefill,
+    Serve,
+    Train,
+)
 from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.model import Model
 from onewafer.perf.model_files import keep_model, kept_model, model_from_json, model_to_json
@@ -16,6 +27,7 @@ from onewafer.perf.published import PublishedFigure, Role, published_figures
 from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
 
 __all__ = [
+    "MOST_AT_A_TIME",
     "Answer",
     "Breakdown",
     "Choice",

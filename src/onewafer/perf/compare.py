@@ -212,7 +212,7 @@ def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ..
         for topic in topics()
         for figure in published_figures(topic)
         if figure.model == model.name
-        and device_of(figure.system) == device
         and figure.conditions.get("job") == kind
-        and figure.conditions.get("is_comparable", True)
+        and figure.conditions.get("is_comparable", True)  # else of any system, H800 too
+        and device_of(figure.system) == device
     )

@@ -407,7 +407,7 @@ def test_a_pinned_plan_is_kept() -> None:
         (MIXTURE, PinnedPlan(expert=64), "choose one of 1, 2, 4, 8, 16, 32"),
         (MIXTURE, PinnedPlan(expert_tensor=3), "3 GPUs do not share the 512 features"),
         (MODEL, PinnedPlan(expert=2), "has no experts that a plan could deal out"),
-        (MODEL, PinnedPlan(expert_tensor=2), "leave expert parallelism 2 out of it"),
+        (MODEL, PinnedPlan(expert_tensor=2), "leave et2 out of it"),
     ],
 )
 def test_plans_of_other_experts_are_refused(model: Model, pinned: PinnedPlan, message: str) -> None:

@@ -95,8 +95,17 @@ def member(base: Value, name: str, span: Span) -> Value:
         case _:
             fail(
                 "unknown-field", f"a value of type `{type_of(base)}` has no field `{name}`", span,
-                help=_how_to_change(name) if type_of(base) in t.DSDS else "",
+                help=_way_to(name, type_of(base)),
             )  # fmt: skip
+
+
+def _way_to(name: str, type_: t.Type) -> str:
+    """Return what leads to a field that a value of a type does not have."""
+    match type_:
+        case t.PointerType(t.PackedType() as pointee, _, False) if name in pointee.names:
+            return f"the pointer leads to it: `p.*.{name}`"
+        case _:
+            return _how_to_change(name) if type_ in t.DSDS else ""
 
 
 CHANGING_BUILTINS: Final = {
@@ -247,6 +256,13 @@ def _address_in_packed(base: Variable, type_: t.PackedType, name: str, span: Spa
             f"a field of a `{type_.kind}` has no address: it is bits of an integer",
             span,
             help="take the address of the whole, or copy the field to a variable",
+        )
+    if t.is_narrow(field):
+        fail(
+            "type-mismatch",
+            f"a variant of type `{field}` has no address: others fill the rest of its bytes",
+            span,
+            help="take the address of the whole, or copy the variant to a variable",
         )
     return Pointer(t.PointerType(field, is_const=base.is_const), base)
 
@@ -447,6 +463,13 @@ def enum_type(
             continue
         while counter in taken:
             counter += 1
+        if counter > integer.maximum:
+            fail(
+                "value-out-of-range",
+                f"`{entry.name}` would be {counter}, and `{integer}` ends with {integer.maximum}",
+                entry.span,
+                help="take a wider type behind `enum`",
+            )
         numbers[entry.name] = counter
         counter += 1
     return TypeValue(t.EnumType(integer, numbers))

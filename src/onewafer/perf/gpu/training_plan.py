@@ -226,10 +226,8 @@ def lack_of_experts(model: Model, pinned: PinnedPlan) -> str | None:
     """Return what to say of a plan whose experts are not those of a model; None: all is well."""
     experts, groups, shares = most_experts(model), pinned.expert or 1, pinned.expert_tensor or 1
     if experts == 1 and max(groups, shares) > 1:
-        return (
-            f"{model.title} has no experts that a plan could deal out; leave expert parallelism "
-            f"{max(groups, shares)} out of it"
-        )
+        sizes = " and ".join(f"{n}{s}" for n, s in (("ep", groups), ("et", shares)) if s > 1)
+        return f"{model.title} has no experts that a plan could deal out; leave {sizes} out of it"
     if experts % groups:
         near = ", ".join(str(n) for n in range(1, experts + 1) if experts % n == 0)
         return (

@@ -51,11 +51,25 @@ def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
     return found
 
 
+def _refuse_numbers(config: Value, span: Span) -> None:
+    """Fail if what is to be activated or unblocked is a number of run time instead of an id."""
+    for name in ("activate", "unblock"):
+        chosen = config.get(name) if isinstance(config, Struct) else None
+        if isinstance(chosen, Runtime) and isinstance(chosen.type, t.IntegerType):
+            fail(
+                "type-mismatch",
+                f"`.{name}` takes the id of a task, this is of type `{chosen.type}`",
+                span,
+                help=f"make an id of the number: `.{name} = @get_local_task_id(…)`",
+            )
+
+
 def read_config(
     a: Analyzer, value: Value, span: Span, operands: Sequence[Value]
 ) -> DsdConfig | None:
     """Return what the last argument of an operation says; None: it is synchronous."""
     if not isinstance(value, Struct) or not is_comptime(value):
+        _refuse_numbers(value, span)
         fail(
             "not-comptime",
             "the configuration of a DSD operation is a struct known at compile time",

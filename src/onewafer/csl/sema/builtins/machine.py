@@ -11,6 +11,7 @@ from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
+    check_pointees,
     int_of,
     pointer_type,
     range_bounds,
@@ -100,8 +101,10 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 def ptrcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Change the type of a run-time pointer."""
     type_ = pointer_type(args[0], site.argument_spans[0])
-    if not isinstance(type_of(args[1]), t.PointerType):
+    source = type_of(args[1])
+    if not isinstance(source, t.PointerType):
         operations.mismatch(args[1], type_, site.argument_spans[1], "a pointer")
+    check_pointees(source, type_, site.span)
     return Runtime(type_, a.expression(args[1], site.argument_spans[1]))
 
 

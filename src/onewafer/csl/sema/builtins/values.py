@@ -229,6 +229,7 @@ def ptrcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Change the type of a pointer."""
     type_ = pointer_type(args[0], site.argument_spans[0])
     pointer = places.expect_pointer(args[1], site.argument_spans[1])
+    check_pointees(pointer.type, type_, site.span)
     return Pointer(type_, pointer.variable, pointer.offset)
 
 
@@ -238,6 +239,22 @@ def pointer_type(value: Value, span: Span) -> t.PointerType:
     if not isinstance(type_, t.PointerType):
         fail("type-mismatch", f"`@ptrcast` makes pointers, not `{type_}`", span)
     return type_
+
+
+def check_pointees(source: t.PointerType, target: t.PointerType, span: Span) -> None:
+    """Fail if integers with bits to spare in memory would be read or written as something else."""
+    held, wanted = t.element(source.pointee), t.element(target.pointee)
+    if held == wanted or t.ANYOPAQUE in (held, wanted):
+        return
+    for one in (wanted, held):
+        if t.is_narrow(one):
+            fail(
+                "type-mismatch",
+                f"`@ptrcast` from `{source}` to `{target}`: a `{one}` in memory is extended to "
+                f"{8 * t.num_bytes(one)} bits, which no other type keeps up",
+                span,
+                help=f"keep the pointer one to `{one}`, and `@bitcast` what it leads to",
+            )
 
 
 @comptime_builtin("zeros", 1)

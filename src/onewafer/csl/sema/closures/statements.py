@@ -226,7 +226,12 @@ def _fault(name: str, span: Span) -> Execute:
 def _variable(scope: Scope, name: str, span: Span) -> Slot | None:
     slot = scope.find(name)
     if slot is not None and slot.is_const:
-        fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
+        fail(
+            "not-assignable",
+            f"`{name}` is constant",
+            span,
+            help="declare it with `var`, or with `comptime var` in the run-time code around",
+        )
     if slot is not None:
         scope.assigned.append(slot.index)
     return slot

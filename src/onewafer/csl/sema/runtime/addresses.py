@@ -79,11 +79,18 @@ def _address_in_tuple(
 
 
 def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
-    """Give a known local value a place in memory."""
+    """Give a known local value a place in memory; a `comptime var` has one for each value."""
     type_ = type_of(value)
     if t.is_comptime_only(type_):
         places.no_place(span)
-    variable = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
+    changing = a.comptime_variable(name)
+    if changing is not None and changing.place is not None:
+        return changing.place
+    kept = value.copy() if changing is not None and isinstance(value, Array) else value
+    variable = Variable(f"{a.name}.{name}", type_, kept, span, is_const=True)
+    if changing is not None:
+        changing.place = variable
+        return variable
     for scope in reversed(a.scopes):
         if name in scope:
             scope[name] = variable

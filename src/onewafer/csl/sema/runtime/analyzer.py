@@ -68,6 +68,8 @@ class ComptimeLocal:
     value: Value
     depth: int
     """Blocks of statements around its declaration."""
+    place: Variable | None = None
+    """Where the value lies in memory; None: nothing needs its address."""
 
 
 Bound = Value | RuntimeLocal | ComptimeLocal
@@ -287,7 +289,10 @@ class Analyzer:
         if t.is_numeric(type_):
             advice = "give it a sized type: `@as(i16, …)`"
         elif isinstance(value, FunctionValue):
-            advice = "functions are known at compile time; pass them as `comptime` parameters"
+            advice = (
+                "pass it as a `comptime` parameter, or choose among addresses: give the place a "
+                "type, `const f: *const fn (…) R = …`"
+            )
         elif isinstance(value, Variable):
             advice = "take its address with `&`, or copy the elements"
         fail(

@@ -98,7 +98,7 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
     for local, index in changed:
         value = frame.slots[index]
         assert value is not None
-        local.value = value
+        local.value, local.place = value, None
 
 
 def _check_builtins(statements: Sequence[ast.Statement]) -> None:

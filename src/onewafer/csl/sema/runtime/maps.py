@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
@@ -28,6 +28,7 @@ from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, w
 from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
 from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +98,15 @@ class _Map:
         scalar = t.scalar_type(type_)
         if scalar is None:
             fail("type-mismatch", f"a DSD has no elements of type `{type_}`", place)
+        if t.is_narrow(type_):
+            fail(
+                "type-mismatch",
+                f"a DSD has no elements of type `{type_}`: they have 8, 16 or 32 bits",
+                place,
+                help="let the function take and return the type of the array's elements, and "
+                f"convert inside of it: `@as({type_}, x)`",
+            )
+        self._check_size(argument, type_)
         found = walk(self.caller, value, Element(local, type_, scalar, is_output), place)
         if found is not None:
             self.walks.append(found)
@@ -104,6 +114,28 @@ class _Map:
         if not isinstance(value, Dsd | Runtime) or value.type is not t.MEM1D_DSD:
             _refuse(value, place, is_output=is_output)
         return ir.MapStream(self.caller.expression(value, place), local, scalar)
+
+    def _check_size(self, argument: _Argument, type_: t.Type) -> None:
+        """Warn of an array whose elements have another size than what the function takes."""
+        value = argument.value
+        if not isinstance(value, Dsd) or value.base is None:
+            return
+        base, num_bytes = value.base, t.num_bytes(type_)
+        held = t.num_bytes(t.element(base.type.pointee))
+        if held == num_bytes:
+            return
+        variable = base.variable
+        finding = Diagnostic(
+            "element-size-mismatch",
+            f"`@map` works on elements of {8 * num_bytes} bits here, "
+            f"and those of `{variable.name}` have {8 * held}",
+            Annotation(argument.span, f"`{self.function.declaration.name}` has a `{type_}` there"),
+            (Annotation(variable.span, f"`{variable.name}` is a `{variable.type}`"),),
+            ("each round moves on by the size of the function's type, whatever the array holds",),
+            "let the function take and return the type of the array's elements",
+            severity=Severity.WARNING,
+        )
+        self.caller.instance.report(Fault(finding))
 
     def emit(
         self,
