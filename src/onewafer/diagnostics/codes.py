@@ -49,7 +49,7 @@ CODES = MappingProxyType(
         "index-out-of-range": "A compile-time index lies outside of its array",
         "memcpy-not-enabled": "A library of memcpy is imported without `--memcpy`",
         "misplaced-jump": "`break` or `continue` stands outside of a loop",
-        "missing-else": "An `if` without `else` is used as a value",
+        "missing-else": "An `if` or `switch` without `else` is used as a value",
         "missing-fabric-input": "An operation waits for control wavelets, and nothing comes in",
         "missing-field": "A struct lacks a field that is needed",
         "missing-microthread": "An asynchronous operation has no microthread",

@@ -372,6 +372,16 @@ def no_arm(value: Value, span: Span) -> NoReturn:
     )
 
 
+def no_arm_for(value: str, span: Span) -> NoReturn:
+    """Fail because no arm of a `switch` that is a value is for one of run time."""
+    fail(
+        "missing-else",
+        f"no arm of this `switch` is for {value}, so it has no value then",
+        span,
+        help="add `else => …`",
+    )
+
+
 # --- attributes of variables ---------------------------------------------------------------------
 
 

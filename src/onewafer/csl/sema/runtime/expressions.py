@@ -35,6 +35,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast
+from onewafer.geometry import Direction
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
@@ -375,6 +376,8 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
     if walk.has_call(scrutinee.expression):
         kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
         scrutinee = Runtime(scrutinee.type, kept)
+    if all(arm.patterns for arm in node.arms):
+        _check_all_values(a, node, scrutinee.type)
     default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
     result = _branch(a, default.value, type_)
     for arm in reversed(node.arms):
@@ -387,6 +390,29 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
     for statement in result[0]:
         a.emit(statement)
     return result[1]
+
+
+def _check_all_values(a: Analyzer, node: ast.SwitchExpression, type_: t.Type) -> None:
+    """Fail if a choice without `else` has no arm for some value: it would take the last one."""
+    patterns = [evaluate_comptime(a, one) for arm in node.arms for one in arm.patterns]
+    given = {pattern.value for pattern in patterns if isinstance(pattern, Scalar)}
+    match type_:
+        case t.EnumType(_, members):
+            missing = next((f"`{n}`" for n, number in members.items() if number not in given), None)
+        case t.IntegerType(bits, _) if bits <= _MOST_LISTED_BITS:
+            every = range(type_.minimum, type_.maximum + 1)
+            missing = next((f"{n}" for n in every if n not in given), None)
+        case t.BOOL | t.DIRECTION:
+            num_values = 2 if type_ is t.BOOL else len(Direction)
+            missing = f"the other values of `{type_}`" if len(given) < num_values else None
+        case _:
+            missing = f"the other values of `{type_}`"
+    if missing is not None:
+        places.no_arm_for(missing, node.span)
+
+
+_MOST_LISTED_BITS = 8
+"""Of integers whose values somebody may have written down, one by one."""
 
 
 def choose_arm(
