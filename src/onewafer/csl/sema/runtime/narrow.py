@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
     """Fail because no register holds a value of a type."""
-    fail(
-        "unsupported-feature",
-        f"values of type `{type_}` are not supported at run time",
-        span,
-        help="give the number a type that exists there: `@as(f32, …)`"
-        if type_ in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
-        else "integers of more than 32 bits and arrays by value are for compile time",
-    )
+    match type_:
+        case t.COMPTIME_INT | t.COMPTIME_FLOAT:
+            advice = "give the number a type that exists there: `@as(f32, …)`"
+        case t.FunctionType():
+            advice = "call the address itself: `f(…)`, without `.*`"
+        case _:
+            advice = "integers of more than 32 bits and arrays by value are for compile time"
+    message = f"values of type `{type_}` are not supported at run time"
+    fail("unsupported-feature", message, span, help=advice)
 
 
 def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
