@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from onewafer.benchmarks import curves as curves_module
 from onewafer.benchmarks import plots as plots_module
 from onewafer.cli.main import execute
 
@@ -25,7 +26,9 @@ def test_two_benchmarks_with_json_and_page(tmp_path, capsys):
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="plots are an extra")
-def test_plots_are_measured_and_linked(tmp_path, capsys):
+def test_plots_are_measured_and_linked(tmp_path, capsys, monkeypatch):
+    """With one program a curve: each of its points is a process."""
+    monkeypatch.setattr(curves_module, "_PROGRAMS", {"chain reduce": "chain-reduce-64"})
     page = tmp_path / "README.md"
     report = tmp_path / "bench.json"
     files = ["--page", str(page), "--plots", str(tmp_path / "plots"), "--json", str(report)]

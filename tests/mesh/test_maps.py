@@ -50,6 +50,13 @@ WSE3 = ARCHITECTURES["wse3"]
 sides = st.integers(1, 4)
 architectures = st.sampled_from(sorted(ARCHITECTURES))
 RECTANGLES = [(1, 1), (3, 2), (2, 4)]
+SHARES = [
+    pytest.param(DataType.F16, RECTANGLES[1:2], id="f16"),
+    pytest.param(DataType.F32, RECTANGLES[::2], id="f32"),
+    pytest.param(DataType.F16, RECTANGLES[::2], id="f16, others", marks=pytest.mark.slow),
+    pytest.param(DataType.F32, RECTANGLES[1:2], id="f32, others", marks=pytest.mark.slow),
+]
+"""Every rectangle with one dtype; with the other one it is a slow test."""
 
 
 @settings(max_examples=12)
@@ -99,19 +106,19 @@ def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
     return Graph("max pool", (x,), (), (MaxPool(y, "x", window),), ("y",))
 
 
-@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("build", [convolution, depthwise])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-def test_windows(window, build, dtype):
-    for rectangle in RECTANGLES:
+def test_windows(window, build, dtype, rectangles):
+    for rectangle in rectangles:
         check(build(window, dtype), *rectangle, WSE3)
     compare_with_exact(build(window, dtype))
 
 
-@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("name", [name for name in WINDOWS if name != "wide margins"])
-def test_largest_of_windows(name, dtype):
-    for rectangle in RECTANGLES:
+def test_largest_of_windows(name, dtype, rectangles):
+    for rectangle in rectangles:
         check(max_pool(WINDOWS[name], dtype), *rectangle, WSE3)
 
 

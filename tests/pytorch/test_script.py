@@ -59,32 +59,46 @@ HOOK = """
 """
 
 
-def run_both(tmp_path, text, *arguments):
-    """Return (exit code, stdout, stderr) under plain python and under run_script."""
-    (tmp_path / "neighbour.py").write_text("VALUE = 7\n")
-    (tmp_path / "script.py").write_text(textwrap.dedent(text))
-    harness = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from onewafer.pytorch import *\n"
-        "session = Session(WaferOptions(fidelity=Fidelity.MODEL))\n"
-        "sys.exit(run_script(Path(sys.argv[1]), sys.argv[2:], session).exit_code)\n"
+ARGUMENTS = ["--flag", "value"]
+HARNESS = """
+import os
+import sys
+from pathlib import Path
+from onewafer.pytorch import *
+
+*folders, arguments = eval(sys.argv[1])
+sys.argv[1:] = []
+for folder in folders:
+    child = os.fork()  # this process has imported PyTorch already
+    if child == 0:
+        os.chdir(folder)
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY), descriptor)
+        session = Session(WaferOptions(fidelity=Fidelity.MODEL))
+        sys.exit(run_script(Path("script.py"), arguments, session).exit_code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def run(command, folder):
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False
     )
-    for command in (["script.py"], ["-c", harness, "script.py"]):
-        done = subprocess.run(
-            [sys.executable, *command, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        yield done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("text", [SURROUNDINGS, DEEP_ERROR, GROUP, HOOK, "x = = 1"])
-def test_output_traceback_and_exit_code_are_plain_python_s(tmp_path, text):
-    plain, ours = run_both(tmp_path, text, "--flag", "value")
-    assert ours == plain
+def test_output_traceback_and_exit_code_are_plain_python_s(tmp_path):
+    folders = [tmp_path / name for name in ("surroundings", "deep", "group", "hook", "syntax")]
+    texts = (SURROUNDINGS, DEEP_ERROR, GROUP, HOOK, "x = = 1")
+    for folder, text in zip(folders, texts, strict=True):
+        folder.mkdir()
+        (folder / "neighbour.py").write_text("VALUE = 7\n")
+        (folder / "script.py").write_text(textwrap.dedent(text))
+    harness = run(["-c", HARNESS, repr([*map(str, folders), ARGUMENTS])], tmp_path)
+    assert harness.returncode == 0, harness.stderr
+    for folder, code in zip(folders, harness.stdout.split(), strict=True):
+        plain = run(["script.py", *ARGUMENTS], folder)
+        ours = tuple((folder / name).read_text() for name in ("stdout", "stderr"))
+        assert (int(code), *ours) == (plain.returncode, plain.stdout, plain.stderr), folder.name
 
 
 @pytest.mark.parametrize("code", ["", "None", "3", "'message'", "True"])
