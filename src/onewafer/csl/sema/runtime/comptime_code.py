@@ -44,24 +44,12 @@ def declare(a: Analyzer, node: ast.Variable) -> None:
     a.declare(node.name, ComptimeLocal(value, len(a.blocks)), node.name_span)
 
 
-def target(a: Analyzer, node: ast.Expression) -> ComptimeLocal | None:
-    """Return the comptime variable that is assigned to, as a whole or in part."""
-    while isinstance(node, ast.Member | ast.Index):
-        node = node.base
-    return a.comptime_variable(node.name) if isinstance(node, ast.Name) else None
-
-
-def assign(a: Analyzer, node: ast.Assign, local: ComptimeLocal) -> None:
-    """Change a comptime variable, here and now."""
-    if len(a.blocks) != local.depth:
-        fail(
-            "not-comptime",
-            "a `comptime var` changes once, while compiling; this code runs at run time, "
-            "sometimes or several times",
-            node.span,
-            help="change it outside of branches and loops of run time, or use a `var`",
-        )
-    run(a, (node,), node.span)
+def is_change(a: Analyzer, node: ast.Assign) -> bool:
+    """Tell whether a comptime variable is assigned to, as a whole or in part."""
+    target = node.target
+    while isinstance(target, ast.Member | ast.Index):
+        target = target.base
+    return isinstance(target, ast.Name) and a.comptime_variable(target.name) is not None
 
 
 def is_loop_or_change(block: ast.Block) -> bool:
@@ -77,7 +65,7 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
     """Run statements while compiling; they may change the comptime variables around them."""
     _check_builtins(statements)
     scope, frame = Scope(), Frame(a.module, 0)
-    changed: list[tuple[ComptimeLocal, int]] = []
+    variables: list[tuple[ComptimeLocal, int]] = []
     for names in a.scopes:
         scope.blocks.append({})
         for name, bound in names.items():
@@ -85,13 +73,22 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
             slot = scope.declare(name, is_const=not is_variable)
             match bound:
                 case ComptimeLocal(value):
-                    changed.append((bound, slot.index))
+                    variables.append((bound, slot.index))
                 case RuntimeLocal(_, type_, local):
                     value = Runtime(type_, ir.ReadLocal(local))
                 case _:
                     value = bound
             frame.slots.append(value)
     execute = compile_statements(statements, scope)
+    changed = [(local, index) for local, index in variables if index in scope.assigned]
+    if any(local.depth != len(a.blocks) for local, _ in changed):
+        fail(
+            "not-comptime",
+            "a `comptime var` changes once, while compiling; this code runs at run time, "
+            "sometimes or several times",
+            span,
+            help="change it outside of branches and loops of run time, or use a `var`",
+        )
     frame.slots.extend([None] * (scope.size - len(frame.slots)))
     if execute(frame) is not None:
         fail("misplaced-jump", "code that runs while compiling cannot leave run-time code", span)

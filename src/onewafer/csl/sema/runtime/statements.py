@@ -308,9 +308,8 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             return
         case _:
             pass
-    known = comptime_code.target(a, node.target)
-    if known is not None:
-        comptime_code.assign(a, node, known)
+    if comptime_code.is_change(a, node):
+        comptime_code.run(a, (node,), node.span)
         return
     whole = _struct_target(a, node)
     if whole is not None:
