@@ -41,6 +41,11 @@ fn run() void {{ {statement} }}
         ("var f: *i16 = &x;", "f(1);", ["not-callable"]),
         ("var f: *const fn () void = &nothing;", "if (f == &nothing) f();", []),
         ("var f: *const fn () void = &nothing;", "if (f == &next) f();", ["type-mismatch"]),
+        ("fn any(y: anytype) void {} var f: *const @type_of(any) = undefined;", "f(x);",
+         ["type-mismatch"]),
+        ("fn is_pointer(comptime f: anytype) bool { return !@is_same_type(@type_of(f), @type_of(next)); }",
+         "const p: *const fn (i16) i16 = next; @comptime_assert(!is_pointer(next) and is_pointer(p));",
+         []),
     ],
 )  # fmt: skip
 def test_what_is_called_through_a_pointer(analyze, declaration, statement, codes):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from onewafer.csl import ir
 from onewafer.csl.sema import session
 from onewafer.csl.sema.builtins import imports
 
@@ -584,6 +585,20 @@ def test_extern_functions_are_those_that_a_module_exports(analyze, declaration, 
     fn run() void {{ {use} }}
     """
     assert analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).codes == codes
+
+
+def test_an_extern_function_has_the_address_of_the_exported_one(analyze):
+    source = """
+    const m = @import_module("m.csl");
+    extern fn add(by: i16, to: *i16) i16;
+    var x: i16 = 1;
+    fn run() void { var f = &add; f = &m.add; x = f(x, &x); }
+    """
+    instance = analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).instance
+    (dispatcher,) = (f for f in instance.functions if f.name.startswith("call "))
+    (test,) = dispatcher.body
+    assert isinstance(test, ir.If)
+    assert isinstance(test.otherwise[0], ir.Trap)
 
 
 @pytest.mark.parametrize(

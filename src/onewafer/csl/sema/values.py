@@ -144,8 +144,8 @@ class FunctionValue:
 
     module: Module
     declaration: ast.Function
-    is_extern: bool = False
-    """Named by an `extern` declaration: called at run time only."""
+    is_extern: bool = field(default=False, compare=False)
+    """Named by an `extern` declaration: called at run time only, and the same function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,10 +415,10 @@ def key_of(value: Value) -> object:
             return (type_, *(key_of(e) for e in elements))
         case Pointer(type_, variable, offset):
             return (type_, id(variable), offset)
-        case FunctionValue(module, declaration) | FunctionAddress(
-            _, FunctionValue(module, declaration)
-        ):
+        case FunctionValue(module, declaration):
             return (id(module), id(declaration))
+        case FunctionAddress(type_, function):
+            return (type_, key_of(function))
         case ModuleValue(module):
             return id(module)
         case Variable() | Runtime():

@@ -51,14 +51,13 @@ def call(
             f"a `{type_}` takes {expected} argument(s), {len(arguments)} are given",
             span,
         )
-    dispatcher = _dispatcher(a, type_, span)
     passed = [pointer.expression]
     for value, wanted, place in zip(arguments, type_.parameters, spans, strict=True):
         if wanted is None:
             operations.mismatch(value, t.ANYTYPE, place)
         passed.append(a.sized(a.load(value, place), wanted, place, "the argument"))
     a.forget_loads()
-    return Runtime(type_.result, ir.Call(dispatcher, tuple(passed)))
+    return Runtime(type_.result, ir.Call(_dispatcher(a, type_, span), tuple(passed)))
 
 
 def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
