@@ -13,7 +13,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from onewafer import __version__
 from onewafer.arch import architecture_names, load_architecture
@@ -38,6 +38,8 @@ IMAGE_FILE = "image.json"
 """The file by which a folder is known to be an output of ours."""
 EXIT_COMPILE_ERROR = 1
 MAX_CHANNELS = 16
+_Bound = TypeVar("_Bound", str, int)
+"""What an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
 
 
@@ -231,9 +233,9 @@ def _with_explicit_paths(arguments: Sequence[str]) -> list[str]:
     return [f"{a}=" if a == _OUTPUT_JSON else a for a in arguments]
 
 
-def _sections(text: str) -> dict[str, str]:
+def _sections(text: str) -> dict[str, int]:
     """Parse `.name:address,.name:address`."""
-    found: dict[str, str] = {}
+    found: dict[str, int] = {}
     for binding in filter(None, text.split(",")):
         name, _, address = (part.strip() for part in binding.rpartition(":"))
         try:
@@ -242,7 +244,7 @@ def _sections(text: str) -> dict[str, str]:
             number = -1
         if not name or number < 0:
             raise argparse.ArgumentTypeError(f"`{binding}` is not of the form `.name:address`")
-        _bind(found, name, str(number))
+        _bind(found, name, number)
     return found
 
 
@@ -281,13 +283,13 @@ def _bindings(text: str) -> dict[str, str]:
     return found
 
 
-def _bind(bindings: dict[str, str], name: str, value: str) -> None:
+def _bind(bindings: dict[str, _Bound], name: str, value: _Bound) -> None:
     if bindings.setdefault(name, value) != value:
         raise argparse.ArgumentTypeError(f"`{name}` is both `{bindings[name]}` and `{value}`")
 
 
-def _merge(option: str, lists: list[dict[str, str]]) -> dict[str, str]:
-    merged: dict[str, str] = {}
+def _merge(option: str, lists: list[dict[str, _Bound]]) -> dict[str, _Bound]:
+    merged: dict[str, _Bound] = {}
     try:
         for bindings in lists:
             for name, value in bindings.items():
@@ -321,12 +323,9 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         import_paths=(*arguments.import_path, *environment),
         width_west_buffer=arguments.width_west_buf,
         width_east_buffer=arguments.width_east_buf,
-        section_addresses={
-            name: int(address)
-            for name, address in _merge(
-                "--link-section-start-address-bytes", arguments.link_section_start_address_bytes
-            ).items()
-        },
+        section_addresses=_merge(
+            "--link-section-start-address-bytes", arguments.link_section_start_address_bytes
+        ),
         warnings_are_errors=arguments.warnings_as_errors,
         **{name: value for name, value in optional.items() if value is not None},
     )

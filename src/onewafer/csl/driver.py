@@ -409,12 +409,10 @@ class ParsedFiles:
         """Return the tree of a file; None if the file is absent or cannot be read."""
         if path not in self._trees:
             text = self.text(path)
-            if text is None:
-                self._trees[path] = None
-            else:
-                self._trees[path], findings = _parse_text(path, text)
-                for finding in findings:
-                    self.sink.report(finding)
+            tree, findings = (None, ()) if text is None else _parse_text(path, text)
+            self._trees[path] = tree
+            for finding in findings:
+                self.sink.report(finding)
         return self._trees[path]
 
     def text(self, path: str) -> str | None:

@@ -1,6 +1,7 @@
 """Copies of IR trees with other parts: the children of each node, put in anew.
 
-The counterpart of `walk`. A copied statement is a new one, and so is each of its blocks.
+The counterpart of `walk`. A statement with other parts is a new one; one whose parts all stay may
+be itself.
 """
 
 from __future__ import annotations

@@ -65,14 +65,14 @@ def plan_memory(
     code_bytes = sum(code_size(f) for f in program.functions)
     code = Section(SectionKind.CODE, _align(runtime.num_bytes), code_bytes)
     variables = _in_order(program.instance.globals)
-    top, stack_bytes = code.address + code.num_bytes, num_registers * REGISTER_BYTES
     fixed = _place_sections(variables, section_addresses or {})
-    stack = Section(SectionKind.STACK, _align(top), stack_bytes)
+    stack_bytes = num_registers * REGISTER_BYTES
     if fixed:
-        top = stack.address + stack.num_bytes
-    addresses, data = _place_variables(variables, fixed, top)
-    if not fixed:
-        stack = Section(SectionKind.STACK, _align(data.address + data.num_bytes), stack_bytes)
+        stack = Section(SectionKind.STACK, _align(_end(code)), stack_bytes)
+        addresses, data = _place_variables(variables, fixed, _end(stack))
+    else:
+        addresses, data = _place_variables(variables, fixed, _end(code))
+        stack = Section(SectionKind.STACK, _align(_end(data)), stack_bytes)
 
     sections = (runtime, code, data, stack)
     plan = MemoryPlan(
@@ -84,16 +84,20 @@ def plan_memory(
         num_registers=num_registers,
     )
     if fixed:
-        _check_sections(plan, fixed, top, sink)
-    if max(s.address + s.num_bytes for s in sections) > architecture.memory_bytes:
+        _check_sections(plan, fixed, _end(stack), sink)
+    if max(map(_end, sections)) > architecture.memory_bytes:
         sink.report(_too_large(program, plan, architecture))
     return plan
+
+
+def _end(section: Section) -> int:
+    return section.address + section.num_bytes
 
 
 def _place_sections(
     variables: list[ir.Global], section_addresses: Mapping[str, int]
 ) -> dict[ir.Global, int]:
-    """Return the addresses of variables in sections that have one, in the order of these."""
+    """Return the addresses of the variables in sections that were given one."""
     found: dict[ir.Global, int] = {}
     for name, start in sorted(section_addresses.items(), key=itemgetter(1)):
         top = start
@@ -107,7 +111,10 @@ def _place_sections(
 def _place_variables(
     variables: list[ir.Global], fixed: dict[ir.Global, int], top: int
 ) -> tuple[dict[ir.Global, int], Section]:
-    """Return the addresses of all variables from `top` on, and the section that they make up."""
+    """Return the addresses of all variables, and the section that they make up.
+
+    Those that have none in `fixed` lie from `top` on.
+    """
     ranges = sorted((start, start + v.num_bytes) for v, start in fixed.items())
     start = _align(top, max([SECTION_ALIGNMENT, *(v.alignment for v in variables)]))
     addresses, top = dict(fixed), start
@@ -128,7 +135,7 @@ def _place_variables(
 def _check_sections(
     plan: MemoryPlan, fixed: dict[ir.Global, int], top: int, sink: DiagnosticSink
 ) -> None:
-    """Report a variable whose given place is taken."""
+    """Report the first variable whose given place is taken; up to `top` all memory is."""
     taken, owner = top, "the runtime, the code and the stack"
     for variable, address in sorted(fixed.items(), key=itemgetter(1)):
         if address < taken:

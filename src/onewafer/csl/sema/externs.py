@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _Shared = ast.Variable | ast.Function
 
 
-def variable(module: Module, declaration: ast.Variable) -> Value:
+def find_variable(module: Module, declaration: ast.Variable) -> Value:
     """Return the variable that an `extern` one names, or fail."""
     if declaration.initializer is not None:
         fail(
@@ -29,12 +29,12 @@ def variable(module: Module, declaration: ast.Variable) -> Value:
         fail("type-mismatch", "an `extern` variable needs a type", declaration.name_span)
     owner, exported = _exported_as(module, declaration)
     if not isinstance(exported, ast.Variable):
-        _is_another(declaration, exported, "a function", "a variable")
+        _refuse_another(declaration, exported, "a function", "a variable")
     value = owner.read(exported.name, declaration.name_span)
     type_ = module.evaluate_type(declaration.type)
     named = _retyped(value, type_)
     if named is None:
-        _is_another(declaration, exported, f"a `{type_of(value)}`", f"a `{type_}`")
+        _refuse_another(declaration, exported, f"a `{type_of(value)}`", f"a `{type_}`")
     if exported.is_const and not declaration.is_const:
         fail(
             "not-assignable",
@@ -46,15 +46,15 @@ def variable(module: Module, declaration: ast.Variable) -> Value:
     return named
 
 
-def function(module: Module, declaration: ast.Function) -> FunctionValue:
+def find_function(module: Module, declaration: ast.Function) -> FunctionValue:
     """Return the function that an `extern` one names, or fail."""
     _check_parameters(module, declaration)
     owner, exported = _exported_as(module, declaration)
     if not isinstance(exported, ast.Function):
-        _is_another(declaration, exported, "a variable", "a function")
+        _refuse_another(declaration, exported, "a variable", "a function")
     wanted, found = module.function_type(declaration), owner.function_type(exported)
     if wanted != found:
-        _is_another(declaration, exported, f"a `{found}`", f"a `{wanted}`")
+        _refuse_another(declaration, exported, f"a `{found}`", f"a `{wanted}`")
     return FunctionValue(owner, exported, is_extern=True)
 
 
@@ -123,7 +123,7 @@ def _known_as(module: Module, symbol: str) -> list[tuple[Module, _Shared]]:
     ]
 
 
-def _is_another(declaration: _Shared, exported: _Shared, found: str, wanted: str) -> NoReturn:
+def _refuse_another(declaration: _Shared, exported: _Shared, found: str, wanted: str) -> NoReturn:
     """Fail because what is exported is not what the `extern` declaration says."""
     fail(
         "type-mismatch",

@@ -223,7 +223,7 @@ class InstanceContext(Context):
         return Pointer(t.PointerType(variable.type, is_const=True), variable)
 
     def is_root(self, declaration: ast.Variable) -> bool:
-        """Also a FIFO that may be used by the names of its registers."""
+        """Tell that also of a FIFO that may be used by the names of its registers."""
         match declaration.initializer:
             case ast.BuiltinCall(name="allocate_fifo", arguments=[_, _]):
                 return True

@@ -172,7 +172,7 @@ class Module:
     def _evaluate(self, declaration: ast.Param | ast.Variable | ast.Function, span: Span) -> Value:
         match declaration:
             case ast.Function(storage=ast.Storage.EXTERN):
-                return externs.function(self, declaration)
+                return externs.find_function(self, declaration)
             case ast.Function():
                 return FunctionValue(self, declaration)
             case ast.Param():
@@ -205,7 +205,7 @@ class Module:
     def _variable(self, declaration: ast.Variable) -> Value:
         is_exported = declaration.storage is ast.Storage.EXPORT
         if declaration.storage is ast.Storage.EXTERN:
-            return externs.variable(self, declaration)
+            return externs.find_variable(self, declaration)
         type_ = self.evaluate_type(declaration.type) if declaration.type is not None else None
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
@@ -279,13 +279,8 @@ class Module:
                 help="declare an array for each field",
             )
         is_exported = declaration.storage is ast.Storage.EXPORT
-        if is_exported and t.is_narrow(t.element(type_)):
-            fail(
-                "type-mismatch",
-                f"a `{type_}` cannot be exported: no host has integers of this width",
-                declaration.name_span,
-                help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
-            )
+        if is_exported:
+            places.check_width_for_host(type_, declaration.name_span)
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)

@@ -152,8 +152,9 @@ def _common(left: Value, right: Value, a: t.Type, b: t.Type) -> t.Type | None:
         if not isinstance(left, Runtime):
             return b
     for pointer, function in ((a, b), (b, a)):
-        if isinstance(pointer, t.PointerType) and pointer.pointee == function:
-            return pointer if isinstance(function, t.FunctionType) else None
+        is_function = isinstance(function, t.FunctionType)
+        if is_function and isinstance(pointer, t.PointerType) and pointer.pointee == function:
+            return pointer
     return wider(a, b)
 
 

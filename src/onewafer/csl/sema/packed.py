@@ -6,7 +6,7 @@ of a struct the lowest ones. What only run time knows is in `runtime.packed_fiel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -28,7 +28,7 @@ _QUALIFIERS = ("packed", "extern")
 def make_type(
     node: ast.StructType, types: Sequence[t.Type], spans: Sequence[Span]
 ) -> t.PackedType | None:
-    """Return the type of a `packed struct`, `packed union` or `extern union`; None: of no integer.
+    """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
 
     A packed struct of more bits than a register has, or with a pointer, is a struct like others.
     """
@@ -53,18 +53,14 @@ def _has_known_bits(type_: t.Type) -> bool:
 
 def _check_field(type_: t.Type, span: Span) -> None:
     """Fail unless a field of a packed type has a number of bits."""
-    match type_:
-        case t.StructType(_, _, origin) if origin is not None and t.is_packed(type_):
-            return
-        case _ if t.field_bits(type_) is not None:
-            return
-        case _:
-            fail(
-                "type-mismatch",
-                f"a field of a packed struct or union has a number of bits, a `{type_}` has none",
-                span,
-                help="use numbers, `bool`, enums, pointers, packed structs and packed unions",
-            )
+    is_large = isinstance(type_, t.StructType) and t.is_packed(type_)
+    if not is_large and t.field_bits(type_) is None:
+        fail(
+            "type-mismatch",
+            f"a field of a packed struct or union has a number of bits, a `{type_}` has none",
+            span,
+            help="use numbers, `bool`, enums, pointers, packed structs and packed unions",
+        )
 
 
 def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
@@ -91,19 +87,15 @@ def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
 def field_of(type_: t.PackedType, name: str, span: Span) -> tuple[t.Type, int]:
     """Return the type of a field and its lowest bit, or fail."""
     if name not in type_.names:
-        _no_field(type_, name, span)
+        fail(
+            "unknown-field",
+            f"there is no field `{name}`",
+            span,
+            notes=(f"the fields are {', '.join(type_.names)}",),
+            help=suggest(name, type_.names),
+        )
     index = type_.names.index(name)
     return type_.fields[index], type_.offset(index)
-
-
-def _no_field(type_: t.PackedType, name: str, span: Span) -> NoReturn:
-    fail(
-        "unknown-field",
-        f"there is no field `{name}`",
-        span,
-        notes=(f"the fields are {', '.join(type_.names)}",),
-        help=suggest(name, type_.names),
-    )
 
 
 def check_given(value: Struct, type_: t.PackedType, span: Span | None) -> None:
@@ -118,8 +110,8 @@ def check_given(value: Struct, type_: t.PackedType, span: Span | None) -> None:
             f"a value of `{type_}` has one of its fields, {len(given)} are given",
             span,
         )
-    check_names((*given, *(n for n in type_.names if n not in given)), type_.names, f"`{type_}`",
-                span)  # fmt: skip
+    others = tuple(name for name in type_.names if name not in given)
+    check_names((*given, *others), type_.names, f"`{type_}`", span)
 
 
 def read(value: Scalar, name: str, span: Span) -> Scalar:

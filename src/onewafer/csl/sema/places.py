@@ -385,6 +385,17 @@ def no_arm_for(value: str, span: Span) -> NoReturn:
 # --- attributes of variables ---------------------------------------------------------------------
 
 
+def check_width_for_host(type_: t.Type, span: Span) -> None:
+    """Fail if an exported variable has integers that fill no bytes."""
+    if t.is_narrow(t.element(type_)):
+        fail(
+            "type-mismatch",
+            f"a `{type_}` cannot be exported: no host has integers of this width",
+            span,
+            help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
+        )
+
+
 def alignment(value: Value, span: Span) -> int:
     """Return the bytes of an `align(…)`, or fail."""
     number = operations.forced_integer(value, span, "alignment")

@@ -163,9 +163,9 @@ class PackedType:
     @property
     def bits(self) -> int:
         """Width of the integer behind it; of an `extern union` whole bytes."""
-        widths = [field_bits(field) or 0 for field in self.fields]
         if self.qualifier == "extern":
             return max((8 * num_bytes(field) for field in self.fields), default=0)
+        widths = [field_bits(field) or 0 for field in self.fields]
         return max(widths, default=0) if self.is_union else sum(widths)
 
     @property

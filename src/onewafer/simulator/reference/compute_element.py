@@ -666,6 +666,7 @@ class ComputeElement:
         operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
         self.set_result(operation.pc, 1)
         self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
+        # A register of several operands is advanced once, by the width of the first one (M123).
         widths = {src1: src1_bytes, src0: src0_bytes, dest: dest_bytes}
         for (mode, index), num_bytes in widths.items():
             if mode in _DSR_MODES:

@@ -48,10 +48,7 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         config,
         "the configuration of a FIFO",
         config_span,
-        known=(
-            *("activate_push", "activate_pop", "priority", "empty_action", "full_action"),
-            *_REGISTERS,
-        ),
+        known=(*_SETTINGS, *_REGISTERS),
         unsupported=("simd_mode",),
     )
     read_priority(fields, config_span)
@@ -125,6 +122,7 @@ def _fifo_action(
 _FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)
 _FIFO_ELEMENT_BYTES = (2, 4)
 _WORD_BYTES = 4
+_SETTINGS = ("activate_push", "activate_pop", "priority", "empty_action", "full_action")
 _REGISTERS = {"dest": t.DSR_DEST, "src": t.DSR_SRC1, "xdsr": t.XDSR}
 _NOTHING = Scalar(t.U16, 0)
 _NO_STRIDE = Scalar(t.I16, 0)

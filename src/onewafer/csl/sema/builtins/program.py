@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
@@ -297,13 +297,8 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
             site.argument_spans[0],
             help="declare it with `var`",
         )
-    if isinstance(target, Variable) and t.is_narrow(t.element(target.type)):
-        fail(
-            "type-mismatch",
-            f"a `{target.type}` cannot be exported: no host has integers of this width",
-            site.argument_spans[0],
-            help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
-        )
+    if isinstance(target, Variable):
+        places.check_width_for_host(target.type, site.argument_spans[0])
     if name in instance.exports:
         fail(
             "duplicate-declaration",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
 
-ALTERNATE = 0
+_ALTERNATE = 0
 """Control task id of the task that starts now and then (SDK)."""
 _INSTRUCTIONS, _STRIDES = (2, 4, 8), range(1, 8)
 
@@ -62,8 +62,8 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
     instance.requests.append(lambda: check_input_queue(instance, number, site.span))
     instance.requests.append(lambda: check_control_parameters(alternate, spans[1]))
     instance.bind_task(Binding(TaskKind.DATA, number, main, site.span))
-    instance.bind_task(Binding(TaskKind.CONTROL, ALTERNATE, alternate, site.span))
-    instance.rotations.append((Rotation(number, ALTERNATE, limit, initial), site.span))
+    instance.bind_task(Binding(TaskKind.CONTROL, _ALTERNATE, alternate, site.span))
+    instance.rotations.append((Rotation(number, _ALTERNATE, limit, initial), site.span))
     warn_of_undefined(
         instance,
         "a pair of rotating tasks",
@@ -84,7 +84,11 @@ def _counts(value: Value, span: Span) -> tuple[int, int]:
     if "init" in fields:
         initial = operations.forced_integer(fields["init"], span, "`.init`")
     if not 0 <= limit <= MAX_ROTATION_LIMIT:
-        fail("value-out-of-range", f"`.limit` is a count of starts, this is {limit}", span)
+        fail(
+            "value-out-of-range",
+            f"`.limit` is a count of starts, 0 to {MAX_ROTATION_LIMIT:,}, and not {limit:,}",
+            span,
+        )
     if not 0 <= initial <= limit:
         fail(
             "value-out-of-range",

@@ -148,13 +148,10 @@ def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
             f"`@get_dsr` takes dsr_dest, dsr_src0 or dsr_src1, not `{kind}`",
             site.argument_spans[0],
         )
-    match kind, args[1]:
-        case t.SimpleType(), Dsr(file, index) if file is t.FIFO_DSRS.get(kind):
-            return Dsr(kind, index)
-        case _:
-            pass
-    number = _id(site, args[1], t.U16, range(module.session.architecture.num_dsrs), "a DSR")
     assert isinstance(kind, t.SimpleType)
+    if isinstance(args[1], Dsr) and args[1].type is t.FIFO_DSRS.get(kind):
+        return Dsr(kind, args[1].index)
+    number = _id(site, args[1], t.U16, range(module.session.architecture.num_dsrs), "a DSR")
     return Dsr(kind, operations.forced_integer(number, site.span, "DSR"))
 
 
@@ -251,7 +248,7 @@ def check_pointees(source: t.PointerType, target: t.PointerType, span: Span) -> 
             fail(
                 "type-mismatch",
                 f"`@ptrcast` from `{source}` to `{target}`: a `{one}` in memory is extended to "
-                f"{8 * t.num_bytes(one)} bits, which no other type keeps up",
+                f"{8 * t.num_bytes(one)} bits, and what is of another type is not",
                 span,
                 help=f"keep the pointer one to `{one}`, and `@bitcast` what it leads to",
             )

@@ -66,6 +66,8 @@ _OPCODES: Final = {
 _SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
 _LEAVING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY, _B.DIVIDE, _B.SHIFT_LEFT))
 """What may give a number that a narrow type has not, of two that it has."""
+_MOST_LISTED_BITS: Final = 8
+"""Of integers whose values somebody may have written down, one by one."""
 
 
 def evaluate(a: Analyzer, node: ast.Expression) -> Value:
@@ -409,10 +411,6 @@ def _check_all_values(a: Analyzer, node: ast.SwitchExpression, type_: t.Type) ->
             missing = f"the other values of `{type_}`"
     if missing is not None:
         places.no_arm_for(missing, node.span)
-
-
-_MOST_LISTED_BITS = 8
-"""Of integers whose values somebody may have written down, one by one."""
 
 
 def choose_arm(

@@ -16,6 +16,9 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
+_UNSIGNED = {1: ScalarType.U8, 2: ScalarType.U16}
+"""By bytes: what is not as wide as a register."""
+
 
 def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
     """Fail because no register holds a value of a type."""
@@ -53,6 +56,3 @@ def reinterpreted(source: t.Type, target: t.Type, value: ir.Expression) -> ir.Ex
         first, second = (held, unsigned) if held.is_signed else (unsigned, wanted)
         value = ir.Convert(first, second, value)
     return wrapped(target, value)
-
-
-_UNSIGNED = {1: ScalarType.U8, 2: ScalarType.U16}
