@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from onewafer.errors import InternalError
 from onewafer.perf.breakdown import Breakdown, Item, Limit
@@ -70,6 +70,13 @@ _TRANSFERS = (
 """Items in which nothing is computed, so that they hide no others."""
 
 
+class HiddenWays(NamedTuple):
+    """Seconds of the ways of tokens to experts and back that another micro-batch hides."""
+
+    forward: float
+    backward: float
+
+
 @dataclass(frozen=True, slots=True)
 class PieceTime:
     """One micro-batch in one piece."""
@@ -78,10 +85,8 @@ class PieceTime:
     backward: Breakdown
     elementwise: Breakdown
     """Of the forward pass: what selective recomputation does again."""
-    hidden: tuple[float, float] = (0.0, 0.0)
-    """Seconds of the ways of tokens to experts and back that another micro-batch hides: of the
-    forward and of the backward pass."""
-    hidden_limit: Limit = Limit.NVLINK
+    hidden: HiddenWays
+    hidden_limit: Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,16 +180,16 @@ class PieceClock:
         """Rows of a GPU where they are sharded."""
         return -(-self._rows.tokens // self._plan.tensor)
 
-    def _add_ways_to_experts(self) -> tuple[float, float]:
+    def _add_ways_to_experts(self) -> HiddenWays:
         """Add what of them another micro-batch does not hide; return what it does, each way."""
         way = math.fsum(item.seconds for item in self._to_experts)
         if not way:
-            return 0.0, 0.0
+            return HiddenWays(0.0, 0.0)
         hides = self._plan.is_overlapped and self._plan.overlaps_experts
         forward, backward = (
             _computed(items) if hides else 0.0 for items in (self._forward, self._backward)
         )
-        hidden = min(way, backward), min(way, forward)
+        hidden = HiddenWays(min(way, backward), min(way, forward))
         for items, seconds in zip((self._forward, self._backward), hidden, strict=True):
             items += [_scaled(item, 1.0 - seconds / way) for item in self._to_experts]
         return hidden

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onewafer.perf.breakdown import Breakdown, Item
 from onewafer.perf.gpu.clock import KernelTime
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, NumberFormat
 from onewafer.perf.gpu.sharding import Fused, Mix, Product, shard
-from onewafer.perf.gpu.training_layer import MicroBatch, PieceClock
+from onewafer.perf.gpu.training_layer import HiddenWays, MicroBatch, PieceClock
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 
@@ -32,6 +32,14 @@ DATA_PARALLELISM = "data parallelism"
 RECOMPUTATION = "recomputation"
 
 
+class WeightCounts(NamedTuple):
+    """Elements of weights on one GPU, before GPUs that have the same ones share them."""
+
+    others: int
+    """All but those of experts."""
+    experts: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPiece:
     """One piece of a segment on one GPU under a plan; times are those of one micro-batch."""
@@ -45,9 +53,7 @@ class PlannedPiece:
     """Elements but those of experts, before replicas share them."""
     num_expert_weights: int
     """Elements of experts, before GPUs with the same ones share them."""
-    hidden: tuple[float, float]
-    """Seconds of the ways of tokens to experts that another micro-batch hides, forward and
-    backward."""
+    hidden: HiddenWays
     hidden_limit: Limit
     kept_bytes: float
     """That one micro-batch leaves for the backward pass."""
@@ -108,7 +114,7 @@ class Pieces:
         num_weights = piece.quantized_weights + piece.plain_weights - piece.expert_weights
         of_experts = sum(_elements_of_gpu(p, plan) for p in piece.parts if isinstance(p, Mix))
         if plan.shards_weights:
-            counts = (num_weights, of_experts)
+            counts = WeightCounts(num_weights, of_experts)
             forward, backward = self._with_gathers(forward, backward, counts, plan)
         tokens = self.num_tokens(plan) / plan.tensor
         return PlannedPiece(
@@ -161,13 +167,10 @@ class Pieces:
         self,
         forward: Breakdown,
         backward: Breakdown,
-        counts: tuple[int, int],
+        counts: WeightCounts,
         plan: TrainingPlan,
     ) -> tuple[Breakdown, Breakdown]:
-        """Add what gathering weights and adding gradients takes longer than the piece.
-
-        `counts` are the weights but those of experts, and those of experts.
-        """
+        """Add what gathering weights and adding gradients takes longer than the piece."""
         gather, scatter = (
             exchange_over_replicas(self._clock, plan, counts, collective, element_bytes)
             for collective, element_bytes in (
@@ -189,7 +192,7 @@ class Pieces:
 def exchange_over_replicas(
     clock: KernelClock,
     plan: TrainingPlan,
-    counts: tuple[int, int],
+    counts: WeightCounts,
     collective: Collective,
     element_bytes: float,
 ) -> KernelTime:

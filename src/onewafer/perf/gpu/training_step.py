@@ -25,8 +25,14 @@ from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
 from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
+from onewafer.perf.gpu.training_layer import HiddenWays
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
-from onewafer.perf.gpu.training_pieces import DATA_PARALLELISM, Pieces, exchange_over_replicas
+from onewafer.perf.gpu.training_pieces import (
+    DATA_PARALLELISM,
+    Pieces,
+    WeightCounts,
+    exchange_over_replicas,
+)
 from onewafer.perf.gpu.training_stages import divide
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute
 
@@ -54,10 +60,8 @@ class _Stage:
     pieces: tuple[tuple[PlannedPiece, int], ...]
     forward: float
     backward: float
-    counts: tuple[int, int]
-    """Elements on one GPU, before replicas share them: all but experts, experts."""
-    hidden: tuple[float, float]
-    """Ways of tokens to experts that another micro-batch hides: forward, backward."""
+    counts: WeightCounts
+    hidden: HiddenWays
 
     @property
     def seconds(self) -> float:
@@ -127,13 +131,13 @@ class TrainingSteps:
             pieces,
             forward=sum(piece.forward_seconds * count for piece, count in pieces),
             backward=sum(piece.backward_seconds * count for piece, count in pieces),
-            counts=(
+            counts=WeightCounts(
                 sum(piece.num_weights * count for piece, count in pieces),
                 sum(piece.num_expert_weights * count for piece, count in pieces),
             ),
-            hidden=(
-                sum(piece.hidden[0] * count for piece, count in pieces),
-                sum(piece.hidden[1] * count for piece, count in pieces),
+            hidden=HiddenWays(
+                sum(piece.hidden.forward * count for piece, count in pieces),
+                sum(piece.hidden.backward * count for piece, count in pieces),
             ),
         )
 
@@ -198,8 +202,8 @@ class TrainingSteps:
         )
         forward, backward = 0.0, 0.0
         if plan.is_overlapped:  # no other micro-batch is there to hide the ways to experts
-            forward = stage.forward + stage.hidden[0]
-            backward = stage.backward + stage.hidden[1]
+            forward = stage.forward + stage.hidden.forward
+            backward = stage.backward + stage.hidden.backward
         seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)
         seconds += max(gather.seconds - forward, gather.seconds / stage.num_pieces)
         return _item(DATA_PARALLELISM, seconds, scatter)

@@ -84,6 +84,7 @@ def search_streaming(
 
     in_order = sorted(tried, key=lambda sides: sides != near)
     seconds = explore(in_order, machine, seconds_on, is_pinned=options.region is not None)
+    # The fastest takes longer than `at_most`, whatever is lost in rounding.
     if longest > at_most * (1 + _ROUNDING) ** 2:
         return None
     passes = (
