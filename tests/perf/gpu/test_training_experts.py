@@ -41,7 +41,7 @@ from onewafer.perf.gpu.training_plan import (
 from onewafer.perf.kept_activations import Recompute, kept_bytes
 from onewafer.perf.training_work import training_pieces
 from tests.perf.dense_model import Sizes, dense_model
-from tests.perf.gpu.training_cases import H100, MODEL, cluster, job, steps
+from tests.perf.gpu.training_cases import H100, MODEL, SPEEDS, cluster, job, steps
 
 CONSTANTS = load_training_constants()
 SHARE = CONSTANTS.sustained_share
@@ -237,14 +237,7 @@ def test_the_breakdown_adds_up_to_the_step(plan: TrainingPlan) -> None:
 
 @given(
     plan=PLANS,
-    field=st.sampled_from(
-        [
-            "memory_bytes_per_second",
-            "bf16_flop_per_second",
-            "link_bytes_per_second",
-            "network_bytes_per_second",
-        ]
-    ),
+    field=st.sampled_from(SPEEDS),
 )
 def test_a_better_gpu_is_never_slower(plan: TrainingPlan, field: str) -> None:
     better = replace(H100, **{field: 2 * getattr(H100, field)})

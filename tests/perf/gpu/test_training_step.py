@@ -20,7 +20,7 @@ from onewafer.perf.gpu.training_layer import (
 )
 from onewafer.perf.gpu.training_plan import TrainingPlan
 from onewafer.perf.kept_activations import Recompute
-from tests.perf.gpu.training_cases import H100, MODEL, steps
+from tests.perf.gpu.training_cases import H100, MODEL, SPEEDS, steps
 
 _CONSTANTS = load_training_constants()
 _PLANS = st.builds(
@@ -110,14 +110,7 @@ def test_the_breakdown_adds_up_to_the_step(plan: TrainingPlan) -> None:
 
 @given(
     plan=_PLANS,
-    field=st.sampled_from(
-        [
-            "memory_bytes_per_second",
-            "bf16_flop_per_second",
-            "link_bytes_per_second",
-            "network_bytes_per_second",
-        ]
-    ),
+    field=st.sampled_from(SPEEDS),
 )
 def test_a_better_gpu_is_never_slower(plan: TrainingPlan, field: str) -> None:
     better = replace(H100, **{field: 2 * getattr(H100, field)})

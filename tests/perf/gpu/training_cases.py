@@ -13,6 +13,13 @@ from onewafer.perf.gpu.training_step import TrainingSteps
 SMALL = GptShape(layers=24, hidden=2048, heads=16, vocabulary=4096, positions=8192)
 MODEL = gpt_model("gpt", SMALL)
 H100 = load_gpu("h100")
+SPEEDS = (
+    "memory_bytes_per_second",
+    "bf16_flop_per_second",
+    "link_bytes_per_second",
+    "network_bytes_per_second",
+)
+"""Of a GPU: the faster, the shorter a step."""
 
 
 def job(*, batch: int = 64, sequence: int = 2048) -> Train:

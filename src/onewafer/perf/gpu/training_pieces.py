@@ -49,10 +49,7 @@ class PlannedPiece:
     """Recomputation included."""
     forward_seconds: float
     backward_seconds: float
-    num_weights: int
-    """Elements but those of experts, before replicas share them."""
-    num_expert_weights: int
-    """Elements of experts, before GPUs with the same ones share them."""
+    counts: WeightCounts
     hidden: HiddenWays
     hidden_limit: Limit
     kept_bytes: float
@@ -111,10 +108,11 @@ class Pieces:
         }[plan.recompute]
         forward, backward = timed.forward, timed.backward + _renamed(again, RECOMPUTATION)
         piece = self._sharded(index, plan.tensor)
-        num_weights = piece.quantized_weights + piece.plain_weights - piece.expert_weights
-        of_experts = sum(_elements_of_gpu(p, plan) for p in piece.parts if isinstance(p, Mix))
+        counts = WeightCounts(
+            piece.quantized_weights + piece.plain_weights - piece.expert_weights,
+            sum(_elements_of_gpu(part, plan) for part in piece.parts if isinstance(part, Mix)),
+        )
         if plan.shards_weights:
-            counts = WeightCounts(num_weights, of_experts)
             forward, backward = self._with_gathers(forward, backward, counts, plan)
         tokens = self.num_tokens(plan) / plan.tensor
         return PlannedPiece(
@@ -122,8 +120,7 @@ class Pieces:
             backward=backward,
             forward_seconds=forward.seconds,
             backward_seconds=backward.seconds,
-            num_weights=num_weights,
-            num_expert_weights=of_experts,
+            counts=counts,
             hidden=timed.hidden,
             hidden_limit=timed.hidden_limit,
             kept_bytes=self._kept(index, plan.recompute, plan.expert_tensor) * tokens,

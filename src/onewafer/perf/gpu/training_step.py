@@ -132,8 +132,8 @@ class TrainingSteps:
             forward=sum(piece.forward_seconds * count for piece, count in pieces),
             backward=sum(piece.backward_seconds * count for piece, count in pieces),
             counts=WeightCounts(
-                sum(piece.num_weights * count for piece, count in pieces),
-                sum(piece.num_expert_weights * count for piece, count in pieces),
+                sum(piece.counts.others * count for piece, count in pieces),
+                sum(piece.counts.experts * count for piece, count in pieces),
             ),
             hidden=HiddenWays(
                 sum(piece.hidden.forward * count for piece, count in pieces),
@@ -213,8 +213,8 @@ class TrainingSteps:
     ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Return weights, gradients and optimizer states, those of experts apart."""
         others, experts = stage.counts
-        largest = max(piece.num_weights for piece, _ in stage.pieces)
-        largest_experts = max(piece.num_expert_weights for piece, _ in stage.pieces)
+        largest = max(piece.counts.others for piece, _ in stage.pieces)
+        largest_experts = max(piece.counts.experts for piece, _ in stage.pieces)
         return (
             state_bytes(others, largest, plan, self._constants),
             state_bytes(experts, largest_experts, plan, self._constants, are_experts=True),
