@@ -1,0 +1,122 @@
+"""`extern` declarations: what another module of the program exports."""
+
+from __future__ import annotations
+
+import pytest
+
+from onewafer.csl import ir
+
+EXPORTING = """
+const point = struct { x: i16, y: struct { z: f32 } };
+export var p: point = .{ .x = 1, .y = .{ .z = 2.0 } };
+export const table = [3]i16{ 1, 2, 3 };
+export var one: i16 linkname("twice") = 1;
+export var two: i16 linkname("twice") = 2;
+fn f() void {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declarations", "use", "codes"),
+    [
+        ("extern const table: [3]i16;", "x = table[x];", []),
+        (
+            "const q = struct { x: i16, y: struct { z: f32 } }; extern var p: q;",
+            "p = q{ .x = x, .y = .{ .z = 1.0 } };",
+            [],
+        ),
+        ("const q = struct { x: i16, z: f32 }; extern var p: q;", "p.x = x;", ["type-mismatch"]),
+        ("extern const table: [2]i16;", "x = table[x];", ["type-mismatch"]),
+        ("extern var table: [3]i16;", "x = table[x];", ["not-assignable"]),
+        ("extern var tables: [3]i16;", "x = tables[x];", ["unresolved-extern"]),
+        ("extern var x2: i16 = 3;", "x = x2;", ["type-mismatch"]),
+        ('extern const p: i16 linkname("twice");', "x = p;", ["unresolved-extern"]),
+    ],
+)
+def test_extern_variables_are_those_that_a_module_exports(analyze, declarations, use, codes):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declarations}
+    var x: i16 = 1;
+    fn run() void {{ {use} m.f(); }}
+    """
+    assert analyze(source, files={"m.csl": EXPORTING}).codes == codes
+
+
+EXPORTING_FUNCTIONS = """
+const point = struct { x: i16, y: i16 };
+export var total: i16;
+export fn add(by: i16, to: *i16) i16 { total += by; to.* = total; return by; }
+export fn sum(p: point) i16 { return p.x + p.y; }
+export fn twice() void linkname("f") { }
+export fn again() void linkname("f") { }
+export fn any(x: anytype) void { _ = x; }
+fn private() void { }
+"""
+
+
+@pytest.mark.parametrize(
+    ("declaration", "use", "codes"),
+    [
+        ("extern fn add(x: i16, to: *i16) i16;", "x = add(x, &x);", []),
+        ('extern fn plus(x: i16, to: *i16) i16 linkname("add");', "x = plus(x, &x);", []),
+        ("extern fn sum(p: m.point) i16;", "x = sum(.{ .x = x, .y = 1 });", []),
+        ("extern fn sum(p: struct { x: i16, y: i16 }) i16;", "x = sum(x);", ["type-mismatch"]),
+        ("extern fn add(x: i16, to: *i16) void;", "add(x, &x);", ["type-mismatch"]),
+        ("extern fn add(x: i16) i16;", "x = add(x);", ["type-mismatch"]),
+        ("extern fn any(x: anytype) void;", "any(x);", ["type-mismatch"]),
+        ("extern fn add(comptime x: i16, to: *i16) i16;", "x = add(1, &x);", ["type-mismatch"]),
+        ("extern fn add(x: comptime_int, to: *i16) i16;", "x = add(1, &x);", ["type-mismatch"]),
+        ("extern fn add(x: i16, to: *i16) type;", "x = add(x, &x);", ["type-mismatch"]),
+        ("extern fn total() void;", "total();", ["type-mismatch"]),
+        ("extern var add: i16;", "x = add;", ["type-mismatch"]),
+        ("extern fn private() void;", "private();", ["unresolved-extern"]),
+        ("extern fn nobody() void;", "nobody();", ["unresolved-extern"]),
+        ("extern fn nobody() void;", "x = 1;", []),
+        ("extern fn f() void;", "f();", ["unresolved-extern"]),
+        ("extern fn add(x: i16, to: *i16) i16;", "x = add(x);", ["wrong-argument-count"]),
+        ("extern fn add(x: i16, to: *i16) i16;", "x = comptime add(1, &x);", ["wrong-context"]),
+    ],
+)
+def test_extern_functions_are_those_that_a_module_exports(analyze, declaration, use, codes):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declaration}
+    var x: i16 = 1;
+    fn run() void {{ {use} }}
+    """
+    assert analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).codes == codes
+
+
+def test_an_extern_function_has_the_address_of_the_exported_one(analyze):
+    source = """
+    const m = @import_module("m.csl");
+    extern fn add(by: i16, to: *i16) i16;
+    var x: i16 = 1;
+    fn run() void { var f = &add; f = &m.add; x = f(x, &x); }
+    """
+    instance = analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).instance
+    (dispatcher,) = (f for f in instance.functions if f.name.startswith("call "))
+    (test,) = dispatcher.body
+    assert isinstance(test, ir.If)
+    assert isinstance(test.otherwise[0], ir.Trap)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "use", "label"),
+    [
+        ("extern fn add() void;", "add();", "exported here"),
+        ("extern fn private() void;", "private();", "this one is without `export`"),
+    ],
+)
+def test_an_extern_function_that_does_not_fit_is_shown_with_the_other(
+    analyze, declaration, use, label
+):
+    source = f"""
+    const m = @import_module("m.csl");
+    {declaration}
+    fn run() void {{ {use} }}
+    """
+    error = analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).error
+    assert error.primary.span.source.path == "main.csl"
+    assert (label, "m.csl") in [(a.label, a.span.source.path) for a in error.secondary]
