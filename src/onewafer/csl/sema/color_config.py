@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
@@ -123,7 +123,7 @@ def _switches(
         positions.pop()
     current = 0
     if "current_switch_pos" in switches:
-        current = operations.forced_integer(switches["current_switch_pos"], span, "position")
+        current = conversions.forced_integer(switches["current_switch_pos"], span, "position")
         if not 0 <= current < len(positions) or positions[current] is None:
             fail("value-out-of-range", f"there is no switch position {current}", span)
     pop_mode = PopMode.NO_POP
@@ -205,7 +205,7 @@ def _counter_filter(value: Value, span: Span) -> CounterFilter:
 
 
 def _half_word(value: Value, what: str, span: Span) -> int:
-    number = operations.forced_integer(value, span, what)
+    number = conversions.forced_integer(value, span, what)
     if not 0 <= number <= _MAX_HALF_WORD:
         fail("value-out-of-range", f"{what} {number} does not fit 16 bits", span)
     return number

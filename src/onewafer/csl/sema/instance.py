@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import formats, operations
+from onewafer.csl.sema import conversions, formats
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.context import Context
@@ -428,7 +428,7 @@ class InstanceContext(Context):
                     "`@load_to_dsr`",
                 )
             case _:
-                operations.mismatch(value, t.LOCAL_TASK_ID, span, what)
+                conversions.mismatch(value, t.LOCAL_TASK_ID, span, what)
 
     def local_task(self, value: Value, span: Span) -> int:
         """Return the id of a local task to activate, or fail."""

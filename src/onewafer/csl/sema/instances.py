@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
-from onewafer.csl.sema import formats, operations
+from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.handlers import handler_task
@@ -179,9 +179,7 @@ def _splitting(
     own = [
         decision
         for decision in analysis.instance.decisions.entries
-        if any(
-            not operations.rows_agree(decision.evaluate, pe.row, decision.value) for pe in remaining
-        )
+        if any(not _rows_agree(decision.evaluate, pe.row, decision.value) for pe in remaining)
     ]
     places = dict[tuple[object, str], Decision]()
     for decision in (*earlier, *own):
@@ -349,7 +347,7 @@ class _Analysis:
     def covers(self, row: Sequence[Number]) -> bool:
         """Tell whether a PE with these numbers gets the same instance."""
         for decision in self.instance.decisions.entries:
-            if not operations.rows_agree(decision.evaluate, row, decision.value):
+            if not _rows_agree(decision.evaluate, row, decision.value):
                 return False
         try:
             for taint, _ in self.instance.columns:
@@ -501,3 +499,13 @@ def explain_instances(program: ir.ProgramIr) -> str:
             for d in instance.decisions
         )
     return "\n".join(lines)
+
+
+def _rows_agree(
+    evaluate: Callable[[Sequence[Number]], Number], row: Sequence[Number], value: Number
+) -> bool:
+    """Tell whether a decision comes out the same for another PE."""
+    try:
+        return evaluate(row) == value
+    except (ArithmeticError, ValueError, struct.error):
+        return False

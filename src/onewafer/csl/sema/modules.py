@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import externs, operations, places
+from onewafer.csl.sema import conversions, externs, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
@@ -197,7 +197,7 @@ class Module:
         type_ = self.evaluate_type(declaration.type)
         what = self.context.describe_param(self, declaration.name)
         try:
-            return operations.coerce(value, type_, declaration.name_span, what)
+            return conversions.coerce(value, type_, declaration.name_span, what)
         except Fault as fault:
             self.context.explain_param(self, declaration.name, type_, fault)
             raise
@@ -211,7 +211,7 @@ class Module:
         if declaration.is_const and not is_exported:
             return initial
         if type_ is None and isinstance(initial, FunctionValue):
-            initial = operations.function_address(initial, declaration.name_span)
+            initial = conversions.function_address(initial, declaration.name_span)
         type_ = type_ or type_of(initial)
         if isinstance(type_, t.StructType) and t.can_vary(type_):
             return self._make_struct(declaration, declaration.name, type_, initial)
@@ -227,7 +227,7 @@ class Module:
     ) -> Struct:
         """Return a variable of a struct type: one variable for each field, named `name.field`."""
         if isinstance(initial, Undefined):
-            initial = operations.zero(type_, declaration.span)
+            initial = conversions.zero(type_, declaration.span)
         assert isinstance(initial, Struct)
         fields: list[Value] = []
         for field_name, field_type, value in zip(
@@ -252,7 +252,9 @@ class Module:
         value = self.evaluate(node)
         is_undefined = isinstance(value, Undefined) and not declaration.is_const
         if type_ is not None and not is_undefined:
-            value = operations.coerce(value, type_, node.span, f"the value of `{declaration.name}`")
+            value = conversions.coerce(
+                value, type_, node.span, f"the value of `{declaration.name}`"
+            )
         return value
 
     def _make_variable(
@@ -261,7 +263,7 @@ class Module:
         # An empty DSD may be copied: whoever uses it reads or writes at an address of nothing.
         is_undefined = isinstance(initial, Undefined) and type_ not in t.DSDS
         if isinstance(initial, Undefined):
-            initial = operations.zero(type_, declaration.span)
+            initial = conversions.zero(type_, declaration.span)
         if t.is_comptime_only(type_) or (
             not t.num_bytes(type_) and not isinstance(type_, t.ArrayType)
         ):

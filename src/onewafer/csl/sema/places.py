@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import operations, packed
+from onewafer.csl.sema import conversions, operations, packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.loop_steps import access_struct, steps_of
@@ -131,7 +131,7 @@ def flat_index(
     check_rank(dimensions, len(indices), spans, what)
     total: Value = Scalar(t.COMPTIME_INT, 0)
     for axis, index in enumerate(indices):
-        number = operations.integer(index, spans, "an index")
+        number = conversions.integer(index, spans, "an index")
         if not 0 <= number.value < dimensions[axis]:
             fail(
                 "index-out-of-range",
@@ -181,8 +181,8 @@ def plain(op: BinaryOperator, left: Value, right: Value, span: Span) -> Scalar:
     a, b = (
         Scalar(t.COMPTIME_INT, v.value, v.taint)
         for v in (
-            operations.integer(left, span, "a size"),
-            operations.integer(right, span, "a size"),
+            conversions.integer(left, span, "a size"),
+            conversions.integer(right, span, "a size"),
         )
     )
     result = operations.binary(op, a, b, span)
@@ -195,9 +195,9 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
     match container:
         case Array(type_, elements):
             index = flat_index(type_.dimensions, indices, span, f"`{type_}`")
-            return elements[operations.forced_integer(index, span, "index")]
+            return elements[conversions.forced_integer(index, span, "index")]
         case Struct(None, fields):
-            (number,) = (operations.forced_integer(i, span, "an index") for i in indices)
+            (number,) = (conversions.forced_integer(i, span, "an index") for i in indices)
             if not 0 <= number < len(fields):
                 fail(
                     "index-out-of-range",
@@ -305,10 +305,10 @@ def element_pointer(base: Value, indices: Sequence[Value], span: Span) -> Pointe
     pointer = expect_pointer(base, span)
     element_type, dimensions = indexed(pointer.type, span)
     if dimensions is None:
-        index = operations.integer(indices[0], span, "an index")
+        index = conversions.integer(indices[0], span, "an index")
     else:
         index = flat_index(dimensions, indices, span, f"`{pointer.type.pointee}`")
-    number = operations.forced_integer(index, span, "address")
+    number = conversions.forced_integer(index, span, "address")
     type_ = t.PointerType(element_type, pointer.type.is_const)
     return Pointer(type_, pointer.variable, pointer.offset + number * t.num_bytes(element_type))
 
@@ -398,7 +398,7 @@ def check_width_for_host(type_: t.Type, span: Span) -> None:
 
 def alignment(value: Value, span: Span) -> int:
     """Return the bytes of an `align(…)`, or fail."""
-    number = operations.forced_integer(value, span, "alignment")
+    number = conversions.forced_integer(value, span, "alignment")
     if number < 1 or number & (number - 1):
         fail(
             "value-out-of-range",
@@ -446,7 +446,7 @@ def array_type(
         )
     dimensions: list[int] = []
     for size, place in zip(sizes, spans, strict=True):
-        number = operations.forced_integer(size, place, "array length")
+        number = conversions.forced_integer(size, place, "array length")
         if number < 0:
             fail("value-out-of-range", f"an array cannot have {number} elements", place)
         dimensions.append(number)
@@ -468,8 +468,8 @@ def enum_type(
     if not isinstance(integer, t.IntegerType):
         fail("type-mismatch", f"an enum is based on a sized integer, not on `{integer}`", span)
     given = {
-        m.name: operations.forced_integer(
-            operations.coerce(v, integer, m.span), m.span, "enum value"
+        m.name: conversions.forced_integer(
+            conversions.coerce(v, integer, m.span), m.span, "enum value"
         )
         for m, v in zip(members, values, strict=True)
         if v is not None
@@ -526,7 +526,7 @@ def array_literal(
     spans: Sequence[Span],
     span: Span,
     *,
-    coerce: Callable[[Value, t.Type, Span, str], Value] = operations.coerce,
+    coerce: Callable[[Value, t.Type, Span, str], Value] = conversions.coerce,
 ) -> Array:
     """Return `type{ elements }`; elements may be run-time values, if `coerce` takes them."""
     assert isinstance(type_, t.ArrayType)
@@ -575,7 +575,7 @@ def tensor_access(
                     BinaryOperator.ADD, strides[term.variable], product, span
                 )
     if count > 1:
-        rounds = [operations.forced_integer(e, span, "extent") for e in extents]
-        apart = [operations.forced_integer(s, span, "stride") for s in strides]
+        rounds = [conversions.forced_integer(e, span, "extent") for e in extents]
+        apart = [conversions.forced_integer(s, span, "stride") for s in strides]
         strides = [Scalar(t.COMPTIME_INT, step) for step in steps_of(rounds, apart)]
     return access_struct(base, offset, strides, extents)

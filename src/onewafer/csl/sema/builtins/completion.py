@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
@@ -206,7 +206,7 @@ def _microthread(
     if "ut_id" in fields:
         value = fields["ut_id"]
         if not isinstance(value, Scalar) or value.type is not t.UT_ID:
-            operations.mismatch(value, t.UT_ID, span, "`ut_id`")
+            conversions.mismatch(value, t.UT_ID, span, "`ut_id`")
         return int(force(value, "ut_id", span))
     fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
     if not fabric:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import element_of, field_expression
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
@@ -98,8 +98,8 @@ def known_length(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return a known DSD of another length."""
     dsd, span = _expect_dsd(args[0], site, _WITH_LENGTH), site.argument_spans[1]
     assert isinstance(dsd, Dsd)
-    number = operations.integer(args[1], span, "the length")
-    extent = operations.coerce_scalar(number, t.U16, span, "the length")
+    number = conversions.integer(args[1], span, "the length")
+    extent = conversions.coerce_scalar(number, t.U16, span, "the length")
     return replace(dsd, extent=extent, span=site.span)
 
 
@@ -116,8 +116,8 @@ def known_stride(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return a known DSD with another stride."""
     dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
     assert isinstance(dsd, Dsd)
-    number = operations.integer(args[1], span, "the stride")
-    stride = operations.coerce_scalar(number, t.I16, span, "the stride")
+    number = conversions.integer(args[1], span, "the stride")
+    stride = conversions.coerce_scalar(number, t.I16, span, "the stride")
     return replace(dsd, stride=stride, span=site.span)
 
 
@@ -142,7 +142,7 @@ def known_offset(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     dsd, span = _expect_dsd(args[0], site, _MEMORY), site.argument_spans[1]
     assert isinstance(dsd, Dsd)
     assert dsd.base is not None
-    skip = operations.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
+    skip = conversions.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
     base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + skip)
     return replace(dsd, base=base, span=site.span)
 

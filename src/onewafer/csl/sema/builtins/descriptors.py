@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
@@ -187,8 +187,8 @@ def element_of(base: Value, span: Span) -> t.Type:
 
 def _nested_memory(value: Value, span: Span) -> _Fields:
     memory = _read_memory(value, "a mem4d_dsd", span)
-    extents = tuple(operations.forced_integer(e, span, "extent") for e in memory.extents)
-    steps = tuple(operations.forced_integer(s, span, "stride") for s in memory.steps)
+    extents = tuple(conversions.forced_integer(e, span, "extent") for e in memory.extents)
+    steps = tuple(conversions.forced_integer(s, span, "stride") for s in memory.steps)
     steps = steps or (1,) * len(extents)
     if not 1 <= len(extents) <= MAX_MEM4D_LOOPS or len(steps) != len(extents):
         fail(
@@ -217,7 +217,7 @@ def _circular(value: Value, span: Span) -> _Fields:
     element = element_of(base, span)
     size = _num_elements(base)
     if "wraparound" in fields:
-        wraparound = operations.forced_integer(fields["wraparound"], span, "wraparound")
+        wraparound = conversions.forced_integer(fields["wraparound"], span, "wraparound")
     elif size is not None:
         wraparound = size
     else:
@@ -251,7 +251,7 @@ def _num_elements(base: Value) -> int | None:
 def _queue(value: Value, type_: t.Type, span: Span) -> int:
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, "queue", span))
-    operations.mismatch(value, type_, span, "a queue")
+    conversions.mismatch(value, type_, span, "a queue")
 
 
 _SIMD_MODES = ("simd_off", "simd_max", "simd_32", "simd_64", "simd_32_or_64")
@@ -376,14 +376,14 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     for part in (fields.extent, fields.stride, fields.offset):
         if not is_comptime(part):
             not_comptime(part, span)
-    extent = operations.coerce(fields.extent, t.U16, span, "the extent")
-    stride = operations.coerce(fields.stride, t.I16, span, "the stride")
+    extent = conversions.coerce(fields.extent, t.U16, span, "the extent")
+    stride = conversions.coerce(fields.stride, t.I16, span, "the stride")
     assert isinstance(extent, Scalar)
     assert isinstance(stride, Scalar)
     base = None
     if fields.base is not None:
         pointer = places.expect_pointer(fields.base, span)
-        skip = operations.forced_integer(fields.offset, span, "offset of a DSD")
+        skip = conversions.forced_integer(fields.offset, span, "offset of a DSD")
         offset = pointer.offset + skip * t.num_bytes(fields.element)
         base = Pointer(pointer.type, pointer.variable, offset)
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)

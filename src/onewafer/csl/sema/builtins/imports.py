@@ -7,7 +7,7 @@ import re
 from math import prod
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import color_of, text
@@ -81,7 +81,7 @@ class _Reader:
             case dict(), _ if type_ is t.COMPTIME_STRUCT:
                 return self._labelled(found, where)
             case ((bool() | int() | float() | str()), _):
-                return operations.coerce(self._any(found, where), type_, self.span, what)
+                return conversions.coerce(self._any(found, where), type_, self.span, what)
             case _:
                 self._wrong(type_, where)
 
@@ -135,7 +135,7 @@ class _Reader:
         if missing and not type_.is_union:
             self._other_fields(type_, where, missing, [])
         fields = [self.value(found[name], wanted[name], f"{where}.{name}") for name in found]
-        return operations.coerce(Struct(tuple(found), tuple(fields)), type_, self.span)
+        return conversions.coerce(Struct(tuple(found), tuple(fields)), type_, self.span)
 
     def _union(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
         """Return a union, of which an object names the active variant."""

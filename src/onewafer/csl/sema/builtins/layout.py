@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.faults import fail
@@ -46,19 +46,19 @@ def _layout(module: Module) -> LayoutContext:
 def set_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Fix the size of the program."""
     spans = site.argument_spans
-    width = operations.forced_integer(args[0], spans[0], "the width")
-    height = operations.forced_integer(args[1], spans[1], "the height")
+    width = conversions.forced_integer(args[0], spans[0], "the width")
+    height = conversions.forced_integer(args[1], spans[1], "the height")
     _layout(module).set_rectangle(width, height, site.span)
     return VOID_VALUE
 
 
 def _pe(layout: LayoutContext, site: Site, args: Sequence[Value]) -> tuple[Scalar, Scalar]:
-    x = operations.integer(args[0], site.argument_spans[0], "the x coordinate")
-    y = operations.integer(args[1], site.argument_spans[1], "the y coordinate")
+    x = conversions.integer(args[0], site.argument_spans[0], "the x coordinate")
+    y = conversions.integer(args[1], site.argument_spans[1], "the y coordinate")
     layout.check_pe(int(x.value), int(y.value), site.span)
     for value, size in ((x, layout.width), (y, layout.height)):
         if value.taint is not None:
-            operations.decide(value, range(size).__contains__, "PE", site.span)
+            conversions.decide(value, range(size).__contains__, "PE", site.span)
     return x, y
 
 
@@ -108,7 +108,7 @@ def color_number(value: Value, span: Span) -> int:
     """Return the number of a color, or fail."""
     if type(value) is Scalar and value.type is t.COLOR:
         return int(force(value, "color", span))
-    operations.mismatch(value, t.COLOR, span, "a color")
+    conversions.mismatch(value, t.COLOR, span, "a color")
 
 
 @comptime_builtin("set_color_config", 4, context=Where.LAYOUT, is_recordable=True)

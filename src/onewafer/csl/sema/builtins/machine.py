@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
@@ -61,14 +61,14 @@ def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     source = type_of(value)
     if source == type_:
         return value
-    operations.check_convertible(source, type_, site.span)
+    conversions.check_convertible(source, type_, site.span)
     held, target = t.scalar_type(source), t.scalar_type(type_)
     if held is None or target is None:
         fail("unsupported-feature", f"`{type_}` is not supported at run time", site.span)
     expression = a.expression(value, site.span)
     if held is not target:
         expression = ir.Convert(held, target, expression)
-    if operations.widens(source, type_):
+    if conversions.widens(source, type_):
         return Runtime(type_, expression)
     return Runtime(type_, narrow.wrapped(type_, expression))
 
@@ -103,7 +103,7 @@ def ptrcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     type_ = pointer_type(args[0], site.argument_spans[0])
     source = type_of(args[1])
     if not isinstance(source, t.PointerType):
-        operations.mismatch(args[1], type_, site.argument_spans[1], "a pointer")
+        conversions.mismatch(args[1], type_, site.argument_spans[1], "a pointer")
     check_pointees(source, type_, site.span)
     return Runtime(type_, a.expression(args[1], site.argument_spans[1]))
 
@@ -256,7 +256,7 @@ def unblock_command_stream(site: Site, a: Analyzer, _args: Sequence[Value]) -> V
 @runtime_builtin("pe_coordinate", 1, is_internal=True)
 def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
     """Return x (0) or y (1) of this PE."""
-    axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
+    axis = conversions.forced_integer(args[0], site.argument_spans[0], "the axis")
     return Runtime(t.U16, ir.Coordinate(axis))
 
 
@@ -264,7 +264,7 @@ def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
 def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return x (0) or y (1) of the PE for which a program is compiled."""
     context = module.context
-    axis = operations.forced_integer(args[0], site.argument_spans[0], "the axis")
+    axis = conversions.forced_integer(args[0], site.argument_spans[0], "the axis")
     if not isinstance(context, InstanceContext):
         return VOID_VALUE
     context.has_read_program = True
@@ -274,7 +274,7 @@ def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Val
 @runtime_builtin("has_data_task", 1, is_internal=True)
 def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Tell whether the program binds a data task to an input queue of the WSE-3."""
-    queue = operations.forced_integer(int_of(args[0], site.span), site.span, "the queue")
+    queue = conversions.forced_integer(int_of(args[0], site.span), site.span, "the queue")
     return boolean((TaskKind.DATA, queue) in a.instance.bindings)
 
 
@@ -307,7 +307,7 @@ def control_mask_at_start(site: Site, module: Module, args: Sequence[Value]) -> 
     """Combine the entry of kept control wavelets with a mask, from the start."""
     context = module.context
     assert isinstance(context, InstanceContext)
-    mask = operations.forced_integer(args[0], site.argument_spans[0], "the mask")
+    mask = conversions.forced_integer(args[0], site.argument_spans[0], "the mask")
     context.control_mask = mask % module.session.architecture.num_control_task_ids
     warn_of_undefined(context, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
     return VOID_VALUE
@@ -358,7 +358,7 @@ def string_address(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("timestamp_control", 1, is_internal=True)
 def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Stop (0), reset and start (1) or reset (2) the cycle counter."""
-    mode = operations.forced_integer(args[0], site.argument_spans[0], "the mode")
+    mode = conversions.forced_integer(args[0], site.argument_spans[0], "the mode")
     a.emit(ir.TimestampControl(mode, site.span))
     return VOID_VALUE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import element_of
 from onewafer.csl.sema.faults import Fault
@@ -62,7 +62,7 @@ def _find_length(operands: Sequence[Operand]) -> Scalar | None:
             case Dsd(extent=Scalar(value=value)) if value == _ENDLESS:
                 return None
             case Dsd(extent=extent):
-                if operations.decide(extent, bool, "extent", operand.span):
+                if conversions.decide(extent, bool, "extent", operand.span):
                     return extent
             case value if type_of(value) in t.DSDS or type_of(value) in t.DSRS:
                 return None
@@ -124,7 +124,7 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
             return -(-(end - size) // operand.num_bytes)
         return min(0, first // operand.num_bytes)
 
-    if dsd.stride.taint is not None or not operations.decide(
+    if dsd.stride.taint is not None or not conversions.decide(
         length, lambda count: excess(int(count)) != 0, "extent", operand.span
     ):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
@@ -73,7 +73,7 @@ def number_of_id(value: Value, type_: t.Type, span: Span) -> int:
     """Return the number of an id of a type, or fail."""
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, str(type_), span))
-    operations.mismatch(value, type_, span, "an id")
+    conversions.mismatch(value, type_, span, "an id")
 
 
 @comptime_builtin("bind_local_task", 2, context=Where.PROGRAM)
@@ -200,7 +200,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
     instance, machine = instance_of(module), module.session.architecture
     is_input = is_input_queue(queue, span)
     if not isinstance(queue, Scalar):
-        operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
+        conversions.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     number = int(force(queue, "queue", span))
     check_reserved_queue(module.session, number, is_input=is_input, span=span)
     earlier = instance.queues.get((is_input, number))
@@ -264,7 +264,7 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
 
 def _check_table(value: Value, span: Span) -> None:
     """Fail if a queue looks up its control tasks elsewhere than all others do."""
-    if operations.forced_integer(value, span, "`.ctrl_table_id`") != 0:
+    if conversions.forced_integer(value, span, "`.ctrl_table_id`") != 0:
         fail(
             "unsupported-feature",
             "the queues of the simulated machine have one table of control tasks",
@@ -337,7 +337,7 @@ def _check_pointer(session: Session, name: str, type_: t.PointerType, span: Span
 def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Let the host send (true) or receive (false) a color at the PEs that run this program."""
     color = color_number(args[0], site.argument_spans[0])
-    is_sent = bool(operations.forced_integer(args[1], site.argument_spans[1], "the side"))
+    is_sent = bool(conversions.forced_integer(args[1], site.argument_spans[1], "the side"))
     check_reserved_color(module.session, color, site.argument_spans[0])
     config = _FROM_HOST if is_sent else _TO_HOST
     earlier = instance_of(module).streams.setdefault(color, (config, site.span))

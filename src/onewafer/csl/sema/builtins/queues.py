@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.machine import register_address
 from onewafer.csl.sema.builtins.program import check_handler, instance_of, is_input_queue
@@ -57,7 +57,7 @@ def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -
     check_handler(function, site)
     is_input = is_input_queue(queue, span)
     if not isinstance(queue, Scalar):
-        operations.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
+        conversions.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     number = id_number(queue, span)
     check_reserved_queue(module.session, number, is_input=is_input, span=span)
     earlier = instance.empty_queue_handlers.get((not is_input, number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.program import (
     check_control_parameters,
@@ -79,10 +79,10 @@ def _counts(value: Value, span: Span) -> tuple[int, int]:
     """Return the limit of a rotation and where its counter begins."""
     what = "the configuration of rotating tasks"
     fields = read_fields(value, what, span, known=("limit", "init"), required=("limit",))
-    limit = operations.forced_integer(fields["limit"], span, "`.limit`")
+    limit = conversions.forced_integer(fields["limit"], span, "`.limit`")
     initial = 0
     if "init" in fields:
-        initial = operations.forced_integer(fields["init"], span, "`.init`")
+        initial = conversions.forced_integer(fields["init"], span, "`.init`")
     if not 0 <= limit <= MAX_ROTATION_LIMIT:
         fail(
             "value-out-of-range",
@@ -134,7 +134,7 @@ def _check_table_exists(site: Site, session: Session) -> None:
 
 
 def _check_number(value: Value, name: str, legal: Sequence[int], span: Span) -> None:
-    number = operations.forced_integer(value, span, f"`.{name}`")
+    number = conversions.forced_integer(value, span, f"`.{name}`")
     if number not in legal:
         *others, last = map(str, legal)
         fail(

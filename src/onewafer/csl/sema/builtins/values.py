@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import MANY, comptime_builtin
 from onewafer.csl.sema.faults import fail
@@ -54,15 +54,15 @@ def _id(site: Site, value: Value, type_: t.Type, numbers: range, what: str) -> S
 
 
 def _id_at(value: Value, type_: t.Type, numbers: range, what: str, span: Span) -> Scalar:
-    number = operations.integer(value, span, f"the number of {what}")
-    if not operations.decide(number, lambda n: n in numbers, f"{what} exists", span):
+    number = conversions.integer(value, span, f"the number of {what}")
+    if not conversions.decide(number, lambda n: n in numbers, f"{what} exists", span):
         fail(
             "id-out-of-range",
             f"{what} has a number from {numbers.start} to {numbers.stop - 1}, not {number.value}",
             span,
         )
     if number.taint is not None:
-        number = operations.coerce_scalar(number, t.U16, span)
+        number = conversions.coerce_scalar(number, t.U16, span)
     return Scalar(type_, number.value, number.taint)
 
 
@@ -152,7 +152,7 @@ def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
     if isinstance(args[1], Dsr) and args[1].type is t.FIFO_DSRS.get(kind):
         return Dsr(kind, args[1].index)
     number = _id(site, args[1], t.U16, range(module.session.architecture.num_dsrs), "a DSR")
-    return Dsr(kind, operations.forced_integer(number, site.span, "DSR"))
+    return Dsr(kind, conversions.forced_integer(number, site.span, "DSR"))
 
 
 @comptime_builtin("get_xdsr", 1)
@@ -170,7 +170,7 @@ def get_sr(site: Site, module: Module, args: Sequence[Value]) -> Value:
 def _extended(site: Site, module: Module, value: Value, kind: t.SimpleType, what: str) -> Dsr:
     """Return a register beside the DSRs. How many there are is not published: as many as DSRs."""
     number = _id(site, value, t.U16, range(module.session.architecture.num_dsrs), what)
-    return Dsr(kind, operations.forced_integer(number, site.span, "register"))
+    return Dsr(kind, conversions.forced_integer(number, site.span, "register"))
 
 
 @comptime_builtin("get_int", 1)
@@ -201,7 +201,7 @@ def int_of(value: Value, span: Span) -> Scalar:
 def as_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Convert a number."""
     type_ = places.expect_type(args[0], site.argument_spans[0])
-    return operations.convert(type_, args[1], site.span)
+    return conversions.convert(type_, args[1], site.span)
 
 
 @comptime_builtin("bitcast", 2)
@@ -218,7 +218,7 @@ def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
             site.span,
             help="write the `@bitcast` in a function or task, where the pointer is used",
         )
-    return operations.bitcast(type_, value, site.span)
+    return conversions.bitcast(type_, value, site.span)
 
 
 @comptime_builtin("ptrcast", 2)
@@ -258,7 +258,7 @@ def check_pointees(source: t.PointerType, target: t.PointerType, span: Span) -> 
 def zeros(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the zero value of a type."""
     type_ = places.expect_type(args[0], site.argument_spans[0])
-    return operations.zero(type_, site.span)
+    return conversions.zero(type_, site.span)
 
 
 @comptime_builtin("constants", 2)
@@ -266,8 +266,8 @@ def constants(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return an array filled with one value."""
     type_ = places.expect_type(args[0], site.argument_spans[0])
     if not isinstance(type_, t.ArrayType):
-        return operations.coerce(args[1], type_, site.argument_spans[1])
-    element = operations.coerce(args[1], type_.element, site.argument_spans[1])
+        return conversions.coerce(args[1], type_, site.argument_spans[1])
+    element = conversions.coerce(args[1], type_.element, site.argument_spans[1])
     return Array(type_, [element] * type_.num_elements)
 
 
@@ -277,7 +277,7 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     type_, start, stop, step = range_bounds(site, args)
 
     def bound(value: Value, what: str) -> Value:
-        return operations.coerce(value, type_, site.span, what)
+        return conversions.coerce(value, type_, site.span, what)
 
     result = Range(
         type_, bound(start, "the start"), bound(stop, "the end"), bound(step, "the step")
@@ -471,7 +471,7 @@ def get_array(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("get_string_from_byte", 1)
 def get_string_from_byte(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the string of one ASCII character."""
-    number = operations.forced_integer(args[0], site.argument_spans[0], "the byte")
+    number = conversions.forced_integer(args[0], site.argument_spans[0], "the byte")
     if not 0 <= number < _NUM_ASCII:
         fail("value-out-of-range", f"{number} is no ASCII character", site.argument_spans[0])
     return Text(chr(number))
@@ -509,21 +509,21 @@ def get_rectangle(site: Site, module: Module, _args: Sequence[Value]) -> Value:
 @comptime_builtin("comptime_assert", 1, 2)
 def comptime_assert(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Stop the compilation unless a condition holds."""
-    if not truth(args[0], site.argument_spans[0], "comptime_assert"):
-        message = "a `@comptime_assert` does not hold"
-        if len(args) > 1:
-            message = text(args[1], site.argument_spans[1], "the message")
-        fail("comptime-assert", message, site.span)
-    return VOID_VALUE
+    return _assert(site, args, otherwise="a `@comptime_assert` does not hold")
 
 
 @comptime_builtin("assert", 1, 2)
 def assert_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Stop the compilation unless a condition holds: in code that runs while compiling."""
-    if not truth(args[0], site.argument_spans[0], "assert"):
-        message = "an `@assert` that is evaluated while compiling does not hold"
-        if len(args) > 1:
-            message = text(args[1], site.argument_spans[1], "the message")
+    return _assert(
+        site, args, otherwise="an `@assert` that is evaluated while compiling does not hold"
+    )
+
+
+def _assert(site: Site, args: Sequence[Value], *, otherwise: str) -> Value:
+    """Fail unless the first argument holds, with the second as the message if there is one."""
+    if not truth(args[0], site.argument_spans[0], site.name):
+        message = text(args[1], site.argument_spans[1], "the message") if args[1:] else otherwise
         fail("comptime-assert", message, site.span)
     return VOID_VALUE
 

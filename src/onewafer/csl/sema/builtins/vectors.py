@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import loaded_config, read_config
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
@@ -334,7 +334,7 @@ def _split_index(
     kept = [(name, value) for name, value in config.items() if name != "index"]
     names, fields = tuple(name for name, _ in kept), tuple(value for _, value in kept)
     if not t.is_integer(type_of(index)):
-        operations.mismatch(index, t.U16, site.argument_spans[-1], "`.index`")
+        conversions.mismatch(index, t.U16, site.argument_spans[-1], "`.index`")
     return (*args[:-1], Struct(names, fields)), index
 
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures.expressions import compile_expression, compile_operand, compile_type
@@ -136,7 +136,7 @@ def _run(
             if type_ is not None:
                 expected = places.expect_type(type_(frame), span)
                 what = f"the argument `{declaration.parameters[index].name}`"
-                value = operations.coerce(argument, expected, span, what)
+                value = conversions.coerce(argument, expected, span, what)
             frame.slots[index] = value
         result_type = places.expect_type(code.result_type(frame), declaration.result.span)
         with nullcontext() if session.recorder is None else session.recorder.calling(span, label):
@@ -152,7 +152,7 @@ def _run(
 def _result(frame: Frame, signal: Signal | None, type_: t.Type, declaration: ast.Function) -> Value:
     if frame.result is not None:
         what = f"the result of `{declaration.name}`"
-        return operations.coerce(frame.result, type_, declaration.result.span, what)
+        return conversions.coerce(frame.result, type_, declaration.result.span, what)
     if type_ != t.VOID and signal is not Signal.RETURN:
         missing_return(declaration, type_)
     return VOID_VALUE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures import calls
@@ -345,7 +345,7 @@ def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
 
     def evaluate(frame: Frame) -> Value:
         named = places.expect_type(type_(frame), node.type.span)
-        return operations.coerce(literal(frame), places.typed_struct(named, node.span), node.span)
+        return conversions.coerce(literal(frame), places.typed_struct(named, node.span), node.span)
 
     return evaluate
 

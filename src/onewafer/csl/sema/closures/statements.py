@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import operations, packed, places
+from onewafer.csl.sema import conversions, operations, packed, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.expressions import (
     compile_expression,
@@ -166,11 +166,11 @@ def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
         if initializer is None:
             if type_ is None:
                 fail("type-mismatch", "a variable needs a type or a value", span)
-            value = operations.zero(places.expect_type(type_(frame), span), span)
+            value = conversions.zero(places.expect_type(type_(frame), span), span)
         else:
             value = initializer(frame)
             if type_ is not None:
-                value = operations.coerce(value, places.expect_type(type_(frame), span), span)
+                value = conversions.coerce(value, places.expect_type(type_(frame), span), span)
         frame.slots[index] = value.copy() if type(value) is Array else value
         return None
 
@@ -242,7 +242,7 @@ def _replace(old: Value | None, new: Value, span: Span) -> Value:
     if old is None:
         raise Fault(None)
     is_anonymous = isinstance(old, Struct) and old.type is None
-    value = new if is_anonymous else operations.coerce(new, type_of(old), span)
+    value = new if is_anonymous else conversions.coerce(new, type_of(old), span)
     return value.copy() if type(value) is Array else value
 
 
@@ -301,13 +301,13 @@ def _update(
             part = _update(frame, old, rest, new, span)
             return packed.write(container, step.name, part, span)
         case Struct(None, fields) if step.name is None:
-            position = operations.forced_integer(step.indices[0](frame), step.span, "an index")
+            position = conversions.forced_integer(step.indices[0](frame), step.span, "an index")
             if not 0 <= position < len(fields):
                 fail("index-out-of-range", f"index {position} is outside of the tuple", step.span)
         case Array(type_, elements) if step.name is None:
             values = [index(frame) for index in step.indices]
             flat = places.flat_index(type_.dimensions, values, step.span, f"`{type_}`")
-            position = operations.forced_integer(flat, step.span, "index")
+            position = conversions.forced_integer(flat, step.span, "index")
             elements[position] = _update(frame, elements[position], rest, new, span)
             return container
         case _:

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime import expressions, order
@@ -178,10 +178,10 @@ def element_pointer(
     for axis, index in enumerate(indices):
         scale = prod((dimensions or (0,))[axis + 1 :]) * size
         if isinstance(index, Scalar):
-            operations.integer(index, span, "an index")
+            conversions.integer(index, span, "an index")
             _check_bounds(index, axis, dimensions, span)
         if isinstance(index, Scalar) and index.taint is None:
-            known += int(operations.integer(index, span, "an index").value) * scale
+            known += int(conversions.integer(index, span, "an index").value) * scale
             continue
         scaled = _scale(a, index_value(a, index, span), scale)
         unknown = scaled if unknown is None else a.binary(Opcode.ADD, t.U16, unknown, scaled)
@@ -203,7 +203,7 @@ def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, 
     if dimensions is None:
         return
     indices = range(dimensions[axis])
-    if not operations.decide(index, lambda n: n in indices, "index inside of the array", span):
+    if not conversions.decide(index, lambda n: n in indices, "index inside of the array", span):
         fail(
             "index-out-of-range",
             places.outside(index.value, "the array", dimensions[axis]),

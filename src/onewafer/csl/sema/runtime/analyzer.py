@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import narrow, packed_fields
@@ -241,29 +241,29 @@ class Analyzer:
             case Runtime(source):
                 if source == type_:
                     return value
-                if operations.pointer_converts(source, type_):
+                if conversions.pointer_converts(source, type_):
                     return Runtime(type_, value.expression)
                 held, target = t.scalar_type(source), t.scalar_type(type_)
-                if operations.widens(source, type_) and held is not None and target is not None:
+                if conversions.widens(source, type_) and held is not None and target is not None:
                     expression = value.expression
                     if held is not target:
                         expression = ir.Convert(held, target, expression)
                     return Runtime(type_, expression)
-                operations.mismatch(value, type_, span, what)
+                conversions.mismatch(value, type_, span, what)
             case Variable():
                 if value.type == type_:
                     return value
-                operations.mismatch(value, type_, span, what)
+                conversions.mismatch(value, type_, span, what)
             case Struct() if isinstance(type_, t.StructType):
                 if type_of(value) == type_:
                     return value
-                return operations.to_struct(
+                return conversions.to_struct(
                     value, type_, lambda f, wanted: self.coerce(f, wanted, span, what), span, what
                 )
             case Struct() if isinstance(type_, t.PackedType) and value.type is None:
                 return packed_fields.compose(self, value, type_, span)
             case _:
-                return operations.coerce(value, type_, span, what)
+                return conversions.coerce(value, type_, span, what)
 
     def expression(self, value: Value, span: Span) -> ir.Expression:
         """Return a value of a run-time type as IR."""

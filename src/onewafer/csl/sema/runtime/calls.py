@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
@@ -177,7 +177,7 @@ def _as_parameter(
     what = f"the argument `{parameter.name}`"
     value = a.coerce(argument, type_, span, what)
     if not isinstance(value, Struct):
-        operations.mismatch(argument, type_, span, what)
+        conversions.mismatch(argument, type_, span, what)
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
@@ -31,7 +31,7 @@ def declare(a: Analyzer, node: ast.Variable) -> None:
     if node.initializer is not None:
         value = expressions.evaluate_comptime(a, node.initializer)
     if type_ is not None:
-        value = operations.coerce(value, type_, node.span, f"the value of `{node.name}`")
+        value = conversions.coerce(value, type_, node.span, f"the value of `{node.name}`")
     elif node.initializer is None:
         fail("type-mismatch", f"`{node.name}` needs a type or a value", node.span)
     if isinstance(value, Runtime):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, walk
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
@@ -362,9 +362,9 @@ def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
             span,
             help="give one branch a sized type: `@as(i16, …)`",
         )
-    if operations.pointer_converts(first, second):
+    if conversions.pointer_converts(first, second):
         return second
-    return operations.wider(first, second) or first
+    return conversions.wider(first, second) or first
 
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
@@ -500,7 +500,7 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
         return access
     known_offset = access.get("offset")
     assert known_offset is not None
-    constant = operations.coerce(known_offset, t.I16, node.span)
+    constant = conversions.coerce(known_offset, t.I16, node.span)
     return with_offset(access, binary_values(a, _B.ADD, dynamic, constant, node.span))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import PointedFunctions
@@ -54,7 +54,7 @@ def call(
     passed = [pointer.expression]
     for value, wanted, place in zip(arguments, type_.parameters, spans, strict=True):
         if wanted is None:
-            operations.mismatch(value, t.ANYTYPE, place)
+            conversions.mismatch(value, t.ANYTYPE, place)
         passed.append(a.sized(a.load(value, place), wanted, place, "the argument"))
     a.forget_loads()
     return Runtime(type_.result, ir.Call(_dispatcher(a, type_, span), tuple(passed)))

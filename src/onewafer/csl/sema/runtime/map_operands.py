@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.loop_steps import steps_of
 from onewafer.csl.sema.values import Dsd, Scalar
@@ -83,7 +83,7 @@ def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
 
 
 def _fabric(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
-    rounds = operations.forced_integer(value.extent, place, "extent")
+    rounds = conversions.forced_integer(value.extent, place, "extent")
     one = ir.Vector(a.expression(replace(value, extent=Scalar(t.U16, 1)), place))
     operation = _MOVES[element.scalar]
     if element.is_output:
@@ -114,7 +114,7 @@ def _nested(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
         move = ir.Store(element.scalar, at, 0, ir.ReadLocal(element.local), place)
     else:
         move = ir.SetLocal(element.local, ir.Load(element.scalar, at), place)
-    rounds = operations.forced_integer(value.extent, place, "extent")
+    rounds = conversions.forced_integer(value.extent, place, "extent")
     sizes = tuple(reversed(extents[1:]))
     return Walk(rounds, element.is_output, (move,), _go_on(address, counters, sizes, steps, place))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, walk
-from onewafer.csl.sema import operations, places
+from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import blocks, comptime_code, narrow, order, parts, structs
@@ -167,7 +167,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
         a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     if type_ is None and isinstance(value, FunctionValue):
-        value = operations.function_address(value, span)
+        value = conversions.function_address(value, span)
     type_ = type_ if type_ is not None else type_of(value)
     if isinstance(type_, t.StructType) and t.can_vary(type_):
         whole = structs.declare_struct(a, node.name, type_, value, span)
@@ -210,7 +210,7 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
         if type_ in t.DSDS or isinstance(type_, t.PointerType):
             a.declare(node.name, bound, node.name_span)
             return
-        value = operations.zero(type_, node.name_span)
+        value = conversions.zero(type_, node.name_span)
     a.emit(ir.SetLocal(bound.local, a.expression(value, node.span), node.span))
     a.declare(node.name, bound, node.name_span)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import operations
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime import order, statements
@@ -114,7 +114,7 @@ def _leaves(
         case Struct(names, fields) if names == type_.names and len(fields) == len(type_.fields):
             pass
         case _:
-            operations.mismatch(value, type_, span, "the result")
+            conversions.mismatch(value, type_, span, "the result")
     for i, (field, field_type) in enumerate(zip(fields, type_.fields, strict=True)):
         if isinstance(field_type, t.StructType):
             yield from _leaves(a, field, field_type, span, (*path, i))

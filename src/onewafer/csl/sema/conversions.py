@@ -1,0 +1,392 @@
+"""What becomes of a value where another type is wanted, by itself or on demand.
+
+Typing rules are shared with run time; tainted numbers stay tainted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NoReturn
+
+from onewafer.csl.sema import packed
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.formats import from_bits, round_float, to_bits
+from onewafer.csl.sema.structs import check_names
+from onewafer.csl.sema.values import (
+    Array,
+    FunctionAddress,
+    FunctionValue,
+    Number,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    Taint,
+    Undefined,
+    Value,
+    Variable,
+    Void,
+    force,
+    map_scalar,
+    not_comptime,
+    type_of,
+)
+from onewafer.csl.syntax.ast import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.diagnostics import Span
+
+
+# --- coercion ------------------------------------------------------------------------------------
+
+
+def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "") -> Scalar:
+    """Return a number as `type_` if the language converts it by itself, or fail."""
+    source = value.type
+    if source is type_ or source == type_:
+        return value
+    match type_:
+        case t.IntegerType() if t.is_integer(source):
+            return fit(value, type_, span, what)
+        case t.COMPTIME_INT if isinstance(source, t.IntegerType):
+            return Scalar(type_, value.value, value.taint)
+        case t.FloatType() if source in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
+            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
+        case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
+            return map_scalar(value, type_, float)
+        case t.FloatType() if widens(source, type_):
+            return Scalar(type_, value.value, value.taint)
+        case _:
+            mismatch(value, type_, span, what)
+
+
+def wider(a: t.Type, b: t.Type) -> t.Type | None:
+    """Return the type of two to which the other widens; None: neither does."""
+    if widens(a, b):
+        return b
+    return a if widens(b, a) else None
+
+
+def widens(source: t.Type, target: t.Type) -> bool:
+    """Tell whether all numbers of a sized type are numbers of another, wider one."""
+    match source, target:
+        case t.IntegerType(), t.IntegerType():
+            keeps_sign = source.is_signed == target.is_signed or not source.is_signed
+            return source.bits < target.bits and keeps_sign
+        case t.FloatType(), t.FloatType():
+            return source.bits < target.bits
+        case _:
+            return False
+
+
+def fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str = "") -> Scalar:
+    """Return an integer as one of a sized type, or fail if the type has no such number."""
+    number = value.value
+    low, high = type_.minimum, type_.maximum
+    if not decide(value, lambda n: low <= n <= high, f"must fit in {type_}", span):
+        fail(
+            "value-out-of-range",
+            f"{what or 'the value'} {number} does not fit in `{type_}` ({low} … {high})",
+            span,
+            help=f"`@as({type_}, …)` keeps the low bits, if that is meant",
+        )
+    return Scalar(type_, number, value.taint)
+
+
+def decide(value: Scalar, holds: Callable[[Number], bool], reason: str, span: Span | None) -> bool:
+    """Return whether a number has a property, which decides for whom the program is analysed."""
+    answer, taint = holds(value.value), value.taint
+    if taint is not None:
+        f = taint.evaluate
+        property_ = Taint(lambda row: holds(f(row)), taint.params, taint.decisions)
+        taint.decisions.add(property_, answer, reason, span)
+    return answer
+
+
+def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> NoReturn:
+    """Fail because `value` is not of `type_`."""
+    source = type_of(value)
+    advice = ""
+    if isinstance(source, t.IntegerType | t.FloatType | t.EnumType) and (
+        t.is_numeric(type_) or isinstance(type_, t.EnumType)
+    ):
+        advice = f"convert it: `@as({type_}, …)`"
+    elif type_ is t.COLOR and t.is_integer(source):
+        advice = "make a color of it: `@get_color(…)`"
+    elif type_ in t.IDS and t.is_integer(source):
+        advice = f"make an id of it: `@get_{type_}(…)`"
+    elif isinstance(source, t.PointerType) and isinstance(type_, t.PointerType):
+        advice = _pointer_advice(source, type_)
+    fail(
+        "type-mismatch",
+        f"{what or 'a value'} of type `{type_}` is expected, this is of type `{source}`",
+        span,
+        help=advice,
+    )
+
+
+def _pointer_advice(source: t.PointerType, type_: t.PointerType) -> str:
+    """Return how to come to a pointer of another type."""
+    if isinstance(source.pointee, t.ArrayType) and source.pointee.element == type_.pointee:
+        if not type_.is_many:
+            return "take the address of an element: `&array[0]`"
+    elif source.is_const and not type_.is_const:
+        return "the pointer is to something constant: declare that with `var`"
+    return f"if that is meant: `@ptrcast({type_}, …)`"
+
+
+def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Value:
+    """Return `value` as `type_` if the language converts it by itself (2.2), or fail."""
+    match value:
+        case Scalar():
+            return coerce_scalar(value, type_, span, what)
+        case Undefined():
+            return zero(type_, span)
+        case Pointer():
+            if value.type == type_:
+                return value
+            if isinstance(type_, t.PointerType) and _points_like(value.type, type_):
+                return Pointer(type_, value.variable, value.offset)
+        case Array(source, elements) if isinstance(type_, t.ArrayType):
+            if source == type_:
+                return value
+            if source.dimensions == type_.dimensions:
+                return Array(type_, [coerce(e, type_.element, span, what) for e in elements])
+        case Struct():
+            if type_ is t.COMPTIME_STRUCT or type_of(value) == type_:
+                return value
+            if isinstance(type_, t.StructType):
+                return to_struct(value, type_, lambda f, u: coerce(f, u, span, what), span, what)
+            if isinstance(type_, t.PackedType) and value.type is None:
+                return _to_packed(value, type_, span)
+        case FunctionValue() if isinstance(type_, t.FunctionType):
+            actual = type_of(value)
+            assert isinstance(actual, t.FunctionType)
+            if actual == type_:
+                return value
+        case FunctionValue() if isinstance(type_, t.PointerType) and type_.is_const:
+            if type_of(value) == type_.pointee:
+                return function_address(value, span)
+        case FunctionAddress(_, function) if isinstance(type_, t.FunctionType):
+            if type_of(function) == type_:
+                return function
+        case Variable():
+            not_comptime(value, span)
+        case _:
+            if type_of(value) == type_:
+                return value
+    if type_ is t.ANYTYPE:
+        return value
+    mismatch(value, type_, span, what)
+
+
+def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress:
+    """Return the address of a function, or fail if it has none."""
+    declaration = value.declaration
+    if declaration.storage is Storage.INLINE or declaration.is_task:
+        what = "a task" if declaration.is_task else "an `inline` function"
+        fail(
+            "type-mismatch",
+            f"`{declaration.name}` is {what}, which cannot be called through a pointer",
+            span,
+            help="point to a `fn` that does this",
+        )
+    type_ = type_of(value)
+    assert isinstance(type_, t.FunctionType)
+    for part in (*type_.parameters, type_.result):
+        if part is None or isinstance(part, t.StructType) or t.is_comptime_only(part):
+            fail(
+                "unsupported-feature",
+                f"a `{type_}` cannot be called through a pointer",
+                span,
+                help="pass numbers, pointers and DSDs; a struct field by field, or packed",
+            )
+    return FunctionAddress(t.PointerType(type_, is_const=True), value)
+
+
+def to_struct(
+    value: Struct,
+    type_: t.StructType,
+    convert: Callable[[Value, t.Type], Value],
+    span: Span | None,
+    what: str = "",
+) -> Struct:
+    """Return an anonymous struct as one of another type, each field converted, or fail."""
+    names, given = type_.names or (), value.names or ()
+    is_named = value.type is not None and value.type.origin is not None
+    if type_.origin is None:
+        if is_named or (value.names, len(value.fields)) != (type_.names, len(type_.fields)):
+            mismatch(value, type_, span, what)
+        fields = zip(value.fields, type_.fields, strict=True)
+        return Struct(value.names, tuple(convert(field, wanted) for field, wanted in fields))
+    if is_named or (value.names is None and value.fields):
+        mismatch(value, type_, span, what)
+    if type_.is_union:
+        return _to_union(value, type_, convert, span)
+    check_names(given, names, f"`{type_}`", span)
+    by_name = dict(value.items())
+    pairs = zip(names, type_.fields, strict=True)
+    return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)
+
+
+def _to_packed(value: Struct, type_: t.PackedType, span: Span | None) -> Scalar:
+    """Return an anonymous struct of known fields as the integer behind a packed one, or fail."""
+    packed.check_given(value, type_, span)
+    result = Scalar(type_, 0)
+    for name, field in value.items():
+        wanted = type_.fields[type_.names.index(name)]
+        coerced = coerce(field, wanted, span, f"the field `{name}`")
+        result = packed.write(result, name, coerced, span)
+    return result
+
+
+def _to_union(
+    value: Struct,
+    type_: t.StructType,
+    convert: Callable[[Value, t.Type], Value],
+    span: Span | None,
+) -> Struct:
+    """Return a union whose active variant is the one field that is given, or fail."""
+    names, given = type_.names or (), value.names or ()
+    if len(given) != 1:
+        fail(
+            "type-mismatch",
+            f"a value of `{type_}` has one of its fields, {len(given)} are given",
+            span,
+        )
+    check_names((*given, *(name for name in names if name not in given)), names, f"`{type_}`", span)
+    fields = tuple(
+        convert(value.fields[0], field) if name == given[0] else Undefined()
+        for name, field in zip(names, type_.fields, strict=True)
+    )
+    return Struct(names, fields, type_)
+
+
+def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
+    """Tell whether a pointer converts by itself.
+
+    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`.
+    """
+    if source.is_const and not target.is_const and not target.is_many:
+        return False
+    if source.pointee == target.pointee:
+        return source.is_many == target.is_many
+    if target.pointee is t.ANYOPAQUE and not target.is_many:
+        return True
+    if not source.is_many and target.pointee == t.ArrayType((1,), source.pointee):
+        return not target.is_many
+    match source.pointee:
+        case t.ArrayType(_, element):
+            return target.is_many and element == target.pointee
+        case _:
+            return False
+
+
+def pointer_converts(source: t.Type, target: t.Type) -> bool:
+    """Tell whether a run-time pointer of `source` is accepted where `target` is expected."""
+    match source, target:
+        case t.PointerType(), t.PointerType():
+            return _points_like(source, target)
+        case _:
+            return False
+
+
+# --- explicit conversion -------------------------------------------------------------------------
+
+
+def convert(type_: t.Type, value: Value, span: Span) -> Value:
+    """`@as(type_, value)` of a comptime value."""
+    if type(value) is not Scalar:
+        return coerce(value, type_, span)
+    source = value.type
+    if source == type_:
+        return value
+    check_convertible(source, type_, span)
+    from_float = isinstance(source, t.FloatType) or source is t.COMPTIME_FLOAT
+    match type_:
+        case t.BOOL:
+            return map_scalar(value, type_, lambda a: a != 0)
+        case t.IntegerType():
+            if from_float:
+                return map_scalar(value, type_, lambda a: _truncate(a, type_))
+            return map_scalar(value, type_, lambda a: type_.wrap(int(a)))
+        case t.FloatType():
+            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
+        case t.EnumType(base, members):
+            number = int(force(value, "enum value", span))
+            if number not in members.values():
+                fail("value-out-of-range", f"{number} is no value of `{type_}`", span)
+            return Scalar(type_, base.wrap(number))
+        case t.COMPTIME_INT:
+            if not math.isfinite(value.value):
+                fail("value-out-of-range", f"{value.value} is no integer", span)
+            return map_scalar(value, type_, int)
+        case _:
+            return map_scalar(value, type_, float)
+
+
+def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:
+    """Fail unless `@as` converts `source` to `target`."""
+
+    def is_plain(type_: t.Type) -> bool:
+        return t.is_numeric(type_) or type_ is t.BOOL or isinstance(type_, t.EnumType)
+
+    if not (is_plain(source) and is_plain(target)):
+        hint = "`@get_int(…)` reads the number of an id" if source in t.IDS else ""
+        fail("type-mismatch", f"`@as` cannot convert `{source}` to `{target}`", span, help=hint)
+
+
+def _truncate(value: float, type_: t.IntegerType) -> int:
+    """Convert toward zero and keep the low bits, as CONVERT does; NaN and infinities give 0."""
+    return type_.wrap(math.trunc(value)) if math.isfinite(value) else 0
+
+
+def bitcast(type_: t.Type, value: Scalar, span: Span) -> Scalar:
+    """`@bitcast(type_, value)` of a comptime number of the same size."""
+    if t.num_bits(value.type) != t.num_bits(type_) or not t.num_bits(type_):
+        fail(
+            "type-mismatch",
+            f"`@bitcast` needs types of one size, these are `{value.type}` and `{type_}`",
+            span,
+            help="give the value a sized type first: `@as(u16, …)`",
+        )
+    source = value.type
+    return map_scalar(value, type_, lambda a: from_bits(type_, to_bits(source, a)))
+
+
+def zero(type_: t.Type, span: Span | None) -> Value:
+    """Return the zero value of a type (`@zeros`)."""
+    match type_:
+        case t.ArrayType(_, element):
+            return Array(type_, [zero(element, span)] * type_.num_elements)
+        case t.FloatType() | t.COMPTIME_FLOAT:
+            return Scalar(type_, 0.0)
+        case t.BOOL:
+            return Scalar(type_, value=False)
+        case t.VOID:
+            return Void()
+        case t.StructType(names, fields):
+            return Struct(names, tuple(zero(field, span) for field in fields), type_)
+        case t.PackedType():
+            return Scalar(type_, 0)
+        case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
+            return Scalar(type_, 0)
+        case _:
+            fail("type-mismatch", f"`{type_}` has no zero value", span)
+
+
+def integer(value: Value, span: Span, what: str) -> Scalar:
+    """Return an integer scalar of any integer type, or fail."""
+    if type(value) is Scalar and t.is_integer(value.type):
+        return value
+    if isinstance(value, Variable | Runtime):
+        not_comptime(value, span)
+    fail("type-mismatch", f"{what} is an integer, this is of type `{type_of(value)}`", span)
+
+
+def forced_integer(value: Value, span: Span, what: str) -> int:
+    """Return an integer that decides what the program is."""
+    return int(force(integer(value, span, what), what, span))
