@@ -69,8 +69,9 @@ def test_operations_give_a_bool(analyze):
     assert (with_fifo.result is None, other.result is None) == (False, True)
 
 
-def test_an_unused_fifo_takes_no_memory(analyze):
-    source = _with_fifo("const fifo = @allocate_fifo(ring);", "")
+@pytest.mark.parametrize("config", ["", ", .{ .activate_push = pushed }"])
+def test_an_unused_fifo_takes_no_memory(analyze, config):
+    source = _with_fifo(f"const fifo = @allocate_fifo(ring{config});", "")
     assert analyze(source).instance.fifos == ()
 
 

@@ -225,8 +225,12 @@ class InstanceContext(Context):
     def is_root(self, declaration: ast.Variable) -> bool:
         """Tell that also of a FIFO that may be used by the names of its registers."""
         match declaration.initializer:
+            case ast.BuiltinCall(
+                name="allocate_fifo", arguments=[_, ast.StructLiteral(fields=fields)]
+            ):
+                return any(field.name == "dest" for field in fields)
             case ast.BuiltinCall(name="allocate_fifo", arguments=[_, _]):
-                return True
+                return True  # nobody knows yet what the configuration says
             case _:
                 return super().is_root(declaration)
 
