@@ -14,12 +14,12 @@ from onewafer.csl.sema.formats import from_bits, to_bits
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import Number, Scalar, Struct, map_scalar, merge_scalars
+from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.values import Value
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 _QUALIFIERS = ("packed", "extern")
@@ -53,8 +53,12 @@ def _has_known_bits(type_: t.Type) -> bool:
 
 def _check_field(type_: t.Type, span: Span) -> None:
     """Fail unless a field of a packed type has a number of bits."""
-    is_large = isinstance(type_, t.StructType) and t.is_packed(type_)
-    if not is_large and t.field_bits(type_) is None:
+    match type_:
+        case t.StructType(origin=ast.StructType(qualifier="packed")):
+            return  # a large one
+        case _:
+            pass
+    if t.field_bits(type_) is None:
         fail(
             "type-mismatch",
             f"a field of a packed struct or union has a number of bits, a `{type_}` has none",

@@ -442,11 +442,6 @@ def unsigned_of(type_: Type) -> IntegerType:
     return IntegerType(bits, is_signed=False)
 
 
-def is_packed(type_: StructType) -> bool:
-    """Tell whether a struct was declared `packed` (and lies like others, being large)."""
-    return getattr(type_.origin, "qualifier", "") == "packed"
-
-
 def alignment(type_: Type) -> int:
     """Return the alignment in bytes of a value in PE memory."""
     match type_:
