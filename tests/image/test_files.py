@@ -141,7 +141,9 @@ def test_another_version_is_refused(image, tmp_path, version, age):
     path = tmp_path / STRUCTURE_FILE
     header, body = path.read_text().split("\n", 1)
     path.write_text(json.dumps({**json.loads(header), "version": version}) + "\n" + body)
-    refuses(tmp_path, f"version {version} is {age} than the version 9", "compile the program again")
+    refuses(
+        tmp_path, f"version {version} is {age} than the version 10", "compile the program again"
+    )
 
 
 @pytest.mark.parametrize("name", [ARRAYS_FILE, STRUCTURE_FILE])

@@ -95,11 +95,27 @@ def feature_programs(draw, builder=None, has_teardown=None):
     for pe in ((x, y) for y in range(height) for x in range(width)):
         if pe in work or draw(st.booleans()):
             items = work.get(pe, Work())
-            placed[pe] = draw_program(draw, pe, items, architecture, builder)
+            counting = [
+                color
+                for (*place, color), config in routes.items()
+                if tuple(place) == pe and isinstance(config.filter, CounterFilter)
+            ]
+            placed[pe] = draw_program(draw, pe, items, architecture, _knowing(builder, counting))
     if not placed:
         placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture, builder)
     image = make_image(architecture, placed, width=width, height=height, routes=routes)
     return architecture, image
+
+
+def _knowing(builder, counting):
+    """Return a maker of builders that know which colors of their PE have counter filters."""
+
+    def make(*arguments):
+        made = builder(*arguments)
+        made.counting = counting
+        return made
+
+    return make
 
 
 def _draw_switched(draw, color, width, height, routes, *, has_teardown):
@@ -160,16 +176,14 @@ def _ranges():
     return st.tuples(st.integers(0, 4), st.integers(0, 4)).map(lambda p: RangeFilter(*sorted(p)))
 
 
-def _counters():
-    return st.builds(
-        CounterFilter,
-        st.integers(0, 2),
-        st.integers(0, 3),
-        st.integers(0, 3),
-        st.booleans(),
-        st.booleans(),
-        st.booleans(),
-    )
+@st.composite
+def _counters(draw):
+    counts = (draw(st.integers(0, most)) for most in (2, 3, 3))
+    flags = (draw(st.booleans()) for _ in range(2))
+    if draw(st.booleans()):
+        return CounterFilter(*counts, *flags, draw(st.booleans()))
+    second = draw(st.none() | st.integers(0, 3))
+    return CounterFilter(*counts, *flags, is_sparse=True, second_limit=second)
 
 
 class FeatureBuilder(PeBuilder):
@@ -391,11 +405,15 @@ class FeatureBuilder(PeBuilder):
 
 
 ROUTES, POSITIONS, SIDES, PENDING = 2 * 0x7F20, 2 * 0x7F40, 2 * 0x7F60, 2 * 0x7F38
+FILTERS = tuple(2 * word for word in (0x7F80, 0x7FA0, 0x7FC0, 0x7FE0))
 _NOT_TORN = 0xBFFF
 
 
 class TeardownBuilder(FeatureBuilder):
     """Reads and writes registers of the router besides, and lets torn down colors go."""
+
+    counting = ()
+    """Colors whose filters of this PE count."""
 
     def __init__(self, draw, kernel, architecture):
         super().__init__(draw, kernel, architecture)
@@ -412,7 +430,11 @@ class TeardownBuilder(FeatureBuilder):
     def _touch(self):
         kernel, draw = self.kernel, self.draw
         color = draw(st.sampled_from((0, 0, 0, 1, 1, 2, 3)))
-        kind = draw(st.sampled_from((ROUTES, ROUTES, POSITIONS, POSITIONS, SIDES, PENDING)))
+        if self.counting and draw(st.booleans()):
+            color = draw(st.sampled_from(self.counting))
+            kind = draw(st.sampled_from(FILTERS))
+        else:
+            kind = draw(st.sampled_from((ROUTES, ROUTES, POSITIONS, POSITIONS, SIDES, PENDING)))
         address = kind + 2 * (color % 2 if kind == PENDING else color)
         if draw(st.integers(0, 12)) == 0:
             kernel.spin(draw(st.integers(0, 12)))
@@ -437,6 +459,8 @@ class TeardownBuilder(FeatureBuilder):
                 transmit |= 1 << RAMP
             torn = draw(st.sampled_from((0, 0, 0, 1)))
             return transmit | receive << 5 | draw(st.integers(0, 3)) << 12 | torn << 14
+        if kind in FILTERS:
+            return draw(st.sampled_from((0, 1, 2, 3, 0xFFFF)))
         return draw(st.integers(0, 0xFFFF))
 
     def _update(self, address, mask):

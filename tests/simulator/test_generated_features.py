@@ -72,7 +72,7 @@ def test_generated_programs_use_every_feature():
     """Nobody drops a feature from the generator without noticing."""
     seen = set()
 
-    @settings(LENIENT, max_examples=220, derandomize=True, database=None)
+    @settings(LENIENT, max_examples=340, derandomize=True, database=None)
     @given(feature_programs())
     def look(program):
         architecture, image = program
@@ -95,6 +95,7 @@ def test_generated_programs_use_every_feature():
         for config in image.color_configs:
             seen.add("torn down from the start" if config.teardown else "not torn down")
             seen.add(type(config.filter).__name__)
+            seen.add("sparse" if getattr(config.filter, "is_sparse", False) else "not sparse")
             seen.add(config.pop_mode.name)
         for one in image.programs:
             seen.update(task.kind for task in one.tasks)
@@ -112,7 +113,7 @@ def test_generated_programs_use_every_feature():
     wanted = {
         "control wavelet delivered", "control task started", "wavelet waited for a switch",
         "operation waited for a FIFO", "deadlock", "no deadlock", "control wavelet without a task",
-        "RangeFilter", "CounterFilter", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
+        "RangeFilter", "CounterFilter", "sparse", "NO_POP", "ALWAYS_POP", "POP_ON_ADVANCE",
         "POP_ON_ADVANCE_NOP", "teardown task started", "torn down from the start",
         "has an index", "clears a source", "ends on control", "keeps control",
         "advances a switch", "drops data",

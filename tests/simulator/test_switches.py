@@ -443,6 +443,29 @@ def test_counter_filter_and_control_wavelets(engine, options, expected):
     assert found == expected
 
 
+def test_control_wavelet_passes_with_the_last_count(engine):
+    """M101: of filtered control wavelets those while the counter is `maximum`."""
+    word = (commands(NOP, ignore=False, entry=5),)
+    script = [word, 0, word, 1, word, 2, word, 3, word]
+    filter_ = CounterFilter(1, 2, filters_control=True)
+    found, _ = filtered(script, filter_, control_entries=(5,), engine=engine)
+    assert found == [0, 1005, 1, 3, 1005]
+
+
+def test_sparse_filter(engine):
+    """M101: one round, then perhaps another one with its own limit, then everything passes."""
+    words = list(range(12))
+    for second, expected in (
+        (None, [0, *range(4, 12)]),
+        (5, [0, 4, 10, 11]),
+        (0, [0, 4, *words[5:]]),
+    ):
+        filter_ = CounterFilter(0, 3, is_sparse=True, second_limit=second)
+        assert filtered(words, filter_, engine=engine)[0] == expected
+    over = CounterFilter(0, 3, initial=3, is_sparse=True)
+    assert filtered(words, over, engine=engine)[0] == words[1:]
+
+
 # --- the engines ---------------------------------------------------------------------------------
 
 

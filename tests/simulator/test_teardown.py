@@ -1,4 +1,4 @@
-"""Teardown, and routes that change while the program runs: M130–M133."""
+"""Teardown, and routes that change while the program runs: M102, M130–M133."""
 
 import pytest
 from hypothesis import given
@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 from onewafer.errors import DeadlockError, SimulationError
 from onewafer.image import (
     TEARDOWN_TASK,
+    ColorConfig,
+    CounterFilter,
     DsdOperation,
     Opcode,
     PopMode,
+    RangeFilter,
     ScalarType,
+    SwitchPosition,
     TaskKind,
     make_image,
 )
@@ -289,6 +293,72 @@ def test_program_says_that_it_reaches_registers(engine):
     talker.log_word(ROUTES)
     with pytest.raises(SimulationError, match="outside"):
         row(engine, talker.finish(), route(RAMP, EAST))
+
+
+FILTER = tuple(2 * (words + COLOR) for words in (0x7F80, 0x7FA0, 0x7FC0, 0x7FE0))
+"""Registers of a counter filter: counter, limit, maximum, how many pass."""
+
+
+def counting(*counts, **options):
+    """Return a loop of the color with a counter filter."""
+    loop = SwitchPosition(1 << RAMP, 1 << RAMP)
+    return ColorConfig((loop,), filter=CounterFilter(*counts, **options))
+
+
+def test_registers_of_a_filter(engine):
+    """M102: the counter, the limit, the maximum and how many pass."""
+    talker = Talker()
+    for address in FILTER:
+        talker.log_word(address)
+    for address, word in zip(FILTER, (2, 3, 1), strict=False):
+        talker.write(address, word)
+    for address in FILTER:
+        talker.log_word(address)
+    talker.write(FILTER[3], 0)
+    talker.log_word(FILTER[2])
+    run = row(engine, talker.finish(), counting(0xFFFF, 9, 7))
+    assert run.log(0) == [7, 9, 0xFFFF, 0xFFFF, 2, 3, 1, 2, 0xFFFF]
+
+
+def test_written_counter_counts_on(engine):
+    """M102: what was written holds from the next cycle on; a maximum of 0xffff lets all pass."""
+    talker = Talker()
+    talker.queue(2, color=COLOR, is_input=True)
+    talker.send(10, 11)
+    talker.spin(40)
+    talker.write(FILTER[0], 2)
+    talker.send(12, 13)
+    talker.spin(40)
+    talker.write(FILTER[3], 0)
+    talker.send(14, 15, 16)
+    talker.spin(40)
+    talker.write(FILTER[2], 0xFFFF)
+    talker.send(17)
+    register = talker.register()
+    talker.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    talker.emit(Opcode.RETURN)
+    talker.label("data")
+    talker.log_register(register)
+    talker.emit(Opcode.END_TASK)
+    talker.task(
+        TaskKind.DATA,
+        2,
+        "data",
+        argument_registers=(register,),
+        argument_types=(ScalarType.U32,),
+    )
+    run = row(engine, talker.build(), counting(0, 2))
+    assert run.log(0) == [10, 13, 17]
+
+
+@pytest.mark.parametrize("filter_", [None, RangeFilter(0, 1)])
+def test_color_that_counts_nothing_has_no_registers_of_a_filter(engine, filter_):
+    """M102: a wrong number of a filter is an access outside the memory."""
+    talker = Talker()
+    talker.log_word(FILTER[0])
+    loop = SwitchPosition(1 << RAMP, 1 << RAMP)
+    with pytest.raises(SimulationError, match="outside"):
+        row(engine, talker.finish(), ColorConfig((loop,), filter=filter_))
 
 
 def test_main_thread_that_is_ahead_waits_for_its_router(engine):

@@ -52,6 +52,7 @@ CODES = MappingProxyType(
         "missing-else": "An `if` or `switch` without `else` is used as a value",
         "missing-fabric-input": "An operation waits for control wavelets, and nothing comes in",
         "missing-field": "A struct lacks a field that is needed",
+        "missing-filter": "A program names the filter of a color that has none",
         "missing-microthread": "An asynchronous operation has no microthread",
         "missing-rectangle": "The layout does not set the rectangle before it uses it",
         "missing-tile-code": "A PE, or every PE, of the rectangle has no program",

@@ -1,12 +1,13 @@
 """Where a PE finds the registers of its router and its queues: addresses in words of 16 bits.
 
-They lie behind the SRAM. Rules M130 to M137 and M143 in `docs/machine.md` say what they hold, and
+They lie behind the SRAM. Rules M102, M130 to M137 and M143 in `docs/machine.md` say what they hold, and
 which addresses public programs of the SDK have.
 """
 
 WORD_BYTES = 2
 ROUTER_WORDS = 0x7F20
-"""Three times 32 words, by color: routes, switch positions, their second sides."""
+"""Seven times 32 words, by color: routes, switch positions, their second sides; and of its filter
+the counter, the limit, the maximum and how many pass."""
 TORN_DOWN_WORDS = 0x7F38
 """Two words, behind the routes of the colors: which were torn down, `COLORS_OF_A_WORD` in each."""
 COLORS_OF_A_WORD = 16

@@ -42,7 +42,8 @@ class CounterFilter:
     """Deliver wavelets to the ramp while a counter of them is small enough.
 
     The counter starts at `initial`. A wavelet is delivered if it is at most `maximum`. Then a
-    counted wavelet moves it: from `limit` to 0, else up by one.
+    counted wavelet moves it: from `limit` to 0, else up by one. A sparse filter has a `limit` for
+    one round and perhaps a `second_limit` for another one, and then delivers everything.
     """
 
     maximum: int
@@ -51,7 +52,10 @@ class CounterFilter:
     counts_data: bool = True
     counts_control: bool = False
     filters_control: bool = False
-    """Whether control wavelets are held back as well."""
+    """Whether control wavelets are held back as well, unless the counter is `maximum`."""
+    is_sparse: bool = False
+    second_limit: int | None = None
+    """Of a sparse filter only; None: the first round is its last one."""
 
 
 @dataclass(frozen=True, slots=True)

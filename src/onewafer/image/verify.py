@@ -173,10 +173,20 @@ def _filter_problems(filter_: RangeFilter | CounterFilter | None) -> Iterator[st
             if not 0 <= low <= high <= _MAX_HALF_WORD:
                 yield f"filter [{low}, {high}] is not a range of 16-bit indices"
         case CounterFilter():
-            for name in ("maximum", "limit", "initial"):
-                count = getattr(filter_, name)
+            second = 0 if filter_.second_limit is None else filter_.second_limit
+            counts = (
+                ("maximum", filter_.maximum),
+                ("limit", filter_.limit),
+                ("initial", filter_.initial),
+                ("second limit", second),
+            )
+            for name, count in counts:
                 if not 0 <= count <= _MAX_HALF_WORD:
                     yield f"{name} {count} of a counter filter is not a 16-bit number"
+            if filter_.second_limit is not None and not filter_.is_sparse:
+                yield "a counter filter has a second limit, but is not sparse"
+            if filter_.is_sparse and filter_.filters_control:
+                yield "a sparse filter holds back control wavelets"
 
 
 def _switchable_colors(image: WaferImage, architecture: Architecture) -> Iterator[str]:

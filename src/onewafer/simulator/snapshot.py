@@ -123,14 +123,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     # FIFOs that hold something, or did, or that an operation found empty (M110–M115): places, and
     # bytes of an element; whether an operation found it empty or full since something changed that.
     "fifos": ("pe", "number", "head", "count", "width", "found_empty", "found_full"),
-    # Switches that are not as they were loaded (M90–M101, M130–M133); ways as in
-    # `arithmetic.registers`.
+    # Switches that are not as they were loaded (M90–M102, M130–M133); ways as in
+    # `arithmetic.registers`, and the four columns of a filter as in `arithmetic.filters`.
     "switches": (
         "pe",
         "color",
         "position",
         "is_torn_down",
         "counter",
+        "limit",
+        "passing",
+        "then",
         "is_ring",
         "pop_mode",
         "way0",

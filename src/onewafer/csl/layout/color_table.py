@@ -68,6 +68,11 @@ class ColorTable:
         self._configs[cell] = config_index
         self._places[cell] = self._place_interner.index_of(span)
 
+    def config_at(self, x: int, y: int, color: int) -> ColorConfig | None:
+        """Return the configuration of `color` at PE (x, y); None: it has none."""
+        index = self._configs[(y * self.width + x) * NUM_COLORS + color]
+        return None if index == NO_ROUTE else self._config_interner.values[index]
+
     @property
     def routes(self) -> NDArray[np.int16]:
         """`[height, width, 24]` → index into `configs`; NO_ROUTE where the color is unknown."""

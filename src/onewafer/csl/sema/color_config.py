@@ -152,6 +152,7 @@ def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition 
 _RANGE_FIELDS = ("min_idx", "max_idx")
 _COUNTER_FIELDS = ("count_data", "count_control", "filter_control", "init_counter", "limit1",
                    "max_counter", "fast_mode")  # fmt: skip
+_SPARSE_FIELDS = ("count_data", "count_control", "init_counter", "limit1", "limit2", "max_counter")
 
 
 def _filter(value: Value, span: Span) -> RangeFilter | CounterFilter:
@@ -159,7 +160,7 @@ def _filter(value: Value, span: Span) -> RangeFilter | CounterFilter:
         value,
         "`filter`",
         span,
-        known=("kind", *_RANGE_FIELDS, *_COUNTER_FIELDS, "limit2"),
+        known=("kind", *_RANGE_FIELDS, *_COUNTER_FIELDS, *_SPARSE_FIELDS),
         required=("kind",),
     )
     kind = read_choice(
@@ -170,10 +171,10 @@ def _filter(value: Value, span: Span) -> RangeFilter | CounterFilter:
             return _range_filter(value, span)
         case "counter":
             return _counter_filter(value, span)
-        case None:
-            fail("type-mismatch", "the kind of a filter is `.{ .range = true }` or another", span)
+        case "sparse_counter":
+            return _sparse_filter(value, span)
         case _:
-            fail("unsupported-feature", f"filters of kind `{kind}` are not supported yet", span)
+            fail("type-mismatch", "the kind of a filter is `.{ .range = true }` or another", span)
 
 
 def _range_filter(value: Value, span: Span) -> RangeFilter:
@@ -186,22 +187,36 @@ def _range_filter(value: Value, span: Span) -> RangeFilter:
 
 
 def _counter_filter(value: Value, span: Span) -> CounterFilter:
-    fields = read_fields(
-        value,
-        "a counter filter",
-        span,
-        known=("kind", *_COUNTER_FIELDS),
-        required=("limit1", "max_counter"),
-    )
-    initial = fields.get("init_counter", Scalar(t.COMPTIME_INT, 0))
+    names = ("kind", *_COUNTER_FIELDS)
+    fields = read_fields(value, "a counter filter", span, known=names)
     return CounterFilter(
-        maximum=_half_word(fields["max_counter"], "max_counter", span),
-        limit=_half_word(fields["limit1"], "limit1", span),
-        initial=_half_word(initial, "init_counter", span),
+        maximum=_count(fields, "max_counter", span),
+        limit=_count(fields, "limit1", span),
+        initial=_count(fields, "init_counter", span),
         counts_data=read_flag(fields, "count_data", span),
         counts_control=read_flag(fields, "count_control", span),
         filters_control=read_flag(fields, "filter_control", span),
     )
+
+
+def _sparse_filter(value: Value, span: Span) -> CounterFilter:
+    """Return a filter for one or two rounds; without `limit1` it holds nothing back."""
+    fields = read_fields(value, "a sparse counter filter", span, known=("kind", *_SPARSE_FIELDS))
+    has_limit = "limit1" in fields
+    return CounterFilter(
+        maximum=_count(fields, "max_counter", span) if has_limit else _MAX_HALF_WORD,
+        limit=_count(fields, "limit1", span),
+        initial=_count(fields, "init_counter", span),
+        counts_data=read_flag(fields, "count_data", span),
+        counts_control=read_flag(fields, "count_control", span),
+        is_sparse=True,
+        second_limit=_count(fields, "limit2", span) if has_limit and "limit2" in fields else None,
+    )
+
+
+def _count(fields: Mapping[str, Value], name: str, span: Span) -> int:
+    """Return a number of wavelets, 0 if there is none."""
+    return _half_word(fields[name], name, span) if name in fields else 0
 
 
 def _half_word(value: Value, what: str, span: Span) -> int:

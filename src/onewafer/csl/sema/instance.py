@@ -151,6 +151,8 @@ class InstanceContext(Context):
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.local_colors: list[LocalColor] = []
+        self.filter_users: dict[int, Span] = {}
+        """Colors whose filters the program names."""
         self.streams: dict[int, tuple[ColorConfig, Span]] = {}
         """Colors that the host sends or receives, and where the library said so."""
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}

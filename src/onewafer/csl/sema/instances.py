@@ -367,6 +367,10 @@ class _Analysis:
         for color, (config, span) in self.instance.streams.items():
             for pe in pes:
                 layout.set_stream(pe.tile.x, pe.tile.y, color, config, span)
+        for color, span in self.instance.filter_users.items():
+            with self._reporting(span):
+                for pe in pes:
+                    layout.check_filter(pe.tile.x, pe.tile.y, color, span)
 
     def finish(self, pes: Sequence[_Pe], splits: Sequence[Decision]) -> ir.InstanceIr:
         """Return the result for all PEs that agree; `splits` is what sets them apart."""

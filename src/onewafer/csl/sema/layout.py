@@ -187,6 +187,19 @@ class LayoutContext(Context):
         """Configure one color of one router with what `read_color` returned."""
         self.table.set(x, y, color, config, span=span, sink=self.session.sink)
 
+    def check_filter(self, x: int, y: int, color: int, span: Span) -> None:
+        """Fail unless a color has a filter at a PE whose program names it."""
+        config = self.table.config_at(x, y, color)
+        if config is None or config.filter is None:
+            place = self.table.place(x, y, color)
+            fail(
+                "missing-filter",
+                f"color {color} has no filter at PE ({x}, {y})",
+                span,
+                secondary=(Annotation(place, "configured here"),) if place is not None else (),
+                help="give its configuration a `.filter`",
+            )
+
     def set_stream(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
         """Connect one color of one router with the host."""
         own = self.table.place(x, y, color)

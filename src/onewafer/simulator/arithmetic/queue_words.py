@@ -21,7 +21,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic.compiled import jitable
 
-INPUT_QUEUE_REGISTER, OUTPUT_QUEUE_REGISTER, ALL_QUEUES_REGISTER = 4, 5, 6
+INPUT_QUEUE_REGISTER, OUTPUT_QUEUE_REGISTER, ALL_QUEUES_REGISTER = 8, 9, 10
 """Kinds, behind those of `registers`."""
 FLUSHED, ASKED, STATUS = 0, ASKED_WORDS - FLUSHED_WORDS, STATUS_WORDS - FLUSHED_WORDS
 """Words about all queues: those about input queues, and behind each that about output queues."""

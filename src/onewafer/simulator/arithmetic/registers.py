@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from onewafer.image import SwitchPosition
 
 NO_REGISTER = -1
-COLOR_REGISTER, SWITCH_REGISTER, SIDES_REGISTER, PENDING_REGISTER = range(4)
-"""Kinds: routes; positions; the second own side of positions; which colors were torn down, and what
-is no color's (`MASK_NUMBER`)."""
+COLOR_REGISTER, SWITCH_REGISTER, SIDES_REGISTER = 0, 1, 2
+"""Kinds: routes; positions; the second own side of positions."""
+COUNTER_REGISTER, LIMIT_REGISTER, MAXIMUM_REGISTER, PASSING_REGISTER = 3, 4, 5, 6
+"""Kinds: those of a counter filter, see `filters`."""
+PENDING_REGISTER = 7
+"""The last kind: which colors were torn down, and what is no color's (`MASK_NUMBER`)."""
 MASK_NUMBER = 2
 """Of a register of the last kind: it is the mask of kept control wavelets (M143)."""
 KIND_SHIFT = 5
 _NUMBER_MASK = 31
 _NUM_COLORS = 24
+_LAST_PLACE = (PENDING_REGISTER << KIND_SHIFT) - 1
 _FIRST_PENDING = TORN_DOWN_WORDS - ROUTER_WORDS
 
 NUM_WAYS = 4
@@ -56,7 +60,7 @@ ALL_POP = 0b1111
 def register_at(address: int, num_bytes: int) -> int:
     """Return the register at a byte address, or `NO_REGISTER`; they are read as 16 bits."""
     place = (address >> 1) - ROUTER_WORDS
-    if address & 1 or num_bytes != 2 or place < 0 or place > 95:  # noqa: PLR2004  # three times 32
+    if address & 1 or num_bytes != 2 or place < 0 or place > _LAST_PLACE:  # noqa: PLR2004  # bytes
         return NO_REGISTER
     if place & _NUMBER_MASK < _NUM_COLORS:
         return place

@@ -273,8 +273,9 @@ HOST_QUEUE = 1 << 16
 (
     SWITCH_POSITION,
     SWITCH_COUNTER,  # of a counter filter
+    SWITCH_PASSING,  # of a counter filter: how many counts pass
     SWITCH_IS_TORN,
-    SWITCH_OLD_POSITION,  # three columns: as of the start of the cycle of the last change
+    SWITCH_OLD_POSITION,  # four columns: as of the start of the cycle of the last change
     SWITCH_CHANGED,  # the cycle of the last change
     SWITCH_NUM_POSITIONS,
     SWITCH_IS_RING,
@@ -283,6 +284,7 @@ HOST_QUEUE = 1 << 16
     SWITCH_MINIMUM,
     SWITCH_MAXIMUM,
     SWITCH_LIMIT,
+    SWITCH_THEN,  # what comes after the limit, as `arithmetic.filters` has it
     SWITCH_COUNTS_DATA,
     SWITCH_COUNTS_CONTROL,
     SWITCH_FILTERS_CONTROL,
@@ -295,7 +297,34 @@ HOST_QUEUE = 1 << 16
     SWITCH_SWAPS,  # bit set: links behind which the color is another
     SWITCH_POP_MODE,
     NUM_SWITCH_FIELDS,
-) = (0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 22, 30, 31, 32, 36, 37, 40)
+) = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    25,
+    33,
+    34,
+    35,
+    39,
+    40,
+    41,
+)
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------

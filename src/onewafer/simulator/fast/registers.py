@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from onewafer.image import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
+from onewafer.simulator.arithmetic.filters import filter_word, written_passing
 from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     COLOR_REGISTER,
+    COUNTER_REGISTER,
+    LIMIT_REGISTER,
     MASK_NUMBER,
     NUM_WAYS,
     PENDING_REGISTER,
@@ -42,6 +45,7 @@ from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
+    COUNTER_FILTER,
     NEVER,
     NONE,
     PE_PROGRAM,
@@ -50,8 +54,12 @@ from onewafer.simulator.fast.fields import (
     PE_WRITE_WORD,
     PROGRAM_HAS_QUEUES,
     PROGRAM_HAS_REGISTERS,
+    SWITCH_COUNTER,
+    SWITCH_FILTER,
     SWITCH_IS_RING,
     SWITCH_IS_TORN,
+    SWITCH_LIMIT,
+    SWITCH_PASSING,
     SWITCH_POP_MODE,
     SWITCH_POPS,
     SWITCH_POSITION,
@@ -83,7 +91,11 @@ def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
     register = register_at(address, num_bytes)
     if register < 0 or kind_of(register) == PENDING_REGISTER:
         return register
-    return NONE if row_of(s, pe, number_of(register)) == NONE else register
+    row = row_of(s, pe, number_of(register))
+    if row == NONE:
+        return NONE
+    is_of_filter = kind_of(register) >= COUNTER_REGISTER
+    return NONE if is_of_filter and s.switches[row, SWITCH_FILTER] != COUNTER_FILTER else register
 
 
 @shared
@@ -106,6 +118,9 @@ def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
         return color_word(
             s.switches[row, SWITCH_WAYS], swaps, pop_mode, s.switches[row, SWITCH_IS_TORN]
         )
+    if kind_of(register) >= COUNTER_REGISTER:
+        counter, limit = s.switches[row, SWITCH_COUNTER], s.switches[row, SWITCH_LIMIT]
+        return filter_word(kind_of(register), counter, limit, s.switches[row, SWITCH_PASSING])
     bits = 0
     for number in range(1, NUM_WAYS):
         way = s.switches[row, SWITCH_WAYS + number]
@@ -154,6 +169,9 @@ def settle_register(s: Arrays, block: int, cycle: int) -> None:
         attach(s, pe, number_of(register), color_in(word))
         return
     row = row_of(s, pe, number_of(register))
+    if kind_of(register) >= COUNTER_REGISTER:
+        write_filter(s, row, kind_of(register), word)
+        return
     if kind_of(register) == COLOR_REGISTER:
         s.switches[row, SWITCH_POP_MODE] = pop_mode_of(word)
         s.switches[row, SWITCH_IS_TORN] = is_torn_in(word)
@@ -169,6 +187,17 @@ def settle_register(s: Arrays, block: int, cycle: int) -> None:
         if is_valid(way):
             before = way
     derive(s, row)
+
+
+@kernel
+def write_filter(s: Arrays, row: int, kind: int, word: int) -> None:
+    """Set a register of a counter filter (M102)."""
+    if kind == COUNTER_REGISTER:
+        s.switches[row, SWITCH_COUNTER] = word
+    elif kind == LIMIT_REGISTER:
+        s.switches[row, SWITCH_LIMIT] = word
+    else:
+        s.switches[row, SWITCH_PASSING] = written_passing(kind, word)
 
 
 @kernel

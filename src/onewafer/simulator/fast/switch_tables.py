@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS, CounterFilter, DsdKind, RangeFilter
+from onewafer.simulator.arithmetic.filters import filter_at_load
 from onewafer.simulator.arithmetic.registers import (
     NUM_WAYS,
     is_valid,
@@ -37,12 +38,14 @@ from onewafer.simulator.fast.fields import (
     SWITCH_MAXIMUM,
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
+    SWITCH_PASSING,
     SWITCH_PE,
     SWITCH_POP_MODE,
     SWITCH_POPS,
     SWITCH_POSITION,
     SWITCH_SETS,
     SWITCH_SWAPS,
+    SWITCH_THEN,
     SWITCH_WAYS,
 )
 from onewafer.simulator.loading import UNROUTED, fabric_color
@@ -62,6 +65,9 @@ STATE = {
     "position": SWITCH_POSITION,
     "is_torn_down": SWITCH_IS_TORN,
     "counter": SWITCH_COUNTER,
+    "limit": SWITCH_LIMIT,
+    "passing": SWITCH_PASSING,
+    "then": SWITCH_THEN,
     "is_ring": SWITCH_IS_RING,
     "pop_mode": SWITCH_POP_MODE,
     **{f"way{number}": SWITCH_WAYS + number for number in range(NUM_WAYS)},
@@ -146,8 +152,8 @@ def _row(config: ColorConfig) -> list[int]:
             row[SWITCH_MINIMUM], row[SWITCH_MAXIMUM] = minimum, maximum
         case CounterFilter() as filter_:
             row[SWITCH_FILTER] = COUNTER_FILTER
-            row[SWITCH_COUNTER] = filter_.initial
-            row[SWITCH_MAXIMUM], row[SWITCH_LIMIT] = filter_.maximum, filter_.limit
+            counts = filter_at_load(filter_)
+            row[SWITCH_COUNTER], row[SWITCH_LIMIT], row[SWITCH_PASSING], row[SWITCH_THEN] = counts
             row[SWITCH_COUNTS_DATA] = int(filter_.counts_data)
             row[SWITCH_COUNTS_CONTROL] = int(filter_.counts_control)
             row[SWITCH_FILTERS_CONTROL] = int(filter_.filters_control)

@@ -21,6 +21,13 @@ from onewafer.simulator.arithmetic.control import (
     opcode_of,
     popped,
 )
+from onewafer.simulator.arithmetic.filters import (
+    next_count,
+    next_limit,
+    next_passing,
+    next_then,
+    passes_count,
+)
 from onewafer.simulator.arithmetic.registers import ALL_POP
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
@@ -68,10 +75,12 @@ from onewafer.simulator.fast.fields import (
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
     SWITCH_OLD_POSITION,
+    SWITCH_PASSING,
     SWITCH_PE,
     SWITCH_POPS,
     SWITCH_POSITION,
     SWITCH_SETS,
+    SWITCH_THEN,
     T_CREDIT,
     T_HAS_LINK_WINDOW,
     T_HOP,
@@ -111,7 +120,7 @@ def serve_switched(
     port = s.fifos[s.arena[source + FIFO_ROW], FIFOS_PORT]
     word = marked_word(s, source)
     position = in_force(s, row, SWITCH_POSITION, cycle)
-    passes = passes_filter(s, row, in_force(s, row, SWITCH_COUNTER, cycle), word)
+    passes = passes_filter(s, row, word, cycle)
     is_torn = in_force(s, row, SWITCH_IS_TORN, cycle) != 0
     if is_torn or not accepts(s, row, position, port, passes):
         needs_queue = passes and s.arena[block + BLOCK_IS_CONTENDED] & HAS_QUEUES == 0
@@ -143,7 +152,7 @@ def marked_word(s: Arrays, fifo: int) -> int:
 
 @kernel
 def in_force(s: Arrays, row: int, field: int, cycle: int) -> int:
-    """Return position, counter or teardown of a switch as of the start of `cycle` (M92)."""
+    """Return a state of a switch, one that has an old column, as of the start of `cycle` (M92)."""
     if s.switches[row, SWITCH_CHANGED] == cycle:
         return s.switches[row, field + _NUM_STATES]
     return s.switches[row, field]
@@ -177,7 +186,7 @@ def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
 
 
 @kernel
-def passes_filter(s: Arrays, row: int, counter: int, word: int) -> bool:
+def passes_filter(s: Arrays, row: int, word: int, cycle: int) -> bool:
     """Tell whether nothing keeps a wavelet out of the compute element (M94, M100, M101)."""
     if is_control(word):
         if is_ignored(word):
@@ -192,7 +201,9 @@ def passes_filter(s: Arrays, row: int, counter: int, word: int) -> bool:
         index = word >> 16 & _HALF
         is_above = index >= s.switches[row, SWITCH_MINIMUM]
         return is_above and index <= s.switches[row, SWITCH_MAXIMUM]
-    return counter <= s.switches[row, SWITCH_MAXIMUM]
+    counter = in_force(s, row, SWITCH_COUNTER, cycle)
+    passing = in_force(s, row, SWITCH_PASSING, cycle)
+    return passes_count(counter, passing, is_control(word))
 
 
 @kernel
@@ -339,9 +350,12 @@ def count(s: Arrays, row: int, word: int) -> None:
             return
         field = SWITCH_COUNTS_CONTROL
     if s.switches[row, field]:
-        counter = s.switches[row, SWITCH_COUNTER]
-        is_last = counter == s.switches[row, SWITCH_LIMIT]
-        s.switches[row, SWITCH_COUNTER] = 0 if is_last else counter + 1
+        counter, limit = s.switches[row, SWITCH_COUNTER], s.switches[row, SWITCH_LIMIT]
+        passing, then = s.switches[row, SWITCH_PASSING], s.switches[row, SWITCH_THEN]
+        s.switches[row, SWITCH_COUNTER] = next_count(counter, limit)
+        s.switches[row, SWITCH_LIMIT] = next_limit(counter, limit, then)
+        s.switches[row, SWITCH_PASSING] = next_passing(counter, limit, passing, then)
+        s.switches[row, SWITCH_THEN] = next_then(counter, limit, then)
 
 
 @kernel

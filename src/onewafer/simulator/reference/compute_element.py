@@ -37,6 +37,7 @@ from onewafer.simulator.arithmetic.control import NUM_ENTRIES, entry_of, is_cont
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
+    COUNTER_REGISTER,
     MASK_NUMBER,
     NO_REGISTER,
     PENDING_REGISTER,
@@ -310,8 +311,12 @@ class ComputeElement:
             if register != NO_REGISTER:
                 return register
         register = register_at(address & ADDRESS_MASK, num_bytes)
-        is_known = register < 0 or kind_of(register) == PENDING_REGISTER
-        return register if is_known or number_of(register) in self.router.switches else NO_REGISTER
+        if register < 0 or kind_of(register) == PENDING_REGISTER:
+            return register
+        switch = self.router.switches.get(number_of(register))
+        if switch is None or (kind_of(register) >= COUNTER_REGISTER and not switch.counts):
+            return NO_REGISTER
+        return register
 
     def may_touch_router(self, cycle: int) -> bool:
         """Tell whether the clock is where the main thread is: it may have run ahead."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
 from onewafer.image import ColorConfig, CounterFilter, RangeFilter
-from onewafer.simulator.arithmetic import registers
+from onewafer.simulator.arithmetic import filters, registers
 from onewafer.simulator.arithmetic.control import (
     ADVANCE,
     ADVANCE_MARK,
@@ -64,9 +64,12 @@ class Switch:
         "_make_route",
         "_may_get_queue",
         "_routes",
+        "_then",
         "counter",
         "is_ring",
         "is_torn_down",
+        "limit",
+        "passing",
         "pop_mode",
         "position",
         "ways",
@@ -91,13 +94,15 @@ class Switch:
 
     @property
     def state(self) -> tuple[int, ...]:
-        """Position, teardown, count of a counter filter, ring and pop mode, and the four ways."""
-        flags = self.position, int(self.is_torn_down), self.counter, self.is_ring, self.pop_mode
-        return *flags, *self.ways
+        """Position, teardown, a counter filter, ring and pop mode, and the four ways."""
+        counts = self.counter, self.limit, self.passing, self._then
+        modes = self.is_ring, self.pop_mode
+        return self.position, int(self.is_torn_down), *counts, *modes, *self.ways
 
     @state.setter
     def state(self, state: tuple[int, ...]) -> None:
-        self.position, is_torn_down, self.counter, self.is_ring, self.pop_mode, *ways = state
+        self.position, is_torn_down, self.counter, self.limit, *others = state
+        self.passing, self._then, self.is_ring, self.pop_mode, *ways = others
         self.is_torn_down = bool(is_torn_down)
         self._turn_to(ways)
 
@@ -115,6 +120,11 @@ class Switch:
     def has_filter(self) -> bool:
         """Whether a filter stands between router and ramp."""
         return self._config.filter is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the filter has a counter."""
+        return isinstance(self._config.filter, CounterFilter)
 
     @property
     def goes_to_host(self) -> bool:
@@ -174,11 +184,24 @@ class Switch:
             case registers.SWITCH_REGISTER:
                 bits = _joined(registers.position_bits(way) for way in others)
                 return registers.switch_word(bits, self.position, self.is_ring)
-            case _:
+            case registers.SIDES_REGISTER:
                 return _joined(registers.second_bits(way) for way in others)
+            case _:
+                return filters.filter_word(kind, self.counter, self.limit, self.passing)
 
     def write(self, kind: int, word: int) -> None:
         """Set a register of the color."""
+        match kind:
+            case registers.COUNTER_REGISTER:
+                self.counter = word
+            case registers.LIMIT_REGISTER:
+                self.limit = word
+            case registers.MAXIMUM_REGISTER | registers.PASSING_REGISTER:
+                self.passing = filters.written_passing(kind, word)
+            case _:
+                self._write_routes(kind, word)
+
+    def _write_routes(self, kind: int, word: int) -> None:
         before, *others = self.ways
         if kind == registers.COLOR_REGISTER:
             self.pop_mode = registers.pop_mode_of(word)
@@ -205,15 +228,14 @@ class Switch:
 
     def _state_at_load(self) -> tuple[int, ...]:
         config = self._config
-        initial = config.filter.initial if isinstance(config.filter, CounterFilter) else 0
-        flags = (
+        return (
             config.current_position,
             int(config.teardown),
-            initial,
+            *filters.filter_at_load(config.filter),
             int(config.ring_mode),
             int(config.pop_mode),
+            *registers.ways_at_load(config.positions),
         )
-        return *flags, *registers.ways_at_load(config.positions)
 
     def _accepts(self, route: Route, port: Direction, word: int, *, waits: bool = False) -> bool:
         is_received = bool(route.receive >> port & 1)
@@ -237,7 +259,7 @@ class Switch:
             case CounterFilter() as filter_:
                 if is_control(word) and not filter_.filters_control:
                     return True
-                return self.counter <= filter_.maximum
+                return filters.passes_count(self.counter, self.passing, is_control(word))
             case None:
                 return True
 
@@ -246,7 +268,11 @@ class Switch:
         if not isinstance(filter_, CounterFilter) or (is_control(word) and is_ignored(word)):
             return
         if filter_.counts_control if is_control(word) else filter_.counts_data:
-            self.counter = 0 if self.counter == filter_.limit else self.counter + 1
+            counter, limit, then = self.counter, self.limit, self._then
+            self.counter = filters.next_count(counter, limit)
+            self.limit = filters.next_limit(counter, limit, then)
+            self.passing = filters.next_passing(counter, limit, self.passing, then)
+            self._then = filters.next_then(counter, limit, then)
 
 
 def _joined(fields: Iterable[int]) -> int:

@@ -351,6 +351,21 @@ def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return VOID_VALUE
 
 
+@comptime_builtin("get_filter_id", 1)
+def get_filter_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Return the number of a color's filter, which is that of the color."""
+    color, span = color_number(args[0], site.argument_spans[0]), site.span
+    if not isinstance(module.context, InstanceContext):
+        fail(
+            "wrong-context",
+            "`@get_filter_id` cannot be used in the layout",
+            span,
+            help="call it in the program of the PE whose color has the filter",
+        )
+    module.context.filter_users.setdefault(color, span)
+    return Scalar(t.U16, color)
+
+
 @comptime_builtin("set_teardown_handler", 2, context=Where.PROGRAM)
 def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Let a function run when a color is torn down."""

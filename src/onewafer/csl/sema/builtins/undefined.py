@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.values import VOID_VALUE, Value
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
+
+
+@runtime_builtin("undefined_result", 3, is_internal=True)
+def undefined_result(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Let a function of the library say what was decided here."""
+    what, unknown, instead = (text(arg, site.span, "the text") for arg in args)
+    warn_of_undefined(a.instance, what, site.span, unknown, instead)
+    return VOID_VALUE
 
 
 def warn_of_undefined(
