@@ -127,7 +127,7 @@ def test_generated_programs_bind_queues():
     """And have them tell that they are empty, on the way to no error."""
     seen = set()
 
-    @settings(LENIENT, max_examples=60, derandomize=True, database=None)
+    @settings(LENIENT, max_examples=150, derandomize=True, database=None)
     @given(queue_programs())
     def look(program):
         architecture, image = program

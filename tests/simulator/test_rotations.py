@@ -1,4 +1,4 @@
-"""Tasks that rotate, M142."""
+"""Tasks that rotate, and queues with control tasks of their own: M142, M145."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import ImageError
-from onewafer.image import Opcode, Rotation, ScalarType, TaskKind
+from onewafer.image import ChannelKind, Opcode, Rotation, ScalarType, TaskKind, channel
 from onewafer.simulator import ENGINES, Machine
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
@@ -24,7 +24,7 @@ from tests.simulator.assembly import (
     talker,
 )
 
-COLOR, OTHER = 3, 4
+COLOR, OTHER, THIRD = 3, 4, 5
 CONTROL_TASKS = 64
 
 
@@ -150,3 +150,40 @@ def test_machine_without_counters_has_no_rotations():
     """M142: tasks do not rotate on WSE-2."""
     with pytest.raises(ImageError, match="1 rotations, wse2 has 0"):
         boot(rotating(1), architecture=WSE2)
+
+
+def test_queue_counts_its_control_tasks_from_elsewhere(engine):
+    """M145: one entry means one task of one queue, and another one of another queue."""
+    kernel = Kernel("tables")
+    kernel.make_log(8)
+    kernel.function("main")
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.RETURN)
+    for task_id in (5, 9, 1):
+        kernel.label(f"task {task_id}")
+        kernel.log(task_id)
+        kernel.emit(Opcode.END_TASK)
+        kernel.task(TaskKind.CONTROL, task_id, f"task {task_id}")
+    for queue, color, offset in ((2, COLOR, 0), (3, OTHER, 4), (4, THIRD, 60)):
+        kernel.queue(queue, color=color, is_input=True, control_offset=offset)
+        kernel.unblock_channel(channel(ChannelKind.INPUT_QUEUE, queue))
+    word = (commands(0, ignore=False, entry=5),)
+    programs = {(0, 0): kernel.build()}
+    routes = {}
+    for x, color in enumerate((COLOR, OTHER, THIRD), 1):
+        programs[x, 0] = talker(color, [word])
+        routes |= {(x, 0, color): route(RAMP, WEST), (0, 0, color): route(EAST, RAMP)}
+        routes |= {(way, 0, color): route(EAST, WEST) for way in range(1, x)}
+    run = boot(programs, engine=engine, width=4, routes=routes).launch()
+    assert run.log(0) == [5, 9, 1]
+
+
+def test_queues_whose_control_tasks_cannot_be():
+    """M145: an input queue of the WSE-3, and a number of a control task."""
+    for queue, offset, problem in ((True, 64, "do not exist"), (False, 1, "no control tasks")):
+        kernel = Kernel("tables")
+        kernel.function("main")
+        kernel.emit(Opcode.RETURN)
+        kernel.queue(2, color=COLOR, is_input=queue, control_offset=offset)
+        with pytest.raises(ImageError, match=problem):
+            boot(kernel.build(), engine="reference", width=1)

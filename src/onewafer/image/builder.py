@@ -257,9 +257,9 @@ class ProgramBuilder:
         self._fifos.append(buffer)
         return len(self._fifos) - 1
 
-    def queue(self, queue: int, *, color: int, is_input: bool) -> None:
-        """Attach a queue to a color at start-up."""
-        self._queues.append(QueueBinding(queue, color, is_input))
+    def queue(self, queue: int, *, color: int, is_input: bool, control_offset: int = 0) -> None:
+        """Attach a queue to a color at start-up, and to control tasks."""
+        self._queues.append(QueueBinding(queue, color, is_input, control_offset))
 
     def block_channel(self, encoded_channel: int) -> None:
         """Block a `channel()` at start-up."""

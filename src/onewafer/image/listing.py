@@ -151,7 +151,9 @@ def _tasks(program: TileProgram) -> Iterator[str]:
 def _queues(program: TileProgram) -> Iterator[str]:
     for binding in program.queues:
         direction = "input" if binding.is_input else "output"
-        yield f"  {direction:<6} queue {binding.queue}  color {binding.color}"
+        offset = binding.control_offset
+        tasks = f"  control tasks from {offset} on" if offset else ""
+        yield f"  {direction:<6} queue {binding.queue}  color {binding.color}{tasks}"
     for encoded in program.blocked_channels:
         yield f"  blocked at start-up: {_channel(encoded)}"
     for encoded in program.unblocked_channels:

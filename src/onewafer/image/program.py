@@ -159,6 +159,8 @@ class QueueBinding:
     queue: int
     color: int
     is_input: bool
+    control_offset: int = 0
+    """What the entries of control wavelets that come through the queue count from (M145)."""
 
 
 class SymbolKind(IntEnum):

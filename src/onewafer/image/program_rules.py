@@ -124,6 +124,10 @@ def _queues(subject: Subject) -> Breaches:
             *_queue_problems(binding.queue, machine, is_input=binding.is_input),
         ):
             yield f"{place}: {problem}"
+        if not 0 <= binding.control_offset < machine.num_control_task_ids:
+            yield f"{place}: control tasks from {binding.control_offset} on do not exist"
+        if binding.control_offset and not (binding.is_input and machine.has_control_table):
+            yield f"{place}: the queue has no control tasks of its own"
         key = binding.is_input, binding.queue
         if owner.setdefault(key, binding.color) != binding.color:
             direction = "input" if binding.is_input else "output"

@@ -190,6 +190,14 @@ ROTATING = "@bind_rotating_tasks(got, told, data, .{ .limit = 3 });"
 QUEUE = "@initialize_queue(queue, .{ .color = red });"
 
 
+def another_pair(queue, config=""):
+    iq = f"@get_input_queue({queue})"
+    return (
+        f"@bind_rotating_tasks(got, told, @get_data_task_id({iq}), .{{ .limit = 3 }});"
+        f"@initialize_queue({iq}, .{{ .color = @get_color({queue + 4}){config} }});"
+    )
+
+
 def test_rotating_tasks_are_a_data_task_and_control_task_zero(analyze):
     result = analyze(_comptime(f"{ROTATING.replace('= 3', '= 3, .init = 2')} {QUEUE}"))
     assert result.instance.rotations == (Rotation(2, 0, 3, 2),)
@@ -203,7 +211,7 @@ def test_rotating_tasks_are_a_data_task_and_control_task_zero(analyze):
 @pytest.mark.parametrize(
     ("statements", "code"),
     [
-        (f"{ROTATING} {QUEUE} {ROTATING}", "unsupported-feature"),
+        (f"{ROTATING} {QUEUE} {ROTATING}", "duplicate-task-binding"),
         (f"{ROTATING} {QUEUE} @bind_data_task(got, data);", "duplicate-task-binding"),
         (f"{ROTATING}", "queue-not-initialized"),
         (f"{ROTATING.replace('told', 'got')} {QUEUE}", "type-mismatch"),
@@ -211,7 +219,17 @@ def test_rotating_tasks_are_a_data_task_and_control_task_zero(analyze):
         (f"{ROTATING.replace('= 3', '= -1')} {QUEUE}", "value-out-of-range"),
         ("@set_control_task_table(); @set_control_task_table();", "duplicate-handler"),
         ("@set_control_task_table(.{ .stride = 8 });", "value-out-of-range"),
-        ("@initialize_queue(queue, .{ .color = red, .ctrl_table_id = 2 });", "unsupported-feature"),
+        ("@initialize_queue(queue, .{ .color = red, .ctrl_table_id = -1 });", "value-out-of-range"),
+        ("@initialize_queue(queue, .{ .color = red, .ctrl_table_id = 64 });", "value-out-of-range"),
+        (
+            "@initialize_queue(@get_output_queue(3), .{ .color = red, .ctrl_table_id = 1 });",
+            "unsupported-on-architecture",
+        ),
+        (f"{ROTATING} {QUEUE} {another_pair(3)}", "duplicate-task-binding"),
+        (
+            f"{ROTATING} {QUEUE} {another_pair(3, ', .ctrl_table_id = 1')} {another_pair(4)}",
+            "unsupported-on-architecture",
+        ),
     ],
 )
 def test_what_keeps_tasks_from_rotating(analyze, statements, code):

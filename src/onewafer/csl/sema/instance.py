@@ -76,6 +76,35 @@ class LocalColor:
     span: Span
 
 
+@dataclass(slots=True)
+class Colors:
+    """What a program says about colors of its PEs."""
+
+    local: list[LocalColor] = field(default_factory=list[LocalColor])
+    streams: dict[int, tuple[ColorConfig, Span]] = field(
+        default_factory=dict[int, "tuple[ColorConfig, Span]"]
+    )
+    """Those that the host sends or receives, and where the library said so."""
+    filter_users: dict[int, Span] = field(default_factory=dict[int, "Span"])
+    """Those whose filters the program names."""
+
+
+@dataclass(slots=True)
+class ControlTables:
+    """Where the control tasks of input queues are counted from."""
+
+    place: Span | None = None
+    """Where the program asks for a table of control tasks."""
+    stride: int = 1
+    """Entries between the control tasks of a table id and those of the next one."""
+    ids: dict[int, int] = field(default_factory=dict[int, int])
+    """By input queue; 0 if there is none."""
+
+    def offset(self, queue: int) -> int:
+        """Return from where the control tasks of an input queue are counted."""
+        return self.stride * self.ids.get(queue, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class FifoRequest:
     """One `@allocate_fifo`."""
@@ -150,11 +179,7 @@ class InstanceContext(Context):
         self.unblocked: dict[int, None] = {}
         self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
-        self.local_colors: list[LocalColor] = []
-        self.filter_users: dict[int, Span] = {}
-        """Colors whose filters the program names."""
-        self.streams: dict[int, tuple[ColorConfig, Span]] = {}
-        """Colors that the host sends or receives, and where the library said so."""
+        self.colors = Colors()
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
         """What runs when a color is torn down."""
         self.empty_queue_handlers: dict[tuple[bool, int], tuple[FunctionValue, Span]] = {}
@@ -163,8 +188,7 @@ class InstanceContext(Context):
         """Whether loads and stores may go to registers of the router, and to those of queues."""
         self.rotations: list[tuple[Rotation, Span]] = []
         """Tasks in whose place another one starts now and then."""
-        self.control_table: Span | None = None
-        """Where the program asks for a table of control tasks."""
+        self.control_tables = ControlTables()
         self.control_mask = 0
         """What the entry of kept control wavelets is combined with at first."""
         self.fifos: list[FifoRequest] = []
@@ -179,6 +203,8 @@ class InstanceContext(Context):
         self.dsrs: dict[DsrKey, DsrState] = {}
         self.loads: list[ir.LoadDsr] = []
         """What DSRs hold from the start."""
+        self.late_bindings: list[Callable[[], None]] = []
+        """Tasks to bind where comptime blocks tell more about their ids."""
         self.requests: list[Callable[[], None]] = []
         """What comptime blocks asked for that needs all tasks to be bound."""
         self.keep_alive: list[object] = []
@@ -477,11 +503,12 @@ class InstanceContext(Context):
 
     def resolve_requests(self) -> None:
         """Carry out what comptime blocks asked for before all tasks were bound."""
-        for request in self.requests:
+        for request in (*self.late_bindings, *self.requests):
             try:
                 request()
             except Fault as fault:
                 self.report(fault)
+        self.late_bindings.clear()
         self.requests.clear()
 
     def drain(self) -> None:

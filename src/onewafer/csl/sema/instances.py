@@ -358,16 +358,16 @@ class _Analysis:
 
     def set_local_colors(self, layout: LayoutContext, pes: Sequence[_Pe]) -> None:
         """Carry out the instance's `@set_local_color_config`s at all of its PEs."""
-        for entry in self.instance.local_colors:
+        for entry in self.instance.colors.local:
             try:
                 for pe in pes:
                     layout.set_color(pe.tile.x, pe.tile.y, entry.color, entry.config, entry.span)
             except Fault as fault:
                 self.instance.report(fault)
-        for color, (config, span) in self.instance.streams.items():
+        for color, (config, span) in self.instance.colors.streams.items():
             for pe in pes:
                 layout.set_stream(pe.tile.x, pe.tile.y, color, config, span)
-        for color, span in self.instance.filter_users.items():
+        for color, span in self.instance.colors.filter_users.items():
             with self._reporting(span):
                 for pe in pes:
                     layout.check_filter(pe.tile.x, pe.tile.y, color, span)
@@ -392,7 +392,9 @@ class _Analysis:
             functions=tuple(instance.functions),
             tasks=tuple(self.tasks),
             queues=tuple(
-                QueueBinding(queue, color, is_input)
+                QueueBinding(
+                    queue, color, is_input, instance.control_tables.offset(queue) if is_input else 0
+                )
                 for (is_input, queue), (color, _) in sorted(instance.queues.items())
             ),
             blocked_channels=tuple(c for c in instance.blocked if c not in local),

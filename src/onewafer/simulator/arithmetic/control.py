@@ -49,6 +49,12 @@ def is_ignored(word: int) -> bool:
 
 
 @jitable
+def control_task_of(entry: int, offset: int) -> int:
+    """Return the control task of an entry, counted from where those of a queue lie (M145)."""
+    return (entry + offset) % NUM_ENTRIES
+
+
+@jitable
 def entry_of(word: int) -> int:
     """Return the control task that the wavelet starts."""
     return word >> _ENTRY_SHIFT & _ENTRY_BITS

@@ -65,7 +65,7 @@ def next_then(counter: int, limit: int, then: int) -> int:
 
 @jitable
 def passes_count(counter: int, passing: int, is_control: bool) -> bool:  # noqa: FBT001
-    """Tell whether a wavelet passes; a control wavelet that is filtered, with the last count only."""
+    """Tell whether a wavelet passes; a filtered control wavelet only does with the last count."""
     return counter + 1 == passing if is_control else counter < passing
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onewafer.simulator.arithmetic.control import entry_of
+from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.fast.agenda import wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -32,6 +32,7 @@ from onewafer.simulator.fast.fields import (
     TASK_KIND,
     WAY_CHANNEL,
     WAY_COLOR,
+    WAY_CONTROL_OFFSET,
     WAY_NUMBER,
 )
 from onewafer.simulator.fast.fifo import ready_cycle
@@ -72,9 +73,10 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
         if readable > cycle:
             wake_attention(s, block, readable)
             continue
-        if has_no_task(s, program, channel):
+        entry = control_task_of(entry_of(marked_word(s, channel)), s.ways[way, WAY_CONTROL_OFFSET])
+        if s.tasks[s.programs[program, PROGRAM_CONTROL_TASKS] + entry, TASK_KIND] == NO_TASK_KIND:
             s.clock[FAULT] = CONTROL_FAULT
-            s.clock[FAULT_DETAIL] = entry_of(marked_word(s, channel))
+            s.clock[FAULT_DETAIL] = entry
             s.clock[FAULT_OTHER] = s.fifos[s.arena[channel + FIFO_ROW], FIFOS_COLOR]
             s.clock[FAULT_PE] = pe
             s.clock[FAULT_CYCLE] = cycle
@@ -84,18 +86,11 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
 
 
 @kernel
-def has_no_task(s: Arrays, program: int, channel: int) -> bool:
-    """Tell whether no task is bound to the entry of the control wavelet in a channel."""
-    row = s.programs[program, PROGRAM_CONTROL_TASKS] + entry_of(marked_word(s, channel))
-    return s.tasks[row, TASK_KIND] == NO_TASK_KIND
-
-
-@kernel
-def channel_of_number(s: Arrays, pe: int, number: int) -> int:
-    """Return the channel whose wavelets the picker finds at a number."""
+def way_of_number(s: Arrays, pe: int, number: int) -> int:
+    """Return the row of the channel whose wavelets the picker finds at a number."""
     program = s.pes[pe, PE_PROGRAM]
     first = s.programs[program, PROGRAM_CHANNELS]
     for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
         if s.ways[way, WAY_NUMBER] == number:
-            return s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+            return way
     return NONE

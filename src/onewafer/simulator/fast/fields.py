@@ -427,7 +427,7 @@ NUM_DSD_FIELDS = DSD_STRIDES + 4
 NO_TASK_KIND, LOCAL_TASK, DATA_TASK, CONTROL_TASK = range(4)
 NUM_TASK_IDS = 32
 
-WAY_CHANNEL, WAY_COLOR, WAY_NUMBER, NUM_WAY_FIELDS = range(4)
+WAY_CHANNEL, WAY_COLOR, WAY_NUMBER, WAY_CONTROL_OFFSET, NUM_WAY_FIELDS = range(5)
 """Channels of a program: distance from the PE's first, color, and the picker's number."""
 LAUNCH_ID = 31
 """The picker's number for a launched function: after every task id (M62)."""

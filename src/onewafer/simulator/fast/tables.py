@@ -424,7 +424,11 @@ def _control_task_rows(layout: ProgramLayout) -> Rows:
 
 def _way_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
     by_color = architecture.data_task_key is DataTaskKey.COLOR
-    return [[c.distance, c.color, c.color if by_color else c.queue] for c in layout.channels]
+    offsets = {b.queue: b.control_offset for b in layout.program.queues if b.is_input}
+    return [
+        [c.distance, c.color, c.color if by_color else c.queue, offsets.get(c.queue, 0)]
+        for c in layout.channels
+    ]
 
 
 def _set_data_task(

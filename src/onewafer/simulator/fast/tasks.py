@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from onewafer.image import NO_TASK, ChannelKind
-from onewafer.simulator.arithmetic.control import entry_of
+from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.controls import (
-    channel_of_number,
     is_control_next,
     ready_controls,
+    way_of_number,
 )
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
@@ -59,6 +59,8 @@ from onewafer.simulator.fast.fields import (
     TASK_REGISTERS,
     TASK_ROTATION,
     TASK_TYPES,
+    WAY_CHANNEL,
+    WAY_CONTROL_OFFSET,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.queues import home_of_color
@@ -253,8 +255,9 @@ def start_control_task(s: Arrays, block: int, channel: int, entry: int, cycle: i
 def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
     """Start the control task of the wavelet at a picker's number; return what events call it."""
     pe = s.arena[block + BLOCK_PE]
-    channel = channel_of_number(s, pe, number)
-    entry = entry_of(marked_word(s, channel))
+    way = way_of_number(s, pe, number)
+    channel = s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+    entry = control_task_of(entry_of(marked_word(s, channel)), s.ways[way, WAY_CONTROL_OFFSET])
     start_control_task(s, block, channel, entry, cycle)
     return _CONTROL_TASK_ID + entry
 

@@ -33,7 +33,12 @@ from onewafer.image import (
     TaskKind,
 )
 from onewafer.simulator.arithmetic import canonical
-from onewafer.simulator.arithmetic.control import NUM_ENTRIES, entry_of, is_control
+from onewafer.simulator.arithmetic.control import (
+    NUM_ENTRIES,
+    control_task_of,
+    entry_of,
+    is_control,
+)
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
@@ -610,9 +615,10 @@ class ComputeElement:
             return None
         if not is_control(word):
             return tables.data_task_of_color[channel.home]
-        task = tables.control_tasks.get(entry_of(word))
+        entry = control_task_of(entry_of(word), tables.control_offsets.get(channel.queue, 0))
+        task = tables.control_tasks.get(entry)
         if task is None:
-            message = unbound_control_task(entry_of(word), channel.color)
+            message = unbound_control_task(entry, channel.color)
             raise SimulationError(message, Place(self.x, self.y, cycle))
         return task
 

@@ -44,6 +44,8 @@ class ElementProgram:
     """Exported functions by host-visible name."""
     rotations: dict[Task | None, tuple[int, int, Task]]
     """By data task: number and limit of its rotation, and the other task of the pair (M142)."""
+    control_offsets: dict[int, int]
+    """By input queue: what is added to the entry of its control wavelets (M145)."""
 
 
 def prepare_program(program: TileProgram, architecture: Architecture) -> ElementProgram:
@@ -79,4 +81,5 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
             for task in program.tasks
             if (task.kind, task.task_id) == (TaskKind.DATA, rotation.task_id)
         },
+        control_offsets={b.queue: b.control_offset for b in program.queues if b.control_offset},
     )

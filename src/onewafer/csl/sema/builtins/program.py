@@ -35,7 +35,7 @@ from onewafer.geometry import Direction
 from onewafer.image import ColorConfig, SwitchPosition, TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
@@ -211,8 +211,12 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
             site.span,
             secondary=(Annotation(earlier[1], "initialised here first"),),
         )
-    color = _queue_color(site, args, is_required=machine.queues_need_initialization)
-    if color is not None:
+    fields = _queue_config(site, args, is_required=machine.queues_need_initialization)
+    if "ctrl_table_id" in fields:
+        table, place = fields["ctrl_table_id"], site.argument_spans[1]
+        _set_table(instance, table, number if is_input else None, place)
+    if "color" in fields:
+        color = color_number(fields["color"], site.argument_spans[1])
         check_reserved_color(module.session, color, site.argument_spans[1])
         instance.queues[is_input, number] = (color, site.span)
     return VOID_VALUE
@@ -231,7 +235,8 @@ def is_input_queue(value: Value, span: Span) -> bool:
     return type_ is t.INPUT_QUEUE
 
 
-def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int | None:
+def _queue_config(site: Site, args: Sequence[Value], *, is_required: bool) -> Mapping[str, Value]:
+    """Return what is known of a queue."""
     if len(args) == 1:
         if is_required:
             fail(
@@ -240,7 +245,7 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
                 site.span,
                 help="write `@initialize_queue(queue, .{ .color = … });`",
             )
-        return None
+        return {}
     span = site.argument_spans[1]
     fields = read_fields(
         args[1],
@@ -249,8 +254,6 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
         known=("color", "priority", "ctrl_table_id"),
         required=("color",) if is_required else (),
     )
-    if "ctrl_table_id" in fields:
-        _check_table(fields["ctrl_table_id"], span)
     if is_required and "priority" in fields:
         fail(
             "unsupported-on-architecture",
@@ -259,17 +262,38 @@ def _queue_color(site: Site, args: Sequence[Value], *, is_required: bool) -> int
             help="write `.priority` in the fabin_dsd",
         )
     read_priority(fields, span)
-    return color_number(fields["color"], span) if "color" in fields else None
+    return fields
 
 
-def _check_table(value: Value, span: Span) -> None:
-    """Fail if a queue looks up its control tasks elsewhere than all others do."""
-    if conversions.forced_integer(value, span, "`.ctrl_table_id`") != 0:
+def _set_table(instance: InstanceContext, value: Value, queue: int | None, span: Span) -> None:
+    """Note where an input queue looks up its control tasks."""
+    machine = instance.session.architecture
+    table = conversions.forced_integer(value, span, "`.ctrl_table_id`")
+    if queue is None or not machine.has_control_table:
         fail(
-            "unsupported-feature",
-            "the queues of the simulated machine have one table of control tasks",
+            "unsupported-on-architecture",
+            f"output queues of {machine.name} start no control tasks"
+            if queue is None
+            else f"queues of {machine.name} have no control tasks of their own",
             span,
-            help="leave `.ctrl_table_id` out, and give each control task an id of its own",
+            help="leave `.ctrl_table_id` out",
+        )
+    if table < 0:
+        fail("value-out-of-range", f"there is no table {table} of control tasks", span)
+    instance.control_tables.ids[queue] = table
+    instance.requests.append(lambda: _check_offset(instance, queue, span))
+
+
+def _check_offset(instance: InstanceContext, queue: int, span: Span) -> None:
+    """Fail if the control tasks of a queue would lie behind all others."""
+    offset, stride = instance.control_tables.offset(queue), instance.control_tables.stride
+    most = instance.session.architecture.num_control_task_ids
+    if offset >= most:
+        fail(
+            "value-out-of-range",
+            f"the control tasks of input queue {queue} begin at {offset}, and there are {most}",
+            span,
+            help=f"`.ctrl_table_id` is at most {(most - 1) // stride} with a stride of {stride}",
         )
 
 
@@ -340,7 +364,7 @@ def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     is_sent = bool(conversions.forced_integer(args[1], site.argument_spans[1], "the side"))
     check_reserved_color(module.session, color, site.argument_spans[0])
     config = _FROM_HOST if is_sent else _TO_HOST
-    earlier = instance_of(module).streams.setdefault(color, (config, site.span))
+    earlier = instance_of(module).colors.streams.setdefault(color, (config, site.span))
     if earlier[0] is not config:
         fail(
             "duplicate-color-config",
@@ -362,7 +386,7 @@ def get_filter_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
             span,
             help="call it in the program of the PE whose color has the filter",
         )
-    module.context.filter_users.setdefault(color, span)
+    module.context.colors.filter_users.setdefault(color, span)
     return Scalar(t.U16, color)
 
 
@@ -417,5 +441,5 @@ def rpc(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def set_local_color_config(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Configure one color at the PEs that run this program."""
     color = color_number(args[0], site.argument_spans[0])
-    instance_of(module).local_colors.append(LocalColor(color, args[1], site.span))
+    instance_of(module).colors.local.append(LocalColor(color, args[1], site.span))
     return VOID_VALUE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import conversions
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.instance import InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 
 _ALTERNATE = 0
@@ -50,20 +53,20 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
     main, alternate = task_of(args[0], spans[0]), task_of(args[1], spans[1])
     number = number_of_id(args[2], t.DATA_TASK_ID, spans[2])
     limit, initial = _counts(args[3], spans[3])
-    if instance.rotations:
+    if len(instance.rotations) == machine.num_rotations:
         fail(
-            "unsupported-feature",
-            "one pair of tasks can rotate: the queue of a second one needs a table of control "
-            "tasks of its own, and the simulated machine has one table",
+            "unsupported-on-architecture",
+            f"{machine.num_rotations} pairs of tasks can rotate on {machine.name}",
             site.span,
-            secondary=(Annotation(instance.rotations[0][1], "the first pair"),),
+            secondary=tuple(Annotation(span, "a pair") for _, span in instance.rotations),
             help="count the wavelets of the other data task in the task itself",
         )
     instance.requests.append(lambda: check_input_queue(instance, number, site.span))
     instance.requests.append(lambda: check_control_parameters(alternate, spans[1]))
     instance.bind_task(Binding(TaskKind.DATA, number, main, site.span))
-    instance.bind_task(Binding(TaskKind.CONTROL, _ALTERNATE, alternate, site.span))
+    pair = len(instance.rotations)
     instance.rotations.append((Rotation(number, _ALTERNATE, limit, initial), site.span))
+    instance.late_bindings.append(lambda: _bind_alternate(instance, pair, alternate))
     warn_of_undefined(
         instance,
         "a pair of rotating tasks",
@@ -73,6 +76,24 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
         "count the wavelets in a data task: `@bind_data_task`",
     )
     return VOID_VALUE
+
+
+def _bind_alternate(instance: InstanceContext, pair: int, task: FunctionValue) -> None:
+    """Bind the task that starts now and then, once it is known where its queue looks it up."""
+    rotation, span = instance.rotations[pair]
+    entry = _ALTERNATE + instance.control_tables.offset(rotation.task_id)
+    earlier = instance.bindings.get((TaskKind.CONTROL, entry))
+    if earlier is not None:
+        fail(
+            "duplicate-task-binding",
+            f"control task id {entry} is bound to `{earlier.task.declaration.name}` already",
+            span,
+            secondary=(Annotation(earlier.span, "bound here"),),
+            help="give the input queue a table of its own: `.ctrl_table_id = 1` in "
+            "`@initialize_queue`",
+        )
+    instance.bind_task(Binding(TaskKind.CONTROL, entry, task, span))
+    instance.rotations[pair] = replace(rotation, alternate=entry), span
 
 
 def _counts(value: Value, span: Span) -> tuple[int, int]:
@@ -103,22 +124,23 @@ def set_control_task_table(site: Site, module: Module, args: Sequence[Value]) ->
     """Keep control tasks in a table of their own, as the simulated machine does anyway."""
     instance = instance_of(module)
     _check_table_exists(site, module.session)
-    if instance.control_table is not None:
+    if instance.control_tables.place is not None:
         fail(
             "duplicate-handler",
             "the table of control tasks is set twice",
             site.span,
-            secondary=(Annotation(instance.control_table, "set here first"),),
+            secondary=(Annotation(instance.control_tables.place, "set here first"),),
             help="leave one of them out",
         )
-    instance.control_table = site.span
+    instance.control_tables.place = site.span
     if args:
         span = site.argument_spans[0]
         known = ("instructions", "stride")
         fields = read_fields(args[0], "the table of control tasks", span, known=known)
-        for name, legal in zip(known, (_INSTRUCTIONS, _STRIDES), strict=True):
-            if name in fields:
-                _check_number(fields[name], name, legal, span)
+        if "instructions" in fields:
+            _number(fields["instructions"], "instructions", _INSTRUCTIONS, span)
+        if "stride" in fields:
+            instance.control_tables.stride = _number(fields["stride"], "stride", _STRIDES, span)
     return VOID_VALUE
 
 
@@ -133,7 +155,8 @@ def _check_table_exists(site: Site, session: Session) -> None:
         )
 
 
-def _check_number(value: Value, name: str, legal: Sequence[int], span: Span) -> None:
+def _number(value: Value, name: str, legal: Sequence[int], span: Span) -> int:
+    """Return a number of the table, or fail."""
     number = conversions.forced_integer(value, span, f"`.{name}`")
     if number not in legal:
         *others, last = map(str, legal)
@@ -142,3 +165,4 @@ def _check_number(value: Value, name: str, legal: Sequence[int], span: Span) -> 
             f"`.{name}` is {', '.join(others)} or {last}, this is {number}",
             span,
         )
+    return number
