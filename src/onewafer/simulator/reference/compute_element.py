@@ -32,7 +32,6 @@ from onewafer.image import (
     OperandMode,
     TaskKind,
 )
-from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.control import (
     NUM_ENTRIES,
     control_task_of,
@@ -42,13 +41,11 @@ from onewafer.simulator.arithmetic.control import (
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
-    COUNTER_REGISTER,
     MASK_NUMBER,
     NO_REGISTER,
     PENDING_REGISTER,
     kind_of,
     number_of,
-    register_at,
 )
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.findings import NO_CHECKING
@@ -61,7 +58,7 @@ from onewafer.simulator.messages import (
 )
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
-from onewafer.simulator.reference.element_program import ELEMENT_BYTES
+from onewafer.simulator.reference.element_program import ELEMENT_BYTES, arguments_of
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
@@ -315,13 +312,7 @@ class ComputeElement:
             register = self.queue_registers.at(address & ADDRESS_MASK, num_bytes)
             if register != NO_REGISTER:
                 return register
-        register = register_at(address & ADDRESS_MASK, num_bytes)
-        if register < 0 or kind_of(register) == PENDING_REGISTER:
-            return register
-        switch = self.router.switches.get(number_of(register))
-        if switch is None or (kind_of(register) >= COUNTER_REGISTER and not switch.counts):
-            return NO_REGISTER
-        return register
+        return self.router.register_at(address & ADDRESS_MASK, num_bytes)
 
     def may_touch_router(self, cycle: int) -> bool:
         """Tell whether the clock is where the main thread is: it may have run ahead."""
@@ -639,20 +630,8 @@ class ComputeElement:
         if channel.router_waits:
             channel.router_waits = False
             self._agenda.schedule(self.router, cycle + 1)
-        self._pass_wavelet(task, word)
-
-    def _pass_wavelet(self, task: Task, word: int) -> None:
-        match task.argument_registers:
-            case ():
-                pass
-            case (whole,):
-                self.registers[whole] = canonical(word, task.argument_types[0])
-            case registers:
-                halves = (word & 0xFFFF, word >> 16 & 0xFFFF)
-                for register, half, type_ in zip(
-                    registers, halves, task.argument_types, strict=True
-                ):
-                    self.registers[register] = canonical(half, type_)
+        for register, value in arguments_of(task, word):
+            self.registers[register] = value
 
     # --- DSD operations --------------------------------------------------------------------------
 

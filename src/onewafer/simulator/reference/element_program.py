@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, SymbolKind, Task, TaskKind
+from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.loading import (
     UNBOUND,
     ColorAttachment,
@@ -16,6 +17,8 @@ from onewafer.simulator.loading import (
 from onewafer.simulator.reference.instructions import Instruction, decode_program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onewafer.arch import Architecture
     from onewafer.image import Symbol, TileProgram
 
@@ -83,3 +86,16 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         },
         control_offsets={b.queue: b.control_offset for b in program.queues if b.control_offset},
     )
+
+
+def arguments_of(task: Task, word: int) -> Iterator[tuple[int, int]]:
+    """Yield the registers of a task that a wavelet starts, and what each gets of its word."""
+    match task.argument_registers:
+        case ():
+            pass
+        case (whole,):
+            yield whole, canonical(word, task.argument_types[0])
+        case registers:
+            halves = (word & 0xFFFF, word >> 16 & 0xFFFF)
+            for register, half, type_ in zip(registers, halves, task.argument_types, strict=True):
+                yield register, canonical(half, type_)

@@ -18,7 +18,14 @@ from onewafer.simulator.arithmetic.control import (
     is_control,
     opcode_of,
 )
-from onewafer.simulator.arithmetic.registers import kind_of, number_of
+from onewafer.simulator.arithmetic.registers import (
+    COUNTER_REGISTER,
+    NO_REGISTER,
+    PENDING_REGISTER,
+    kind_of,
+    number_of,
+    register_at,
+)
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
@@ -224,6 +231,16 @@ class Router:
     def torn_colors(self) -> set[int]:
         """The colors that are torn down (M130)."""
         return {color for color, switch in self.switches.items() if switch.is_torn_down}
+
+    def register_at(self, address: int, num_bytes: int) -> int:
+        """Return the register at an address (M102, M131), or `NO_REGISTER`."""
+        register = register_at(address, num_bytes)
+        if register < 0 or kind_of(register) == PENDING_REGISTER:
+            return register
+        switch = self.switches.get(number_of(register))
+        if switch is None or (kind_of(register) >= COUNTER_REGISTER and not switch.counts):
+            return NO_REGISTER
+        return register
 
     def write_register(self, register: int, word: int, cycle: int, agenda: Agenda) -> None:
         """Take what the compute element wrote in `cycle`; it counts from the next one on (M132)."""
