@@ -193,8 +193,22 @@ class FeatureBuilder(PeBuilder):
         super().__init__(draw, kernel, architecture)
         self.has_control_tasks = False
 
+    def _touch_threads(self):
+        """Block and unblock microthreads (M146); mostly all are let go in the end."""
+        kernel, draw = self.kernel, self.draw
+        if not self.architecture.names_microthreads or draw(st.integers(0, 3)):
+            return
+        threads = draw(st.lists(st.integers(0, 7), min_size=1, max_size=4))
+        for number in threads:
+            opcode = draw(st.sampled_from((Opcode.BLOCK, Opcode.BLOCK, Opcode.UNBLOCK)))
+            kernel.emit(opcode, imm=channel(ChannelKind.MICROTHREAD, number))
+        kernel.spin(draw(st.integers(0, 12)))
+        for number in range(8) if draw(st.integers(0, 4)) else threads[1:]:
+            kernel.emit(Opcode.UNBLOCK, imm=channel(ChannelKind.MICROTHREAD, number))
+
     def send(self, item):
         """Send a script, word by word."""
+        self._touch_threads()
         queue, (color, what) = item
         if not isinstance(what, Script):
             super().send(item)
@@ -245,6 +259,7 @@ class FeatureBuilder(PeBuilder):
 
     def receive(self, item):
         """Take what comes: data tasks, control tasks, or an operation for some words."""
+        self._touch_threads()
         queue, (color, count) = item
         if count is not None:
             super().receive(item)

@@ -272,6 +272,8 @@ class ChannelKind(IntEnum):
     """WSE-2 data channel."""
     INPUT_QUEUE = 2
     """WSE-3 data channel."""
+    MICROTHREAD = 3
+    """WSE-3: its operations wait (M146)."""
 
 
 def channel(kind: ChannelKind, number: int) -> int:

@@ -378,6 +378,8 @@ def _num_channels(kind: ChannelKind, architecture: Architecture) -> int:
             return architecture.num_colors
         case ChannelKind.INPUT_QUEUE:
             return len(architecture.input_queue_words)
+        case ChannelKind.MICROTHREAD:
+            return architecture.num_microthreads if architecture.names_microthreads else 0
 
 
 def is_channel(encoded: int, architecture: Architecture) -> bool:

@@ -217,8 +217,8 @@ def _blocked_channels(subject: Subject) -> Breaches:
     for encoded in subject.program.unblocked_channels:
         if not is_channel(encoded, subject.architecture):
             yield f"unblocked at start-up: there is no channel {encoded:#x}"
-        elif encoded >> 8 == ChannelKind.LOCAL_TASK:
-            yield f"unblocked at start-up: {encoded:#x} is a local task, which has its own flag"
+        elif encoded >> 8 in (ChannelKind.LOCAL_TASK, ChannelKind.MICROTHREAD):
+            yield f"unblocked at start-up: {encoded:#x} is no data channel, and starts unblocked"
 
 
 def _legal_task_ids(kind: TaskKind, architecture: Architecture) -> range:

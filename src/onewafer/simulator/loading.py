@@ -32,7 +32,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
 from onewafer.simulator.sram import allocate, nonzero_stretches
-from onewafer.simulator.state import MachineState, make_state
+from onewafer.simulator.state import FIRST_THREAD, MachineState, make_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -263,7 +263,10 @@ def data_task_color(task_id: int, program: TileProgram, architecture: Architectu
 
 
 def channel_color(encoded: int, program: TileProgram) -> int | None:
-    """Return the color of a `channel()`, or None for a local task or a queue without one."""
+    """Return the color of a `channel()`, or None for a local task or a queue without one.
+
+    Microthreads come behind the colors.
+    """
     match ChannelKind(encoded >> 8):
         case ChannelKind.LOCAL_TASK:
             return None
@@ -271,6 +274,8 @@ def channel_color(encoded: int, program: TileProgram) -> int | None:
             return encoded & 0xFF
         case ChannelKind.INPUT_QUEUE:
             return _bound_color(program, encoded & 0xFF, is_input=True)
+        case ChannelKind.MICROTHREAD:
+            return FIRST_THREAD + (encoded & 0xFF)
 
 
 def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:

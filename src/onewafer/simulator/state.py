@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.image import RETURN_STACK_DEPTH
+from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH
 from onewafer.simulator import sram
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_DSR_FILES = 3
+FIRST_THREAD = NUM_COLORS
+"""In the set of blocked colors, from here on microthreads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class MachineState:
     """`[num_pes]`: bit set, blocked local task ids."""
     blocked_colors: NDArray[np.uint32]
     """`[num_pes]`: bit set, colors whose data task is blocked; of a queue that serves another color
-    than at first, by its first one."""
+    than at first, by its first one. From `FIRST_THREAD` on, microthreads that are blocked."""
     torn_colors: NDArray[np.uint32]
     """`[num_pes]`: bit set, colors torn down since the program asked last (M133)."""
     queue_colors: NDArray[np.uint8]

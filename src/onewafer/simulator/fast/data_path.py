@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.image import FifoAction
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
+from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.controls import ends_on_control, is_control_next
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
@@ -79,6 +80,7 @@ from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import claim_rings, lacking_ring, note_lack, release_rings
 from onewafer.simulator.fast.tasks import control_arrived, operation_ended
 from onewafer.simulator.fast.watched import serve_watched, take_from_channel
+from onewafer.simulator.state import FIRST_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -313,10 +315,34 @@ def arm(s: Arrays, block: int, cycle: int) -> None:
         begins = s.operations[s.arena[op + OP_ROW], OPS_START]
         if s.arena[op + OP_FINISH] < FAR:
             wake_attention(s, block, s.arena[op + OP_FINISH])
+        elif is_held(s, block, op):
+            pass  # until something unblocks its microthread
         elif begins <= cycle:
             s.arena[block + BLOCK_ARMED] |= 1 << slot
         else:
             wake_attention(s, block, begins)
+
+
+@kernel
+def is_held(s: Arrays, block: int, op: int) -> bool:
+    """Tell whether a blocked microthread keeps an operation from its next element (M146)."""
+    thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
+    if int64(s.blocked_colors[s.arena[block + BLOCK_PE]]) >> FIRST_THREAD >> thread & 1 == 0:
+        return False
+    return s.arena[op + OP_STEPS] != 0 or s.arena[op + OP_HAS_STARTED] == 0
+
+
+@kernel
+def hold(s: Arrays, block: int, cycle: int) -> None:
+    """Let the data path serve no operation whose microthread is blocked."""
+    armed = s.arena[block + BLOCK_ARMED]
+    while armed:
+        slot = trailing_zeros(armed)
+        armed &= armed - 1
+        op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * slot
+        if is_held(s, block, op):
+            note_stall(s, block, op, cycle, NONE)
+            s.arena[block + BLOCK_ARMED] &= ~(1 << slot)
 
 
 @kernel

@@ -6,13 +6,21 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from onewafer.image import SAVES_ADDRESS, Opcode, OperandMode, PrintForm, ScalarType
+from onewafer.image import (
+    SAVES_ADDRESS,
+    ChannelKind,
+    Opcode,
+    OperandMode,
+    PrintForm,
+    ScalarType,
+)
 from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.data_path import (
     arm,
     find_lone_operation,
+    hold,
     run_alone,
     settle_path,
     start,
@@ -126,6 +134,7 @@ _DSD_SET_STRIDE, _DSD_ADVANCE = int(Opcode.DSD_SET_STRIDE), int(Opcode.DSD_ADVAN
 _DSR_LOAD, _DSD = int(Opcode.DSR_LOAD), int(Opcode.DSD)
 _DSR_LOAD_CONSTANT = int(Opcode.DSR_LOAD_CONSTANT)
 _ACTIVATE, _BLOCK, _UNBLOCK = int(Opcode.ACTIVATE), int(Opcode.BLOCK), int(Opcode.UNBLOCK)
+_MICROTHREAD = int(ChannelKind.MICROTHREAD)
 _UNBLOCK_COMMAND_STREAM = int(Opcode.UNBLOCK_COMMAND_STREAM)
 _COORDINATE = int(Opcode.COORDINATE)
 _TIMESTAMP, _TIMESTAMP_CONTROL = int(Opcode.TIMESTAMP), int(Opcode.TIMESTAMP_CONTROL)
@@ -420,6 +429,8 @@ def execute_machine(
         activate(s, pe, imm)
     elif opcode == _BLOCK or opcode == _UNBLOCK:
         set_blocked(s, pe, imm, opcode == _BLOCK)
+        if opcode == _BLOCK and imm >> 8 == _MICROTHREAD:
+            hold(s, block, cycle)
     elif opcode == _UNBLOCK_COMMAND_STREAM:
         s.blocked_streams[pe] = 0
         record(s, cycle, block, _STREAM_UNBLOCKED, 0, 0)

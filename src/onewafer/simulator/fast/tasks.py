@@ -66,10 +66,12 @@ from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.queues import home_of_color
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.switching import marked_word
+from onewafer.simulator.state import FIRST_THREAD
 from onewafer.trace import EventKind
 
 _TASK_START = int(EventKind.TASK_START)
 _COLOR, _INPUT_QUEUE = int(ChannelKind.COLOR), int(ChannelKind.INPUT_QUEUE)
+_MICROTHREAD = int(ChannelKind.MICROTHREAD)
 _WORD = 0xFFFF_FFFF
 _CONTROL_TASK_ID = 64
 """Added to the id of a control task in events."""
@@ -94,6 +96,8 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
                 return  # no queue serves the color now
     elif kind == _INPUT_QUEUE:
         color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
+    elif kind == _MICROTHREAD:
+        color = FIRST_THREAD + (encoded & 0xFF)
     if color == NONE:
         s.blocked_tasks[pe] = with_bit(s.blocked_tasks[pe], encoded & 0xFF, is_blocked)
     else:

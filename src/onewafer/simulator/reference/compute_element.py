@@ -74,6 +74,7 @@ from onewafer.simulator.reference.operand import (
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.queue_registers import queue_registers_of
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
+from onewafer.simulator.state import FIRST_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
 
@@ -380,8 +381,14 @@ class ComputeElement:
         )
         if is_blocked:
             flags[self.index] |= 1 << bit
+            self.path.hold(self.held_threads, self._now)
         else:
             flags[self.index] &= _WORD ^ 1 << bit
+
+    @property
+    def held_threads(self) -> int:
+        """The microthreads that are blocked (M146)."""
+        return int(self._state.blocked_colors[self.index]) >> FIRST_THREAD
 
     def unblock_stream(self, cycle: int) -> None:
         """Accept the next host command (M70)."""

@@ -90,6 +90,12 @@ class DataPath:
         self._agenda.note(end)
         return end
 
+    def hold(self, threads: int, cycle: int) -> None:
+        """Let operations on blocked microthreads wait for nothing but that (M146)."""
+        for operation in self.threads:
+            if operation is not None and operation.is_held_by(threads):
+                self._note_stall(operation, cycle, None)
+
     def settle(self, cycle: int) -> None:
         """Account for what ran since the last tick, and end what is over."""
         bulk = self.bulk
@@ -131,8 +137,9 @@ class DataPath:
     def _ready(self, cycle: int) -> list[Operation]:
         """Return the operations that could use the data path; ask to be woken for the others."""
         ready: list[Operation] = []
+        held = self._owner.held_threads  # one that this cycle lets go begins in the next one
         for operation in self.threads:
-            if operation is None or operation.finish_at < NEVER:
+            if operation is None or operation.finish_at < NEVER or operation.is_held_by(held):
                 continue
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)

@@ -198,6 +198,10 @@ class Operation:
                 accumulate(k, word)
             self._carry(a, b)
 
+    def is_held_by(self, threads: int) -> bool:
+        """Tell whether one of some blocked microthreads keeps it from its next element (M146)."""
+        return bool(threads >> self.thread & 1) and (self.is_stepwise or not self.has_started)
+
     def _carry(self, a: int, b: int) -> None:
         """Note what an addition carries into its next element (M140)."""
         if self.kind is DsdOperation.ADDC16:
