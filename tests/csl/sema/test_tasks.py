@@ -299,8 +299,83 @@ def test_ids_of_run_time_that_mean_nothing(analyze, settings, bound, code):
     assert analyze(receiving(settings, *bound)).codes == [code]
 
 
-def test_registers_are_loaded_without_ids_of_run_time(analyze):
-    load = "@load_to_dsr(@get_dsr(dsr_src1, 1), in, .{ .async = true, .activate = next });"
-    source = receiving(".{ .async = true }", "12").replace("{ @mov32", f"{{ {load} @mov32")
-    (error,) = analyze(source).errors
-    assert (error.code, "its own settings" in error.help) == ("not-comptime", True)
+LOADING = """{
+  @load_to_dsr(@get_dsr(dsr_src1, 1), in, .{ .async = true, LOADED });
+  @mov32(to, @get_dsr(dsr_src1, 1), .{ .async = true, OWN });
+}"""
+
+
+def loading(loaded, own="", *bound):
+    source = receiving("", *(bound or ("12", "14")))
+    call = source[source.index("{ @mov32") : source.index("\nfn run")]
+    text = LOADING.replace("LOADED", loaded).replace(", OWN", f", {own}" if own else "")
+    return source.replace(call, text)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "own", "field", "found"),
+    [
+        (".activate = next", "", "activate", [12, 14]),
+        (".activate = next", ".activate = t12", "activate", [12]),
+        (".on_control = .{ .activate = next }", "", "control_activate", [12, 14]),
+        (".ut_id = @get_ut_id(numbers[0])", "", "microthread", [*range(8)]),
+        (".ut_id = @get_ut_id(numbers[0])", ".ut_id = @get_ut_id(6)", "microthread", [*range(8)]),
+        (".ut_id = @get_ut_id(3)", ".ut_id = @get_ut_id(6)", "microthread", [3]),
+        (".activate = t12", ".ut_id = @get_ut_id(6)", "microthread", [6]),
+        (".activate = t12", "", "microthread", [2]),
+    ],
+)
+def test_registers_bring_their_ids(analyze, loaded, own, field, found):
+    """The microthread of a register goes before that of the operation (SDK)."""
+    source = loading(loaded, own) + "var numbers: [1]u16;"
+    function = analyze(source).function("receive")
+    assert [getattr(config, field) for config in configs_of(function)] == found
+
+
+def test_microthread_is_that_of_the_first_fabric_operand(analyze):
+    """A destination that is no register goes before a register (SDK)."""
+    source = loading(".ut_id = @get_ut_id(3)", ".ut_id = @get_ut_id(6)").replace(
+        "@mov32(to,", "@mov32(out,"
+    )
+    source += """
+const out = @get_dsd(fabout_dsd, .{
+  .fabric_color = red, .extent = 2, .output_queue = @get_output_queue(5) });
+comptime { @initialize_queue(@get_output_queue(5), .{ .color = red }); }
+"""
+    (config,) = configs_of(analyze(source).function("receive"))
+    assert config.microthread == 6
+
+
+def test_ids_that_mean_too_many_operations(analyze):
+    bound = [str(n) for n in range(10, 19)]
+    settings = ".{ .async = true, .activate = next, .on_control = .{ .activate = next } }"
+    (error,) = analyze(receiving(settings, *bound)).errors
+    assert (error.code, "9 · 9 = 81" in error.message) == ("not-comptime", True)
+
+
+@pytest.mark.parametrize(
+    ("arch", "gate", "wanted"),
+    [
+        ("wse3", "@get_ut_id(@as(u16, n))", [(ChannelKind.MICROTHREAD, i) for i in range(8)]),
+        ("wse3", "queues[n]", [(ChannelKind.INPUT_QUEUE, 2)]),
+        ("wse3", "@get_data_task_id(queues[n])", [(ChannelKind.INPUT_QUEUE, 2)]),
+        ("wse2", "@get_color(@as(u16, n))", [(ChannelKind.COLOR, 1)]),
+        ("wse2", "@get_data_task_id(@get_color(@as(u16, n)))", [(ChannelKind.COLOR, 1)]),
+    ],
+)
+def test_gates_of_run_time(analyze, arch, gate, wanted):
+    source = _comptime(f"{QUEUE} @export_symbol(run);")
+    source += (
+        f"const queues = [2]input_queue{{ queue, queue }}; fn run() void {{ @block({gate}); }}"
+    )
+    body = analyze(source, arch=arch).function("run").body
+    found = [s.channel for s in walk.statements(body) if isinstance(s, ir.SetBlocked)]
+    assert found == [channel(*what) for what in wanted]
+
+
+def test_gates_of_another_machine(analyze):
+    run = "fn run() void { @block(@get_color(@as(u16, n))); }"
+    assert analyze(_comptime("@export_symbol(run);") + run).codes == ["type-mismatch"]
+    assert analyze(_comptime("@block(@get_ut_id(3));")).instance.blocked_channels == (
+        channel(ChannelKind.MICROTHREAD, 3),
+    )

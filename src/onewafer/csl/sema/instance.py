@@ -128,6 +128,9 @@ class HeldDsd:
     """What to say, for each user of the DSD, if these become several."""
 
 
+NO_IDS: Value = Struct((), ())
+
+
 @dataclass(slots=True)
 class DsrState:
     """What is known about an explicit DSR from one `@load_to_dsr`, or all that were seen so far."""
@@ -143,6 +146,10 @@ class DsrState:
     """What `@map` walks through: it was loaded with `.single_step`."""
     dropped: HeldDsd = field(default_factory=HeldDsd)
     """What `@dfilt` reads: it was loaded with `.async`."""
+    ut_id: Value | None = None
+    """The microthread that it was loaded with."""
+    ids: Value = NO_IDS
+    """The settings that only run time knows: ids in variables of the register."""
 
 
 @dataclass(slots=True)
@@ -201,6 +208,8 @@ class InstanceContext(Context):
         self.pointed: dict[t.Type, PointedFunctions] = {}
         """By the type of the functions."""
         self.dsrs: dict[DsrKey, DsrState] = {}
+        # Ids of run time that a DSR was loaded with, by kind, number and setting.
+        self.loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = {}
         self.loads: list[ir.LoadDsr] = []
         """What DSRs hold from the start."""
         self.late_bindings: list[Callable[[], None]] = []
@@ -456,8 +465,7 @@ class InstanceContext(Context):
                     "not-comptime",
                     f"{what} is only known at run time",
                     span,
-                    help="an operation may have such an id in its own settings, not in those of "
-                    "`@load_to_dsr`",
+                    help="name it: `@get_local_task_id(n)` with a number that is known",
                 )
             case _:
                 conversions.mismatch(value, t.LOCAL_TASK_ID, span, what)
@@ -485,6 +493,8 @@ class InstanceContext(Context):
                 return channel(data, id_number(value, span))
             case Scalar(t.INPUT_QUEUE) if not by_color:
                 return channel(data, id_number(value, span))
+            case Scalar(t.UT_ID):
+                return channel(ChannelKind.MICROTHREAD, id_number(value, span))
             case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID | t.CONTROL_TASK_ID) | FunctionValue():
                 kind, number = self.task_id(value, span, "a task id")
                 if kind is TaskKind.CONTROL:
@@ -499,7 +509,8 @@ class InstanceContext(Context):
             case _:
                 wanted = "a color" if by_color else "an input queue"
                 name = self.session.architecture.name
-                fail("type-mismatch", f"{name} blocks a task id or {wanted}", span)
+                also = "" if by_color else ", or a microthread"
+                fail("type-mismatch", f"{name} blocks a task id or {wanted}{also}", span)
 
     def resolve_requests(self) -> None:
         """Carry out what comptime blocks asked for before all tasks were bound."""

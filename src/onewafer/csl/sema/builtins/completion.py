@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance import NO_IDS
 from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
+from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
 from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     Dsd,
@@ -42,8 +44,8 @@ def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
         match value:
             case Dsd() | Runtime() if value.descriptor is not None:
                 found.append(value.descriptor)
-            case Dsr(type_, index):
-                state = a.last_load((type_, index)) or a.instance.dsrs.get((type_, index))
+            case Dsr():
+                state = _known_state(a, value)
                 if state is not None and state.descriptor is not None:
                     found.append(state.descriptor)
             case _:
@@ -203,8 +205,11 @@ def _microthread(
 ) -> int:
     """Return the microthread of an asynchronous operation."""
     machine = a.session.architecture
-    if "ut_id" in fields:
-        value = fields["ut_id"]
+    value = fields.get("ut_id")
+    loaded = _first_fabric_state(a, operands)
+    if loaded is not None and isinstance(loaded.ut_id, Scalar):
+        value = loaded.ut_id
+    if value is not None:
         if not isinstance(value, Scalar) or value.type is not t.UT_ID:
             conversions.mismatch(value, t.UT_ID, span, "`ut_id`")
         return int(force(value, "ut_id", span))
@@ -221,3 +226,49 @@ def _microthread(
             "or leave out `.async`",
         )
     return fabric[0].queue  # of the destination, if that is a fabout_dsd
+
+
+def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | None:
+    """Return what the first fabric operand was loaded with; None: it is no register.
+
+    It has the microthread, the destination before the sources.
+    """
+    for value in operands:
+        state = _known_state(a, value) if isinstance(value, Dsr) else None
+        descriptor = state.descriptor if state is not None else None
+        if isinstance(value, Dsd | Runtime):
+            descriptor = value.descriptor
+        if descriptor is not None and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT):
+            return state
+    return None
+
+
+def with_loaded_ids(a: Analyzer, settings: Value, operands: Sequence[Value]) -> Value:
+    """Return the settings of an operation with the run-time ids that its registers bring."""
+    loaded = next(
+        (
+            state
+            for value in operands
+            if isinstance(value, Dsr)
+            and (state := _known_state(a, value)) is not None
+            and state.config is not None
+        ),
+        None,
+    )
+    own = settings if isinstance(settings, Struct) else NO_IDS
+    assert isinstance(own, Struct)
+    if loaded is not None:
+        has_end = own.get("activate") is not None or own.get("unblock") is not None
+        for path, value in unknown_ids(loaded.ids).items():
+            is_said = own.get("on_control") is not None if path[0] == "on_control" else has_end
+            if path != ("ut_id",) and not is_said:
+                settings = with_id(settings, path, value)
+    first = _first_fabric_state(a, operands)
+    if first is not None and isinstance(first.ut_id, Runtime):
+        settings = with_id(settings, ("ut_id",), first.ut_id)
+    return settings
+
+
+def _known_state(a: Analyzer, dsr: Dsr) -> DsrState | None:
+    key = (dsr.type, dsr.index)
+    return a.last_load(key) or a.instance.dsrs.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
@@ -24,12 +25,13 @@ from onewafer.csl.sema.runtime import narrow, order
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.expressions import member
-from onewafer.csl.sema.runtime.task_ids import to_one_of
+from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
     Range,
     Runtime,
+    Scalar,
     Struct,
     TypeValue,
     Value,
@@ -39,11 +41,9 @@ from onewafer.csl.sema.values import (
 from onewafer.image import (
     CONTROL_MASK_WORD,
     WORD_BYTES,
-    ChannelKind,
     Opcode,
     ScalarType,
     TaskKind,
-    channel,
 )
 
 if TYPE_CHECKING:
@@ -157,6 +157,16 @@ def is_comptime_(_site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     return boolean(not args and a.comptime_depth > 0)
 
 
+@runtime_builtin("get_data_task_id", 1)
+def get_data_task_id(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return the data task of a color or queue that only run time knows; the numbers are one."""
+    by_color = a.session.architecture.data_task_key is DataTaskKey.COLOR
+    wanted = t.COLOR if by_color else t.INPUT_QUEUE
+    if type_of(args[0]) is not wanted:
+        conversions.mismatch(args[0], wanted, site.argument_spans[0], "the channel of a data task")
+    return Runtime(t.DATA_TASK_ID, a.expression(args[0], site.argument_spans[0]))
+
+
 def _register_id(name: str, type_: t.Type) -> None:
     @runtime_builtin(name, 1)
     def id_of(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
@@ -237,10 +247,15 @@ def _set_blocked(site: Site, a: Analyzer, value: Value, *, is_blocked: bool) -> 
     def effect(target: int) -> ir.Statement:
         return ir.SetBlocked(target, is_blocked=is_blocked, span=site.span)
 
-    if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
-        _emit_for_task(site, a, value, lambda n: effect(channel(ChannelKind.LOCAL_TASK, n)))
+    span = site.argument_spans[0]
+    if isinstance(value, Runtime) and value.type in BLOCKED_IDS:
+        type_ = value.type
+        a.instance.channel_of(Scalar(type_, 0), span)  # or fail: the machine has others
+        _emit_for_task(
+            site, a, value, lambda n: effect(a.instance.channel_of(Scalar(type_, n), span))
+        )
     else:
-        a.emit(effect(a.instance.channel_of(value, site.argument_spans[0])))
+        a.emit(effect(a.instance.channel_of(value, span)))
 
 
 # --- what only our own library modules may use ---------------------------------------------------

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
+from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import DsrState, HeldDsd, InstanceContext
+from onewafer.csl.sema.instance import NO_IDS, DsrState, HeldDsd, InstanceContext
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import Analyzer
+from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
 from onewafer.csl.sema.structs import read_fields, read_flag
 from onewafer.csl.sema.values import (
     VOID_VALUE,
@@ -26,12 +28,13 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
+    Variable,
     force_all,
     is_comptime,
     not_comptime,
     type_of,
 )
-from onewafer.image import OperandMode
+from onewafer.image import OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +198,12 @@ def _load(
         )
     settings = _LoadSettings()
     if config_arguments:
-        settings = _load_settings(a, config_arguments[0], site.argument_spans[-1], dsd)
+        span = site.argument_spans[-1]
+        ids = _kept_ids(a, dsr, config_arguments[0], span)
+        known = config_arguments[0]
+        for path in unknown_ids(ids):
+            known = with_id(known, path, None)
+        settings = replace(_load_settings(a, known, span, dsd), ids=ids)
     stepped = held_dsds.kept(a, dsd, dsd_span) if settings.is_stepped else None
     is_dropped = dsd.type is t.FABIN_DSD and settings.config is not None
     state = DsrState(
@@ -204,6 +212,8 @@ def _load(
         site.span,
         stepped=HeldDsd(stepped),
         dropped=HeldDsd(dsd if is_dropped else None),
+        ut_id=settings.ut_id,
+        ids=settings.ids,
     )
     _note_load(a, (dsr.type, dsr.index), state)
     register = ir.Dsr(OPERAND_MODES[dsr.type], dsr.index)
@@ -268,6 +278,14 @@ class _LoadSettings:
     saves_address: bool = False
     is_stepped: bool = False
     """The register is for `@map`."""
+    ids: Value = NO_IDS
+    """What is left to run time."""
+    own_ut_id: Value | None = None
+
+    @property
+    def ut_id(self) -> Value | None:
+        """The microthread that the register brings."""
+        return unknown_ids(self.ids).get(("ut_id",), self.own_ut_id)
 
 
 def _load_settings(a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime) -> _LoadSettings:
@@ -292,7 +310,23 @@ def _load_settings(a: Analyzer, value: Value, span: Span, dsd: Dsd | Runtime) ->
     config = None
     if read_flag(fields, "async", span):
         config = read_completion(a, fields, (dsd,), span)
-    return _LoadSettings(config, saves_address, is_stepped)
+    return _LoadSettings(config, saves_address, is_stepped, own_ut_id=fields.get("ut_id"))
+
+
+def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
+    """Keep the ids of a load that only run time knows; return settings that read them again."""
+    ids: Value = NO_IDS
+    for path, value in unknown_ids(settings).items():
+        key = (dsr.type, dsr.index, path)
+        variable = a.instance.loaded_ids.get(key)
+        if variable is None:
+            name = f"{dsr.type} {dsr.index} {'.'.join(path)}"
+            variable = Variable(name, t.U16, Scalar(t.U16, 0), span, is_const=False)
+            a.instance.loaded_ids[key] = variable
+        address = a.instance.address(places.address_of_variable(variable))
+        a.emit(ir.Store(ScalarType.U16, address, 0, value.expression, span))
+        ids = with_id(ids, path, Runtime(value.type, ir.Load(ScalarType.U16, address)))
+    return ids
 
 
 _WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
@@ -305,11 +339,14 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     known = a.instance.dsrs.get(key)
     if known is None:
         known = a.instance.dsrs[key] = DsrState(state.descriptor, config, state.span)
+        known.ut_id, known.ids = state.ut_id, state.ids
     held_dsds.note(known.stepped, state.stepped.dsd)
     held_dsds.note(known.dropped, state.dropped.dsd)
     known.descriptor = state.descriptor
-    if config is None or known.config in (None, config):
-        known.config = config or known.config
+    has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()
+    if config is None or known.config is None or (known.config == config and has_same_ids):
+        if known.config is None:
+            known.config, known.ut_id, known.ids = config, state.ut_id, state.ids
         return
     known.is_varied = True
     for complain in known.users:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.completion import loaded_config, read_config
+from onewafer.csl.sema.builtins.completion import (
+    loaded_config,
+    read_config,
+    with_loaded_ids,
+)
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
 from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.registry import runtime_builtin
@@ -165,7 +169,7 @@ def _emit(
             results.append(a.new_local("result", t.BOOL, is_const=True).local)
         return (ir.DsdStatement(*parts, config, site.span, *results),)
 
-    given = settings[0][0] if settings else VOID_VALUE
+    given = with_loaded_ids(a, settings[0][0], operands) if settings else VOID_VALUE
     for statement in with_known_ids(a, given, f"`@{site.name}`", span, make):
         a.emit(statement)
     # Nothing but a FIFO ends a synchronous operation early.

@@ -1,9 +1,14 @@
-"""Local tasks whose ids only run time knows: there are few, so they are compared one by one."""
+"""Ids that only run time knows: there are few of each kind, so they are compared one by one.
+
+Tasks, channels and microthreads are numbers in instructions, so that an instruction stands there
+for each id that may be meant.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
@@ -13,80 +18,151 @@ from onewafer.image import Opcode, ScalarType, TaskKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from onewafer.csl.sema.instance import InstanceContext
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 Statements = tuple[ir.Statement, ...]
-_ACTIONS = ("activate", "unblock")
-"""Settings of an operation, and of its `.on_control`, that may be ids of run time."""
-_ON_CONTROL = "on_control"
+BLOCKED_IDS: Final = (t.LOCAL_TASK_ID, t.DATA_TASK_ID, t.COLOR, t.INPUT_QUEUE, t.UT_ID)
+"""Types of the ids that `@block`, `@unblock` and `.unblock` may take."""
+_WANTED: Final = {
+    ("activate",): (t.LOCAL_TASK_ID,),
+    ("unblock",): BLOCKED_IDS,
+    ("on_control", "activate"): (t.LOCAL_TASK_ID,),
+    ("on_control", "unblock"): BLOCKED_IDS,
+    ("ut_id",): (t.UT_ID,),
+}
+"""By place in the settings of an operation: the types of ids that only run time may know."""
+Path = tuple[str, ...]
+
+_MOST_VARIANTS: Final = 64
+"""Of one operation, for all ids that it may mean."""
 
 
 def to_one_of(
     a: Analyzer, value: Runtime, user: str, span: Span, effect: Callable[[int], Statements]
 ) -> Statements:
-    """Return what does something to the task of a run-time id; `user` is who got the id."""
-    bound = sorted(n for kind, n in a.instance.bindings if kind is TaskKind.LOCAL)
-    if not bound:
-        fail(
-            "unbound-task",
-            "the program binds no local task, so that there is none with this id",
-            span,
-            help="add `@bind_local_task(task, id);` to a `comptime` block",
-        )
+    """Return what does something to what a run-time id means; `user` is who got the id."""
     number = ir.Local("task", ScalarType.U16)
-    message = f"no local task is bound to the id that {user} gets ({span})"
-    chain: Statements = (ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message, span),)
-    for task_id in reversed(bound):
-        known = ir.Immediate(ScalarType.U16, task_id)
-        is_it = ir.Binary(Opcode.EQUAL, ScalarType.U16, ir.ReadLocal(number), known)
-        chain = (ir.If(is_it, effect(task_id), chain, span),)
+    message = _complaint(value.type, user, span)
+    chain = _chain(_candidates(a, value.type, span), number, message, span, effect)
     return ir.SetLocal(number, value.expression, span), *chain
 
 
 def with_known_ids(
     a: Analyzer, settings: Value, user: str, span: Span, make: Callable[[Value], Statements]
 ) -> Statements:
-    """Return what `make` makes of the settings of an operation, for each task that may be meant."""
-    found = _find_unknown(settings)
-    if found is None:
-        return make(settings)
-    path, value = found
+    """Return what `make` makes of the settings of an operation, for all ids that may be meant."""
+    unknown = unknown_ids(settings)
+    numbers = {path: ir.Local("id", ScalarType.U16) for path in unknown}
+    choices = {path: _candidates(a, value.type, span) for path, value in unknown.items()}
+    _check_variants([len(choice) for choice in choices.values()], span)
 
-    def effect(task_id: int) -> Statements:
-        known = _replaced(settings, path, Scalar(t.LOCAL_TASK_ID, task_id))
-        return with_known_ids(a, known, user, span, make)
+    def choose(settings: Value, paths: Sequence[Path]) -> Statements:
+        if not paths:
+            return make(settings)
+        path, *others = paths
+        type_ = unknown[path].type
 
-    return to_one_of(a, value, user, span, effect)
+        def effect(number: int) -> Statements:
+            return choose(with_id(settings, path, Scalar(type_, number)), others)
 
+        return _chain(choices[path], numbers[path], _complaint(type_, user, span), span, effect)
 
-def _find_unknown(settings: Value) -> tuple[Sequence[str], Runtime] | None:
-    """Return where settings have an id of run time, and the id."""
-    for name, value in _items(settings):
-        match value:
-            case Runtime(t.LOCAL_TASK_ID) if name in _ACTIONS:
-                return (name,), value
-            case Struct() if name == _ON_CONTROL:
-                for inner, action in _items(value):
-                    if isinstance(action, Runtime) and action.type is t.LOCAL_TASK_ID:
-                        return (name, inner), action
-            case _:
-                pass
-    return None
+    ids = (ir.SetLocal(numbers[path], value.expression, span) for path, value in unknown.items())
+    return *ids, *choose(settings, tuple(unknown))
 
 
-def _items(value: Value) -> Sequence[tuple[str, Value]]:
-    if isinstance(value, Struct) and value.names is not None:
-        return tuple(value.items())
-    return ()
+def unknown_ids(settings: Value) -> dict[Path, Runtime]:
+    """Return the ids of settings that only run time knows, by place."""
+    found: dict[Path, Runtime] = {}
+    for path, types in _WANTED.items():
+        value: Value | None = settings
+        for name in path:
+            value = value.get(name) if isinstance(value, Struct) else None
+        if isinstance(value, Runtime) and value.type in types:
+            found[path] = value
+    return found
 
 
-def _replaced(settings: Value, path: Sequence[str], new: Value) -> Value:
-    """Return settings with another value at a path."""
-    if not path:
-        return new
-    items = [
-        (name, _replaced(value, path[1:], new) if name == path[0] else value)
-        for name, value in _items(settings)
-    ]
-    return Struct(tuple(name for name, _ in items), tuple(value for _, value in items))
+def with_id(settings: Value, path: Path, value: Value | None) -> Value:
+    """Return settings with another value at a place; None: with none."""
+    name, *inner = path
+    items = dict(settings.items()) if isinstance(settings, Struct) and settings.names else {}
+    if inner:
+        value = with_id(items.get(name, Struct((), ())), tuple(inner), value)
+        value = None if isinstance(value, Struct) and not value.fields else value
+    items[name] = value
+    kept = {name: value for name, value in items.items() if value is not None}
+    return Struct(tuple(kept), tuple(kept.values()))
+
+
+def _chain(
+    candidates: Sequence[int],
+    number: ir.Local,
+    complaint: str,
+    span: Span,
+    effect: Callable[[int], Statements],
+) -> Statements:
+    """Return the comparisons of an id with all candidates; another one stops the simulation."""
+    chain: Statements = (ir.Trap(ir.Immediate(ScalarType.BOOL, 0), complaint, span),)
+    for candidate in reversed(candidates):
+        known = ir.Immediate(ScalarType.U16, candidate)
+        is_it = ir.Binary(Opcode.EQUAL, ScalarType.U16, ir.ReadLocal(number), known)
+        chain = (ir.If(is_it, effect(candidate), chain, span),)
+    return chain
+
+
+def _complaint(type_: t.Type, user: str, span: Span) -> str:
+    what = "local task is bound to the id" if type_ is t.LOCAL_TASK_ID else f"`{type_}` is the one"
+    return f"no {what} that {user} gets ({span})"
+
+
+def _check_variants(counts: Sequence[int], span: Span) -> None:
+    """Fail if an operation would stand in a program too often."""
+    total = 1
+    for count in counts:
+        total *= count
+    if total > _MOST_VARIANTS:
+        factors = " · ".join(map(str, counts))
+        fail(
+            "not-comptime",
+            f"the ids that only run time knows may mean {factors} = {total:,} different operations "
+            f"here, and {_MOST_VARIANTS} are the most",
+            span,
+            help="let one of the ids be known while compiling, or let a task that is activated "
+            "choose what comes next",
+        )
+
+
+def _candidates(a: Analyzer, type_: t.Type, span: Span) -> Sequence[int]:
+    """Return the ids of a type that mean something in the program."""
+    instance = a.instance
+    match type_:
+        case t.LOCAL_TASK_ID:
+            found = {n for kind, n in instance.bindings if kind is TaskKind.LOCAL}
+            what, advice = "binds no local task", "add `@bind_local_task(task, id);`"
+        case t.UT_ID:
+            return range(instance.session.architecture.num_microthreads)
+        case _:
+            found = _channels(instance)
+            what, advice = "receives on no channel", "add `@initialize_queue(queue, …);`"
+    if not found:
+        fail(
+            "unbound-task",
+            f"the program {what}, so that there is none with this id",
+            span,
+            help=f"{advice} to a `comptime` block",
+        )
+    return sorted(found)
+
+
+def _channels(instance: InstanceContext) -> set[int]:
+    """Return the numbers of the channels that the program reads: colors, or input queues."""
+    by_color = instance.session.architecture.data_task_key is DataTaskKey.COLOR
+    bound = {n for kind, n in instance.bindings if kind is TaskKind.DATA}
+    return bound | {
+        color if by_color else queue
+        for (is_input, queue), (color, _) in instance.queues.items()
+        if is_input
+    }
