@@ -32,7 +32,7 @@ from onewafer.host.run_review import checking_of
 from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.host.stream_ports import first_elements, load_stream_ports
-from onewafer.image import NUM_COLORS, SymbolKind, load
+from onewafer.image import FIRST_SYMBOL_ID, NUM_COLORS, SymbolKind, load
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from onewafer.host.device import LaunchReport
     from onewafer.host.scalars import Argument
     from onewafer.host.streams import Reception
-
-_FIRST_HANDLE = NUM_COLORS
-"""Smaller numbers are colors, which name streams in the same argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ class SdkRuntime:
         names = tuple(export.name for export in self._image.exports)
         if name not in names:
             raise HostError(f"the program exports no {name!r}; {suggest(name, names)}")
-        return _FIRST_HANDLE + names.index(name)
+        return FIRST_SYMBOL_ID + names.index(name)
 
     def memcpy_h2d(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -596,7 +593,7 @@ class SdkRuntime:
         """Return the color that a streaming call names."""
         if not isinstance(number, Integral):
             raise HostError(f"{number!r} is no color: with streaming=True pass its number")
-        index = int(number) - _FIRST_HANDLE
+        index = int(number) - FIRST_SYMBOL_ID
         if 0 <= index < len(self._image.exports):
             raise HostError(
                 f"streaming=True takes a color, {number} is the handle of "
@@ -606,7 +603,7 @@ class SdkRuntime:
 
     def _variable_name(self, handle: int) -> str:
         """Return the exported name behind a handle."""
-        index = handle - _FIRST_HANDLE if isinstance(handle, Integral) else -1
+        index = handle - FIRST_SYMBOL_ID if isinstance(handle, Integral) else -1
         if 0 <= index < len(self._image.exports):
             return self._image.exports[int(index)].name
         advice = (

@@ -75,7 +75,7 @@ from onewafer.image.route import (
 from onewafer.image.route_table import route_table
 from onewafer.image.scalar import ScalarType
 from onewafer.image.verify import verify
-from onewafer.image.wafer_image import Export, WaferImage
+from onewafer.image.wafer_image import FIRST_SYMBOL_ID, Export, WaferImage
 
 __all__ = [
     "ASKED_WORDS",
@@ -83,6 +83,7 @@ __all__ = [
     "CONTROL_MASK_WORD",
     "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
+    "FIRST_SYMBOL_ID",
     "FLUSHED_WORDS",
     "INPUT_QUEUE_WORDS",
     "INSTRUCTIONS",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onewafer.image.route import NUM_COLORS
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
     from onewafer.image.program import SymbolKind, TileProgram
     from onewafer.image.route import ColorConfig
     from onewafer.image.scalar import ScalarType
+
+
+FIRST_SYMBOL_ID = NUM_COLORS
+"""Number of the first exported name for host and program; smaller ones are colors."""
 
 
 @dataclass(frozen=True, slots=True)

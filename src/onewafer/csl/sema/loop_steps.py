@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema.values import Struct
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.values import Scalar, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,20 @@ ACCESS_FIELDS = ("base_address", "offset", "stride", "extent")
 def access_struct(
     base: Value, offset: Value, steps: Sequence[Value], extents: Sequence[Value]
 ) -> Struct:
-    """Return the value of a tensor access expression."""
-    loops = Struct(None, tuple(steps)), Struct(None, tuple(extents))
-    return Struct(ACCESS_FIELDS, (base, offset, *loops))
+    """Return the value of a tensor access expression, its numbers of the types of DSD fields."""
+    is_single = len(steps) == 1
+    of_steps = tuple(_sized(step, *((t.I8, t.I16) if is_single else (t.I16,))) for step in steps)
+    of_extents = tuple(_sized(extent, t.U16) for extent in extents)
+    loops = Struct(None, of_steps), Struct(None, of_extents)
+    return Struct(ACCESS_FIELDS, (base, _sized(offset, t.I16), *loops))
+
+
+def _sized(value: Value, *types: t.IntegerType) -> Value:
+    """Return a number of the first type that has it; what differs between PEs stays as it is."""
+    if not isinstance(value, Scalar) or value.taint or not t.is_integer(value.type):
+        return value
+    number = int(value.value)
+    return next((Scalar(type_, number) for type_ in types if type_.wrap(number) == number), value)
 
 
 def with_offset(access: Struct, offset: Value) -> Struct:

@@ -16,6 +16,7 @@ from onewafer.csl.sema.builtins import (
     queues,
     registers,
     rotations,
+    symbols,
     values,
     vectors,
 )
@@ -33,6 +34,7 @@ MODULES: Final = (
     queues,
     registers,
     rotations,
+    symbols,
     values,
     vectors,
 )

@@ -103,10 +103,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "set_active_prng",
         "set_fifo_read_length",
         "set_fifo_write_length",
-        "get_symbol_id",
-        "get_symbol_value",
-        "get_tensor_ptr",
-        "has_exported_tensors",
     )
 )
 
