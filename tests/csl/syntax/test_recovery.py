@@ -41,7 +41,7 @@ AFTER = ["missing-semicolon 3:4", "unclosed-delimiter 5:13"]
         ("f(a, .b = .{ 1 } });", "syntax-error 2:6"),
         ("x = { 1 };", "unsupported-syntax 2:5"),
         ("x = []u16{ 1 };", "syntax-error 2:5"),
-        ("x = enum { A };", "syntax-error 2:10"),
+        ("x = enum u16 { A };", "syntax-error 2:10"),
         ("x = null;", "unsupported-syntax 2:5"),
         ('asm("nop");', "unsupported-syntax 2:1"),
         ("x = @ f();", "invalid-character 2:5"),

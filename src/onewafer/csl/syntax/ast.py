@@ -298,7 +298,7 @@ class EnumMember(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnumType(Node):
-    """`enum(T) { A, B = 3 }`."""
+    """`enum(T) { A, B = 3 }`; without a T it is `u16`."""
 
     base: Expression
     members: tuple[EnumMember, ...]

@@ -575,14 +575,11 @@ class ExpressionParser(TokenCursor):
 
     def _enum_type(self) -> ast.Expression:
         keyword = self.advance()
-        if not self.at(TokenKind.LEFT_PARENTHESIS):
-            raise self.failure(
-                f"expected `(` after `enum`, found {self.token.description}",
-                help_text="an enum names its integer type: `enum(u16) { A, B }`",
-            )
-        opening = self.open(TokenKind.LEFT_PARENTHESIS, "after `enum`")
-        base = self.parse_type()
-        self.close(opening, "after the integer type of the enum")
+        base: ast.Expression = ast.Name(self.span(keyword), "u16")
+        if not self.at(TokenKind.LEFT_BRACE):
+            opening = self.open(TokenKind.LEFT_PARENTHESIS, "after `enum`")
+            base = self.parse_type()
+            self.close(opening, "after the integer type of the enum")
         members = self.delimited(
             TokenKind.LEFT_BRACE, "after the members of the enum", self._enum_member
         )

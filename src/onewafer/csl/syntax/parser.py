@@ -39,6 +39,8 @@ class _FileParser(StatementParser):
             num_open, start = self.num_open, self.position
             try:
                 declarations.append(self._declaration(self.token))
+                if self.previous.kind is TokenKind.RIGHT_BRACE:
+                    self.accept(TokenKind.SEMICOLON)
             except SyntaxFailure:
                 is_declaration = self.position > start
                 self.skip_statement(num_open, start)

@@ -108,7 +108,9 @@ class StatementParser(ExpressionParser):
             case TokenKind.COMPTIME if self.next_kind is TokenKind.LEFT_BRACE:
                 self.advance()
                 body = self.parse_block("")
-                return ast.ComptimeBlock(self.span_from(token.start), body)
+                block = ast.ComptimeBlock(self.span_from(token.start), body)
+                self.accept(TokenKind.SEMICOLON)
+                return block
             case TokenKind.COMPTIME if self.next_kind in {TokenKind.VAR, TokenKind.CONST}:
                 self.advance()
                 return self.parse_variable(ast.Storage.DEFAULT, token, is_comptime=True)
