@@ -92,9 +92,11 @@ def with_id(settings: Value, path: Path, value: Value | None) -> Value:
     if inner:
         value = with_id(items.get(name, Struct((), ())), tuple(inner), value)
         value = None if isinstance(value, Struct) and not value.fields else value
-    items[name] = value
-    kept = {name: value for name, value in items.items() if value is not None}
-    return Struct(tuple(kept), tuple(kept.values()))
+    if value is None:
+        items.pop(name, None)
+    else:
+        items[name] = value
+    return Struct(tuple(items), tuple(items.values()))
 
 
 def _chain(
