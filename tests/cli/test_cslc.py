@@ -335,6 +335,7 @@ def test_variables_lie_where_their_section_begins(folder: Path) -> None:
     [
         (".a:4", "the runtime, the code and the stack take the memory up to"),
         (".a:40960,.b:40962", "the variables of sections before it take the memory up to 40,964"),
+        (".a:40962", "begins at 40,962, and its first variable `second` lies at multiples of 4"),
         (".a:49150", "takes 49,162 B, and a PE has 49,152 B"),
         (".c:40960", "no variable of the program is in the section `.c`"),
     ],
@@ -345,6 +346,19 @@ def test_places_that_are_taken_are_refused(
     (folder / "pe.csl").write_text(IN_SECTIONS)
     assert cslc.execute([*ARGUMENTS, f"{OPTION}={places}", "--warnings-as-errors"]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_all_places_that_are_taken_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pe.csl").write_text(IN_SECTIONS)
+    assert cslc.execute([*ARGUMENTS, f"{OPTION}=.a:4,.b:8"]) == 1
+    text = capsys.readouterr().err
+    assert [name for name in ("second", "first", "table") if f"`{name}` is to lie" in text] == [
+        "second",
+        "first",
+        "table",
+    ]
 
 
 @pytest.mark.parametrize("places", [".a", ".a:x", ":5", ".a:-4", ".a:1,.a:2"])

@@ -78,16 +78,54 @@ def test_mask_of_kept_control_wavelets(arch):
     assert entries == [40 ^ 2, 40 ^ 33]
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        ("config.filters.set_counter(1, 0)", "filters.set_counter"),
-        ("config.exceptions.set_exception_mask(1)", "exceptions.set_exception_mask"),
-    ],
-)
-def test_what_the_machine_lacks_is_refused(call, name):
-    with pytest.raises(CompileError, match=f"{name} is not supported yet"):
-        compile_pe(f"{call};", IMPORT)
+def test_what_the_machine_lacks_is_refused():
+    message = "exceptions.set_exception_mask is not supported yet"
+    with pytest.raises(CompileError, match=message):
+        compile_pe("config.exceptions.set_exception_mask(1);", IMPORT)
+
+
+FILTERED = """
+const filters = config.filters;
+const filter = @get_filter_id(red);
+var counts: [8]u32;
+comptime {
+  @set_local_color_config(red, .{ .routes = .{ .rx = RAMP, .tx = RAMP }, .filter = .{
+    .kind = .{ .counter = true }, .count_data = true, .limit1 = 9, .max_counter = 3 } });
+}
+"""
+
+
+def test_filter_as_it_counts_half_wavelets():
+    """4 wavelets pass and 6 are dropped; the counter is that of the state."""
+    body = """
+  counts[0] = filters.get_pass_count(filter);
+  counts[1] = filters.get_drop_count(filter);
+  filters.set_counter(filter, 5);
+  counts[2] = filters.get_counter_value(filter);
+  @assert(filters.get_state(filter) == filters.counter_filter_state.DROP);
+  filters.set_state(filter, filters.counter_filter_state.PASS);
+  counts[3] = filters.get_counter_value(filter);
+  filters.set_pass_count(filter, 3);
+  counts[4] = filters.get_pass_count(filter) << 16 | filters.get_drop_count(filter);
+  filters.set_drop_count(filter, 8);
+  counts[5] = filters.get_pass_count(filter) << 16 | filters.get_drop_count(filter);
+  filters.set_counter_value(filter, 2);
+  counts[6] = filters.get_counter_value(filter);
+  filters.set_max_counter(filter, 9);
+  counts[7] = filters.get_drop_count(filter);
+"""
+    device = device_of(
+        compile_pe(body, IMPORT + FILTERED, arch="wse3", variables={"counts": "u32"})
+    )
+    device.launch("run")
+    found = device.read("counts", 8)[0, 0].tolist()
+    assert found == [8, 12, 2, 2, 4 << 16 | 12, 4 << 16 | 8, 2, 0]
+
+
+def test_half_wavelets_are_those_of_the_wse3():
+    assert compile_pe("filters.set_max_counter(filter, 2);", IMPORT + FILTERED, arch="wse2")
+    with pytest.raises(CompileError, match="set_pass_count is of the WSE-3"):
+        compile_pe("filters.set_pass_count(filter, 2);", IMPORT + FILTERED, arch="wse2")
 
 
 def _read_and_write(arch, *calls, config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from onewafer.csl.sema.runtime import statements
 from onewafer.diagnostics import Severity
 
 VARIABLES = """
@@ -392,3 +393,26 @@ fn g() void { f(&a, &b); fill(&a, 2.5); }
 def test_a_variable_is_no_first_value_of_a_struct(analyze, value):
     declared = f"{VARYING}var named = Named{{ .x = 1, .y = 2 }}; var w = {value};"
     assert analyze(f"{declared}fn main() void {{ n = w.x; }}").codes == ["not-comptime"]
+
+
+def nested_blocks(depth):
+    """Return a block whose value is that of a block in it, and so on; each carries a number too."""
+    value = "a"
+    for level in range(depth):
+        inner = f"{{ if (a == {level}) break :b{level} {level}; break :b{level} {value}; }}"
+        value = f"b{level}: {inner}"
+    return value
+
+
+def test_blocks_in_blocks_are_analysed_once(body, monkeypatch):
+    analysed = []
+    analyze_block = statements.analyze_block
+
+    def count(a, nodes):
+        analysed.append(nodes)
+        analyze_block(a, nodes)
+
+    monkeypatch.setattr(statements, "analyze_block", count)
+    assert "BREAK" in "".join(body(f"a = {nested_blocks(12)};", VARIABLES)).upper()
+    places = [id(nodes) for nodes in analysed]
+    assert len(places) == len(set(places)) > 12

@@ -85,6 +85,7 @@ def plan_memory(
     )
     if fixed:
         _check_sections(plan, fixed, _end(stack), sink)
+        _check_starts(plan, fixed, section_addresses or {}, sink)
     if max(map(_end, sections)) > architecture.memory_bytes:
         sink.report(_too_large(program, plan, architecture))
     return plan
@@ -135,23 +136,45 @@ def _place_variables(
 def _check_sections(
     plan: MemoryPlan, fixed: dict[ir.Global, int], top: int, sink: DiagnosticSink
 ) -> None:
-    """Report the first variable whose given place is taken; up to `top` all memory is."""
+    """Report variables whose given places are taken; up to `top` all memory is."""
     taken, owner = top, "the runtime, the code and the stack"
     for variable, address in sorted(fixed.items(), key=itemgetter(1)):
         if address < taken:
-            name = plan.names[variable]
-            sink.report(
-                Diagnostic(
-                    "value-out-of-range",
-                    f"`{name}` is to lie at {address:,} in the section `{variable.section}`, and "
-                    f"{owner} take the memory up to {taken:,}",
-                    Annotation(variable.span) if variable.span is not None else None,
-                    help="give the section a higher address: "
-                    f"`--link-section-start-address-bytes={variable.section}:…`",
-                )
+            message = (
+                f"`{plan.names[variable]}` is to lie at {address:,} in the section "
+                f"`{variable.section}`, and {owner} take the memory up to {taken:,}"
             )
-            return
-        taken, owner = address + variable.num_bytes, "the variables of sections before it"
+            sink.report(_misplaced(variable, message, "give the section a higher address"))
+        if address + variable.num_bytes > taken:
+            taken, owner = address + variable.num_bytes, "the variables of sections before it"
+
+
+def _check_starts(
+    plan: MemoryPlan,
+    fixed: dict[ir.Global, int],
+    section_addresses: Mapping[str, int],
+    sink: DiagnosticSink,
+) -> None:
+    """Report sections that begin where their first variable cannot lie."""
+    first = {variable.section: variable for variable in reversed(fixed)}
+    for name, variable in first.items():
+        start = section_addresses[name]
+        if start % variable.alignment:
+            message = (
+                f"the section `{name}` begins at {start:,}, and its first variable "
+                f"`{plan.names[variable]}` lies at multiples of {variable.alignment}"
+            )
+            advice = f"let it begin at {_align(start, variable.alignment):,}"
+            sink.report(_misplaced(variable, message, advice))
+
+
+def _misplaced(variable: ir.Global, message: str, advice: str) -> Diagnostic:
+    return Diagnostic(
+        "value-out-of-range",
+        message,
+        Annotation(variable.span) if variable.span is not None else None,
+        help=f"{advice}: `--link-section-start-address-bytes={variable.section}:…`",
+    )
 
 
 def _in_order(variables: tuple[ir.Global, ...]) -> list[ir.Global]:

@@ -59,6 +59,10 @@ class JumpTarget:
     local: ir.Local | None = None
     """Holds the value; None: there is none yet, or it is known while compiling."""
     values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
+    waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
+        default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
+    )
+    """Plain numbers that were carried before the type was known: what stands there, by its id."""
 
 
 @dataclass(slots=True, eq=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir
+from onewafer.csl import ir, rewrite
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.labels import check_label, labelled
@@ -85,6 +86,11 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
         value = a.coerce(value, target.type, span, "the value of the block")
     target.values.append((value, span))
     type_ = type_of(value)
+    if _is_number(value):
+        place = ir.Labelled((), span)
+        target.waiting[id(place)] = place, value, span
+        a.emit(place)
+        return
     if isinstance(value, Void) or t.is_comptime_only(type_):
         return
     target.type = type_
@@ -108,9 +114,8 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
     with jump_target(a, target, node.span):
         statements.analyze_block(a, node.block.statements)
     body = a.close_block()
-    if type_ is None and target.type is not None and any(map(_is_number, target.values)):
-        # A `comptime_int` was carried before the type of the block was known: again, with it.
-        return block_value(a, node, target.type)
+    if target.waiting:
+        body = _settled(a, target, body)
     if len(target.values) == 1 and body and _is_break(body[-1]):
         return _only_value(a, target, body, node.span)
     a.emit(ir.Labelled(body, node.span))
@@ -131,8 +136,35 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
     return Runtime(target.type, ir.ReadLocal(target.local))
 
 
-def _is_number(carried: tuple[Value, Span]) -> bool:
-    return type_of(carried[0]) in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
+def _is_number(value: Value) -> bool:
+    return type_of(value) in (t.COMPTIME_INT, t.COMPTIME_FLOAT)
+
+
+def _settled(
+    a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...]
+) -> tuple[ir.Statement, ...]:
+    """Return a block whose plain numbers have its type, which they were carried before."""
+    settled: dict[int, tuple[ir.Statement, ...]] = dict.fromkeys(target.waiting, ())
+    if target.type is not None and target.local is not None:
+        for key, (_, value, span) in target.waiting.items():
+            sized = a.coerce(value, target.type, span, "the value of the block")
+            settled[key] = (ir.SetLocal(target.local, a.expression(sized, span), span),)
+        target.values = [
+            (a.coerce(value, target.type, span) if _is_number(value) else value, span)
+            for value, span in target.values
+        ]
+
+    def change(statements_: tuple[ir.Statement, ...]) -> tuple[ir.Statement, ...]:
+        changed: list[ir.Statement] = []
+        for statement in statements_:
+            if id(statement) in settled:
+                changed += settled[id(statement)]
+            else:
+                changed.append(rewrite.with_blocks(statement, change))
+        is_same = len(changed) == len(statements_) and all(map(is_, changed, statements_))
+        return statements_ if is_same else tuple(changed)
+
+    return change(body)
 
 
 def _is_break(statement: ir.Statement) -> bool:

@@ -500,6 +500,8 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     opcode = Opcode.ADD if step > 0 else Opcode.SUB
     amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
     following = narrow.wrapped(type_, a.binary(opcode, type_, read, amount))
+    if wrapped is None and abs(step) > 1 and not isinstance(loop.stop, Scalar):
+        following = _not_beyond(a, type_, (first, second, stop), amount, following)
     advance = ir.SetLocal(counter.local, following, span)
     a.scopes.append({})
     a.declare(node.element.name, counter)
@@ -509,6 +511,27 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     body = _loop_body(a, node)
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _not_beyond(
+    a: Analyzer,
+    type_: t.Type,
+    bounds: tuple[ir.Expression, ir.Expression, ir.Expression],
+    amount: ir.Expression,
+    following: ir.Expression,
+) -> ir.Expression:
+    """Return what the counter is next; `stop` where it would step past it, perhaps past its type.
+
+    `bounds` are the lower and the upper one of counter and stop, and the stop.
+    """
+    lower, upper, stop = bounds
+    assert isinstance(type_, t.IntegerType)
+    distance_type = t.IntegerType(type_.bits, is_signed=False)
+    distance = narrow.wrapped(distance_type, a.binary(Opcode.SUB, distance_type, upper, lower))
+    has_more = a.binary(Opcode.LESS, distance_type, amount, distance)
+    scalar = t.scalar_type(type_)
+    assert scalar is not None
+    return ir.Select(scalar, has_more, following, stop)
 
 
 def _rounds_left(
