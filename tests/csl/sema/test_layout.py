@@ -83,12 +83,10 @@ def test_filters(analyze, fields, expected):
         (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 2", "value-out-of-range"),
         (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 65536", "value-out-of-range"),
         (".kind = .{ .range = true }, .min_idx = 3, .max_idx = 5, .limit1 = 1", "unknown-field"),
-        (".kind = .{ .counter = true }, .limit1 = 3", "missing-field"),
         (".kind = .{ .counter = true }, .limit1 = 3, .max_counter = -1", "value-out-of-range"),
-        (
-            ".kind = .{ .sparse_counter = true }, .limit1 = 3, .max_counter = 1",
-            "unsupported-feature",
-        ),
+        (".kind = .{ .counter = true }, .limit1 = 3, .limit2 = 1", "unknown-field"),
+        (".kind = .{ .sparse_counter = true }, .filter_control = true", "unknown-field"),
+        (".kind = .{ .sparse_counter = true }, .limit1 = 1, .limit2 = 65536", "value-out-of-range"),
         (".kind = .{}", "type-mismatch"),
     ],
 )
@@ -97,6 +95,26 @@ def test_mistake_in_a_filter(analyze, fields, code):
         f"@set_color_config(0, 0, @get_color(3), .{{ {ROUTE}, .filter = .{{ {fields} }} }});"
     )
     assert analyze(entry).codes == [code]
+
+
+@pytest.mark.parametrize(
+    ("fields", "filter_"),
+    [
+        (".counter = true }, .limit1 = 3", CounterFilter(0, 3, counts_data=False)),
+        (
+            ".sparse_counter = true }, .limit1 = 3, .limit2 = 0, .count_data = true",
+            CounterFilter(0, 3, is_sparse=True, second_limit=0),
+        ),
+        (
+            ".sparse_counter = true }, .max_counter = 2, .limit2 = 4, .count_data = true",
+            CounterFilter(0xFFFF, 0, is_sparse=True),
+        ),
+    ],
+)
+def test_counts_that_are_not_given(analyze, fields, filter_):
+    """Zeros; a sparse filter without a first limit holds nothing back."""
+    config = _config(analyze, f".{{ {ROUTE}, .filter = .{{ .kind = .{{ {fields} }} }}")
+    assert config.filter == filter_
 
 
 def test_single_directions_and_arrays_of_them(analyze):
