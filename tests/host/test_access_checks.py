@@ -23,6 +23,8 @@ var behind: [4]i16 = @constants([4]i16, 3);
 var n: u16 = 8;
 var sum: i16 = 0;
 fn get(p: [*]i16, i: u16) i16 { return p[i]; }
+const pair = struct { low: i16, high: i16 };
+var pairs: [2]pair = @zeros([2]pair);
 """
 
 
@@ -75,6 +77,11 @@ OUTSIDE = [
             "d = @set_dsd_stride(@set_dsd_base_addr(d, &x), 3); @mov16(d, 7);"
         ),
         "at element 9 of 'x'",
+    ),
+    ("pairs[n >> 2].low = 1;", "at element 4 of 'pairs' is outside of it: it has 4 elements"),
+    (
+        "const p = &pairs[1]; const q = @ptrcast([*]pair, p); q[n >> 3].high = 1;",
+        "at element 5 of 'pairs'",
     ),
     (
         (
@@ -194,6 +201,9 @@ var a: [4]i16;
 var b: i16 = undefined;
 var c: [4]i16 = @zeros([4]i16);
 var sum: i16 = 0;
+const point = struct { x: i16, y: [2]i16 };
+var p: point;
+var ps: [2]point;
 """
 
 
@@ -203,6 +213,11 @@ var sum: i16 = 0;
         ("sum = a[2];", "element 2 of 'a' is read, and nobody wrote it"),
         ("a[0] = 1; a[1] = 1; sum = a[1] + a[3];", "element 3 of 'a' is read"),
         ("sum = b;", "'b' is read, and nobody wrote it"),
+        ("p.y[1] = 2; sum = p.y[1] + p.x;", "'p.x' is read"),
+        (
+            "const q = &ps[1]; q.*.x = 2; sum = ps[1].x + q.*.y[1];",
+            "element 1 of 'ps[1].y' is read",
+        ),
         ("var local: [3]i16; local[1] = 4; sum = local[1] + local[2];", "element 2 of 'run.local'"),
         (
             (

@@ -110,6 +110,17 @@ class AddressDatum:
     target: AddressOf
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A field of a variable of structs, `.x` or `[2].y`."""
+
+    name: str
+    offset: int
+    """Bytes from the start of the variable."""
+    num_bytes: int
+    element: ScalarType | None
+
+
 @dataclass(slots=True, eq=False)
 class Global:
     """A variable in PE memory; it may be filled in until the instance is complete."""
@@ -128,6 +139,8 @@ class Global:
     """Declared without a value, or with `undefined`."""
     section: str = ""
     """Its `linksection`."""
+    parts: tuple[Part, ...] = ()
+    """Of a variable of structs: fields that have symbols."""
 
 
 # --- expressions ---------------------------------------------------------------------------------

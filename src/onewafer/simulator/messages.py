@@ -29,7 +29,8 @@ def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:
     """Return what is wrong with an access outside the variable that its address is from."""
     size = _element_bytes(symbol)
     index, rest = divmod(address - symbol.address, size)
-    place = f"element {index}" if not rest else f"byte {address - symbol.address}"
+    is_element = symbol.element is not None and not rest
+    place = f"element {index}" if is_element else f"byte {address - symbol.address}"
     return (
         f"an access to {num_bytes} B at {place} of '{symbol.name}' is outside of it: it has "
         f"{_extent(symbol)}; check the index, or offset, stride and extent of the DSD"

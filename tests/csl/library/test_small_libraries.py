@@ -175,7 +175,7 @@ def test_a_string_shows_in_messages():
         ("dsr_src0", {"is_dsr"}, None),
         ("bool", set[str](), None),
         ("[3]i16", set[str](), 48),
-        ("struct { a: u16, b: f32 }", set[str](), 48),
+        ("struct { a: u16, b: f32 }", set[str](), 64),
     ],
 )
 def test_types_say_what_they_are(type_, kinds, bits):

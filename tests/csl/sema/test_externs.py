@@ -9,6 +9,7 @@ from onewafer.csl import ir
 EXPORTING = """
 const point = struct { x: i16, y: struct { z: f32 } };
 export var p: point = .{ .x = 1, .y = .{ .z = 2.0 } };
+export var ps: [2]point = @zeros([2]point);
 export const table = [3]i16{ 1, 2, 3 };
 export var one: i16 linkname("twice") = 1;
 export var two: i16 linkname("twice") = 2;
@@ -26,6 +27,13 @@ fn f() void {}
             [],
         ),
         ("const q = struct { x: i16, z: f32 }; extern var p: q;", "p.x = x;", ["type-mismatch"]),
+        (
+            "const q = struct { x: i16, y: struct { z: f32 } }; extern var ps: [2]q;",
+            "ps[x] = .{ .x = x, .y = .{ .z = 1.0 } }; const r: *q = &ps[0]; x = r.*.x;",
+            [],
+        ),
+        ("extern var ps: [3]m.point;", "ps[x].x = x;", ["type-mismatch"]),
+        ("extern var ps: [2]struct { x: i16 };", "ps[x].x = x;", ["type-mismatch"]),
         ("extern const table: [2]i16;", "x = table[x];", ["type-mismatch"]),
         ("extern var table: [3]i16;", "x = table[x];", ["not-assignable"]),
         ("extern var tables: [3]i16;", "x = tables[x];", ["unresolved-extern"]),

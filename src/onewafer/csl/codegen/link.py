@@ -313,7 +313,8 @@ class _Linker:
                 )
             )
         exports: dict[str, str] = {}
-        inside: dict[str, Symbol] = {}
+        taken = {symbol.name for symbol in symbols}
+        inside = {part.name: part for part in self._fields() if part.name not in taken}
         """Places in variables, of which several exports may name one."""
         for export in self.program.instance.exports:
             match export.target:
@@ -329,6 +330,20 @@ class _Linker:
                     )
                     exports[export.name] = name
         return (*symbols, *inside.values()), exports
+
+    def _fields(self) -> Iterator[Symbol]:
+        """Yield the symbols of fields of structs."""
+        for variable in self.program.instance.globals:
+            name, address = self.plan.names[variable], self.plan.addresses[variable]
+            for part in variable.parts:
+                yield Symbol(
+                    f"{name}{part.name}",
+                    SymbolKind.VARIABLE,
+                    address + part.offset,
+                    part.num_bytes,
+                    part.element,
+                    is_undefined=variable.is_undefined,
+                )
 
     def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:
         variable = fifo.variable

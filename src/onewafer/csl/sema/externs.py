@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.values import FunctionValue, Struct, Value, type_of
+from onewafer.csl.sema.in_memory import address_of_place, moved, struct_at
+from onewafer.csl.sema.values import (
+    FunctionValue,
+    Struct,
+    Undefined,
+    Value,
+    Variable,
+    type_of,
+)
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.modules import Module
+    from onewafer.diagnostics import Span
 
 _Shared = ast.Variable | ast.Function
 
@@ -32,7 +41,7 @@ def find_variable(module: Module, declaration: ast.Variable) -> Value:
         _refuse_another(declaration, exported, "a function", "a variable")
     value = owner.read(exported.name, declaration.name_span)
     type_ = module.evaluate_type(declaration.type)
-    named = _retyped(value, type_)
+    named = _retyped(value, type_, declaration.name_span)
     if named is None:
         _refuse_another(declaration, exported, f"a `{type_of(value)}`", f"a `{type_}`")
     if exported.is_const and not declaration.is_const:
@@ -136,12 +145,31 @@ def _refuse_another(declaration: _Shared, exported: _Shared, found: str, wanted:
     )
 
 
-def _retyped(value: Value, type_: t.Type) -> Value | None:
+def _retyped(value: Value, type_: t.Type, span: Span) -> Value | None:
     """Return a variable with the struct types of another module; None: their fields differ."""
+    if type_of(value) == type_:
+        return value
+    if not _is_alike(type_of(value), type_):
+        return None
     match value, type_:
-        case Struct(names, fields), t.StructType() if names == type_.names:
-            parts = [_retyped(f, u) for f, u in zip(fields, type_.fields, strict=True)]
-            known = tuple(part for part in parts if part is not None)
-            return Struct(names, known, type_) if len(known) == len(parts) else None
+        case Struct(place=place), t.StructType() if place is not None:
+            assert isinstance(place.type, t.PointerType)
+            return struct_at(moved(place, 0, type_, is_const=place.type.is_const), span)
+        case Variable(name, _, _, declared, is_const), _:
+            at = address_of_place(value)
+            return Variable(name, type_, Undefined(), declared, is_const, at=at)
         case _:
-            return value if type_of(value) == type_ else None
+            return None
+
+
+def _is_alike(one: t.Type, other: t.Type) -> bool:
+    """Tell whether two types are the same but for which `struct` made them."""
+    match one, other:
+        case t.StructType(), t.StructType():
+            is_same = (one.names, one.is_union) == (other.names, other.is_union)
+            pairs = zip(one.fields, other.fields, strict=False)
+            return is_same and all(_is_alike(field, wanted) for field, wanted in pairs)
+        case t.ArrayType(), t.ArrayType():
+            return one.dimensions == other.dimensions and _is_alike(one.element, other.element)
+        case _:
+            return one == other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
@@ -51,9 +52,8 @@ if TYPE_CHECKING:
     from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor, Rotation
 
 
-FieldPath = tuple[int, ...]
-"""Which field of a struct, of a struct in it, and so on."""
-
+_MAX_PARTS = 256
+"""Of a variable, that have symbols of their own."""
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
 
 
@@ -164,6 +164,31 @@ class PointedFunctions:
 DsrKey = tuple["t.SimpleType", int]
 
 
+def _element_of(type_: t.Type) -> ScalarType | None:
+    """Return what of a variable a host reads; None: something else than numbers of one type."""
+    element = t.element(type_)
+    match element:
+        case t.PointerType():
+            return None
+        case t.StructType():
+            found = {_element_of(leaf) for _, leaf in t.leaves(element)}
+            if len(found) == 1:
+                return found.pop()
+            return ScalarType.U8 if t.alignment(element) == 1 else None
+        case _:
+            return t.scalar_type(element)
+
+
+def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:
+    """Return the fields of a variable of structs."""
+    if not isinstance(t.element(type_), t.StructType):
+        return ()
+    return tuple(
+        ir.Part(name, offset, t.num_bytes(part), _element_of(part))
+        for name, offset, part in islice(t.named_parts(type_), _MAX_PARTS)
+    )
+
+
 class InstanceContext(Context):
     """Collects the program of one instance."""
 
@@ -199,8 +224,8 @@ class InstanceContext(Context):
         self.control_mask = 0
         """What the entry of kept control wavelets is combined with at first."""
         self.fifos: list[FifoRequest] = []
-        self.struct_results: dict[ir.Function, dict[FieldPath, Variable]] = {}
-        """Where functions leave the fields of a struct that they return."""
+        self.struct_results: dict[ir.Function, Variable] = {}
+        """Where functions leave a struct that they return."""
         self.random: Module | None = None
         """What `@random16` calls, once it has been used."""
         self.strings: dict[str, Variable] = {}
@@ -231,18 +256,18 @@ class InstanceContext(Context):
 
     def storage(self, variable: Variable) -> ir.Global:
         """Return the global of a variable, which makes it part of the program."""
+        assert variable.at is None
         if variable.storage is None:
             type_ = variable.type
-            element = type_.element if isinstance(type_, t.ArrayType) else type_
-            is_plain = not isinstance(element, t.PointerType)
             variable.storage = ir.Global(
                 self.unique_symbol(variable.name),
                 t.num_bytes(type_),
                 max(t.alignment(type_), variable.alignment or 1),
-                t.scalar_type(element) if is_plain else None,
+                _element_of(type_),
                 variable.span,
                 is_undefined=variable.is_undefined or isinstance(variable.initial, Undefined),
                 section=variable.section,
+                parts=_parts_of(type_),
             )
             self.globals.append(variable.storage)
             self._to_fill.append(variable)
@@ -272,13 +297,12 @@ class InstanceContext(Context):
                 return super().is_root(declaration)
 
     def use_root(self, value: Value) -> None:
-        """Keep exported variables; of a struct each field."""
+        """Keep exported variables."""
         match value:
             case Variable():
                 self.storage(value).is_exported = True
-            case Struct(_, fields):
-                for field_value in fields:
-                    self.use_root(field_value)
+            case Struct(place=Pointer(_, variable)):
+                self.storage(variable).is_exported = True
             case _:
                 pass
 
@@ -316,6 +340,10 @@ class InstanceContext(Context):
                 for index, element in enumerate(elements):
                     if not (type(element) is Scalar and element.value == 0 and not element.taint):
                         self._fill(storage, offset + index * step, array.element, element, span)
+            case Struct(_, fields) if isinstance(type_, t.StructType):
+                for index, (field_type, part) in enumerate(zip(type_.fields, fields, strict=True)):
+                    start = offset + t.field_offset(type_, index)
+                    self._fill(storage, start, field_type, part, span)
             case Scalar(_, number, taint):
                 element = t.scalar_type(type_)
                 word = formats.canonical_word(type_, number)

@@ -18,9 +18,9 @@ from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.handlers import handler_task
+from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
-from onewafer.csl.sema.places import address_of_variable
 from onewafer.csl.sema.runtime import function_pointers, start_root
 from onewafer.csl.sema.values import (
     Decision,

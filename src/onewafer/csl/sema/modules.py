@@ -9,6 +9,7 @@ from onewafer.csl.sema import conversions, externs, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import (
     Array,
@@ -214,33 +215,14 @@ class Module:
             initial = conversions.function_address(initial, declaration.name_span)
         type_ = type_ or type_of(initial)
         if isinstance(type_, t.StructType) and t.can_vary(type_):
-            return self._make_struct(declaration, declaration.name, type_, initial)
+            variable = self._make_variable(declaration, type_, initial)
+            return struct_at(address_of_variable(variable), declaration.name_span)
         return self._make_variable(declaration, type_, initial)
 
     def external_name(self, declaration: ast.Variable | ast.Function) -> str:
         """Return the name by which other modules know a variable or function."""
         is_named = declaration.link_name is not None
         return self.symbol(declaration) if is_named else declaration.name
-
-    def _make_struct(
-        self, declaration: ast.Variable, name: str, type_: t.StructType, initial: Value
-    ) -> Struct:
-        """Return a variable of a struct type: one variable for each field, named `name.field`."""
-        if isinstance(initial, Undefined):
-            initial = conversions.zero(type_, declaration.span)
-        assert isinstance(initial, Struct)
-        fields: list[Value] = []
-        for field_name, field_type, value in zip(
-            t.labels(type_), type_.fields, initial.fields, strict=True
-        ):
-            inner = f"{name}.{field_name}"
-            if isinstance(value, Variable):
-                not_comptime(value, declaration.span)
-            if isinstance(field_type, t.StructType):
-                fields.append(self._make_struct(declaration, inner, field_type, value))
-            else:
-                fields.append(self._make_variable(declaration, field_type, value, inner))
-        return Struct(type_.names, tuple(fields), type_)
 
     def _initial(self, declaration: ast.Variable, type_: t.Type | None) -> Value:
         node = declaration.initializer
@@ -257,28 +239,21 @@ class Module:
             )
         return value
 
-    def _make_variable(
-        self, declaration: ast.Variable, type_: t.Type, initial: Value, name: str = ""
-    ) -> Variable:
+    def _make_variable(self, declaration: ast.Variable, type_: t.Type, initial: Value) -> Variable:
         # An empty DSD may be copied: whoever uses it reads or writes at an address of nothing.
-        is_undefined = isinstance(initial, Undefined) and type_ not in t.DSDS
+        has_dsd = any(part in t.DSDS for part in _parts(type_))
+        is_undefined = isinstance(initial, Undefined) and not has_dsd
         if isinstance(initial, Undefined):
             initial = conversions.zero(type_, declaration.span)
-        if t.is_comptime_only(type_) or (
-            not t.num_bytes(type_) and not isinstance(type_, t.ArrayType)
-        ):
+        if isinstance(t.element(type_), t.StructType):
+            _check_known(initial, declaration.span)
+        parts = _parts(type_)
+        if not (t.can_vary(type_) and parts and all(map(_has_size, parts))):
             fail(
                 "type-mismatch",
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
                 declaration.name_span,
                 help=places.how_to_vary(type_),
-            )
-        if isinstance(type_, t.ArrayType) and isinstance(type_.element, t.StructType):
-            fail(
-                "unsupported-feature",
-                f"arrays of structs, as `{type_}`, exist at compile time only",
-                declaration.name_span,
-                help="declare an array for each field",
             )
         is_exported = declaration.storage is ast.Storage.EXPORT
         if is_exported:
@@ -288,7 +263,7 @@ class Module:
             value = self.evaluate(declaration.alignment)
             alignment = places.alignment(value, declaration.alignment.span)
         return Variable(
-            self.qualify(name) if name else self.symbol(declaration),
+            self.symbol(declaration),
             type_,
             initial,
             declaration.name_span,
@@ -308,7 +283,7 @@ class Module:
         if variable is None:
             type_ = type_of(value)
             declaration = self.code.declarations.get(name)
-            is_data = isinstance(value, Scalar | Array) and not t.is_comptime_only(type_)
+            is_data = isinstance(value, Scalar | Array | Struct) and t.can_vary(type_)
             if declaration is None or not is_data:
                 places.no_place(span)
             place = declaration.name_span
@@ -351,6 +326,29 @@ class Module:
             type_ = t.FunctionType(parameters, result, declaration.is_task)
             self._function_types[declaration] = type_
         return type_
+
+
+def _parts(type_: t.Type) -> list[t.Type]:
+    """Return the types of what lies in memory, arrays apart from those of structs as a whole."""
+    element = t.element(type_)
+    is_plain = not isinstance(element, t.StructType)
+    return [type_] if is_plain else [part for _, part in t.leaves(element)]
+
+
+def _has_size(type_: t.Type) -> bool:
+    return t.num_bytes(type_) > 0 or isinstance(type_, t.ArrayType)
+
+
+def _check_known(value: Value, span: Span) -> None:
+    """Fail if a part of an initial value is what some variable holds at run time."""
+    match value:
+        case Struct(_, parts) | Array(_, parts):
+            for part in parts:
+                _check_known(part, span)
+        case Variable():
+            not_comptime(value, span)
+        case _:
+            pass
 
 
 def _depends_on(node: ast.Expression, names: set[str]) -> bool:

@@ -118,6 +118,8 @@ def operand_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t
         if t.is_numeric(a) and t.is_numeric(b) and a != b:
             message = f"`{op}` needs operands of one type, these are `{a}` and `{b}`"
             advice = f"convert one of them: `@as({a}, …)`"
+        elif isinstance(a, t.StructType) and a == b:
+            advice = "compare, or compute with, its fields one by one"
         elif isinstance(a, t.PackedType) and a == b:
             advice = f"compare the integers: `@bitcast(u{a.bits}, …)`"
         fail("type-mismatch", message, span, help=advice)

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl.sema import conversions, operations, packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.in_memory import (
+    address_of_field,
+    address_of_place,
+    address_of_variable,
+    known_part,
+    moved,
+    struct_at,
+)
 from onewafer.csl.sema.loop_steps import access_struct, steps_of
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import (
@@ -27,6 +35,7 @@ from onewafer.csl.sema.values import (
     show,
     type_of,
 )
+from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.ast import BinaryOperator
 
 if TYPE_CHECKING:
@@ -34,7 +43,6 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
@@ -102,8 +110,8 @@ def member(base: Value, name: str, span: Span) -> Value:
 def _way_to(name: str, type_: t.Type) -> str:
     """Return what leads to a field that a value of a type does not have."""
     match type_:
-        case t.PointerType(t.PackedType() as pointee, _, False) if name in pointee.names:
-            return f"the pointer leads to it: `p.*.{name}`"
+        case t.PointerType(t.PackedType(names) | t.StructType(names), _, False) if names:
+            return f"the pointer leads to it: `p.*.{name}`" if name in names else ""
         case _:
             return _how_to_change(name) if type_ in t.DSDS else ""
 
@@ -205,8 +213,8 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
                     span,
                 )
             return fields[number]
-        case Pointer(_, variable) if variable.is_const and isinstance(variable.initial, Array):
-            return element(variable.initial, indices, span)
+        case Pointer(_, variable) if variable.is_const:
+            return known_at(element_pointer(container, indices, span), span)
         case Variable() | Runtime() | Pointer():
             not_comptime(container, span)
         case _:
@@ -216,19 +224,16 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
 # --- addresses -----------------------------------------------------------------------------------
 
 
-def address_of_variable(variable: Variable) -> Pointer:
-    """Return `&variable`."""
-    return Pointer(t.PointerType(variable.type, is_const=variable.is_const), variable)
-
-
 def address_of_global(module: Module, name: str, span: Span) -> Value:
     """Return `&name` of a top-level declaration; a function is its own address."""
     value = module.read(name, span)
-    if isinstance(value, FunctionValue):
-        return value
-    if isinstance(value, Struct):
-        no_struct_address(span)
-    return address_of_variable(module.materialize(name, span))
+    match value:
+        case FunctionValue():
+            return value
+        case Struct(place=place) if place is not None:
+            return place
+        case _:
+            return address_of_variable(module.materialize(name, span))
 
 
 def address_of_member(base: Value, name: str, span: Span) -> Value:
@@ -237,17 +242,18 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
         case ModuleValue(module):
             return address_of_global(module, name, span)
         case Struct():
-            field = member(base, name, span)
-            if isinstance(field, Variable):
-                return address_of_variable(field)
-            no_place(span)
+            member(base, name, span)  # refuses what a union has not
+            return address_of_field(base, (base.names or ()).index(name), span)
         case Variable(type=t.PackedType() as type_):
             return _address_in_packed(base, type_, name, span)
         case _:
+            member(base, name, span)  # says what has no such field
             no_place(span)
 
 
-def _address_in_packed(base: Variable, type_: t.PackedType, name: str, span: Span) -> Pointer:
+def _address_in_packed(
+    base: Variable, type_: t.PackedType, name: str, span: Span
+) -> Pointer | Runtime:
     """Return the address of a variant of an `extern union`; other fields may lie between bytes."""
     field, _ = packed.field_of(type_, name, span)
     if type_.qualifier == "packed":
@@ -264,15 +270,8 @@ def _address_in_packed(base: Variable, type_: t.PackedType, name: str, span: Spa
             span,
             help="take the address of the whole, or copy the variant to a variable",
         )
-    return Pointer(t.PointerType(field, is_const=base.is_const), base)
-
-
-def base_of_member(base: Value, name: str, span: Span) -> Value:
-    """Return what an index applies to in `base.name[…]`: a pointer."""
-    value = member(base, name, span)
-    if isinstance(value, Pointer):
-        return value
-    return address_of_member(base, name, span)
+    address = address_of_place(base)
+    return moved(address, 0, field, is_const=base.is_const)
 
 
 def expect_pointer(value: Value, span: Span) -> Pointer:
@@ -286,14 +285,18 @@ def expect_pointer(value: Value, span: Span) -> Pointer:
 
 def known_at(pointer: Value, span: Span) -> Value:
     """Return `pointer.*` if that is constant, or fail."""
-    if isinstance(pointer, Pointer) and pointer.variable.is_const and not pointer.offset:
-        return pointer.variable.initial
+    if isinstance(pointer, Pointer) and pointer.variable.is_const:
+        known = known_part(pointer)
+        if not isinstance(known, Undefined):
+            return known
     fail("not-comptime", "memory cannot be read at compile time", span)
 
 
 def pointed_at(pointer: Value, span: Span) -> Value:
     """Return `pointer.*` where a variable stands for itself: the variable."""
     match pointer:
+        case Pointer(t.PointerType(t.StructType())):
+            return struct_at(pointer, span)
         case Pointer(t.PointerType(pointee), variable, 0) if variable.type == pointee:
             return variable
         case _:
@@ -340,16 +343,6 @@ def no_place(span: Span) -> NoReturn:
     )
 
 
-def no_struct_address(span: Span) -> NoReturn:
-    """Fail because the fields of a struct do not lie together."""
-    fail(
-        "unsupported-feature",
-        "pointers to structs are not supported",
-        span,
-        help="take the address of a field (`&s.a`), or pass the struct by value",
-    )
-
-
 def no_comptime_address(name: str, span: Span) -> NoReturn:
     """Fail because comptime locals are not in PE memory."""
     fail("not-assignable", f"`{name}` lives at compile time only and has no address", span)
@@ -387,7 +380,7 @@ def no_arm_for(value: str, span: Span) -> NoReturn:
 
 def check_width_for_host(type_: t.Type, span: Span) -> None:
     """Fail if an exported variable has integers that fill no bytes."""
-    if t.is_narrow(t.element(type_)):
+    if any(t.is_narrow(t.element(leaf)) for _, leaf in t.leaves(t.element(type_))):
         fail(
             "type-mismatch",
             f"a `{type_}` cannot be exported: no host has integers of this width",
@@ -509,8 +502,35 @@ def struct_type(
     made = packed.make_type(node, types, spans)
     if made is not None:
         return TypeValue(made)
+    if node.qualifier == "extern":
+        for type_, span in zip(types, spans, strict=True):
+            check_exportable(type_, span)
     names = tuple(field.name for field in node.fields)
     return TypeValue(t.StructType(names, types, node, node.is_union))
+
+
+def check_exportable(type_: t.Type, span: Span) -> None:
+    """Fail unless C has a type for a field of an `extern struct`."""
+    match type_:
+        case t.ArrayType(_, element):
+            check_exportable(element, span)
+            return
+        case t.StructType(origin=ast.StructType(qualifier="extern")) | t.PointerType():
+            return
+        case t.StructType():
+            advice = "make it an `extern struct` too"
+        case _ if t.is_narrow(type_):
+            advice = "take 8, 16 or 32 bits"
+        case _ if t.num_bytes(type_) and type_ not in t.DSDS:
+            return
+        case _:
+            advice = "use numbers, `bool`, enums, pointers, `extern struct`s and arrays of these"
+    fail(
+        "type-mismatch",
+        f"the fields of an `extern struct` lie as in C, which has no `{type_}`",
+        span,
+        help=advice,
+    )
 
 
 def typed_struct(type_: t.Type, span: Span) -> t.StructType | t.PackedType:

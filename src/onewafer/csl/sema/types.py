@@ -10,13 +10,14 @@ value. `str(type)` is the CSL spelling.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +394,9 @@ def num_bytes(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
+        case StructType(_, fields):
+            end = field_offset(type_, len(fields) - 1) + num_bytes(fields[-1]) if fields else 0
+            return _aligned(end, alignment(type_))
         case IntegerType(bits):
             return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case FloatType(bits):
@@ -447,7 +451,57 @@ def alignment(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return alignment(element)
+        case StructType(_, fields):
+            return max(map(alignment, fields), default=1)
         case _ if type_ in DSDS:
             return 4
         case _:
             return max(num_bytes(type_), 1)
+
+
+# --- structs in memory ---------------------------------------------------------------------------
+
+
+def field_offset(type_: StructType, index: int) -> int:
+    """Return the bytes from the start of a struct to a field.
+
+    Fields lie in their order, each at the next address of its alignment, as in C; variants of a
+    plain `union` too, one behind the other, so that a copy of all of them is a copy of each.
+    """
+    end = 0
+    for field in type_.fields[:index]:
+        end = _aligned(end, alignment(field)) + num_bytes(field)
+    return _aligned(end, alignment(type_.fields[index]))
+
+
+def leaves(type_: Type, start: int = 0) -> Iterator[tuple[int, Type]]:
+    """Yield byte offset and type of all that a value in memory consists of, structs taken apart.
+
+    An array stays whole, also one of structs.
+    """
+    match type_:
+        case StructType(_, fields):
+            for index, field in enumerate(fields):
+                yield from leaves(field, start + field_offset(type_, index))
+        case _:
+            yield start, type_
+
+
+def named_parts(type_: Type, name: str = "", start: int = 0) -> Iterator[tuple[str, int, Type]]:
+    """Yield what of a variable somebody may ask for: `.x`, `[2].y`, with byte offset and type."""
+    match type_:
+        case StructType(_, fields):
+            for index, (label, field) in enumerate(zip(labels(type_), fields, strict=True)):
+                offset = start + field_offset(type_, index)
+                yield from named_parts(field, f"{name}.{label}", offset)
+        case ArrayType(dimensions, StructType() as element):
+            step = num_bytes(element)
+            for number, indices in enumerate(product(*map(range, dimensions))):
+                which = ", ".join(map(str, indices))
+                yield from named_parts(element, f"{name}[{which}]", start + number * step)
+        case _:
+            yield name, start, type_
+
+
+def _aligned(address: int, alignment: int) -> int:
+    return -(-address // alignment) * alignment

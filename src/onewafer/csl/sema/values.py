@@ -103,16 +103,18 @@ class Undefined:
 class Struct:
     """A struct, or (names None) a tuple. Fields may be `Runtime` in run-time code.
 
-    A `var` of a struct type is one whose fields are each a `Variable`.
+    One in memory has a place, and a `Variable` for each field that is not known.
     """
 
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
     type: t.StructType | None = None
     """None: it is anonymous, and no variable; its type follows from the fields."""
+    place: Pointer | Runtime | None = None
+    """The address of a struct in memory; None: it is a value only."""
 
     def with_fields(self, fields: tuple[Value, ...]) -> Struct:
-        """Return a struct of the same type with other fields."""
+        """Return a value of the same type with other fields."""
         return Struct(self.names, fields, self.type)
 
     def get(self, name: str) -> Value | None:
@@ -180,11 +182,15 @@ class Variable:
     """Declared without a value; `initial` is zeros all the same."""
     section: str = ""
     """Its `linksection`."""
+    at: Pointer | Runtime | None = None
+    """Where it lies if it is part of a struct; None: it has a place of its own."""
+    offset: int = 0
+    """Bytes from there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The address of a variable, or of an element `offset` bytes into it."""
+    """The address of a variable, or of a part `offset` bytes into it."""
 
     type: t.PointerType
     variable: Variable
@@ -334,18 +340,13 @@ def is_comptime(value: Value) -> bool:
         case Runtime():
             return False
         case Struct(_, fields):
-            return all(is_comptime(f) and not _is_loaded(f) for f in fields)
+            return all(is_comptime(f) and not isinstance(f, Variable) for f in fields)
         case Array(_, elements):
             return all(is_comptime(e) for e in elements)
         case Range(_, start, stop, step):
             return is_comptime(start) and is_comptime(stop) and is_comptime(step)
         case _:
             return True
-
-
-def _is_loaded(field: Value) -> bool:
-    """Tell whether a field is a variable whose value only run time knows; arrays stay places."""
-    return isinstance(field, Variable) and not isinstance(field.type, t.ArrayType)
 
 
 def force(value: Scalar, reason: str, span: Span | None) -> Number:

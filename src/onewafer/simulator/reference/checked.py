@@ -68,6 +68,17 @@ class Variables:
             return UNKNOWN
         return self._numbers[place]
 
+    def named_at(self, address: int) -> Symbol | None:
+        """Return what an error names: the field of a struct at an address, or the variable."""
+        address, number = address & ADDRESS_MASK, self.at(address)
+        if number == UNKNOWN:
+            return None
+        whole = self.symbols[number]
+        fields = (
+            s for s in self.symbols if s.name.startswith((f"{whole.name}.", f"{whole.name}["))
+        )
+        return next((s for s in fields if s.address <= address < _end(s)), whole)
+
     def before(self, address: int) -> Symbol | None:
         """Return the last variable that begins at an address or before it."""
         place = bisect_right(self._addresses, address & ADDRESS_MASK) - 1
@@ -125,8 +136,7 @@ class CheckedMemory(Memory):
         if self.written is not None:
             first = address & ADDRESS_MASK
             if not all(self.written[first : first + num_bytes]):
-                number = self.variables.at(first)
-                symbol = None if number == UNKNOWN else self.variables.symbols[number]
+                symbol = self.variables.named_at(first)
                 raise SimulationError(never_written(symbol, first, num_bytes))
         return word
 

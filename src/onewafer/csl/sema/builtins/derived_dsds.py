@@ -11,6 +11,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import element_of, field_expression
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.in_memory import address_of_place, address_of_variable
 from onewafer.csl.sema.values import (
     Dsd,
     Pointer,
@@ -72,7 +73,7 @@ def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value
     if isinstance(base, Variable):
         if isinstance(base.type, t.PointerType):
             not_comptime(base, span)
-        base = places.address_of_variable(base)
+        base = address_of_variable(base)
     element_of(base, span)
     pointer = places.expect_pointer(base, span)
     _known(site, args)
@@ -88,7 +89,7 @@ def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     base = args[1]
     if isinstance(base, Variable):
         is_pointer = isinstance(base.type, t.PointerType)
-        base = a.load_variable(base, span) if is_pointer else places.address_of_variable(base)
+        base = a.load_variable(base, span) if is_pointer else address_of_place(base)
     element_of(base, span)
     return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
 

@@ -175,6 +175,14 @@ def element_of(base: Value, span: Span) -> t.Type:
                     span,
                     help="declare the array with elements of a wider type",
                 )
+            if isinstance(element, t.StructType):
+                fail(
+                    "type-mismatch",
+                    f"a DSD goes over numbers, not over `{element}`",
+                    span,
+                    help="begin at a field, with a stride from one struct to the next: "
+                    "`.base_address = &a[0].x, .stride = …`",
+                )
             return element
         case other:
             fail(

@@ -39,7 +39,15 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
             span,
             help="declare it with `var buffer = @zeros([n]f32);`",
         )
-    if t.num_bytes(type_.element) not in _FIFO_ELEMENT_BYTES or t.num_bytes(type_) < _WORD_BYTES:
+    if array.at is not None:
+        fail(
+            "unsupported-feature",
+            "a FIFO in a struct is not supported",
+            span,
+            help="declare its array as a variable of its own",
+        )
+    is_element = t.scalar_type(type_.element) and t.num_bytes(type_.element) in _FIFO_ELEMENT_BYTES
+    if not is_element or t.num_bytes(type_) < _WORD_BYTES:
         fail("type-mismatch", f"`{type_}` is no ring of 16-bit or 32-bit elements", span)
     config, config_span = (
         (args[1], site.argument_spans[1]) if args[1:] else (Struct(None, ()), site.span)

@@ -144,6 +144,17 @@ def type_of_(_site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
     return TypeValue(type_of(args[0]))
 
 
+@runtime_builtin("has_field", 2, operands=(0,))
+def has_field(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
+    """Tell whether a struct that only run time knows has a field."""
+    name = text(args[1], site.argument_spans[1], "the name")
+    match type_of(args[0]):
+        case t.StructType(names) | t.PackedType(names):
+            return boolean(name in (names or ()))
+        case _:
+            return boolean(0)
+
+
 @runtime_builtin("field", 2)
 def field(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a field of a struct that only run time knows."""

@@ -24,6 +24,7 @@ from onewafer.csl.sema.values import (
     FunctionValue,
     Pointer,
     Scalar,
+    Struct,
     Value,
     Variable,
     force,
@@ -314,6 +315,9 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
                     site.span,
                     help='write `@export_symbol(symbol, "name");`',
                 )
+    if isinstance(target, Struct) and isinstance(target.place, Pointer):
+        places.check_width_for_host(type_of(target), site.argument_spans[0])
+        target = target.place
     if not isinstance(target, FunctionValue | Variable | Pointer):
         fail(
             "type-mismatch",

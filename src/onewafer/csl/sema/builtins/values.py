@@ -392,7 +392,7 @@ def _array(value: Value, span: Span) -> t.ArrayType:
     return type_
 
 
-@comptime_builtin("has_field", 2)
+@comptime_builtin("has_field", 2, operands=(0,))
 def has_field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Tell whether a struct has a field."""
     name = text(args[1], site.argument_spans[1], "the name")
@@ -575,8 +575,6 @@ def _num_bits(type_: t.Type, span: Span) -> int:
             return type_.bits
         case t.ArrayType(_, element):
             return type_.num_elements * _num_bits(element, span)
-        case t.StructType(_, fields, is_union=False):
-            return sum(_num_bits(field, span) for field in fields)
         case _ if t.num_bytes(type_):
             return 8 * t.num_bytes(type_)
         case _:

@@ -10,6 +10,7 @@ from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures import calls
 from onewafer.csl.sema.closures.frame import Scope, read_poison
 from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -163,6 +164,8 @@ def compile_operand(node: ast.Expression, scope: Scope) -> Evaluate:
         case ast.Dereference(base=base, span=span):
             pointer = compile_expression(base, scope)
             return lambda f: places.pointed_at(pointer(f), span)
+        case ast.Index():
+            return _compile_index_operand(node, scope)
         case ast.Name(name=name):
             slot = scope.find(name)
             assert slot is not None
@@ -187,8 +190,7 @@ def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
                 return lambda _: places.no_comptime_address(name, span)
             return lambda f: places.address_of_global(f.module, name, span)
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_expression(base, scope)
-            return lambda f: places.address_of_member(evaluate(f), name, span)
+            return _compile_member_address(base, name, span, scope)
         case ast.Dereference(base=base, span=span):
             evaluate = compile_expression(base, scope)
             return lambda f: places.expect_pointer(evaluate(f), span)
@@ -199,6 +201,35 @@ def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
         case _:
             span = node.span
             return lambda _: places.no_place(span)
+
+
+def _compile_member_address(base: ast.Expression, name: str, span: Span, scope: Scope) -> Evaluate:
+    container, whole = compile_operand(base, scope), compile_address(base, scope)
+
+    def address(frame: Frame) -> Value:
+        value = container(frame)
+        if type(value) is Struct and value.place is None:
+            # A known struct, which gets a place.
+            value = places.pointed_at(whole(frame), span)
+        return places.address_of_member(value, name, span)
+
+    return address
+
+
+def _compile_index_operand(node: ast.Index, scope: Scope) -> Evaluate:
+    container = compile_operand(node.base, scope)
+    indices = [compile_expression(index, scope) for index in node.indices]
+    span = node.span
+
+    def read(frame: Frame) -> Value:
+        base = container(frame)
+        values = [index(frame) for index in indices]
+        if type(base) is Variable and isinstance(base.type, t.ArrayType):
+            pointer = places.element_pointer(address_of_variable(base), values, span)
+            return places.pointed_at(pointer, span)
+        return places.element(base, values, span)
+
+    return read
 
 
 def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
@@ -214,8 +245,14 @@ def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
 
             return read
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_expression(base, scope)
-            return lambda f: places.base_of_member(evaluate(f), name, span)
+            evaluate = compile_operand(base, scope)
+            address = _compile_member_address(base, name, span, scope)
+
+            def base_of_member(frame: Frame) -> Value:
+                value = places.member(evaluate(frame), name, span)
+                return value if isinstance(value, Pointer) else address(frame)
+
+            return base_of_member
         case ast.Name():
             return compile_expression(node, scope)
         case _:

@@ -9,6 +9,13 @@ from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.in_memory import (
+    address_of_field,
+    address_of_place,
+    address_of_variable,
+    known_part,
+    struct_at,
+)
 from onewafer.csl.sema.runtime import expressions, order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.values import (
@@ -18,8 +25,10 @@ from onewafer.csl.sema.values import (
     Runtime,
     Scalar,
     Struct,
+    Undefined,
     Value,
     Variable,
+    is_comptime,
     type_of,
 )
 from onewafer.csl.syntax import ast
@@ -40,17 +49,21 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                 case None:
                     return places.address_of_global(a.module, name, span)
                 case Variable():
-                    return places.address_of_variable(bound)
+                    return address_of_place(bound)
                 case FunctionValue():
                     return bound
-                case Struct():
-                    places.no_struct_address(span)
-                case Scalar() | Array():
-                    return places.address_of_variable(materialize(a, name, bound, span))
+                case Struct(place=place) if place is not None:
+                    return place
+                case Scalar() | Array() | Struct():
+                    return address_of_variable(materialize(a, name, bound, span))
                 case _:
                     places.no_place(span)
         case ast.Member(base=base, name=name, span=span):
-            return places.address_of_member(expressions.operand(a, base), name, span)
+            container = expressions.operand(a, base)
+            if isinstance(container, Struct) and container.place is None:
+                pointer = address_of(a, base)  # of a known struct, which gets a place
+                container = load(a, pointer, span)
+            return places.address_of_member(container, name, span)
         case ast.Dereference(base=base, span=span):
             return expect_pointer(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
@@ -70,18 +83,15 @@ def _address_in_tuple(
 ) -> Value:
     """Return `&t[k]` of a tuple that is a variable, or fail."""
     numbers = [expressions.evaluate_comptime(a, index) for index in indices]
-    field = places.element(container, numbers, span)
-    if isinstance(field, Struct):
-        places.no_struct_address(span)
-    if container.type is None or not isinstance(field, Variable):
-        places.no_place(span)
-    return places.address_of_variable(field)
+    places.element(container, numbers, span)  # refuses what is outside
+    (number,) = numbers
+    return address_of_field(container, conversions.forced_integer(number, span, "an index"), span)
 
 
 def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     """Give a known local value a place in memory; a `comptime var` has one for each value."""
     type_ = type_of(value)
-    if t.is_comptime_only(type_):
+    if not t.can_vary(type_) or not is_comptime(value):
         places.no_place(span)
     changing = a.comptime_variable(name)
     if changing is not None and changing.place is not None:
@@ -93,7 +103,8 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
         return variable
     for scope in reversed(a.scopes):
         if name in scope:
-            scope[name] = variable
+            is_struct = isinstance(type_, t.StructType)
+            scope[name] = struct_at(address_of_variable(variable), span) if is_struct else variable
             break
     return variable
 
@@ -107,7 +118,7 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
         case Variable(type=t.PointerType()):
             return a.load_variable(value, node.span)
         case Variable(type=t.ArrayType()):
-            return places.address_of_variable(value)
+            return address_of_place(value)
         case Array():
             return _address_of_array(a, node, value)
         case Pointer() | Runtime(t.PointerType()):
@@ -120,14 +131,16 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
 
 
 def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
-    match node:
-        case ast.Name() | ast.Member():
+    if not is_comptime(value):
+        return address_of_variable(order.stored(a, "array", value, value.type, node.span))
+    root = node
+    while isinstance(root, ast.Member):
+        root = root.base
+    match root:
+        case ast.Name() | ast.Dereference() | ast.Index():
             return address_of(a, node)
-        case _ if any(isinstance(element, Runtime) for element in value.elements):
-            copy = order.stored(a, "array", value, value.type, node.span)
-            return places.address_of_variable(copy)
         case _:
-            return places.address_of_variable(
+            return address_of_variable(
                 Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)
             )
 
@@ -214,7 +227,7 @@ def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, 
 def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
     if scale == 1:
         return index
-    if scale & (scale - 1) == 0:
+    if scale and scale & (scale - 1) == 0:
         shift = ir.Immediate(ScalarType.U16, scale.bit_length() - 1)
         return a.binary(Opcode.SHL, t.U16, index, shift)
     return a.binary(Opcode.MUL, t.U16, index, ir.Immediate(ScalarType.U16, scale & 0xFFFF))
@@ -229,6 +242,10 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
         fail(
             "type-mismatch", f"a `{type_}` is indexed, not dereferenced", span, help="write `p[0]`"
         )
+    if isinstance(type_.pointee, t.StructType):
+        if isinstance(place, Runtime):
+            place = Runtime(type_, order.steady(a, place.expression, span))
+        return struct_at(place, span)
     if isinstance(place, Pointer) and place.variable.type == type_.pointee and not place.offset:
         return a.load_variable(place.variable, span)
     if isinstance(type_.pointee, t.ArrayType):
@@ -255,9 +272,9 @@ def load_element(a: Analyzer, node: ast.Index) -> Value:
         container = base_pointer(a, base, container)
     pointer = element_pointer(a, container, indices, span)
     if known and isinstance(pointer, Pointer) and pointer.variable.is_const:
-        initial = pointer.variable.initial
-        if isinstance(initial, Array) and initial.type == pointer.variable.type:
-            return initial.elements[pointer.offset // t.num_bytes(initial.type.element)]
+        value = known_part(pointer)
+        if not isinstance(value, Undefined | Struct):
+            return value
     return load(a, pointer, span)
 
 
@@ -270,8 +287,10 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
                 if bound.is_const:
                     _constant(name, span)
                 return bound
-            if bound is not None and not isinstance(bound, Variable):
+            if bound is not None and not isinstance(bound, Variable | Struct):
                 _constant(name, span)
+        case ast.Member(span=span) if _is_value(a, node):
+            _constant(_spelling(node), span)
         case _:
             pass
     pointer = address_of(a, node)
@@ -280,6 +299,17 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
             _constant(_spelling(node), node.span)
         return pointer
     _constant(_spelling(node), node.span)
+
+
+def _is_value(a: Analyzer, node: ast.Expression) -> bool:
+    """Tell whether something is a part of a local struct that is in no memory."""
+    while isinstance(node, ast.Member):
+        node = node.base
+    match a.find(node.name) if isinstance(node, ast.Name) else None:
+        case Struct(place=None):
+            return True
+        case _:
+            return False
 
 
 def _spelling(node: ast.Expression) -> str:

@@ -9,6 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.runtime import narrow, packed_fields
 from onewafer.csl.sema.values import (
     Dsd,
@@ -26,7 +27,7 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import DsrKey, DsrState, FieldPath, InstanceContext
+    from onewafer.csl.sema.instance import DsrKey, DsrState, InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
@@ -57,7 +58,9 @@ class JumpTarget:
     type: t.Type | None = None
     """Of that value; None: not known yet."""
     local: ir.Local | None = None
-    """Holds the value; None: there is none yet, or it is known while compiling."""
+    """Holds the value; None: there is none yet, it is a struct, or known while compiling."""
+    place: Variable | None = None
+    """Holds a value of a struct type."""
     values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
     waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
         default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
@@ -99,8 +102,8 @@ class Analyzer:
     name: str
     chain: tuple[tuple[Span, str], ...]
     result: t.Type = t.VOID
-    struct_result: dict[FieldPath, Variable] = field(default_factory=dict["FieldPath", "Variable"])
-    """Where the fields of a result of a struct type go."""
+    struct_result: Variable | None = None
+    """Where a result of a struct type goes."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
@@ -226,18 +229,41 @@ class Analyzer:
             not_comptime(variable, span)
         initial = variable.initial
         descriptor = initial.descriptor if isinstance(initial, Dsd) else None
-        address = ir.AddressOf(self.instance.storage(variable))
-        return Runtime(variable.type, ir.Load(ir_type(variable.type, span), address), descriptor)
+        word = self._load(ir_type(variable.type, span), variable, span)
+        return Runtime(variable.type, word, descriptor)
+
+    def _load(self, held: ScalarType | ir.DsdType, variable: Variable, span: Span) -> ir.Load:
+        if isinstance(variable.at, Runtime):
+            return ir.Load(held, variable.at.expression, variable.offset)
+        return ir.Load(held, self.expression(address_of_variable(variable), span))
 
     def load(self, value: Value, span: Span) -> Value:
-        """Return the run-time value of a variable, also of one of a struct type."""
+        """Return the run-time value of a variable; of a struct one that still knows its place."""
         match value:
             case Variable():
                 return self.load_variable(value, span)
-            case Struct(_, fields) if any(isinstance(f, Variable | Struct) for f in fields):
-                return value.with_fields(tuple(self.load(field, span) for field in fields))
+            case Struct() if _has_variable(value):
+                is_single = len(value.fields) == 1
+                if isinstance(value.place, Runtime) and not is_single:
+                    value = self._anchored(value.place, span)
+                return self._load_fields(value, span)
             case _:
                 return value
+
+    def _load_fields(self, value: Struct, span: Span) -> Struct:
+        loaded = tuple(
+            self._load_fields(field, span) if isinstance(field, Struct) else self.load(field, span)
+            for field in value.fields
+        )
+        return Struct(value.names, loaded, value.type, value.place)
+
+    def _anchored(self, place: Runtime, span: Span) -> Struct:
+        """Return the struct at an address that is computed here, once."""
+        if not isinstance(place.expression, ir.ReadLocal):
+            local = self.new_local("address", t.U16, is_const=True).local
+            self.emit(ir.SetLocal(local, place.expression, span))
+            place = Runtime(place.type, ir.ReadLocal(local))
+        return struct_at(place, span)
 
     def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
         """Return `value` as `type_` if the language converts it by itself, or fail."""
@@ -317,6 +343,13 @@ class Analyzer:
         scalar = t.scalar_type(type_)
         assert scalar is not None
         return ir.Binary(opcode, scalar, left, right)
+
+
+def _has_variable(value: Struct) -> bool:
+    return any(
+        _has_variable(field) if isinstance(field, Struct) else isinstance(field, Variable)
+        for field in value.fields
+    )
 
 
 def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:

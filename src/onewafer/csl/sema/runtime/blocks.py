@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir, rewrite
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.labels import check_label, labelled
-from onewafer.csl.sema.runtime import expressions, statements
+from onewafer.csl.sema.runtime import expressions, statements, stores
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
 from onewafer.csl.sema.values import VOID_VALUE, Runtime, Value, Variable, Void, type_of
 from onewafer.csl.syntax import ast
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from onewafer.diagnostics import Span
-    from onewafer.image import DsdDescriptor
 
 
 @contextmanager
@@ -94,6 +94,12 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
     if isinstance(value, Void) or t.is_comptime_only(type_):
         return
     target.type = type_
+    if isinstance(type_, t.StructType):
+        if target.place is None:
+            label = target.label or "block"
+            target.place = a.new_variable(label, type_, span, is_const=False)
+        stores.store_struct(a, address_of_variable(target.place), type_, value, span)
+        return
     if target.local is None:
         target.local = a.new_local(target.label or "block", type_, is_const=False).local
     a.emit(ir.SetLocal(target.local, a.expression(value, span), span))
@@ -127,10 +133,18 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
         fail("type-mismatch", "this block can end without a value", node.span,
              help=f"end it with `break :{target.label} value;`")  # fmt: skip
     for value, span in target.values:
-        if target.local is None or t.is_comptime_only(type_of(value)):
+        is_held = target.local is not None or target.place is not None
+        if not is_held or t.is_comptime_only(type_of(value)):
             what = type_of(value)
             fail("not-runtime", f"the type `{what}` of this value does not exist at run time", span,
                  help="give the values of the block a sized type: `@as(i16, …)`")  # fmt: skip
+    return _held(a, target, node.span)
+
+
+def _held(a: Analyzer, target: JumpTarget, span: Span) -> Value:
+    """Return what the jumps to a block have left."""
+    if target.place is not None:
+        return a.load(struct_at(address_of_variable(target.place), span), span)
     assert target.local is not None
     assert target.type is not None
     return Runtime(target.type, ir.ReadLocal(target.local))
@@ -176,7 +190,7 @@ def _only_value(
 ) -> Value:
     """Return the value of a block that ends in its only `break`; it may be known at comptime."""
     ((value, _),) = target.values
-    is_known = not isinstance(value, Runtime | Variable)
+    is_known = not isinstance(value, Runtime | Variable) and target.place is None
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
@@ -186,14 +200,12 @@ def _only_value(
     else:
         for statement in kept:
             a.emit(statement)
-    if is_known or target.local is None:
+    if is_known or (target.local is None and target.place is None):
         return value
-    assert target.type is not None
-    return Runtime(target.type, ir.ReadLocal(target.local), _descriptor(value))
-
-
-def _descriptor(value: Value) -> DsdDescriptor | None:
-    return value.descriptor if isinstance(value, Runtime) else None
+    held = _held(a, target, span)
+    if isinstance(held, Runtime) and isinstance(value, Runtime):
+        return Runtime(held.type, held.expression, value.descriptor)
+    return held
 
 
 # --- where statements lead -----------------------------------------------------------------------

@@ -12,12 +12,13 @@ from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.in_memory import address_of_place
 from onewafer.csl.sema.runtime import function_pointers, order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
 from onewafer.csl.sema.runtime.statements import analyze_block
-from onewafer.csl.sema.runtime.structs import load_fields
+from onewafer.csl.sema.runtime.structs import declare_struct, load_result
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -26,6 +27,7 @@ from onewafer.csl.sema.values import (
     Runtime,
     Struct,
     TypeValue,
+    Undefined,
     Value,
     Variable,
     Void,
@@ -90,11 +92,14 @@ def call_value(
         if known is not None:
             return known
     values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
+    if any(map(_has_array, values)):  # which is copied here: so all are computed here
+        pairs = zip(values, spans, strict=True)
+        values = [order.settled(a, "argument", value, place) for value, place in pairs]
     target, passed, result = specialize(a, function, values, spans, span)
     a.forget_loads()
     if isinstance(result, t.StructType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
-        return load_fields(a, a.instance.struct_results[target], result, span)
+        return load_result(a, a.instance.struct_results[target], span)
     return Runtime(result, ir.Call(target, passed))
 
 
@@ -167,6 +172,14 @@ def _has_run_time_fields(argument: Value) -> TypeGuard[Struct]:
     return isinstance(argument, Struct) and not is_comptime(argument)
 
 
+def _has_array(argument: Value) -> bool:
+    """Tell whether a struct has an array that only run time knows."""
+    return isinstance(argument, Struct) and any(
+        (isinstance(field, Variable | Array) and not _is_known(field)) or _has_array(field)
+        for field in argument.fields
+    )
+
+
 def _as_parameter(
     a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Struct, span: Span
 ) -> Struct:
@@ -205,6 +218,8 @@ class _Fields:
     def _field(self, name: str, field: Value) -> tuple[Value, object]:
         if _has_run_time_fields(field):
             return self.bind(name, field)
+        if isinstance(field, Variable | Array) and not _is_known(field):
+            return self._array(name, field)
         if not isinstance(field, Runtime):
             if not is_comptime(field):
                 not_comptime(field, self.span)
@@ -216,6 +231,20 @@ class _Fields:
         self.passed.append(field.expression)
         inside = Runtime(field.type, ir.ReadLocal(local.local), field.descriptor)
         return inside, ("run time", field.type, field.descriptor)
+
+    def _array(self, name: str, field: Variable | Array) -> tuple[Variable, object]:
+        """Pass the address of an array that nothing else changes."""
+        type_ = field.type
+        assert isinstance(type_, t.ArrayType)
+        if isinstance(field, Array):
+            field = order.stored(self.caller, name, field, type_, self.span)
+        pointer = t.PointerType(type_, is_const=True)
+        local = self.callee.new_local(name, pointer, is_const=True)
+        self.parameters.append(local)
+        self.passed.append(self.caller.expression(address_of_place(field), self.span))
+        at = Runtime(pointer, ir.ReadLocal(local.local))
+        inside = Variable(name, type_, Undefined(), self.span, is_const=True, at=at)
+        return inside, ("array", type_)
 
 
 def analyzer_of(
@@ -280,8 +309,11 @@ def start(
     )
     callee.name = function.name
     instance.functions.append(function)
-    if is_struct:
-        callee.struct_result = instance.struct_results[function] = {}
+    if isinstance(callee.result, t.StructType):
+        place = callee.new_variable(
+            "result", callee.result, declaration.result.span, is_const=False
+        )
+        callee.struct_result = instance.struct_results[function] = place
     if len(instance.functions) > MAX_FUNCTIONS:
         fail(
             "step-limit",
@@ -301,6 +333,7 @@ def _analyze_body(
 ) -> None:
     try:
         spill(callee, parameters, declaration.name_span)
+        _spill_structs(callee, declaration)
         callee.scopes.append({})
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
@@ -324,6 +357,17 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
             value = ir.ReadLocal(parameter.local)
             a.emit(ir.Store(ir_type(parameter.type, span), address, 0, value, span))
             a.declare(parameter.name, variable)
+
+
+def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
+    """Give parameters of struct types whose address is taken a place in memory."""
+    for parameter in declaration.parameters:
+        name, bound = parameter.name, a.scopes[-1].get(parameter.name)
+        if name in a.addressed and isinstance(bound, Struct) and not is_comptime(bound):
+            type_ = type_of(bound)
+            assert isinstance(type_, t.StructType)
+            whole = declare_struct(a, name, type_, bound, parameter.span, is_const=True)
+            a.declare(name, whole)
 
 
 def start_root(

@@ -9,8 +9,9 @@ from onewafer.csl.sema import conversions, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields
+from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields, stores
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -326,9 +327,11 @@ def _choose(
 ) -> Value:
     """Return a choice between two values; what comes before a value runs only if it is taken."""
     (first, then_value), (second, other_value) = then, otherwise
+    type_ = _joined_type(then_value, other_value, span)
+    if isinstance(type_, t.StructType) and t.can_vary(type_):
+        return _choose_struct(a, test, type_, (then, otherwise), span)
     if not first and not second:
         return select(a, test, then_value, other_value, span)
-    type_ = _joined_type(then_value, other_value, span)
     local = a.new_local("choice", type_, is_const=False).local
     a.emit(
         ir.If(
@@ -339,6 +342,27 @@ def _choose(
         )
     )
     return Runtime(type_, ir.ReadLocal(local))
+
+
+def _choose_struct(
+    a: Analyzer,
+    test: ir.Expression,
+    type_: t.StructType,
+    branches: tuple[_Branch, _Branch],
+    span: Span,
+) -> Value:
+    """Return a struct in memory in which one of two was stored."""
+    place = address_of_variable(a.new_variable("choice", type_, span, is_const=False))
+
+    def taken(branch: _Branch) -> tuple[ir.Statement, ...]:
+        before, value = branch
+        a.open_block()
+        stores.store_struct(a, place, type_, a.coerce(value, type_, span), span)
+        return (*before, *a.close_block())
+
+    first, second = branches
+    a.emit(ir.If(test, taken(first), taken(second), span))
+    return a.load(struct_at(place, span), span)
 
 
 def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:
@@ -362,9 +386,13 @@ def _joined_type(then: Value, otherwise: Value, span: Span) -> t.Type:
             span,
             help="give one branch a sized type: `@as(i16, …)`",
         )
-    if conversions.pointer_converts(first, second):
+    if conversions.pointer_converts(first, second) or _is_named(second) > _is_named(first):
         return second
     return conversions.wider(first, second) or first
+
+
+def _is_named(type_: t.Type) -> bool:
+    return isinstance(type_, t.StructType) and type_.origin is not None
 
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:

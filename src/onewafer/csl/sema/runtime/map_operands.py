@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.loop_steps import steps_of
 from onewafer.csl.sema.values import Dsd, Scalar
 from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType
@@ -73,7 +74,7 @@ def walk(a: Analyzer, value: Value, element: Element, place: Span) -> Walk | Non
 def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
     """Return an input of so many elements that mean nothing."""
     variable = a.new_variable("rounds", t.U16, span, is_const=False)
-    base = places.address_of_variable(variable)
+    base = address_of_variable(variable)
     dsd = Dsd(
         t.MEM1D_DSD, DsdDescriptor(DsdKind.MEM1D), base, Scalar(t.U16, rounds), Scalar(t.I16, 0),
         span,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, walk
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.runtime import expressions, statements
+from onewafer.csl.sema.runtime import expressions, stores
 from onewafer.csl.sema.values import (
     Array,
     Pointer,
@@ -21,6 +21,7 @@ from onewafer.csl.sema.values import (
     Struct,
     Value,
     Variable,
+    is_comptime,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
 def stored(a: Analyzer, name: str, value: Value, type_: t.ArrayType, span: Span) -> Variable:
     """Return a variable that an array is copied to here."""
     copy = a.new_variable(name, type_, span, is_const=True)
-    statements.store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
+    stores.store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
     return copy
 
 
@@ -111,6 +112,11 @@ def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span
     local = a.new_local(name, type_, is_const=True).local
     a.emit(ir.SetLocal(local, value, span))
     return ir.ReadLocal(local)
+
+
+def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
+    """Return an address in a form that may be computed several times: no call is in it."""
+    return once(a, "address", address, t.U16, span) if walk.has_call(address) else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,29 +184,33 @@ class _Keeper:
                 return self._runtime(name, value) if self._is_kept(type_, expression) else value
             case Struct(names, fields):
                 labels = names if names is not None else map(str, range(len(fields)))
-                return value.with_fields(
-                    tuple(
-                        self.keep(f"{name}.{label}", f)
-                        for label, f in zip(labels, fields, strict=False)
-                    )
+                kept = tuple(
+                    self.keep(f"{name}.{label}", f)
+                    for label, f in zip(labels, fields, strict=False)
                 )
-            case Array(type_, elements) if any(isinstance(e, Runtime) for e in elements):
+                is_same = all(a is b for a, b in zip(kept, fields, strict=True))
+                return value if is_same else value.with_fields(kept)
+            case Array(type_, elements) if not is_comptime(value):
                 return Array(type_, self._elements(name, elements))
             case Range(type_, start, stop, step):
                 bounds = [self.keep(name, bound) for bound in (start, stop, step)]
                 return Range(type_, *bounds)
+            case Variable(is_const=True, at=None, initial=Array()):
+                return value
             case Variable(type=t.ArrayType() as type_):
-                return (
-                    stored(self.a, name, value, type_, self.span) if self._is_overwritten else value
-                )
-            case Variable() if self._is_overwritten:
+                is_overwritten = self._is_overwritten(value)
+                return stored(self.a, name, value, type_, self.span) if is_overwritten else value
+            case Variable() if self._is_overwritten(value):
                 return self.keep(name, self.a.load_variable(value, self.span))
             case _:
                 return value
 
-    @property
-    def _is_overwritten(self) -> bool:
-        return self.effects is None or self.effects.write_memory
+    def _is_overwritten(self, variable: Variable) -> bool:
+        """Tell whether a variable has another value later, or may not be found any more."""
+        if self.effects is None or self.effects.write_memory:
+            return True
+        at = variable.at
+        return isinstance(at, Runtime) and self.effects.disturb(at.expression)
 
     def _is_kept(self, type_: t.Type, expression: ir.Expression) -> bool:
         if type_ is t.VOID:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.runtime import expressions, order, packed_fields, statements
+from onewafer.csl.sema.runtime import expressions, order, packed_fields, statements, stores
 from onewafer.csl.sema.runtime.addresses import load, place_of
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Variable
 from onewafer.csl.syntax import ast
 
@@ -46,6 +46,7 @@ def assign(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Path) -> 
         place = statements.evaluated_once(a, place, node)
     type_ = place.type.pointee if isinstance(place.type, t.PointerType) else place.type
     assert isinstance(type_, t.PackedType)
+    ir_type(type_, span)  # refuses one that is too wide
     part, _ = packed_fields.part_of(type_, path, span)
     old = None
     if node.operator is not None:
@@ -62,7 +63,7 @@ def assign(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Path) -> 
     if isinstance(place, RuntimeLocal):
         a.emit(ir.SetLocal(place.local, changed, node.span))
     else:
-        statements.store_value(a, place, type_, Runtime(type_, changed), node.span)
+        stores.store_value(a, place, type_, Runtime(type_, changed), node.span)
 
 
 def _word(a: Analyzer, place: RuntimeLocal | Pointer | Runtime, node: ast.Assign) -> ir.Expression:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import blocks, comptime_code, narrow, order, parts, structs
+from onewafer.csl.sema.in_memory import address_of_variable
+from onewafer.csl.sema.runtime import blocks, comptime_code, narrow, order, parts, stores, structs
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.expressions import (
@@ -36,18 +37,16 @@ from onewafer.csl.sema.values import (
     Variable,
     Void,
     force,
+    is_comptime,
     type_of,
 )
 from onewafer.csl.syntax import ast
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from onewafer.diagnostics import Span
-
-UNROLLED_ELEMENTS = 8
-"""Array initialisers up to this length become single stores, uniform longer ones a loop."""
 
 
 def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
@@ -163,15 +162,14 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     span = node.initializer.span if node.initializer is not None else node.name_span
     if type_ is not None and not isinstance(value, Undefined):
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
-    if node.is_const and _stays_known(value):
+    if node.is_const and _stays_known(value) and not _has_address(a, node, value):
         a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     if type_ is None and isinstance(value, FunctionValue):
         value = conversions.function_address(value, span)
     type_ = type_ if type_ is not None else type_of(value)
     if isinstance(type_, t.StructType) and t.can_vary(type_):
-        whole = structs.declare_struct(a, node.name, type_, value, span)
-        a.declare(node.name, whole, node.name_span)
+        _struct_variable(a, node, type_, value, span)
         return
     if t.is_comptime_only(type_) or type_ is t.VOID:
         fail(
@@ -187,12 +185,33 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
         _register_variable(a, node, type_, value)
 
 
+def _has_address(a: Analyzer, node: ast.Variable, value: Value) -> bool:
+    """Tell whether a constant struct that only run time knows has to lie in memory."""
+    is_value = isinstance(value, Struct) and not is_comptime(value)
+    return is_value and node.name in a.addressed and t.can_vary(type_of(value))
+
+
+def _struct_variable(
+    a: Analyzer, node: ast.Variable, type_: t.StructType, value: Value, span: Span
+) -> None:
+    whole = structs.declare_struct(
+        a, node.name, type_, value, span, is_const=node.is_const, alignment=_alignment(a, node)
+    )
+    a.declare(node.name, whole, node.name_span)
+
+
+def _alignment(a: Analyzer, node: ast.Variable) -> int | None:
+    if node.alignment is None:
+        return None
+    return places.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
+
+
 def _stays_known(value: Value) -> bool:
     match value:
         case Runtime() | Variable():
             return False
         case Array(_, elements):
-            return not any(isinstance(e, Runtime) for e in elements)
+            return all(map(is_comptime, elements))
         case _:
             return True
 
@@ -216,84 +235,13 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
 
 
 def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
-    element = type_.element if isinstance(type_, t.ArrayType) else type_
-    ir_type(element, node.name_span)
-    alignment = None
-    if node.alignment is not None:
-        alignment = places.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
+    stores.check_stored(t.element(type_), node.name_span)
     variable = a.new_variable(
-        node.name, type_, node.name_span, is_const=node.is_const, alignment=alignment
+        node.name, type_, node.name_span, is_const=node.is_const, alignment=_alignment(a, node)
     )
     if not isinstance(value, Undefined):
-        pointer = Pointer(t.PointerType(type_), variable)
-        store_value(a, pointer, type_, value, node.span)
+        stores.store_value(a, address_of_variable(variable), type_, value, node.span)
     a.declare(node.name, variable, node.name_span)
-
-
-def store_value(
-    a: Analyzer, pointer: Pointer | Runtime, type_: t.Type, value: Value, span: Span
-) -> None:
-    """Emit the stores that put `value` at a place."""
-    if not isinstance(type_, t.ArrayType):
-        expression = a.expression(value, span)
-        a.emit(ir.Store(ir_type(type_, span), a.expression(pointer, span), 0, expression, span))
-        return
-    match value:
-        case Array(_, elements):
-            _store_array(a, pointer, type_, elements, span)
-        case Variable() | Pointer() | Runtime(t.PointerType()):
-            source = places.address_of_variable(value) if isinstance(value, Variable) else value
-            _copy_array(a, pointer, source, type_, span)
-        case _:
-            fail("unsupported-feature", f"a `{type_}` cannot be assigned like this", span)
-
-
-def _store_array(
-    a: Analyzer,
-    pointer: Pointer | Runtime,
-    type_: t.ArrayType,
-    elements: Sequence[Value],
-    span: Span,
-) -> None:
-    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
-    address = _once(a, a.expression(pointer, span), span)
-    if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
-        first = a.expression(elements[0], span)
-
-        def fill(offset: ir.Expression) -> ir.Statement:
-            return ir.Store(held, a.binary(Opcode.ADD, t.U16, address, offset), 0, first, span)
-
-        _loop_elements(a, len(elements), step, span, fill)
-        return
-    for index, element in enumerate(elements):
-        a.emit(ir.Store(held, address, index * step, a.expression(element, span), span))
-
-
-def _copy_array(
-    a: Analyzer, target: Pointer | Runtime, source: Value, type_: t.ArrayType, span: Span
-) -> None:
-    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
-    to_address, from_address = (
-        _once(a, a.expression(place, span), span) for place in (target, source)
-    )
-
-    def copy(offset: ir.Expression) -> ir.Statement:
-        word = ir.Load(held, a.binary(Opcode.ADD, t.U16, from_address, offset))
-        return ir.Store(held, a.binary(Opcode.ADD, t.U16, to_address, offset), 0, word, span)
-
-    _loop_elements(a, type_.num_elements, step, span, copy)
-
-
-def _loop_elements(
-    a: Analyzer, count: int, step: int, span: Span, body: Callable[[ir.Expression], ir.Statement]
-) -> None:
-    """Emit a loop over the byte offsets of an array's elements."""
-    offset = a.new_local("offset", t.U16, is_const=False).local
-    read = ir.ReadLocal(offset)
-    a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
-    test = a.binary(Opcode.LESS, t.U16, read, ir.Immediate(ScalarType.U16, count * step))
-    advance = a.binary(Opcode.ADD, t.U16, read, ir.Immediate(ScalarType.U16, step))
-    a.emit(ir.Loop(test, (body(read),), (ir.SetLocal(offset, advance, span),), span))
 
 
 def _assign(a: Analyzer, node: ast.Assign) -> None:
@@ -310,10 +258,6 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
             pass
     if comptime_code.is_change(a, node):
         comptime_code.run(a, (node,), node.span)
-        return
-    whole = _struct_target(a, node)
-    if whole is not None:
-        structs.assign_struct(a, whole, evaluate_as(a, node.value, type_of(whole)), node.span)
         return
     part = parts.target(a, node.target)
     if part is not None:
@@ -332,31 +276,10 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
         old = load(a, place, node.target.span)
     mark = order.here(a)
     value = new_value(a, node, old, type_.pointee)
+    value = stores.apart(a, value, type_.pointee, node.value.span)
     place = order.before(a, mark, place, node.target.span)
     assert isinstance(place, Pointer | Runtime)
-    if isinstance(value, Array):
-        value = _apart(a, value, node.value.span)
-    store_value(a, place, type_.pointee, value, node.span)
-
-
-def _apart(a: Analyzer, value: Array, span: Span) -> Array:
-    """Return the elements of a new value for an array, of whose old elements they may be made."""
-    runtime = [e.expression for e in value.elements if isinstance(e, Runtime)]
-    if len(value.elements) == 1 or not any(map(walk.depends_on_memory, runtime)):
-        return value
-    apart = order.settled(a, "element", value, span)
-    assert isinstance(apart, Array)
-    return apart
-
-
-def _struct_target(a: Analyzer, node: ast.Assign) -> Struct | None:
-    """Return the variable of a struct type that is assigned as a whole."""
-    match node.target:
-        case ast.Name() | ast.Member() if node.operator is None:
-            value = operand(a, node.target)
-            return value if isinstance(value, Struct) and value.type is not None else None
-        case _:
-            return None
+    stores.store_value(a, place, type_.pointee, value, node.span)
 
 
 def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
@@ -373,12 +296,7 @@ def evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> P
     """Return the place of `p op= v` so that reading and writing it mean the same address."""
     if isinstance(place, Pointer):
         return place
-    return Runtime(place.type, _once(a, place.expression, node.span))
-
-
-def _once(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
-    """Keep an address in a register if computing it twice could differ."""
-    return order.once(a, "address", address, t.U16, span) if walk.has_call(address) else address
+    return Runtime(place.type, order.steady(a, place.expression, node.span))
 
 
 # --- control flow --------------------------------------------------------------------------------
@@ -575,7 +493,7 @@ def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
 def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -> None:
     span = node.iterable.span
     base = a.expression(pointer, span)
-    held, step = ir_type(type_.element, span), t.num_bytes(type_.element)
+    step = t.num_bytes(type_.element)
     offset = a.new_local("offset", t.U16, is_const=False).local
     read = ir.ReadLocal(offset)
     a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
@@ -586,16 +504,26 @@ def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -
     a.scopes.append({})
     if node.index is not None:
         steps.append(_index_counter(a, node.index.name, span))
-    element = a.new_local(node.element.name, type_.element, is_const=True)
-    a.declare(node.element.name, element)
     a.open_block()
-    word = ir.Load(held, a.binary(Opcode.ADD, t.U16, base, read))
-    a.emit(ir.SetLocal(element.local, word, span))
+    place = Runtime(t.PointerType(type_.element), a.binary(Opcode.ADD, t.U16, base, read))
+    a.declare(node.element.name, _captured(a, node.element.name, place, type_.element, span))
     with blocks.jump_target(a, JumpTarget(node.label, is_loop=True), node.span):
         analyze_block(a, node.body.statements)
     body = a.close_block()
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _captured(
+    a: Analyzer, name: str, place: Runtime, type_: t.Type, span: Span
+) -> RuntimeLocal | Value:
+    """Return an element of an array as it is at the start of a round."""
+    if isinstance(type_, t.StructType):
+        return order.settled(a, name, load(a, stores.anchored(a, place, span), span), span)
+    element = a.new_local(name, type_, is_const=True)
+    word = ir.Load(ir_type(type_, span), place.expression)
+    a.emit(ir.SetLocal(element.local, word, span))
+    return element
 
 
 def _switch(a: Analyzer, node: ast.Switch) -> None:
@@ -640,7 +568,7 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
         a.emit(ir.Return(None))
         return
     if isinstance(a.result, t.StructType):
-        structs.store_fields(a, value, a.result, node.span)
+        structs.store_result(a, value, a.result, node.span)
         a.emit(ir.Return(None))
         return
     a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))

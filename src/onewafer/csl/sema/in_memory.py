@@ -1,0 +1,118 @@
+"""What lies where in memory: addresses of variables and their parts, structs at an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import Span
+
+
+def address_of_variable(variable: Variable) -> Pointer:
+    """Return `&variable` of one whose address the linker knows."""
+    address = address_of_place(variable)
+    assert isinstance(address, Pointer)
+    return address
+
+
+def address_of_place(variable: Variable) -> Pointer | Runtime:
+    """Return `&variable`."""
+    if variable.at is None:
+        return Pointer(t.PointerType(variable.type, variable.is_const), variable)
+    return moved(variable.at, variable.offset, variable.type, is_const=variable.is_const)
+
+
+def moved(
+    place: Pointer | Runtime, offset: int, type_: t.Type, *, is_const: bool
+) -> Pointer | Runtime:
+    """Return the address of a part `offset` bytes into a place."""
+    pointer = t.PointerType(type_, is_const)
+    match place:
+        case Pointer(_, variable, start):
+            return Pointer(pointer, variable, start + offset)
+        case Runtime(_, base):
+            amount = ir.Immediate(ScalarType.U16, offset)
+            moved_ = ir.Binary(Opcode.ADD, ScalarType.U16, base, amount) if offset else base
+            return Runtime(pointer, moved_)
+
+
+def address_of_field(base: Struct, index: int, span: Span) -> Pointer | Runtime:
+    """Return the address of a field of a struct in memory."""
+    place, type_ = base.place, base.type
+    if place is None or type_ is None:
+        fail(
+            "not-assignable",
+            "only variables and their elements have an address",
+            span,
+            help="put the value into a `var` first",
+        )
+    assert isinstance(place.type, t.PointerType)
+    offset, is_const = t.field_offset(type_, index), place.type.is_const
+    return moved(place, offset, type_.fields[index], is_const=is_const)
+
+
+def struct_at(place: Pointer | Runtime, span: Span) -> Struct:
+    """Return the struct that lies at an address: its fields are variables, or known."""
+    known: Value = Undefined()
+    if isinstance(place, Pointer):
+        whole = place.variable
+        # The DSDs in a variable, as in one of a DSD itself, stay of the kind that they are first.
+        if whole.is_const or isinstance(whole.type, t.StructType):
+            known = known_part(place)
+    return _struct_at(place, 0, place.type, known, span)
+
+
+def _struct_at(
+    place: Pointer | Runtime, offset: int, pointer: t.Type, known: Value, span: Span
+) -> Struct:
+    """Return the struct `offset` bytes into a place, whose address has the type `pointer`."""
+    assert isinstance(pointer, t.PointerType)
+    type_, is_const = pointer.pointee, pointer.is_const
+    assert isinstance(type_, t.StructType)
+    is_fixed = isinstance(place, Pointer) and place.variable.is_const
+    given = known.fields if isinstance(known, Struct) else (Undefined(),) * len(type_.fields)
+    fields: list[Value] = []
+    for index, (label, field, value) in enumerate(
+        zip(t.labels(type_), type_.fields, given, strict=True)
+    ):
+        start = offset + t.field_offset(type_, index)
+        if isinstance(field, t.StructType):
+            part = t.PointerType(field, is_const)
+            fields.append(_struct_at(place, start, part, value, span))
+        elif is_fixed and not isinstance(value, Undefined):
+            fields.append(value)
+        else:
+            variable = Variable(label, field, value, span, is_const, at=place, offset=start)
+            fields.append(variable)
+    whole = moved(place, offset, type_, is_const=is_const)
+    return Struct(type_.names, tuple(fields), type_, whole)
+
+
+def known_part(pointer: Pointer) -> Value:
+    """Return the initial value of what a pointer leads to, `Undefined` if there is none."""
+    variable = pointer.variable
+    return _part(variable.initial, variable.type, pointer.offset, pointer.type.pointee)
+
+
+def _part(value: Value, type_: t.Type, offset: int, wanted: t.Type) -> Value:
+    if not offset and type_ == wanted:
+        return value
+    match value, type_:
+        case Array(_, elements), t.ArrayType(_, element) if t.num_bytes(element):
+            index, rest = divmod(offset, t.num_bytes(element))
+            if 0 <= index < len(elements):
+                return _part(elements[index], element, rest, wanted)
+        case Struct(_, fields), t.StructType(_, types):
+            for index, field in enumerate(types):
+                rest = offset - t.field_offset(type_, index)
+                if 0 <= rest < t.num_bytes(field):
+                    return _part(fields[index], field, rest, wanted)
+        case _:
+            pass
+    return Undefined()

@@ -1,0 +1,213 @@
+"""Stores of values in memory, of arrays and structs part by part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, walk
+from onewafer.csl.sema import conversions
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.in_memory import address_of_place, moved
+from onewafer.csl.sema.runtime import narrow, order
+from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
+from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.diagnostics import Span
+
+UNROLLED_ELEMENTS = 8
+"""Array initialisers up to this length become single stores, uniform longer ones a loop."""
+
+
+def check_stored(type_: t.Type, span: Span) -> None:
+    """Fail unless a variable has parts, which all exist in memory."""
+    if isinstance(type_, t.StructType) and not t.num_bytes(type_):
+        narrow.too_wide(type_, span)
+    for _, leaf in t.leaves(type_):
+        match leaf:
+            case t.ArrayType(_, element):
+                check_stored(element, span)
+            case _:
+                ir_type(leaf, span)
+
+
+def store_value(
+    a: Analyzer, pointer: Pointer | Runtime, type_: t.Type, value: Value, span: Span
+) -> None:
+    """Emit the stores that put `value` at a place."""
+    match type_, value:
+        case t.StructType(), _:
+            store_struct(a, pointer, type_, value, span)
+        case t.ArrayType(), Array(_, elements):
+            _store_array(a, pointer, type_, elements, span)
+        case t.ArrayType(), Variable():
+            copy_array(a, pointer, address_of_place(value), type_, span)
+        case t.ArrayType(), Pointer() | Runtime(t.PointerType()):
+            copy_array(a, pointer, value, type_, span)
+        case t.ArrayType(), _:
+            fail("unsupported-feature", f"a `{type_}` cannot be assigned like this", span)
+        case _:
+            held = ir_type(type_, span)
+            address, offset = address_and_offset(a, pointer, span)
+            a.emit(ir.Store(held, address, offset, a.expression(value, span), span))
+
+
+def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
+    """Return a new value of a place in a form that does not change while it is stored there.
+
+    It may be made of what lies there: each part is computed before the first is stored.
+    """
+    match value:
+        case Array(_, [one]) if not isinstance(one, Struct):
+            return value
+        case Array() | Struct() if not is_copy(value, type_) and _depends_on_memory(value):
+            return order.settled(a, "part", value, span)
+        case _:
+            return value
+
+
+def _depends_on_memory(value: Value) -> bool:
+    match value:
+        case Runtime(_, expression):
+            return walk.depends_on_memory(expression)
+        case Struct(_, parts) | Array(_, parts):
+            return any(map(_depends_on_memory, parts))
+        case _:
+            return isinstance(value, Variable)
+
+
+def _store_array(
+    a: Analyzer,
+    pointer: Pointer | Runtime,
+    type_: t.ArrayType,
+    elements: Sequence[Value],
+    span: Span,
+) -> None:
+    step = t.num_bytes(type_.element)
+    address = order.steady(a, a.expression(pointer, span), span)
+    start = Runtime(t.PointerType(type_.element), address)
+    if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
+
+        def fill(offset: ir.Expression) -> None:
+            store_value(a, _behind(a, start, offset), type_.element, elements[0], span)
+
+        _loop_elements(a, len(elements), step, span, fill)
+        return
+    for index, element in enumerate(elements):
+        place = moved(start, index * step, type_.element, is_const=False)
+        store_value(a, place, type_.element, element, span)
+
+
+def copy_array(
+    a: Analyzer,
+    target: Pointer | Runtime,
+    source: Pointer | Runtime,
+    type_: t.ArrayType,
+    span: Span,
+) -> None:
+    """Copy an array to another place."""
+    element = type_.element
+    to_start, from_start = (
+        Runtime(t.PointerType(element), order.steady(a, a.expression(place, span), span))
+        for place in (target, source)
+    )
+
+    def copy(offset: ir.Expression) -> None:
+        to, from_ = _behind(a, to_start, offset), _behind(a, from_start, offset)
+        if isinstance(element, t.StructType):
+            copy_struct(a, anchored(a, to, span), anchored(a, from_, span), element, span)
+            return
+        word = Runtime(element, ir.Load(ir_type(element, span), from_.expression))
+        store_value(a, to, element, word, span)
+
+    _loop_elements(a, type_.num_elements, t.num_bytes(element), span, copy)
+
+
+def _behind(a: Analyzer, start: Runtime, offset: ir.Expression) -> Runtime:
+    """Return an address some bytes behind another one."""
+    return Runtime(start.type, a.binary(Opcode.ADD, t.U16, start.expression, offset))
+
+
+def _loop_elements(
+    a: Analyzer, count: int, step: int, span: Span, body: Callable[[ir.Expression], None]
+) -> None:
+    """Emit a loop over the byte offsets of an array's elements."""
+    offset = a.new_local("offset", t.U16, is_const=False).local
+    read = ir.ReadLocal(offset)
+    a.emit(ir.SetLocal(offset, ir.Immediate(ScalarType.U16, 0), span))
+    test = a.binary(Opcode.LESS, t.U16, read, ir.Immediate(ScalarType.U16, count * step))
+    advance = a.binary(Opcode.ADD, t.U16, read, ir.Immediate(ScalarType.U16, step))
+    a.open_block()
+    body(read)
+    a.emit(ir.Loop(test, a.close_block(), (ir.SetLocal(offset, advance, span),), span))
+
+
+def store_struct(
+    a: Analyzer, target: Pointer | Runtime, type_: t.StructType, value: Value, span: Span
+) -> None:
+    """Store a struct, one field after the other."""
+    if not isinstance(value, Struct):
+        conversions.mismatch(value, type_, span)
+    target = anchored(a, target, span)
+    if is_copy(value, type_) and value.place is not None:
+        copy_struct(a, target, anchored(a, value.place, span), type_, span)
+        return
+    for index, (field_type, field) in enumerate(zip(type_.fields, value.fields, strict=True)):
+        if isinstance(field, Undefined):
+            continue  # a variant of a union that is not active
+        place = moved(target, t.field_offset(type_, index), field_type, is_const=False)
+        store_value(a, place, field_type, field, span)
+
+
+def copy_struct(
+    a: Analyzer,
+    target: Pointer | Runtime,
+    source: Pointer | Runtime,
+    type_: t.StructType,
+    span: Span,
+) -> None:
+    """Copy a struct to another place, or to where it is: two structs of a type overlap wholly."""
+    for offset, leaf in t.leaves(type_):
+        to, from_ = (moved(place, offset, leaf, is_const=False) for place in (target, source))
+        if isinstance(leaf, t.ArrayType):
+            copy_array(a, to, from_, leaf, span)
+            continue
+        held = ir_type(leaf, span)
+        base, start = address_and_offset(a, from_, span)
+        word = Runtime(leaf, ir.Load(held, base, start))
+        store_value(a, to, leaf, word, span)
+
+
+def is_copy(value: Value, type_: t.Type) -> bool:
+    """Tell whether a value is what lies at another place."""
+    match value:
+        case Struct(place=place) if place is not None:
+            return value.type == type_
+        case _:
+            return False
+
+
+def anchored(a: Analyzer, place: Pointer | Runtime, span: Span) -> Pointer | Runtime:
+    """Return a place whose address is computed here, once."""
+    match place:
+        case Runtime(type_, expression) if not isinstance(expression, ir.ReadLocal):
+            return Runtime(type_, order.once(a, "address", expression, t.U16, span))
+        case _:
+            return place
+
+
+def address_and_offset(
+    a: Analyzer, place: Pointer | Runtime, span: Span
+) -> tuple[ir.Expression, int]:
+    """Return a place as a load or store has it."""
+    match place:
+        case Runtime(_, ir.Binary(Opcode.ADD, _, base, ir.Immediate(_, offset, None))) if (
+            offset >= 0
+        ):
+            return base, offset
+        case _:
+            return a.expression(place, span), 0
