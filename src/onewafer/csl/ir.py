@@ -616,6 +616,8 @@ class InstanceIr:
     """`@bind_rotating_tasks`."""
     control_mask: int = 0
     """What the entry of kept control wavelets is combined with at first."""
+    unmasks_exceptions: bool = False
+    """Floating point exceptions may stop it."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -115,6 +115,7 @@ class ProgramBuilder:
         self._reaches_queues = False
         self._rotations: list[Rotation] = []
         self._control_mask = 0
+        self._unmasks_exceptions = False
 
     # --- code ------------------------------------------------------------------------------------
 
@@ -331,6 +332,10 @@ class ProgramBuilder:
         """Combine the entry of kept control wavelets with a mask."""
         self._control_mask = mask
 
+    def unmask_exceptions(self) -> None:
+        """Let stores decide which floating point exceptions stop the program."""
+        self._reaches_registers = self._unmasks_exceptions = True
+
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
         rows = [list(row) for row in self._rows]
@@ -359,6 +364,7 @@ class ProgramBuilder:
             reaches_queues=self._reaches_queues,
             rotations=tuple(self._rotations),
             control_mask=self._control_mask,
+            unmasks_exceptions=self._unmasks_exceptions,
         )
 
     def _resolve(self, label: str) -> int:

@@ -284,5 +284,7 @@ class TileProgram:
     """At most as many as the machine has counters for."""
     control_mask: int = 0
     """What the entry of kept control wavelets is combined with at first (M143)."""
+    unmasks_exceptions: bool = False
+    """Stores may let floating point exceptions stop it (M147)."""
     loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""

@@ -290,7 +290,8 @@ def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
 
 def fast_engine_lacks(image: WaferImage) -> list[str]:
     """Return what the image needs and only the reference engine has, one phrase a feature."""
-    del image
+    if any(program.unmasks_exceptions for program in image.programs):
+        return ["floating point exceptions"]
     return []
 
 

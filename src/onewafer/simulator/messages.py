@@ -9,7 +9,7 @@ from onewafer.simulator.arithmetic import queue_words
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from onewafer.image import DsdOperation, Symbol, TileProgram
 
@@ -77,6 +77,11 @@ def _extent(symbol: Symbol) -> str:
 def failed_trap(message: str) -> str:
     """Return what a TRAP says (M24)."""
     return f"assertion failed: {message}" if message else "assertion failed"
+
+
+def unmasked_exceptions(names: Sequence[str]) -> str:
+    """Return what stops a program that has unmasked exceptions (M147)."""
+    return f"floating point exception {', '.join(names)}, which the program has unmasked"
 
 
 def fifo_width(held: int, asked: int) -> str:

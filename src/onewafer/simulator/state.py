@@ -57,6 +57,8 @@ class MachineState:
     many columns as any program has rotations, at least one."""
     control_masks: NDArray[np.uint8]
     """`[num_pes]`: what the entry of kept control wavelets is combined with (M143)."""
+    unmasked_exceptions: NDArray[np.uint8]
+    """`[num_pes]`: bit set, floating point exceptions that stop a program (M147)."""
     blocked_streams: NDArray[np.uint8]
     """`[num_pes]`: 1 from a launch until the program unblocks the command stream."""
 
@@ -81,5 +83,6 @@ def make_state(
         queue_flushes=flags(),
         rotation_counts=np.zeros((num_pes, max(num_rotations, 1)), np.uint32),
         control_masks=np.zeros(num_pes, np.uint8),
+        unmasked_exceptions=np.zeros(num_pes, np.uint8),
         blocked_streams=np.zeros(num_pes, np.uint8),
     )

@@ -1,10 +1,10 @@
-"""`<tile_config>`: what the machine has works, what it has not is refused where it is called."""
+"""`<tile_config>`: what changes the configuration of a PE."""
 
 from __future__ import annotations
 
 import pytest
 
-from onewafer.errors import CompileError
+from onewafer.errors import CompileError, SimulationError
 from tests.csl.library.one_pe import compile_pe, device_of
 
 IMPORT = """
@@ -78,10 +78,20 @@ def test_mask_of_kept_control_wavelets(arch):
     assert entries == [40 ^ 2, 40 ^ 33]
 
 
-def test_what_the_machine_lacks_is_refused():
-    message = "exceptions.set_exception_mask is not supported yet"
-    with pytest.raises(CompileError, match=message):
-        compile_pe("config.exceptions.set_exception_mask(1);", IMPORT)
+def test_exceptions_stop_a_program():
+    divide = "f = 1.0 / g;"
+    declared = IMPORT + "const e = config.exceptions; var f: f32 = 0.0; var g: f32 = 0.0;"
+    body = f"""
+  {divide}
+  e.set_exception_mask(e.FP_OVERFLOW & e.FP_INVALID);
+  {divide}
+  e.set_exception_mask(e.FP_DIV_BY_0 & e.FP_INEXACT);
+  {divide}
+"""
+    device = device_of(compile_pe(body, declared, arch="wse3"))
+    with pytest.raises(SimulationError, match="FP_DIV_BY_0") as error:
+        device.launch("run")
+    assert str(error.value).count("pe.csl") == 1
 
 
 FILTERED = """

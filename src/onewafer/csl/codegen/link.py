@@ -106,6 +106,7 @@ class _Linker:
             reaches_queues=instance.reaches_queues,
             rotations=instance.rotations,
             control_mask=instance.control_mask,
+            unmasks_exceptions=instance.unmasks_exceptions,
             pointers=pointers,
             loaded_dsrs=loaded_dsrs,
         )

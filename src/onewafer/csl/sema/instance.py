@@ -216,8 +216,8 @@ class InstanceContext(Context):
         """What runs when a color is torn down."""
         self.empty_queue_handlers: dict[tuple[bool, int], tuple[FunctionValue, Span]] = {}
         """What runs when a queue has become empty, by (it is an output queue, number)."""
-        self.reaches_registers = self.reaches_queues = False
-        """Whether loads and stores may go to registers of the router, and to those of queues."""
+        self.reaches_registers = self.reaches_queues = self.unmasks_exceptions = False
+        """Whether loads and stores may go to registers: of the router; queues; and exceptions."""
         self.rotations: list[tuple[Rotation, Span]] = []
         """Tasks in whose place another one starts now and then."""
         self.control_tables = ControlTables()

@@ -76,7 +76,7 @@ def kind_of(register: int) -> int:
 
 @jitable
 def number_of(register: int) -> int:
-    """Return the color of a register; of the last kind, which of the three it is."""
+    """Return the color of a register; of the last kind, which of them it is."""
     return register & _NUMBER_MASK
 
 

@@ -26,7 +26,6 @@ from onewafer.image import (
     RESULT_SHIFT,
     SAVES_ADDRESS,
     TEARDOWN_TASK,
-    ChannelKind,
     DsdKind,
     DsdOperation,
     OperandMode,
@@ -49,7 +48,7 @@ from onewafer.simulator.arithmetic.registers import (
 )
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.findings import NO_CHECKING
-from onewafer.simulator.loading import UNBOUND, channel_color, unbound_queue_message
+from onewafer.simulator.loading import UNBOUND, unbound_queue_message
 from onewafer.simulator.messages import (
     EMPTY_DSR,
     busy_microthread,
@@ -59,7 +58,9 @@ from onewafer.simulator.messages import (
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES, arguments_of
+from onewafer.simulator.reference.exceptions import EXCEPTIONS_REGISTER, exceptions_of_element
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
+from onewafer.simulator.reference.gates import set_blocked
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.operand import (
@@ -154,6 +155,7 @@ class ComputeElement:
         "counter",
         "details",
         "dsrs",
+        "exceptions",
         "fifos",
         "index",
         "last_picked",
@@ -229,17 +231,17 @@ class ComputeElement:
             for number, words in enumerate(architecture.output_queue_words)
         ]
         self.queue_registers = queue_registers_of(self, state, agenda)
+        self.exceptions = exceptions_of_element(tables.raised, state, index)
         self.fifos = [
             Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
         ]
         self.main_thread = MainThread.IDLE
         self.main_free = self.main_next = 0
-        self._limit = self._now = 0
+        self._limit = self._now = self.stalled_since = 0
         self.written_register: tuple[int, int] | None = None
         """A register of the router that was written in this cycle, and the word."""
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
         self.last_picked = _NUM_PICKER_IDS - 1
-        self.stalled_since = 0
         self.busy_issues: dict[int, int] = {}
         """How often the instruction at a program counter found its microthread busy."""
         self.main_thread_cycles = self.num_instructions = self.task_starts = 0
@@ -309,6 +311,8 @@ class ComputeElement:
         """Return the register at an address (M131, M134), or `NO_REGISTER`."""
         if not self.program.reaches_registers:
             return NO_REGISTER
+        if self.exceptions is not None and self.exceptions.is_at(address, num_bytes):
+            return EXCEPTIONS_REGISTER
         if self.queue_registers is not None:
             register = self.queue_registers.at(address & ADDRESS_MASK, num_bytes)
             if register != NO_REGISTER:
@@ -321,6 +325,8 @@ class ComputeElement:
 
     def read_register(self, register: int) -> int:
         """Return a register as of the start of the cycle (M132, M133)."""
+        if self.exceptions is not None and register == EXCEPTIONS_REGISTER:
+            return self.exceptions.mask
         if self.queue_registers is not None and is_of_queues(register):
             return self.queue_registers.read(register)
         if kind_of(register) != PENDING_REGISTER:
@@ -334,6 +340,9 @@ class ComputeElement:
 
     def write_register(self, register: int, word: int) -> None:
         """Set a register at the end of the cycle; what was torn down, nobody sets."""
+        if self.exceptions is not None and register == EXCEPTIONS_REGISTER:
+            self.exceptions.mask = word
+            return
         if self.queue_registers is not None and is_of_queues(register):
             self.queue_registers.write(register, word & 0xFFFF)
         if kind_of(register) != PENDING_REGISTER:
@@ -367,23 +376,10 @@ class ComputeElement:
         self._state.pending_tasks[self.index] |= tasks
 
     def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
-        """Block or unblock a `channel()` (M61)."""
-        color = channel_color(encoded, self.program)
-        if self.queue_registers is not None and encoded >> 8 == ChannelKind.COLOR:
-            color = self.queue_registers.home_of(encoded & 0xFF)
-            if color is None:
-                return  # no queue serves the color now
-        state = self._state
-        flags, bit = (
-            (state.blocked_tasks, encoded & 0xFF)
-            if color is None
-            else (state.blocked_colors, color)
-        )
+        """Block or unblock a `channel()` (M61, M146)."""
+        set_blocked(self, self._state, encoded, is_blocked=is_blocked)
         if is_blocked:
-            flags[self.index] |= 1 << bit
             self.path.hold(self.held_threads, self._now)
-        else:
-            flags[self.index] &= _WORD ^ 1 << bit
 
     @property
     def held_threads(self) -> int:

@@ -8,6 +8,7 @@ from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
 from onewafer.simulator.messages import conflict, fifo_fault
+from onewafer.simulator.reference.exceptions import check_exceptions
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
 from onewafer.simulator.statistics import StallReason
@@ -264,6 +265,7 @@ class DataPath:
         self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
         try:
             operation.perform()
+            check_exceptions(self._owner)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
         self.num_elements += operation.length
@@ -271,6 +273,7 @@ class DataPath:
     def _step(self, operation: Operation, cycle: int) -> None:
         try:
             operation.step()
+            check_exceptions(self._owner)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
 

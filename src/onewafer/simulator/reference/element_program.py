@@ -14,6 +14,7 @@ from onewafer.simulator.loading import (
     fabric_color,
     input_attachments,
 )
+from onewafer.simulator.reference.exceptions import Raised, watching
 from onewafer.simulator.reference.instructions import Instruction, decode_program
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ElementProgram:
     """Exported functions by host-visible name."""
     rotations: dict[Task | None, tuple[int, int, Task]]
     """By data task: number and limit of its rotation, and the other task of the pair (M142)."""
+    raised: Raised | None
+    """Exceptions of its operations; None: it unmasks none (M147)."""
     control_offsets: dict[int, int]
     """By input queue: what is added to the entry of its control wavelets (M145)."""
 
@@ -59,10 +62,16 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         for symbol in program.symbols
         if symbol.name == target and symbol.kind is SymbolKind.FUNCTION
     }
+    raised = Raised() if program.unmasks_exceptions else None
+    code = decode_program(program, architecture.timing)
+    if raised is not None:
+        rows = [[int(field) for field in row] for row in program.code]
+        code = [watching(one, row, raised) for one, row in zip(code, rows, strict=True)]
     control_tasks = {t.task_id: t for t in program.tasks if t.kind is TaskKind.CONTROL}
     return ElementProgram(
         program=program,
-        code=decode_program(program, architecture.timing),
+        code=code,
+        raised=raised,
         local_tasks={t.task_id: t for t in program.tasks if t.kind is TaskKind.LOCAL},
         data_task_of_color={
             data_task_color(task.task_id, program, architecture): task

@@ -40,6 +40,7 @@ from onewafer.csl.sema.values import (
 )
 from onewafer.image import (
     CONTROL_MASK_WORD,
+    EXCEPTIONS_WORD,
     WORD_BYTES,
     Opcode,
     ScalarType,
@@ -347,6 +348,16 @@ def set_control_mask(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     address = ir.Immediate(ScalarType.U16, WORD_BYTES * CONTROL_MASK_WORD)
     a.emit(ir.Store(ScalarType.U16, address, 0, mask, site.span))
     warn_of_undefined(a.instance, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
+    return VOID_VALUE
+
+
+@runtime_builtin("set_exception_mask", 1, is_internal=True)
+def set_exception_mask(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Say which floating point exceptions do not stop the program from now on."""
+    a.instance.reaches_registers = a.instance.unmasks_exceptions = True
+    mask = a.sized(args[0], t.U16, site.argument_spans[0], "the mask")
+    address = ir.Immediate(ScalarType.U16, WORD_BYTES * EXCEPTIONS_WORD)
+    a.emit(ir.Store(ScalarType.U16, address, 0, mask, site.span))
     return VOID_VALUE
 
 

@@ -1,0 +1,230 @@
+"""Floating point exceptions of a program that can unmask them (M147).
+
+What an operation computes is not changed: its operands and its result are looked at. Only the
+reference engine does so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isfinite, isinf, isnan, trunc
+from typing import TYPE_CHECKING, Final
+
+from onewafer.errors import SimulationError
+from onewafer.image import (
+    EXCEPTIONS_WORD,
+    WORD_BYTES,
+    DsdOperation,
+    Field,
+    Opcode,
+    ScalarType,
+)
+from onewafer.simulator.arithmetic.compiled import single_to_float
+from onewafer.simulator.arithmetic.floating import half_to_float
+from onewafer.simulator.arithmetic.integer import to_number
+from onewafer.simulator.messages import unmasked_exceptions
+from onewafer.simulator.reference.memory import ADDRESS_MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.instructions import Instruction
+    from onewafer.simulator.state import MachineState
+
+UNDERFLOW, OVERFLOW, INEXACT, INVALID, DIVISION = (1 << bit for bit in range(3, 8))
+"""Bits of the mask, behind those of counters and software, which never come."""
+NAMES: Final = {
+    UNDERFLOW: "FP_UNDERFLOW",
+    OVERFLOW: "FP_OVERFLOW",
+    INEXACT: "FP_INEXACT",
+    INVALID: "FP_INVALID",
+    DIVISION: "FP_DIV_BY_0",
+}
+
+EXCEPTIONS_REGISTER: Final = 1 << 16
+"""The mask, among the registers of the router and the queues."""
+_ALL_MASKED: Final = 0xFFFF
+_F16, _F32, _I16 = ScalarType.F16, ScalarType.F32, ScalarType.I16
+_SMALLEST_NORMAL: Final = {_F16: Fraction(1, 1 << 14), _F32: Fraction(1, 1 << 126)}
+
+
+class Raised:
+    """What the operations of a program have raised since somebody asked."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self) -> None:
+        self._bits = 0
+
+    def add(self, bits: int) -> None:
+        """Note exceptions of an operation."""
+        self._bits |= bits
+
+    def take(self) -> int:
+        """Return what was noted, and forget it."""
+        bits, self._bits = self._bits, 0
+        return bits
+
+
+class Exceptions:
+    """Which exceptions stop the program of an element."""
+
+    __slots__ = ("_index", "_raised", "_state")
+
+    def __init__(self, raised: Raised, state: MachineState, index: int) -> None:
+        self._raised = raised
+        self._state = state
+        self._index = index
+
+    def is_at(self, address: int, num_bytes: int) -> bool:
+        """Tell whether the mask is the register at a byte address."""
+        return address & ADDRESS_MASK == WORD_BYTES * EXCEPTIONS_WORD and num_bytes == WORD_BYTES
+
+    @property
+    def mask(self) -> int:
+        """A 0 for each exception that stops the program."""
+        return _ALL_MASKED ^ int(self._state.unmasked_exceptions[self._index])
+
+    @mask.setter
+    def mask(self, word: int) -> None:
+        self._state.unmasked_exceptions[self._index] = ~word & 0xFF
+
+    def check(self) -> None:
+        """Raise `SimulationError` if what was done since the last time stops the program."""
+        bits = self._raised.take() & ~self.mask
+        if bits:
+            names = [name for bit, name in NAMES.items() if bits & bit]
+            raise SimulationError(unmasked_exceptions(names))
+
+
+def exceptions_of_element(
+    raised: Raised | None, state: MachineState, index: int
+) -> Exceptions | None:
+    """Return the exceptions of an element, if its program may unmask them."""
+    return None if raised is None else Exceptions(raised, state, index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What an operation computes exactly, of operands of which types."""
+
+    exact: Callable[..., Fraction]
+    operands: tuple[ScalarType | None, ...]
+    """None: not an operand."""
+    result: ScalarType
+
+
+_SCALARS: Final = {
+    Opcode.ADD: lambda a, b: a + b,
+    Opcode.SUB: lambda a, b: a - b,
+    Opcode.MUL: lambda a, b: a * b,
+    Opcode.DIV: lambda a, b: a / b,
+}
+_D = DsdOperation
+_ELEMENTS: Final = {
+    **{
+        operation: _Shape(_SCALARS[opcode], (type_, type_, None), type_)
+        for opcode, half, single in (
+            (Opcode.ADD, _D.FADDH, _D.FADDS),
+            (Opcode.SUB, _D.FSUBH, _D.FSUBS),
+            (Opcode.MUL, _D.FMULH, _D.FMULS),
+        )
+        for operation, type_ in ((half, _F16), (single, _F32))
+    },
+    _D.FADDHS: _Shape(lambda a, b: a + b, (_F32, _F16, None), _F32),
+    _D.FMACH: _Shape(lambda a, b, c: a + b * c, (_F16, _F16, _F16), _F16),
+    _D.FMACS: _Shape(lambda a, b, c: a + b * c, (_F32, _F32, _F32), _F32),
+    _D.FMACHS: _Shape(lambda a, b, c: a + b * c, (_F32, _F16, _F16), _F32),
+    _D.FS2H: _Shape(lambda b: b, (None, _F32, None), _F16),
+    _D.FSCALEH: _Shape(lambda b, n: b * Fraction(2) ** int(n), (None, _F16, _I16), _F16),
+    _D.FSCALES: _Shape(lambda b, n: b * Fraction(2) ** int(n), (None, _F32, _I16), _F32),
+    _D.FH2XP16: _Shape(lambda b: b, (None, _F16, None), _I16),
+    _D.FS2XP16: _Shape(lambda b: b, (None, _F32, None), _I16),
+    _D.XP162FH: _Shape(lambda b: b, (None, _I16, None), _F16),
+}
+
+
+def check_exceptions(element: ComputeElement) -> None:
+    """Raise `SimulationError` if what an element has just done raised an unmasked exception."""
+    if element.exceptions is not None:
+        element.exceptions.check()
+
+
+def watching(instruction: Instruction, row: Sequence[int], raised: Raised) -> Instruction:
+    """Return an instruction that notes the exceptions of what it computes."""
+    shape = _shape(instruction.opcode, row)
+    if shape is None:
+        return instruction
+    compute, execute = instruction.function, instruction.execute
+
+    def watched(*words: int) -> int:
+        word = compute(*words)
+        raised.add(exceptions_of(shape, words, word))
+        return word
+
+    def checked(element: ComputeElement, one: Instruction, cycle: int) -> int:
+        following = execute(element, one, cycle)
+        check_exceptions(element)
+        return following
+
+    return replace(instruction, function=watched, execute=checked)
+
+
+def _shape(opcode: Opcode, row: Sequence[int]) -> _Shape | None:
+    match opcode:
+        case Opcode.DSD:
+            return _ELEMENTS.get(DsdOperation(row[Field.TYPE]))
+        case Opcode.CONVERT:
+            source, target = ScalarType(row[Field.TYPE]), ScalarType(row[Field.IMM])
+            is_float = source.is_float or target.is_float
+            if not is_float or ScalarType.BOOL in (source, target):
+                return None
+            return _Shape(lambda a: a, (source,), target)
+        case _ if opcode in _SCALARS and ScalarType(row[Field.TYPE]).is_float:
+            type_ = ScalarType(row[Field.TYPE])
+            return _Shape(_SCALARS[opcode], (type_, type_), type_)
+        case _:
+            return None
+
+
+def exceptions_of(shape: _Shape, words: Sequence[int], word: int) -> int:
+    """Return the exceptions of an operation on register words that gave a word."""
+    operands = [
+        _value(given, type_)
+        for given, type_ in zip(words, shape.operands, strict=False)
+        if type_ is not None
+    ]
+    if any(map(isnan, operands)):
+        return INVALID if not shape.result.is_float else 0
+    if not shape.result.is_float:
+        return _of_integer(operands[0], shape.result)
+    result = _value(word, shape.result)
+    if isnan(result):
+        return INVALID
+    if any(map(isinf, operands)):
+        return 0
+    if isinf(result) and shape.exact is _SCALARS[Opcode.DIV] and operands[1] == 0:
+        return DIVISION
+    if isinf(result):
+        return OVERFLOW | INEXACT
+    exact = shape.exact(*map(Fraction, operands))
+    if exact == Fraction(result):
+        return 0
+    return INEXACT | UNDERFLOW if abs(exact) < _SMALLEST_NORMAL[shape.result] else INEXACT
+
+
+def _of_integer(value: float, type_: ScalarType) -> int:
+    """Return the exceptions of a conversion to an integer, toward zero."""
+    bits = 8 * type_.num_bytes
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if type_.is_signed else (0, (1 << bits) - 1)
+    if not isfinite(value) or not low <= trunc(value) <= high:
+        return INVALID
+    return 0 if value == trunc(value) else INEXACT
+
+
+def _value(word: int, type_: ScalarType) -> float:
+    if type_ is _F32:
+        return single_to_float(word)
+    return half_to_float(word & 0xFFFF) if type_ is _F16 else float(to_number(word, int(type_)))
