@@ -11,6 +11,7 @@ from onewafer.errors import ImageError
 from onewafer.geometry import Direction
 from onewafer.image import make_image, verify
 from onewafer.simulator import ENGINES, Machine
+from onewafer.simulator.selection import select_engine
 from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, WSE3, receiver, route, sender, switched
 
 ALONG_X = 1 << EAST | 1 << WEST
@@ -77,6 +78,24 @@ def test_the_ramp_keeps_the_color(engine):
     }
     words, _ = received(engine, routes, width=2, color_sent=2, color_read=2, num_words=3)
     assert words == [1, 2, 3]
+
+
+def test_what_comes_from_the_ramp_is_swapped():
+    """M59: with the bit of the ramp; the link swaps it back."""
+    everywhere = ALONG_X | ALONG_Y | 1 << RAMP
+    routes = {
+        (0, 0, 2): swapping(route(RAMP, RAMP), everywhere),
+        (0, 0, 3): swapping(route(RAMP, EAST), everywhere),
+        (1, 0, 2): swapping(route(WEST, RAMP), everywhere),
+    }
+    words, machine = received("reference", routes, width=2, color_sent=2, color_read=2, num_words=3)
+    assert words == [1, 2, 3]
+    assert machine.statistics().wavelet_hops == 3
+
+
+def test_the_fast_engine_leaves_swapped_ramps_to_the_reference():
+    image = make_image(WSE2, sender(2, 1), routes={(0, 0, 2): swapping(route(RAMP, RAMP), 0x1F)})
+    assert select_engine("fast", image).name == "reference"
 
 
 def test_no_swap_on_wse3():

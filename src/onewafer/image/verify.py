@@ -139,8 +139,8 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
         for name, mask in (("rx", position.rx), ("tx", position.tx)):
             if not 0 <= mask < 1 << _NUM_PORTS:
                 yield f"switch position {number}: {name} mask {mask:#x} names no port"
-    if not 0 <= config.swap_mask < 1 << Direction.RAMP:
-        yield f"swap mask {config.swap_mask:#x} names no link"
+    if not 0 <= config.swap_mask < 2 << Direction.RAMP:
+        yield f"swap mask {config.swap_mask:#x} names no port"
     if positions[0] is None:
         yield "switch position 0 is invalid; it is the route"
     yield from _host_problems(config)

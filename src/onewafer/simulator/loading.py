@@ -14,6 +14,7 @@ import numpy as np
 
 from onewafer.arch import DataTaskKey
 from onewafer.errors import ImageError
+from onewafer.geometry import Direction
 from onewafer.image import (
     NUM_COLORS,
     ChannelKind,
@@ -290,9 +291,12 @@ def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
 
 def fast_engine_lacks(image: WaferImage) -> list[str]:
     """Return what the image needs and only the reference engine has, one phrase a feature."""
+    lacks: list[str] = []
     if any(program.unmasks_exceptions for program in image.programs):
-        return ["floating point exceptions"]
-    return []
+        lacks.append("floating point exceptions")
+    if any(config.swap_mask >> Direction.RAMP & 1 for config in image.color_configs):
+        lacks.append("colors that are swapped along both axes")
+    return lacks
 
 
 def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:

@@ -65,16 +65,11 @@ def _routes(value: Value, span: Span) -> Mapping[str, Value]:
 
 
 def _swap_mask(routes: Mapping[str, Value], span: Span) -> int:
-    """Return the links behind which the color is the other one of its pair."""
+    """Return the ports behind which the color is the other one of its pair."""
     along_x = read_flag(routes, "color_swap_x", span)
     along_y = read_flag(routes, "color_swap_y", span)
     if along_x and along_y:
-        fail(
-            "unsupported-feature",
-            "`color_swap_x` and `color_swap_y` together are not supported yet",
-            span,
-            help="with both, the ramp swaps as well; let a color turn only along one axis",
-        )
+        return (2 << Direction.RAMP) - 1  # and what comes from the ramp
     if along_x:
         return 1 << Direction.WEST | 1 << Direction.EAST
     return 1 << Direction.NORTH | 1 << Direction.SOUTH if along_y else 0

@@ -222,7 +222,8 @@ class DataPath:
         output = operation.output
         if output is not None:
             routable = cycle + 1 + self._ramp_cycles
-            router.push(output.queue, routable, output.color, output.written)
+            color = router.color_from_ramp(output.color)
+            router.push(output.queue, routable, color, output.written)
             subject = output.color | output.queue.number << 8
             written = output.written & ~ADVANCE_MARK
             self._owner.record_detail(cycle, EventKind.QUEUED, subject, written)

@@ -162,8 +162,9 @@ class ReferenceEngine:
         is_stream = self._sends[router.y, router.x, color]
         number = HOST_QUEUE + 1 + color if is_stream else HOST_QUEUE
         queue = self._injected.setdefault((pe_index, number), OutputQueue(number, NEVER, None))
+        entering = router.color_from_ramp(color)
         for word in words:
-            router.push(queue, self._cycle, color, word & 0xFFFF_FFFF)
+            router.push(queue, self._cycle, entering, word & 0xFFFF_FFFF)
         self._agenda.note(self._cycle)
         self._agenda.schedule(router, self._cycle)
 

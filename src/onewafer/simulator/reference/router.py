@@ -247,6 +247,11 @@ class Router:
         self.switches[number_of(register)].write(kind_of(register), word)
         agenda.schedule(self, cycle + 1)
 
+    def color_from_ramp(self, color: int) -> int:
+        """Return which color wavelets of a color have that come from the ramp (M59)."""
+        switch = self.switches.get(color)
+        return color ^ 1 if switch is not None and switch.swaps_ramp else color
+
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
         """Let a wavelet wait in `source`, routable from cycle `ready`."""
         if not source.words:
