@@ -214,7 +214,7 @@ IMAGE_MUTATIONS = [
     ("color configurations", change(color_configs=first_config(positions=(None, SwitchPosition(1, 1)), current_position=1))),
     ("switchable colors", change(config_of_color=poked((0, 1, 10), 0), color_configs=first_config(positions=(SwitchPosition(1, 1),) * 2))),
     ("colors change only where", change(color_configs=first_config(swap_mask=1))),
-    ("color configurations", change(color_configs=first_config(swap_mask=16))),
+    ("color configurations", change(color_configs=first_config(swap_mask=32))),
     ("exports are bound", change(exports=lambda e: (*e, e[0]))),
     ("exports are bound", change(exports=lambda e: (*e, replace(e[0], name="absent")))),
     ("exports are bound", change(exports=lambda e: (*e[:-1], replace(e[-1], argument_types=())))),

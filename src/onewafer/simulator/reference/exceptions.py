@@ -6,6 +6,7 @@ reference engine does so.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite, isinf, isnan, trunc
@@ -116,14 +117,30 @@ class _Shape:
     result: ScalarType
 
 
-_SCALARS: Final = {
-    Opcode.ADD: lambda a, b: a + b,
-    Opcode.SUB: lambda a, b: a - b,
-    Opcode.MUL: lambda a, b: a * b,
-    Opcode.DIV: lambda a, b: a / b,
+def _same(a: Fraction) -> Fraction:
+    return a
+
+
+def _quotient(a: Fraction, b: Fraction) -> Fraction:
+    return a / b
+
+
+def _multiply_add(a: Fraction, b: Fraction, c: Fraction) -> Fraction:
+    return a + b * c
+
+
+def _scaled(a: Fraction, exponent: Fraction) -> Fraction:
+    return a * Fraction(2) ** int(exponent)
+
+
+_SCALARS: Final[dict[Opcode, Callable[..., Fraction]]] = {
+    Opcode.ADD: operator.add,
+    Opcode.SUB: operator.sub,
+    Opcode.MUL: operator.mul,
+    Opcode.DIV: _quotient,
 }
 _D = DsdOperation
-_ELEMENTS: Final = {
+_ELEMENTS: Final[dict[DsdOperation, _Shape]] = {
     **{
         operation: _Shape(_SCALARS[opcode], (type_, type_, None), type_)
         for opcode, half, single in (
@@ -133,16 +150,16 @@ _ELEMENTS: Final = {
         )
         for operation, type_ in ((half, _F16), (single, _F32))
     },
-    _D.FADDHS: _Shape(lambda a, b: a + b, (_F32, _F16, None), _F32),
-    _D.FMACH: _Shape(lambda a, b, c: a + b * c, (_F16, _F16, _F16), _F16),
-    _D.FMACS: _Shape(lambda a, b, c: a + b * c, (_F32, _F32, _F32), _F32),
-    _D.FMACHS: _Shape(lambda a, b, c: a + b * c, (_F32, _F16, _F16), _F32),
-    _D.FS2H: _Shape(lambda b: b, (None, _F32, None), _F16),
-    _D.FSCALEH: _Shape(lambda b, n: b * Fraction(2) ** int(n), (None, _F16, _I16), _F16),
-    _D.FSCALES: _Shape(lambda b, n: b * Fraction(2) ** int(n), (None, _F32, _I16), _F32),
-    _D.FH2XP16: _Shape(lambda b: b, (None, _F16, None), _I16),
-    _D.FS2XP16: _Shape(lambda b: b, (None, _F32, None), _I16),
-    _D.XP162FH: _Shape(lambda b: b, (None, _I16, None), _F16),
+    _D.FADDHS: _Shape(operator.add, (_F32, _F16, None), _F32),
+    _D.FMACH: _Shape(_multiply_add, (_F16, _F16, _F16), _F16),
+    _D.FMACS: _Shape(_multiply_add, (_F32, _F32, _F32), _F32),
+    _D.FMACHS: _Shape(_multiply_add, (_F32, _F16, _F16), _F32),
+    _D.FS2H: _Shape(_same, (None, _F32, None), _F16),
+    _D.FSCALEH: _Shape(_scaled, (None, _F16, _I16), _F16),
+    _D.FSCALES: _Shape(_scaled, (None, _F32, _I16), _F32),
+    _D.FH2XP16: _Shape(_same, (None, _F16, None), _I16),
+    _D.FS2XP16: _Shape(_same, (None, _F32, None), _I16),
+    _D.XP162FH: _Shape(_same, (None, _I16, None), _F16),
 }
 
 
@@ -181,7 +198,7 @@ def _shape(opcode: Opcode, row: Sequence[int]) -> _Shape | None:
             is_float = source.is_float or target.is_float
             if not is_float or ScalarType.BOOL in (source, target):
                 return None
-            return _Shape(lambda a: a, (source,), target)
+            return _Shape(_same, (source,), target)
         case _ if opcode in _SCALARS and ScalarType(row[Field.TYPE]).is_float:
             type_ = ScalarType(row[Field.TYPE])
             return _Shape(_SCALARS[opcode], (type_, type_), type_)
