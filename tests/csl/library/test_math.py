@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onewafer.errors import CompileError
 from tests.csl.library.kernel import apply
 from tests.csl.library.one_pe import compile_pe, device_of
 
@@ -60,6 +61,14 @@ def test_bf16_while_compiling():
     asserted = "".join(f"  @comptime_assert({condition});\n" for condition in conditions)
     declared = 'const math = @import_module("<math>");\nconst x: bf16 = 2.25;\n'
     compile_pe("", f"{declared}comptime {{\n{asserted}}}\n")
+
+
+@pytest.mark.parametrize("name", ["subsat", "subsat_f16"])
+def test_saturating_subtraction_is_refused(name):
+    with pytest.raises(CompileError, match="where it saturates"):
+        compile_pe(
+            f"x = math.{name}(x, x);", 'const math = @import_module("<math>");\nvar x: f16 = 1.0;'
+        )
 
 
 @pytest.mark.parametrize("name", ORACLES)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from onewafer.csl.sema import formats
@@ -43,6 +44,10 @@ from onewafer.csl.sema import types as t
         ("@bitcast(i16, @as(u16, 65535))", "-1"),
         ("@bitcast(u16, @as(bf16, 6.0))", str(0b0100000011000000)),
         ("@bitcast(bf16, @as(u16, 0x3FC0))", "1.5"),
+        ("@bitcast(u16, @as(cb16, 6.0))", str(0b0101100100000000)),
+        ("@bitcast(cb16, @as(u16, 0b0101100100000000))", "6.0"),
+        ("@bitcast(u16, @as(cb16, -1.0e30))", str(0xFE00)),
+        ("@as(cb16, 1.0) + @as(cb16, 0.0009765625)", "1.0"),
         ("@bitcast(u16, @as(bf16, 3.4e38) * 2.0)", str(0x7F80)),
         ("@type_of(@as(f32, 1.0) + @as(f16, 1.0))", "f32"),
         ("@as(bf16, 1.0) + @as(bf16, 0.00390625)", "1.0"),
@@ -76,6 +81,7 @@ def test_value(comptime, expression, shown):
         ("@bitcast(u16, @as(f32, 1.0))", "type-mismatch"),
         ("@bitcast(u16, 1)", "type-mismatch"),
         ("@as(f16, 1.0) + @as(bf16, 1.0)", "type-mismatch"),
+        ("@as(cb16, 1.0) + @as(bf16, 1.0)", "type-mismatch"),
         ("@as(color, 1)", "type-mismatch"),
         ("NORTH < SOUTH", "type-mismatch"),
         ("if (1) 2 else 3", "type-mismatch"),
@@ -124,3 +130,21 @@ def test_bf16_is_the_nearest_number_with_8_bits(value):
         below, above = (formats.from_bits(t.BF16, max(bits + d, 0) & 0xFFFF) for d in (-1, 1))
         others = [o for o in (below, above) if math.isfinite(o)]
         assert all(abs(value - rounded) <= abs(value - o) for o in others)
+
+
+@given(st.integers(0, 0xFFFF))
+def test_bits_of_cb16_come_back(bits):
+    value = formats.from_bits(t.CB16, bits)
+    assert math.isnan(value) or formats.to_bits(t.CB16, value) == bits
+    assert math.isnan(value) or formats.round_float(t.CB16, value) == value
+
+
+@given(st.floats(-(2.0**21), 2.0**21))
+def test_cb16_is_the_nearest_number_with_10_bits(value):
+    rounded = formats.round_float(t.CB16, value)
+    assume(math.isfinite(rounded))
+    bits = formats.to_bits(t.CB16, abs(rounded))
+    others = [formats.from_bits(t.CB16, other) for other in (bits - 1, bits + 1) if other >= 0]
+    distance = abs(Fraction(abs(value)) - Fraction(abs(rounded)))
+    for other in filter(math.isfinite, others):
+        assert distance <= abs(Fraction(abs(value)) - Fraction(other))

@@ -125,8 +125,8 @@ def test_run_time_gates(body):
         ("@bind_control_task(step, control); @bind_control_task(step, control);",
          "duplicate-task-binding"),
         ("@bind_control_task(step, control); @activate(step);", "type-mismatch"),
-        ("@bind_control_task(step, control); @block(step);", "unsupported-feature"),
-        ("@block(control);", "unsupported-feature"),
+        ("@bind_control_task(step, control); @block(step);", "type-mismatch"),
+        ("@block(control);", "type-mismatch"),
         ("step();", "not-callable"),
     ],
 )  # fmt: skip

@@ -527,8 +527,8 @@ class InstanceContext(Context):
                 kind, number = self.task_id(value, span, "a task id")
                 if kind is TaskKind.CONTROL:
                     fail(
-                        "unsupported-feature",
-                        "blocking a control task is not supported yet",
+                        "type-mismatch",
+                        "a control task cannot be blocked",
                         span,
                         help="block the color or input queue that its wavelets come from",
                     )

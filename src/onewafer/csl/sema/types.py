@@ -49,14 +49,18 @@ class IntegerType:
 
 @dataclass(frozen=True, slots=True)
 class FloatType:
-    """`f16` or `f32`, or (is_brain) `bf16`, the upper half of an `f32`: comptime only."""
+    """`f16` or `f32`; comptime only: (is_brain) `bf16`, the upper half of an `f32`, and `cb16`."""
 
     bits: int
     is_brain: bool = False
+    is_cerebras: bool = False
+    """`cb16`: 6 bits of exponent, 9 of mantissa."""
 
     def __str__(self) -> str:
         """Return the spelling."""
-        return f"{'b' if self.is_brain else ''}f{self.bits}"
+        return (
+            f"cb{self.bits}" if self.is_cerebras else f"{'b' if self.is_brain else ''}f{self.bits}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,7 @@ U64: Final = IntegerType(64, is_signed=False)
 F16: Final = FloatType(16)
 F32: Final = FloatType(32)
 BF16: Final = FloatType(16, is_brain=True)
+CB16: Final = FloatType(16, is_cerebras=True)
 BOOL: Final = SimpleType("bool")
 VOID: Final = SimpleType("void")
 COMPTIME_INT: Final = SimpleType("comptime_int")
@@ -267,6 +272,7 @@ COMPTIME_ONLY: Final = frozenset(
         RANGE,
         ANYTYPE,
         BF16,
+        CB16,
         *REGISTERS,
     )
 )
@@ -274,7 +280,7 @@ COMPTIME_ONLY: Final = frozenset(
 PREDECLARED: Final[Mapping[str, Type]] = {
     str(t): t
     for t in (
-        *(I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, BF16, BOOL, VOID),
+        *(I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, BF16, CB16, BOOL, VOID),
         *(COMPTIME_INT, COMPTIME_FLOAT, COMPTIME_STRING, COMPTIME_STRUCT, TYPE, ANYTYPE),
         *(DIRECTION, COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID),
         *(INPUT_QUEUE, OUTPUT_QUEUE, UT_ID, MEM1D_DSD, MEM4D_DSD, FABIN_DSD, FABOUT_DSD),

@@ -28,6 +28,7 @@ from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
+    Array,
     FunctionValue,
     Range,
     Runtime,
@@ -137,6 +138,19 @@ def range_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         )
     span = site.span
     return Range(type_, a.coerce(start, type_, span), a.coerce(stop, type_, span), step)
+
+
+@runtime_builtin("constants", 2)
+def constants(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Return an array filled with a value that run time knows."""
+    type_ = places.expect_type(args[0], site.argument_spans[0])
+    span = site.argument_spans[1]
+    if not isinstance(type_, t.ArrayType):
+        return a.coerce(args[1], type_, span)
+    element = a.sized(args[1], type_.element, span, "the element")
+    held = a.new_local("constant", type_.element, is_const=True).local
+    a.emit(ir.SetLocal(held, element, span))
+    return Array(type_, [Runtime(type_.element, ir.ReadLocal(held))] * type_.num_elements)
 
 
 @runtime_builtin("type_of", 1, operands=(0,))

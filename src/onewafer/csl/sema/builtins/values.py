@@ -548,7 +548,7 @@ def kind_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     match places.expect_type(args[0], site.argument_spans[0]):
         case t.IntegerType() as type_:
             return Text("signed" if type_.is_signed else "unsigned")
-        case t.FloatType() | t.BF16:
+        case t.FloatType():
             return Text("float")
         case type_ if type_ in t.DSDS:
             return Text("dsd")
@@ -569,8 +569,6 @@ def _num_bits(type_: t.Type, span: Span) -> int:
     match type_:
         case t.IntegerType(bits) | t.FloatType(bits):
             return bits
-        case t.BF16:
-            return 16
         case t.PackedType():
             return type_.bits
         case t.ArrayType(_, element):
