@@ -66,6 +66,12 @@ const channel = struct { d: mem1d_dsd, n: u16 };
 var data = @zeros([8]f32);
 var channels: [2]channel;
 var tuple = .{ .a = @as(i16, 4), .b = .{ @as(u8, 1), @as(i32, 2) } };
+const pair = extern struct { low: i16, high: i16 };
+const word = extern union { bytes: [4]u8, all: u32, pair: pair, real: f32, flag: bool };
+const tagged = extern struct { tag: u8, word: word };
+const one_word = word{ .real = 1.0 };
+var words = [3]word{ .{ .all = 0xff84fffe }, .{ .all = 0x7fc07fe0 }, one_word };
+var all_tagged: [2]tagged;
 var out = @zeros([8]i32);
 
 fn next(x: i16) i16 { return x + 1; }
@@ -80,6 +86,8 @@ fn spoil(p: point, l: line) i32 {
 }
 fn turned(l: line) line { return .{ .from = l.to, .to = l.from, .w = [2]i16{ l.w[1], l.w[0] } }; }
 inline fn add(p: *point, q: point) i32 { p.*.x += q.x; return p.*.x; }
+fn bytes_of(w: word) i32 { return w.bytes[0] + @as(i32, w.bytes[k]); }
+fn word_of(real: f32) word { return .{ .real = real }; }
 fn height(v: anytype) i32 { return v.y; }
 """
 CASES = {
@@ -166,6 +174,24 @@ CASES = {
         mine[2] = if (k == 3) mine[0] else mine[1];
         out = [8]i32{ p.y, q.x, r.y, mine[2].x, 0, 0, 0, 0 };""",
         [2, 3, 9, 3],
+    ),
+    "extern unions": (
+        """all_tagged[k] = tagged{ .tag = 1, .word = words[0] };
+        all_tagged[0] = .{ .tag = 2, .word = .{ .all = @as(u32, k) } };
+        all_tagged = [2]tagged{ all_tagged[1], all_tagged[0] };
+        out[0] = @bitcast(i32, all_tagged[0].word.all) + all_tagged[1].word.bytes[0];
+        words = [3]word{ words[1], words[2], words[0] };
+        out[1] = @bitcast(i32, words[0].all); out[2] = bytes_of(words[2]) + bytes_of(one_word);
+        out[3] = @bitcast(i32, word_of(1.0).all);
+        const c = word{ .real = @as(f32, k) };
+        out[4] = c.bytes[3] + c.pair.low;
+        out[5] = bytes_of(.{ .all = @as(u32, k) * 0x0305 });
+        const p = &words[k].pair;
+        p.*.high += 1;
+        out[6] = @bitcast(i32, words[1].real);
+        const q = &one_word;
+        out[7] = q.*.bytes[2 + k];""",
+        [-8060929, 0x7FC07FE0, 509, 0x3F800000, 63, 8, 0x3F810000, 63],
     ),
     "odd fields": (
         """const m = &mixes[k];

@@ -112,7 +112,9 @@ def _part(value: Value, type_: t.Type, offset: int, wanted: t.Type) -> Value:
             for index, field in enumerate(types):
                 rest = offset - t.field_offset(type_, index)
                 if 0 <= rest < t.num_bytes(field):
-                    return _part(fields[index], field, rest, wanted)
+                    part = _part(fields[index], field, rest, wanted)
+                    if not isinstance(part, Undefined):
+                        return part
         case _:
             pass
     return Undefined()

@@ -170,6 +170,8 @@ def _element_of(type_: t.Type) -> ScalarType | None:
     match element:
         case t.PointerType():
             return None
+        case t.StructType(is_overlaid=True):
+            return t.scalar_type(t.IntegerType(8 * t.alignment(element), is_signed=False))
         case t.StructType():
             found = {_element_of(leaf) for _, leaf in t.leaves(element)}
             if len(found) == 1:

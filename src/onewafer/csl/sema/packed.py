@@ -14,12 +14,12 @@ from onewafer.csl.sema.formats import from_bits, to_bits
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import Number, Scalar, Struct, map_scalar, merge_scalars
-from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.values import Value
+    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 _QUALIFIERS = ("packed", "extern")
@@ -30,6 +30,7 @@ def make_type(
 ) -> t.PackedType | None:
     """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
 
+    An `extern union` with an array or a struct as a variant is none: it lies in memory.
     A packed struct of more bits than a register has, or with a pointer, is a struct like others.
     """
     if node.qualifier == "packed":
@@ -40,7 +41,8 @@ def make_type(
     if not node.is_union:
         is_integer = node.qualifier == "packed" and all(map(_has_known_bits, types))
         return made if is_integer and 0 < made.bits <= t.MAX_RUN_TIME_BITS else None
-    if node.qualifier not in _QUALIFIERS:
+    has_parts = any(t.field_bits(type_) is None for type_ in types)
+    if node.qualifier not in _QUALIFIERS or (node.qualifier == "extern" and has_parts):
         return None
     for type_, span in zip(types, spans, strict=True):
         _check_variant(made, type_, span)
@@ -54,7 +56,7 @@ def _has_known_bits(type_: t.Type) -> bool:
 def _check_field(type_: t.Type, span: Span) -> None:
     """Fail unless a field of a packed type has a number of bits."""
     match type_:
-        case t.StructType(origin=ast.StructType(qualifier="packed")):
+        case t.StructType(qualifier="packed"):
             return  # a large one
         case _:
             pass
@@ -68,15 +70,14 @@ def _check_field(type_: t.Type, span: Span) -> None:
 
 
 def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
-    """Fail unless a variant of a union is some bits of it; of a packed one, all."""
+    """Fail unless a variant of a packed union is all bits of it."""
     bits = t.field_bits(type_)
     if bits is None:
         fail(
             "unsupported-feature",
             f"a `{type_}` cannot share its bits with the other variants of `{union.kind}`",
             span,
-            help="use numbers, `bool`, enums, pointers, and packed structs of at most "
-            f"{t.MAX_RUN_TIME_BITS} bits",
+            help=f"packed structs of at most {t.MAX_RUN_TIME_BITS} bits without pointers can",
         )
     if union.qualifier == "packed" and bits != union.bits:
         fail(

@@ -35,7 +35,6 @@ from onewafer.csl.sema.values import (
     show,
     type_of,
 )
-from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.ast import BinaryOperator
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
@@ -506,16 +506,16 @@ def struct_type(
         for type_, span in zip(types, spans, strict=True):
             check_exportable(type_, span)
     names = tuple(field.name for field in node.fields)
-    return TypeValue(t.StructType(names, types, node, node.is_union))
+    return TypeValue(t.StructType(names, types, node, node.is_union, node.qualifier or ""))
 
 
 def check_exportable(type_: t.Type, span: Span) -> None:
-    """Fail unless C has a type for a field of an `extern struct`."""
+    """Fail unless C has a type for a field of an `extern struct` or `extern union`."""
     match type_:
         case t.ArrayType(_, element):
             check_exportable(element, span)
             return
-        case t.StructType(origin=ast.StructType(qualifier="extern")) | t.PointerType():
+        case t.StructType(qualifier="extern") | t.PointerType():
             return
         case t.StructType():
             advice = "make it an `extern struct` too"
@@ -527,7 +527,7 @@ def check_exportable(type_: t.Type, span: Span) -> None:
             advice = "use numbers, `bool`, enums, pointers, `extern struct`s and arrays of these"
     fail(
         "type-mismatch",
-        f"the fields of an `extern struct` lie as in C, which has no `{type_}`",
+        f"the fields of an `extern` type lie as in C, which has no `{type_}`",
         span,
         help=advice,
     )

@@ -140,12 +140,19 @@ class StructType:
     """The `struct { … }` that made it, by identity; None: it is anonymous."""
     is_union: bool = False
     """Of the fields of a value all but one are undefined."""
+    qualifier: str = ""
+    """`packed` or `extern`."""
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Whether all fields begin at the same byte: an `extern union`."""
+        return self.is_union and self.qualifier == "extern"
 
     def __str__(self) -> str:
         """Return the spelling."""
         if self.origin is not None:
             pairs = zip(self.names or (), self.fields, strict=True)
-            kind = "union" if self.is_union else "struct"
+            kind = f"{self.qualifier} {'union' if self.is_union else 'struct'}".strip()
             return f"{kind} {{ {', '.join(f'{n}: {t}' for n, t in pairs)} }}"
         if self.names is None:
             return f".{{ {', '.join(map(str, self.fields))} }}"
@@ -401,8 +408,8 @@ def num_bytes(type_: Type) -> int:
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
         case StructType(_, fields):
-            end = field_offset(type_, len(fields) - 1) + num_bytes(fields[-1]) if fields else 0
-            return _aligned(end, alignment(type_))
+            ends = (field_offset(type_, i) + num_bytes(field) for i, field in enumerate(fields))
+            return _aligned(max(ends, default=0), alignment(type_))
         case IntegerType(bits):
             return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case FloatType(bits):
@@ -474,6 +481,8 @@ def field_offset(type_: StructType, index: int) -> int:
     Fields lie in their order, each at the next address of its alignment, as in C; variants of a
     plain `union` too, one behind the other, so that a copy of all of them is a copy of each.
     """
+    if type_.is_overlaid:
+        return 0
     end = 0
     for field in type_.fields[:index]:
         end = _aligned(end, alignment(field)) + num_bytes(field)

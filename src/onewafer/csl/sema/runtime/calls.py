@@ -18,7 +18,7 @@ from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
 from onewafer.csl.sema.runtime.statements import analyze_block
-from onewafer.csl.sema.runtime.structs import declare_struct, load_result
+from onewafer.csl.sema.runtime.structs import declare_struct, load_result, readable
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -186,12 +186,12 @@ def _as_parameter(
     """Return a struct in the type of the parameter that takes it, or fail."""
     type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
     if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
-        return argument
+        return readable(a, parameter.name, argument, span)
     what = f"the argument `{parameter.name}`"
     value = a.coerce(argument, type_, span, what)
     if not isinstance(value, Struct):
         conversions.mismatch(argument, type_, span, what)
-    return value
+    return readable(a, parameter.name, value, span)
 
 
 @dataclass(frozen=True, slots=True)

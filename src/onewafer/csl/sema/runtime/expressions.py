@@ -11,7 +11,7 @@ from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields, stores
+from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields, stores, structs
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -29,6 +29,7 @@ from onewafer.csl.sema.values import (
     Struct,
     Text,
     TypeValue,
+    Undefined,
     Value,
     Variable,
     force,
@@ -190,6 +191,8 @@ def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
     match base:
         case Runtime(t.PackedType()) | Variable(type=t.PackedType()):
             return packed_fields.read(a, base, name, span)
+        case Struct() if isinstance(base.get(name), Undefined) and not a.comptime_depth:
+            return places.member(structs.readable(a, "union", base, span), name, span)
         case _:
             return places.member(base, name, span)
 

@@ -187,8 +187,9 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
 
 def _has_address(a: Analyzer, node: ast.Variable, value: Value) -> bool:
     """Tell whether a constant struct that only run time knows has to lie in memory."""
-    is_value = isinstance(value, Struct) and not is_comptime(value)
-    return is_value and node.name in a.addressed and t.can_vary(type_of(value))
+    if not isinstance(value, Struct) or is_comptime(value) or not t.can_vary(type_of(value)):
+        return False
+    return node.name in a.addressed or structs.is_overlaid(value)
 
 
 def _struct_variable(
