@@ -193,6 +193,18 @@ CASES = {
         out[7] = q.*.bytes[2 + k];""",
         [-8060929, 0x7FC07FE0, 509, 0x3F800000, 63, 8, 0x3F810000, 63],
     ),
+    "filled arrays": (
+        """mine = @constants([3]point, point{ .x = h(), .y = @as(i32, k) });
+        out[0] = mine[2].x; out[1] = calls;
+        mine[k].x = 9;
+        mine = @constants([3]point, mine[k]);
+        out[2] = mine[0].x + mine[2].x;
+        lines[k].w[0] = 3;
+        var filled = @constants([9]line, lines[k]);
+        lines[k].w[0] = 0;
+        out[3] = filled[k * 8].w[0];""",
+        [10, 10, 18, 3],
+    ),
     "odd fields": (
         """const m = &mixes[k];
         m.*.kind = kinds.B;

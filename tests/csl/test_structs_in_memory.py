@@ -242,6 +242,14 @@ class Writer:
                 parts = [self.value(part, depth - 1) for part in fields]
                 listed = ", ".join(f".f{i} = {text}" for i, (text, _) in enumerate(parts))
                 return f"{type_}{{ {listed} }}", lambda s: [read(s) for _, read in parts]
+            case Array(length, element) if kind == 4:
+                text, read = self.value(element, max(depth - 1, 0))
+
+                def fill(state: State) -> list[Any]:
+                    one = read(state)
+                    return [deepcopy(one) for _ in range(length)]
+
+                return f"@constants({type_}, {text})", fill
             case Array(length, element):
                 parts = [self.value(element, max(depth - 1, 0)) for _ in range(length)]
                 listed = ", ".join(text for text, _ in parts)

@@ -147,10 +147,8 @@ def constants(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     span = site.argument_spans[1]
     if not isinstance(type_, t.ArrayType):
         return a.coerce(args[1], type_, span)
-    element = a.sized(args[1], type_.element, span, "the element")
-    held = a.new_local("constant", type_.element, is_const=True).local
-    a.emit(ir.SetLocal(held, element, span))
-    return Array(type_, [Runtime(type_.element, ir.ReadLocal(held))] * type_.num_elements)
+    element = a.coerce(args[1], type_.element, span, "the element")
+    return Array(type_, [order.settled(a, "constant", element, span)] * type_.num_elements)
 
 
 @runtime_builtin("type_of", 1, operands=(0,))
