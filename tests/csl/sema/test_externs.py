@@ -128,3 +128,26 @@ def test_an_extern_function_that_does_not_fit_is_shown_with_the_other(
     error = analyze(source, files={"m.csl": EXPORTING_FUNCTIONS}).error
     assert error.primary.span.source.path == "main.csl"
     assert (label, "m.csl") in [(a.label, a.span.source.path) for a in error.secondary]
+
+
+def test_another_function_may_import_what_is_named(analyze):
+    source = """
+    extern var ps: [2]struct { x: i16, y: struct { z: f32 } };
+    extern const table: [3]i16;
+    var x: i16;
+    fn run() void { x = table[x]; import(); ps[1].x = x; }
+    fn import() void { const m = @import_module("m.csl"); m.f(); }
+    """
+    assert not analyze(source, files={"m.csl": EXPORTING}).codes
+
+
+def test_functions_that_wait_for_each_other_are_analysed(analyze):
+    source = """
+    extern var nowhere: i16;
+    extern fn no_one() void;
+    extern fn named() void linkname(1);
+    fn run() void { nowhere = 1; other(); }
+    fn other() void { no_one(); named(); run(); }
+    """
+    codes = ["unresolved-extern", "unresolved-extern", "type-mismatch"]
+    assert analyze(source).codes == codes

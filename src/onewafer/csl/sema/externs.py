@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_place, moved, struct_at
 from onewafer.csl.sema.values import (
     FunctionValue,
@@ -15,14 +16,47 @@ from onewafer.csl.sema.values import (
     Variable,
     type_of,
 )
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
 
 _Shared = ast.Variable | ast.Function
+
+
+@dataclass(slots=True, eq=False)
+class PendingBody:
+    """The body of a function that is still to be analysed."""
+
+    module: Module
+    body: ast.Statement
+    analyze: Callable[[], None]
+    _named: list[_Shared] | None = field(default=None, init=False)
+
+    def waits(self) -> bool:
+        """Tell whether it names what no module exports yet: another body may import one."""
+        if self._named is None:
+            self._named = list(_named_elsewhere(self.module, self.body))
+        try:
+            return any(not _exports(self.module, declaration) for declaration in self._named)
+        except Fault:
+            return False  # a wrong `linkname`, which the analysis reports
+
+
+def _named_elsewhere(module: Module, body: ast.Statement) -> Iterator[_Shared]:
+    """Yield the `extern` declarations that a body names, by spelling."""
+    declared = {
+        name: declaration
+        for name, declaration in module.code.declarations.items()
+        if isinstance(declaration, _Shared) and declaration.storage is ast.Storage.EXTERN
+    }
+    if declared:
+        names = {node.name for node in tree.nodes(body) if isinstance(node, ast.Name)}
+        yield from (declaration for name, declaration in declared.items() if name in names)
 
 
 def find_variable(module: Module, declaration: ast.Variable) -> Value:
@@ -91,7 +125,7 @@ def _check_parameters(module: Module, declaration: ast.Function) -> None:
 def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]:
     """Return what the program exports under the symbol of a declaration, and its module."""
     symbol, span = module.external_name(declaration), declaration.name_span
-    found = [pair for pair in _known_as(module, symbol) if pair[1].storage is ast.Storage.EXPORT]
+    found = _exports(module, declaration)
     if len(found) == 1:
         return found[0]
     what = "variable" if isinstance(declaration, ast.Variable) else "function"
@@ -105,7 +139,7 @@ def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]
                 Annotation(place, "this one is without `export`")
                 for place in dict.fromkeys(other.name_span for other in private)
             ),
-            help="declare it in a module that the program imports outside of functions: "
+            help=f"declare it in a module that is imported before the {what} is used: "
             f"`export {'var' if what == 'variable' else 'fn'} {symbol}…`",
         )
     fail(
@@ -118,6 +152,12 @@ def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]
         ),
         help="give each a symbol of its own with `linkname(…)`, and import its module once",
     )
+
+
+def _exports(module: Module, declaration: _Shared) -> list[tuple[Module, _Shared]]:
+    """Return what the program exports under the symbol of a declaration."""
+    known = _known_as(module, module.external_name(declaration))
+    return [pair for pair in known if pair[1].storage is ast.Storage.EXPORT]
 
 
 def _known_as(module: Module, symbol: str) -> list[tuple[Module, _Shared]]:

@@ -46,6 +46,7 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onewafer.csl.sema.externs import PendingBody
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
@@ -203,7 +204,7 @@ class InstanceContext(Context):
         """Where the PE is in the rectangle."""
         self.globals: list[ir.Global] = []
         self.functions: list[ir.Function] = []
-        self.work: deque[Callable[[], None]] = deque()
+        self.work: deque[PendingBody] = deque()
         """Function bodies still to be analysed."""
         self.specializations: dict[object, ir.Function] = {}
         self.bindings: dict[tuple[TaskKind, int], Binding] = {}
@@ -555,7 +556,9 @@ class InstanceContext(Context):
     def drain(self) -> None:
         """Analyse all functions that were asked for and those they ask for."""
         while self.work:
-            self.work.popleft()()
+            body = next((body for body in self.work if not body.waits()), self.work[0])
+            self.work.remove(body)
+            body.analyze()
 
 
 def id_number(value: Scalar, span: Span) -> int:

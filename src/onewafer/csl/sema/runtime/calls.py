@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard, cast
+from typing import TYPE_CHECKING, TypeGuard
 
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
@@ -11,6 +11,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
+from onewafer.csl.sema.externs import PendingBody
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_place
 from onewafer.csl.sema.runtime import function_pointers, order
@@ -37,11 +38,11 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from onewafer.csl.sema.builtins.registry import Builtin
     from onewafer.csl.sema.instance import InstanceContext
@@ -321,7 +322,13 @@ def start(
             declaration.name_span,
             help="a function that calls itself with other `comptime` arguments never ends",
         )
-    instance.work.append(lambda: _analyze_body(callee, declaration, function, parameters))
+    instance.work.append(
+        PendingBody(
+            callee.module,
+            declaration.body,
+            lambda: _analyze_body(callee, declaration, function, parameters),
+        )
+    )
     return function
 
 
@@ -522,29 +529,13 @@ def _require_known(
 def addressed_names(node: ast.Statement) -> set[str]:
     """Return the names whose address a statement takes, by spelling."""
     found: set[str] = set()
-    for inner in ast_nodes(node):
+    for inner in tree.nodes(node):
         match inner:
             case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=addressed):
                 _collect_root(addressed, found)
             case _:
                 pass
     return found
-
-
-def ast_nodes(node: object) -> Iterator[ast.Node]:
-    """Yield a node of the syntax tree and all below it."""
-    match node:
-        case tuple():
-            for part in cast("tuple[object, ...]", node):
-                yield from ast_nodes(part)
-        case ast.Node():
-            yield node
-            for cls in type(node).__mro__:
-                for name in getattr(cls, "__slots__", ()):
-                    if name != "span":
-                        yield from ast_nodes(getattr(node, name))
-        case _:
-            return
 
 
 def _collect_root(node: ast.Expression, found: set[str]) -> None:

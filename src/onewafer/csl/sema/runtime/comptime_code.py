@@ -13,10 +13,10 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import calls, expressions
+from onewafer.csl.sema.runtime import expressions
 from onewafer.csl.sema.runtime.analyzer import Analyzer, ComptimeLocal, RuntimeLocal
 from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, not_comptime
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def is_loop_or_change(block: ast.Block) -> bool:
     return any(
         isinstance(node, ast.Assign | ast.While | ast.For)
         or (isinstance(node, ast.Variable) and not node.is_const)
-        for node in calls.ast_nodes(block)
+        for node in tree.nodes(block)
     )
 
 
@@ -100,7 +100,7 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
 
 def _check_builtins(statements: Sequence[ast.Statement]) -> None:
     """Fail if a builtin belongs to the `comptime` blocks at the top level or the layout."""
-    for node in calls.ast_nodes(tuple(statements)):
+    for node in tree.nodes(tuple(statements)):
         if isinstance(node, ast.BuiltinCall):
             site = Site(node)
             context = find_builtin(site).context

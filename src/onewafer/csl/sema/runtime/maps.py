@@ -16,7 +16,6 @@ from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
-    ast_nodes,
     bind_argument,
     check_call,
     specialize,
@@ -27,7 +26,7 @@ from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
 from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, walk
 from onewafer.csl.sema.runtime.statements import analyze_block
 from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
@@ -302,4 +301,4 @@ def _only_return(statements: Sequence[ast.Statement]) -> ast.Return | None:
 
 
 def _has_return(statements: Sequence[ast.Statement]) -> bool:
-    return any(isinstance(node, ast.Return) for s in statements for node in ast_nodes(s))
+    return any(isinstance(node, ast.Return) for s in statements for node in tree.nodes(s))
