@@ -260,6 +260,23 @@ def test_random_statements_do_what_python_makes_of_them(seed: int) -> None:
         ("r0 = @range_start(@range(u16, m1, bump(1), 1));", {"m0": 4, "v": [1, 6, 3, 4], "r0": 5}),
         ("for (.{ bump(1), 2 }) |x| {}", {"m0": 4, "v": [1, 6, 3, 4]}),
         ("for (.{ m0, m1 }) |x| { m1 += 1; r0 += x + x; }", {"m1": 7, "r0": 23}),
+        ("for (.{ 1, 5, 7 }) |x| { if (x == m1) continue; r0 += x; }", {"r0": 15}),
+        ("for (.{ 1, 5, 7 }) |x| { if (x == m1) break; r0 += x; }", {"r0": 8}),
+        (
+            """outer: for (.{ 10, 20, 30 }) |x| {
+                 for (@range(u16, 3)) |i| {
+                   if (i + 19 == x) break :outer;
+                   for (.{ 1, 2 }) |y| { if (y == i) continue :outer; r0 += x * y; }
+                 }
+                 r1 = 0;
+               }""",
+            {"r0": 97},
+        ),
+        (
+            "r0 = b: { for (.{ 1, 5 }) |x| { if (x == m1) break :b x * m0; } break :b m0; };",
+            {"r0": 15},
+        ),
+        ("const f = &bump; r0 = f.*(1);", {"m0": 4, "v": [1, 6, 3, 4], "r0": 5}),
         (
             "for ([2]u16{ bump(1), 2 }) |x| { r0 += x; }",
             {"m0": 4, "v": [1, 6, 3, 4], "r0": 14},

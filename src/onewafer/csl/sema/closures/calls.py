@@ -24,13 +24,13 @@ from onewafer.csl.sema.values import (
     key_of,
     type_of,
 )
+from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.closures.frame import Evaluate, Execute
     from onewafer.csl.sema.modules import Module
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
@@ -188,7 +188,10 @@ def check_call(declaration: ast.Function, count: int, span: Span) -> None:
 
 def compile_call(node: ast.Call, scope: Scope) -> Evaluate:
     """Return a closure for `callee(arguments)`."""
-    callee = compile_operand(node.callee, scope)
+    named = node.callee
+    if isinstance(named, ast.Dereference):
+        named = named.base  # a function is called through its address
+    callee = compile_operand(named, scope)
     arguments = [compile_expression(argument, scope) for argument in node.arguments]
     span = node.span
 

@@ -39,14 +39,16 @@ def jump(a: Analyzer, node: ast.Break | ast.Continue) -> None:
     levels, target = _find(a, node)
     match node:
         case ast.Continue():
-            a.emit(ir.Continue(levels))
+            # A round of a loop over a tuple is a block.
+            is_unrolled = target.num_blocks > 1
+            a.emit(ir.Break(levels) if is_unrolled else ir.Continue(levels))
             return
         case ast.Break(value=carried):
             value: Value = VOID_VALUE
             if carried is not None:
                 value = expressions.evaluate_as(a, carried, target.type)
     _carry(a, target, value, node.span)
-    a.emit(ir.Break(levels))
+    a.emit(ir.Break(levels + target.num_blocks - 1))
 
 
 def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]:
@@ -57,18 +59,9 @@ def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]
     levels = 0
     for target in reversed(a.jumps):
         if target.label == node.label if node.label is not None else target.is_loop:
-            if target.is_unrolled:
-                break
             return levels, target
-        levels += not target.is_unrolled
-    else:
-        fail("misplaced-jump", "`break` and `continue` belong in a loop", node.span)
-    fail(
-        "unsupported-feature",
-        "a loop over a tuple is unrolled and has no `break` or `continue`",
-        node.span,
-        help="put the rest of its body behind a condition, or loop over an array",
-    )
+        levels += target.num_blocks
+    fail("misplaced-jump", "`break` and `continue` belong in a loop", node.span)
 
 
 def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:

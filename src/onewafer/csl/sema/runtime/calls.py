@@ -15,6 +15,7 @@ from onewafer.csl.sema.externs import PendingBody
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_place
 from onewafer.csl.sema.runtime import function_pointers, order
+from onewafer.csl.sema.runtime.addresses import load
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
@@ -56,7 +57,7 @@ MAX_FUNCTIONS = 2_000
 
 def call(a: Analyzer, node: ast.Call) -> Value:
     """Return the value of `callee(arguments)`."""
-    function = operand(a, node.callee)
+    function = _callee(a, node.callee)
     if isinstance(function, FunctionAddress):
         function = function.function
     is_pointer = function_pointers.is_pointer(type_of(function))
@@ -72,6 +73,17 @@ def call(a: Analyzer, node: ast.Call) -> Value:
     if a.comptime_depth or not isinstance(pointer, Runtime):
         not_comptime(pointer, node.callee.span)
     return function_pointers.call(a, pointer, arguments, spans, node.span)
+
+
+def _callee(a: Analyzer, node: ast.Expression) -> Value:
+    """Return what is called; `p.*` is the function at an address, which is called through it."""
+    if not isinstance(node, ast.Dereference):
+        return operand(a, node)
+    pointer = a.load(operand(a, node.base), node.base.span)
+    is_known = isinstance(pointer, FunctionAddress | FunctionValue)
+    if is_known or function_pointers.is_pointer(type_of(pointer)):
+        return pointer
+    return load(a, pointer, node.span)
 
 
 def call_value(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
@@ -40,11 +41,11 @@ from onewafer.csl.sema.values import (
     is_comptime,
     type_of,
 )
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from onewafer.diagnostics import Span
 
@@ -382,14 +383,31 @@ def _is_dereferenced(node: ast.For) -> bool:
 
 
 def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
-    target = JumpTarget(node.label, is_loop=True, is_unrolled=True)
-    with blocks.jump_target(a, target, node.span):
+    """Unroll a loop. If anything in it jumps, each round is a block, and so are all together."""
+    jumps = any(isinstance(inner, ast.Break | ast.Continue) for inner in tree.nodes(node.body))
+    target = JumpTarget(node.label, is_loop=True, num_blocks=2 if jumps else 0)
+    with blocks.jump_target(a, target, node.span), _block(a, node.span, is_one=jumps):
         for number, field in enumerate(fields):
-            a.scopes.append({node.element.name: field})
-            if node.index is not None:
-                a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
-            _in_scope(a, node.body.statements)
-            a.scopes.pop()
+            with _block(a, node.span, is_one=jumps):
+                a.scopes.append({node.element.name: field})
+                if node.index is not None:
+                    a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
+                _in_scope(a, node.body.statements)
+                a.scopes.pop()
+
+
+@contextmanager
+def _block(a: Analyzer, span: Span, *, is_one: bool) -> Generator[None]:
+    """Put what is emitted into a block that a jump can leave, if it is to be one."""
+    if not is_one:
+        yield
+        return
+    a.open_block(goes_on=True)
+    try:
+        yield
+    finally:
+        statements = a.close_block()
+    a.emit(ir.Labelled(statements, span))
 
 
 def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
