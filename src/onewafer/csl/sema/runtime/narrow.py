@@ -28,7 +28,7 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
         case t.StructType():
             advice = "name a field of it, take its address, or make it a `packed struct`"
         case t.FunctionType():
-            advice = "call it, or keep its address: `&f`"
+            advice = "call it, `p(…)`, or keep its address `p`"
         case _:
             advice = "integers of more than 32 bits and arrays by value are for compile time"
     message = f"values of type `{type_}` are not supported at run time"
