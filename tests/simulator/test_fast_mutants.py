@@ -285,6 +285,35 @@ RARE = {
     "switch: turns a cycle late",
 }
 """Mutants that only one random program in many meets: they are found among the slow tests."""
+SETTLED_MUTANTS = {
+    "settled routes: they are not unsettled by a switch that turns": (
+        "switching.py",
+        "        unsettle_routes(s, row)\n",
+        "        pass\n",
+    ),
+    "settled routes: they take a switch that turned in the cycle": (
+        "switch_routes.py",
+        "        or s.switches[row, SWITCH_CHANGED] == cycle\n",
+        "",
+    ),
+    "settled routes: they let in what comes from anywhere": (
+        "switch_routes.py",
+        "return ports >> RECEIVE_SHIFT + port & 1 != 0",
+        "return True",
+    ),
+    "marks: nobody forgets that a wavelet was marked": (
+        "marks.py",
+        "s.arena[tag_place(s, fifo, head - 1)] = 0",
+        "pass",
+    ),
+    "control: an operation that is not watched takes the wavelet": (
+        "marks.py",
+        "            if s.arena[tag_place(s, channel, number)] & CONTROL_TAG:\n",
+        "            if False:\n",
+    ),
+}
+MODULES = {"programs": "generation", "switched_lines": "test_settled_routes"}
+"""Where strategies are; the others are in `feature_generation`."""
 DRIVER = """
 from hypothesis import HealthCheck, Phase, given, settings
 from tests.simulator.{module} import {strategy}
@@ -311,7 +340,7 @@ compare()
 
 def compare(folder, strategy="programs", examples=300):
     """Compare the engines of the package in `folder`; return what the process printed."""
-    module = "generation" if strategy == "programs" else "feature_generation"
+    module = MODULES.get(strategy, "feature_generation")
     driver = DRIVER.format(module=module, strategy=strategy, examples=examples)
     environment = {
         **os.environ,
@@ -339,7 +368,8 @@ def names(mutants):
 
 @pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "strategy", ["programs", "feature_programs", "teardown_programs", "queue_programs"]
+    "strategy",
+    ["programs", "feature_programs", "teardown_programs", "queue_programs", "switched_lines"],
 )
 def test_the_engine_itself_is_no_mutant(strategy, examples):
     assert "found" not in compare(PACKAGE.parent, strategy, examples)
@@ -373,3 +403,8 @@ def test_mutant_of_teardown_is_found(tmp_path, name):
 @pytest.mark.parametrize("name", names(QUEUE_MUTANTS))
 def test_mutant_of_queues_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *QUEUE_MUTANTS[name]), "queue_programs")
+
+
+@pytest.mark.parametrize("name", names(SETTLED_MUTANTS))
+def test_mutant_of_settled_routes_is_found(tmp_path, name):
+    assert "found" in compare(mutated(tmp_path, *SETTLED_MUTANTS[name]), "switched_lines")

@@ -237,7 +237,8 @@ def _make_switches(image: WaferImage, fabric: Fabric, channel_of: Integers) -> I
     pe, color = fabric.switches.pe, fabric.switches.color
     channel = channel_of[pe * NUM_COLORS + color]
     buffers = find_buffers(fabric, pe, color, image.width)
-    return make_switches(image, pe, color, channel, buffers)
+    routes = fabric.link_routes.find(pe, color), fabric.ramp_routes.find(pe, color)
+    return make_switches(image, (pe, color), channel, buffers, routes)
 
 
 def _make_rings(image: WaferImage) -> tuple[Integers, Integers]:
@@ -292,10 +293,12 @@ def _write_fifos(
     arena[offset + FIFO_OWNER] = places.block[pe]
     arena[offset + FIFO_ROW] = np.arange(len(offset))
     _shape_rings(arena, offset, capacity, group)
+    is_tagged = np.isin(buffers.color, fabric.switches.color)
+    has_tags = np.concatenate((outputs.has_tags, is_tagged, channels.has_tags))
+    arena[offset + FIFO_SHAPE] |= (HAS_TAGS * has_tags).astype(np.int32)
     arena[sources + FIFO_ROUTE] = source_route
     arena[sources + FIFO_LAST_MOVE] = NOT_YET
     arena[of_channels + FIFO_STARTS_TASK] = channels.starts_task
-    arena[of_channels + FIFO_SHAPE] |= (HAS_TAGS * channels.has_tags).astype(np.int32)
     contended = find_contention(arena, source_pe, source_route, fabric.switches.pe, num_pes)
     arena[places.block[contended] + BLOCK_IS_CONTENDED] = 1
     return _make_fifos(fabric, offset, pe)

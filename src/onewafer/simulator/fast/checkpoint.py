@@ -305,13 +305,7 @@ def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
 
 def have_tags(s: Arrays, rows: Integers) -> NDArray[np.bool_]:
     """Tell of each of some queues whether its wavelets carry tags, see `fields.ANY_COLOR`."""
-    color: Integers = s.fifos[rows, FIFOS_COLOR]
-    is_channel = s.fifos[rows, FIFOS_SENDER] == NONE
-    is_buffer = ~is_channel & (s.fifos[rows, FIFOS_PORT] != int(Direction.RAMP))
-    is_marked = s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_SHAPE] & HAS_TAGS != 0
-    tagged = is_channel & is_marked
-    tagged |= is_buffer & np.isin(color, s.switches[:-1, SWITCH_COLOR])
-    return tagged | (color == ANY_COLOR)
+    return s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_SHAPE] & HAS_TAGS != 0
 
 
 def _sources(

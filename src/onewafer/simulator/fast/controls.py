@@ -8,7 +8,6 @@ from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK_PE,
-    CONFIG_ENDS,
     CONTROL_FAULT,
     FAR,
     FAULT,
@@ -18,12 +17,9 @@ from onewafer.simulator.fast.fields import (
     FAULT_PE,
     FIFO_READER,
     FIFO_ROW,
-    FIFO_SHAPE,
     FIFOS_COLOR,
-    HAS_TAGS,
     NO_TASK_KIND,
     NONE,
-    OP_CONFIG,
     PE_CHANNELS,
     PE_PROGRAM,
     PROGRAM_CHANNELS,
@@ -36,21 +32,9 @@ from onewafer.simulator.fast.fields import (
     WAY_NUMBER,
 )
 from onewafer.simulator.fast.fifo import ready_cycle
-from onewafer.simulator.fast.operation import takes_control
-from onewafer.simulator.fast.switching import is_control_at_head, marked_word
-
-
-@kernel
-def is_control_next(s: Arrays, channel: int) -> bool:
-    """Tell whether the oldest wavelet of a channel, which there is, is a control wavelet."""
-    return s.arena[channel + FIFO_SHAPE] & HAS_TAGS != 0 and is_control_at_head(s, channel)
-
-
-@kernel
-def ends_on_control(s: Arrays, op: int) -> bool:
-    """Tell whether a control wavelet ends an operation (M98)."""
-    config = s.arena[op + OP_CONFIG]
-    return config != NONE and s.configs[config, CONFIG_ENDS] != 0
+from onewafer.simulator.fast.marks import is_control_next
+from onewafer.simulator.fast.operation import ends_on_control, takes_control
+from onewafer.simulator.fast.switching import marked_word
 
 
 @shared

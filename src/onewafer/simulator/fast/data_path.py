@@ -12,7 +12,6 @@ from onewafer.image import FifoAction
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
-from onewafer.simulator.fast.controls import ends_on_control, is_control_next
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
@@ -75,7 +74,8 @@ from onewafer.simulator.fast.fields import (
     WRITER_FAULT,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
-from onewafer.simulator.fast.operation import perform, set_result
+from onewafer.simulator.fast.marks import is_control_next
+from onewafer.simulator.fast.operation import ends_on_control, perform, set_result
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import claim_rings, lacking_ring, note_lack, release_rings
 from onewafer.simulator.fast.tasks import control_arrived, operation_ended
@@ -167,9 +167,12 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             return reason
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] == INPUT:
-            ready = ready_cycle(s, s.arena[op + at + OPERAND_BASE])
+            channel = s.arena[op + at + OPERAND_BASE]
+            ready = ready_cycle(s, channel)
             if ready > cycle:
                 wake_element(s, block, ready)
+                return _INPUT_EMPTY
+            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:
                 return _INPUT_EMPTY
     if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
         source = s.arena[op + OP_DEST + OPERAND_BASE]
@@ -184,7 +187,7 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @shared
 def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
-    """Return whether a ring or a control wavelet holds an operation up, or ends it (M95, M111)."""
+    """Return whether a ring holds an operation up; a control wavelet may end it (M98, M111)."""
     ring = lacking_ring(s, op)
     ends = ends_on_control(s, op) and take_ending_control(s, block, op, cycle)
     if not ends and ring != NONE:
@@ -194,17 +197,7 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
         finish(s, block, op, cycle + 1)
         wake_attention(s, block, cycle + 1)
         return _ENDED
-    if ring != NONE:
-        return _FIFO
-    for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] == INPUT:
-            channel = s.arena[op + at + OPERAND_BASE]
-            ready = ready_cycle(s, channel)
-            if ready > cycle:
-                return NONE
-            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:
-                return _INPUT_EMPTY
-    return NONE
+    return NONE if ring == NONE else _FIFO
 
 
 @kernel

@@ -34,6 +34,7 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     INPUT,
     IS_AWAITED,
+    MARK_TAGS,
     NONE,
     NUM_OP_WORDS,
     OP_DEST,
@@ -64,10 +65,9 @@ from onewafer.simulator.fast.fifo import (
     capacity_of,
     last_place,
     place_of,
-    ready_cycle,
     room_cycle,
-    tag_place,
 )
+from onewafer.simulator.fast.marks import data_cycle, num_data, set_tag
 from onewafer.simulator.fast.operation import clear_source, compute_elements
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.staging import settle
@@ -146,11 +146,11 @@ def earliest_cycle(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @kernel
 def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
-    """Return from when, not before `cycle`, the wavelets of an element are there."""
+    """Return from when, not before `cycle`, the wavelets of an element are there (M95)."""
     if first:
-        cycle = max(cycle, ready_cycle(s, first))
+        cycle = max(cycle, data_cycle(s, first))
     if second:
-        cycle = max(cycle, ready_cycle(s, second))
+        cycle = max(cycle, data_cycle(s, second))
     return cycle
 
 
@@ -161,9 +161,9 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
     if not s.arena[op + OP_IS_ENDLESS]:
         most = min(most, s.arena[op + OP_LENGTH] - s.arena[op + OP_NEXT])
     if first:
-        most = min(most, s.arena[first + FIFO_TAIL] - s.arena[first + FIFO_HEAD])
+        most = min(most, num_data(s, first))
     if second:
-        most = min(most, s.arena[second + FIFO_TAIL] - s.arena[second + FIFO_HEAD])
+        most = min(most, num_data(s, second))
     if out:
         used = s.arena[out + FIFO_TAIL] - s.arena[out + FIFO_HEAD]
         most = min(most, capacity_of(s, out) - used)
@@ -307,9 +307,10 @@ def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
         take_many(s, block, second, start, count)
     if out:
         tail = s.arena[out + FIFO_TAIL]
-        if s.arena[out + FIFO_ROUTE] == ANY_COLOR:
+        tag = s.arena[op + OP_DEST + OPERAND_DSD]
+        if s.arena[out + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
             for i in range(count):
-                s.arena[tag_place(s, out, tail + i)] = s.arena[op + OP_DEST + OPERAND_DSD]
+                set_tag(s, out, tail + i, tag)
         s.arena[out + FIFO_TAIL] = tail + count
         s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[out + FIFO_SHAPE] & 0xFF)
         wake_router(s, block, start + 1 + s.timing[T_RAMP])

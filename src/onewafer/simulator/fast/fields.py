@@ -115,7 +115,7 @@ SOURCE_GROUPS = 31
     FIFO_HEAD,  # number of the oldest wavelet
     FIFO_TAIL,  # number of the next wavelet
     FIFO_OWNER,  # block of the PE that takes wavelets out
-    FIFO_SHAPE,  # capacity << 16 | log2 of the places of the ring << 8 | group
+    FIFO_SHAPE,  # capacity << 16 | log2 of the places of the ring << 8 | group; the flags below
     FIFO_STATE,  # what its oldest wavelet waits for, and who waits for a place
     FIFO_ROUTE,  # of a source; NO_ROUTE, or ANY_COLOR: each wavelet has its own
     FIFO_LAST_MOVE,  # of a source
@@ -129,9 +129,12 @@ FIFO_STARTS_TASK = FIFO_LAST_MOVE
 NO_ROUTE, ANY_COLOR = 0, -1
 """The tags of a source with any color follow its ring, one word each: color, and `CONTROL_TAG`."""
 COLOR_MASK, CONTROL_TAG, ADVANCE_TAG = 0xFF, 0x100, 0x200
-"""Of a tag. Buffers and channels of switched colors have tags too, without the color."""
-HAS_TAGS = 0x80
-"""Of the shape of a channel."""
+"""Of a tag. Buffers and channels of switched colors have tags too, without the color; there the tag
+of a place is 0 unless a marked wavelet is in it, so that data can move without a look at tags."""
+MARK_TAGS = CONTROL_TAG | ADVANCE_TAG
+"""Of the tag of a marked wavelet: one that may turn a switch."""
+HOLDS_MARKED, HAS_TAGS = 1 << 13, 1 << 14
+"""Of the shape: its wavelets have tags, and one of them is marked."""
 REASON_MASK, IS_AWAITED = 15, 16
 """State: stall reason + 1; somebody waits for a place."""
 
@@ -144,11 +147,18 @@ REASON_MASK, IS_AWAITED = 15, 16
 ) = range(3)
 ROUTE_DIRECTIONS = ROUTE_TARGETS + 5
 """Of the targets, three bits each."""
+ROUTE_SWITCH = ROUTE_TARGETS + 4
+"""Of a route that is switched: row of the switch."""
 NUM_ROUTE_WORDS = 8
 RAMP_INPUT = 1 << 5
 """Bit of the ramp's way in, beside the bits of the five output ports."""
+ALL_PORTS = (RAMP_INPUT << 1) - 1
 IS_SWITCHED = 1 << 6
-"""Of the ports: the route is that of a switch, whose row is the first target."""
+"""Of the ports: the route is that of a switch."""
+IS_SETTLED = 1 << 7
+"""Of the ports: until the switch turns, data goes as by a route without one (`switch_routes`)."""
+RECEIVE_SHIFT = 8
+"""Of the ports of a settled route: the directions from which wavelets may come follow from here."""
 
 # --- arena: operations, one for each thread that a program uses ----------------------------------
 
@@ -296,35 +306,10 @@ HOST_QUEUE = 1 << 16
     SWITCH_WAYS,  # four columns, by position: as `arithmetic.registers` has them
     SWITCH_SWAPS,  # bit set: links behind which the color is another
     SWITCH_POP_MODE,
+    SWITCH_LINK_ROUTE,  # of wavelets from links, and from the PE; `NO_ROUTE`: there is none
+    SWITCH_RAMP_ROUTE,
     NUM_SWITCH_FIELDS,
-) = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-    19,
-    20,
-    21,
-    25,
-    33,
-    34,
-    35,
-    39,
-    40,
-    41,
-)
+) = (*range(5), *range(8, 22), 25, 33, 34, 35, *range(39, 44))
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------

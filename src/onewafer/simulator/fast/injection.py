@@ -33,6 +33,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_PORT,
     FIFOS_WRITER,
     HAS_TAGS,
+    HOLDS_MARKED,
     HOST_QUEUE,
     NONE,
     NOT_YET,
@@ -100,7 +101,8 @@ class Injector:
         number = _source_number(s, block, old)
         s.arena[queue + FIFO_HEAD] = s.arena[queue + FIFO_TAIL] = 0
         s.arena[queue + FIFO_OWNER] = block
-        s.arena[queue + FIFO_SHAPE] = log2_places(num_wavelets) << 8 | number % SOURCE_GROUPS
+        shape = log2_places(num_wavelets) << 8 | number % SOURCE_GROUPS
+        s.arena[queue + FIFO_SHAPE] = shape | HAS_TAGS
         s.arena[queue + FIFO_STATE] = s.arena[old + FIFO_STATE] if old else 0
         s.arena[queue + FIFO_ROUTE] = ANY_COLOR
         s.arena[queue + FIFO_LAST_MOVE] = s.arena[old + FIFO_LAST_MOVE] if old else NOT_YET
@@ -173,8 +175,12 @@ class Collector:
         at = channel + FIFO_RING + 2 * (taken % places)
         words = s.arena[at + 1].astype(np.int64) & _WORD
         if s.arena[channel + FIFO_SHAPE] & HAS_TAGS:
-            tags = s.arena[channel + FIFO_RING + 2 * places + taken % places]
+            tag_places = channel + FIFO_RING + 2 * places + np.arange(places)
+            tags = s.arena[tag_places[taken % places]]
             words |= np.where(tags & CONTROL_TAG, CONTROL_MARK, 0)
+            s.arena[tag_places[taken % places]] = 0
+            if not s.arena[tag_places].any():
+                s.arena[channel + FIFO_SHAPE] &= ~HOLDS_MARKED
         s.arena[at] = cycle - int(s.clock[BASE])
         s.arena[channel + FIFO_HEAD] = head + len(taken)
         is_awaited = bool(len(taken)) and s.arena[channel + FIFO_STATE] != 0

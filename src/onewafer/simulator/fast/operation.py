@@ -33,6 +33,7 @@ from onewafer.simulator.fast.fields import (
     CODE_RC,
     CODE_RD,
     CODE_TYPE,
+    CONFIG_ENDS,
     CONFIG_RANK,
     CONTROL_TAG,
     DSD_COLOR,
@@ -92,6 +93,7 @@ from onewafer.simulator.fast.fields import (
     POINTER,
     PROGRAM_CODE,
     PROGRAM_COLORS,
+    PROGRAM_CONTROL_TASKS,
     PROGRAM_DSDS,
     PROGRAM_HAS_QUEUES,
     PROGRAM_NUM_DSDS,
@@ -464,11 +466,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
         or s.arena[op + OP_DEST + OPERAND_KIND] == RING
     )
     is_watched = (
-        has_ring
-        or takes_control(s, op)
-        or marks_wavelets(s, op)
-        or has_tagged_input(s, op, OP_SRC0)
-        or has_tagged_input(s, op, OP_SRC1)
+        has_ring or takes_control(s, op) or marks_wavelets(s, op) or minds_control(s, pe, op)
     )
     is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
     s.arena[op + OP_LENGTH] = length
@@ -519,6 +517,29 @@ def takes_control(s: Arrays, op: int) -> bool:
         if s.arena[op + at + OPERAND_KIND] == INPUT and s.arena[op + at + OPERAND_STEP]:
             return True
     return False
+
+
+@kernel
+def ends_on_control(s: Arrays, op: int) -> bool:
+    """Tell whether a control wavelet ends an operation (M98)."""
+    config = s.arena[op + OP_CONFIG]
+    return config != NONE and s.configs[config, CONFIG_ENDS] != 0
+
+
+@kernel
+def minds_control(s: Arrays, pe: int, op: int) -> bool:
+    """Tell whether a control wavelet in a channel of an operation may start or end something.
+
+    Else it only holds the operation up (M95), for good.
+    """
+    program = s.pes[pe, PE_PROGRAM]
+    if (
+        s.programs[program, PROGRAM_CONTROL_TASKS] == NONE
+        and not s.programs[program, PROGRAM_HAS_QUEUES]
+        and not ends_on_control(s, op)
+    ):
+        return False
+    return has_tagged_input(s, op, OP_SRC0) or has_tagged_input(s, op, OP_SRC1)
 
 
 @kernel

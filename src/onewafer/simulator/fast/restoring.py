@@ -26,6 +26,7 @@ from onewafer.simulator.fast.fields import (
     BLOCK_OPERATIONS,
     BLOCK_PATH_FREE,
     BLOCK_ROUTER_WAKE,
+    CONFIG_ENDS,
     CONFIG_RANK,
     CONTROL_TAG,
     FAR,
@@ -47,6 +48,7 @@ from onewafer.simulator.fast.fields import (
     FIFOS_WAITING_SINCE,
     FIFOS_WRITER,
     HAS_TAGS,
+    HOLDS_MARKED,
     INPUT,
     IS_AWAITED,
     LAST_END,
@@ -57,6 +59,7 @@ from onewafer.simulator.fast.fields import (
     LINK_FREE,
     LINK_WAVELETS,
     LONG_AGO,
+    MARK_TAGS,
     NEVER,
     NONE,
     NOT_YET,
@@ -116,7 +119,9 @@ from onewafer.simulator.fast.fields import (
     POINTER,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
+    PROGRAM_CONTROL_TASKS,
     PROGRAM_DSDS,
+    PROGRAM_HAS_QUEUES,
     PROGRAM_QUEUES,
     RING,
     RINGS_COUNT,
@@ -286,6 +291,7 @@ def _fill(s: Arrays, rows: Integers, wavelets: Table) -> None:
     tag = color | np.where(wavelets["word"] & CONTROL_MARK, CONTROL_TAG, 0)
     tag |= np.where(wavelets["word"] & ADVANCE_MARK, ADVANCE_TAG, 0)
     s.arena[(at + FIFO_RING + 2 * places + number)[tagged]] = tag[tagged]
+    s.arena[at[tagged[tag[tagged] & MARK_TAGS != 0]] + FIFO_SHAPE] |= HOLDS_MARKED
     fifos, counts = np.unique(at, return_counts=True)
     s.arena[fifos + FIFO_TAIL] = counts
 
@@ -372,8 +378,10 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     is_input = [forms[at] == tables.INPUT for at in (OP_SRC0, OP_SRC1)]
     is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
     is_ring = np.any([form == tables.FIFO for form in forms.values()], axis=0)
-    is_watched = is_ring | _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
-    is_watched |= _mark_wavelets(s, op)
+    minds = (program[:, PROGRAM_CONTROL_TASKS] != NONE) | (program[:, PROGRAM_HAS_QUEUES] != 0)
+    minds[is_asynchronous] |= s.configs[config[is_asynchronous], CONFIG_ENDS] != 0
+    minds &= _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
+    is_watched = is_ring | minds | _mark_wavelets(s, op)
     accumulates = (forms[OP_DEST] == tables.POINTER) & (table["length"] > 1)
     accumulates &= _BYTES[OP_SRC0][kind] > 0
     accumulator = np.where(forms[OP_SRC1] == tables.SCALAR, OP_SRC1, 0)

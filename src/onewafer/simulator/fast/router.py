@@ -76,6 +76,7 @@ from onewafer.simulator.fast.fifo import (
 from onewafer.simulator.fast.links import announce, carry, end_wait, send, wait
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.registers import begin_cycle
+from onewafer.simulator.fast.switch_routes import settled_ports, still_waits
 from onewafer.simulator.fast.switching import serve_switched
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -135,11 +136,13 @@ def route_in_order(s: Arrays, block: int, cycle: int) -> None:
         route = route_of(s, block, source)
         ports = 0 if route == NO_ROUTE else s.arena[route + ROUTE_PORTS]
         if ports & IS_SWITCHED:
-            color = color_of(s, source, s.arena[source + FIFO_ROW])
-            taken |= serve_switched(
-                s, block, source, s.arena[route + ROUTE_TARGETS], color, taken, cycle
-            )
-            continue
+            if still_waits(s, source, ports):
+                continue
+            ports = settled_ports(s, block, source, route, cycle)
+            if ports == 0:
+                color = color_of(s, source, s.arena[source + FIFO_ROW])
+                taken |= serve_switched(s, block, source, route, color, taken, cycle)
+                continue
         if taken & ports:
             wait(s, source, cycle, _LINK_BUSY)
             wake_router(s, block, cycle + 1)

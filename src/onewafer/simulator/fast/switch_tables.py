@@ -35,6 +35,7 @@ from onewafer.simulator.fast.fields import (
     SWITCH_IS_RING,
     SWITCH_IS_TORN,
     SWITCH_LIMIT,
+    SWITCH_LINK_ROUTE,
     SWITCH_MAXIMUM,
     SWITCH_MINIMUM,
     SWITCH_NUM_POSITIONS,
@@ -43,6 +44,7 @@ from onewafer.simulator.fast.fields import (
     SWITCH_POP_MODE,
     SWITCH_POPS,
     SWITCH_POSITION,
+    SWITCH_RAMP_ROUTE,
     SWITCH_SETS,
     SWITCH_SWAPS,
     SWITCH_THEN,
@@ -96,9 +98,17 @@ def find_switched_colors(image: WaferImage, architecture: Architecture) -> froze
 
 
 def make_switches(
-    image: WaferImage, pe: Integers, color: Integers, channel: Integers, buffers: Integers
+    image: WaferImage,
+    places: tuple[Integers, Integers],
+    channel: Integers,
+    buffers: Integers,
+    routes: tuple[Integers, Integers],
 ) -> Integers:
-    """Return the switches of some colors at some PEs; `buffers` are `[switches, link]`."""
+    """Return the switches of colors at PEs (`places` are PEs and colors).
+
+    `buffers` are `[switches, link]`, and `routes` those of wavelets from links and from the PE.
+    """
+    pe, color = places
     of_config = _rows_at_load(image)
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     switches = of_config[config_of_color[pe, color]]
@@ -106,6 +116,7 @@ def make_switches(
     switches[:, SWITCH_COLOR] = color
     switches[:, SWITCH_CHANNEL] = channel
     switches[:, SWITCH_BUFFERS : SWITCH_BUFFERS + len(_LINKS)] = buffers
+    switches[:, SWITCH_LINK_ROUTE], switches[:, SWITCH_RAMP_ROUTE] = routes
     return np.concatenate((switches, np.zeros((1, NUM_SWITCH_FIELDS), np.int64)))
 
 

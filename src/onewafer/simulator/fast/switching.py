@@ -1,9 +1,9 @@
 """Switched colors: positions, commands and filters of a router (M90–M101).
 
-Where a color is switched anywhere, its routes at all PEs are marked (`IS_SWITCHED`) and come here;
-other colors pay a test of one bit. Wavelets of such colors carry a tag that says whether they are
-control wavelets. A router reads the state of the start of the cycle: a switch that changed in the
-cycle at hand also knows what it was before.
+Where a color is switched anywhere, its routes at all PEs are marked (`IS_SWITCHED`), and come here
+unless they are settled (see `switch_routes`); other colors pay a test of one bit. Wavelets of such
+colors carry a tag that says whether they are control wavelets. A router reads the state of the
+start of the cycle: a switch that changed in the cycle at hand also knows what it was before.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from onewafer.simulator.fast.fields import (
     PE_PROGRAM,
     RAMP_INPUT,
     RANGE_FILTER,
+    ROUTE_SWITCH,
     SOURCE_GROUPS,
     SWITCH_BUFFERS,
     SWITCH_CHANGED,
@@ -96,7 +97,9 @@ from onewafer.simulator.fast.fifo import (
     take,
 )
 from onewafer.simulator.fast.links import carry, end_wait, send, wait
+from onewafer.simulator.fast.marks import set_tag, unmark
 from onewafer.simulator.fast.recording import record
+from onewafer.simulator.fast.switch_routes import unsettle_routes
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
@@ -114,9 +117,10 @@ _HALF = 0xFFFF
 
 @shared
 def serve_switched(
-    s: Arrays, block: int, source: int, row: int, color: int, taken: int, cycle: int
+    s: Arrays, block: int, source: int, route: int, color: int, taken: int, cycle: int
 ) -> int:
     """Move the oldest wavelet of a source by a switch if it can move; return the ports it took."""
+    row = s.arena[route + ROUTE_SWITCH]
     port = s.fifos[s.arena[source + FIFO_ROW], FIFOS_PORT]
     word = marked_word(s, source)
     position = in_force(s, row, SWITCH_POSITION, cycle)
@@ -256,6 +260,8 @@ def move_by_switch(
     word = marked_word(s, source)
     take(s, source, cycle)
     s.arena[source + FIFO_LAST_MOVE] = cycle
+    if word & (CONTROL_MARK | ADVANCE_MARK):
+        unmark(s, source)
     if s.arena[source + FIFO_STATE]:
         end_wait(s, source, cycle)
     ready = ready_cycle(s, source)
@@ -276,7 +282,7 @@ def move_by_switch(
     for direction in range(_NUM_LINKS):
         if transmit >> direction & 1:
             buffer = s.switches[row, SWITCH_BUFFERS + direction]
-            set_tag(s, buffer, word)
+            mark_next(s, buffer, word)
             send(s, buffer, arrival, word & WORD)
             if s.timing[T_HAS_LINK_WINDOW]:
                 carry(s, _NUM_LINKS * s.arena[block + BLOCK_PE] + direction, cycle)
@@ -285,17 +291,17 @@ def move_by_switch(
 
 
 @kernel
-def set_tag(s: Arrays, fifo: int, word: int) -> None:
-    """Mark the place of the next wavelet of a FIFO with tags."""
-    tag = CONTROL_TAG if is_control(word) else 0
-    s.arena[tag_place(s, fifo, s.arena[fifo + FIFO_TAIL])] = tag
+def mark_next(s: Arrays, fifo: int, word: int) -> None:
+    """Mark the next wavelet of a buffer or channel with tags if it is a control wavelet."""
+    if is_control(word):
+        set_tag(s, fifo, s.arena[fifo + FIFO_TAIL], CONTROL_TAG)
 
 
 @kernel
 def deliver_marked(s: Arrays, block: int, channel: int, cycle: int, word: int) -> None:
     """Hand a wavelet to the ramp (M40); the picker may wait for it."""
     readable = cycle + s.timing[T_RAMP]
-    set_tag(s, channel, word)
+    mark_next(s, channel, word)
     put(s, channel, readable, word & WORD)
     wake_element(s, block, readable)
     if s.arena[channel + FIFO_STARTS_TASK]:
@@ -305,17 +311,31 @@ def deliver_marked(s: Arrays, block: int, channel: int, cycle: int, word: int) -
 @kernel
 def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
     """Let a wavelet leave; return what is passed on (M92, M93, M101)."""
+    is_counted = has_ramp and s.switches[row, SWITCH_FILTER] == COUNTER_FILTER
+    if not is_counted and word & (CONTROL_MARK | ADVANCE_MARK) == 0:
+        return word
     if s.switches[row, SWITCH_CHANGED] != cycle:
         for field in range(_NUM_STATES):
             s.switches[row, field + _NUM_STATES] = s.switches[row, field]
         s.switches[row, SWITCH_CHANGED] = cycle
-    if has_ramp and s.switches[row, SWITCH_FILTER] == COUNTER_FILTER:
+    if is_counted:
         count(s, row, word)
     if word & ADVANCE_MARK:
         s.switches[row, SWITCH_POSITION] = following(s, row)
         word &= ~ADVANCE_MARK
-    if not is_control(word):
-        return word
+    if is_control(word):
+        word = obey(s, row, word, cycle)
+    if (
+        s.switches[row, SWITCH_POSITION] != s.switches[row, SWITCH_POSITION + _NUM_STATES]
+        or s.switches[row, SWITCH_IS_TORN] != s.switches[row, SWITCH_IS_TORN + _NUM_STATES]
+    ):
+        unsettle_routes(s, row)
+    return word
+
+
+@kernel
+def obey(s: Arrays, row: int, word: int, cycle: int) -> int:
+    """Do what the first command of a control wavelet says; return what is passed on (M92, M93)."""
     opcode = opcode_of(word)
     pops = s.switches[row, SWITCH_POPS] >> opcode & 1
     if opcode == ADVANCE:
@@ -366,9 +386,3 @@ def following(s: Arrays, row: int) -> int:
         if s.switches[row, SWITCH_SETS + 2 * later] >= 0:
             return later
     return 0 if s.switches[row, SWITCH_IS_RING] else position
-
-
-@kernel
-def is_control_at_head(s: Arrays, channel: int) -> bool:
-    """Tell whether the oldest wavelet of a channel with tags is a control wavelet."""
-    return s.arena[tag_place(s, channel, s.arena[channel + FIFO_HEAD])] & CONTROL_TAG != 0

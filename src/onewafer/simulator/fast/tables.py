@@ -119,14 +119,14 @@ class QueueLayout:
     queue: int
     """−1: the private channel of a data task."""
     color: int
-    """ANY_COLOR: an output queue that several colors use."""
+    """ANY_COLOR: an output queue that several colors use, or may be bound to another."""
     capacity: int
     distance: int
     """Words of the arena from the PE's first output queue, or first channel."""
     num_words: int
     starts_task: bool = False
     has_tags: bool = False
-    """A channel by which control wavelets may come."""
+    """Wavelets may be marked, or of several colors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +294,11 @@ def _outputs(
     for queue in sorted(colors):
         words = architecture.output_queue_words[queue] + architecture.timing.ramp_cycles
         of_queue = colors[queue] - {UNBOUND}
-        is_plain = len(of_queue) == 1 and not of_queue & switched
-        color = of_queue.pop() if is_plain else ANY_COLOR
-        num_words = fifo_words(words, has_tags=color == ANY_COLOR)
-        queues.append(QueueLayout(queue, color, words, 0, num_words))
+        has_tags = len(of_queue) != 1 or not of_queue.isdisjoint(switched)
+        is_fixed = len(of_queue) == 1 and not (has_tags and program.reaches_queues)
+        color = of_queue.pop() if is_fixed else ANY_COLOR
+        num_words = fifo_words(words, has_tags=has_tags)
+        queues.append(QueueLayout(queue, color, words, 0, num_words, has_tags=has_tags))
     return queues
 
 

@@ -9,7 +9,6 @@ from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.controls import (
-    is_control_next,
     ready_controls,
     way_of_number,
 )
@@ -63,6 +62,7 @@ from onewafer.simulator.fast.fields import (
     WAY_CONTROL_OFFSET,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
+from onewafer.simulator.fast.marks import is_control_next, unmark
 from onewafer.simulator.fast.queues import home_of_color
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.switching import marked_word
@@ -270,7 +270,10 @@ def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
 def take_wavelet(s: Arrays, block: int, channel: int, task: int, cycle: int) -> None:
     """Take the wavelet that starts a task and put it into the task's registers (M64)."""
     pe = s.arena[block + BLOCK_PE]
+    is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
+    if is_control:
+        unmark(s, channel)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)

@@ -68,7 +68,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_COLORS,
     REASON_MASK,
     ROUTE_PORTS,
-    ROUTE_TARGETS,
+    ROUTE_SWITCH,
     RUNNING,
     STALLED,
     SWITCH_CHANNEL,
@@ -240,7 +240,7 @@ def _switch(s: Arrays, pe: int, source: int, color: int) -> int:
     if route == ANY_COLOR:
         route = int(s.ramp_routes[pe, color])
     is_switched = route != NO_ROUTE and s.arena[route + ROUTE_PORTS] & IS_SWITCHED
-    return int(s.arena[route + ROUTE_TARGETS]) if is_switched else NONE
+    return int(s.arena[route + ROUTE_SWITCH]) if is_switched else NONE
 
 
 def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> Any:  # noqa: ANN401

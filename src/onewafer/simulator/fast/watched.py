@@ -11,7 +11,6 @@ from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, INDEX_BITS, M
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.controls import is_control_next
 from onewafer.simulator.fast.elements import finish, place_fault
 from onewafer.simulator.fast.fields import (
     ADVANCE_TAG,
@@ -29,6 +28,7 @@ from onewafer.simulator.fast.fields import (
     FIFO_STATE,
     FIFO_TAIL,
     INPUT,
+    MARK_TAGS,
     OP_DEST,
     OP_ELEMENT_CYCLES,
     OP_HAS_STARTED,
@@ -54,7 +54,8 @@ from onewafer.simulator.fast.fields import (
     T_RAMP,
     VECTOR,
 )
-from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, tag_place, take
+from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, take
+from onewafer.simulator.fast.marks import is_control_next, set_tag, unmark
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
@@ -157,7 +158,10 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
 @kernel
 def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
     """Take a wavelet; tell the router of the place, and the picker of a control wavelet (M96)."""
+    is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
+    if is_control:
+        unmark(s, channel)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)
@@ -183,8 +187,8 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
         is_last = k + 1 == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0
         if flags & ADVANCES and is_last:
             tag |= ADVANCE_TAG
-        if s.arena[base + FIFO_ROUTE] == ANY_COLOR:
-            s.arena[tag_place(s, base, s.arena[base + FIFO_TAIL])] = tag
+        if s.arena[base + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
+            set_tag(s, base, s.arena[base + FIFO_TAIL], tag)
         routable = cycle + 1 + s.timing[T_RAMP]
         put(s, base, routable, word | flags & INDEX_BITS)
         s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)

@@ -16,6 +16,7 @@ import numpy as np
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS
 from onewafer.simulator.fast.fields import (
+    ALL_PORTS,
     ANY_COLOR,
     BLOCK_SOURCES,
     IS_SWITCHED,
@@ -30,6 +31,7 @@ from onewafer.simulator.fast.fields import (
     ROUTE_DIRECTIONS,
     ROUTE_NUM_TARGETS,
     ROUTE_PORTS,
+    ROUTE_SWITCH,
     ROUTE_TARGETS,
 )
 from onewafer.simulator.fast.tables import fifo_words
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 _TO_RAMP = 1 << Direction.RAMP
 _ALL_LINKS = _TO_RAMP - 1
-_ALL_PORTS = (RAMP_INPUT << 1) - 1
 _NUM_PORTS = 6
 _PAIRED = np.arange(NUM_COLORS) ^ 1
 _BITS_OF = np.array([mask.bit_count() for mask in range(16)], np.int64)
@@ -396,7 +397,7 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
     chosen = routes.offset[is_switched]
     row = switches.find(routes.pe[is_switched], routes.color[is_switched])
     arena[chosen + ROUTE_PORTS] = IS_SWITCHED
-    arena[chosen + ROUTE_TARGETS] = row
+    arena[chosen + ROUTE_SWITCH] = row
     rest = ~is_switched
     return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
 
@@ -436,7 +437,7 @@ def find_contention(
     A switch may turn under the wavelets of another source: the PEs of `switches` are among them.
     """
     ports = np.where(route > NO_ROUTE, arena[np.maximum(route, 0) + ROUTE_PORTS], 0)
-    ports[route == ANY_COLOR] = _ALL_PORTS
+    ports[route == ANY_COLOR] = ALL_PORTS
     is_contended = np.zeros(num_pes, np.bool_)
     for bit in range(_NUM_PORTS):
         is_contended |= np.bincount(pe[ports >> bit & 1 == 1], minlength=num_pes) > 1

@@ -1,0 +1,74 @@
+"""Marked wavelets: control wavelets (M91), and those that advance the sender's switch (M49).
+
+Few wavelets are marked, and all that differs for others is whether a marked one is before them. So
+a FIFO with tags says if it holds any (`HOLDS_MARKED`), and only then somebody looks at tags.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    CONTROL_TAG,
+    FAR,
+    FIFO_HEAD,
+    FIFO_SHAPE,
+    FIFO_TAIL,
+    HOLDS_MARKED,
+    MARK_TAGS,
+)
+from onewafer.simulator.fast.fifo import ready_cycle, tag_place
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+
+@kernel
+def set_tag(s: Arrays, fifo: int, number: int, tag: int) -> None:
+    """Set the tag of wavelet `number` of a FIFO with tags."""
+    s.arena[tag_place(s, fifo, number)] = tag
+    if tag & MARK_TAGS:
+        s.arena[fifo + FIFO_SHAPE] |= HOLDS_MARKED
+
+
+@shared
+def unmark(s: Arrays, fifo: int) -> None:
+    """Clear the tag of the wavelet that was just taken, and look whether others are marked."""
+    head = s.arena[fifo + FIFO_HEAD]
+    s.arena[tag_place(s, fifo, head - 1)] = 0
+    for number in range(head, s.arena[fifo + FIFO_TAIL]):
+        if s.arena[tag_place(s, fifo, number)] & MARK_TAGS:
+            return
+    s.arena[fifo + FIFO_SHAPE] &= ~HOLDS_MARKED
+
+
+@kernel
+def holds_marked(s: Arrays, fifo: int) -> bool:
+    """Tell whether a FIFO holds a marked wavelet."""
+    return s.arena[fifo + FIFO_SHAPE] & HOLDS_MARKED != 0
+
+
+@kernel
+def is_control_next(s: Arrays, channel: int) -> bool:
+    """Tell whether the oldest wavelet of a channel, which there is, is a control wavelet."""
+    if not holds_marked(s, channel):
+        return False
+    return s.arena[tag_place(s, channel, s.arena[channel + FIFO_HEAD])] & CONTROL_TAG != 0
+
+
+@kernel
+def num_data(s: Arrays, channel: int) -> int:
+    """Return how many wavelets of a channel come before the first control wavelet."""
+    head, tail = s.arena[channel + FIFO_HEAD], s.arena[channel + FIFO_TAIL]
+    if holds_marked(s, channel):
+        for number in range(head, tail):
+            if s.arena[tag_place(s, channel, number)] & CONTROL_TAG:
+                return number - head
+    return tail - head
+
+
+@kernel
+def data_cycle(s: Arrays, channel: int) -> int:
+    """Return from when the oldest wavelet can be taken as data; FAR: there is none, or no data."""
+    return FAR if is_control_next(s, channel) else ready_cycle(s, channel)

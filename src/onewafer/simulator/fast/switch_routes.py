@@ -1,0 +1,124 @@
+"""Routes of switched colors while their switches do not turn.
+
+A switch turns behind a control wavelet, and hardly a wavelet is one. Between two of them the routes
+of its color say what the position in force does, and data goes by them as by those of colors
+without switches: they are *settled*. Whatever turns the switch unsettles them, and the next data
+settles them again. Marked wavelets always go by the switch, and so does all that a filter sees, and
+what the program itself may reach: registers of the router (M131), and of queues (M134).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.geometry import Direction
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    ALL_PORTS,
+    BLOCK_IS_CONTENDED,
+    FIFO_ROW,
+    FIFO_STATE,
+    FIFOS_PORT,
+    HAS_QUEUES,
+    HAS_REGISTERS,
+    IS_SETTLED,
+    IS_SWITCHED,
+    NO_FILTER,
+    RAMP_INPUT,
+    REASON_MASK,
+    RECEIVE_SHIFT,
+    ROUTE_DIRECTIONS,
+    ROUTE_NUM_TARGETS,
+    ROUTE_PORTS,
+    ROUTE_SWITCH,
+    ROUTE_TARGETS,
+    SWITCH_BUFFERS,
+    SWITCH_CHANGED,
+    SWITCH_CHANNEL,
+    SWITCH_FILTER,
+    SWITCH_IS_TORN,
+    SWITCH_LINK_ROUTE,
+    SWITCH_POSITION,
+    SWITCH_RAMP_ROUTE,
+    SWITCH_SETS,
+)
+from onewafer.simulator.fast.marks import holds_marked
+from onewafer.simulator.statistics import StallReason
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+_RAMP = int(Direction.RAMP)
+_NUM_LINKS = 4
+_SWITCH = int(StallReason.SWITCH)
+
+
+@kernel
+def settled_ports(s: Arrays, block: int, source: int, route: int, cycle: int) -> int:
+    """Return the ports that the oldest wavelet of a source needs if its switch need not be asked.
+
+    0: it has to be asked. The route is switched.
+    """
+    if holds_marked(s, source):
+        return 0
+    if s.arena[route + ROUTE_PORTS] & IS_SETTLED == 0:
+        settle_route(s, block, route, cycle)
+    ports = s.arena[route + ROUTE_PORTS]
+    return ports & ALL_PORTS if ports & IS_SETTLED and is_let_in(s, source, ports) else 0
+
+
+@kernel
+def still_waits(s: Arrays, source: int, ports: int) -> bool:
+    """Tell whether a wavelet waits for a switch (M97) that has not turned since it was noted."""
+    if s.arena[source + FIFO_STATE] & REASON_MASK != _SWITCH + 1 or ports & IS_SETTLED == 0:
+        return False
+    return not is_let_in(s, source, ports)
+
+
+@kernel
+def is_let_in(s: Arrays, source: int, ports: int) -> bool:
+    """Tell whether a settled route lets wavelets in from where a source is."""
+    port = s.fifos[s.arena[source + FIFO_ROW], FIFOS_PORT]
+    return ports >> RECEIVE_SHIFT + port & 1 != 0
+
+
+@shared
+def settle_route(s: Arrays, block: int, route: int, cycle: int) -> None:
+    """Let a route be what its switch does, if it does so from the start of `cycle` on."""
+    row = s.arena[route + ROUTE_SWITCH]
+    receive = s.switches[row, SWITCH_SETS + 2 * s.switches[row, SWITCH_POSITION]]
+    if (
+        s.arena[block + BLOCK_IS_CONTENDED] & (HAS_REGISTERS | HAS_QUEUES)
+        or s.switches[row, SWITCH_FILTER] != NO_FILTER
+        or s.switches[row, SWITCH_CHANGED] == cycle
+        or s.switches[row, SWITCH_IS_TORN]
+        or receive < 0
+    ):
+        return
+    transmit = s.switches[row, SWITCH_SETS + 2 * s.switches[row, SWITCH_POSITION] + 1]
+    count, directions = 0, 0
+    for direction in range(_RAMP + 1):
+        if transmit >> direction & 1 == 0:
+            continue
+        place = SWITCH_CHANNEL if direction == _RAMP else SWITCH_BUFFERS + direction
+        target = s.switches[row, place]
+        if target == 0 or count == _NUM_LINKS:
+            return
+        s.arena[route + ROUTE_TARGETS + count] = target
+        directions |= direction << 3 * count
+        count += 1
+    s.arena[route + ROUTE_NUM_TARGETS] = count
+    s.arena[route + ROUTE_DIRECTIONS] = directions
+    ports = transmit | IS_SWITCHED | IS_SETTLED | receive << RECEIVE_SHIFT
+    if s.switches[row, SWITCH_RAMP_ROUTE] == route:
+        ports |= RAMP_INPUT
+    s.arena[route + ROUTE_PORTS] = ports
+
+
+@kernel
+def unsettle_routes(s: Arrays, row: int) -> None:
+    """Let all wavelets of a color at a PE go by its switch."""
+    for field in (SWITCH_LINK_ROUTE, SWITCH_RAMP_ROUTE):
+        route = s.switches[row, field]
+        if route:
+            s.arena[route + ROUTE_PORTS] = IS_SWITCHED
