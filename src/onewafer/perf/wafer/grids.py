@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import Convolution, Depthwise, Linear, MaxPool
 from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, cut, map_shapes
-from onewafer.perf.wafer.map_memory import MapMemory
+from onewafer.perf.wafer.map_memory import MAP_BYTES, MapMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +46,6 @@ _TAP = 15
 """Of a tap of a place besides."""
 _HOP = 6
 """Of a PE on the way of a reduction and back."""
-_MAP_BYTES = 2
-"""Of an element of a map in f16."""
 _RESULT_BYTES = 6
 """Of an element of a result in f16 and of its sum in f32."""
 CODE_BYTES = 1_500
@@ -150,7 +148,7 @@ class Grids:
         group = group_of(rectangle, grid)
         side = max(group)
         maps = (
-            _places(one.source, grid) * -(-one.inputs // side) * _MAP_BYTES
+            _places(one.source, grid) * -(-one.inputs // side) * MAP_BYTES
             + _places(one.shape, grid) * -(-one.outputs // side) * _RESULT_BYTES
             for one in self._products
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph, Tensor
 
-_MAP_BYTES = 2
+MAP_BYTES = 2
 """Of an element of a map in f16."""
 _SUM_BYTES = 4
 """Of an element of a product's sum in f32."""
@@ -82,7 +82,7 @@ class MapMemory:
             return (one.elements(group, first) for one in maps)
 
         most = max((sum(elements(moment)) for moment in self.moments), default=0)
-        return _MAP_BYTES * most + _SUM_BYTES * max(elements(self.sums), default=0)
+        return MAP_BYTES * most + _SUM_BYTES * max(elements(self.sums), default=0)
 
 
 def _maps(graph: Graph) -> Mapping[str, _Map]:
