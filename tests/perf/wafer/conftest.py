@@ -2,12 +2,17 @@
 
 import pytest
 
-from onewafer.perf.wafer import search
+from onewafer.perf.wafer import layouts, pipeline, search
 
 
 @pytest.fixture(autouse=True)
 def few_rectangles(monkeypatch, request):
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr(search, "NUM_RECTANGLES", 4)
-        monkeypatch.setattr(search, "_MOST_ROUNDS", 0)
-        monkeypatch.setattr(search, "_GROUPS", (1, 2))
+        monkeypatch.setattr(search, "NUM_FIRST", 4)
+        monkeypatch.setattr(pipeline, "NUM_FIRST", 4)
+        monkeypatch.setattr(search, "_NUM_FIRST_OF_MAPS", 4)
+        monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_MAPS", 4)
+        monkeypatch.setattr(pipeline, "_NUM_AGAIN", 2)
+        monkeypatch.setattr(pipeline, "_MOST_ROUNDS", 1)
+        monkeypatch.setattr(pipeline, "_GROUPS", (1, 2))
+        monkeypatch.setattr(layouts, "_MOST_CLOSE", 0)

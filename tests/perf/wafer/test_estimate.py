@@ -12,8 +12,10 @@ from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.inference import decode_demand
 from onewafer.perf.wafer.layouts import lay_out, read_prompt
+from onewafer.perf.wafer.rectangles import alone_on_wafer
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import rectangles, share_out
+from onewafer.perf.wafer.search import share_out
+from onewafer.perf.wafer.sketch import spread
 from onewafer.perf.wafer.streaming import WEIGHTS, least_seconds, search_streaming, stream
 from onewafer.perf.wafer.workload import Load
 from tests.perf.wafer.models import llama, llama_70b
@@ -98,7 +100,7 @@ def test_no_rectangle_of_those_that_are_tried_first_streams_faster(launches):
     options = WaferOptions(mode=Mode.STREAMING, density=0.5)
     chip = machine("cs3", options)
     regions = Regions(SMALL, Load(rows=1, capacity=32), machine=chip, options=options)
-    tried = rectangles(chip, least_bytes=2 * max(regions.weight_bytes), is_alone=True)
+    tried = spread(alone_on_wafer(chip, 2 * max(regions.weight_bytes)), 24)
     passes = [stream(regions, chip, sides, launches=launches) for sides in tried]
     least = min(one.seconds for one in passes if one is not None)
 

@@ -11,15 +11,15 @@ from onewafer.errors import ConfigurationError
 from onewafer.graph import Attention, Convolution, MaxPool, MeanRows, Segment
 from onewafer.mesh import Estimator, footprint, shard
 from onewafer.perf import Answer, Forward, Goal, Limit, Model, Prefill, Refusal
-from onewafer.perf.wafer import WaferOptions, estimate, search
+from onewafer.perf.wafer import WaferOptions, estimate, pipeline
 from onewafer.perf.wafer.inference import prefill_demand
 from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.measured import HALOS
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.pipeline import place
 from onewafer.perf.wafer.plan import HOPS, SAMPLES, WAITING, pace
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import place
 from onewafer.perf.wafer.system import machine
 from onewafer.perf.wafer.workload import in_small_pieces
 from tests.perf.map_models import graph_of, small_network, tensor, window
@@ -32,7 +32,7 @@ NETWORK = small_network()
 @pytest.fixture(autouse=True)
 def some_rectangles(few_rectangles, monkeypatch):
     del few_rectangles  # it comes first
-    monkeypatch.setattr(search, "NUM_RECTANGLES", 64)
+    monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_MAPS", 8)
 
 
 def regions_of(model):

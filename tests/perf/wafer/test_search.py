@@ -1,4 +1,4 @@
-"""The search over regions: choices at many prices at once are those at each price."""
+"""The search for a rectangle that is alone on its wafer: nothing beside the one found is better."""
 
 import math
 
@@ -7,56 +7,62 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.perf.wafer.options import WaferOptions
-from onewafer.perf.wafer.search import _neighbours, _Table, explore, rectangles
+from onewafer.perf.wafer.rectangles import alone_on_wafer, beside
+from onewafer.perf.wafer.search import explore
 from onewafer.perf.wafer.system import machine
 
-POSITIVE = st.floats(1.0, 1e6)
-
-
-def pick(table, price, cap):
-    """Return the best choice at one price, looking at one after the other."""
-    under = [at for at in range(len(table.cycles)) if table.slowest[at] <= cap]
-    if not under:
-        return int(np.argmin(table.slowest))
-    return min(under, key=lambda at: table.cycles[at] + price * table.pes[at])
-
 
 @given(
-    choices=st.lists(st.tuples(POSITIVE, POSITIVE, POSITIVE), min_size=1, max_size=12),
-    prices=st.lists(st.floats(0.0, 100.0), min_size=1, max_size=5),
-    cap=st.one_of(st.just(math.inf), POSITIVE),
-)
-def test_many_prices_at_once_are_each_by_itself(choices, prices, cap):
-    table = _Table(*map(np.array, zip(*choices, strict=True)))
-
-    assert table.pick(prices, cap) == [pick(table, price, cap) for price in prices]
-
-
-@given(
-    near=st.tuples(st.integers(1, 750), st.integers(1, 1000)),
+    best_sides=st.tuples(st.integers(1, 750), st.integers(1, 1000)),
+    near=st.one_of(st.none(), st.just((86, 134)), st.just((3, 5))),
     most=st.floats(1.0, 50.0),
     seed=st.integers(0, 100),
-    is_pinned=st.booleans(),
+    is_thorough=st.booleans(),
 )
-def test_nothing_beside_the_best_rectangle_is_better(near, most, seed, is_pinned):
+def test_nothing_beside_the_best_rectangle_is_better(best_sides, near, most, seed, is_thorough):
     chip, asked = machine("cs3", WaferOptions()), []
-    first = rectangles(chip, least_bytes=2e8, is_alone=True, near=None)
 
     def seconds(sides):
         asked.append(sides)
         distance = math.hypot(
-            *(math.log(one / other) for one, other in zip(sides, near, strict=True))
+            *(math.log(one / other) for one, other in zip(sides, best_sides, strict=True))
         )
         uneven = np.random.default_rng((seed, *sides)).uniform(0.0, 0.1)
         return math.inf if distance > most else distance + uneven
 
-    found = explore(first, chip, seconds, is_pinned=is_pinned)
+    found = explore(
+        chip, WaferOptions(), seconds, least_bytes=2e8, near=near, is_thorough=is_thorough
+    )
 
     best = min(found, key=lambda sides: found[sides])
-    assert asked == [*found]  # each of them once
-    assert asked[: len(first)] == [*first]
-    beside = _neighbours(best, chip, is_alone=True)
-    if is_pinned:
-        assert len(found) == len(first)
-    elif found[best] < math.inf:
-        assert all(found[sides] >= found[best] for sides in beside)
+    assert set(asked) == {*found}
+    if near is not None:
+        assert asked[0] == near
+    if found[best] < math.inf:
+        others = beside(best, chip, is_alone=True, reach=2 if is_thorough else 1)
+        others = [one for one in others if is_thorough or one[0] == best[0] or one[1] == best[1]]
+        assert all(found[sides] >= found[best] for sides in others)
+
+
+def test_where_the_user_wants_a_rectangle_no_other_one_is_tried():
+    options = WaferOptions(region=(40, 30))
+
+    found = explore(
+        machine("cs3", options),
+        options,
+        math.prod,
+        least_bytes=2e8,
+        near=(86, 134),
+        is_thorough=True,
+    )
+
+    assert found == {(40, 30): 1200}
+
+
+def test_rectangles_hold_what_they_must_and_the_whole_wafer_is_one():
+    chip = machine("cs3", WaferOptions())
+    found = alone_on_wafer(chip, 1e9)
+
+    assert found[-1] == (755, 1170)
+    assert all(w * h * chip.architecture.memory_bytes >= 1e9 for w, h in found)
+    assert [*found] == sorted(found, key=math.prod)

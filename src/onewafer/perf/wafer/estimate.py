@@ -205,21 +205,29 @@ class _Streaming(Asked):
         sequences = -(-demand.sequences // self.machine.num_wafers)
         best: tuple[Streamed, Regions] | None = None
         considered = 0
-        for load in demand.loads(sequences):
-            regions = self.regions(load)
+
+        def search(regions: Regions, *, is_thorough: bool) -> Streamed | None:
             near, limit = (best[0].rectangle, best[0].seconds) if best else (None, math.inf)
-            found = search_streaming(
+            return search_streaming(
                 regions,
                 self.machine,
                 self.options,
-                launches=demand.launches_of(sequences, load.rows),
+                launches=demand.launches_of(sequences, regions.load.rows),
                 near=near,
                 at_most=limit,
+                is_thorough=is_thorough,
             )
+
+        for load in demand.loads(sequences):
+            regions = self.regions(load)
+            found = search(regions, is_thorough=False)
             if found is None or (best is not None and found.seconds >= best[0].seconds):
                 break
             considered += found.num_considered
             best = found, regions
+        if best is not None and (found := search(best[1], is_thorough=True)) is not None:
+            considered += found.num_considered
+            best = found, best[1]
         return best and (replace(best[0], num_considered=considered), best[1])
 
 

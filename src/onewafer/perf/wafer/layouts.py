@@ -9,15 +9,19 @@ as that helps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from onewafer.perf.wafer.latent import USUAL_FORM, reading_forms
 from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.pipeline import Pipelines
 from onewafer.perf.wafer.plan import Plan, Speed, pace, speed
 from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import search_pipeline, search_whole
+from onewafer.perf.wafer.search import search_whole
+from onewafer.perf.wafer.sketch import Sketch
 from onewafer.perf.wafer.system import with_wafers
 
 if TYPE_CHECKING:
@@ -28,13 +32,18 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Pace
+    from onewafer.perf.wafer.search import Found, Score
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
     Seconds = Callable[[Speed, Load, int], float]
     """How long launches of a load take, by how fast they go through and by their number."""
 
-_SEARCHES = {Mode.PIPELINE: search_pipeline, Mode.WHOLE: search_whole}
+
+_CLOSE = 1.1
+"""Times the seconds of the best layout, that others are taken to be as good as it."""
+_MOST_CLOSE = 2
+"""Layouts whose searches are done thoroughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,12 @@ class Layout:
     num_considered: int
 
     @property
+    def only_rectangle(self) -> Rectangle | None:
+        """The rectangle of all regions; None if there are several in a pipeline."""
+        is_whole = self.plan.mode is Mode.WHOLE
+        return self.plan.stages[0].cost.rectangle if is_whole else None
+
+    @property
     def sequences(self) -> int:
         """Sequences that a replica works on together."""
         return self.regions.load.sequences
@@ -152,10 +167,27 @@ class _Asked(Asked):
     """What is asked, in one mode."""
 
     mode: Mode
+    sketches: tuple[Sketch, ...]
+    """Of the segments; what a piece takes is the same however many sequences there are."""
+    is_thorough: bool = False
 
     def of_replica(self, replicas: int) -> _Asked:
         """Return what is asked of one of so many replicas' wafers."""
         return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
+
+    def searcher(self, regions: Regions, near: Rectangle | None) -> Callable[[Score], Found]:
+        """Return the search for plans for a load; `near` is a good rectangle for fewer rows."""
+        if self.mode is Mode.WHOLE:
+            return partial(
+                search_whole,
+                regions,
+                self.machine,
+                self.options,
+                near=near,
+                is_thorough=self.is_thorough,
+            )
+        pipelines = Pipelines(regions, self.machine, self.options, self.sketches)
+        return partial(pipelines.search, is_thorough=self.is_thorough)
 
 
 @dataclass(slots=True)
@@ -164,6 +196,8 @@ class _Best:
 
     layout: Layout | None = None
     num_considered: int = 0
+    met: list[Layout] = field(default_factory=list["Layout"])
+    """All layouts that were found on the way."""
 
     @property
     def seconds(self) -> float:
@@ -173,6 +207,7 @@ class _Best:
     def take(self, found: _Best) -> bool:
         """Take what was found if it is better; tell whether to go on in this direction."""
         self.num_considered += found.num_considered
+        self.met += found.met
         if self.layout is not None and found.seconds >= self.seconds:
             return False
         self.layout = found.layout
@@ -191,19 +226,34 @@ def lay_out(
     """Return the best layout of a mode, None if nothing has room."""
     known = Programs() if programs is None else programs
     tried = [
-        _lay_out(_Asked(model, one, machine, options, known, mode)) for one in demand.in_forms()
+        _lay_out(_Asked(model, one, machine, options, known, mode, _sketches(model)))
+        for one in demand.in_forms()
     ]
     best = min(tried, key=lambda one: one.seconds)
     considered = sum(one.num_considered for one in tried)
     return best.layout and replace(best.layout, num_considered=considered)
 
 
+def _sketches(model: Model) -> tuple[Sketch, ...]:
+    return tuple(Sketch() for _ in model.segments)
+
+
 def _lay_out(asked: _Asked) -> _Best:
-    """Return the best layout in one form: fewer sequences at a time as long as that helps."""
+    """Return the best layout in one form: fewer sequences at a time as long as that helps.
+
+    The first searches are quick; those that came to the best layouts are done thoroughly.
+    """
     best = _Best()
     for sequences in asked.demand.at_a_time():
         if not best.take(_replicated(asked, sequences)):
             break
+    close = [one for one in best.met if one.seconds <= _CLOSE * best.seconds]
+    searches: dict[tuple[Load, int], Layout] = {}
+    for one in sorted(close, key=lambda layout: layout.seconds):
+        searches.setdefault((one.regions.load, one.replicas), one)
+    for (load, replicas), one in islice(searches.items(), _MOST_CLOSE):
+        of_replica = replace(asked.of_replica(replicas), is_thorough=True)
+        best.take(_searched(of_replica, load, replicas, one.only_rectangle))
     return best
 
 
@@ -222,36 +272,35 @@ def _replicated(asked: _Asked, sequences: int) -> _Best:
 def _doubled(asked: _Asked, sequences: int, replicas: int) -> _Best:
     """Double the rows of a launch as long as that helps."""
     best = _Best()
-    near: tuple[Rectangle | None, ...] = ()
+    near: Rectangle | None = None
     for load in asked.demand.loads(sequences):
-        found, near = _searched(asked, load, replicas, near)
+        found = _searched(asked, load, replicas, near)
         if not best.take(found) or found.layout is None:
             break
+        near = found.layout.only_rectangle
     return best
 
 
-def _searched(
-    asked: _Asked, load: Load, replicas: int, near: tuple[Rectangle | None, ...]
-) -> tuple[_Best, tuple[Rectangle | None, ...]]:
-    """Return the best layout for a load by any score, and the rectangles to look near next."""
+def _searched(asked: _Asked, load: Load, replicas: int, near: Rectangle | None) -> _Best:
+    """Return the best layout for a load by any score; `near` is a good rectangle for fewer rows."""
     demand, regions, best = asked.demand, asked.regions(load), _Best()
     launches = demand.launches_of(load.sequences, load.rows)
-    sides = near
+    search = asked.searcher(regions, near)
     for seconds in demand.scores:
 
         def score(latency: float, period: float, seconds: Seconds = seconds) -> float:
             return seconds(Speed(latency, period), load, launches)
 
-        found = _SEARCHES[asked.mode](regions, asked.machine, asked.options, score, near=near)
+        found = search(score)
         one = _Best(num_considered=found.num_considered)
         if found.plan is not None:
             layout = Layout(
                 found.plan, regions, asked.machine, replicas, launches, found.seconds, 0
             )
             one.layout = _judged(layout, demand)
-        if best.take(one):
-            sides = found.sides
-    return best, sides
+            one.met += [one.layout] if one.layout else []
+        best.take(one)
+    return best
 
 
 def _judged(layout: Layout, demand: Demand) -> Layout | None:

@@ -10,7 +10,7 @@ from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Refusal
 from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.search import fewest_wafers
+from onewafer.perf.wafer.pipeline import fewest_wafers
 from onewafer.units import format_size
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.perf.wafer.grids import CODE_BYTES, MOST_COMPARED
 from onewafer.perf.wafer.map_blocks import WHOLE
@@ -21,15 +23,20 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from onewafer.arch import Timing
     from onewafer.graph import Graph
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.map_blocks import Grid
     from onewafer.perf.wafer.measured import Bytes, Rectangle, Split, Work
     from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.sketch import Sides
     from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
+
+    Size = float | NDArray[np.float64]
 
 _WAVELET_BYTES = 4
 _MULTIPLY_ADD = "fmac"
@@ -202,19 +209,27 @@ class Regions:
         return self._programs.multiply_adds[index] / (math.prod(rectangle) * float(fastest))
 
     def least_bytes(self, work: Work, rectangle: Rectangle) -> float:
-        """Return what every PE needs at least, before there is a program.
+        """Return what every PE needs at least, before there is a program."""
+        return float(self._least_bytes(work, *rectangle))
+
+    def may_fit(self, work: Work, sides: Sides) -> NDArray[np.bool_]:
+        """Tell of each rectangle whether there may be room, before there is a program."""
+        least = self._least_bytes(work, *np.asarray(sides, float).T)
+        return np.broadcast_to(least <= self.architecture.memory_bytes, len(sides))
+
+    def _least_bytes(self, work: Work, width: Size, height: Size) -> Size:
+        """Return what every PE needs at least.
 
         The rows of a weight are cut along one axis and its columns along the other; so are the
         features and the positions of a cache, which is shared out among pieces of several kinds.
         """
-        width, height = rectangle
-        least = float(self.architecture.runtime_bytes)
+        least: Size = self.architecture.runtime_bytes
         for index, count in work:
             caches = self._caches[index] if len(work) == 1 else ()
             for rows, columns, num_bytes in (*self._programs.products[index], *caches):
-                along = math.ceil(rows / width) * math.ceil(columns / height)
-                across = math.ceil(rows / height) * math.ceil(columns / width)
-                least += count * num_bytes * min(along, across)
+                along = -(-rows // width) * -(-columns // height)
+                across = -(-rows // height) * -(-columns // width)
+                least = least + count * num_bytes * np.minimum(along, across)
         return least
 
     def bytes(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Bytes | None:

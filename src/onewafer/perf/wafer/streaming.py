@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.wafer.measured import Bytes
 from onewafer.perf.wafer.plan import LAUNCH, TOKENS
-from onewafer.perf.wafer.search import explore, rectangles
+from onewafer.perf.wafer.search import explore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,7 @@ def search_streaming(
     launches: int,
     near: Rectangle | None = None,
     at_most: float = math.inf,
+    is_thorough: bool = True,
 ) -> Streamed | None:
     """Return the fastest pass of `launches` on each wafer, None if no rectangle has room.
 
@@ -66,11 +67,6 @@ def search_streaming(
     longer than `at_most` seconds is of no use, None may be returned in its place.
     """
     least = 2 * max(regions.bytes_at_once)
-    tried = (
-        (options.region,)
-        if options.region
-        else rectangles(machine, least_bytes=least, is_alone=True, near=near)
-    )
     longest = math.inf  # not the limit: the best is often beside one that is slower
 
     def seconds_on(sides: Rectangle) -> float:
@@ -82,8 +78,9 @@ def search_streaming(
         longest = min(longest, found * (1 + _ROUNDING))
         return found
 
-    in_order = sorted(tried, key=lambda sides: sides != near)
-    seconds = explore(in_order, machine, seconds_on, is_pinned=options.region is not None)
+    seconds = explore(
+        machine, options, seconds_on, least_bytes=least, near=near, is_thorough=is_thorough
+    )
     # The fastest takes longer than `at_most`, whatever is lost in rounding.
     if longest > at_most * (1 + _ROUNDING) ** 2:
         return None
