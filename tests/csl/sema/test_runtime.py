@@ -277,6 +277,7 @@ def test_nothing_is_read_or_written_through_a_pointer_to_anything(analyze, use, 
         ("if (p == p) { x = 1; }", "one by one"),
         ("const z = p; z.x = 1;", "declare it with `var`"),
         ("(made()).x = 1;", "put the value into a `var` first"),
+        ("for (ps) |one| { one = p; }", "copy it to one"),
         ("const d = @get_dsd(mem1d_dsd, .{ .base_address = &ps, .extent = 2 });", "&a[0].x"),
         ("x = @bitcast(i16, p);", "`packed struct`"),
     ],
@@ -285,6 +286,27 @@ def test_what_to_write_instead_with_structs_is_said(analyze, use, part):
     declared = """const point = struct { x: i16 }; var p: point; var ps: [2]point; var x: i16;
     fn made() point { return .{ .x = x }; }"""
     assert part in analyze(f"{declared} fn f() void {{ {use} }}").error.help
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "if (x == 1) p else ps[0]",
+        "if (true) p else ps[0]",
+        "switch (x) { 1 => p, else => ps[1] }",
+        "one: { break :one ps[1]; }",
+        "one: { if (x == 1) break :one p; break :one ps[1]; }",
+    ],
+)
+@pytest.mark.parametrize("part", [".x", ".row[0]", ".row[i]", ".inner.y"])
+def test_nothing_is_assigned_to_a_choice_between_structs(analyze, value, part):
+    declared = """const inner = struct { y: i16 };
+    const point = struct { x: i16, row: [2]i16, inner: inner };
+    var p: point; var ps: [2]point; var x: i16; var i: u16;"""
+    assert analyze(f"{declared} fn f() void {{ x = ({value}){part}; }}").codes == []
+    error = analyze(f"{declared} fn f() void {{ ({value}){part} = 1; }}").error
+    assert error.code == "not-assignable"
+    assert error.message == f"`({value}){part}` is constant"
 
 
 @pytest.mark.parametrize("use", ["x = ps[i].x;", "ps[i].x = 3;"])

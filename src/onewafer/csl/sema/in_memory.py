@@ -68,6 +68,15 @@ def struct_at(place: Pointer | Runtime, span: Span) -> Struct:
     return _struct_at(place, 0, place.type, known, span)
 
 
+def constant(value: Value, span: Span) -> Value:
+    """Return the value of an expression that is no place: nothing is assigned to parts of it."""
+    match value:
+        case Struct(_, _, t.StructType() as type_, Pointer() | Runtime() as place):
+            return struct_at(moved(place, 0, type_, is_const=True), span)
+        case _:
+            return value
+
+
 def _struct_at(
     place: Pointer | Runtime, offset: int, pointer: t.Type, known: Value, span: Span
 ) -> Struct:

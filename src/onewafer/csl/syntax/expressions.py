@@ -99,7 +99,7 @@ class ExpressionParser(TokenCursor):
                 return self._bracket_type()
             if self.at(TokenKind.STAR):
                 return self._pointer_type()
-            return self._postfix(self._primary())
+            return self._postfix()
         finally:
             self.leave()
 
@@ -163,7 +163,7 @@ class ExpressionParser(TokenCursor):
             case TokenKind.STAR:
                 return self._pointer_type()
             case _:
-                return self._postfix(self._primary())
+                return self._postfix()
 
     def _nested_unary(self) -> ast.Expression:
         self.enter()
@@ -172,7 +172,9 @@ class ExpressionParser(TokenCursor):
         finally:
             self.leave()
 
-    def _postfix(self, base: ast.Expression) -> ast.Expression:
+    def _postfix(self) -> ast.Expression:
+        start = self.token.start  # a parenthesis before the base belongs to what is made of it
+        base = self._primary()
         if isinstance(base, ast.IntegerLiteral | ast.FloatLiteral):
             return base
         links = 0
@@ -182,11 +184,11 @@ class ExpressionParser(TokenCursor):
             match self.token.kind:
                 case TokenKind.LEFT_PARENTHESIS:
                     arguments = self._arguments()
-                    base = ast.Call(self._from(base), base, arguments)
+                    base = ast.Call(self.span_from(start), base, arguments)
                 case TokenKind.LEFT_BRACKET:
-                    base = self._index_of(base)
+                    base = self._index_of(base, start)
                 case TokenKind.DOT:
-                    base = self._member_of(base)
+                    base = self._member_of(base, start)
                 case _:
                     struct = self._typed_struct(base)
                     if struct is base or not self.at(TokenKind.DOT):
@@ -208,24 +210,24 @@ class ExpressionParser(TokenCursor):
             TokenKind.LEFT_PARENTHESIS, "after the arguments of the call", self.parse_expression
         )
 
-    def _index_of(self, base: ast.Expression) -> ast.Expression:
+    def _index_of(self, base: ast.Expression, start: int) -> ast.Expression:
         if self.next_kind is TokenKind.RIGHT_BRACKET:
             raise self.failure(
                 "an index is missing between `[` and `]`",
                 help_text="write one index per dimension: `a[i]`, `a[i, j]`",
             )
         indices = self.delimited(TokenKind.LEFT_BRACKET, "after the index", self.parse_expression)
-        return ast.Index(self._from(base), base, indices)
+        return ast.Index(self.span_from(start), base, indices)
 
-    def _member_of(self, base: ast.Expression) -> ast.Expression:
+    def _member_of(self, base: ast.Expression, start: int) -> ast.Expression:
         self.advance()
         if self.accept(TokenKind.STAR):
-            return ast.Dereference(self._from(base), base)
+            return ast.Dereference(self.span_from(start), base)
         token = self.token
         # Fields may be spelled like keywords (`.align`), because nothing else can stand here.
         if token.kind is TokenKind.IDENTIFIER or token.text.isalpha():
             self.advance()
-            return ast.Member(self._from(base), base, token.text)
+            return ast.Member(self.span_from(start), base, token.text)
         raise self.failure(
             f"expected the name of a member after `.`, found {token.description}",
             help_text="write `module.name`, `struct.field`, or `pointer.*`",

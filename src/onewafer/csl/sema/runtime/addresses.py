@@ -287,7 +287,10 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
                 if bound.is_const:
                     _constant(name, span)
                 return bound
-            if bound is not None and not isinstance(bound, Variable | Struct):
+            is_place = isinstance(bound, Variable) or (
+                isinstance(bound, Struct) and bound.place is not None
+            )
+            if bound is not None and not is_place:
                 _constant(name, span)
         case ast.Member(span=span) if _is_value(a, node):
             _constant(_spelling(node), span)
@@ -317,4 +320,9 @@ def _spelling(node: ast.Expression) -> str:
 
 
 def _constant(name: str, span: Span) -> NoReturn:
-    fail("not-assignable", f"`{name}` is constant", span, help="declare it with `var`")
+    fail(
+        "not-assignable",
+        f"`{name}` is constant",
+        span,
+        help="declare it with `var`, or copy it to one: `var copy = …;`",
+    )

@@ -9,7 +9,7 @@ from onewafer.csl.sema import conversions, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, constant, struct_at
 from onewafer.csl.sema.loop_steps import with_offset
 from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields, stores, structs
 from onewafer.csl.sema.runtime.addresses import (
@@ -124,12 +124,8 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
             return load(a, evaluate(a, base), span)
         case ast.Index():
             return load_element(a, node)
-        case ast.IfExpression():
-            return _if(a, node, None)
-        case ast.SwitchExpression():
-            return _switch(a, node, None)
-        case ast.BlockExpression():
-            return calls.block_value(a, node, None)
+        case ast.IfExpression() | ast.SwitchExpression() | ast.BlockExpression():
+            return constant(evaluate_as(a, node, None), node.span)
         case ast.StructLiteral(fields=fields):
             places.check_distinct(fields)
             names = tuple(field.name for field in fields)
