@@ -466,3 +466,29 @@ def test_a_result_that_cannot_be_is_shown_where_the_function_is_called(analyze):
 def test_a_number_is_not_indexed(analyze):
     error = analyze(f"{HINTS} fn main() void {{ a[0] = @as(f32, k[0]); }}").error
     assert error.message == "a value of type `u16` cannot be indexed"
+
+
+@pytest.mark.parametrize(
+    ("declarations", "part"),
+    [
+        ("const node = struct { next: *node }; export var n: node;", "`*anyopaque`"),
+        ("export var a: [2]*anyopaque = [2]*anyopaque{ &a, &a };", "while the program runs"),
+    ],
+)
+def test_what_to_write_instead_of_a_cycle_is_said(analyze, declarations, part):
+    error = analyze(declarations).error
+    assert error.code == "global-cycle"
+    assert part in error.help
+
+
+def test_a_part_of_a_variable_is_named_by_the_variable(analyze):
+    error = analyze("var p = .{ @as(i16, 1), @as(i16, 2) }; export var q = .{ .x = p };").error
+    assert error.code == "not-comptime"
+    assert "a part of the variable `p`" in error.message
+
+
+def test_an_array_of_more_fields_than_the_compiler_holds_is_refused(analyze):
+    declared = "const row = struct { a: [60000]i32, b: i16 };"
+    error = analyze(f"{declared} export var rows: [60000]row;").error
+    assert error.code == "value-out-of-range"
+    assert "3,600,060,000 fields" in error.message

@@ -340,9 +340,16 @@ class InstanceContext(Context):
         match value:
             case Array(array, elements):
                 step = t.num_bytes(array.element)
+                blank: set[int] = set()  # elements of zeros, of which `@zeros` repeats one
                 for index, element in enumerate(elements):
-                    if not (type(element) is Scalar and element.value == 0 and not element.taint):
-                        self._fill(storage, offset + index * step, array.element, element, span)
+                    if id(element) in blank:
+                        continue
+                    if type(element) is Scalar and element.value == 0 and not element.taint:
+                        continue
+                    num_data = len(storage.data)
+                    self._fill(storage, offset + index * step, array.element, element, span)
+                    if len(storage.data) == num_data:
+                        blank.add(id(element))
             case Struct(_, fields) if isinstance(type_, t.StructType):
                 for index, (field_type, part) in enumerate(zip(type_.fields, fields, strict=True)):
                     start = offset + t.field_offset(type_, index)

@@ -144,7 +144,12 @@ class Module:
         if name in self._active:
             chain = " → ".join((*self._active[self._active.index(name) :], name))
             self._poisoned.add(name)
-            fail("global-cycle", f"the value of `{name}` depends on itself: {chain}", span)
+            fail(
+                "global-cycle",
+                f"the value of `{name}` depends on itself: {chain}",
+                span,
+                help=_way_out(declaration),
+            )
         self._active.append(name)
         try:
             value = self._evaluate(declaration, span)
@@ -339,11 +344,23 @@ def _has_size(type_: t.Type) -> bool:
     return t.num_bytes(type_) > 0 or isinstance(type_, t.ArrayType)
 
 
+def _way_out(declaration: ast.TopDeclaration) -> str:
+    """Return what to write where a global depends on itself."""
+    match declaration:
+        case ast.Variable(initializer=ast.StructType()):
+            return "a struct leads to the next of its type with an index, or with a `*anyopaque`"
+        case ast.Variable(is_const=False):
+            return "assign what refers to it while the program runs"
+        case _:
+            return ""
+
+
 def _check_known(value: Value, span: Span) -> None:
     """Fail if a part of an initial value is what some variable holds at run time."""
     match value:
         case Struct(_, parts) | Array(_, parts):
-            for part in parts:
+            # `@zeros` and `@constants` repeat one element as often as the array is long.
+            for part in {id(part): part for part in parts}.values():
                 _check_known(part, span)
         case Variable():
             not_comptime(value, span)

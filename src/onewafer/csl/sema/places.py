@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 
 MAX_ELEMENTS = 1 << 24
-"""Elements of one array at compile time; keeps a mistaken length from filling memory."""
+"""Elements of one array, or fields of all its structs, at compile time.
+
+It keeps a mistaken length from filling memory.
+"""
 
 
 def expect_type(value: Value, span: Span) -> t.Type:
@@ -443,14 +446,17 @@ def array_type(
         if number < 0:
             fail("value-out-of-range", f"an array cannot have {number} elements", place)
         dimensions.append(number)
-    if prod(dimensions) > MAX_ELEMENTS:
+    type_ = t.ArrayType(tuple(dimensions), element_type)
+    size = max(type_.num_elements, t.num_parts(type_))
+    if size > MAX_ELEMENTS:
+        what = "fields" if isinstance(element_type, t.StructType) else "elements"
         fail(
             "value-out-of-range",
-            f"an array of {prod(dimensions):,} elements is more than the compiler holds",
+            f"an array of {size:,} {what} is more than the compiler holds",
             span,
             notes=(f"the most is {MAX_ELEMENTS:,}, and the memory of a PE is far smaller",),
         )
-    return TypeValue(t.ArrayType(tuple(dimensions), element_type))
+    return TypeValue(type_)
 
 
 def enum_type(

@@ -502,6 +502,17 @@ def leaves(type_: Type, start: int = 0) -> Iterator[tuple[int, Type]]:
             yield start, type_
 
 
+def num_parts(type_: Type) -> int:
+    """Return how many values a value consists of, with all elements of arrays."""
+    match type_:
+        case ArrayType(_, element):
+            return type_.num_elements * num_parts(element)
+        case StructType(_, fields):
+            return sum(map(num_parts, fields))
+        case _:
+            return 1
+
+
 def named_parts(type_: Type, name: str = "", start: int = 0) -> Iterator[tuple[str, int, Type]]:
     """Yield what of a variable somebody may ask for: `.x`, `[2].y`, with byte offset and type."""
     match type_:

@@ -396,7 +396,13 @@ def truth(value: Value, span: Span, reason: str = "condition") -> bool:
 
 def not_comptime(value: Value, span: Span | None) -> NoReturn:
     """Fail because `value` is needed while compiling but exists at run time only."""
-    what = f"the variable `{value.name}`" if isinstance(value, Variable) else "this value"
+    match value:
+        case Variable(at=Pointer(_, whole)):
+            what = f"a part of the variable `{whole.name}`"
+        case Variable(name):
+            what = f"the variable `{name}`"
+        case _:
+            what = "this value"
     fail(
         "not-comptime",
         f"{what} is not known at compile time",
