@@ -75,9 +75,18 @@ def estimate(
     except UnsupportedOperationError as error:
         return Refusal(system=machine.wafers.name, title=machine.title, reason=str(error))
     outcomes: list[Outcome] = []
+    layout = None
     for mode in _RESIDENT:
         if options.mode in (None, mode):
-            layout = lay_out(model, demand, machine, options, mode=mode, programs=programs)
+            layout = lay_out(
+                model,
+                demand,
+                machine,
+                options,
+                mode=mode,
+                programs=programs,
+                of_other_mode=layout,
+            )
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
     is_read = isinstance(job, Prefill) and not model.has_maps

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _CLOSE = 1.1
 """Times the seconds of the best layout, that others are taken to be as good as it."""
+_FAR = 1.3
+"""Times the seconds of the best layout of another mode, from which on nobody looks closely."""
 _MOST_CLOSE = 2
 """Layouts whose searches are done thoroughly."""
 
@@ -222,11 +224,16 @@ def lay_out(
     *,
     mode: Mode,
     programs: Programs | None = None,
+    of_other_mode: Layout | None = None,
 ) -> Layout | None:
-    """Return the best layout of a mode, None if nothing has room."""
+    """Return the best layout of a mode, None if nothing has room.
+
+    One that is far behind that of another mode is not looked for thoroughly.
+    """
     known = Programs() if programs is None else programs
+    limit = math.inf if of_other_mode is None else _FAR * of_other_mode.seconds
     tried = [
-        _lay_out(_Asked(model, one, machine, options, known, mode, _sketches(model)))
+        _lay_out(_Asked(model, one, machine, options, known, mode, _sketches(model)), limit)
         for one in demand.in_forms()
     ]
     best = min(tried, key=lambda one: one.seconds)
@@ -238,15 +245,18 @@ def _sketches(model: Model) -> tuple[Sketch, ...]:
     return tuple(Sketch() for _ in model.segments)
 
 
-def _lay_out(asked: _Asked) -> _Best:
+def _lay_out(asked: _Asked, limit: float) -> _Best:
     """Return the best layout in one form: fewer sequences at a time as long as that helps.
 
-    The first searches are quick; those that came to the best layouts are done thoroughly.
+    The first searches are quick; those that came to the best layouts are done thoroughly, unless
+    these take longer than a limit.
     """
     best = _Best()
     for sequences in asked.demand.at_a_time():
         if not best.take(_replicated(asked, sequences)):
             break
+    if best.seconds > limit:
+        return best
     close = [one for one in best.met if one.seconds <= _CLOSE * best.seconds]
     searches: dict[tuple[Load, int], Layout] = {}
     for one in sorted(close, key=lambda layout: layout.seconds):
