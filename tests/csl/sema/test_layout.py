@@ -97,6 +97,17 @@ def test_mistake_in_a_filter(analyze, fields, code):
     assert analyze(entry).codes == [code]
 
 
+def test_the_fields_of_filters_are_listed_once(analyze):
+    fields = ".kind = .{ .counter = true }, .limit = 1"
+    entry = _layout(
+        f"@set_color_config(0, 0, @get_color(3), .{{ {ROUTE}, .filter = .{{ {fields} }} }});"
+    )
+    error = analyze(entry).error
+    (note,) = error.notes
+    names = note.removeprefix("the fields are ").split(", ")
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize(
     ("fields", "filter_"),
     [

@@ -289,6 +289,21 @@ def test_what_to_write_instead_with_structs_is_said(analyze, use, part):
 
 
 @pytest.mark.parametrize(
+    ("elements", "use"),
+    [
+        ("[2]comptime_int{ 1, 2 }", "x = table[i];"),
+        ("[2]row{ .{ .n = 1 }, .{ .n = 2 } }", "x = table[i].n;"),
+        ("[2]dsr_dest{ @get_dsr(dsr_dest, 1), @get_dsr(dsr_dest, 2) }", "@mov16(table[i], 5);"),
+    ],
+)
+def test_an_index_of_run_time_needs_elements_of_run_time(analyze, elements, use):
+    declared = "const row = struct { n: comptime_int }; var x: i16; var i: u16;"
+    error = analyze(f"{declared} const table = {elements}; fn f() void {{ {use} }}").error
+    assert error.code == "not-comptime"
+    assert "exist while compiling only" in error.message
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "if (x == 1) p else ps[0]",

@@ -379,3 +379,15 @@ def test_gates_of_another_machine(analyze):
     assert analyze(_comptime("@block(@get_ut_id(3));")).instance.blocked_channels == (
         channel(ChannelKind.MICROTHREAD, 3),
     )
+
+
+@pytest.mark.parametrize(
+    ("arch", "kinds"),
+    [
+        ("wse2", "a task id or a color"),
+        ("wse3", "a task id, an input queue or a microthread"),
+    ],
+)
+def test_what_can_be_blocked_is_listed(analyze, arch, kinds):
+    error = analyze("var x: u16; fn main() void { @block(x); }", arch=arch).error
+    assert error.message == f"{arch} blocks {kinds}"

@@ -155,7 +155,7 @@ def _filter(value: Value, span: Span) -> RangeFilter | CounterFilter:
         value,
         "`filter`",
         span,
-        known=("kind", *_RANGE_FIELDS, *_COUNTER_FIELDS, *_SPARSE_FIELDS),
+        known=tuple(dict.fromkeys(("kind", *_RANGE_FIELDS, *_COUNTER_FIELDS, *_SPARSE_FIELDS))),
         required=("kind",),
     )
     kind = read_choice(

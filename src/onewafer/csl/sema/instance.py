@@ -545,10 +545,9 @@ class InstanceContext(Context):
                 local = kind is TaskKind.LOCAL
                 return channel(ChannelKind.LOCAL_TASK if local else data, number)
             case _:
-                wanted = "a color" if by_color else "an input queue"
+                wanted = " or a color" if by_color else ", an input queue or a microthread"
                 name = self.session.architecture.name
-                also = "" if by_color else ", or a microthread"
-                fail("type-mismatch", f"{name} blocks a task id or {wanted}{also}", span)
+                fail("type-mismatch", f"{name} blocks a task id{wanted}", span)
 
     def resolve_requests(self) -> None:
         """Carry out what comptime blocks asked for before all tasks were bound."""

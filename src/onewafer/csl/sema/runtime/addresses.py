@@ -133,6 +133,13 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
 def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
     if not is_comptime(value):
         return address_of_variable(order.stored(a, "array", value, value.type, node.span))
+    if not t.can_vary(value.type):
+        fail(
+            "not-comptime",
+            f"elements of a `{value.type}` exist while compiling only, and so do their indices",
+            node.span,
+            help="index it with a number that is known, or choose with a `switch`",
+        )
     root = node
     while isinstance(root, ast.Member):
         root = root.base
