@@ -16,6 +16,7 @@ import onewafer
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(onewafer.__file__).parent
+FAST = Path("onewafer/simulator/fast")
 
 MUTANTS = {
     "credit: one place too few": (
@@ -192,8 +193,8 @@ FEATURE_MUTANTS = {
     ),
     "filter: the period is one too short": (
         "switching.py",
-        "counter == s.switches[row, SWITCH_LIMIT]",
-        "counter + 1 == s.switches[row, SWITCH_LIMIT]",
+        "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit)",
+        "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit - 1)",
     ),
     "control: an operation takes the wavelet": (
         "data_path.py",
@@ -360,6 +361,9 @@ def compare(folder, strategy="programs", examples=300):
     return process.stdout
 
 
+ALL = MUTANTS | FEATURE_MUTANTS | TEARDOWN_MUTANTS | QUEUE_MUTANTS
+
+
 def names(mutants):
     return [
         pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in mutants
@@ -378,11 +382,16 @@ def test_the_engine_itself_is_no_mutant(strategy, examples):
 def mutated(folder, file, line, changed):
     """Return a folder with a copy of the package in which a line is changed."""
     shutil.copytree(PACKAGE, folder / "onewafer", ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / "onewafer" / "simulator" / "fast" / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(line) == 1
-    path.write_text(text.replace(line, changed), encoding="utf-8")
+    path = folder / FAST / file
+    path.write_text(path.read_text(encoding="utf-8").replace(line, changed), encoding="utf-8")
     return folder
+
+
+def test_every_mutant_changes_a_line_of_today():
+    assert ALL.keys() >= RARE
+    for file, line, changed in ALL.values():
+        assert (PACKAGE.parent / FAST / file).read_text(encoding="utf-8").count(line) == 1
+        assert changed != line
 
 
 @pytest.mark.parametrize("name", names(MUTANTS))
