@@ -487,6 +487,13 @@ def test_a_part_of_a_variable_is_named_by_the_variable(analyze):
     assert "a part of the variable `p`" in error.message
 
 
+def test_structs_that_double_their_fields_are_refused_in_time(analyze):
+    doubled = "".join(f"const s{i + 1} = struct {{ a: s{i}, b: s{i} }};" for i in range(30))
+    error = analyze(f"const s0 = struct {{ x: i16 }}; {doubled} export var s: s30;").error
+    assert error.code == "value-out-of-range"
+    assert "1,024 fields" in error.message
+
+
 def test_an_array_of_more_fields_than_the_compiler_holds_is_refused(analyze):
     declared = "const row = struct { a: [60000]i32, b: i16 };"
     error = analyze(f"{declared} export var rows: [60000]row;").error

@@ -51,6 +51,8 @@ MAX_ELEMENTS = 1 << 24
 
 It keeps a mistaken length from filling memory.
 """
+MAX_FIELDS = 1 << 10
+"""Fields of one struct, those of structs in it included: each is looked at apart."""
 
 
 def expect_type(value: Value, span: Span) -> t.Type:
@@ -512,7 +514,16 @@ def struct_type(
         for type_, span in zip(types, spans, strict=True):
             check_exportable(type_, span)
     names = tuple(field.name for field in node.fields)
-    return TypeValue(t.StructType(names, types, node, node.is_union, node.qualifier or ""))
+    struct = t.StructType(names, types, node, node.is_union, node.qualifier or "")
+    if sum(1 for _ in t.leaves(struct)) > MAX_FIELDS:
+        fail(
+            "value-out-of-range",
+            f"a struct of more than {MAX_FIELDS:,} fields, with those of structs in it, is more "
+            "than the compiler holds",
+            node.span,
+            help="let an array hold the structs: `[n]T`",
+        )
+    return TypeValue(struct)
 
 
 def check_exportable(type_: t.Type, span: Span) -> None:
