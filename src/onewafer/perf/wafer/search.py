@@ -55,7 +55,10 @@ def search_whole(
     near: Rectangle | None = None,
     is_thorough: bool = True,
 ) -> Found:
-    """Return the best plan with one rectangle a wafer, on all wafers or on some of them."""
+    """Return the best plan with one rectangle a wafer, on all wafers or on some of them.
+
+    Each number of wafers begins `near` a good rectangle: without one, that of fewer wafers.
+    """
     best = Found(None, math.inf, 0)
     for wafers in _numbers_of_wafers(machine.num_wafers):
         works = share_out(regions, wafers)
@@ -66,7 +69,7 @@ def search_whole(
             options,
             seconds,
             least_bytes=least,
-            near=near,
+            near=near or best.sides,
             is_thorough=is_thorough,
             are_few=regions.has_maps,
         )
@@ -110,7 +113,7 @@ def explore(
             if sides not in found and (is_thorough or _differ_in_one_side(sides, best))
         ]
         found |= {sides: seconds(sides) for sides in tried}
-        if math.isinf(found[best]) or not any(found[sides] < found[best] for sides in tried):
+        if not any(found[sides] < found[best] for sides in tried):
             return found
 
 
