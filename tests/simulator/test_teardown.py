@@ -74,6 +74,22 @@ class Talker(Kernel):
         self.emit(Opcode.LOAD, ScalarType.U16, rd=register, ra=0, imm=address)
         self.log_register(register)
 
+    def log_data(self):
+        """End the launched function; then let a data task log what comes in on queue 2."""
+        register = self.register()
+        self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+        self.emit(Opcode.RETURN)
+        self.label("data")
+        self.log_register(register)
+        self.emit(Opcode.END_TASK)
+        self.task(
+            TaskKind.DATA,
+            2,
+            "data",
+            argument_registers=(register,),
+            argument_types=(ScalarType.U32,),
+        )
+
     def on_teardown(self, body):
         """End the launched function; then let `body` be the teardown task."""
         self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
@@ -246,19 +262,7 @@ def test_positions_are_written(engine, words, expected):
     talker.send(commands(ADVANCE), control=True)
     talker.send(2)
     talker.queue(2, color=COLOR, is_input=True)
-    register = talker.register()
-    talker.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    talker.emit(Opcode.RETURN)
-    talker.label("data")
-    talker.log_register(register)
-    talker.emit(Opcode.END_TASK)
-    talker.task(
-        TaskKind.DATA,
-        2,
-        "data",
-        argument_registers=(register,),
-        argument_types=(ScalarType.U32,),
-    )
+    talker.log_data()
     run = row(engine, talker.build(), switched((RAMP, NORTH)))
     assert [run.log(0), run.log(1)] == expected
 
@@ -334,19 +338,7 @@ def test_written_counter_counts_on(engine):
     talker.spin(40)
     talker.write(FILTER[2], 0xFFFF)
     talker.send(17)
-    register = talker.register()
-    talker.emit(Opcode.UNBLOCK_COMMAND_STREAM)
-    talker.emit(Opcode.RETURN)
-    talker.label("data")
-    talker.log_register(register)
-    talker.emit(Opcode.END_TASK)
-    talker.task(
-        TaskKind.DATA,
-        2,
-        "data",
-        argument_registers=(register,),
-        argument_types=(ScalarType.U32,),
-    )
+    talker.log_data()
     run = row(engine, talker.build(), counting(0, 2))
     assert run.log(0) == [10, 13, 17]
 
