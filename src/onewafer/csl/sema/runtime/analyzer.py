@@ -245,7 +245,7 @@ class Analyzer:
             case Struct() if _has_variable(value):
                 is_single = len(value.fields) == 1
                 if isinstance(value.place, Runtime) and not is_single:
-                    value = self._anchored(value.place, span)
+                    value = struct_at(self.anchored(value.place, span), span)
                 return self._load_fields(value, span)
             case _:
                 return value
@@ -257,13 +257,13 @@ class Analyzer:
         )
         return Struct(value.names, loaded, value.type, value.place)
 
-    def _anchored(self, place: Runtime, span: Span) -> Struct:
-        """Return the struct at an address that is computed here, once."""
-        if not isinstance(place.expression, ir.ReadLocal):
-            local = self.new_local("address", t.U16, is_const=True).local
-            self.emit(ir.SetLocal(local, place.expression, span))
-            place = Runtime(place.type, ir.ReadLocal(local))
-        return struct_at(place, span)
+    def anchored(self, place: Pointer | Runtime, span: Span) -> Pointer | Runtime:
+        """Return a place whose address is computed here, once."""
+        if isinstance(place, Pointer) or isinstance(place.expression, ir.ReadLocal):
+            return place
+        local = self.new_local("address", t.U16, is_const=True).local
+        self.emit(ir.SetLocal(local, place.expression, span))
+        return Runtime(place.type, ir.ReadLocal(local))
 
     def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
         """Return `value` as `type_` if the language converts it by itself, or fail."""

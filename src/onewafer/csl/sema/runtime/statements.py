@@ -538,7 +538,7 @@ def _captured(
 ) -> RuntimeLocal | Value:
     """Return an element of an array as it is at the start of a round."""
     if isinstance(type_, t.StructType):
-        return order.settled(a, name, load(a, stores.anchored(a, place, span), span), span)
+        return order.settled(a, name, load(a, a.anchored(place, span), span), span)
     element = a.new_local(name, type_, is_const=True)
     word = ir.Load(ir_type(type_, span), place.expression)
     a.emit(ir.SetLocal(element.local, word, span))

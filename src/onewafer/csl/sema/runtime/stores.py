@@ -119,7 +119,7 @@ def copy_array(
     def copy(offset: ir.Expression) -> None:
         to, from_ = _behind(a, to_start, offset), _behind(a, from_start, offset)
         if isinstance(element, t.StructType):
-            copy_struct(a, anchored(a, to, span), anchored(a, from_, span), element, span)
+            copy_struct(a, a.anchored(to, span), a.anchored(from_, span), element, span)
             return
         word = Runtime(element, ir.Load(ir_type(element, span), from_.expression))
         store_value(a, to, element, word, span)
@@ -152,9 +152,9 @@ def store_struct(
     """Store a struct, one field after the other."""
     if not isinstance(value, Struct):
         conversions.mismatch(value, type_, span)
-    target = anchored(a, target, span)
+    target = a.anchored(target, span)
     if is_copy(value, type_) and value.place is not None:
-        copy_struct(a, target, anchored(a, value.place, span), type_, span)
+        copy_struct(a, target, a.anchored(value.place, span), type_, span)
         return
     for index, (field_type, field) in enumerate(zip(type_.fields, value.fields, strict=True)):
         if isinstance(field, Undefined):
@@ -189,15 +189,6 @@ def is_copy(value: Value, type_: t.Type) -> bool:
             return value.type == type_
         case _:
             return False
-
-
-def anchored(a: Analyzer, place: Pointer | Runtime, span: Span) -> Pointer | Runtime:
-    """Return a place whose address is computed here, once."""
-    match place:
-        case Runtime(type_, expression) if not isinstance(expression, ir.ReadLocal):
-            return Runtime(type_, order.once(a, "address", expression, t.U16, span))
-        case _:
-            return place
 
 
 def address_and_offset(
