@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onewafer.csl.sema import grouping
 from onewafer.csl.sema.closures import grouped_loops
 from onewafer.csl.sema.grouping import Recorder
 from tests.csl.sema.conftest import analyze_sources
@@ -175,7 +176,7 @@ directions = st.sampled_from(["EAST", "WEST", "NORTH", "SOUTH", "RAMP"])
 
 @st.composite
 def statements(draw, depth=2):
-    kind = draw(st.sampled_from(["paint", "if", "else", "const", "loop"]))
+    kind = draw(st.sampled_from(["paint", "if", "else", "const", "loop", "known outside"]))
     color = draw(colors)
     if depth == 0 or kind == "paint":
         return f"paint(x, y, @get_color({color}), {draw(directions)});"
@@ -186,6 +187,8 @@ def statements(draw, depth=2):
             return f"if ({condition}) {{ {inner} }}"
         case "else":
             return f"if ({condition}) {{ {inner} }} else {{ {draw(statements(depth - 1))} }}"
+        case "known outside":
+            return f"if (is_first) {{ {inner} }}"
         case "const":
             return f"{{ const z: u16 = {draw(expressions)}; if (z == 1) {{ {inner} }} }}"
         case _:
@@ -211,7 +214,7 @@ def layouts(draw):
     body = tile + " ".join(draw(st.lists(statements(), max_size=3)))
     outer, inner = draw(st.permutations([("x", 5), ("y", 4)]))
     return (
-        f"for (@range(u16, {outer[1]})) |{outer[0]}, i| {{ "
+        f"for (@range(u16, {outer[1]})) |{outer[0]}, i| {{ const is_first = {outer[0]} == 0; "
         f"for (@range(u16, {inner[1]})) |{inner[0]}| {{ {body} }} }}"
     )
 
@@ -220,4 +223,25 @@ def layouts(draw):
 @given(layouts())
 def test_grouped_is_plain(layout):
     grouped, plain = both(layout)
+    assert grouped == plain
+
+
+@settings(max_examples=100, deadline=None)
+@given(layouts())
+def test_loops_that_are_given_up_leave_nothing_behind(layout):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grouping, "_MOST_POOR_GROUPS", 2)
+        grouped, plain = both(layout)
+    assert grouped == plain
+
+
+def test_what_the_outer_loop_decides_survives_giving_up_the_inner_one():
+    chain = " else ".join(f"if (x == {n}) {{}}" for n in range(20))
+    body = (
+        TILE.format(".a = x")
+        + chain
+        + "if (top) paint(x, y, @get_color(1), SOUTH); else paint(x, y, @get_color(1), NORTH);"
+    )
+    loops = f"for (@range(u16, 12)) |y| {{ const top = y == 0; for (@range(u16, 24)) |x| {{ {body} }} }}"
+    grouped, plain = both(loops, width=24, height=12)
     assert grouped == plain

@@ -128,6 +128,9 @@ def _all_agree(decisions: Sequence[Decision], row: Row, changed: int) -> bool:
     return True
 
 
+State = tuple[Row, "list[Effect | LoopRecord]", int, tuple[int, int], int]
+
+
 class Recorder:
     """Records an outermost loop and the loops inside of it."""
 
@@ -141,16 +144,16 @@ class Recorder:
         """Iterations that the loops being recorded have together."""
 
     @property
-    def state(self) -> tuple[Row, list[Effect | LoopRecord], int, int, int]:
+    def state(self) -> State:
         """Where the recorder is; set it to forget what was recorded since."""
-        num_decisions = len(self._decisions.entries)
-        return self._row, self._steps, len(self._steps), num_decisions, self.num_enclosing
+        mark = self._decisions.mark
+        return self._row, self._steps, len(self._steps), mark, self.num_enclosing
 
     @state.setter
-    def state(self, state: tuple[Row, list[Effect | LoopRecord], int, int, int]) -> None:
-        self._row, self._steps, num_steps, num_decisions, self.num_enclosing = state
+    def state(self, state: State) -> None:
+        self._row, self._steps, num_steps, mark, self.num_enclosing = state
         del self._steps[num_steps:]
-        del self._decisions.entries[num_decisions:]
+        self._decisions.forget_since(mark)
 
     @contextmanager
     def calling(self, span: Span, label: str) -> Generator[None]:

@@ -45,16 +45,27 @@ class Decisions:
     """What decided one instance, in order."""
 
     entries: list[Decision] = field(default_factory=list["Decision"])
-    _seen: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
-    _alive: list[Taint] = field(default_factory=list["Taint"])
+    _seen: dict[tuple[int, str], Taint] = field(default_factory=dict[tuple[int, str], "Taint"])
+    """What was decided, in order. It keeps the taints alive, so that an id stays one taint's."""
 
     def add(self, taint: Taint, value: Number, reason: str, span: Span | None) -> None:
         """Note that `taint` has to have this `value` at every PE of the instance."""
         key = (id(taint), reason)
         if key not in self._seen:
-            self._seen.add(key)
-            self._alive.append(taint)
+            self._seen[key] = taint
             self.entries.append(Decision(taint.evaluate, value, taint.params, reason, span))
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """How much was decided until now; give it to `forget_since` to go back."""
+        return len(self.entries), len(self._seen)
+
+    def forget_since(self, mark: tuple[int, int]) -> None:
+        """Forget what was decided since `mark`, even what has been moved elsewhere by now."""
+        num_entries, num_seen = mark
+        del self.entries[num_entries:]
+        while len(self._seen) > num_seen:
+            self._seen.popitem()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
