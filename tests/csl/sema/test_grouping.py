@@ -230,7 +230,7 @@ def test_grouped_is_plain(layout):
 @given(layouts())
 def test_loops_that_are_given_up_leave_nothing_behind(layout):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouping, "_MOST_POOR_GROUPS", 2)
+        patch.setattr(grouping, "_PATIENCE", grouping._Patience(2, 4))
         grouped, plain = both(layout)
     assert grouped == plain
 

@@ -35,8 +35,24 @@ Row = tuple[int, ...]
 Effect = Callable[[Row], None]
 
 LEAST_ITERATIONS: Final = 3
-_MOST_POOR_GROUPS: Final = 16
-"""After so many groups, grouping has to have paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """When grouping has to have paid: after so many groups, with so many members each."""
+
+    num_groups: int
+    least_members: int
+
+    def is_over(self, num_groups: int, num_members: int) -> bool:
+        """Tell whether so many groups have too few members together."""
+        return num_groups >= self.num_groups and num_members < self.least_members * num_groups
+
+
+_PATIENCE: Final = _Patience(16, 4)
+_LITTLE_PATIENCE: Final = _Patience(3, 16)
+"""Where a loop inside is run plainly: that takes about 16 times as long while it is recorded, as
+results of functions are not remembered then."""
 
 
 class CannotGroup(Exception):  # noqa: N818 - no error: the loop is run in the other way
@@ -142,6 +158,8 @@ class Recorder:
         """Functions that the body is in, outermost first: a finding at replay names them."""
         self.num_enclosing = 1
         """Iterations that the loops being recorded have together."""
+        self.num_plain_loops = 0
+        """How often a loop inside was run plainly instead."""
 
     @property
     def state(self) -> State:
@@ -178,6 +196,7 @@ class Recorder:
         loop = LoopRecord(num_iterations, group_of=[None] * num_iterations)
         remaining = list(range(num_iterations))
         self.num_enclosing *= num_iterations
+        num_plain_loops = self.num_plain_loops
         while remaining:
             group = self._record_iteration(remaining[0], body)
             prefix, depth = self._row, group.depth
@@ -190,8 +209,8 @@ class Recorder:
                     rest.append(number)
             loop.groups.append(group)
             remaining = rest
-            num_grouped = num_iterations - len(remaining)
-            if len(loop.groups) >= _MOST_POOR_GROUPS and num_grouped < 4 * len(loop.groups):
+            patience = _PATIENCE if self.num_plain_loops == num_plain_loops else _LITTLE_PATIENCE
+            if patience.is_over(len(loop.groups), num_iterations - len(remaining)):
                 raise CannotGroup
         self.num_enclosing //= num_iterations
         self._steps.append(loop)

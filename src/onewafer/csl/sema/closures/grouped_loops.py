@@ -36,18 +36,22 @@ class GroupedLoop:
                 bounds = [int(force(bound, "loop bound", span)) for bound in (start, stop, step)]
             case _:
                 return False
-        if self._num_failures >= _MOST_FAILURES or not bounds[2]:
+        if not bounds[2] or len(numbers := range(*bounds)) < LEAST_ITERATIONS:
             return False
-        is_done = self._run(frame, type_, range(*bounds))
-        self._num_failures += not is_done
-        return is_done
+        is_tried = self._num_failures < _MOST_FAILURES
+        if is_tried and self._run(frame, type_, numbers):
+            return True
+        self._num_failures += is_tried
+        if (recorder := frame.module.session.recorder) is not None:
+            recorder.num_plain_loops += 1
+        return False
 
     def _run(self, frame: Frame, type_: t.Type, numbers: range) -> bool:
         session = frame.module.session
         outer = session.recorder
         recorder = Recorder() if outer is None else outer
         volume = recorder.num_enclosing * len(numbers)
-        if len(numbers) < LEAST_ITERATIONS or not session.has_steps(volume):
+        if not session.has_steps(volume):
             return False
         state = recorder.state
         session.recorder = recorder
