@@ -51,6 +51,10 @@ class Width:
     bits: int
     is_signed: bool
 
+    @property
+    def maximum(self) -> int:
+        return (1 << (self.bits - self.is_signed)) - 1
+
     def __str__(self) -> str:
         return f"{'i' if self.is_signed else 'u'}{self.bits}"
 
@@ -133,7 +137,7 @@ def run_program(source: str, engine: str, names: tuple[str, ...]) -> dict[str, l
     options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
     image = compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": source}))
     machine = Machine(image, architecture, engine=engine)
-    machine.run(max_cycles=100_000)
+    machine.run(max_cycles=1_000_000)
     found: dict[str, list[int]] = {}
     for name in names:
         symbol = machine.symbol(0, 0, name)

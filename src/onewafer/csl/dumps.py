@@ -53,7 +53,7 @@ def program(whole: ir.ProgramIr) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _type_name(type_: ScalarType | ir.DsdType) -> str:
+def _type_name(type_: ir.ValueType) -> str:
     return type_.name.lower()
 
 

@@ -7,13 +7,16 @@ could be computed at compile time has been. Unknown at this point: addresses, re
     statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
                 | Return | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
                 | Timestamp | TimestampControl | Trap | Print
-    expression := Immediate | ReadLocal | AddressOf | Load | Unary | Binary | Convert | Select
-                | Call | MakeDsd | UpdateDsd | Coordinate
+    expression := Immediate | Join | ReadLocal | AddressOf | Load | Unary | Binary | Convert
+                | Select | Call | MakeDsd | UpdateDsd | Coordinate
 
 A run-time value is a `ScalarType` (pointers, colors, ids, directions and enums are U16 or their
-base type) or a DSD (`DSD`, two words). Arrays, and locals whose address is taken, are
-`Global`s: no function is re-entered, so a frame is static. Names of `Local`, `Global` and
-`Function` are for people; identity is the object.
+base type), an integer of more than 32 bits (`WideType`, two words) or a DSD (`DSD`, two words).
+`Unary`, `Binary` and `Convert` of wide integers are those that a few instructions do on the words:
+no product or quotient, no shift by a count that is not an `Immediate`, nothing of floats.
+
+Arrays, and locals whose address is taken, are `Global`s: no function is re-entered, so a frame is
+static. Names of `Local`, `Global` and `Function` are for people; identity is the object.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar, dataclass_transform
+
+from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
         PrintForm,
         QueueBinding,
         Rotation,
-        ScalarType,
         TaskKind,
     )
 
@@ -67,12 +71,41 @@ DSD: Final = DsdType.DSD
 """The type of a DSD value."""
 
 
+class WideType(Enum):
+    """An integer of more than 32 bits: two words, the low one first, as one number of 64 bits.
+
+    One of fewer bits is extended to them, as narrow ones are to those of their `ScalarType`.
+    """
+
+    I64 = "i64"
+    U64 = "u64"
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of one value in PE memory."""
+        return 2 * ScalarType.U32.num_bytes
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether this is a signed integer type."""
+        return self is WideType.I64
+
+    @property
+    def is_float(self) -> bool:
+        """As of a `ScalarType`."""
+        return False
+
+
+NumberType = ScalarType | WideType
+ValueType = ScalarType | WideType | DsdType
+
+
 @node
 class Local:
     """A variable that lives in registers."""
 
     name: str
-    type: ScalarType | DsdType
+    type: ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +189,15 @@ class Immediate:
 
 
 @node
+class Join:
+    """A wide integer of two words (U32)."""
+
+    type: WideType
+    low: Expression
+    high: Expression
+
+
+@node
 class ReadLocal:
     """The value of a local."""
 
@@ -174,7 +216,7 @@ class AddressOf:
 class Load:
     """The value in memory at `address + offset`."""
 
-    type: ScalarType | DsdType
+    type: ValueType
     address: Expression
     offset: int = 0
 
@@ -184,7 +226,7 @@ class Unary:
     """NEG or NOT."""
 
     opcode: Opcode
-    type: ScalarType
+    type: NumberType
     operand: Expression
 
 
@@ -193,7 +235,7 @@ class Binary:
     """ADD … LESS_EQUAL in `type`; comparisons give BOOL."""
 
     opcode: Opcode
-    type: ScalarType
+    type: NumberType
     left: Expression
     right: Expression
 
@@ -202,8 +244,8 @@ class Binary:
 class Convert:
     """CSL `@as` between scalar types."""
 
-    source: ScalarType
-    target: ScalarType
+    source: NumberType
+    target: NumberType
     operand: Expression
 
 
@@ -211,7 +253,7 @@ class Convert:
 class Select:
     """`if` as a value, also `and`/`or`; only one branch is evaluated."""
 
-    type: ScalarType | DsdType
+    type: ValueType
     condition: Expression
     then: Expression
     otherwise: Expression
@@ -265,6 +307,7 @@ class Coordinate:
 
 Expression = (
     Immediate
+    | Join
     | ReadLocal
     | AddressOf
     | Load
@@ -295,7 +338,7 @@ class SetLocal:
 class Store:
     """`memory[address + offset] = value`."""
 
-    type: ScalarType | DsdType
+    type: ValueType
     address: Expression
     offset: int
     value: Expression
@@ -537,7 +580,7 @@ class Function:
 
     name: str
     parameters: tuple[Local, ...]
-    result: ScalarType | DsdType | None
+    result: ValueType | None
     body: tuple[Statement, ...] = ()
     span: Span | None = None
     is_inline: bool = False

@@ -146,6 +146,7 @@ _WITH_OPERANDS: Final[dict[type, Callable[[Any, Change], ir.Expression]]] = {
     ir.ReadLocal: _itself,
     ir.AddressOf: _itself,
     ir.Coordinate: _itself,
+    ir.Join: lambda node, change: ir.Join(node.type, change(node.low), change(node.high)),
     ir.Load: lambda node, change: ir.Load(node.type, change(node.address), node.offset),
     ir.Unary: lambda node, change: ir.Unary(node.opcode, node.type, change(node.operand)),
     ir.Convert: lambda node, change: ir.Convert(node.source, node.target, change(node.operand)),

@@ -145,6 +145,7 @@ def _value_root(statement: ir.Return | ir.Print) -> tuple[ir.Expression, ...]:
 # The passes ask for the children of every node several times: a look-up, no ladder of cases.
 _OPERANDS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.Immediate: _none,
+    ir.Join: lambda node: (node.low, node.high),
     ir.ReadLocal: _none,
     ir.AddressOf: _none,
     ir.Coordinate: _none,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from onewafer.csl import ir, walk
+from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.initial_values import initial_value
 from onewafer.csl.codegen.linear import Linear, Term, linearize
 from onewafer.csl.codegen.object_code import (
@@ -37,22 +38,24 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 Words = tuple[Word, ...]
-"""One word, or the two of a DSD."""
+"""One word, or the two of a pair."""
 
-DSD_WORD_BYTES: Final = 4
+WORD_BYTES: Final = 4
 MAXIMUM_HOISTED: Final = 16
 """Constants that a loop may keep in registers; each costs four bytes of stack."""
 MAXIMUM_DOUBLINGS: Final = 2
 """Up to ×4, additions are shorter than a shift by a count that has to be loaded."""
 MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
 """A loop keeps the count in a register."""
+COMPARISONS: Final = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
+"""Operations whose result is a BOOL."""
 ADVANCE_SCALES: Final = (1, 2, 4)
 """Element sizes that a DSD can be advanced by."""
 
 
-def num_registers(type_: ScalarType | ir.DsdType) -> int:
+def num_registers(type_: ir.ValueType) -> int:
     """Return how many registers a value of a type takes."""
-    return 2 if type_ is ir.DSD else 1
+    return 1 if isinstance(type_, ScalarType) else 2
 
 
 @dataclass(slots=True)
@@ -169,12 +172,10 @@ class ExpressionGenerator:
                 return self._deliver(self.registers[local], dest, num_registers(local.type))
             case ir.Load() as expression:
                 return self._load(expression, dest)
-            case ir.Unary(opcode=opcode, type=type_, operand=operand):
-                with self.frame.scope():
-                    ra = self.evaluate(operand)
-                dest = dest or self.frame.allocate()
-                self.emit(opcode, type_, rd=dest, ra=ra)
-                return dest
+            case ir.Join() as expression:
+                return wide.evaluate(self, expression, dest)
+            case ir.Unary() as expression:
+                return self._unary(expression, dest)
             case ir.Binary() as expression:
                 return self._binary(expression, dest)
             case ir.Convert() as expression:
@@ -222,11 +223,11 @@ class ExpressionGenerator:
         return found
 
     def _load(self, load: ir.Load, dest: Register | None) -> Register:
-        if load.type is ir.DSD:
+        if not isinstance(load.type, ScalarType):
             # The address must outlive the first half of the pair.
             base, constant = self.address(load.address, load.offset)
             dest = dest or self.frame.allocate(2)
-            second = add_offset(constant, DSD_WORD_BYTES)
+            second = add_offset(constant, WORD_BYTES)
             self.emit(Opcode.LOAD, ScalarType.U32, rd=dest, ra=base, imm=constant)
             self.emit(Opcode.LOAD, ScalarType.U32, rd=dest.second, ra=base, imm=second)
             return dest
@@ -237,13 +238,25 @@ class ExpressionGenerator:
         return dest
 
     def _convert(self, convert: ir.Convert, dest: Register | None) -> Register:
-        if is_same_word(convert.source, convert.target):
+        source, target = convert.source, convert.target
+        if isinstance(source, ir.WideType) or isinstance(target, ir.WideType):
+            return self._convert_wide(convert, dest)
+        if is_same_word(source, target):
             return self.evaluate(convert.operand, dest)
         with self.frame.scope():
             ra = self.evaluate(convert.operand)
         dest = dest or self.frame.allocate()
-        self.emit(Opcode.CONVERT, convert.source, rd=dest, ra=ra, imm=int(convert.target))
+        self.emit(Opcode.CONVERT, source, rd=dest, ra=ra, imm=int(target))
         return dest
+
+    def _convert_wide(self, convert: ir.Convert, dest: Register | None) -> Register:
+        match convert:
+            case ir.Convert(source=ir.WideType(), target=ir.WideType(), operand=operand):
+                return self.evaluate(operand, dest)
+            case ir.Convert(target=ScalarType() as target, operand=operand):
+                return wide.narrowed(self, operand, target, dest)
+            case _:
+                return wide.evaluate(self, convert, dest)
 
     def _select(self, select: ir.Select, dest: Register | None) -> Register:
         dest = dest or self.frame.allocate(num_registers(select.type))
@@ -260,17 +273,31 @@ class ExpressionGenerator:
 
     # --- arithmetic -----------------------------------------------------------------------------
 
+    def _unary(self, unary: ir.Unary, dest: Register | None) -> Register:
+        type_ = unary.type
+        if isinstance(type_, ir.WideType):
+            return wide.evaluate(self, unary, dest)
+        with self.frame.scope():
+            ra = self.evaluate(unary.operand)
+        dest = dest or self.frame.allocate()
+        self.emit(unary.opcode, type_, rd=dest, ra=ra)
+        return dest
+
     def _binary(self, binary: ir.Binary, dest: Register | None) -> Register:
-        if not binary.type.is_float:
+        type_ = binary.type
+        if isinstance(type_, ir.WideType):
+            emit = wide.compare if binary.opcode in COMPARISONS else wide.evaluate
+            return emit(self, binary, dest)
+        if not type_.is_float:
             match binary:
                 case ir.Binary(right=ir.Immediate(per_pe=None, word=word), left=value):
-                    reduced = self._binary_with_constant(binary, value, word, dest)
+                    reduced = self._binary_with_constant(binary, type_, value, word, dest)
                 case ir.Binary(
                     opcode=Opcode.MUL | Opcode.ADD,
                     left=ir.Immediate(per_pe=None, word=word),
                     right=value,
                 ):
-                    reduced = self._binary_with_constant(binary, value, word, dest)
+                    reduced = self._binary_with_constant(binary, type_, value, word, dest)
                 case _:
                     reduced = None
             if reduced is not None:
@@ -278,11 +305,16 @@ class ExpressionGenerator:
         with self.frame.scope():
             ra, rb = self.evaluate_all((binary.left, binary.right))
         dest = dest or self.frame.allocate()
-        self.emit(binary.opcode, binary.type, rd=dest, ra=ra, rb=rb)
+        self.emit(binary.opcode, type_, rd=dest, ra=ra, rb=rb)
         return dest
 
     def _binary_with_constant(
-        self, binary: ir.Binary, value: ir.Expression, word: int, dest: Register | None
+        self,
+        binary: ir.Binary,
+        type_: ScalarType,
+        value: ir.Expression,
+        word: int,
+        dest: Register | None,
     ) -> Register | None:
         """Emit a cheaper form of an integer operation with a constant, if there is one."""
         match binary.opcode:
@@ -293,14 +325,14 @@ class ExpressionGenerator:
             case Opcode.MUL | Opcode.DIV if word == 1:
                 return self.evaluate(value, dest)
             case Opcode.MUL if word > 0 and word.bit_count() == 1:
-                return self.scale(self.evaluate(value), word, binary.type, dest)
+                return self.scale(self.evaluate(value), word, type_, dest)
             case Opcode.SHL if 0 < word <= MAXIMUM_DOUBLINGS:
-                return self.scale(self.evaluate(value), 1 << word, binary.type, dest)
-            case Opcode.DIV if _is_unsigned_power(binary.type, word):
-                count = ir.Immediate(binary.type, word.bit_length() - 1)
+                return self.scale(self.evaluate(value), 1 << word, type_, dest)
+            case Opcode.DIV if _is_unsigned_power(type_, word):
+                count = ir.Immediate(type_, word.bit_length() - 1)
                 return self._binary(replace(binary, opcode=Opcode.SHR, right=count), dest)
-            case Opcode.REM if _is_unsigned_power(binary.type, word):
-                mask = ir.Immediate(binary.type, word - 1)
+            case Opcode.REM if _is_unsigned_power(type_, word):
+                mask = ir.Immediate(type_, word - 1)
                 return self._binary(replace(binary, opcode=Opcode.AND, right=mask), dest)
             case _:
                 return None
@@ -463,6 +495,12 @@ class ExpressionGenerator:
                 right=ir.Immediate(per_pe=None, word=0),
             ) if not type_.is_float:
                 self._branch_on(value, target, when=when is (opcode is Opcode.NOT_EQUAL))
+            case ir.Binary(opcode=Opcode.EQUAL | Opcode.NOT_EQUAL as opcode, type=ir.WideType()):
+                with self.frame.scope():
+                    register = wide.unlike(self, condition)
+                is_branch_zero = when is (opcode is Opcode.EQUAL)
+                branch = Opcode.BRANCH_ZERO if is_branch_zero else Opcode.BRANCH_NONZERO
+                self.emit(branch, ra=register, imm=target)
             case ir.Select(then=then, otherwise=ir.Immediate(per_pe=None, word=0)):
                 self._branch_both(condition.condition, then, target, when=when, decided=False)
             case ir.Select(then=ir.Immediate(per_pe=None, word=1), otherwise=otherwise):
@@ -585,9 +623,13 @@ def fold_updates(dsd: ir.Expression) -> ir.Expression:
 def width_of(expression: ir.Expression) -> int:
     """Return how many registers the value of an expression takes."""
     match expression:
-        case ir.MakeDsd() | ir.UpdateDsd():
+        case ir.MakeDsd() | ir.UpdateDsd() | ir.Join():
             return 2
+        case ir.Binary(opcode=opcode) if opcode in COMPARISONS:
+            return 1
         case ir.Load(type=type_) | ir.Select(type=type_):
+            return num_registers(type_)
+        case ir.Unary(type=type_) | ir.Binary(type=type_) | ir.Convert(target=type_):
             return num_registers(type_)
         case ir.ReadLocal(local=local):
             return num_registers(local.type)
@@ -603,7 +645,7 @@ def is_same_word(source: ScalarType, target: ScalarType) -> bool:
         return True
     if source.is_float or target.is_float or target is ScalarType.BOOL:
         return False
-    if target.num_bytes == DSD_WORD_BYTES:
+    if target.num_bytes == WORD_BYTES:
         return True
     is_wider = target.num_bytes > source.num_bytes
     if source.is_signed:

@@ -55,9 +55,7 @@ def _escaping(expression: ir.Expression) -> Iterator[ir.AddressOf]:
                 yield from _escaping(operand)
 
 
-def initial_value(
-    variable: ir.Global, type_: ScalarType | ir.DsdType, offset: int
-) -> ir.Expression | None:
+def initial_value(variable: ir.Global, type_: ir.ValueType, offset: int) -> ir.Expression | None:
     """Return the initial value at an offset; None if it is not simply one of `type_`."""
     for datum in variable.data:
         match datum:

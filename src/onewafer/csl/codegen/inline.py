@@ -321,12 +321,12 @@ def _without_last_returns(block: Block, result: ir.Local | None) -> Block:
             return block
 
 
-def _type_of(expression: ir.Expression) -> ScalarType | ir.DsdType:
+def _type_of(expression: ir.Expression) -> ir.ValueType:
     """Return the type of a value."""
     match expression:
         case ir.Immediate(type=type_) | ir.Load(type=type_) | ir.Select(type=type_):
             return type_
-        case ir.Unary(type=type_):
+        case ir.Unary(type=type_) | ir.Join(type=type_):
             return type_
         case ir.Binary(opcode=opcode, type=type_):
             return ScalarType.BOOL if opcode in _COMPARISONS else type_

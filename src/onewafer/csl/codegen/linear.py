@@ -68,11 +68,11 @@ class _Builder:
             ):
                 self.variable = variable
                 self.offset += offset
-            case ir.Binary(type=scalar) if _is_wide_integer(scalar):
+            case ir.Binary(type=scalar) if _holds_address(scalar):
                 self._add_binary(expression, factor)
-            case ir.Convert(source=source, target=target, operand=operand) if _is_wide_integer(
+            case ir.Convert(source=source, target=target, operand=operand) if _holds_address(
                 source
-            ) and _is_wide_integer(target):
+            ) and _holds_address(target):
                 self.add(operand, factor)
             case _:
                 self._add_term(expression, factor)
@@ -124,8 +124,9 @@ def _is_same_local(a: ir.Expression, b: ir.Expression) -> bool:
             return False
 
 
-def _is_wide_integer(scalar: ScalarType) -> bool:
-    return not scalar.is_float and scalar.num_bytes * 8 >= ADDRESS_BITS
+def _holds_address(held: ir.NumberType) -> bool:
+    is_word = isinstance(held, ScalarType) and not held.is_float
+    return is_word and held.num_bytes * 8 >= ADDRESS_BITS
 
 
 def _to_signed(number: int) -> int:

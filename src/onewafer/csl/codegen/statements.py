@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from onewafer.csl import ir, walk
+from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.dsr_plan import (
     DsrPlan,
     operands_by_mode,
@@ -14,8 +15,8 @@ from onewafer.csl.codegen.dsr_plan import (
     vector_operands,
 )
 from onewafer.csl.codegen.expressions import (
-    DSD_WORD_BYTES,
     MAXIMUM_HOISTED,
+    WORD_BYTES,
     ExpressionGenerator,
     add_offset,
     lay_out_frame,
@@ -158,19 +159,27 @@ class StatementGenerator(ExpressionGenerator):
         value_calls = walk.has_call(store.value)
         if walk.has_call(address) or (value_calls and walk.depends_on_memory(address)):
             base, value = self.evaluate_all((address, store.value))
-            immediate = constant
+            immediate, high = constant, value.second
         elif value_calls:
             value = self.evaluate(store.value)
             base, immediate = self.address(address, constant)
+            high = value.second
         else:
             base, immediate = self.address(address, constant)
-            value = self.evaluate(store.value)
-        if store.type is ir.DSD:
-            second = add_offset(immediate, DSD_WORD_BYTES)
-            self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=immediate, rb=value)
-            self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=second, rb=value.second)
-        else:
+            value, high = self._halves(store)
+        if isinstance(store.type, ScalarType):
             self.emit(Opcode.STORE, store.type, ra=base, imm=immediate, rb=value)
+        else:
+            second = add_offset(immediate, WORD_BYTES)
+            self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=immediate, rb=value)
+            self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=second, rb=high)
+
+    def _halves(self, store: ir.Store) -> wide.Halves:
+        """Compute what is stored; of one word, the second half means nothing."""
+        if isinstance(store.type, ir.WideType):
+            return wide.halves(self, store.value)
+        value = self.evaluate(store.value)
+        return value, value.second
 
     def _if(self, statement: ir.If) -> None:
         then, otherwise = statement.then, statement.otherwise
@@ -463,7 +472,7 @@ def _holds(opcode: Opcode, left: int, right: int) -> bool:
             return False
 
 
-def _to_number(word: int, type_: ScalarType) -> int:
+def _to_number(word: int, type_: ir.NumberType) -> int:
     return to_int32(word) if type_.is_signed else word & 0xFFFF_FFFF
 
 

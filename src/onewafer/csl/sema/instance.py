@@ -12,6 +12,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import conversions, formats
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where
+from onewafer.csl.sema.columns import Columns
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
@@ -25,7 +26,6 @@ from onewafer.csl.sema.values import (
     Runtime,
     Scalar,
     Struct,
-    Taint,
     Undefined,
     Value,
     Variable,
@@ -229,8 +229,8 @@ class InstanceContext(Context):
         self.fifos: list[FifoRequest] = []
         self.struct_results: dict[ir.Function, Variable] = {}
         """Where functions leave a struct that they return."""
-        self.random: Module | None = None
-        """What `@random16` calls, once it has been used."""
+        self.library: dict[str, Module] = {}
+        """Modules that are there for what the language has, by path."""
         self.strings: dict[str, Variable] = {}
         """Strings that lie in memory."""
         self.pointed: dict[t.Type, PointedFunctions] = {}
@@ -246,9 +246,17 @@ class InstanceContext(Context):
         """What comptime blocks asked for that needs all tasks to be bound."""
         self.keep_alive: list[object] = []
         """Objects whose `id` is part of a key."""
-        self._columns: dict[tuple[int, t.Type], tuple[ir.PerPe, Taint, t.Type]] = {}
+        self.columns = Columns()
         self._symbols: dict[str, int] = {}
         self._to_fill: deque[Variable] = deque()
+
+    def library_function(self, importer: Module, path: str, name: str, span: Span) -> FunctionValue:
+        """Return a function of a library module that the program need not import."""
+        if path not in self.library:
+            self.library[path] = self.import_module(importer, path, Struct(None, ()), span)
+        function = self.library[path].read(name, span)
+        assert isinstance(function, FunctionValue)
+        return function
 
     # --- memory ----------------------------------------------------------------------------------
 
@@ -354,11 +362,14 @@ class InstanceContext(Context):
                 for index, (field_type, part) in enumerate(zip(type_.fields, fields, strict=True)):
                     start = offset + t.field_offset(type_, index)
                     self._fill(storage, start, field_type, part, span)
+            case Scalar() if isinstance(t.register_type(type_), ir.WideType):
+                for index, word in enumerate(self.columns.words(value)):
+                    self._fill(storage, offset + index * t.num_bytes(t.U32), t.U32, word, span)
             case Scalar(_, number, taint):
                 element = t.scalar_type(type_)
                 word = formats.canonical_word(type_, number)
                 if element is not None and (word or taint is not None):
-                    column = self.per_pe(taint, type_) if taint is not None else None
+                    column = self.columns.of(Scalar(type_, number, taint))
                     storage.data.append(ir.Datum(offset, element, word, column))
             case Pointer():
                 storage.data.append(ir.AddressDatum(offset, self.address(value)))
@@ -374,25 +385,9 @@ class InstanceContext(Context):
 
     # --- values as IR ----------------------------------------------------------------------------
 
-    def per_pe(self, taint: Taint, type_: t.Type) -> ir.PerPe:
-        """Return the column of a value that differs between PEs."""
-        key = (id(taint), type_)
-        known = self._columns.get(key)
-        if known is None:
-            known = self._columns[key] = (ir.PerPe(len(self._columns)), taint, type_)
-        return known[0]
-
-    @property
-    def columns(self) -> list[tuple[Taint, t.Type]]:
-        """What `PerPe.index` stands for."""
-        return [(taint, type_) for _, taint, type_ in self._columns.values()]
-
     def immediate(self, value: Scalar) -> ir.Immediate:
-        """Return a scalar of a sized type as IR."""
-        scalar = t.scalar_type(value.type)
-        assert scalar is not None
-        column = self.per_pe(value.taint, value.type) if value.taint is not None else None
-        return ir.Immediate(scalar, formats.canonical_word(value.type, value.value), column)
+        """Return a scalar of at most 32 bits as IR."""
+        return self.columns.immediate(value)
 
     def address(self, pointer: Pointer) -> ir.AddressOf:
         """Return a comptime pointer as IR."""

@@ -14,6 +14,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl import ir
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
@@ -300,7 +301,9 @@ PREDECLARED: Final[Mapping[str, Type]] = {
 MAX_BITS: Final = (1 << 24) - 1
 """Of an integer type."""
 POINTER_BITS: Final = 16
-MAX_RUN_TIME_BITS: Final = 32
+WORD_BITS: Final = 32
+"""Of a register."""
+MAX_RUN_TIME_BITS: Final = 2 * WORD_BITS
 """Of an integer type that exists at run time."""
 
 
@@ -332,7 +335,7 @@ _SCALARS: Final[Mapping[Type, ScalarType]] = {
 
 
 def scalar_type(type_: Type) -> ScalarType | None:
-    """Return how a value of `type_` sits in a register; None: it does not."""
+    """Return how a value of `type_` sits in one register; None: it does not."""
     match type_:
         case PointerType():
             return ScalarType.U16
@@ -340,12 +343,25 @@ def scalar_type(type_: Type) -> ScalarType | None:
             return scalar_type(base)
         case PackedType():
             return scalar_type(type_.backing)
-        case IntegerType(bits, is_signed) if 0 < bits <= MAX_RUN_TIME_BITS:
+        case IntegerType(bits, is_signed) if 0 < bits <= WORD_BITS:
             return _SCALARS[IntegerType(8 * num_bytes(type_), is_signed)]
         case ArrayType() | StructType() | FunctionType():
             return None
         case _:
             return _SCALARS.get(type_)
+
+
+def register_type(type_: Type) -> ir.NumberType | None:
+    """Return how a number sits in a register, or in two; None: it does in neither."""
+    match type_:
+        case IntegerType(bits, is_signed) if WORD_BITS < bits <= MAX_RUN_TIME_BITS:
+            return ir.WideType.I64 if is_signed else ir.WideType.U64
+        case EnumType(base):
+            return register_type(base)
+        case PackedType():
+            return register_type(type_.backing)
+        case _:
+            return scalar_type(type_)
 
 
 def is_narrow(type_: Type) -> bool:

@@ -21,7 +21,7 @@ from onewafer.csl.sema.builtins.values import (
 )
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import InstanceContext
-from onewafer.csl.sema.runtime import narrow, order
+from onewafer.csl.sema.runtime import narrow, order, wide
 from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.expressions import member
@@ -29,11 +29,9 @@ from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Array,
-    FunctionValue,
     Range,
     Runtime,
     Scalar,
-    Struct,
     TypeValue,
     Value,
     boolean,
@@ -64,12 +62,10 @@ def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if source == type_:
         return value
     conversions.check_convertible(source, type_, site.span)
-    held, target = t.scalar_type(source), t.scalar_type(type_)
+    held, target = t.register_type(source), t.register_type(type_)
     if held is None or target is None:
-        fail("unsupported-feature", f"`{type_}` is not supported at run time", site.span)
-    expression = a.expression(value, site.span)
-    if held is not target:
-        expression = ir.Convert(held, target, expression)
+        narrow.too_wide(type_ if target is None else source, site.span)
+    expression = wide.converted(a, held, target, a.expression(value, site.span), site.span)
     if conversions.widens(source, type_):
         return Runtime(type_, expression)
     return Runtime(type_, narrow.wrapped(type_, expression))
@@ -415,10 +411,5 @@ def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("random16", 0)
 def random16(site: Site, a: Analyzer, _args: Sequence[Value]) -> Value:
     """Return the next number of the PE's shift register, which a library function steps."""
-    if a.instance.random is None:
-        a.instance.random = a.instance.import_module(
-            a.module, "<random>", Struct(None, ()), site.span
-        )
-    function = a.instance.random.read("random_u16", site.span)
-    assert isinstance(function, FunctionValue)
+    function = a.instance.library_function(a.module, "<random>", "random_u16", site.span)
     return call_value(a, function, (), (), site.span)

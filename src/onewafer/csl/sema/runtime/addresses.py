@@ -178,7 +178,7 @@ def index_value(
     if isinstance(value, Scalar):
         target = t.I16 if held is ScalarType.I16 or value.value < 0 else t.U16
         return a.sized(Scalar(t.COMPTIME_INT, value.value, value.taint), target, span)
-    source = t.scalar_type(type_)
+    source = t.register_type(type_)
     assert source is not None
     expression = a.expression(value, span)
     return expression if source is held else ir.Convert(source, held, expression)

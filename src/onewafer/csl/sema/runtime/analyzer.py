@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
-    from onewafer.image import DsdDescriptor, Opcode, ScalarType
+    from onewafer.image import DsdDescriptor, Opcode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,7 +232,7 @@ class Analyzer:
         word = self._load(ir_type(variable.type, span), variable, span)
         return Runtime(variable.type, word, descriptor)
 
-    def _load(self, held: ScalarType | ir.DsdType, variable: Variable, span: Span) -> ir.Load:
+    def _load(self, held: ir.ValueType, variable: Variable, span: Span) -> ir.Load:
         if isinstance(variable.at, Runtime):
             return ir.Load(held, variable.at.expression, variable.offset)
         return ir.Load(held, self.expression(address_of_variable(variable), span))
@@ -273,7 +273,7 @@ class Analyzer:
                     return value
                 if conversions.pointer_converts(source, type_):
                     return Runtime(type_, value.expression)
-                held, target = t.scalar_type(source), t.scalar_type(type_)
+                held, target = t.register_type(source), t.register_type(type_)
                 if conversions.widens(source, type_) and held is not None and target is not None:
                     expression = value.expression
                     if held is not target:
@@ -301,8 +301,11 @@ class Analyzer:
             case Runtime():
                 return value.expression
             case Scalar():
-                if t.scalar_type(value.type) is None:
+                held = t.register_type(value.type)
+                if held is None:
                     self._unsized(value, span)
+                if isinstance(held, ir.WideType):
+                    return self.instance.columns.join(value, held)
                 return self.instance.immediate(value)
             case Pointer():
                 return self.instance.address(value)
@@ -339,10 +342,10 @@ class Analyzer:
     def binary(
         self, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
     ) -> ir.Expression:
-        """Return an IR operation in a scalar type."""
-        scalar = t.scalar_type(type_)
-        assert scalar is not None
-        return ir.Binary(opcode, scalar, left, right)
+        """Return an IR operation in the type of a number."""
+        held = t.register_type(type_)
+        assert held is not None
+        return ir.Binary(opcode, held, left, right)
 
 
 def _has_variable(value: Struct) -> bool:
@@ -352,11 +355,11 @@ def _has_variable(value: Struct) -> bool:
     )
 
 
-def ir_type(type_: t.Type, span: Span | None = None) -> ScalarType | ir.DsdType:
+def ir_type(type_: t.Type, span: Span | None = None) -> ir.ValueType:
     """Return how a run-time value of `type_` is held, or fail."""
     if type_ in t.DSDS:
         return ir.DSD
-    scalar = t.scalar_type(type_)
-    if scalar is None:
+    held = t.register_type(type_)
+    if held is None:
         narrow.too_wide(type_, span)
-    return scalar
+    return held

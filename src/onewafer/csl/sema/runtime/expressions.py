@@ -11,7 +11,15 @@ from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, constant, struct_at
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import calls, narrow, order, packed_fields, stores, structs
+from onewafer.csl.sema.runtime import (
+    calls,
+    narrow,
+    order,
+    packed_fields,
+    stores,
+    structs,
+    wide,
+)
 from onewafer.csl.sema.runtime.addresses import (
     address_of,
     base_pointer,
@@ -200,10 +208,10 @@ def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -
     if not isinstance(value, Runtime):
         return operations.unary(operator, value, span)
     type_ = operations.unary_type(operator, value, span)
-    scalar = t.scalar_type(type_)
-    assert scalar is not None
+    held = t.register_type(type_)
+    assert held is not None
     opcode = Opcode.NEG if operator is ast.UnaryOperator.NEGATE else Opcode.NOT
-    result = ir.Unary(opcode, scalar, a.expression(value, span))
+    result = ir.Unary(opcode, held, a.expression(value, span))
     return Runtime(type_, narrow.wrapped(type_, result))
 
 
@@ -223,15 +231,17 @@ def binary_values(
     if op in operations.SHIFTS:
         type_ = operations.shift_type(op, left, right, span)
         first = a.sized(left, type_, span)
-        count = type_of(right)
-        second = a.sized(right, t.U16 if count is t.COMPTIME_INT else count, span)
+        second = wide.shift_count(a, right, span)
     else:
         type_ = operations.operand_type(op, left, right, span)
         operations.check_divisor(op, type_, right, span)
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
         first, second = second, order.ahead(a, first, second, type_, span)
-    computed = a.binary(_OPCODES[op], type_, first, second)
+    if wide.is_wide(type_):
+        computed = wide.binary(a, _OPCODES[op], type_, (first, second), span)
+    else:
+        computed = a.binary(_OPCODES[op], type_, first, second)
     if op in operations.COMPARISONS:
         return Runtime(t.BOOL, computed)
     return Runtime(type_, narrow.wrapped(type_, computed) if op in _LEAVING else computed)
@@ -368,9 +378,7 @@ def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span
     """Return a choice between two values that is made at run time."""
     type_ = _joined_type(then, otherwise, span)
     first, second = a.sized(then, type_, span), a.sized(otherwise, type_, span)
-    held: ScalarType | ir.DsdType = (
-        ir.DSD if type_ in t.DSDS else t.scalar_type(type_) or ScalarType.U16
-    )
+    held: ir.ValueType = ir.DSD if type_ in t.DSDS else t.register_type(type_) or ScalarType.U16
     return Runtime(type_, ir.Select(held, test, first, second))
 
 

@@ -1,5 +1,7 @@
 """Integers of widths that no register has: they lie in the next wider one, wrapped to their width.
 
+Those of 33 to 63 bits lie in two, as numbers of 64.
+
 A value in a register or in memory is always one of its type (sign- or zero-extended), so that
 comparisons, `/` of unsigned numbers, `%`, `>>` and bitwise operators are those of the register.
 """
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.runtime.constants import constant
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
         case t.FunctionType():
             advice = "call it, `p(…)`, or keep its address `p`"
         case _:
-            advice = "integers of more than 32 bits and arrays by value are for compile time"
+            advice = "integers of more than 64 bits and arrays by value are for compile time"
     message = f"values of type `{type_}` are not supported at run time"
     fail("unsupported-feature", message, span, help=advice)
 
@@ -38,11 +41,11 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
 def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
     """Return what was computed in the register of a type, reduced modulo the width of the type."""
     base = type_.base if isinstance(type_, t.EnumType) else type_
-    held = t.scalar_type(base)
+    held = t.register_type(base)
     if not isinstance(base, t.IntegerType) or held is None or not t.is_narrow(base):
         return value
     if not base.is_signed:
-        return ir.Binary(Opcode.AND, held, value, ir.Immediate(held, base.maximum))
+        return ir.Binary(Opcode.AND, held, value, constant(held, base.maximum))
     spare = ir.Immediate(ScalarType.U16, 8 * held.num_bytes - base.bits)
     upper = ir.Binary(Opcode.SHL, held, value, spare)
     return ir.Binary(Opcode.SHR, held, upper, spare)
@@ -50,10 +53,11 @@ def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
 
 def reinterpreted(source: t.Type, target: t.Type, value: ir.Expression) -> ir.Expression:
     """Return the bits of a value as one of another type of as many bits."""
-    held, wanted = t.scalar_type(source), t.scalar_type(target)
+    held, wanted = t.register_type(source), t.register_type(target)
     assert held is not None
     assert wanted is not None
-    if held.num_bytes < ScalarType.U32.num_bytes and held.is_signed != wanted.is_signed:
+    is_short = held.num_bytes < ScalarType.U32.num_bytes
+    if is_short and held.is_signed != wanted.is_signed:
         unsigned = _UNSIGNED[held.num_bytes]
         first, second = (held, unsigned) if held.is_signed else (unsigned, wanted)
         value = ir.Convert(first, second, value)

@@ -8,6 +8,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import narrow
+from onewafer.csl.sema.runtime.constants import constant
 from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
@@ -85,19 +86,19 @@ def insert(
     if bits == type_.bits:
         return placed
     others = (1 << type_.bits) - 1 & ~((1 << bits) - 1 << offset)
-    rest = ir.Binary(Opcode.AND, held, word, ir.Immediate(held, _canonical(others, held)))
+    rest = ir.Binary(Opcode.AND, held, word, constant(held, others))
     return ir.Binary(Opcode.OR, held, rest, placed)
 
 
-def _held(type_: t.Type, span: Span) -> ScalarType:
-    held = t.scalar_type(type_)
+def _held(type_: t.Type, span: Span) -> ir.NumberType:
+    held = t.register_type(type_)
     return held if held is not None else narrow.too_wide(type_, span)
 
 
-def _placed(held: ScalarType, field: t.Type, offset: int, value: ir.Expression) -> ir.Expression:
+def _placed(held: ir.NumberType, field: t.Type, offset: int, value: ir.Expression) -> ir.Expression:
     """Return the word that has a field at its place, and zeros elsewhere."""
     bits = t.unsigned_of(field)
-    part = t.scalar_type(bits)
+    part = t.register_type(bits)
     assert part is not None
     word = narrow.reinterpreted(field, bits, value)
     if part is not held:
@@ -106,7 +107,7 @@ def _placed(held: ScalarType, field: t.Type, offset: int, value: ir.Expression) 
 
 
 def _taken(
-    held: ScalarType, word: ir.Expression, field: t.Type, offset: int, span: Span
+    held: ir.NumberType, word: ir.Expression, field: t.Type, offset: int, span: Span
 ) -> ir.Expression:
     """Return a field of a word."""
     bits = t.unsigned_of(field)
@@ -115,15 +116,10 @@ def _taken(
     if part is not held:
         low = ir.Convert(held, part, low)
     if field is t.BOOL or t.is_narrow(bits):
-        low = ir.Binary(Opcode.AND, part, low, ir.Immediate(part, bits.maximum))
+        low = ir.Binary(Opcode.AND, part, low, constant(part, bits.maximum))
     return narrow.reinterpreted(bits, field, low)
 
 
-def _shifted(opcode: Opcode, held: ScalarType, word: ir.Expression, count: int) -> ir.Expression:
+def _shifted(opcode: Opcode, held: ir.NumberType, word: ir.Expression, count: int) -> ir.Expression:
     amount = ir.Immediate(ScalarType.U16, count)
     return ir.Binary(opcode, held, word, amount) if count else word
-
-
-def _canonical(word: int, held: ScalarType) -> int:
-    """Return an unsigned word as `ir.Immediate` has it."""
-    return word - (1 << 32) if held is ScalarType.U32 and word >> 31 else word

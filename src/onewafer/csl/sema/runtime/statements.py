@@ -10,9 +10,18 @@ from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable
-from onewafer.csl.sema.runtime import blocks, comptime_code, narrow, order, parts, stores, structs
+from onewafer.csl.sema.runtime import (
+    blocks,
+    comptime_code,
+    narrow,
+    order,
+    parts,
+    stores,
+    structs,
+)
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.constants import known
 from onewafer.csl.sema.runtime.expressions import (
     binary_values,
     choose_arm,
@@ -422,7 +431,7 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     read = ir.ReadLocal(counter.local)
     start, stop = a.sized(loop.start, type_, span), a.sized(loop.stop, type_, span)
     start = order.ahead(a, start, stop, type_, span)
-    if not isinstance(stop, ir.Immediate):
+    if not isinstance(stop, ir.Immediate) and known(stop) is None:
         stop = order.once(a, "stop", stop, type_, span)
     a.emit(ir.SetLocal(counter.local, start, span))
     first, second = (read, stop) if step > 0 else (stop, read)
@@ -466,9 +475,9 @@ def _not_beyond(
     distance_type = t.IntegerType(type_.bits, is_signed=False)
     distance = narrow.wrapped(distance_type, a.binary(Opcode.SUB, distance_type, upper, lower))
     has_more = a.binary(Opcode.LESS, distance_type, amount, distance)
-    scalar = t.scalar_type(type_)
-    assert scalar is not None
-    return ir.Select(scalar, has_more, following, stop)
+    held = t.register_type(type_)
+    assert held is not None
+    return ir.Select(held, has_more, following, stop)
 
 
 def _rounds_left(

@@ -1,0 +1,164 @@
+"""Integers of more than 32 bits: what is code of a few instructions, and what is a call.
+
+Sums, bits, comparisons, shifts by known counts and conversions between integers are IR on pairs of
+words. For all else there is a function in `<wide>`, which a program has once it uses it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.csl.sema import types as t
+from onewafer.csl.sema.runtime import calls
+from onewafer.csl.sema.runtime.constants import constant, known
+from onewafer.csl.sema.values import (
+    Runtime,
+    Scalar,
+    Value,
+    map_scalar,
+    type_of,
+)
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+_LARGEST_COUNT: Final = 0xFFFF
+_CALLED: Final = {
+    Opcode.DIV: ("divide", "divide_signed"),
+    Opcode.REM: ("remainder", "remainder_signed"),
+    Opcode.SHL: ("shift_left", "shift_left"),
+    Opcode.SHR: ("shift_right", "shift_right_signed"),
+}
+"""The functions for unsigned and for signed numbers."""
+_SIGNED: Final = frozenset(("divide_signed", "remainder_signed", "shift_right_signed"))
+
+
+def is_wide(type_: t.Type) -> bool:
+    """Tell whether values of a type are pairs of words."""
+    return isinstance(t.register_type(type_), ir.WideType)
+
+
+def binary(
+    a: Analyzer,
+    opcode: Opcode,
+    type_: t.Type,
+    operands: tuple[ir.Expression, ir.Expression],
+    span: Span,
+) -> ir.Expression:
+    """Return an operation on wide integers; a shift has a count of at most 32 bits."""
+    left, right = operands
+    match opcode:
+        case Opcode.SHL | Opcode.SHR if isinstance(right, ir.Immediate) and right.per_pe is None:
+            return a.binary(opcode, type_, left, right)
+        case Opcode.MUL:
+            return _product(a, type_, left, right, span)
+        case Opcode.DIV | Opcode.REM | Opcode.SHL | Opcode.SHR:
+            return _power_of_two(a, opcode, type_, left, right) or _called(
+                a, opcode, type_, operands, span
+            )
+        case _:
+            return a.binary(opcode, type_, left, right)
+
+
+def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
+    """Return by how much to shift, in at most 32 bits."""
+    type_ = type_of(value)
+    if type_ is t.COMPTIME_INT:
+        return a.sized(value, t.U16, span)
+    if not is_wide(type_):
+        return a.sized(value, type_, span)
+    if isinstance(value, Scalar):
+        return a.expression(map_scalar(value, t.U16, lambda n: min(n, _LARGEST_COUNT)), span)
+    return call(a, "count_of", (Runtime(t.U64, a.expression(value, span)),), span)
+
+
+def converted(
+    a: Analyzer, held: ir.NumberType, target: ir.NumberType, value: ir.Expression, span: Span
+) -> ir.Expression:
+    """Return a number as `@as` makes one of another type of it."""
+    if held is target:
+        return value
+    match held, target:
+        case ScalarType.F32, ir.WideType():
+            return call(a, "from_single", (Runtime(t.F32, value),), span)
+        case ScalarType.F16, ir.WideType():
+            whole = ir.Convert(held, ScalarType.I32, value)
+            return ir.Convert(ScalarType.I32, target, whole)
+        case ir.WideType(), ScalarType.F16 | ScalarType.F32:
+            name = "to_half" if target is ScalarType.F16 else "to_single"
+            source = t.I64 if held.is_signed else t.U64
+            name += "_signed" if held.is_signed else ""
+            return call(a, name, (Runtime(source, value),), span)
+        case _:
+            return ir.Convert(held, target, value)
+
+
+def call(a: Analyzer, name: str, arguments: Sequence[Runtime], span: Span) -> ir.Expression:
+    """Return a call of a function of `<wide>`."""
+    function = a.instance.library_function(a.module, "<wide>", name, span)
+    spans = [span] * len(arguments)
+    target, passed, _ = calls.specialize(a, function, arguments, spans, span)
+    return ir.Call(target, passed)
+
+
+def _called(
+    a: Analyzer,
+    opcode: Opcode,
+    type_: t.Type,
+    operands: tuple[ir.Expression, ir.Expression],
+    span: Span,
+) -> ir.Expression:
+    held = t.register_type(type_)
+    assert held is not None
+    name = _CALLED[opcode][held.is_signed]
+    number = t.I64 if name in _SIGNED else t.U64
+    second = number
+    left, right = operands
+    if opcode in (Opcode.SHL, Opcode.SHR):
+        second = t.U32
+    return call(a, name, (Runtime(number, left), Runtime(second, right)), span)
+
+
+def _product(
+    a: Analyzer, type_: t.Type, left: ir.Expression, right: ir.Expression, span: Span
+) -> ir.Expression:
+    number = known(right)
+    if number is not None and number.bit_count() == 1:
+        count = ir.Immediate(ScalarType.U16, number.bit_length() - 1)
+        return a.binary(Opcode.SHL, type_, left, count)
+    words = [_word(left), _word(right)]
+    arguments = [Runtime(t.U32, word) for word in words if word is not None]
+    if len(arguments) == len(words):
+        return call(a, "multiply_words", arguments, span)
+    return call(a, "multiply", (Runtime(t.U64, left), Runtime(t.U64, right)), span)
+
+
+def _power_of_two(
+    a: Analyzer, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
+) -> ir.Expression | None:
+    """Return quotient or remainder by a known power of two as a shift or mask, if it is one."""
+    number = known(right)
+    held = t.register_type(type_)
+    assert isinstance(held, ir.WideType)
+    if number is None or number.bit_count() != 1 or held.is_signed:
+        return None
+    if opcode is Opcode.DIV:
+        count = ir.Immediate(ScalarType.U16, number.bit_length() - 1)
+        return a.binary(Opcode.SHR, type_, left, count)
+    return a.binary(Opcode.AND, type_, left, constant(held, number - 1))
+
+
+def _word(expression: ir.Expression) -> ir.Expression | None:
+    """Return the word that a wide integer is the extension of; None: of none without a sign."""
+    match expression:
+        case ir.Convert(source=ScalarType() as source, operand=operand):
+            return None if source.is_signed else operand
+        case ir.Join(low=low, high=ir.Immediate(per_pe=None, word=0)):
+            return low
+        case _:
+            return None
