@@ -16,14 +16,15 @@ from tests.csl.test_narrow_integers import START, Width, run_program
 
 NUM_STRUCTS = 4
 NUM_WRITES = 6
+MAX_WORD = 32
 
 
-def draw_fields(random: Random) -> list[Width]:
-    """Return the types of fields of 32 bits in all."""
+def draw_fields(random: Random, left: int) -> list[Width]:
+    """Return the types of fields of so many bits in all."""
     fields: list[Width] = []
-    left = 32
+    longest = left // 2 + 8 if left > MAX_WORD else MAX_WORD // 2
     while left:
-        bits = min(random.randint(1, 16), left)
+        bits = min(random.randint(1, longest), left)
         fields.append(Width(bits, random.choice((False, True))))
         left -= bits
     return fields
@@ -36,11 +37,12 @@ def write_program(random: Random) -> tuple[str, dict[str, list[int]]]:
     declarations: list[str] = []
     statements: list[str] = []
     for number in range(NUM_STRUCTS):
-        fields, word = draw_fields(random), random.getrandbits(32)
+        num_bits = random.choice((MAX_WORD, MAX_WORD, 64, random.randint(33, 63)))
+        fields, word = draw_fields(random, num_bits), random.getrandbits(num_bits)
         offsets = [sum(f.bits for f in fields[:i]) for i in range(len(fields))]
         listed = ", ".join(f"f{i}: {field}" for i, field in enumerate(fields))
         name = random.choice((f"s{number}", f"s{number}[1]", f"s{number}"))
-        type_ = f"packed union {{ s: packed struct {{ {listed} }}, w: u32 }}"
+        type_ = f"packed union {{ s: packed struct {{ {listed} }}, w: u{num_bits} }}"
         declarations.append(f"const T{number} = {type_};")
         initial = f"T{number}{{ .w = {word} }}"
         is_array = name.endswith("]")
@@ -61,9 +63,10 @@ def write_program(random: Random) -> tuple[str, dict[str, list[int]]]:
             other = random.randrange(len(fields))
             statements.append(f"read[{len(expected)}] = @as(u32, {name}.s.f{other});")
             expected.append(fields[other].wrap(word >> offsets[other]) & 0xFFFFFFFF)
-        statements.append(f"words[{number}] = {name}.w;")
-        words.append(word)
-    arrays = f"var read = @zeros([{len(expected)}]u32);\nvar words = @zeros([{NUM_STRUCTS}]u32);"
+        statements.append(f"words[{len(words)}] = @as(u32, {name}.w);")
+        statements.append(f"words[{len(words) + 1}] = @as(u32, @as(u64, {name}.w) >> 32);")
+        words += [word & 0xFFFFFFFF, word >> 32]
+    arrays = f"var read = @zeros([{len(expected)}]u32);\nvar words = @zeros([{len(words)}]u32);"
     lines = "\n  ".join(statements)
     text = "\n".join((arrays, *declarations, f"task main() void {{\n  {lines}\n}}{START}"))
     return text, {"read": expected, "words": words}

@@ -6,15 +6,22 @@ reduced to the width; both engines have to agree with these. Operands lie wherev
 
 from __future__ import annotations
 
+import operator
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from random import Random
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from onewafer.arch import load_architecture
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.simulator import Machine
+from tests.csl.library.one_pe import compile_pe, device_of
 from tests.csl.test_narrow_integers import BINARY, DIVISION, START, Width, run_program
 
 if TYPE_CHECKING:
@@ -278,3 +285,234 @@ def test_integers_of_any_width_are_exact(seed: int) -> None:
         assert run_program(program.source, engine, ("out",))["out"] == program.expected, (
             program.source
         )
+
+
+# --- numbers in registers ------------------------------------------------------------------------
+
+FUNCTIONS = """
+fn swap(x: i64) i64 { return x << 32 | @bitcast(i64, @bitcast(u64, x) >> 32); }
+fn second(x: i64, y: i64) i64 { return y; }
+fn minus(n: u16, x: i64, y: i64) i64 { return x - y; }
+"""
+
+
+def swapped(number: int) -> int:
+    number %= 1 << 64
+    return I64.wrap(number << 32 | number >> 32)
+
+
+def local_expression(random: Random, values: dict[str, int], depth: int) -> tuple[str, int]:
+    """Return an expression of locals, in which words change places."""
+    if depth == 0:
+        name = random.choice(tuple(values))
+        return name, values[name]
+    (a, x), (b, y) = (local_expression(random, values, depth - 1) for _ in range(2))
+    kinds = ("binary", "shifts", "rotate", "swap", "second", "minus", "mask", "not")
+    if depth > 1 and random.random() < 0.5:
+        kinds = ("binary",)
+    match random.choice(kinds):
+        case "binary":
+            symbol = random.choice(("+", "-", "&", "|", "^"))
+            text, number = f"{a} {symbol} {b}", BINARY[symbol](x, y)
+        case "shifts":
+            first, then = (random.choice((3, 8, 32, 40)) for _ in range(2))
+            text, number = f"{a} << {first} >> {then}", I64.wrap(x << first) >> then
+        case "rotate":  # words change their places, without an instruction
+            text, number = f"{a} << 32 | (@as(i64, @as(u32, {a} >> 32)))", swapped(x)
+        case "swap":
+            text, number = f"swap({a})", swapped(x)
+        case "second":
+            text, number = f"second({a}, {b})", y
+        case "minus":
+            text, number = f"minus(one, {a}, {b})", x - y
+        case "mask":
+            mask = random.choice((0xFFFFFFFF, -1 << 32, 0xFF << 28))
+            text, number = f"{a} & {mask}", x & mask
+        case _:
+            test, holds = random.choice((("<=", int.__le__), (">", int.__gt__), ("<", int.__lt__)))
+            limit = random.choice((0, 1 << 32, -1 << 32))
+            text, number = f"if ({a} {test} {limit}) ~{b} else {b}", ~y if holds(x, limit) else y
+    return f"({text})", I64.wrap(number)
+
+
+# As above.
+@settings(phases=(Phase.explicit, Phase.reuse, Phase.generate), max_examples=20)
+@given(seed=st.integers(0, 1 << 32))
+def test_words_may_change_places(seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    values = {f"x{i}": draw_number(random, I64) for i in range(3)}
+    lines = [f"var {name} = from[{i}];" for i, name in enumerate(values)]
+    numbers = ", ".join(map(str, values.values()))
+    for _ in range(60):
+        name = random.choice(tuple(values))
+        text, number = local_expression(random, values, random.choice((1, 2, 2, 3)))
+        lines.append(f"{name} = {text};")
+        values[name] = number
+    lines += [f"out[{i}] = {name};" for i, name in enumerate(values)]
+    body = "\n  ".join(lines)
+    source = f"""{FUNCTIONS}
+var from = [3]i64{{ {numbers} }};
+var one: u16 = 1;
+var out = @zeros([3]i64);
+task main() void {{
+  {body}
+}}{START}"""
+    expected = [w for n in values.values() for w in (n & 0xFFFFFFFF, n >> 32 & 0xFFFFFFFF)]
+
+    for engine in ("reference", "fast"):
+        assert run_program(source, engine, ("out",))["out"] == expected, source
+
+
+# --- every pair of edges -------------------------------------------------------------------------
+
+HALF, WHOLE = 1 << 31, 1 << 32
+WORDS = (
+    0,
+    1,
+    2,
+    10,
+    0xFFFF,
+    1 << 16,
+    0x1FFFF,
+    HALF - 1,
+    HALF,
+    WHOLE - 1,
+    WHOLE,
+    WHOLE + 1,
+    HALF * WHOLE,
+)
+NUMBERS = sorted({n % (1 << 64) for m in WORDS for n in (m, -m)} | {0x123456789ABCDEF0})
+COUNTS = (0, 1, 16, 31, 32, 33, 48, 63, 64, 65, 96, 0xFFFF)
+TABLE = """
+var left = [{num_left}]{type}{{ {left} }};
+var right = [{num_right}]{count}{{ {right} }};
+var out = @zeros([{num_left} * {num_right} * 2]u32);
+task main() void {{
+  var place: u16 = 0;
+  for (left) |a| {{
+    for (right) |b| {{
+      const result = @as(u64, a {symbol} b);
+      out[place] = @as(u32, result);
+      out[place + 1] = @as(u32, result >> 32);
+      place += 2;
+    }}
+  }}
+}}
+"""
+
+
+def divide_or(instead: Callable[[int], int], symbol: str) -> Callable[[int, int], int]:
+    return lambda a, b: DIVISION[symbol](a, b) if b else instead(a)
+
+
+OPERATIONS: dict[str, Callable[[int, int], int]] = {
+    **BINARY,
+    **COMPARISONS,
+    "/": divide_or(lambda _: 0, "/"),
+    "%": divide_or(lambda a: a, "%"),
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+}
+
+
+@pytest.mark.parametrize("width", [U64, I64], ids=str)
+@pytest.mark.parametrize("symbol", OPERATIONS)
+def test_edges(symbol: str, width: Width) -> None:
+    left = [width.wrap(n) for n in NUMBERS]
+    is_shift = symbol in ("<<", ">>")
+    right = COUNTS if is_shift else left
+    source = TABLE.format(
+        type=width,
+        count=U16 if is_shift else width,
+        left=", ".join(map(str, left)),
+        right=", ".join(map(str, right)),
+        num_left=len(left),
+        num_right=len(right),
+        symbol=symbol,
+    )
+    expected = [U64.wrap(width.wrap(int(OPERATIONS[symbol](a, b)))) for a in left for b in right]
+
+    (words,) = run_program(source + START, "fast", ("out",)).values()
+
+    assert [low | high << 32 for low, high in zip(words[::2], words[1::2], strict=True)] == expected
+
+
+# Half of the last place of an f32 (24 bits) away from one, and by one more or less.
+TIES = [
+    (1 << n) + (1 << n - 24) * odd + near
+    for n in (32, 40, 63)
+    for odd in (1, 3)
+    for near in (-1, 0, 1)
+]
+ROUNDED = [*TIES, *NUMBERS, (1 << 64) - (1 << 39), (1 << 64) - (1 << 39) - 1, 65519, 65520]
+
+
+@pytest.mark.parametrize("width", [U64, I64], ids=str)
+@pytest.mark.parametrize(("name", "bits", "largest"), [("f32", 24, 1 << 127), ("f16", 11, 65504)])
+def test_floats_are_rounded_once(name: str, bits: int, largest: int, width: Width) -> None:
+    numbers = [width.wrap(n) for n in ROUNDED]
+    listed = ", ".join(map(str, numbers))
+    word = f"@as(u32, @bitcast(u16, @as({name}, n)))" if bits < 24 else "@bitcast(u32, @as(f32, n))"
+    source = f"""
+var numbers = [{len(numbers)}]{width}{{ {listed} }};
+var out = @zeros([{len(numbers)}]u32);
+task main() void {{
+  for (numbers) |n, i| {{ out[i] = {word}; }}
+}}{START}"""
+    rounded = [to_float(n, bits=bits, largest=largest) for n in numbers]
+    infinity = [float("inf") if n > 0 else -float("inf") for n in numbers]
+    floats = [i if r is None else float(r) for r, i in zip(rounded, infinity, strict=True)]
+    dtype = np.dtype("<f2" if bits < 24 else "<f4")
+    expected = np.array(floats, np.float64).astype(dtype).view(f"<u{dtype.itemsize}").tolist()
+
+    for engine in ("reference", "fast"):
+        assert run_program(source, engine, ("out",))["out"] == expected
+
+
+# --- the places of programs ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_hosts_copy_pairs_of_words(engine: str) -> None:
+    declarations = "var a = @zeros([3]u64);\nvar b = @zeros([3]i64);\n"
+    body = "for (a) |x, i| { b[i] = @bitcast(i64, x * x) - 1; }"
+    variables = {"a": "u64", "b": "i64"}
+    device = device_of(compile_pe(body, declarations, variables=variables), engine=engine)
+    numbers = np.array([0, 3, (1 << 33) + 5], "<u8")
+
+    device.write("a", numbers.view("<u4").reshape(1, 1, 6))
+    device.launch("run")
+
+    found = device.read("b", 6).reshape(-1).astype("<u4").view("<i8")
+    assert found.tolist() == [-1, 8, I64.wrap(((1 << 33) + 5) ** 2 - 1)]
+
+
+def test_numbers_that_differ_between_pes() -> None:
+    layout = """
+layout {
+  @set_rectangle(3, 1);
+  for (@range(u16, 3)) |x| {
+    const n = @as(i64, x) * 0x1234567890 - 0x2000000000;
+    @set_tile_code(x, 0, "pe.csl", .{ .n = n, .count = @as(u64, x) << 5 });
+  }
+}"""
+    program = f"""
+param n: i64;
+param count: u64;
+var kept: i64 = n;
+var sums = @zeros([2]i64);
+var i: u16 = 1;
+task main() void {{
+  sums[i] = kept + n * 3 + (n >> count) + (n << count);
+}}{START}"""
+    architecture = load_architecture("wse3")
+    options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
+    image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": program}))
+    machine = Machine(image, architecture, engine="reference")
+    machine.run(max_cycles=10_000)
+
+    assert len(image.programs) == 1
+    for x in range(3):
+        n, symbol = x * 0x1234567890 - 0x2000000000, machine.symbol(x, 0, "sums")
+        found = struct.unpack("<2q", machine.peek(x, 0, symbol.address, symbol.num_bytes))
+        assert found == (0, I64.wrap(n * 4 + (n >> 32 * x) + (n << 32 * x)))

@@ -26,6 +26,7 @@ INTERNAL = {
     "tile_config/queue_status",
     "tile_config/queue_registers",
     "message_passing/way",
+    "language/wide",
 } | {f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")}
 """Files that programs do not import by name."""
 OF_WSE3 = {"message_passing", "queue_flush"}

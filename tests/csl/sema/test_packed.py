@@ -7,6 +7,7 @@ const bits = packed struct {{ low: u8, high: u8 }};
 const word = packed union {{ all: u16, bits: bits }};
 const address = packed union {{ p: *u16, n: u16 }};
 const large = packed union {{ all: u64, real: packed union {{ f: u64 }} }};
+const huge = packed union {{ all: u65, half: i65 }};
 const known = bits{{ .low = 1, .high = 2 }};
 var v: bits;
 var u: word;
@@ -35,7 +36,8 @@ fn run() void {{ {statement} }}
         ("var a = address{ .p = &x };", "x = a.n;", ["unsupported-feature"]),
         ("", "var a = address{ .p = &x }; x = a.n;", []),
         ("const n = large{ .all = 5 }; const m = n.real.f;", "x = m;", []),
-        ("var l: large;", "l.all = 5;", ["unsupported-feature"]),
+        ("var l: large;", "l.all = 5;", []),
+        ("var l: huge;", "l.all = 5;", ["unsupported-feature"]),
         ("const none = packed union { a: u16, b: comptime_int };", "_ = none;", ["type-mismatch"]),
         (
             'const n = @has_field(known, "low") and !@has_field(known, "all");',

@@ -119,7 +119,7 @@ def test_control_flow(body, statement, lines):
         ("break;", "misplaced-jump"),
         ("@as(i16, 1)();", "not-callable"),
         ("var x = 1; ", "not-runtime"),
-        ("var x: i64 = 1; ", "unsupported-feature"),
+        ("var x: i65 = 1; ", "unsupported-feature"),
         ('var x: i16 linkname("y") = 1;', "unsupported-feature"),
         ("var x: i16 align(3) = 1;", "value-out-of-range"),
         ("a = b / 0;", "division-by-zero"),

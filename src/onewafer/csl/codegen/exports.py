@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from onewafer.csl import ir
 from onewafer.csl.codegen.memory_plan import describe_pes
 from onewafer.diagnostics import Annotation, Diagnostic
-from onewafer.image import ScalarType, SymbolKind
+from onewafer.image import SymbolKind
 
 if TYPE_CHECKING:
     from onewafer.diagnostics import DiagnosticSink, Span
@@ -93,5 +93,5 @@ def _mismatch(target: ir.Function | ir.AddressOf, export: Export) -> tuple[str, 
     assert_never(target)
 
 
-def _signature(types: tuple[ScalarType | ir.DsdType, ...]) -> str:
+def _signature(types: tuple[ir.ValueType, ...]) -> str:
     return f"fn ({', '.join(type_.name.lower() for type_ in types)})"

@@ -3,7 +3,8 @@
 In: an expression of a `WideType`, or a comparison or conversion of one. Out: the registers of its
 two words, which need not be neighbours: a word that is zero is the register that is always zero,
 and one that an operation leaves as it is stays where it is. Only the last operation writes to the
-place that a value is wanted in, after its operands have been computed.
+place that a value is wanted in, after its operands have been computed; in the frame of another
+function that place is only for values without calls, whose results might lie there.
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def _shifted_right(
         return _shifted(g, shift, high, count - WORD_BITS, place), ZERO
     lower = _shifted(g, _RIGHT, low, count, None)
     crossing = _shifted(g, _LEFT, high, WORD_BITS - count, None)
-    second = _shifted(g, shift, high, count, _high(place), lower, crossing)
+    second = _shifted(g, shift, high, count, _high(place))
     return _word(g, Opcode.OR, lower, crossing, place, second), second
 
 
@@ -339,32 +340,20 @@ def _high(place: Register | None) -> Register | None:
 
 
 def _target(g: ExpressionGenerator, wanted: Register | None, *still_read: Register) -> Register:
-    """Return the register where a word is wanted, or a fresh one if something there is needed."""
-    if wanted is None or any(_may_be_same(g, wanted, register) for register in still_read):
-        return g.frame.allocate()
-    return wanted
-
-
-def _may_be_same(g: ExpressionGenerator, a: Register, b: Register) -> bool:
-    """Tell whether two registers may turn out to be one: the frames of two callees overlap."""
-    if a.function is b.function:
-        return a.slot == b.slot
-    return not {a.function, b.function} & {g.function, None}
+    """Return the register where a word is wanted, or a fresh one if what is there is needed."""
+    return g.frame.allocate() if wanted is None or wanted in still_read else wanted
 
 
 def _deliver(g: ExpressionGenerator, value: Halves, dest: Register) -> None:
     """Move two words to a pair, the one first that the other would overwrite."""
-    moves = [
-        (source, place)
-        for source, place in zip(value, (dest, dest.second), strict=True)
-        if source != place
-    ]
-    if len(moves) == 2 and _may_be_same(g, moves[0][1], moves[1][0]):  # noqa: PLR2004 - both
-        moves.reverse()
-        low = moves[1][0]
-        if _may_be_same(g, dest.second, low):
-            kept = g.frame.allocate()
-            g.move(low, kept, 1)
-            moves[1] = (kept, dest)
-    for source, place in moves:
-        g.move(source, place, 1)
+    low, high = value
+    if high == dest and low != dest:
+        if low == dest.second:
+            low = g.frame.allocate()
+            g.move(value[0], low, 1)
+        g.move(high, dest.second, 1)
+        g.move(low, dest, 1)
+        return
+    for source, place in ((low, dest), (high, dest.second)):
+        if source != place:
+            g.move(source, place, 1)

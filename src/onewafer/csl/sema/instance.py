@@ -172,14 +172,14 @@ def _element_of(type_: t.Type) -> ScalarType | None:
         case t.PointerType():
             return None
         case t.StructType(is_overlaid=True):
-            return t.scalar_type(t.IntegerType(8 * t.alignment(element), is_signed=False))
+            return t.host_type(t.IntegerType(8 * t.alignment(element), is_signed=False))
         case t.StructType():
             found = {_element_of(leaf) for _, leaf in t.leaves(element)}
             if len(found) == 1:
                 return found.pop()
             return ScalarType.U8 if t.alignment(element) == 1 else None
         case _:
-            return t.scalar_type(element)
+            return t.host_type(element)
 
 
 def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:

@@ -446,7 +446,7 @@ def _is_generic(module: Module, declaration: ast.Function) -> bool:
 
     def stands_alone(part: t.Type | None) -> bool:
         return part in (t.VOID, t.MEM1D_DSD, t.MEM4D_DSD) or (
-            part is not None and t.scalar_type(part) is not None
+            part is not None and t.register_type(part) is not None
         )
 
     return any(p.is_comptime for p in declaration.parameters) or not all(

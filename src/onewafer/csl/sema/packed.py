@@ -31,7 +31,7 @@ def make_type(
     """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
 
     An `extern union` with an array or a struct as a variant is none: it lies in memory.
-    A packed struct of more bits than a register has, or with a pointer, is a struct like others.
+    A packed struct of more bits than two registers have, or with a pointer, is one like others.
     """
     if node.qualifier == "packed":
         for type_, span in zip(types, spans, strict=True):

@@ -390,7 +390,7 @@ def check_width_for_host(type_: t.Type, span: Span) -> None:
             "type-mismatch",
             f"a `{type_}` cannot be exported: no host has integers of this width",
             span,
-            help="export a variable of 8, 16 or 32 bits, and `@as` what it is to hold",
+            help="export a variable of 8, 16, 32 or 64 bits, and `@as` what it is to hold",
         )
 
 
@@ -537,7 +537,7 @@ def check_exportable(type_: t.Type, span: Span) -> None:
         case t.StructType():
             advice = "make it an `extern struct` too"
         case _ if t.is_narrow(type_):
-            advice = "take 8, 16 or 32 bits"
+            advice = "take 8, 16, 32 or 64 bits"
         case _ if t.num_bytes(type_) and type_ not in t.DSDS:
             return
         case _:

@@ -364,6 +364,17 @@ def register_type(type_: Type) -> ir.NumberType | None:
             return scalar_type(type_)
 
 
+def is_wide(type_: Type) -> bool:
+    """Tell whether a value at run time is two words."""
+    return isinstance(register_type(type_), ir.WideType)
+
+
+def host_type(type_: Type) -> ScalarType | None:
+    """Return as what a host reads a number: one of more than 32 bits as words; None: it is none."""
+    held = register_type(type_)
+    return ScalarType.U32 if isinstance(held, ir.WideType) else held
+
+
 def is_narrow(type_: Type) -> bool:
     """Tell whether a value at run time has bits of its register or memory to spare."""
     match type_:

@@ -164,16 +164,28 @@ def _memory(value: Value, span: Span) -> _Fields:
     return _Fields(t.MEM1D_DSD, DsdDescriptor(DsdKind.MEM1D), *parts, memory.takes_index)
 
 
+def _way_over(element: t.Type) -> str:
+    """Return how to go over numbers of a width that no operation has."""
+    if not t.is_wide(element):
+        return "declare the array with elements of a wider type"
+    words = "go over their words: `@ptrcast(*[n]u32, &array)`"
+    return (
+        f"declare the array with elements of 64 bits, and {words}"
+        if t.is_narrow(element)
+        else words
+    )
+
+
 def element_of(base: Value, span: Span) -> t.Type:
     """Return the type of the elements that a pointer leads to, or fail."""
     match type_of(base):
         case t.PointerType(t.ArrayType(_, element)) | t.PointerType(element):
-            if t.is_narrow(element):
+            if t.is_narrow(element) or t.is_wide(element):
                 fail(
                     "type-mismatch",
                     f"a DSD goes over elements of 8, 16 or 32 bits, not over `{element}`",
                     span,
-                    help="declare the array with elements of a wider type",
+                    help=_way_over(element),
                 )
             if isinstance(element, t.StructType):
                 fail(

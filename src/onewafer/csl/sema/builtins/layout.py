@@ -154,8 +154,10 @@ def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Expo
             if len(known) != len(parameters) or len(known) > MAX_ARGUMENTS:
                 fail(
                     "type-mismatch",
-                    f"a function for the host takes at most {MAX_ARGUMENTS} scalar arguments",
+                    f"a function for the host takes at most {MAX_ARGUMENTS} numbers, each of 8, 16 "
+                    "or 32 bits",
                     span,
+                    help="pass the two halves of one of 64 bits, or copy it to a variable",
                 )
             return Export(name, SymbolKind.FUNCTION, None, is_mutable=False, argument_types=known)
         case t.PointerType(pointee):
@@ -164,7 +166,7 @@ def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Expo
             pass
         case _:
             element_type = type_
-    element = t.scalar_type(element_type)
+    element = t.host_type(element_type)
     if element is None or t.is_narrow(element_type):
         fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
     if not args[2:]:

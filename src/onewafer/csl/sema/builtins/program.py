@@ -345,7 +345,7 @@ def _check_pointer(session: Session, name: str, type_: t.PointerType, span: Span
     layout = session.layout
     export = layout.exports.get(name) if layout is not None else None
     pointee = type_.pointee.element if isinstance(type_.pointee, t.ArrayType) else type_.pointee
-    element = t.scalar_type(pointee)
+    element = t.host_type(pointee)
     if layout is None or export is None or export.element is None or element is None:
         return
     if export.element is element:

@@ -409,13 +409,8 @@ def start_root(
             )
         type_ = evaluate_type(callee, parameter.type)
         ir_type(type_, parameter.type.span)
-        if what == "a task" and t.is_narrow(type_):
-            fail(
-                "type-mismatch",
-                f"a wavelet carries 16 or 32 bits: `{declaration.name}` cannot take a `{type_}`",
-                parameter.type.span,
-                help="take a `u16`, and `@as` or `@bitcast` it",
-            )
+        if what == "a task":
+            _check_wavelet(declaration.name, type_, parameter.type.span)
         local = callee.new_local(parameter.name, type_, is_const=True)
         callee.declare(parameter.name, local)
         parameters.append(local)
@@ -558,3 +553,16 @@ def _collect_root(node: ast.Expression, found: set[str]) -> None:
             _collect_root(base, found)
         case _:
             pass
+
+
+def _check_wavelet(name: str, type_: t.Type, span: Span) -> None:
+    """Fail unless a task can take a value of a type out of a wavelet."""
+    if t.is_narrow(type_) or t.is_wide(type_):
+        fail(
+            "type-mismatch",
+            f"a wavelet carries 16 or 32 bits: `{name}` cannot take a `{type_}`",
+            span,
+            help="take a `u32` each time, and keep the first half in a variable"
+            if t.is_wide(type_)
+            else "take a `u16`, and `@as` or `@bitcast` it",
+        )

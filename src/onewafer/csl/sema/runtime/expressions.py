@@ -238,7 +238,7 @@ def binary_values(
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
         first, second = second, order.ahead(a, first, second, type_, span)
-    if wide.is_wide(type_):
+    if t.is_wide(type_):
         computed = wide.binary(a, _OPCODES[op], type_, (first, second), span)
     else:
         computed = a.binary(_OPCODES[op], type_, first, second)

@@ -1,7 +1,7 @@
 """Integers of more than 32 bits: what is code of a few instructions, and what is a call.
 
 Sums, bits, comparisons, shifts by known counts and conversions between integers are IR on pairs of
-words. For all else there is a function in `<wide>`, which a program has once it uses it.
+words. For all else there is a function in `<language/wide>`, which a program has once it uses it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,6 @@ _CALLED: Final = {
 _SIGNED: Final = frozenset(("divide_signed", "remainder_signed", "shift_right_signed"))
 
 
-def is_wide(type_: t.Type) -> bool:
-    """Tell whether values of a type are pairs of words."""
-    return isinstance(t.register_type(type_), ir.WideType)
-
-
 def binary(
     a: Analyzer,
     opcode: Opcode,
@@ -70,7 +65,7 @@ def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
     type_ = type_of(value)
     if type_ is t.COMPTIME_INT:
         return a.sized(value, t.U16, span)
-    if not is_wide(type_):
+    if not t.is_wide(type_):
         return a.sized(value, type_, span)
     if isinstance(value, Scalar):
         return a.expression(map_scalar(value, t.U16, lambda n: min(n, _LARGEST_COUNT)), span)
@@ -99,8 +94,8 @@ def converted(
 
 
 def call(a: Analyzer, name: str, arguments: Sequence[Runtime], span: Span) -> ir.Expression:
-    """Return a call of a function of `<wide>`."""
-    function = a.instance.library_function(a.module, "<wide>", name, span)
+    """Return a call of a function of `<language/wide>`."""
+    function = a.instance.library_function(a.module, "<language/wide>", name, span)
     spans = [span] * len(arguments)
     target, passed, _ = calls.specialize(a, function, arguments, spans, span)
     return ir.Call(target, passed)
