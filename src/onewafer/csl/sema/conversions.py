@@ -372,7 +372,7 @@ def zero(type_: t.Type, span: Span | None) -> Value:
             return Struct(names, tuple(zero(field, span) for field in fields), type_)
         case t.PackedType():
             return Scalar(type_, 0)
-        case _ if t.is_integer(type_) or t.scalar_type(type_) is not None or type_ in t.DSDS:
+        case _ if t.is_integer(type_) or t.register_type(type_) is not None or type_ in t.DSDS:
             return Scalar(type_, 0)
         case _:
             fail("type-mismatch", f"`{type_}` has no zero value", span)

@@ -446,8 +446,8 @@ def num_bytes(type_: Type) -> int:
         case _ if type_ in DSDS:
             return 8
         case _:
-            scalar = scalar_type(type_)
-            return scalar.num_bytes if scalar is not None else 0
+            held = register_type(type_)
+            return held.num_bytes if held is not None else 0
 
 
 def element(type_: Type) -> Type:
