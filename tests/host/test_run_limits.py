@@ -16,7 +16,7 @@ from onewafer.host.run_limits import _Pace
 from onewafer.host.run_progress import Reporter, SilentObserver
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, SourceLocation, TaskKind, make_image
 from onewafer.settings import Settings
-from onewafer.simulator import Activity, Machine
+from onewafer.simulator import Activity, Checking, Machine
 
 AT = SourceLocation("loop.csl", 7, 3)
 AGAIN = SourceLocation("again.csl", 3, 1)
@@ -356,14 +356,12 @@ def test_the_environment_sets_the_limits(monkeypatch, tmp_path, shows, is_termin
     assert type(limits.observer) is kind
 
 
-def test_the_user_hears_why_the_reference_runs(monkeypatch):
-    monkeypatch.setattr(
-        "onewafer.simulator.selection.fast_engine_lacks", lambda _image: ["a filter"]
-    )
+def test_the_user_hears_why_the_reference_runs():
     listener = Listener()
     architecture = load_architecture("wse3")
     image = make_image(architecture, looping())
-    loaded = Device(image, architecture, limits=RunLimits(observer=listener))
+    limits, checking = RunLimits(observer=listener), Checking(bounds=True)
+    loaded = Device(image, architecture, limits=limits, checking=checking)
     loaded.load()
     assert loaded.machine.engine == "reference"
     assert listener.lines == [loaded.machine.engine_note]

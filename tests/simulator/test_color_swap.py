@@ -9,13 +9,31 @@ from hypothesis import strategies as st
 
 from onewafer.errors import ImageError
 from onewafer.geometry import Direction
-from onewafer.image import make_image, verify
+from onewafer.image import DsdOperation, ScalarType, make_image, verify
 from onewafer.simulator import ENGINES, Machine
-from onewafer.simulator.selection import select_engine
-from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, WSE3, receiver, route, sender, switched
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.reference import ReferenceEngine
+from tests.simulator.assembly import (
+    EAST,
+    RAMP,
+    WEST,
+    WSE2,
+    WSE3,
+    Kernel,
+    background,
+    receiver,
+    route,
+    sender,
+    switched,
+)
+from tests.simulator.cutting import cutting
+from tests.simulator.feature_generation import feature_programs
+from tests.simulator.generation import programs
+from tests.simulator.test_engines_agree import LENIENT, assert_agreement, observe
 
 ALONG_X = 1 << EAST | 1 << WEST
 ALONG_Y = 1 << Direction.NORTH | 1 << Direction.SOUTH
+EVERYWHERE = ALONG_X | ALONG_Y | 1 << RAMP
 
 
 def swapping(config, mask=ALONG_X):
@@ -80,22 +98,122 @@ def test_the_ramp_keeps_the_color(engine):
     assert words == [1, 2, 3]
 
 
-def test_what_comes_from_the_ramp_is_swapped():
+def test_what_comes_from_the_ramp_is_swapped(engine):
     """M59: with the bit of the ramp; the link swaps it back."""
-    everywhere = ALONG_X | ALONG_Y | 1 << RAMP
     routes = {
-        (0, 0, 2): swapping(route(RAMP, RAMP), everywhere),
-        (0, 0, 3): swapping(route(RAMP, EAST), everywhere),
-        (1, 0, 2): swapping(route(WEST, RAMP), everywhere),
+        (0, 0, 2): swapping(route(RAMP, RAMP), EVERYWHERE),
+        (0, 0, 3): swapping(route(RAMP, EAST), EVERYWHERE),
+        (1, 0, 2): swapping(route(WEST, RAMP), EVERYWHERE),
     }
-    words, machine = received("reference", routes, width=2, color_sent=2, color_read=2, num_words=3)
+    words, machine = received(engine, routes, width=2, color_sent=2, color_read=2, num_words=3)
     assert words == [1, 2, 3]
     assert machine.statistics().wavelet_hops == 3
 
 
-def test_the_fast_engine_leaves_swapped_ramps_to_the_reference():
-    image = make_image(WSE2, sender(2, 1), routes={(0, 0, 2): swapping(route(RAMP, RAMP), 0x1F)})
-    assert select_engine("fast", image).name == "reference"
+def test_each_router_swaps_for_itself(engine):
+    """M59: neither the other color of the pair nor the router behind the link need do so."""
+    routes = {
+        (0, 0, 2): swapping(route(RAMP, EAST)),
+        (0, 0, 3): route(RAMP, EAST),
+        (1, 0, 3): route(WEST, RAMP),
+    }
+    words, _ = received(engine, routes, width=2, color_sent=2, color_read=3, num_words=3)
+    assert words == [1, 2, 3]
+    words, _ = received(engine, routes, width=2, color_sent=3, color_read=3, num_words=3)
+    assert words == [1, 2, 3]
+
+
+def meeting():
+    """Return an image in which two colors leave one router as the same one."""
+    kernel = Kernel("both")
+    base = kernel.data("sent", ScalarType.F32, [1.0] * 20)
+    kernel.function("main")
+    for thread, color in ((1, 2), (2, 3)):
+        kernel.operate(
+            DsdOperation.MOV32,
+            kernel.outgoing(color, 10, queue=1 + thread),
+            src1=kernel.vector(base, 10),
+            config=background(thread),
+        )
+    routes = {
+        (0, 0, 2): swapping(route(RAMP, EAST)),
+        (0, 0, 3): route(RAMP, EAST),
+        (1, 0, 3): route(WEST, RAMP),
+    }
+    placed = {(0, 0): kernel.finish(), (1, 0): receiver(3, 20)}
+    return WSE2, make_image(WSE2, placed, width=2, routes=routes)
+
+
+def test_two_colors_can_become_one():
+    """M54, M59: they take turns on the link, and one buffer has both."""
+    assert_agreement(*meeting())
+    assert observe(FastEngine, meeting()[1], WSE2)["error"] is None
+
+
+@pytest.mark.parametrize("makers", [(FastEngine, ReferenceEngine), (FastEngine,)])
+def test_swapped_colors_are_kept_in_a_checkpoint(makers):
+    """M59: what waits behind the ramp or a link has the color that it has there."""
+    kernel = Kernel("mixed")
+    base = kernel.data("sent", ScalarType.F32, [1.0] * 8)
+    kernel.function("main")
+    for color in (2, 4, 2):
+        kernel.operate(
+            DsdOperation.MOV32, kernel.outgoing(color, 8, queue=2), src1=kernel.vector(base, 8)
+        )
+    routes = {
+        (0, 0, 2): swapping(route(RAMP, RAMP), EVERYWHERE),
+        (0, 0, 3): swapping(route(RAMP, EAST), EVERYWHERE),
+        (0, 0, 4): route(RAMP, EAST),
+        (1, 0, 2): route(WEST, RAMP),
+        (1, 0, 4): route(WEST, RAMP),
+    }
+    taking = Kernel("taking")
+    taking.function("main")
+    vectors = [
+        taking.vector(taking.data(f"color {c}", ScalarType.F32, [0.0] * n), n)
+        for c, n in ((2, 16), (4, 8))
+    ]
+    for vector, (color, count) in zip(vectors, ((2, 16), (4, 8)), strict=True):
+        taken = taking.incoming(color, count, queue=color)
+        taking.operate(DsdOperation.MOV32, vector, src1=taken, config=background(color))
+    placed = {(0, 0): kernel.finish(), (1, 0): taking.finish()}
+    image = make_image(WSE2, placed, width=2, routes=routes)
+    assert observe(FastEngine, image, WSE2)["error"] is None
+    assert_agreement(WSE2, image, make=cutting(*makers))
+
+
+def test_what_the_host_sends_is_swapped(engine):
+    """M59, M72: it comes from the ramp, too."""
+    routes = {
+        (0, 0, 2): swapping(route(RAMP, RAMP), EVERYWHERE),
+        (0, 0, 3): swapping(route(RAMP, EAST), EVERYWHERE),
+        (1, 0, 2): swapping(route(WEST, RAMP), EVERYWHERE),
+    }
+    image = make_image(WSE2, {(1, 0): receiver(2, 3)}, width=2, routes=routes)
+    machine = Machine(image, WSE2, engine=engine)
+    machine.inject(0, 0, 2, [7, 8, 9])
+    machine.launch("main")
+    machine.run()
+    symbol = machine.symbol(1, 0, "received")
+    payload = machine.peek(1, 0, symbol.address, symbol.num_bytes)
+    assert np.frombuffer(payload, "<u4").tolist() == [7, 8, 9]
+
+
+@st.composite
+def swapping_programs(draw):
+    """Draw a program of the WSE-2 whose routers swap what they will."""
+    made = st.one_of(programs(), feature_programs()).filter(lambda p: p[0].has_color_swap)
+    architecture, image = draw(made)
+    masks = st.sampled_from((0, 0, 0, ALONG_X, ALONG_Y, EVERYWHERE, EVERYWHERE))
+    configs = tuple(replace(config, swap_mask=draw(masks)) for config in image.color_configs)
+    return architecture, replace(image, color_configs=configs)
+
+
+@settings(LENIENT, max_examples=120)
+@given(swapping_programs(), st.sampled_from([None, None, 1, 13]))
+def test_engines_agree_on_swapped_colors(program, slices):
+    """M59: wherever the wavelets get lost."""
+    assert_agreement(*program, slices)
 
 
 def test_no_swap_on_wse3():

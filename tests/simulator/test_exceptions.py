@@ -3,17 +3,36 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
-from onewafer.image import DsdOperation, Opcode, ScalarType, make_image
-from onewafer.simulator.arithmetic import binary
+from onewafer.image import (
+    DSD_OPERATIONS,
+    NUM_FIELDS,
+    DsdOperation,
+    Field,
+    Opcode,
+    ScalarType,
+    make_image,
+)
+from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element
 from onewafer.simulator.arithmetic.compiled import float_to_single, single_to_float
+from onewafer.simulator.arithmetic.exceptions import (
+    RAISING,
+    can_raise,
+    of_conversion,
+    of_element,
+    of_scalars,
+)
 from onewafer.simulator.arithmetic.floating import float_to_half, half_to_float
-from onewafer.simulator.reference import exceptions
-from onewafer.simulator.selection import select_engine
-from tests.simulator.assembly import WSE3, Kernel, background, boot
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.reference import ReferenceEngine, exceptions
+from tests.simulator.assembly import RAMP, WSE3, Kernel, background, boot, route
+from tests.simulator.cutting import cutting
+from tests.simulator.feature_generation import FeatureBuilder, feature_programs
+from tests.simulator.test_after_errors import assert_nothing_is_missing
+from tests.simulator.test_engines_agree import LENIENT, assert_agreement, observe
 
 MASK = 2 * 0x7F3B
 F16, F32 = ScalarType.F16, ScalarType.F32
@@ -56,12 +75,12 @@ SCALARS = [
 
 
 @pytest.mark.parametrize(("opcode", "type_", "numbers", "raised"), SCALARS)
-def test_exceptions_of_scalars(opcode, type_, numbers, raised):
+def test_exceptions_of_scalars(engine, opcode, type_, numbers, raised):
     """M147: each stops the program if it is unmasked, and only then."""
     for bit, name in exceptions.NAMES.items():
         kernel = Computing(bit)
         kernel.compute(opcode, type_, *numbers)
-        machine = boot(kernel.finish(), engine="reference", width=1)
+        machine = boot(kernel.finish(), engine=engine, width=1)
         if raised & bit:
             with pytest.raises(SimulationError, match=name):
                 machine.launch()
@@ -89,7 +108,7 @@ def test_exceptions_agree_with_exact_arithmetic(type_, data):
         assert bool(found & exceptions.INEXACT) == (not is_exact)
 
 
-def test_exceptions_are_masked_by_a_register():
+def test_exceptions_are_masked_by_a_register(engine):
     """M147: all are masked at first; a store says which are not."""
     kernel = Computing()
     for word in (0xFFFF, 0xFF7F):
@@ -99,10 +118,10 @@ def test_exceptions_are_masked_by_a_register():
         kernel.log_register(register)
     kernel.write(0xFFFF)
     kernel.compute(Opcode.DIV, F32, 1.0, 0.0)
-    assert boot(kernel.finish(), engine="reference", width=1).launch().log(0) == [0xFFFF, 0xFF7F]
+    assert boot(kernel.finish(), engine=engine, width=1).launch().log(0) == [0xFFFF, 0xFF7F]
 
 
-def test_exceptions_of_elements():
+def test_exceptions_of_elements(engine):
     """M147: of an operation that works in the background, too."""
     kernel = Computing(exceptions.INEXACT)
     base = kernel.data("x", F16, [1.0, 2048.0, 2.0, 1.0])
@@ -110,21 +129,177 @@ def test_exceptions_of_elements():
     kernel.operate(DsdOperation.FADDH, first, first, second, config=background(3))
     kernel.spin(20)
     with pytest.raises(SimulationError, match="FP_INEXACT"):
-        boot(kernel.finish(), engine="reference", width=1).launch()
+        boot(kernel.finish(), engine=engine, width=1).launch()
 
 
-def test_conversions_that_do_not_fit():
+def test_conversions_that_do_not_fit(engine):
     """M147: numbers that an integer cannot hold are invalid, fractions inexact."""
     for number, name in ((70000.0, "FP_INVALID"), (1.5, "FP_INEXACT")):
         kernel = Computing(exceptions.INVALID, exceptions.INEXACT)
         word = kernel.immediate(ScalarType.U32, float_to_single(number))
         kernel.emit(Opcode.CONVERT, F32, rd=kernel.register(), ra=word, imm=int(ScalarType.I16))
         with pytest.raises(SimulationError, match=name):
-            boot(kernel.finish(), engine="reference", width=1).launch()
+            boot(kernel.finish(), engine=engine, width=1).launch()
 
 
-def test_reference_engine_runs_such_programs():
-    """M147: the fast engine has no exceptions, and says so."""
-    image = make_image(WSE3, Computing().finish())
-    selection = select_engine("fast", image)
-    assert (selection.name, "floating point exceptions" in selection.note) == ("reference", True)
+def words_of(type_, draw):
+    """Draw a register word of a type: any, or one near which rounding goes wrong first."""
+    if not type_.is_float:
+        words = (0, 1, 2047, 2048, 2049, 65519, 65520, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFF00)
+        low = st.sampled_from(words) | st.integers(0, 0xFFFF_FFFF)
+        return canonical(draw(low), type_)
+    digits = 10 if type_ is F16 else 23
+    bits = 16 if type_ is F16 else 32
+    if draw(st.booleans()):
+        return draw(st.integers(0, (1 << bits) - 1))
+    exponents = (0, 1, 2, 1 << bits - digits - 2, (1 << bits - digits - 1) - 1)
+    most = (1 << digits) - 1
+    fraction = draw(st.sampled_from((0, 1, 2, most - 1, most, 1 << digits - 1)))
+    exponent = draw(st.sampled_from(exponents) | st.integers(0, exponents[-1]))
+    exponent = min(exponent, exponents[-1])
+    return draw(st.integers(0, 1)) << bits - 1 | exponent << digits | fraction
+
+
+@given(st.sampled_from(sorted(exceptions._ELEMENTS)), st.data())
+def test_exceptions_of_elements_agree_with_exact_arithmetic(operation, data):
+    """M147: what the fast engine finds in f64 is what fractions say; i16 lie in low halves."""
+    shape = exceptions._ELEMENTS[operation]
+    words = [0 if type_ is None else words_of(type_, data.draw) for type_ in shape.operands]
+    words = [
+        word & 0xFFFF if type_ is ScalarType.I16 and data.draw(st.booleans()) else word
+        for word, type_ in zip(words, shape.operands, strict=True)
+    ]
+    word = dsd_element(operation)(*words)
+    assert operation in RAISING
+    assert of_element(operation, *words, word) == exceptions.exceptions_of(shape, words, word)
+
+
+def test_the_same_operations_raise_exceptions():
+    assert frozenset(exceptions._ELEMENTS) == RAISING
+
+
+SOURCES = [(Opcode.CONVERT, s, t) for s in ScalarType for t in ScalarType]
+SOURCES += [(opcode, t, t) for opcode in exceptions._SCALARS for t in ScalarType]
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(SOURCES), st.data())
+def test_exceptions_of_scalars_agree_with_exact_arithmetic(case, data):
+    """M147: also of conversions, and of divisions."""
+    opcode, source, target = case
+    row = [0] * NUM_FIELDS
+    row[Field.OPCODE], row[Field.TYPE], row[Field.IMM] = opcode, source, target
+    shape = exceptions._shape(opcode, row)
+    assert (shape is not None) == can_raise(opcode, source, target)
+    if shape is None:
+        return
+    words = [words_of(source, data.draw) for _ in shape.operands]
+    if opcode is Opcode.CONVERT:
+        word = conversion(source, target)(*words)
+        found = of_conversion(source, target, *words, word)
+    else:
+        word = binary(opcode, source)(*words)
+        found = of_scalars(opcode, source, *words, word)
+    assert found == exceptions.exceptions_of(shape, words, word)
+
+
+_LATER = (exceptions.OVERFLOW, exceptions.UNDERFLOW, exceptions.INVALID, exceptions.DIVISION)
+
+
+class RaisingBuilder(FeatureBuilder):
+    """Unmasks exceptions besides, and computes what raises them."""
+
+    def __init__(self, draw, kernel, architecture):
+        super().__init__(draw, kernel, architecture)
+        if draw(st.integers(0, 7)):
+            kernel.unmask_exceptions()
+
+    def compute(self, item):
+        """Change the mask, compute with extreme numbers, or do what others do."""
+        kernel, draw = self.kernel, self.draw
+        if draw(st.booleans()):
+            some = st.sampled_from((0, *_LATER, sum(_LATER), 0xFF))
+            value = kernel.immediate(ScalarType.U16, 0xFFFF ^ draw(some))
+            kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=value, imm=MASK)
+        match draw(st.integers(0, 4)):
+            case 0 | 1:
+                opcode, source, target = draw(st.sampled_from(SOURCES))
+                if opcode is not Opcode.CONVERT and not source.is_float:
+                    source = F32
+                a, b = (kernel.immediate(ScalarType.U32, words_of(source, draw)) for _ in range(2))
+                result, imm = kernel.register(), int(target) if opcode is Opcode.CONVERT else 0
+                kernel.emit(opcode, source, rd=result, ra=a, rb=0 if imm else b, imm=imm)
+                kernel.log_register(result)
+            case 2 | 3:
+                self._elements(draw(st.sampled_from(sorted(RAISING))))
+            case _:
+                super().compute(item)
+
+    def _elements(self, kind):
+        kernel, draw = self.kernel, self.draw
+        type_ = draw(st.sampled_from((F16, F32)))
+        length = draw(st.integers(1, 6))
+        words = [words_of(type_, draw) for _ in range(2 * length + 2)]
+        wide = ScalarType.U16 if type_ is F16 else ScalarType.U32
+        base = kernel.data(f"extremes{kernel.pc}", wide, words + [0] * 4 * length)
+        vectors = [kernel.vector(base + 4 * i, length) for i in range(3)]
+        info = DSD_OPERATIONS[kind]
+        scalar = None
+        if info.scalar is not None:
+            scalar = kernel.immediate(ScalarType.U32, words_of(F16, draw))
+        first = vectors[1] if info.src0 is not None else None
+        kernel.operate(kind, vectors[0], first, vectors[2], scalar, config=self.config())
+
+
+@settings(LENIENT, max_examples=150)
+@given(feature_programs(RaisingBuilder), st.sampled_from([None, None, 1, 13]))
+def test_exceptions_agree_on_both_engines(program, slices):
+    """M147: which exception stops which program, where and when."""
+    assert_agreement(*program, slices)
+
+
+def test_generated_programs_raise_exceptions():
+    """Of every kind: from scalars, memory and the fabric; and go on without them."""
+    seen = set()
+
+    @settings(LENIENT, max_examples=200, derandomize=True, database=None)
+    @given(feature_programs(RaisingBuilder))
+    def look(program):
+        architecture, image = program
+        error = observe(FastEngine, image, architecture)["error"]
+        seen.update(name for name in exceptions.NAMES.values() if name in (error or ""))
+        seen.add(error is None)
+
+    look()
+    assert seen >= {True, *exceptions.NAMES.values()}
+
+
+def streaming(first):
+    """Return a PE that sends itself numbers and adds them to others, with an inexact sum."""
+    kernel = Kernel("streaming")
+    kernel.unmask_exceptions()
+    sent = kernel.data("sent", F32, [1.0] * 5)
+    sums = kernel.data("sums", F32, [0.0] * first + [2.0**30] * (5 - first))
+    kernel.function("main")
+    value = kernel.immediate(ScalarType.U16, 0xFFFF ^ exceptions.INEXACT)
+    kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=value, imm=MASK)
+    kernel.operate(DsdOperation.MOV32, kernel.outgoing(3, 5), src1=kernel.vector(sent, 5),
+                   config=background(2))  # fmt: skip
+    vector = kernel.vector(sums, 5)
+    kernel.operate(DsdOperation.FADDS, vector, vector, kernel.incoming(3, 5), config=background(3))
+    return WSE3, make_image(WSE3, kernel.finish(), routes={(0, 0, 3): route(RAMP, RAMP)})
+
+
+@pytest.mark.parametrize("first", [0, 2, 4])
+def test_elements_before_an_exception_are_done(first):
+    """M2, M147: on both engines; the error names the cycle of the element."""
+    assert_agreement(*streaming(first))
+    assert assert_nothing_is_missing(streaming(first))
+
+
+@pytest.mark.parametrize("cut", [None, 7])
+def test_exceptions_of_an_operation_that_is_cut(cut):
+    """M147: a checkpoint keeps what is not masked, and an operation its watch."""
+    makers = cutting(FastEngine, ReferenceEngine), cutting(FastEngine)
+    for make in makers:
+        assert_agreement(*streaming(3), cut, make=make)

@@ -7,16 +7,12 @@ import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.image import make_image
-from onewafer.simulator import DEFAULT_ENGINE, Machine, selection
+from onewafer.simulator import DEFAULT_ENGINE, Checking, Machine, selection
 from onewafer.simulator.fast.compilation import Keeping
 from onewafer.trace import Detail, EventRecorder
 from tests.simulator.assembly import WSE3, receiver
 
 IMAGE = make_image(WSE3, receiver(3, 1))
-
-
-def lacking(monkeypatch, *phrases):
-    monkeypatch.setattr(selection, "fast_engine_lacks", lambda _image: list(phrases))
 
 
 def test_fast_is_the_default():
@@ -26,19 +22,15 @@ def test_fast_is_the_default():
     assert Machine(IMAGE, WSE3, engine="reference").engine == "reference"
 
 
-def test_what_only_the_reference_has_runs_there_with_a_reason(monkeypatch):
-    lacking(monkeypatch, "color 3 at PE (1, 2) uses switch positions", "a filter", "a FIFO")
-    machine = Machine(IMAGE, WSE3)
+def test_who_watches_each_access_gets_the_reference_with_a_reason():
+    machine = Machine(IMAGE, WSE3, checking=Checking(bounds=True))
     assert machine.engine == "reference"
     assert machine.engine_note == (
-        "the fast engine cannot run this program (color 3 at PE (1, 2) uses switch positions; "
-        "a filter; and 1 more): the reference engine runs it, with the same results, but slowly"
+        "the reference engine alone looks at each access to memory: it runs the program, with the "
+        "same results and cycles, but slowly"
     )
-
-
-def test_who_asks_for_the_reference_hears_nothing(monkeypatch):
-    lacking(monkeypatch, "a filter")
-    assert Machine(IMAGE, WSE3, engine="reference").engine_note is None
+    asked = Machine(IMAGE, WSE3, engine="reference", checking=Checking(bounds=True))
+    assert asked.engine_note is None
 
 
 def test_more_than_events_is_told_by_the_reference_with_a_reason():

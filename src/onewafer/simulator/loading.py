@@ -14,7 +14,6 @@ import numpy as np
 
 from onewafer.arch import DataTaskKey
 from onewafer.errors import ImageError
-from onewafer.geometry import Direction
 from onewafer.image import (
     NUM_COLORS,
     ChannelKind,
@@ -287,16 +286,6 @@ def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
     problems += _stream_problems(image, architecture)
     if problems:
         raise ImageError("the simulator cannot run this image:\n  " + "\n  ".join(problems))
-
-
-def fast_engine_lacks(image: WaferImage) -> list[str]:
-    """Return what the image needs and only the reference engine has, one phrase a feature."""
-    lacks: list[str] = []
-    if any(program.unmasks_exceptions for program in image.programs):
-        lacks.append("floating point exceptions")
-    if any(config.swap_mask >> Direction.RAMP & 1 for config in image.color_configs):
-        lacks.append("colors that are swapped along both axes")
-    return lacks
 
 
 def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:

@@ -61,7 +61,7 @@ class Machine:
         many as are of use.
         """
         seen = detail if sink is not None else Detail.EVENTS
-        selection = select_engine(engine, image, seen, checking)
+        selection = select_engine(engine, seen, checking)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         state = load_state(image, architecture)
         written = written_at_load(image, architecture) if checking.uninitialised else None
@@ -101,7 +101,7 @@ class Machine:
         if image is not None:
             check_image(checkpoint, image, Path(path))
         snapshot, image = checkpoint.snapshot, checkpoint.image
-        selection = select_engine(engine, image)
+        selection = select_engine(engine)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         machine = cls.__new__(cls)
         loaded = LoadedProgram(

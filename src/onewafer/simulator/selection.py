@@ -1,4 +1,4 @@
-"""Which engine runs an image: the one that was asked for, or the one that can."""
+"""Which engine runs: the one that was asked for, or the one that can see what is asked for."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.compilation import Keeping, keeping, kernel_folder
 from onewafer.simulator.fast.loop import run_cycles
 from onewafer.simulator.findings import NO_CHECKING
-from onewafer.simulator.loading import fast_engine_lacks
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.image import WaferImage
     from onewafer.simulator.engine import EngineFactory
     from onewafer.simulator.findings import Checking
 
 ENGINES: dict[str, EngineFactory] = {"fast": FastEngine, "reference": ReferenceEngine}
 """Engines by the name that users give."""
 DEFAULT_ENGINE = "fast"
-_NUM_SHOWN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +40,10 @@ class Selection:
 
 def select_engine(
     wanted: str,
-    image: WaferImage,
     detail: Detail = Detail.EVENTS,
     checking: Checking = NO_CHECKING,
 ) -> Selection:
-    """Return the engine that is wanted, or the reference if the fast one lacks a feature.
+    """Return the engine that is wanted, or the reference if the fast one does not see so much.
 
     Raises:
         ConfigurationError: there is no engine of that name.
@@ -60,22 +56,13 @@ def select_engine(
             "the reference engine alone looks at each access to memory: it runs the program, with "
             "the same results and cycles, but slowly",
         )
-    lacks = fast_engine_lacks(image) if wanted == "fast" else []
-    if not lacks and wanted == "fast" and detail is not Detail.EVENTS:
+    if wanted == "fast" and detail is not Detail.EVENTS:
         return Selection(
             "reference",
             "a trace says why things wait, which the reference engine alone tells: it runs the "
             "program, with the same results and cycles, but slowly",
         )
-    if not lacks:
-        return Selection(wanted)
-    shown = "; ".join(lacks[:_NUM_SHOWN])
-    more = f"; and {len(lacks) - _NUM_SHOWN} more" if len(lacks) > _NUM_SHOWN else ""
-    return Selection(
-        "reference",
-        f"the fast engine cannot run this program ({shown}{more}): the reference engine runs it, "
-        "with the same results, but slowly",
-    )
+    return Selection(wanted)
 
 
 COMPILE_SECONDS = 90

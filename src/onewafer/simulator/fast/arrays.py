@@ -31,6 +31,7 @@ class Arrays(NamedTuple):
     operations: Matrix
     links: Matrix
     ramp_routes: Matrix
+    swapped_ramps: Matrix
     """`[num_pes or 0, colors]`: route of what a PE sends by a queue that has any color."""
     programs: Matrix
     code: Matrix
@@ -56,6 +57,7 @@ class Arrays(NamedTuple):
     queue_flushes: Matrix
     rotation_counts: Matrix
     control_masks: Matrix
+    unmasked_exceptions: Matrix
     blocked_streams: Matrix
     # the agenda
     wheel: Matrix
@@ -85,6 +87,7 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "clock": (np.int64, 1),
     "timing": (np.int64, 1),
     "ramp_routes": (np.int32, 2),
+    "swapped_ramps": (np.uint32, 1),
     "patches": (np.int64, 1),
     "memory": (np.uint8, 2),
     "registers": (np.uint32, 2),
@@ -98,6 +101,7 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "queue_flushes": (np.uint32, 1),
     "rotation_counts": (np.uint32, 2),
     "control_masks": (np.uint8, 1),
+    "unmasked_exceptions": (np.uint8, 1),
     "blocked_streams": (np.uint8, 1),
     "wheel": (np.int32, 2),
     "wheel_counts": (np.int64, 2),

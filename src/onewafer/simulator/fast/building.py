@@ -87,7 +87,13 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.switch_tables import find_switched_colors, make_switches
 from onewafer.simulator.fast.tables import log2_places, make_tables, make_timing
-from onewafer.simulator.fast.wiring import find_buffers, find_contention, lay_out, write_routes
+from onewafer.simulator.fast.wiring import (
+    find_buffers,
+    find_contention,
+    lay_out,
+    swapped_ramps,
+    write_routes,
+)
 from onewafer.simulator.loading import changeable_colors
 
 if TYPE_CHECKING:
@@ -138,6 +144,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         operations=operations,
         links=_make_links(num_pes if timing[T_HAS_LINK_WINDOW] else 1, window_words),
         ramp_routes=route_table(fabric) if needs_table else np.zeros((0, NUM_COLORS), np.int32),
+        swapped_ramps=swapped_ramps(fabric.traffic),
         programs=tables.programs,
         code=tables.code,
         patches=patches,

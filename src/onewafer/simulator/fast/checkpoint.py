@@ -44,6 +44,7 @@ from onewafer.simulator.fast.fields import (
     HAS_TAGS,
     INPUT,
     IS_AWAITED,
+    KIND_MASK,
     LAST_END,
     LAUNCH_ARGUMENTS,
     LAUNCH_ENTRY,
@@ -373,7 +374,7 @@ def _operations(s: Arrays, base: int) -> tables.Table:
     columns: Columns = {
         "pe": pe,
         "thread": s.operations[rows, OPS_THREAD],
-        "kind": word(OP_KIND),
+        "kind": word(OP_KIND) & KIND_MASK,
         "pc": word(OP_PC),
         "config": np.where(config < 0, NONE, config - program[:, PROGRAM_CONFIGS]),
         "scalar": word(OP_SCALAR) & WORD,

@@ -13,6 +13,7 @@ from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
+from onewafer.simulator.fast.exceptions import kind_of
 from onewafer.simulator.fast.fields import (
     BLOCK_ARMED,
     BLOCK_ATTENTION,
@@ -40,7 +41,6 @@ from onewafer.simulator.fast.fields import (
     OP_DEST,
     OP_FINISH,
     OP_HAS_STARTED,
-    OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
     OP_PC,
@@ -348,7 +348,7 @@ def run_alone(s: Arrays, block: int, op: int) -> None:
         return
     end = begins + s.arena[op + OP_REMAINING]
     count_path_cycles(s, block, s.arena[op + OP_REMAINING])
-    record(s, end, block, _DSD_END, s.operations[row, OPS_THREAD], s.arena[op + OP_KIND])
+    record(s, end, block, _DSD_END, s.operations[row, OPS_THREAD], kind_of(s, op))
     note(s, end)
 
 
@@ -363,7 +363,7 @@ def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Note the first element; a memory-only operation executes all of them now (M12)."""
     s.arena[op + OP_HAS_STARTED] = 1
     thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
-    record(s, cycle, block, _DSD_START, thread, s.arena[op + OP_KIND])
+    record(s, cycle, block, _DSD_START, thread, kind_of(s, op))
     if s.arena[op + OP_STEPS]:
         return
     pe = s.arena[block + BLOCK_PE]
@@ -432,6 +432,6 @@ def end_operation(s: Arrays, block: int, op: int) -> None:
         release_rings(s, op)
     end = s.arena[op + OP_FINISH]
     thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
-    record(s, end, block, _DSD_END, thread, s.arena[op + OP_KIND])
+    record(s, end, block, _DSD_END, thread, kind_of(s, op))
     note(s, end)
     operation_ended(s, block, op, end)

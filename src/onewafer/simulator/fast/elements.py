@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.exceptions import kind_of
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     BLOCK_ACTIVE,
@@ -42,7 +43,6 @@ from onewafer.simulator.fast.fields import (
     OP_FINISH,
     OP_HAS_STARTED,
     OP_IS_ENDLESS,
-    OP_KIND,
     OP_LAST_SERVED,
     OP_LENGTH,
     OP_NEXT,
@@ -67,7 +67,7 @@ from onewafer.simulator.fast.fifo import (
     place_of,
     room_cycle,
 )
-from onewafer.simulator.fast.marks import data_cycle, num_data, set_tag
+from onewafer.simulator.fast.marks import data_cycle, num_data, set_tag, tag_from_ramp
 from onewafer.simulator.fast.operation import clear_source, compute_elements
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.staging import settle
@@ -179,13 +179,15 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
     if s.arena[op + OP_HAS_STARTED] == 0:
         s.arena[op + OP_HAS_STARTED] = 1
         thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
-        record(s, start, block, _DSD_START, thread, s.arena[op + OP_KIND])
+        record(s, start, block, _DSD_START, thread, kind_of(s, op))
     pe = s.arena[block + BLOCK_PE]
     done = stream_words(s, block, op, count)
     if done == NONE:
         done = compute_elements(s, pe, op, count)
     if done < count:
         place_fault(s, pe, s.arena[op + OP_PC], cycle_of(s, first, out, done))
+        if done:
+            pass_on(s, block, op, start, done)
         return
     pass_on(s, block, op, start, count)
     path_free = s.arena[block + BLOCK_PATH_FREE]
@@ -309,6 +311,7 @@ def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
         tail = s.arena[out + FIFO_TAIL]
         tag = s.arena[op + OP_DEST + OPERAND_DSD]
         if s.arena[out + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
+            tag = tag_from_ramp(s, s.arena[block + BLOCK_PE], tag)
             for i in range(count):
                 set_tag(s, out, tail + i, tag)
         s.arena[out + FIFO_TAIL] = tail + count

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import DsdOperation
 from onewafer.simulator import messages
+from onewafer.simulator.arithmetic.exceptions import NAMES
 from onewafer.simulator.arithmetic.queue_words import INPUT_QUEUE_REGISTER
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
 from onewafer.simulator.fast.fields import (
@@ -17,10 +18,12 @@ from onewafer.simulator.fast.fields import (
     CALL_FAULT,
     CONTROL_FAULT,
     EMPTY_DSR_FAULT,
+    EXCEPTION_FAULT,
     FAILURE,
     FIFOS_COLOR,
     FIFOS_NUMBER,
     FILLER_FAULT,
+    KIND_MASK,
     LACK_FAULT,
     MEMORY_FAULT,
     NUM_FAULT_FIELDS,
@@ -94,6 +97,9 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
             return messages.fifo_width(fault.detail, fault.other)
         case kind if kind == LACK_FAULT:
             return messages.fifo_fault(fault.detail, is_empty=bool(fault.other))
+        case kind if kind == EXCEPTION_FAULT:
+            names = [name for bit, name in NAMES.items() if fault.detail & bit]
+            return messages.unmasked_exceptions(names)
         case _:
             descriptor = program.dsds[fault.detail]
             colors = s.queue_colors[fault.pe].tolist()
@@ -111,10 +117,14 @@ def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
         case _:
             use = f"puts into FIFO {fault.other}"
     place = messages.place(program, int(s.arena[fault.detail + OP_PC]))
-    return messages.conflict(DsdOperation(s.arena[fault.detail + OP_KIND]), use, place)
+    return messages.conflict(_kind(s, fault.detail), use, place)
 
 
 def _busy(s: Arrays, program: TileProgram, live: int) -> str:
     thread = int(s.operations[s.arena[live + OP_ROW], OPS_THREAD])
     place = messages.place(program, int(s.arena[live + OP_PC]))
-    return messages.busy_microthread(thread, DsdOperation(s.arena[live + OP_KIND]), place)
+    return messages.busy_microthread(thread, _kind(s, live), place)
+
+
+def _kind(s: Arrays, op: int) -> DsdOperation:
+    return DsdOperation(s.arena[op + OP_KIND] & KIND_MASK)

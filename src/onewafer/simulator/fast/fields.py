@@ -80,7 +80,8 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     BUSY_FAULT,  # detail: operation that still runs on the microthread
     BIND_FAULT,  # detail: register of the queue; other: obstacle << 8 | color
     LACK_FAULT,  # detail: number of the ring; other: it is empty
-) = range(15)
+    EXCEPTION_FAULT,  # detail: exceptions that are not masked
+) = range(16)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -163,7 +164,7 @@ RECEIVE_SHIFT = 8
 # --- arena: operations, one for each thread that a program uses ----------------------------------
 
 (
-    OP_KIND,
+    OP_KIND,  # and `CHECKED`
     OP_STEPS,  # it executes element by element (bit 0), and has a ring or marked input (bit 1)
     OP_NEXT,
     OP_LENGTH,
@@ -347,8 +348,9 @@ NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
     PROGRAM_IS_WOKEN,  # wavelets start tasks: data tasks, or that of teardown and queues
     PROGRAM_HAS_REGISTERS,  # its loads and stores may go to registers of the router
     PROGRAM_HAS_QUEUES,  # and to those of its queues
+    PROGRAM_CHECKED,  # `CHECKED` if floating point exceptions may stop it, else 0
     PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(14)
+) = range(15)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
 """(+ input queue) the color it is bound to as the program is loaded."""
@@ -370,6 +372,11 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     CODE_BUSY,  # DSD operation with a microthread: where in the clock its waits for it are counted
     NUM_CODE_FIELDS,
 ) = range(12)
+CHECKED = 1 << 8
+"""In an opcode, and in the kind of a live operation: what it computes may raise an exception that
+stops the program (M147)."""
+KIND_MASK = CHECKED - 1
+"""Of the kind of an operation: which it is."""
 
 (
     DSD_KIND,

@@ -63,9 +63,19 @@ class Injector:
 
     def inject(self, s: Arrays, pe: int, color: int, words: Sequence[int], *, cycle: int) -> Arrays:
         """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
+        streams = self._fabric.streams
+        is_stream = bool(((streams.pe == pe) & (streams.color == color)).any())
+        number = HOST_QUEUE + 1 + color if is_stream else HOST_QUEUE
+        entering = color ^ (int(s.swapped_ramps[pe]) >> color & 1)
+        return self.put(s, pe, number, entering, words, cycle=cycle)
+
+    def put(
+        self, s: Arrays, pe: int, number: int, color: int, words: Sequence[int], *, cycle: int
+    ) -> Arrays:
+        """Do what `inject` does, for the queue of a number, with the color behind the ramp."""
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
-        row, number = self._queue_of(s, pe, color)
+        row = self._row_of(s, pe, number)
         queue = int(s.fifos[row, FIFOS_OFFSET])
         waiting = _wavelets(s, queue) if queue else []
         ready = cycle - int(s.clock[BASE])
@@ -76,14 +86,14 @@ class Injector:
         self._end += fifo_words(len(wavelets), has_tags=True)
         return s
 
-    def _queue_of(self, s: Arrays, pe: int, color: int) -> tuple[int, int]:
-        """Return row and number of the queue of a color, or else that of all other colors."""
+    def _row_of(self, s: Arrays, pe: int, number: int) -> int:
+        """Return the row of a queue: that of a color, or the one of all other colors."""
         streams = self._fabric.streams
         num_streams, num_pes = len(streams.pe), len(s.blocks)
-        found = np.flatnonzero((streams.pe == pe) & (streams.color == color))
-        if len(found):
-            return len(s.fifos) - num_streams + int(found[0]), HOST_QUEUE + 1 + color
-        return len(s.fifos) - num_streams - num_pes + pe, HOST_QUEUE
+        if number == HOST_QUEUE:
+            return len(s.fifos) - num_streams - num_pes + pe
+        found = np.flatnonzero((streams.pe == pe) & (streams.color == number - HOST_QUEUE - 1))
+        return len(s.fifos) - num_streams + int(found[0])
 
     def _make_room(self, s: Arrays, num_words: int) -> Arrays:
         """Return arrays with an arena that has `num_words` left."""

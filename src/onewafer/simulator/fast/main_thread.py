@@ -26,6 +26,7 @@ from onewafer.simulator.fast.data_path import (
     start,
 )
 from onewafer.simulator.fast.elements import place_fault
+from onewafer.simulator.fast.exceptions import execute_checked
 from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK_ATTENTION,
@@ -40,6 +41,7 @@ from onewafer.simulator.fast.fields import (
     BUSY_FIRST,
     BUSY_TIMES,
     CALL_FAULT,
+    CHECKED,
     CODE_AUX,
     CODE_BUSY,
     CODE_CYCLES,
@@ -279,6 +281,8 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
         return issue(s, block, row, imm, cycle)
     elif opcode == _PRINT:
         print_value(s, block, pe, row, imm, cycle)
+    elif opcode >= CHECKED:
+        execute_checked(s, pe, row, imm)
     elif opcode >= _MAP_BEGIN:
         execute_map(s, pe, row, opcode, imm)
     else:

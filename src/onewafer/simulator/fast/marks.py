@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
+    COLOR_MASK,
     CONTROL_TAG,
     FAR,
     FIFO_HEAD,
@@ -30,6 +32,12 @@ def set_tag(s: Arrays, fifo: int, number: int, tag: int) -> None:
     s.arena[tag_place(s, fifo, number)] = tag
     if tag & MARK_TAGS:
         s.arena[fifo + FIFO_SHAPE] |= HOLDS_MARKED
+
+
+@kernel
+def tag_from_ramp(s: Arrays, pe: int, tag: int) -> int:
+    """Return the tag of a wavelet that comes from the ramp, where colors may be swapped (M59)."""
+    return tag ^ (int64(s.swapped_ramps[pe]) >> (tag & COLOR_MASK) & 1)
 
 
 @shared

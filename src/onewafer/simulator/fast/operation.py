@@ -25,8 +25,15 @@ from onewafer.simulator.arithmetic.outputs import (
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY, carry_of
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.exceptions import (
+    MAY_RAISE,
+    exceptions_of,
+    kind_of,
+    note_exceptions,
+)
 from onewafer.simulator.fast.fields import (
     BLOCK,
+    CHECKED,
     CODE_AUX,
     CODE_RA,
     CODE_RB,
@@ -91,6 +98,7 @@ from onewafer.simulator.fast.fields import (
     PE_PROGRAM,
     PE_RINGS,
     POINTER,
+    PROGRAM_CHECKED,
     PROGRAM_CODE,
     PROGRAM_COLORS,
     PROGRAM_CONTROL_TASKS,
@@ -275,8 +283,8 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     Wavelets are read and written in their places; who calls this moves the heads and tails.
     """
     kind = s.arena[op + OP_KIND]
-    if kind == _ADDC16:
-        return carry_elements(s, pe, op, count)  # a changing scalar would halve the speed of all
+    if kind >= _ADDC16:  # or behind it, or marked: what these take would halve the speed of all
+        return compute_one_by_one(s, pe, op, count)
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
     accumulator = s.arena[op + OP_ACCUMULATOR]
     first = int64(s.arena[op + OP_NEXT])
@@ -330,17 +338,21 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
 
 
 @shared
-def carry_elements(s: Arrays, pe: int, op: int, count: int) -> int:
-    """Do what `compute_elements` does, for ADDC16, whose elements hand on a carry (M140)."""
+def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
+    """Do what `compute_elements` does, where elements hand on a carry (M140), or may be the last.
+
+    An exception (M147) stops a memory-only operation when all its elements are done (M12).
+    """
     first = int64(s.arena[op + OP_NEXT])
-    done = 0
+    is_checked = s.arena[op + OP_KIND] & CHECKED != 0
+    raised, done = 0, 0
     while done < count:
         a = source_word(s, pe, op, OP_SRC0, first + done, done)
         b = source_word(s, pe, op, OP_SRC1, first + done, done)
         if s.clock[FAULT]:
             break
-        carry = int64(s.arena[op + OP_SCALAR])
-        word = compute_element(_ADDC16, a, b, carry)
+        scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+        word = compute_element(kind_of(s, op), a, b, scalar)
         kind, base, step, num_bytes = operand_of(s, op, OP_DEST)
         if kind == OUTPUT:
             sent = word & mask_of_output(num_bytes, step) | step & INDEX_BITS
@@ -353,8 +365,16 @@ def carry_elements(s: Arrays, pe: int, op: int, count: int) -> int:
             break
         hand_on_carry(s, op, a, b)
         keep_result(s, op, word)
+        if is_checked:
+            raised |= exceptions_of(kind_of(s, op), a, b, scalar, word)
+            if s.arena[op + OP_STEPS]:
+                note_exceptions(s, pe, raised)
+                if s.clock[FAULT]:
+                    break
         done += 1
     s.arena[op + OP_NEXT] = first + done
+    if raised and not s.clock[FAULT]:
+        note_exceptions(s, pe, raised)
     return done
 
 
@@ -447,7 +467,8 @@ def perform(s: Arrays, pe: int, op: int) -> None:
 def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> None:
     """Fill an operation from the instruction in row `code` that issues in `cycle` (M30–M37)."""
     kind: int = s.code[code, CODE_TYPE]
-    s.arena[op + OP_KIND] = kind
+    checked = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CHECKED]
+    s.arena[op + OP_KIND] = kind | checked & MAY_RAISE[kind]
     s.arena[op + OP_CONFIG] = config
     s.arena[op + OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
     s.arena[op + OP_PC] = s.pes[pe, PE_PC] - 1
@@ -614,7 +635,7 @@ def sources_conflict(s: Arrays, op: int) -> bool:
 @kernel
 def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
     """Set the data path cycles of the operation and of one element (M13, M32, M33)."""
-    kind = s.arena[op + OP_KIND]
+    kind = kind_of(s, op)
     elements = s.timing[T_RATES + 2 * kind]
     cycles = s.timing[T_RATES + 2 * kind + 1]
     if is_reduction and s.timing[T_REDUCTION] * cycles < elements * s.timing[T_REDUCTION + 1]:

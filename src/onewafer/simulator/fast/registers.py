@@ -1,6 +1,6 @@
 """Registers of a router: what a program reads and writes of its routes and switches (M130–M133).
 
-Those of its queues are in `queues`, and come in by the same way.
+Those of its queues are in `queues`; they and the mask of exceptions (M147) come in by the same way.
 
 A program reaches them by loads and stores behind the end of the memory, which look like a fault at
 first; so programs that do not, pay nothing. What is written in a cycle lies with the PE until its
@@ -11,6 +11,13 @@ from __future__ import annotations
 
 from onewafer.image import COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
+from onewafer.simulator.arithmetic.exceptions import (
+    ALL_MASKED,
+    EXCEPTIONS_NUMBER,
+    EXCEPTIONS_REGISTER,
+    MASKABLE,
+    is_exceptions_register,
+)
 from onewafer.simulator.arithmetic.filters import filter_word, written_passing
 from onewafer.simulator.arithmetic.queue_words import color_in, is_of_queues
 from onewafer.simulator.arithmetic.registers import (
@@ -52,6 +59,7 @@ from onewafer.simulator.fast.fields import (
     PE_WRITE_CYCLE,
     PE_WRITE_REGISTER,
     PE_WRITE_WORD,
+    PROGRAM_CHECKED,
     PROGRAM_HAS_QUEUES,
     PROGRAM_HAS_REGISTERS,
     SWITCH_COUNTER,
@@ -84,6 +92,8 @@ def find_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
     program = s.pes[pe, PE_PROGRAM]
     if s.programs[program, PROGRAM_HAS_REGISTERS] == 0:
         return NONE
+    if s.programs[program, PROGRAM_CHECKED] and is_exceptions_register(address, num_bytes):
+        return EXCEPTIONS_REGISTER
     if s.programs[program, PROGRAM_HAS_QUEUES]:
         register = find_queue_register(s, pe, address, num_bytes)
         if register != NONE:
@@ -108,6 +118,8 @@ def read_register(s: Arrays, block: int, register: int, cycle: int) -> int:
     if kind_of(register) == PENDING_REGISTER:
         if number_of(register) == MASK_NUMBER:
             return int64(s.control_masks[pe])
+        if number_of(register) == EXCEPTIONS_NUMBER:
+            return ALL_MASKED ^ int64(s.unmasked_exceptions[pe])
         shift = COLORS_OF_A_WORD * number_of(register)
         torn = int64(s.torn_colors[pe])
         s.torn_colors[pe] = torn & ~(_HALF << shift)
@@ -142,6 +154,8 @@ def write_register(s: Arrays, block: int, register: int, word: int, cycle: int) 
     if kind_of(register) == PENDING_REGISTER:
         if number_of(register) == MASK_NUMBER:
             s.control_masks[pe] = word % NUM_ENTRIES
+        elif number_of(register) == EXCEPTIONS_NUMBER:
+            s.unmasked_exceptions[pe] = ~word & MASKABLE
         return
     s.pes[pe, PE_WRITE_CYCLE] = cycle
     s.pes[pe, PE_WRITE_REGISTER] = register

@@ -14,6 +14,7 @@ from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, IS_CONTROL, M
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
+from onewafer.simulator.fast.exceptions import MAY_RAISE
 from onewafer.simulator.fast.fields import (
     ADVANCE_TAG,
     ANY_COLOR,
@@ -117,6 +118,7 @@ from onewafer.simulator.fast.fields import (
     PE_STALLS,
     PE_TASK_STARTS,
     POINTER,
+    PROGRAM_CHECKED,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
     PROGRAM_CONTROL_TASKS,
@@ -229,13 +231,12 @@ def _find(keys: Integers, wanted: Integers) -> Integers:
 def _refill_host_queues(s: Arrays, injector: Injector, snapshot: Snapshot) -> Arrays:
     sources = snapshot.sources
     for source in np.flatnonzero(sources["number"] >= tables.HOST_QUEUE).tolist():
-        pe = int(sources["pe"][source])
-        color_of_queue = max(int(sources["number"][source]) - tables.HOST_QUEUE - 1, 0)
+        pe, number = int(sources["pe"][source]), int(sources["number"][source])
         chosen = snapshot.wavelets[snapshot.wavelets["source"] == source]
         for ready, color, word in chosen[["ready", "color", "word"]].tolist():
-            s = injector.inject(s, pe, color, [word], cycle=ready)
+            s = injector.put(s, pe, number, color, [word], cycle=ready)
         if not len(chosen):  # an empty queue still knows when it was served last
-            s = injector.inject(s, pe, color_of_queue, [], cycle=snapshot.cycle)
+            s = injector.put(s, pe, number, 0, [], cycle=snapshot.cycle)
     return s
 
 
@@ -388,7 +389,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     accumulator = np.where(forms[OP_SRC0] == tables.SCALAR, OP_SRC0, accumulator)
     finish = table["finish_at"]
     words = {
-        OP_KIND: kind,
+        OP_KIND: kind | np.array(MAY_RAISE)[kind] & program[:, PROGRAM_CHECKED],
         OP_CONFIG: config,
         OP_RANK: rank,
         OP_PC: table["pc"],

@@ -20,9 +20,11 @@ from onewafer.image import (
     cost_class,
 )
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
+from onewafer.simulator.arithmetic.exceptions import can_raise
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
+    CHECKED,
     CODE_AUX,
     CODE_BUSY,
     CODE_CYCLES,
@@ -63,6 +65,7 @@ from onewafer.simulator.fast.fields import (
     NUM_TASK_IDS,
     NUM_WAY_FIELDS,
     PROGRAM_CHANNELS,
+    PROGRAM_CHECKED,
     PROGRAM_CODE,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
@@ -334,6 +337,7 @@ def _program_row(layout: ProgramLayout) -> list[int]:
     row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down or has_queues)
     row[PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
     row[PROGRAM_HAS_QUEUES] = int(has_queues)
+    row[PROGRAM_CHECKED] = CHECKED if layout.program.unmasks_exceptions else 0
     for output in layout.outputs:
         row[PROGRAM_QUEUES + output.queue] = output.distance
     for binding in reversed(layout.program.queues):
@@ -352,6 +356,10 @@ def _code(layout: ProgramLayout, timing: Timing) -> NDArray[np.int64]:
         code[location, CODE_PATCH] = offset
     for row, instruction in zip(code, layout.program.code.tolist(), strict=True):
         row[CODE_CYCLES] = _cycles(instruction, timing)
+        if layout.program.unmasks_exceptions:
+            opcode = Opcode(instruction[Field.OPCODE])
+            if can_raise(opcode, instruction[Field.TYPE], instruction[Field.IMM]):
+                row[CODE_OPCODE] |= CHECKED
     return code
 
 

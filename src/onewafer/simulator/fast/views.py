@@ -39,6 +39,7 @@ from onewafer.simulator.fast.fields import (
     IDLE,
     INPUT,
     IS_SWITCHED,
+    KIND_MASK,
     NO_ROUTE,
     NONE,
     NUM_OP_WORDS,
@@ -156,7 +157,7 @@ def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
     record = s.arena[op : op + NUM_OP_WORDS].tolist()
     times = s.operations[record[OP_ROW]]
     return SimpleNamespace(
-        kind=DsdOperation(record[OP_KIND]),
+        kind=DsdOperation(record[OP_KIND] & KIND_MASK),
         thread=int(times[OPS_THREAD]),
         pc=record[OP_PC],
         is_endless=bool(record[OP_IS_ENDLESS]),

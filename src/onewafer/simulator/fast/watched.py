@@ -12,6 +12,7 @@ from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, w
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.elements import finish, place_fault
+from onewafer.simulator.fast.exceptions import exceptions_of, kind_of, note_exceptions
 from onewafer.simulator.fast.fields import (
     ADVANCE_TAG,
     ANY_COLOR,
@@ -20,6 +21,7 @@ from onewafer.simulator.fast.fields import (
     BLOCK_PATH_CYCLES,
     BLOCK_PATH_FREE,
     BLOCK_PE,
+    CHECKED,
     CONTROL_TAG,
     FAR,
     FAULT,
@@ -55,7 +57,7 @@ from onewafer.simulator.fast.fields import (
     VECTOR,
 )
 from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, take
-from onewafer.simulator.fast.marks import is_control_next, set_tag, unmark
+from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ramp, unmark
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
@@ -80,7 +82,7 @@ def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     if s.arena[op + OP_HAS_STARTED] == 0:
         s.arena[op + OP_HAS_STARTED] = 1
         thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
-        record(s, cycle, block, _DSD_START, thread, s.arena[op + OP_KIND])
+        record(s, cycle, block, _DSD_START, thread, kind_of(s, op))
     step_watched(s, block, op, cycle)
     if s.clock[FAULT]:
         place_fault(s, pe, s.arena[op + OP_PC], cycle)
@@ -111,7 +113,7 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     if s.clock[FAULT]:
         return
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-    word = compute_element(s.arena[op + OP_KIND], a, b, scalar)
+    word = compute_element(kind_of(s, op), a, b, scalar)
     put_result(s, block, pe, op, k, word, cycle)
     if s.clock[FAULT]:
         return
@@ -119,6 +121,8 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     if progress:
         hand_on_carry(s, op, a, b)
     s.arena[op + OP_NEXT] = k + progress
+    if s.arena[op + OP_KIND] & CHECKED:
+        note_exceptions(s, pe, exceptions_of(kind_of(s, op), a, b, scalar, word))
 
 
 @kernel
@@ -188,7 +192,7 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
         if flags & ADVANCES and is_last:
             tag |= ADVANCE_TAG
         if s.arena[base + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
-            set_tag(s, base, s.arena[base + FIFO_TAIL], tag)
+            set_tag(s, base, s.arena[base + FIFO_TAIL], tag_from_ramp(s, pe, tag))
         routable = cycle + 1 + s.timing[T_RAMP]
         put(s, base, routable, word | flags & INDEX_BITS)
         s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)

@@ -8,7 +8,7 @@ from links, then from the PE).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +70,7 @@ class Traffic:
     incoming: Masks
     """From which links wavelets can come."""
     swap: Masks
-    """Behind which links wavelets have the other color of the pair."""
+    """Behind which ports wavelets have the other color of the pair; from the ramp, too."""
     is_dead: NDArray[np.bool_]
     """A wavelet can go nowhere: there is no route, it leaves the rectangle, or nobody takes it."""
 
@@ -170,6 +170,9 @@ def lay_out(
     sends, receives = (where.reshape(num_pes, -1) for where in host_streams(image))
     traffic = _traffic(image, tables, sorted(switched), sorted(changeable))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
+    is_fixed = outputs.color != ANY_COLOR
+    entering = color_behind(traffic, outputs.pe, outputs.color, Direction.RAMP)
+    outputs = replace(outputs, color=np.where(is_fixed, entering, ANY_COLOR))
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
     channel_words = _of_pe(
         program_of_pe, [sum(q.num_words for q in t.channels) for t in tables.layouts]
@@ -372,7 +375,7 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
             used = np.flatnonzero(transmit >> int(direction) & 1)
             dx, dy = direction.step
             receiver = routes.pe[used] + dy * width + dx
-            color = color_behind(fabric, routes.pe[used], routes.color[used], direction)
+            color = color_behind(fabric.traffic, routes.pe[used], routes.color[used], direction)
             key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
             target = offsets[np.searchsorted(keys, key)]
             arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = target
@@ -402,9 +405,18 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
     return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
 
 
-def color_behind(fabric: Fabric, pe: Integers, color: Integers, direction: Direction) -> Integers:
-    """Return which color wavelets of colors at PEs have behind the links in a direction (M59)."""
-    return color ^ (fabric.traffic.swap[pe, color] >> int(direction) & 1)
+def color_behind(traffic: Traffic, pe: Integers, color: Integers, direction: Direction) -> Integers:
+    """Return which color wavelets of colors at PEs have behind the links in a direction (M59).
+
+    In that of the ramp: which they have that come from there.
+    """
+    return color ^ (traffic.swap[pe, color] >> int(direction) & 1)
+
+
+def swapped_ramps(traffic: Traffic) -> NDArray[np.uint32]:
+    """Return, by PE, a bit for each color that is another one from the ramp on (M59)."""
+    bits = (traffic.swap >> int(Direction.RAMP) & 1).astype(np.uint32)
+    return np.bitwise_or.reduce(bits << np.arange(NUM_COLORS, dtype=np.uint32), axis=1)
 
 
 def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> Integers:
@@ -421,7 +433,7 @@ def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> I
         receiver = pe + dy * width + dx
         is_inside = (x >= 0) & (x < width) & (receiver >= 0)
         is_inside &= receiver < len(fabric.places.block)
-        behind = color_behind(fabric, pe, color, direction)
+        behind = color_behind(fabric.traffic, pe, color, direction)
         key = (receiver * NUM_COLORS + behind) * len(_LINKS) + direction.opposite
         index = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
         is_there = is_inside & (keys[index] == key)

@@ -8,7 +8,6 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DsdKind, DsdOperation
-from onewafer.simulator.arithmetic import dsd_element
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
@@ -318,7 +317,7 @@ def _import_operation(element: ComputeElement, row: Sequence[int]) -> None:
     )
     operation = Operation(
         kind,
-        dsd_element(kind),
+        element.function_at(pc),
         (dest, src0, src1),
         scalar,
         config=None if config == NONE else element.program.configs[config],

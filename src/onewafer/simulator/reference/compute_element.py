@@ -37,6 +37,7 @@ from onewafer.simulator.arithmetic.control import (
     entry_of,
     is_control,
 )
+from onewafer.simulator.arithmetic.exceptions import EXCEPTIONS_REGISTER
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
@@ -58,7 +59,7 @@ from onewafer.simulator.messages import (
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES, arguments_of
-from onewafer.simulator.reference.exceptions import EXCEPTIONS_REGISTER, exceptions_of_element
+from onewafer.simulator.reference.exceptions import exceptions_of_element
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.gates import set_blocked
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
@@ -80,7 +81,7 @@ from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -306,6 +307,10 @@ class ComputeElement:
     def activate(self, task_id: int) -> None:
         """Make a local task pending (M61)."""
         self._state.pending_tasks[self.index] |= 1 << task_id
+
+    def function_at(self, pc: int) -> Callable[..., int]:
+        """Return what the operation at `pc` computes an element with."""
+        return self._code[pc].function
 
     def register_at(self, address: int, num_bytes: int) -> int:
         """Return the register at an address (M131, M134), or `NO_REGISTER`."""

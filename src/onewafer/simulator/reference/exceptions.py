@@ -1,7 +1,7 @@
 """Floating point exceptions of a program that can unmask them (M147).
 
-What an operation computes is not changed: its operands and its result are looked at. Only the
-reference engine does so.
+What an operation computes is not changed: its operands and its result are looked at, with exact
+fractions. `arithmetic.exceptions` is what the fast engine finds the same with.
 """
 
 from __future__ import annotations
@@ -14,14 +14,24 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.errors import SimulationError
 from onewafer.image import (
-    EXCEPTIONS_WORD,
-    WORD_BYTES,
     DsdOperation,
     Field,
     Opcode,
     ScalarType,
 )
+from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.compiled import single_to_float
+from onewafer.simulator.arithmetic.exceptions import (
+    ALL_MASKED,
+    DIVISION,
+    INEXACT,
+    INVALID,
+    MASKABLE,
+    NAMES,
+    OVERFLOW,
+    UNDERFLOW,
+    is_exceptions_register,
+)
 from onewafer.simulator.arithmetic.floating import half_to_float
 from onewafer.simulator.arithmetic.integer import to_number
 from onewafer.simulator.messages import unmasked_exceptions
@@ -34,19 +44,6 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.instructions import Instruction
     from onewafer.simulator.state import MachineState
 
-UNDERFLOW, OVERFLOW, INEXACT, INVALID, DIVISION = (1 << bit for bit in range(3, 8))
-"""Bits of the mask, behind those of counters and software, which never come."""
-NAMES: Final = {
-    UNDERFLOW: "FP_UNDERFLOW",
-    OVERFLOW: "FP_OVERFLOW",
-    INEXACT: "FP_INEXACT",
-    INVALID: "FP_INVALID",
-    DIVISION: "FP_DIV_BY_0",
-}
-
-EXCEPTIONS_REGISTER: Final = 1 << 16
-"""The mask, among the registers of the router and the queues."""
-_ALL_MASKED: Final = 0xFFFF
 _F16, _F32, _I16 = ScalarType.F16, ScalarType.F32, ScalarType.I16
 _SMALLEST_NORMAL: Final = {_F16: Fraction(1, 1 << 14), _F32: Fraction(1, 1 << 126)}
 
@@ -81,16 +78,16 @@ class Exceptions:
 
     def is_at(self, address: int, num_bytes: int) -> bool:
         """Tell whether the mask is the register at a byte address."""
-        return address & ADDRESS_MASK == WORD_BYTES * EXCEPTIONS_WORD and num_bytes == WORD_BYTES
+        return is_exceptions_register(address & ADDRESS_MASK, num_bytes)
 
     @property
     def mask(self) -> int:
         """A 0 for each exception that stops the program."""
-        return _ALL_MASKED ^ int(self._state.unmasked_exceptions[self._index])
+        return ALL_MASKED ^ int(self._state.unmasked_exceptions[self._index])
 
     @mask.setter
     def mask(self, word: int) -> None:
-        self._state.unmasked_exceptions[self._index] = ~word & 0xFF
+        self._state.unmasked_exceptions[self._index] = ~word & MASKABLE
 
     def check(self) -> None:
         """Raise `SimulationError` if what was done since the last time stops the program."""
@@ -244,4 +241,8 @@ def _of_integer(value: float, type_: ScalarType) -> int:
 def _value(word: int, type_: ScalarType) -> float:
     if type_ is _F32:
         return single_to_float(word)
-    return half_to_float(word & 0xFFFF) if type_ is _F16 else float(to_number(word, int(type_)))
+    return (
+        half_to_float(word & 0xFFFF)
+        if type_ is _F16
+        else float(to_number(canonical(word, type_), int(type_)))
+    )

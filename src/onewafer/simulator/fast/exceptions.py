@@ -1,0 +1,78 @@
+"""Floating point exceptions of programs that can unmask them (M147).
+
+What can raise one has a mark in such a program: an instruction in its opcode, an operation in its
+kind. So all other programs are looked at no differently.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.image import DsdOperation, Opcode
+from onewafer.simulator.arithmetic.exceptions import (
+    RAISING,
+    of_conversion,
+    of_element,
+    of_scalars,
+)
+from onewafer.simulator.fast.arrays import int64
+from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.fields import (
+    CHECKED,
+    CODE_OPCODE,
+    CODE_RA,
+    CODE_RB,
+    CODE_RD,
+    CODE_TYPE,
+    EXCEPTION_FAULT,
+    FAULT,
+    FAULT_DETAIL,
+    KIND_MASK,
+    OP_KIND,
+)
+from onewafer.simulator.fast.scalars import compute_binary, convert
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.arrays import Arrays
+
+_CONVERT = int(Opcode.CONVERT)
+MAY_RAISE = tuple(CHECKED if operation in RAISING else 0 for operation in DsdOperation)
+"""The mark of the kind of an operation."""
+
+
+@kernel
+def kind_of(s: Arrays, op: int) -> int:
+    """Return which operation is live, without its mark."""
+    return s.arena[op + OP_KIND] & KIND_MASK
+
+
+@kernel
+def note_exceptions(s: Arrays, pe: int, raised: int) -> None:
+    """Stop the program if one of some exceptions is not masked."""
+    unmasked = raised & int64(s.unmasked_exceptions[pe])
+    if unmasked:
+        s.clock[FAULT] = EXCEPTION_FAULT
+        s.clock[FAULT_DETAIL] = unmasked
+
+
+@shared
+def exceptions_of(operation: int, a: int, b: int, scalar: int, word: int) -> int:
+    """Return the exceptions of an element."""
+    return of_element(operation, a, b, scalar, word)
+
+
+@shared
+def execute_checked(s: Arrays, pe: int, row: int, imm: int) -> None:
+    """Execute an instruction on registers that can raise an exception."""
+    opcode = s.code[row, CODE_OPCODE] & KIND_MASK
+    kind: int = s.code[row, CODE_TYPE]
+    a = int64(s.registers[pe, s.code[row, CODE_RA]])
+    if opcode == _CONVERT:
+        word = convert(kind, imm, a)
+        raised = of_conversion(kind, imm, a, word)
+    else:
+        b = int64(s.registers[pe, s.code[row, CODE_RB]])
+        word = compute_binary(opcode, kind, a, b)
+        raised = of_scalars(opcode, kind, a, b, word)
+    s.registers[pe, s.code[row, CODE_RD]] = word
+    note_exceptions(s, pe, raised)
