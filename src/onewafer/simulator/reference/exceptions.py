@@ -241,8 +241,6 @@ def _of_integer(value: float, type_: ScalarType) -> int:
 def _value(word: int, type_: ScalarType) -> float:
     if type_ is _F32:
         return single_to_float(word)
-    return (
-        half_to_float(word & 0xFFFF)
-        if type_ is _F16
-        else float(to_number(canonical(word, type_), int(type_)))
-    )
+    if type_ is _F16:
+        return half_to_float(word & 0xFFFF)
+    return float(to_number(canonical(word, type_), int(type_)))
