@@ -187,3 +187,18 @@ def test_a_comptime_function_of_equal_modules_runs_once(analyze):
     first, second = result.program.instances
     assert [d.word for d in first.globals[0].data] == [3 * i for i in range(1, 50)]
     assert first.globals[0].data == second.globals[0].data
+
+
+def test_a_known_array_is_read_while_compiling_at_every_index_that_there_is(analyze):
+    pe = """
+    param id: u16; param x: i16;
+    fn table() [4]i16 { return [4]i16{ 7, 8, 9, 7 }; }
+    fn keep(comptime n: i16) void { where = n; }
+    var where: i16;
+    fn main() void { keep(comptime table()[x & 3]); }
+    comptime { @export_symbol(main); }
+    """
+    result = analyze(LAYOUT, files={"pe.csl": pe})
+    assert result.codes == []
+    assert sum(len(instance.pes) for instance in result.program.instances) == 1600
+    assert len(result.program.instances) == 4

@@ -183,6 +183,27 @@ def test_missing_return(analyze):
     )
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "if (n == 0) return m;",
+        "if (n > 0) { } else return m;",
+        "switch (n) { 0 => return m, else => { } }",
+        "{ if (n == 0) { if (m == 1) return m; return 2; } }",
+    ],
+)
+def test_what_is_behind_a_known_return_is_not_part_of_the_function(analyze, leave):
+    source = f"""
+        var m: u16 = 1;
+        fn count(comptime n: u16) u16 {{ {leave} return count(n - 1); }}
+        fn f() void {{ m = count(3); }}
+    """
+    result = analyze(source)
+    assert result.codes == []
+    names = [function.name for function in result.program.instances[0].functions]
+    assert sum(name.startswith("count") for name in names) == 4
+
+
 def test_errors_show_the_calls_that_led_there(analyze):
     error = analyze("""
         var a: i16 = 0; var h: f32 = 0.0;

@@ -28,6 +28,7 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    force_all,
     is_comptime,
     type_of,
 )
@@ -272,6 +273,8 @@ def load_element(a: Analyzer, node: ast.Index) -> Value:
     mark = order.here(a)
     indices = order.in_order(a, node.indices)
     container = order.before(a, mark, container, base.span)
+    if a.comptime_depth:
+        indices = [force_all(index, "index", span) for index in indices]
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
     if isinstance(container, Array | Struct):
         if known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
@@ -59,14 +59,25 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+_BRANCHES: Final = (ast.If, ast.Switch, ast.Block)
+
+
 def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
-    """Analyse statements in order; a mistake in one does not stop the others."""
+    """Analyse statements in order; a mistake in one does not stop the others.
+
+    What stands behind an `if` or `switch` that never goes on is not looked at, so that functions
+    whose comptime arguments count down to an end come to it: `if (n == 0) return 0; f(n - 1);`.
+    """
     for statement in statements:
+        emitted = a.blocks[-1]
+        start = len(emitted)
         try:
             analyze(a, statement)
         except Fault as fault:
             _poison(a, statement)
             a.report(fault)
+        if isinstance(statement, _BRANCHES) and blocks.ends_elsewhere(emitted[start:]):
+            return
 
 
 def _poison(a: Analyzer, statement: ast.Statement) -> None:
