@@ -228,17 +228,16 @@ class Writer:
         if place is not None and kind < 3:
             return place.text, lambda s: deepcopy(place.read(s))
         match type_:
+            case Struct() | Array() if depth and kind == 4 and self.coin():
+                return self._choice(type_, depth)
+            case Array(length, element) if depth and kind == 3 and place and self.may_call:
+                text = f"turned({length}, {element}, {place.text})"
+                return text, lambda s: turned(deepcopy(place.read(s)))
             case Struct(_, fields) if depth:
                 if kind == 3 and place is not None and self.may_call:
                     return f"changed{type_}({place.text})", lambda s: changed(
                         type_, deepcopy(place.read(s))
                     )
-                if kind == 4 and self.coin():
-                    name = self.random.choice(self.indices)
-                    then, otherwise = self.value(type_, depth - 1), self.value(type_, depth - 1)
-                    return f"if ({name} == 1) ({then[0]}) else ({otherwise[0]})", lambda s: (
-                        then if s[name][0] == 1 else otherwise
-                    )[1](s)
                 parts = [self.value(part, depth - 1) for part in fields]
                 listed = ", ".join(f".f{i} = {text}" for i, (text, _) in enumerate(parts))
                 return f"{type_}{{ {listed} }}", lambda s: [read(s) for _, read in parts]
@@ -261,6 +260,12 @@ class Writer:
             case _:
                 text, known = self.literal(type_)
                 return text, lambda _: known
+
+    def _choice(self, type_: Type, depth: int) -> tuple[str, Callable[[State], Any]]:
+        name = self.random.choice(self.indices)
+        then, otherwise = self.value(type_, depth - 1), self.value(type_, depth - 1)
+        text = f"if ({name} == 1) ({then[0]}) else ({otherwise[0]})"
+        return text, lambda s: (then if s[name][0] == 1 else otherwise)[1](s)
 
     # --- statements ------------------------------------------------------------------------------
 
@@ -383,6 +388,21 @@ def changed(type_: Struct, value: Any) -> Any:
     return value
 
 
+def turned(value: list[Any]) -> list[Any]:
+    """Return what the function `turned` gives: the array with its ends exchanged."""
+    value[0], value[-1] = value[-1], value[0]
+    return value
+
+
+TURNED = """
+fn turned(comptime n: u16, comptime T: type, v: [n]T) [n]T {
+  var r = v;
+  r[0] = v[n - 1];
+  r[n - 1] = v[0];
+  return r;
+}"""
+
+
 def functions_of(type_: Struct) -> str:
     """Return the functions of CSL that programs call with structs of a type."""
     match type_.fields[0]:
@@ -418,7 +438,7 @@ def write_program(random: Random) -> tuple[str, State, dict[str, Type]]:
         for s in writer.structs
     ]
     lines += ["var k0: u16 = 0;", "var k1: u16 = 1;", "var calls: u16 = 0;"]
-    lines.append("fn next() u16 { calls += 1; return calls; }")
+    lines += ["fn next() u16 { calls += 1; return calls; }", TURNED]
     locals_: list[str] = []
     state: State = {"k0": [0], "k1": [1], "calls": [0]}
     for number, made in enumerate(writer.structs):

@@ -68,6 +68,13 @@ def struct_at(place: Pointer | Runtime, span: Span) -> Struct:
     return _struct_at(place, 0, place.type, known, span)
 
 
+def whole(variable: Variable, span: Span) -> Struct | Variable:
+    """Return a variable as an operand: an array itself, of a struct what lies there."""
+    if isinstance(variable.type, t.StructType):
+        return struct_at(address_of_variable(variable), span)
+    return variable
+
+
 def constant(value: Value, span: Span) -> Value:
     """Return the value of an expression that is no place: nothing is assigned to parts of it."""
     match value:

@@ -227,7 +227,7 @@ class InstanceContext(Context):
         self.control_mask = 0
         """What the entry of kept control wavelets is combined with at first."""
         self.fifos: list[FifoRequest] = []
-        self.struct_results: dict[ir.Function, Variable] = {}
+        self.stored_results: dict[ir.Function, Variable] = {}
         """Where functions leave a struct that they return."""
         self.library: dict[str, Module] = {}
         """Modules that are there for what the language has, by path."""

@@ -242,7 +242,7 @@ def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
 
 
 def load(a: Analyzer, pointer: Value, span: Span) -> Value:
-    """Return `pointer.*`; an array stays a place."""
+    """Return `pointer.*`; an array is what lies there."""
     place = expect_pointer(pointer, span)
     type_ = place.type
     assert isinstance(type_, t.PointerType)
@@ -257,7 +257,8 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     if isinstance(place, Pointer) and place.variable.type == type_.pointee and not place.offset:
         return a.load_variable(place.variable, span)
     if isinstance(type_.pointee, t.ArrayType):
-        return place
+        is_const = type_.is_const
+        return Variable("array", type_.pointee, Undefined(), span, is_const=is_const, at=place)
     if a.comptime_depth:
         fail("not-comptime", "memory cannot be read at compile time", span)
     held = ir_type(type_.pointee, span)

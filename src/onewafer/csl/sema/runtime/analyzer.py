@@ -102,7 +102,7 @@ class Analyzer:
     name: str
     chain: tuple[tuple[Span, str], ...]
     result: t.Type = t.VOID
-    struct_result: Variable | None = None
+    stored_result: Variable | None = None
     """Where a result of a struct type goes."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir, rewrite
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, whole
 from onewafer.csl.sema.labels import check_label, labelled
 from onewafer.csl.sema.runtime import expressions, statements, stores
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
@@ -87,11 +87,11 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
     if isinstance(value, Void) or t.is_comptime_only(type_):
         return
     target.type = type_
-    if isinstance(type_, t.StructType):
+    if isinstance(type_, t.StructType | t.ArrayType):
         if target.place is None:
             label = target.label or "block"
             target.place = a.new_variable(label, type_, span, is_const=False)
-        stores.store_struct(a, address_of_variable(target.place), type_, value, span)
+        stores.store_value(a, address_of_variable(target.place), type_, value, span)
         return
     if target.local is None:
         target.local = a.new_local(target.label or "block", type_, is_const=False).local
@@ -137,7 +137,7 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
 def _held(a: Analyzer, target: JumpTarget, span: Span) -> Value:
     """Return what the jumps to a block have left."""
     if target.place is not None:
-        return a.load(struct_at(address_of_variable(target.place), span), span)
+        return a.load(whole(target.place, span), span)
     assert target.local is not None
     assert target.type is not None
     return Runtime(target.type, ir.ReadLocal(target.local))

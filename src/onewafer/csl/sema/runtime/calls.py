@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
 from onewafer.csl.sema.externs import PendingBody
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_place
-from onewafer.csl.sema.runtime import function_pointers, order
+from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
 from onewafer.csl.sema.runtime.statements import analyze_block
-from onewafer.csl.sema.runtime.structs import declare_struct, load_result, readable
+from onewafer.csl.sema.runtime.stores import check_stored
+from onewafer.csl.sema.runtime.structs import declare_struct, load_result
 from onewafer.csl.sema.values import (
     Array,
     Dsd,
@@ -29,7 +27,6 @@ from onewafer.csl.sema.values import (
     Runtime,
     Struct,
     TypeValue,
-    Undefined,
     Value,
     Variable,
     Void,
@@ -105,14 +102,14 @@ def call_value(
         if known is not None:
             return known
     values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
-    if any(map(_has_array, values)):  # which is copied here: so all are computed here
+    if any(map(passing.has_array, values)):  # which is copied here: so all are computed here
         pairs = zip(values, spans, strict=True)
         values = [order.settled(a, "argument", value, place) for value, place in pairs]
     target, passed, result = specialize(a, function, values, spans, span)
     a.forget_loads()
-    if isinstance(result, t.StructType):
+    if isinstance(result, t.StructType | t.ArrayType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
-        return load_result(a, a.instance.struct_results[target], span)
+        return load_result(a, a.instance.stored_results[target], span)
     return Runtime(result, ir.Call(target, passed))
 
 
@@ -120,7 +117,7 @@ def _is_better_known(function: FunctionValue) -> bool:
     """Tell whether a result is wanted at compile time if it can be had there."""
     result = function.module.function_type(function.declaration).result
     is_inline = function.declaration.storage is ast.Storage.INLINE
-    return is_inline or isinstance(result, t.StructType)
+    return is_inline or isinstance(result, t.StructType | t.ArrayType)
 
 
 def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
@@ -157,10 +154,10 @@ def specialize(
     parameters: list[RuntimeLocal] = []
     key: list[object] = [id(function.module), id(declaration)]
     for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
-        if _has_run_time_fields(argument) and not parameter.is_comptime:
-            argument = _as_parameter(a, callee, parameter, argument, place)  # noqa: PLW2901
-            fields = _Fields(a, callee, place, parameters, passed)
-            bound, part = fields.bind(parameter.name, argument)
+        if passing.is_run_time(argument) and not parameter.is_comptime:
+            argument = passing.in_type_of(a, callee, parameter, argument, place)  # noqa: PLW2901
+            parts = passing.Parts(a, callee, place, parameters, passed)
+            bound, part = parts.bind(parameter.name, argument)
         else:
             is_inline = declaration.storage is ast.Storage.INLINE
             bound, part = bind_argument(a, callee, parameter, argument, place, is_inline=is_inline)
@@ -179,85 +176,6 @@ def specialize(
         fault.add_place(*chain[0])
         raise
     return known, tuple(passed), callee.result
-
-
-def _has_run_time_fields(argument: Value) -> TypeGuard[Struct]:
-    return isinstance(argument, Struct) and not is_comptime(argument)
-
-
-def _has_array(argument: Value) -> bool:
-    """Tell whether a struct has an array that only run time knows."""
-    return isinstance(argument, Struct) and any(
-        (isinstance(field, Variable | Array) and not _is_known(field)) or _has_array(field)
-        for field in argument.fields
-    )
-
-
-def _as_parameter(
-    a: Analyzer, callee: Analyzer, parameter: ast.Parameter, argument: Struct, span: Span
-) -> Struct:
-    """Return a struct in the type of the parameter that takes it, or fail."""
-    type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
-    if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT, type_of(argument)):
-        return readable(a, parameter.name, argument, span)
-    what = f"the argument `{parameter.name}`"
-    value = a.coerce(argument, type_, span, what)
-    if not isinstance(value, Struct):
-        conversions.mismatch(argument, type_, span, what)
-    return readable(a, parameter.name, value, span)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """Passes the fields of a struct that only run time knows, each as an argument of its own."""
-
-    caller: Analyzer
-    callee: Analyzer
-    span: Span
-    parameters: list[RuntimeLocal]
-    passed: list[ir.Expression]
-
-    def bind(self, name: str, value: Struct) -> tuple[Struct, object]:
-        """Return what the struct is in the callee, and its part of the key."""
-        labels = value.names if value.names is not None else range(len(value.fields))
-        bound = [
-            self._field(f"{name}.{label}", field)
-            for label, field in zip(labels, value.fields, strict=True)
-        ]
-        parts = tuple(part for _, part in bound)
-        inside = value.with_fields(tuple(field for field, _ in bound))
-        return inside, (value.names, value.type, parts)
-
-    def _field(self, name: str, field: Value) -> tuple[Value, object]:
-        if _has_run_time_fields(field):
-            return self.bind(name, field)
-        if isinstance(field, Variable | Array) and not _is_known(field):
-            return self._array(name, field)
-        if not isinstance(field, Runtime):
-            if not is_comptime(field):
-                not_comptime(field, self.span)
-            known = force_all(field, f"the argument `{name}`", self.span)
-            return known, ("comptime", type_of(known), key_of(known))
-        ir_type(field.type, self.span)
-        local = self.callee.new_local(name, field.type, is_const=True, descriptor=field.descriptor)
-        self.parameters.append(local)
-        self.passed.append(field.expression)
-        inside = Runtime(field.type, ir.ReadLocal(local.local), field.descriptor)
-        return inside, ("run time", field.type, field.descriptor)
-
-    def _array(self, name: str, field: Variable | Array) -> tuple[Variable, object]:
-        """Pass the address of an array that nothing else changes."""
-        type_ = field.type
-        assert isinstance(type_, t.ArrayType)
-        if isinstance(field, Array):
-            field = order.stored(self.caller, name, field, type_, self.span)
-        pointer = t.PointerType(type_, is_const=True)
-        local = self.callee.new_local(name, pointer, is_const=True)
-        self.parameters.append(local)
-        self.passed.append(self.caller.expression(address_of_place(field), self.span))
-        at = Runtime(pointer, ir.ReadLocal(local.local))
-        inside = Variable(name, type_, Undefined(), self.span, is_const=True, at=at)
-        return inside, ("array", type_)
 
 
 def analyzer_of(
@@ -309,9 +227,9 @@ def start(
 ) -> ir.Function:
     """Make the IR function of an analyzer and queue the analysis of its body."""
     instance = callee.instance
-    is_struct = isinstance(callee.result, t.StructType)
     result = None
-    if callee.result != t.VOID and not is_struct:
+    is_stored = isinstance(callee.result, t.StructType | t.ArrayType)
+    if callee.result != t.VOID and not is_stored:
         result = ir_type(callee.result, declaration.result.span)
     function = ir.Function(
         instance.unique_symbol(callee.name),
@@ -322,11 +240,12 @@ def start(
     )
     callee.name = function.name
     instance.functions.append(function)
-    if isinstance(callee.result, t.StructType):
+    if is_stored:
+        check_stored(callee.result, declaration.result.span)
         place = callee.new_variable(
             "result", callee.result, declaration.result.span, is_const=False
         )
-        callee.struct_result = instance.struct_results[function] = place
+        callee.stored_result = instance.stored_results[function] = place
     if len(instance.functions) > MAX_FUNCTIONS:
         fail(
             "step-limit",

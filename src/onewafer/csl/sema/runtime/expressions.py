@@ -9,7 +9,7 @@ from onewafer.csl.sema import conversions, operations, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, constant, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, constant, whole
 from onewafer.csl.sema.loop_steps import with_offset
 from onewafer.csl.sema.runtime import (
     calls,
@@ -337,8 +337,8 @@ def _choose(
     """Return a choice between two values; what comes before a value runs only if it is taken."""
     (first, then_value), (second, other_value) = then, otherwise
     type_ = _joined_type(then_value, other_value, span)
-    if isinstance(type_, t.StructType) and t.can_vary(type_):
-        return _choose_struct(a, test, type_, (then, otherwise), span)
+    if isinstance(type_, t.StructType | t.ArrayType) and t.can_vary(type_):
+        return _choose_place(a, test, type_, (then, otherwise), span)
     if not first and not second:
         return select(a, test, then_value, other_value, span)
     local = a.new_local("choice", type_, is_const=False).local
@@ -353,25 +353,26 @@ def _choose(
     return Runtime(type_, ir.ReadLocal(local))
 
 
-def _choose_struct(
+def _choose_place(
     a: Analyzer,
     test: ir.Expression,
-    type_: t.StructType,
+    type_: t.StructType | t.ArrayType,
     branches: tuple[_Branch, _Branch],
     span: Span,
 ) -> Value:
-    """Return a struct in memory in which one of two was stored."""
-    place = address_of_variable(a.new_variable("choice", type_, span, is_const=False))
+    """Return a struct or an array in memory in which one of two was stored."""
+    variable = a.new_variable("choice", type_, span, is_const=False)
+    place = address_of_variable(variable)
 
     def taken(branch: _Branch) -> tuple[ir.Statement, ...]:
         before, value = branch
         a.open_block()
-        stores.store_struct(a, place, type_, a.coerce(value, type_, span), span)
+        stores.store_value(a, place, type_, a.coerce(value, type_, span), span)
         return (*before, *a.close_block())
 
     first, second = branches
     a.emit(ir.If(test, taken(first), taken(second), span))
-    return a.load(struct_at(place, span), span)
+    return a.load(whole(variable, span), span)
 
 
 def select(a: Analyzer, test: ir.Expression, then: Value, otherwise: Value, span: Span) -> Value:

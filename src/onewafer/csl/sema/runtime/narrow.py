@@ -33,7 +33,7 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
         case t.FunctionType():
             advice = "call it, `p(…)`, or keep its address `p`"
         case _:
-            advice = "integers of more than 64 bits and arrays by value are for compile time"
+            advice = "integers of more than 64 bits are for compile time"
     message = f"values of type `{type_}` are not supported at run time"
     fail("unsupported-feature", message, span, help=advice)
 

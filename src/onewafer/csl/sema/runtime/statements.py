@@ -606,7 +606,7 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
                 a.coerce(value, t.VOID, node.span, "the result")
         a.emit(ir.Return(None))
         return
-    if isinstance(a.result, t.StructType):
+    if isinstance(a.result, t.StructType | t.ArrayType):
         structs.store_result(a, value, a.result, node.span)
         a.emit(ir.Return(None))
         return

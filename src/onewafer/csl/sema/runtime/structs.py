@@ -1,4 +1,4 @@
-"""Structs at run time: variables of struct types, stores of structs, results of functions.
+"""Structs at run time: variables of struct types; structs and arrays as results of functions.
 
 A variable lies in memory, and its fields are variables in it. A result lies in memory between the
 return and the caller: no function is re-entered, so each has one such place; the caller takes the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.csl.sema import types as t
 from onewafer.csl.sema.in_memory import address_of_variable, struct_at
 from onewafer.csl.sema.runtime import order, stores
 from onewafer.csl.sema.values import (
@@ -19,7 +20,6 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema import types as t
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
@@ -61,16 +61,18 @@ def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
 # --- results -------------------------------------------------------------------------------------
 
 
-def store_result(a: Analyzer, value: Value, type_: t.StructType, span: Span) -> None:
-    """Store what a function returns, or fail if it is no struct of this type."""
-    assert a.struct_result is not None
+def store_result(a: Analyzer, value: Value, type_: t.StructType | t.ArrayType, span: Span) -> None:
+    """Store what a function returns, or fail if it is not of this type."""
+    assert a.stored_result is not None
     what = "the result"
     coerced = stores.apart(a, a.coerce(value, type_, span, what), type_, span)
-    stores.store_struct(a, address_of_variable(a.struct_result), type_, coerced, span)
+    stores.store_value(a, address_of_variable(a.stored_result), type_, coerced, span)
 
 
-def load_result(a: Analyzer, place: Variable, span: Span) -> Struct:
-    """Return the result of a call that was just made, its fields in locals."""
+def load_result(a: Analyzer, place: Variable, span: Span) -> Struct | Variable:
+    """Return the result of a call that was just made: fields in locals, arrays copied."""
+    if isinstance(place.type, t.ArrayType):
+        return order.stored(a, place.name, place, place.type, span)
     result = order.settled(a, "field", struct_at(address_of_variable(place), span), span)
     assert isinstance(result, Struct)
     return _as_value(result)
