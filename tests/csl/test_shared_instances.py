@@ -246,7 +246,7 @@ class Writer:
 
     random: Random
     num_names: int = 0
-    variables: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list[str])
 
     def write(self, letter: str, depth: int) -> str:
         """Return something that a letter stands for."""
