@@ -483,7 +483,7 @@ var function: *const fn (i64, u16) i64 = &shifted;
 var mixed: either;
 var flags = [2]bits{ @bitcast(bits, @as(u61, 0)), @bitcast(bits, @as(u61, 0)) };
 var kind = kinds.NEAR;
-var out = @zeros([16]i64);
+var out = @zeros([18]i64);
 
 fn shifted(x: i64, by: u16) i64 { return x << by; }
 fn swapped(p: pair) pair {
@@ -534,6 +534,11 @@ task main() void {
   place.* <<= 60;
   out[11] = low;
   for (@range(i64, 3, -3, -2)) |n| { out[12] = out[12] * 100 + n; }
+  for (@range(u64, 1, 0xffffffffffffffff, 1 << 62)) |n| { out[16] += @as(i64, n); }
+  for (@range(i64, -1 << 63, (1 << 63) - 1, 1)) |n| {
+    if (n == (-1 << 63) + 4) break;
+    out[17] = n;
+  }
   copies = @constants([4]i64, numbers[2]);
   const known = [2]u64{ 1 << 63, 5 };
   out[13] = copies[one] + @bitcast(i64, known[one]);
@@ -544,14 +549,29 @@ task main() void {
 """
 IN_PLACES = (
     *(-2 << 40, (1 << 40) - 1 + (((1 << 36) & (1 << 40) - 1) << 1), 3 << 33, 0x5_0000_0002),
-    *((1 << 39) - 1 << 20 | 1 << 60, 1 << 39, 0, 12, 2, 302, -5, 3 << 60, 30099, 8, -2, -2),
+    *(
+        (1 << 39) - 1 << 20 | 1 << 60,
+        1 << 39,
+        0,
+        12,
+        2,
+        302,
+        -5,
+        3 << 60,
+        30099,
+        8,
+        -2,
+        -2,
+        (6 << 62) + 4,
+        (-1 << 63) + 3,
+    ),
 )
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_places_of_values(engine: str) -> None:
     (words,) = run_program(PLACES + START, engine, ("out",)).values()
-    found = struct.unpack("<16q", struct.pack("<32I", *words))
+    found = struct.unpack("<18q", struct.pack("<36I", *words))
     assert [hex(n) for n in found] == [hex(I64.wrap(n)) for n in IN_PLACES]
 
 

@@ -28,6 +28,7 @@ task take(word: u64) void { x = @as(u32, word); }
         ("_ = @get_dsd(mem1d_dsd, .{ .base_address = &a, .extent = 8 });", "", "@ptrcast(*[n]u32"),
         ("const p = @ptrcast(*u64, &n);", "", "`u48` in memory is extended to 64 bits"),
         ("if (n) { }", "", "a condition is of type `bool`"),
+        ("const b = n and x == 1;", "", "a condition is of type `bool`"),
         ("n = a[0];", "", "`@as(u48, …)`"),
         ("", "@export_symbol(n);", "8, 16, 32 or 64 bits"),
         ("", "@bind_data_task(take, data);", "a wavelet carries 16 or 32 bits"),

@@ -272,7 +272,6 @@ def _logical(a: Analyzer, node: ast.Binary) -> Value:
 def _condition(a: Analyzer, node: ast.Expression) -> Value:
     value = evaluate(a, node)
     if type_of(value) is not t.BOOL:
-        truth(value, node.span)
         fail(
             "type-mismatch",
             f"a condition is of type `bool`, this is of type `{type_of(value)}`",

@@ -497,12 +497,19 @@ def _rounds_left(
     """Return the test of a loop whose counter ends where it began: rounds are counted instead."""
     assert isinstance(loop.start, Scalar)
     assert isinstance(loop.stop, Scalar)
-    count = len(range(int(loop.start.value), int(loop.stop.value), step))
-    rounds = a.new_local("rounds", t.U32, is_const=False).local
-    read, one = ir.ReadLocal(rounds), ir.Immediate(ScalarType.U32, 1)
-    a.emit(ir.SetLocal(rounds, ir.Immediate(ScalarType.U32, count), span))
-    steps.append(ir.SetLocal(rounds, a.binary(Opcode.SUB, t.U32, read, one), span))
-    return a.binary(Opcode.NOT_EQUAL, t.U32, read, ir.Immediate(ScalarType.U32, 0))
+    count = _num_rounds(int(loop.start.value), int(loop.stop.value), step)
+    type_ = t.U32 if count <= t.U32.maximum else t.U64
+    rounds = a.new_local("rounds", type_, is_const=False).local
+    read = ir.ReadLocal(rounds)
+    all_, one, none = (a.expression(Scalar(type_, number), span) for number in (count, 1, 0))
+    a.emit(ir.SetLocal(rounds, all_, span))
+    steps.append(ir.SetLocal(rounds, a.binary(Opcode.SUB, type_, read, one), span))
+    return a.binary(Opcode.NOT_EQUAL, type_, read, none)
+
+
+def _num_rounds(start: int, stop: int, step: int) -> int:
+    """Return `len(range(start, stop, step))`, which Python does not tell of long ranges."""
+    return max(-((start - stop) // step), 0)
 
 
 def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
@@ -512,7 +519,7 @@ def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
             Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)),
             t.IntegerType(),
         ):
-            end = int(start) + len(range(int(start), int(stop), step)) * step
+            end = int(start) + _num_rounds(int(start), int(stop), step) * step
             is_wrapped = not type_.minimum <= end <= type_.maximum
             return Scalar(type_, type_.wrap(end)) if is_wrapped else None
         case _:
