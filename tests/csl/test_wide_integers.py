@@ -104,8 +104,12 @@ class Program:
                 return name, number
             case 4:
                 self.globals.append(f"var {name}: {width} = {number};")
-                self.passing.add(f"fn pass_{width}(n: u16, x: {width}) {width} {{ return x; }}")
-                return f"pass_{width}(one, {name})", number
+                passing = self.random.choice(("pass", "inline_pass"))
+                inline = "inline " if passing == "inline_pass" else ""
+                parameters = f"n: u16, x: {width}"
+                body = f"{{ return x + @as({width}, 0 * n); }}"
+                self.passing.add(f"{inline}fn {passing}_{width}({parameters}) {width} {body}")
+                return f"{passing}_{width}(one, {name})", number
             case _:
                 self.globals.append(f"var {name}: {width} = {number};")
                 return name, number

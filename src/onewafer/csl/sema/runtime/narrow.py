@@ -53,6 +53,8 @@ def wrapped(type_: t.Type, value: ir.Expression) -> ir.Expression:
 
 def reinterpreted(source: t.Type, target: t.Type, value: ir.Expression) -> ir.Expression:
     """Return the bits of a value as one of another type of as many bits."""
+    if source == target:
+        return value
     held, wanted = t.register_type(source), t.register_type(target)
     assert held is not None
     assert wanted is not None

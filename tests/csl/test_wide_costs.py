@@ -1,0 +1,79 @@
+"""The table of what integers of 64 bits cost (`docs/language/types.md`) is what programs take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.simulator import Machine
+from tests.csl.test_narrow_integers import LAYOUT, START
+
+PAGE = (Path(__file__).parents[2] / "docs" / "language" / "types.md").read_text(encoding="utf-8")
+_, _, SECTION = PAGE.partition("### Integers of more than 32 bits")
+ROWS = dict(re.findall(r"^\| (`x.*?) \|[^|]*\| (.*?) \|$", SECTION, re.MULTILINE))
+SMALL, MOST = (100, 7), (1 << 64) - 1
+MEASURED: dict[str, tuple[str, *tuple[tuple[int, int], ...]]] = {
+    "`x + y`, `x - y`": ("x = x + y;", SMALL),
+    "`x & y`": ("x = x & y;", SMALL),
+    "`x < y`": ("is_less = x < y;", SMALL),
+    "`x << 5`": ("x = x << 5;", SMALL),
+    "`x << n`": ("x = x << n;", SMALL),
+    "`x * y`, of two words that widen": (
+        "x = @as(u64, @as(u32, x)) * @as(u64, @as(u32, y));",
+        SMALL,
+    ),
+    "`x * y`": ("x = x * y;", SMALL),
+    "`x / y`, both below 2³²": ("x = x / y;", SMALL),
+    "`x / y`, y below 2¹⁶": ("x = x / y;", (MOST, 10)),
+    "`x / y`": ("x = x / y;", (1 << 63, (1 << 60) + 1), (MOST, 1 << 17)),
+}
+PROGRAM = """
+const time = @import_module("<time>");
+var a: u64 = {a};
+var b: u64 = {b};
+var c: u16 = 9;
+var results: [2]u64;
+var flag: bool;
+var times = @zeros([2, 3]u16);
+task main() void {{
+  var x = a;
+  var y = b;
+  var is_less = false;
+  const n = c;
+  time.enable_tsc();
+  time.get_timestamp(@ptrcast(*[3]u16, &times));
+  {statement}
+  time.get_timestamp(@ptrcast(*[3]u16, &times[1, 0]));
+  results = [2]u64{{ x, y }};
+  flag = is_less;
+}}"""
+
+
+def cycles(statement: str, numbers: tuple[int, int]) -> int:
+    """Return the cycles between two readings of the counter."""
+    program = PROGRAM.format(statement=statement, a=numbers[0], b=numbers[1]) + START
+    architecture = load_architecture("wse3")
+    options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
+    image = compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": program}))
+    machine = Machine(image, architecture, engine="reference")
+    machine.run(max_cycles=100_000)
+    symbol = machine.symbol(0, 0, "times")
+    payload = machine.peek(0, 0, symbol.address, symbol.num_bytes)
+    first, last = (int.from_bytes(payload[i : i + 6], "little") for i in (0, 6))
+    return last - first
+
+
+def test_every_row_is_measured() -> None:
+    assert list(ROWS) == list(MEASURED)
+
+
+@pytest.mark.parametrize("row", MEASURED)
+def test_costs_are_those_of_the_page(row: str) -> None:
+    statement, *numbers = MEASURED[row]
+    taken = [cycles(statement, n) - cycles("", n) for n in numbers]
+    said, _, _ = ROWS[row].partition(", by")
+    assert " to ".join(f"{n:,}" for n in taken) == said
