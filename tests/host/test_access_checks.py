@@ -93,6 +93,60 @@ OUTSIDE = [
 ]
 
 
+BOXES = """
+const box = struct { before: i16, a: [4]i16, b: [3]i16, behind: i16 };
+var s: box = @zeros(box);
+var boxes: [2]box = @zeros([2]box);
+var p: *[4]i16 = &s.a;
+var d = @get_dsd(mem1d_dsd, .{ .base_address = &s.a, .extent = 2 });
+var n: u16 = 4;
+var sum: i16 = 0;
+fn get(p: [*]i16, i: u16) i16 { return p[i]; }
+fn whole(p: *box, i: u16) i16 { return p.*.a[i]; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "sum = s.a[n];",
+            "an access to 2 B at element 4 of 's.a' is outside of it: it has 4 elements of i16",
+        ),
+        ("s.b[n - 1] = 1;", "at element 3 of 's.b'"),
+        ("s.a[n - 5] = 1;", "at element -1 of 's.a'"),
+        ("sum = boxes[1].a[n];", "at element 4 of 'boxes[1].a'"),
+        ("sum = get(&s.a, n);", "at element 4 of 's.a'"),
+        ("sum = get(&s.b, n - 1);", "at element 3 of 's.b'"),
+        ("sum = get(@ptrcast([*]i16, &s.b[1]), n - 2);", "at element 3 of 's.b'"),
+        ("sum = p.*[n];", "at element 4 of 's.a'"),
+        ("const q = &s.a; sum = q.*[n];", "at element 4 of 's.a'"),
+        ("@mov16(@increment_dsd_offset(d, @as(i16, n) - 1, i16), 1);", "at element 4 of 's.a'"),
+        ("d = @set_dsd_base_addr(d, &s.b); @mov16(@set_dsd_length(d, n), 1);", "3 of 's.b'"),
+        (
+            (
+                "@mov16(@increment_dsd_offset(@get_dsd(mem1d_dsd, "
+                ".{ .tensor_access = |i|{4} -> s.a[i] }), @as(i16, n) - 2, i16), 1);"
+            ),
+            "at element 4 of 's.a'",
+        ),
+        ("sum = whole(&s, n + 4);", "of 's' is outside of it"),
+    ],
+)
+def test_what_leaves_an_array_in_a_struct_is_found(body, message):
+    assert message in failure(body, BOXES)
+    run(body, BOXES, checking=Checking())
+
+
+def test_what_stays_in_an_array_in_a_struct_is_none():
+    body = """
+    s.a[n - 1] = 1; s.b[n - 2] = 2; s.before = 3; boxes[n / 4] = s; boxes[0].b[n - 4] = 4;
+    const q = &s; q.*.b[n - 3] = 5; sum = whole(&s, n - 1); sum += get(&s.a, 2);
+    @mov16(@increment_dsd_offset(d, 2, i16), 1);
+    """
+    run(body, BOXES, checking=BOTH)
+
+
 @pytest.mark.parametrize(("body", "message"), OUTSIDE)
 def test_what_leaves_its_variable_is_found(body, message):
     text = failure(body)

@@ -210,6 +210,8 @@ class AddressOf:
 
     variable: Global
     offset: int = 0
+    array: tuple[int, int] | None = None
+    """Offset and bytes of the array in a struct whose elements are meant; None: the whole."""
 
 
 @node

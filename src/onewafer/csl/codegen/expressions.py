@@ -166,8 +166,8 @@ class ExpressionGenerator:
         match self.fold(expression):
             case ir.Immediate(type=type_) as expression:
                 return self.constant((to_constant(expression),), dest, type_)
-            case ir.AddressOf(variable=variable, offset=offset):
-                return self.constant((Address(variable, offset),), dest, ScalarType.U16)
+            case ir.AddressOf(variable=variable, offset=offset, array=array):
+                return self.constant((Address(variable, offset, array),), dest, ScalarType.U16)
             case ir.ReadLocal(local=local):
                 return self._deliver(self.registers[local], dest, num_registers(local.type))
             case ir.Load() as expression:
@@ -661,7 +661,7 @@ def add_offset(constant: int | Address, num_bytes: int) -> int | Address:
     """Return the immediate that is `num_bytes` further."""
     if isinstance(constant, int):
         return constant + num_bytes
-    return Address(constant.variable, constant.offset + num_bytes)
+    return replace(constant, offset=constant.offset + num_bytes)
 
 
 _OPCODE_OF_UPDATE: Final = {

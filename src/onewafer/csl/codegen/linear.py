@@ -31,11 +31,17 @@ class Linear:
     variable: ir.Global | None
     offset: int
     terms: tuple[Term, ...]
+    array: tuple[int, int] | None = None
+    """As of `ir.AddressOf`."""
 
     @property
     def constant(self) -> int | Address:
         """The part that needs no code."""
-        return self.offset if self.variable is None else Address(self.variable, self.offset)
+        return (
+            self.offset
+            if self.variable is None
+            else Address(self.variable, self.offset, self.array)
+        )
 
 
 def linearize(expression: ir.Expression, offset: int = 0) -> Linear:
@@ -50,6 +56,7 @@ def linearize(expression: ir.Expression, offset: int = 0) -> Linear:
             for value, number in builder.terms
             if (coefficient := _to_signed(number)) != 0
         ),
+        builder.array,
     )
 
 
@@ -57,16 +64,17 @@ def linearize(expression: ir.Expression, offset: int = 0) -> Linear:
 class _Builder:
     offset: int
     variable: ir.Global | None = None
+    array: tuple[int, int] | None = None
     terms: list[tuple[ir.Expression, int]] = field(default_factory=list[tuple[ir.Expression, int]])
 
     def add(self, expression: ir.Expression, factor: int) -> None:
         match expression:
             case ir.Immediate(per_pe=None, word=word):
                 self.offset += factor * word
-            case ir.AddressOf(variable=variable, offset=offset) if (
+            case ir.AddressOf(variable=variable, offset=offset, array=array) if (
                 factor == 1 and self.variable is None
             ):
-                self.variable = variable
+                self.variable, self.array = variable, array
                 self.offset += offset
             case ir.Binary(type=scalar) if _holds_address(scalar):
                 self._add_binary(expression, factor)

@@ -69,11 +69,14 @@ class _Linker:
     plan: MemoryPlan
     _numbers: dict[ir.Global, int] = field(init=False)
     """Of the symbols of variables, which are the first ones."""
+    _part_numbers: dict[tuple[ir.Global, int, int], int] = field(init=False)
+    """Of those of fields, which are the last ones, by variable, offset and bytes."""
     _targets: dict[Label | ir.Function, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._numbers = {v: number for number, v in enumerate(self.program.instance.globals)}
         self._targets = _find_targets(self.program)
+        self._part_numbers = self._number_parts()
 
     def run(self) -> TileProgram:
         code, locations, patches = self._code()
@@ -157,10 +160,24 @@ class _Linker:
 
     def _symbol_of(self, word: object) -> int:
         match word:
-            case Address(variable=variable) | DsdBaseWord(base=Address(variable=variable)):
-                return self._numbers[variable]
+            case Address(variable, _, array) | DsdBaseWord(base=Address(variable, _, array)):
+                whole = self._numbers[variable]
+                return whole if array is None else self._part_numbers.get((variable, *array), whole)
             case _:
                 return NO_SYMBOL
+
+    def _number_parts(self) -> dict[tuple[ir.Global, int, int], int]:
+        numbers: dict[tuple[ir.Global, int, int], int] = {}
+        instance, names = self.program.instance, self.plan.names
+        taken = {*map(names.__getitem__, instance.globals)}
+        taken |= {names[f.function] for f in self.program.functions}
+        for variable in instance.globals:
+            for part in variable.parts:
+                name = f"{names[variable]}{part.name}"
+                if name not in taken:
+                    numbers.setdefault((variable, part.offset, part.num_bytes), len(taken))
+                    taken.add(name)
+        return numbers
 
     def _code(
         self,
@@ -265,7 +282,8 @@ class _Linker:
                 case ir.Datum(offset=offset, element=element, word=word, per_pe=per_pe):
                     yield offset, element, Constant(word, None if per_pe is None else per_pe.index)
                 case ir.AddressDatum(offset=offset, target=target):
-                    yield offset, ScalarType.U16, Address(target.variable, target.offset)
+                    word = Address(target.variable, target.offset, target.array)
+                    yield offset, ScalarType.U16, word
                 case ir.DsdDatum(offset=offset, dsd=dsd):
                     for i, word in enumerate(initial_dsd(dsd, self.program.descriptors)):
                         yield offset + i * ScalarType.U32.num_bytes, ScalarType.U32, word

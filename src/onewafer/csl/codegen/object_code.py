@@ -75,6 +75,8 @@ class Address:
 
     variable: ir.Global
     offset: int = 0
+    array: tuple[int, int] | None = None
+    """As of `ir.AddressOf`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Va
             if value.type == type_:
                 return value
             if isinstance(type_, t.PointerType) and _points_like(value.type, type_):
-                return Pointer(type_, value.variable, value.offset)
+                return Pointer(type_, value.variable, value.offset, value.reach)
         case Array(source, elements) if isinstance(type_, t.ArrayType):
             if source == type_:
                 return value

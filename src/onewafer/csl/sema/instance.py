@@ -391,7 +391,9 @@ class InstanceContext(Context):
 
     def address(self, pointer: Pointer) -> ir.AddressOf:
         """Return a comptime pointer as IR."""
-        return ir.AddressOf(self.storage(pointer.variable), pointer.offset)
+        whole = 0, t.num_bytes(pointer.variable.type)
+        array = None if pointer.reach == whole else pointer.reach
+        return ir.AddressOf(self.storage(pointer.variable), pointer.offset, array)
 
     def function_number(self, value: FunctionAddress) -> ir.Immediate:
         """Return a function pointer as IR; the function may be called through it from now on."""

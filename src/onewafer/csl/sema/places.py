@@ -318,7 +318,8 @@ def element_pointer(base: Value, indices: Sequence[Value], span: Span) -> Pointe
         index = flat_index(dimensions, indices, span, f"`{pointer.type.pointee}`")
     number = conversions.forced_integer(index, span, "address")
     type_ = t.PointerType(element_type, pointer.type.is_const)
-    return Pointer(type_, pointer.variable, pointer.offset + number * t.num_bytes(element_type))
+    offset = pointer.offset + number * t.num_bytes(element_type)
+    return Pointer(type_, pointer.variable, offset, pointer.reach)
 
 
 def indexed(pointer: t.PointerType, span: Span) -> tuple[t.Type, tuple[int, ...] | None]:

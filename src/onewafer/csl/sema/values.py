@@ -206,6 +206,17 @@ class Pointer:
     type: t.PointerType
     variable: Variable
     offset: int = 0
+    array: tuple[int, int] | None = None
+    """Offset and bytes of the array whose elements are counted from here; None: `reach` says."""
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Where elements may be counted to: offset and bytes of an array, or of the variable."""
+        if self.array is not None:
+            return self.array
+        if isinstance(self.type.pointee, t.ArrayType):
+            return self.offset, t.num_bytes(self.type.pointee)
+        return 0, t.num_bytes(self.variable.type)
 
 
 @dataclass(frozen=True, slots=True)

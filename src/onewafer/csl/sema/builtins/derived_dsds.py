@@ -14,7 +14,6 @@ from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, address_of_variable
 from onewafer.csl.sema.values import (
     Dsd,
-    Pointer,
     Runtime,
     Value,
     Variable,
@@ -144,7 +143,7 @@ def known_offset(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     assert isinstance(dsd, Dsd)
     assert dsd.base is not None
     skip = conversions.forced_integer(args[1], span, "the offset") * _size_argument(site, args)
-    base = Pointer(dsd.base.type, dsd.base.variable, dsd.base.offset + skip)
+    base = replace(dsd.base, offset=dsd.base.offset + skip, array=dsd.base.reach)
     return replace(dsd, base=base, span=site.span)
 
 

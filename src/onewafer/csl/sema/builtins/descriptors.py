@@ -405,7 +405,7 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
         pointer = places.expect_pointer(fields.base, span)
         skip = conversions.forced_integer(fields.offset, span, "offset of a DSD")
         offset = pointer.offset + skip * t.num_bytes(fields.element)
-        base = Pointer(pointer.type, pointer.variable, offset)
+        base = Pointer(pointer.type, pointer.variable, offset, pointer.reach)
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
 
 

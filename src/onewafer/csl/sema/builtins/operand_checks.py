@@ -113,13 +113,13 @@ def _check_width(site: Site, base: Pointer, operand: Operand) -> Diagnostic | No
 
 
 def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> Diagnostic | None:
-    size = t.num_bytes(base.variable.type)
+    start, size = base.reach
 
     def excess(count: int) -> int:
         """Return the elements that lie behind the array (negative: before it)."""
         lowest, highest = _bounds(dsd, count)
-        first = base.offset + lowest * operand.num_bytes
-        end = base.offset + (highest + 1) * operand.num_bytes
+        first = base.offset - start + lowest * operand.num_bytes
+        end = base.offset - start + (highest + 1) * operand.num_bytes
         if end > size:
             return -(-(end - size) // operand.num_bytes)
         return min(0, first // operand.num_bytes)
@@ -129,7 +129,7 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
     ):
         return None
     far = excess(int(length.value))
-    name, noun = base.variable.name, "element" if abs(far) == 1 else "elements"
+    name, noun = _name_of_array(base), "element" if abs(far) == 1 else "elements"
     side = f"past the end of `{name}`" if far > 0 else f"before the beginning of `{name}`"
     made = (Annotation(dsd.span, "this is the DSD"),) if dsd.span is not None else ()
     return Diagnostic(
@@ -141,6 +141,13 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
         "make the extent of the DSD smaller, or the array larger",
         severity=Severity.WARNING,
     )
+
+
+def _name_of_array(base: Pointer) -> str:
+    """Return the name of the variable of a DSD, or of the field of a struct that it goes over."""
+    fields = t.named_parts(base.variable.type)
+    found = (name for name, offset, part in fields if (offset, t.num_bytes(part)) == base.reach)
+    return base.variable.name + next(found, "")
 
 
 def _bounds(dsd: Dsd, count: int) -> tuple[int, int]:

@@ -227,7 +227,7 @@ def ptrcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     type_ = pointer_type(args[0], site.argument_spans[0])
     pointer = places.expect_pointer(args[1], site.argument_spans[1])
     check_pointees(pointer.type, type_, site.span)
-    return Pointer(type_, pointer.variable, pointer.offset)
+    return Pointer(type_, pointer.variable, pointer.offset, pointer.reach)
 
 
 def pointer_type(value: Value, span: Span) -> t.PointerType:

@@ -207,7 +207,7 @@ def element_pointer(
         scaled = _scale(a, index_value(a, index, span), scale)
         unknown = scaled if unknown is None else a.binary(Opcode.ADD, t.U16, unknown, scaled)
     if isinstance(pointer, Pointer):
-        fixed = Pointer(result, pointer.variable, pointer.offset + known)
+        fixed = Pointer(result, pointer.variable, pointer.offset + known, pointer.reach)
         if unknown is None:
             return fixed
         return Runtime(result, a.binary(Opcode.ADD, t.U16, a.instance.address(fixed), unknown))
