@@ -289,6 +289,81 @@ def test_a_read_of_what_nobody_wrote_is_found(body, message):
     run(body, UNDEFINED, checking=BOUNDS)
 
 
+COPIES = """
+const point = struct { x: i16, y: [2]i16, z: u8, w: i32 };
+var p: point;
+var q: point;
+var ps: [2]point;
+var sum: i32 = 0;
+fn same(v: point) point { return v; }
+fn copied(to: *point, from: *const point) void { to.* = from.*; }
+"""
+PLACES = ("p", "q", "ps[0]", "ps[1]")
+FIELDS = {".x": "'{}.x'", ".y[0]": "element 0 of '{}.y'", ".y[1]": "element 1 of '{}.y'",
+          ".z": "'{}.z'", ".w": "'{}.w'"}  # fmt: skip
+FORMS = (
+    "{to} = {of};",
+    "{{ const l = {of}; {to} = l; }}",
+    "{to} = same({of});",
+    "copied(&{to}, &{of});",
+)
+ACTIONS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(PLACES), st.sampled_from([*FIELDS])),
+    st.tuples(st.sampled_from(FORMS), st.sampled_from(PLACES), st.sampled_from(PLACES)),
+    st.tuples(st.just("use"), st.sampled_from(PLACES), st.sampled_from([*FIELDS])),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(ACTIONS, min_size=1, max_size=12))
+def test_a_copy_has_what_was_written_and_no_more(actions):
+    """M14: copies of a half-written struct are fine, and a use of what is missing in one is not."""
+    written = {place: set() for place in PLACES}
+    body, fault = [], None
+    for action, place, other in actions:
+        match action:
+            case "write":
+                body.append(f"{place}{other} = 1;")
+                written[place].add(other)
+            case "use":
+                body.append(f"sum += @as(i32, {place}{other});")
+                if other not in written[place] and fault is None:
+                    fault = FIELDS[other].format(place)
+            case form:
+                body.append(form.format(to=place, of=other))
+                written[place] = set(written[other])
+    if fault is None:
+        run("\n".join(body), COPIES, checking=READS)
+    else:
+        assert f"{fault} is read, and nobody wrote" in failure(
+            "\n".join(body), COPIES, checking=READS
+        )
+
+
+def test_a_missing_copy_says_what_it_is_a_copy_of():
+    text = failure("p.x = 1; q = p; ps[1] = q; sum += ps[1].w;", COPIES, checking=READS)
+    assert "'ps[1].w' is read, and nobody wrote what it is a copy of, 'p.w'" in text
+    for field in ("w", "x"):
+        text = failure(f"sum = @as(i32, p.{field}); sum += 1;", COPIES, checking=READS)
+        assert f"'sum' is read, and nobody wrote what it is a copy of, 'p.{field}'" in text
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "if (p.x > 0) { sum = 1; }",
+        "ps[@as(u16, p.z)].x = 1;",
+        "@mov16(@get_dsd(mem1d_dsd, .{ .base_address = &q.y, .extent = 2 }), p.x);",
+        (
+            "@mov16(@get_dsd(mem1d_dsd, .{ .base_address = &q.y, .extent = 1 }), "
+            "@get_dsd(mem1d_dsd, .{ .base_address = &p.y, .extent = 1 }));"
+        ),
+    ],
+)
+def test_every_use_of_what_is_missing_is_found(use):
+    assert "is read, and nobody wrote it" in failure(use, COPIES, checking=READS)
+
+
 def test_what_host_and_program_wrote_may_be_read():
     body = "b = 7; sum = a[0] + a[3] + b + c[1];"
 

@@ -49,17 +49,25 @@ def outside_variables(address: int, num_bytes: int, before: Symbol | None) -> st
     )
 
 
-def never_written(symbol: Symbol | None, address: int, num_bytes: int) -> str:
-    """Return what is wrong with a read of what nobody wrote."""
+def never_written(
+    symbol: Symbol | None, address: int, num_bytes: int, copied_from: str | None = None
+) -> str:
+    """Return what is wrong with a read of what nobody wrote, or copied from there."""
+    what = f"{_named(symbol, address, num_bytes)} read, and nobody wrote"
+    what += f" what it is a copy of, {copied_from}" if copied_from is not None else " it"
+    return (
+        f"{what}: it has no initial value, and neither the host nor the program gave it one; write "
+        "it first, or declare the variable with @zeros or a value"
+    )
+
+
+def _named(symbol: Symbol | None, address: int, num_bytes: int) -> str:
     what = f"{num_bytes} B at address 0x{address:04x} are"
     if symbol is not None:
         index = (address - symbol.address) // _element_bytes(symbol)
         is_array = symbol.num_bytes > _element_bytes(symbol)
         what = f"element {index} of '{symbol.name}' is" if is_array else f"'{symbol.name}' is"
-    return (
-        f"{what} read, and nobody wrote it: it has no initial value, and neither the host nor the "
-        "program gave it one; write it first, or declare the variable with @zeros or a value"
-    )
+    return what
 
 
 def _element_bytes(symbol: Symbol) -> int:

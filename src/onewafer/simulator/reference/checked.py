@@ -4,7 +4,8 @@ It runs the program as every other one, with the same results and cycles, and fo
 addresses come from: each register, DSR and pointer in memory has an *origin*, the variable whose
 address went into it. An access must lie in the variable of its origin, or, where that is not known
 (an address that the host or a wavelet brought), in some variable. What was written is a byte for
-each byte of memory (`LoadedProgram.written`).
+each byte of memory (`LoadedProgram.written`); what nobody wrote of a struct may be copied, see
+`shadow`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from onewafer.simulator.messages import never_written, outside_variable, outside
 from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.operand import BlockOperand, PointerOperand, VectorOperand
+from onewafer.simulator.reference.shadow import (
+    Missing,
+    Shadows,
+    set_registers,
+    used_registers,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +44,7 @@ UNKNOWN = -1
 _ADDRESS_BYTES = 2
 """Of a pointer; the base of a DSD is the low half of its first word."""
 _TIMESTAMP_BYTES = 6
+_REGISTER_BYTES = 4
 
 
 class Variables:
@@ -52,11 +60,14 @@ class Variables:
             for number, symbol in enumerate(program.symbols)
             if symbol.kind is SymbolKind.VARIABLE and symbol.num_bytes
         ]
+        self._structs: set[int] = set()
         end = 0
         for address, negative, number in sorted(variables):
             if address >= end:  # others are places inside of one, which exports name
                 whole.append((address, number))
                 end = address - negative
+            elif self._is_field(number, whole[-1][1]):
+                self._structs.add(whole[-1][1])
         self._addresses = [address for address, _ in whole]
         self._numbers = [number for _, number in whole]
 
@@ -74,10 +85,16 @@ class Variables:
         if number == UNKNOWN:
             return None
         whole = self.symbols[number]
-        fields = (
-            s for s in self.symbols if s.name.startswith((f"{whole.name}.", f"{whole.name}["))
-        )
+        fields = (s for n, s in enumerate(self.symbols) if self._is_field(n, number))
         return next((s for s in fields if s.address <= address < _end(s)), whole)
+
+    def is_in_struct(self, address: int) -> bool:
+        """Tell whether there is a struct, or an array of them, at an address."""
+        return self.at(address) in self._structs
+
+    def _is_field(self, number: int, whole: int) -> bool:
+        name = self.symbols[whole].name
+        return self.symbols[number].name.startswith((f"{name}.", f"{name}["))
 
     def before(self, address: int) -> Symbol | None:
         """Return the last variable that begins at an address or before it."""
@@ -102,7 +119,7 @@ def _end(symbol: Symbol) -> int:
 class CheckedMemory(Memory):
     """Memory of which it is known what was written, and where pointers in it come from."""
 
-    __slots__ = ("_origins", "variables", "written")
+    __slots__ = ("_origins", "_sources", "found", "is_copying", "variables", "written")
 
     def __init__(
         self, row: NDArray[np.uint8], variables: Variables, written: NDArray[np.uint8] | None
@@ -111,6 +128,12 @@ class CheckedMemory(Memory):
         super().__init__(row)
         self.variables = variables
         self.written = None if written is None else memoryview(written)  # pyright: ignore[reportArgumentType]  # arrays are buffers
+        self.is_copying = False
+        """What nobody wrote may be read, of a struct."""
+        self.found: Missing | None = None
+        """What the last read has found then."""
+        self._sources: dict[int, int] = {}
+        """Where nobody wrote, by the address of a byte that is a copy of it."""
         self._origins: dict[int, tuple[int, int]] = {}
         """Of pointers and of first words of DSDs, by their address: the origin, and the pointer.
 
@@ -136,9 +159,32 @@ class CheckedMemory(Memory):
         if self.written is not None:
             first = address & ADDRESS_MASK
             if not all(self.written[first : first + num_bytes]):
-                symbol = self.variables.named_at(first)
-                raise SimulationError(never_written(symbol, first, num_bytes))
+                self.found = self._missing(first, num_bytes)
+                is_copy = self.found.source != first or self.variables.is_in_struct(first)
+                if not (self.is_copying and is_copy):
+                    raise SimulationError(self.found.message)
         return word
+
+    def _missing(self, first: int, num_bytes: int) -> Missing:
+        assert self.written is not None
+        places = [i for i in range(num_bytes) if not self.written[first + i]]
+        place = first + places[0]
+        source, origin = self._sources.get(place, first), None
+        if source != first:
+            symbol = self.variables.named_at(source)
+            origin = f"'{symbol.name}'" if symbol is not None else f"address 0x{source:04x}"
+        text = never_written(self.variables.named_at(first), first, num_bytes, origin)
+        if places[-1] == num_bytes - 1:  # what the sign, or zeros, of a wider number are made of
+            places += range(num_bytes, _REGISTER_BYTES)
+        return Missing(sum(1 << i for i in places), source, text)
+
+    def keep_missing(self, address: int, num_bytes: int, missing: Missing) -> None:
+        """Note that what was just written at `address` is a copy of what nobody wrote."""
+        assert self.written is not None
+        for i in range(num_bytes):
+            if missing.bytes >> i & 1:
+                self.written[address + i] = 0
+                self._sources[address + i] = missing.source
 
     def write(self, address: int, word: int, num_bytes: int) -> None:
         """Store the low bytes of `word` at `address`."""
@@ -212,7 +258,7 @@ class _CheckedBlock(BlockOperand):
 class CheckedElement(ComputeElement):
     """A compute element whose accesses are checked."""
 
-    __slots__ = ("_bounds", "_dsr_origins", "_variables", "_written", "origins")
+    __slots__ = ("_bounds", "_dsr_origins", "_variables", "_written", "origins", "shadows")
 
     def __init__(
         self,
@@ -229,6 +275,7 @@ class CheckedElement(ComputeElement):
         self.origins = [UNKNOWN] * len(self.registers)
         """Of what is in each register; of a DSD, of its first."""
         self._dsr_origins = [UNKNOWN] * len(self.dsrs)
+        self.shadows = Shadows()
 
     def _make_memory(self, row: NDArray[np.uint8]) -> Memory:
         return CheckedMemory(row, self._variables, self._written)
@@ -261,6 +308,13 @@ class CheckedElement(ComputeElement):
         super()._take_arguments(chosen, cycle)
         for register in starter.argument_registers:
             self.origins[register] = UNKNOWN
+            self.shadows.set(register, None)
+
+    def set_result(self, pc: int, word: int) -> None:
+        """Set the register of the result of an operation, which somebody wrote."""
+        super().set_result(pc, word)
+        if register := self.result_register(pc):
+            self.shadows.set(register, None)
 
     def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
         operand = super()._make_operand(mode, index, num_bytes)
@@ -305,7 +359,27 @@ def _checked(instruction: Instruction, named: int) -> Execute:
     """Return what an instruction does; `named` is the variable whose address it holds."""
     plain = instruction.execute
     make = MAKERS.get(instruction.opcode)
-    return plain if make is None else make(plain, named)
+    return _shadowed(plain if make is None else make(plain, named), instruction)
+
+
+def _shadowed(plain: Execute, instruction: Instruction) -> Execute:
+    """Return what an instruction does, where it needs values that somebody wrote."""
+    used, changed = used_registers(instruction), set_registers(instruction)
+    is_move, is_load = (instruction.opcode is one for one in (Opcode.MOVE, Opcode.LOAD))
+
+    def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:
+        shadows = element.shadows
+        if not shadows:
+            return plain(element, instruction, cycle)
+        shadows.use(used)
+        given = shadows.of(instruction.ra) if is_move else None
+        following = plain(element, instruction, cycle)
+        if not is_load:
+            for register in changed:
+                shadows.set(register, given)
+        return following
+
+    return cast("Execute", execute)
 
 
 Maker = Callable[["Execute", int], "Execute"]
@@ -363,9 +437,14 @@ def _load(plain: Execute, named: int) -> Execute:
             return plain(element, instruction, cycle)
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
         element.check(origin, address, num_bytes)
-        following = plain(element, instruction, cycle)
-        origin = element.checked_memory.origin(address & ADDRESS_MASK)
-        element.origins[instruction.rd] = origin
+        memory = element.checked_memory
+        memory.found, memory.is_copying = None, True
+        try:
+            following = plain(element, instruction, cycle)
+        finally:
+            memory.is_copying = False
+        element.shadows.set(instruction.rd, memory.found)
+        element.origins[instruction.rd] = memory.origin(address & ADDRESS_MASK)
         return following
 
     return cast("Execute", execute)
@@ -380,6 +459,9 @@ def _store(plain: Execute, named: int) -> Execute:
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
         element.check(origin, address, num_bytes)
         following = plain(element, instruction, cycle)
+        missing = element.shadows.of(instruction.rb)
+        if missing is not None:
+            element.checked_memory.keep_missing(address & ADDRESS_MASK, num_bytes, missing)
         origin = element.origins[instruction.rb]
         if origin != UNKNOWN and num_bytes >= _ADDRESS_BYTES:
             element.checked_memory.keep_origin(address & ADDRESS_MASK, origin)

@@ -459,9 +459,13 @@ class ComputeElement:
 
     def set_result(self, pc: int, word: int) -> None:
         """Set the register, if there is one, of the result of the operation at `pc` (M116)."""
-        register = self._code[pc].aux >> RESULT_SHIFT
+        register = self.result_register(pc)
         if register:
             self.registers[register] = word
+
+    def result_register(self, pc: int) -> int:
+        """Return the register of the result of the operation at `pc`; 0: it has none."""
+        return self._code[pc].aux >> RESULT_SHIFT
 
     def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
         """Return the error with PE, cycle and source place."""
