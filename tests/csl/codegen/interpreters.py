@@ -37,18 +37,21 @@ def signed(word: int, bits: int = 32) -> int:
     return word - (1 << bits) if word >> (bits - 1) else word
 
 
-def canonical(value: int, scalar: ScalarType) -> int:
-    """A word as the signed 32-bit number that tables hold."""
+def canonical(value: int, scalar: ir.NumberType) -> int:
+    """A word as the signed 32-bit number that tables hold; two words as the number they are."""
     if scalar is T.BOOL:
         return int(value != 0)
+    if isinstance(scalar, ir.WideType):
+        return signed(value, 64) if scalar.is_signed else value & ((1 << 64) - 1)
     if scalar.is_float:
         return signed(value)
     bits = scalar.num_bytes * 8
     return signed(value, bits) if scalar.is_signed else signed(value & ((1 << bits) - 1))
 
 
-def number(word: int, scalar: ScalarType) -> int:
-    return word if scalar.is_signed else word & 0xFFFF_FFFF
+def number(word: int, scalar: ir.NumberType) -> int:
+    is_whole = scalar.is_signed or isinstance(scalar, ir.WideType)
+    return word if is_whole else word & 0xFFFF_FFFF
 
 
 def to_float(word: int) -> float:
@@ -63,7 +66,7 @@ def divide(a: int, b: int) -> int:
     return 0 if b == 0 else abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
 
 
-def binary(opcode: Opcode, scalar: ScalarType, a: int, b: int) -> int:
+def binary(opcode: Opcode, scalar: ir.NumberType, a: int, b: int) -> int:
     if scalar is T.F32:
         x, y = to_float(a), to_float(b)
         match opcode:
@@ -111,18 +114,18 @@ def binary(opcode: Opcode, scalar: ScalarType, a: int, b: int) -> int:
     return canonical(value, scalar)
 
 
-def unary(opcode: Opcode, scalar: ScalarType, a: int) -> int:
+def unary(opcode: Opcode, scalar: ir.NumberType, a: int) -> int:
     if opcode is Op.NEG:
         return canonical(-number(a, scalar), scalar)
     return int(not a) if scalar is T.BOOL else canonical(~a, scalar)
 
 
-def load(memory: bytearray, address: int, scalar: ScalarType) -> int:
+def load(memory: bytearray, address: int, scalar: ir.NumberType) -> int:
     raw = bytes(memory[(address + i) & 0xFFFF] for i in range(scalar.num_bytes))
     return canonical(int.from_bytes(raw, "little"), scalar)
 
 
-def store(memory: bytearray, address: int, scalar: ScalarType, word: int) -> None:
+def store(memory: bytearray, address: int, scalar: ir.NumberType, word: int) -> None:
     for i in range(scalar.num_bytes):
         memory[(address + i) & 0xFFFF] = (word >> (8 * i)) & 0xFF
 
@@ -167,6 +170,9 @@ class Evaluator:
         match e:
             case ir.Immediate(word=word):
                 return word
+            case ir.Join(type=scalar, low=low, high=high):
+                words = self.value(low) & 0xFFFF_FFFF, self.value(high) & 0xFFFF_FFFF
+                return canonical(words[0] | words[1] << 32, scalar)
             case ir.ReadLocal(local=local):
                 return self.locals[local]
             case ir.AddressOf(variable=variable, offset=offset):

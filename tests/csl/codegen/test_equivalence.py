@@ -23,6 +23,10 @@ from tests.csl.codegen.interpreters import canonical, check, instance
 Op, T = Opcode, ScalarType
 WIDE = (T.I16, T.U16, T.I32, T.U32)
 INTEGERS = (T.I8, T.U8, *WIDE)
+I64, U64 = ir.WideType.I64, ir.WideType.U64
+PAIRS = (I64, U64)
+"""Two words; what else there is for `ARITHMETIC` is a call by now."""
+OF_PAIRS = (Op.ADD, Op.ADD, Op.SUB, Op.SUB, Op.AND, Op.OR, Op.XOR)
 ARITHMETIC = (
     *(Op.ADD, Op.ADD, Op.SUB, Op.MUL, Op.MUL, Op.DIV, Op.REM),
     *(Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR),
@@ -34,7 +38,9 @@ ARITHMETIC = (
 BUFFER = ir.Global(
     "buffer", 64, 4, T.U16, None, [ir.Datum(2 * i, T.U16, 257 * i) for i in range(32)]
 )
-OUTPUT = ir.Global("output", 32, 4, T.I32, None)
+OUTPUT = ir.Global("output", 48, 8, T.I32, None)
+RESULT = {s: 4 * i for i, s in enumerate(INTEGERS)} | {I64: 32, U64: 40}
+"""Where in it a variable of each type ends."""
 MEM = DsdDescriptor(DsdKind.MEM1D)
 STREAM = DsdDescriptor(DsdKind.FABIN, color=3, queue=2)
 CONSTANT_DSD = ir.MakeDsd(
@@ -50,8 +56,10 @@ GLOBALS = (BUFFER, OUTPUT, KEPT_DSD, CHANGED_DSD, KEPT)
 NAMED_DSR = (OperandMode.DSR_SRC1, 1)
 
 
-def imm(scalar: ScalarType, value: int) -> ir.Immediate:
-    return ir.Immediate(scalar, canonical(value, scalar))
+def imm(scalar: ir.NumberType, value: int) -> ir.Expression:
+    if isinstance(scalar, ScalarType):
+        return ir.Immediate(scalar, canonical(value, scalar))
+    return ir.Join(scalar, imm(T.U32, value), imm(T.U32, value >> 32))
 
 
 @dataclass
@@ -59,26 +67,29 @@ class Program:
     """What a random function may mention."""
 
     random: Random
-    variables: dict[ScalarType, list[ir.Local]]
+    variables: dict[ir.NumberType, list[ir.Local]]
     dsds: list[ir.Local]
     callees: list[ir.Function]
     result: ScalarType | None = None
     counters: int = 0
 
-    def expression(self, scalar: ScalarType, depth: int) -> ir.Expression:
+    def expression(self, scalar: ir.NumberType, depth: int) -> ir.Expression:
         leaves = ["immediate", "local"]
         inner = ["binary", "binary", "unary", "convert", "select", "load", "call"]
+        inner += [*["binary"] * 5, *["call"] * 3] if scalar in PAIRS else []
         kind = self.random.choice(leaves if depth == 0 else leaves + inner)
         match kind:
             case "immediate":
-                return imm(scalar, self.random.choice((0, 1, 2, 3, 4, 8, 12, -1, -7, 300)))
+                number = self.random.choice((0, 1, 2, 3, 4, 8, 12, -1, -7, 300))
+                is_pair = scalar in PAIRS and self.random.choice((True, False))
+                return imm(scalar, number << 31 if is_pair else number)
             case "local":
                 return ir.ReadLocal(self.random.choice(self.variables[scalar]))
             case "unary":
                 opcode = self.random.choice((Op.NEG, Op.NOT))
                 return ir.Unary(opcode, scalar, self.expression(scalar, depth - 1))
             case "convert":
-                source = self.random.choice((T.BOOL, *INTEGERS))
+                source = self.random.choice((T.BOOL, *INTEGERS, *PAIRS))
                 operand = self.condition(depth - 1) if source is T.BOOL else None
                 operand = operand or self.expression(source, depth - 1)
                 return ir.Convert(source, scalar, operand)
@@ -90,6 +101,8 @@ class Program:
                     self.expression(scalar, depth - 1),
                 )
             case "load":
+                if scalar in PAIRS and self.random.choice((True, False)):
+                    return ir.Load(scalar, self.address(depth - 1))
                 kept = ir.Load(T.U16, ir.AddressOf(KEPT), self.random.choice((0, 2)))
                 changed = ir.Load(T.U16, self.address(depth - 1))
                 return ir.Convert(T.U16, scalar, self.random.choice((kept, changed, changed)))
@@ -102,6 +115,8 @@ class Program:
                     function,
                     tuple(self.expression(p.type, depth - 1) for p in function.parameters),
                 )
+            case "binary" if isinstance(scalar, ir.WideType):
+                return self.pair(scalar, depth - 1)
             case _:
                 return ir.Binary(
                     self.random.choice(ARITHMETIC),
@@ -110,10 +125,34 @@ class Program:
                     self.expression(scalar, depth - 1),
                 )
 
+    def pair(self, scalar: ir.WideType, depth: int) -> ir.Expression:
+        """An operation on two words each, or a word of each of two in the place of the other."""
+        left = self.expression(scalar, depth)
+        match self.random.randrange(5):
+            case 0:
+                count = imm(T.U16, self.random.choice((0, 1, 8, 31, 32, 33, 40, 63, 64, 80)))
+                return ir.Binary(self.random.choice((Op.SHL, Op.SHR)), scalar, left, count)
+            case 1:
+                high = ir.Binary(Op.SHR, U64, left, imm(T.U16, 32))
+                right = self.expression(self.random.choice(PAIRS), depth)
+                words = [ir.Convert(U64, T.U32, high), ir.Convert(I64, T.U32, right)]
+                return ir.Join(scalar, *words)
+            case 2:
+                local = ir.ReadLocal(self.random.choice(self.variables[scalar]))
+                high = ir.Binary(Op.SHR, U64, local, imm(T.U16, 32))
+                words = [ir.Convert(U64, T.U32, high), ir.Convert(U64, T.U32, local)]
+                swapped = ir.Join(scalar, *words)
+                if self.random.choice((True, False)):
+                    return swapped
+                return ir.Binary(self.random.choice(OF_PAIRS), scalar, left, swapped)
+            case _:
+                right = self.expression(scalar, depth)
+                return ir.Binary(self.random.choice(OF_PAIRS), scalar, left, right)
+
     def condition(self, depth: int) -> ir.Expression:
         kind = self.random.choice(("compare", "not", "and", "or", "constant"))
         if depth <= 0 or kind == "compare":
-            scalar = self.random.choice(WIDE)
+            scalar = self.random.choice((*WIDE, *PAIRS))
             opcode = self.random.choice((Op.EQUAL, Op.NOT_EQUAL, Op.LESS, Op.LESS_EQUAL))
             return ir.Binary(
                 opcode, scalar, self.expression(scalar, max(0, depth - 1)),
@@ -180,18 +219,20 @@ class Program:
         kinds += ["if", "if", "loop"] if depth else []
         kinds += ["break", "continue"] if in_loop else []
         kinds += ["call", "return"] if depth else []
-        scalar = self.random.choice(INTEGERS)
+        scalar = self.random.choice((*INTEGERS, *PAIRS, *PAIRS))
         match self.random.choice(kinds):
             case "set":
                 local = self.random.choice(self.variables[scalar])
                 return (ir.SetLocal(local, self.expression(scalar, 3)),)
+            case "store" if scalar in PAIRS:
+                return (ir.Store(scalar, ir.AddressOf(OUTPUT), 32, self.expression(scalar, 2)),)
             case "store":
                 return (ir.Store(T.U16, self.address(2), 2, self.expression(T.U16, 2)),)
             case "fresh":
                 local = ir.Local("fresh", scalar)
                 first = ir.SetLocal(local, self.expression(scalar, 1))
-                output = ir.Store(T.U8, ir.AddressOf(OUTPUT), 28, ir.ReadLocal(local))
-                return first, output
+                low = ir.Convert(scalar, T.U8, ir.ReadLocal(local))
+                return first, ir.Store(T.U8, ir.AddressOf(OUTPUT), 28, low)
             case "dsd":
                 local = self.random.choice(self.dsds)
                 return (ir.SetLocal(local, self.dsd(2)),)
@@ -218,7 +259,7 @@ class Program:
                 result = ir.Return(self.expression(self.result, 1))
                 return (ir.If(self.condition(1), (result,), ()),)
             case "return" | "call":
-                call = self.expression(self.random.choice((T.U16, T.I16)), 3)
+                call = self.expression(self.random.choice((T.U16, T.I16, U64)), 3)
                 return (ir.Evaluate(call),) if isinstance(call, ir.Call) else ()
             case "break":
                 return (ir.If(self.condition(1), (ir.Break(),), ()),)
@@ -257,21 +298,24 @@ class Program:
         return ir.DsdStatement(DsdOperation.ADD16, dest, src0, src1, None, config)
 
 
-def random_function(random: Random, name, result, callees, *, depth: int) -> ir.Function:
-    parameters = tuple(ir.Local(f"p{i}", T.U16) for i in range(2))
-    variables = {scalar: [ir.Local(scalar.name.lower(), scalar)] for scalar in INTEGERS}
+def random_function(
+    random: Random, name, result, callees, *, depth: int, types=(T.U16, T.U16)
+) -> ir.Function:
+    parameters = tuple(ir.Local(f"p{i}", type_) for i, type_ in enumerate(types))
+    variables = {s: [ir.Local(s.name.lower(), s)] for s in (*INTEGERS, *PAIRS)}
     dsds = [ir.Local("d", ir.DSD)]
     initial = [ir.SetLocal(v, imm(s, 3)) for s, (v,) in variables.items()]
     initial += [
         ir.SetLocal(dsds[0], ir.MakeDsd(MEM, ir.AddressOf(BUFFER), imm(T.U16, 3), imm(T.I16, 1)))
     ]
-    variables[T.U16] = [*variables[T.U16], *parameters]
+    for parameter in parameters:
+        variables[parameter.type].append(parameter)
     program = Program(random, variables, dsds, callees, result)
     body = program.block(depth, in_loop=False)
     final: list[ir.Statement] = (
         [
-            ir.Store(s, ir.AddressOf(OUTPUT), 4 * i, ir.ReadLocal(locals_[0]))
-            for i, (s, locals_) in enumerate(variables.items())
+            ir.Store(s, ir.AddressOf(OUTPUT), RESULT[s], ir.ReadLocal(locals_[0]))
+            for s, locals_ in variables.items()
         ]
         if result is None
         else [ir.Return(program.expression(result, 2))]
@@ -283,7 +327,7 @@ def random_function(random: Random, name, result, callees, *, depth: int) -> ir.
 def sum_of_parameters(random: Random) -> ir.Function:
     """A function that is one expression."""
     parameters = tuple(ir.Local(f"p{i}", T.U16) for i in range(2))
-    program = Program(random, {s: [ir.Local("none", s)] for s in INTEGERS}, [], [])
+    program = Program(random, {s: [ir.Local("none", s)] for s in (*INTEGERS, *PAIRS)}, [], [])
     program.variables[T.U16] = list(parameters)
     factors = [ir.ReadLocal(random.choice(parameters)), ir.Load(T.U16, program.address(0))]
     body = (ir.Return(ir.Binary(Op.ADD, T.U16, *factors)),)
@@ -294,8 +338,11 @@ def random_instance(random: Random) -> ir.InstanceIr:
     leaf = random_function(random, "leaf", T.U16, [], depth=1)
     total = sum_of_parameters(random)
     other = random_function(random, "other", T.I16, [leaf, total], depth=1)
-    main = random_function(random, "main", None, [leaf, other, total], depth=2)
-    return instance((main, leaf, other, total), GLOBALS)
+    types = (T.U16, U64, I64)
+    pair = random_function(random, "pair", U64, [leaf, total], depth=1, types=types)
+    far = random_function(random, "far", I64, [pair, total], depth=1, types=(I64, T.U16))
+    main = random_function(random, "main", None, [leaf, other, total, pair, far], depth=2)
+    return instance((main, leaf, other, total, pair, far), GLOBALS)
 
 
 @settings(max_examples=200, deadline=None, phases=(Phase.generate,))
