@@ -51,7 +51,7 @@ MAX_ELEMENTS = 1 << 24
 
 It keeps a mistaken length from filling memory.
 """
-MAX_FIELDS = 1 << 10
+MAX_FIELDS = 1 << 12
 """Fields of one struct, those of structs in it included: each is looked at apart."""
 
 

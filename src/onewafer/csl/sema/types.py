@@ -9,7 +9,7 @@ value. `str(type)` is the CSL spelling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final
@@ -132,6 +132,15 @@ class EnumType:
 
 
 @dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the fields of a struct lie."""
+
+    offsets: tuple[int, ...]
+    num_bytes: int
+    alignment: int
+
+
+@dataclass(frozen=True, slots=True)
 class StructType:
     """A struct, or (names None) a tuple."""
 
@@ -143,6 +152,15 @@ class StructType:
     """Of the fields of a value all but one are undefined."""
     qualifier: str = ""
     """`packed` or `extern`."""
+    _layout: _Layout | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def layout(self) -> _Layout:
+        """Where the fields lie in PE memory; worked out once, as each of them is asked for it."""
+        if self._layout is None:
+            object.__setattr__(self, "_layout", _lay_out(self))
+        assert self._layout is not None
+        return self._layout
 
     @property
     def is_overlaid(self) -> bool:
@@ -434,9 +452,8 @@ def num_bytes(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
-        case StructType(_, fields):
-            ends = (field_offset(type_, i) + num_bytes(field) for i, field in enumerate(fields))
-            return _aligned(max(ends, default=0), alignment(type_))
+        case StructType():
+            return type_.layout.num_bytes
         case IntegerType(bits):
             return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case FloatType(bits):
@@ -491,8 +508,8 @@ def alignment(type_: Type) -> int:
     match type_:
         case ArrayType(_, element):
             return alignment(element)
-        case StructType(_, fields):
-            return max(map(alignment, fields), default=1)
+        case StructType():
+            return type_.layout.alignment
         case _ if type_ in DSDS:
             return 4
         case _:
@@ -508,12 +525,18 @@ def field_offset(type_: StructType, index: int) -> int:
     Fields lie in their order, each at the next address of its alignment, as in C; variants of a
     plain `union` too, one behind the other, so that a copy of all of them is a copy of each.
     """
-    if type_.is_overlaid:
-        return 0
-    end = 0
-    for field in type_.fields[:index]:
-        end = _aligned(end, alignment(field)) + num_bytes(field)
-    return _aligned(end, alignment(type_.fields[index]))
+    return type_.layout.offsets[index]
+
+
+def _lay_out(type_: StructType) -> _Layout:
+    offsets: list[int] = []
+    end = size = 0
+    for part in type_.fields:
+        offsets.append(0 if type_.is_overlaid else _aligned(end, alignment(part)))
+        end = offsets[-1] + num_bytes(part)
+        size = max(size, end)
+    aligned = max(map(alignment, type_.fields), default=1)
+    return _Layout(tuple(offsets), _aligned(size, aligned), aligned)
 
 
 def leaves(type_: Type, start: int = 0) -> Iterator[tuple[int, Type]]:
