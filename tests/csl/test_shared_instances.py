@@ -7,8 +7,6 @@ PEs get programs of their own by a param of text that tells them apart.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
 from random import Random
 
 from hypothesis import Phase, given, settings
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.simulator import Machine
+from tests.csl.random_programs import Writer, grammar
 from tests.csl.test_narrow_integers import START
 
 NUM_PES = 5
@@ -84,12 +83,8 @@ LAST = """
   out[0] += @as(u32, count);
 """
 
-# What each letter stands for: U, I, F and C are expressions of u16, i16, f32 and bool, K a u16 that
-# is known while compiling, S a statement; N is a place in `out`, V a new variable, L a new label.
-# The forms before the blank line end an expansion.
-GRAMMAR = {
-    letter: [part.strip().split("\n    ") for part in forms.split("\n\n")]
-    for letter, forms in {
+GRAMMAR = grammar(
+    {
         "K": """
     a
     b
@@ -236,43 +231,8 @@ GRAMMAR = {
     for ([2]u16{ a, 3 }) |V| { S S }
     { var V: u16 = U; S V += 1; S }
     { var V: u16 = b; while (V < K % 9) : (V += K % 3 + 1) { S } }""",
-    }.items()
-}
-
-
-@dataclass
-class Writer:
-    """Writes random programs."""
-
-    random: Random
-    num_names: int = 0
-    variables: list[str] = field(default_factory=list[str])
-
-    def write(self, letter: str, depth: int) -> str:
-        """Return something that a letter stands for."""
-        leaves, forms = GRAMMAR[letter]
-        if letter == "U":
-            leaves = leaves + self.variables
-        form = self.random.choice(forms if depth and self.random.random() < 0.8 else leaves)
-        self.num_names += 1
-        name = f"v{self.num_names}"
-        is_visible = "V" in form
-
-        def part(match: re.Match[str]) -> str:
-            match match[0]:
-                case "N":
-                    return str(self.random.randrange(32))
-                case "V" | "L":
-                    return name
-                case "S" if is_visible:
-                    self.variables.append(name)
-                    written = self.write("S", depth - 1)
-                    self.variables.pop()
-                    return written
-                case inner:
-                    return self.write(inner, depth - 1 if depth else 0)
-
-        return re.sub(r"\b[UIFCKSNVL]\b", part, form)
+    }
+)
 
 
 def draw_params(random: Random) -> list[dict[str, str]]:
@@ -320,7 +280,7 @@ def run_program(source: str, all_params: list[dict[str, str]], *, is_shared: boo
 @given(seed=st.integers(0, 1 << 32))
 def test_a_shared_program_is_that_of_each_pe(seed: int) -> None:
     random = Random(seed)  # noqa: S311
-    writer = Writer(random)
+    writer = Writer(random, GRAMMAR)
     body = "\n  ".join(writer.write("S", 3) for _ in range(NUM_STATEMENTS))
     source = f"{DECLARATIONS}task main() void {{\n  {body}\n  {LAST}\n}}{START}"
     all_params = draw_params(random)

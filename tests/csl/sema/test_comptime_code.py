@@ -85,3 +85,32 @@ def test_values_of_a_block_have_one_type(analyze, first, second, codes):
     }}
     """
     assert analyze(source).codes == codes
+
+
+@pytest.mark.parametrize(
+    ("statements", "result"),
+    [
+        ("const p = pairs[1]; pairs[1].list[0] = 9; return p.list[0];", 3),
+        ("var p = pairs[1]; p.list[0] = 9; return pairs[1].list[0];", 3),
+        ("var p = pairs[1]; p = pairs[0]; p.list[1] = 9; return pairs[0].list[1];", 2),
+        ("const all = pairs; pairs[1].list[0] = 9; return all[1].list[0];", 3),
+        ("var p = made(); p.list[0] = 9; return p.list[0] + made().list[0];", 10),
+        ("const s = .{ .p = pairs[0] }; pairs[0].list[0] = 9; return s.p.list[0];", 1),
+        ("var t: i16 = 0; for (list) |e, i| { list[(i + 1) % 3] = e; t += e; } return t;", 3),
+        ("var t: i16 = 0; for (list) |e| { list = [3]i16{ 5, 6, 7 }; t += e; } return t;", 14),
+        ("var t: i16 = 0; for (pairs[0].list) |e| { pairs[0].list[1] = 9; t += e; } return t;", 10),
+        ("list[0] = b: { list = [3]i16{ 7, 7, 7 }; break :b 4; }; return list[0] + list[1];", 11),
+    ],
+)
+def test_arrays_of_variables_are_their_own(analyze, statements, result):
+    source = f"""
+    const Pair = struct {{ list: [2]i16 }};
+    fn made() Pair {{ return Pair{{ .list = [2]i16{{ 1, 2 }} }}; }}
+    fn work() i16 {{
+      var pairs = [2]Pair{{ made(), Pair{{ .list = [2]i16{{ 3, 4 }} }} }};
+      var list = [3]i16{{ 1, 2, 3 }};
+      {statements}
+    }}
+    comptime {{ @comptime_assert(work() == {result}); }}
+    """
+    assert analyze(source).codes == []

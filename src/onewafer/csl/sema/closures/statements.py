@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import conversions, operations, packed, places
 from onewafer.csl.sema import types as t
@@ -255,9 +255,10 @@ class _Step:
     span: Span
 
 
-def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: Scope) -> Execute:
+def _steps_to(place: ast.Expression, scope: Scope) -> tuple[ast.Expression, list[_Step]]:
+    """Return what a place is a part of, and the way from there."""
     steps: list[_Step] = []
-    node = target
+    node = place
     while True:
         match node:
             case ast.Member(base=base, name=name):
@@ -265,30 +266,57 @@ def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: 
             case ast.Index(base=base, indices=indices):
                 compiled = tuple(compile_expression(i, scope) for i in indices)
                 steps.append(_Step(None, compiled, node.span))
-            case ast.Name(name=name):
-                break
             case _:
-                places.no_place(node.span)
+                return node, steps[::-1]
         node = base
-    slot = _variable(scope, name, node.span)
+
+
+def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: Scope) -> Execute:
+    whole, steps = _steps_to(target, scope)
+    if not isinstance(whole, ast.Name):
+        places.no_place(whole.span)
+    slot = _variable(scope, whole.name, whole.span)
     if slot is None:
-        return _fault(name, node.span)
+        return _fault(whole.name, whole.span)
     index = slot.index
-    steps.reverse()
 
     def run(frame: Frame) -> Signal | None:
+        new = value(frame)
         old = frame.slots[index]
         if old is None:
             raise Fault(None)
-        frame.slots[index] = _update(frame, old, steps, value(frame), span)
+        if type(old) is Array and len(steps) == 1:
+            _set_element(frame, old, steps[0], new, span)
+        else:
+            frame.slots[index] = _update(frame, old, steps, new, span)
         return None
 
     return run
 
 
+def _set_element(frame: Frame, array: Array, step: _Step, new: Value, span: Span) -> None:
+    """Change an array that a variable holds itself, and so alone."""
+    position = _position(frame, array, step)
+    array.elements[position] = _replace(array.elements[position], new, span)
+
+
+def _position(frame: Frame, array: Array, step: _Step) -> int:
+    if step.name is not None:
+        _no_such_part(array, step)
+    values = [index(frame) for index in step.indices]
+    flat = places.flat_index(array.type.dimensions, values, step.span, f"`{array.type}`")
+    return conversions.forced_integer(flat, step.span, "index")
+
+
+def _no_such_part(container: Value, step: _Step) -> NoReturn:
+    what = f"field `{step.name}`" if step.name is not None else "element"
+    fail("unknown-field", f"a `{type_of(container)}` has no such {what}", step.span)
+
+
 def _update(
     frame: Frame, container: Value, steps: Sequence[_Step], new: Value, span: Span
 ) -> Value:
+    """Return a value with another part; arrays in it may be those of other values, too."""
     if not steps:
         return _replace(container, new, span)
     step, rest = steps[0], steps[1:]
@@ -304,15 +332,13 @@ def _update(
             position = conversions.forced_integer(step.indices[0](frame), step.span, "an index")
             if not 0 <= position < len(fields):
                 fail("index-out-of-range", f"index {position} is outside of the tuple", step.span)
-        case Array(type_, elements) if step.name is None:
-            values = [index(frame) for index in step.indices]
-            flat = places.flat_index(type_.dimensions, values, step.span, f"`{type_}`")
-            position = conversions.forced_integer(flat, step.span, "index")
-            elements[position] = _update(frame, elements[position], rest, new, span)
-            return container
+        case Array():
+            position, changed = _position(frame, container, step), container.copy()
+            part = _update(frame, changed.elements[position], rest, new, span)
+            changed.elements[position] = part
+            return changed
         case _:
-            what = f"field `{step.name}`" if step.name is not None else "element"
-            fail("unknown-field", f"a `{type_of(container)}` has no such {what}", step.span)
+            _no_such_part(container, step)
     part = _update(frame, fields[position], rest, new, span)
     return container.with_fields((*fields[:position], part, *fields[position + 1 :]))
 
@@ -352,6 +378,7 @@ def _compile_while(node: ast.While, scope: Scope) -> Execute:
 
 def _compile_for(node: ast.For, scope: Scope) -> Execute:
     iterable = compile_expression(node.iterable, scope)
+    walked = _compile_walk(node.iterable, scope)
     span, whole = node.iterable.span, node.span
     scope.blocks.append({})
     element = scope.declare(node.element.name, is_const=True).index
@@ -367,10 +394,14 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
 
     def run(frame: Frame) -> Signal | None:
         tick, slots = frame.module.session.tick, frame.slots
-        iterated = iterable(frame)
-        if loop is not None and frame.module.context.is_layout and loop.run(frame, iterated, span):
-            return None
-        for number, value in enumerate(iterate(iterated, span)):
+        values = walked(frame) if walked is not None else None
+        if values is None:
+            iterated = iterable(frame)
+            is_layout = frame.module.context.is_layout
+            if loop is not None and is_layout and loop.run(frame, iterated, span):
+                return None
+            values = iterate(iterated, span)
+        for number, value in enumerate(values):
             tick(whole)
             slots[element] = value
             if index is not None:
@@ -381,6 +412,50 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
         return None
 
     return run
+
+
+def _compile_walk(
+    node: ast.Expression, scope: Scope
+) -> Callable[[Frame], Iterator[Value] | None] | None:
+    """Return what walks an array of a variable; None: another value is walked.
+
+    Like at run time, an element is what it is when the loop comes to it.
+    """
+    whole, steps = _steps_to(node, scope)
+    slot = scope.find(whole.name) if isinstance(whole, ast.Name) else None
+    if slot is None or slot.is_const:
+        return None
+    index = slot.index
+
+    def walk(frame: Frame) -> Iterator[Value] | None:
+        array, path = frame.slots[index], list[int]()
+        for step in steps:
+            match array:
+                case Struct(names, fields) if names is not None and step.name is not None:
+                    places.member(array, step.name, step.span)  # refuses what is not there
+                    path.append(names.index(step.name))
+                    array = fields[path[-1]]
+                case Array(_, elements):
+                    path.append(_position(frame, array, step))
+                    array = elements[path[-1]]
+                case _:
+                    return None
+        if not isinstance(array, Array):
+            return None
+        return (_part(frame.slots[index], (*path, i)) for i in range(len(array.elements)))
+
+    return walk
+
+
+def _part(value: Value | None, path: Sequence[int]) -> Value:
+    for position in path:
+        match value:
+            case Struct(_, parts) | Array(_, parts):
+                value = parts[position]
+            case _:
+                raise AssertionError(value)
+    assert value is not None
+    return value
 
 
 def iterate(value: Value, span: Span) -> Iterator[Value]:
