@@ -54,15 +54,28 @@ def halves(
             return halves(g, operand, place)
         case ir.Convert(source=ScalarType() as source, operand=operand):
             return _extended(g, source, operand, place)
-        case ir.Unary(opcode=Opcode.NOT, operand=operand):
-            return _complement(g, operand, place)
-        case ir.Unary(operand=operand):
-            return _difference(g, (ZERO, ZERO), halves(g, operand), place)
-        case ir.Binary():
-            return _binary(g, expression, place)
+        case ir.Unary() | ir.Binary():
+            return _operation(g, expression, place)
         case _:
             pair = g.evaluate(expression)
             return pair, pair.second
+
+
+def _operation(
+    g: ExpressionGenerator, operation: ir.Unary | ir.Binary, place: Register | None
+) -> Halves:
+    """Compute an operation; what it takes on the way is free again."""
+    dest = place or g.frame.allocate(2)
+    with g.frame.scope():
+        top = g.frame.top
+        if isinstance(operation, ir.Unary):
+            value = _unary(g, operation, dest)
+        else:
+            value = _binary(g, operation, dest, is_fresh=place is None)
+        if any(half.function is g.function and half.slot >= top for half in value):
+            _deliver(g, value, dest)
+            value = dest, dest.second
+    return value
 
 
 def _extended(
@@ -74,42 +87,54 @@ def _extended(
     return low, _shifted(g, _RIGHT_SIGNED, low, WORD_BITS - 1, _high(place))
 
 
-def _complement(g: ExpressionGenerator, operand: ir.Expression, place: Register | None) -> Halves:
-    low, high = halves(g, operand)
+def _unary(g: ExpressionGenerator, unary: ir.Unary, place: Register) -> Halves:
+    low, high = halves(g, unary.operand, place)
+    if unary.opcode is Opcode.NEG:
+        return _difference(g, (ZERO, ZERO), (low, high), place)
     first = _target(g, place, high)
     g.emit(Opcode.NOT, ScalarType.U32, rd=first, ra=low)
-    second = _target(g, _high(place), first)
+    second = _target(g, place.second, first)
     g.emit(Opcode.NOT, ScalarType.U32, rd=second, ra=high)
     return first, second
 
 
-def _binary(g: ExpressionGenerator, binary: ir.Binary, place: Register | None) -> Halves:
+def _binary(
+    g: ExpressionGenerator, binary: ir.Binary, place: Register, *, is_fresh: bool
+) -> Halves:
+    """Compute an operation into a pair; into a fresh one, the first operand may go before it."""
     match binary:
-        case ir.Binary(opcode=Opcode.ADD):
-            return _sum(g, *_operands(g, binary), place)
-        case ir.Binary(opcode=Opcode.SUB):
-            return _difference(g, *_operands(g, binary), place)
-        case ir.Binary(opcode=Opcode.AND | Opcode.OR | Opcode.XOR):
-            return _bitwise(g, binary, place)
+        case ir.Binary(opcode=Opcode.AND, left=left, right=ir.Join() as mask) if _is_known(mask):
+            return _masked(g, halves(g, left, place), mask, place)
         case ir.Binary(
             opcode=Opcode.SHR,
             type=ir.WideType.I64,
             left=ir.Binary(opcode=Opcode.SHL, left=value, right=ir.Immediate(word=left)),
             right=ir.Immediate(word=right),
         ) if 0 < left == right < WORD_BITS:
-            return _sign_extended(g, value, left, place)
+            return _sign_extended(g, halves(g, value, place), left, place)
         case ir.Binary(opcode=Opcode.SHL, left=left, right=ir.Immediate(per_pe=None, word=count)):
-            return _shifted_left(g, halves(g, left), count, place)
+            return _shifted_left(g, halves(g, left, place), count, place)
         case ir.Binary(opcode=Opcode.SHR, left=left, right=ir.Immediate(per_pe=None, word=count)):
             shift = _RIGHT_SIGNED if binary.type.is_signed else _RIGHT
-            return _shifted_right(g, halves(g, left), count, shift, place)
+            return _shifted_right(g, halves(g, left, place), count, shift, place)
+        case _:
+            operands = _operands(g, binary, place if is_fresh else None)
+    match binary.opcode:
+        case Opcode.ADD:
+            return _sum(g, *operands, place)
+        case Opcode.SUB:
+            return _difference(g, *operands, place)
+        case Opcode.AND | Opcode.OR | Opcode.XOR:
+            return _bitwise(g, binary.opcode, *operands, place)
         case _:
             raise InternalError(f"{binary.opcode.name} of wide integers should be a call by now")
 
 
-def _operands(g: ExpressionGenerator, binary: ir.Binary) -> tuple[Halves, Halves]:
-    """Compute both operands so that they are available together."""
-    low, high = halves(g, binary.left)
+def _operands(
+    g: ExpressionGenerator, binary: ir.Binary, place: Register | None = None
+) -> tuple[Halves, Halves]:
+    """Compute both operands, the first perhaps into a pair, so that they are there together."""
+    low, high = halves(g, binary.left, place)
     if walk.has_call(binary.right):
         low, high = _own(g, low), _own(g, high)
     return (low, high), halves(g, binary.right)
@@ -127,32 +152,30 @@ def _own(g: ExpressionGenerator, register: Register) -> Register:
 # --- sums and differences ------------------------------------------------------------------------
 
 
-def _sum(g: ExpressionGenerator, left: Halves, right: Halves, place: Register | None) -> Halves:
-    if left[0] == ZERO or (place is not None and right[0] == place):
+def _sum(g: ExpressionGenerator, left: Halves, right: Halves, place: Register) -> Halves:
+    if left[0] == ZERO or right[0] == place:
         left, right = right, left
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
-        return a_low, _word(g, Opcode.ADD, a_high, b_high, _high(place), a_low)
+        return a_low, _word(g, Opcode.ADD, a_high, b_high, place.second, a_low)
     low = _target(g, place, b_low, a_high, b_high)
     g.emit(Opcode.ADD, ScalarType.U32, rd=low, ra=a_low, rb=b_low)
     carry = g.frame.allocate()
     g.emit(Opcode.LESS, ScalarType.U32, rd=carry, ra=low, rb=b_low)
-    high = _word(g, Opcode.ADD, a_high, b_high, _high(place), low)
-    return low, _word(g, Opcode.ADD, high, carry, _high(place), low)
+    high = _word(g, Opcode.ADD, a_high, b_high, place.second, low)
+    return low, _word(g, Opcode.ADD, high, carry, place.second, low)
 
 
-def _difference(
-    g: ExpressionGenerator, left: Halves, right: Halves, place: Register | None
-) -> Halves:
+def _difference(g: ExpressionGenerator, left: Halves, right: Halves, place: Register) -> Halves:
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
-        return a_low, _word(g, Opcode.SUB, a_high, b_high, _high(place), a_low)
+        return a_low, _word(g, Opcode.SUB, a_high, b_high, place.second, a_low)
     borrow = g.frame.allocate()
     g.emit(Opcode.LESS, ScalarType.U32, rd=borrow, ra=a_low, rb=b_low)
     low = _target(g, place, a_high, b_high)
     g.emit(Opcode.SUB, ScalarType.U32, rd=low, ra=a_low, rb=b_low)
-    high = _word(g, Opcode.SUB, a_high, b_high, _high(place), low)
-    return low, _word(g, Opcode.SUB, high, borrow, _high(place), low)
+    high = _word(g, Opcode.SUB, a_high, b_high, place.second, low)
+    return low, _word(g, Opcode.SUB, high, borrow, place.second, low)
 
 
 def _word(
@@ -176,80 +199,70 @@ def _word(
 # --- bits ----------------------------------------------------------------------------------------
 
 
-def _bitwise(g: ExpressionGenerator, binary: ir.Binary, place: Register | None) -> Halves:
-    match binary:
-        case ir.Binary(
-            opcode=Opcode.AND,
-            left=value,
-            right=ir.Join(
-                low=ir.Immediate(per_pe=None) as low_mask,
-                high=ir.Immediate(per_pe=None) as high_mask,
-            ),
-        ):
-            low, high = halves(g, value)
-            first = _masked(g, low, low_mask, place, high)
-            return first, _masked(g, high, high_mask, _high(place), first)
-        case _:
-            (a_low, a_high), (b_low, b_high) = _operands(g, binary)
-            first = _word(g, binary.opcode, a_low, b_low, place, a_high, b_high)
-            return first, _word(g, binary.opcode, a_high, b_high, _high(place), first)
-
-
-def _masked(
-    g: ExpressionGenerator,
-    word: Register,
-    mask: ir.Immediate,
-    wanted: Register | None,
-    still_read: Register,
-) -> Register:
-    if mask.word == _ONES:
-        return word
-    register = g.evaluate(mask)
-    return _word(g, Opcode.AND, word, register, wanted, still_read)
-
-
-def _sign_extended(
-    g: ExpressionGenerator, value: ir.Expression, count: int, place: Register | None
+def _bitwise(
+    g: ExpressionGenerator, opcode: Opcode, left: Halves, right: Halves, place: Register
 ) -> Halves:
+    (a_low, a_high), (b_low, b_high) = left, right
+    first = _word(g, opcode, a_low, b_low, place, a_high, b_high)
+    return first, _word(g, opcode, a_high, b_high, place.second, first)
+
+
+def _is_known(value: ir.Join) -> bool:
+    return all(isinstance(w, ir.Immediate) and w.per_pe is None for w in (value.low, value.high))
+
+
+def _masked(g: ExpressionGenerator, value: Halves, mask: ir.Join, place: Register) -> Halves:
+    """Return the bits of a known mask; where these are all bits of a word, it stays."""
+    low, high = value
+    if not _has_all_bits(mask.low):
+        low = _word(g, Opcode.AND, low, g.evaluate(mask.low), place, high)
+    if not _has_all_bits(mask.high):
+        high = _word(g, Opcode.AND, high, g.evaluate(mask.high), place.second, low)
+    return low, high
+
+
+def _has_all_bits(word: ir.Expression) -> bool:
+    return isinstance(word, ir.Immediate) and word.word == _ONES
+
+
+def _sign_extended(g: ExpressionGenerator, value: Halves, count: int, place: Register) -> Halves:
     """Return a number of fewer bits than 64, whose upper ones are as its highest."""
-    low, high = halves(g, value)
-    moved = _shifted(g, _LEFT, high, count, None)
-    return low, _shifted(g, _RIGHT_SIGNED, moved, count, _high(place), low)
+    low, high = value
+    moved = _shifted(g, _LEFT, high, count, place.second, low)
+    return low, _shifted(g, _RIGHT_SIGNED, moved, count, place.second, low)
 
 
-def _shifted_left(
-    g: ExpressionGenerator, value: Halves, count: int, place: Register | None
-) -> Halves:
+def _shifted_left(g: ExpressionGenerator, value: Halves, count: int, place: Register) -> Halves:
     low, high = value
     if count == 0:
         return value
     if count >= NUM_BITS:
         return ZERO, ZERO
     if count >= WORD_BITS:
-        return ZERO, _shifted(g, _LEFT, low, count - WORD_BITS, _high(place))
+        return ZERO, _shifted(g, _LEFT, low, count - WORD_BITS, place.second)
     upper = _shifted(g, _LEFT, high, count, None)
     crossing = _shifted(g, _RIGHT, low, WORD_BITS - count, None)
     first = _shifted(g, _LEFT, low, count, place)
-    return first, _word(g, Opcode.OR, upper, crossing, _high(place), first)
+    return first, _word(g, Opcode.OR, upper, crossing, place.second, first)
 
 
 def _shifted_right(
-    g: ExpressionGenerator, value: Halves, count: int, shift: Shift, place: Register | None
+    g: ExpressionGenerator, value: Halves, count: int, shift: Shift, place: Register
 ) -> Halves:
     """Shift right; `shift` says whether zeros or the sign come in."""
     low, high = value
     if count == 0:
         return value
-    if count >= NUM_BITS or (count >= WORD_BITS and shift is _RIGHT_SIGNED):
-        sign = _shifted(g, shift, high, WORD_BITS - 1, None)
-        if count >= NUM_BITS:
-            return (sign, sign) if shift is _RIGHT_SIGNED else (ZERO, ZERO)
-        return _shifted(g, shift, high, count - WORD_BITS, place, sign), sign
     if count >= WORD_BITS:
-        return _shifted(g, shift, high, count - WORD_BITS, place), ZERO
+        first = ZERO
+        if shift is _RIGHT_SIGNED or count < NUM_BITS:
+            first = _shifted(g, shift, high, min(count - WORD_BITS, WORD_BITS - 1), place)
+        if shift is _RIGHT:
+            return first, ZERO
+        return first, _shifted(g, shift, high, WORD_BITS - 1, place.second, first)
     lower = _shifted(g, _RIGHT, low, count, None)
     crossing = _shifted(g, _LEFT, high, WORD_BITS - count, None)
-    second = _shifted(g, shift, high, count, _high(place))
+    second = _shifted(g, shift, high, count, place.second)
     return _word(g, Opcode.OR, lower, crossing, place, second), second
 
 
