@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onewafer.errors import ImageError
+from onewafer.errors import DeadlockError, ImageError
 from onewafer.geometry import Direction
 from onewafer.image import DsdOperation, ScalarType, make_image, verify
 from onewafer.simulator import ENGINES, Machine
@@ -64,14 +64,13 @@ def received(engine, routes, *, width, color_sent, color_read, num_words):
     has_switches=st.booleans(),
 )
 def test_swapped_colors(swaps, color, num_words, has_switches):
-    """M59: at each hop out of a router that swaps, the color is the other one of its pair."""
+    """M59: at each hop into a router that swaps, the color is the other one of its pair."""
     routes, at_pe = {}, color
-    for x, is_swapped in enumerate(swaps):
-        way = RAMP if x == 0 else WEST
-        config = switched((way, EAST), (way, RAMP)) if has_switches else route(way, EAST)
-        routes[x, 0, at_pe] = swapping(config) if is_swapped else config
+    for x, is_swapped in enumerate([False, *swaps]):
+        way, to = RAMP if x == 0 else WEST, RAMP if x == len(swaps) else EAST
         at_pe ^= is_swapped
-    routes[len(swaps), 0, at_pe] = route(WEST, RAMP)
+        config = switched((way, to), (way, RAMP)) if has_switches else route(way, to)
+        routes[x, 0, at_pe] = swapping(config) if is_swapped else config
     cycles = set()
     for engine in sorted(ENGINES):
         words, machine = received(
@@ -89,17 +88,17 @@ def test_swapped_colors(swaps, color, num_words, has_switches):
 
 
 def test_the_ramp_keeps_the_color(engine):
-    """M59: only links change it; a swap along y changes nothing along x."""
+    """M59: unless both axes swap; a swap along y changes nothing along x."""
     routes = {
-        (0, 0, 2): swapping(route(RAMP, EAST), ALONG_Y),
-        (1, 0, 2): swapping(route(WEST, RAMP)),
+        (0, 0, 2): swapping(route(RAMP, EAST)),
+        (1, 0, 2): swapping(route(WEST, RAMP), ALONG_Y),
     }
     words, _ = received(engine, routes, width=2, color_sent=2, color_read=2, num_words=3)
     assert words == [1, 2, 3]
 
 
 def test_what_comes_from_the_ramp_is_swapped(engine):
-    """M59: with the bit of the ramp; the link swaps it back."""
+    """M59: with the bit of the ramp; the next router swaps it back."""
     routes = {
         (0, 0, 2): swapping(route(RAMP, RAMP), EVERYWHERE),
         (0, 0, 3): swapping(route(RAMP, EAST), EVERYWHERE),
@@ -110,44 +109,26 @@ def test_what_comes_from_the_ramp_is_swapped(engine):
     assert machine.statistics().wavelet_hops == 3
 
 
-def test_each_router_swaps_for_itself(engine):
-    """M59: neither the other color of the pair nor the router behind the link need do so."""
-    routes = {
-        (0, 0, 2): swapping(route(RAMP, EAST)),
-        (0, 0, 3): route(RAMP, EAST),
-        (1, 0, 3): route(WEST, RAMP),
-    }
+def test_the_router_behind_the_link_swaps(engine):
+    """M59: the one before it need not know; nor need the other color of the pair."""
+    routes = {(0, 0, 2): route(RAMP, EAST), (1, 0, 3): swapping(route(WEST, RAMP))}
     words, _ = received(engine, routes, width=2, color_sent=2, color_read=3, num_words=3)
     assert words == [1, 2, 3]
-    words, _ = received(engine, routes, width=2, color_sent=3, color_read=3, num_words=3)
-    assert words == [1, 2, 3]
 
 
-def meeting():
-    """Return an image in which two colors leave one router as the same one."""
-    kernel = Kernel("both")
-    base = kernel.data("sent", ScalarType.F32, [1.0] * 20)
-    kernel.function("main")
-    for thread, color in ((1, 2), (2, 3)):
-        kernel.operate(
-            DsdOperation.MOV32,
-            kernel.outgoing(color, 10, queue=1 + thread),
-            src1=kernel.vector(base, 10),
-            config=background(thread),
-        )
-    routes = {
-        (0, 0, 2): swapping(route(RAMP, EAST)),
-        (0, 0, 3): route(RAMP, EAST),
-        (1, 0, 3): route(WEST, RAMP),
-    }
-    placed = {(0, 0): kernel.finish(), (1, 0): receiver(3, 20)}
-    return WSE2, make_image(WSE2, placed, width=2, routes=routes)
+def test_a_color_that_only_others_come_in_as_waits(engine):
+    """M59: color 3 comes in as color 2, for which there is no route."""
+    routes = {(0, 0, 3): route(RAMP, EAST), (1, 0, 3): swapping(route(WEST, RAMP))}
+    with pytest.raises(DeadlockError, match="color 2"):
+        received(engine, routes, width=2, color_sent=3, color_read=3, num_words=3)
 
 
-def test_two_colors_can_become_one():
-    """M54, M59: they take turns on the link, and one buffer has both."""
-    assert_agreement(*meeting())
-    assert observe(FastEngine, meeting()[1], WSE2)["error"] is None
+def test_a_pair_of_which_one_is_swapped_is_refused():
+    """M59: what comes in as color 2 would go to both, which nobody simulates."""
+    routes = {(0, 0, 2): route(WEST, RAMP), (0, 0, 3): swapping(route(WEST, EAST))}
+    image = make_image(WSE2, sender(2, 1), width=2, routes=routes)
+    with pytest.raises(ImageError, match="colors 2 and 3 are not swapped alike"):
+        verify(image, WSE2)
 
 
 @pytest.mark.parametrize("makers", [(FastEngine, ReferenceEngine), (FastEngine,)])
@@ -164,7 +145,7 @@ def test_swapped_colors_are_kept_in_a_checkpoint(makers):
         (0, 0, 2): swapping(route(RAMP, RAMP), EVERYWHERE),
         (0, 0, 3): swapping(route(RAMP, EAST), EVERYWHERE),
         (0, 0, 4): route(RAMP, EAST),
-        (1, 0, 2): route(WEST, RAMP),
+        (1, 0, 2): swapping(route(WEST, RAMP), EVERYWHERE),
         (1, 0, 4): route(WEST, RAMP),
     }
     taking = Kernel("taking")
@@ -205,8 +186,15 @@ def swapping_programs(draw):
     made = st.one_of(programs(), feature_programs()).filter(lambda p: p[0].has_color_swap)
     architecture, image = draw(made)
     masks = st.sampled_from((0, 0, 0, ALONG_X, ALONG_Y, EVERYWHERE, EVERYWHERE))
-    configs = tuple(replace(config, swap_mask=draw(masks)) for config in image.color_configs)
-    return architecture, replace(image, color_configs=configs)
+    configs, chosen = [*image.color_configs], {}
+    numbers = image.config_of_color.copy()
+    for y, x, color in np.argwhere(numbers >= 0).tolist():
+        pair = x, y, color // 2
+        if pair not in chosen:
+            chosen[pair] = draw(masks)
+        configs.append(replace(configs[numbers[y, x, color]], swap_mask=chosen[pair]))
+        numbers[y, x, color] = len(configs) - 1
+    return architecture, replace(image, color_configs=tuple(configs), config_of_color=numbers)
 
 
 @settings(LENIENT, max_examples=120)

@@ -164,7 +164,7 @@ def test_what_is_special_has_a_badge_and_a_legend(config, expected):
         "T": "teardown",
         "F": "a filter stands",
         "H": "the host",
-        "X": "behind links EAST it is color 2",
+        "X": "color 2 becomes it from links EAST",
     }
     for sign, meaning in meanings.items():
         assert (meaning in text) == any(badge.endswith(sign) for badge in expected)
@@ -172,13 +172,14 @@ def test_what_is_special_has_a_badge_and_a_legend(config, expected):
 
 
 def test_a_color_may_arrive_as_the_other_of_its_pair():
-    swapped = replace(route(RAMP, EAST), swap_mask=1 << EAST)
-    image = image_of({(0, 0): swapped}, 2, 1)
+    sending = route(RAMP, EAST)
+    image = image_of({(0, 0): sending}, 2, 1)
     assert map_color(image, COLOR).num_breaks == 1
     kernel = Kernel("empty.csl")
     kernel.function("main")
     program = kernel.finish()
-    routes = {(0, 0, COLOR): swapped, (1, 0, COLOR ^ 1): route(WEST, RAMP)}
+    taking = replace(route(WEST, RAMP), swap_mask=1 << WEST)
+    routes = {(0, 0, COLOR): sending, (1, 0, COLOR ^ 1): taking}
     image = make_image(WSE3, {(0, 0): program, (1, 0): program}, width=2, routes=routes)
     assert map_color(image, COLOR).num_breaks == 0
 

@@ -71,8 +71,8 @@ class ColorConfig:
     """Start in teardown mode: traffic is held."""
     filter: RangeFilter | CounterFilter | None = None
     swap_mask: int = 0
-    """Links behind which a wavelet has the other color of its pair, `color ^ 1` (WSE-2); with the
-    bit of the ramp also one that comes from there."""
+    """Ports from which wavelets of the other color of the pair, `color ^ 1`, come in as this one
+    (WSE-2); see `WaferImage.pair_swaps`."""
     from_host: bool = False
     """The host puts wavelets in here, as if they came from the ramp."""
     to_host: bool = False

@@ -148,13 +148,27 @@ def _config_problems(config: ColorConfig) -> Iterator[str]:
 
 
 def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
-    """Yield where a color changes on its way, on a machine that cannot do that."""
+    """Yield where colors are swapped on a machine that cannot do that, or one of two is."""
     if architecture.has_color_swap:
+        yield from _half_swapped(image)
         return
     for number, config in enumerate(image.color_configs):
         places = np.argwhere(image.config_of_color == number) if config.swap_mask else ()
         for y, x, color in [list(map(int, place)) for place in places[:1]]:
             yield f"PE ({x}, {y}): color {color} is swapped; {architecture.name} cannot do that"
+
+
+def _half_swapped(image: WaferImage) -> Iterator[str]:
+    """Yield pairs of which one color would take the wavelets of both, which nobody simulates."""
+    masks = np.array([*(config.swap_mask for config in image.color_configs), 0])
+    found = masks[image.config_of_color]
+    is_known = image.config_of_color >= 0
+    differs = is_known[:, :, ::2] & is_known[:, :, 1::2] & (found[:, :, ::2] != found[:, :, 1::2])
+    for y, x, pair in [list(map(int, place)) for place in np.argwhere(differs)[:1]]:
+        yield (
+            f"PE ({x}, {y}): colors {2 * pair} and {2 * pair + 1} are not swapped alike; what "
+            "comes in as one of them would go to both"
+        )
 
 
 def _host_problems(config: ColorConfig) -> Iterator[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.image.route import NUM_COLORS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from onewafer.image.program import SymbolKind, TileProgram
@@ -58,6 +59,16 @@ class WaferImage:
     colors: dict[str, str] = field(default_factory=dict[str, str])
     color_names: dict[str, str] = field(default_factory=dict[str, str])
     """What the file with the layout calls its colors: name → number, for people."""
+
+    @property
+    def pair_swaps(self) -> NDArray[np.uint8]:
+        """`[height, width, colors]`: ports from which a color comes in as the other of its pair.
+
+        A router swaps a pair, whichever of the two says so.
+        """
+        masks = np.array([*(config.swap_mask for config in self.color_configs), 0], np.uint8)
+        swaps: NDArray[np.uint8] = masks[self.config_of_color]
+        return swaps | swaps[:, :, np.arange(NUM_COLORS) ^ 1]
 
     def names_of_color(self, color: int) -> tuple[str, ...]:
         """Return what people call a color; nothing if it has no name."""

@@ -265,13 +265,13 @@ def _legend_entries(color_map: ColorMap) -> list[tuple[str, str]]:
         ("T" in badges, "T", "starts in teardown mode: traffic is held"),
         ("F" in badges, "F", "a filter stands before the ramp"),
         ("H" in badges, "H", "the host sends or receives here"),
-        ("X" in badges, "X", f"behind {_swapped(configs)} it is color {color_map.color ^ 1}"),
+        ("X" in badges, "X", f"color {color_map.color ^ 1} becomes it from {_swapped(configs)}"),
     ]
     return [(sign, meaning) for is_there, sign, meaning in wanted if is_there]
 
 
 def _swapped(configs: list[ColorConfig]) -> str:
-    """Return the links behind which the color becomes the other of its pair."""
+    """Return the links from which the other color of the pair comes in."""
     masks = {config.swap_mask for config in configs}
     ways = [d.name for d in LINKS if any(mask >> d & 1 for mask in masks)]
     return f"links {', '.join(ways)}"

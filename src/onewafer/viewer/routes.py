@@ -196,7 +196,7 @@ def _sets(image: WaferImage, configs: NDArray[np.int16], which: str) -> NDArray[
 def _breaks(image: WaferImage, color: int) -> NDArray[np.bool_]:
     """Return `[position, direction, y, x]`: sends over a link, and nobody there takes it (M57).
 
-    Behind some links it has the other color of its pair.
+    Some routers take it from a link as the other color of its pair.
     """
     configs = image.config_of_color[:, :, color]
     transmit = _sets(image, configs, "tx")
@@ -206,14 +206,15 @@ def _breaks(image: WaferImage, color: int) -> NDArray[np.bool_]:
         np.pad(np.bitwise_or.reduce(_sets(image, of_color, "rx"), axis=0), 1)
         for of_color in (configs, other)
     ]
-    swaps = np.array([*(config.swap_mask for config in image.color_configs), 0])[configs]
+    swaps = np.pad(image.pair_swaps[:, :, color], 1)
     height, width = configs.shape
     for direction in LINKS:
         dx, dy = direction.step
         there, other_there = (
             sets[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for sets in received
         )
-        becomes_other = swaps >> direction & 1 == 1
+        swap = swaps[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+        becomes_other = swap >> direction.opposite & 1 == 1
         takes = np.where(becomes_other, other_there, there) >> direction.opposite & 1
         breaks[:, direction] = (transmit >> direction & 1 == 1) & (takes == 0)
     return breaks

@@ -200,3 +200,13 @@ def test_the_array_rules_are_the_rules(routes):
         assert finding.primary is not None
         found.add((finding.code, *pes[finding.primary.span.start]))
     assert found == expected(3, 2, routes)
+
+
+def test_a_neighbour_that_swaps_takes_the_color_as_the_other_of_its_pair():
+    """M59: PE 1 knows color 2 alone, as which color 3 comes in."""
+    table, sink = ColorTable(2, 1), DiagnosticSink()
+    swapping = ColorConfig((position(W, R),), swap_mask=W | E)
+    table.set(0, 0, 3, ColorConfig((position(R, E),)), span=Span(SOURCE, 0, 1), sink=sink)
+    table.set(1, 0, 2, swapping, span=Span(SOURCE, 1, 2), sink=sink)
+    check_routes(table, sink)
+    assert sink.diagnostics == []

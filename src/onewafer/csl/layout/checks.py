@@ -44,6 +44,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     tx_of_config = _lookup([_union(config, is_rx=False) for config in configs])
     is_merging = _lookup([_merges(config) for config in configs])
     is_fixed = _lookup([not (config.teardown or config.swap_mask) for config in configs])
+    is_swapped = _lookup([config.swap_mask != 0 for config in configs])
     is_plain = _lookup([_num_positions(config) == 1 for config in configs])
     starts_torn_down = _lookup([config.teardown for config in configs])
     for color in range(NUM_COLORS):
@@ -57,6 +58,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             is_fixed[config].astype(bool),
             is_plain[config].astype(bool),
             starts_torn_down[config].astype(bool),
+            (is_swapped[config] | is_swapped[routes[:, :, color ^ 1]]).astype(bool),
         )
         findings = _Findings(table, plane, places[:, :, color], config, sink)
         findings.report_two_drivers(is_merging[config].astype(bool))
@@ -99,6 +101,8 @@ class _ColorPlane:
     is_plain: NDArray[np.bool_]
     """The color is known here and has one switch position only."""
     starts_torn_down: NDArray[np.bool_]
+    swaps: NDArray[np.bool_]
+    """Here the color comes in as the other one of its pair, or that as this one."""
 
     def leaving(self, direction: Direction) -> NDArray[np.bool_]:
         """PEs at the rim that send over it."""
@@ -126,7 +130,8 @@ class _ColorPlane:
 
     def _is_comparable(self, direction: Direction) -> NDArray[np.bool_]:
         exists = _neighbour(np.ones_like(self.is_fixed), direction)
-        return exists & self.is_fixed & ~_neighbour(_is_torn_down(self), direction)
+        is_changed = _neighbour(_is_torn_down(self) | self.swaps, direction)
+        return exists & self.is_fixed & ~is_changed
 
 
 def _is_torn_down(plane: _ColorPlane) -> NDArray[np.bool_]:

@@ -258,8 +258,7 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     if not position.rx | position.tx:
         return None
     wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
-    colors = {d: color ^ (config.swap_mask >> d & 1) for d in wanted}
-    targets = [(None, _buffer(s, image, (x, y), colors[d], d), d) for d in wanted]
+    targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
     return SimpleNamespace(
         receive=position.rx,
         lacks_link=any(buffer is None for _, buffer, _ in targets),
@@ -285,6 +284,7 @@ def _buffer(
     x, y = sender[0] + direction.step[0], sender[1] + direction.step[1]
     if not (0 <= x < image.width and 0 <= y < image.height):
         return None
+    color ^= int(image.pair_swaps[y, x, color]) >> direction.opposite & 1
     for source in _sources(s, y * image.width + x):
         record = s.fifos[s.arena[source + FIFO_ROW]]
         if record[FIFOS_COLOR] == color and record[FIFOS_PORT] == direction.opposite:

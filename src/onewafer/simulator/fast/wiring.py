@@ -70,7 +70,7 @@ class Traffic:
     incoming: Masks
     """From which links wavelets can come."""
     swap: Masks
-    """Behind which ports wavelets have the other color of the pair; from the ramp, too."""
+    """From which ports wavelets come in as the other color of the pair."""
     is_dead: NDArray[np.bool_]
     """A wavelet can go nowhere: there is no route, it leaves the rectangle, or nobody takes it."""
 
@@ -171,7 +171,7 @@ def lay_out(
     traffic = _traffic(image, tables, sorted(switched), sorted(changeable))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
     is_fixed = outputs.color != ANY_COLOR
-    entering = color_behind(traffic, outputs.pe, outputs.color, Direction.RAMP)
+    entering = color_from(traffic, outputs.pe, outputs.color, Direction.RAMP)
     outputs = replace(outputs, color=np.where(is_fixed, entering, ANY_COLOR))
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
     channel_words = _of_pe(
@@ -238,10 +238,10 @@ def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
 def _traffic(
     image: WaferImage, tables: ProgramTables, switched: list[int], changeable: list[int]
 ) -> Traffic:
-    masks = np.array([*map(_masks, image.color_configs), (0, 0, 0)], np.uint8)
+    masks = np.array([*map(_masks, image.color_configs), (0, 0)], np.uint8)
     receive = masks[:, 0][image.config_of_color]
     transmit = masks[:, 1][image.config_of_color]
-    swap = masks[:, 2][image.config_of_color]
+    swap = image.pair_swaps
     transmit[:, :, changeable] = _ALL_LINKS | _TO_RAMP
     incoming = np.zeros_like(transmit)
     is_dead = image.config_of_color < 0
@@ -253,9 +253,10 @@ def _traffic(
         leaves = transmit >> int(direction) & 1
         from_x, to_x = _shifted(image.width, dx)
         from_y, to_y = _shifted(image.height, dy)
-        is_swapped = swap >> int(direction) & 1
-        arrives = leaves & ~is_swapped | (leaves & is_swapped)[:, :, _PAIRED]
-        incoming[to_y, to_x] |= arrives[from_y, from_x] << int(direction.opposite)
+        is_swapped = swap[to_y, to_x] >> int(direction.opposite) & 1
+        sent = leaves[from_y, from_x]
+        arrives = np.where(is_swapped, sent[:, :, _PAIRED], sent)
+        incoming[to_y, to_x] |= arrives << int(direction.opposite)
         edge = leaves != 0
         edge[from_y, from_x] = False
         is_dead |= edge
@@ -278,14 +279,14 @@ def _shifted(size: int, step: int) -> tuple[slice, slice]:
     return (low, high) if step > 0 else (high, low)
 
 
-def _masks(config: ColorConfig) -> tuple[int, int, int]:
-    """Return the directions of all positions together, and those in which the color changes."""
+def _masks(config: ColorConfig) -> tuple[int, int]:
+    """Return the directions of all positions together."""
     receive = transmit = 0
     for position in config.positions:
         if position is not None:
             receive |= position.rx
             transmit |= position.tx
-    return receive, transmit, config.swap_mask
+    return receive, transmit
 
 
 def _queues(program_of_pe: Integers, layouts: list[tuple[QueueLayout, ...]]) -> Queues:
@@ -375,7 +376,7 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
             used = np.flatnonzero(transmit >> int(direction) & 1)
             dx, dy = direction.step
             receiver = routes.pe[used] + dy * width + dx
-            color = color_behind(fabric.traffic, routes.pe[used], routes.color[used], direction)
+            color = color_from(fabric.traffic, receiver, routes.color[used], direction.opposite)
             key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
             target = offsets[np.searchsorted(keys, key)]
             arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = target
@@ -405,12 +406,9 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
     return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
 
 
-def color_behind(traffic: Traffic, pe: Integers, color: Integers, direction: Direction) -> Integers:
-    """Return which color wavelets of colors at PEs have behind the links in a direction (M59).
-
-    In that of the ramp: which they have that come from there.
-    """
-    return color ^ (traffic.swap[pe, color] >> int(direction) & 1)
+def color_from(traffic: Traffic, pe: Integers, color: Integers, port: Direction) -> Integers:
+    """Return which color wavelets of colors have at PEs where they come in by a port (M59)."""
+    return color ^ (traffic.swap[pe, color] >> int(port) & 1)
 
 
 def swapped_ramps(traffic: Traffic) -> NDArray[np.uint32]:
@@ -433,7 +431,8 @@ def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> I
         receiver = pe + dy * width + dx
         is_inside = (x >= 0) & (x < width) & (receiver >= 0)
         is_inside &= receiver < len(fabric.places.block)
-        behind = color_behind(fabric.traffic, pe, color, direction)
+        there = np.where(is_inside, receiver, pe)
+        behind = color_from(fabric.traffic, there, color, direction.opposite)
         key = (receiver * NUM_COLORS + behind) * len(_LINKS) + direction.opposite
         index = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
         is_there = is_inside & (keys[index] == key)

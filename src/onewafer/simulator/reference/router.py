@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
+from onewafer.image import NUM_COLORS
 from onewafer.simulator.arithmetic.control import (
     ADVANCE_MARK,
     CONTROL_MARK,
@@ -199,6 +200,7 @@ class Router:
         "links",
         "num_to_ramp",
         "stalls",
+        "swaps",
         "switches",
         "wake",
         "x",
@@ -214,6 +216,8 @@ class Router:
         self.wake = NEVER
         self.switches: dict[int, Switch] = {}
         """What the router knows about each of its colors."""
+        self.swaps = [0] * NUM_COLORS
+        """By color: the ports from which it comes in as the other one of its pair (M59)."""
         self.links = [Link(timing.link_window_words) for _ in range(4)]
         self.buffers: dict[tuple[int, Direction], LinkBuffer] = {}
         self.active: list[Source] = []
@@ -249,8 +253,11 @@ class Router:
 
     def color_from_ramp(self, color: int) -> int:
         """Return which color wavelets of a color have that come from the ramp (M59)."""
-        switch = self.switches.get(color)
-        return color ^ 1 if switch is not None and switch.swaps_ramp else color
+        return self.color_from(Direction.RAMP, color)
+
+    def color_from(self, port: Direction, color: int) -> int:
+        """Return which color wavelets of a color have here that come in by a port (M59)."""
+        return color ^ (self.swaps[color] >> port & 1)
 
     def push(self, source: Source, ready: int, color: int, word: int) -> None:
         """Let a wavelet wait in `source`, routable from cycle `ready`."""

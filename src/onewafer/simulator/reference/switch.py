@@ -127,11 +127,6 @@ class Switch:
         return isinstance(self._config.filter, CounterFilter)
 
     @property
-    def swaps_ramp(self) -> bool:
-        """Whether what comes from the ramp has the other color of the pair from there on (M59)."""
-        return bool(self._config.swap_mask >> Direction.RAMP & 1)
-
-    @property
     def goes_to_host(self) -> bool:
         """Whether the host takes what the router hands to the ramp (M73)."""
         return self._config.to_host

@@ -36,6 +36,8 @@ def wire_routers(
     Routers know `changeable` colors even where the image has no route for them.
     `host_channels` hold, by (PE, color), what goes to the host instead of a compute element.
     """
+    for router, swaps in zip(routers, image.pair_swaps.reshape(len(routers), -1), strict=True):
+        router.swaps = swaps.tolist()
     for index, router in enumerate(routers):
         element = element_of_pe.get(index)
         may_get_queue = element is not None and element.program.reaches_queues
@@ -49,7 +51,6 @@ def wire_routers(
                 _make_route,
                 router,
                 color,
-                swap_mask=config.swap_mask,
                 neighbours=neighbours,
                 find_channel=partial(
                     _find_channel, host_channels.get((index, color)), element, color
@@ -74,7 +75,6 @@ def _make_route(
     receive: int,
     transmit: int,
     *,
-    swap_mask: int,
     neighbours: Mapping[Direction, Router],
     find_channel: Callable[[], Channel | None],
     timing: Timing,
@@ -86,7 +86,7 @@ def _make_route(
             _buffer_behind(
                 router,
                 neighbours[direction],
-                color ^ (swap_mask >> direction & 1),
+                neighbours[direction].color_from(direction.opposite, color),
                 direction,
                 timing,
             ),
