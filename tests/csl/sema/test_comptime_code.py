@@ -33,6 +33,9 @@ fn run() void {{
         "comptime const k = known(i); i = k; @comptime_assert(i == 2);",
         "comptime { var t = i; t += 1; @comptime_assert(@type_of(local) == u16); }",
         "var y: [i + 1]u16; y[i] = 1; x = y[1];",
+        "comptime var t = .{ list, 3 }; list[0] = 33; @comptime_assert(t[0][0] == 1);",
+        "comptime var c = list; c[0] = 33; @comptime_assert(list[0] == 1);",
+        "comptime { var c = list; c[0] = 9; list = c; c[0] = 8; @comptime_assert(list[0] == 9); }",
     ],
 )
 def test_code_that_runs_while_compiling(analyze, statements):

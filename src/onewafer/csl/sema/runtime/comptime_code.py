@@ -89,6 +89,9 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
             span,
             help="change it outside of branches and loops of run time, or use a `var`",
         )
+    for _, index in changed:  # what was made of an array before keeps it as it was
+        value = frame.slots[index]
+        frame.slots[index] = value.copy() if isinstance(value, Array) else value
     frame.slots.extend([None] * (scope.size - len(frame.slots)))
     if execute(frame) is not None:
         fail("misplaced-jump", "code that runs while compiling cannot leave run-time code", span)
