@@ -175,6 +175,11 @@ def test_pointer_parameters_and_results(body):
     ]  # fmt: skip
 
 
+def test_a_function_is_no_type(analyze):
+    error = analyze("fn f16(x: f16) void { } fn f() void { f16(1.0); }").error
+    assert error.message == "a type is expected here, this is a function"
+
+
 def test_missing_return(analyze):
     assert analyze("var c = false; fn f() i16 { if (c) { return 1; } }").codes == ["missing-return"]
     assert analyze("fn f() i16 { while (true) { } }").codes == []
