@@ -60,6 +60,8 @@ class Architecture:
     reserved_control_task_ids: tuple[int, ...]
     num_rotations: int
     """Data tasks in whose place a control task can start now and then."""
+    num_prngs: int
+    """Random generators of a PE (`@set_active_prng`)."""
     has_control_table: bool
     """Whether a program can have its control tasks in a table apart from the others."""
     data_task_key: DataTaskKey

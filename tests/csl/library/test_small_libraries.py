@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onewafer.arch import load_architecture
 from onewafer.errors import CompileError, SimulationError
 from tests.csl.library.kernel import apply
 from tests.csl.library.one_pe import compile_pe, device_of
@@ -207,3 +208,42 @@ def test_a_size_of_what_has_none_is_refused():
             "@comptime_assert(types.byte_size_of(comptime_int) == 0);",
             'const types = @import_module("<types>");',
         )
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3", "toy"])
+def test_each_generator_of_a_pe_goes_on_for_itself(arch):
+    """`@set_active_prng` counts modulo `num_prngs`, and generator 0 is active at first."""
+    count = load_architecture(arch).num_prngs
+    draws = [0, 0, 1, count + 1, 65535, 0, count]
+    body = "words[0] = @random16();\n" + "".join(
+        f"id = {prng_id}; @set_active_prng(id); words[{i}] = @random16();\n"
+        for i, prng_id in enumerate(draws)
+        if i
+    )
+    words = words_of(body, "var id: u16 = 0;", arch=arch)
+    sequence = words[:2] + words[5:7]
+    assert sequence[0] == 0xBEEF
+    assert len({*sequence}) == len(sequence)
+    assert words[2:4] == sequence[:2]
+    assert words[4] == sequence[0]
+
+
+def test_a_library_draws_from_the_generator_it_names():
+    """Whichever is active; `@random16` shares it when that is the active one."""
+    declared = """
+const zero = @import_module("<random>");
+const one = @import_module("<random>", .{ .prng_id = 1 });
+const other = @import_module("<random>", .{ .prng_id = 5 });
+"""
+    body = """
+  one.set_global_prng_seed(7); words[0] = @random16(); words[1] = one.random_u16();
+  @set_active_prng(1); words[2] = @random16(); words[3] = other.random_u16();
+  one.set_global_prng_seed(7); words[4] = other.random_u16(); words[5] = @random16();
+  zero.set_global_prng_seed(7); words[6] = zero.random_u16(); words[7] = @random16();
+"""
+    words = words_of(body, declared)
+    assert words[0] == 0xBEEF
+    assert len({*words[:4]}) == len(words[:4])
+    assert words[4:6] == words[1:3]
+    assert words[6] == words[1]
+    assert words[7] == words[3]

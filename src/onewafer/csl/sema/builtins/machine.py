@@ -23,7 +23,6 @@ from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.runtime import narrow, order, wide
 from onewafer.csl.sema.runtime.analyzer import ir_type
-from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
@@ -406,10 +405,3 @@ def timestamp_control(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     mode = conversions.forced_integer(args[0], site.argument_spans[0], "the mode")
     a.emit(ir.TimestampControl(mode, site.span))
     return VOID_VALUE
-
-
-@runtime_builtin("random16", 0)
-def random16(site: Site, a: Analyzer, _args: Sequence[Value]) -> Value:
-    """Return the next number of the PE's shift register, which a library function steps."""
-    function = a.instance.library_function(a.module, "<random>", "random_u16", site.span)
-    return call_value(a, function, (), (), site.span)

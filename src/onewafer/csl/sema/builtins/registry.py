@@ -100,7 +100,6 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_config",
         "get_config_unchecked",
         "set_config_unchecked",
-        "set_active_prng",
         "set_fifo_read_length",
         "set_fifo_write_length",
     )
