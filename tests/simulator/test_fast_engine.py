@@ -15,7 +15,14 @@ from numba.core.dispatcher import Dispatcher
 
 import onewafer
 from onewafer.image import DsdOperation, ScalarType
-from onewafer.simulator.arithmetic.tables import BINARY, CONVERSIONS, ELEMENTS, UNARY
+from onewafer.simulator.arithmetic.tables import (
+    BINARY,
+    CONVERSIONS,
+    ELEMENTS,
+    HALF_ELEMENTS,
+    UNARY,
+    dsd_element,
+)
 from onewafer.simulator.fast import compilation, scalars
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +75,11 @@ def test_every_operation_is_that_of_the_tables(plain_scalars):
             words = a & 0xFFFF, b & 0xFFFF, scalar & 0xFFFF
             found = plain_scalars.compute_element(int(operation), *words)
             assert found == ELEMENTS[operation](*words), operation
+            for half in HALF_ELEMENTS:
+                kind = plain_scalars.IS_OF_HALVES[operation] and half is not ScalarType.F16
+                number = int(operation) | (int(half) << plain_scalars.HALF_SHIFT if kind else 0)
+                found = plain_scalars.compute_element(number, *words)
+                assert found == dsd_element(operation, half)(*words), (operation, half)
 
 
 RUN = """

@@ -22,7 +22,7 @@ from onewafer.csl.driver import CompileOptions, DiskFiles, Stage, run_stages
 from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
-from onewafer.image import route_table, save
+from onewafer.image import ScalarType, route_table, save
 from onewafer.settings import Settings
 from onewafer.units import format_bytes
 
@@ -129,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--fp16-format",
         type=_half_format,
-        default=_HALF,
+        default=ScalarType.F16,
         metavar="FORMAT",
-        help="16-bit floats that the program computes with: %(default)s, and no other here",
+        help="the 16-bit float that the program computes with: f16 (the default), bf16 or cb16",
     )
     add("--version", action="version", version=f"cslc (onewafer) {__version__}")
     _add_fabric_options(add)
@@ -211,18 +211,14 @@ def _add_report_options(add: Callable[..., object]) -> None:
     add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
 
 
-def _half_format(text: str) -> str:
-    if text in _OTHER_HALVES:
-        raise argparse.ArgumentTypeError(
-            f"the simulated machine computes with {_HALF} alone, not with {text}; leave it out"
-        )
-    if text != _HALF:
-        raise argparse.ArgumentTypeError(f"`{text}` is no format of 16-bit floats: write {_HALF}")
-    return text
+def _half_format(text: str) -> ScalarType:
+    if text not in _HALVES:
+        names = ", ".join(_HALVES)
+        raise argparse.ArgumentTypeError(f"`{text}` is no format of 16-bit floats: write {names}")
+    return _HALVES[text]
 
 
-_HALF = "f16"
-_OTHER_HALVES = frozenset(("bf16", "cb16"))
+_HALVES = {t.name.lower(): t for t in ScalarType if t.is_half}
 
 
 _OUTPUT_JSON = "--output-json"
@@ -306,6 +302,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         "offset_x": x,
         "offset_y": y,
         "max_steps": arguments.max_inlined_iterations,
+        "half": arguments.fp16_format,
         "max_call_depth": arguments.comptime_func_depth_limit,
     }
     for path in arguments.import_path:

@@ -26,7 +26,7 @@ from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
 from onewafer.errors import CompileError, ImageError
 from onewafer.garbage import rare_collection
-from onewafer.image import verify
+from onewafer.image import ScalarType, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,8 @@ class CompileOptions:
     size of the program."""
     max_call_depth: int | None = None
     """Compile-time calls inside one another; None: as many as the compiler can do."""
+    half: ScalarType = ScalarType.F16
+    """The 16-bit float that the program computes with."""
     section_addresses: dict[str, int] = field(default_factory=dict[str, int])
     """Where the variables of a `linksection` begin, in bytes."""
     warnings_are_errors: bool = False
@@ -235,6 +237,7 @@ def _analysis_options(options: CompileOptions) -> AnalysisOptions:
         import_paths=options.import_paths,
         max_steps=options.max_steps,
         max_call_depth=options.max_call_depth,
+        half=options.half,
     )
 
 

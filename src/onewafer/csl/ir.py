@@ -663,6 +663,8 @@ class InstanceIr:
     """What the entry of kept control wavelets is combined with at first."""
     unmasks_exceptions: bool = False
     """Floating point exceptions may stop it."""
+    half: ScalarType = ScalarType.F16
+    """The 16-bit float that it computes with."""
     per_pe: tuple[tuple[int, ...], ...] = ()
     """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
     path: str = ""

@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.image import Field, Opcode, PrintForm, ScalarType
+from onewafer.simulator import half_to_float
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
             return f"{word:0{num_bits}b}"
         case PrintForm.FLOAT if kind is ScalarType.F16:
             return str(np.uint16(word).view(np.float16))
+        case PrintForm.FLOAT if kind.is_half:
+            return str(np.float32(half_to_float(word, kind)))
         case PrintForm.FLOAT:
             return str(np.uint32(word).view(np.float32))
         case _:

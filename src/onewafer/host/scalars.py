@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.image import ScalarType
+from onewafer.simulator import float_to_half, half_to_float, largest_half
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,13 @@ _DTYPES: dict[ScalarType, np.dtype[Any]] = {
     ScalarType.U32: np.dtype("<u4"),
     ScalarType.F16: np.dtype("<f2"),
     ScalarType.F32: np.dtype("<f4"),
+    ScalarType.BF16: np.dtype("<u2"),
+    ScalarType.CB16: np.dtype("<u2"),
 }
+"""NumPy has neither `bf16` nor `cb16`: the host sees their bits."""
+
+
+_AS_BITS = (ScalarType.BF16, ScalarType.CB16)
 
 
 def to_dtype(element: ScalarType) -> np.dtype[Any]:
@@ -96,11 +103,13 @@ def _encode(function: Export, index: int, argument: Argument) -> np.generic:
     element = function.argument_types[index]
     dtype = to_dtype(element)
     match argument:
+        case np.uint16() if element in _AS_BITS:
+            return argument
         case bool() | np.bool_() if element is ScalarType.BOOL:
             return np.bool_(argument)
         case bool() | np.bool_():
             pass
-        case int() | np.integer() if dtype.kind in "iu":
+        case int() | np.integer() if dtype.kind in "iu" and not element.is_float:
             limits = np.iinfo(dtype)
             if limits.min <= int(argument) <= limits.max:
                 return dtype.type(int(argument))
@@ -120,12 +129,18 @@ def _encode(function: Export, index: int, argument: Argument) -> np.generic:
 
 def _to_float(function: Export, index: int, value: float) -> np.generic:
     element = function.argument_types[index]
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = to_dtype(element).type(value)
-    if np.isinf(rounded) and not np.isinf(value):
+    if element in _AS_BITS:
+        bits = float_to_half(value, element)
+        number, largest = half_to_float(bits, element), largest_half(element)
+        rounded = np.uint16(bits)
+    else:
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = to_dtype(element).type(value)
+        number, largest = float(rounded), float(np.finfo(to_dtype(element)).max)
+    if np.isinf(number) and not np.isinf(value):
         raise HostError(
             f"{describe_signature(function)}: argument {index} is {value!r}, beyond the largest "
-            f"{to_csl_name(element)} ({float(np.finfo(to_dtype(element)).max):g})"
+            f"{to_csl_name(element)} ({largest:g})"
         )
     return rounded
 
@@ -134,6 +149,8 @@ def _example(element: ScalarType) -> str:
     """Return how a value for a parameter of this type is written in Python."""
     if element is ScalarType.BOOL:
         return "True or False"
+    if element in _AS_BITS:
+        return "a float, or its bits as np.uint16(...)"
     return f"np.{to_dtype(element).name}(...)"
 
 

@@ -70,13 +70,16 @@ _STRUCT_CODES = {
     ScalarType.U32: "I",
     ScalarType.F16: "e",
     ScalarType.F32: "f",
+    ScalarType.BF16: "H",
+    ScalarType.CB16: "H",
 }
+"""Of `bf16` and `cb16` the builder is given the bits."""
 
 
 def to_bytes(element: ScalarType, values: Sequence[float]) -> bytes:
     """Return the little-endian bytes of `values`, each stored as an `element`."""
     code = _STRUCT_CODES[element]
-    numbers = values if element.is_float else [int(value) for value in values]
+    numbers = values if code in "ef" else [int(value) for value in values]
     return struct.pack(f"<{len(numbers)}{code}", *numbers)
 
 

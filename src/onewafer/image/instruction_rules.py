@@ -180,6 +180,23 @@ def _types(subject: Subject) -> Breaches:
             yield f"{row.place}: not defined on {ScalarType(row.kind).name}"
 
 
+def _halves(subject: Subject) -> Breaches:
+    """A program has one 16-bit float (M148)."""
+    program = subject.program
+    if not program.half.is_half:
+        yield f"{program.half.name} is no 16-bit float"
+    others = [t for t in ScalarType if t.is_half and t is not program.half]
+    for row in subject.rows:
+        kinds = [row.kind] if row.opcode is not Opcode.DSD else []
+        if row.opcode is Opcode.CONVERT:
+            kinds.append(row.fields["imm"])
+        for other in (t for t in others if t in kinds):
+            yield f"{row.place}: {other.name} in a program with {program.half.name}"
+    for symbol in program.symbols:
+        if any(t is symbol.element or t in symbol.argument_types for t in others):
+            yield f"'{symbol.name}' has another 16-bit float than the program: {program.half.name}"
+
+
 def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
     """Yield (field, register) for every field that names a register, pairs with both halves."""
     encoded = _ENCODED_FIELDS.get(row.opcode, frozenset())
@@ -394,6 +411,7 @@ Rule = tuple[str, Callable[[Subject], Iterable[str]]]
 INSTRUCTION_RULES: tuple[Rule, ...] = (
     ("opcodes exist", _opcodes),
     ("types are legal for their opcode", _types),
+    ("a program has one 16-bit float", _halves),
     ("registers are in range", _registers),
     ("register 0 is never written", _register_zero),
     ("branch targets are inside the code", _branch_targets),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.image.scalar import ScalarType
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from onewafer.image.scalar import ScalarType
 
 
 class DsdKind(IntEnum):
@@ -288,3 +288,5 @@ class TileProgram:
     """Stores may let floating point exceptions stop it (M147)."""
     loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""
+    half: ScalarType = ScalarType.F16
+    """The 16-bit float of the program: what DSD operations on `f16` compute with (M148)."""

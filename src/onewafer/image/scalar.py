@@ -9,8 +9,9 @@ class ScalarType(IntEnum):
     """A run-time scalar type.
 
     Canonical register form (one 32-bit word): unsigned integers zero-extended, signed integers
-    sign-extended, `BOOL` 0 or 1, `F16` its bits zero-extended, `F32` its bits. Every instruction
-    leaves canonical values behind.
+    sign-extended, `BOOL` 0 or 1, `F16`, `BF16` and `CB16` their bits zero-extended, `F32`
+    its bits. Every instruction leaves canonical values behind. A program has one 16-bit float
+    (M148).
     """
 
     BOOL = 0
@@ -22,6 +23,8 @@ class ScalarType(IntEnum):
     U32 = 6
     F16 = 7
     F32 = 8
+    BF16 = 9
+    CB16 = 10
 
     @property
     def num_bytes(self) -> int:
@@ -32,6 +35,11 @@ class ScalarType(IntEnum):
     def is_float(self) -> bool:
         """Whether this is a floating point type."""
         return self >= ScalarType.F16
+
+    @property
+    def is_half(self) -> bool:
+        """Whether this is a floating point type of 16 bits."""
+        return self.is_float and self is not ScalarType.F32
 
     @property
     def is_signed(self) -> bool:
@@ -49,4 +57,6 @@ _NUM_BYTES = {
     ScalarType.U32: 4,
     ScalarType.F16: 2,
     ScalarType.F32: 4,
+    ScalarType.BF16: 2,
+    ScalarType.CB16: 2,
 }

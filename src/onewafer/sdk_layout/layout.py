@@ -12,6 +12,7 @@ from onewafer.csl import CompileOptions, DiskFiles, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
 from onewafer.errors import CompileError, HostError
 from onewafer.host import SdkExecutionPlatform, SdkTarget
+from onewafer.image import ScalarType
 from onewafer.sdk_layout.artifacts import layout_path, write_artifacts, write_text
 from onewafer.sdk_layout.code_region import CodeRegion
 from onewafer.sdk_layout.color import Color, to_color
@@ -36,7 +37,7 @@ _MESSAGE_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class FP16TYPE(IntEnum):
-    """What 16-bit floats mean; onewafer has the first."""
+    """The 16-bit float that the code of a layout computes with."""
 
     F16 = 0
     BF16 = 1
@@ -194,19 +195,19 @@ class SdkLayout:
             CompileError: the CSL is wrong.
         """
         del cslc_prefix, save_port_map
-        if f16_type is not FP16TYPE.F16:
-            raise HostError(f"f16_type={f16_type!r}: onewafer has f16 only: leave f16_type out")
+        if f16_type not in FP16TYPE:
+            raise HostError(f"f16_type={f16_type!r}: pass FP16TYPE.F16, .BF16 or .CB16")
         path = layout_path(out_prefix)
         for region in self._regions:
             region.check_source()
         plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
         write_text(path, write_layout(plan, path))
-        image = self._compile(path, tuple(libs))
+        image = self._compile(path, tuple(libs), ScalarType[FP16TYPE(f16_type).name])
         image = mark_host_ends(set_symbols(image, plan.regions), plan)
         return write_artifacts(image, plan, out_prefix)
 
-    def _compile(self, path: str, libs: tuple[str, ...]) -> WaferImage:
+    def _compile(self, path: str, libs: tuple[str, ...], half: ScalarType) -> WaferImage:
         environment = tuple(map(str, Settings.from_environment().csl_import_path))
         options = CompileOptions(
             entry=path,
@@ -215,6 +216,7 @@ class SdkLayout:
             offset_y=0,
             uses_memcpy=False,
             import_paths=(*libs, *environment),
+            half=half,
         )
         sink = DiagnosticSink()
         image = run_stages(options, DiskFiles(), sink).image

@@ -1,5 +1,6 @@
 """The simulated wafer: a machine, its engines, and what a run cost."""
 
+from onewafer.simulator.arithmetic import float_to_half, half_to_float, largest_half
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
 from onewafer.simulator.findings import NO_CHECKING, BusyIssue, Checking
 from onewafer.simulator.leftovers import Leftover
@@ -25,6 +26,9 @@ __all__ = [
     "Statistics",
     "StopReason",
     "announce_compilation",
+    "float_to_half",
+    "half_to_float",
     "host_streams",
+    "largest_half",
     "place",
 ]

@@ -11,6 +11,7 @@ class Format:
 
     num_bits: int
     num_fraction_bits: int
+    own_bias: int | None = None
 
     @property
     def num_exponent_bits(self):
@@ -18,7 +19,13 @@ class Format:
 
     @property
     def bias(self):
-        return (1 << (self.num_exponent_bits - 1)) - 1
+        usual = (1 << (self.num_exponent_bits - 1)) - 1
+        return usual if self.own_bias is None else self.own_bias
+
+    @property
+    def limit(self):
+        """The power of two behind the largest number."""
+        return Fraction(2) ** ((1 << self.num_exponent_bits) - 1 - self.bias)
 
     @property
     def sign(self):
@@ -60,7 +67,7 @@ class Format:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self.value(middle) <= value else (low, middle)
-        above = self.value(high) if high < self.infinity else Fraction(2) ** (self.bias + 1)
+        above = self.value(high) if high < self.infinity else self.limit
         below_by, above_by = value - self.value(low), above - value
         if below_by < above_by or (below_by == above_by and low % 2 == 0):
             return sign | low
@@ -68,6 +75,8 @@ class Format:
 
 
 HALF = Format(16, 10)
+BRAIN = Format(16, 7)
+CEREBRAS = Format(16, 9, own_bias=42)
 SINGLE = Format(32, 23)
 
 

@@ -12,10 +12,12 @@ from onewafer.image import DsdOperation, Opcode, ScalarType
 from onewafer.simulator.arithmetic import binary, conversion, dsd_element, floating, unary
 
 from . import oracle
-from .oracle import HALF, SINGLE, single
+from .oracle import BRAIN, CEREBRAS, HALF, SINGLE, single
 
 F16, F32 = ScalarType.F16, ScalarType.F32
-FORMATS = {F16: HALF, F32: SINGLE}
+HALVES = {F16: HALF, ScalarType.BF16: BRAIN, ScalarType.CB16: CEREBRAS}
+FORMATS = {**HALVES, F32: SINGLE}
+each_half = pytest.mark.parametrize("half", HALVES, ids=lambda half: half.name.lower())
 
 
 def interesting(form):
@@ -37,17 +39,29 @@ def bits(form):
 # --- conversions ---------------------------------------------------------------------------------
 
 
-def test_all_f16_have_their_value():
+@each_half
+def test_all_16_bit_floats_have_their_value(half):
+    """M148."""
+    form = HALVES[half]
     for word in range(1 << 16):
-        value = floating.half_to_float(word)
-        if HALF.is_finite(word):
+        value = floating.half_to_float(word, half)
+        if form.is_finite(word):
             numerator, denominator = value.as_integer_ratio()
-            exact = HALF.value(word)
+            exact = form.value(word)
             assert (numerator, denominator) == (exact.numerator, exact.denominator)
-        elif HALF.is_nan(word):
+        elif form.is_nan(word):
             assert value != value  # noqa: PLR0124  # NaN
         else:
-            assert value == (float("-inf") if word & HALF.sign else float("inf"))
+            assert value == (float("-inf") if word & form.sign else float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("half", "six"), [(F16, 0b0_10001_1000000000), (ScalarType.BF16, 0b0_10000001_1000000),
+                      (ScalarType.CB16, 0b0_101100_100000000)],
+)  # fmt: skip
+def test_six_has_the_bits_that_are_documented(half, six):
+    """M148."""
+    assert floating.float_to_half(6.0, half) == six
 
 
 def test_all_f16_become_f32_as_in_numpy():
@@ -58,39 +72,47 @@ def test_all_f16_become_f32_as_in_numpy():
         assert conversion(F16, F32)(word) == (SINGLE.nan if is_nan else expected[word])
 
 
-def test_all_f16_survive_the_way_through_f32():
+@each_half
+def test_all_16_bit_floats_survive_the_way_through_f32(half):
+    form = HALVES[half]
     for word in range(1 << 16):
-        expected = HALF.nan if HALF.is_nan(word) else word
-        assert floating.single_to_half(floating.half_to_single(word)) == expected
+        expected = form.nan if form.is_nan(word) else word
+        assert conversion(F32, half)(conversion(half, F32)(word)) == expected
 
 
 def midpoints(form):
     """Exact ties between neighbours, and values a hair to each side of them."""
-    for low in (0, 1, 2, 0x3FE, 0x3FF, 0x400, 0x401, 0x3C00, 0x3C01, 0x7BFD, 0x7BFE):
+    normal = 1 << form.num_fraction_bits
+    one = form.bias << form.num_fraction_bits
+    for low in (0, 1, 2, normal - 2, normal - 1, normal, normal + 1, one, one + 1,
+                form.infinity - 3, form.infinity - 2):  # fmt: skip
         tie = (form.value(low) + form.value(low + 1)) / 2
         for hair in (Fraction(0), tie / 2**25, -tie / 2**25):
             yield tie + hair
     largest = form.value(form.infinity - 1)
-    limit = (largest + Fraction(2) ** (form.bias + 1)) / 2
+    limit = (largest + form.limit) / 2
     yield from (limit, limit * (1 - Fraction(1, 2**30)), limit * (1 + Fraction(1, 2**30)))
 
 
-@pytest.mark.parametrize("value", list(midpoints(HALF)))
 @pytest.mark.parametrize("sign", [1, -1])
-def test_f64_to_f16_at_ties(value, sign):
-    exact = Fraction(float(value) * sign)
-    assert floating.float_to_half(float(value) * sign) == HALF.round(exact)
+@each_half
+def test_f64_to_16_bits_at_ties(half, sign):
+    form = HALVES[half]
+    for value in midpoints(form):
+        exact = Fraction(float(value) * sign)
+        assert floating.float_to_half(float(value) * sign, half) == form.round(exact)
 
 
-@given(bits(SINGLE))
-def test_f32_to_f16_is_rounded_once(word):
-    result = conversion(F32, F16)(word)
+@each_half
+@given(word=bits(SINGLE))
+def test_f32_to_16_bits_is_rounded_once(half, word):
+    form, result = HALVES[half], conversion(F32, half)(word)
     if SINGLE.is_nan(word):
-        assert result == HALF.nan
+        assert result == form.nan
     elif SINGLE.is_infinite(word):
-        assert result == HALF.infinity | (word & SINGLE.sign) >> 16
+        assert result == form.infinity | (word & SINGLE.sign) >> 16
     else:
-        expected = HALF.round(SINGLE.value(word), zero_sign=(word & SINGLE.sign) >> 16)
+        expected = form.round(SINGLE.value(word), zero_sign=(word & SINGLE.sign) >> 16)
         assert result == expected
 
 
@@ -118,7 +140,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("opcode", EXPECTED)
-@pytest.mark.parametrize("element", [F16, F32])
+@pytest.mark.parametrize("element", FORMATS)
 def test_arithmetic_at_the_edges(opcode, element):
     form, function = FORMATS[element], binary(opcode, element)
     for a in interesting(form):
@@ -127,7 +149,7 @@ def test_arithmetic_at_the_edges(opcode, element):
 
 
 @pytest.mark.parametrize("opcode", EXPECTED)
-@pytest.mark.parametrize("element", [F16, F32])
+@pytest.mark.parametrize("element", FORMATS)
 def test_arithmetic_on_any_bits(opcode, element):
     form, function = FORMATS[element], binary(opcode, element)
 
@@ -151,7 +173,7 @@ def test_subnormal_quotients_are_rounded_once(a, b):
     assert binary(Opcode.DIV, F32)(a, b) == oracle.divide(SINGLE, a, b)
 
 
-@pytest.mark.parametrize("element", [F16, F32])
+@pytest.mark.parametrize("element", FORMATS)
 def test_comparisons(element):
     form = FORMATS[element]
     for a in interesting(form):
@@ -169,13 +191,17 @@ def _order(form, word):
     return -magnitude if word & form.sign else magnitude
 
 
-@pytest.mark.parametrize(
-    ("operation", "form"), [(DsdOperation.FMAXH, HALF), (DsdOperation.FMAXS, SINGLE)]
-)
-def test_maximum(operation, form):
+@pytest.mark.parametrize("element", FORMATS)
+def test_maximum(element):
+    form = FORMATS[element]
+    maximum = (
+        dsd_element(DsdOperation.FMAXS)
+        if element is F32
+        else dsd_element(DsdOperation.FMAXH, element)
+    )
     for a in interesting(form):
         for b in interesting(form):
-            result = dsd_element(operation)(a, b, 0)
+            result = maximum(a, b, 0)
             if form.is_nan(a) or form.is_nan(b):
                 assert result == form.nan
             elif _order(form, a) == _order(form, b):
@@ -184,7 +210,7 @@ def test_maximum(operation, form):
                 assert result == max(a, b, key=lambda word: _order(form, word))
 
 
-@pytest.mark.parametrize("element", [F16, F32])
+@pytest.mark.parametrize("element", FORMATS)
 def test_negation_flips_the_sign_of_anything(element):
     form = FORMATS[element]
     for word in interesting(form):
@@ -244,29 +270,55 @@ def test_fmacs_next_to_ties(a, b, step, exponent):
     assert dsd_element(DsdOperation.FMACS)(a, b, c) == expected
 
 
-@given(bits(HALF), bits(HALF), bits(HALF))
-def test_fmach_on_any_bits(a, b, c):
-    expected = oracle.multiply_add(HALF, HALF, a, b, c)
-    assert dsd_element(DsdOperation.FMACH)(a, b, c) == expected
+@each_half
+@given(data=st.data())
+def test_fmach_on_any_bits(half, data):
+    form = HALVES[half]
+    a, b, c = (data.draw(bits(form)) for _ in range(3))
+    expected = oracle.multiply_add(form, form, a, b, c)
+    assert dsd_element(DsdOperation.FMACH, half)(a, b, c) == expected
 
 
-@given(bits(HALF), bits(HALF), st.integers(-2, 2), st.integers(-26, 26))
-def test_fmach_next_to_ties(a, b, step, exponent):
-    if not (HALF.is_finite(a) and HALF.is_finite(b) and HALF.value(b)):
+@each_half
+@given(data=st.data(), step=st.integers(-2, 2), exponent=st.integers(-26, 26))
+def test_fmach_next_to_ties(half, data, step, exponent):
+    form = HALVES[half]
+    a, b = (data.draw(bits(form)) for _ in range(2))
+    if not (form.is_finite(a) and form.is_finite(b) and form.value(b)):
         return
-    target = HALF.value(a) * Fraction(2) ** exponent / HALF.value(b)
-    c = max(HALF.round(target) + step, 0)
-    expected = oracle.multiply_add(HALF, HALF, a, b, c)
-    assert dsd_element(DsdOperation.FMACH)(a, b, c) == expected
+    target = form.value(a) * Fraction(2) ** exponent / form.value(b)
+    c = max(form.round(target) + step, 0)
+    expected = oracle.multiply_add(form, form, a, b, c)
+    assert dsd_element(DsdOperation.FMACH, half)(a, b, c) == expected
 
 
-@given(bits(SINGLE), bits(HALF), bits(HALF))
-def test_fmachs_on_any_bits(a, b, c):
-    expected = oracle.multiply_add(SINGLE, HALF, a, b, c)
-    assert dsd_element(DsdOperation.FMACHS)(a, b, c) == expected
+@pytest.mark.parametrize("half", [ScalarType.BF16, ScalarType.CB16], ids=str)
+def test_fmach_of_wide_exponents_differs_from_rounding_twice(half):
+    """M148: the product is a tie; f64 drops the addend that says to which side."""
+    form = HALVES[half]
+    last = Fraction(1, 1 << form.num_fraction_bits)
+    b, c = form.round((1 + last) * 2**10), form.round(Fraction(3, 2) * 2**9)
+    a = form.sign | 1
+    exact = form.value(a) + form.value(b) * form.value(c)
+    twice = form.round(Fraction(float(exact)))
+    once = dsd_element(DsdOperation.FMACH, half)(a, b, c)
+    assert once == form.round(exact)
+    assert twice != once
 
 
-@given(bits(SINGLE), bits(HALF))
-def test_faddhs_on_any_bits(a, b):
-    expected = oracle.add((SINGLE, HALF), a, b, result=SINGLE)
-    assert dsd_element(DsdOperation.FADDHS)(a, b, 0) == expected
+@each_half
+@given(data=st.data(), a=bits(SINGLE))
+def test_fmachs_on_any_bits(half, data, a):
+    form = HALVES[half]
+    b, c = (data.draw(bits(form)) for _ in range(2))
+    expected = oracle.multiply_add(SINGLE, form, a, b, c)
+    assert dsd_element(DsdOperation.FMACHS, half)(a, b, c) == expected
+
+
+@each_half
+@given(data=st.data(), a=bits(SINGLE))
+def test_faddhs_on_any_bits(half, data, a):
+    form = HALVES[half]
+    b = data.draw(bits(form))
+    expected = oracle.add((SINGLE, form), a, b, result=SINGLE)
+    assert dsd_element(DsdOperation.FADDHS, half)(a, b, 0) == expected

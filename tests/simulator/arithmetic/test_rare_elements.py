@@ -6,10 +6,10 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.image import DsdOperation
+from onewafer.image import DsdOperation, ScalarType
 from onewafer.simulator.arithmetic import dsd_element
 
-from .oracle import HALF, SINGLE
+from .oracle import BRAIN, CEREBRAS, HALF, SINGLE
 
 WORDS = st.integers(0, 0xFFFF)
 COUNTS = st.one_of(st.integers(0, 20), WORDS)
@@ -83,3 +83,40 @@ def test_subnormal_values_are_normalised():
     """M141: the smallest values are powers of two, one step above it is not."""
     assert element(DsdOperation.FNORMH, 0, 0x8001) == 0xBC00
     assert element(DsdOperation.FNORMS, 0, 3) == 0x3FC0_0000
+
+
+FORMS = {ScalarType.F16: HALF, ScalarType.BF16: BRAIN, ScalarType.CB16: CEREBRAS}
+
+
+@given(st.sampled_from(list(FORMS)), WORDS, SINGLES, SCALES)
+def test_each_16_bit_float_has_these_elements(half, word, single, scale):
+    """M148."""
+    form, signs = FORMS[half], word & 0x8000
+
+    def of(operation, source, scalar=0):
+        return dsd_element(operation, half)(0, source, scalar)
+
+    assert of(DsdOperation.XP162FH, word) == form.round(Fraction(signed(word)))
+    if SINGLE.is_finite(single):
+        exact = SINGLE.value(single)
+        expected = form.round(exact, zero_sign=single >> 16 & 0x8000)
+        assert of(DsdOperation.FS2H, single) == expected
+    if not form.is_finite(word):
+        assert of(DsdOperation.FNORMH, word) == word
+        return
+    value = form.value(word)
+    assert of(DsdOperation.FH2S, word) == SINGLE.round(value, zero_sign=signs << 16)
+    scaled = value * Fraction(2) ** max(min(scale, 300), -300)
+    assert of(DsdOperation.FSCALEH, word, scale & 0xFFFF) == form.round(scaled, zero_sign=signs)
+    if abs(value) < 1 << 15:
+        assert signed(of(DsdOperation.FH2XP16, word)) == math.trunc(value)
+    normal = of(DsdOperation.FNORMH, word)
+    assert normal & 0x8000 == signs
+    if value:
+        significand = abs(form.value(normal))
+        assert 1 <= significand < 2
+        ratio = abs(value) / significand
+        assert ratio in (ratio.numerator, Fraction(1, ratio.denominator))
+        assert ratio.numerator.bit_count() == ratio.denominator.bit_count() == 1
+    else:
+        assert normal == word

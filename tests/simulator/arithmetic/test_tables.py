@@ -12,10 +12,22 @@ from hypothesis import strategies as st
 
 from onewafer.image import DSD_OPERATIONS, DsdOperation, Opcode, ScalarType
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
-from onewafer.simulator.arithmetic.tables import BINARY, CONVERSIONS, ELEMENTS, UNARY
+from onewafer.simulator.arithmetic.tables import (
+    BINARY,
+    CONVERSIONS,
+    ELEMENTS,
+    HALF_ELEMENTS,
+    UNARY,
+)
 
-from .oracle import HALF, SINGLE
+from .oracle import BRAIN, CEREBRAS, HALF, SINGLE
 
+FLOATS = {
+    ScalarType.F16: HALF,
+    ScalarType.F32: SINGLE,
+    ScalarType.BF16: BRAIN,
+    ScalarType.CB16: CEREBRAS,
+}
 INTEGERS = [ScalarType(t) for t in range(ScalarType.I8, ScalarType.F16)]
 WORDS = st.integers(0, 2**32 - 1) | st.sampled_from(
     [0, 1, 2**31, 2**32 - 1, 0x7FFF, 0x8000, 0xFF80]
@@ -94,7 +106,7 @@ def test_integers_keep_their_low_bits(word, source, target):
     assert conversion(source, target)(word) == wrapped(word, target)
 
 
-@pytest.mark.parametrize(("source", "form"), [(ScalarType.F16, HALF), (ScalarType.F32, SINGLE)])
+@pytest.mark.parametrize(("source", "form"), FLOATS.items())
 @pytest.mark.parametrize("target", INTEGERS)
 def test_floats_truncate_toward_zero(source, form, target):
     function = conversion(source, target)
@@ -110,7 +122,7 @@ def test_floats_truncate_toward_zero(source, form, target):
     check()
 
 
-@pytest.mark.parametrize(("target", "form"), [(ScalarType.F16, HALF), (ScalarType.F32, SINGLE)])
+@pytest.mark.parametrize(("target", "form"), FLOATS.items())
 @pytest.mark.parametrize("source", [ScalarType.BOOL, *INTEGERS])
 def test_integers_round_to_nearest_even(source, target, form):
     function = conversion(source, target)
@@ -211,7 +223,16 @@ def test_compiled_unary_operations_agree():
             assert_compiled_agrees(function, [width(key[1])])
 
 
-@pytest.mark.parametrize("source", [ScalarType.F16, ScalarType.F32, ScalarType.I32], ids=str)
+@pytest.mark.parametrize("source", [*FLOATS, ScalarType.I32], ids=str)
 def test_compiled_conversions_agree(source):
-    for target in (ScalarType.BOOL, ScalarType.I16, ScalarType.F16, ScalarType.F32):
-        assert_compiled_agrees(CONVERSIONS[source, target], [width(source)])
+    for target in (ScalarType.BOOL, ScalarType.I16, *FLOATS):
+        if (source, target) in CONVERSIONS:
+            assert_compiled_agrees(CONVERSIONS[source, target], [width(source)])
+
+
+@pytest.mark.parametrize("half", [ScalarType.BF16, ScalarType.CB16], ids=str)
+def test_compiled_elements_of_other_16_bit_floats_agree(half):
+    for operation, element in HALF_ELEMENTS[half].items():
+        shape = DSD_OPERATIONS[operation]
+        widths = [WIDTHS[name] for name in (shape.src0, shape.src1, shape.scalar)]
+        assert_compiled_agrees(element, widths)

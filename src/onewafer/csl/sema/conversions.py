@@ -196,8 +196,9 @@ def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress
         )
     type_ = type_of(value)
     assert isinstance(type_, t.FunctionType)
+    half = value.module.session.half
     for part in (*type_.parameters, type_.result):
-        if part is None or isinstance(part, t.StructType) or t.is_comptime_only(part):
+        if part is None or isinstance(part, t.StructType) or t.is_comptime_only(part, half):
             fail(
                 "unsupported-feature",
                 f"a `{type_}` cannot be called through a pointer",

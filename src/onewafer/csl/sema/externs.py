@@ -103,16 +103,16 @@ def find_function(module: Module, declaration: ast.Function) -> FunctionValue:
 
 def _check_parameters(module: Module, declaration: ast.Function) -> None:
     """Fail unless a function can be called without knowing more than its type."""
-    wanted = module.function_type(declaration)
+    wanted, half = module.function_type(declaration), module.session.half
     for parameter, type_ in zip(declaration.parameters, wanted.parameters, strict=True):
-        if parameter.is_comptime or type_ is None or t.is_comptime_only(type_):
+        if parameter.is_comptime or type_ is None or t.is_comptime_only(type_, half):
             fail(
                 "type-mismatch",
                 f"the parameter `{parameter.name}` of an `extern` function is known at run time",
                 parameter.span,
                 help="give it a type of run time, without `comptime`",
             )
-    if t.is_comptime_only(wanted.result):
+    if t.is_comptime_only(wanted.result, half):
         fail(
             "type-mismatch",
             f"an `extern` function cannot return a `{wanted.result}`, which exists while "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions, externs, places
+from onewafer.csl.sema import conversions, externs, halves, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
@@ -219,7 +219,8 @@ class Module:
         if type_ is None and isinstance(initial, FunctionValue):
             initial = conversions.function_address(initial, declaration.name_span)
         type_ = type_ or type_of(initial)
-        if isinstance(type_, t.StructType) and t.can_vary(type_):
+        halves.refuse_other(type_, self.session.half, declaration.name_span)
+        if isinstance(type_, t.StructType) and t.can_vary(type_, self.session.half):
             variable = self._make_variable(declaration, type_, initial)
             return struct_at(address_of_variable(variable), declaration.name_span)
         return self._make_variable(declaration, type_, initial)
@@ -253,7 +254,7 @@ class Module:
         if isinstance(t.element(type_), t.StructType):
             _check_known(initial, declaration.span)
         parts = _parts(type_)
-        if not (t.can_vary(type_) and parts and all(map(_has_size, parts))):
+        if not (t.can_vary(type_, self.session.half) and parts and all(map(_has_size, parts))):
             fail(
                 "type-mismatch",
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
@@ -288,7 +289,9 @@ class Module:
         if variable is None:
             type_ = type_of(value)
             declaration = self.code.declarations.get(name)
-            is_data = isinstance(value, Scalar | Array | Struct) and t.can_vary(type_)
+            is_data = isinstance(value, Scalar | Array | Struct) and t.can_vary(
+                type_, self.session.half
+            )
             if declaration is None or not is_data:
                 places.no_place(span)
             place = declaration.name_span

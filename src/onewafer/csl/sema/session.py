@@ -6,11 +6,13 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
+from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.grouping import CannotGroup
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic
+from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +69,8 @@ class AnalysisOptions:
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
     max_call_depth: int | None = None
     """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
+    half: ScalarType = ScalarType.F16
+    """The 16-bit float that the program computes with at run time."""
 
 
 class SourceCode:
@@ -114,6 +118,7 @@ class Session:
     def __init__(self, options: AnalysisOptions, files: ParsedFiles, sink: DiagnosticSink) -> None:
         self.options = options
         self.architecture = options.architecture
+        self.half = t.half_of(options.half)
         self.files = files
         self.sink = sink
         self.effects = 0

@@ -50,7 +50,10 @@ class IntegerType:
 
 @dataclass(frozen=True, slots=True)
 class FloatType:
-    """`f16` or `f32`; comptime only: (is_brain) `bf16`, the upper half of an `f32`, and `cb16`."""
+    """`f16`, `f32`, (is_brain) `bf16`, the upper half of an `f32`, or `cb16`.
+
+    A program has one of those of 16 bits at run time.
+    """
 
     bits: int
     is_brain: bool = False
@@ -297,11 +300,12 @@ COMPTIME_ONLY: Final = frozenset(
         MODULE,
         RANGE,
         ANYTYPE,
-        BF16,
-        CB16,
         *REGISTERS,
     )
 )
+
+HALVES: Final = (F16, BF16, CB16)
+"""The 16-bit floats, of which a program has one at run time."""
 
 PREDECLARED: Final[Mapping[str, Type]] = {
     str(t): t
@@ -344,6 +348,8 @@ _SCALARS: Final[Mapping[Type, ScalarType]] = {
     U32: ScalarType.U32,
     F16: ScalarType.F16,
     F32: ScalarType.F32,
+    BF16: ScalarType.BF16,
+    CB16: ScalarType.CB16,
     DIRECTION: ScalarType.U16,
     **dict.fromkeys(
         (COLOR, LOCAL_TASK_ID, DATA_TASK_ID, CONTROL_TASK_ID, INPUT_QUEUE, OUTPUT_QUEUE, UT_ID),
@@ -406,26 +412,46 @@ def is_narrow(type_: Type) -> bool:
             return False
 
 
-def is_comptime_only(type_: Type) -> bool:
-    """Tell whether no value of `type_` exists at run time."""
+def half_of(scalar: ScalarType) -> FloatType:
+    """Return the 16-bit float of a program from that of its instructions."""
+    return next(half for half in HALVES if _SCALARS[half] is scalar)
+
+
+def other_half(type_: Type, half: FloatType) -> FloatType | None:
+    """Return a 16-bit float that is in `type_` and is not the one of the program, `half`."""
+    match type_:
+        case FloatType():
+            return type_ if type_ in HALVES and type_ != half else None
+        case ArrayType(_, element):
+            return other_half(element, half)
+        case StructType(_, fields):
+            return next(filter(None, (other_half(field, half) for field in fields)), None)
+        case _:
+            return None
+
+
+def is_comptime_only(type_: Type, half: FloatType) -> bool:
+    """Tell whether no value of `type_` exists at run time, with the 16-bit float of the program."""
     match type_:
         case StructType(_, fields, origin):
-            return origin is None or any(map(is_comptime_only, fields))
+            return origin is None or any(is_comptime_only(field, half) for field in fields)
         case FunctionType():
             return True
         case ArrayType(_, element):
-            return is_comptime_only(element)
+            return is_comptime_only(element, half)
+        case FloatType():
+            return other_half(type_, half) is not None
         case _:
             return type_ in COMPTIME_ONLY
 
 
-def can_vary(type_: Type) -> bool:
+def can_vary(type_: Type, half: FloatType) -> bool:
     """Tell whether there are variables of `type_`: also of an anonymous struct, field by field."""
     match type_:
         case StructType(_, fields):
-            return all(map(can_vary, fields))
+            return all(can_vary(field, half) for field in fields)
         case _:
-            return type_ is not VOID and not is_comptime_only(type_)
+            return type_ is not VOID and not is_comptime_only(type_, half)
 
 
 def labels(type_: StructType) -> tuple[str, ...]:

@@ -4,6 +4,16 @@ Every function takes and returns canonical register words, integers in [0, 2**32
 `image.ScalarType`). They are plain Python functions, and Numba code may call them with int64.
 """
 
+from onewafer.simulator.arithmetic.floating import float_to_half, half_to_float, largest_half
 from onewafer.simulator.arithmetic.tables import binary, canonical, conversion, dsd_element, unary
 
-__all__ = ["binary", "canonical", "conversion", "dsd_element", "unary"]
+__all__ = [
+    "binary",
+    "canonical",
+    "conversion",
+    "dsd_element",
+    "float_to_half",
+    "half_to_float",
+    "largest_half",
+    "unary",
+]

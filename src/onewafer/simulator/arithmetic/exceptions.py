@@ -1,6 +1,6 @@
 """Floating point exceptions (M147), found in f64 from what an operation was given and gave.
 
-Every result but a quotient is a + b · c of f32 or f16, rounded once. Such a product is exact in
+Every result but a quotient is a + b · c of f32 or 16-bit floats, rounded once. Such a product is exact in
 f64, and the sum is exactly two f64: the rounded one and its error (Knuth's two-sum; nothing here
 comes near the ends of f64). The reference engine computes the same with fractions.
 """
@@ -56,8 +56,10 @@ _F16, _F32, _I16 = int(ScalarType.F16), int(ScalarType.F32), int(ScalarType.I16)
 _LIMITS = tuple(2.0 ** (8 * t.num_bytes - t.is_signed) for t in ScalarType)
 """The first number that is too large for an integer type."""
 _SIGNED = tuple(t.is_signed for t in ScalarType)
-_SMALLEST_HALF, _SMALLEST_SINGLE = 2.0**-14, 2.0**-126
-"""Normal numbers."""
+_SMALLEST = {ScalarType.F16: 2.0**-14, ScalarType.CB16: 2.0**-41}
+_SMALLEST_NORMALS = tuple(_SMALLEST.get(t, 2.0**-126) for t in ScalarType)
+"""Of floats, by type: of f32 and bf16 it is the same."""
+_SMALLEST_SINGLE = _SMALLEST_NORMALS[_F32]
 
 
 def can_raise(opcode: Opcode, kind: int, target: int) -> bool:
@@ -79,7 +81,7 @@ def is_exceptions_register(address: int, num_bytes: int) -> bool:
 def of_scalars(opcode: int, kind: int, a: int, b: int, word: int) -> int:
     """Return the exceptions of ADD, SUB, MUL or DIV of two floats that gave `word`."""
     x, y, result = value_of(a, kind), value_of(b, kind), value_of(word, kind)
-    smallest = _SMALLEST_SINGLE if kind == _F32 else _SMALLEST_HALF
+    smallest = _SMALLEST_NORMALS[kind]
     if opcode == _ADD:
         return of_sum(x, y, 1.0, result, smallest)
     if opcode == _SUB:
@@ -93,52 +95,54 @@ def of_scalars(opcode: int, kind: int, a: int, b: int, word: int) -> int:
 def of_conversion(source: int, target: int, a: int, word: int) -> int:
     """Return the exceptions of a conversion from a type or to it, of which one is a float."""
     value = value_of(a, source)
-    if target == _F16:
-        return of_sum(value, 0.0, 0.0, value_of(word, _F16), _SMALLEST_HALF)
-    if target == _F32:
-        return of_sum(value, 0.0, 0.0, value_of(word, _F32), _SMALLEST_SINGLE)
+    if target >= _F16:
+        return of_sum(value, 0.0, 0.0, value_of(word, target), _SMALLEST_NORMALS[target])
     return of_integer(value, target)
 
 
 @jitable
-def of_element(operation: int, a: int, b: int, scalar: int, word: int) -> int:
-    """Return the exceptions of an element of a DSD operation that gave `word`."""
+def of_element(operation: int, half: int, a: int, b: int, scalar: int, word: int) -> int:
+    """Return the exceptions of an element of a DSD operation that gave `word`.
+
+    `half` is the 16-bit float of the program (M148).
+    """
     if operation in (_FADDH, _FSUBH, _FMULH, _FMACH, _FSCALEH):
-        return of_half_element(operation, a, b, scalar, half_to_float(word & 0xFFFF))
+        return of_half_element(operation, half, a, b, scalar, word)
     if operation in (_FADDS, _FSUBS, _FMULS, _FMACS, _FSCALES, _FADDHS, _FMACHS):
-        return of_single_element(operation, a, b, scalar, single_to_float(word))
+        return of_single_element(operation, half, a, b, scalar, single_to_float(word))
     if operation == _FS2H:
-        return of_conversion(_F32, _F16, b, word)
+        return of_conversion(_F32, half, b, word)
     if operation == _FH2XP16:
-        return of_conversion(_F16, _I16, b, word)
+        return of_conversion(half, _I16, b, word)
     if operation == _FS2XP16:
         return of_conversion(_F32, _I16, b, word)
-    return of_conversion(_I16, _F16, b, word) if operation == _XP162FH else 0
+    return of_conversion(_I16, half, b, word) if operation == _XP162FH else 0
 
 
 @jitable
-def of_half_element(operation: int, a: int, b: int, scalar: int, result: float) -> int:
-    """Return the exceptions of an element that is f16."""
-    x, y = half_to_float(a & 0xFFFF), half_to_float(b & 0xFFFF)
+def of_half_element(operation: int, half: int, a: int, b: int, scalar: int, word: int) -> int:
+    """Return the exceptions of an element that is a 16-bit float."""
+    x, y, result = value_of(a, half), value_of(b, half), value_of(word, half)
+    smallest = _SMALLEST_NORMALS[half]
     if operation == _FADDH:
-        return of_sum(x, y, 1.0, result, _SMALLEST_HALF)
+        return of_sum(x, y, 1.0, result, smallest)
     if operation == _FSUBH:
-        return of_sum(x, y, -1.0, result, _SMALLEST_HALF)
+        return of_sum(x, y, -1.0, result, smallest)
     if operation == _FMULH:
-        return of_sum(0.0, x, y, result, _SMALLEST_HALF)
+        return of_sum(0.0, x, y, result, smallest)
     if operation == _FSCALEH:
-        return of_sum(0.0, y, power_of_two(scalar), result, _SMALLEST_HALF)
-    return of_sum(x, y, half_to_float(scalar & 0xFFFF), result, _SMALLEST_HALF)
+        return of_sum(0.0, y, power_of_two(scalar), result, smallest)
+    return of_sum(x, y, value_of(scalar, half), result, smallest)
 
 
 @jitable
-def of_single_element(operation: int, a: int, b: int, scalar: int, result: float) -> int:
+def of_single_element(operation: int, half: int, a: int, b: int, scalar: int, result: float) -> int:
     """Return the exceptions of an element that is f32."""
     x = single_to_float(a)
     if operation == _FADDHS:
-        return of_sum(x, half_to_float(b & 0xFFFF), 1.0, result, _SMALLEST_SINGLE)
+        return of_sum(x, value_of(b, half), 1.0, result, _SMALLEST_SINGLE)
     if operation == _FMACHS:
-        y, z = half_to_float(b & 0xFFFF), half_to_float(scalar & 0xFFFF)
+        y, z = value_of(b, half), value_of(scalar, half)
         return of_sum(x, y, z, result, _SMALLEST_SINGLE)
     y = single_to_float(b)
     if operation == _FADDS:
@@ -157,8 +161,8 @@ def value_of(word: int, kind: int) -> float:
     """Return the value of the low bits of a word, exactly: elements are not sign-extended."""
     if kind == _F32:
         return single_to_float(word)
-    if kind == _F16:
-        return half_to_float(word & 0xFFFF)
+    if kind >= _F16:
+        return half_to_float(word & 0xFFFF, kind)
     return float(to_number(wrap(word, kind), kind))
 
 

@@ -1,17 +1,21 @@
-"""f16 and f32 arithmetic on bits: every result is rounded once, to nearest even.
+"""Arithmetic on the bits of floats: every result is rounded once, to nearest even.
 
-In and out: register words (f16 in the low half). A sum, product or quotient of two f32 is computed
-in f64 and then rounded; because 53 ≥ 2·24 + 2 that second rounding changes nothing (Figueroa,
-"When is double rounding innocuous?", 1995), and with subnormal results the operations are exact in
-f64 or keep a margin of five bits. f16 has more room still. What is not innocuous is the f32
-multiply-add: its sum is rounded to odd in f64 first (Boldo and Melquiond, 2008).
+In and out: register words (16-bit floats in the low half, with their `ScalarType` as `kind`). A
+sum, product or quotient of two f32 is computed in f64 and then rounded; because 53 ≥ 2·24 + 2 that
+second rounding changes nothing (Figueroa, "When is double rounding innocuous?", 1995), and with
+subnormal results the operations are exact in f64 or keep a margin of five bits. 16-bit floats have
+more room still. What is not innocuous is the multiply-add of f32, bf16 and cb16: its sum is rounded
+to odd in f64 first (Boldo and Melquiond, 2008).
 
-NaN rule: an operation that gives NaN gives the one quiet NaN, 0x7e00 or 0x7fc00000; moves and
-negations carry bits unchanged. *assumed*
+NaN rule: an operation that gives NaN gives the one quiet NaN of its format (0x7fc00000; 0x7e00,
+0x7fc0 and 0x7f00 of f16, bf16 and cb16); moves and negations carry bits unchanged. *assumed*
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from onewafer.image import ScalarType
 from onewafer.simulator.arithmetic.compiled import (
     SINGLE_INFINITY,
     SINGLE_NAN,
@@ -23,71 +27,110 @@ from onewafer.simulator.arithmetic.compiled import (
     single_to_float,
 )
 
-HALF_NAN = 0x7E00
-HALF_INFINITY = 0x7C00
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HALF_SIGN = 0x8000
 
-_HALF_FRACTION = 0x3FF
-_HALF_EXPONENT = 0x1F
-_HALF_SPECIAL = 31
+_F16, _BF16, _CB16 = map(int, (ScalarType.F16, ScalarType.BF16, ScalarType.CB16))
+_FORMATS = {
+    # bits of the fraction, bias of the exponent
+    ScalarType.F16: (10, 15),
+    ScalarType.BF16: (7, 127),
+    ScalarType.CB16: (9, 42),
+}
+"""16-bit floats, laid out as IEEE 754 lays its formats out (M148)."""
+
+
+def _by_kind(of: Callable[[int, int], int]) -> tuple[int, ...]:
+    """Return a number of each format, by the number of its `ScalarType`."""
+    return tuple(of(*_FORMATS[kind]) if kind in _FORMATS else 0 for kind in ScalarType)
+
+
+def _largest_exponent(fraction: int, bias: int) -> int:
+    return (1 << 15 - fraction) - 2 - bias
+
+
+FRACTION_BITS = _by_kind(lambda fraction, _: fraction)
+INFINITIES = _by_kind(lambda fraction, _: 0x8000 - (1 << fraction))
+NANS = _by_kind(lambda fraction, _: 0x8000 - (1 << fraction - 1))
+ONES = _by_kind(lambda fraction, bias: bias << fraction)
+
 _HALF_POWERS = tuple(2.0 ** (exponent - 25) for exponent in range(31))
-"""Weight of the last bit, by biased exponent (0, the subnormals, has the weight of 1)."""
+"""Of f16: weight of the last bit, by biased exponent (0, the subnormals, has the weight of 1)."""
+_CEREBRAS_POWERS = tuple(2.0 ** (exponent - 51) for exponent in range(63))
+"""The same of cb16."""
 
 _DOUBLE_MAGNITUDE = 0x7FFF_FFFF_FFFF_FFFF
 _DOUBLE_FRACTION = (1 << 52) - 1
 _DOUBLE_INFINITY = 0x7FF << 52
-_DROPPED = 52 - 10
-"""Fraction bits that a normal f16 does not keep."""
-_REBIAS = (1023 - 15) << 52
-_OVERFLOW = float_to_bits(65520.0)
-"""Halfway between the largest f16 and the next power of two: rounds to infinity."""
-_SMALLEST_NORMAL = float_to_bits(2.0**-14)
-_UNDERFLOW = float_to_bits(2.0**-25)
-"""Halfway between zero and the smallest f16: rounds to zero."""
-_SUBNORMAL_SHIFT = 1023 + 52 - 24
+_DROPPED = _by_kind(lambda fraction, _: 52 - fraction)
+"""Fraction bits that a normal number does not keep."""
+_REBIASES = _by_kind(lambda _, bias: (1023 - bias) << 52)
+_OVERFLOWS = _by_kind(
+    lambda fraction, bias: float_to_bits(
+        (2.0 - 2.0 ** (-fraction - 1)) * 2.0 ** _largest_exponent(fraction, bias)
+    )
+)
+"""Halfway between the largest number and the next power of two: rounds to infinity."""
+_SMALLEST_NORMALS = _by_kind(lambda _, bias: float_to_bits(2.0 ** (1 - bias)))
+_UNDERFLOWS = _by_kind(lambda fraction, bias: float_to_bits(2.0 ** -(bias + fraction)))
+"""Halfway between zero and the smallest number: rounds to zero."""
+_SUBNORMAL_SHIFTS = _by_kind(lambda fraction, bias: 1023 + 53 - bias - fraction)
 
 
 # --- conversions ---------------------------------------------------------------------------------
 
 
 @jitable
-def half_to_float(word: int) -> float:
-    """Return the value of f16 bits, exactly."""
-    exponent = word >> 10 & _HALF_EXPONENT
-    fraction = word & _HALF_FRACTION
-    if exponent == _HALF_SPECIAL:
-        return half_special(word, fraction)
+def half_to_float(word: int, kind: int) -> float:
+    """Return the value of the bits of a 16-bit float, exactly; `kind` says of which format."""
+    if kind == _BF16:
+        return single_to_float(word << 16)
+    if kind == _CB16:
+        return scaled_to_float(word, 9, 63, _CEREBRAS_POWERS)
+    return scaled_to_float(word, 10, 31, _HALF_POWERS)
+
+
+@jitable
+def scaled_to_float(
+    word: int, fraction_bits: int, special: int, powers: tuple[float, ...]
+) -> float:
+    """Return the value of a sign, an exponent and a fraction; `special` is that of infinities."""
+    exponent = word >> fraction_bits & special
+    fraction = word & (1 << fraction_bits) - 1
+    if exponent == special:
+        if fraction:
+            return single_to_float(SINGLE_NAN)
+        return single_to_float((word & HALF_SIGN) << 16 | SINGLE_INFINITY)
     if exponent == 0:
-        magnitude = fraction * _HALF_POWERS[1]
+        magnitude = fraction * powers[1]
     else:
-        magnitude = (fraction | 0x400) * _HALF_POWERS[exponent]
+        magnitude = (fraction | 1 << fraction_bits) * powers[exponent]
     return -magnitude if word & HALF_SIGN else magnitude
 
 
 @jitable
-def half_special(word: int, fraction: int) -> float:
-    """Return the infinity or NaN of f16 bits."""
-    if fraction:
-        return single_to_float(SINGLE_NAN)
-    return single_to_float((word & HALF_SIGN) << 16 | SINGLE_INFINITY)
-
-
-@jitable
-def float_to_half(value: float) -> int:
-    """Return `value` rounded to f16, to nearest even, as bits; every NaN gives `HALF_NAN`."""
+def float_to_half(value: float, kind: int) -> int:
+    """Return `value` rounded to a 16-bit float, to nearest even, as bits; NaN gives the one NaN."""
     bits = float_to_bits(value)
     magnitude = bits & _DOUBLE_MAGNITUDE
     sign = HALF_SIGN if bits < 0 else 0
     if magnitude > _DOUBLE_INFINITY:
-        return HALF_NAN
-    if magnitude >= _OVERFLOW:
-        return sign | HALF_INFINITY
-    if magnitude <= _UNDERFLOW:
+        return NANS[kind]
+    if magnitude >= _OVERFLOWS[kind]:
+        return sign | INFINITIES[kind]
+    if magnitude <= _UNDERFLOWS[kind]:
         return sign
-    if magnitude >= _SMALLEST_NORMAL:
-        return sign | shift_to_even(magnitude - _REBIAS, _DROPPED)
+    if magnitude >= _SMALLEST_NORMALS[kind]:
+        return sign | shift_to_even(magnitude - _REBIASES[kind], _DROPPED[kind])
     significand = (magnitude & _DOUBLE_FRACTION) | (1 << 52)
-    return sign | shift_to_even(significand, _SUBNORMAL_SHIFT - (magnitude >> 52))
+    return sign | shift_to_even(significand, _SUBNORMAL_SHIFTS[kind] - (magnitude >> 52))
+
+
+def largest_half(kind: int) -> float:
+    """Return the largest finite number of a 16-bit float."""
+    return half_to_float(INFINITIES[kind] - 1, kind)
 
 
 @jitable
@@ -97,15 +140,15 @@ def shift_to_even(value: int, count: int) -> int:
 
 
 @jitable
-def half_to_single(word: int) -> int:
-    """Return f16 bits as f32 bits."""
-    return float_to_single(half_to_float(word))
+def half_to_single(word: int, kind: int) -> int:
+    """Return the bits of a 16-bit float as f32 bits."""
+    return float_to_single(half_to_float(word, kind))
 
 
 @jitable
-def single_to_half(word: int) -> int:
-    """Return f32 bits rounded to f16."""
-    return float_to_half(single_to_float(word))
+def single_to_half(word: int, kind: int) -> int:
+    """Return f32 bits rounded to a 16-bit float."""
+    return float_to_half(single_to_float(word), kind)
 
 
 # --- f32 -----------------------------------------------------------------------------------------
@@ -201,46 +244,46 @@ def less_equal_single(a: int, b: int) -> int:
     return 1 if single_to_float(a) <= single_to_float(b) else 0
 
 
-# --- f16 -----------------------------------------------------------------------------------------
+# --- 16-bit floats -------------------------------------------------------------------------------
 
 
 @jitable
-def add_half(a: int, b: int) -> int:
+def add_half(a: int, b: int, kind: int) -> int:
     """Return a + b."""
-    return float_to_half(half_to_float(a) + half_to_float(b))
+    return float_to_half(half_to_float(a, kind) + half_to_float(b, kind), kind)
 
 
 @jitable
-def sub_half(a: int, b: int) -> int:
+def sub_half(a: int, b: int, kind: int) -> int:
     """Return a − b."""
-    return float_to_half(half_to_float(a) - half_to_float(b))
+    return float_to_half(half_to_float(a, kind) - half_to_float(b, kind), kind)
 
 
 @jitable
-def mul_half(a: int, b: int) -> int:
+def mul_half(a: int, b: int, kind: int) -> int:
     """Return a · b."""
-    return float_to_half(half_to_float(a) * half_to_float(b))
+    return float_to_half(half_to_float(a, kind) * half_to_float(b, kind), kind)
 
 
 @jitable
-def div_half(a: int, b: int) -> int:
+def div_half(a: int, b: int, kind: int) -> int:
     """Return a / b; x / 0 is an infinity of the right sign, 0 / 0 is NaN."""
     if b & ~HALF_SIGN == 0:
         magnitude = a & ~HALF_SIGN
-        is_invalid = magnitude == 0 or magnitude > HALF_INFINITY
-        return HALF_NAN if is_invalid else (a ^ b) & HALF_SIGN | HALF_INFINITY
-    return float_to_half(half_to_float(a) / half_to_float(b))
+        is_invalid = magnitude == 0 or magnitude > INFINITIES[kind]
+        return NANS[kind] if is_invalid else (a ^ b) & HALF_SIGN | INFINITIES[kind]
+    return float_to_half(half_to_float(a, kind) / half_to_float(b, kind), kind)
 
 
 @jitable
-def max_half(a: int, b: int) -> int:
+def max_half(a: int, b: int, kind: int) -> int:
     """Return the larger one; NaN if one is NaN, +0 is above −0 (*assumed*)."""
-    x, y = half_to_float(a), half_to_float(b)
+    x, y = half_to_float(a, kind), half_to_float(b, kind)
     if x > y:
         return a
     if y > x:
         return b
-    return a & b if x == y else HALF_NAN
+    return a & b if x == y else NANS[kind]
 
 
 @jitable
@@ -250,55 +293,61 @@ def neg_half(a: int) -> int:
 
 
 @jitable
-def multiply_add_half(a: int, b: int, c: int) -> int:
+def multiply_add_half(a: int, b: int, c: int, kind: int) -> int:
     """Return a + b · c, rounded once.
 
-    The product is exact in f64. Where the sum is not, it is never within an f64 rounding of a tie
-    of f16: if |a| < 16, a sum inexact in f64 needs |b · c| ≥ 2⁴, hence a product that is a multiple
-    of 2⁻¹⁷, and then the sum is exact; otherwise a and the ties around the sum are multiples of
-    2⁻⁶, so a tie needs b · c within 2⁻³⁶ of a multiple of 2⁻⁶: of zero, which would make a itself
-    a tie, or of another, which 22 significant bits cannot miss by so little.
+    The product is exact in f64. Where the sum is not, rounding it twice may be wrong, but for f16:
+    there it is never within an f64 rounding of a tie. If |a| < 16, a sum inexact in f64 needs
+    |b · c| ≥ 2⁴, hence a product that is a multiple of 2⁻¹⁷, and then the sum is exact; otherwise
+    a and the ties around the sum are multiples of 2⁻⁶, so a tie needs b · c within 2⁻³⁶ of a
+    multiple of 2⁻⁶: of zero, which would make a itself a tie, or of another, which 22 significant
+    bits cannot miss by so little.
     """
-    return float_to_half(half_to_float(a) + half_to_float(b) * half_to_float(c))
+    x, product = half_to_float(a, kind), half_to_float(b, kind) * half_to_float(c, kind)
+    return float_to_half(x + product if kind == _F16 else add_to_odd(x, product), kind)
 
 
 @jitable
-def equal_half(a: int, b: int) -> int:
+def equal_half(a: int, b: int, kind: int) -> int:
     """Return 1 if a == b, else 0."""
-    return 1 if half_to_float(a) == half_to_float(b) else 0
+    return 1 if half_to_float(a, kind) == half_to_float(b, kind) else 0
 
 
 @jitable
-def not_equal_half(a: int, b: int) -> int:
+def not_equal_half(a: int, b: int, kind: int) -> int:
     """Return 1 if a != b (NaN is unequal to everything), else 0."""
-    return 1 if half_to_float(a) != half_to_float(b) else 0
+    return 1 if half_to_float(a, kind) != half_to_float(b, kind) else 0
 
 
 @jitable
-def less_half(a: int, b: int) -> int:
+def less_half(a: int, b: int, kind: int) -> int:
     """Return 1 if a < b, else 0."""
-    return 1 if half_to_float(a) < half_to_float(b) else 0
+    return 1 if half_to_float(a, kind) < half_to_float(b, kind) else 0
 
 
 @jitable
-def less_equal_half(a: int, b: int) -> int:
+def less_equal_half(a: int, b: int, kind: int) -> int:
     """Return 1 if a ≤ b, else 0."""
-    return 1 if half_to_float(a) <= half_to_float(b) else 0
+    return 1 if half_to_float(a, kind) <= half_to_float(b, kind) else 0
 
 
 # --- mixed ---------------------------------------------------------------------------------------
 
 
 @jitable
-def multiply_add_mixed(a: int, b: int, c: int) -> int:
-    """Return the f32 a + b · c of an f32 and two f16, rounded once: the product is exact."""
-    return float_to_single(single_to_float(a) + half_to_float(b) * half_to_float(c))
+def multiply_add_mixed(a: int, b: int, c: int, kind: int) -> int:
+    """Return the f32 a + b · c of an f32 and two 16-bit floats, rounded once.
+
+    The product is exact in f64. It has at most 22 significant bits, so that it is an f32, or so
+    small that a sum with it is exact in f64 or rounds to a.
+    """
+    return float_to_single(single_to_float(a) + half_to_float(b, kind) * half_to_float(c, kind))
 
 
 @jitable
-def add_mixed(a: int, b: int) -> int:
-    """Return the f32 a + b of an f32 and an f16."""
-    return float_to_single(single_to_float(a) + half_to_float(b))
+def add_mixed(a: int, b: int, kind: int) -> int:
+    """Return the f32 a + b of an f32 and a 16-bit float."""
+    return float_to_single(single_to_float(a) + half_to_float(b, kind))
 
 
 # --- scaling by powers of two --------------------------------------------------------------------
@@ -316,9 +365,9 @@ def power_of_two(exponent: int) -> float:
 
 
 @jitable
-def scale_half(a: int, exponent: int) -> int:
+def scale_half(a: int, exponent: int, kind: int) -> int:
     """Return a · 2^exponent, one rounding."""
-    return float_to_half(half_to_float(a) * power_of_two(exponent))
+    return float_to_half(half_to_float(a, kind) * power_of_two(exponent), kind)
 
 
 @jitable

@@ -41,6 +41,7 @@ def _bind_unary(function: Callable[[int, int], int], element: ScalarType) -> Una
     return jitable(bound)
 
 
+HALVES = tuple(t for t in ScalarType if t.is_half)
 _INTEGERS = tuple(t for t in ScalarType if not t.is_float and t is not ScalarType.BOOL)
 _BITS = (ScalarType.BOOL, *_INTEGERS)
 _INTEGER_BINARY = {
@@ -59,7 +60,8 @@ _INTEGER_BINARY = {
     Opcode.LESS: (integer.less, _BITS),
     Opcode.LESS_EQUAL: (integer.less_equal, _BITS),
 }
-_FLOAT_BINARY: dict[Opcode, tuple[Binary, Binary]] = {
+_FLOAT_BINARY: dict[Opcode, tuple[Callable[[int, int, int], int], Binary]] = {
+    # of 16-bit floats, whose type is the last argument, and of f32
     Opcode.ADD: (floating.add_half, floating.add_single),
     Opcode.SUB: (floating.sub_half, floating.sub_single),
     Opcode.MUL: (floating.mul_half, floating.mul_single),
@@ -75,13 +77,17 @@ BINARY: dict[tuple[Opcode, ScalarType], Binary] = {
         for opcode, (function, elements) in _INTEGER_BINARY.items()
         for element in elements
     },
-    **{(opcode, ScalarType.F16): half for opcode, (half, _) in _FLOAT_BINARY.items()},
+    **{
+        (opcode, kind): _bind_binary(half, kind)
+        for opcode, (half, _) in _FLOAT_BINARY.items()
+        for kind in HALVES
+    },
     **{(opcode, ScalarType.F32): single for opcode, (_, single) in _FLOAT_BINARY.items()},
 }
 UNARY: dict[tuple[Opcode, ScalarType], Unary] = {
     **{(Opcode.NEG, element): _bind_unary(integer.negate, element) for element in _INTEGERS},
     **{(Opcode.NOT, element): _bind_unary(integer.complement, element) for element in _BITS},
-    (Opcode.NEG, ScalarType.F16): floating.neg_half,
+    **dict.fromkeys(((Opcode.NEG, kind) for kind in HALVES), floating.neg_half),
     (Opcode.NEG, ScalarType.F32): floating.neg_single,
 }
 
@@ -124,16 +130,12 @@ def _single_to_bool(word: int) -> int:
     return 1 if word & ~floating.SINGLE_SIGN else 0
 
 
-def _from_half(target: ScalarType) -> Unary:
-    to_float, kind, truncate, wrap = (
-        floating.half_to_float,
-        int(target),
-        integer.truncate,
-        integer.wrap,
-    )
+def _from_half(source: ScalarType, target: ScalarType) -> Unary:
+    to_float, truncate, wrap = floating.half_to_float, integer.truncate, integer.wrap
+    half, kind = int(source), int(target)
 
     def convert(word: int) -> int:
-        return wrap(truncate(to_float(word)), kind)
+        return wrap(truncate(to_float(word, half)), kind)
 
     return jitable(convert)
 
@@ -147,11 +149,12 @@ def _from_single(target: ScalarType) -> Unary:
     return jitable(convert)
 
 
-def _to_half(source: ScalarType) -> Unary:
-    kind, to_number, round_half = int(source), integer.to_number, floating.float_to_half
+def _to_half(source: ScalarType, target: ScalarType) -> Unary:
+    to_number, round_half = integer.to_number, floating.float_to_half
+    kind, half = int(source), int(target)
 
     def convert(word: int) -> int:
-        return round_half(float(to_number(word, kind)))
+        return round_half(float(to_number(word, kind)), half)
 
     return jitable(convert)
 
@@ -169,22 +172,22 @@ def _make_conversion(source: ScalarType, target: ScalarType) -> Unary:
     match source, target:
         case _ if source is target:
             return _keep
-        case ScalarType.F16, ScalarType.F32:
-            return floating.half_to_single
-        case ScalarType.F32, ScalarType.F16:
-            return floating.single_to_half
-        case ScalarType.F16, ScalarType.BOOL:
+        case _, ScalarType.F32 if source.is_half:
+            return _bind_unary(floating.half_to_single, source)
+        case ScalarType.F32, _ if target.is_half:
+            return _bind_unary(floating.single_to_half, target)
+        case _, ScalarType.BOOL if source.is_half:
             return _half_to_bool
         case ScalarType.F32, ScalarType.BOOL:
             return _single_to_bool
         case _, ScalarType.BOOL:
             return _to_bool
-        case ScalarType.F16, _:
-            return _from_half(target)
+        case _ if source.is_half:
+            return _from_half(source, target)
         case ScalarType.F32, _:
             return _from_single(target)
-        case _, ScalarType.F16:
-            return _to_half(source)
+        case _ if target.is_half:
+            return _to_half(source, target)
         case _, ScalarType.F32:
             return _to_single(source)
         case _:
@@ -195,7 +198,9 @@ CONVERSIONS: dict[tuple[ScalarType, ScalarType], Unary] = {
     (source, target): _make_conversion(source, target)
     for source in ScalarType
     for target in ScalarType
+    if not (source.is_half and target.is_half) or source is target
 }
+"""None between 16-bit floats: a program has one of them (M148)."""
 
 
 def conversion(source: ScalarType, target: ScalarType) -> Unary:
@@ -231,16 +236,6 @@ def _fnegs(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signatu
 
 
 @jitable
-def _fh2s(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
-    return floating.half_to_single(s1)
-
-
-@jitable
-def _fs2h(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
-    return floating.single_to_half(s1)
-
-
-@jitable
 def _sar16(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     signed = integer.wrap(s0, _I16)
     return integer.wrap(integer.shift_right(signed, s1 & 0xFFFF, _I16), _U16)
@@ -267,11 +262,6 @@ def _fabss(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signatu
 
 
 @jitable
-def _fscaleh(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
-    return floating.scale_half(s1, scalar)
-
-
-@jitable
 def _fscales(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
     return floating.scale_single(s1, scalar)
 
@@ -290,6 +280,24 @@ def _through(first: Unary, second: Unary) -> Element:
     return jitable(element)
 
 
+def _scaled_half(half: ScalarType) -> Element:
+    scale, kind = floating.scale_half, int(half)
+
+    def element(s0: int, s1: int, scalar: int) -> int:  # noqa: ARG001  # one signature for all
+        return scale(s1, scalar, kind)
+
+    return jitable(element)
+
+
+def _multiply_add(function: Callable[[int, int, int, int], int], half: ScalarType) -> Element:
+    kind = int(half)
+
+    def element(s0: int, s1: int, scalar: int) -> int:
+        return function(s0, s1, scalar, kind)
+
+    return jitable(element)
+
+
 _I16, _U16 = int(ScalarType.I16), int(ScalarType.U16)
 _AS_I16 = _bind_unary(integer.wrap, ScalarType.I16)
 _AS_U16 = _bind_unary(integer.wrap, ScalarType.U16)
@@ -303,7 +311,33 @@ def _two_sources(function: Binary) -> Element:
 
 
 _D = DsdOperation
+
+
+def _half_elements(half: ScalarType) -> dict[DsdOperation, Element]:
+    """Return the operations whose elements depend on which 16-bit float a program has (M148)."""
+    to_i16, from_i16 = CONVERSIONS[half, ScalarType.I16], CONVERSIONS[ScalarType.I16, half]
+    return {
+        _D.FADDH: _two_sources(_bind_binary(floating.add_half, half)),
+        _D.FSUBH: _two_sources(_bind_binary(floating.sub_half, half)),
+        _D.FMULH: _two_sources(_bind_binary(floating.mul_half, half)),
+        _D.FMAXH: _two_sources(_bind_binary(floating.max_half, half)),
+        _D.FMACH: _multiply_add(floating.multiply_add_half, half),
+        _D.FMACHS: _multiply_add(floating.multiply_add_mixed, half),
+        _D.FADDHS: _two_sources(_bind_binary(floating.add_mixed, half)),
+        _D.FH2S: _one_source(_bind_unary(floating.half_to_single, half)),
+        _D.FS2H: _one_source(_bind_unary(floating.single_to_half, half)),
+        _D.FSCALEH: _scaled_half(half),
+        _D.FH2XP16: _through(to_i16, _AS_U16),
+        _D.XP162FH: _through(_AS_I16, from_i16),
+        _D.FNORMH: _one_source(_bind_unary(undefined.normalize_half, half)),
+    }
+
+
+HALF_ELEMENTS: dict[ScalarType, dict[DsdOperation, Element]] = {
+    half: _half_elements(half) for half in HALVES
+}
 ELEMENTS: dict[DsdOperation, Element] = {
+    **HALF_ELEMENTS[ScalarType.F16],
     _D.MOV16: _mov16,
     _D.MOV32: _mov32,
     _D.ADD16: _two_sources(BINARY[Opcode.ADD, ScalarType.U16]),
@@ -311,13 +345,8 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.AND16: _two_sources(BINARY[Opcode.AND, ScalarType.U16]),
     _D.OR16: _two_sources(BINARY[Opcode.OR, ScalarType.U16]),
     _D.XOR16: _two_sources(BINARY[Opcode.XOR, ScalarType.U16]),
-    _D.FADDH: _two_sources(floating.add_half),
-    _D.FSUBH: _two_sources(floating.sub_half),
-    _D.FMULH: _two_sources(floating.mul_half),
-    _D.FMAXH: _two_sources(floating.max_half),
     _D.FMOVH: _mov16,
     _D.FNEGH: _fnegh,
-    _D.FMACH: floating.multiply_add_half,
     _D.FADDS: _two_sources(floating.add_single),
     _D.FSUBS: _two_sources(floating.sub_single),
     _D.FMULS: _two_sources(floating.mul_single),
@@ -325,10 +354,6 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.FMOVS: _mov32,
     _D.FNEGS: _fnegs,
     _D.FMACS: floating.multiply_add_single,
-    _D.FMACHS: floating.multiply_add_mixed,
-    _D.FADDHS: _two_sources(floating.add_mixed),
-    _D.FH2S: _fh2s,
-    _D.FS2H: _fs2h,
     _D.SAR16: _sar16,
     _D.SLL16: _sll16,
     _D.SLR16: _slr16,
@@ -337,18 +362,18 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.POPCNT: _one_source(integer.ones),
     _D.FABSH: _fabsh,
     _D.FABSS: _fabss,
-    _D.FSCALEH: _fscaleh,
     _D.FSCALES: _fscales,
-    _D.FH2XP16: _through(CONVERSIONS[ScalarType.F16, ScalarType.I16], _AS_U16),
     _D.FS2XP16: _through(CONVERSIONS[ScalarType.F32, ScalarType.I16], _AS_U16),
-    _D.XP162FH: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F16]),
     _D.XP162FS: _through(_AS_I16, CONVERSIONS[ScalarType.I16, ScalarType.F32]),
     _D.ADDC16: undefined.add_with_carry,
-    _D.FNORMH: _one_source(undefined.normalize_half),
     _D.FNORMS: _one_source(undefined.normalize_single),
 }
+"""Those of a program with f16."""
 
 
-def dsd_element(operation: DsdOperation) -> Element:
-    """Return the function that computes one element of `operation`: f(src0, src1, scalar)."""
-    return ELEMENTS[operation]
+def dsd_element(operation: DsdOperation, half: ScalarType = ScalarType.F16) -> Element:
+    """Return the function that computes one element of `operation`: f(src0, src1, scalar).
+
+    `half` is the 16-bit float of the program.
+    """
+    return HALF_ELEMENTS[half].get(operation) or ELEMENTS[operation]

@@ -11,11 +11,15 @@ makes the value of again.
 from __future__ import annotations
 
 from onewafer.simulator.arithmetic.compiled import SINGLE_INFINITY, SINGLE_SIGN, jitable
-from onewafer.simulator.arithmetic.floating import HALF_INFINITY, HALF_SIGN
+from onewafer.simulator.arithmetic.floating import (
+    FRACTION_BITS,
+    HALF_SIGN,
+    INFINITIES,
+    ONES,
+)
 
 FIRST_CARRY = 0
 """Into the first element of an operation (M140)."""
-_HALF_LEADING, _HALF_ONE = 1 << 10, 15 << 10
 _SINGLE_LEADING, _SINGLE_ONE = 1 << 23, 127 << 23
 
 
@@ -32,9 +36,9 @@ def carry_of(a: int, b: int, carry: int) -> int:
 
 
 @jitable
-def normalize_half(word: int) -> int:
-    """Return the significand of an f16, in [1, 2), with its sign (M141)."""
-    return normalize(word, HALF_SIGN, HALF_INFINITY, _HALF_LEADING, _HALF_ONE)
+def normalize_half(word: int, kind: int) -> int:
+    """Return the significand of a 16-bit float, in [1, 2), with its sign (M141)."""
+    return normalize(word, HALF_SIGN, INFINITIES[kind], 1 << FRACTION_BITS[kind], ONES[kind])
 
 
 @jitable

@@ -349,8 +349,9 @@ NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
     PROGRAM_HAS_REGISTERS,  # its loads and stores may go to registers of the router
     PROGRAM_HAS_QUEUES,  # and to those of its queues
     PROGRAM_CHECKED,  # `CHECKED` if floating point exceptions may stop it, else 0
+    PROGRAM_HALF,  # its 16-bit float, a `ScalarType`
     PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(15)
+) = range(16)
 MAX_QUEUES = 16
 PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
 """(+ input queue) the color it is bound to as the program is loaded."""

@@ -11,6 +11,7 @@ from onewafer.image import (
     DsdKind,
     DsdOperation,
     OperandMode,
+    ScalarType,
 )
 from onewafer.simulator.arithmetic.outputs import (
     ADVANCES,
@@ -103,6 +104,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_COLORS,
     PROGRAM_CONTROL_TASKS,
     PROGRAM_DSDS,
+    PROGRAM_HALF,
     PROGRAM_HAS_QUEUES,
     PROGRAM_NUM_DSDS,
     PROGRAM_QUEUES,
@@ -123,7 +125,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.queues import color_now, home_of_dsd
-from onewafer.simulator.fast.scalars import compute_element
+from onewafer.simulator.fast.scalars import HALF_SHIFT, IS_OF_HALVES, compute_element
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""
@@ -131,7 +133,7 @@ _MAIN_RANK = 1
 
 _REGISTER, _POINTER = int(OperandMode.REGISTER), int(OperandMode.POINTER)
 _DSR_DEST = int(OperandMode.DSR_DEST)
-_ADDC16 = int(DsdOperation.ADDC16)
+_ADDC16, _F16 = int(DsdOperation.ADDC16), int(ScalarType.F16)
 _FABIN, _FABOUT = int(DsdKind.FABIN), int(DsdKind.FABOUT)
 _MEM4D, _FIFO = int(DsdKind.MEM4D), int(DsdKind.FIFO)
 
@@ -285,6 +287,7 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     kind = s.arena[op + OP_KIND]
     if kind >= _ADDC16:  # or behind it, or marked: what these take would halve the speed of all
         return compute_one_by_one(s, pe, op, count)
+    kind = kind_in_program(s, pe, kind)
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
     accumulator = s.arena[op + OP_ACCUMULATOR]
     first = int64(s.arena[op + OP_NEXT])
@@ -337,6 +340,19 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     return done
 
 
+@kernel
+def half_of(s: Arrays, pe: int) -> int:
+    """Return the 16-bit float of a program, a `ScalarType` (M148)."""
+    return s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HALF]
+
+
+@kernel
+def kind_in_program(s: Arrays, pe: int, kind: int) -> int:
+    """Return an operation with the 16-bit float of the program, if elements depend on it (M148)."""
+    half = half_of(s, pe)
+    return kind | half << HALF_SHIFT if half != _F16 and IS_OF_HALVES[kind] else kind
+
+
 @shared
 def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
     """Do what `compute_elements` does, where elements hand on a carry (M140), or may be the last.
@@ -352,7 +368,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
         if s.clock[FAULT]:
             break
         scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-        word = compute_element(kind_of(s, op), a, b, scalar)
+        word = compute_element(kind_in_program(s, pe, kind_of(s, op)), a, b, scalar)
         kind, base, step, num_bytes = operand_of(s, op, OP_DEST)
         if kind == OUTPUT:
             sent = word & mask_of_output(num_bytes, step) | step & INDEX_BITS
@@ -366,7 +382,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
         hand_on_carry(s, op, a, b)
         keep_result(s, op, word)
         if is_checked:
-            raised |= exceptions_of(kind_of(s, op), a, b, scalar, word)
+            raised |= exceptions_of(kind_of(s, op), half_of(s, pe), a, b, scalar, word)
             if s.arena[op + OP_STEPS]:
                 note_exceptions(s, pe, raised)
                 if s.clock[FAULT]:

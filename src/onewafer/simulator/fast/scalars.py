@@ -7,14 +7,21 @@ functions take the type as a number; the float types have functions of their own
 from __future__ import annotations
 
 from onewafer.image import DsdOperation, Opcode, ScalarType
-from onewafer.simulator.arithmetic import floating, integer
+from onewafer.simulator.arithmetic import floating, integer, undefined
 from onewafer.simulator.arithmetic.compiled import SINGLE_SIGN, float_to_single, single_to_float
-from onewafer.simulator.arithmetic.tables import ELEMENTS
+from onewafer.simulator.arithmetic.tables import ELEMENTS, HALF_ELEMENTS
 from onewafer.simulator.fast.compilation import shared
 
 _F16 = int(ScalarType.F16)
 _F32 = int(ScalarType.F32)
 _BOOL = int(ScalarType.BOOL)
+_I16, _U16 = int(ScalarType.I16), int(ScalarType.U16)
+HALF_SHIFT = 6
+"""Behind the number of an operation: its 16-bit float, a `ScalarType`, if that is not f16."""
+_OPERATION_MASK = (1 << HALF_SHIFT) - 1
+assert max(DsdOperation) <= _OPERATION_MASK
+IS_OF_HALVES = tuple(one in HALF_ELEMENTS[ScalarType.F16] for one in DsdOperation)
+"""By operation: whether its elements depend on the 16-bit float of the program."""
 
 _ADD, _SUB, _MUL = int(Opcode.ADD), int(Opcode.SUB), int(Opcode.MUL)
 _DIV, _REM = int(Opcode.DIV), int(Opcode.REM)
@@ -115,8 +122,8 @@ def compute_binary(opcode: int, kind: int, a: int, b: int) -> int:
     """Return what ADD … SHR or EQUAL … LESS_EQUAL of a type gives."""
     if kind == _F32:
         return binary_single(opcode, a, b)
-    if kind == _F16:
-        return binary_half(opcode, a, b)
+    if kind >= _F16:
+        return binary_half(opcode, kind, a, b)
     return binary_integer(opcode, kind, a, b)
 
 
@@ -153,23 +160,23 @@ def binary_integer(opcode: int, kind: int, a: int, b: int) -> int:
 
 
 @shared
-def binary_half(opcode: int, a: int, b: int) -> int:
-    """Return what a binary instruction gives for f16."""
+def binary_half(opcode: int, kind: int, a: int, b: int) -> int:
+    """Return what a binary instruction gives for a 16-bit float."""
     if opcode == _ADD:
-        return floating.add_half(a, b)
+        return floating.add_half(a, b, kind)
     if opcode == _SUB:
-        return floating.sub_half(a, b)
+        return floating.sub_half(a, b, kind)
     if opcode == _MUL:
-        return floating.mul_half(a, b)
+        return floating.mul_half(a, b, kind)
     if opcode == _DIV:
-        return floating.div_half(a, b)
+        return floating.div_half(a, b, kind)
     if opcode == _EQUAL:
-        return floating.equal_half(a, b)
+        return floating.equal_half(a, b, kind)
     if opcode == _NOT_EQUAL:
-        return floating.not_equal_half(a, b)
+        return floating.not_equal_half(a, b, kind)
     if opcode == _LESS:
-        return floating.less_half(a, b)
-    return floating.less_equal_half(a, b)
+        return floating.less_half(a, b, kind)
+    return floating.less_equal_half(a, b, kind)
 
 
 @shared
@@ -196,10 +203,10 @@ def binary_single(opcode: int, a: int, b: int) -> int:
 def compute_unary(opcode: int, kind: int, a: int) -> int:
     """Return what NEG or NOT of a type gives."""
     if opcode == _NEG:
-        if kind == _F16:
-            return floating.neg_half(a)
         if kind == _F32:
             return floating.neg_single(a)
+        if kind >= _F16:
+            return floating.neg_half(a)
         return integer.negate(a, kind)
     return integer.complement(a, kind)
 
@@ -209,36 +216,36 @@ def convert(source: int, target: int, word: int) -> int:
     """Return a word of one type as a word of another (CONVERT); see `arithmetic.conversion`."""
     if source == target:
         return word
-    if source == _F16:
-        return from_half(target, word)
     if source == _F32:
         return from_single(target, word)
+    if source >= _F16:
+        return from_half(source, target, word)
     if target == _BOOL:
         return 1 if word else 0
-    if target == _F16:
-        return floating.float_to_half(float(integer.to_number(word, source)))
     if target == _F32:
         return float_to_single(float(integer.to_number(word, source)))
+    if target >= _F16:
+        return floating.float_to_half(float(integer.to_number(word, source)), target)
     return integer.wrap(word, target)
 
 
 @shared
-def from_half(target: int, word: int) -> int:
-    """Return an f16 as another type."""
+def from_half(source: int, target: int, word: int) -> int:
+    """Return a 16-bit float as another type."""
     if target == _F32:
-        return floating.half_to_single(word)
+        return floating.half_to_single(word, source)
     if target == _BOOL:
         return 1 if word & ~floating.HALF_SIGN else 0
-    return integer.wrap(integer.truncate(floating.half_to_float(word)), target)
+    return integer.wrap(integer.truncate(floating.half_to_float(word, source)), target)
 
 
 @shared
 def from_single(target: int, word: int) -> int:
     """Return an f32 as another type."""
-    if target == _F16:
-        return floating.single_to_half(word)
     if target == _BOOL:
         return 1 if word & ~SINGLE_SIGN else 0
+    if target >= _F16:
+        return floating.single_to_half(word, target)
     return integer.wrap(integer.truncate(single_to_float(word)), target)
 
 
@@ -305,8 +312,40 @@ def element_32(operation: int, a: int, b: int, scalar: int) -> int:
 
 
 @shared
+def element_of_kind(operation: int, kind: int, a: int, b: int, scalar: int) -> int:
+    """Return an element of an operation on 16-bit floats that are not f16 (M148)."""
+    if operation == _FADDH:
+        return floating.add_half(a, b, kind)
+    if operation == _FSUBH:
+        return floating.sub_half(a, b, kind)
+    if operation == _FMULH:
+        return floating.mul_half(a, b, kind)
+    if operation == _FMAXH:
+        return floating.max_half(a, b, kind)
+    if operation == _FMACH:
+        return floating.multiply_add_half(a, b, scalar, kind)
+    if operation == _FMACHS:
+        return floating.multiply_add_mixed(a, b, scalar, kind)
+    if operation == _FADDHS:
+        return floating.add_mixed(a, b, kind)
+    if operation == _FH2S:
+        return floating.half_to_single(b, kind)
+    if operation == _FS2H:
+        return floating.single_to_half(b, kind)
+    if operation == _FSCALEH:
+        return floating.scale_half(b, scalar, kind)
+    if operation == _FH2XP16:
+        return integer.wrap(from_half(kind, _I16, b), _U16)
+    if operation == _XP162FH:
+        return convert(_I16, kind, integer.wrap(b, _I16))
+    return undefined.normalize_half(b, kind)
+
+
+@shared
 def element_rare(operation: int, a: int, b: int, scalar: int) -> int:
     """Return an element of an operation that few programs use."""
+    if operation > _OPERATION_MASK:
+        return element_of_kind(operation & _OPERATION_MASK, operation >> HALF_SHIFT, a, b, scalar)
     if operation == _SAR16:
         return _sar16(a, b, scalar)
     if operation == _SLL16:

@@ -16,6 +16,7 @@ from onewafer.image import (
     Field,
     Opcode,
     PatchTarget,
+    ScalarType,
     TaskKind,
     cost_class,
 )
@@ -72,6 +73,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CONTROL_TASKS,
     PROGRAM_DATA_TASKS,
     PROGRAM_DSDS,
+    PROGRAM_HALF,
     PROGRAM_HAS_QUEUES,
     PROGRAM_HAS_REGISTERS,
     PROGRAM_INPUTS,
@@ -336,6 +338,7 @@ def _program_row(layout: ProgramLayout) -> list[int]:
     has_queues = layout.program.reaches_queues
     row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down or has_queues)
     row[PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
+    row[PROGRAM_HALF] = int(layout.program.half)
     row[PROGRAM_HAS_QUEUES] = int(has_queues)
     row[PROGRAM_CHECKED] = CHECKED if layout.program.unmasks_exceptions else 0
     for output in layout.outputs:

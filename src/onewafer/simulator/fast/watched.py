@@ -61,8 +61,10 @@ from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ram
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
+    half_of,
     hand_on_carry,
     keep_result,
+    kind_in_program,
     mask_of_output,
     read_memory,
     write_memory,
@@ -113,7 +115,8 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     if s.clock[FAULT]:
         return
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-    word = compute_element(kind_of(s, op), a, b, scalar)
+    kind = kind_in_program(s, pe, kind_of(s, op))
+    word = compute_element(kind, a, b, scalar)
     put_result(s, block, pe, op, k, word, cycle)
     if s.clock[FAULT]:
         return
@@ -122,7 +125,7 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
         hand_on_carry(s, op, a, b)
     s.arena[op + OP_NEXT] = k + progress
     if s.arena[op + OP_KIND] & CHECKED:
-        note_exceptions(s, pe, exceptions_of(kind_of(s, op), a, b, scalar, word))
+        note_exceptions(s, pe, exceptions_of(kind_of(s, op), half_of(s, pe), a, b, scalar, word))
 
 
 @kernel

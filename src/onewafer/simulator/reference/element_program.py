@@ -66,7 +66,9 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
     code = decode_program(program, architecture.timing)
     if raised is not None:
         rows = [[int(field) for field in row] for row in program.code]
-        code = [watching(one, row, raised) for one, row in zip(code, rows, strict=True)]
+        code = [
+            watching(one, row, raised, program.half) for one, row in zip(code, rows, strict=True)
+        ]
     control_tasks = {t.task_id: t for t in program.tasks if t.kind is TaskKind.CONTROL}
     return ElementProgram(
         program=program,

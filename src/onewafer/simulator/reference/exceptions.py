@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     from onewafer.simulator.state import MachineState
 
 _F16, _F32, _I16 = ScalarType.F16, ScalarType.F32, ScalarType.I16
-_SMALLEST_NORMAL: Final = {_F16: Fraction(1, 1 << 14), _F32: Fraction(1, 1 << 126)}
+_SMALLEST_NORMAL: Final = {
+    _F16: Fraction(1, 1 << 14),
+    ScalarType.CB16: Fraction(1, 1 << 41),
+    ScalarType.BF16: Fraction(1, 1 << 126),
+    _F32: Fraction(1, 1 << 126),
+}
 
 
 class Raised:
@@ -113,6 +118,11 @@ class _Shape:
     """None: not an operand."""
     result: ScalarType
 
+    def of(self, half: ScalarType) -> _Shape:
+        """Return the same in a program with another 16-bit float than f16 (M148)."""
+        operands = tuple(half if type_ is _F16 else type_ for type_ in self.operands)
+        return _Shape(self.exact, operands, half if self.result is _F16 else self.result)
+
 
 def _same(a: Fraction) -> Fraction:
     return a
@@ -166,9 +176,14 @@ def check_exceptions(element: ComputeElement) -> None:
         element.exceptions.check()
 
 
-def watching(instruction: Instruction, row: Sequence[int], raised: Raised) -> Instruction:
-    """Return an instruction that notes the exceptions of what it computes."""
-    shape = _shape(instruction.opcode, row)
+def watching(
+    instruction: Instruction, row: Sequence[int], raised: Raised, half: ScalarType
+) -> Instruction:
+    """Return an instruction that notes the exceptions of what it computes.
+
+    `half` is the 16-bit float of the program.
+    """
+    shape = _shape(instruction.opcode, row, half)
     if shape is None:
         return instruction
     compute, execute = instruction.function, instruction.execute
@@ -186,10 +201,11 @@ def watching(instruction: Instruction, row: Sequence[int], raised: Raised) -> In
     return replace(instruction, function=watched, execute=checked)
 
 
-def _shape(opcode: Opcode, row: Sequence[int]) -> _Shape | None:
+def _shape(opcode: Opcode, row: Sequence[int], half: ScalarType) -> _Shape | None:
     match opcode:
         case Opcode.DSD:
-            return _ELEMENTS.get(DsdOperation(row[Field.TYPE]))
+            shape = _ELEMENTS.get(DsdOperation(row[Field.TYPE]))
+            return None if shape is None else shape.of(half)
         case Opcode.CONVERT:
             source, target = ScalarType(row[Field.TYPE]), ScalarType(row[Field.IMM])
             is_float = source.is_float or target.is_float
@@ -241,6 +257,6 @@ def _of_integer(value: float, type_: ScalarType) -> int:
 def _value(word: int, type_: ScalarType) -> float:
     if type_ is _F32:
         return single_to_float(word)
-    if type_ is _F16:
-        return half_to_float(word & 0xFFFF)
+    if type_.is_half:
+        return half_to_float(word & 0xFFFF, int(type_))
     return float(to_number(canonical(word, type_), int(type_)))

@@ -75,11 +75,11 @@ class Instruction:
 
 def decode_program(program: TileProgram, timing: Timing) -> list[Instruction]:
     """Return the instructions of a program, without patches."""
-    return [decode([int(field) for field in row], timing) for row in program.code]
+    return [decode([int(field) for field in row], timing, program.half) for row in program.code]
 
 
-def decode(row: list[int], timing: Timing) -> Instruction:
-    """Decode one row."""
+def decode(row: list[int], timing: Timing, half: ScalarType) -> Instruction:
+    """Decode one row of a program with that 16-bit float."""
     opcode = Opcode(row[Field.OPCODE])
     cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
     if opcode is Opcode.TIMESTAMP:
@@ -99,7 +99,7 @@ def decode(row: list[int], timing: Timing) -> Instruction:
         aux=row[Field.AUX],
         cycles=cycles,
         taken_cycles=timing.branch_taken_cycles,
-        function=_function(opcode, row),
+        function=_function(opcode, row, half),
         operands=tuple(decode_operand(encoded) for encoded in operands),
     )
 
@@ -108,14 +108,14 @@ def _no_function(*_: int) -> int:
     raise NotImplementedError
 
 
-def _function(opcode: Opcode, row: list[int]) -> Callable[..., int]:
+def _function(opcode: Opcode, row: list[int], half: ScalarType) -> Callable[..., int]:
     match opcode:
         case Opcode.NEG | Opcode.NOT:
             return unary(opcode, ScalarType(row[Field.TYPE]))
         case Opcode.CONVERT:
             return conversion(ScalarType(row[Field.TYPE]), ScalarType(row[Field.IMM]))
         case Opcode.DSD:
-            return dsd_element(DsdOperation(row[Field.TYPE]))
+            return dsd_element(DsdOperation(row[Field.TYPE]), half)
         case _ if Opcode.ADD <= opcode <= Opcode.LESS_EQUAL:
             return binary(opcode, ScalarType(row[Field.TYPE]))
         case _:

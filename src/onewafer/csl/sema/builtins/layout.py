@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, halves, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.faults import fail
@@ -140,13 +140,19 @@ def export_name(site: Site, module: Module, args: Sequence[Value]) -> Value:
             secondary=(Annotation(layout.export_spans[name.value], "exported here first"),),
         )
     type_ = places.expect_type(args[1], site.argument_spans[1])
-    layout.exports[name.value] = _export(name.value, type_, site, args)
+    layout.exports[name.value] = _export(name.value, type_, site, args, module.session.half)
     layout.export_spans[name.value] = site.span
     return VOID_VALUE
 
 
-def _export(name: str, type_: t.Type, site: Site, args: Sequence[Value]) -> Export:
+def _export(
+    name: str, type_: t.Type, site: Site, args: Sequence[Value], half: t.FloatType
+) -> Export:
     span = site.argument_spans[1]
+    parameters = type_.parameters if isinstance(type_, t.FunctionType) else ()
+    pointee = type_.pointee if isinstance(type_, t.PointerType) else type_
+    for part in (*filter(None, parameters), pointee):
+        halves.refuse_other(part, half, span)
     match type_:
         case t.FunctionType(parameters, t.VOID, False):
             scalars = [t.scalar_type(p) for p in parameters if p is not None and not t.is_narrow(p)]

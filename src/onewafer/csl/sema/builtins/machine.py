@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, halves, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
@@ -22,7 +22,6 @@ from onewafer.csl.sema.builtins.values import (
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.runtime import narrow, order, wide
-from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
@@ -61,6 +60,7 @@ def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if source == type_:
         return value
     conversions.check_convertible(source, type_, site.span)
+    halves.refuse_other(type_, a.half, site.span)
     held, target = t.register_type(source), t.register_type(type_)
     if held is None or target is None:
         narrow.too_wide(type_ if target is None else source, site.span)
@@ -79,7 +79,7 @@ def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         if not a.module.code.is_library:
             a.instance.reaches_registers = True
         return Runtime(type_, a.sized(value, t.U16, site.argument_spans[1], "the address"))
-    held, target = ir_type(source, span), ir_type(type_, span)
+    held, target = a.ir_type(source, span), a.ir_type(type_, span)
     if (
         isinstance(held, ir.DsdType)
         or isinstance(target, ir.DsdType)

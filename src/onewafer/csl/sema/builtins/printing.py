@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 _INTEGERS: Final = (t.U16, t.U32)
-_FLOATS: Final = (t.F16, t.F32)
+_FLOATS: Final = (*t.HALVES, t.F32)
 _FORMS: Final = {
     "d": (PrintForm.DECIMAL, _INTEGERS),
     "X": (PrintForm.HEXADECIMAL, _INTEGERS),

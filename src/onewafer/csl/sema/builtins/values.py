@@ -354,9 +354,9 @@ def is_comptime_(_site: Site, _module: Module, _args: Sequence[Value]) -> Value:
 
 
 @comptime_builtin("fp16", 0)
-def fp16(_site: Site, _module: Module, _args: Sequence[Value]) -> Value:
-    """Return the 16-bit float type of this compilation; we have one."""
-    return TypeValue(t.F16)
+def fp16(_site: Site, module: Module, _args: Sequence[Value]) -> Value:
+    """Return the 16-bit float type of this compilation."""
+    return TypeValue(module.session.half)
 
 
 @comptime_builtin("element_type", 1)

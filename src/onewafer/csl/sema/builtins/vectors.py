@@ -83,6 +83,7 @@ _Parts = tuple[
 """Of a `DsdStatement`: the operation, its operands, and its scalar."""
 _ONLY_DESTINATIONS: Final = (t.DSR_DEST, t.DSR_FIFO_DEST)
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
+"""Of `f16` the size: it stands for the 16-bit float of the program."""
 
 
 def _register(operation: DsdOperation) -> None:
@@ -266,7 +267,7 @@ def _source(a: Analyzer, value: Value, span: Span, element: str) -> ir.DsdOperan
 
 def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expression:
     """Return a scalar operand; `u16` and `u32` take any value of their width."""
-    wanted = _ELEMENTS[element]
+    wanted = a.half if element == "f16" else _ELEMENTS[element]
     actual = type_of(value)
     is_word = isinstance(wanted, t.IntegerType) and t.scalar_type(actual) is not None
     if is_word and t.num_bytes(actual) == t.num_bytes(wanted):

@@ -17,7 +17,7 @@ from onewafer.csl.sema.in_memory import (
     struct_at,
 )
 from onewafer.csl.sema.runtime import expressions, order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
@@ -92,7 +92,7 @@ def _address_in_tuple(
 def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     """Give a known local value a place in memory; a `comptime var` has one for each value."""
     type_ = type_of(value)
-    if not t.can_vary(type_) or not is_comptime(value):
+    if not t.can_vary(type_, a.half) or not is_comptime(value):
         places.no_place(span)
     changing = a.comptime_variable(name)
     if changing is not None and changing.place is not None:
@@ -134,7 +134,7 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
 def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
     if not is_comptime(value):
         return address_of_variable(order.stored(a, "array", value, value.type, node.span))
-    if not t.can_vary(value.type):
+    if not t.can_vary(value.type, a.half):
         fail(
             "not-comptime",
             f"elements of a `{value.type}` exist while compiling only, and so do their indices",
@@ -261,7 +261,7 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
         return Variable("array", type_.pointee, Undefined(), span, is_const=is_const, at=place)
     if a.comptime_depth:
         fail("not-comptime", "memory cannot be read at compile time", span)
-    held = ir_type(type_.pointee, span)
+    held = a.ir_type(type_.pointee, span)
     return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
 
 

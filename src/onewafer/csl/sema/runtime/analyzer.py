@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
+from onewafer.csl.sema import conversions, halves
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, struct_at
@@ -158,7 +158,7 @@ class Analyzer:
         self, name: str, type_: t.Type, *, is_const: bool, descriptor: DsdDescriptor | None = None
     ) -> RuntimeLocal:
         """Return a fresh local of a run-time type."""
-        return RuntimeLocal(name, type_, ir.Local(name, ir_type(type_)), is_const, descriptor)
+        return RuntimeLocal(name, type_, ir.Local(name, self.ir_type(type_)), is_const, descriptor)
 
     def new_variable(
         self,
@@ -229,7 +229,7 @@ class Analyzer:
             not_comptime(variable, span)
         initial = variable.initial
         descriptor = initial.descriptor if isinstance(initial, Dsd) else None
-        word = self._load(ir_type(variable.type, span), variable, span)
+        word = self._load(self.ir_type(variable.type, span), variable, span)
         return Runtime(variable.type, word, descriptor)
 
     def _load(self, held: ir.ValueType, variable: Variable, span: Span) -> ir.Load:
@@ -304,6 +304,7 @@ class Analyzer:
                 held = t.register_type(value.type)
                 if held is None:
                     self._unsized(value, span)
+                halves.refuse_other(value.type, self.half, span)
                 if isinstance(held, ir.WideType):
                     return self.instance.columns.join(value, held)
                 return self.instance.immediate(value)
@@ -339,6 +340,21 @@ class Analyzer:
         """Return `value`, coerced to a run-time type, as IR."""
         return self.expression(self.coerce(value, type_, span, what), span)
 
+    @property
+    def half(self) -> t.FloatType:
+        """The 16-bit float that the program computes with."""
+        return self.module.session.half
+
+    def ir_type(self, type_: t.Type, span: Span | None = None) -> ir.ValueType:
+        """Return how a run-time value of `type_` is held, or fail."""
+        halves.refuse_other(type_, self.half, span)
+        if type_ in t.DSDS:
+            return ir.DSD
+        held = t.register_type(type_)
+        if held is None:
+            narrow.too_wide(type_, span)
+        return held
+
     def binary(
         self, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
     ) -> ir.Expression:
@@ -353,13 +369,3 @@ def _has_variable(value: Struct) -> bool:
         _has_variable(field) if isinstance(field, Struct) else isinstance(field, Variable)
         for field in value.fields
     )
-
-
-def ir_type(type_: t.Type, span: Span | None = None) -> ir.ValueType:
-    """Return how a run-time value of `type_` is held, or fail."""
-    if type_ in t.DSDS:
-        return ir.DSD
-    held = t.register_type(type_)
-    if held is None:
-        narrow.too_wide(type_, span)
-    return held

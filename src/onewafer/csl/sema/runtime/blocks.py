@@ -84,7 +84,7 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
         target.waiting[id(place)] = place, value, span
         a.emit(place)
         return
-    if isinstance(value, Void) or t.is_comptime_only(type_):
+    if isinstance(value, Void) or t.is_comptime_only(type_, a.half):
         return
     target.type = type_
     if isinstance(type_, t.StructType | t.ArrayType):
@@ -127,7 +127,7 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
              help=f"end it with `break :{target.label} value;`")  # fmt: skip
     for value, span in target.values:
         is_held = target.local is not None or target.place is not None
-        if not is_held or t.is_comptime_only(type_of(value)):
+        if not is_held or t.is_comptime_only(type_of(value), a.half):
             what = type_of(value)
             fail("not-runtime", f"the type `{what}` of this value does not exist at run time", span,
                  help="give the values of the block a sized type: `@as(i16, …)`")  # fmt: skip

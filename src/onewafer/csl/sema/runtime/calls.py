@@ -13,7 +13,7 @@ from onewafer.csl.sema.externs import PendingBody
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
 from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
 from onewafer.csl.sema.runtime.statements import analyze_block
@@ -130,9 +130,11 @@ def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Spa
 
 def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value]) -> bool:
     result = function.module.function_type(function.declaration).result
+    half = function.module.session.half
     if isinstance(result, t.StructType):
-        return any(map(t.is_comptime_only, result.fields)) and all(map(_is_known, arguments))
-    return result is not t.ANYTYPE and t.is_comptime_only(result)
+        exists_not = any(t.is_comptime_only(field, half) for field in result.fields)
+        return exists_not and all(map(_is_known, arguments))
+    return result is not t.ANYTYPE and t.is_comptime_only(result, half)
 
 
 def _is_known(argument: Value) -> bool:
@@ -204,7 +206,8 @@ def bind_argument(
     type_ = evaluate_type(callee, parameter.type) if parameter.type is not None else t.ANYTYPE
     value = argument if type_ is t.ANYTYPE else a.coerce(argument, type_, span, what)
     type_ = type_of(value) if type_ in (t.ANYTYPE, t.COMPTIME_STRUCT) else type_
-    stays = parameter.is_comptime or t.is_comptime_only(type_) or isinstance(value, Array | Struct)
+    is_comptime_type = t.is_comptime_only(type_, a.half)
+    stays = parameter.is_comptime or is_comptime_type or isinstance(value, Array | Struct)
     if is_inline and is_comptime(value) and not isinstance(value, Variable):
         stays = True
     if isinstance(value, Void):  # `{}` for what is absent
@@ -217,7 +220,7 @@ def bind_argument(
         value = force_all(value, what, span)
         return value, ("comptime", type_, key_of(value))
     descriptor = value.descriptor if isinstance(value, Dsd | Runtime) else None
-    ir_type(type_, span)
+    a.ir_type(type_, span)
     local = callee.new_local(parameter.name, type_, is_const=True, descriptor=descriptor)
     return local, ("run time", type_, descriptor)
 
@@ -230,7 +233,7 @@ def start(
     result = None
     is_stored = isinstance(callee.result, t.StructType | t.ArrayType)
     if callee.result != t.VOID and not is_stored:
-        result = ir_type(callee.result, declaration.result.span)
+        result = callee.ir_type(callee.result, declaration.result.span)
     function = ir.Function(
         instance.unique_symbol(callee.name),
         tuple(p.local for p in parameters),
@@ -293,7 +296,7 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
             variable = a.new_variable(parameter.name, parameter.type, span, is_const=True)
             address = ir.AddressOf(a.instance.storage(variable))
             value = ir.ReadLocal(parameter.local)
-            a.emit(ir.Store(ir_type(parameter.type, span), address, 0, value, span))
+            a.emit(ir.Store(a.ir_type(parameter.type, span), address, 0, value, span))
             a.declare(parameter.name, variable)
 
 
@@ -327,7 +330,7 @@ def start_root(
                 declaration.name_span,
             )
         type_ = evaluate_type(callee, parameter.type)
-        ir_type(type_, parameter.type.span)
+        callee.ir_type(type_, parameter.type.span)
         if what == "a task":
             _check_wavelet(declaration.name, type_, parameter.type.span)
         local = callee.new_local(parameter.name, type_, is_const=True)

@@ -336,7 +336,7 @@ def _choose(
     """Return a choice between two values; what comes before a value runs only if it is taken."""
     (first, then_value), (second, other_value) = then, otherwise
     type_ = _joined_type(then_value, other_value, span)
-    if isinstance(type_, t.StructType | t.ArrayType) and t.can_vary(type_):
+    if isinstance(type_, t.StructType | t.ArrayType) and t.can_vary(type_, a.half):
         return _choose_place(a, test, type_, (then, otherwise), span)
     if not first and not second:
         return select(a, test, then_value, other_value, span)

@@ -14,7 +14,7 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import PointedFunctions
-from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.values import Runtime, Value
 from onewafer.image import Opcode, ScalarType
 
@@ -66,8 +66,8 @@ def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
         parameters = [ir.Local("function", ScalarType.U16)]
         for index, parameter in enumerate(type_.parameters):
             assert parameter is not None
-            parameters.append(ir.Local(f"argument{index}", ir_type(parameter, span)))
-        result = None if type_.result is t.VOID else ir_type(type_.result, span)
+            parameters.append(ir.Local(f"argument{index}", a.ir_type(parameter, span)))
+        result = None if type_.result is t.VOID else a.ir_type(type_.result, span)
         name = a.instance.unique_symbol(f"call {type_}")
         pointed.dispatcher = ir.Function(name, tuple(parameters), result, span=span)
         a.instance.functions.append(pointed.dispatcher)

@@ -13,7 +13,6 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.runtime import held_dsds
-from onewafer.csl.sema.runtime.analyzer import ir_type
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
     bind_argument,
@@ -214,14 +213,14 @@ def emit_map(
     if not returns:
         loop.emit(loop.body(None, spans[: len(inputs)]), (), None)
         return
-    ir_type(callee.result, span)
+    callee.ir_type(callee.result, span)
     result = a.new_local("result", callee.result, is_const=True).local
     if _is_stream(arguments[-1].value):
         output = loop.stream(arguments[-1], result, callee.result, is_output=True)
         loop.emit(loop.body(result, spans[: len(inputs)]), (), output)
         return
     address = _destination(a, arguments[-1], callee.result)
-    store = ir.Store(ir_type(callee.result, span), address, 0, ir.ReadLocal(result), span)
+    store = ir.Store(callee.ir_type(callee.result, span), address, 0, ir.ReadLocal(result), span)
     loop.emit(loop.body(result, spans[: len(inputs)]), (store,), None)
 
 

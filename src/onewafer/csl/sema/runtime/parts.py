@@ -8,7 +8,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import expressions, order, packed_fields, statements, stores
 from onewafer.csl.sema.runtime.addresses import load, place_of
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Variable
 from onewafer.csl.syntax import ast
 
@@ -46,7 +46,7 @@ def assign(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Path) -> 
         place = statements.evaluated_once(a, place, node)
     type_ = place.type.pointee if isinstance(place.type, t.PointerType) else place.type
     assert isinstance(type_, t.PackedType)
-    ir_type(type_, span)  # refuses one that is too wide
+    a.ir_type(type_, span)  # refuses one that is too wide
     part, _ = packed_fields.part_of(type_, path, span)
     old = None
     if node.operator is not None:

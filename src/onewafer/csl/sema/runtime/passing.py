@@ -14,7 +14,7 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.in_memory import address_of_place
 from onewafer.csl.sema.runtime import order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.expressions import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
 from onewafer.csl.sema.values import (
@@ -107,7 +107,7 @@ class Parts:
                 not_comptime(field, self.span)
             known = force_all(field, f"the argument `{name}`", self.span)
             return known, ("comptime", type_of(known), key_of(known))
-        ir_type(field.type, self.span)
+        self.callee.ir_type(field.type, self.span)
         local = self.callee.new_local(name, field.type, is_const=True, descriptor=field.descriptor)
         self.parameters.append(local)
         self.passed.append(field.expression)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, halves, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable
@@ -20,7 +20,7 @@ from onewafer.csl.sema.runtime import (
     structs,
 )
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
-from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal
 from onewafer.csl.sema.runtime.constants import known
 from onewafer.csl.sema.runtime.expressions import (
     binary_values,
@@ -189,10 +189,11 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     if type_ is None and isinstance(value, FunctionValue):
         value = conversions.function_address(value, span)
     type_ = type_ if type_ is not None else type_of(value)
-    if isinstance(type_, t.StructType) and t.can_vary(type_):
+    halves.refuse_other(type_, a.half, node.name_span)
+    if isinstance(type_, t.StructType) and t.can_vary(type_, a.half):
         _struct_variable(a, node, type_, value, span)
         return
-    if t.is_comptime_only(type_) or type_ is t.VOID:
+    if t.is_comptime_only(type_, a.half) or type_ is t.VOID:
         fail(
             "not-runtime",
             f"a variable cannot be of type `{type_}`, which does not exist at run time",
@@ -208,7 +209,11 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
 
 def _has_address(a: Analyzer, node: ast.Variable, value: Value) -> bool:
     """Tell whether a constant struct that only run time knows has to lie in memory."""
-    if not isinstance(value, Struct) or is_comptime(value) or not t.can_vary(type_of(value)):
+    if (
+        not isinstance(value, Struct)
+        or is_comptime(value)
+        or not t.can_vary(type_of(value), a.half)
+    ):
         return False
     return node.name in a.addressed or structs.is_overlaid(value)
 
@@ -245,7 +250,7 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
             pass
         case _:
             pass
-    ir_type(type_, node.name_span)
+    a.ir_type(type_, node.name_span)
     bound = a.new_local(node.name, type_, is_const=node.is_const, descriptor=descriptor)
     if isinstance(value, Undefined):
         if type_ in t.DSDS or isinstance(type_, t.PointerType):
@@ -257,7 +262,7 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
 
 
 def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
-    stores.check_stored(t.element(type_), node.name_span)
+    stores.check_stored(a, t.element(type_), node.name_span)
     variable = a.new_variable(
         node.name, type_, node.name_span, is_const=node.is_const, alignment=_alignment(a, node)
     )
@@ -567,7 +572,7 @@ def _captured(
     if isinstance(type_, t.StructType):
         return order.settled(a, name, load(a, a.anchored(place, span), span), span)
     element = a.new_local(name, type_, is_const=True)
-    word = ir.Load(ir_type(type_, span), place.expression)
+    word = ir.Load(a.ir_type(type_, span), place.expression)
     a.emit(ir.SetLocal(element.local, word, span))
     return element
 
@@ -581,7 +586,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
         body = node.arms[chosen].body
         _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
         return
-    ir_type(scrutinee.type, node.scrutinee.span)
+    a.ir_type(scrutinee.type, node.scrutinee.span)
     kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
     value = Runtime(scrutinee.type, kept)
     rest: tuple[ir.Statement, ...] = ()

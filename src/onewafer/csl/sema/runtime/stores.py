@@ -10,7 +10,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, moved
 from onewafer.csl.sema.runtime import narrow, order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, ir_type
+from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
@@ -23,16 +23,16 @@ UNROLLED_ELEMENTS = 8
 """Array initialisers up to this length become single stores, uniform longer ones a loop."""
 
 
-def check_stored(type_: t.Type, span: Span) -> None:
+def check_stored(a: Analyzer, type_: t.Type, span: Span) -> None:
     """Fail unless a variable has parts, which all exist in memory."""
     if isinstance(type_, t.StructType) and not t.num_bytes(type_):
         narrow.too_wide(type_, span)
     for _, leaf in t.leaves(type_):
         match leaf:
             case t.ArrayType(_, element):
-                check_stored(element, span)
+                check_stored(a, element, span)
             case _:
-                ir_type(leaf, span)
+                a.ir_type(leaf, span)
 
 
 def store_value(
@@ -51,7 +51,7 @@ def store_value(
         case t.ArrayType(), _:
             fail("unsupported-feature", f"a `{type_}` cannot be assigned like this", span)
         case _:
-            held = ir_type(type_, span)
+            held = a.ir_type(type_, span)
             address, offset = address_and_offset(a, pointer, span)
             a.emit(ir.Store(held, address, offset, a.expression(value, span), span))
 
@@ -121,7 +121,7 @@ def copy_array(
         if isinstance(element, t.StructType):
             copy_struct(a, a.anchored(to, span), a.anchored(from_, span), element, span)
             return
-        word = Runtime(element, ir.Load(ir_type(element, span), from_.expression))
+        word = Runtime(element, ir.Load(a.ir_type(element, span), from_.expression))
         store_value(a, to, element, word, span)
 
     _loop_elements(a, type_.num_elements, t.num_bytes(element), span, copy)
@@ -176,7 +176,7 @@ def copy_struct(
         if isinstance(leaf, t.ArrayType):
             copy_array(a, to, from_, leaf, span)
             continue
-        held = ir_type(leaf, span)
+        held = a.ir_type(leaf, span)
         base, start = address_and_offset(a, from_, span)
         word = Runtime(leaf, ir.Load(held, base, start))
         store_value(a, to, leaf, word, span)

@@ -35,7 +35,7 @@ def declare_struct(
     alignment: int | None = None,
 ) -> Struct:
     """Return a local variable of a struct type, and store its first value."""
-    stores.check_stored(type_, span)
+    stores.check_stored(a, type_, span)
     variable = a.new_variable(name, type_, span, is_const=is_const, alignment=alignment)
     if not isinstance(value, Undefined):
         stores.store_struct(a, address_of_variable(variable), type_, value, span)

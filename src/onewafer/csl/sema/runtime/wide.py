@@ -81,11 +81,14 @@ def converted(
     match held, target:
         case ScalarType.F32, ir.WideType():
             return call(a, "from_single", (Runtime(t.F32, value),), span)
-        case ScalarType.F16, ir.WideType():
+        case ScalarType.BF16, ir.WideType():
+            single = ir.Convert(held, ScalarType.F32, value)
+            return converted(a, ScalarType.F32, target, single, span)
+        case ScalarType.F16 | ScalarType.CB16, ir.WideType():
             whole = ir.Convert(held, ScalarType.I32, value)
             return ir.Convert(ScalarType.I32, target, whole)
-        case ir.WideType(), ScalarType.F16 | ScalarType.F32:
-            name = "to_half" if target is ScalarType.F16 else "to_single"
+        case ir.WideType(), ScalarType() if target.is_float:
+            name = "to_half" if target.is_half else "to_single"
             source = t.I64 if held.is_signed else t.U64
             name += "_signed" if held.is_signed else ""
             return call(a, name, (Runtime(source, value),), span)
