@@ -11,7 +11,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.cli import cslc
-from onewafer.image import load
+from onewafer.image import ScalarType, load
 from onewafer.simulator import Machine
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ def test_an_output_that_is_not_ours_is_refused(
         (["layout.csl", "--fabric-dims=-1,2"], "has a negative number"),
         (["layout.csl", "--channels=x"], "`x` is not a number"),
         (["layout.csl", "--channels=17"], "`17` is more than 16"),
-        (["layout.csl", "--fp16-format=cb16"], "f16 alone, not with cb16"),
-        (["layout.csl", "--fp16-format=f32"], "`f32` is no format"),
+        (["layout.csl", "--fp16-format=f32"], "`f32` is no format of 16-bit floats: write f16,"),
         (["layout.csl", "--params=a:1,a:2"], "`a` is both `1` and `2`"),
         (["layout.csl", "--unknown"], "unrecognized arguments: --unknown"),
     ],
@@ -278,9 +277,15 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is(
 
 
 def test_options_that_change_nothing_are_accepted(folder: Path) -> None:
-    ignored = ["--max-parallelism=4", "-g0", "--fp16-format=f16", "--comptime-func-depth-limit=100"]
+    ignored = ["--max-parallelism=4", "-g0", "--comptime-func-depth-limit=100"]
     assert cslc.execute([*ARGUMENTS, *ignored]) == 0
     assert load(folder / "out").width == 2
+
+
+@pytest.mark.parametrize("half", [t for t in ScalarType if t.is_half], ids=str)
+def test_the_16_bit_float_is_that_of_the_option(folder: Path, half: ScalarType) -> None:
+    assert cslc.execute([*ARGUMENTS, f"--fp16-format={half.name.lower()}"]) == 0
+    assert {program.half for program in load(folder / "out").programs} == {half}
 
 
 def test_compile_time_calls_go_as_deep_as_is_said(

@@ -52,6 +52,7 @@ FORMATS = {
     ScalarType.F16: "e",
     ScalarType.F32: "f",
 }
+HALVES = {kind.name.lower(): kind for kind in ScalarType if kind.is_half}
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Program:
     line: int
     files: dict[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = MACHINES
+    half: ScalarType = ScalarType.F16
 
     @property
     def text(self):
@@ -91,9 +93,11 @@ def read_programs(path):
         elif line.startswith("```csl"):
             words = line.split()[1:]
             machines = tuple(word for word in words if word in MACHINES)
-            named = [word for word in words if word not in MACHINES]
+            halves = [HALVES[word] for word in words if word in HALVES]
+            named = [word for word in words if word not in MACHINES and word not in HALVES]
             if not named:
-                programs.append(Program(number, {}, machines or MACHINES))
+                half = halves[0] if halves else ScalarType.F16
+                programs.append(Program(number, {}, machines or MACHINES, half))
             (name,) = named or [""]
             programs[-1].files[name] = ""
     return programs
@@ -129,6 +133,7 @@ def compile_program(program, machine):
         architecture=architecture(machine),
         max_steps=100_000,
         uses_memcpy=False,
+        half=program.half,
     )
     return run_stages(options, MemoryFiles(files), sink).image, sink.diagnostics
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onewafer.errors import CompileError, HostError
 from onewafer.host import IntRectangle, IntVector, SdkRuntime, SdkTarget, get_platform
 from onewafer.sdk_layout import (
-    FP16TYPE,  # noqa: F401 - for the table
+    FP16TYPE,
     Color,
     Edge,
     Route,
@@ -91,6 +91,20 @@ def test_one_file_in_two_regions_has_two_contents():
     runtime = run(layout.compile("out"), None)
     results = [runtime.read_symbol(2, 2 * n, "data", "uint32").tolist() for n in range(2)]
     assert results == [[0, 1, 2, 3], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("f16_type", FP16TYPE)
+def test_the_16_bit_float_is_that_of_compile(csl, layout, f16_type):
+    (csl / "halves.csl").write_text(
+        "export var sum = @zeros([2]@fp16());\nexport var bits: u16 = 0;\n"
+        "task main() void { sum[0] += 6.0; bits = @bitcast(u16, sum[0]); }\n"
+        "comptime { @bind_local_task(main, @get_local_task_id(9));"
+        " @activate(@get_local_task_id(9)); }\n"
+    )
+    layout.create_code_region("./halves.csl", "halves", 1, 1).place(4, 1)
+    runtime = run(layout.compile("out", f16_type=f16_type), None)
+    bits = {FP16TYPE.F16: 0x4600, FP16TYPE.BF16: 0x40C0, FP16TYPE.CB16: 0x5900}[f16_type]
+    assert runtime.read_symbol(4, 1, "bits", "uint16").tolist() == [bits]
 
 
 @settings(max_examples=15)
@@ -292,7 +306,7 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("SdkLayout(SdkTarget.WSE2).connect(tx, rx)", "belongs to another layout"),
         ("SdkLayout(SdkTarget.WSE2, msg_level='LOUD')", "choose from DEBUG, INFO, WARNING, ERROR"),
         ("SdkLayout(SdkTarget.WSE2).compile('out')", "no code region: call create_code_region first"),
-        ("layout.compile('out', f16_type=FP16TYPE.BF16)", "leave f16_type out"),
+        ("layout.compile('out', f16_type=7)", "f16_type=7: pass FP16TYPE.F16"),
         ("layout.compile('sender.csl')", "give the name of a folder to write"),
         ("get_platform('10.0.0.1:9000')", "names a real system; onewafer only simulates"),
     ],

@@ -314,3 +314,14 @@ def test_exceptions_of_an_operation_that_is_cut(cut):
     makers = cutting(FastEngine, ReferenceEngine), cutting(FastEngine)
     for make in makers:
         assert_agreement(*streaming(3), cut, make=make)
+
+
+def test_operations_are_looked_at_in_the_16_bit_float_of_the_program():
+    """M147, M148: 257 has nine significant bits, which bf16 does not hold."""
+    row = [0] * NUM_FIELDS
+    row[Field.TYPE] = DsdOperation.FADDH
+    for half, raised in ((F16, 0), (ScalarType.BF16, exceptions.INEXACT)):
+        words = [float_to_half(value, half) for value in (256.0, 1.0, 0.0)]
+        word = dsd_element(DsdOperation.FADDH, half)(*words)
+        shape = exceptions._shape(Opcode.DSD, row, half)
+        assert exceptions.exceptions_of(shape, words, word) == raised

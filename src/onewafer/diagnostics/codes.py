@@ -61,7 +61,7 @@ CODES = MappingProxyType(
         "not-callable": "Something that is no function is called",
         "not-comptime": "A value must be known at compile time and is not",
         "not-runtime": "A compile-time value is used where the PE would need it",
-        "other-fp16-format": "A 16-bit float is used that is not the one of the program",
+        "other-half-format": "A 16-bit float is used that is not the one of the program",
         "queue-color-mismatch": "A queue is used for another color than it serves",
         "queue-not-initialized": "A queue is used that serves no color",
         "step-limit": "Compile-time evaluation takes too long",

@@ -103,7 +103,7 @@ def _encode(function: Export, index: int, argument: Argument) -> np.generic:
     element = function.argument_types[index]
     dtype = to_dtype(element)
     match argument:
-        case np.uint16() if element in _AS_BITS:
+        case np.generic() if element in _AS_BITS and argument.dtype == np.uint16:
             return argument
         case bool() | np.bool_() if element is ScalarType.BOOL:
             return np.bool_(argument)

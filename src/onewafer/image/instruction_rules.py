@@ -181,7 +181,7 @@ def _types(subject: Subject) -> Breaches:
 
 
 def _halves(subject: Subject) -> Breaches:
-    """A program has one 16-bit float (M148)."""
+    """Yield where a 16-bit float is not the one of the program (M148)."""
     program = subject.program
     if not program.half.is_half:
         yield f"{program.half.name} is no 16-bit float"

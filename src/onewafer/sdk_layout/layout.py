@@ -195,15 +195,14 @@ class SdkLayout:
             CompileError: the CSL is wrong.
         """
         del cslc_prefix, save_port_map
-        if f16_type not in FP16TYPE:
-            raise HostError(f"f16_type={f16_type!r}: pass FP16TYPE.F16, .BF16 or .CB16")
+        half = _half_of(f16_type)
         path = layout_path(out_prefix)
         for region in self._regions:
             region.check_source()
         plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
         write_text(path, write_layout(plan, path))
-        image = self._compile(path, tuple(libs), ScalarType[FP16TYPE(f16_type).name])
+        image = self._compile(path, tuple(libs), half)
         image = mark_host_ends(set_symbols(image, plan.regions), plan)
         return write_artifacts(image, plan, out_prefix)
 
@@ -226,6 +225,15 @@ class SdkLayout:
         if self._shows_warnings and findings:
             sys.stderr.write(render(findings, color=sys.stderr.isatty()) + "\n")
         return image
+
+
+def _half_of(f16_type: FP16TYPE) -> ScalarType:
+    try:
+        return ScalarType[FP16TYPE(f16_type).name]
+    except ValueError:
+        raise HostError(
+            f"f16_type={f16_type!r}: pass FP16TYPE.F16, FP16TYPE.BF16 or FP16TYPE.CB16"
+        ) from None
 
 
 def _target_of(platform: object) -> SdkTarget:

@@ -18,7 +18,7 @@ def refuse_other(type_: t.Type, half: t.FloatType, span: Span | None) -> None:
         return
     what = f"a `{type_}`" if type_ == other else f"the `{other}` of a `{type_}`"
     fail(
-        "other-fp16-format",
+        "other-half-format",
         f"{what} exists while compiling only: the 16-bit float of this program is `{half}`",
         span,
         help=f"write `{half}`, or `@fp16()` for whichever it is; or compile with "

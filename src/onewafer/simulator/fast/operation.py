@@ -290,7 +290,6 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     kind = kind_in_program(s, pe, kind)
     scalar = int64(s.arena[op + OP_SCALAR]) & WORD
     accumulator = s.arena[op + OP_ACCUMULATOR]
-    first = int64(s.arena[op + OP_NEXT])
     kind0, base0, step0, bytes0 = operand_of(s, op, OP_SRC0)
     kind1, base1, step1, bytes1 = operand_of(s, op, OP_SRC1)
     kind2, base2, step2, bytes2 = operand_of(s, op, OP_DEST)
@@ -298,7 +297,7 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
     mask2, index2 = mask_of(bytes2), 0
     if kind2 == OUTPUT:
         mask2, index2 = mask_of_output(bytes2, step2), step2 & INDEX_BITS
-    done = 0
+    first, done = int64(s.arena[op + OP_NEXT]), 0
     while done < count:
         k = first + done
         if kind0 == INPUT:

@@ -14,7 +14,6 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import PointedFunctions
-from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.values import Runtime, Value
 from onewafer.image import Opcode, ScalarType
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 

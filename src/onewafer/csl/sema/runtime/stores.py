@@ -10,13 +10,13 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, moved
 from onewafer.csl.sema.runtime import narrow, order
-from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 UNROLLED_ELEMENTS = 8
