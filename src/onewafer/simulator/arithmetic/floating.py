@@ -293,18 +293,24 @@ def neg_half(a: int) -> int:
 
 
 @jitable
-def multiply_add_half(a: int, b: int, c: int, kind: int) -> int:
-    """Return a + b · c, rounded once.
+def multiply_add_half(a: int, b: int, c: int) -> int:
+    """Return a + b · c of f16, rounded once.
 
-    The product is exact in f64. Where the sum is not, rounding it twice may be wrong, but for f16:
-    there it is never within an f64 rounding of a tie. If |a| < 16, a sum inexact in f64 needs
-    |b · c| ≥ 2⁴, hence a product that is a multiple of 2⁻¹⁷, and then the sum is exact; otherwise
-    a and the ties around the sum are multiples of 2⁻⁶, so a tie needs b · c within 2⁻³⁶ of a
-    multiple of 2⁻⁶: of zero, which would make a itself a tie, or of another, which 22 significant
-    bits cannot miss by so little.
+    The product is exact in f64. Where the sum is not, it is never within an f64 rounding of a tie
+    of f16: if |a| < 16, a sum inexact in f64 needs |b · c| ≥ 2⁴, hence a product that is a multiple
+    of 2⁻¹⁷, and then the sum is exact; otherwise a and the ties around the sum are multiples of
+    2⁻⁶, so a tie needs b · c within 2⁻³⁶ of a multiple of 2⁻⁶: of zero, which would make a itself
+    a tie, or of another, which 22 significant bits cannot miss by so little.
     """
-    x, product = half_to_float(a, kind), half_to_float(b, kind) * half_to_float(c, kind)
-    return float_to_half(x + product if kind == _F16 else add_to_odd(x, product), kind)
+    product = half_to_float(b, _F16) * half_to_float(c, _F16)
+    return float_to_half(half_to_float(a, _F16) + product, _F16)
+
+
+@jitable
+def multiply_add_wide(a: int, b: int, c: int, kind: int) -> int:
+    """Return a + b · c of bf16 or cb16, rounded once: their exponents reach too far for f64."""
+    product = half_to_float(b, kind) * half_to_float(c, kind)
+    return float_to_half(add_to_odd(half_to_float(a, kind), product), kind)
 
 
 @jitable

@@ -321,7 +321,9 @@ def _half_elements(half: ScalarType) -> dict[DsdOperation, Element]:
         _D.FSUBH: _two_sources(_bind_binary(floating.sub_half, half)),
         _D.FMULH: _two_sources(_bind_binary(floating.mul_half, half)),
         _D.FMAXH: _two_sources(_bind_binary(floating.max_half, half)),
-        _D.FMACH: _multiply_add(floating.multiply_add_half, half),
+        _D.FMACH: floating.multiply_add_half
+        if half is ScalarType.F16
+        else _multiply_add(floating.multiply_add_wide, half),
         _D.FMACHS: _multiply_add(floating.multiply_add_mixed, half),
         _D.FADDHS: _two_sources(_bind_binary(floating.add_mixed, half)),
         _D.FH2S: _one_source(_bind_unary(floating.half_to_single, half)),

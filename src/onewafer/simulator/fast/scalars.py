@@ -323,7 +323,7 @@ def element_of_kind(operation: int, kind: int, a: int, b: int, scalar: int) -> i
     if operation == _FMAXH:
         return floating.max_half(a, b, kind)
     if operation == _FMACH:
-        return floating.multiply_add_half(a, b, scalar, kind)
+        return floating.multiply_add_wide(a, b, scalar, kind)
     if operation == _FMACHS:
         return floating.multiply_add_mixed(a, b, scalar, kind)
     if operation == _FADDHS:
